@@ -1,0 +1,53 @@
+# Two commands matter: `make run` and `make test`. Both set everything up that they need; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+# How many processes run the tests.
+JOBS   ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-setup check bench format lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: $(VENV)/.ready-to-run ## Set up, then run everything on this machine until Ctrl-C
+	@$(BIN)/daftari up
+
+test: test-setup ## Set up, then run the whole test suite, the browser's part included
+	@$(BIN)/pytest -n $(JOBS)
+
+test-setup: $(VENV)/.ready-to-test
+	@$(BIN)/python -m tests.support.browser
+
+check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the length of files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy api daraja ledger projections shop tests
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.support.lengths
+
+bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine completes
+	@$(BIN)/python -m tests.bench
+
+format: $(VENV)/.ready-to-test ## Put the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## Choose the newest versions again and write both locks, with hashes
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
+	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --extra test --extra check --output-file requirements-test.txt
+	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --constraint requirements-test.txt --output-file requirements.txt
+
+LOCKING = --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade
+
+clean: ## Remove what the other targets made; data folders stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/machine/bootstrap.py
+	@$(PYTHON) -I api/machine/bootstrap.py $(VENV) requirements.txt && touch $@
+
+$(VENV)/.ready-to-test: requirements-test.txt $(VENV)/.ready-to-run
+	@$(PYTHON) -I api/machine/bootstrap.py $(VENV) requirements-test.txt && touch $@
