@@ -1,0 +1,1 @@
+"""The write side: the PaymentSession aggregate, its decisions, and the event store."""

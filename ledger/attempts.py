@@ -1,0 +1,96 @@
+"""One try to be paid, and one sum to give back: what a payment session remembers of each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The public status of a payment session, as checkout clients know it."""
+
+    PENDING = "pending"
+    PAYMENT_INITIATED = "payment_initiated"
+    PAID = "paid"
+    ORDER_CREATED = "order_created"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class Evidence(StrEnum):
+    """How we know that money moved, from the weakest to the strongest."""
+
+    QUERY = "query"
+    CALLBACK = "callback"
+    C2B = "c2b"
+    STATEMENT = "statement"
+
+
+class AttemptState(StrEnum):
+    """Where one attempt stands. The first three are open: a prompt may be on the phone, money may yet come."""
+
+    REQUESTED = "requested"
+    INITIATED = "initiated"
+    UNCERTAIN = "uncertain"
+    REFUSED = "refused"
+    FAILED = "failed"
+    PAID = "paid"
+
+
+OPEN_STATES = frozenset({AttemptState.REQUESTED, AttemptState.INITIATED, AttemptState.UNCERTAIN})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One prompt that was, or was about to be, sent; its phone and checkout id are sealed.
+
+    `receipt` is the first that answered it.
+    """
+
+    number: int
+    transaction_id: int
+    phone_sealed: str
+    requested_at: datetime
+    state: AttemptState = AttemptState.REQUESTED
+    merchant_request_id: str | None = None
+    checkout_sealed: str | None = None
+    checkout_digest: str | None = None
+    receipt: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the outcome is still to come."""
+        return self.state in OPEN_STATES
+
+
+class RefundState(StrEnum):
+    """Where a sum that must go back stands."""
+
+    DUE = "due"
+    REQUESTED = "requested"
+    REFUNDED = "refunded"
+
+
+@dataclass(frozen=True)
+class Refund:
+    """A sum in cents, paid at `attempt`, that must go back to the payer of `receipt` (None until it is known)."""
+
+    number: int
+    attempt: int
+    amount_cents: int
+    receipt: str | None
+    state: RefundState = RefundState.DUE
+
+
+@dataclass(frozen=True)
+class Payment:
+    """Money that moved, as a witness reports it: `amount_cents` received at `paid_at`, known by `evidence`.
+
+    `receipt` is M-Pesa's; an STK query proves a payment without one. `amount_cents` is None where a witness to a
+    payment names no amount. `attempt` is the attempt it answers.
+    """
+
+    attempt: int
+    receipt: str | None
+    amount_cents: int | None
+    evidence: Evidence
+    paid_at: datetime

@@ -1,0 +1,85 @@
+"""Every way the ledger says no.
+
+LedgerError
+├── InvalidValue      the input is malformed, whatever the history says
+├── Unauthenticated   nobody we know is asking
+├── NotAllowed        somebody we know, without the role for it
+├── Rejected          well-formed, but the history forbids it
+├── NotFound          no such thing, or not yours
+├── Conflict          someone else was first; reload and decide again
+└── Unavailable       something we need does not answer; nothing was changed, try again
+
+Each carries a stable code that a client may rely on and a sentence that a person can read.
+"""
+
+from collections.abc import Mapping, Sequence
+
+
+class LedgerError(Exception):
+    """A refusal with a stable `code` (capitals, words joined by underscores) and a `message` for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class InvalidValue(LedgerError):
+    """The input is malformed; `errors` maps each field's name to sentences about it."""
+
+    def __init__(
+        self,
+        message: str,
+        errors: Mapping[str, Sequence[str]] | None = None,
+        code: str = "INVALID_INPUT",
+    ) -> None:
+        super().__init__(code, message)
+        self.errors = {field: list(sentences) for field, sentences in (errors or {}).items()}
+
+
+class Unauthenticated(LedgerError):
+    """There is no valid proof of who is asking."""
+
+
+class NotAllowed(LedgerError):
+    """The caller is known and lacks the role."""
+
+
+class Rejected(LedgerError):
+    """The input is well-formed and the history forbids it."""
+
+
+class NotFound(LedgerError):
+    """There is no such thing, or it belongs to someone else, which must look the same."""
+
+    def __init__(self, message: str = "There is no such thing here.", code: str = "NOT_FOUND") -> None:
+        super().__init__(code, message)
+
+
+class Conflict(LedgerError):
+    """Somebody else was first: reload, and decide again."""
+
+    def __init__(
+        self,
+        message: str = "Somebody else changed this at the same moment. Please try again.",
+        code: str = "CONFLICT",
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(LedgerError):
+    """Something we depend on does not answer; nothing was changed; `retry_after_seconds` says when to ask again."""
+
+    def __init__(
+        self,
+        message: str = "The service cannot reach its database. Please try again shortly.",
+        code: str = "UNAVAILABLE",
+        retry_after_seconds: int = 2,
+    ) -> None:
+        super().__init__(code, message)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,340 @@
+"""Every fact that can be written about a payment session, in the order in which a session lives them.
+
+Each class has a versioned TOPIC, because a stored name must survive a move of the file. Amounts are cents, moments
+are aware UTC, personal data are sealed. An event that moves the public status says from where, and when the session
+was created, so that a projection can count it by the event alone.
+
+`apply` only sets fields: it runs again at every load, so there is no rule, no clock and no choice of business in it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from eventsourcing.domain import Aggregate
+from eventsourcing.utils import register_topic
+
+from ledger.attempts import Attempt, AttemptState, Evidence, Payment, Refund, RefundState, Status
+from ledger.cart import SnapshotLine, Totals
+
+if TYPE_CHECKING:
+    from ledger.session import PaymentSession
+
+
+class Event(Aggregate.Event):
+    """A fact about one session; each kind has a TOPIC of its own."""
+
+    TOPIC: ClassVar[str]
+
+
+class Created(Event, Aggregate.Created):
+    """A buyer went to the checkout: the cart, what it costs, and where it should go."""
+
+    TOPIC = "payment_session.created.v1"
+    user_id: int
+    lines: tuple[SnapshotLine, ...]
+    totals: Totals
+    phone_sealed: str
+    delivery_sealed: str
+    expires_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.user_id = self.user_id
+        session.lines = self.lines
+        session.totals = self.totals
+        session.phone_sealed = self.phone_sealed
+        session.delivery_sealed = self.delivery_sealed
+        session.expires_at = self.expires_at
+        session.status = Status.PENDING
+        session.extensions = 0
+        session.attempts = {}
+        session.paid = None
+        session.receipts = set()
+        session.received_cents = 0
+        session.refunds = {}
+        session.order = None
+        session.failure = None
+        session.initiated_at = session.order_created_at = session.ended_at = None
+
+
+class Extended(Event):
+    """The buyer asked for more time."""
+
+    TOPIC = "payment_session.extended.v1"
+    expires_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.expires_at = self.expires_at
+        session.extensions += 1
+
+
+class PaymentRequested(Event):
+    """An attempt is about to be sent; written before the network call."""
+
+    TOPIC = "payment_session.payment_requested.v1"
+    attempt: int
+    transaction_id: int
+    phone_sealed: str
+    amount_cents: int
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.attempts[self.attempt] = Attempt(
+            self.attempt, self.transaction_id, self.phone_sealed, requested_at=self.timestamp
+        )
+
+
+class PaymentInitiated(Event):
+    """M-Pesa accepted the attempt: a prompt is on its way to the phone."""
+
+    TOPIC = "payment_session.payment_initiated.v1"
+    attempt: int
+    merchant_request_id: str
+    checkout_sealed: str
+    checkout_digest: str
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.attempts[self.attempt] = replace(
+            session.attempts[self.attempt],
+            state=AttemptState.INITIATED,
+            merchant_request_id=self.merchant_request_id,
+            checkout_sealed=self.checkout_sealed,
+            checkout_digest=self.checkout_digest,
+        )
+        _prompted(session, self.timestamp)
+
+
+class PaymentRefused(Event):
+    """M-Pesa refused the attempt and nothing was sent; another may follow."""
+
+    TOPIC = "payment_session.payment_refused.v1"
+    attempt: int
+    code: str
+    message: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _close(session, self.attempt, AttemptState.REFUSED)
+
+
+class PaymentUncertain(Event):
+    """The answer was lost; a prompt may be on the phone."""
+
+    TOPIC = "payment_session.payment_uncertain.v1"
+    attempt: int
+    reason: str
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        _close(session, self.attempt, AttemptState.UNCERTAIN)
+        _prompted(session, self.timestamp)
+
+
+class AttemptFailed(Event):
+    """One attempt ended unpaid while another is open, or after the session was settled."""
+
+    TOPIC = "payment_session.attempt_failed.v1"
+    attempt: int
+    code: str
+    text: str
+    result_code: str | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        _close(session, self.attempt, AttemptState.FAILED)
+
+
+class Paid(Event):
+    """The money that was asked for has arrived."""
+
+    TOPIC = "payment_session.paid.v1"
+    attempt: int
+    receipt: str | None
+    amount_cents: int
+    evidence: str
+    paid_at: datetime
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.PAID
+        session.paid = Payment(
+            self.attempt, self.receipt, self.amount_cents, Evidence(self.evidence), self.paid_at
+        )
+        session.failure = session.ended_at = None
+        _receive(session, self.attempt, self.receipt, self.amount_cents)
+
+
+class ReceiptRecorded(Event):
+    """The receipt of a payment that had been proved without one."""
+
+    TOPIC = "payment_session.receipt_recorded.v1"
+    attempt: int
+    receipt: str
+    evidence: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.receipts.add(self.receipt)
+        _close(session, self.attempt, AttemptState.PAID, self.receipt)
+        if session.paid and session.paid.attempt == self.attempt:
+            session.paid = replace(session.paid, receipt=self.receipt, evidence=Evidence(self.evidence))
+        for refund in session.refunds.values():
+            if refund.attempt == self.attempt and refund.receipt is None:
+                session.refunds[refund.number] = replace(refund, receipt=self.receipt)
+
+
+class OrderCreated(Event):
+    """The shop made the order."""
+
+    TOPIC = "payment_session.order_created.v1"
+    order_id: int
+    order_number: str
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.ORDER_CREATED
+        session.order = (self.order_id, self.order_number)
+        session.order_created_at = session.ended_at = self.timestamp
+
+
+class Failed(Event):
+    """The session came to nothing; `money_held` says whether the buyer's money is with us."""
+
+    TOPIC = "payment_session.failed.v1"
+    attempt: int
+    code: str
+    text: str
+    money_held: bool
+    previous_status: str
+    session_created_at: datetime
+    result_code: str | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.FAILED
+        session.failure = (self.code, self.text)
+        session.ended_at = self.timestamp
+        if session.attempts[self.attempt].is_open:
+            _close(session, self.attempt, AttemptState.FAILED)
+
+
+class Expired(Event):
+    """The time ran out with no attempt open."""
+
+    TOPIC = "payment_session.expired.v1"
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.EXPIRED
+        session.ended_at = self.timestamp
+
+
+class SurplusReceived(Event):
+    """Money came beyond what was owed: a second receipt, or a wrong amount."""
+
+    TOPIC = "payment_session.surplus_received.v1"
+    attempt: int
+    receipt: str | None
+    amount_cents: int
+    evidence: str
+    paid_at: datetime
+    why: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _receive(session, self.attempt, self.receipt, self.amount_cents)
+
+
+class RefundDue(Event):
+    """A sum must go back to the buyer."""
+
+    TOPIC = "payment_session.refund_due.v1"
+    refund: int
+    attempt: int
+    amount_cents: int
+    receipt: str | None
+    why: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.refunds[self.refund] = Refund(self.refund, self.attempt, self.amount_cents, self.receipt)
+
+
+class RefundRequested(Event):
+    """A sum is on its way back; written before the network call."""
+
+    TOPIC = "payment_session.refund_requested.v1"
+    refund: int
+    requested_by: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _move_refund(session, self.refund, RefundState.REQUESTED)
+
+
+class Refunded(Event):
+    """A sum has gone back."""
+
+    TOPIC = "payment_session.refunded.v1"
+    refund: int
+    reversal_receipt: str | None
+    means: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _move_refund(session, self.refund, RefundState.REFUNDED)
+
+
+class RefundFailed(Event):
+    """A sum could not be sent back this time; it is due still."""
+
+    TOPIC = "payment_session.refund_failed.v1"
+    refund: int
+    code: str
+    text: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _move_refund(session, self.refund, RefundState.DUE)
+
+
+def _prompted(session: "PaymentSession", moment: datetime) -> None:
+    if session.status == Status.PENDING:
+        session.status = Status.PAYMENT_INITIATED
+    session.initiated_at = session.initiated_at or moment
+
+
+def _close(session: "PaymentSession", attempt: int, state: AttemptState, receipt: str | None = None) -> None:
+    session.attempts[attempt] = replace(session.attempts[attempt], state=state, receipt=receipt)
+
+
+def _receive(session: "PaymentSession", attempt: int, receipt: str | None, amount_cents: int) -> None:
+    session.received_cents += amount_cents
+    _close(session, attempt, AttemptState.PAID, session.attempts[attempt].receipt or receipt)
+    if receipt is not None:
+        session.receipts.add(receipt)
+
+
+def _move_refund(session: "PaymentSession", refund: int, state: RefundState) -> None:
+    session.refunds[refund] = replace(session.refunds[refund], state=state)
+
+
+FACTS: tuple[type[Event], ...] = (
+    Created,
+    Extended,
+    PaymentRequested,
+    PaymentInitiated,
+    PaymentRefused,
+    PaymentUncertain,
+    AttemptFailed,
+    Paid,
+    ReceiptRecorded,
+    OrderCreated,
+    Failed,
+    Expired,
+    SurplusReceived,
+    RefundDue,
+    RefundRequested,
+    Refunded,
+    RefundFailed,
+)
+"""Every event class there is: what the store can write and read."""
+
+for _fact in FACTS:
+    register_topic(_fact.TOPIC, _fact)

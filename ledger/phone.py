@@ -1,0 +1,39 @@
+"""Phone numbers that M-Pesa can prompt: always twelve digits, `2547XXXXXXXX` or `2541XXXXXXXX`."""
+
+import re
+from dataclasses import dataclass, field
+
+from ledger.errors import InvalidValue
+
+PHONE_HELP = "Write a Kenyan mobile number such as 0712345678 or +254712345678."
+
+_SEPARATORS = re.compile(r"[ \u00a0\u2007\u202f().\-\u2010\u2011]+")
+_TYPED = re.compile(r"(?:\+?0{0,3}254)?0?([17][0-9]{8})")
+_MOST_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneNumber:
+    """A mobile number in M-Pesa's form. Its text is personal data, so its repr hides it."""
+
+    digits: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"254[17][0-9]{8}", self.digits):
+            raise ValueError("A PhoneNumber is 254, then 7 or 1, then eight digits.")
+
+    @classmethod
+    def parse(cls, text: object) -> "PhoneNumber":
+        """Read a number as people type it; raise InvalidValue for anything that M-Pesa could not prompt.
+
+        Operator prefixes are not judged: numbers have been portable since 2011 and the ranges grow.
+        """
+        if not isinstance(text, str) or len(text) > _MOST_CHARACTERS:
+            raise InvalidValue(PHONE_HELP)
+        typed = _TYPED.fullmatch(_SEPARATORS.sub("", text.strip()))
+        if typed is None:
+            raise InvalidValue(PHONE_HELP)
+        return cls("254" + typed.group(1))
+
+    def __str__(self) -> str:
+        return self.digits

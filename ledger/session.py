@@ -1,0 +1,332 @@
+"""The payment session: one buyer's try to pay for one cart, as facts that are never rewritten.
+
+    pending ──► payment_initiated ──► paid ──► order_created
+       │               │                │
+       ▼               ▼                ▼
+    expired          failed           failed
+
+One law stands over the arrows: money that moved is recorded, whatever the state. A payment that arrives after
+`expired` or `failed` is Paid all the same and then becomes an order or a RefundDue.
+
+A public method decides, and may refuse. The method it triggers, in `ledger.events`, only sets fields, because it
+runs again at every load. Time, ids and prices come in with the command; personal data come in sealed.
+"""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+from ledger import events
+from ledger.attempts import Attempt, AttemptState, Payment, Refund, RefundState, Status
+from ledger.cart import SnapshotLine, Totals
+from ledger.errors import Rejected
+
+SETTLED = {
+    Status.PAID: ("SESSION_ALREADY_PAID", "This session has been paid already."),
+    Status.ORDER_CREATED: ("SESSION_ALREADY_PAID", "This session has been paid, and its order is made."),
+    Status.FAILED: ("SESSION_FAILED", "The payment of this session failed. Please start a new checkout."),
+    Status.EXPIRED: ("SESSION_EXPIRED", "Session has expired"),
+}
+"""How a settled session answers a command that comes too late."""
+
+
+class PaymentSession(Aggregate):
+    """One try of a buyer to pay for one cart. Amounts are cents; `at` is an aware UTC moment."""
+
+    TOPIC = "payment_session.v1"
+    Event = events.Event
+    Created = events.Created
+
+    if TYPE_CHECKING:  # The library would take annotations at run time for the fields of a dataclass.
+        user_id: int
+        lines: tuple[SnapshotLine, ...]
+        totals: Totals
+        phone_sealed: str
+        delivery_sealed: str
+        expires_at: datetime
+        status: Status
+        extensions: int
+        attempts: dict[int, Attempt]
+        paid: Payment | None
+        receipts: set[str]
+        received_cents: int
+        refunds: dict[int, Refund]
+        order: tuple[int, str] | None
+        failure: tuple[str, str] | None
+        initiated_at: datetime | None
+        order_created_at: datetime | None
+        ended_at: datetime | None
+
+    @classmethod
+    def create(
+        cls,
+        session_id: UUID,
+        *,
+        user_id: int,
+        lines: tuple[SnapshotLine, ...],
+        totals: Totals,
+        phone_sealed: str,
+        delivery_sealed: str,
+        expires_at: datetime,
+        at: datetime,
+    ) -> "PaymentSession":
+        """Open a session for a cart that was priced and found in stock."""
+        return cls._create(
+            events.Created,
+            id=session_id,
+            timestamp=at,
+            user_id=user_id,
+            lines=lines,
+            totals=totals,
+            phone_sealed=phone_sealed,
+            delivery_sealed=delivery_sealed,
+            expires_at=expires_at,
+        )
+
+    @property
+    def open_attempts(self) -> list[Attempt]:
+        """The attempts whose outcome is still to come, oldest first."""
+        return [attempt for attempt in self.attempts.values() if attempt.is_open]
+
+    def status_at(self, moment: datetime) -> Status:
+        """The status as a reader should see it: expired from that instant, whether or not it is written yet."""
+        return Status.EXPIRED if self._has_run_out(moment) else self.status
+
+    def extend(self, *, minutes: int, most_extensions: int, at: datetime) -> None:
+        """Give the buyer more time, counted from the present expiry.
+
+        Raises Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID or EXTENSION_LIMIT_REACHED.
+        """
+        self._refuse_if_settled(at)
+        if self.extensions >= most_extensions:
+            raise Rejected(
+                "EXTENSION_LIMIT_REACHED", f"A session can be extended {most_extensions} times, and has been."
+            )
+        self._write(events.Extended, expires_at=self.expires_at + timedelta(minutes=minutes), at=at)
+
+    def refuse_another_attempt(self, *, prompt_seconds: int, most_attempts: int, at: datetime) -> None:
+        """Raise Rejected where no attempt may be made now; decide nothing else.
+
+        A prompt counts as live for `prompt_seconds`: only then may the buyer try again, because two live prompts
+        could both be paid.
+        """
+        self._refuse_if_settled(at)
+        live_since = at - timedelta(seconds=prompt_seconds)
+        if any(attempt.requested_at > live_since for attempt in self.open_attempts):
+            raise Rejected(
+                "PAYMENT_IN_PROGRESS",
+                "A payment prompt is already on its way. Please answer it on your phone.",
+            )
+        if len(self.attempts) >= most_attempts:
+            raise Rejected(
+                "TOO_MANY_ATTEMPTS", "This session has been tried too often. Please start a new checkout."
+            )
+
+    def request_payment(
+        self,
+        *,
+        transaction_id: int,
+        phone_sealed: str,
+        prompt_seconds: int,
+        most_attempts: int,
+        at: datetime,
+    ) -> int:
+        """Write down that an attempt is about to be sent, before it is; return its number.
+
+        Raises Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS or
+        TOO_MANY_ATTEMPTS.
+        """
+        self.refuse_another_attempt(prompt_seconds=prompt_seconds, most_attempts=most_attempts, at=at)
+        number = len(self.attempts) + 1
+        self._write(
+            events.PaymentRequested,
+            attempt=number,
+            transaction_id=transaction_id,
+            phone_sealed=phone_sealed,
+            amount_cents=self.totals.total_cents,
+            at=at,
+        )
+        return number
+
+    def record_initiation(
+        self,
+        attempt: int,
+        *,
+        merchant_request_id: str,
+        checkout_sealed: str,
+        checkout_digest: str,
+        at: datetime,
+    ) -> None:
+        """M-Pesa accepted the attempt. No news where its ids are known or its outcome was quicker."""
+        if self.attempts[attempt].state in (AttemptState.REQUESTED, AttemptState.UNCERTAIN):
+            self._move(
+                events.PaymentInitiated,
+                attempt=attempt,
+                merchant_request_id=merchant_request_id,
+                checkout_sealed=checkout_sealed,
+                checkout_digest=checkout_digest,
+                at=at,
+            )
+
+    def record_refusal(self, attempt: int, *, code: str, message: str, at: datetime) -> None:
+        """M-Pesa refused the attempt: nothing was sent, and another may follow."""
+        if self.attempts[attempt].state != AttemptState.REQUESTED:
+            return
+        self._write(events.PaymentRefused, attempt=attempt, code=code, message=message, at=at)
+        if self.status == Status.PAYMENT_INITIATED and not self.open_attempts:
+            self._fail(attempt, code, message, at)
+
+    def record_uncertainty(self, attempt: int, *, reason: str, at: datetime) -> None:
+        """The answer was lost: a prompt may be on the phone, so the attempt stays open."""
+        if self.attempts[attempt].state == AttemptState.REQUESTED:
+            self._move(events.PaymentUncertain, attempt=attempt, reason=reason, at=at)
+
+    def record_attempt_failure(
+        self, attempt: int, *, code: str, text: str, result_code: str | None = None, at: datetime
+    ) -> None:
+        """A witness says that the attempt ended unpaid, by M-Pesa's `result_code`. A payment is never undone by it."""
+        if not self.attempts[attempt].is_open:
+            return
+        others_open = len(self.open_attempts) > 1
+        if others_open or self.status not in (Status.PENDING, Status.PAYMENT_INITIATED):
+            self._write(
+                events.AttemptFailed, attempt=attempt, code=code, text=text, result_code=result_code, at=at
+            )
+        else:
+            self._fail(attempt, code, text, at, result_code=result_code)
+
+    def record_payment(self, payment: Payment, *, at: datetime) -> None:
+        """Money has moved: say so, whatever the state, and once per receipt."""
+        attempt = self.attempts[payment.attempt]
+        if payment.receipt in self.receipts or (
+            payment.receipt is None and attempt.state == AttemptState.PAID
+        ):
+            return
+        if attempt.state == AttemptState.PAID and attempt.receipt is None and payment.receipt is not None:
+            self._write(
+                events.ReceiptRecorded,
+                attempt=payment.attempt,
+                receipt=payment.receipt,
+                evidence=payment.evidence,
+                at=at,
+            )
+        elif self.paid is None and payment.amount_cents == self.totals.total_cents:
+            self._move(
+                events.Paid,
+                attempt=payment.attempt,
+                receipt=payment.receipt,
+                amount_cents=payment.amount_cents,
+                evidence=payment.evidence,
+                paid_at=payment.paid_at,
+                at=at,
+            )
+        else:
+            self._take_surplus(payment, at)
+
+    def record_order(self, *, order_id: int, order_number: str, at: datetime) -> None:
+        """The shop made the order of this paid session. Raises Rejected SESSION_NOT_PAID without money."""
+        if self.order is not None:
+            return
+        if self.status != Status.PAID:
+            raise Rejected("SESSION_NOT_PAID", "An order is made only for a session that is paid.")
+        self._move(events.OrderCreated, order_id=order_id, order_number=order_number, at=at)
+
+    def refuse_order(self, *, code: str, text: str, at: datetime) -> None:
+        """The shop cannot make the order of this paid session, so the money must go back."""
+        if self.status != Status.PAID or self.paid is None:
+            return
+        self._fail(self.paid.attempt, code, text, at, money_held=True)
+        self._owe(self.paid.attempt, self.totals.total_cents, self.paid.receipt, code, at)
+
+    def expire(self, *, at: datetime) -> None:
+        """Write down that the time ran out. No news before then, or while an attempt is open."""
+        if self._has_run_out(at):
+            self._move(events.Expired, at=at)
+
+    def request_refund(self, refund: int, *, requested_by: str, at: datetime) -> None:
+        """Write down that a sum is about to be sent back. Raises Rejected REFUND_NOT_DUE where it is not due."""
+        if refund not in self.refunds or self.refunds[refund].state != RefundState.DUE:
+            raise Rejected("REFUND_NOT_DUE", "There is no such refund, or it is on its way already.")
+        self._write(events.RefundRequested, refund=refund, requested_by=requested_by, at=at)
+
+    def record_refund(self, refund: int, *, reversal_receipt: str | None, means: str, at: datetime) -> None:
+        """A sum has gone back, by `means` (reversal, or by hand)."""
+        if self.refunds[refund].state != RefundState.REFUNDED:
+            self._write(events.Refunded, refund=refund, reversal_receipt=reversal_receipt, means=means, at=at)
+
+    def record_refund_failure(self, refund: int, *, code: str, text: str, at: datetime) -> None:
+        """A sum that was on its way did not arrive; it is due again."""
+        if self.refunds[refund].state == RefundState.REQUESTED:
+            self._write(events.RefundFailed, refund=refund, code=code, text=text, at=at)
+
+    def _write(self, fact: type[events.Event], *, at: datetime, **says: Any) -> None:
+        self.trigger_event(fact, timestamp=at, **says)
+
+    def _move(self, fact: type[events.Event], *, at: datetime, **says: Any) -> None:
+        self._write(fact, at=at, previous_status=str(self.status), session_created_at=self.created_on, **says)
+
+    def _has_run_out(self, moment: datetime) -> bool:
+        return self.status == Status.PENDING and not self.open_attempts and moment >= self.expires_at
+
+    @property
+    def _holds_surplus(self) -> bool:
+        return any(refund.state != RefundState.REFUNDED for refund in self.refunds.values())
+
+    def _refuse_if_settled(self, at: datetime) -> None:
+        if self.status in SETTLED:
+            raise Rejected(*SETTLED[self.status])
+        if at >= self.expires_at:
+            raise Rejected(*SETTLED[Status.EXPIRED])
+
+    def _fail(
+        self,
+        attempt: int,
+        code: str,
+        text: str,
+        at: datetime,
+        *,
+        result_code: str | None = None,
+        money_held: bool = False,
+    ) -> None:
+        self._move(
+            events.Failed,
+            attempt=attempt,
+            code=code,
+            text=text,
+            money_held=money_held or self._holds_surplus,
+            result_code=result_code,
+            at=at,
+        )
+
+    def _take_surplus(self, payment: Payment, at: datetime) -> None:
+        why = "second_payment" if self.paid else "wrong_amount"
+        amount_cents = payment.amount_cents
+        if amount_cents is None:  # M-Pesa moves what the prompt asked for; a person looks at it all the same.
+            why, amount_cents = "amount_not_named", self.totals.total_cents
+        self._write(
+            events.SurplusReceived,
+            attempt=payment.attempt,
+            receipt=payment.receipt,
+            amount_cents=amount_cents,
+            evidence=payment.evidence,
+            paid_at=payment.paid_at,
+            why=why,
+            at=at,
+        )
+        self._owe(payment.attempt, amount_cents, payment.receipt, why, at)
+        if self.status in (Status.PENDING, Status.PAYMENT_INITIATED) and not self.open_attempts:
+            text = "The amount that arrived is not the amount of this session."
+            self._fail(payment.attempt, "AMOUNT_MISMATCH", text, at)
+
+    def _owe(self, attempt: int, amount_cents: int, receipt: str | None, why: str, at: datetime) -> None:
+        self._write(
+            events.RefundDue,
+            refund=len(self.refunds) + 1,
+            attempt=attempt,
+            amount_cents=amount_cents,
+            receipt=receipt,
+            why=why,
+            at=at,
+        )

@@ -1,0 +1,49 @@
+"""One access token for all processes that share a consumer key, refreshed by one of them at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from ledger.store.database import Database
+from ledger.store.vault import NOBODY, Vault
+
+LOCK_TIMEOUT_MILLISECONDS = 40_000
+"""Longer than one token request may take, so that those who wait see its outcome."""
+
+_READ = "SELECT sealed_value, expires_at FROM access_tokens WHERE consumer = %s"
+_WRITE = """
+INSERT INTO access_tokens (consumer, sealed_value, expires_at) VALUES (%s, %s, %s)
+ON CONFLICT (consumer) DO UPDATE SET sealed_value = excluded.sealed_value, expires_at = excluded.expires_at
+"""
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('daftari access token ' || %s, 0))"
+
+
+class AccessTokens:
+    """The shared token of one consumer key; `consumer` is a digest of environment and key, never the key."""
+
+    def __init__(self, database: Database, vault: Vault, consumer: str) -> None:
+        self._database = database
+        self._vault = vault
+        self._consumer = consumer
+
+    def read(self) -> tuple[str, datetime] | None:
+        """Return (token, end of its life), or None where there is none."""
+        with self._database.connection() as connection:
+            row = connection.execute(_READ, (self._consumer,)).fetchone()
+        return (self._vault.unseal(NOBODY, row["sealed_value"]), row["expires_at"]) if row else None
+
+    def write(self, token: str, expires_at: datetime) -> None:
+        """Store a new token for everyone."""
+        sealed = self._vault.seal(NOBODY, token)
+        with self._database.connection() as connection:
+            connection.execute(_WRITE, (self._consumer, sealed, expires_at))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one, in all processes, who refreshes this token. Raises Unavailable after a long wait."""
+        with self._database.transaction() as connection:
+            connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            connection.execute(_LOCK, (self._consumer,))
+            yield

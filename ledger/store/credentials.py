@@ -1,0 +1,34 @@
+"""Settings that are secrets, kept sealed under the master key."""
+
+from collections.abc import Mapping
+
+from ledger import clock
+from ledger.store.database import Database
+from ledger.store.vault import NOBODY, Vault
+
+_WRITE = """
+INSERT INTO sealed_settings (name, sealed_value, updated_at) VALUES (%s, %s, %s)
+ON CONFLICT (name) DO UPDATE SET sealed_value = excluded.sealed_value, updated_at = excluded.updated_at
+"""
+_READ = "SELECT name, sealed_value FROM sealed_settings ORDER BY name"
+
+
+class CredentialStore:
+    """The M-Pesa credentials that an operator stored; variables of the environment win over them elsewhere."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    def read(self) -> dict[str, str]:
+        """Return what is stored, by the names of the variables. Raises WrongKey under another master key."""
+        with self._database.connection() as connection:
+            rows = connection.execute(_READ).fetchall()
+        return {row["name"]: self._vault.unseal(NOBODY, row["sealed_value"]) for row in rows}
+
+    def write(self, partial: Mapping[str, str]) -> None:
+        """Store the given values and keep the rest as it is; an empty mapping changes nothing."""
+        now = clock.now()
+        with self._database.transaction() as connection:
+            for name, value in partial.items():
+                connection.execute(_WRITE, (name, self._vault.seal(NOBODY, value), now))

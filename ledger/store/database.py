@@ -1,0 +1,112 @@
+"""One pool of PostgreSQL connections for a process, and what its errors mean to us.
+
+Build it after a fork: a pool does not survive one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from eventsourcing.postgres import ConnectionPool, PostgresDatastore
+from psycopg import Connection
+from psycopg.rows import DictRow, dict_row
+
+from ledger.errors import Conflict, Unavailable
+
+APP_ROLE = "daftari_app"
+"""The role that running processes take: it may append and read, and cannot rewrite history."""
+
+CONNECT_TIMEOUT_SECONDS = 3
+WAIT_FOR_CONNECTION_SECONDS = 3.0
+TRY_TO_CONNECT_SECONDS = 2.0
+"""Then the pool gives up until somebody asks again: its pauses double, so that it would sleep long past an outage."""
+LOOK_AFTER_SECONDS = 5
+LOOKS = 3
+UNANSWERED_MILLISECONDS = 15_000
+"""A silent connection is looked after, and dropped in about this time where the machine behind it is gone."""
+
+STATEMENT_TIMEOUT_MILLISECONDS = 15_000
+MOST_WAITING = 200
+
+_CONFIGURE = """
+SELECT set_config('timezone', 'UTC', false),
+       set_config('statement_timeout', %(statement_timeout)s, false),
+       set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, false),
+       (SELECT set_config('role', rolname, false)
+          FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(rolname, 'MEMBER'))
+"""
+
+
+class Database(PostgresDatastore):
+    """A pool of autocommit connections that the event recorder and all other SQL of a process share.
+
+    `url` is a libpq connection string or URL. Raises nothing until the first use; then `Unavailable` where
+    PostgreSQL does not answer within a few seconds, and `Conflict` where it chose this transaction as the
+    victim of a deadlock.
+    """
+
+    def __init__(self, url: str, *, most_connections: int = 16, name: str = "daftari") -> None:
+        self.url = url
+        self.schema = "public"
+        self.originator_id_type = "uuid"
+        self.enable_db_functions = False
+        self.single_row_tracking = True
+        self.lock_timeout = 0
+        self.pool_open_timeout = None
+        self.db_type_names = set[str]()
+        self.psycopg_type_adapters = {}
+        self.psycopg_python_types = {}
+        self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
+            url,
+            connection_class=Connection[DictRow],
+            kwargs={
+                "row_factory": dict_row,
+                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "application_name": name,
+                "autocommit": True,
+                "keepalives_idle": LOOK_AFTER_SECONDS,
+                "keepalives_interval": LOOK_AFTER_SECONDS,
+                "keepalives_count": LOOKS,
+                "tcp_user_timeout": UNANSWERED_MILLISECONDS,
+            },
+            min_size=1,
+            max_size=most_connections,
+            open=False,
+            configure=_configure,
+            timeout=WAIT_FOR_CONNECTION_SECONDS,
+            max_waiting=MOST_WAITING,
+            reconnect_timeout=TRY_TO_CONNECT_SECONDS,
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[DictRow]]:
+        """Lend an autocommit connection whose rows are dictionaries."""
+        try:
+            self.pool.open()
+            with self.pool.connection() as connection:
+                yield connection
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
+            raise Conflict() from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self.pool.check()
+            raise Unavailable() from error
+
+    get_connection = connection
+
+    @contextmanager
+    def transaction(self, *, commit: bool = True) -> Iterator[Any]:
+        """Lend a connection inside one transaction, committed at the end (rolled back where `commit` is false)."""
+        with self.connection() as connection, connection.transaction(force_rollback=not commit):
+            yield connection
+
+    def close(self) -> None:
+        """Close the pool; connections in use end when they come back."""
+        if hasattr(self, "pool"):
+            self.pool.close()
+
+
+def _configure(connection: Connection[DictRow]) -> None:
+    connection.execute(
+        _CONFIGURE, {"role": APP_ROLE, "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS)}
+    )

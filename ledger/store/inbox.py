@@ -1,0 +1,154 @@
+"""The inbox: every callback body as it came, kept before anything is made of it."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from ledger.store.database import Database
+from ledger.store.vault import NOBODY, Erased, Vault
+
+MOST_BYTES_KEPT = 65_536
+MOST_JUNK_KEPT = 10_000
+LEFT_OVER_AFTER = timedelta(seconds=5)
+
+_KEEP = """
+INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes,
+                          body_sha256, state, reason, tries, next_try_at, settled_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL)
+"""
+_SETTLE = (
+    "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
+)
+_POSTPONE = "UPDATE daraja_inbox SET reason = %s, tries = tries + 1, next_try_at = %s WHERE inbox_id = %s"
+_LETTER = """
+SELECT inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes, tries FROM daraja_inbox
+"""
+_DUE = _LETTER + " WHERE state = 'new' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
+_ONE = _LETTER + " WHERE inbox_id = %s"
+_FORGET_JUNK = """
+DELETE FROM daraja_inbox WHERE inbox_id IN (
+    SELECT inbox_id FROM daraja_inbox WHERE state = 'set_aside' AND session_id IS NULL
+    ORDER BY received_at DESC OFFSET %s
+)
+"""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One callback as it came. `session_id` and `attempt` are those its URL proved, or None."""
+
+    inbox_id: UUID
+    received_at: datetime
+    session_id: UUID | None
+    attempt: int | None
+    body: bytes
+    body_bytes: int
+    tries: int
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the body was longer than what is kept."""
+        return self.body_bytes > len(self.body)
+
+
+class Inbox:
+    """Keeps raw bodies, sealed; says which still want acting on."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    def keep(
+        self,
+        body: bytes,
+        *,
+        body_bytes: int,
+        session_id: UUID | None,
+        attempt: int | None,
+        owner: int,
+        now: datetime,
+    ) -> Letter:
+        """Store a body of at most MOST_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
+
+        A letter that proved its session is acted on by whoever received it, and is the worker's where that did
+        not happen in LEFT_OVER_AFTER; any other is the worker's at once.
+        """
+        letter = Letter(uuid4(), now, session_id, attempt, body[:MOST_BYTES_KEPT], body_bytes, 0)
+        owner, sealed = self._seal(owner, letter.body.decode("latin-1"))
+        values = (
+            letter.inbox_id,
+            now,
+            session_id,
+            attempt,
+            owner,
+            sealed,
+            body_bytes,
+            hashlib.sha256(letter.body).hexdigest(),
+            now if session_id is None else now + LEFT_OVER_AFTER,
+        )
+        with self._database.connection() as connection:
+            connection.execute(_KEEP, values)
+        return letter
+
+    def settle(self, letter: Letter, reason: str | None, now: datetime) -> None:
+        """Mark a letter as acted on."""
+        self._close(letter.inbox_id, "acted_on", reason, now)
+
+    def set_aside(self, letter: Letter, reason: str, now: datetime) -> None:
+        """Mark a letter as something for a person to look at."""
+        self._close(letter.inbox_id, "set_aside", reason, now)
+
+    def postpone(self, letter: Letter, reason: str, until: datetime) -> None:
+        """Leave a letter for later."""
+        with self._database.connection() as connection:
+            connection.execute(_POSTPONE, (reason, until, letter.inbox_id))
+
+    def due(self, now: datetime, limit: int) -> list[Letter]:
+        """Return letters that want acting on by now, the longest waiting first.
+
+        Those of customers who were erased meanwhile cannot be opened any more, and are set aside.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(_DUE, (now, limit)).fetchall()
+        letters = []
+        for row in rows:
+            try:
+                letters.append(self._open(row))
+            except Erased:
+                self._close(row["inbox_id"], "set_aside", "customer_erased", now)
+        return letters
+
+    def letter(self, inbox_id: UUID) -> Letter | None:
+        """Return one letter with its body opened."""
+        with self._database.connection() as connection:
+            row = connection.execute(_ONE, (inbox_id,)).fetchone()
+        return self._open(row) if row else None
+
+    def forget_junk(self) -> int:
+        """Remove the oldest unrecognised bodies beyond MOST_JUNK_KEPT; return how many."""
+        with self._database.connection() as connection:
+            return connection.execute(_FORGET_JUNK, (MOST_JUNK_KEPT,)).rowcount
+
+    def _close(self, inbox_id: UUID, state: str, reason: str | None, now: datetime) -> None:
+        with self._database.connection() as connection:
+            connection.execute(_SETTLE, (state, reason, now, inbox_id))
+
+    def _seal(self, owner: int, text: str) -> tuple[int, str]:
+        """Seal for the owner, or for the shop where the owner was erased: what arrives is kept all the same."""
+        try:
+            return owner, self._vault.seal(owner, text)
+        except Erased:
+            return NOBODY, self._vault.seal(NOBODY, text)
+
+    def _open(self, row: dict[str, Any]) -> Letter:
+        return Letter(
+            row["inbox_id"],
+            row["received_at"],
+            row["session_id"],
+            row["attempt"],
+            self._vault.unseal(row["key_owner"], row["sealed_body"]).encode("latin-1"),
+            row["body_bytes"],
+            row["tries"],
+        )

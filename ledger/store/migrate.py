@@ -1,0 +1,118 @@
+"""Apply the numbered SQL files of each package, forward only, one process at a time."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from ledger.errors import LedgerError
+
+PACKAGES = ("ledger.store", "projections", "shop")
+"""Whose `migrations/` folders make up a database, in the order in which they are applied."""
+
+OLDEST_POSTGRESQL = 15
+_ADVISORY_LOCK = 0x0DAF7A21
+_LOCK_TIMEOUT = "10s"
+_WAIT_FOR_OTHERS = "60s"
+
+
+class MigrationError(LedgerError):
+    """The database cannot be brought to the shape that this code needs; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("MIGRATION_FAILED", message)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One numbered SQL file."""
+
+    package: str
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of its text, in hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Return every migration of every package, in the order of application."""
+    found = []
+    for package in PACKAGES:
+        folder = resources.files(package) / "migrations"
+        if not folder.is_dir():
+            continue
+        names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+        found += [Migration(package, name, (folder / name).read_text("utf-8")) for name in names]
+    return found
+
+
+def migrate(database_url: str) -> list[str]:
+    """Bring the database to this code's shape; return the names of what was applied, perhaps none.
+
+    Safe to run from several processes at once: they take turns. Raises MigrationError where PostgreSQL is
+    too old or an applied file was changed, and psycopg.OperationalError where the database does not answer.
+    """
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+        _refuse_an_old_server(connection)
+        connection.execute(f"SET statement_timeout = '{_WAIT_FOR_OTHERS}'")
+        connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.execute("SET client_min_messages = warning")
+        applied = _applied(connection)
+        fresh = [step for step in migrations() if _is_fresh(step, applied)]
+        for step in fresh:
+            _apply(connection, step)
+        if fresh:
+            connection.execute((resources.files("ledger.store") / "grants.sql").read_text("utf-8"))
+        return [f"{step.package}/{step.name}" for step in fresh]
+
+
+def pending(database_url: str) -> list[str]:
+    """Return the names of migrations that the database still lacks; change nothing."""
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+        exists = connection.execute("SELECT to_regclass('schema_migrations')").fetchone()
+        applied = _applied(connection) if exists and exists[0] else {}
+        return [f"{m.package}/{m.name}" for m in migrations() if (m.package, m.name) not in applied]
+
+
+def _refuse_an_old_server(connection: Connection[TupleRow]) -> None:
+    major = connection.info.server_version // 10_000
+    if major < OLDEST_POSTGRESQL:
+        raise MigrationError(
+            f"This PostgreSQL is version {major}; Daftari needs {OLDEST_POSTGRESQL} or newer. "
+            "Point DATABASE_URL at a newer server, or unset it to use the embedded one."
+        )
+
+
+def _applied(connection: Connection[TupleRow]) -> dict[tuple[str, str], str]:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (package text, name text, checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (package, name))"
+    )
+    rows = connection.execute("SELECT package, name, checksum FROM schema_migrations").fetchall()
+    return {(package, name): checksum for package, name, checksum in rows}
+
+
+def _is_fresh(step: Migration, applied: dict[tuple[str, str], str]) -> bool:
+    known = applied.get((step.package, step.name))
+    if known is not None and known != step.checksum:
+        raise MigrationError(
+            f"{step.package}/{step.name} was changed after it had been applied to this database. "
+            "Restore the file and put the change into a new, higher-numbered one."
+        )
+    return known is None
+
+
+def _apply(connection: Connection[TupleRow], step: Migration) -> None:
+    with connection.transaction():
+        connection.execute(step.sql)
+        connection.execute(
+            "INSERT INTO schema_migrations (package, name, checksum) VALUES (%s, %s, %s)",
+            (step.package, step.name, step.checksum),
+        )

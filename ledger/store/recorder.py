@@ -1,0 +1,158 @@
+"""The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from eventsourcing.persistence import (
+    IntegrityError,
+    Notification,
+    NotSupportedError,
+    StoredEvent,
+    Subscription,
+)
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.types.json import Jsonb
+
+from ledger.store.canonical import event_digest
+from ledger.store.positions import read_horizon
+
+VERSION_CONFLICT = "DF001"
+
+_APPEND = "SELECT append_events(%s, %s, %s, %s::jsonb[], %s, %s) AS position"
+_SELECT = "SELECT version, topic, state::text AS state FROM payment_events WHERE session_id = %s"
+_SELECT_NOTIFICATIONS = """
+SELECT session_id, version, topic, state::text AS state, position FROM payment_events
+WHERE origin = %(origin)s AND position < %(horizon)s
+  AND (%(start)s::bigint IS NULL OR position > %(start)s OR (%(inclusive)s AND position = %(start)s))
+  AND (%(stop)s::bigint IS NULL OR position <= %(stop)s)
+  AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
+ORDER BY position LIMIT %(limit)s
+"""
+_LAST_POSITION = "SELECT max(position) AS position FROM payment_events WHERE origin = %s AND position < %s"
+
+
+class VersionConflict(IntegrityError):
+    """Another writer appended to the session first: reload, and decide again."""
+
+
+class SessionRecorder(PostgresApplicationRecorder):
+    """Appends through `append_events` and reads below the horizon only.
+
+    Ids of notifications are positions, unique within one transaction and ordered by it; see
+    `ledger.store.positions`. The tables come from our migrations, so nothing is created here, and there is no
+    LISTEN/NOTIFY: followers poll.
+    """
+
+    def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "payment_events") -> None:
+        self.datastore = datastore
+        self.events_table_name = events_table_name
+        self.sql_create_statements = []
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, row: dict[str, Any] | None = None, **_: Any
+    ) -> Sequence[int]:
+        """Append the events of one session with its new status row; return their positions.
+
+        Raises VersionConflict where another writer was first, and Unavailable where PostgreSQL does not answer;
+        then the events may have been written, and a repeat meets its own rows as a conflict.
+        """
+        if not stored_events:
+            return []
+        assert row is not None, "Events of a session are appended together with its status row."
+        first = stored_events[0]
+        assert isinstance(first.originator_id, UUID)
+        try:
+            with self.datastore.get_connection() as connection:
+                answer = connection.execute(
+                    _APPEND,
+                    (
+                        first.originator_id,
+                        first.originator_version,
+                        [event.topic for event in stored_events],
+                        [event.state.decode() for event in stored_events],
+                        [_digest(event) for event in stored_events],
+                        Jsonb(row),
+                    ),
+                ).fetchone()
+        except psycopg.Error as error:
+            if error.sqlstate == VERSION_CONFLICT:
+                raise VersionConflict(str(error)) from error
+            raise
+        assert answer is not None
+        last = int(answer["position"])
+        return range(last - len(stored_events) + 1, last + 1)
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """Return the events of one session in the order of their versions."""
+        statement, values = _SELECT, [originator_id]
+        if gt is not None:
+            statement, values = statement + " AND version > %s", [*values, gt]  # type: ignore[list-item]
+        if lte is not None:
+            statement, values = statement + " AND version <= %s", [*values, lte]  # type: ignore[list-item]
+        statement += " ORDER BY version DESC" if desc else " ORDER BY version"
+        if limit is not None:
+            statement, values = statement + " LIMIT %s", [*values, limit]  # type: ignore[list-item]
+        with self.datastore.get_connection() as connection:
+            rows = connection.execute(statement.encode(), values, prepare=True).fetchall()
+        return [
+            StoredEvent(originator_id, row["version"], row["topic"], row["state"].encode()) for row in rows
+        ]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """Return events of all sessions in the order of their positions, below the horizon."""
+        with self.datastore.get_connection() as connection:
+            origin, horizon = read_horizon(connection)
+            rows = connection.execute(
+                _SELECT_NOTIFICATIONS,
+                {
+                    "origin": origin,
+                    "horizon": horizon,
+                    "start": start,
+                    "stop": stop,
+                    "inclusive": inclusive_of_start,
+                    "topics": list(topics) or None,
+                    "limit": limit,
+                },
+            ).fetchall()
+        return [
+            Notification(
+                row["session_id"], row["version"], row["topic"], row["state"].encode(), row["position"]
+            )
+            for row in rows
+        ]
+
+    def max_notification_id(self) -> int | None:
+        """Return the last position below the horizon, or None for an empty log."""
+        with self.datastore.get_connection() as connection:
+            row = connection.execute(_LAST_POSITION, read_horizon(connection)).fetchone()
+        return row["position"] if row else None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:  # noqa: ARG002
+        """Refuse: NOTIFY would serialise every writer at its commit. Followers poll instead."""
+        raise NotSupportedError("There is no subscription to this log; follow it with projections.follower.")
+
+
+def _digest(event: StoredEvent) -> bytes:
+    assert isinstance(event.originator_id, UUID)
+    return event_digest(
+        event.originator_id, event.originator_version, event.topic, msgspec.json.decode(event.state)
+    )

@@ -1,0 +1,85 @@
+"""The fixtures that every test may ask for, and the one PostgreSQL behind them.
+
+Time: freeze it with freezegun; `ledger.clock.now()` turns the fake datetimes into plain ones.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
+from tests.support.ports import free_port as find_free_port
+
+_KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
+_URL = pytest.StashKey[str]()
+_SERVER_URL = "daftari_server_url"
+
+
+def pytest_configure() -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith(("DAFTARI_", "MPESA_", "DATABASE_URL")) and name not in _KEPT:
+            del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Start the server once, in the process that outlives all xdist workers, and tell each worker where it is."""
+    stash = node.config.stash
+    if _URL not in stash:
+        cluster = TestCluster()
+        node.config.add_cleanup(cluster.stop)
+        stash[_URL] = cluster.start()
+    node.workerinput[_SERVER_URL] = stash[_URL]
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of the run's PostgreSQL, as a user who may create databases and roles."""
+    workerinput = getattr(request.config, "workerinput", None)
+    if workerinput is not None:
+        yield workerinput[_SERVER_URL]
+        return
+    cluster = TestCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(server_url: str) -> str:
+    """The name of the migrated database that tests clone."""
+    return migrated_template(server_url)
+
+
+@pytest.fixture
+def database_url(server_url: str, template_database: str) -> Iterator[str]:
+    """The URL of a migrated, empty database that belongs to this test alone."""
+    with new_database(server_url, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server_url: str) -> Iterator[str]:
+    """The URL of a database without any table of ours."""
+    with new_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A data folder that PostgreSQL's own account may enter, so that nothing is left outside it."""
+    folder = reachable_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return find_free_port()

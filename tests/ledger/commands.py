@@ -1,0 +1,104 @@
+"""Every command of a payment session in a few words, for the when of a test."""
+
+from collections.abc import Callable
+
+from ledger.attempts import Evidence, Payment
+from ledger.session import PaymentSession
+from tests.ledger.facts import PHONE, RECEIPT, TOTAL, clock
+
+Command = Callable[[PaymentSession], object]
+
+
+def extend(*, minutes: int = 15, most: int = 3, at: str = "10:40") -> Command:
+    return lambda session: session.extend(minutes=minutes, most_extensions=most, at=clock(at))
+
+
+def request_payment(
+    transaction_id: int = 456, *, prompt_seconds: int = 120, most: int = 5, at: str = "10:31"
+) -> Command:
+    return lambda session: session.request_payment(
+        transaction_id=transaction_id,
+        phone_sealed=PHONE,
+        prompt_seconds=prompt_seconds,
+        most_attempts=most,
+        at=clock(at),
+    )
+
+
+def refuse_another_attempt(*, prompt_seconds: int = 120, most: int = 5, at: str = "10:31") -> Command:
+    return lambda session: session.refuse_another_attempt(
+        prompt_seconds=prompt_seconds, most_attempts=most, at=clock(at)
+    )
+
+
+def record_initiation(attempt: int = 1, *, at: str = "10:31") -> Command:
+    return lambda session: session.record_initiation(
+        attempt,
+        merchant_request_id=f"merchant-{attempt}",
+        checkout_sealed=f"sealed checkout {attempt}",
+        checkout_digest=f"digest-{attempt}",
+        at=clock(at),
+    )
+
+
+def record_refusal(attempt: int = 1, *, code: str = "MPESA_BUSY", at: str = "10:31") -> Command:
+    return lambda session: session.record_refusal(attempt, code=code, message="M-Pesa is busy.", at=clock(at))
+
+
+def record_uncertainty(attempt: int = 1, *, at: str = "10:31") -> Command:
+    return lambda session: session.record_uncertainty(attempt, reason="no answer in time", at=clock(at))
+
+
+def record_attempt_failure(attempt: int = 1, *, code: str = "CANCELLED", at: str = "10:32") -> Command:
+    return lambda session: session.record_attempt_failure(
+        attempt, code=code, text="The prompt was cancelled.", result_code="1032", at=clock(at)
+    )
+
+
+def record_payment(
+    attempt: int = 1,
+    *,
+    receipt: str | None = RECEIPT,
+    cents: int | None = TOTAL,
+    evidence: Evidence = Evidence.CALLBACK,
+    at: str = "10:33",
+) -> Command:
+    payment = Payment(attempt, receipt, cents, evidence, paid_at=clock("10:32"))
+    return lambda session: session.record_payment(payment, at=clock(at))
+
+
+def prove_payment(attempt: int = 1, *, at: str = "10:33") -> Command:
+    """A query says that the attempt was paid, and as ever knows no receipt."""
+    return record_payment(attempt, receipt=None, evidence=Evidence.QUERY, at=at)
+
+
+def record_order(*, at: str = "10:33") -> Command:
+    return lambda session: session.record_order(order_id=789, order_number="ORD-20240115-001", at=clock(at))
+
+
+def refuse_order(*, at: str = "10:33") -> Command:
+    return lambda session: session.refuse_order(
+        code="OUT_OF_STOCK", text="Fresh Tomatoes are sold out.", at=clock(at)
+    )
+
+
+def expire(*, at: str = "10:45") -> Command:
+    return lambda session: session.expire(at=clock(at))
+
+
+def request_refund(refund: int = 1) -> Command:
+    return lambda session: session.request_refund(refund, requested_by="operator 9", at=clock("10:40"))
+
+
+def record_refund(
+    refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal"
+) -> Command:
+    return lambda session: session.record_refund(
+        refund, reversal_receipt=reversal, means=means, at=clock("10:41")
+    )
+
+
+def record_refund_failure(refund: int = 1) -> Command:
+    return lambda session: session.record_refund_failure(
+        refund, code="1", text="The shortcode has too little money.", at=clock("10:41")
+    )

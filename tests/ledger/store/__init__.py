@@ -1,0 +1,1 @@
+"""The event store: it loses nothing, repeats nothing, and rewrites nothing."""

@@ -1,0 +1,113 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ledger.store.database import Database
+from ledger.store.vault import NOBODY, Erased, Vault, WrongKey
+
+MASTER_KEY = bytes(range(32))
+PHONE = "254712345678"
+
+
+@pytest.fixture
+def vault(database: Database) -> Vault:
+    return Vault(database, MASTER_KEY)
+
+
+def test_what_is_sealed_opens_again(vault: Vault) -> None:
+    for text in (PHONE, "", "Ng'ang'a 🍅", "x" * 10_000):
+        sealed = vault.seal(7, text)
+        assert vault.unseal(7, sealed) == text
+        assert text == "" or text not in sealed
+
+
+def test_another_process_with_the_same_master_key_opens_it(database: Database, vault: Vault) -> None:
+    assert Vault(database, MASTER_KEY).unseal(7, vault.seal(7, PHONE)) == PHONE
+
+
+def test_the_same_text_is_sealed_differently_each_time(vault: Vault) -> None:
+    assert vault.seal(7, PHONE) != vault.seal(7, PHONE)
+
+
+def test_another_customers_key_does_not_open_it(vault: Vault) -> None:
+    with pytest.raises(WrongKey):
+        vault.unseal(8, vault.seal(7, PHONE))
+    with pytest.raises(WrongKey):
+        vault.unseal(NOBODY, vault.seal(7, PHONE))
+
+
+def test_another_master_key_does_not_open_it(database: Database, vault: Vault) -> None:
+    sealed = vault.seal(7, PHONE)
+    with pytest.raises(WrongKey):
+        Vault(database, bytes(32)).unseal(7, sealed)
+
+
+def test_an_altered_value_does_not_open(vault: Vault) -> None:
+    sealed = vault.seal(7, PHONE)
+    altered = sealed[:-6] + ("A" if sealed[-6] != "A" else "B") + sealed[-5:]
+    for value in (altered, PHONE, "v2." + sealed[3:]):
+        with pytest.raises(WrongKey):
+            vault.unseal(7, value)
+
+
+@pytest.mark.parametrize("cut", ["v1.", "v1.AAAA", "v1.%%%", "AAAA", ""])
+def test_a_value_that_was_cut_short_does_not_open(vault: Vault, cut: str) -> None:
+    vault.seal(7, "so that there is a key")
+    with pytest.raises(WrongKey):
+        vault.unseal(7, cut)
+
+
+def test_opening_makes_no_key(database: Database, vault: Vault) -> None:
+    with pytest.raises(WrongKey):
+        vault.unseal(8, vault.seal(7, "Wanjiku"))
+    with database.connection() as connection:
+        assert connection.execute("SELECT user_id FROM customer_keys WHERE user_id = 8").fetchall() == []
+
+
+def test_who_is_erased_cannot_be_read_by_anyone_nor_written_anew(database: Database, vault: Vault) -> None:
+    sealed, others = vault.seal(7, PHONE), vault.seal(8, PHONE)
+    vault.erase(7)
+    for any_vault in (vault, Vault(database, MASTER_KEY)):
+        with pytest.raises(Erased):
+            any_vault.unseal(7, sealed)
+        with pytest.raises(Erased):
+            any_vault.seal(7, PHONE)
+        assert any_vault.unseal(8, others) == PHONE
+
+
+def test_the_database_holds_no_key_in_the_clear(database: Database, vault: Vault) -> None:
+    vault.seal(7, PHONE)
+    with database.connection() as connection:
+        row = connection.execute("SELECT wrapped_key FROM customer_keys").fetchone()
+    assert row is not None
+    assert len(row["wrapped_key"]) > 32
+    assert MASTER_KEY not in bytes(row["wrapped_key"])
+
+
+def test_vaults_at_once_agree_on_a_new_customers_key(database: Database) -> None:
+    vaults = [Vault(database, MASTER_KEY) for _ in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        sealed = list(threads.map(lambda vault: vault.seal(7, PHONE), vaults))
+    assert [Vault(database, MASTER_KEY).unseal(7, value) for value in sealed] == [PHONE] * 6
+
+
+def test_a_digest_is_stable_and_needs_the_master_key(database: Database, vault: Vault) -> None:
+    digest = vault.digest("checkout", "ws_CO_1")
+    assert digest == Vault(database, MASTER_KEY).digest("checkout", "ws_CO_1")
+    assert len(digest) == 64
+    others = (
+        vault.digest("phone", "ws_CO_1"),
+        vault.digest("checkout", "ws_CO_2"),
+        Vault(database, bytes(32)).digest("checkout", "ws_CO_1"),
+    )
+    assert digest not in others
+
+
+def test_a_signature_is_stable_and_of_its_message(vault: Vault) -> None:
+    assert vault.sign(b"a") == vault.sign(b"a") != vault.sign(b"b")
+    assert len(vault.sign(b"a")) == 16
+
+
+def test_a_master_key_of_another_length_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        Vault(database, b"short")

@@ -1,0 +1,67 @@
+"""The witnesses of one attempt may speak in any order; the end is the same."""
+
+from itertools import permutations
+
+import pytest
+
+from ledger.attempts import Status
+from ledger.session import PaymentSession
+from tests.ledger.commands import (
+    Command,
+    prove_payment,
+    record_attempt_failure,
+    record_order,
+    record_payment,
+)
+from tests.ledger.facts import SECOND_RECEIPT, TOTAL, created, initiated, requested
+from tests.ledger.scenario import given
+
+SUCCESS = record_payment()
+SUCCESS_AGAIN = record_payment()
+OTHER_SUCCESS = record_payment(receipt=SECOND_RECEIPT)
+CANCELLED = record_attempt_failure(code="CANCELLED")
+TIMED_OUT = record_attempt_failure(code="TIMED_OUT")
+CALLBACKS = (SUCCESS, SUCCESS_AGAIN, CANCELLED, TIMED_OUT, OTHER_SUCCESS)
+
+Ending = tuple[Status, int, frozenset[str], tuple[int, ...]]
+
+
+def ending(order: tuple[Command, ...], *, with_shop: bool) -> Ending:
+    """How a session ends that hears these, where the shop makes the order as soon as it is paid, or not."""
+    session = given(created(), requested(), initiated()).session
+    for command in order:
+        command(session)
+        if with_shop and session.status == Status.PAID:
+            record_order()(session)
+    return _ending(session)
+
+
+def _ending(session: PaymentSession) -> Ending:
+    owed = tuple(refund.amount_cents for refund in session.refunds.values())
+    return session.status, session.received_cents, frozenset(session.receipts), owed
+
+
+@pytest.mark.parametrize(("with_shop", "status"), [(False, Status.PAID), (True, Status.ORDER_CREATED)])
+def test_five_callbacks_of_one_attempt_end_the_same_in_all_120_orders(
+    *, with_shop: bool, status: Status
+) -> None:
+    endings = {ending(order, with_shop=with_shop) for order in permutations(CALLBACKS)}
+    assert endings == {(status, 2 * TOTAL, frozenset({"UAF0000001", SECOND_RECEIPT}), (TOTAL,))}
+
+
+def test_a_query_among_the_callbacks_changes_nothing_in_all_720_orders() -> None:
+    endings = {ending(order, with_shop=True) for order in permutations((*CALLBACKS, prove_payment()))}
+    assert endings == {(Status.ORDER_CREATED, 2 * TOTAL, frozenset({"UAF0000001", SECOND_RECEIPT}), (TOTAL,))}
+
+
+def test_a_wrong_amount_among_the_callbacks_is_held_in_all_orders() -> None:
+    wrong = record_payment(receipt="UAF0000003", cents=1_00)
+    endings = {
+        ending(order, with_shop=True) for order in permutations((SUCCESS, SUCCESS_AGAIN, CANCELLED, wrong))
+    }
+    assert endings == {(Status.ORDER_CREATED, TOTAL + 1_00, frozenset({"UAF0000001", "UAF0000003"}), (1_00,))}
+
+
+def test_without_a_success_the_session_fails_in_any_order() -> None:
+    endings = {ending(order, with_shop=True) for order in permutations((CANCELLED, TIMED_OUT, CANCELLED))}
+    assert endings == {(Status.FAILED, 0, frozenset(), ())}

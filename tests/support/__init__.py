@@ -1,0 +1,1 @@
+"""What tests share: databases, ports, and the people in them."""

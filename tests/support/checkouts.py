@@ -1,0 +1,213 @@
+"""Sessions that live through a checkout step by step, each step at a moment of its own."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+from ledger.application import Ledger
+from ledger.attempts import Evidence, Payment
+from ledger.cart import SnapshotLine, Totals
+from ledger.session import PaymentSession
+
+HALF_PAST_TEN = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+TOTAL_CENTS = 350_00
+
+_LINE = SnapshotLine(1, 123, "Fresh Tomatoes", "Green Valley Farm", 2_000, 150_00, 300_00, "kg")
+_TOTALS = Totals(300_00, 50_00, 0, TOTAL_CENTS)
+_transaction_ids = count(456)
+
+
+def new_session(
+    *,
+    user_id: int = 7,
+    at: datetime = HALF_PAST_TEN,
+    session_id: UUID | None = None,
+    phone_sealed: str = "v1.phone",
+    delivery_sealed: str = "v1.delivery",
+) -> PaymentSession:
+    """Return the guide's session, created at a moment and not yet appended."""
+    return PaymentSession.create(
+        session_id or uuid4(),
+        user_id=user_id,
+        lines=(_LINE,),
+        totals=_TOTALS,
+        phone_sealed=phone_sealed,
+        delivery_sealed=delivery_sealed,
+        expires_at=at + timedelta(minutes=15),
+        at=at,
+    )
+
+
+class Checkout:
+    """One session in a real ledger. Each step is five seconds after the one before, and returns the checkout."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        user_id: int = 7,
+        at: datetime = HALF_PAST_TEN,
+        phone_sealed: str = "v1.phone",
+        delivery_sealed: str = "v1.delivery",
+    ) -> None:
+        self.ledger = ledger
+        self.at = at
+        session = new_session(
+            user_id=user_id, at=at, phone_sealed=phone_sealed, delivery_sealed=delivery_sealed
+        )
+        self.session_id = session.id
+        assert ledger.add(session)
+
+    def wait(self, **time: int) -> "Checkout":
+        """Let time pass."""
+        self.at += timedelta(**time)
+        return self
+
+    def extend(self) -> "Checkout":
+        """Ask for 15 minutes more."""
+        return self._do(lambda session: session.extend(minutes=15, most_extensions=3, at=self.at))
+
+    def request(self, phone_sealed: str = "v1.phone") -> "Checkout":
+        """Write down an attempt."""
+        return self._do(
+            lambda session: session.request_payment(
+                transaction_id=next(_transaction_ids),
+                phone_sealed=phone_sealed,
+                prompt_seconds=90,
+                most_attempts=5,
+                at=self.at,
+            )
+        )
+
+    def initiate(self, attempt: int = 1) -> "Checkout":
+        """M-Pesa accepts the attempt."""
+        return self._do(
+            lambda session: session.record_initiation(
+                attempt,
+                merchant_request_id=f"29115-{attempt}",
+                checkout_sealed="v1.checkout",
+                checkout_digest=f"{self.session_id.hex}{attempt}",
+                at=self.at,
+            )
+        )
+
+    def prompt(self) -> "Checkout":
+        """Write down an attempt that M-Pesa accepts."""
+        return self.request().initiate(len(self.session.attempts))
+
+    def lose_the_answer(self, attempt: int = 1) -> "Checkout":
+        """The answer to the push never comes."""
+        return self._do(lambda session: session.record_uncertainty(attempt, reason="time-out", at=self.at))
+
+    def refuse(self, attempt: int = 1) -> "Checkout":
+        """M-Pesa refuses the attempt."""
+        return self._do(
+            lambda session: session.record_refusal(attempt, code="BUSY", message="Try later.", at=self.at)
+        )
+
+    def pay(
+        self, receipt: str | None = "NLJ7RT61SV", *, attempt: int = 1, amount_cents: int | None = TOTAL_CENTS
+    ) -> "Checkout":
+        """Money arrives, with its receipt reserved first; without a receipt, a query says so."""
+        if receipt is not None:
+            assert self.ledger.reserve_receipt(receipt, self.session_id)
+        evidence = Evidence.CALLBACK if receipt else Evidence.QUERY
+        payment = Payment(attempt, receipt, amount_cents, evidence, self.at)
+        return self._do(lambda session: session.record_payment(replace(payment, paid_at=self.at), at=self.at))
+
+    def cancel(self, attempt: int = 1) -> "Checkout":
+        """The buyer cancels the prompt."""
+        return self._do(
+            lambda session: session.record_attempt_failure(
+                attempt, code="CANCELLED", text="The buyer cancelled.", result_code="1032", at=self.at
+            )
+        )
+
+    def order(self, order_id: int = 789) -> "Checkout":
+        """The shop makes the order."""
+        number = f"ORD-20240115-{order_id:03d}"
+        return self._do(
+            lambda session: session.record_order(order_id=order_id, order_number=number, at=self.at)
+        )
+
+    def refuse_order(self) -> "Checkout":
+        """The shop has no stock left."""
+        return self._do(
+            lambda session: session.refuse_order(code="OUT_OF_STOCK", text="Sold out.", at=self.at)
+        )
+
+    def expire(self) -> "Checkout":
+        """The sweep comes by after the time has run out."""
+        self.wait(minutes=15)
+        return self._do(lambda session: session.expire(at=self.at))
+
+    def request_refund(self, refund: int = 1) -> "Checkout":
+        """An operator sends a sum back."""
+        return self._do(
+            lambda session: session.request_refund(refund, requested_by="operator 99", at=self.at)
+        )
+
+    def refund(self, number: int = 1) -> "Checkout":
+        """A sum has gone back."""
+        return self._do(
+            lambda session: session.record_refund(
+                number, reversal_receipt="NLJ0REVERSE", means="reversal", at=self.at
+            )
+        )
+
+    def fail_refund(self, refund: int = 1) -> "Checkout":
+        """A sum could not be sent back."""
+        return self._do(
+            lambda session: session.record_refund_failure(refund, code="R1", text="No funds.", at=self.at)
+        )
+
+    @property
+    def session(self) -> PaymentSession:
+        """The session as it stands in the log."""
+        return self.ledger.session(self.session_id)
+
+    def _do(self, command: Callable[[PaymentSession], Any]) -> "Checkout":
+        self.wait(seconds=5)
+        self.ledger.decide(self.session_id, command)
+        return self
+
+
+def one_of_every_kind(ledger: Ledger) -> list[Checkout]:
+    """Return sessions that, together, lived through every kind of event and every public status."""
+    return [
+        Checkout(ledger, user_id=1),
+        Checkout(ledger, user_id=1).extend(),
+        Checkout(ledger, user_id=2).expire(),
+        Checkout(ledger, user_id=2).expire().wait(hours=30),
+        Checkout(ledger, user_id=3).request(),
+        Checkout(ledger, user_id=3).prompt(),
+        Checkout(ledger, user_id=3).request().lose_the_answer(),
+        Checkout(ledger, user_id=3).request().lose_the_answer().initiate(),
+        Checkout(ledger, user_id=4).request().refuse(),
+        Checkout(ledger, user_id=4).request().refuse().prompt().pay("RCPTTWO001", attempt=2),
+        Checkout(ledger, user_id=5).prompt().cancel(),
+        Checkout(ledger, user_id=5).prompt().wait(seconds=100).prompt().cancel(),
+        Checkout(ledger, user_id=6).prompt().pay("RCPTONE001").order(1),
+        Checkout(ledger, user_id=6).prompt().pay(None).pay("RCPTONE002").order(2),
+        Checkout(ledger, user_id=6).request().pay(None),
+        Checkout(ledger, user_id=6).prompt().cancel().pay("RCPTLATE01").order(3),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTHELD01").refuse_order(),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTHELD02").refuse_order().request_refund().refund(),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTHELD03").refuse_order().request_refund().fail_refund(),
+        Checkout(ledger, user_id=9).prompt().pay("RCPTODD001", amount_cents=1_00),
+        Checkout(ledger, user_id=9).prompt().pay("RCPTODD002", amount_cents=None),
+        Checkout(ledger, user_id=9)
+        .prompt()
+        .wait(seconds=100)
+        .prompt()
+        .pay("RCPTTWIN01")
+        .order(4)
+        .pay("RCPTTWIN02", attempt=2),
+        Checkout(ledger, user_id=9, at=HALF_PAST_TEN + timedelta(hours=5))
+        .prompt()
+        .pay("RCPTFIVE01")
+        .order(5),
+    ]

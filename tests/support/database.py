@@ -1,0 +1,101 @@
+"""One PostgreSQL for a whole test run, and a freshly migrated database in it for each test that asks."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from api.machine.postgres import ClusterOptions, EmbeddedPostgres
+from ledger.store.migrate import migrate, migrations
+
+TEST_SERVER = "TEST_DATABASE_URL"
+"""Names a server whose user may create databases; without it an embedded one is started."""
+
+MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 4 << 30
+
+_TEMPLATE_LOCK = 0x7E57
+
+
+class TestCluster:
+    """The server of a run: one that TEST_DATABASE_URL names, else an embedded one, fast and forgetful."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._server: EmbeddedPostgres | None = None
+
+    def start(self) -> str:
+        """Return the server's URL; start it first where it is ours."""
+        if named := os.environ.get(TEST_SERVER):
+            return named
+        self._folder = reachable_folder()
+        bin_folder = os.environ.get("DAFTARI_POSTGRES_BIN")
+        options = ClusterOptions(durable=False, bin_folder=Path(bin_folder) if bin_folder else None)
+        self._server = EmbeddedPostgres(self._folder, options)
+        return self._server.start()
+
+    def stop(self) -> None:
+        """Stop the server and remove its data, where they are ours."""
+        if self._server is not None:
+            self._server.stop()
+        if self._folder is not None:
+            shutil.rmtree(self._folder)
+
+
+def reachable_folder() -> Path:
+    """Make a folder with a short path that an account without rights may enter; the caller removes it.
+
+    In memory where there is room: a database is cloned for each test, and cloning is writing files.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="daftari-test-", dir=MEMORY if roomy else None))
+    folder.chmod(0o711)
+    return folder
+
+
+@contextmanager
+def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
+    """Lend the URL of a database of its own, cloned from `template`, and drop it afterwards."""
+    name = f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        try:
+            yield with_database(server_url, name)
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def migrated_template(server_url: str) -> str:
+    """Return the name of a migrated database to clone; make it if this shape of it is not there yet."""
+    name = f"template_{_shape()}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [_TEMPLATE_LOCK])
+        known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+        if known is None:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}_unfinished"')
+            connection.execute(f'CREATE DATABASE "{name}_unfinished" TEMPLATE template0')
+            migrate(with_database(server_url, f"{name}_unfinished"))
+            connection.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    return name
+
+
+def with_database(url: str, name: str) -> str:
+    """Return `url` with another database's name in it."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _shape() -> str:
+    texts = [migration.checksum for migration in migrations()]
+    texts.append((resources.files("ledger.store") / "grants.sql").read_text("utf-8"))
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]

@@ -1,0 +1,211 @@
+"""A whole Daftari inside a test: API and simulator over real HTTP, the worker by hand or in threads."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import freezegun
+import requests
+from werkzeug.serving import make_server
+
+from api.http.app import create_app
+from api.http.auth import make_token
+from api.settings import Settings, load_settings
+from api.wiring import Services, build_services
+from api.work.loop import Job, jobs, run_jobs
+from daraja.simulator import SimulatorSettings, create_simulator
+from ledger import clock
+from tests.support.horizon import until_readable
+from tests.support.ports import LOCALHOST
+from tests.support.waiting import wait_until
+
+DELIVERY = {
+    "full_name": "John Doe",
+    "phone_number": "0712345678",
+    "county_id": 1,
+    "subcounty_id": 5,
+    "detailed_address": "123 Main Street, Apartment 4B",
+}
+SIMULATED = {
+    "MPESA_CONSUMER_KEY": "simulator-key",
+    "MPESA_CONSUMER_SECRET": "simulator-secret",
+    "MPESA_BUSINESS_SHORTCODE": "174379",
+    "MPESA_PASSKEY": "simulator-passkey",
+}
+
+# Waiting for connections and answers goes on in real time while a test moves the clock, and so do pytest's watches.
+# daraja.eat asks no clock; the moments that it reads in callbacks must be plain ones, which can be stored.
+freezegun.configure(
+    extend_ignore_list=[
+        "psycopg",
+        "psycopg_pool",
+        "urllib3",
+        "requests",
+        "http",
+        "werkzeug",
+        "_pytest",
+        "daraja.eat",
+    ]
+)
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+
+class Client(requests.Session):
+    """A caller with a token; paths are relative to the instance. Answers are `requests.Response`."""
+
+    def __init__(self, base_url: str, token: str | None) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._base_url = base_url
+        if token is not None:
+            self.headers["Authorization"] = f"Bearer {token}"
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request, and wait for its answer no longer than a test may take."""
+        kwargs.setdefault("timeout", 30)
+        return super().request(method, f"{self._base_url}{url!s}", *args, **kwargs)
+
+    def create(self, *, key: str | None = None, **changed: Any) -> requests.Response:
+        """Ask for a session of the caller's cart; `changed` replaces members of the body."""
+        headers = {"Idempotency-Key": key} if key else {}
+        body = {"delivery_details": DELIVERY} | changed
+        return self.post("/api/payments/sessions/", json=body, headers=headers)
+
+    def initiate(self, session_id: str, **body: Any) -> requests.Response:
+        """Ask for a prompt."""
+        return self.post(f"/api/payments/sessions/{session_id}/initiate_payment/", json=body)
+
+    def status(self, session_id: str) -> dict[str, Any]:
+        """Return where a session stands."""
+        shown: dict[str, Any] = self.get(f"/api/payments/sessions/{session_id}/status/").json()
+        return shown
+
+    def events(self, session_id: str) -> list[str]:
+        """Return the names of a session's events, oldest first."""
+        shown = self.get(f"/api/payments/sessions/{session_id}/events/").json()
+        return [fact["event"] for fact in shown["events"]]
+
+
+class Instance:
+    """One running Daftari. `services` are its parts, `simulator` its M-Pesa, `base_url` its API.
+
+    The worker's jobs run when a test says `work()`, or in threads after `start_worker()`.
+    """
+
+    def __init__(self, database_url: str, data_folder: Path, **variables: str) -> None:
+        self.simulator = create_simulator(_simulator_settings(variables), clock=clock.now)
+        # Opened before anything knows its port, so that nothing can take it meanwhile.
+        listening = socket.create_server((LOCALHOST, 0), backlog=128)
+        port: int = listening.getsockname()[1]
+        self.base_url = f"http://{LOCALHOST}:{port}"
+        self.settings: Settings = load_settings(
+            {
+                "DATABASE_URL": database_url,
+                "DAFTARI_DATA_DIR": str(data_folder),
+                "DAFTARI_PORT": str(port),
+                "MPESA_BASE_URL": self.simulator.start(LOCALHOST, 0),
+                "MPESA_CALLBACK_URL": f"{self.base_url}/api/payments/callbacks/",
+                **SIMULATED,
+                **variables,
+            }
+        )
+        self.services: Services = build_services(self.settings)
+        self.app = create_app(self.settings, self.services)
+        with listening:  # The server listens on a duplicate of it.
+            self._server = make_server(LOCALHOST, port, self.app, threaded=True, fd=listening.fileno())
+        self._serving = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._serving.start()
+        self.jobs: list[Job] = jobs(self.services)
+        self._stop = Event()
+        self._working: Thread | None = None
+
+    def token(self, user: int, *roles: str) -> str:
+        """Return a bearer token of a user, a customer where no role is named."""
+        return make_token(self.settings, user, list(roles) or ["customer"], 600)
+
+    def client(self, user: int = 1, *roles: str) -> Client:
+        """Return a caller of the API with a token."""
+        return Client(self.base_url, self.token(user, *roles))
+
+    def stranger(self) -> Client:
+        """Return a caller without a token."""
+        return Client(self.base_url, None)
+
+    def work(self) -> None:
+        """Let the simulator deliver what is due, then do the worker's jobs until none has anything left to do."""
+        self.simulator.run_due()
+        assert self.simulator.wait_until_idle(20)
+        for _ in range(100):
+            until_readable(self.services.database)
+            if not sum(job.work() for job in self.jobs if job.name != "tidying"):
+                return
+        raise AssertionError("The worker's jobs find no end.")
+
+    def start_worker(self) -> None:
+        """Run the worker's jobs in threads, as the worker process does."""
+        self._stop = Event()
+        self._working = Thread(target=run_jobs, args=(self.jobs, self._stop))
+        self._working.start()
+
+    def stop_worker(self) -> None:
+        """End the threads of the worker, if they run."""
+        if self._working is not None:
+            self._stop.set()
+            self._working.join()
+            self._working = None
+
+    def pay(self, client: Client, **body: Any) -> str:
+        """Take a caller's cart to an open prompt; return the session's id."""
+        session_id: str = client.create().json()["session_id"]
+        answer = client.initiate(session_id, **body)
+        assert answer.status_code == 200, answer.text
+        return session_id
+
+    def close(self) -> None:
+        """Stop all of it."""
+        self.stop_worker()
+        for job in self.jobs:
+            if job.lock is not None:
+                job.lock.release()
+        self._server.shutdown()
+        self._serving.join()
+        self.simulator.stop()
+        self.services.close()
+
+
+@contextmanager
+def running_instance(database_url: str, data_folder: Path, **variables: str) -> Iterator[Instance]:
+    """Lend a running instance; `variables` are environment variables, `AUTO_APPROVE_SECONDS` is the simulator's."""
+    instance = Instance(database_url, data_folder, **variables)
+    try:
+        yield instance
+    finally:
+        instance.close()
+
+
+def wait_for_status(client: Client, session_id: str, wanted: str) -> dict[str, Any]:
+    """Poll a session until it is in a status; return what the API says then."""
+    shown: dict[str, Any] = {}
+
+    def there() -> bool:
+        nonlocal shown
+        shown = client.status(session_id)
+        return bool(shown["session_status"] == wanted)
+
+    wait_until(there, f"session {session_id} is {wanted}")
+    return shown
+
+
+def _simulator_settings(variables: dict[str, str]) -> SimulatorSettings:
+    seconds = variables.pop("AUTO_APPROVE_SECONDS", None)
+    return SimulatorSettings(
+        consumer_key=SIMULATED["MPESA_CONSUMER_KEY"],
+        consumer_secret=SIMULATED["MPESA_CONSUMER_SECRET"],
+        shortcode=SIMULATED["MPESA_BUSINESS_SHORTCODE"],
+        passkey=SIMULATED["MPESA_PASSKEY"],
+        auto_approve_seconds=None if seconds is None else float(seconds),
+    )
