@@ -1,0 +1,91 @@
+"""What a client of Daraja must be told, checked once at start-up rather than by the first customer."""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from daraja.errors import InvalidConfig
+
+SANDBOX_URL = "https://sandbox.safaricom.co.ke"
+PRODUCTION_URL = "https://api.safaricom.co.ke"
+
+PAYBILL = "CustomerPayBillOnline"
+BUY_GOODS = "CustomerBuyGoodsOnline"
+
+_SECRET = re.compile(r"[\x21-\x7e]{1,512}")
+_NUMBER = re.compile(r"[0-9]{5,7}")
+_AGENT = re.compile(r"[\x20-\x7e]{1,200}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarajaConfig:
+    """One shortcode at one Daraja environment. Raises InvalidConfig, which names the setting and not its value.
+
+    `party_b` is the receiver: the shortcode itself for a paybill, the till number for buy goods, where the
+    shortcode is the store number used at go-live. `read_timeout_seconds` bounds everything from the request's
+    last byte to the answer's last byte; `connect_timeout_seconds` bounds each address that is tried.
+    """
+
+    base_url: str
+    consumer_key: str = field(repr=False)
+    consumer_secret: str = field(repr=False)
+    shortcode: str
+    passkey: str = field(repr=False)
+    transaction_type: str = PAYBILL
+    party_b: str | None = None
+    connect_timeout_seconds: float = 3.0
+    read_timeout_seconds: float = 15.0
+    user_agent: str = "daftari/0.1"
+    pool_size: int = 16
+    max_amount_shillings: int = 250_000
+
+    def __post_init__(self) -> None:
+        _check_base_url(self.base_url)
+        for name in ("consumer_key", "consumer_secret", "passkey"):
+            _check(
+                name,
+                _SECRET.fullmatch(getattr(self, name)),
+                "must have no blanks or line ends and not be empty",
+            )
+        _check("shortcode", _NUMBER.fullmatch(self.shortcode), "must be five to seven digits")
+        _check(
+            "transaction_type",
+            self.transaction_type in (PAYBILL, BUY_GOODS),
+            f"must be {PAYBILL} or {BUY_GOODS}",
+        )
+        if self.party_b is not None:
+            _check("party_b", _NUMBER.fullmatch(self.party_b), "must be five to seven digits")
+        elif self.transaction_type == BUY_GOODS:
+            raise InvalidConfig("party_b", "party_b must be the till number when payments are for buy goods.")
+        for name in ("connect_timeout_seconds", "read_timeout_seconds"):
+            _check(name, 0 < getattr(self, name) <= 60, "must be above 0 and at most 60")
+        _check("user_agent", _AGENT.fullmatch(self.user_agent), "must be one line of plain text")
+        _check("pool_size", 1 <= self.pool_size <= 1000, "must be 1 to 1000")
+        _check("max_amount_shillings", self.max_amount_shillings >= 1, "must be at least 1")
+
+    @property
+    def receiver(self) -> str:
+        """Return the number that the money goes to: PartyB."""
+        return self.party_b or self.shortcode
+
+
+def _check(name: str, holds: object, rule: str) -> None:
+    if not holds:
+        raise InvalidConfig(name, f"{name} {rule}.")
+
+
+def _check_base_url(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        plain = (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and "@" not in parts.netloc
+            and parts.port != 0
+        )
+    except ValueError:
+        plain = False
+    if not plain or re.search(r"[\s?#]", base_url) or base_url.endswith("/"):
+        raise InvalidConfig(
+            "base_url", "base_url must look like https://host or http://host:port, no slash at the end."
+        )

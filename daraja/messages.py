@@ -1,0 +1,149 @@
+"""The STK callback: hostile bytes in, a typed value or one kind of refusal out."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from daraja.codes import ResultMeaning, meaning_of
+from daraja.eat import parse_transaction_date
+from daraja.errors import MalformedCallback
+from daraja.reading import Unreadable, code, identifier, member, read_json, text, whole_number
+
+_AMOUNT_TEXT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+_RECEIPT = re.compile(r"[A-Z0-9]{1,40}")
+_PHONE = re.compile(r"[0-9+* ]{1,40}")
+_MOST_DIGITS = 40
+_MOST_SHILLINGS = 10**13
+_MOST_ITEMS = 100
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class StkCallback:
+    """What one STK callback says; whether it is true is for others to find out, for it is not signed.
+
+    `amount_cents` is exact, or None when there was none or none that is a whole number of cents. `unusable`
+    names the items that were there and could not be used: `amount`, `receipt`, `transaction_date`, `phone`. A
+    success may come without any of them. `transaction_date` is aware UTC. Phone and CheckoutRequestID, which
+    holds the phone, are personal data and stay out of the repr.
+    """
+
+    merchant_request_id: str
+    checkout_request_id: str = field(repr=False)
+    result_code: str
+    result_desc: str
+    amount_cents: int | None = None
+    receipt: str | None = None
+    transaction_date: datetime | None = None
+    phone: str | None = field(default=None, repr=False)
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def meaning(self) -> ResultMeaning:
+        """Return what the result code means."""
+        return meaning_of(self.result_code)
+
+
+def parse_callback(body: bytes) -> StkCallback:
+    """Read the body of an STK callback; raise MalformedCallback, and nothing else, when it is none.
+
+    The result code may be a number or text and becomes text. Items are found by name; repeats that agree are
+    one.
+    """
+    try:
+        callback = member(member(read_json(body), "Body"), "stkCallback")
+    except Unreadable as error:
+        raise MalformedCallback(str(error)) from None
+    if not isinstance(callback, dict):
+        raise MalformedCallback("no_stk_callback")
+    items = _Items(callback)
+    return StkCallback(
+        merchant_request_id=_required(
+            identifier(callback.get("MerchantRequestID")), "no_merchant_request_id"
+        ),
+        checkout_request_id=_required(
+            identifier(callback.get("CheckoutRequestID")), "no_checkout_request_id"
+        ),
+        result_code=_required(code(callback.get("ResultCode")), "no_result_code"),
+        result_desc=text(callback.get("ResultDesc")),
+        amount_cents=items.read("Amount", "amount", amount_in_cents),
+        receipt=items.read("MpesaReceiptNumber", "receipt", _receipt),
+        transaction_date=items.read("TransactionDate", "transaction_date", _moment),
+        phone=items.read("PhoneNumber", "phone", _phone),
+        unusable=tuple(items.unusable),
+    )
+
+
+class _Items:
+    """The metadata of a callback by name, and a note of those that could not be used."""
+
+    def __init__(self, callback: dict[str, Any]) -> None:
+        found = member(callback.get("CallbackMetadata"), "Item")
+        listed = found if isinstance(found, list) else [found]
+        self._items = [item for item in listed[:_MOST_ITEMS] if isinstance(item, dict)]
+        self.unusable: list[str] = []
+
+    def read(self, name: str, label: str, parse: Callable[[object], Value | None]) -> Value | None:
+        """Return the one value that all items of this name agree on, or None."""
+        values = {parse(value) for value in self._values(name)}
+        if len(values) > 1 or None in values:
+            self.unusable.append(label)
+            return None
+        return values.pop() if values else None
+
+    def _values(self, name: str) -> Iterator[object]:
+        for item in self._items:
+            if item.get("Name") == name and item.get("Value") is not None:
+                yield item["Value"]
+
+
+def amount_in_cents(value: object) -> int | None:
+    """Return a positive amount of shillings as whole cents, exactly, or None when it is not one.
+
+    Takes an int, a Decimal, or plain digits with or without a point. The digits are counted before they are
+    used: a number such as 1e400 never becomes an integer of 400 digits.
+    """
+    if isinstance(value, str) and _AMOUNT_TEXT.fullmatch(value.strip()):
+        value = Decimal(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    if not 0 < value < _MOST_SHILLINGS:
+        return None
+    _, digits, exponent = Decimal(value).as_tuple()
+    if not isinstance(exponent, int) or len(digits) > _MOST_DIGITS or exponent < -_MOST_DIGITS:
+        return None
+    cents, rest = divmod(
+        int(Decimal((0, digits, 0))) * 10 ** max(exponent + 2, 0), 10 ** max(-exponent - 2, 0)
+    )
+    return cents if rest == 0 else None
+
+
+def _receipt(value: object) -> str | None:
+    receipt = value.strip().upper() if isinstance(value, str) else ""
+    return receipt if _RECEIPT.fullmatch(receipt) else None
+
+
+def _moment(value: object) -> datetime | None:
+    written = value if isinstance(value, str) else whole_number(value)
+    if written is None:
+        return None
+    try:
+        return parse_transaction_date(written)
+    except ValueError:
+        return None
+
+
+def _phone(value: object) -> str | None:
+    number = whole_number(value)
+    phone = str(number) if number is not None else value.strip() if isinstance(value, str) else ""
+    return phone if _PHONE.fullmatch(phone) else None
+
+
+def _required(value: str | None, reason: str) -> str:
+    if value is None:
+        raise MalformedCallback(reason)
+    return value

@@ -1,0 +1,223 @@
+"""What Daraja's answers mean: each row of the vendor's error tables, judged by body and status together."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from daraja.codes import meaning_of
+from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
+from daraja.reading import Unreadable, code, identifier, member, read_json, text
+from daraja.wire import Reply
+
+_LONGEST_RETRY_AFTER_SECONDS = 3600
+_TOKEN_REFUSALS = ("404.001.03", "400.003.01", "401.")
+_AMBIGUOUS_FAULT = "500.001.1001"
+_BUSY = "500.003.02"
+
+QueryKind = Literal["paid", "failed", "pending", "no_answer", "unknown_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, read: `members` of its JSON object (empty when it is none) and the error in it, if there is one."""
+
+    status: int
+    members: dict[str, Any]
+    error_code: str | None
+    error_message: str
+    retry_after_seconds: int | None
+    is_html: bool
+
+    @property
+    def is_token_refusal(self) -> bool:
+        """Say whether the gateway did not accept the access token; then M-Pesa has seen nothing."""
+        if self.error_code is not None:
+            return self.error_code.startswith(_TOKEN_REFUSALS)
+        return self.status == 401
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Say whether a gateway policy on the number of calls has stopped this one."""
+        return self.status == 429 or (self.error_code or "").startswith("policies.ratelimit.")
+
+
+def read_answer(reply: Reply, now: datetime) -> Answer:
+    """Read a reply of any kind; what cannot be read has no members and no error code."""
+    try:
+        decoded = read_json(reply.body)
+    except Unreadable:
+        decoded = None
+    members = decoded if isinstance(decoded, dict) else {}
+    fault = members.get("fault")
+    return Answer(
+        status=reply.status,
+        members=members,
+        error_code=code(members.get("errorCode")) or code(member(member(fault, "detail"), "errorcode")),
+        error_message=text(members.get("errorMessage")) or text(member(fault, "faultstring")),
+        retry_after_seconds=_retry_after(reply.headers.get("Retry-After", ""), now),
+        is_html=reply.is_html,
+    )
+
+
+def _retry_after(header: str, now: datetime) -> int | None:
+    """Read a Retry-After header, seconds or a date, as seconds between 0 and an hour; None when it is neither."""
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return min(int(header[:9]), _LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        seconds = (parsedate_to_datetime(header) - now).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(int(seconds), 0), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Daraja will try to show a prompt: no more than that. `merchant_request_id` is '' if Daraja left it out.
+
+    The CheckoutRequestID is personal data, for it holds the customer's phone number; it stays out of the
+    repr.
+    """
+
+    merchant_request_id: str
+    checkout_request_id: str
+    customer_message: str
+
+    def __repr__(self) -> str:
+        return f"Accepted(merchant_request_id={self.merchant_request_id!r})"
+
+
+def read_acceptance(answer: Answer) -> Accepted:
+    """Return the acceptance of a push; raise Refused, Retryable or Uncertain when the answer is none."""
+    checkout_request_id = identifier(answer.members.get("CheckoutRequestID"))
+    if answer.error_code is None and _is_accepted(answer) and checkout_request_id is not None:
+        return Accepted(
+            merchant_request_id=identifier(answer.members.get("MerchantRequestID")) or "",
+            checkout_request_id=checkout_request_id,
+            customer_message=text(answer.members.get("CustomerMessage")),
+        )
+    raise submission_error(answer)
+
+
+def _is_accepted(answer: Answer) -> bool:
+    return code(answer.members.get("ResponseCode")) == "0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table of submission errors: what it looks like, and what it is to us."""
+
+    error_code: str
+    fragment: str
+    kind: type[SubmissionError]
+    code: str
+    message: str
+    retry_after_seconds: int | None = None
+
+    def fits(self, answer: Answer) -> bool:
+        return answer.error_code == self.error_code and self.fragment in answer.error_message.lower()
+
+
+_BAD_ADDRESS = "M-Pesa does not know this address or method. Check MPESA_BASE_URL."
+_BAD_SHORTCODE = "M-Pesa does not know this shortcode here. Check the shortcode and the environment."
+_BAD_PASSKEY = "M-Pesa does not accept our password. Check the shortcode and the passkey."
+_LINE_BUSY = "Another M-Pesa request is open on this phone. Finish it, wait a minute, and try again."
+_TOO_FAST = "M-Pesa takes no more requests from us at this moment. Try again shortly."
+_SYSTEM_BUSY = "M-Pesa is busy. Try again in a few minutes."
+_QUOTA_USED = "Our quota of M-Pesa requests is used up. Try again later, or ask Safaricom for more."
+_BAD_REQUEST = "M-Pesa did not take the request. Check the shop's M-Pesa settings."
+_NOT_AUTHORISED = "M-Pesa does not let this app make payments. Check the app's products and its keys."
+_BLOCKED = "Safaricom's edge has blocked the request. Check our address, the callback URL and the user agent."
+_DECLINED = "M-Pesa has declined the request."
+_UNCLEAR = "M-Pesa's answer is unclear, and a request may be on the phone. Wait for its result."
+
+_ROWS = (
+    _Row("400.002.02", "", Refused, "DARAJA_INVALID_REQUEST", _BAD_REQUEST),
+    _Row("400.002.05", "", Refused, "DARAJA_INVALID_REQUEST", _BAD_REQUEST),
+    _Row("404.001.01", "", Refused, "DARAJA_CONFIGURATION", _BAD_ADDRESS),
+    _Row("404.001.04", "", Refused, "DARAJA_CONFIGURATION", _BAD_ADDRESS),
+    _Row("405.001", "", Refused, "DARAJA_CONFIGURATION", _BAD_ADDRESS),
+    _Row(_AMBIGUOUS_FAULT, "merchant does not exist", Refused, "DARAJA_CREDENTIALS", _BAD_SHORTCODE),
+    _Row(_AMBIGUOUS_FAULT, "wrong credentials", Refused, "DARAJA_CREDENTIALS", _BAD_PASSKEY),
+    _Row(_AMBIGUOUS_FAULT, "unable to lock subscriber", Refused, "DARAJA_SUBSCRIBER_BUSY", _LINE_BUSY, 60),
+    _Row(_BUSY, "spike arrest", Retryable, "DARAJA_RATE_LIMITED", _TOO_FAST, 2),
+    # "System is busy" is only very probably unsent: a new attempt waits until a callback would have come.
+    _Row(_BUSY, "system is busy", Retryable, "DARAJA_BUSY", _SYSTEM_BUSY, 120),
+    _Row("500.003.03", "", Retryable, "DARAJA_QUOTA", _QUOTA_USED, 300),
+)
+
+
+def submission_error(answer: Answer) -> SubmissionError:
+    """Judge an answer that is no acceptance. What the tables do not know to be unsent is Uncertain."""
+    if answer.is_token_refusal:
+        return Refused("DARAJA_NOT_AUTHORISED", _NOT_AUTHORISED, answer.error_code)
+    for row in _ROWS:
+        if row.fits(answer):
+            wait = answer.retry_after_seconds or row.retry_after_seconds
+            return row.kind(row.code, row.message, answer.error_code, wait)
+    if answer.is_rate_limit:
+        return Retryable("DARAJA_RATE_LIMITED", _TOO_FAST, answer.error_code, answer.retry_after_seconds or 2)
+    return _judge_by_status(answer)
+
+
+def _judge_by_status(answer: Answer) -> SubmissionError:
+    vendor_code = answer.error_code
+    clear = vendor_code is None or vendor_code.startswith("4")
+    if clear and answer.status == 403:
+        return Refused("DARAJA_BLOCKED", _BLOCKED, vendor_code)
+    # 408 is a gateway that waited for something: what it had passed on by then is not known.
+    if clear and 400 <= answer.status < 500 and answer.status != 408:
+        return Refused("DARAJA_INVALID_REQUEST", _BAD_REQUEST, vendor_code)
+    response_code = code(answer.members.get("ResponseCode"))
+    if vendor_code is None and 200 <= answer.status < 300 and response_code not in (None, "0"):
+        return Refused("DARAJA_DECLINED", _DECLINED, response_code)
+    return Uncertain("DARAJA_UNCERTAIN", _UNCLEAR, vendor_code)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVerdict:
+    """What Daraja says about one prompt when asked.
+
+    `paid` and `failed` are final. `pending`, `no_answer` and `unknown_id` say nothing about the money: ask
+    again later. `reason` is a stable slug: the meaning of the result code, or one of our DARAJA_ codes. When
+    `rate_limited`, ask less often; `retry_after_seconds` is Daraja's own word on when.
+    """
+
+    kind: QueryKind
+    result_code: str | None = None
+    result_desc: str | None = None
+    reason: str | None = None
+    rate_limited: bool = False
+    retry_after_seconds: int | None = None
+
+
+def read_verdict(answer: Answer, asked: str) -> QueryVerdict:
+    """Judge the answer to a query for the CheckoutRequestID `asked`; what is not clearly a verdict is `no_answer`."""
+    if answer.error_code is not None or not 200 <= answer.status < 300:
+        return _verdict_of_error(answer)
+    result_code = code(answer.members.get("ResultCode"))
+    if not _is_accepted(answer) or answer.members.get("CheckoutRequestID") != asked or result_code is None:
+        return QueryVerdict("no_answer", reason="DARAJA_UNCERTAIN")
+    meaning = meaning_of(result_code)
+    kind: QueryKind = "no_answer" if meaning.outcome == "unknown" else meaning.outcome
+    return QueryVerdict(kind, result_code, text(answer.members.get("ResultDesc")), meaning.reason)
+
+
+def _verdict_of_error(answer: Answer) -> QueryVerdict:
+    message = answer.error_message.lower()
+    if answer.error_code == _AMBIGUOUS_FAULT and "transaction is being processed" in message:
+        return QueryVerdict("pending", reason="processing")
+    if answer.error_code == _AMBIGUOUS_FAULT and "transaction does not exist" in message:
+        return QueryVerdict("unknown_id", reason="unknown_id")
+    if answer.error_code == "400.002.02" and "checkoutrequestid" in message:
+        return QueryVerdict("unknown_id", reason="invalid_id")
+    error = submission_error(answer)
+    limited = answer.is_rate_limit or answer.error_code in (_BUSY, "500.003.03")
+    reason = "DARAJA_RATE_LIMITED" if limited else error.code
+    return QueryVerdict(
+        "no_answer",
+        reason=reason,
+        rate_limited=limited,
+        retry_after_seconds=answer.retry_after_seconds if limited else None,
+    )

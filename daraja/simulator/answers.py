@@ -1,0 +1,108 @@
+"""Every answer the gateway can give that is not a success, by a name that tests and people can ask for."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+JSON_TYPE = "application/json"
+_HTML_TYPE = "text/html"
+
+Cut = Literal["close", "reset"]
+"""How a connection ends without an answer: in good order, or torn down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer; `cut` sends nothing and ends the connection; `after` runs once the answer is written."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    cut: Cut | None = None
+    after: Callable[[], None] | None = None
+
+
+class Refusal(Exception):
+    """The gateway says no: an HTTP status, a dotted `code` and a message, as Safaricom's error table has them."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+ERRORS: dict[str, tuple[int, str, str]] = {
+    "grant-type": (400, "400.008.02", "Invalid grant type passed"),
+    "authentication-type": (400, "400.008.01", "Invalid Authentication passed"),
+    "payload": (400, "400.002.05", "Invalid Request Payload"),
+    "invalid-checkout-id": (400, "400.002.02", "Bad Request - Invalid CheckoutRequestID"),
+    "not-found": (404, "404.001.01", "Resource not found"),
+    "invalid-token": (404, "404.001.03", "Invalid Access Token"),
+    "authentication-header": (404, "404.001.04", "Invalid Authentication Header"),
+    "method": (405, "405.001", "Method Not Allowed"),
+    "unknown-merchant": (500, "500.001.1001", "Merchant does not exist"),
+    "wrong-credentials": (500, "500.001.1001", "Wrong credentials"),
+    "subscriber-locked": (
+        500,
+        "500.001.1001",
+        "Unable to lock subscriber, a transaction is already in process for the current subscriber",
+    ),
+    "being-processed": (500, "500.001.1001", "The transaction is being processed"),
+    "being-processed-200": (200, "500.001.1001", "The transaction is being processed"),
+    "unknown-transaction": (500, "500.001.1001", "The transaction does not Exist"),
+    "empty-message": (500, "500.001.1001", ""),
+    "empty-message-200": (200, "500.001.1001", ""),
+    "busy": (500, "500.003.02", "System is busy. Please try again in few minutes."),
+    "spike-arrest-500": (500, "500.003.02", "Error Occurred: Spike Arrest Violation"),
+    "quota": (500, "500.003.03", "Quota Violation"),
+    "server-error": (500, "500.003.1001", "Internal Server Error"),
+    "unauthorized": (401, "401.003.01", "Error Occurred - Invalid Access Token - token not allowed"),
+}
+
+_SPIKE_ARREST = json.dumps(
+    {
+        "fault": {
+            "faultstring": "Spike arrest violation. Allowed rate : MessageRate{messagesPerPeriod=5, "
+            "periodInMicroseconds=60000000, maxBurstMessageCount=1.0}",
+            "detail": {"errorcode": "policies.ratelimit.SpikeArrestViolation"},
+        }
+    }
+).encode()
+_BLOCK_PAGE = (
+    b"<html><head><title>Request blocked</title></head><body>Incapsula incident ID 0-0</body></html>"
+)
+_OUTAGE_PAGE = b"<html><head><title>503</title></head><body><h1>Service Unavailable</h1></body></html>"
+
+PAGES: dict[str, Answer] = {
+    "spike-arrest": Answer(429, _SPIKE_ARREST),
+    "html-403": Answer(403, _BLOCK_PAGE, _HTML_TYPE),
+    "html-503": Answer(503, _OUTAGE_PAGE, _HTML_TYPE),
+    "text-503": Answer(503, b"Service is temporarily unavailable. Please try again later", "text/plain"),
+    "empty-502": Answer(502, b"", "text/plain"),
+    "empty-503": Answer(503, b"", "text/plain"),
+    "empty-504": Answer(504, b"", "text/plain"),
+    "reset": Answer(200, b"", cut="reset"),
+}
+
+
+def refusal(name: str) -> Refusal:
+    """Return the refusal of that name from the error table."""
+    return Refusal(*ERRORS[name])
+
+
+def invalid_field(field: str) -> Refusal:
+    """Return the refusal that names the field which is missing or wrong."""
+    return Refusal(400, "400.002.02", f"Bad Request - Invalid {field}")
+
+
+def error_answer(error: Refusal, request_id: str) -> Answer:
+    """Write a refusal in Safaricom's error shape."""
+    document = {"requestId": request_id, "errorCode": error.code, "errorMessage": error.message}
+    return Answer(error.status, json.dumps(document).encode())
+
+
+def json_answer(document: object, after: Callable[[], None] | None = None) -> Answer:
+    """Write a document as a 200."""
+    return Answer(200, json.dumps(document).encode(), after=after)

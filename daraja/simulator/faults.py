@@ -1,0 +1,158 @@
+"""Knobs that make the gateway misbehave: for the next requests, for the query, or for a stretch of time."""
+
+import re
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+from daraja.simulator.answers import ERRORS, PAGES, Answer, error_answer, refusal
+from daraja.simulator.outcomes import RESULT_TEXTS
+
+Door = Literal["token", "push", "query"]
+DOORS: tuple[Door, ...] = get_args(Door)
+
+PENDING_SHAPES = ("4999", "being-processed", "being-processed-200", "empty-message", "empty-message-200")
+LOSE_ANSWER = "lose-answer"
+NO_CHECKOUT_ID = "no-checkout-id"
+TRUTH = "truth"
+MOST_SCRIPTED = 10_000
+LONGEST_STALL_SECONDS = 120.0
+
+_STALL = re.compile(r"stall:([0-9]{1,3}(?:\.[0-9]{1,3})?)")
+_RESULT_CODE = re.compile(r"[0-9]{1,5}|[A-Z]{1,4}[A-Z0-9_]{1,12}")
+
+
+class UnknownFault(ValueError):
+    """There is no fault of that name here; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one request meets: an `error` or a `page` in place of the true answer, or a twist of the true one.
+
+    `stall_seconds` holds the true answer back; `twist` is `lose-answer` or `no-checkout-id`;
+    `result_code` is what a query claims.
+    """
+
+    error: str | None = None
+    page: Answer | None = None
+    stall_seconds: float = 0
+    twist: str | None = None
+    result_code: str | None = None
+
+    def answer(self, request_id: Callable[[], str]) -> Answer | None:
+        """Return what is said in place of the true answer, or None; an id is asked for where one is needed."""
+        return self.page if self.error is None else error_answer(refusal(self.error), request_id())
+
+
+NO_FAULT = Fault()
+
+
+class Faults:
+    """The faults that are set now; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Behave again."""
+        with self._lock:
+            self._next: dict[Door, deque[str]] = {door: deque() for door in DOORS}
+            self._query_script: deque[str] = deque()
+            self._pending_shape = PENDING_SHAPES[0]
+            self._outage: tuple[datetime, str] | None = None
+
+    def add(self, door: Door, names: Iterable[str]) -> None:
+        """Let the next requests at a door meet these faults, one each; raise UnknownFault."""
+        wanted = list(names)
+        for name in wanted:
+            read_fault(name, door)
+        with self._lock:
+            if len(self._next[door]) + len(wanted) > MOST_SCRIPTED:
+                raise UnknownFault(f"At most {MOST_SCRIPTED} faults can wait at a door; clear them first.")
+            self._next[door].extend(wanted)
+
+    def script_queries(self, names: Iterable[str]) -> None:
+        """Let queries meet these answers in turn, the last one for ever; an empty list tells the truth again."""
+        wanted = deque(names, MOST_SCRIPTED)
+        for name in wanted:
+            read_fault(name, "query")
+        with self._lock:
+            self._query_script = wanted
+
+    def set_pending_shape(self, shape: str) -> None:
+        """Choose how a query says "not finished yet"; raise UnknownFault."""
+        if shape not in PENDING_SHAPES:
+            raise UnknownFault(f"Pending shapes are {', '.join(PENDING_SHAPES)}.")
+        with self._lock:
+            self._pending_shape = shape
+
+    @property
+    def pending_shape(self) -> str:
+        """How a query says "not finished yet"."""
+        return self._pending_shape
+
+    def start_outage(self, now: datetime, seconds: float, name: str) -> None:
+        """Let every door meet one fault until the time is over; raise UnknownFault."""
+        read_fault(name, "token")
+        with self._lock:
+            self._outage = (now + timedelta(seconds=seconds), name)
+
+    def take(self, door: Door, now: datetime) -> Fault:
+        """Return what a request at the door meets, and use it up."""
+        with self._lock:
+            name = self._take_name(door, now)
+        return NO_FAULT if name is None else read_fault(name, door)
+
+    def describe(self, now: datetime) -> dict[str, object]:
+        """Return what is set, for people: waiting faults counted by name for each door."""
+        with self._lock:
+            outage = self._outage is not None and now < self._outage[0]
+            return {
+                **{door: dict(Counter(waiting)) for door, waiting in self._next.items()},
+                "query_script": list(self._query_script)[:100],
+                "pending": self._pending_shape,
+                "outage": outage,
+            }
+
+    def _take_name(self, door: Door, now: datetime) -> str | None:
+        if self._outage is not None:
+            until, name = self._outage
+            if now < until:
+                return name
+            self._outage = None
+        if self._next[door]:
+            return self._next[door].popleft()
+        if door == "query" and self._query_script:
+            return self._query_script.popleft() if len(self._query_script) > 1 else self._query_script[0]
+        return None
+
+
+def read_fault(name: str, door: Door) -> Fault:
+    """Return the fault of that name; raise UnknownFault with the names that the door knows."""
+    if name == TRUTH:
+        return NO_FAULT
+    if name in ERRORS:
+        return Fault(error=name)
+    if name in PAGES:
+        return Fault(page=PAGES[name])
+    if name == LOSE_ANSWER or (name == NO_CHECKOUT_ID and door == "push"):
+        return Fault(twist=name)
+    if (stall := _STALL.fullmatch(name)) and float(stall[1]) <= LONGEST_STALL_SECONDS:
+        return Fault(stall_seconds=float(stall[1]))
+    if door == "query" and _RESULT_CODE.fullmatch(name):
+        return Fault(result_code=name)
+    raise UnknownFault(f"There is no fault {name[:40]!r} for {door}. {_names_for(door)}")
+
+
+def _names_for(door: Door) -> str:
+    names = [TRUTH, *ERRORS, *PAGES, LOSE_ANSWER, f"stall:SECONDS (up to {LONGEST_STALL_SECONDS:.0f})"]
+    if door == "push":
+        names.append(NO_CHECKOUT_ID)
+    if door == "query":
+        names.append(f"any result code, such as {', '.join(list(RESULT_TEXTS)[:3])}")
+    return f"There are: {', '.join(names)}."

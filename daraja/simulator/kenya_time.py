@@ -1,0 +1,36 @@
+"""East Africa Time as M-Pesa writes it: UTC+3 all the year round, never the host's zone."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+
+Clock = Callable[[], datetime]
+"""Returns the present moment as an aware datetime in UTC."""
+
+_EAT = timezone(timedelta(hours=3), "EAT")
+
+
+def utc_now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def in_kenya(moment: datetime) -> datetime:
+    """Return an aware moment as it reads on a clock in Nairobi."""
+    return moment.astimezone(_EAT)
+
+
+def compact_stamp(moment: datetime) -> str:
+    """Return `YYYYMMDDHHmmss` in EAT, the form of TransactionDate."""
+    return in_kenya(moment).strftime("%Y%m%d%H%M%S")
+
+
+def is_compact_stamp(text: str) -> bool:
+    """Tell whether the text is exactly fourteen digits that name a real date and time."""
+    if not re.fullmatch(r"[0-9]{14}", text):
+        return False
+    try:
+        datetime.strptime(f"{text}+0300", "%Y%m%d%H%M%S%z")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""Result codes with their texts, and the numbers whose outcome is fixed so that scripts need no person.
+
+Two blocks of numbers are set apart. `25470000CCCC` ends with the result code CCCC, so 254700001032 cancels.
+`25470001KKNN` behaves as the kind KK, with a hundred numbers NN of each so that tests need not share one.
+"""
+
+from dataclasses import dataclass
+
+PAID = "0"
+INSUFFICIENT_FUNDS = "1"
+OVER_TRANSACTION_LIMIT = "3"
+OVER_DAILY_LIMIT = "4"
+RULE_LIMITED = "17"
+CANCELLED = "1032"
+NO_RESPONSE = "1037"
+WRONG_PIN = "2001"
+PRODUCT_MISMATCH = "2028"
+OPERATOR_UNKNOWN = "SFC_IC0003"
+STILL_PROCESSING = "4999"
+
+RESULT_TEXTS = {
+    "0": "The service request is processed successfully.",
+    "1": "The balance is insufficient for the transaction.",
+    "2": "Declined due to limit rule",
+    "3": "Declined due to limit rule: greater than the maximum transaction amount.",
+    "4": "Declined due to limit rule: would exceed daily transfer limit.",
+    "8": "Declined due to limit rule: would exceed the maximum balance.",
+    "17": "Rule limited",
+    "26": "System busy",
+    "1001": "Unable to lock subscriber, a transaction is already in process for the current subscriber",
+    "1019": "Transaction has expired",
+    "1025": "An error occurred while sending a push request",
+    "1031": "Request cancelled by user",
+    "1032": "Request cancelled by user",
+    "1036": "SMSC ACK timeout",
+    "1037": "No response from user.",
+    "2001": "The initiator information is invalid.",
+    "2006": "Declined due to account rule: The account status does not allow this transaction.",
+    "2028": "The request is not permitted according to product assignment.",
+    "4999": "The transaction is still under processing",
+    "8006": "The security credential is locked.",
+    "9999": "An error occurred while sending a push request",
+    "SFC_IC0003": "The operator does not exist.",
+}
+
+_QUERY_TEXTS = {"1032": "Request Cancelled by user.", "1037": "DS timeout user cannot be reached."}
+"""The query words these differently from the callback, as recorded on the wire."""
+
+
+def callback_text(code: str) -> str:
+    """Return the ResultDesc that a callback gives with a code."""
+    return RESULT_TEXTS.get(code, f"Unexpected result {code}")
+
+
+def query_text(code: str) -> str:
+    """Return the ResultDesc that the query gives with a code."""
+    return _QUERY_TEXTS.get(code) or callback_text(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One callback to post: which body, and how long after the outcome; None means the configured lateness."""
+
+    variant: str = "truthful"
+    delay_seconds: float | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What happens to a push. Without a `code` the prompt waits for a person.
+
+    `answer` names the fault that the push itself meets; `query_code` is what a query claims instead of the truth;
+    `callback_first` posts the callback before the push is answered.
+    """
+
+    about: str
+    code: str | None = None
+    answer: str | None = None
+    letters: tuple[Letter, ...] = (Letter(),)
+    query_code: str | None = None
+    callback_first: bool = False
+
+
+WAITS_FOR_A_PERSON = Script("A prompt that waits for a person")
+
+_SOON_SECONDS = 2.0
+
+
+def _paid(about: str, *letters: Letter, answer: str | None = None, query_code: str | None = None) -> Script:
+    return Script(about, code=PAID, letters=letters, answer=answer, query_code=query_code)
+
+
+KINDS: dict[str, Script] = {
+    "00": _paid("Paid at once", Letter()),
+    "01": _paid("Paid, the callback is lost"),
+    "02": _paid("Paid, the callback comes twice at the same instant", Letter(), Letter()),
+    "03": _paid("Paid, the callback comes late", Letter(delay_seconds=None)),
+    "04": Script("Paid, the callback comes before the push is answered", code=PAID, callback_first=True),
+    "05": _paid("Paid, the answer to the push is lost", Letter(), answer="lose-answer"),
+    "06": _paid("Paid, the answer and the callback are lost", answer="lose-answer"),
+    "07": _paid('Paid, ResultCode is the text "0"', Letter("text-code")),
+    "08": _paid("Paid, the callback says 1 shilling", Letter("amount-of-one")),
+    "09": _paid("Paid, the callback says one shilling more", Letter("amount-plus-one")),
+    "10": _paid("Paid, the callback's amount is text", Letter("amount-as-text")),
+    "11": _paid("Paid, the callback has no amount", Letter("amount-missing")),
+    "12": _paid("Paid, the callback's phone is masked", Letter("phone-masked")),
+    "13": _paid("Paid, the callback has no phone", Letter("phone-missing")),
+    "14": _paid("Paid, items reversed with unknown ones between", Letter("items-shuffled")),
+    "15": _paid("Paid, then a callback 1032 for the same push", Letter(), Letter("cancelled", _SOON_SECONDS)),
+    "16": _paid(
+        "Paid, a callback 1032 comes first", Letter("cancelled"), Letter(delay_seconds=_SOON_SECONDS)
+    ),
+    "17": Script("Cancelled, yet a forged callback says paid", code=CANCELLED, letters=(Letter("forged"),)),
+    "18": Script("ResultCode SFC_IC0003, which is text", code=OPERATOR_UNKNOWN),
+    "19": _paid("Paid, the query says 1032", Letter(), query_code=CANCELLED),
+    "20": _paid("Paid, the callback is an empty object", Letter("empty-object")),
+    "21": _paid("Paid, the callback is JSON cut short", Letter("truncated")),
+    "22": _paid("Paid, the callback is 1 MB of junk", Letter("junk")),
+    "23": _paid("Paid, the callback has no receipt", Letter("receipt-missing")),
+    "30": Script("Refused: 500.003.02 system busy", answer="busy"),
+    "31": Script("Refused: 429 spike arrest", answer="spike-arrest"),
+    "32": Script("Refused: unable to lock subscriber", answer="subscriber-locked"),
+    "33": Script("Answered with an HTML page and 503, nothing sent", answer="html-503"),
+}
+"""Outcomes by the two digits KK of 25470001KKNN; numbers of a kind not listed wait for a person."""
+
+
+def script_for(phone: str) -> Script:
+    """Return what the number's digits say will happen; ordinary numbers wait for a person."""
+    if phone.startswith("25470000"):
+        return code_script(str(int(phone[8:])))
+    if phone.startswith("25470001"):
+        return KINDS.get(phone[8:10], WAITS_FOR_A_PERSON)
+    return WAITS_FOR_A_PERSON
+
+
+def code_script(code: str) -> Script:
+    """Return the script that ends at once with a result code."""
+    return Script(f"Ends at once with {code}", code=code)

@@ -1,0 +1,117 @@
+"""Prompts on phones: what a push became, and the bounded book that keeps them."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from daraja.simulator.answers import refusal
+from daraja.simulator.outcomes import PAID, Script
+
+MOST_OPEN_PROMPTS = 10_000
+MOST_CLOSED_PROMPTS = 10_000
+_MOST_DELIVERIES_NOTED = 20
+
+
+class UnknownPrompt(LookupError):
+    """No prompt with that id is kept; the simulator forgets the oldest closed ones and everything at a reset."""
+
+
+class PromptClosed(RuntimeError):
+    """The prompt was already answered, cancelled or has run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a prompt ended; `receipt` is the M-Pesa receipt where money moved, else None."""
+
+    code: str
+    at: datetime
+    receipt: str | None
+    balance_shillings: int
+
+
+@dataclass(slots=True)
+class Prompt:
+    """One accepted push.
+
+    `outcome` is None while the prompt is on the phone; `deliveries` notes the fate of each callback.
+    """
+
+    checkout_request_id: str = field(repr=False)
+    merchant_request_id: str
+    phone: str = field(repr=False)
+    amount_shillings: int
+    account_reference: str
+    description: str
+    callback_url: str = field(repr=False)
+    opened_at: datetime
+    expires_at: datetime
+    script: Script
+    outcome: Outcome | None = None
+    deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_DELIVERIES_NOTED))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the phone still shows it."""
+        return self.outcome is None
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether the money moved, whatever any callback said."""
+        return self.outcome is not None and self.outcome.code == PAID
+
+
+class PromptBook:
+    """Every open prompt, one a phone, and the last closed ones; not thread-safe, its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Prompt] = {}
+        self._open_by_phone: OrderedDict[str, Prompt] = OrderedDict()
+        self._closed: deque[Prompt] = deque()
+
+    def __contains__(self, checkout_request_id: object) -> bool:
+        return checkout_request_id in self._by_id
+
+    @property
+    def open_count(self) -> int:
+        """How many phones show a prompt."""
+        return len(self._open_by_phone)
+
+    def check_free(self, phone: str) -> None:
+        """Raise Refusal where the phone shows a prompt already, or where the book is full."""
+        if phone in self._open_by_phone:
+            raise refusal("subscriber-locked")
+        if len(self._open_by_phone) >= MOST_OPEN_PROMPTS:
+            raise refusal("busy")
+
+    def open(self, prompt: Prompt) -> None:
+        """Keep a new prompt and mark its phone as taken."""
+        self._by_id[prompt.checkout_request_id] = prompt
+        self._open_by_phone[prompt.phone] = prompt
+
+    def close(self, prompt: Prompt, outcome: Outcome) -> None:
+        """End a prompt and free its phone; the oldest closed prompt is forgotten beyond the limit."""
+        prompt.outcome = outcome
+        del self._open_by_phone[prompt.phone]
+        self._closed.append(prompt)
+        if len(self._closed) > MOST_CLOSED_PROMPTS:
+            del self._by_id[self._closed.popleft().checkout_request_id]
+
+    def get(self, checkout_request_id: str) -> Prompt:
+        """Return a prompt; raise UnknownPrompt."""
+        try:
+            return self._by_id[checkout_request_id]
+        except KeyError:
+            raise UnknownPrompt("No such prompt; it may be too old, or from before a reset.") from None
+
+    def newest(self, phone: str | None, limit: int, open_only: bool) -> list[Prompt]:
+        """Return open prompts, then closed ones, each newest first, at most `limit` in all."""
+        kept = (prompt for prompt in self._newest_first(open_only) if phone in (None, prompt.phone))
+        return list(islice(kept, limit))
+
+    def _newest_first(self, open_only: bool) -> Iterator[Prompt]:
+        yield from reversed(self._open_by_phone.values())
+        if not open_only:
+            yield from reversed(self._closed)

@@ -1,0 +1,46 @@
+"""What the simulator can be told before it starts, with defaults that fit a checkout on one machine."""
+
+import re
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Credentials, limits and habits of the simulated M-Pesa; amounts are whole shillings, times are seconds.
+
+    `auto_approve_seconds`: None waits for a person, 0 pays the moment a push is answered, more pays after so long.
+    `strict`: refuse what the real gateway is documented to limit (12 and 13 characters, a missing description, a
+    payer who is not the prompted phone); lax accepts them. `seed` fixes random choices; identifiers and receipts
+    depend on the clock as well, so that a restarted simulator does not issue a receipt twice.
+    `till`: the only till number that CustomerBuyGoodsOnline may pay to; None takes any.
+    """
+
+    consumer_key: str = "simulator-key"
+    consumer_secret: str = field(default="simulator-secret", repr=False)
+    shortcode: str = "174379"
+    passkey: str = field(default="simulator-passkey", repr=False)
+    auto_approve_seconds: float | None = None
+    seed: int = 0
+    prompt_seconds: float = 60
+    strict: bool = True
+    port: int = 8001
+    host: str = "127.0.0.1"
+    business_name: str = "DAFTARI SHOP"
+    till: str | None = None
+    wallet_shillings: int = 400_000
+    daily_limit_shillings: int = 500_000
+    transaction_limit_shillings: int = 250_000
+    repeat_window_seconds: float = 120
+    late_callback_seconds: float = 130
+    callback_timeout_seconds: float = 5
+    callback_workers: int = 8
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9]{5,7}", self.shortcode):
+            raise ValueError("The simulator's shortcode is 5 to 7 digits, such as 174379.")
+        if self.auto_approve_seconds is not None and self.auto_approve_seconds < 0:
+            raise ValueError("Auto-approve takes 0 or more seconds; leave it out to wait for a person.")
+        if self.prompt_seconds <= 0 or self.callback_timeout_seconds <= 0 or self.callback_workers < 1:
+            raise ValueError(
+                "The prompt's lifetime, the callback's timeout and its workers are all above zero."
+            )

@@ -1,0 +1,215 @@
+"""The simulator as one thing: started, stopped, asked and steered, by tests and by the command line."""
+
+import logging
+import signal
+import threading
+from datetime import datetime, timedelta
+
+from flask import Flask
+
+from daraja.simulator.control import Control
+from daraja.simulator.courier import Courier
+from daraja.simulator.faults import Door, Faults
+from daraja.simulator.gateway import Gateway
+from daraja.simulator.kenya_time import Clock, utc_now
+from daraja.simulator.network import Network
+from daraja.simulator.outcomes import CANCELLED, NO_RESPONSE, PAID, WRONG_PIN
+from daraja.simulator.phones import phone_pages
+from daraja.simulator.prompts import Outcome, Prompt
+from daraja.simulator.server import SimulatorServer
+from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.timetable import Timetable
+from daraja.simulator.tokens import TokenDesk
+
+_MOST_LISTED = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+class PortTaken(RuntimeError):
+    """The address cannot be listened on; the message says what to do."""
+
+
+class Simulator:
+    """One simulated Daraja. `app` is its WSGI application; all state is in memory and ends with it."""
+
+    def __init__(self, settings: SimulatorSettings, clock: Clock = utc_now) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._moved = timedelta(0)
+        self._stopping = threading.Event()
+        self._timetable = Timetable(self.now)
+        self._courier = Courier(settings.callback_workers, settings.callback_timeout_seconds)
+        self._network = Network(settings, self.now, self._timetable, self._courier)
+        self._tokens = TokenDesk(
+            settings.consumer_key, settings.consumer_secret, self._network.new_token, self.now
+        )
+        self.faults = Faults()
+        self.app = self._create_app()
+        self._server: SimulatorServer | None = None
+        self._serving: threading.Thread | None = None
+
+    def start(self, host: str | None = None, port: int | None = None) -> str:
+        """Serve in the background and return the base URL; port 0 takes a free one. Raise PortTaken."""
+        self._stopping.clear()
+        address = (host or self.settings.host, self.settings.port if port is None else port)
+        try:
+            self._server = SimulatorServer(address, self.app)
+        except OSError as error:
+            raise PortTaken(
+                f"The simulator cannot listen on {address[0]}:{address[1]} ({error.strerror}). Stop what uses "
+                "that port, or give the simulator another one."
+            ) from error
+        self._courier.start()
+        self._timetable.start()
+        self._serving = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="simulator-server", daemon=True
+        )
+        self._serving.start()
+        return self._server.base_url
+
+    def stop(self) -> None:
+        """Stop serving, cut open connections and end every thread; callbacks still waiting are not posted."""
+        self._stopping.set()
+        if self._server is None or self._serving is None:
+            return
+        self._server.hang_up_on_all()
+        self._server.shutdown()
+        self._serving.join()
+        self._server.hang_up_on_all()
+        self._server.server_close()
+        self._server = self._serving = None
+        self._timetable.stop()
+        self._courier.stop()
+
+    def now(self) -> datetime:
+        """Return the simulator's own time: its clock, plus what `advance` has added."""
+        return self._clock() + self._moved
+
+    def advance(self, seconds: float) -> int:
+        """Move the simulator's time on and do what is due; return how many things were done."""
+        self._moved += timedelta(seconds=seconds)
+        return self.run_due()
+
+    def run_due(self) -> int:
+        """Do what is due by the clock, such as expiring prompts, and return how many things were done."""
+        return self._timetable.run_due()
+
+    def wait_until_idle(self, timeout_seconds: float = 10) -> bool:
+        """Wait until every push is answered and every callback due by now is posted; False where time runs out."""
+        return self._network.wait_until_idle(timeout_seconds)
+
+    def prompts(self, phone: str | None = None, *, open_only: bool = False) -> list[Prompt]:
+        """Return the prompts kept, open ones first, each group newest first, at most a thousand."""
+        return self._network.prompts(phone, _MOST_LISTED, open_only)
+
+    def prompt(self, checkout_request_id: str) -> Prompt:
+        """Return one prompt; raise UnknownPrompt."""
+        return self._network.get(checkout_request_id)
+
+    def wait_for_prompt(self, phone: str, timeout_seconds: float = 5) -> Prompt:
+        """Wait until a phone shows a prompt and return it; raise TimeoutError."""
+
+        def found() -> Prompt | None:
+            return next(iter(self._network.prompts(phone, 1, open_only=True)), None)
+
+        return self._network.wait_for(found, timeout_seconds)
+
+    def wait_for_outcome(self, checkout_request_id: str, timeout_seconds: float = 5) -> Outcome:
+        """Wait until a prompt has ended and return how; raise UnknownPrompt or TimeoutError."""
+        prompt = self._network.get(checkout_request_id)
+        return self._network.wait_for(lambda: prompt.outcome, timeout_seconds)
+
+    def approve(self, checkout_request_id: str) -> Prompt:
+        """Enter the PIN. The wallet's rules may still say no: look at the outcome. Raise PromptClosed."""
+        return self.answer(checkout_request_id, PAID)
+
+    def wrong_pin(self, checkout_request_id: str) -> Prompt:
+        """Enter a wrong PIN: result 2001. Raise PromptClosed."""
+        return self.answer(checkout_request_id, WRONG_PIN)
+
+    def cancel(self, checkout_request_id: str) -> Prompt:
+        """Dismiss the prompt: result 1032. Raise PromptClosed."""
+        return self.answer(checkout_request_id, CANCELLED)
+
+    def ignore(self, checkout_request_id: str) -> Prompt:
+        """Let the prompt run out now: result 1037. Raise PromptClosed."""
+        return self.answer(checkout_request_id, NO_RESPONSE)
+
+    def answer(self, checkout_request_id: str, code: str) -> Prompt:
+        """End a prompt with any result code. Raise UnknownPrompt or PromptClosed."""
+        return self._network.answer(self._network.get(checkout_request_id), code)
+
+    def submissions(self, phone: str | None = None) -> int:
+        """Count the pushes accepted since the start or the last reset; for one phone, those still kept."""
+        if phone is None:
+            return self.statistics().get("pushes_accepted", 0)
+        return len(self.prompts(phone))
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many of each thing happened since the start or the last reset."""
+        return self._network.statistics()
+
+    def set_balance(self, phone: str, shillings: int) -> None:
+        """Set what a payer's wallet holds, in whole shillings; raise ValueError below zero."""
+        self._network.set_balance(phone, shillings)
+
+    def balance(self, phone: str) -> int:
+        """Return what a payer's wallet holds, in whole shillings."""
+        return self._network.balance(phone)
+
+    def issue_token(self) -> str:
+        """Make a new token the only valid one, as another process with the same key would."""
+        return self._tokens.issue()
+
+    def valid_token(self) -> str | None:
+        """Return the token that would be accepted now."""
+        return self._tokens.valid_token()
+
+    def void_token(self) -> None:
+        """Let no token be valid until the next is asked for."""
+        self._tokens.void()
+
+    def fail_next(self, door: Door, fault: str, times: int = 1) -> None:
+        """Let the next requests at `token`, `push` or `query` meet a fault; raise UnknownFault."""
+        self.faults.add(door, [fault] * times)
+
+    def script_queries(self, *answers: str) -> None:
+        """Let queries meet these answers in turn, the last for ever; none tells the truth again."""
+        self.faults.script_queries(answers)
+
+    def start_outage(self, seconds: float, fault: str = "html-503") -> None:
+        """Let every request meet a fault until so much of the simulator's time has passed."""
+        self.faults.start_outage(self.now(), seconds, fault)
+
+    def reset(self) -> None:
+        """Forget prompts, wallets, counts and faults; the valid token stays."""
+        self._network.reset()
+        self.faults.clear()
+
+    def _create_app(self) -> Flask:
+        app = Flask(__name__)
+        gateway = Gateway(
+            self.settings, self._network, self._tokens, self.faults, self.now, self._stopping.wait
+        )
+        app.register_blueprint(gateway.blueprint())
+        app.register_blueprint(Control(self).blueprint())
+        app.register_blueprint(phone_pages(self.settings))
+        return app
+
+
+def create_simulator(settings: SimulatorSettings, clock: Clock = utc_now) -> Simulator:
+    """Make a simulator; nothing listens and no thread runs until its `start`."""
+    return Simulator(settings, clock)
+
+
+def run(settings: SimulatorSettings) -> None:
+    """Serve until Ctrl-C or SIGTERM, then stop cleanly. Call it on the main thread; raise PortTaken."""
+    simulator = create_simulator(settings)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    base_url = simulator.start()
+    _log.info("the simulator listens on %s", base_url)
+    stop.wait()
+    simulator.stop()

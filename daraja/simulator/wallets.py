@@ -1,0 +1,86 @@
+"""Payers' wallets: what M-Pesa checks once the PIN is right. All amounts are whole shillings."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from daraja.simulator.kenya_time import in_kenya
+from daraja.simulator.outcomes import (
+    INSUFFICIENT_FUNDS,
+    OVER_DAILY_LIMIT,
+    OVER_TRANSACTION_LIMIT,
+    PAID,
+    RULE_LIMITED,
+)
+from daraja.simulator.settings import SimulatorSettings
+
+MOST_WALLETS = 20_000
+
+
+@dataclass(slots=True)
+class _Wallet:
+    balance: int
+    spent_on: date | None = None
+    spent_that_day: int = 0
+    paid_at_by_amount: dict[int, datetime] = field(default_factory=dict)
+
+
+class Wallets:
+    """Wallets by phone, made full when first seen; the least used is forgotten beyond the limit. Not thread-safe."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+        self._repeat_window = timedelta(seconds=settings.repeat_window_seconds)
+        self._wallets: OrderedDict[str, _Wallet] = OrderedDict()
+
+    def balance(self, phone: str) -> int:
+        """Return what the phone's wallet holds."""
+        return self._wallet(phone).balance
+
+    def set_balance(self, phone: str, shillings: int) -> None:
+        """Set what the phone's wallet holds; raise ValueError below zero."""
+        if shillings < 0:
+            raise ValueError("A wallet holds 0 shillings or more.")
+        self._wallet(phone).balance = shillings
+
+    def pay(self, phone: str, shillings: int, now: datetime) -> str:
+        """Take the amount where every rule allows it, and return the result code."""
+        wallet = self._wallet(phone)
+        code = self._judge(wallet, shillings, now)
+        if code == PAID:
+            wallet.balance -= shillings
+            wallet.spent_that_day = self._spent_today(wallet, now) + shillings
+            wallet.spent_on = in_kenya(now).date()
+            wallet.paid_at_by_amount[shillings] = now
+        return code
+
+    def _judge(self, wallet: _Wallet, shillings: int, now: datetime) -> str:
+        if shillings > self._settings.transaction_limit_shillings:
+            return OVER_TRANSACTION_LIMIT
+        if self._spent_today(wallet, now) + shillings > self._settings.daily_limit_shillings:
+            return OVER_DAILY_LIMIT
+        if self._is_repeat(wallet, shillings, now):
+            return RULE_LIMITED
+        if shillings > wallet.balance:
+            return INSUFFICIENT_FUNDS
+        return PAID
+
+    def _is_repeat(self, wallet: _Wallet, shillings: int, now: datetime) -> bool:
+        horizon = now - self._repeat_window
+        recent = {amount: at for amount, at in wallet.paid_at_by_amount.items() if at > horizon}
+        wallet.paid_at_by_amount = recent
+        return shillings in recent
+
+    @staticmethod
+    def _spent_today(wallet: _Wallet, now: datetime) -> int:
+        return wallet.spent_that_day if wallet.spent_on == in_kenya(now).date() else 0
+
+    def _wallet(self, phone: str) -> _Wallet:
+        wallet = self._wallets.get(phone)
+        if wallet is None:
+            wallet = self._wallets[phone] = _Wallet(self._settings.wallet_shillings)
+            if len(self._wallets) > MOST_WALLETS:
+                self._wallets.popitem(last=False)
+        else:
+            self._wallets.move_to_end(phone)
+        return wallet
