@@ -1,0 +1,1 @@
+"""The read side: status, lists, metrics, and the loop that feeds them."""

@@ -1,0 +1,189 @@
+"""The loop that feeds the read side: batches of events in the order of their positions, each applied exactly once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+from eventsourcing.persistence import JSONTranscoder, StoredEvent
+from psycopg import Connection
+
+from ledger import clock
+from ledger.events import Event
+from ledger.store.database import Database
+from ledger.store.mapper import SessionMapper
+from ledger.store.positions import read_horizon
+from projections.locks import LOCK_KEY
+
+BATCH_SIZE = 500
+MOST_COUNTED = 100_000
+"""Where counting how far a follower is behind stops: the answer is then "very"."""
+
+_MAPPER = SessionMapper(JSONTranscoder())  # The transcoder is the library's; ours writes JSON by itself.
+
+TRY_TO_BE_ACTIVE = f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}) AS active"
+BE_ACTIVE = f"SELECT pg_advisory_xact_lock({LOCK_KEY})"
+READ_POSITION = "SELECT position FROM follower_positions WHERE name = %s AND origin = %s"
+STORE_POSITION = """
+INSERT INTO follower_positions (name, origin, position) VALUES (%s, %s, %s)
+ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
+"""
+READ_BATCH = """
+SELECT session_id, version, topic, recorded_at, position,
+       CASE WHEN %(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) THEN state::text END AS state
+FROM payment_events
+WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s
+ORDER BY position LIMIT %(limit)s
+"""
+COUNT_BEHIND = """
+SELECT count(*) FILTER (WHERE position < %(horizon)s) AS below, count(*) FILTER (WHERE position >= %(horizon)s) AS held,
+       min(recorded_at) AS oldest
+FROM (SELECT position, recorded_at FROM payment_events
+      WHERE origin = %(origin)s AND position > %(after)s ORDER BY position LIMIT %(limit)s) AS behind
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event as the log holds it; `state` is its decoded JSON, `position` its place in the log of its origin."""
+
+    session_id: UUID
+    version: int
+    topic: str
+    state: dict[str, Any]
+    position: int
+    recorded_at: datetime
+
+    @property
+    def event(self) -> Event:
+        """The event as an object of its class."""
+        stored = StoredEvent(self.session_id, self.version, self.topic, msgspec.json.encode(self.state))
+        event = _MAPPER.to_domain_event(stored)
+        assert isinstance(event, Event)
+        return event
+
+
+class Projection(Protocol):
+    """A view that follows the log.
+
+    `apply` works in the transaction that also stores the position,
+    from the batch alone: no clock, no network, and no reading but of its own table.
+    """
+
+    @property
+    def name(self) -> str:
+        """Under which its position is kept."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics it wants, none meaning all."""
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Move the view by these events, in their order."""
+
+
+class Follower:
+    """Feeds one projection. Several may run for a name; one is active in each round, the others stand by."""
+
+    def __init__(self, database: Database, projection: Projection, batch_size: int = BATCH_SIZE) -> None:
+        self.projection = projection
+        self._database = database
+        self._batch_size = batch_size
+
+    def run_once(self) -> int:
+        """Apply the next batch; return how many events were read: 0 when caught up, or standing by.
+
+        Raises what the projection raises, after which nothing has happened, and Unavailable.
+        """
+        with self._database.transaction() as connection:
+            if not connection.execute(TRY_TO_BE_ACTIVE, (self.projection.name,)).fetchone()["active"]:
+                return 0
+            return self.advance(connection, *read_horizon(connection))
+
+    def catch_up(self) -> int:
+        """Apply batches until none is left below the horizon; return how many events were read."""
+        total = 0
+        while read := self.run_once():
+            total += read
+        return total
+
+    def advance(self, connection: Connection[Any], origin: int, horizon: int) -> int:
+        """Apply the next batch below a horizon, inside a transaction that holds the lock of this name."""
+        name = self.projection.name
+        after = position_of(connection, name, origin)
+        batch, read, last = read_batch(
+            connection, origin, after, horizon, self.projection.topics, self._batch_size
+        )
+        if batch:
+            self.projection.apply(connection, batch)
+        if read:
+            connection.execute(STORE_POSITION, (name, origin, last))
+        return read
+
+
+def position_of(connection: Connection[Any], name: str, origin: int) -> int:
+    """Return the position of the last event that this follower is done with, 0 before the first."""
+    row = connection.execute(READ_POSITION, (name, origin)).fetchone()
+    return int(row["position"]) if row else 0
+
+
+def read_batch(
+    connection: Connection[Any], origin: int, after: int, horizon: int, topics: Sequence[str], limit: int
+) -> tuple[list[Recorded], int, int]:
+    """Return the events of these topics among the next `limit` ones, how many there were, and the last's position.
+
+    `horizon` must have been read in an earlier statement: see `ledger.store.positions`.
+    """
+    values = {
+        "origin": origin,
+        "after": after,
+        "horizon": horizon,
+        "topics": list(topics) or None,
+        "limit": limit,
+    }
+    rows = connection.execute(READ_BATCH, values).fetchall()
+    wanted = [recorded(row) for row in rows if row["state"] is not None]
+    return wanted, len(rows), rows[-1]["position"] if rows else after
+
+
+def recorded(row: dict[str, Any]) -> Recorded:
+    """Return the event of one row of the log, whose `state` is JSON text."""
+    return Recorded(
+        row["session_id"],
+        row["version"],
+        row["topic"],
+        msgspec.json.decode(row["state"]),
+        row["position"],
+        row["recorded_at"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a follower is behind.
+
+    `events` wait below the horizon, `held_back` above it, behind a transaction that is still running (both stop
+    counting at MOST_COUNTED together); `seconds` is the age of the oldest of them.
+    """
+
+    events: int
+    held_back: int
+    seconds: int
+
+
+def lag(database: Database, name: str) -> Lag:
+    """Return how far the follower of this name is behind the log now."""
+    with database.connection() as connection:
+        origin, horizon = read_horizon(connection)
+        values = {
+            "origin": origin,
+            "horizon": horizon,
+            "after": position_of(connection, name, origin),
+            "limit": MOST_COUNTED,
+        }
+        row = connection.execute(COUNT_BEHIND, values).fetchone()
+    assert row is not None
+    age = clock.now() - row["oldest"] if row["oldest"] else None
+    return Lag(row["below"], row["held"], max(0, int(age.total_seconds())) if age else 0)
