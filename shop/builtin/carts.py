@@ -1,0 +1,79 @@
+"""What each buyer means to buy: at most one line for each listing, at most a hundred lines."""
+
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.errors import Rejected
+from ledger.store.database import Database
+from shop.builtin.catalogue import no_such_listing
+from shop.port import Cart, CartLine
+from shop.quantities import parse_quantity
+
+MOST_LINES = 100
+
+LINES = """
+SELECT c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
+       l.unit_of_measure, l.unit_weight_grams
+  FROM shop_cart_items c
+  JOIN shop_listings l USING (listing_id)
+ WHERE c.user_id = %s
+ ORDER BY c.cart_item_id
+"""
+LISTING_ON_SALE = (
+    "SELECT unit_of_measure, price_cents FROM shop_listings WHERE listing_id = %s AND NOT withdrawn"
+)
+LOCK_CART = "SELECT pg_advisory_xact_lock(hashtextextended('shop cart ' || %s::text, 0))"
+COUNT_OTHER_LINES = "SELECT count(*) AS count FROM shop_cart_items WHERE user_id = %s AND listing_id <> %s"
+PUT_LINE = """
+INSERT INTO shop_cart_items (user_id, listing_id, quantity_thousandths, price_cents)
+VALUES (%s, %s, %s, %s)
+ON CONFLICT (user_id, listing_id)
+DO UPDATE SET quantity_thousandths = excluded.quantity_thousandths, price_cents = excluded.price_cents
+"""
+DELETE_LINE = "DELETE FROM shop_cart_items WHERE user_id = %s AND listing_id = %s"
+
+
+class Carts:
+    """The carts of all users; a cart needs no opening and no closing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, user_id: int) -> Cart:
+        """Return the user's cart, empty if nothing lies in it."""
+        with self._database.connection() as connection:
+            return _cart(connection, user_id)
+
+    def put_line(self, user_id: int, listing_id: int, quantity: object) -> Cart:
+        """Let the cart hold exactly this much of a listing, at today's price; return the whole cart.
+
+        `quantity` is decimal text such as "2" or "0.5". Raises InvalidValue for a quantity that cannot be sold,
+        NotFound for a listing that is not on sale, Rejected CART_FULL beyond MOST_LINES lines.
+        """
+        with self._database.transaction() as connection:
+            listing = connection.execute(LISTING_ON_SALE, (listing_id,)).fetchone()
+            if listing is None:
+                raise no_such_listing()
+            thousandths = parse_quantity(quantity, listing["unit_of_measure"])
+            _refuse_a_full_cart(connection, user_id, listing_id)
+            connection.execute(PUT_LINE, (user_id, listing_id, thousandths, listing["price_cents"]))
+            return _cart(connection, user_id)
+
+    def delete_line(self, user_id: int, listing_id: int) -> Cart:
+        """Let the cart hold nothing of a listing, whether or not it did; return the whole cart."""
+        with self._database.transaction() as connection:
+            connection.execute(DELETE_LINE, (user_id, listing_id))
+            return _cart(connection, user_id)
+
+
+def _cart(connection: Connection[Any], user_id: int) -> Cart:
+    return Cart(tuple(CartLine(**row) for row in connection.execute(LINES, (user_id,))))
+
+
+def _refuse_a_full_cart(connection: Connection[Any], user_id: int, listing_id: int) -> None:
+    """Count under a lock on the cart, because two lines put at once would each see room for one."""
+    connection.execute(LOCK_CART, (user_id,))
+    [others] = connection.execute(COUNT_OTHER_LINES, (user_id, listing_id)).fetchall()
+    if others["count"] >= MOST_LINES:
+        raise Rejected("CART_FULL", f"A cart holds at most {MOST_LINES} products. Take one out first.")

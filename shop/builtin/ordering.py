@@ -1,0 +1,185 @@
+"""How a paid session becomes an order: one transaction that takes stock, goods and number, or nothing.
+
+Locks are taken in one sequence by everyone, so that no two orders wait for each other: the listings by their id,
+then the buyer's cart lines, then the day's counter. The counter comes last because all orders of a day share it.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.clock import NAIROBI
+from shop.port import (
+    CART_ALREADY_BOUGHT,
+    LISTING_WITHDRAWN,
+    OUT_OF_STOCK,
+    CartLine,
+    OrderRefused,
+    OrderRequest,
+    PlacedOrder,
+    Shortage,
+)
+
+# A cart that is changed or filled needs no more of a listing than its key, so a weaker lock than FOR UPDATE serves.
+LOCK_LISTINGS = """
+SELECT listing_id FROM shop_listings WHERE listing_id = ANY(%s) ORDER BY listing_id FOR NO KEY UPDATE
+"""
+RIVAL_ORDERS = """
+SELECT order_id, order_number, session_id FROM shop_orders WHERE session_id = %(session_id)s
+UNION
+SELECT order_id, order_number, session_id FROM shop_orders JOIN shop_order_items USING (order_id)
+ WHERE cart_item_id = ANY(%(cart_item_ids)s)
+"""
+TAKE_STOCK = """
+UPDATE shop_listings l
+   SET stock_thousandths = l.stock_thousandths - asked.thousandths
+  FROM unnest(%s::bigint[], %s::bigint[]) AS asked (listing_id, thousandths)
+ WHERE l.listing_id = asked.listing_id
+   AND NOT l.withdrawn
+   AND l.stock_thousandths >= asked.thousandths
+"""
+# The price is the one of the line's addition: what is left over was put into the cart at that price.
+CLEAR_CART = """
+WITH gone AS (
+    DELETE FROM shop_cart_items c
+     USING unnest(%s::bigint[], %s::bigint[]) AS bought (cart_item_id, thousandths)
+     WHERE c.cart_item_id = bought.cart_item_id AND c.user_id = %s
+    RETURNING c.user_id, c.listing_id, c.quantity_thousandths - bought.thousandths AS rest, c.price_cents
+)
+INSERT INTO shop_cart_items (user_id, listing_id, quantity_thousandths, price_cents)
+SELECT user_id, listing_id, rest, price_cents FROM gone WHERE rest > 0
+"""
+NEXT_NUMBER = """
+INSERT INTO shop_order_counters AS counter (day, last_number) VALUES (%s, 1)
+ON CONFLICT (day) DO UPDATE SET last_number = counter.last_number + 1
+RETURNING last_number
+"""
+INSERT_ORDER = """
+INSERT INTO shop_orders (order_number, session_id, user_id, items_cents, delivery_fee_cents, rounding_cents,
+                         total_cents, sealed_delivery_details, placed_at)
+VALUES (%(order_number)s, %(session_id)s, %(user_id)s, %(items_cents)s, %(delivery_fee_cents)s,
+        %(rounding_cents)s, %(total_cents)s, %(sealed_delivery_details)s, %(placed_at)s)
+RETURNING order_id, order_number
+"""
+INSERT_ITEMS = """
+INSERT INTO shop_order_items (order_id, cart_item_id, listing_id, product_name, farm_name, quantity_thousandths,
+                              price_cents, subtotal_cents, unit_of_measure)
+SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],
+                         %s::bigint[], %s::text[])
+"""
+AVAILABLE = """
+SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS available, withdrawn
+  FROM shop_listings
+ WHERE listing_id = ANY(%s)
+"""
+
+
+def place_order(connection: Connection[Any], request: OrderRequest, sealed_details: str) -> PlacedOrder:
+    """Make the order inside the caller's transaction, or return the one that the session already has.
+
+    Raises OrderRefused, upon which the caller's transaction must be rolled back.
+    """
+    asked = _asked_by_listing(request.lines)
+    connection.execute(LOCK_LISTINGS, (list(asked),))
+    earlier = _earlier_order(connection, request)
+    if earlier is not None:
+        return earlier
+    taken = connection.execute(TAKE_STOCK, (list(asked), list(asked.values())))
+    if taken.rowcount != len(asked):
+        raise _refusal(find_shortages(connection, request.lines))
+    cart_item_ids = [line.cart_item_id for line in request.lines]
+    quantities = [line.quantity_thousandths for line in request.lines]
+    connection.execute(CLEAR_CART, (cart_item_ids, quantities, request.user_id))
+    return _write_down(connection, request, sealed_details)
+
+
+def find_shortages(connection: Connection[Any], lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+    """Compare what is asked with what is there, listing by listing."""
+    asked = _asked_by_listing(lines)
+    names = {line.listing_id: line.product_name for line in lines}
+    rows = connection.execute(AVAILABLE, (list(asked),)).fetchall()
+    known = {row["listing_id"]: (row["available"], row["withdrawn"]) for row in rows}
+    found = []
+    for listing_id, thousandths in asked.items():
+        available, withdrawn = known.get(listing_id, (0, True))
+        if available < thousandths:
+            found.append(Shortage(listing_id, names[listing_id], thousandths, available, withdrawn))
+    return tuple(found)
+
+
+def order_number(day: date, number: int) -> str:
+    """Write the number that people read: the day in Nairobi and a count that starts anew each day."""
+    return f"ORD-{day:%Y%m%d}-{number:03d}"
+
+
+def _asked_by_listing(lines: Sequence[CartLine]) -> dict[int, int]:
+    asked: Counter[int] = Counter()
+    for line in lines:
+        asked[line.listing_id] += line.quantity_thousandths
+    return dict(asked)
+
+
+def _earlier_order(connection: Connection[Any], request: OrderRequest) -> PlacedOrder | None:
+    """Return the session's own order, refuse if another session has bought any of its lines.
+
+    The listings are locked by now, and a rival for the same lines locks the same listings: nobody can come between.
+    """
+    cart_item_ids = [line.cart_item_id for line in request.lines]
+    rivals = connection.execute(
+        RIVAL_ORDERS, {"session_id": request.session_id, "cart_item_ids": cart_item_ids}
+    ).fetchall()
+    for row in rivals:
+        if row["session_id"] == request.session_id:
+            return PlacedOrder(row["order_id"], row["order_number"])
+    if rivals:
+        raise OrderRefused(CART_ALREADY_BOUGHT, "These goods have already been bought with another payment.")
+    return None
+
+
+def _refusal(shortages: tuple[Shortage, ...]) -> OrderRefused:
+    names = ", ".join(shortage.product_name for shortage in shortages)
+    if any(shortage.withdrawn for shortage in shortages):
+        return OrderRefused(LISTING_WITHDRAWN, f"No longer on sale, or not enough left: {names}.")
+    return OrderRefused(OUT_OF_STOCK, f"There is not enough left of: {names}.")
+
+
+def _write_down(connection: Connection[Any], request: OrderRequest, sealed_details: str) -> PlacedOrder:
+    day = request.placed_at.astimezone(NAIROBI).date()
+    [counted] = connection.execute(NEXT_NUMBER, (day,)).fetchall()
+    items_cents = sum(line.subtotal_cents for line in request.lines)
+    values = {
+        "order_number": order_number(day, counted["last_number"]),
+        "session_id": request.session_id,
+        "user_id": request.user_id,
+        "items_cents": items_cents,
+        "delivery_fee_cents": request.delivery_fee_cents,
+        "rounding_cents": request.total_cents - items_cents - request.delivery_fee_cents,
+        "total_cents": request.total_cents,
+        "sealed_delivery_details": sealed_details,
+        "placed_at": request.placed_at,
+    }
+    [order] = connection.execute(INSERT_ORDER, values).fetchall()
+    connection.execute(INSERT_ITEMS, (order["order_id"], *_columns(request.lines)))
+    return PlacedOrder(**order)
+
+
+def _columns(lines: Sequence[CartLine]) -> tuple[list[Any], ...]:
+    return (
+        [line.cart_item_id for line in lines],
+        [line.listing_id for line in lines],
+        [line.product_name for line in lines],
+        [line.farm_name for line in lines],
+        [line.quantity_thousandths for line in lines],
+        [line.price_cents for line in lines],
+        [line.subtotal_cents for line in lines],
+        [line.unit_of_measure for line in lines],
+    )
+
+
+def details_text(request: OrderRequest) -> str:
+    """Write the delivery details as the JSON text that is sealed."""
+    return json.dumps(dict(request.delivery_details), sort_keys=True)

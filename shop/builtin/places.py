@@ -1,0 +1,57 @@
+"""Where the shop delivers: Kenya's counties and their subcounties, from tables filled by a migration."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ledger.errors import NotFound
+from ledger.store.database import Database
+
+COUNTIES = "SELECT county_id, name FROM shop_counties ORDER BY county_id"
+SUBCOUNTIES = "SELECT subcounty_id, county_id, name FROM shop_subcounties ORDER BY name"
+
+
+@dataclass(frozen=True, slots=True)
+class County:
+    """A county; its id is its official code, 1 to 47."""
+
+    county_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subcounty:
+    """A subcounty of one county."""
+
+    subcounty_id: int
+    county_id: int
+    name: str
+
+
+class Places:
+    """The counties and subcounties; read once, because only a migration changes them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @cached_property
+    def counties(self) -> tuple[County, ...]:
+        """All counties by their code."""
+        with self._database.connection() as connection:
+            return tuple(County(**row) for row in connection.execute(COUNTIES))
+
+    @cached_property
+    def _subcounties(self) -> dict[int, Subcounty]:
+        with self._database.connection() as connection:
+            return {row["subcounty_id"]: Subcounty(**row) for row in connection.execute(SUBCOUNTIES)}
+
+    def subcounties(self, county_id: int) -> tuple[Subcounty, ...]:
+        """Return a county's subcounties by name; raise NotFound where there is no such county."""
+        found = tuple(place for place in self._subcounties.values() if place.county_id == county_id)
+        if not found:
+            raise NotFound("There is no such county; ids are the official codes 1 to 47.")
+        return found
+
+    def belongs(self, county_id: int, subcounty_id: int) -> bool:
+        """Say whether both exist and the subcounty lies in the county."""
+        place = self._subcounties.get(subcounty_id)
+        return place is not None and place.county_id == county_id

@@ -1,0 +1,71 @@
+"""What must always be true of the built-in shop's tables, asked of the tables themselves."""
+
+from typing import Any
+
+from psycopg import Connection
+
+NEGATIVE_STOCK = """
+SELECT format('listing %s has a stock below zero', listing_id)
+  FROM shop_listings WHERE stock_thousandths < 0
+"""
+UNEXPLAINED_STOCK = """
+SELECT format('listing %s holds %s thousandths; stocked minus sold is %s', listing_id, stock_thousandths, expected)
+  FROM (SELECT l.listing_id, l.stock_thousandths,
+               coalesce((SELECT sum(change_thousandths) FROM shop_stock_changes c
+                          WHERE c.listing_id = l.listing_id), 0)
+             - coalesce((SELECT sum(quantity_thousandths) FROM shop_order_items i
+                          WHERE i.listing_id = l.listing_id), 0) AS expected
+          FROM shop_listings l) AS held
+ WHERE stock_thousandths <> expected
+"""
+# round() of a numeric rounds half away from zero, which for prices is half up.
+WRONG_SUBTOTAL = """
+SELECT format('cart item %s was sold at a subtotal that is not price times quantity', cart_item_id)
+  FROM shop_order_items
+ WHERE subtotal_cents <> round(price_cents::numeric * quantity_thousandths / 1000)
+"""
+WRONG_TOTAL = """
+SELECT format('order %s does not add up: items + delivery + rounding = total', order_id)
+  FROM shop_orders o
+ WHERE items_cents IS DISTINCT FROM (SELECT sum(subtotal_cents) FROM shop_order_items i
+                                      WHERE i.order_id = o.order_id)
+    OR total_cents <> items_cents + delivery_fee_cents + rounding_cents
+    OR rounding_cents NOT BETWEEN -50 AND 50
+"""
+TWO_ORDERS = """
+SELECT format('session %s has %s orders', session_id, count(*))
+  FROM shop_orders GROUP BY session_id HAVING count(*) > 1
+"""
+BOUGHT_TWICE = """
+SELECT format('cart item %s was bought %s times', cart_item_id, count(*))
+  FROM shop_order_items GROUP BY cart_item_id HAVING count(*) > 1
+"""
+STILL_IN_CART = """
+SELECT format('cart item %s was bought and still lies in a cart', cart_item_id)
+  FROM shop_cart_items JOIN shop_order_items USING (cart_item_id)
+"""
+WRONG_DAY = """
+SELECT format('order %s is numbered %s, which is not its day in Nairobi', order_id, order_number)
+  FROM shop_orders
+ WHERE order_number NOT LIKE to_char(placed_at AT TIME ZONE 'Africa/Nairobi', '"ORD-"YYYYMMDD"-%"')
+"""
+RULES = (
+    NEGATIVE_STOCK,
+    UNEXPLAINED_STOCK,
+    WRONG_SUBTOTAL,
+    WRONG_TOTAL,
+    TWO_ORDERS,
+    BOUGHT_TWICE,
+    STILL_IN_CART,
+    WRONG_DAY,
+)
+
+
+def check(connection: Connection[Any]) -> list[str]:
+    """Return a sentence for each violation, none where all is well; reads only.
+
+    The rules see one moment only inside a REPEATABLE READ transaction, which is the caller's to open while
+    orders are being made.
+    """
+    rows = [row for rule in RULES for row in connection.execute(rule)]
+    return [str(row["format"]) for row in rows]

@@ -1,0 +1,153 @@
+"""What the ledger asks of a shop: the questions, and the shapes of the answers.
+
+Money is whole cents, quantities are whole thousandths of the unit of measure, times are aware UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from ledger.cart import subtotal_cents
+from ledger.errors import Rejected
+
+OUT_OF_STOCK = "OUT_OF_STOCK"
+CART_ALREADY_BOUGHT = "CART_ALREADY_BOUGHT"
+LISTING_WITHDRAWN = "LISTING_WITHDRAWN"
+
+
+class OrderRefused(Rejected):
+    """The shop cannot make this order now or later; its code is one of the three above."""
+
+
+@dataclass(frozen=True, slots=True)
+class CartLine:
+    """So much of one listing, at the price of the moment it was put into the cart."""
+
+    cart_item_id: int
+    listing_id: int
+    product_name: str
+    farm_name: str
+    quantity_thousandths: int
+    price_cents: int
+    unit_of_measure: str
+    unit_weight_grams: int = 0
+
+    @property
+    def subtotal_cents(self) -> int:
+        """Price times quantity, rounded half up to the cent."""
+        return subtotal_cents(self.price_cents, self.quantity_thousandths)
+
+    @property
+    def weight_milligrams(self) -> int:
+        """The weight of the whole line, exact: grams of a unit times thousandths of a unit."""
+        return self.unit_weight_grams * self.quantity_thousandths
+
+
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """What a buyer means to buy, in the order in which the lines were added."""
+
+    lines: tuple[CartLine, ...] = ()
+
+    @property
+    def goods_cents(self) -> int:
+        """The sum of the subtotals, without delivery."""
+        return sum(line.subtotal_cents for line in self.lines)
+
+    @property
+    def weight_milligrams(self) -> int:
+        """The weight of all lines together."""
+        return sum(line.weight_milligrams for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """One listing of which less can be had than was asked; nothing at all where it is withdrawn."""
+
+    listing_id: int
+    product_name: str
+    asked_thousandths: int
+    available_thousandths: int
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """A paid session that wants its order. `delivery_details` is personal data: JSON values only."""
+
+    session_id: UUID
+    user_id: int
+    lines: tuple[CartLine, ...]
+    total_cents: int
+    delivery_fee_cents: int
+    delivery_details: Mapping[str, object]
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """The shop's two names for an order: one for machines, one for people."""
+
+    order_id: int
+    order_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderItem:
+    """One line of an order, as it was bought."""
+
+    listing_id: int
+    product_name: str
+    farm_name: str
+    quantity_thousandths: int
+    price_cents: int
+    subtotal_cents: int
+    unit_of_measure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as its buyer may see it; `delivery_details` is None once the buyer's data has been erased."""
+
+    order_id: int
+    order_number: str
+    order_status: str
+    payment_status: str
+    session_id: UUID
+    items: tuple[OrderItem, ...]
+    items_cents: int
+    delivery_fee_cents: int
+    rounding_cents: int
+    total_cents: int
+    delivery_details: Mapping[str, object] | None
+    placed_at: datetime
+
+
+class Shop(Protocol):
+    """The questions. Each may raise Unavailable, where the shop does not answer and asking again may help."""
+
+    def cart_of(self, user_id: int) -> Cart:
+        """Return the user's cart, empty if there is none."""
+
+    def subcounty_belongs(self, county_id: int, subcounty_id: int) -> bool:
+        """Say whether both exist and the subcounty lies in the county."""
+
+    def delivery_fee_cents(self, cart: Cart) -> int:
+        """Return what bringing this cart to the buyer costs."""
+
+    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+        """Return the listings that could not be sold now in the quantity asked; promise nothing about later."""
+
+    def create_order(self, request: OrderRequest) -> PlacedOrder:
+        """Make the order of a paid session and take its stock, all or nothing.
+
+        A repeat for the same session, even at the same moment, returns the same order. Raises OrderRefused.
+        """
+
+    def order_of(self, user_id: int, order_id: int) -> Order | None:
+        """Return the user's own order, None where there is none or it is another's."""
+
+    def order_by_session(self, session_id: UUID) -> PlacedOrder | None:
+        """Return the order of a payment session, None where none was made."""
