@@ -1,0 +1,102 @@
+"""`daftari migrate` and `demo-data`: the shape of a database, and something to try in it."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from api.cli.failures import Failure, read_settings
+
+MOST_USERS = 1_000_000
+
+
+@click.command(short_help="Give the database its shape.")
+@click.option("--json", "as_json", is_flag=True, help="Print the names of what was applied as a JSON list.")
+def migrate(as_json: bool) -> None:
+    """Bring the database to the shape that this version needs.
+
+    Forward only, and safe while the version before is running. Done twice, it changes nothing.
+
+    \b
+    Example
+      DATABASE_URL=postgresql://shop:secret@db/daftari daftari migrate
+    """
+    from api.machine.databases import migrate_database
+
+    applied = migrate_database(read_settings().database_url)
+    if as_json:
+        click.echo(json.dumps(applied))
+    elif applied:
+        click.echo("\n".join(f"applied {name}" for name in applied))
+    else:
+        click.echo("The database has its shape already.")
+
+
+@click.command(name="demo-data", short_help="Fill the shop with things and buyers to try.")
+@click.option(
+    "--users",
+    type=click.IntRange(1, MOST_USERS),
+    default=1,
+    show_default=True,
+    help="How many buyers get a filled cart: users 1 to N.",
+)
+@click.option(
+    "--tokens-file",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
+    help="Where to write one JSON object a line for each buyer, with a token; - for the terminal.",
+)
+@click.option(
+    "--minutes",
+    type=click.IntRange(min=1),
+    default=24 * 60,
+    show_default=True,
+    help="How long the tokens are good.",
+)
+def demo_data(users: int, tokens_file: Path | None, minutes: int) -> None:
+    """Fill the shop with farms, listings, and buyers with filled carts.
+
+    Carts that hold something are left as they are; empty ones are filled again. A line of the tokens file is
+    {"auth": "Bearer ...", "user": 7, "county_id": 1, "subcounty_id": 5}.
+
+    \b
+    Example: a thousand buyers for a load test
+      daftari demo-data --users 1000 --tokens-file buyers.jsonl
+    """
+    from api.http.auth import make_token
+    from api.machine.databases import server_major
+    from api.machine.demo import make_demo_buyers
+
+    settings = read_settings()
+    if settings.is_production:
+        raise Failure("Demo data are not for production: unset DAFTARI_MODE, or use another database.")
+    server_major(settings.database_url)
+    buyers = make_demo_buyers(settings.database_url, users)
+    with _opened(tokens_file) as file:
+        for buyer in buyers:
+            if file is not None:
+                line = {
+                    "auth": f"Bearer {make_token(settings, buyer.user_id, ['customer'], minutes)}",
+                    "user": buyer.user_id,
+                    "county_id": buyer.county_id,
+                    "subcounty_id": buyer.subcounty_id,
+                }
+                file.write(json.dumps(line) + "\n")
+    click.echo(f"{users} buyers with filled carts are in the database.", err=True)
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO | None]:
+    """Open the tokens file for its owner alone, because whoever reads it can buy."""
+    if path is None:
+        yield None
+    elif str(path) == "-":
+        yield sys.stdout
+    else:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file

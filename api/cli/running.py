@@ -1,0 +1,84 @@
+"""`daftari serve`, `work` and `simulator`: the programs that `daftari up` runs, one by one."""
+
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from api.cli.failures import NOT_AVAILABLE, Failure, read_settings
+from api.machine.ports import require_free_port
+
+
+@click.command(short_help="Answer HTTP: API, documentation, shop page.")
+def serve() -> None:
+    """Answer HTTP: the API, its documentation and the shop page.
+
+    \b
+    Example: two processes with sixteen threads each, on all addresses
+      DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
+    """
+    from api.http.logging import configure_logging
+    from api.machine.databases import require_url
+    from api.machine.web_server import serve as serve_http
+
+    settings = read_settings()
+    require_url(settings.database_url)
+    require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari serve")
+    configure_logging(settings.daftari_log_format)
+    serve_http(settings)
+
+
+@click.command(short_help="Do what follows from payments.")
+def work() -> None:
+    """Do what follows from payments: orders, expiry, questions to M-Pesa, projections.
+
+    Any number of these may run; each job has one active worker, and the others stand by.
+    """
+    from api.http.logging import configure_logging
+    from api.machine.databases import require_url
+    from api.work import run
+
+    settings = read_settings()
+    require_url(settings.database_url)
+    configure_logging(settings.daftari_log_format)
+    run(settings, stop_on_signals())
+
+
+@click.command(short_help="Run a simulated Daraja with a phones page.")
+@click.option(
+    "--auto-approve",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Pay each prompt after so many seconds; 0 pays at once. Without it, people use the phones page.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Fixes the random choices.")
+def simulator(auto_approve: float | None, seed: int) -> None:
+    """Run a simulated Daraja, with a page of phones to enter PINs on.
+
+    \b
+    Example: pay every prompt two seconds after it is shown
+      daftari simulator --auto-approve 2
+    """
+    from api.http.logging import configure_logging
+    from api.machine.simulation import simulator_settings
+    from daraja.simulator import PortTaken, run
+
+    settings = read_settings()
+    configure_logging(settings.daftari_log_format)
+    try:
+        run(simulator_settings(settings, auto_approve, seed))
+    except PortTaken as error:
+        raise Failure(str(error), NOT_AVAILABLE) from error
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGINT, SIGTERM and SIGHUP set, in place of what they usually do."""
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    return stopping

@@ -1,0 +1,74 @@
+"""The web application: every door, in the order in which a request meets them."""
+
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from api.http import json
+from api.http.auth import install_authentication
+from api.http.errors import install_error_handlers
+from api.http.headers import install_security_headers
+from api.http.limits import install_rate_limit
+from api.http.metrics import install_metrics
+from api.http.openapi import install_openapi
+from api.http.proxies import PUBLIC_URL, behind_proxies
+from api.http.request_log import install_request_log
+from api.http.services import install_services
+from api.http.slashes import OptionalSlash
+from api.settings import Settings
+
+if TYPE_CHECKING:
+    from api.wiring import Services
+
+DOORS = (
+    "api.http.sessions",
+    "api.http.callbacks",
+    "api.http.catalogue",
+    "api.http.cart",
+    "api.http.places",
+    "api.http.orders",
+    "api.http.reports",
+    "api.http.operations",
+)
+"""The modules whose `doors` are documented, in the order in which the document shows them."""
+
+PAGES = ("api.http.docs", "api.pages")
+"""The modules whose `pages` are for people, and not part of the document."""
+
+
+def create_app(settings: Settings, services: "Services | None" = None) -> Flask:
+    """Return the application. Without `services` they are built from the settings at the first request that
+    needs them, in the process that serves it: connections do not survive a fork.
+
+    Raises ConfigurationError where the settings for tokens cannot work.
+    """
+    app = Flask("api.http", static_folder=None)
+    app.config.update(
+        {"MAX_CONTENT_LENGTH": json.MOST_BODY_BYTES, PUBLIC_URL: settings.daftari_public_url.rstrip("/")}
+    )
+    app.json = json.Json(app)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    completed = OptionalSlash(app.wsgi_app)
+    app.wsgi_app = behind_proxies(completed, settings.daftari_trusted_proxies)  # type: ignore[method-assign,assignment]  # Flask's way
+    install_services(app, (lambda: services) if services else partial(_build_services, settings))
+    install_metrics(app)
+    install_error_handlers(app)
+    install_request_log(app)
+    install_authentication(app, settings)
+    install_rate_limit(app, settings)
+    install_security_headers(app)
+    api = install_openapi(app)
+    for name in DOORS:
+        api.register_blueprint(import_module(name).doors)
+    for name in PAGES:
+        app.register_blueprint(import_module(name).pages)
+    return app
+
+
+def _build_services(settings: Settings) -> "Services":
+    from api.wiring import build_services  # noqa: PLC0415 - imports all parts; an app that was given its own does without
+
+    return build_services(settings)

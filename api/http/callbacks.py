@@ -1,0 +1,81 @@
+"""Where M-Pesa reports results. Whatever comes is kept first, then acknowledged in Daraja's form, then acted on.
+
+There is no token to check here: the last segment of the address is the proof, and a report without it is a hint.
+"""
+
+import sys
+
+from flask import Response, request
+from marshmallow import fields, validate
+
+from api.http import json
+from api.http.auth import public
+from api.http.doors import Doors
+from api.http.fields import Answer
+from api.http.safaricom import is_believed
+from api.http.services import services
+from ledger.store.inbox import MOST_BYTES_KEPT
+
+MOST_BYTES_READ = 16 << 20
+"""Beyond this a body is not even read to its end: cut off earlier, its sender would miss our answer."""
+
+ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+"""The acknowledgement that every known consumer gives; M-Pesa does not document one."""
+
+ANY_BODY = {
+    "description": "What M-Pesa sends, and anything else: every body is kept and acknowledged.",
+    "content": {
+        "application/json": {
+            "schema": {},
+            "example": {
+                "Body": {
+                    "stkCallback": {
+                        "MerchantRequestID": "29115-34620561-1",
+                        "CheckoutRequestID": "ws_CO_191220191020363925",
+                        "ResultCode": 1032,
+                        "ResultDesc": "Request cancelled by user.",
+                    }
+                }
+            },
+        }
+    },
+}
+
+doors = Doors("callbacks", __name__, description="Where M-Pesa reports the results of payments.")
+
+
+class Acknowledgement(Answer):
+    """What M-Pesa wants to hear."""
+
+    ResultCode = fields.Integer(validate=validate.Equal(0))
+    ResultDesc = fields.String(validate=validate.Equal("Accepted"))
+
+
+@doors.route("/api/payments/callbacks/", methods=["POST"], defaults={"token": None})
+@doors.route("/api/payments/callbacks/<string:token>/", methods=["POST"])
+@doors.route("/api/payments/transactions/mpesa_callback/", methods=["POST"], defaults={"token": None})
+@doors.route("/api/payments/transactions/mpesa_callback/<string:token>/", methods=["POST"])
+@public
+@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@doors.response(200, Acknowledgement)
+def take_callback(token: str | None) -> Response:
+    """Take an STK callback.
+
+    Always answered in Daraja's form, whatever the body is. 503 only where it could not be kept.
+    """
+    body, length = _read_bounded()
+    ours = services()
+    believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
+    ours.settlement.receive(body, body_bytes=length, token=token if believed else None)
+    return Response(json.encode(ACCEPTED), mimetype="application/json")
+
+
+def _read_bounded() -> tuple[bytes, int]:
+    """Return the head of the body and how long it was, as far as it was read."""
+    # The bound of other doors answers 413, which M-Pesa would not understand; None would mean that bound again.
+    request.max_content_length = sys.maxsize
+    kept = request.stream.read(MOST_BYTES_KEPT)
+    length = len(kept)
+    while length < MOST_BYTES_READ and (more := request.stream.read(MOST_BYTES_KEPT)):
+        length += len(more)
+    return kept, max(length, request.content_length or 0)

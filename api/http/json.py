@@ -1,0 +1,136 @@
+"""JSON as the guide prints it, and JSON as we are willing to read it.
+
+Out: amounts keep their digits (150.00), moments are whole seconds of UTC with a Z. In: one object, bounded in
+size and depth, with text that PostgreSQL can store.
+"""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from flask import Response, g, request
+from flask.json.provider import JSONProvider
+from werkzeug.exceptions import UnsupportedMediaType
+
+from ledger.errors import InvalidValue
+
+MOST_BODY_BYTES = 64 * 1024
+MOST_DEPTH = 16
+"""How deep objects and lists may nest in a body; the deepest that we document is 2."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_SORTING_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_SEND_AN_OBJECT = 'Send one JSON object, such as {"phone_number": "0712345678"}.'
+
+
+def encode(value: object) -> bytes:
+    """Write JSON: Decimal as a number with its digits, datetime as `2024-01-15T10:30:00Z`, UUID and Enum as text."""
+    return _ENCODER.encode(_presentable(value))
+
+
+def canonical(value: object) -> bytes:
+    """Write JSON with sorted keys, so that equal values have equal bytes."""
+    return _SORTING_ENCODER.encode(_presentable(value))
+
+
+def amount(cents: int) -> Decimal:
+    """Show whole cents as shillings with two decimals, for a JSON number: 15000 is 150.00."""
+    return Decimal(cents).scaleb(-2)
+
+
+def amount_text(cents: int) -> str:
+    """Show whole cents as text with two decimals: 35000 is "350.00"."""
+    return f"{amount(cents):.2f}"
+
+
+def quantity(thousandths: int) -> Decimal:
+    """Show thousandths as a JSON number with as many decimals as it needs, one at least: 2000 is 2.0."""
+    exact = Decimal(thousandths).scaleb(-3)
+    for places in (Decimal("0.1"), Decimal("0.01")):
+        if exact == exact.quantize(places):
+            return exact.quantize(places)
+    return exact
+
+
+def moment_text(moment: datetime) -> str:
+    """Show an aware datetime as RFC 3339 in UTC, whole seconds, rounded down: `2024-01-15T10:30:00Z`."""
+    if moment.tzinfo is None:
+        raise ValueError("A moment without a time zone cannot be shown; make it aware.")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def json_object() -> dict[str, Any]:
+    """Return the request's body as a dictionary; an absent body is an empty one.
+
+    Numbers with a fraction arrive as Decimal. Raises InvalidValue (MALFORMED_JSON) for what is not one JSON object
+    or holds text that cannot be stored, UnsupportedMediaType for another content type, and lets werkzeug's
+    RequestEntityTooLarge pass.
+    """
+    if "json_object" not in g:
+        g.json_object = _read_object()
+    return dict(g.json_object)
+
+
+def _read_object() -> dict[str, Any]:
+    body = request.get_data(cache=True)
+    if not body:
+        return {}
+    if not request.is_json:
+        raise UnsupportedMediaType
+    try:
+        value = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+        raise _malformed("The body is not JSON that we can read. " + _SEND_AN_OBJECT) from None
+    if not isinstance(value, dict):
+        raise _malformed(_SEND_AN_OBJECT)
+    _refuse_the_unstorable(value, MOST_DEPTH)
+    return value
+
+
+def _refuse_the_unstorable(value: object, depth_left: int) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise _malformed("The body holds a NUL character, which no text of ours may have. Remove it.")
+    elif isinstance(value, dict | list):
+        if depth_left == 0:
+            raise _malformed(f"The body is nested deeper than {MOST_DEPTH} levels.")
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        for part in parts:
+            _refuse_the_unstorable(part, depth_left - 1)
+
+
+def _malformed(message: str) -> InvalidValue:
+    return InvalidValue(message, code="MALFORMED_JSON")
+
+
+def _presentable(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _presentable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_presentable(part) for part in value]
+    if isinstance(value, datetime):
+        return moment_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise ValueError("JSON has no number for an infinite or undefined amount.")
+    return value
+
+
+class Json(JSONProvider):
+    """Flask's JSON, on msgspec, by the rules above. Formatting options are ignored: there is one form."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        """Return JSON text."""
+        return encode(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """Read JSON text."""
+        return _DECODER.decode(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """Return an answer with a JSON body."""
+        prepared = self._prepare_response_obj(args, kwargs)
+        return Response(encode(prepared), mimetype="application/json")

@@ -1,0 +1,55 @@
+"""How many requests, and how long they took, by route template: no id and no personal data can get in."""
+
+import os
+from http import HTTPMethod
+
+from flask import Flask, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+UNMATCHED = "(none)"
+"""The route of a request that matches no template."""
+
+EXTENSION = "daftari.metrics"
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Names an empty folder through which the web server's processes add their numbers up."""
+
+_METHODS = frozenset(HTTPMethod)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+
+
+class RequestMetrics:
+    """The figures of one app, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "daftari_http_request_seconds",
+            "Seconds from the arrival of a request to its answer.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+
+def install_metrics(app: Flask) -> None:
+    """Count and time every request."""
+    app.extensions[EXTENSION] = RequestMetrics()
+
+
+def observe(response: Response, seconds: float) -> None:
+    """Add a finished request to the figures of the current app."""
+    method = request.method if request.method in _METHODS else "OTHER"
+    figures: RequestMetrics = current_app.extensions[EXTENSION]
+    figures.seconds.labels(method, g.route, str(response.status_code)).observe(seconds)
+
+
+def exposition() -> bytes:
+    """Return the figures as Prometheus text: of all processes where they share a folder, else of this one."""
+    if os.environ.get(SHARED_FOLDER):
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped
+        return generate_latest(shared)
+    figures: RequestMetrics = current_app.extensions[EXTENSION]
+    return generate_latest(figures.registry)

@@ -1,0 +1,179 @@
+"""What analysts, auditors and operators ask: the rates, a session's whole history, and what waits for a person."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from marshmallow import ValidationError, fields
+
+from api.http.auth import Role, require_role
+from api.http.doors import Doors
+from api.http.fields import Answer, Choice, Moment, Shape
+from api.http.json import amount, amount_text
+from api.http.pagination import Page, PageQuery
+from api.http.services import services
+from ledger import clock
+from ledger.application import no_such_session
+from ledger.errors import InvalidValue
+from projections import journal, payment_metrics, work_list
+from projections.work_list import Case, Kind
+
+DEFAULT_PERIOD = timedelta(hours=24)
+LONGEST_PERIOD = timedelta(days=366)
+YEARS = range(2000, 2200)
+"""Beyond them there is nothing to report, and at the ends of the calendar moments cannot be reckoned with."""
+
+doors = Doors("reports", __name__, description="For analysts, auditors and operators.")
+
+
+class AwareMoment(fields.String):
+    """A moment in a query: RFC 3339 with its zone."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise ValidationError("Write a moment with its zone, like 2024-01-15T10:30:00Z.")
+        if moment.year not in YEARS:
+            raise ValidationError(f"Write a year from {YEARS[0]} to {YEARS[-1]}.")
+        return moment.astimezone(UTC)
+
+
+class PeriodQuery(Shape):
+    """A period of session creation; both ends in whole hours of UTC."""
+
+    since = AwareMoment(
+        metadata={"description": "The beginning; 24 hours before the end where it is left out."}
+    )
+    until = AwareMoment(metadata={"description": "The end; now where it is left out."})
+
+
+class ShownRate(Answer):
+    """A rate, and what it is made of in words and numbers."""
+
+    name = fields.String(metadata={"example": "payment_success_rate"})
+    rate = fields.Decimal(allow_none=True, metadata={"example": 0.9312})
+    numerator = fields.Integer()
+    numerator_is = fields.String()
+    denominator = fields.Integer()
+    denominator_is = fields.String()
+
+
+class Metrics(Answer):
+    """How the sessions that were created in a period did. Those still open are counted apart, never as failures."""
+
+    since = Moment()
+    until = Moment()
+    rates = fields.List(fields.Nested(ShownRate))
+    sessions_by_status = fields.Dict(values=fields.Integer())
+    open_sessions = fields.Integer()
+    amount_received = fields.String(metadata={"example": "350.00"})
+
+
+class AuditedHistory(Answer):
+    """Every event of a session with its place and its hashes; sealed personal data are left out."""
+
+    session_id = fields.UUID()
+    events = fields.List(fields.Dict())
+
+
+class WorkQuery(PageQuery):
+    """The query of the work list."""
+
+    kind = Choice([str(kind) for kind in Kind], metadata={"description": "Only cases of this kind."})
+
+
+class ShownCase(Answer):
+    """Something that waits for a person."""
+
+    kind = fields.String()
+    case_id = fields.String()
+    session_id = fields.UUID(allow_none=True)
+    since = Moment()
+    age_seconds = fields.Integer()
+    amount = fields.Decimal(allow_none=True)
+    detail = fields.String()
+    what_can_be_done = fields.String()
+
+
+class WorkList(Answer):
+    """A page of open cases, the oldest first."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+    results = fields.List(fields.Nested(ShownCase))
+
+
+@doors.route("/api/payments/metrics/", methods=["GET"])
+@require_role(Role.ANALYST)
+@doors.arguments(PeriodQuery, location="query")
+@doors.response(200, Metrics)
+def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
+    """Show the five rates.
+
+    Of the sessions that were created in a period, the last 24 hours where none is named.
+    """
+    until: datetime = query.get("until") or clock.now()
+    since: datetime = query.get("since") or until - DEFAULT_PERIOD
+    if since > until:
+        raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
+    if until - since > LONGEST_PERIOD:
+        raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
+    found = payment_metrics.rates(services().database, since, until)
+    return {
+        "since": found.since,
+        "until": found.until,
+        "rates": found.rates,
+        "sessions_by_status": found.by_status,
+        "open_sessions": found.open_sessions,
+        "amount_received": amount_text(found.paid_cents),
+    }
+
+
+@doors.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
+@require_role(Role.AUDITOR)
+@doors.refuses("SESSION_NOT_FOUND")
+@doors.response(200, AuditedHistory)
+def audit_session(session_id: UUID) -> dict[str, Any]:
+    """Show everybody's session to an auditor.
+
+    All of each event but its sealed personal data, with position and hashes, so that the chain can be verified.
+    """
+    entries = journal.history(services().database, session_id)
+    if not entries:
+        raise no_such_session()
+    return {"session_id": session_id, "events": [journal.for_auditor(entry) for entry in entries]}
+
+
+@doors.route("/api/work-list/", methods=["GET"])
+@require_role(Role.OPERATOR)
+@doors.arguments(WorkQuery, location="query")
+@doors.response(200, WorkList)
+def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
+    """Show what waits for a person.
+
+    Callbacks that could not be used, refunds due, attempts in doubt, handlers that gave up. The oldest first.
+    """
+    page: Page = query["page"]
+    kind = Kind(query["kind"]) if query.get("kind") else None
+    database, now = services().database, clock.now()
+    tallies = work_list.tally(database, now)
+    count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
+    cases = work_list.open_cases(database, now, kind=kind, page=page.number, page_size=page.size)
+    return page.show(count, [_show_case(case) for case in cases])
+
+
+def _show_case(case: Case) -> dict[str, Any]:
+    return {
+        "kind": case.kind,
+        "case_id": case.case_id,
+        "session_id": case.session_id,
+        "since": case.since,
+        "age_seconds": int(case.age.total_seconds()),
+        "amount": None if case.money_cents is None else amount(case.money_cents),
+        "detail": case.detail,
+        "what_can_be_done": case.what_can_be_done,
+    }

@@ -1,0 +1,196 @@
+"""The guide's five endpoints of payment sessions, and a session's own page and history."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import request
+
+from api.http.auth import Role, caller, require_role
+from api.http.doors import Doors
+from api.http.headers import IDEMPOTENCY_KEY
+from api.http.idempotency import fingerprint, idempotent
+from api.http.json import amount_text
+from api.http.pagination import Page
+from api.http.services import services
+from api.http.session_shapes import (
+    Extension,
+    History,
+    NewSession,
+    Prompt,
+    PromptWish,
+    Session,
+    SessionList,
+    SessionQuery,
+    SessionStatus,
+    show_order,
+    show_session,
+)
+from ledger import clock
+from ledger.application import no_such_session
+from ledger.attempts import Status
+from ledger.phone import PhoneNumber
+from projections import journal, payment_sessions
+
+doors = Doors(
+    "sessions", __name__, description="Pay first: a session for the cart, a prompt, a payment, an order."
+)
+
+
+SETTLED = ("SESSION_EXPIRED", "SESSION_FAILED", "SESSION_ALREADY_PAID")
+NO_PROMPT = (
+    "SESSION_NOT_FOUND",
+    *SETTLED,
+    "PAYMENT_IN_PROGRESS",
+    "PHONE_BUSY",
+    "TOO_MANY_ATTEMPTS",
+    "OUT_OF_STOCK",
+    "CONFLICT",
+    "ERASED",
+    "PAYMENT_REFUSED",
+    "MPESA_UNAVAILABLE",
+    "PAYMENTS_BUSY",
+)
+"""Why a prompt may not be sent."""
+
+
+@doors.route("/api/payments/sessions/", methods=["POST"])
+@require_role(Role.CUSTOMER)
+@idempotent
+@doors.arguments(NewSession)
+@doors.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED")
+@doors.response(201, Session)
+def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Create a payment session.
+
+    Takes a snapshot of the caller's cart and prices it; nothing is reserved and nothing is asked of M-Pesa yet.
+    """
+    ours, key = services(), request.headers.get(IDEMPOTENCY_KEY)
+    # With the body in its name, a key that was forgotten after a day never brings back another cart's session.
+    name = f"{key}:{fingerprint()}" if key else None
+    session = ours.checkout.create(caller().user_id, wanted["delivery"], wanted["phone"], key=name)
+    return show_session(session, ours.vault, clock.now())
+
+
+@doors.route("/api/payments/sessions/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.arguments(SessionQuery, location="query")
+@doors.response(200, SessionList)
+def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
+    """List the caller's payment sessions.
+
+    Newest first. The pages do not shift while new sessions are created.
+    """
+    page: Page = query["page"]
+    status = query.get("status")
+    count, rows = payment_sessions.list_of_user(
+        services().database,
+        caller().user_id,
+        status=Status(status) if status else None,
+        page=page.number,
+        page_size=page.size,
+        as_of=page.as_of,
+        now=clock.now(),
+    )
+    return page.show(count, [_listed(row) for row in rows])
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.refuses("SESSION_NOT_FOUND", "ERASED")
+@doors.response(200, Session)
+def show_one_session(session_id: UUID) -> dict[str, Any]:
+    """Show a payment session."""
+    ours = services()
+    session = ours.ledger.session(session_id, user_id=caller().user_id)
+    return show_session(session, ours.vault, clock.now())
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
+@require_role(Role.CUSTOMER)
+@idempotent
+@doors.arguments(PromptWish, required=False)
+@doors.refuses(*NO_PROMPT)
+@doors.response(200, Prompt)
+@doors.alt_response(202, schema=Prompt, description="M-Pesa's answer was lost")  # type: ignore[untyped-decorator]  # flask-smorest has no types
+def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
+    """Send a payment prompt.
+
+    To the session's phone, or to another. 202 where M-Pesa's answer was lost: a prompt may be on the phone, and the
+    status will tell.
+    """
+    phone: PhoneNumber | None = wanted["phone_number"]
+    sent = services().checkout.initiate(caller().user_id, session_id, phone)
+    known = sent.checkout_request_id is not None
+    shown = {
+        "status": "success",
+        "message": "STK Push sent successfully. Please check your phone." if known else sent.customer_message,
+        "session_id": sent.session_id,
+        "transaction_id": sent.transaction_id,
+        "checkout_request_id": sent.checkout_request_id,
+        "customer_message": sent.customer_message,
+    }
+    return shown, 200 if known else 202
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.refuses("SESSION_NOT_FOUND")
+@doors.response(200, SessionStatus)
+def show_status(session_id: UUID) -> dict[str, Any]:
+    """Show where a payment session stands.
+
+    Reads one row and writes nothing, so it may be asked as often as is useful.
+    """
+    row = payment_sessions.status_of(services().database, session_id, caller().user_id, clock.now())
+    if row is None:
+        raise no_such_session()
+    failed = row.failure_code is not None
+    return {
+        "session_id": row.session_id,
+        "session_status": row.session_status,
+        "order": show_order(row.order_id, row.order_number),
+        "expires_at": row.expires_at,
+        "created_at": row.created_at,
+        "reason": {"code": row.failure_code, "message": row.failure_reason} if failed else None,
+        "version": row.version,
+    }
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
+@require_role(Role.CUSTOMER)
+@idempotent
+@doors.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
+@doors.response(200, Extension)
+def extend_session(session_id: UUID) -> dict[str, Any]:
+    """Give a payment session more time.
+
+    Counted from its present expiry; a session can be extended a few times only.
+    """
+    session = services().checkout.extend(caller().user_id, session_id)
+    return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.refuses("SESSION_NOT_FOUND")
+@doors.response(200, History)
+def show_events(session_id: UUID) -> dict[str, Any]:
+    """Show a payment session's history.
+
+    Every fact about it, oldest first, as its owner may see it.
+    """
+    ours = services()
+    ours.ledger.session(session_id, user_id=caller().user_id)
+    entries = journal.history(ours.database, session_id)
+    return {"session_id": session_id, "events": [journal.for_owner(entry) for entry in entries]}
+
+
+def _listed(row: payment_sessions.SessionRow) -> dict[str, Any]:
+    order = {"order_id": row.order_id, "order_number": row.order_number}
+    return {
+        "session_id": row.session_id,
+        "session_status": row.session_status,
+        "total_amount": amount_text(row.total_cents),
+        "created_at": row.created_at,
+        "order_details": order if row.order_id else None,
+    }

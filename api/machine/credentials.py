@@ -1,0 +1,33 @@
+"""The stored M-Pesa credentials, for the command line."""
+
+from collections.abc import Mapping
+
+from api.machine.databases import server_major
+from api.settings import Settings, load_settings
+from ledger.store.credentials import CredentialStore
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+
+
+def store_credentials(settings: Settings, given: Mapping[str, str]) -> None:
+    """Store what is given, by the names of the variables, and keep the rest.
+
+    Raises ConfigurationError where a value could not be used, and then stores nothing; DatabaseProblem where the
+    database does not answer.
+    """
+    load_settings({**settings.environ, **given})
+    server_major(settings.database_url)
+    database = Database(settings.database_url, most_connections=2)
+    try:
+        CredentialStore(database, Vault(database, settings.daftari_master_key)).write(given)
+    finally:
+        database.close()
+
+
+def stored_credentials(settings: Settings) -> dict[str, str]:
+    """Return what is stored. Raises WrongKey under another master key, Unavailable without a database."""
+    database = Database(settings.database_url, most_connections=2)
+    try:
+        return CredentialStore(database, Vault(database, settings.daftari_master_key)).read()
+    finally:
+        database.close()

@@ -1,0 +1,36 @@
+"""The simulated M-Pesa of a machine in development: what it and the API agree on."""
+
+from typing import TYPE_CHECKING
+
+from api.settings import Settings
+
+if TYPE_CHECKING:
+    from daraja.simulator import SimulatorSettings
+
+SIMULATOR_CREDENTIALS = {
+    "MPESA_CONSUMER_KEY": "simulator-key",
+    "MPESA_CONSUMER_SECRET": "simulator-secret",
+    "MPESA_BUSINESS_SHORTCODE": "174379",
+    "MPESA_PASSKEY": "simulator-passkey",
+}
+"""What the simulator and the API agree on where the environment says nothing; they guard nothing."""
+
+
+def simulator_settings(
+    settings: Settings, auto_approve_seconds: float | None, seed: int
+) -> "SimulatorSettings":
+    """Return what the simulator must know so that the API, with the same settings, can talk to it."""
+    from daraja.simulator import SimulatorSettings  # noqa: PLC0415 - others need only the credentials, and quickly
+
+    credentials = {**SIMULATOR_CREDENTIALS, **settings.environ}
+    return SimulatorSettings(
+        consumer_key=credentials["MPESA_CONSUMER_KEY"],
+        consumer_secret=credentials["MPESA_CONSUMER_SECRET"],
+        shortcode=credentials["MPESA_BUSINESS_SHORTCODE"],
+        passkey=credentials["MPESA_PASSKEY"],
+        till=settings.mpesa_party_b or None,
+        auto_approve_seconds=auto_approve_seconds,
+        seed=seed,
+        host=settings.daftari_host,
+        port=settings.daftari_simulator_port,
+    )

@@ -1,0 +1,96 @@
+"""The API under gunicorn: processes with threads, kept-alive connections, and a bound on everything a client sends."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from api.settings import Settings
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+GRACE_SECONDS = 10
+
+_LIMITS = {
+    "backlog": 512,
+    "worker_connections": 512,
+    "keepalive": 20,
+    "timeout": 30,
+    "graceful_timeout": GRACE_SECONDS,
+    "limit_request_line": 4094,
+    "limit_request_fields": 64,
+    "limit_request_field_size": 8190,
+    "forwarded_allow_ips": "",  # What a proxy says is believed in api/http/proxies.py, and nowhere else.
+}
+_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn makes a file of its own in it
+
+
+class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes without types
+    """gunicorn, configured by our settings alone. The app is made once, before the workers are forked; it opens
+    its connections at the first request that needs them, in the worker.
+    """
+
+    def __init__(self, settings: Settings, app: Flask) -> None:
+        self._settings = settings
+        self._app = app
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Tell gunicorn what we want of it; it reads no file and no variable of its own."""
+        settings = self._settings
+        host = f"[{settings.daftari_host}]" if ":" in settings.daftari_host else settings.daftari_host
+        wanted: dict[str, Any] = {
+            **_LIMITS,
+            "bind": [f"{host}:{settings.daftari_port}"],
+            "worker_class": "gthread",
+            "workers": settings.daftari_web_workers,
+            "threads": settings.daftari_web_threads,
+            "proc_name": "daftari",
+            "control_socket_disable": True,
+            "logger_class": RootLogger,
+            "loglevel": "warning",
+            "worker_tmp_dir": str(_MEMORY) if _MEMORY.is_dir() else None,
+            "child_exit": _forget_worker,
+        }
+        for name, value in wanted.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Hand a worker the app."""
+        return self._app
+
+
+class RootLogger(Logger):  # type: ignore[misc]  # as above
+    """Hands what gunicorn has to say to the process's own log, in its form."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set gunicorn's logging up, then take its handlers away."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def serve(settings: Settings) -> None:
+    """Answer HTTP until SIGTERM or SIGINT; open requests get some seconds to finish.
+
+    Raises ConfigurationError where the app cannot be made of these settings. The workers' figures meet in a folder
+    that prometheus-client learns of when it is imported, so the app is imported after the folder is made.
+    """
+    folder = tempfile.mkdtemp(prefix="daftari-metrics-")
+    os.environ[METRICS_FOLDER] = folder
+    try:
+        from api.http.app import create_app  # noqa: PLC0415 - as said above
+
+        WebServer(settings, create_app(settings)).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_worker(_server: object, worker: Any) -> None:
+    from prometheus_client import multiprocess  # noqa: PLC0415 - as serve() says
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped

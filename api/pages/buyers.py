@@ -1,0 +1,54 @@
+"""Who is buying: a demo buyer, chosen by number in the address and remembered in a cookie."""
+
+from datetime import timedelta
+
+from flask import g, request
+from werkzeug.wrappers import Response
+
+from api.http.auth import LARGEST_USER, Role, make_token
+from api.settings import ConfigurationError, Settings
+from ledger.errors import Unavailable
+
+FIRST_BUYER = 1
+TOKEN_MINUTES = 60
+COOKIE = "daftari_buyer"
+COOKIE_PATH = "/shop/"
+COOKIE_DAYS = 30
+
+_MOST_DIGITS = len(str(LARGEST_USER))
+
+
+def buyer() -> int:
+    """Return the user who is buying in this request: the cookie's, else the first demo buyer."""
+    if "buyer" not in g:
+        g.buyer = read_user(request.cookies.get(COOKIE)) or FIRST_BUYER
+    user: int = g.buyer
+    return user
+
+
+def read_user(text: str | None) -> int | None:
+    """Return the user whom text names, or None where it names none."""
+    if not text or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdigit()):
+        return None
+    user = int(text)
+    return user if 0 < user <= LARGEST_USER else None
+
+
+def remember(response: Response, user: int) -> None:
+    """Keep the choice of a buyer in the browser; the cookie is no proof of anything, and opens no door."""
+    response.set_cookie(
+        COOKIE,
+        str(user),
+        max_age=timedelta(days=COOKIE_DAYS),
+        path=COOKIE_PATH,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def buyer_token(settings: Settings) -> str:
+    """Make the buyer's token for the page's script; raise Unavailable where somebody else issues the tokens."""
+    try:
+        return make_token(settings, buyer(), [Role.CUSTOMER], TOKEN_MINUTES)
+    except ConfigurationError as error:
+        raise Unavailable(f"The shop page makes tokens for demo buyers. {error.message}") from error

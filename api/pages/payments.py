@@ -1,0 +1,55 @@
+"""One payment as its buyer sees it, its sealed parts opened."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from api.pages.phones import phone_url
+from api.wiring import Services
+from ledger import clock
+from ledger.attempts import Status
+from ledger.phone import PhoneNumber
+from ledger.session import PaymentSession
+
+WISHES = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
+"""What a client of the API sends beside the delivery details."""
+
+
+@dataclass(frozen=True)
+class ShownPayment:
+    """A session as it stood at a moment; `details` are the delivery details as they were sent."""
+
+    session: PaymentSession
+    status: Status
+    phone: PhoneNumber
+    phone_url: str | None
+    details: dict[str, Any]
+
+    @property
+    def steps_done(self) -> int:
+        """How many of the three steps are done: request sent, paid on the phone, order made."""
+        return {Status.PAYMENT_INITIATED: 1, Status.PAID: 2, Status.ORDER_CREATED: 3}.get(self.status, 0)
+
+    @property
+    def delivery(self) -> dict[str, Any]:
+        """The delivery details, as the API takes them."""
+        return {name: value for name, value in self.details.items() if name not in WISHES}
+
+    @property
+    def wishes(self) -> dict[str, Any]:
+        """The instructions, the time slot and the day, as the API takes them."""
+        return {name: self.details[name] for name in WISHES}
+
+
+def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayment:
+    """Return the user's own payment as it stands now; raise NotFound, or Erased where the details are gone."""
+    session = services.ledger.session(session_id, user_id=user_id)
+    phone = PhoneNumber(services.vault.unseal(user_id, session.phone_sealed))
+    return ShownPayment(
+        session=session,
+        status=session.status_at(clock.now()),
+        phone=phone,
+        phone_url=phone_url(services.settings, phone),
+        details=json.loads(services.vault.unseal(user_id, session.delivery_sealed)),
+    )

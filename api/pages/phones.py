@@ -1,0 +1,30 @@
+"""The simulator's phones, which a page can show beside the checkout where M-Pesa is simulated on this machine."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from api.settings import Settings
+from ledger.phone import PhoneNumber
+
+
+def simulator_url(settings: Settings) -> str | None:
+    """Return the simulator's address, or None where payments go to M-Pesa: only a loopback address can be it."""
+    address = urlsplit(settings.mpesa_base_url)
+    if not _is_loopback(address.hostname or ""):
+        return None
+    return f"{address.scheme}://{address.netloc}"
+
+
+def phone_url(settings: Settings, phone: PhoneNumber) -> str | None:
+    """Return the address of a simulated phone, or None where there is no simulator."""
+    base = simulator_url(settings)
+    return f"{base}/phones/{phone.digits}" if base else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

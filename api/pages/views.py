@@ -1,0 +1,168 @@
+"""The pages' addresses. The server shows what is; whatever changes something goes through the API, with a token."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from api.http.errors import refusal_of
+from api.http.fields import FURTHEST_DAYS, TIME_SLOTS
+from api.http.headers import PAGE_POLICY
+from api.http.pagination import LARGEST_PAGE
+from api.http.services import services
+from api.pages import wording
+from api.pages.buyers import buyer, buyer_token, read_user, remember
+from api.pages.payments import payment_of
+from api.pages.phones import simulator_url
+from ledger import clock
+from ledger.errors import NotFound
+from ledger.money import Money
+from projections import journal, payment_sessions
+from shop.builtin.catalogue import MOST_PAGE_SIZE
+
+SESSIONS_SHOWN = 20
+
+pages = Blueprint(
+    "shop", __name__, template_folder="templates", static_folder="static", static_url_path="/shop/static"
+)
+pages.before_request(lambda: abort(404) if services().settings.is_production else None)
+for show in (wording.shillings, wording.quantity, wording.measure, wording.moment, wording.time_of_day):
+    pages.add_app_template_filter(show)
+
+
+@pages.before_request
+def switch_buyer() -> AnyResponse | None:
+    """Take `?user=7` as the buyer from now on, and out of the address."""
+    user = read_user(request.args.get("user"))
+    if user is None:
+        return None
+    response = redirect(request.path)
+    remember(response, user)
+    return response
+
+
+@pages.after_request
+def protect(response: Response) -> Response:
+    """Keep pages out of caches, for they hold a token, and let them frame the simulator's phones alone."""
+    if response.mimetype == "text/html":
+        frames = simulator_url(services().settings) or "'none'"
+        response.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; frame-src {frames}"
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@pages.errorhandler(Exception)
+def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
+    """Show a refusal, or a fault, to a person."""
+    refusal = refusal_of(error)
+    return render_template("shop/error.html", refusal=refusal), refusal.status, refusal.headers
+
+
+@pages.get("/")
+def go_to_the_shop() -> AnyResponse:
+    """Send whoever comes to the front door into the shop."""
+    return redirect(url_for("shop.show_catalogue"))
+
+
+@pages.get("/orders/<int:order_id>")
+def go_to_an_order(order_id: int) -> AnyResponse:
+    """Send a client of the guide to the order's page: this is where its checkout ends."""
+    return redirect(url_for("shop.show_order", order_id=order_id))
+
+
+@pages.get("/shop/")
+def show_catalogue() -> str:
+    """Show what is on sale, farm by farm, with what of it is in the cart."""
+    number = min(max(request.args.get("page", 1, int), 1), LARGEST_PAGE)
+    found = services().shop.catalogue.page(number, MOST_PAGE_SIZE)
+    return _page(
+        "catalogue",
+        listings=found.listings,
+        number=number,
+        has_more=number * MOST_PAGE_SIZE < found.count,
+    )
+
+
+@pages.get("/shop/cart/")
+def show_cart() -> str:
+    """Show the cart, and what of it could not be sold now."""
+    cart = services().shop.cart_of(buyer())
+    shortages = {short.listing_id: short for short in services().shop.shortages(cart.lines)}
+    return _page("cart", shortages=shortages)
+
+
+@pages.get("/shop/checkout/")
+def show_checkout() -> str:
+    """Show the delivery form beside what will be paid."""
+    today = clock.now().astimezone(clock.NAIROBI).date()
+    return _page(
+        "checkout",
+        counties=services().shop.places.counties,
+        slots=TIME_SLOTS,
+        today=today,
+        furthest_day=today + timedelta(days=FURTHEST_DAYS),
+        simulator=simulator_url(services().settings),
+    )
+
+
+@pages.get("/shop/subcounties/")
+def show_subcounties() -> str:
+    """Show the options of a county's subcounties, for the form."""
+    county_id = request.args.get("delivery_details.county_id", 0, int)
+    found = services().shop.places.subcounties(county_id) if county_id else ()
+    return render_template("shop/subcounties.html", subcounties=found)
+
+
+@pages.get("/shop/sessions/")
+def show_sessions() -> str:
+    """Show the buyer's latest payments."""
+    count, rows = payment_sessions.list_of_user(
+        services().database, buyer(), now=clock.now(), page_size=SESSIONS_SHOWN
+    )
+    return _page("sessions", count=count, rows=rows, names=wording.STATUS_NAMES)
+
+
+@pages.get("/shop/sessions/<uuid:session_id>/")
+def show_session(session_id: UUID) -> str:
+    """Show where a payment stands, what can be done, and everything that has happened to it."""
+    ours = services()
+    payment = payment_of(ours, buyer(), session_id)
+    return _page(
+        "session",
+        payment=payment,
+        notice=wording.notice_of(payment.session, payment.status, payment.phone),
+        facts=journal.history(ours.database, session_id),
+        event_names=wording.EVENT_NAMES,
+    )
+
+
+@pages.get("/shop/orders/<int:order_id>/")
+def show_order(order_id: int) -> str:
+    """Show an order of the buyer's own."""
+    order = services().shop.order_of(buyer(), order_id)
+    if order is None:
+        raise NotFound("There is no such order, or it is another buyer's.")
+    return _page("order", order=order)
+
+
+def _page(name: str, **shown: Any) -> str:
+    """Render a page with what every page shows: the buyer, the cart, and the token for its script."""
+    ours = services()
+    cart = ours.shop.cart_of(buyer())
+    fee_cents = ours.shop.delivery_fee_cents(cart)
+    exact = Money(cart.goods_cents + fee_cents)
+    total = exact.to_whole_shilling()
+    return render_template(
+        f"shop/{name}.html",
+        buyer=buyer(),
+        token=buyer_token(ours.settings),
+        cart=cart,
+        in_cart={line.listing_id: line for line in cart.lines},
+        fee_cents=fee_cents,
+        rounding_cents=(total - exact).cents,
+        total_cents=total.cents,
+        **shown,
+    )

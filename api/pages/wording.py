@@ -1,0 +1,114 @@
+"""How the shop's pages say things: amounts, quantities, moments in Nairobi, and what a payment's state means."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.attempts import RefundState, Status
+from ledger.clock import NAIROBI
+from ledger.money import THOUSANDTHS_PER_UNIT, Money
+from ledger.phone import PhoneNumber
+from ledger.session import PaymentSession
+
+COUNTED_UNITS = frozenset({"kg", "g", "l", "ml"})
+"""Units that are symbols, and so have no plural."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+STATUS_NAMES = {
+    Status.PENDING: "Not paid yet",
+    Status.PAYMENT_INITIATED: "Waiting for the phone",
+    Status.PAID: "Paid, making the order",
+    Status.ORDER_CREATED: "Paid and ordered",
+    Status.FAILED: "Not paid",
+    Status.EXPIRED: "Time ran out",
+}
+EVENT_NAMES = {
+    "Created": "Checkout opened",
+    "Extended": "More time given",
+    "PaymentRequested": "Payment request prepared",
+    "PaymentInitiated": "Request sent to the phone",
+    "PaymentRefused": "Request not taken by M-Pesa",
+    "PaymentUncertain": "No answer from M-Pesa yet",
+    "AttemptFailed": "This request was not paid",
+    "Paid": "Payment received",
+    "ReceiptRecorded": "M-Pesa receipt recorded",
+    "OrderCreated": "Order made",
+    "Failed": "Payment ended without an order",
+    "Expired": "Time ran out",
+    "SurplusReceived": "More money received than was owed",
+    "RefundDue": "Refund due",
+    "RefundRequested": "Refund on its way",
+    "Refunded": "Money returned",
+    "RefundFailed": "Refund did not arrive, will be tried again",
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a buyer is told: the heading, a sentence, and what can be done: `pay`, `again`, or nothing ("")."""
+
+    heading: str
+    sentence: str
+    action: str = ""
+
+
+def notice_of(session: PaymentSession, status: Status, phone: PhoneNumber) -> Notice:
+    """Say where a payment stands and what its buyer can do about it."""
+    amount = shillings(session.totals.total_cents)
+    if status == Status.PENDING:
+        return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
+    if status == Status.PAYMENT_INITIATED:
+        where = grouped(phone)
+        return Notice("Check your phone", f"Enter your M-Pesa PIN on {where} to pay {amount}.")
+    if status == Status.PAID:
+        return Notice("Payment received", "Thank you. We are making your order.")
+    if status == Status.ORDER_CREATED:
+        return Notice("Thank you", f"You have paid {amount}, and your order is made.")
+    if status == Status.EXPIRED:
+        return Notice("The time ran out", "Nothing was paid. Your cart is as you left it.", "again")
+    return _failure(session)
+
+
+def _failure(session: PaymentSession) -> Notice:
+    reason = session.failure[1] if session.failure else ""
+    held = sum(r.amount_cents for r in session.refunds.values() if r.state != RefundState.REFUNDED)
+    if held:
+        return Notice("There will be no order", f"{reason} We return {shillings(held)} to you.")
+    if session.refunds:
+        return Notice("There will be no order", f"{reason} Your money has been returned.")
+    return Notice("The payment did not go through", reason, "again")
+
+
+def shillings(cents: int) -> str:
+    """Show an amount for people: `KES 1,234.50`."""
+    return f"KES {Money(cents).as_decimal():,.2f}"
+
+
+def quantity(thousandths: int) -> str:
+    """Show a quantity for people, without needless zeros: 2500 is `2.5`."""
+    return f"{(Decimal(thousandths) / THOUSANDTHS_PER_UNIT).normalize():f}"
+
+
+def measure(thousandths: int, unit: str) -> str:
+    """Show a quantity with its unit: `2.5 kg`, `1 bunch`, `3 bunches`."""
+    if thousandths == THOUSANDTHS_PER_UNIT or unit in COUNTED_UNITS:
+        return f"{quantity(thousandths)} {unit}"
+    return f"{quantity(thousandths)} {unit}{'es' if unit.endswith('ch') else 's'}"
+
+
+def moment(at: datetime) -> str:
+    """Show a moment on the clock of Nairobi: `15 January 2024, 13:30`."""
+    local = at.astimezone(NAIROBI)
+    return f"{local.day} {local:%B %Y, %H:%M}"
+
+
+def time_of_day(at: datetime) -> str:
+    """Show the time of a moment in Nairobi: `13:30:05`."""
+    return f"{at.astimezone(NAIROBI):%H:%M:%S}"
+
+
+def grouped(phone: PhoneNumber) -> str:
+    """Show a number as people read it, `0712 345 678`, on one line."""
+    digits = phone.digits.removeprefix("254")
+    return NO_BREAK.join((f"0{digits[:3]}", digits[3:6], digits[6:]))

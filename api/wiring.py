@@ -1,0 +1,103 @@
+"""The composition root: every part that a process of ours is made of, built from the settings in one place."""
+
+from dataclasses import dataclass
+
+from api.checkout import Checkout
+from api.daraja_tokens import SharedTokenStore, consumer_name
+from api.settings import DARAJA_URLS, Settings
+from api.settlement import Settlement
+from daraja import DarajaClient, DarajaConfig
+from ledger import clock
+from ledger.application import Ledger
+from ledger.store.attempt_checks import AttemptChecks
+from ledger.store.credentials import CredentialStore
+from ledger.store.database import Database
+from ledger.store.idempotency import IdempotencyStore
+from ledger.store.inbox import Inbox
+from ledger.store.prompts import LivePrompts
+from ledger.store.vault import Vault
+from shop.builtin import BuiltinShop
+from shop.delivery import DeliveryRates
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the doors and the worker ask. One set a process, built after a fork."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    ledger: Ledger
+    inbox: Inbox
+    prompts: LivePrompts
+    checks: AttemptChecks
+    idempotency: IdempotencyStore
+    shop: BuiltinShop
+    daraja: DarajaClient
+    checkout: Checkout
+    settlement: Settlement
+
+    def check_database(self, within_seconds: float) -> None:
+        """Ask the database for a sign of life. Raises Unavailable where none comes in time."""
+        with self.database.transaction() as connection:
+            connection.execute(f"SET LOCAL statement_timeout = {round(within_seconds * 1_000)}")
+            connection.execute("SELECT FROM payment_sessions LIMIT 1")
+
+    def close(self) -> None:
+        """Close the pool of connections and Daraja's kept connections."""
+        self.daraja.close()
+        self.database.close()
+
+
+def build_services(settings: Settings) -> Services:
+    """Build the parts. Raises Unavailable where the database does not answer, InvalidConfig for bad M-Pesa settings."""
+    database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
+    vault = Vault(database, settings.daftari_master_key)
+    settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
+    ledger = Ledger(database)
+    inbox = Inbox(database, vault)
+    prompts, checks = LivePrompts(database), AttemptChecks(database)
+    shop = BuiltinShop(database, vault, delivery_rates(settings))
+    daraja = daraja_client(settings, database, vault)
+    return Services(
+        settings=settings,
+        database=database,
+        vault=vault,
+        ledger=ledger,
+        inbox=inbox,
+        prompts=prompts,
+        checks=checks,
+        idempotency=IdempotencyStore(database, vault),
+        shop=shop,
+        daraja=daraja,
+        checkout=Checkout(settings, ledger, vault, prompts, shop, daraja),
+        settlement=Settlement(ledger, vault, inbox, prompts, checks, daraja),
+    )
+
+
+def delivery_rates(settings: Settings) -> DeliveryRates:
+    """Return the delivery fees of the settings as the shop knows them."""
+    return DeliveryRates(
+        free_from_cents=settings.daftari_free_delivery_from.cents,
+        base_cents=settings.daftari_delivery_fee.cents,
+        heavy_surcharge_cents=settings.daftari_delivery_surcharge_10kg.cents,
+        very_heavy_surcharge_cents=settings.daftari_delivery_surcharge_20kg.cents,
+    )
+
+
+def daraja_client(settings: Settings, database: Database, vault: Vault) -> DarajaClient:
+    """Return the M-Pesa client of the settings, on the token that all processes share."""
+    base_url = (settings.mpesa_base_url or DARAJA_URLS[settings.mpesa_environment]).rstrip("/")
+    config = DarajaConfig(
+        base_url=base_url,
+        consumer_key=settings.mpesa_consumer_key,
+        consumer_secret=settings.mpesa_consumer_secret,
+        shortcode=settings.mpesa_business_shortcode,
+        passkey=settings.mpesa_passkey,
+        transaction_type=settings.mpesa_transaction_type,
+        party_b=settings.mpesa_party_b or None,
+        pool_size=settings.daftari_max_waiting_pushes,
+        max_amount_shillings=settings.daftari_max_amount_shillings,
+    )
+    tokens = SharedTokenStore(database, vault, consumer_name(base_url, settings.mpesa_consumer_key))
+    return DarajaClient(config, tokens, clock.now)

@@ -1,0 +1,110 @@
+"""The query ladder: ask M-Pesa about attempts whose callback has not come, gently and ever more rarely."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from api.settings import Settings
+from api.settlement import Settlement
+from ledger import clock
+from ledger.application import Ledger
+from ledger.attempts import Attempt, AttemptState
+from ledger.errors import Unavailable
+from ledger.session import PaymentSession
+from ledger.store.attempt_checks import AttemptChecks
+from projections import payment_sessions
+
+ANSWER_IS_LOST_AFTER = timedelta(seconds=90)
+"""Longer than any push may take: whoever was sending this attempt is gone, and its answer with it."""
+
+PAUSE_WHEN_LIMITED_SECONDS = 30
+BATCH = 50
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class QueryBudget:
+    """A token bucket: at most `per_minute` questions in any minute, and none while M-Pesa says it is too much."""
+
+    per_minute: int
+    spent: int = 0
+    window_began: datetime = field(default_factory=clock.now)
+    paused_until: datetime | None = None
+
+    def allows(self, now: datetime) -> bool:
+        """Whether one more question may be asked now."""
+        if self.paused_until is not None and now < self.paused_until:
+            return False
+        if now - self.window_began >= timedelta(minutes=1):
+            self.window_began, self.spent = now, 0
+        return self.spent < self.per_minute
+
+    def pause(self, now: datetime, seconds: int | None) -> None:
+        """Ask nothing for some seconds, because M-Pesa said that it is too much."""
+        self.paused_until = now + timedelta(seconds=seconds or PAUSE_WHEN_LIMITED_SECONDS)
+
+
+class Ladder:
+    """Asks about open attempts that are due, and writes down what is known by then."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, settlement: Settlement, checks: AttemptChecks
+    ) -> None:
+        self._first_check_after = settings.daftari_check_after_seconds
+        self._ledger = ledger
+        self._settlement = settlement
+        self._checks = checks
+        self._budget = QueryBudget(settings.daftari_queries_per_minute)
+
+    def run(self) -> int:
+        """Look at the attempts that are due; return how many were looked at.
+
+        A session that cannot be looked at is said and passed over: it must not keep the others from their answer.
+        """
+        now = clock.now()
+        due = payment_sessions.open_attempts_due(self._ledger.database, now, self._first_check_after, BATCH)
+        looked_at = 0
+        for session_id in dict.fromkeys(row.session_id for row in due):
+            try:
+                looked_at += self._look_at_session(session_id)
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001 - said here, met again in the next round
+                _log.exception("session_not_asked_about", session_id=str(session_id))
+        return looked_at
+
+    def _look_at_session(self, session_id: UUID) -> int:
+        session, looked_at = self._ledger.session(session_id), 0
+        for attempt in session.open_attempts:
+            if self._budget.allows(clock.now()):
+                self._look_at(session, attempt)
+                looked_at += 1
+        return looked_at
+
+    def _look_at(self, session: PaymentSession, attempt: Attempt) -> None:
+        if attempt.checkout_sealed is None:
+            self._no_handle(session, attempt, clock.now())
+            return
+        self._budget.spent += 1
+        verdict = self._settlement.settle_by_query(session, attempt)
+        self._checks.note_asked(session.id, attempt.number, answer=verdict.kind, now=clock.now())
+        if verdict.rate_limited:
+            self._budget.pause(clock.now(), verdict.retry_after_seconds)
+        _log.info(
+            "attempt_asked_about", session_id=str(session.id), attempt=attempt.number, answer=verdict.kind
+        )
+
+    def _no_handle(self, session: PaymentSession, attempt: Attempt, now: datetime) -> None:
+        """Without M-Pesa's id there is nothing to ask by: only the callback's own URL can settle the attempt."""
+        lost = now - attempt.requested_at >= ANSWER_IS_LOST_AFTER
+        if attempt.state == AttemptState.REQUESTED and lost:
+            self._ledger.decide(
+                session.id,
+                lambda session: session.record_uncertainty(
+                    attempt.number, reason="SENDER_LOST", at=clock.now()
+                ),
+            )
+        self._checks.note_asked(session.id, attempt.number, answer="no_handle", now=now)

@@ -1,0 +1,123 @@
+"""The worker's loops: a thread a job, each with its own pace, all ended by one event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Thread
+
+import structlog
+
+from api.settings import Settings
+from api.wiring import Services, build_services
+from api.work.ladder import Ladder
+from api.work.orders import OrderMaker
+from api.work.sweeps import act_on_letters, expire_sessions, tidy
+from ledger import clock
+from ledger.errors import Unavailable
+from projections.follower import Follower
+from projections.locks import ActiveLock
+from projections.payment_metrics import PaymentMetrics
+from projections.reaction import Reaction
+
+FIRST_PAUSE_AFTER_FAILURE_SECONDS = 1.0
+LONGEST_PAUSE_AFTER_FAILURE_SECONDS = 30.0
+STAND_BY_SECONDS = 2.0
+PATIENT_ROUNDS = 50
+"""After so many rounds without work a rest has doubled."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do again and again: `work` returns how much it did.
+
+    After a round without work it rests `rest_seconds`, and ever longer up to `longest_rest_seconds` while there is
+    none. Where another worker holds `lock`, this one stands by.
+    """
+
+    name: str
+    work: Callable[[], int]
+    rest_seconds: float
+    longest_rest_seconds: float
+    lock: ActiveLock | None = None
+
+    def rest(self, idle_rounds: int) -> float:
+        """Return for how many seconds to rest after so many rounds without work."""
+        if self.lock is not None and not self.lock.was_held:
+            return STAND_BY_SECONDS
+        longer = self.rest_seconds * (1 + idle_rounds / PATIENT_ROUNDS)
+        return min(longer, self.longest_rest_seconds)
+
+
+def run(settings: Settings, stop: Event) -> None:
+    """Do all jobs until `stop` is set. Several workers may run: for each job one is active, the others stand by."""
+    services = build_services(settings)
+    try:
+        run_jobs(jobs(services), stop)
+    finally:
+        services.close()
+
+
+def jobs(services: Services) -> list[Job]:
+    """Return every job of the worker."""
+    orders = Reaction(services.database, OrderMaker(services.ledger, services.vault, services.shop))
+    metrics = Follower(services.database, PaymentMetrics())
+    ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
+    return [
+        Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
+        Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
+        Job("payment_metrics", metrics.run_once, 0.1, 0.5),
+        _alone(services, "letters", lambda: act_on_letters(services), 0.2, 0.5),
+        _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
+        _alone(services, "ladder", ladder.run, 1, 1),
+        _alone(services, "tidying", lambda: tidy(services), 60, 60),
+    ]
+
+
+def run_jobs(all_jobs: list[Job], stop: Event) -> None:
+    """Run each job in a thread of its own until `stop` is set, then wait for what is under way."""
+    threads = [Thread(target=_run_job, args=(job, stop), name=job.name) for job in all_jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _alone(services: Services, name: str, work: Callable[[], int], rest: float, longest_rest: float) -> Job:
+    """Return a job that only one of several workers does."""
+    lock = ActiveLock(services.database.url, name)
+    return Job(name, lambda: work() if lock.try_acquire() else 0, rest, longest_rest, lock)
+
+
+def _run_job(job: Job, stop: Event) -> None:
+    idle_rounds = failures = 0
+    while not stop.is_set():
+        try:
+            done = job.work()
+        except Exception as error:  # noqa: BLE001 - a fault of one job must not stop the others; it is said, and tried again
+            _report(job, error)
+            stop.wait(_pause_after(error, failures))
+            failures += 1
+            continue
+        failures = 0
+        idle_rounds = 0 if done else idle_rounds + 1
+        if not done:
+            stop.wait(job.rest(idle_rounds))
+    if job.lock is not None:
+        job.lock.release()
+
+
+def _pause_after(error: Exception, failures: int) -> float:
+    """Return for how long a job that failed waits: ever longer for a fault, about a second for a silent database."""
+    if isinstance(error, Unavailable):
+        return FIRST_PAUSE_AFTER_FAILURE_SECONDS
+    return min(
+        FIRST_PAUSE_AFTER_FAILURE_SECONDS * 2.0 ** min(failures, 10), LONGEST_PAUSE_AFTER_FAILURE_SECONDS
+    )
+
+
+def _report(job: Job, error: Exception) -> None:
+    if isinstance(error, Unavailable):
+        _log.warning("job_waits_for_database", job=job.name)
+    else:
+        _log.error("job_failed", job=job.name, exc_info=error)

@@ -1,0 +1,73 @@
+"""Small jobs by the clock: write down expiries, act on letters that were left over, tidy up."""
+
+from datetime import timedelta
+
+import structlog
+
+from api.wiring import Services
+from ledger import clock
+from ledger.errors import LedgerError, Unavailable
+from ledger.store.inbox import Letter
+from projections import payment_sessions
+
+BATCH = 200
+NOTES_LAST = timedelta(days=2)
+LETTER_FAILED_AGAIN_AFTER = timedelta(seconds=30)
+MOST_LETTER_TRIES = 20
+
+_log = structlog.get_logger(__name__)
+
+
+def expire_sessions(services: Services) -> int:
+    """Write Expired on pending sessions whose time ran out; return how many were written.
+
+    One that cannot be read is said and passed over: it must not keep the others from their end.
+    """
+    written = 0
+    for session_id in payment_sessions.sessions_to_expire(services.database, clock.now(), BATCH):
+        try:
+            services.ledger.decide(session_id, lambda session: session.expire(at=clock.now()))
+            written += 1
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - said here, met again in the next sweep
+            _log.exception("session_not_expired", session_id=str(session_id))
+    return written
+
+
+def act_on_letters(services: Services) -> int:
+    """Act on callbacks that are due; return how many were looked at.
+
+    A letter whose handling fails waits, and is set aside for a person in the end; those behind it go on.
+    """
+    letters = services.inbox.due(clock.now(), BATCH)
+    for letter in letters:
+        try:
+            services.settlement.act_on(letter)
+        except LedgerError as error:
+            _put_off(services, letter, error.code.lower())
+        except Exception:  # noqa: BLE001 - a fault of ours; the letter is kept, tried again, and shown to a person
+            _log.exception("letter_not_handled", inbox_id=str(letter.inbox_id))
+            _put_off(services, letter, "not_handled")
+    return len(letters)
+
+
+def tidy(services: Services) -> int:
+    """Remove what has had its time: old answers, dead prompts, notes of ended attempts, junk beyond its bound."""
+    now = clock.now()
+    removed = (
+        services.idempotency.forget_old(now),
+        services.prompts.forget_dead(now),
+        services.inbox.forget_junk(),
+        services.checks.forget_before(now - NOTES_LAST),
+    )
+    return sum(removed)
+
+
+def _put_off(services: Services, letter: Letter, reason: str) -> None:
+    _log.warning("letter_put_off", inbox_id=str(letter.inbox_id), reason=reason, tries=letter.tries)
+    now = clock.now()
+    if letter.tries >= MOST_LETTER_TRIES:
+        services.inbox.set_aside(letter, reason, now)
+    else:
+        services.inbox.postpone(letter, reason, now + LETTER_FAILED_AGAIN_AFTER)

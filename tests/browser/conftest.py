@@ -1,0 +1,59 @@
+"""A browser, and a running instance with the demo shop in it whose worker works."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from shop.demo import demo_data
+from tests.support.browser import FLAGS, find_browser
+from tests.support.instance import Instance, running_instance
+from tests.support.invariants import assert_all_is_well
+
+WAIT_MS = 20_000
+"""How long a page may take on a busy machine."""
+
+REFUSED_REQUEST = "Failed to load resource"
+"""What a browser notes about each answer of 400 and above, which the pages expect and show."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for one module: while Playwright runs, no other test of the process could run an event loop."""
+    path = find_browser()
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
+    """A running instance with two buyers; when a test is over, nothing may be wrong with its books."""
+    with running_instance(database_url, data_folder) as running:
+        demo_data(running.services.database, users=2)
+        running.start_worker()
+        yield running
+        running.stop_worker()
+        running.work()
+        assert_all_is_well(running.services.database, running.services.vault)
+
+
+@pytest.fixture
+def page(browser: Browser, instance: Instance) -> Iterator[Page]:
+    """A page whose paths are relative to the instance; a script's fault or a breach of its policy fails the test."""
+    faults: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(REFUSED_REQUEST):
+            faults.append(message.text)
+
+    context = browser.new_context(base_url=instance.base_url, locale="en-GB")
+    shown = context.new_page()
+    shown.on("console", note)
+    shown.on("pageerror", lambda error: faults.append(str(error)))
+    yield shown
+    context.close()
+    assert faults == []

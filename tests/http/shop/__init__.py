@@ -1,0 +1,1 @@
+"""Tests of the shop's doors, on a real shop behind them."""

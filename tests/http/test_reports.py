@@ -1,0 +1,135 @@
+"""What analysts, auditors and operators are shown, and that nobody else is."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.steps import (
+    CALLBACKS,
+    PAYS_AT_ONCE,
+    TOMATOES,
+    put_in_cart,
+    put_on_shelf,
+    report,
+)
+from tests.support.instance import DELIVERY, Instance, running_instance
+
+METRICS, WORK_LIST = "/api/payments/metrics/", "/api/work-list/"
+RATES = {
+    "session_creation_rate",
+    "payment_initiation_rate",
+    "payment_success_rate",
+    "session_expiry_rate",
+    "order_creation_success_rate",
+}
+
+
+@pytest.fixture
+def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
+    with running_instance(database_url, data_folder) as running:
+        put_on_shelf(running, TOMATOES, stock="40")
+        yield running
+
+
+def buy(instance: Instance, **body: str) -> str:
+    """Let user 1 pay for a cart, and the worker do the rest; return the session."""
+    buyer = instance.client(1)
+    put_in_cart(buyer, TOMATOES, "2")
+    session_id = instance.pay(buyer, **body)
+    instance.work()
+    return session_id
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        (METRICS, "analyst"),
+        (WORK_LIST, "operator"),
+        ("/api/audit/sessions/550e8400-e29b-41d4-a716-446655440000/events/", "auditor"),
+        ("/metrics", "operator"),
+    ],
+)
+def test_each_report_is_for_one_role(instance: Instance, path: str, role: str) -> None:
+    assert instance.stranger().get(path).status_code == 401
+    for other in {"customer", "analyst", "auditor", "operator"} - {role}:
+        assert instance.client(9, other).get(path).status_code == 403
+    assert instance.client(9, role).get(path).status_code in (200, 404)
+
+
+def test_the_five_rates_say_what_they_are_made_of(instance: Instance) -> None:
+    buy(instance, phone_number=PAYS_AT_ONCE)
+    buy(instance)
+    shown = instance.client(9, "analyst").get(METRICS).json()
+    rates = {rate["name"]: rate for rate in shown["rates"]}
+    assert set(rates) == RATES
+    for rate in rates.values():
+        assert rate["numerator_is"]
+        assert rate["denominator_is"]
+        assert type(rate["numerator"]) is int
+        assert type(rate["denominator"]) is int
+    initiated, made = rates["payment_initiation_rate"], rates["order_creation_success_rate"]
+    assert (initiated["numerator"], initiated["denominator"], initiated["rate"]) == (2, 2, 1)
+    assert (made["numerator"], made["denominator"], made["rate"]) == (1, 1, 1)
+    assert shown["open_sessions"] == 1
+    assert shown["amount_received"] == "350.00"
+    assert shown["sessions_by_status"] == shown["sessions_by_status"] | {
+        "order_created": 1,
+        "payment_initiated": 1,
+    }
+
+
+def test_a_rate_of_nothing_is_null_and_no_failure(instance: Instance) -> None:
+    shown = instance.client(9, "analyst").get(METRICS).json()
+    rates = {rate["name"]: rate["rate"] for rate in shown["rates"]}
+    assert rates["payment_success_rate"] is None
+    assert shown["open_sessions"] == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=yesterday",
+        "since=2024-01-15",
+        "since=2024-01-15T10:30:00",
+        "until=0001-01-01T00:00:00%2B14:00",
+        "since=9999-12-31T23:59:59-14:00",
+        "since=2024-01-15T10:30:00Z&until=2026-01-15T10:30:00Z",
+        "since=2026-01-16T10:30:00Z&until=2026-01-15T10:30:00Z",
+        "since=",
+        "until=0001-01-01T00:00:00Z",
+    ],
+)
+def test_a_period_that_cannot_be_is_named(instance: Instance, query: str) -> None:
+    answer = instance.client(9, "analyst").get(f"{METRICS}?{query}")
+    assert answer.status_code == 400, answer.text
+    assert set(answer.json()["errors"]) <= {"since", "until"}
+
+
+def test_an_auditor_sees_all_but_what_is_sealed(instance: Instance) -> None:
+    session_id = buy(instance, phone_number=PAYS_AT_ONCE)
+    answer = instance.client(9, "auditor").get(f"/api/audit/sessions/{session_id}/events/")
+    events = answer.json()["events"]
+    assert [event["event"] for event in events][-2:] == ["Paid", "OrderCreated"]
+    for earlier, event in pairwise(events):
+        assert event["previous_hash"] == earlier["hash"]
+    assert all(len(event["hash"]) == 64 and event["position"] for event in events)
+    for hidden in (DELIVERY["full_name"], DELIVERY["detailed_address"], "254712345678", "ws_CO_", "sealed"):
+        assert str(hidden) not in answer.text
+
+
+def test_an_operator_pages_through_what_waits_for_a_person(instance: Instance) -> None:
+    for _ in range(3):
+        report(instance, CALLBACKS, b"not JSON")
+    instance.work()
+    operator = instance.client(9, "operator")
+    first = operator.get(WORK_LIST, params={"page_size": "2", "kind": "letter_set_aside"}).json()
+    assert (first["count"], len(first["results"]), first["previous"]) == (3, 2, None)
+    assert "kind=letter_set_aside" in first["next"]
+    second = operator.get(first["next"].removeprefix(instance.base_url)).json()
+    assert (len(second["results"]), second["next"]) == (1, None)
+    cases = first["results"] + second["results"]
+    assert len({case["case_id"] for case in cases}) == 3
+    assert all(case["what_can_be_done"] and case["age_seconds"] >= 0 for case in cases)
+    assert operator.get(WORK_LIST, params={"kind": "anything"}).status_code == 400
