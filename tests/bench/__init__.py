@@ -1,0 +1,1 @@
+"""How many payments a second one machine completes, measured through the front door."""

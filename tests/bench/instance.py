@@ -1,0 +1,100 @@
+"""A Daftari as a newcomer runs it, by `daftari up`, on free ports and in a fresh data folder."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.machine import children
+from api.machine.instances import running_instance
+from tests.bench.lifecycles import Buyer
+from tests.support.database import reachable_folder
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+READY_WITHIN_SECONDS = 120
+STOP_WITHIN_SECONDS = 60
+LOG_FILE = "bench.log"
+TUNING = (
+    "DAFTARI_WEB_WORKERS",
+    "DAFTARI_WEB_THREADS",
+    "DAFTARI_DATABASE_CONNECTIONS",
+    "DAFTARI_MAX_WAITING_PUSHES",
+    "DAFTARI_POSTGRES_BIN",
+)
+"""The settings that a measurement may change; every other one is at its default, whatever the environment says."""
+
+_COMMAND = (sys.executable, "-m", "api.cli")
+_DATA_WITHIN_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Running:
+    """A Daftari that answers: the process id of its `daftari up`, the API's port, and the variables that find it."""
+
+    pid: int
+    port: int
+    environ: dict[str, str]
+    folder: Path
+
+    def make_buyers(self, count: int) -> list[Buyer]:
+        """Return so many new buyers, each with a filled cart and a token."""
+        tokens = self.folder / "buyers.jsonl"
+        command = [*_COMMAND, "demo-data", "--users", str(count), "--tokens-file", str(tokens)]
+        subprocess.run(
+            command, env=self.environ, check=True, stderr=subprocess.DEVNULL, timeout=_DATA_WITHIN_SECONDS
+        )
+        with tokens.open(encoding="utf-8") as lines:
+            return [Buyer(**json.loads(line)) for line in lines]
+
+
+@contextmanager
+def running_daftari() -> Iterator[Running]:
+    """Lend a whole Daftari whose simulated buyers pay at once; stop it and remove its data in the end.
+
+    It logs as in production, to a file, and PostgreSQL keeps its promises: fsync is on.
+    """
+    folder = reachable_folder()
+    environ = _environment(folder)
+    try:
+        with (folder / LOG_FILE).open("wb") as log:
+            command = [*_COMMAND, "up", "--auto-approve", "0"]
+            up = children.spawn(command, death_signal=signal.SIGTERM, environ=environ, output=log)
+            try:
+                yield _when_ready(up, folder, environ)
+            finally:
+                children.stop(up, signal.SIGTERM, STOP_WITHIN_SECONDS)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return our environment with no setting in it but those of TUNING and the ones of this instance."""
+    settings = ("DAFTARI_", "MPESA_", "DATABASE_URL")
+    kept = {
+        name: text for name, text in os.environ.items() if not name.startswith(settings) or name in TUNING
+    }
+    return kept | {
+        "DAFTARI_DATA_DIR": str(folder),
+        "DAFTARI_PORT": str(free_port()),
+        "DAFTARI_SIMULATOR_PORT": str(free_port()),
+        "DAFTARI_LOG_FORMAT": "json",
+    }
+
+
+def _when_ready(up: subprocess.Popen[bytes], folder: Path, environ: dict[str, str]) -> Running:
+    def is_ready() -> bool:
+        if up.poll() is not None:
+            raise RuntimeError(
+                f"`daftari up` ended while it was starting:\n{(folder / LOG_FILE).read_text('utf-8')}"
+            )
+        return bool(running_instance(folder))
+
+    wait_until(is_ready, "`daftari up` is ready", READY_WITHIN_SECONDS)
+    return Running(up.pid, int(environ["DAFTARI_PORT"]), environ, folder)

@@ -1,0 +1,142 @@
+"""What buyers do, from the full cart to the order, many at once, with each step timed."""
+
+import json
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from time import perf_counter, sleep
+from typing import Any
+
+from tests.bench.connection import BadAnswer, Connection
+
+SESSIONS = "/api/payments/sessions/"
+LIFECYCLE_WITHIN_SECONDS = 60.0
+LONGER_EACH_TIME = 1.5
+LONGEST_POLL_SECONDS = 0.25
+FIRST_PHONE = 710_000_000
+"""Ordinary phones: the simulator has plans of its own for some numbers, and these are none of them."""
+
+BUYERS_NAME = "Wanjiku Kamau"
+OPEN = frozenset({"pending", "payment_initiated", "paid"})
+
+
+@dataclass(frozen=True)
+class Buyer:
+    """A user with a filled cart: one line of the tokens file."""
+
+    auth: str
+    user: int
+    county_id: int
+    subcounty_id: int
+
+
+@dataclass
+class Lifecycle:
+    """How many seconds each step of one buyer took; `failure` says why it did not end in an order."""
+
+    create: float = 0.0
+    initiate: float = 0.0
+    statuses: list[float] = field(default_factory=list)
+    whole: float = 0.0
+    failure: str | None = None
+
+
+class _Failed(Exception):
+    """This buyer gets no order; the argument says at which step, and why."""
+
+
+def serve(port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float) -> list[Lifecycle]:
+    """Take each buyer from cart to order, `clients` of them at once, and return what they took.
+
+    A client has one connection, and takes the next buyer when it is done with the last. It looks at the status at
+    once, then after `poll_seconds`, then ever more rarely, as a page that knows its manners does.
+    """
+    waiting: queue.SimpleQueue[Buyer | None] = queue.SimpleQueue()
+    for buyer in [*buyers, *[None] * clients]:
+        waiting.put(buyer)
+    done: list[Lifecycle] = []
+    stopping = Event()
+
+    def work() -> None:
+        with Connection(port) as connection:
+            while (buyer := waiting.get()) is not None and not stopping.is_set():
+                done.append(_Purchase(connection, buyer, poll_seconds).run())
+
+    threads = [Thread(target=work, daemon=True) for _ in range(clients)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        stopping.set()
+    return done
+
+
+class _Purchase:
+    """One buyer's way to an order."""
+
+    def __init__(self, connection: Connection, buyer: Buyer, poll_seconds: float) -> None:
+        self._connection = connection
+        self._buyer = buyer
+        self._poll_seconds = poll_seconds
+        self._taken = Lifecycle()
+
+    def run(self) -> Lifecycle:
+        """Go all the way, or as far as it goes."""
+        started = perf_counter()
+        try:
+            session = self._create()
+            self._initiate(session)
+            self._await_order(session, started + LIFECYCLE_WITHIN_SECONDS)
+        except _Failed as failed:
+            self._taken.failure = str(failed)
+        except (OSError, BadAnswer) as error:
+            self._taken.failure = f"connection: {type(error).__name__}"
+        self._taken.whole = perf_counter() - started
+        return self._taken
+
+    def _create(self) -> str:
+        body = json.dumps({"delivery_details": self._delivery()}).encode()
+        self._taken.create, session = self._ask("create", "POST", SESSIONS, body, 201)
+        return f"{SESSIONS}{session['session_id']}/"
+
+    def _initiate(self, session: str) -> None:
+        self._taken.initiate, _ = self._ask("initiate", "POST", f"{session}initiate_payment/", b"{}", 200)
+
+    def _await_order(self, session: str, deadline: float) -> None:
+        wait_seconds = self._poll_seconds
+        while (status := self._look(session)) in OPEN:
+            if perf_counter() > deadline:
+                raise _Failed(f"status: still {status} after {LIFECYCLE_WITHIN_SECONDS:.0f} s")
+            sleep(wait_seconds)
+            wait_seconds = min(wait_seconds * LONGER_EACH_TIME, LONGEST_POLL_SECONDS)
+        if status != "order_created":
+            raise _Failed(f"status: {status}")
+
+    def _look(self, session: str) -> str:
+        seconds, shown = self._ask("status", "GET", f"{session}status/", None, 200)
+        self._taken.statuses.append(seconds)
+        return str(shown["session_status"])
+
+    def _ask(
+        self, step: str, method: str, path: str, body: bytes | None, wanted: int
+    ) -> tuple[float, dict[str, Any]]:
+        """Return the seconds until the answer was there, and the answer; raise _Failed where it is another."""
+        started = perf_counter()
+        status, text = self._connection.request(method, path, self._buyer.auth, body)
+        seconds = perf_counter() - started
+        shown: dict[str, Any] = json.loads(text)
+        if status != wanted:
+            raise _Failed(f"{step}: {status} {shown.get('error_code', '')}".rstrip())
+        return seconds, shown
+
+    def _delivery(self) -> dict[str, Any]:
+        return {
+            "full_name": BUYERS_NAME,
+            "phone_number": f"0{FIRST_PHONE + self._buyer.user}",
+            "county_id": self._buyer.county_id,
+            "subcounty_id": self._buyer.subcounty_id,
+            "detailed_address": "123 Main Street, Apartment 4B",
+        }

@@ -1,0 +1,285 @@
+"""What M-Pesa reports: whatever the sequence, the amount and the code."""
+
+import json
+from functools import partial
+from itertools import permutations
+
+from daraja.simulator.prompts import Prompt
+from tests.scenarios.steps import (
+    ACKNOWLEDGED,
+    ANSWER_AND_CALLBACK_LOST,
+    ANSWER_LOST,
+    CALLBACK_FIRST,
+    CALLBACK_LOST,
+    CALLBACKS,
+    GUIDES_CALLBACKS,
+    PAYS_AT_ONCE,
+    TOMATOES,
+    Clock,
+    approve,
+    at_once,
+    callback,
+    cases,
+    count,
+    facts,
+    letters,
+    on_shelf,
+    own_path,
+    prompt_of,
+    put_in_cart,
+    put_on_shelf,
+    receipt_of,
+    refund_due_cents,
+    report,
+)
+from tests.support.instance import Client, Instance
+
+
+def test_a_success_reported_ten_times_at_once_is_one_payment(instance: Instance, buyer: Client) -> None:
+    session_id = instance.pay(buyer)
+    prompt = prompt_of(instance)
+    body = callback(prompt)
+
+    answers = at_once([partial(report, instance, own_path(prompt), body)] * 10)
+    instance.work()
+
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, ACKNOWLEDGED)] * 10
+    assert facts(instance, session_id).count("Paid") == 1
+    assert facts(instance, session_id)[-1] == "OrderCreated"
+    assert (count(instance, "daraja_inbox"), count(instance, "shop_orders")) == (10, 1)
+    assert on_shelf(buyer) == 38
+
+
+def _prompted(instance: Instance, number: int) -> tuple[Client, str, Prompt]:
+    """Take buyer number 10, 11, ... to an open prompt for 2 kg of tomatoes; return also the session's id."""
+    buyer = instance.client(10 + number)
+    put_in_cart(buyer, TOMATOES, "2")
+    phone = f"2547123456{number:02d}"
+    session_id = instance.pay(buyer, phone_number=phone)
+    return buyer, session_id, prompt_of(instance, phone)
+
+
+def test_reports_of_one_prompt_end_in_one_order_in_whatever_sequence_they_come(instance: Instance) -> None:
+    reports = {
+        "paid": partial(callback, code=0),
+        "cancelled": partial(callback, code=1032),
+        "timed out": partial(callback, code=1037),
+    }
+    for number, sequence in enumerate(permutations(reports)):
+        buyer, session_id, prompt = _prompted(instance, number)
+        for name in sequence:
+            body = reports[name](prompt, MpesaReceiptNumber=f"UKG000{number:04d}")
+            assert report(instance, own_path(prompt), body).json() == ACKNOWLEDGED
+        instance.work()
+
+        assert buyer.status(session_id)["session_status"] == "order_created", sequence
+        assert refund_due_cents(instance, session_id) == 0, sequence
+        assert facts(instance, session_id).count("Paid") == 1, sequence
+
+
+def test_a_cancellation_after_the_order_changes_nothing(instance: Instance, buyer: Client) -> None:
+    session_id = instance.pay(buyer)
+    approve(instance)
+    instance.work()
+    before = facts(instance, session_id)
+    prompt = prompt_of(instance)
+
+    report(instance, own_path(prompt), callback(prompt, 1032))
+    instance.work()
+
+    assert facts(instance, session_id) == before
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+def test_money_that_arrives_after_a_cancellation_becomes_an_order(instance: Instance, buyer: Client) -> None:
+    session_id = instance.pay(buyer)
+    prompt = prompt_of(instance)
+    report(instance, own_path(prompt), callback(prompt, 1032))
+    assert buyer.status(session_id)["session_status"] == "failed"
+    assert buyer.status(session_id)["reason"]["code"] == "CANCELLED_BY_USER"
+
+    report(instance, own_path(prompt), callback(prompt))
+    instance.work()
+
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert buyer.status(session_id)["reason"] is None
+
+
+def test_a_second_receipt_for_one_prompt_is_money_to_give_back(instance: Instance, buyer: Client) -> None:
+    session_id = instance.pay(buyer)
+    prompt = prompt_of(instance)
+    report(instance, own_path(prompt), callback(prompt))
+    report(instance, own_path(prompt), callback(prompt, MpesaReceiptNumber="UKG9SECOND"))
+    instance.work()
+
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert refund_due_cents(instance, session_id) == 350_00
+    assert ("refund_due", "surplus") in cases(instance)
+
+
+def test_a_callback_that_comes_before_the_push_is_answered_is_not_lost(
+    instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer, phone_number=CALLBACK_FIRST)
+    assert facts(instance, session_id) == ["Created", "PaymentRequested", "PaymentInitiated", "Paid"]
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+def test_a_lost_answer_to_the_push_is_found_by_its_callback(instance: Instance, buyer: Client) -> None:
+    session_id = buyer.create().json()["session_id"]
+    answer = buyer.initiate(session_id, phone_number=ANSWER_LOST)
+
+    assert answer.status_code == 202
+    assert (answer.json()["status"], answer.json()["checkout_request_id"]) == ("success", None)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert instance.simulator.submissions() == 1
+
+
+def test_a_payment_of_which_nothing_came_back_is_a_case_and_never_a_failure(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = buyer.create().json()["session_id"]
+    buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST)
+    for _ in range(6):
+        clock.tick(600)
+        instance.work()
+
+    assert buyer.status(session_id)["session_status"] == "payment_initiated"
+    assert [kind for kind, _ in cases(instance)] == ["attempt_in_doubt"]
+    prompt = prompt_of(instance, ANSWER_AND_CALLBACK_LOST)
+    report(instance, own_path(prompt), callback(prompt))
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+AMOUNTS: tuple[tuple[str | None, int | None], ...] = (
+    ("350", None),
+    ("350.0", None),
+    ("350.00", None),
+    ('"350"', None),
+    ('"350.00"', None),
+    ("3.5e2", None),
+    ("1", 1_00),
+    ("349.99", 349_99),
+    ("350.01", 350_01),
+    ("351", 351_00),
+    ("3500", 3500_00),
+    (None, 350_00),
+    ("null", 350_00),
+    ("true", 350_00),
+    ("0", 350_00),
+    ("-350", 350_00),
+    ("350.001", 350_00),
+    ("1e400", 350_00),
+    ('"350 shillings"', 350_00),
+    ("[350]", 350_00),
+)
+"""The amount as a callback writes it, and what is held for it; None where it pays for the order of 350.00."""
+
+
+def test_only_the_amount_that_was_asked_for_pays(instance: Instance) -> None:
+    put_on_shelf(instance, TOMATOES, stock="400")
+    for number, (written, held_cents) in enumerate(AMOUNTS):
+        buyer, session_id, prompt = _prompted(instance, number)
+        body = callback(
+            prompt, Amount=None if written is None else "HERE", MpesaReceiptNumber=f"UKG{number:07d}"
+        )
+        report(instance, own_path(prompt), json.dumps(body).replace('"HERE"', str(written)).encode())
+        instance.work()
+
+        shown = buyer.status(session_id)
+        if held_cents is None:
+            assert shown["session_status"] == "order_created", written
+        else:
+            assert (shown["session_status"], shown["reason"]["code"]) == ("failed", "AMOUNT_MISMATCH"), (
+                written
+            )
+        assert refund_due_cents(instance, session_id) == (held_cents or 0), written
+
+
+RESULT_CODES: tuple[tuple[object, str, str | None], ...] = (
+    ("0", "order_created", None),
+    (0, "order_created", None),
+    (1, "failed", "INSUFFICIENT_FUNDS"),
+    ("SFC_IC0003", "failed", "RECEIVER_UNKNOWN"),
+    ("2001", "failed", "WRONG_PIN"),
+    (7777, "payment_initiated", None),
+    ("OK", "payment_initiated", None),
+    (-1, "payment_initiated", None),
+    ("00", "payment_initiated", None),
+    (4999, "payment_initiated", None),
+    (26, "payment_initiated", None),
+)
+
+
+def test_a_result_code_means_what_the_table_says_and_an_unknown_one_is_looked_at(instance: Instance) -> None:
+    for number, (code, status, reason) in enumerate(RESULT_CODES):
+        buyer, session_id, prompt = _prompted(instance, number)
+        body = callback(prompt, code, MpesaReceiptNumber=f"UKG{number:07d}")
+        report(instance, own_path(prompt), body)
+        instance.work()
+
+        shown = buyer.status(session_id)
+        assert (shown["session_status"], (shown["reason"] or {}).get("code")) == (status, reason), code
+    final = sum(status != "payment_initiated" for _, status, _ in RESULT_CODES)
+    assert letters(instance).count(("acted_on", None)) == final
+    unknown = len(RESULT_CODES) - final
+    assert cases(instance) == [("letter_set_aside", "result_code_not_final")] * unknown
+
+
+def test_callbacks_that_come_while_the_worker_is_away_each_end_in_their_order(instance: Instance) -> None:
+    paid = {}
+    for user in range(1, 7):
+        buyer = instance.client(user)
+        put_in_cart(buyer, TOMATOES, "1")
+        paid[instance.pay(buyer, phone_number=f"2547000100{user:02d}")] = buyer
+    assert instance.simulator.wait_until_idle(20)
+
+    for session_id, buyer in paid.items():
+        assert buyer.status(session_id)["session_status"] == "paid"
+    assert letters(instance) == [("acted_on", None)] * 6
+    assert count(instance, "shop_orders") == 0
+
+    instance.work()
+    for session_id, buyer in paid.items():
+        assert buyer.status(session_id)["session_status"] == "order_created"
+    assert on_shelf(instance.client()) == 34
+
+
+def test_a_payment_whose_callback_never_comes_is_found_by_asking(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "payment_initiated"
+    clock.tick(13)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+def test_a_callback_that_says_more_than_the_query_is_looked_at(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
+    clock.tick(13)
+    instance.work()
+    prompt = prompt_of(instance, CALLBACK_LOST)
+    report(instance, own_path(prompt), callback(prompt, Amount=1))
+    instance.work()
+
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert ("letter_set_aside", "amount_differs") in cases(instance)
+
+
+def test_no_news_of_a_payment_reaches_the_log_twice(instance: Instance, buyer: Client) -> None:
+    session_id = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    instance.work()
+    prompt = prompt_of(instance, PAYS_AT_ONCE)
+    before = facts(instance, session_id)
+    same = callback(prompt, MpesaReceiptNumber=receipt_of(prompt))
+    for path in (own_path(prompt), CALLBACKS, GUIDES_CALLBACKS):
+        report(instance, path, same)
+    instance.work()
+    assert facts(instance, session_id) == before
