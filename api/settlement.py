@@ -48,7 +48,7 @@ class Verdict:
 
     payment: Payment | None = None
     failure: ResultMeaning | None = None
-    result_text: str = ""
+    evidence: Evidence = Evidence.CALLBACK
 
 
 class Settlement:
@@ -118,7 +118,7 @@ class Settlement:
             paid = Payment(attempt.number, None, session.totals.total_cents, Evidence.QUERY, clock.now())
             self._record(session, attempt.number, Verdict(payment=paid))
         elif answer.kind == "failed" and answer.result_code is not None:
-            failure = Verdict(failure=meaning_of(answer.result_code), result_text=answer.result_desc or "")
+            failure = Verdict(failure=meaning_of(answer.result_code), evidence=Evidence.QUERY)
             self._record(session, attempt.number, failure)
         return answer
 
@@ -146,12 +146,9 @@ class Settlement:
                 Evidence.CALLBACK,
                 callback.transaction_date or letter.received_at,
             )
-            session = self._record(session, number, Verdict(payment=payment))
-            if _tells_another_amount(session, callback):
-                self._inbox.set_aside(letter, "amount_differs", now)
-                return
+            self._record(session, number, Verdict(payment=payment))
         elif meaning.outcome == "failed" and not meaning.confirm:
-            self._record(session, number, Verdict(failure=meaning, result_text=callback.result_desc))
+            self._record(session, number, Verdict(failure=meaning))
         else:
             self._inbox.set_aside(letter, "result_code_not_final", now)
             return
@@ -195,6 +192,7 @@ class Settlement:
             elif verdict.failure is not None:
                 session.record_attempt_failure(
                     number,
+                    evidence=verdict.evidence,
                     code=verdict.failure.reason.upper(),
                     text=verdict.failure.sentence,
                     result_code=verdict.failure.code,
@@ -242,11 +240,3 @@ class Settlement:
             self._inbox.set_aside(letter, reason, now)
         else:
             self._inbox.postpone(letter, reason, now + timedelta(seconds=GAPS_SECONDS[letter.tries]))
-
-
-def _tells_another_amount(session: PaymentSession, callback: StkCallback) -> bool:
-    """Whether a payment that a query had proved is now said to have been of another amount than was asked for."""
-    paid = session.paid
-    if paid is None or paid.receipt is None or paid.receipt != callback.receipt:
-        return False
-    return callback.amount_cents not in (None, paid.amount_cents)

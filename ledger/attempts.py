@@ -17,12 +17,21 @@ class Status(StrEnum):
 
 
 class Evidence(StrEnum):
-    """How we know that money moved, from the weakest to the strongest."""
+    """How we know that money moved, from the weakest to the strongest.
+
+    A query names no receipt; a callback does; a C2B confirmation and the list of pulled transactions come from the
+    books of the paybill; the statement is what the bank is settled by.
+    """
 
     QUERY = "query"
     CALLBACK = "callback"
     C2B = "c2b"
     STATEMENT = "statement"
+
+    def is_better_than(self, other: "Evidence") -> bool:
+        """Whether this witness is believed before the other."""
+        grades = list(Evidence)
+        return grades.index(self) > grades.index(other)
 
 
 class AttemptState(StrEnum):
@@ -43,7 +52,7 @@ OPEN_STATES = frozenset({AttemptState.REQUESTED, AttemptState.INITIATED, Attempt
 class Attempt:
     """One prompt that was, or was about to be, sent; its phone and checkout id are sealed.
 
-    `receipt` is the first that answered it.
+    `receipt` is the first that answered it, `received_cents` the money that came with it.
     """
 
     number: int
@@ -55,6 +64,7 @@ class Attempt:
     checkout_sealed: str | None = None
     checkout_digest: str | None = None
     receipt: str | None = None
+    received_cents: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -63,22 +73,52 @@ class Attempt:
 
 
 class RefundState(StrEnum):
-    """Where a sum that must go back stands."""
+    """Where a sum that must go back stands; only REFUNDED is the end."""
 
     DUE = "due"
+    APPROVED = "approved"
+    REFUSED = "refused"
     REQUESTED = "requested"
     REFUNDED = "refunded"
 
 
 @dataclass(frozen=True)
 class Refund:
-    """A sum in cents, paid at `attempt`, that must go back to the payer of `receipt` (None until it is known)."""
+    """A sum in cents, paid at `attempt`, that must go back to the payer of `receipt` (None until it is known).
+
+    `conversation_id` is M-Pesa's name of the request under way, once it took it. `in_doubt` says that its end may
+    have been missed. `failures` counts the tries that came to nothing.
+    """
 
     number: int
     attempt: int
     amount_cents: int
     receipt: str | None
     state: RefundState = RefundState.DUE
+    requested_at: datetime | None = None
+    conversation_id: str | None = None
+    in_doubt: bool = False
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Money that arrived under a receipt, for an attempt, and the best witness to it so far."""
+
+    receipt: str
+    attempt: int
+    amount_cents: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two witnesses disagree about an attempt: about its "outcome", or about the "amount"."""
+
+    number: int
+    attempt: int
+    about: str
+    is_open: bool = True
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,19 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from ledger import events
-from ledger.attempts import Attempt, AttemptState, Payment, Refund, RefundState, Status
+from ledger.attempts import (
+    Attempt,
+    AttemptState,
+    Credit,
+    Evidence,
+    Payment,
+    RefundState,
+    Status,
+)
 from ledger.cart import SnapshotLine, Totals
+from ledger.contradicting import Contradicting
 from ledger.errors import Rejected
+from ledger.refunding import Refunding
 
 SETTLED = {
     Status.PAID: ("SESSION_ALREADY_PAID", "This session has been paid already."),
@@ -32,7 +42,7 @@ SETTLED = {
 """How a settled session answers a command that comes too late."""
 
 
-class PaymentSession(Aggregate):
+class PaymentSession(Contradicting, Refunding, Aggregate):
     """One try of a buyer to pay for one cart. Amounts are cents; `at` is an aware UTC moment."""
 
     TOPIC = "payment_session.v1"
@@ -50,9 +60,8 @@ class PaymentSession(Aggregate):
         extensions: int
         attempts: dict[int, Attempt]
         paid: Payment | None
-        receipts: set[str]
+        credits: dict[str, Credit]
         received_cents: int
-        refunds: dict[int, Refund]
         order: tuple[int, str] | None
         failure: tuple[str, str] | None
         initiated_at: datetime | None
@@ -89,6 +98,11 @@ class PaymentSession(Aggregate):
     def open_attempts(self) -> list[Attempt]:
         """The attempts whose outcome is still to come, oldest first."""
         return [attempt for attempt in self.attempts.values() if attempt.is_open]
+
+    @property
+    def receipts(self) -> set[str]:
+        """The M-Pesa receipts that this session was credited with."""
+        return set(self.credits)
 
     def status_at(self, moment: datetime) -> Status:
         """The status as a reader should see it: expired from that instant, whether or not it is written yet."""
@@ -184,9 +198,21 @@ class PaymentSession(Aggregate):
             self._move(events.PaymentUncertain, attempt=attempt, reason=reason, at=at)
 
     def record_attempt_failure(
-        self, attempt: int, *, code: str, text: str, result_code: str | None = None, at: datetime
+        self,
+        attempt: int,
+        *,
+        evidence: Evidence,
+        code: str,
+        text: str,
+        result_code: str | None = None,
+        at: datetime,
     ) -> None:
-        """A witness says that the attempt ended unpaid, by M-Pesa's `result_code`. A payment is never undone by it."""
+        """A witness says that the attempt ended unpaid, by M-Pesa's `result_code`.
+
+        A payment is never undone by it: where one is known, the two contradict each other, and a person looks.
+        """
+        if self.attempts[attempt].state == AttemptState.PAID:
+            self._contradict(attempt, "outcome", evidence, f"{code}: {text}", at=at)
         if not self.attempts[attempt].is_open:
             return
         others_open = len(self.open_attempts) > 1
@@ -200,18 +226,12 @@ class PaymentSession(Aggregate):
     def record_payment(self, payment: Payment, *, at: datetime) -> None:
         """Money has moved: say so, whatever the state, and once per receipt."""
         attempt = self.attempts[payment.attempt]
-        if payment.receipt in self.receipts or (
-            payment.receipt is None and attempt.state == AttemptState.PAID
-        ):
+        if payment.receipt in self.credits:
+            self._compare(self.credits[payment.receipt], payment, at)
+        elif attempt.state == AttemptState.PAID and payment.receipt is None:
             return
-        if attempt.state == AttemptState.PAID and attempt.receipt is None and payment.receipt is not None:
-            self._write(
-                events.ReceiptRecorded,
-                attempt=payment.attempt,
-                receipt=payment.receipt,
-                evidence=payment.evidence,
-                at=at,
-            )
+        elif attempt.state == AttemptState.PAID and attempt.receipt is None:
+            self._name_the_receipt(payment, at)
         elif self.paid is None and payment.amount_cents == self.totals.total_cents:
             self._move(
                 events.Paid,
@@ -224,10 +244,13 @@ class PaymentSession(Aggregate):
             )
         else:
             self._take_surplus(payment, at)
+        if attempt.state in (AttemptState.FAILED, AttemptState.REFUSED):
+            told = "Paid, after the attempt was known to have ended unpaid."
+            self._contradict(payment.attempt, "outcome", payment.evidence, told, payment, at=at)
 
     def record_order(self, *, order_id: int, order_number: str, at: datetime) -> None:
         """The shop made the order of this paid session. Raises Rejected SESSION_NOT_PAID without money."""
-        if self.order is not None:
+        if self.order == (order_id, order_number):
             return
         if self.status != Status.PAID:
             raise Rejected("SESSION_NOT_PAID", "An order is made only for a session that is paid.")
@@ -244,22 +267,6 @@ class PaymentSession(Aggregate):
         """Write down that the time ran out. No news before then, or while an attempt is open."""
         if self._has_run_out(at):
             self._move(events.Expired, at=at)
-
-    def request_refund(self, refund: int, *, requested_by: str, at: datetime) -> None:
-        """Write down that a sum is about to be sent back. Raises Rejected REFUND_NOT_DUE where it is not due."""
-        if refund not in self.refunds or self.refunds[refund].state != RefundState.DUE:
-            raise Rejected("REFUND_NOT_DUE", "There is no such refund, or it is on its way already.")
-        self._write(events.RefundRequested, refund=refund, requested_by=requested_by, at=at)
-
-    def record_refund(self, refund: int, *, reversal_receipt: str | None, means: str, at: datetime) -> None:
-        """A sum has gone back, by `means` (reversal, or by hand)."""
-        if self.refunds[refund].state != RefundState.REFUNDED:
-            self._write(events.Refunded, refund=refund, reversal_receipt=reversal_receipt, means=means, at=at)
-
-    def record_refund_failure(self, refund: int, *, code: str, text: str, at: datetime) -> None:
-        """A sum that was on its way did not arrive; it is due again."""
-        if self.refunds[refund].state == RefundState.REQUESTED:
-            self._write(events.RefundFailed, refund=refund, code=code, text=text, at=at)
 
     def _write(self, fact: type[events.Event], *, at: datetime, **says: Any) -> None:
         self.trigger_event(fact, timestamp=at, **says)
@@ -299,6 +306,32 @@ class PaymentSession(Aggregate):
             result_code=result_code,
             at=at,
         )
+
+    def _compare(self, credit: Credit, payment: Payment, at: datetime) -> None:
+        """Another witness tells of money that is known: better evidence, or another amount."""
+        if payment.amount_cents not in (None, credit.amount_cents):
+            self._contradict_amount(credit.attempt, payment, credit.amount_cents, at)
+        elif payment.evidence.is_better_than(credit.evidence):
+            self._write(
+                events.EvidenceUpgraded,
+                attempt=credit.attempt,
+                receipt=credit.receipt,
+                evidence=payment.evidence,
+                at=at,
+            )
+
+    def _name_the_receipt(self, payment: Payment, at: datetime) -> None:
+        """The receipt of money that a query had proved; a query proves what the prompt had asked for."""
+        believed_cents = self.attempts[payment.attempt].received_cents
+        self._write(
+            events.ReceiptRecorded,
+            attempt=payment.attempt,
+            receipt=payment.receipt,
+            evidence=payment.evidence,
+            at=at,
+        )
+        if payment.amount_cents not in (None, believed_cents):
+            self._contradict_amount(payment.attempt, payment, believed_cents, at)
 
     def _take_surplus(self, payment: Payment, at: datetime) -> None:
         why = "second_payment" if self.paid else "wrong_amount"

@@ -71,6 +71,24 @@ def _receipt_recorded(event: events.ReceiptRecorded) -> str:
 
 
 @sentence.register
+def _evidence_upgraded(event: events.EvidenceUpgraded) -> str:
+    return f"{_receipt(event.receipt)} of attempt {event.attempt}, known by {event.evidence} now"
+
+
+@sentence.register
+def _contradiction_found(event: events.ContradictionFound) -> str:
+    return (
+        f"contradiction {event.contradiction} about the {event.about} of attempt {event.attempt},"
+        f" {event.evidence} says: {event.told}"
+    )
+
+
+@sentence.register
+def _contradiction_closed(event: events.ContradictionClosed) -> str:
+    return f"contradiction {event.contradiction} looked at by {event.closed_by}: {event.note}"
+
+
+@sentence.register
 def _order_created(event: events.OrderCreated) -> str:
     return f"order {event.order_number} (id {event.order_id})"
 
@@ -100,12 +118,34 @@ def _refund_due(event: events.RefundDue) -> str:
 
 
 @sentence.register
+def _refund_approved(event: events.RefundApproved) -> str:
+    return f"refund {event.refund} may be sent back, says {event.approved_by}"
+
+
+@sentence.register
+def _refund_refused(event: events.RefundRefused) -> str:
+    return f"refund {event.refund} is held, says {event.refused_by}: {event.reason}"
+
+
+@sentence.register
+def _refund_accepted(event: events.RefundAccepted) -> str:
+    return f"refund {event.refund} taken by M-Pesa as {event.conversation_id}"
+
+
+@sentence.register
+def _refund_uncertain(event: events.RefundUncertain) -> str:
+    return f"refund {event.refund} without an answer, {event.reason}; it may have gone back"
+
+
+@sentence.register
 def _refund_requested(event: events.RefundRequested) -> str:
     return f"refund {event.refund} is being sent back, by {event.requested_by}"
 
 
 @sentence.register
 def _refunded(event: events.Refunded) -> str:
+    if event.recorded_by:
+        return f"refund {event.refund} has gone back by hand, says {event.recorded_by}: {event.note}"
     return f"refund {event.refund} has gone back by {event.means}, {_receipt(event.reversal_receipt)}"
 
 

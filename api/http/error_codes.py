@@ -52,7 +52,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "TOO_MANY_ATTEMPTS": ErrorCode(409, "The session was tried as often as it may be. Start a new checkout."),
     "OUT_OF_STOCK": ErrorCode(409, "There is less in stock than the cart asks for. Change the cart."),
     "SESSION_NOT_PAID": ErrorCode(409, "An order is made only for a session that is paid."),
-    "REFUND_NOT_DUE": ErrorCode(409, "There is no such refund, or it is under way already."),
+    "REFUND_NOT_DUE": ErrorCode(409, "There is no such refund, or it has been decided already. Look again."),
+    "REFUND_WITHOUT_RECEIPT": ErrorCode(
+        409, "The receipt of the money is not known yet. Import a statement, or wait for M-Pesa to tell it."
+    ),
+    "REFUND_UNDER_WAY": ErrorCode(409, "M-Pesa is sending the money back. Wait for its answer."),
+    "CASE_NOT_OPEN": ErrorCode(409, "There is no such case, or somebody closed it already."),
     "IDEMPOTENCY_KEY_IN_USE": ErrorCode(
         409, "The first request with this key is still running. Wait for Retry-After and send it again."
     ),

@@ -33,14 +33,21 @@ EVENT_NAMES = {
     "AttemptFailed": "This request was not paid",
     "Paid": "Payment received",
     "ReceiptRecorded": "M-Pesa receipt recorded",
+    "EvidenceUpgraded": "Payment confirmed again",
+    "ContradictionFound": "M-Pesa told two things; the shop is looking at it",
+    "ContradictionClosed": "The shop has looked at it",
     "OrderCreated": "Order made",
     "Failed": "Payment ended without an order",
     "Expired": "Time ran out",
     "SurplusReceived": "More money received than was owed",
     "RefundDue": "Refund due",
+    "RefundApproved": "Refund agreed",
+    "RefundRefused": "Refund held; the shop is in touch",
     "RefundRequested": "Refund on its way",
+    "RefundAccepted": "Refund taken by M-Pesa",
+    "RefundUncertain": "Refund on its way, waiting for M-Pesa's word",
     "Refunded": "Money returned",
-    "RefundFailed": "Refund did not arrive, will be tried again",
+    "RefundFailed": "Refund did not arrive, and is due still",
 }
 
 

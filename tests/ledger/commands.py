@@ -49,9 +49,20 @@ def record_uncertainty(attempt: int = 1, *, at: str = "10:31") -> Command:
     return lambda session: session.record_uncertainty(attempt, reason="no answer in time", at=clock(at))
 
 
-def record_attempt_failure(attempt: int = 1, *, code: str = "CANCELLED", at: str = "10:32") -> Command:
+def record_attempt_failure(
+    attempt: int = 1,
+    *,
+    code: str = "CANCELLED",
+    evidence: Evidence = Evidence.CALLBACK,
+    at: str = "10:32",
+) -> Command:
     return lambda session: session.record_attempt_failure(
-        attempt, code=code, text="The prompt was cancelled.", result_code="1032", at=clock(at)
+        attempt,
+        evidence=evidence,
+        code=code,
+        text="The prompt was cancelled.",
+        result_code="1032",
+        at=clock(at),
     )
 
 
@@ -86,8 +97,48 @@ def expire(*, at: str = "10:45") -> Command:
     return lambda session: session.expire(at=clock(at))
 
 
+def close_contradiction(contradiction: int = 1) -> Command:
+    return lambda session: session.close_contradiction(
+        contradiction, closed_by="operator 9", note="M-Pesa confirmed the payment.", at=clock("10:50")
+    )
+
+
+def approve_refund(refund: int = 1) -> Command:
+    return lambda session: session.approve_refund(refund, approved_by="operator 9", at=clock("10:40"))
+
+
+def refuse_refund(refund: int = 1) -> Command:
+    return lambda session: session.refuse_refund(
+        refund, refused_by="operator 9", reason="The buyer asked for an exchange.", at=clock("10:40")
+    )
+
+
 def request_refund(refund: int = 1) -> Command:
-    return lambda session: session.request_refund(refund, requested_by="operator 9", at=clock("10:40"))
+    return lambda session: session.request_refund(refund, requested_by="worker", at=clock("10:40"))
+
+
+def record_refund_acceptance(refund: int = 1) -> Command:
+    return lambda session: session.record_refund_acceptance(
+        refund, conversation_id="AG_1", originator_conversation_id="4a3b-1", at=clock("10:40")
+    )
+
+
+def record_refund_uncertainty(refund: int = 1) -> Command:
+    return lambda session: session.record_refund_uncertainty(
+        refund, reason="no answer in time", at=clock("10:41")
+    )
+
+
+def record_refund_by_hand(refund: int = 1) -> Command:
+    return lambda session: session.record_refund_by_hand(
+        refund, recorded_by="operator 9", note="Cash at the counter.", at=clock("10:45")
+    )
+
+
+def record_refund_not_sent(refund: int = 1) -> Command:
+    return lambda session: session.record_refund_not_sent(
+        refund, recorded_by="operator 9", note="Not in the statement.", at=clock("10:45")
+    )
 
 
 def record_refund(

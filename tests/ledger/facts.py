@@ -140,6 +140,56 @@ def receipt_recorded(
     return _fact(events.ReceiptRecorded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
 
 
+def evidence_upgraded(
+    attempt: int = 1, *, receipt: str = RECEIPT, evidence: Evidence = Evidence.C2B, at: str | None = None
+) -> Fact:
+    return _fact(events.EvidenceUpgraded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
+
+
+def contradiction_found(
+    contradiction: int = 1,
+    *,
+    attempt: int = 1,
+    about: str = "outcome",
+    evidence: Evidence = Evidence.CALLBACK,
+    told: str = "CANCELLED: The prompt was cancelled.",
+    receipt: str | None = None,
+    cents: int | None = None,
+) -> Fact:
+    return _fact(
+        events.ContradictionFound,
+        None,
+        contradiction=contradiction,
+        attempt=attempt,
+        about=about,
+        evidence=str(evidence),
+        told=told,
+        receipt=receipt,
+        amount_cents=cents,
+    )
+
+
+def reopened(contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT, cents: int = TOTAL) -> Fact:
+    """Money came for an attempt that was known to have ended unpaid."""
+    return contradiction_found(
+        contradiction,
+        attempt=attempt,
+        told="Paid, after the attempt was known to have ended unpaid.",
+        receipt=receipt,
+        cents=cents,
+    )
+
+
+def contradiction_closed(contradiction: int = 1) -> Fact:
+    return _fact(
+        events.ContradictionClosed,
+        None,
+        contradiction=contradiction,
+        closed_by="operator 9",
+        note="M-Pesa confirmed the payment.",
+    )
+
+
 def order_created(*, at: str | None = None, previous: Status | None = None) -> Fact:
     return _fact(events.OrderCreated, at, previous, order_id=789, order_number="ORD-20240115-001")
 
@@ -216,12 +266,60 @@ def refund_due(
     )
 
 
+def refund_approved(refund: int = 1) -> Fact:
+    return _fact(events.RefundApproved, None, refund=refund, approved_by="operator 9")
+
+
+def refund_refused(refund: int = 1) -> Fact:
+    return _fact(
+        events.RefundRefused,
+        None,
+        refund=refund,
+        refused_by="operator 9",
+        reason="The buyer asked for an exchange.",
+    )
+
+
 def refund_requested(refund: int = 1) -> Fact:
-    return _fact(events.RefundRequested, None, refund=refund, requested_by="operator 9")
+    return _fact(events.RefundRequested, None, refund=refund, requested_by="worker")
+
+
+def refund_accepted(refund: int = 1) -> Fact:
+    return _fact(
+        events.RefundAccepted,
+        None,
+        refund=refund,
+        conversation_id="AG_1",
+        originator_conversation_id="4a3b-1",
+    )
+
+
+def refund_uncertain(refund: int = 1) -> Fact:
+    return _fact(events.RefundUncertain, None, refund=refund, reason="no answer in time")
 
 
 def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal") -> Fact:
-    return _fact(events.Refunded, None, refund=refund, reversal_receipt=reversal, means=means)
+    return _fact(
+        events.Refunded,
+        None,
+        refund=refund,
+        reversal_receipt=reversal,
+        means=means,
+        recorded_by=None,
+        note=None,
+    )
+
+
+def refunded_by_hand(refund: int = 1) -> Fact:
+    return _fact(
+        events.Refunded,
+        None,
+        refund=refund,
+        reversal_receipt=None,
+        means="by_hand",
+        recorded_by="operator 9",
+        note="Cash at the counter.",
+    )
 
 
 def refund_failed(refund: int = 1) -> Fact:

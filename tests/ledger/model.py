@@ -21,7 +21,11 @@ SETTLED = {
 
 @dataclass
 class Model:
-    """`attempts` are asked, prompted, unsure or over; `money` is cents by receipt, `unnamed` cents by attempt."""
+    """`attempts` are asked, prompted, unsure or over; `money` is cents by receipt, `unnamed` cents by attempt.
+
+    `unpaid` are the attempts that ended without money, `disputed` those of which witnesses disagree, and about what.
+    `owed` are cents, `owed_for` the attempt that brought them and whether their receipt was known at once.
+    """
 
     status: str = "pending"
     expires_at: datetime = field(default_factory=lambda: clock("10:45"))
@@ -31,8 +35,12 @@ class Model:
     money: dict[str, int] = field(default_factory=dict)
     unnamed: dict[int, int] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
+    unpaid: set[int] = field(default_factory=set)
+    disputed: set[tuple[int, str]] = field(default_factory=set)
     has_paid: bool = False
     owed: list[int] = field(default_factory=list)
+    owed_for: list[tuple[int, bool]] = field(default_factory=list)
+    paid_for: tuple[int, bool] = (0, False)
     on_its_way_back: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -80,29 +88,39 @@ class Model:
     def refuse(self, number: int) -> None:
         if self.attempts[number] == "asked":
             self.attempts[number] = "over"
+            self.unpaid.add(number)
             if self.status == "payment_initiated":
                 self._fail_if_nothing_is_open()
 
     def fail(self, number: int) -> None:
+        if number in self.answered:
+            self.disputed.add((number, "outcome"))
         if self.attempts[number] != "over":
             self.attempts[number] = "over"
+            self.unpaid.add(number)
             self._fail_if_nothing_is_open()
 
     def pay(self, number: int, receipt: str | None, cents: int | None) -> None:
         """A receipt that names money proved before it is believed without comparing amounts: a query proves what
         the prompt had asked for.
         """
+        if number in self.unpaid:
+            self.disputed.add((number, "outcome"))
         if receipt in self.money or (receipt is None and number in self.answered):
             return
         if receipt is not None and number in self.unnamed:
             self.money[receipt] = self.unnamed.pop(number)
+            if cents not in (None, self.money[receipt]):
+                self.disputed.add((number, "amount"))
             return
         self._receive(number, receipt, TOTAL if cents is None else cents)
         self.attempts[number] = "over"
+        self.unpaid.discard(number)
         if cents == TOTAL and not self.has_paid:
             self.has_paid, self.status = True, "paid"
+            self.paid_for = (number, receipt is not None)
         else:
-            self.owed.append(TOTAL if cents is None else cents)
+            self._owe(TOTAL if cents is None else cents, number, receipt is not None)
             self._fail_if_nothing_is_open()
 
     def order(self) -> str | None:
@@ -116,7 +134,7 @@ class Model:
     def refuse_order(self) -> None:
         if self.status == "paid":
             self.status = "failed"
-            self.owed.append(TOTAL)
+            self._owe(TOTAL, *self.paid_for)
 
     def expire(self, at: datetime) -> None:
         if self.status == "pending" and not self.open_attempts and at >= self.expires_at:
@@ -125,6 +143,9 @@ class Model:
     def send_back(self, refund: int) -> str | None:
         if refund > len(self.owed) or refund in self.on_its_way_back:
             return "REFUND_NOT_DUE"
+        attempt, named = self.owed_for[refund - 1]
+        if not named and attempt in self.unnamed:
+            return "REFUND_WITHOUT_RECEIPT"
         self.on_its_way_back[refund] = "sent"
         return None
 
@@ -154,6 +175,10 @@ class Model:
             self.unnamed[number] = cents
         else:
             self.money[receipt] = cents
+
+    def _owe(self, cents: int, number: int, named: bool) -> None:
+        self.owed.append(cents)
+        self.owed_for.append((number, named))
 
     def _fail_if_nothing_is_open(self) -> None:
         if self.status in ("pending", "payment_initiated") and not self.open_attempts:

@@ -112,7 +112,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(refund=st.integers(1, 2), news=st.sampled_from(["sent", "arrived", "bounced"]))
     def refund(self, refund: int, news: str) -> None:
         if news == "sent":
-            self.decide(commands.request_refund(refund), self.model.send_back(refund))
+            self.decide(_approve_and_send(refund), self.model.send_back(refund))
         elif refund > len(self.model.owed):
             return
         elif news == "arrived":
@@ -170,6 +170,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert session.receipts == model.money.keys()
         ways = {refund.number: WAYS_BACK[refund.state] for refund in session.refunds.values()}
         assert ways == dict.fromkeys(ways, "due") | model.on_its_way_back
+        disputed = {(found.attempt, found.about) for found in session.contradictions.values()}
+        assert disputed == model.disputed
 
     def check_money(self, session: PaymentSession) -> None:
         """To the cent: what came in is the payment and the surplus, and what is owed is all of it but an order."""
@@ -198,6 +200,14 @@ class AnyOrder(RuleBasedStateMachine):
     def history(self) -> list[Any]:
         """All facts so far."""
         return self.scenario.past + self.scenario.news
+
+
+def _approve_and_send(refund: int) -> Command:
+    def decide(session: PaymentSession) -> None:
+        commands.approve_refund(refund)(session)
+        commands.request_refund(refund)(session)
+
+    return decide
 
 
 def _text(moment: datetime) -> str:

@@ -2,12 +2,13 @@
 
 import pytest
 
-from ledger.attempts import AttemptState, Status
+from ledger.attempts import AttemptState, Evidence, Status
 from tests.ledger.commands import record_attempt_failure, record_payment
 from tests.ledger.facts import (
     Fact,
     attempt_failed,
     clock,
+    contradiction_found,
     created,
     expired,
     failed,
@@ -59,10 +60,13 @@ def test_a_repeated_failure_of_the_first_attempt_does_not_fail_the_second() -> N
 
 
 @pytest.mark.parametrize("history", [[paid()], [paid(), order_created()]])
-def test_a_cancelled_callback_after_the_payment_of_the_same_attempt_changes_nothing(
+def test_a_cancelled_callback_after_the_payment_of_the_same_attempt_is_a_contradiction_and_moves_nothing(
     history: list[Fact],
 ) -> None:
-    given(created(), *PROMPT, *history).when(record_attempt_failure()).then_no_news()
+    before = given(created(), *PROMPT, *history)
+    once = before.when(record_attempt_failure()).then(contradiction_found())
+    once.status(before.session.status)
+    once.when(record_attempt_failure(code="TIMEOUT", evidence=Evidence.QUERY)).then_no_news()
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,17 @@ class Checkout:
         )
 
     def pay(
-        self, receipt: str | None = "NLJ7RT61SV", *, attempt: int = 1, amount_cents: int | None = TOTAL_CENTS
+        self,
+        receipt: str | None = "NLJ7RT61SV",
+        *,
+        attempt: int = 1,
+        amount_cents: int | None = TOTAL_CENTS,
+        evidence: Evidence = Evidence.CALLBACK,
     ) -> "Checkout":
         """Money arrives, with its receipt reserved first; without a receipt, a query says so."""
         if receipt is not None:
             assert self.ledger.reserve_receipt(receipt, self.session_id)
-        evidence = Evidence.CALLBACK if receipt else Evidence.QUERY
+        evidence = evidence if receipt else Evidence.QUERY
         payment = Payment(attempt, receipt, amount_cents, evidence, self.at)
         return self._do(lambda session: session.record_payment(replace(payment, paid_at=self.at), at=self.at))
 
@@ -122,7 +127,12 @@ class Checkout:
         """The buyer cancels the prompt."""
         return self._do(
             lambda session: session.record_attempt_failure(
-                attempt, code="CANCELLED", text="The buyer cancelled.", result_code="1032", at=self.at
+                attempt,
+                evidence=Evidence.CALLBACK,
+                code="CANCELLED",
+                text="The buyer cancelled.",
+                result_code="1032",
+                at=self.at,
             )
         )
 
@@ -145,9 +155,38 @@ class Checkout:
         return self._do(lambda session: session.expire(at=self.at))
 
     def request_refund(self, refund: int = 1) -> "Checkout":
-        """An operator sends a sum back."""
+        """An operator agrees, and the worker sends a sum back."""
+        self._do(lambda session: session.approve_refund(refund, approved_by="operator 99", at=self.at))
+        return self._do(lambda session: session.request_refund(refund, requested_by="worker", at=self.at))
+
+    def refuse_refund(self, refund: int = 1) -> "Checkout":
+        """An operator holds a sum for now."""
         return self._do(
-            lambda session: session.request_refund(refund, requested_by="operator 99", at=self.at)
+            lambda session: session.refuse_refund(
+                refund, refused_by="operator 99", reason="Asked for an exchange.", at=self.at
+            )
+        )
+
+    def accept_refund(self, refund: int = 1) -> "Checkout":
+        """M-Pesa takes the request to send a sum back."""
+        return self._do(
+            lambda session: session.record_refund_acceptance(
+                refund, conversation_id="AG_1", originator_conversation_id="4a3b-1", at=self.at
+            )
+        )
+
+    def doubt_refund(self, refund: int = 1) -> "Checkout":
+        """M-Pesa's word about a sum does not come."""
+        return self._do(
+            lambda session: session.record_refund_uncertainty(refund, reason="time-out", at=self.at)
+        )
+
+    def close_contradiction(self, contradiction: int = 1) -> "Checkout":
+        """An operator has looked at a contradiction."""
+        return self._do(
+            lambda session: session.close_contradiction(
+                contradiction, closed_by="operator 99", note="Paid indeed.", at=self.at
+            )
         )
 
     def refund(self, number: int = 1) -> "Checkout":
@@ -197,6 +236,16 @@ def one_of_every_kind(ledger: Ledger) -> list[Checkout]:
         Checkout(ledger, user_id=8).prompt().pay("RCPTHELD01").refuse_order(),
         Checkout(ledger, user_id=8).prompt().pay("RCPTHELD02").refuse_order().request_refund().refund(),
         Checkout(ledger, user_id=8).prompt().pay("RCPTHELD03").refuse_order().request_refund().fail_refund(),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTHELD04").refuse_order().refuse_refund(),
+        Checkout(ledger, user_id=8)
+        .prompt()
+        .pay("RCPTHELD05")
+        .refuse_order()
+        .request_refund()
+        .accept_refund()
+        .doubt_refund(),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTSAID01").cancel().close_contradiction(),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTSEEN01").pay("RCPTSEEN01", evidence=Evidence.C2B),
         Checkout(ledger, user_id=9).prompt().pay("RCPTODD001", amount_cents=1_00),
         Checkout(ledger, user_id=9).prompt().pay("RCPTODD002", amount_cents=None),
         Checkout(ledger, user_id=9)

@@ -1,30 +1,21 @@
-"""Every fact that can be written about a payment session, in the order in which a session lives them.
+"""The facts of being paid, in the order in which a session lives them.
 
-Each class has a versioned TOPIC, because a stored name must survive a move of the file. Amounts are cents, moments
-are aware UTC, personal data are sealed. An event that moves the public status says from where, and when the session
-was created, so that a projection can count it by the event alone.
-
-`apply` only sets fields: it runs again at every load, so there is no rule, no clock and no choice of business in it.
+An event that moves the public status says from where, and when the session was created, so that a projection can
+count it by the event alone.
 """
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from eventsourcing.domain import Aggregate
-from eventsourcing.utils import register_topic
 
-from ledger.attempts import Attempt, AttemptState, Evidence, Payment, Refund, RefundState, Status
+from ledger.attempts import Attempt, AttemptState, Contradiction, Credit, Evidence, Payment, Status
 from ledger.cart import SnapshotLine, Totals
+from ledger.events.base import Event
 
 if TYPE_CHECKING:
     from ledger.session import PaymentSession
-
-
-class Event(Aggregate.Event):
-    """A fact about one session; each kind has a TOPIC of its own."""
-
-    TOPIC: ClassVar[str]
 
 
 class Created(Event, Aggregate.Created):
@@ -49,7 +40,8 @@ class Created(Event, Aggregate.Created):
         session.extensions = 0
         session.attempts = {}
         session.paid = None
-        session.receipts = set()
+        session.credits = {}
+        session.contradictions = {}
         session.received_cents = 0
         session.refunds = {}
         session.order = None
@@ -162,7 +154,7 @@ class Paid(Event):
             self.attempt, self.receipt, self.amount_cents, Evidence(self.evidence), self.paid_at
         )
         session.failure = session.ended_at = None
-        _receive(session, self.attempt, self.receipt, self.amount_cents)
+        _receive(session, self)
 
 
 class ReceiptRecorded(Event):
@@ -174,13 +166,63 @@ class ReceiptRecorded(Event):
     evidence: str
 
     def apply(self, session: "PaymentSession") -> None:
-        session.receipts.add(self.receipt)
-        _close(session, self.attempt, AttemptState.PAID, self.receipt)
+        attempt = session.attempts[self.attempt]
+        _credit(session, self.receipt, self.attempt, attempt.received_cents, self.evidence)
+        session.attempts[self.attempt] = replace(attempt, receipt=self.receipt)
         if session.paid and session.paid.attempt == self.attempt:
             session.paid = replace(session.paid, receipt=self.receipt, evidence=Evidence(self.evidence))
         for refund in session.refunds.values():
             if refund.attempt == self.attempt and refund.receipt is None:
                 session.refunds[refund.number] = replace(refund, receipt=self.receipt)
+
+
+class EvidenceUpgraded(Event):
+    """A better witness tells of money that is known: the same receipt, the same amount."""
+
+    TOPIC = "payment_session.evidence_upgraded.v1"
+    attempt: int
+    receipt: str
+    evidence: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        credit = session.credits[self.receipt]
+        session.credits[self.receipt] = replace(credit, evidence=Evidence(self.evidence))
+        if session.paid and session.paid.receipt == self.receipt:
+            session.paid = replace(session.paid, evidence=Evidence(self.evidence))
+
+
+class ContradictionFound(Event):
+    """Two witnesses disagree about one attempt; what was proved stands, and a person looks at it.
+
+    `about` is "outcome" (one says paid, another says not) or "amount"; `told` is what the later one said.
+    """
+
+    TOPIC = "payment_session.contradiction_found.v1"
+    contradiction: int
+    attempt: int
+    about: str
+    evidence: str
+    told: str
+    receipt: str | None = None
+    amount_cents: int | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.contradictions[self.contradiction] = Contradiction(
+            self.contradiction, self.attempt, self.about
+        )
+
+
+class ContradictionClosed(Event):
+    """A person looked at a contradiction and says what came of it."""
+
+    TOPIC = "payment_session.contradiction_closed.v1"
+    contradiction: int
+    closed_by: str
+    note: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        found = session.contradictions[self.contradiction]
+        session.contradictions[self.contradiction] = replace(found, is_open=False)
 
 
 class OrderCreated(Event):
@@ -242,56 +284,7 @@ class SurplusReceived(Event):
     why: str
 
     def apply(self, session: "PaymentSession") -> None:
-        _receive(session, self.attempt, self.receipt, self.amount_cents)
-
-
-class RefundDue(Event):
-    """A sum must go back to the buyer."""
-
-    TOPIC = "payment_session.refund_due.v1"
-    refund: int
-    attempt: int
-    amount_cents: int
-    receipt: str | None
-    why: str
-
-    def apply(self, session: "PaymentSession") -> None:
-        session.refunds[self.refund] = Refund(self.refund, self.attempt, self.amount_cents, self.receipt)
-
-
-class RefundRequested(Event):
-    """A sum is on its way back; written before the network call."""
-
-    TOPIC = "payment_session.refund_requested.v1"
-    refund: int
-    requested_by: str
-
-    def apply(self, session: "PaymentSession") -> None:
-        _move_refund(session, self.refund, RefundState.REQUESTED)
-
-
-class Refunded(Event):
-    """A sum has gone back."""
-
-    TOPIC = "payment_session.refunded.v1"
-    refund: int
-    reversal_receipt: str | None
-    means: str
-
-    def apply(self, session: "PaymentSession") -> None:
-        _move_refund(session, self.refund, RefundState.REFUNDED)
-
-
-class RefundFailed(Event):
-    """A sum could not be sent back this time; it is due still."""
-
-    TOPIC = "payment_session.refund_failed.v1"
-    refund: int
-    code: str
-    text: str
-
-    def apply(self, session: "PaymentSession") -> None:
-        _move_refund(session, self.refund, RefundState.DUE)
+        _receive(session, self)
 
 
 def _prompted(session: "PaymentSession", moment: datetime) -> None:
@@ -300,41 +293,23 @@ def _prompted(session: "PaymentSession", moment: datetime) -> None:
     session.initiated_at = session.initiated_at or moment
 
 
-def _close(session: "PaymentSession", attempt: int, state: AttemptState, receipt: str | None = None) -> None:
-    session.attempts[attempt] = replace(session.attempts[attempt], state=state, receipt=receipt)
+def _close(session: "PaymentSession", attempt: int, state: AttemptState) -> None:
+    session.attempts[attempt] = replace(session.attempts[attempt], state=state)
 
 
-def _receive(session: "PaymentSession", attempt: int, receipt: str | None, amount_cents: int) -> None:
-    session.received_cents += amount_cents
-    _close(session, attempt, AttemptState.PAID, session.attempts[attempt].receipt or receipt)
-    if receipt is not None:
-        session.receipts.add(receipt)
+def _receive(session: "PaymentSession", money: Paid | SurplusReceived) -> None:
+    """The first money that answers an attempt gives it its receipt; a second one of the same attempt does not."""
+    session.received_cents += money.amount_cents
+    attempt = session.attempts[money.attempt]
+    session.attempts[money.attempt] = replace(
+        attempt,
+        state=AttemptState.PAID,
+        receipt=attempt.receipt or money.receipt,
+        received_cents=attempt.received_cents or money.amount_cents,
+    )
+    if money.receipt is not None:
+        _credit(session, money.receipt, money.attempt, money.amount_cents, money.evidence)
 
 
-def _move_refund(session: "PaymentSession", refund: int, state: RefundState) -> None:
-    session.refunds[refund] = replace(session.refunds[refund], state=state)
-
-
-FACTS: tuple[type[Event], ...] = (
-    Created,
-    Extended,
-    PaymentRequested,
-    PaymentInitiated,
-    PaymentRefused,
-    PaymentUncertain,
-    AttemptFailed,
-    Paid,
-    ReceiptRecorded,
-    OrderCreated,
-    Failed,
-    Expired,
-    SurplusReceived,
-    RefundDue,
-    RefundRequested,
-    Refunded,
-    RefundFailed,
-)
-"""Every event class there is: what the store can write and read."""
-
-for _fact in FACTS:
-    register_topic(_fact.TOPIC, _fact)
+def _credit(session: "PaymentSession", receipt: str, attempt: int, amount_cents: int, evidence: str) -> None:
+    session.credits[receipt] = Credit(receipt, attempt, amount_cents, Evidence(evidence))
