@@ -133,6 +133,12 @@ class Settings:
     )
     daftari_web_workers: int = _setting(values.whole(1, 64), "2", "How many processes answer HTTP.")
     daftari_web_threads: int = _setting(values.whole(1, 256), "16", "How many threads each of them has.")
+    daftari_web_waiters: int = _setting(
+        values.whole(1, 10_000), "1000", "How many clients may wait for news in each process; more get a 503."
+    )
+    daftari_stream_seconds: int = _setting(
+        values.whole(1, 3600), "300", "How long a stream of a payment's status lasts at most."
+    )
     daftari_database_connections: int = _setting(
         values.whole(2, 256), "16", "How many connections to PostgreSQL each process may hold."
     )

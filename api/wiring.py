@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from api.checkout import Checkout
 from api.daraja_tokens import SharedTokenStore, consumer_name
+from api.news import NewsDesk
 from api.settings import DARAJA_URLS, Settings
 from api.settlement import Settlement
+from api.standing import Standings
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger
@@ -36,6 +38,8 @@ class Services:
     daraja: DarajaClient
     checkout: Checkout
     settlement: Settlement
+    standings: Standings
+    desk: NewsDesk
 
     def check_database(self, within_seconds: float) -> None:
         """Ask the database for a sign of life. Raises Unavailable where none comes in time."""
@@ -44,7 +48,8 @@ class Services:
             connection.execute("SELECT FROM payment_sessions LIMIT 1")
 
     def close(self) -> None:
-        """Close the pool of connections and Daraja's kept connections."""
+        """End the search for news, and close the pool of connections and Daraja's kept connections."""
+        self.desk.close()
         self.daraja.close()
         self.database.close()
 
@@ -57,6 +62,7 @@ def build_services(settings: Settings) -> Services:
     ledger = Ledger(database)
     inbox = Inbox(database, vault)
     prompts, checks = LivePrompts(database), AttemptChecks(database)
+    standings = Standings(settings, vault, prompts)
     shop = BuiltinShop(database, vault, delivery_rates(settings))
     daraja = daraja_client(settings, database, vault)
     return Services(
@@ -72,6 +78,8 @@ def build_services(settings: Settings) -> Services:
         daraja=daraja,
         checkout=Checkout(settings, ledger, vault, prompts, shop, daraja),
         settlement=Settlement(ledger, vault, inbox, prompts, checks, daraja),
+        standings=standings,
+        desk=NewsDesk(database, standings, settings.daftari_web_waiters),
     )
 
 

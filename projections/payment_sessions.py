@@ -4,12 +4,13 @@ A read computes what time has done and writes nothing: a pending session reads a
 has run out, whether or not the sweep has come by.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger.attempts import OPEN_STATES, Status
+from ledger.attempts import OPEN_STATES, AttemptState, Status
 from ledger.store.database import Database
 
 STATUS_NOW = """
@@ -20,8 +21,21 @@ COLUMNS = f"""
 session_id, user_id, {STATUS_NOW} AS session_status, version, goods_cents, delivery_fee_cents, total_cents,
 received_cents, refund_due_cents, refunded_cents, attempts, open_attempts, transaction_id, receipt, failure_code,
 failure_reason, order_id, order_number, created_at, expires_at, initiated_at, paid_at, order_created_at, ended_at,
-updated_at
-"""
+updated_at, last_attempt_state, last_requested_at,
+CASE WHEN open_attempts > 0 THEN
+    (SELECT min(note.next_check_at) FROM attempt_checks AS note
+      WHERE note.session_id = payment_sessions.session_id AND note.next_check_at > %(now)s)
+END AS next_check_at,
+CASE WHEN last_attempt_state = 'refused' AND session_status IN ('pending', 'payment_initiated') THEN
+    (SELECT fact.state FROM payment_events AS fact
+      WHERE fact.session_id = payment_sessions.session_id AND fact.topic = 'payment_session.payment_refused.v1'
+      ORDER BY fact.version DESC LIMIT 1)
+END AS refusal,
+CASE WHEN session_status = 'pending' AND open_attempts = 0 AND expires_at > %(now)s THEN
+    (SELECT fact.state->>'phone_sealed' FROM payment_events AS fact
+      WHERE fact.session_id = payment_sessions.session_id AND fact.version = 1)
+END AS phone_sealed
+"""  # noqa: S608 - made of this file's constants only
 ONE = f"""
 SELECT {COLUMNS} FROM payment_sessions
 WHERE session_id = %(session_id)s AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
@@ -35,6 +49,13 @@ COUNT_OF_USER = f"SELECT count(*) AS count {OF_USER}"
 PAGE_OF_USER = f"""
 SELECT {COLUMNS} {OF_USER}
 ORDER BY created_at DESC, session_id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+OF_IDS = f"SELECT {COLUMNS} FROM payment_sessions WHERE session_id = ANY(%(session_ids)s)"  # noqa: S608 - as above
+BEYOND = """
+SELECT session.session_id, session.version
+FROM payment_sessions AS session
+JOIN unnest(%(session_ids)s::uuid[], %(versions)s::integer[]) AS known (session_id, version) USING (session_id)
+WHERE session.version > known.version
 """
 OWNER = "SELECT user_id FROM payment_sessions WHERE session_id = %s"
 # In the log, not in the row, which knows the latest attempt only. The topic is spelt out to match its partial index.
@@ -62,7 +83,13 @@ ORDER BY last_requested_at LIMIT %(limit)s
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as it reads at a moment; amounts are cents, `order_id` and `order_number` its order's, if any."""
+    """A session as it reads at a moment; amounts are cents, `order_id` and `order_number` its order's, if any.
+
+    `last_attempt_state` and `last_requested_at` are of the attempt that paid, else of the latest. `next_check_at` is
+    when M-Pesa is asked about an open attempt again, where that is noted already. `refusal` is the code of the latest
+    attempt, and when, while M-Pesa's refusal of it is the last word. `phone_sealed` is there while a prompt could be
+    sent: the session's own phone.
+    """
 
     session_id: UUID
     user_id: int
@@ -89,6 +116,11 @@ class SessionRow:
     order_created_at: datetime | None
     ended_at: datetime | None
     updated_at: datetime
+    last_attempt_state: AttemptState | None
+    last_requested_at: datetime | None
+    next_check_at: datetime | None
+    refusal: tuple[str, datetime] | None
+    phone_sealed: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +138,21 @@ def status_of(database: Database, session_id: UUID, user_id: int | None, now: da
     with database.connection() as connection:
         row = connection.execute(ONE, values, prepare=True).fetchone()
     return _session(row) if row else None
+
+
+def rows_of(database: Database, session_ids: Collection[UUID], now: datetime) -> list[SessionRow]:
+    """Return these sessions as they read now, in no order; those that do not exist are left out."""
+    with database.connection() as connection:
+        rows = connection.execute(OF_IDS, {"session_ids": list(session_ids), "now": now}).fetchall()
+    return [_session(row) for row in rows]
+
+
+def versions_beyond(database: Database, versions: Mapping[UUID, int]) -> dict[UUID, int]:
+    """Return the versions of those of these sessions that are at a later one than the one given for each."""
+    values = {"session_ids": list(versions), "versions": list(versions.values())}
+    with database.connection() as connection:
+        rows = connection.execute(BEYOND, values, prepare=True).fetchall()
+    return {row["session_id"]: row["version"] for row in rows}
 
 
 def list_of_user(
@@ -178,4 +225,12 @@ def open_attempts_due(
 
 
 def _session(row: dict[str, Any]) -> SessionRow:
-    return SessionRow(**row | {"session_status": Status(row["session_status"])})
+    state, refusal = row["last_attempt_state"], row["refusal"]
+    return SessionRow(
+        **row
+        | {
+            "session_status": Status(row["session_status"]),
+            "last_attempt_state": state and AttemptState(state),
+            "refusal": refusal and (refusal["code"], datetime.fromisoformat(refusal["timestamp"])),
+        }
+    )

@@ -73,8 +73,11 @@ class Doors(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
         return decorate
 
     def response(
-        self, status_code: int, schema: type[Schema] | Schema | None = None, **options: Any
+        self,
+        status_code: int,
+        schema: type[Schema] | Schema | dict[str, Any] | None = None,
+        **options: Any,
     ) -> Callable[[View], View]:
-        """Show what the view returns, by a schema, under a status."""
+        """Show what the view returns, by a schema, under a status; a dictionary is JSON Schema of a ready answer."""
         decorate: Callable[[View], View] = super().response(status_code, schema, **options)
         return decorate

@@ -70,6 +70,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         422, "This key was used for another request. Make a new key for each new intention."
     ),
     "RATE_LIMITED": ErrorCode(429, "Too many requests in a minute. Wait for Retry-After."),
+    "TOO_MANY_WAITING": ErrorCode(
+        429, "The caller has as many requests waiting for news as he may. End one, or ask without waiting."
+    ),
     "INTERNAL_ERROR": ErrorCode(
         500, "A fault of ours. Report the request id of the answer; it is safe to try again."
     ),
@@ -85,5 +88,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "SIGN_IN_UNAVAILABLE": ErrorCode(
         503, "The keys that tokens are checked with cannot be fetched. Wait for Retry-After."
+    ),
+    "NO_ROOM_TO_WAIT": ErrorCode(
+        503, "Too many clients are waiting for news. Ask without waiting, or wait for Retry-After."
     ),
 }

@@ -32,6 +32,8 @@ def _start() -> None:
 
 
 def _finish(response: Response) -> Response:
+    if g.get("is_set_aside"):
+        return response  # Not an answer yet: it is counted and logged when it is.
     seconds = perf_counter() - g.started
     metrics.observe(response, seconds)
     line = {

@@ -9,14 +9,17 @@ from marshmallow import fields, post_load, validate
 from api.http.fields import Answer, Choice, DeliveryDay, Moment, Phone, Shape, Text, TimeSlot, WholeNumber
 from api.http.goods import CartItem, count_items, show_item
 from api.http.json import amount, amount_text
-from api.http.pagination import PageQuery
+from api.http.pagination import Ordinal, PageQuery
+from api.standing import Standing
 from ledger.attempts import Status
 from ledger.session import PaymentSession
 from ledger.store.vault import Vault
+from projections.payment_sessions import SessionRow
 
 MOST_NAME_CHARACTERS = 100
 MOST_ADDRESS_CHARACTERS = 500
 MOST_INSTRUCTION_CHARACTERS = 500
+LONGEST_WAIT_SECONDS = 30
 
 
 class TypedPhone(Phone):
@@ -81,6 +84,30 @@ class SessionQuery(PageQuery):
     )
 
 
+class Patience(Shape):
+    """For how long a client waits for news, and beyond which version."""
+
+    wait = Ordinal(
+        load_default=0,
+        validate=validate.Range(0, LONGEST_WAIT_SECONDS),
+        metadata={"description": "Seconds to wait for news; 0 asks for the status as it is."},
+    )
+    after = Ordinal(
+        metadata={"description": "The version that the client knows; the present one where it is left out."}
+    )
+
+
+class LastEvent(Shape):
+    """Where a stream goes on."""
+
+    last_event_id = Ordinal(
+        data_key="Last-Event-ID",
+        metadata={
+            "description": "The id of the last event that was received, which is the session's version."
+        },
+    )
+
+
 class CartSnapshot(Answer):
     """The cart as it stood when the session was created. `rounding` is what rounding to the shilling added."""
 
@@ -120,7 +147,35 @@ class Reason(Answer):
     message = fields.String()
 
 
-class SessionStatus(Answer):
+class Outlook(Answer):
+    """What a buyer can do about a session."""
+
+    reason = fields.Nested(Reason, allow_none=True)
+    can_retry = fields.Boolean(
+        metadata={
+            "description": "Whether another try can succeed: `initiate_payment` again while the session is open, "
+            "a new session once it is `failed` or `expired`."
+        }
+    )
+    retry_after = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Whole seconds until that try makes sense; null where it cannot succeed."},
+    )
+    in_doubt = fields.Boolean(
+        metadata={
+            "description": "Whether money may have moved without anybody knowing yet. Do not pay again."
+        }
+    )
+    next_check_at = Moment(
+        allow_none=True, metadata={"description": "While in doubt: when M-Pesa is asked next."}
+    )
+    resolve_by = Moment(
+        allow_none=True,
+        metadata={"description": "While in doubt: by then it is known, or a person is looking at it."},
+    )
+
+
+class SessionStatus(Outlook):
     """Where a session stands."""
 
     session_id = fields.UUID()
@@ -128,7 +183,6 @@ class SessionStatus(Answer):
     order = fields.Nested(OrderSummary, allow_none=True)
     expires_at = Moment()
     created_at = Moment()
-    reason = fields.Nested(Reason, allow_none=True)
     version = fields.Integer(metadata={"description": "Grows with every event of the session."})
 
 
@@ -150,7 +204,7 @@ class OrderName(Answer):
     order_number = fields.String()
 
 
-class ListedSession(Answer):
+class ListedSession(Outlook):
     """A session in a list."""
 
     session_id = fields.UUID()
@@ -204,10 +258,9 @@ class History(Answer):
     events = fields.List(fields.Nested(Fact))
 
 
-def show_session(session: PaymentSession, vault: Vault, now: datetime) -> dict[str, Any]:
+def show_session(session: PaymentSession, vault: Vault, standing: Standing, now: datetime) -> dict[str, Any]:
     """Return a session in the guide's shape, its sealed details opened for its owner."""
     details = json.loads(vault.unseal(session.user_id, session.delivery_sealed))
-    failure = {"code": session.failure[0], "message": session.failure[1]} if session.failure else None
     return {
         "session_id": session.id,
         "user": session.user_id,
@@ -220,8 +273,34 @@ def show_session(session: PaymentSession, vault: Vault, now: datetime) -> dict[s
         "order": show_order(*(session.order or (None, None))),
         "created_at": session.created_on,
         "expires_at": session.expires_at,
-        "reason": failure,
         "version": session.version,
+        **_show_outlook(session.failure, standing),
+    }
+
+
+def show_where_it_stands(row: SessionRow, standing: Standing) -> dict[str, Any]:
+    """Return where a session stands."""
+    return {
+        "session_id": row.session_id,
+        "session_status": row.session_status,
+        "order": show_order(row.order_id, row.order_number),
+        "expires_at": row.expires_at,
+        "created_at": row.created_at,
+        "version": row.version,
+        **_show_outlook(_failure(row), standing),
+    }
+
+
+def show_listed(row: SessionRow, standing: Standing) -> dict[str, Any]:
+    """Return a session as a list shows it."""
+    order = {"order_id": row.order_id, "order_number": row.order_number}
+    return {
+        "session_id": row.session_id,
+        "session_status": row.session_status,
+        "total_amount": amount_text(row.total_cents),
+        "created_at": row.created_at,
+        "order_details": order if row.order_id else None,
+        **_show_outlook(_failure(row), standing),
     }
 
 
@@ -235,6 +314,21 @@ def show_order(order_id: int | None, order_number: str | None) -> dict[str, Any]
         "order_status": "confirmed",
         "payment_status": "paid",
     }
+
+
+def _show_outlook(failure: tuple[str, str] | None, standing: Standing) -> dict[str, Any]:
+    return {
+        "reason": failure and {"code": failure[0], "message": failure[1]},
+        "can_retry": standing.can_retry,
+        "retry_after": standing.retry_after,
+        "in_doubt": standing.in_doubt,
+        "next_check_at": standing.next_check_at,
+        "resolve_by": standing.resolve_by,
+    }
+
+
+def _failure(row: SessionRow) -> tuple[str, str] | None:
+    return None if row.failure_code is None else (row.failure_code, row.failure_reason or "")
 
 
 def _show_cart(session: PaymentSession) -> dict[str, Any]:

@@ -3,28 +3,32 @@
 from typing import Any
 from uuid import UUID
 
-from flask import request
+from flask import Response, request
 
 from api.http.auth import Role, caller, require_role
 from api.http.doors import Doors
 from api.http.headers import IDEMPOTENCY_KEY
 from api.http.idempotency import fingerprint, idempotent
-from api.http.json import amount_text
 from api.http.pagination import Page
 from api.http.services import services
 from api.http.session_shapes import (
     Extension,
     History,
+    LastEvent,
     NewSession,
+    Patience,
     Prompt,
     PromptWish,
     Session,
     SessionList,
     SessionQuery,
     SessionStatus,
-    show_order,
+    show_listed,
     show_session,
+    show_where_it_stands,
 )
+from api.http.waiting import EVENT_STREAM, stream, wait_for_news
+from api.standing import NEW, Standing
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.attempts import Status
@@ -52,6 +56,23 @@ NO_PROMPT = (
 )
 """Why a prompt may not be sent."""
 
+STATUS_EVENT = {
+    "type": "object",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The session's version."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/SessionStatus"},
+        },
+    },
+}
+"""One server-sent event of a stream, as JSON Schema."""
+
+NO_PLACE = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
+"""Why a request may not wait for news."""
+
 
 @doors.route("/api/payments/sessions/", methods=["POST"])
 @require_role(Role.CUSTOMER)
@@ -68,7 +89,8 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     # With the body in its name, a key that was forgotten after a day never brings back another cart's session.
     name = f"{key}:{fingerprint()}" if key else None
     session = ours.checkout.create(caller().user_id, wanted["delivery"], wanted["phone"], key=name)
-    return show_session(session, ours.vault, clock.now())
+    standing = NEW if session.version == 1 else _standing(_own_row(session.id))
+    return show_session(session, ours.vault, standing, clock.now())
 
 
 @doors.route("/api/payments/sessions/", methods=["GET"])
@@ -81,17 +103,20 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     Newest first. The pages do not shift while new sessions are created.
     """
     page: Page = query["page"]
-    status = query.get("status")
+    status, ours, now = query.get("status"), services(), clock.now()
     count, rows = payment_sessions.list_of_user(
-        services().database,
+        ours.database,
         caller().user_id,
         status=Status(status) if status else None,
         page=page.number,
         page_size=page.size,
         as_of=page.as_of,
-        now=clock.now(),
+        now=now,
     )
-    return page.show(count, [_listed(row) for row in rows])
+    standings = ours.standings.of(rows, now)
+    return page.show(
+        count, [show_listed(row, standing) for row, standing in zip(rows, standings, strict=True)]
+    )
 
 
 @doors.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
@@ -102,7 +127,7 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
     ours = services()
     session = ours.ledger.session(session_id, user_id=caller().user_id)
-    return show_session(session, ours.vault, clock.now())
+    return show_session(session, ours.vault, _standing(_own_row(session_id)), clock.now())
 
 
 @doors.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
@@ -134,26 +159,34 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
 
 @doors.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.refuses("SESSION_NOT_FOUND")
+@doors.arguments(Patience, location="query")
+@doors.refuses("SESSION_NOT_FOUND", *NO_PLACE)
 @doors.response(200, SessionStatus)
-def show_status(session_id: UUID) -> dict[str, Any]:
+def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
     """Show where a payment session stands.
 
-    Reads one row and writes nothing, so it may be asked as often as is useful.
+    Reads one row and writes nothing, so it may be asked as often as is useful. With `wait`, the answer comes as soon
+    as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
     """
-    row = payment_sessions.status_of(services().database, session_id, caller().user_id, clock.now())
-    if row is None:
-        raise no_such_session()
-    failed = row.failure_code is not None
-    return {
-        "session_id": row.session_id,
-        "session_status": row.session_status,
-        "order": show_order(row.order_id, row.order_number),
-        "expires_at": row.expires_at,
-        "created_at": row.created_at,
-        "reason": {"code": row.failure_code, "message": row.failure_reason} if failed else None,
-        "version": row.version,
-    }
+    found = wait_for_news(
+        services().desk, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
+    )
+    return found if isinstance(found, Response) else show_where_it_stands(found, _standing(found))
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.arguments(LastEvent, location="headers")
+@doors.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_PLACE)
+@doors.response(200, STATUS_EVENT, content_type=EVENT_STREAM)
+@doors.alt_response(204, description="All was seen, and nothing more comes")  # type: ignore[untyped-decorator]  # as above
+def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
+    """Stream where a payment session stands.
+
+    Server-sent events: the status now, and again at each change, each with the session's version as its id. Ends when
+    the session is settled, or after some minutes: connect again, and `Last-Event-ID` continues where you were.
+    """
+    return stream_to(session_id, caller().user_id, last_event.get("last_event_id"))
 
 
 @doors.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
@@ -185,12 +218,20 @@ def show_events(session_id: UUID) -> dict[str, Any]:
     return {"session_id": session_id, "events": [journal.for_owner(entry) for entry in entries]}
 
 
-def _listed(row: payment_sessions.SessionRow) -> dict[str, Any]:
-    order = {"order_id": row.order_id, "order_number": row.order_number}
-    return {
-        "session_id": row.session_id,
-        "session_status": row.session_status,
-        "total_amount": amount_text(row.total_cents),
-        "created_at": row.created_at,
-        "order_details": order if row.order_id else None,
-    }
+def stream_to(session_id: UUID, user_id: int, seen: int | None) -> Response:
+    """Answer with a stream of the user's own session, beyond version `seen`. Raises NotFound, and Unavailable."""
+    ours, row = services(), _own_row(session_id, user_id)
+    seconds = ours.settings.daftari_stream_seconds
+    return stream(ours.desk, row, _standing(row), seen, seconds, show_where_it_stands)
+
+
+def _own_row(session_id: UUID, user_id: int | None = None) -> payment_sessions.SessionRow:
+    owner = caller().user_id if user_id is None else user_id
+    row = payment_sessions.status_of(services().database, session_id, owner, clock.now())
+    if row is None:
+        raise no_such_session()
+    return row
+
+
+def _standing(row: payment_sessions.SessionRow) -> Standing:
+    return services().standings.of([row], clock.now())[0]

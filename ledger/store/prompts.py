@@ -1,5 +1,6 @@
 """At most one live prompt a phone: the right to prompt it is a row, so that two processes cannot both have it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -11,6 +12,10 @@ VALUES (%(phone_digest)s, %(session_id)s, %(live_until)s)
 ON CONFLICT (phone_digest) DO UPDATE SET session_id = excluded.session_id, live_until = excluded.live_until
     WHERE live_prompts.live_until <= %(now)s OR live_prompts.session_id = excluded.session_id
 RETURNING nextval('payment_transaction_ids') AS transaction_id
+"""
+_BUSY = """
+SELECT phone_digest, session_id, live_until FROM live_prompts
+WHERE phone_digest = ANY(%s) AND live_until > %s
 """
 _RELEASE = "DELETE FROM live_prompts WHERE session_id = %s"
 _RELEASE_PHONE = "DELETE FROM live_prompts WHERE phone_digest = %s AND session_id = %s"
@@ -32,6 +37,12 @@ class LivePrompts:
         with self._database.connection() as connection:
             row = connection.execute(_CLAIM, values).fetchone()
         return int(row["transaction_id"]) if row else None
+
+    def live_on(self, phone_digests: Collection[str], now: datetime) -> dict[str, tuple[UUID, datetime]]:
+        """Return, for each of these phones that has a live prompt, whose session's it is and until when."""
+        with self._database.connection() as connection:
+            rows = connection.execute(_BUSY, (list(phone_digests), now)).fetchall()
+        return {row["phone_digest"]: (row["session_id"], row["live_until"]) for row in rows}
 
     def release(self, session_id: UUID) -> None:
         """Give up what a session holds: its prompts have ended."""
