@@ -14,10 +14,11 @@ from api.settings import Settings
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 GRACE_SECONDS = 10
+CONNECTIONS = 512
+"""How many a process serves at once, beside those whose clients wait for news."""
 
 _LIMITS = {
     "backlog": 512,
-    "worker_connections": 512,
     "keepalive": 20,
     "timeout": 30,
     "graceful_timeout": GRACE_SECONDS,
@@ -46,7 +47,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         wanted: dict[str, Any] = {
             **_LIMITS,
             "bind": [f"{host}:{settings.daftari_port}"],
-            "worker_class": "gthread",
+            "worker_class": "api.machine.patient_worker.PatientWorker",
+            "worker_connections": CONNECTIONS + settings.daftari_web_waiters,
             "workers": settings.daftari_web_workers,
             "threads": settings.daftari_web_threads,
             "proc_name": "daftari",
