@@ -1,21 +1,30 @@
 """A client of Safaricom's Daraja, the API of M-Pesa. It knows nothing of ledgers and shops; anyone could use it."""
 
+from daraja.c2b import C2bNotice, C2bRegistration, parse_c2b
 from daraja.callback_urls import FORBIDDEN_WORDS, forbidden_words_in
 from daraja.client import DarajaClient
 from daraja.codes import RESULT_MEANINGS, ResultMeaning, meaning_of
 from daraja.config import BUY_GOODS, PAYBILL, PRODUCTION_URL, SANDBOX_URL, DarajaConfig
+from daraja.credential import security_credential
 from daraja.errors import (
     DarajaError,
     InvalidConfig,
+    MalformedBody,
     MalformedCallback,
+    MalformedNotice,
+    MalformedResult,
     Refused,
     Retryable,
     SubmissionError,
     Uncertain,
 )
+from daraja.initiator import Acknowledged
 from daraja.messages import StkCallback, parse_callback
+from daraja.pulling import PulledPage, PulledTransaction, PulledWindow
 from daraja.replies import Accepted, QueryVerdict
+from daraja.results import ApiResult, ApiTimeout, parse_result, parse_timeout
 from daraja.tokens import AccessToken, MemoryTokenStore, TokenStore
+from daraja.verdicts import ReversalVerdict, StatusVerdict, reversal_verdict, status_verdict
 
 __all__ = [
     "BUY_GOODS",
@@ -26,21 +35,40 @@ __all__ = [
     "SANDBOX_URL",
     "Accepted",
     "AccessToken",
+    "Acknowledged",
+    "ApiResult",
+    "ApiTimeout",
+    "C2bNotice",
+    "C2bRegistration",
     "DarajaClient",
     "DarajaConfig",
     "DarajaError",
     "InvalidConfig",
+    "MalformedBody",
     "MalformedCallback",
+    "MalformedNotice",
+    "MalformedResult",
     "MemoryTokenStore",
+    "PulledPage",
+    "PulledTransaction",
+    "PulledWindow",
     "QueryVerdict",
     "Refused",
     "ResultMeaning",
     "Retryable",
+    "ReversalVerdict",
+    "StatusVerdict",
     "StkCallback",
     "SubmissionError",
     "TokenStore",
     "Uncertain",
     "forbidden_words_in",
     "meaning_of",
+    "parse_c2b",
     "parse_callback",
+    "parse_result",
+    "parse_timeout",
+    "reversal_verdict",
+    "security_credential",
+    "status_verdict",
 ]

@@ -1,36 +1,34 @@
-"""A client of M-Pesa's Daraja: push a payment prompt to a phone, ask what became of it. It never repeats a push."""
+"""A client of M-Pesa's Daraja: ask a phone for money, ask what became of it, give it back. It repeats nothing."""
 
 import base64
-import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import requests
 
-from daraja import eat
+from daraja import c2b, eat, initiator, pulling
+from daraja.callback_urls import is_callback_url
 from daraja.config import DarajaConfig
 from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.reading import whole_number
-from daraja.replies import Accepted, Answer, QueryVerdict, read_acceptance, read_answer, read_verdict
-from daraja.tokens import AccessToken, TokenStore
-from daraja.wire import AnswerLost, NotSent, exchange, new_session
+from daraja.gateway import Gateway
+from daraja.reading import MOST_BYTES
+from daraja.replies import PROMPT_DOUBT, Accepted, Answer, QueryVerdict, read_acceptance, read_verdict
+from daraja.tokens import TokenStore
+from daraja.wire import AnswerLost, NotSent, new_session
 
-OAUTH_PATH = "/oauth/v1/generate?grant_type=client_credentials"
 PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
 QUERY_PATH = "/mpesa/stkpushquery/v1/query"
-
-_USUAL_LIFETIME_SECONDS = 3599
-_SHORTEST_LIFETIME_SECONDS = 120
-_LONGEST_LIFETIME_SECONDS = 86_400
 
 _PHONE = re.compile(r"254[17][0-9]{8}")
 _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,12}")
 _DESCRIPTION = re.compile(r"[\x20-\x7e]{1,13}")
-_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
-_URL = re.compile(r"[\x21-\x7e]{1,1000}")
+_MOST_PAGES = 200
+
+_UNREACHABLE = "M-Pesa cannot be reached ({manner}). Try again shortly."
+
+Outcome = TypeVar("Outcome")
 
 
 class DarajaClient:
@@ -49,13 +47,12 @@ class DarajaClient:
         http: requests.Session | None = None,
     ) -> None:
         self._config = config
-        self._tokens = tokens
         self._clock = clock
-        self._http = http or new_session(config.pool_size)
+        self._gateway = Gateway(config, tokens, clock, http or new_session(config.pool_size))
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._http.close()
+        self._gateway.close()
 
     def push(
         self,
@@ -82,26 +79,13 @@ class DarajaClient:
             "AccountReference": account_reference,
             "TransactionDesc": description,
         }
-        return self._submit(request | self._receiver())
-
-    def _submit(self, request: dict[str, Any]) -> Accepted:
-        try:
-            return read_acceptance(self._call(PUSH_PATH, request))
-        except NotSent as error:
-            raise Retryable(
-                "DARAJA_UNREACHABLE", f"M-Pesa cannot be reached ({error}). Try again shortly."
-            ) from None
-        except AnswerLost as error:
-            raise Uncertain(
-                "DARAJA_ANSWER_LOST",
-                f"M-Pesa's answer was lost ({error}), and a request may be on the phone. Wait for its result.",
-            ) from None
+        return self._submit(PUSH_PATH, request | self._receiver(), read_acceptance, PROMPT_DOUBT)
 
     def query(self, checkout_request_id: str) -> QueryVerdict:
         """Ask what became of a prompt. Trouble on the way is a verdict too: `no_answer`, with its reason."""
         request = self._signed() | {"CheckoutRequestID": checkout_request_id}
         try:
-            return read_verdict(self._call(QUERY_PATH, request), checkout_request_id)
+            return read_verdict(self._gateway.call(QUERY_PATH, request), checkout_request_id)
         except SubmissionError as error:
             limited = error.code == "DARAJA_RATE_LIMITED"
             wait = error.retry_after_seconds if limited else None
@@ -113,6 +97,125 @@ class DarajaClient:
         except AnswerLost:
             return QueryVerdict("no_answer", reason="DARAJA_ANSWER_LOST")
 
+    def reverse(
+        self, *, receipt: str, amount_shillings: int, remarks: str, result_url: str, timeout_url: str
+    ) -> initiator.Acknowledged:
+        """Ask M-Pesa to give a payment back. Not idempotent: record the intent before the call.
+
+        `receipt` is the payment's, the amount all of it in whole shillings (partial reversals are said not to
+        work), `remarks` 2 to 100 characters. The result comes to `result_url`; what comes to `timeout_url` is no
+        failure. Raise Refused or Retryable when nothing was sent, Uncertain when the money may be on its way.
+        """
+        request = initiator.reversal_request(
+            self._config,
+            receipt=receipt,
+            amount_shillings=amount_shillings,
+            remarks=remarks,
+            result_url=result_url,
+            timeout_url=timeout_url,
+        )
+        doubt = initiator.REVERSAL_DOUBT
+        return self._submit(
+            initiator.REVERSAL_PATH,
+            request,
+            lambda answer: initiator.read_acknowledgement(answer, doubt),
+            doubt,
+        )
+
+    def transaction_status(
+        self,
+        *,
+        receipt: str | None = None,
+        original_conversation_id: str | None = None,
+        remarks: str,
+        result_url: str,
+        timeout_url: str,
+    ) -> initiator.Acknowledged:
+        """Ask how a transaction ended, by its receipt or by the conversation id of the request that made it.
+
+        The answer comes to `result_url`. Nothing moves, so it may be asked again: raise Refused or Retryable.
+        """
+        request = initiator.status_request(
+            self._config,
+            receipt=receipt,
+            original_conversation_id=original_conversation_id,
+            remarks=remarks,
+            result_url=result_url,
+            timeout_url=timeout_url,
+        )
+        return self._ask(
+            initiator.STATUS_PATH,
+            request,
+            lambda answer: initiator.read_acknowledgement(answer, initiator.STATUS_DOUBT),
+        )
+
+    def register_c2b(
+        self, *, confirmation_url: str, validation_url: str, response_type: str
+    ) -> c2b.C2bRegistration:
+        """Tell M-Pesa where to report payments made by hand; in production this works once.
+
+        `response_type`, Completed or Cancelled, is what happens to a payment when the validation gets no answer.
+        Raise Refused or Retryable when M-Pesa did not take the addresses.
+        """
+        request = c2b.registration_request(
+            self._config.shortcode, confirmation_url, validation_url, response_type
+        )
+        return self._ask(c2b.REGISTER_PATH, request, c2b.read_registration)
+
+    def pull_register(self, *, nominated_number: str, callback_url: str) -> pulling.PullRegistrationState:
+        """Ask once for Pull to be switched on; `nominated_number` is the Safaricom number of the shop's contact.
+
+        Raise Refused or Retryable when M-Pesa did not do it.
+        """
+        request = pulling.pull_registration_request(self._config.shortcode, nominated_number, callback_url)
+        return self._ask(pulling.PULL_REGISTER_PATH, request, pulling.read_pull_registration)
+
+    def pull(self, *, start: datetime, end: datetime, offset: int = 0) -> pulling.PulledPage:
+        """Return one page of the payments between two aware moments of the last 48 hours, from a row on.
+
+        Raise Refused or Retryable when M-Pesa gives none.
+        """
+        request = pulling.pull_request(self._config.shortcode, start, end, offset)
+        return self._ask(pulling.PULL_PATH, request, pulling.read_page, pulling.MOST_PULL_BYTES)
+
+    def pull_all(
+        self, *, start: datetime, end: datetime, most_pages: int = _MOST_PAGES
+    ) -> pulling.PulledWindow:
+        """Return the payments of all pages, each once; errors as of `pull`, and then nothing is returned."""
+        return pulling.pull_pages(lambda offset: self.pull(start=start, end=end, offset=offset), most_pages)
+
+    def _submit(
+        self, path: str, request: dict[str, Any], read: Callable[[Answer], Outcome], doubt: str
+    ) -> Outcome:
+        """Send what may move money, once."""
+        try:
+            return read(self._gateway.call(path, request))
+        except NotSent as error:
+            raise Retryable("DARAJA_UNREACHABLE", _UNREACHABLE.format(manner=error)) from None
+        except AnswerLost as error:
+            raise Uncertain(
+                "DARAJA_ANSWER_LOST", f"M-Pesa's answer was lost ({error}), and {doubt}"
+            ) from None
+
+    def _ask(
+        self,
+        path: str,
+        request: dict[str, Any],
+        read: Callable[[Answer], Outcome],
+        most_bytes: int = MOST_BYTES,
+    ) -> Outcome:
+        """Send what moves no money, so that whatever stays in doubt may simply be asked again."""
+        try:
+            return read(self._gateway.call(path, request, most_bytes))
+        except NotSent as error:
+            raise Retryable("DARAJA_UNREACHABLE", _UNREACHABLE.format(manner=error)) from None
+        except AnswerLost as error:
+            raise Retryable(
+                "DARAJA_ANSWER_LOST", f"M-Pesa's answer was lost ({error}). Nothing has moved: ask again."
+            ) from None
+        except Uncertain as error:
+            raise Retryable(error.code, error.message, error.vendor_code, error.retry_after_seconds) from None
+
     def _check(self, phone: str, shillings: int, callback_url: str, reference: str, description: str) -> None:
         most = self._config.max_amount_shillings
         whole = type(shillings) is int
@@ -120,7 +223,7 @@ class DarajaClient:
             (_PHONE.fullmatch(phone), "The phone must be 254, then 7 or 1, then eight digits."),
             (whole and 1 <= shillings <= most, f"The amount must be 1 to {most} whole shillings."),
             (
-                _is_callback_url(callback_url),
+                is_callback_url(callback_url),
                 "The callback URL must be http(s), with its host in small letters.",
             ),
             (_REFERENCE.fullmatch(reference), "The reference must be 1 to 12 letters, digits or hyphens."),
@@ -141,96 +244,7 @@ class DarajaClient:
             "Timestamp": moment,
         }
 
-    def _call(self, path: str, request: dict[str, Any]) -> Answer:
-        """Post with the shared token; if the gateway refuses the token, once more with another."""
-        token = self._token(refused=None)
-        answer = self._post(path, request, token)
-        if answer.is_token_refusal:
-            answer = self._post(path, request, self._token(refused=token))
-        return answer
-
-    def _post(self, path: str, request: dict[str, Any], token: str) -> Answer:
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        return self._exchange("POST", path, headers, json.dumps(request).encode())
-
-    def _token(self, refused: str | None) -> str:
-        stored = self._tokens.read()
-        if stored is not None and stored.value != refused and stored.is_fresh(self._clock()):
-            return stored.value
-        return self._tokens.refresh(refused, self._fetch_token).value
-
-    def _fetch_token(self) -> AccessToken:
-        """Get a new token, which voids the one before. Every failure here means that no payment was sent."""
-        asked_at = self._clock()
-        pair = f"{self._config.consumer_key}:{self._config.consumer_secret}".encode()
-        headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-        try:
-            answer = self._exchange("GET", OAUTH_PATH, headers, None)
-        except (NotSent, AnswerLost) as error:
-            raise _no_token(f" ({error})") from None
-        value = answer.members.get("access_token")
-        if answer.status == 200 and isinstance(value, str) and _TOKEN.fullmatch(value):
-            return AccessToken(value, asked_at + _lifetime(answer.members.get("expires_in")))
-        raise _token_error(answer)
-
-    def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Answer:
-        common = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": self._config.user_agent,
-        }
-        timeouts = (self._config.connect_timeout_seconds, self._config.read_timeout_seconds)
-        url = self._config.base_url + path
-        reply = exchange(self._http, method, url, headers=common | headers, body=body, timeouts=timeouts)
-        return read_answer(reply, self._clock())
-
 
 def password(shortcode: str, passkey: str, timestamp: str) -> str:
     """Return the Password of an STK request: base64 of shortcode, passkey and timestamp in a row."""
     return base64.b64encode(f"{shortcode}{passkey}{timestamp}".encode()).decode()
-
-
-def _lifetime(expires_in: object) -> timedelta:
-    """Read `expires_in`, a number or text; assume Daraja's usual hour when it is neither.
-
-    A very short life is not believed: fetching a token for each call would void everybody else's, while a
-    token that does end early costs one refusal and one retry.
-    """
-    text = expires_in.strip() if isinstance(expires_in, str) else ""
-    seconds = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else whole_number(expires_in)
-    if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME_SECONDS:
-        seconds = _USUAL_LIFETIME_SECONDS
-    return timedelta(seconds=max(seconds, _SHORTEST_LIFETIME_SECONDS))
-
-
-def _no_token(detail: str = "", vendor_code: str | None = None, wait_seconds: int | None = None) -> Retryable:
-    message = f"M-Pesa does not give us an access token{detail}. Try again shortly."
-    return Retryable("DARAJA_TOKEN_UNAVAILABLE", message, vendor_code, wait_seconds)
-
-
-def _token_error(answer: Answer) -> SubmissionError:
-    if answer.status == 403 and answer.is_html:
-        message = "Safaricom's edge has blocked the request. Check our address and the user agent."
-        return Refused("DARAJA_BLOCKED", message, answer.error_code)
-    if answer.is_rate_limit:
-        message = "M-Pesa takes no more requests from us at this moment. Try again shortly."
-        wait = answer.retry_after_seconds
-        return Retryable("DARAJA_RATE_LIMITED", message, answer.error_code, wait)
-    if answer.status in (400, 401, 403):
-        message = "M-Pesa does not accept the consumer key and secret. Check them and the environment."
-        return Refused("DARAJA_CREDENTIALS", message, answer.error_code)
-    if answer.status in (404, 405):
-        message = "M-Pesa does not know this address or method. Check MPESA_BASE_URL."
-        return Refused("DARAJA_CONFIGURATION", message, answer.error_code)
-    return _no_token("", answer.error_code, answer.retry_after_seconds)
-
-
-def _is_callback_url(url: str) -> bool:
-    if not _URL.fullmatch(url):
-        return False
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and host == host.lower()
-    except ValueError:
-        return False

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from daraja.credential import public_key, security_credential
 from daraja.errors import InvalidConfig
 
 SANDBOX_URL = "https://sandbox.safaricom.co.ke"
@@ -14,6 +15,9 @@ BUY_GOODS = "CustomerBuyGoodsOnline"
 
 _SECRET = re.compile(r"[\x21-\x7e]{1,512}")
 _NUMBER = re.compile(r"[0-9]{5,7}")
+_INITIATOR = re.compile(r"[\x21-\x7e]{1,100}")
+_PASSWORD = re.compile(r"[\x20-\x7e]{1,200}")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9+/]{100,1400}={0,2}")
 _AGENT = re.compile(r"[\x20-\x7e]{1,200}")
 
 
@@ -24,6 +28,10 @@ class DarajaConfig:
     `party_b` is the receiver: the shortcode itself for a paybill, the till number for buy goods, where the
     shortcode is the store number used at go-live. `read_timeout_seconds` bounds everything from the request's
     last byte to the answer's last byte; `connect_timeout_seconds` bounds each address that is tried.
+
+    Giving money back and asking after a transaction need an operator: `initiator_name`, and either a
+    `security_credential` that was made elsewhere or `initiator_password` with the PEM text of Safaricom's
+    `certificate`. A ready-made credential wins.
     """
 
     base_url: str
@@ -33,6 +41,10 @@ class DarajaConfig:
     passkey: str = field(repr=False)
     transaction_type: str = PAYBILL
     party_b: str | None = None
+    initiator_name: str | None = None
+    initiator_password: str | None = field(default=None, repr=False)
+    certificate: bytes | None = field(default=None, repr=False)
+    security_credential: str | None = field(default=None, repr=False)
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 15.0
     user_agent: str = "daftari/0.1"
@@ -57,6 +69,7 @@ class DarajaConfig:
             _check("party_b", _NUMBER.fullmatch(self.party_b), "must be five to seven digits")
         elif self.transaction_type == BUY_GOODS:
             raise InvalidConfig("party_b", "party_b must be the till number when payments are for buy goods.")
+        self._check_initiator()
         for name in ("connect_timeout_seconds", "read_timeout_seconds"):
             _check(name, 0 < getattr(self, name) <= 60, "must be above 0 and at most 60")
         _check("user_agent", _AGENT.fullmatch(self.user_agent), "must be one line of plain text")
@@ -67,6 +80,33 @@ class DarajaConfig:
     def receiver(self) -> str:
         """Return the number that the money goes to: PartyB."""
         return self.party_b or self.shortcode
+
+    def initiator(self) -> tuple[str, str]:
+        """Return the operator's name and SecurityCredential; raise InvalidConfig when they are not configured."""
+        if self.initiator_name is None:
+            raise InvalidConfig("initiator_name", _NO_INITIATOR)
+        if self.security_credential is not None:
+            return self.initiator_name, self.security_credential
+        if self.initiator_password is None or self.certificate is None:
+            raise InvalidConfig("security_credential", _NO_INITIATOR)
+        return self.initiator_name, security_credential(self.initiator_password, self.certificate)
+
+    def _check_initiator(self) -> None:
+        for name, form, rule in (
+            ("initiator_name", _INITIATOR, "must be the operator's name, without blanks"),
+            ("initiator_password", _PASSWORD, "must be one line of plain text"),
+            ("security_credential", _CREDENTIAL, "must be base64, in one piece"),
+        ):
+            value = getattr(self, name)
+            _check(name, value is None or form.fullmatch(value), rule)
+        if self.certificate is not None:
+            public_key(self.certificate)
+
+
+_NO_INITIATOR = (
+    "M-Pesa takes this from an operator only: set MPESA_INITIATOR_NAME, and MPESA_SECURITY_CREDENTIAL "
+    "or MPESA_INITIATOR_PASSWORD with MPESA_CERTIFICATE_FILE."
+)
 
 
 def _check(name: str, holds: object, rule: str) -> None:

@@ -17,6 +17,13 @@ def timestamp(now: datetime) -> str:
     return f"{moment.year:04}{moment.month:02}{moment.day:02}{moment.hour:02}{moment.minute:02}{moment.second:02}"
 
 
+def with_dashes(now: datetime) -> str:
+    """Write an aware moment as `YYYY-MM-DD HH:mm:ss` in EAT; raise ValueError for a naive one."""
+    digits = timestamp(now)
+    date, time = (digits[:4], digits[4:6], digits[6:8]), (digits[8:10], digits[10:12], digits[12:])
+    return f"{'-'.join(date)} {':'.join(time)}"
+
+
 def parse_transaction_date(written: int | str) -> datetime:
     """Read M-Pesa's time as an aware UTC datetime; raise ValueError when it is none.
 
@@ -36,3 +43,16 @@ def parse_transaction_date(written: int | str) -> datetime:
         return datetime(year, month, day, hour, minute, second, tzinfo=EAT).astimezone(UTC)
     except OverflowError:
         raise ValueError("This time lies before the calendar begins.") from None
+
+
+def guess_moment(written: str) -> datetime | None:
+    """Read a time whose form nobody has promised as aware UTC: in the zone that it names, else in EAT; or None."""
+    try:
+        return parse_transaction_date(written)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(written.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=EAT)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,12 +1,15 @@
-"""Every way a call to Daraja ends without an answer, sorted by the one question that matters: is a prompt out there?
+"""Every way a call to Daraja ends without an answer, sorted by what matters: may money move because of it?
 
 DarajaError
 ├── InvalidConfig       the configuration cannot work; say so at start-up
-├── SubmissionError     a push did not end in an acceptance
+├── SubmissionError     a request did not end in an acceptance
 │   ├── Refused         nothing was sent, and the same again will not help
-│   ├── Retryable       nothing was sent; a new attempt may be made later
-│   └── Uncertain       a prompt may be on the phone; never send this again by machine
-└── MalformedCallback   the body is not an STK callback
+│   ├── Retryable       nothing was sent, or nothing that moves money; a new attempt may be made later
+│   └── Uncertain       a prompt may be on the phone, or money on its way; never send this again by machine
+└── MalformedBody       what was posted to us cannot be read; `reason` says where reading stopped
+    ├── MalformedCallback   it is not an STK callback
+    ├── MalformedResult     it is not the result of a reversal or a transaction status
+    └── MalformedNotice     it is not a C2B validation or confirmation
 
 Codes are ours and stable. Messages hold no address, no body, no number and no secret, so they may be logged
 and shown.
@@ -35,10 +38,10 @@ class InvalidConfig(DarajaError):
 
 
 class SubmissionError(DarajaError):
-    """A push that was not accepted.
+    """A request that was not accepted.
 
     `vendor_code` is Daraja's own code, if it gave one. `retry_after_seconds` is how long to wait before a new
-    attempt for the same customer makes sense, where that is known.
+    attempt makes sense, where that is known.
     """
 
     def __init__(
@@ -59,19 +62,41 @@ class Refused(SubmissionError):
 
 
 class Retryable(SubmissionError):
-    """Nothing was sent; a new attempt may be made after `retry_after_seconds`."""
+    """Nothing was sent that could move money; a new attempt may be made after `retry_after_seconds`."""
 
 
 class Uncertain(SubmissionError):
-    """A prompt may be on the customer's phone: wait for the callback, never send again by machine."""
+    """A prompt may be on the phone, or money on its way: wait for the result, never send again by machine."""
 
 
-class MalformedCallback(DarajaError):
-    """A body that cannot be read as an STK callback; `reason` is a stable slug that says where reading stopped."""
+class MalformedBody(DarajaError):
+    """A posted body that cannot be read; `reason` is a stable slug that says where reading stopped."""
+
+    _code = "MALFORMED_BODY"
+    _what = "a body of M-Pesa's"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(
-            "MALFORMED_CALLBACK", f"This is not an STK callback ({reason}); keep it and look at it."
-        )
+        super().__init__(self._code, f"This is not {self._what} ({reason}); keep it and look at it.")
         self.args = (reason,)
         self.reason = reason
+
+
+class MalformedCallback(MalformedBody):
+    """A body that cannot be read as an STK callback."""
+
+    _code = "MALFORMED_CALLBACK"
+    _what = "an STK callback"
+
+
+class MalformedResult(MalformedBody):
+    """A body that cannot be read as the result of a reversal or a transaction status."""
+
+    _code = "MALFORMED_RESULT"
+    _what = "a result"
+
+
+class MalformedNotice(MalformedBody):
+    """A body that cannot be read as a C2B validation or confirmation."""
+
+    _code = "MALFORMED_NOTICE"
+    _what = "a C2B notice"

@@ -1,22 +1,16 @@
 """The STK callback: hostile bytes in, a typed value or one kind of refusal out."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, TypeVar
 
+from daraja import fields
+from daraja.amounts import amount_in_cents
 from daraja.codes import ResultMeaning, meaning_of
-from daraja.eat import parse_transaction_date
 from daraja.errors import MalformedCallback
-from daraja.reading import Unreadable, code, identifier, member, read_json, text, whole_number
+from daraja.reading import Unreadable, code, identifier, member, read_json, text
 
-_AMOUNT_TEXT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
-_RECEIPT = re.compile(r"[A-Z0-9]{1,40}")
-_PHONE = re.compile(r"[0-9+* ]{1,40}")
-_MOST_DIGITS = 40
-_MOST_SHILLINGS = 10**13
 _MOST_ITEMS = 100
 
 Value = TypeVar("Value")
@@ -71,9 +65,9 @@ def parse_callback(body: bytes) -> StkCallback:
         result_code=_required(code(callback.get("ResultCode")), "no_result_code"),
         result_desc=text(callback.get("ResultDesc")),
         amount_cents=items.read("Amount", "amount", amount_in_cents),
-        receipt=items.read("MpesaReceiptNumber", "receipt", _receipt),
-        transaction_date=items.read("TransactionDate", "transaction_date", _moment),
-        phone=items.read("PhoneNumber", "phone", _phone),
+        receipt=items.read("MpesaReceiptNumber", "receipt", fields.receipt),
+        transaction_date=items.read("TransactionDate", "transaction_date", fields.moment),
+        phone=items.read("PhoneNumber", "phone", fields.phone),
         unusable=tuple(items.unusable),
     )
 
@@ -99,48 +93,6 @@ class _Items:
         for item in self._items:
             if item.get("Name") == name and item.get("Value") is not None:
                 yield item["Value"]
-
-
-def amount_in_cents(value: object) -> int | None:
-    """Return a positive amount of shillings as whole cents, exactly, or None when it is not one.
-
-    Takes an int, a Decimal, or plain digits with or without a point. The digits are counted before they are
-    used: a number such as 1e400 never becomes an integer of 400 digits.
-    """
-    if isinstance(value, str) and _AMOUNT_TEXT.fullmatch(value.strip()):
-        value = Decimal(value.strip())
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    if not 0 < value < _MOST_SHILLINGS:
-        return None
-    _, digits, exponent = Decimal(value).as_tuple()
-    if not isinstance(exponent, int) or len(digits) > _MOST_DIGITS or exponent < -_MOST_DIGITS:
-        return None
-    cents, rest = divmod(
-        int(Decimal((0, digits, 0))) * 10 ** max(exponent + 2, 0), 10 ** max(-exponent - 2, 0)
-    )
-    return cents if rest == 0 else None
-
-
-def _receipt(value: object) -> str | None:
-    receipt = value.strip().upper() if isinstance(value, str) else ""
-    return receipt if _RECEIPT.fullmatch(receipt) else None
-
-
-def _moment(value: object) -> datetime | None:
-    written = value if isinstance(value, str) else whole_number(value)
-    if written is None:
-        return None
-    try:
-        return parse_transaction_date(written)
-    except ValueError:
-        return None
-
-
-def _phone(value: object) -> str | None:
-    number = whole_number(value)
-    phone = str(number) if number is not None else value.strip() if isinstance(value, str) else ""
-    return phone if _PHONE.fullmatch(phone) else None
 
 
 def _required(value: str | None, reason: str) -> str:

@@ -18,13 +18,13 @@ class Unreadable(Exception):
     """A body that is not JSON, or JSON that says two things at once; the argument is a stable slug."""
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes, most_bytes: int = MOST_BYTES) -> Any:
     """Decode a JSON body; numbers with a point or an exponent become Decimal, so nothing is rounded.
 
-    Raise Unreadable for all else: too large, not UTF-8, not JSON, NaN, a key given twice, nesting or numbers
-    without end.
+    Raise Unreadable for all else: longer than `most_bytes`, not UTF-8, not JSON, NaN, a key given twice, nesting or
+    numbers without end.
     """
-    if len(body) > MOST_BYTES:
+    if len(body) > most_bytes:
         raise Unreadable("too_large")
     try:
         return json.loads(

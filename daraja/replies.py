@@ -7,13 +7,16 @@ from typing import Any, Literal
 
 from daraja.codes import meaning_of
 from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.reading import Unreadable, code, identifier, member, read_json, text
+from daraja.reading import MOST_BYTES, Unreadable, code, identifier, member, read_json, text
 from daraja.wire import Reply
 
 _LONGEST_RETRY_AFTER_SECONDS = 3600
 _TOKEN_REFUSALS = ("404.001.03", "400.003.01", "401.")
 _AMBIGUOUS_FAULT = "500.001.1001"
 _BUSY = "500.003.02"
+
+PROMPT_DOUBT = "a request may be on the phone. Wait for its result."
+"""How a sentence about a push in doubt ends."""
 
 QueryKind = Literal["paid", "failed", "pending", "no_answer", "unknown_id"]
 
@@ -42,10 +45,10 @@ class Answer:
         return self.status == 429 or (self.error_code or "").startswith("policies.ratelimit.")
 
 
-def read_answer(reply: Reply, now: datetime) -> Answer:
+def read_answer(reply: Reply, now: datetime, most_bytes: int = MOST_BYTES) -> Answer:
     """Read a reply of any kind; what cannot be read has no members and no error code."""
     try:
-        decoded = read_json(reply.body)
+        decoded = read_json(reply.body, most_bytes)
     except Unreadable:
         decoded = None
     members = decoded if isinstance(decoded, dict) else {}
@@ -130,7 +133,6 @@ _BAD_REQUEST = "M-Pesa did not take the request. Check the shop's M-Pesa setting
 _NOT_AUTHORISED = "M-Pesa does not let this app make payments. Check the app's products and its keys."
 _BLOCKED = "Safaricom's edge has blocked the request. Check our address, the callback URL and the user agent."
 _DECLINED = "M-Pesa has declined the request."
-_UNCLEAR = "M-Pesa's answer is unclear, and a request may be on the phone. Wait for its result."
 
 _ROWS = (
     _Row("400.002.02", "", Refused, "DARAJA_INVALID_REQUEST", _BAD_REQUEST),
@@ -148,8 +150,11 @@ _ROWS = (
 )
 
 
-def submission_error(answer: Answer) -> SubmissionError:
-    """Judge an answer that is no acceptance. What the tables do not know to be unsent is Uncertain."""
+def submission_error(answer: Answer, doubt: str = PROMPT_DOUBT) -> SubmissionError:
+    """Judge an answer that is no acceptance. What the tables do not know to be unsent is Uncertain.
+
+    `doubt` ends the sentence of an Uncertain: what may have happened, and what to do.
+    """
     if answer.is_token_refusal:
         return Refused("DARAJA_NOT_AUTHORISED", _NOT_AUTHORISED, answer.error_code)
     for row in _ROWS:
@@ -158,10 +163,10 @@ def submission_error(answer: Answer) -> SubmissionError:
             return row.kind(row.code, row.message, answer.error_code, wait)
     if answer.is_rate_limit:
         return Retryable("DARAJA_RATE_LIMITED", _TOO_FAST, answer.error_code, answer.retry_after_seconds or 2)
-    return _judge_by_status(answer)
+    return _judge_by_status(answer, doubt)
 
 
-def _judge_by_status(answer: Answer) -> SubmissionError:
+def _judge_by_status(answer: Answer, doubt: str) -> SubmissionError:
     vendor_code = answer.error_code
     clear = vendor_code is None or vendor_code.startswith("4")
     if clear and answer.status == 403:
@@ -170,9 +175,9 @@ def _judge_by_status(answer: Answer) -> SubmissionError:
     if clear and 400 <= answer.status < 500 and answer.status != 408:
         return Refused("DARAJA_INVALID_REQUEST", _BAD_REQUEST, vendor_code)
     response_code = code(answer.members.get("ResponseCode"))
-    if vendor_code is None and 200 <= answer.status < 300 and response_code not in (None, "0"):
+    if vendor_code is None and 200 <= answer.status < 300 and response_code and response_code.strip("0"):
         return Refused("DARAJA_DECLINED", _DECLINED, response_code)
-    return Uncertain("DARAJA_UNCERTAIN", _UNCLEAR, vendor_code)
+    return Uncertain("DARAJA_UNCERTAIN", f"M-Pesa's answer is unclear, and {doubt}", vendor_code)
 
 
 @dataclass(frozen=True, slots=True)

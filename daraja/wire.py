@@ -33,7 +33,7 @@ class AnswerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer as it came; `body` is at most MOST_BYTES long, `headers` ignores case."""
+    """An HTTP answer as it came; `body` is bounded in length, `headers` ignores case."""
 
     status: int
     headers: Mapping[str, str]
@@ -67,10 +67,12 @@ def exchange(
     headers: Mapping[str, str],
     body: bytes | None,
     timeouts: tuple[float, float],
+    most_bytes: int = MOST_BYTES,
 ) -> Reply:
     """Send one request once; `timeouts` are the seconds to connect and, from then on, to have the whole answer.
 
-    Raise NotSent when provably nothing was written, AnswerLost whenever that is in doubt.
+    A body longer than `most_bytes` counts as lost. Raise NotSent when provably nothing was written, AnswerLost
+    whenever that is in doubt.
     """
     try:
         response = session.request(
@@ -83,16 +85,16 @@ def exchange(
     except HTTPError as error:
         raise AnswerLost(type(error).__name__) from None
     with response:
-        return Reply(response.status_code, response.headers, _body(response))
+        return Reply(response.status_code, response.headers, _body(response, most_bytes))
 
 
-def _body(response: requests.Response) -> bytes:
+def _body(response: requests.Response, most_bytes: int) -> bytes:
     """Read the body to its end: only the read that finds nothing more notices a body that was cut short."""
     body = b""
     try:
-        while part := response.raw.read(MOST_BYTES + 1 - len(body), decode_content=False):
+        while part := response.raw.read(most_bytes + 1 - len(body), decode_content=False):
             body += part
-            if len(body) > MOST_BYTES:
+            if len(body) > most_bytes:
                 raise AnswerLost("AnswerTooLarge")
     except (HTTPError, OSError) as error:
         raise AnswerLost(type(error).__name__) from None

@@ -1,0 +1,134 @@
+"""Payments that customers make by hand (C2B): telling M-Pesa where to report them, and reading the reports."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from daraja import fields
+from daraja.amounts import amount_in_cents, balance_in_cents
+from daraja.callback_urls import is_callback_url
+from daraja.errors import MalformedNotice, Refused
+from daraja.initiator import is_success, originator_conversation_id
+from daraja.reading import Unreadable, code, read_json, text, whole_number
+from daraja.replies import Answer, submission_error
+
+REGISTER_PATH = "/mpesa/c2b/v2/registerurl"
+
+WHEN_SILENT = ("Completed", "Cancelled")
+"""What M-Pesa does with a payment when the validation gets no answer; spelt exactly so."""
+
+REGISTRATION_DOUBT = "it may or may not have taken the addresses. Register them again."
+
+_LONGEST_REFERENCE = 20
+_LONGEST_NAME = 100
+
+RegistrationState = Literal["registered", "already_registered"]
+
+
+@dataclass(frozen=True, slots=True)
+class C2bRegistration:
+    """How M-Pesa took the addresses. In production they can be set once; then only the portal can remove them."""
+
+    state: RegistrationState
+    description: str
+    originator_conversation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class C2bNotice:
+    """What one validation or confirmation says; whether it is true is for others to find out, for it is not signed.
+
+    `amount_cents` is exact. `completed_at` is aware UTC, None when unreadable. `bill_reference` was typed by the
+    payer: treat it, and the names, as hostile text. `payer` is a masked number, or a hash. `balance_cents` is
+    what the shortcode holds afterwards, None in a validation. Personal data stays out of the repr.
+    """
+
+    receipt: str
+    amount_cents: int
+    shortcode: str
+    transaction_type: str = ""
+    completed_at: datetime | None = None
+    bill_reference: str = field(default="", repr=False)
+    invoice_number: str = field(default="", repr=False)
+    third_party_id: str = ""
+    payer: str | None = field(default=None, repr=False)
+    first_name: str = field(default="", repr=False)
+    middle_name: str = field(default="", repr=False)
+    last_name: str = field(default="", repr=False)
+    balance_cents: int | None = field(default=None, repr=False)
+
+
+def registration_request(
+    shortcode: str, confirmation_url: str, validation_url: str, response_type: str
+) -> dict[str, Any]:
+    """Return the body of a registration; raise Refused when M-Pesa could not take it."""
+    if response_type not in WHEN_SILENT:
+        raise Refused("DARAJA_INVALID_REQUEST", "The response type must be Completed or Cancelled.")
+    if not (is_callback_url(confirmation_url) and is_callback_url(validation_url)):
+        raise Refused(
+            "DARAJA_INVALID_REQUEST", "The C2B URLs must be http(s), with their host in small letters."
+        )
+    return {
+        "ShortCode": shortcode,
+        "ResponseType": response_type,
+        "ConfirmationURL": confirmation_url,
+        "ValidationURL": validation_url,
+    }
+
+
+def read_registration(answer: Answer) -> C2bRegistration:
+    """Read the answer to a registration; raise Refused, Retryable or Uncertain when it was not taken.
+
+    M-Pesa says "Urls are already registered" with the code of a server fault, so here its words must decide.
+    """
+    description = text(answer.members.get("ResponseDescription"))
+    if "already registered" in f"{answer.error_message} {description}".lower():
+        return C2bRegistration("already_registered", answer.error_message or description)
+    if answer.error_code is None and 200 <= answer.status < 300 and _is_taken(answer, description):
+        return C2bRegistration("registered", description, originator_conversation_id(answer.members))
+    raise submission_error(answer, REGISTRATION_DOUBT)
+
+
+def _is_taken(answer: Answer, description: str) -> bool:
+    absent = code(answer.members.get("ResponseCode")) is None
+    return is_success(answer) or (absent and "success" in description.lower())
+
+
+def parse_c2b(body: bytes) -> C2bNotice:
+    """Read the body of a validation or confirmation; raise MalformedNotice, and nothing else, when it is none."""
+    try:
+        notice = read_json(body)
+    except Unreadable as error:
+        raise MalformedNotice(str(error)) from None
+    if not isinstance(notice, dict):
+        raise MalformedNotice("no_object")
+    receipt = fields.genuine_receipt(notice.get("TransID"))
+    if receipt is None:
+        raise MalformedNotice("no_receipt")
+    amount_cents = amount_in_cents(notice.get("TransAmount"))
+    if amount_cents is None:
+        raise MalformedNotice("no_amount")
+    shortcode = code(notice.get("BusinessShortCode"))
+    if shortcode is None:
+        raise MalformedNotice("no_shortcode")
+    return C2bNotice(
+        receipt=receipt,
+        amount_cents=amount_cents,
+        shortcode=shortcode,
+        transaction_type=_written(notice.get("TransactionType"), _LONGEST_NAME),
+        completed_at=fields.moment(notice.get("TransTime")),
+        bill_reference=_written(notice.get("BillRefNumber"), _LONGEST_REFERENCE),
+        invoice_number=_written(notice.get("InvoiceNumber"), _LONGEST_NAME),
+        third_party_id=_written(notice.get("ThirdPartyTransID"), _LONGEST_NAME),
+        payer=fields.payer(notice.get("MSISDN")),
+        first_name=_written(notice.get("FirstName"), _LONGEST_NAME),
+        middle_name=_written(notice.get("MiddleName"), _LONGEST_NAME),
+        last_name=_written(notice.get("LastName"), _LONGEST_NAME),
+        balance_cents=balance_in_cents(notice.get("OrgAccountBalance")),
+    )
+
+
+def _written(value: object, longest: int) -> str:
+    """Return clean text in one line; a number, which M-Pesa writes as text, is taken as its digits."""
+    number = whole_number(value)
+    return text(value if number is None else str(number))[:longest]

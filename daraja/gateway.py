@@ -1,0 +1,131 @@
+"""Calls to Daraja's gateway with the shared access token; one is repeated only where the token itself was refused."""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import requests
+
+from daraja.config import DarajaConfig
+from daraja.errors import Refused, Retryable, SubmissionError
+from daraja.reading import MOST_BYTES, whole_number
+from daraja.replies import Answer, read_answer
+from daraja.tokens import AccessToken, TokenStore
+from daraja.wire import AnswerLost, NotSent, exchange
+
+OAUTH_PATH = "/oauth/v1/generate?grant_type=client_credentials"
+
+_USUAL_LIFETIME_SECONDS = 3599
+_SHORTEST_LIFETIME_SECONDS = 120
+_LONGEST_LIFETIME_SECONDS = 86_400
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
+
+
+class Gateway:
+    """One Daraja environment, as seen by one app; serves all threads of a process. `clock` returns aware datetimes."""
+
+    def __init__(
+        self, config: DarajaConfig, tokens: TokenStore, clock: Callable[[], datetime], http: requests.Session
+    ) -> None:
+        self._config = config
+        self._tokens = tokens
+        self._clock = clock
+        self._http = http
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._http.close()
+
+    def call(self, path: str, request: dict[str, Any], most_bytes: int = MOST_BYTES) -> Answer:
+        """Post with the shared token; if the gateway refuses the token, once more with another.
+
+        An answer longer than `most_bytes` counts as lost. Raise NotSent or AnswerLost for the call itself, and
+        Refused or Retryable when there is no token to call with.
+        """
+        token = self._token(refused=None)
+        answer = self._post(path, request, token, most_bytes)
+        if answer.is_token_refusal:
+            answer = self._post(path, request, self._token(refused=token), most_bytes)
+        return answer
+
+    def _post(self, path: str, request: dict[str, Any], token: str, most_bytes: int) -> Answer:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return self._exchange("POST", path, headers, json.dumps(request).encode(), most_bytes)
+
+    def _token(self, refused: str | None) -> str:
+        stored = self._tokens.read()
+        if stored is not None and stored.value != refused and stored.is_fresh(self._clock()):
+            return stored.value
+        return self._tokens.refresh(refused, self._fetch_token).value
+
+    def _fetch_token(self) -> AccessToken:
+        """Get a new token, which voids the one before. Every failure here means that no payment was sent."""
+        asked_at = self._clock()
+        pair = f"{self._config.consumer_key}:{self._config.consumer_secret}".encode()
+        headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        try:
+            answer = self._exchange("GET", OAUTH_PATH, headers, None, MOST_BYTES)
+        except (NotSent, AnswerLost) as error:
+            raise _no_token(f" ({error})") from None
+        value = answer.members.get("access_token")
+        if answer.status == 200 and isinstance(value, str) and _TOKEN.fullmatch(value):
+            return AccessToken(value, asked_at + _lifetime(answer.members.get("expires_in")))
+        raise _token_error(answer)
+
+    def _exchange(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, most_bytes: int
+    ) -> Answer:
+        common = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": self._config.user_agent,
+        }
+        reply = exchange(
+            self._http,
+            method,
+            self._config.base_url + path,
+            headers=common | headers,
+            body=body,
+            timeouts=(self._config.connect_timeout_seconds, self._config.read_timeout_seconds),
+            most_bytes=most_bytes,
+        )
+        return read_answer(reply, self._clock(), most_bytes)
+
+
+def _lifetime(expires_in: object) -> timedelta:
+    """Read `expires_in`, a number or text; assume Daraja's usual hour when it is neither.
+
+    A very short life is not believed: fetching a token for each call would void everybody else's, while a
+    token that does end early costs one refusal and one retry.
+    """
+    text = expires_in.strip() if isinstance(expires_in, str) else ""
+    seconds = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else whole_number(expires_in)
+    if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME_SECONDS:
+        seconds = _USUAL_LIFETIME_SECONDS
+    return timedelta(seconds=max(seconds, _SHORTEST_LIFETIME_SECONDS))
+
+
+def _no_token(detail: str = "", vendor_code: str | None = None, wait_seconds: int | None = None) -> Retryable:
+    message = f"M-Pesa does not give us an access token{detail}. Try again shortly."
+    return Retryable("DARAJA_TOKEN_UNAVAILABLE", message, vendor_code, wait_seconds)
+
+
+def _token_error(answer: Answer) -> SubmissionError:
+    if answer.status == 403 and answer.is_html:
+        message = "Safaricom's edge has blocked the request. Check our address and the user agent."
+        return Refused("DARAJA_BLOCKED", message, answer.error_code)
+    if answer.is_rate_limit:
+        message = "M-Pesa takes no more requests from us at this moment. Try again shortly."
+        wait = answer.retry_after_seconds
+        return Retryable("DARAJA_RATE_LIMITED", message, answer.error_code, wait)
+    if answer.status in (400, 401, 403):
+        message = "M-Pesa does not accept the consumer key and secret. Check them and the environment."
+        return Refused("DARAJA_CREDENTIALS", message, answer.error_code)
+    if answer.status in (404, 405):
+        message = "M-Pesa does not know this address or method. Check MPESA_BASE_URL."
+        return Refused("DARAJA_CONFIGURATION", message, answer.error_code)
+    return _no_token("", answer.error_code, answer.retry_after_seconds)
