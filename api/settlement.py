@@ -28,7 +28,7 @@ from ledger.callback_tokens import read_token
 from ledger.errors import LedgerError, NotFound
 from ledger.session import PaymentSession
 from ledger.store.attempt_checks import AttemptChecks
-from ledger.store.inbox import Inbox, Letter
+from ledger.store.inbox import Channel, Inbox, Letter
 from ledger.store.prompts import LivePrompts
 from ledger.store.vault import NOBODY, Vault
 from projections import payment_sessions
@@ -80,6 +80,8 @@ class Settlement:
         letter = self._inbox.keep(
             body,
             body_bytes=body_bytes,
+            channel=Channel.STK,
+            is_proven=session_id is not None,
             session_id=session_id,
             attempt=attempt,
             owner=self._owner(session_id),

@@ -1,8 +1,9 @@
-"""The inbox: every callback body as it came, kept before anything is made of it."""
+"""The inbox: every body that M-Pesa posts, on whichever channel, kept as it came before anything is made of it."""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,35 +15,55 @@ MOST_JUNK_KEPT = 10_000
 LEFT_OVER_AFTER = timedelta(seconds=5)
 
 _KEEP = """
-INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes,
-                          body_sha256, state, reason, tries, next_try_at, settled_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL)
+INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, key_owner,
+                          sealed_body, body_bytes, body_sha256, state, reason, tries, next_try_at, settled_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL)
 """
 _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
 )
 _POSTPONE = "UPDATE daraja_inbox SET reason = %s, tries = tries + 1, next_try_at = %s WHERE inbox_id = %s"
 _LETTER = """
-SELECT inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes, tries FROM daraja_inbox
+SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, key_owner, sealed_body, body_bytes,
+       tries
+FROM daraja_inbox
 """
 _DUE = _LETTER + " WHERE state = 'new' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
 _ONE = _LETTER + " WHERE inbox_id = %s"
 _FORGET_JUNK = """
 DELETE FROM daraja_inbox WHERE inbox_id IN (
-    SELECT inbox_id FROM daraja_inbox WHERE state = 'set_aside' AND session_id IS NULL
+    SELECT inbox_id FROM daraja_inbox WHERE state = 'set_aside' AND session_id IS NULL AND NOT is_proven
     ORDER BY received_at DESC OFFSET %s
 )
 """
 
 
+class Channel(StrEnum):
+    """Which door a body came by, and so what it should be."""
+
+    STK = "stk"
+    REVERSAL_RESULT = "reversal_result"
+    REVERSAL_TIMEOUT = "reversal_timeout"
+    STATUS_RESULT = "status_result"
+    STATUS_TIMEOUT = "status_timeout"
+    C2B_VALIDATION = "c2b_validation"
+    C2B_CONFIRMATION = "c2b_confirmation"
+
+
 @dataclass(frozen=True)
 class Letter:
-    """One callback as it came. `session_id` and `attempt` are those its URL proved, or None."""
+    """One body as it came. `is_proven` says that its URL held a token which only we can make.
+
+    `session_id`, and the `attempt` or the `refund` of it, are those that the token names, or None.
+    """
 
     inbox_id: UUID
     received_at: datetime
+    channel: Channel
+    is_proven: bool
     session_id: UUID | None
     attempt: int | None
+    refund: int | None
     body: bytes
     body_bytes: int
     tries: int
@@ -65,28 +86,37 @@ class Inbox:
         body: bytes,
         *,
         body_bytes: int,
-        session_id: UUID | None,
-        attempt: int | None,
-        owner: int,
+        channel: Channel,
+        is_proven: bool,
+        session_id: UUID | None = None,
+        attempt: int | None = None,
+        refund: int | None = None,
+        owner: int = NOBODY,
         now: datetime,
     ) -> Letter:
         """Store a body of at most MOST_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
 
-        A letter that proved its session is acted on by whoever received it, and is the worker's where that did
-        not happen in LEFT_OVER_AFTER; any other is the worker's at once.
+        A proven letter is acted on by whoever received it, and is the worker's where that did not happen in
+        LEFT_OVER_AFTER; any other is the worker's at once.
         """
-        letter = Letter(uuid4(), now, session_id, attempt, body[:MOST_BYTES_KEPT], body_bytes, 0)
-        owner, sealed = self._seal(owner, letter.body.decode("latin-1"))
+        kept = body[:MOST_BYTES_KEPT]
+        letter = Letter(
+            uuid4(), now, channel, is_proven, session_id, attempt, refund, kept, body_bytes, tries=0
+        )
+        owner, sealed = self._seal(owner, kept.decode("latin-1"))
         values = (
             letter.inbox_id,
             now,
+            str(channel),
+            is_proven,
             session_id,
             attempt,
+            refund,
             owner,
             sealed,
             body_bytes,
-            hashlib.sha256(letter.body).hexdigest(),
-            now if session_id is None else now + LEFT_OVER_AFTER,
+            hashlib.sha256(kept).hexdigest(),
+            now + LEFT_OVER_AFTER if is_proven else now,
         )
         with self._database.connection() as connection:
             connection.execute(_KEEP, values)
@@ -146,8 +176,11 @@ class Inbox:
         return Letter(
             row["inbox_id"],
             row["received_at"],
+            Channel(row["channel"]),
+            row["is_proven"],
             row["session_id"],
             row["attempt"],
+            row["refund"],
             self._vault.unseal(row["key_owner"], row["sealed_body"]).encode("latin-1"),
             row["body_bytes"],
             row["tries"],

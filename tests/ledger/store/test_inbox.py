@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 
 from ledger.store.database import Database
-from ledger.store.inbox import Inbox, Letter
+from ledger.store.inbox import Channel, Inbox, Letter
 from ledger.store.vault import Vault
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -22,7 +22,16 @@ def inbox(database: Database, vault: Vault) -> Inbox:
 
 
 def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> Letter:
-    return inbox.keep(body, body_bytes=len(body), session_id=uuid4(), attempt=1, owner=owner, now=NOW)
+    return inbox.keep(
+        body,
+        body_bytes=len(body),
+        channel=Channel.STK,
+        is_proven=True,
+        session_id=uuid4(),
+        attempt=1,
+        owner=owner,
+        now=NOW,
+    )
 
 
 def test_a_body_comes_back_as_it_was_whatever_its_bytes(inbox: Inbox) -> None:
@@ -50,3 +59,18 @@ def test_what_arrives_for_an_erased_customer_is_kept_all_the_same(inbox: Inbox, 
     vault.erase(7)
     letter = kept(inbox, 7)
     assert inbox.letter(letter.inbox_id) == letter
+
+
+def test_junk_is_forgotten_beyond_its_bound_and_never_what_proved_its_sender(
+    inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.store.inbox.MOST_JUNK_KEPT", 1)
+    for is_proven in (True, True, False, False):
+        letter = inbox.keep(
+            b"{}", body_bytes=2, channel=Channel.C2B_CONFIRMATION, is_proven=is_proven, now=NOW
+        )
+        inbox.set_aside(letter, "unknown", NOW)
+    assert inbox.forget_junk() == 1
+    with database.connection() as connection:
+        rows = connection.execute("SELECT is_proven FROM daraja_inbox ORDER BY is_proven").fetchall()
+    assert [row["is_proven"] for row in rows] == [False, True, True]
