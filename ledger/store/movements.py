@@ -23,14 +23,19 @@ ON CONFLICT (movement_key) DO NOTHING
 _KNOWN = """
 SELECT movement_key, evidence, amount_cents, verdict, session_id, told FROM mpesa_movements WHERE movement_key = ANY(%s)
 """
-_SETTLE = """
+_BETTER = "array_position({grades}, settled.evidence) >= array_position({grades}, movement.evidence)".format(
+    grades=f"ARRAY{[str(grade) for grade in Evidence]}"
+)
+_SETTLE = f"""
 UPDATE mpesa_movements AS movement
 SET verdict = settled.verdict, session_id = settled.session_id, told = settled.told, settled_at = %s,
-    evidence = settled.evidence, amount_cents = settled.amount_cents, happened_at = settled.happened_at
+    evidence = CASE WHEN {_BETTER} THEN settled.evidence ELSE movement.evidence END,
+    amount_cents = CASE WHEN {_BETTER} THEN settled.amount_cents ELSE movement.amount_cents END,
+    happened_at = CASE WHEN {_BETTER} THEN settled.happened_at ELSE movement.happened_at END
 FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[])
      AS settled (movement_key, verdict, session_id, told, evidence, amount_cents, happened_at)
 WHERE movement.movement_key = settled.movement_key
-"""
+"""  # noqa: S608 - made of this file's constants only
 _LEFT_OVER = """
 SELECT kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id, sealed_reference, linked_receipt,
        movement_key

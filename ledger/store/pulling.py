@@ -1,0 +1,79 @@
+"""Up to when M-Pesa's own list of transactions was pulled, and the periods that were missed for ever."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from ledger.store.database import Database
+
+_READ = "SELECT pulled_until, next_at FROM pull_progress WHERE shortcode = %s"
+_PUT_OFF = """
+INSERT INTO pull_progress (shortcode, pulled_until, next_at) VALUES (%s, NULL, %s)
+ON CONFLICT (shortcode) DO UPDATE SET next_at = excluded.next_at
+"""
+_DONE = """
+INSERT INTO pull_progress (shortcode, pulled_until, next_at) VALUES (%s, %s, %s)
+ON CONFLICT (shortcode) DO UPDATE SET
+    pulled_until = greatest(pull_progress.pulled_until, excluded.pulled_until), next_at = excluded.next_at
+"""
+_ADD_GAP = "INSERT INTO pull_gaps (gap_id, since, until, found_at) VALUES (%s, %s, %s, %s)"
+_GAPS = "SELECT gap_id, since, until, found_at FROM pull_gaps WHERE closed_at IS NULL ORDER BY since"
+_CLOSE_GAPS = """
+UPDATE pull_gaps SET closed_at = %s, closed_by = %s WHERE closed_at IS NULL AND since >= %s AND until <= %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PullGap:
+    """A period whose payments were never pulled, and cannot be any more; a statement that covers it closes it."""
+
+    gap_id: UUID
+    since: datetime
+    until: datetime
+    found_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """Up to when the list was pulled, None before the first time, and when to pull again."""
+
+    pulled_until: datetime | None
+    next_at: datetime | None
+
+
+class Pulling:
+    """The place of the hourly pull."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def progress(self, shortcode: str) -> PullProgress:
+        """Return where the pull of a shortcode stands."""
+        with self._database.connection() as connection:
+            row = connection.execute(_READ, (shortcode,)).fetchone()
+        return PullProgress(**row) if row else PullProgress(None, None)
+
+    def put_off(self, shortcode: str, until: datetime) -> None:
+        """A pull came to nothing: try again at a later moment."""
+        with self._database.connection() as connection:
+            connection.execute(_PUT_OFF, (shortcode, until))
+
+    def done(self, shortcode: str, pulled_until: datetime, next_at: datetime) -> None:
+        """Everything up to a moment was pulled and acted on."""
+        with self._database.connection() as connection:
+            connection.execute(_DONE, (shortcode, pulled_until, next_at))
+
+    def add_gap(self, since: datetime, until: datetime, now: datetime) -> None:
+        """A period was missed for ever."""
+        with self._database.connection() as connection:
+            connection.execute(_ADD_GAP, (uuid4(), since, until, now))
+
+    def gaps(self) -> list[PullGap]:
+        """Return the periods that nothing has covered yet, the oldest first."""
+        with self._database.connection() as connection:
+            return [PullGap(**row) for row in connection.execute(_GAPS).fetchall()]
+
+    def close_gaps_within(self, since: datetime, until: datetime, *, closed_by: str, now: datetime) -> int:
+        """Close the gaps that lie within a period that was looked through otherwise; return how many."""
+        with self._database.connection() as connection:
+            return connection.execute(_CLOSE_GAPS, (now, closed_by, since, until)).rowcount
