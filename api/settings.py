@@ -28,12 +28,21 @@ STORED_NAMES = (
     "MPESA_BASE_URL",
     "MPESA_TRANSACTION_TYPE",
     "MPESA_PARTY_B",
+    "MPESA_INITIATOR_NAME",
+    "MPESA_INITIATOR_PASSWORD",
+    "MPESA_SECURITY_CREDENTIAL",
 )
 """The variables that `daftari set-mpesa-credentials` may keep in the database; the environment wins over it."""
 
 _SHORTEST_SECRET = 32
 _MASTER_KEY_BYTES = 32
-_MAY_BE_NONE = {"daftari_postgres_bin", "daftari_jwt_public_key_file", "daftari_master_key"}
+_LONGEST_CERTIFICATE_BYTES = 64 * 1024
+_MAY_BE_NONE = {
+    "daftari_postgres_bin",
+    "daftari_jwt_public_key_file",
+    "daftari_master_key",
+    "mpesa_certificate_file",
+}
 
 
 class ConfigurationError(MachineProblem):
@@ -198,12 +207,42 @@ class Settings:
     mpesa_party_b: str = _setting(
         values.digits(5, 10), "", "The till number for buy goods; for a paybill, the shortcode itself."
     )
+    mpesa_initiator_name: str = _setting(
+        values.key, "", "The operator (initiator) who gives money back, from the organisation portal."
+    )
+    mpesa_initiator_password: str = _setting(
+        values.text, "", "The operator's password. It ends after 90 days.", secret=True
+    )
+    mpesa_certificate_file: Path | None = _setting(
+        values.file,
+        "",
+        "A PEM file from the Daraja portal with the certificate, or the public key, that seals the password.",
+    )
+    mpesa_security_credential: str = _setting(
+        values.key,
+        "",
+        "The operator's password as sealed elsewhere, instead of password and certificate.",
+        secret=True,
+    )
     environ: dict[str, str] = field(repr=False, compare=False, default_factory=dict)
 
     @property
     def is_production(self) -> bool:
         """Whether nothing may be made up."""
         return self.daftari_mode == "production"
+
+    def certificate(self) -> bytes | None:
+        """Return what the certificate file says, or None where none is named; raise ConfigurationError."""
+        path = self.mpesa_certificate_file
+        if path is None:
+            return None
+        try:
+            with path.open("rb") as file:
+                return file.read(_LONGEST_CERTIFICATE_BYTES)
+        except OSError as error:
+            raise ConfigurationError(
+                [f"MPESA_CERTIFICATE_FILE names {path}, which cannot be read ({error.strerror})."]
+            ) from error
 
     def with_stored_credentials(self, stored: Mapping[str, str]) -> "Settings":
         """Return these settings with stored credentials where the environment gives none; raise ConfigurationError."""

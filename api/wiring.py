@@ -104,6 +104,10 @@ def daraja_client(settings: Settings, database: Database, vault: Vault) -> Daraj
         passkey=settings.mpesa_passkey,
         transaction_type=settings.mpesa_transaction_type,
         party_b=settings.mpesa_party_b or None,
+        initiator_name=settings.mpesa_initiator_name or None,
+        initiator_password=settings.mpesa_initiator_password or None,
+        certificate=settings.certificate(),
+        security_credential=settings.mpesa_security_credential or None,
         pool_size=settings.daftari_max_waiting_pushes,
         max_amount_shillings=settings.daftari_max_amount_shillings,
     )

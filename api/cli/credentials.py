@@ -8,7 +8,13 @@ import click
 from api.cli.failures import read_settings
 from api.settings import STORED_NAMES
 
-_SECRETS = ("MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY")
+_SECRETS = (
+    "MPESA_CONSUMER_KEY",
+    "MPESA_CONSUMER_SECRET",
+    "MPESA_PASSKEY",
+    "MPESA_INITIATOR_PASSWORD",
+    "MPESA_SECURITY_CREDENTIAL",
+)
 
 
 @click.command(name="set-mpesa-credentials", short_help="Keep M-Pesa's keys, encrypted.")
@@ -21,6 +27,9 @@ _SECRETS = ("MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY")
 @click.option("--base-url", help="Daraja's address, where it is not Safaricom's.")
 @click.option("--transaction-type", help="CustomerPayBillOnline or CustomerBuyGoodsOnline.")
 @click.option("--party-b", help="The till number, for buy goods.")
+@click.option("--initiator-name", help="The operator who gives money back.")
+@click.option("--initiator-password", help="The operator's password.")
+@click.option("--security-credential", help="The operator's password, sealed elsewhere.")
 def set_mpesa_credentials(**options: str | None) -> None:
     """Keep M-Pesa's credentials in the database, encrypted under the master key.
 

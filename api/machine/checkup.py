@@ -15,7 +15,7 @@ from api.machine.databases import server_major
 from api.machine.ports import answers_http, http_url, require_free_port
 from api.machine.problems import MachineProblem
 from api.settings import ConfigurationError, Settings, load_settings
-from daraja.callback_urls import forbidden_words_in
+from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError
 from ledger.store.migrate import pending
 
@@ -59,6 +59,7 @@ def check_everything(environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("stored credentials", Verdict.ILL, error.message)
     yield _told("address", _look_at_address, settings)
     yield _told("credentials", _look_at_credentials, settings)
+    yield _told("operator", _look_at_operator, settings)
     yield _told("callback URL", _look_at_callback_url, settings)
     yield _told("Daraja", _look_at_daraja, settings)
 
@@ -105,6 +106,25 @@ def _look_at_credentials(settings: Settings) -> tuple[Verdict, str]:
     if settings.mpesa_transaction_type == "CustomerBuyGoodsOnline" and not settings.mpesa_party_b:
         return Verdict.ILL, "Buy goods is paid to a till: set MPESA_PARTY_B to its number."
     return Verdict.WELL, f"All credentials of shortcode {settings.mpesa_business_shortcode} are there."
+
+
+def _look_at_operator(settings: Settings) -> tuple[Verdict, str]:
+    ready = settings.mpesa_security_credential
+    if not settings.mpesa_initiator_name or not (ready or settings.mpesa_initiator_password):
+        return (
+            Verdict.DOUBTFUL,
+            "Nothing can be given back through M-Pesa without its operator: set MPESA_INITIATOR_NAME, and "
+            "MPESA_SECURITY_CREDENTIAL or MPESA_INITIATOR_PASSWORD with MPESA_CERTIFICATE_FILE.",
+        )
+    certificate = settings.certificate()
+    if not ready and certificate is None:
+        return Verdict.ILL, "The operator's password needs a certificate: set MPESA_CERTIFICATE_FILE."
+    if not ready and certificate is not None:
+        try:
+            security_credential(settings.mpesa_initiator_password, certificate)
+        except InvalidConfig as error:
+            return Verdict.ILL, f"MPESA_CERTIFICATE_FILE cannot be used: {error.message}"
+    return Verdict.WELL, f"M-Pesa's operator {settings.mpesa_initiator_name} is set."
 
 
 def _look_at_callback_url(settings: Settings) -> tuple[Verdict, str]:

@@ -1,5 +1,6 @@
 """The simulated M-Pesa of a machine in development: what it and the API agree on."""
 
+import base64
 from typing import TYPE_CHECKING
 
 from api.settings import Settings
@@ -12,6 +13,8 @@ SIMULATOR_CREDENTIALS = {
     "MPESA_CONSUMER_SECRET": "simulator-secret",
     "MPESA_BUSINESS_SHORTCODE": "174379",
     "MPESA_PASSKEY": "simulator-passkey",
+    "MPESA_INITIATOR_NAME": "testapi",
+    "MPESA_SECURITY_CREDENTIAL": base64.b64encode(bytes(256)).decode(),
 }
 """What the simulator and the API agree on where the environment says nothing; they guard nothing."""
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import jwt
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.cli import main
 from api.machine.credentials import stored_credentials
@@ -247,6 +249,53 @@ def test_check_warns_of_words_that_safaricom_forbids(tmp_path: Path, free_port: 
     )
     assert found["callback URL"]["verdict"] == "warning"
     assert "mpesa" in found["callback URL"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "says"),
+    [
+        ({}, "warning", "MPESA_INITIATOR_NAME"),
+        ({"MPESA_INITIATOR_PASSWORD": "Safe#Word"}, "warning", "MPESA_INITIATOR_NAME"),
+        (
+            {"MPESA_INITIATOR_NAME": "testapi", "MPESA_INITIATOR_PASSWORD": "Safe#Word"},
+            "problem",
+            "MPESA_CERTIFICATE_FILE",
+        ),
+        (
+            {"MPESA_INITIATOR_NAME": "testapi", "MPESA_SECURITY_CREDENTIAL": "A" * 344},
+            "ok",
+            "testapi is set",
+        ),
+    ],
+)
+def test_check_tells_whether_money_can_be_given_back(
+    tmp_path: Path, free_port: int, given: dict[str, str], verdict: str, says: str
+) -> None:
+    _, found = findings_of(
+        DAFTARI_DATA_DIR=str(tmp_path), MPESA_BASE_URL=f"http://127.0.0.1:{free_port}", **given
+    )
+    assert found["operator"]["verdict"] == verdict
+    assert says in found["operator"]["sentence"]
+
+
+def test_check_looks_into_the_certificate(tmp_path: Path, free_port: int) -> None:
+    certificate = tmp_path / "certificate.pem"
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    environ = {
+        "DAFTARI_DATA_DIR": str(tmp_path),
+        "MPESA_BASE_URL": f"http://127.0.0.1:{free_port}",
+        "MPESA_INITIATOR_NAME": "testapi",
+        "MPESA_INITIATOR_PASSWORD": "Safe#Word",
+        "MPESA_CERTIFICATE_FILE": str(certificate),
+    }
+    certificate.write_text("hush")
+    _, found = findings_of(**environ)
+    assert found["operator"]["verdict"] == "problem"
+    assert "Daraja portal" in found["operator"]["sentence"]
+    assert "hush" not in found["operator"]["sentence"]
+    certificate.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    _, found = findings_of(**environ)
+    assert found["operator"]["verdict"] == "ok"
 
 
 def test_check_tells_wrong_settings_apart_by_its_exit_code() -> None:

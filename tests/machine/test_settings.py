@@ -82,6 +82,7 @@ def test_all_problems_are_told_at_once_and_each_names_its_variable() -> None:
         ("MPESA_CALLBACK_URL", "http://shop.example/x/", "must be an https address"),
         ("MPESA_BASE_URL", "api.safaricom.co.ke", "must be an https address"),
         ("MPESA_ENVIRONMENT", "live", "sandbox, production"),
+        ("MPESA_CERTIFICATE_FILE", "/nowhere/cert.pem", "cannot be read"),
         ("DAFTARI_LOG_FORMAT", "xml", "json, console"),
     ],
 )
@@ -152,6 +153,8 @@ def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
             "MPESA_CONSUMER_KEY": "hush-key",
             "MPESA_CONSUMER_SECRET": "hush-secret",
             "MPESA_PASSKEY": "hush-passkey",
+            "MPESA_INITIATOR_PASSWORD": "hush-operator",
+            "MPESA_SECURITY_CREDENTIAL": "hush-credential",
         }
     )
     assert "hush" not in repr(settings)

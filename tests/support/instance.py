@@ -1,5 +1,6 @@
 """A whole Daftari inside a test: API and simulator over real HTTP, the worker by hand or in threads."""
 
+import base64
 import logging
 import socket
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ SIMULATED = {
     "MPESA_CONSUMER_SECRET": "simulator-secret",
     "MPESA_BUSINESS_SHORTCODE": "174379",
     "MPESA_PASSKEY": "simulator-passkey",
+    "MPESA_INITIATOR_NAME": "testapi",
+    "MPESA_SECURITY_CREDENTIAL": base64.b64encode(bytes(256)).decode(),
 }
 
 # Waiting for connections and answers goes on in real time while a test moves the clock, and so do pytest's watches.
