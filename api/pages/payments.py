@@ -6,11 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from api.pages.phones import phone_url
+from api.standing import Standing
 from api.wiring import Services
 from ledger import clock
 from ledger.attempts import Status
 from ledger.phone import PhoneNumber
 from ledger.session import PaymentSession
+from projections import payment_sessions
 
 WISHES = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
 """What a client of the API sends beside the delivery details."""
@@ -22,6 +24,7 @@ class ShownPayment:
 
     session: PaymentSession
     status: Status
+    standing: Standing
     phone: PhoneNumber
     phone_url: str | None
     details: dict[str, Any]
@@ -44,11 +47,14 @@ class ShownPayment:
 
 def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayment:
     """Return the user's own payment as it stands now; raise NotFound, or Erased where the details are gone."""
+    now = clock.now()
     session = services.ledger.session(session_id, user_id=user_id)
+    [standing] = services.standings.of(payment_sessions.rows_of(services.database, [session_id], now), now)
     phone = PhoneNumber(services.vault.unseal(user_id, session.phone_sealed))
     return ShownPayment(
         session=session,
-        status=session.status_at(clock.now()),
+        status=session.status_at(now),
+        standing=standing,
         phone=phone,
         phone_url=phone_url(services.settings, phone),
         details=json.loads(services.vault.unseal(user_id, session.delivery_sealed)),

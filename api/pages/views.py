@@ -13,6 +13,7 @@ from api.http.fields import FURTHEST_DAYS, TIME_SLOTS
 from api.http.headers import PAGE_POLICY
 from api.http.pagination import LARGEST_PAGE
 from api.http.services import services
+from api.http.sessions import stream_to
 from api.pages import wording
 from api.pages.buyers import buyer, buyer_token, read_user, remember
 from api.pages.payments import payment_of
@@ -133,10 +134,17 @@ def show_session(session_id: UUID) -> str:
     return _page(
         "session",
         payment=payment,
-        notice=wording.notice_of(payment.session, payment.status, payment.phone),
+        notice=wording.notice_of(payment.session, payment.status, payment.standing, payment.phone),
         facts=journal.history(ours.database, session_id),
         event_names=wording.EVENT_NAMES,
     )
+
+
+@pages.get("/shop/sessions/<uuid:session_id>/stream/")
+def stream_session(session_id: UUID) -> AnyResponse:
+    """Stream where a payment stands, as the API does, to its page: an EventSource cannot send a token."""
+    seen = request.headers.get("Last-Event-ID", type=int)
+    return stream_to(session_id, buyer(), seen)
 
 
 @pages.get("/shop/orders/<int:order_id>/")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from api.standing import Standing
 from ledger.attempts import RefundState, Status
 from ledger.clock import NAIROBI
 from ledger.money import THOUSANDTHS_PER_UNIT, Money
@@ -60,11 +61,13 @@ class Notice:
     action: str = ""
 
 
-def notice_of(session: PaymentSession, status: Status, phone: PhoneNumber) -> Notice:
+def notice_of(session: PaymentSession, status: Status, standing: Standing, phone: PhoneNumber) -> Notice:
     """Say where a payment stands and what its buyer can do about it."""
     amount = shillings(session.totals.total_cents)
+    if standing.in_doubt and status in (Status.PENDING, Status.PAYMENT_INITIATED):
+        return _doubt(amount, standing)
     if status == Status.PENDING:
-        return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
+        return _before_payment(amount, standing)
     if status == Status.PAYMENT_INITIATED:
         where = grouped(phone)
         return Notice("Check your phone", f"Enter your M-Pesa PIN on {where} to pay {amount}.")
@@ -75,6 +78,23 @@ def notice_of(session: PaymentSession, status: Status, phone: PhoneNumber) -> No
     if status == Status.EXPIRED:
         return Notice("The time ran out", "Nothing was paid. Your cart is as you left it.", "again")
     return _failure(session)
+
+
+def _before_payment(amount: str, standing: Standing) -> Notice:
+    if standing.retry_after == 0:
+        return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
+    if standing.can_retry:
+        return Notice("One moment", "A payment request is on its way to this phone, or still open on it.")
+    return Notice("It cannot be paid any more", "Nothing was paid. Your cart is as you left it.", "again")
+
+
+def _doubt(amount: str, standing: Standing) -> Notice:
+    said = (
+        f"M-Pesa has not told us yet whether you paid {amount}. We keep asking, and nothing you paid is lost."
+    )
+    if standing.retry_after == 0:
+        return Notice("Waiting for M-Pesa", f"{said} Did no request come? Then have it sent again.", "pay")
+    return Notice("Waiting for M-Pesa", f"{said} Answer the request if it is on your phone.")
 
 
 def _failure(session: PaymentSession) -> Notice:

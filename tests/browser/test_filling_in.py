@@ -113,3 +113,39 @@ def test_names_from_the_api_are_text_and_never_markup(page: Page, instance: Inst
     page.get_by_role("button", name=f"Add {name} to the cart").click()
     page.get_by_role("link", name="Go to the cart").click()
     expect(page.get_by_role("heading", name=name)).to_be_visible()
+
+
+def test_links_stay_where_they_are_while_the_page_shows_itself_anew(page: Page) -> None:
+    page.goto("/shop/")
+    links = page.get_by_role("link", name="Go to the cart"), page.get_by_role("link", name="Cart 3 products")
+    for link in links:
+        link.evaluate("link => { link.isTheSame = true; }")
+    page.get_by_role("button", name="Add Carrots to the cart").click()
+    expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
+    for link in (links[0], page.get_by_role("link", name="Cart 4 products")):
+        assert link.evaluate("link => link.isTheSame")
+
+
+def test_what_is_pressed_is_not_replaced_under_the_hand(page: Page) -> None:
+    page.goto("/shop/")
+    add = page.get_by_role("button", name="Add Carrots to the cart")
+    add.hover()
+    page.mouse.down()
+    with page.expect_response("**/shop/?"):
+        page.evaluate("htmx.trigger('#live', 'changed')")
+    page.mouse.up()
+    expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
+
+
+def test_an_emptied_cart_has_nothing_to_sum_up(page: Page) -> None:
+    page.goto("/shop/cart/")
+    summary = page.get_by_role("complementary", name="Summary")
+    expect(summary).to_be_visible()
+    while (removes := page.get_by_role("button", name="Take")).count():
+        left = removes.count()
+        removes.first.click()
+        expect(removes).to_have_count(left - 1)
+    expect(page.get_by_text("Your cart is empty.")).to_be_visible()
+    expect(summary).to_be_hidden()
+    page.goto("/shop/")
+    expect(page.get_by_role("link", name="Go to the cart")).to_be_hidden()

@@ -16,6 +16,7 @@ from tests.browser.acts import (
     press_on_phone,
     press_pay,
 )
+from tests.scenarios.steps import ANSWER_AND_CALLBACK_LOST
 from tests.support.instance import Instance
 
 
@@ -28,8 +29,6 @@ def sessions(instance: Instance, user: int = 1) -> list[str]:
 def test_a_buyer_goes_from_the_catalogue_to_the_order(page: Page, instance: Instance) -> None:
     page.goto("/")
     page.get_by_role("button", name="Add Carrots to the cart").click()
-    # The page shows itself anew once the carrots are in: a link pressed in that moment is replaced under the hand.
-    expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
     page.get_by_role("link", name="Go to the cart").click()
     expect(page.get_by_role("heading", name="Your cart")).to_be_visible()
     expect(page.get_by_role("heading", name="Carrots")).to_be_visible()
@@ -138,3 +137,44 @@ def test_money_for_goods_that_are_gone_is_promised_back(page: Page, instance: In
     press_on_phone(page, "Enter PIN and pay")
     expect(page.get_by_role("heading", name="There will be no order")).to_be_visible()
     expect(page.get_by_role("article").get_by_text("to you.")).to_be_visible()
+
+
+def test_the_payments_page_hears_of_changes_and_asks_for_none(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    check_out(page)
+    press_on_phone(page, "Enter PIN and pay")
+    expect_order(page)
+    assert len([url for url in asked if url.endswith("/stream/")]) == 1
+    assert [url for url in asked if url.endswith("/status/")] == []
+
+
+def test_where_no_stream_can_be_had_the_page_asks(page: Page) -> None:
+    page.route("**/stream/", lambda route: route.fulfill(status=503))
+    check_out(page)
+    press_on_phone(page, "Enter PIN and pay")
+    expect_order(page)
+
+
+def test_a_stream_that_breaks_is_taken_up_again(page: Page) -> None:
+    page.route("**/stream/", lambda route: route.abort("connectionreset"), times=1)
+    check_out(page)
+    press_on_phone(page, "Enter PIN and pay")
+    expect_order(page)
+
+
+def test_a_payment_in_doubt_is_told_as_such_and_its_request_is_not_pressed_for(
+    page: Page, instance: Instance
+) -> None:
+    session_id = instance.client(1).create().json()["session_id"]
+    assert instance.client(1).initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    page.goto(f"/shop/sessions/{session_id}/")
+    expect(page.get_by_role("heading", name="Waiting for M-Pesa")).to_be_visible()
+    expect(page.get_by_role("button", name="request")).to_have_count(0)
+
+
+def test_a_stream_of_anothers_payment_is_not_to_be_had(page: Page, instance: Instance) -> None:
+    session_id = instance.client(2).create().json()["session_id"]
+    page.goto("/shop/")
+    answer = page.request.get(f"/shop/sessions/{session_id}/stream/")
+    assert answer.status == 404

@@ -1,5 +1,6 @@
 // Changes the cart by its buttons and fields, then lets the server show it anew.
 import { failed, putInCart, tell } from "./api.js";
+import { showAnew } from "./live.js";
 
 const change = async (line, quantity) => {
   if (line.ariaBusy === "true") return;
@@ -9,7 +10,7 @@ const change = async (line, quantity) => {
   const wrong = failed(answer) ? answer.errors?.quantity : null;
   tell(failed(answer) && !wrong ? answer : null);
   if (wrong) showWrong(line, wrong);
-  else htmx.trigger("#live", "changed");
+  else showAnew();
 };
 
 const showWrong = (line, sentences) => {

@@ -1,29 +1,64 @@
-// The payment's page: watches where the payment stands, sends the request again, or starts anew.
+// The payment's page: hears where the payment stands, sends the request again, or starts anew.
 import { createSession, failed, initiatePayment, pollSessionStatus, tell } from "./api.js";
+import { showAnew } from "./live.js";
 
-const POLL_MS = 500;
-const POLL_FOR_MS = 300_000;
+const POLL_MS = 2_000;
+const WATCH_FOR_MS = 300_000;
+const PATIENT_TRIES = 2;
+const OUT_OF_TOUCH = { message: "The shop does not answer at this moment. We keep trying; your payment is safe." };
 const GAVE_UP = { message: "We have stopped looking. Reload the page to see where the payment stands." };
 const OPEN = new Set(["pending", "payment_initiated", "paid"]);
 const started = Date.now();
-let outOfTouch = false;
+let troubles = 0;
+let retryTimer = null;
 
 const payment = () => document.getElementById("payment");
 
-const showAnew = () => htmx.trigger("#live", "changed");
+/** Show what has changed; return whether more is to come. */
+const look = (data) => {
+  const { version, status } = payment().dataset;
+  if (data.session_status === "order_created") location.assign(`/shop/orders/${data.order.order_id}/`);
+  else if (data.version > Number(version) || data.session_status !== status) showAnew();
+  return OPEN.has(data.session_status);
+};
 
-/** Look twice a second, for as long as the guide's checkout does, and show what has changed until it is settled. */
-const watch = async () => {
-  if (Date.now() - started > POLL_FOR_MS) {
+const inTouch = (isInTouch) => {
+  if (isInTouch && troubles) tell(null);
+  troubles = isInTouch ? 0 : troubles + 1;
+  if (troubles === PATIENT_TRIES) tell(OUT_OF_TOUCH);
+};
+
+/** Hear of each change as it comes. A stream that ends is opened again by the browser; one that is refused, asked for. */
+const listen = () => {
+  const source = new EventSource(payment().dataset.stream);
+  const giveUp = setTimeout(() => { source.close(); tell(GAVE_UP); }, WATCH_FOR_MS);
+  const stop = () => { source.close(); clearTimeout(giveUp); };
+  source.onopen = () => inTouch(true);
+  source.onmessage = (event) => { if (!look(JSON.parse(event.data))) stop(); };
+  source.onerror = () => {
+    inTouch(false);
+    if (source.readyState !== EventSource.CLOSED) return;
+    stop();
+    ask();
+  };
+};
+
+/** Ask every two seconds, for as long as the guide's checkout does. */
+const ask = async () => {
+  if (Date.now() - started > WATCH_FOR_MS) {
     tell(GAVE_UP);
     return;
   }
-  const { session, version, status } = payment().dataset;
-  const data = await pollSessionStatus(session);
-  if (failed(data) || outOfTouch) tell(failed(data) ? data : null);
-  outOfTouch = failed(data);
-  if (!outOfTouch && (data.version > Number(version) || data.session_status !== status)) showAnew();
-  if (outOfTouch || OPEN.has(data.session_status)) setTimeout(watch, POLL_MS);
+  const data = await pollSessionStatus(payment().dataset.session);
+  inTouch(!failed(data));
+  if (failed(data) || look(data)) setTimeout(ask, POLL_MS);
+};
+
+/** Show the page anew when its buyer may try again: time alone brings no event. */
+const awaitRetry = () => {
+  clearTimeout(retryTimer);
+  const seconds = Number(payment().dataset.retry);
+  if (seconds > 0 && OPEN.has(payment().dataset.status)) retryTimer = setTimeout(showAnew, seconds * 1000);
 };
 
 const pressed = async (button, act) => {
@@ -66,6 +101,8 @@ document.addEventListener("htmx:afterSettle", () => {
   const sentence = document.querySelector("#payment .says").textContent;
   document.title = `${heading} · Soko`;
   document.getElementById("said").textContent = `${heading}. ${sentence}`;
+  awaitRetry();
 });
 
-if (OPEN.has(payment().dataset.status)) watch();
+awaitRetry();
+if (OPEN.has(payment().dataset.status)) listen();
