@@ -7,6 +7,7 @@ from api.cli.credentials import set_mpesa_credentials
 from api.cli.data import demo_data, migrate
 from api.cli.failures import FailureGroup
 from api.cli.history import replay
+from api.cli.reconcile import reconcile
 from api.cli.running import serve, simulator, work
 from api.cli.tokens import token
 from api.cli.up import up
@@ -45,6 +46,7 @@ for command in (
     set_mpesa_credentials,
     check,
     replay,
+    reconcile,
     verify,
 ):
     main.add_command(command)

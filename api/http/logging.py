@@ -34,8 +34,13 @@ _SECRET_VALUE = re.compile(
 )
 
 
-def configure_logging(log_format: str, stream: TextIO | None = None) -> None:
-    """Send all logs of this process, ours and those of libraries, to `stream` (stderr) as "json" or "console"."""
+def configure_logging(
+    log_format: str, stream: TextIO | None = None, *, lowest_level: int = logging.INFO
+) -> None:
+    """Send all logs of this process, ours and those of libraries, to `stream` (stderr) as "json" or "console".
+
+    Ours begin at `lowest_level`, those of libraries at warnings.
+    """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,7 +52,7 @@ def configure_logging(log_format: str, stream: TextIO | None = None) -> None:
     render = _renderer(log_format, stream)
     structlog.configure(
         processors=[*shared, render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(lowest_level),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

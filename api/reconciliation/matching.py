@@ -4,6 +4,7 @@ Never by the amount alone: two buyers who owe the same are common, and money giv
 What matches nothing is kept and shown to a person.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -94,9 +95,9 @@ class Matcher:
             with ThreadPoolExecutor(min(WORKERS, len(movements))) as pool:
                 settled = list(pool.map(act, movements))
         self._movements.settle(settled, clock.now())
-        for each in settled:
-            if each.verdict not in AT_REST:
-                _log.warning("money_not_posted", receipt=each.movement.receipt, verdict=str(each.verdict))
+        left = Counter(str(each.verdict) for each in settled if each.verdict not in AT_REST)
+        if left:
+            _log.warning("money_not_posted", **left)
         return settled
 
     def _places(self, movements: Sequence[Movement]) -> _Places:

@@ -15,6 +15,7 @@ import structlog
 
 from api.reconciliation.matching import Matcher
 from api.reconciliation.sightings import of_row
+from api.settings import Settings
 from daraja.statement import Statement, StatementError, StatementRow, parse_statement
 from ledger import clock
 from ledger.errors import Rejected
@@ -108,6 +109,11 @@ LOOKED_AT = (
 
 TOLD = ("credited", "refund_settled", *LOOKED_AT)
 """What is listed one by one; the rest is only counted."""
+
+
+def shortcodes_of(settings: Settings) -> set[str]:
+    """Return the numbers that our payments go to: the paybill, or the store and its till."""
+    return {settings.mpesa_business_shortcode, settings.mpesa_party_b} - {""}
 
 
 class Reconciler:
