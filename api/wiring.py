@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import requests
+
 from api.checkout import Checkout
 from api.daraja_tokens import SharedTokenStore, consumer_name
 from api.news import NewsDesk
@@ -59,12 +61,18 @@ def build_services(settings: Settings) -> Services:
     database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
     vault = Vault(database, settings.daftari_master_key)
     settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
+    shop = BuiltinShop(database, vault, delivery_rates(settings))
+    return assemble(settings, database, vault, shop, daraja_client(settings, database, vault))
+
+
+def assemble(
+    settings: Settings, database: Database, vault: Vault, shop: BuiltinShop, daraja: DarajaClient
+) -> Services:
+    """Return the services on a store, a shop and a way to M-Pesa that exist already."""
     ledger = Ledger(database)
     inbox = Inbox(database, vault)
     prompts, checks = LivePrompts(database), AttemptChecks(database)
     standings = Standings(settings, vault, prompts)
-    shop = BuiltinShop(database, vault, delivery_rates(settings))
-    daraja = daraja_client(settings, database, vault)
     return Services(
         settings=settings,
         database=database,
@@ -93,8 +101,10 @@ def delivery_rates(settings: Settings) -> DeliveryRates:
     )
 
 
-def daraja_client(settings: Settings, database: Database, vault: Vault) -> DarajaClient:
-    """Return the M-Pesa client of the settings, on the token that all processes share."""
+def daraja_client(
+    settings: Settings, database: Database, vault: Vault, http: requests.Session | None = None
+) -> DarajaClient:
+    """Return the M-Pesa client of the settings, on the token that all processes share; `http` as it takes it."""
     base_url = (settings.mpesa_base_url or DARAJA_URLS[settings.mpesa_environment]).rstrip("/")
     config = DarajaConfig(
         base_url=base_url,
@@ -112,4 +122,4 @@ def daraja_client(settings: Settings, database: Database, vault: Vault) -> Daraj
         max_amount_shillings=settings.daftari_max_amount_shillings,
     )
     tokens = SharedTokenStore(database, vault, consumer_name(base_url, settings.mpesa_consumer_key))
-    return DarajaClient(config, tokens, clock.now)
+    return DarajaClient(config, tokens, clock.now, http)

@@ -1,5 +1,7 @@
 """The one clock: plain, aware UTC datetimes, so that encoders and the domain never meet a test's fake class."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
 NAIROBI = timezone(timedelta(hours=3), "EAT")
@@ -10,4 +12,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def now() -> datetime:
     """Return the present moment as an aware datetime in UTC."""
+    return _read()
+
+
+@contextmanager
+def read_from(source: Callable[[], datetime]) -> Iterator[None]:
+    """Take the time from `source`, aware datetimes in UTC, in the whole process until the end of the block."""
+    global _read  # noqa: PLW0603 - there is one clock, and everybody who holds `now` must see it change
+    before, _read = _read, source
+    try:
+        yield
+    finally:
+        _read = before
+
+
+def _machine_time() -> datetime:
     return _EPOCH + (datetime.now(UTC) - _EPOCH)  # A sum has the class of its left side: never a fake one.
+
+
+_read: Callable[[], datetime] = _machine_time

@@ -84,13 +84,25 @@ class SetAside:
 
 
 class Reaction:
-    """Feeds one handler; of several workers one is active, by a lock that lives as long as its connection."""
+    """Feeds one handler; of several workers one is active, by a lock that lives as long as its connection.
 
-    def __init__(self, database: Database, handler: Handler, batch_size: int = BATCH_SIZE) -> None:
+    `hands` is how many sessions are handled at once: with one, nothing runs in another thread.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        handler: Handler,
+        batch_size: int = BATCH_SIZE,
+        *,
+        lock: ActiveLock | None = None,
+        hands: int = HANDS,
+    ) -> None:
         self.handler = handler
-        self.lock = ActiveLock(database.url, handler.name)
+        self.lock = lock or ActiveLock(database.url, handler.name)
         self._database = database
         self._batch_size = batch_size
+        self._hands = hands
 
     def run_once(self) -> int:
         """Hand on the next batch; return how many events were read: 0 when caught up, or standing by.
@@ -126,10 +138,10 @@ class Reaction:
         by_session: dict[UUID, list[Recorded]] = defaultdict(list)
         for event in batch:
             by_session[event.session_id].append(event)
-        if len(by_session) < 2:
+        if min(len(by_session), self._hands) < 2:
             self._react_in_order(batch)
             return
-        with ThreadPoolExecutor(min(HANDS, len(by_session))) as hands:
+        with ThreadPoolExecutor(min(self._hands, len(by_session))) as hands:
             for _ in hands.map(self._react_in_order, by_session.values()):
                 pass
 
