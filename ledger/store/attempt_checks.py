@@ -5,8 +5,12 @@ from uuid import UUID
 
 from ledger.store.database import Database
 
-GAPS_SECONDS = (15, 30, 60, 120, 300, 600, 1800, 3600)
-"""From one question about an attempt to the next; the last one for as long as there is something to ask."""
+GAPS_SECONDS = (15, 15, 20, 20, 60, 120, 300, 600, 1800, 3600)
+"""From one question about an attempt to the next; the last one for as long as there is something to ask.
+
+Five questions within the first minute and a half: a prompt lives for one minute, so whatever its buyer did is known by
+then, callback or not.
+"""
 
 _ASKED_SINCE = "SELECT FROM attempt_checks WHERE session_id = %s AND attempt = %s AND asked_at > %s"
 _TRIES = "SELECT tries FROM attempt_checks WHERE session_id = %s AND attempt = %s"

@@ -61,7 +61,7 @@ def test_a_live_prompt_is_waited_for_and_a_dead_one_is_in_doubt(
     clock.tick(119.5)
     assert buyer.status(session_id)["retry_after"] == 1
     clock.tick(0.5)
-    in_an_hour = f"{initiated_at + timedelta(seconds=12 + 2925):%Y-%m-%dT%H:%M:%SZ}"
+    in_an_hour = f"{initiated_at + timedelta(seconds=12 + 2950):%Y-%m-%dT%H:%M:%SZ}"
     assert outlook(buyer, session_id) == (True, 0, True, moment(clock, 0), in_an_hour)
     assert buyer.initiate(session_id, phone_number=PHONE).status_code == 200
     assert outlook(buyer, session_id)[:3] == (True, 120, True)
