@@ -23,7 +23,7 @@ from ledger.application import RECEIPT
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Erased, Vault, WrongKey
-from projections import session_rules
+from projections import payment_refunds, session_rules
 from projections.follower import position_of
 from projections.payment_metrics import FROM_SESSIONS, READ_ALL, TABLE, Figures, fold
 from projections.session_rules import Life, Prompt
@@ -63,6 +63,7 @@ WHERE {text} ~ %(pattern)s OR EXISTS (SELECT FROM unnest(%(texts)s::text[]) AS k
 TABLES_WITHOUT_PERSONS = {
     "payment_events": "t.state::text",
     "payment_sessions": "t::text",
+    "payment_refunds": "t::text",
     "daraja_inbox": "t::text",
     "follower_failures": "t::text",
     "attempt_checks": "t::text",
@@ -138,6 +139,7 @@ def check(
             _orders(connection, walk, orders_of),
             _sums(connection),
             _metrics(connection, walk),
+            _refunds(connection, origin),
             _phones(walk),
             _personal_data(connection, [text for text in known_texts if text]),
         ]
@@ -272,6 +274,12 @@ def _metrics(connection: Connection[Any], walk: _Walk) -> Iterator[Violation]:
             expected = figures.get(hour, Figures())
             if hour not in stored or any(expected.get(name, 0) != n for name, n in stored[hour].items()):
                 yield Violation("metrics", f"{told} in the hour of {hour.isoformat()}")
+
+
+def _refunds(connection: Connection[Any], origin: int) -> Iterator[Violation]:
+    followed_until = position_of(connection, payment_refunds.TABLE, origin)
+    for session_id, told in payment_refunds.differences(connection, followed_until):
+        yield Violation("refunds", told, session_id)
 
 
 def _phones(walk: _Walk) -> Iterator[Violation]:

@@ -16,8 +16,8 @@ from ledger.attempts import Status
 from ledger.errors import InvalidValue
 from ledger.events import Created, Expired, Failed, OrderCreated, Paid, PaymentInitiated, PaymentUncertain
 from ledger.store.database import Database
-from ledger.store.positions import read_horizon
-from projections.follower import BE_ACTIVE, Follower, Recorded
+from projections.follower import Recorded
+from projections.rebuilding import BATCH_SIZE, Rebuilt, rebuild_table
 
 TABLE = "payment_metrics"
 REBUILT = "payment_metrics_rebuilt"
@@ -41,13 +41,6 @@ INSERT INTO {{table}} AS live (hour, {_NAMES})
 SELECT * FROM unnest(%s::timestamptz[]{", %s::bigint[]" * len(FIGURES)})
 ON CONFLICT (hour) DO UPDATE SET {", ".join(f"{name} = live.{name} + excluded.{name}" for name in FIGURES)}
 """  # noqa: S608 - made of this file's constants only
-EMPTY = "DELETE FROM {table}"
-FORGET_POSITION = "DELETE FROM follower_positions WHERE name = %s"
-COUNT_DIFFERENCES = f"""
-SELECT count(DISTINCT hour) AS hours
-FROM ((TABLE {TABLE} EXCEPT TABLE {REBUILT}) UNION ALL (TABLE {REBUILT} EXCEPT TABLE {TABLE})) AS different
-"""  # noqa: S608 - made of this file's constants only
-TAKE_OVER = f"INSERT INTO {TABLE} TABLE {REBUILT}"
 READ_ALL = f"SELECT hour, {_NAMES} FROM {TABLE} ORDER BY hour"  # noqa: S608 - made of this file's constants only
 # What the same figures are by the status rows alone; the two must never differ once the follower has caught up.
 FROM_SESSIONS = """
@@ -131,38 +124,11 @@ def _move(event: Recorded) -> Figures:
     return change
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild found: how many events it folded, and in how many hours the live figures had been wrong."""
-
-    events: int
-    hours_that_differed: int
-
-
-def rebuild(database: Database, batch_size: int = 5_000) -> Rebuilt:
-    """Fold the log anew beside the live rows, compare, and put the result in their place in one commit.
-
-    Readers see the old figures or the new ones. Rows are replaced and the table is not renamed: a rename waits for
-    every reader and holds up those behind it, and the application's role may not do it.
-    """
-    live = Follower(database, PaymentMetrics(), batch_size)
-    shadow = Follower(database, PaymentMetrics(REBUILT), batch_size)
-    with database.transaction() as connection:
-        connection.execute(BE_ACTIVE, (REBUILT,))
-        connection.execute(EMPTY.format(table=REBUILT))
-        connection.execute(FORGET_POSITION, (REBUILT,))
-    events = shadow.catch_up()
-    with database.transaction() as connection:
-        for name in (TABLE, REBUILT):
-            connection.execute(BE_ACTIVE, (name,))
-        origin, horizon = read_horizon(connection)
-        for follower in (live, shadow):
-            while read := follower.advance(connection, origin, horizon):
-                events += read if follower is shadow else 0
-        differed = connection.execute(COUNT_DIFFERENCES).fetchone()["hours"]
-        connection.execute(EMPTY.format(table=TABLE))
-        connection.execute(TAKE_OVER)
-    return Rebuilt(events, differed)
+def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    """Fold the log anew and put the result in place of the live figures; a row is an hour."""
+    return rebuild_table(
+        database, PaymentMetrics, live=TABLE, shadow=REBUILT, key="hour", batch_size=batch_size
+    )
 
 
 @dataclass(frozen=True, slots=True)

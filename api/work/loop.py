@@ -16,6 +16,7 @@ from ledger.errors import Unavailable
 from projections.follower import Follower
 from projections.locks import ActiveLock
 from projections.payment_metrics import PaymentMetrics
+from projections.payment_refunds import PaymentRefunds
 from projections.reaction import Reaction
 
 FIRST_PAUSE_AFTER_FAILURE_SECONDS = 1.0
@@ -62,11 +63,13 @@ def jobs(services: Services) -> list[Job]:
     """Return every job of the worker."""
     orders = Reaction(services.database, OrderMaker(services.ledger, services.vault, services.shop))
     metrics = Follower(services.database, PaymentMetrics())
+    refunds = Follower(services.database, PaymentRefunds())
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
     return [
         Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
         Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
         Job("payment_metrics", metrics.run_once, 0.1, 0.5),
+        Job("payment_refunds", refunds.run_once, 0.1, 0.5),
         _alone(services, "letters", lambda: act_on_letters(services), 0.2, 0.5),
         _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
         _alone(services, "ladder", ladder.run, 1, 1),

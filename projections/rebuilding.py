@@ -1,0 +1,64 @@
+"""Build a projection anew beside the live one, compare, and take its place, with no reader noticing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.store.database import Database
+from ledger.store.positions import read_horizon
+from projections.follower import BE_ACTIVE, Follower, Projection
+
+EMPTY = "DELETE FROM {table}"
+FORGET_POSITION = "DELETE FROM follower_positions WHERE name = %s"
+COUNT_DIFFERENCES = """
+SELECT count(*) AS keys FROM (
+    SELECT DISTINCT {key}
+    FROM ((TABLE {live} EXCEPT TABLE {shadow}) UNION ALL (TABLE {shadow} EXCEPT TABLE {live})) AS different
+) AS differing
+"""
+TAKE_OVER = "INSERT INTO {live} TABLE {shadow}"
+
+BATCH_SIZE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild found: how many events it read, and how many of the live rows had been wrong."""
+
+    events: int
+    wrong_rows: int
+
+
+def rebuild_table(
+    database: Database,
+    make: Callable[[str], Projection],
+    *,
+    live: str,
+    shadow: str,
+    key: str,
+    batch_size: int = BATCH_SIZE,
+) -> Rebuilt:
+    """Fold the log anew into the table `shadow`, compare it with `live` by `key`, and put it there in one commit.
+
+    `make` returns the projection that writes a table, whose name is the table's. Readers see the old rows or the new
+    ones. Rows are replaced and the table is not renamed: a rename waits for every reader and holds up those behind
+    it, and the application's role may not do it.
+    """
+    ours = Follower(database, make(live), batch_size)
+    anew = Follower(database, make(shadow), batch_size)
+    with database.transaction() as connection:
+        connection.execute(BE_ACTIVE, (shadow,))
+        connection.execute(EMPTY.format(table=shadow))
+        connection.execute(FORGET_POSITION, (shadow,))
+    events = anew.catch_up()
+    with database.transaction() as connection:
+        for name in (live, shadow):
+            connection.execute(BE_ACTIVE, (name,))
+        origin, horizon = read_horizon(connection)
+        for follower in (ours, anew):
+            while read := follower.advance(connection, origin, horizon):
+                events += read if follower is anew else 0
+        tables = {"live": live, "shadow": shadow}
+        differing = connection.execute(COUNT_DIFFERENCES.format(key=key, **tables)).fetchone()["keys"]
+        connection.execute(EMPTY.format(table=live))
+        connection.execute(TAKE_OVER.format(**tables))
+    return Rebuilt(events, differing)
