@@ -15,17 +15,18 @@ MOST_JUNK_KEPT = 10_000
 LEFT_OVER_AFTER = timedelta(seconds=5)
 
 _KEEP = """
-INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, key_owner,
-                          sealed_body, body_bytes, body_sha256, state, reason, tries, next_try_at, settled_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL)
+INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending,
+                          key_owner, sealed_body, body_bytes, body_sha256, state, reason, tries,
+                          next_try_at, settled_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL)
 """
 _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
 )
 _POSTPONE = "UPDATE daraja_inbox SET reason = %s, tries = tries + 1, next_try_at = %s WHERE inbox_id = %s"
 _LETTER = """
-SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, key_owner, sealed_body, body_bytes,
-       tries
+SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending, key_owner, sealed_body,
+       body_bytes, tries
 FROM daraja_inbox
 """
 _DUE = _LETTER + " WHERE state = 'new' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
@@ -54,7 +55,8 @@ class Channel(StrEnum):
 class Letter:
     """One body as it came. `is_proven` says that its URL held a token which only we can make.
 
-    `session_id`, and the `attempt` or the `refund` of it, are those that the token names, or None.
+    `session_id`, and the `attempt` or the `refund` of it, are those that the token names, or None; a refund may be
+    sent more than once, and `sending` counts from 1.
     """
 
     inbox_id: UUID
@@ -64,6 +66,7 @@ class Letter:
     session_id: UUID | None
     attempt: int | None
     refund: int | None
+    sending: int | None
     body: bytes
     body_bytes: int
     tries: int
@@ -91,6 +94,7 @@ class Inbox:
         session_id: UUID | None = None,
         attempt: int | None = None,
         refund: int | None = None,
+        sending: int | None = None,
         owner: int = NOBODY,
         now: datetime,
     ) -> Letter:
@@ -101,7 +105,7 @@ class Inbox:
         """
         kept = body[:MOST_BYTES_KEPT]
         letter = Letter(
-            uuid4(), now, channel, is_proven, session_id, attempt, refund, kept, body_bytes, tries=0
+            uuid4(), now, channel, is_proven, session_id, attempt, refund, sending, kept, body_bytes, tries=0
         )
         owner, sealed = self._seal(owner, kept.decode("latin-1"))
         values = (
@@ -112,6 +116,7 @@ class Inbox:
             session_id,
             attempt,
             refund,
+            sending,
             owner,
             sealed,
             body_bytes,
@@ -181,6 +186,7 @@ class Inbox:
             row["session_id"],
             row["attempt"],
             row["refund"],
+            row["sending"],
             self._vault.unseal(row["key_owner"], row["sealed_body"]).encode("latin-1"),
             row["body_bytes"],
             row["tries"],

@@ -74,3 +74,18 @@ def test_junk_is_forgotten_beyond_its_bound_and_never_what_proved_its_sender(
     with database.connection() as connection:
         rows = connection.execute("SELECT is_proven FROM daraja_inbox ORDER BY is_proven").fetchall()
     assert [row["is_proven"] for row in rows] == [False, True, True]
+
+
+def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) -> None:
+    letter = inbox.keep(
+        b"{}",
+        body_bytes=2,
+        channel=Channel.REVERSAL_TIMEOUT,
+        is_proven=True,
+        session_id=uuid4(),
+        refund=2,
+        sending=3,
+        now=NOW,
+    )
+    assert inbox.due(LATER, 10) == [letter]
+    assert (letter.refund, letter.sending, letter.attempt) == (2, 3, None)
