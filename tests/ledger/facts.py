@@ -267,13 +267,13 @@ def refund_due(
 
 
 def refund_approved(refund: int = 1) -> Fact:
-    return _fact(events.RefundApproved, None, refund=refund, approved_by="operator 9")
+    return _fact(events.RefundApproved, "10:40", refund=refund, approved_by="operator 9")
 
 
 def refund_refused(refund: int = 1) -> Fact:
     return _fact(
         events.RefundRefused,
-        None,
+        "10:40",
         refund=refund,
         refused_by="operator 9",
         reason="The buyer asked for an exchange.",
@@ -281,13 +281,13 @@ def refund_refused(refund: int = 1) -> Fact:
 
 
 def refund_requested(refund: int = 1) -> Fact:
-    return _fact(events.RefundRequested, None, refund=refund, requested_by="worker")
+    return _fact(events.RefundRequested, "10:40", refund=refund, requested_by="worker")
 
 
 def refund_accepted(refund: int = 1) -> Fact:
     return _fact(
         events.RefundAccepted,
-        None,
+        "10:40",
         refund=refund,
         conversation_id="AG_1",
         originator_conversation_id="4a3b-1",
@@ -295,13 +295,13 @@ def refund_accepted(refund: int = 1) -> Fact:
 
 
 def refund_uncertain(refund: int = 1) -> Fact:
-    return _fact(events.RefundUncertain, None, refund=refund, reason="no answer in time")
+    return _fact(events.RefundUncertain, "10:41", refund=refund, reason="no answer in time")
 
 
 def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal") -> Fact:
     return _fact(
         events.Refunded,
-        None,
+        "10:41",
         refund=refund,
         reversal_receipt=reversal,
         means=means,
@@ -313,7 +313,7 @@ def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str
 def refunded_by_hand(refund: int = 1) -> Fact:
     return _fact(
         events.Refunded,
-        None,
+        "10:45",
         refund=refund,
         reversal_receipt=None,
         means="by_hand",
@@ -322,7 +322,11 @@ def refunded_by_hand(refund: int = 1) -> Fact:
     )
 
 
-def refund_failed(refund: int = 1) -> Fact:
-    return _fact(
-        events.RefundFailed, None, refund=refund, code="1", text="The shortcode has too little money."
-    )
+def refund_failed(
+    refund: int = 1,
+    *,
+    code: str = "1",
+    text: str = "The shortcode has too little money.",
+    at: str = "10:41",
+) -> Fact:
+    return _fact(events.RefundFailed, at, refund=refund, code=code, text=text)

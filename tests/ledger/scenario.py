@@ -75,7 +75,7 @@ class Scenario:
         """Check that the command was refused with this code, and wrote nothing."""
         assert self.refusal is not None
         assert self.refusal.code == code
-        assert self.refusal.message
+        assert is_sentence(self.refusal.message)
         assert self.news == []
         return self
 
@@ -83,6 +83,13 @@ class Scenario:
         """Check the public status."""
         assert self.session.status == expected
         return self
+
+
+def is_sentence(text: str) -> bool:
+    """Whether a text for people begins as a sentence and ends as one; the guide's own words have no full stop."""
+    return text == "Session has expired" or (
+        text[:1].isupper() and text[1:2] != "X" and text.endswith((".", "!")) and not text.isupper()
+    )
 
 
 def fold(history: list[Any]) -> PaymentSession | None:

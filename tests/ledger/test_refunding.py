@@ -123,7 +123,9 @@ def test_a_refund_under_way_is_left_to_mpesa_unless_it_is_in_doubt() -> None:
     given(*SENT).when(record_refund_not_sent()).refused("REFUND_UNDER_WAY")
     doubt = given(*SENT, refund_uncertain())
     doubt.when(record_refund_by_hand()).then(refunded_by_hand())
-    again = doubt.when(record_refund_not_sent())
+    again = doubt.when(record_refund_not_sent()).then(
+        refund_failed(code="NOT_SENT", text="operator 9: Not in the statement.", at="10:45")
+    )
     assert again.session.refunds[1].state == RefundState.DUE
     assert again.session.refunds[1].failures == 1
     again.when(approve_refund()).then(refund_approved())

@@ -111,3 +111,64 @@ def test_a_signature_is_stable_and_of_its_message(vault: Vault) -> None:
 def test_a_master_key_of_another_length_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Vault(database, b"short")
+
+
+def test_what_an_earlier_version_sealed_still_opens(database: Database, vault: Vault) -> None:
+    """Made once and written down here: whoever changes how keys are derived loses every customer."""
+    own = "v1.mx3dO-wqJeTHU9D9qQugMu_4UoPQ4hgorLyN-d7XxKDHECybO6BJJQ=="
+    assert vault.unseal(NOBODY, own) == PHONE
+    nonce = "000000000000000000000000"
+    wrapped = nonce + (
+        "3ddc24a0b8605dc45b6671ee0d30af2b7d13bd1166e59526ee3c5fb9fc7bed40a60c0be1a769ab35bfc94adef01f618d"
+    )
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO customer_keys (user_id, wrapped_key, created_at) VALUES (7, %s, now())",
+            (bytes.fromhex(wrapped),),
+        )
+    assert vault.unseal(7, "v1.vLoNftBl3p61VswGyK-2pKkIHaO_CNJDjO0KrHQajK3dehw=") == "Wanjiku"
+
+
+def test_digests_and_signatures_of_an_earlier_version_are_still_the_same(vault: Vault) -> None:
+    assert (
+        vault.digest("checkout", "ws_CO_1")
+        == "854f96870a2e3605d3344d51849d67d152575f3d1d3c3ac6e4b167519ecf08b5"
+    )
+    assert vault.sign(b"a").hex() == "0500cc80e2fb741a37c4e228336a1cbe"
+
+
+def test_a_key_is_read_once_and_kept_in_memory(database: Database, vault: Vault) -> None:
+    sealed = vault.seal(7, PHONE)
+    with database.connection() as connection:
+        connection.execute("UPDATE customer_keys SET wrapped_key = %s", (b"altered",))
+    assert vault.unseal(7, sealed) == PHONE
+    with pytest.raises(WrongKey):
+        Vault(database, MASTER_KEY).unseal(7, sealed)
+
+
+def test_no_more_keys_are_kept_in_memory_than_are_allowed(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.store.vault._MOST_KEYS_IN_MEMORY", 2)
+    sealed = [vault.seal(user, PHONE) for user in (1, 2, 3)]
+    assert len(vault._keys) <= 2
+    assert [vault.unseal(user, text) for user, text in enumerate(sealed, 1)] == [PHONE] * 3
+
+
+def test_who_was_never_known_can_be_erased_too(vault: Vault) -> None:
+    vault.erase(99)
+    assert vault.unseal(99, vault.seal(99, PHONE)) == PHONE
+
+
+def test_refusals_say_what_happened(vault: Vault) -> None:
+    sealed = vault.seal(7, PHONE)
+    with pytest.raises(WrongKey) as wrong:
+        vault.unseal(8, sealed)
+    assert str(wrong.value) == (
+        "WRONG_MASTER_KEY: A sealed value does not open. "
+        "Check that DAFTARI_MASTER_KEY is the key this database was made with."
+    )
+    vault.erase(7)
+    with pytest.raises(Erased) as erased:
+        vault.unseal(7, sealed)
+    assert str(erased.value) == "ERASED: The personal data of this customer have been erased."
