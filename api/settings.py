@@ -165,6 +165,16 @@ class Settings:
     daftari_queries_per_minute: int = _setting(
         values.whole(1, 100_000), "600", "How many status queries a minute the worker may send to Daraja."
     )
+    daftari_c2b_unknown: str = _setting(
+        values.choice("accept", "refuse"),
+        "accept",
+        "What M-Pesa is answered when it asks about a payment whose reference names no open payment of ours.",
+    )
+    daftari_pull: str = _setting(
+        values.choice("off", "on"),
+        "off",
+        "Whether the worker asks M-Pesa every hour for its list of payments; `daftari pull --register` comes first.",
+    )
     daftari_prompt_seconds: int = _setting(
         values.whole(10, 3600), "120", "How long a prompt counts as live, so that no second one is sent."
     )

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-
+from api.letters import act_at_once
 from daraja import (
     DarajaClient,
     MalformedCallback,
@@ -25,11 +24,12 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.attempts import Attempt, AttemptState, Evidence, Payment
 from ledger.callback_tokens import read_token
-from ledger.errors import LedgerError, NotFound
+from ledger.errors import NotFound
 from ledger.session import PaymentSession
 from ledger.store.attempt_checks import AttemptChecks
 from ledger.store.inbox import Channel, Inbox, Letter
 from ledger.store.prompts import LivePrompts
+from ledger.store.question_budgets import QuestionBudget
 from ledger.store.vault import NOBODY, Vault
 from projections import payment_sessions
 
@@ -39,7 +39,8 @@ GAPS_SECONDS = (5, 10, 20, 40, 60, 120, 300, 600)
 HINT_IS_ASKED_ABOUT_ONCE_IN = timedelta(seconds=4)
 """Whoever knows an attempt's id may post as many hints as he likes; M-Pesa is asked no more often for that."""
 
-_log = structlog.get_logger(__name__)
+WAIT_FOR_A_QUESTION = timedelta(seconds=5)
+"""How long a hint rests where M-Pesa may not be asked at this moment; that is no try of the letter's."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Settlement:
         prompts: LivePrompts,
         checks: AttemptChecks,
         daraja: DarajaClient,
+        budget: QuestionBudget,
     ) -> None:
         self._ledger = ledger
         self._vault = vault
@@ -69,6 +71,7 @@ class Settlement:
         self._prompts = prompts
         self._checks = checks
         self._daraja = daraja
+        self._budget = budget
 
     def receive(self, body: bytes, *, body_bytes: int, token: str | None) -> None:
         """Keep a callback, then act on it if that can be done at once; what remains is the worker's.
@@ -89,12 +92,7 @@ class Settlement:
         )
         if session_id is None:
             return  # A hint wants a query, and a query must not make M-Pesa's sender wait.
-        try:
-            self.act_on(letter)
-        except LedgerError as error:
-            _log.warning("callback_left_to_worker", session_id=str(session_id), code=error.code)
-        except Exception:  # noqa: BLE001 - it is kept, so it may be acknowledged; the worker meets the fault again
-            _log.exception("callback_left_to_worker", session_id=str(session_id))
+        act_at_once(letter, self.act_on)
 
     def act_on(self, letter: Letter) -> None:
         """Turn a kept callback into facts, set it aside for a person, or leave it for later."""
@@ -112,10 +110,17 @@ class Settlement:
         else:
             self._act_on_hint(letter, callback, now)
 
-    def settle_by_query(self, session: PaymentSession, attempt: Attempt) -> QueryVerdict:
-        """Ask M-Pesa about an attempt and record what it says; return the answer."""
+    def settle_by_query(self, session: PaymentSession, attempt: Attempt) -> QueryVerdict | None:
+        """Ask M-Pesa about an attempt and record what it says; return the answer.
+
+        Returns None, and asks nothing, where as many questions were asked as may be, or M-Pesa wants a pause.
+        """
         assert attempt.checkout_sealed is not None
+        if not self._budget.take(clock.now()):
+            return None
         answer = self._daraja.query(self._vault.unseal(session.user_id, attempt.checkout_sealed))
+        if answer.rate_limited:
+            self._budget.pause(clock.now(), answer.retry_after_seconds)
         if answer.kind == "paid":
             paid = Payment(attempt.number, None, session.totals.total_cents, Evidence.QUERY, clock.now())
             self._record(session, attempt.number, Verdict(payment=paid))
@@ -225,6 +230,9 @@ class Settlement:
             self._later(letter, "not_confirmed", now)
             return
         answer = self.settle_by_query(session, attempt)
+        if answer is None:
+            self._inbox.wait(letter, now + WAIT_FOR_A_QUESTION)
+            return
         self._checks.note_in_between(session.id, attempt.number, answer=answer.kind, now=now)
         if answer.kind in ("paid", "failed"):
             agrees = answer.kind == callback.meaning.outcome

@@ -6,7 +6,12 @@ import requests
 
 from api.checkout import Checkout
 from api.daraja_tokens import SharedTokenStore, consumer_name
+from api.letters import Letters
 from api.news import NewsDesk
+from api.reconciliation.c2b import C2bDesk
+from api.reconciliation.matching import Matcher
+from api.reconciliation.pulling import Puller
+from api.reconciliation.statements import Reconciler, shortcodes_of
 from api.settings import DARAJA_URLS, Settings
 from api.settlement import Settlement
 from api.standing import Standings
@@ -17,8 +22,11 @@ from ledger.store.attempt_checks import AttemptChecks
 from ledger.store.credentials import CredentialStore
 from ledger.store.database import Database
 from ledger.store.idempotency import IdempotencyStore
-from ledger.store.inbox import Inbox
+from ledger.store.inbox import Channel, Inbox
+from ledger.store.movements import Movements
 from ledger.store.prompts import LivePrompts
+from ledger.store.pulling import Pulling
+from ledger.store.question_budgets import QuestionBudget
 from ledger.store.vault import Vault
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
@@ -40,6 +48,11 @@ class Services:
     daraja: DarajaClient
     checkout: Checkout
     settlement: Settlement
+    letters: Letters
+    matcher: Matcher
+    reconciler: Reconciler
+    c2b: C2bDesk
+    puller: Puller
     standings: Standings
     desk: NewsDesk
 
@@ -52,6 +65,7 @@ class Services:
     def close(self) -> None:
         """End the search for news, and close the pool of connections and Daraja's kept connections."""
         self.desk.close()
+        self.c2b.close()
         self.daraja.close()
         self.database.close()
 
@@ -73,6 +87,10 @@ def assemble(
     inbox = Inbox(database, vault)
     prompts, checks = LivePrompts(database), AttemptChecks(database)
     standings = Standings(settings, vault, prompts)
+    budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
+    settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
+    matcher, pulling = Matcher(ledger, prompts, Movements(database, vault)), Pulling(database)
+    c2b = C2bDesk(settings, vault, inbox, ledger, matcher)
     return Services(
         settings=settings,
         database=database,
@@ -85,7 +103,12 @@ def assemble(
         shop=shop,
         daraja=daraja,
         checkout=Checkout(settings, ledger, vault, prompts, shop, daraja),
-        settlement=Settlement(ledger, vault, inbox, prompts, checks, daraja),
+        settlement=settlement,
+        letters=Letters({Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}),
+        matcher=matcher,
+        reconciler=Reconciler(shortcodes_of(settings), database, matcher, pulling),
+        c2b=c2b,
+        puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
         standings=standings,
         desk=NewsDesk(database, standings, settings.daftari_web_waiters),
     )
@@ -105,9 +128,8 @@ def daraja_client(
     settings: Settings, database: Database, vault: Vault, http: requests.Session | None = None
 ) -> DarajaClient:
     """Return the M-Pesa client of the settings, on the token that all processes share; `http` as it takes it."""
-    base_url = (settings.mpesa_base_url or DARAJA_URLS[settings.mpesa_environment]).rstrip("/")
     config = DarajaConfig(
-        base_url=base_url,
+        base_url=_base_url(settings),
         consumer_key=settings.mpesa_consumer_key,
         consumer_secret=settings.mpesa_consumer_secret,
         shortcode=settings.mpesa_business_shortcode,
@@ -121,5 +143,14 @@ def daraja_client(
         pool_size=settings.daftari_max_waiting_pushes,
         max_amount_shillings=settings.daftari_max_amount_shillings,
     )
-    tokens = SharedTokenStore(database, vault, consumer_name(base_url, settings.mpesa_consumer_key))
+    tokens = SharedTokenStore(database, vault, _app_name(settings))
     return DarajaClient(config, tokens, clock.now, http)
+
+
+def _base_url(settings: Settings) -> str:
+    return (settings.mpesa_base_url or DARAJA_URLS[settings.mpesa_environment]).rstrip("/")
+
+
+def _app_name(settings: Settings) -> str:
+    """What M-Pesa counts and gives tokens to: one app of one environment."""
+    return consumer_name(_base_url(settings), settings.mpesa_consumer_key)

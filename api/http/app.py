@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DOORS = (
     "api.http.sessions",
     "api.http.callbacks",
+    "api.http.c2b",
     "api.http.catalogue",
     "api.http.cart",
     "api.http.places",

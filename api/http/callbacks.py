@@ -3,8 +3,6 @@
 There is no token to check here: the last segment of the address is the proof, and a report without it is a hint.
 """
 
-import sys
-
 from flask import Response, request
 from marshmallow import fields, validate
 
@@ -12,12 +10,9 @@ from api.http import json
 from api.http.auth import public
 from api.http.doors import Doors
 from api.http.fields import Answer
+from api.http.raw_bodies import read_bounded
 from api.http.safaricom import is_believed
 from api.http.services import services
-from ledger.store.inbox import MOST_BYTES_KEPT
-
-MOST_BYTES_READ = 16 << 20
-"""Beyond this a body is not even read to its end: cut off earlier, its sender would miss our answer."""
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 """The acknowledgement that every known consumer gives; M-Pesa does not document one."""
@@ -63,19 +58,8 @@ def take_callback(token: str | None) -> Response:
 
     Always answered in Daraja's form, whatever the body is. 503 only where it could not be kept.
     """
-    body, length = _read_bounded()
+    body, length = read_bounded()
     ours = services()
     believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
     ours.settlement.receive(body, body_bytes=length, token=token if believed else None)
     return Response(json.encode(ACCEPTED), mimetype="application/json")
-
-
-def _read_bounded() -> tuple[bytes, int]:
-    """Return the head of the body and how long it was, as far as it was read."""
-    # The bound of other doors answers 413, which M-Pesa would not understand; None would mean that bound again.
-    request.max_content_length = sys.maxsize
-    kept = request.stream.read(MOST_BYTES_KEPT)
-    length = len(kept)
-    while length < MOST_BYTES_READ and (more := request.stream.read(MOST_BYTES_KEPT)):
-        length += len(more)
-    return kept, max(length, request.content_length or 0)

@@ -74,11 +74,10 @@ class Matcher:
         return found
 
     def act_on_left_over(self, limit: int = AT_ONCE) -> int:
-        """Act on movements that a process kept and died over; return how many there were."""
+        """Act on movements that a process kept and died over; return for how many that worked."""
         left = self._movements.left_over(clock.now() - LEFT_OVER_AFTER, limit)
-        if left:
-            self._settle(left)
-        return len(left)
+        settled = self._settle(left) if left else []
+        return sum(each.verdict != Verdict.NEW for each in settled)
 
     def _see(self, movements: Sequence[Movement]) -> list[Settled]:
         known = self._movements.note(movements, clock.now())

@@ -1,6 +1,5 @@
 """The query ladder: ask M-Pesa about attempts whose callback has not come, gently and ever more rarely."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,32 +18,9 @@ from projections import payment_sessions
 ANSWER_IS_LOST_AFTER = timedelta(seconds=90)
 """Longer than any push may take: whoever was sending this attempt is gone, and its answer with it."""
 
-PAUSE_WHEN_LIMITED_SECONDS = 30
 BATCH = 50
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass
-class QueryBudget:
-    """A token bucket: at most `per_minute` questions in any minute, and none while M-Pesa says it is too much."""
-
-    per_minute: int
-    spent: int = 0
-    window_began: datetime = field(default_factory=clock.now)
-    paused_until: datetime | None = None
-
-    def allows(self, now: datetime) -> bool:
-        """Whether one more question may be asked now."""
-        if self.paused_until is not None and now < self.paused_until:
-            return False
-        if now - self.window_began >= timedelta(minutes=1):
-            self.window_began, self.spent = now, 0
-        return self.spent < self.per_minute
-
-    def pause(self, now: datetime, seconds: int | None) -> None:
-        """Ask nothing for some seconds, because M-Pesa said that it is too much."""
-        self.paused_until = now + timedelta(seconds=seconds or PAUSE_WHEN_LIMITED_SECONDS)
 
 
 class Ladder:
@@ -57,7 +33,6 @@ class Ladder:
         self._ledger = ledger
         self._settlement = settlement
         self._checks = checks
-        self._budget = QueryBudget(settings.daftari_queries_per_minute)
 
     def run(self) -> int:
         """Look at the attempts that are due; return how many were looked at.
@@ -79,23 +54,22 @@ class Ladder:
     def _look_at_session(self, session_id: UUID) -> int:
         session, looked_at = self._ledger.session(session_id), 0
         for attempt in session.open_attempts:
-            if self._budget.allows(clock.now()):
-                self._look_at(session, attempt)
-                looked_at += 1
+            looked_at += self._look_at(session, attempt)
         return looked_at
 
-    def _look_at(self, session: PaymentSession, attempt: Attempt) -> None:
+    def _look_at(self, session: PaymentSession, attempt: Attempt) -> bool:
+        """Return whether there was anything to be done: not where M-Pesa may not be asked at this moment."""
         if attempt.checkout_sealed is None:
             self._no_handle(session, attempt, clock.now())
-            return
-        self._budget.spent += 1
+            return True
         verdict = self._settlement.settle_by_query(session, attempt)
+        if verdict is None:
+            return False
         self._checks.note_asked(session.id, attempt.number, answer=verdict.kind, now=clock.now())
-        if verdict.rate_limited:
-            self._budget.pause(clock.now(), verdict.retry_after_seconds)
         _log.info(
             "attempt_asked_about", session_id=str(session.id), attempt=attempt.number, answer=verdict.kind
         )
+        return True
 
     def _no_handle(self, session: PaymentSession, attempt: Attempt, now: datetime) -> None:
         """Without M-Pesa's id there is nothing to ask by: only the callback's own URL can settle the attempt."""

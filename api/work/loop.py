@@ -6,6 +6,7 @@ from threading import Event, Thread
 
 import structlog
 
+from api.reconciliation.pulling import PULL
 from api.settings import Settings
 from api.wiring import Services, build_services
 from api.work.ladder import Ladder
@@ -65,6 +66,7 @@ def jobs(services: Services) -> list[Job]:
     metrics = Follower(services.database, PaymentMetrics())
     refunds = Follower(services.database, PaymentRefunds())
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
+    pulls = services.settings.daftari_pull == "on"
     return [
         Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
         Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
@@ -73,6 +75,8 @@ def jobs(services: Services) -> list[Job]:
         _alone(services, "letters", lambda: act_on_letters(services), 0.2, 0.5),
         _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
         _alone(services, "ladder", ladder.run, 1, 1),
+        _alone(services, "money_left_over", services.matcher.act_on_left_over, 30, 30),
+        *([_alone(services, PULL, services.puller.pull_if_due, 30, 30)] if pulls else []),
         _alone(services, "tidying", lambda: tidy(services), 60, 60),
     ]
 

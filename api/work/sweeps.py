@@ -43,7 +43,7 @@ def act_on_letters(services: Services) -> int:
     letters = services.inbox.due(clock.now(), BATCH)
     for letter in letters:
         try:
-            services.settlement.act_on(letter)
+            services.letters.act_on(letter)
         except LedgerError as error:
             _put_off(services, letter, error.code.lower())
         except Exception:  # noqa: BLE001 - a fault of ours; the letter is kept, tried again, and shown to a person

@@ -24,6 +24,8 @@ _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
 )
 _POSTPONE = "UPDATE daraja_inbox SET reason = %s, tries = tries + 1, next_try_at = %s WHERE inbox_id = %s"
+_HOLDS = "SELECT FROM daraja_inbox WHERE channel = %s AND body_sha256 = %s LIMIT 1"
+_WAIT = "UPDATE daraja_inbox SET next_try_at = %s WHERE inbox_id = %s"
 _LETTER = """
 SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending, key_owner, sealed_body,
        body_bytes, tries
@@ -49,6 +51,7 @@ class Channel(StrEnum):
     STATUS_TIMEOUT = "status_timeout"
     C2B_VALIDATION = "c2b_validation"
     C2B_CONFIRMATION = "c2b_confirmation"
+    PULL = "pull"
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,11 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_POSTPONE, (reason, until, letter.inbox_id))
 
+    def wait(self, letter: Letter, until: datetime) -> None:
+        """Leave a letter for later without counting a try: nothing was tried."""
+        with self._database.connection() as connection:
+            connection.execute(_WAIT, (until, letter.inbox_id))
+
     def due(self, now: datetime, limit: int) -> list[Letter]:
         """Return letters that want acting on by now, the longest waiting first.
 
@@ -160,6 +168,12 @@ class Inbox:
         with self._database.connection() as connection:
             row = connection.execute(_ONE, (inbox_id,)).fetchone()
         return self._open(row) if row else None
+
+    def holds(self, channel: Channel, body: bytes) -> bool:
+        """Whether the very same body came by a channel before."""
+        with self._database.connection() as connection:
+            digest = hashlib.sha256(body[:MOST_BYTES_KEPT]).hexdigest()
+            return connection.execute(_HOLDS, (str(channel), digest)).rowcount > 0
 
     def forget_junk(self) -> int:
         """Remove the oldest unrecognised bodies beyond MOST_JUNK_KEPT; return how many."""

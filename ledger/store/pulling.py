@@ -58,15 +58,19 @@ class Pulling:
         with self._database.connection() as connection:
             connection.execute(_PUT_OFF, (shortcode, until))
 
-    def done(self, shortcode: str, pulled_until: datetime, next_at: datetime) -> None:
-        """Everything up to a moment was pulled and acted on."""
-        with self._database.connection() as connection:
+    def done(
+        self,
+        shortcode: str,
+        pulled_until: datetime,
+        next_at: datetime,
+        *,
+        gap: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        """Everything up to a moment was pulled and acted on, but for a gap that M-Pesa gives no more."""
+        with self._database.transaction() as connection:
             connection.execute(_DONE, (shortcode, pulled_until, next_at))
-
-    def add_gap(self, since: datetime, until: datetime, now: datetime) -> None:
-        """A period was missed for ever."""
-        with self._database.connection() as connection:
-            connection.execute(_ADD_GAP, (uuid4(), since, until, now))
+            if gap is not None:
+                connection.execute(_ADD_GAP, (uuid4(), *gap, pulled_until))
 
     def gaps(self) -> list[PullGap]:
         """Return the periods that nothing has covered yet, the oldest first."""

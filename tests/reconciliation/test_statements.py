@@ -226,7 +226,7 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
 def test_a_gap_of_the_pull_is_closed_by_a_statement_that_covers_it(
     reconciler: Reconciler, pulling: Pulling
 ) -> None:
-    pulling.add_gap(PAID_AT - timedelta(hours=3), PAID_AT, PAID_AT)
-    pulling.add_gap(PAID_AT - timedelta(days=3), PAID_AT, PAID_AT)
+    for began in (timedelta(hours=3), timedelta(days=3)):
+        pulling.done("174379", PAID_AT, PAID_AT, gap=(PAID_AT - began, PAID_AT))
     reconciler.reconcile(_day())
     assert [gap.since for gap in pulling.gaps()] == [PAID_AT - timedelta(days=3)]

@@ -1,0 +1,46 @@
+"""A token bucket for all processes together: M-Pesa counts the questions of an app, not those of a process."""
+
+from datetime import datetime, timedelta
+
+from ledger.store.database import Database
+
+PAUSE_WHEN_LIMITED_SECONDS = 30
+BURST_PER_MINUTE = 6
+"""A bucket holds the questions of ten seconds; M-Pesa's own, where somebody measured it, held one."""
+
+# One statement refills by the clock, looks and takes, so that no two processes take the same token.
+_REFILLED = """
+least(%(burst)s, budget.tokens + %(per_second)s * greatest(0, extract(epoch FROM %(now)s - budget.refilled_at)))
+"""
+_TAKE = f"""
+INSERT INTO question_budgets AS budget (name, tokens, refilled_at) VALUES (%(name)s, %(burst)s - 1, %(now)s)
+ON CONFLICT (name) DO UPDATE
+    SET tokens = {_REFILLED} - 1, refilled_at = greatest(budget.refilled_at, %(now)s)
+    WHERE coalesce(budget.paused_until <= %(now)s, true) AND {_REFILLED} >= 1
+"""  # noqa: S608 - made of this file's constants only
+_PAUSE = """
+INSERT INTO question_budgets AS budget (name, tokens, refilled_at, paused_until) VALUES (%s, 0, %s, %s)
+ON CONFLICT (name) DO UPDATE SET paused_until = greatest(budget.paused_until, excluded.paused_until)
+"""
+
+
+class QuestionBudget:
+    """At most `per_minute` questions a minute under a name, in small bursts, and none while M-Pesa says too many."""
+
+    def __init__(self, database: Database, name: str, per_minute: int) -> None:
+        self._database = database
+        self._name = name
+        self._per_second = per_minute / 60
+        self._burst = max(1, per_minute // BURST_PER_MINUTE)
+
+    def take(self, now: datetime) -> bool:
+        """Take the right to ask one question; return whether there was one."""
+        values = {"name": self._name, "burst": self._burst, "per_second": self._per_second, "now": now}
+        with self._database.connection() as connection:
+            return connection.execute(_TAKE.encode(), values).rowcount == 1
+
+    def pause(self, now: datetime, seconds: int | None) -> None:
+        """Let nobody ask for some seconds, because M-Pesa said that it is too much; None: it did not say how long."""
+        until = now + timedelta(seconds=seconds or PAUSE_WHEN_LIMITED_SECONDS)
+        with self._database.connection() as connection:
+            connection.execute(_PAUSE, (self._name, now, until))
