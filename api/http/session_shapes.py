@@ -162,9 +162,7 @@ class Outlook(Answer):
         metadata={"description": "Whole seconds until that try makes sense; null where it cannot succeed."},
     )
     in_doubt = fields.Boolean(
-        metadata={
-            "description": "Whether money may have moved without anybody knowing yet. Do not pay again."
-        }
+        metadata={"description": "Whether money may have moved without anybody knowing yet."}
     )
     next_check_at = Moment(
         allow_none=True, metadata={"description": "While in doubt: when M-Pesa is asked next."}

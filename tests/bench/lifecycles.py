@@ -42,6 +42,17 @@ class Lifecycle:
     failure: str | None = None
 
 
+def delivery_of(buyer: Buyer) -> dict[str, Any]:
+    """Return where a buyer wants his goods."""
+    return {
+        "full_name": BUYERS_NAME,
+        "phone_number": f"0{FIRST_PHONE + buyer.user}",
+        "county_id": buyer.county_id,
+        "subcounty_id": buyer.subcounty_id,
+        "detailed_address": "123 Main Street, Apartment 4B",
+    }
+
+
 class _Failed(Exception):
     """This buyer gets no order; the argument says at which step, and why."""
 
@@ -98,7 +109,7 @@ class _Purchase:
         return self._taken
 
     def _create(self) -> str:
-        body = json.dumps({"delivery_details": self._delivery()}).encode()
+        body = json.dumps({"delivery_details": delivery_of(self._buyer)}).encode()
         self._taken.create, session = self._ask("create", "POST", SESSIONS, body, 201)
         return f"{SESSIONS}{session['session_id']}/"
 
@@ -131,12 +142,3 @@ class _Purchase:
         if status != wanted:
             raise _Failed(f"{step}: {status} {shown.get('error_code', '')}".rstrip())
         return seconds, shown
-
-    def _delivery(self) -> dict[str, Any]:
-        return {
-            "full_name": BUYERS_NAME,
-            "phone_number": f"0{FIRST_PHONE + self._buyer.user}",
-            "county_id": self._buyer.county_id,
-            "subcounty_id": self._buyer.subcounty_id,
-            "detailed_address": "123 Main Street, Apartment 4B",
-        }

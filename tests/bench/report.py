@@ -41,7 +41,7 @@ class Level:
             "failures": dict(self.failures),
             "seconds": round(self.seconds, 3),
             "lifecycles_per_second": round(self.per_second, 2),
-            "milliseconds": {step: _spread(self._seconds_of(step)) for step in STEPS},
+            "milliseconds": {step: spread(self._seconds_of(step)) for step in STEPS},
             "statuses_per_lifecycle": round(len(self._seconds_of("status")) / count, 2),
             "processor_milliseconds_per_lifecycle": {
                 "all": round(sum(used.values()), 2),
@@ -73,7 +73,7 @@ def _times(figures: Sequence[dict[str, Any]]) -> list[str]:
         spreads = (level["milliseconds"][step] for step in STEPS)
         lines.append(
             f"{level['clients']:>7} {level['lifecycles_per_second']:>11.1f} {sum(level['failures'].values()):>7} "
-            + "".join(f"{spread['p50']:>8.1f} /{spread['p99']:>6.1f}" for spread in spreads)
+            + "".join(f"{pair['p50']:>8.1f} /{pair['p99']:>6.1f}" for pair in spreads)
             + f"{level['statuses_per_lifecycle']:>10.1f}"
         )
     return lines
@@ -99,7 +99,7 @@ def _failures(levels: Sequence[Level]) -> list[str]:
     ]
 
 
-def _spread(seconds: Sequence[float]) -> dict[str, float]:
+def spread(seconds: Sequence[float]) -> dict[str, float]:
     """Return the 50th and the 99th percentile (nearest rank) in milliseconds; zeros where there is nothing."""
     ranked = sorted(seconds)
     return {
