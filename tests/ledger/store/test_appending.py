@@ -4,6 +4,7 @@ from threading import Barrier
 from uuid import UUID, uuid4
 
 import pytest
+import structlog.testing
 
 from ledger.application import RECEIPT, Ledger
 from ledger.errors import Conflict, NotFound
@@ -13,6 +14,7 @@ from ledger.store.database import Database
 from ledger.store.recorder import VersionConflict
 from tests.support.appending import append
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, new_session, one_of_every_kind
+from tests.support.horizon import until_readable
 
 COUNT = (
     "SELECT (SELECT count(*) FROM payment_events) AS events, (SELECT count(*) FROM payment_sessions) AS rows"
@@ -201,3 +203,27 @@ def test_of_claims_at_once_for_one_receipt_one_wins(ledger: Ledger, database: Da
     with database.connection() as connection:
         kept = connection.execute("SELECT session_id, kind FROM payment_refs").fetchall()
     assert kept == [{"session_id": claimants[won.index(True)], "kind": RECEIPT}]
+
+
+def test_what_was_appended_is_said_with_its_place_in_the_log(ledger: Ledger, database: Database) -> None:
+    with structlog.testing.capture_logs() as said:
+        checkout = Checkout(ledger).request()
+    until_readable(database)
+    last = ledger.recorder.max_notification_id()
+    assert said[-1] == {
+        "event": "appended",
+        "log_level": "info",
+        "session_id": str(checkout.session_id),
+        "version": 2,
+        "position": str(last),
+        "facts": ["PaymentRequested"],
+    }
+
+
+def test_a_decision_is_refused_to_whoever_does_not_own_the_session(ledger: Ledger) -> None:
+    checkout = Checkout(ledger, user_id=7)
+    for stranger in (8, 0):
+        with pytest.raises(NotFound) as refusal:
+            ledger.decide(checkout.session_id, lambda session: session.user_id, user_id=stranger)
+        assert str(refusal.value) == "SESSION_NOT_FOUND: There is no such payment session."
+    assert ledger.decide(checkout.session_id, lambda session: session.user_id, user_id=7)[1] == 7

@@ -52,3 +52,32 @@ def test_a_file_that_fails_leaves_nothing_behind_and_those_before_it_stand(
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute("DROP TABLE payment_metrics")
     assert migrate(empty_database_url) == left
+
+
+def test_a_postgresql_that_is_too_old_is_named_and_left_as_it_was(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        major = connection.info.server_version // 10_000
+    monkeypatch.setattr("ledger.store.migrate.OLDEST_POSTGRESQL", major + 1)
+    with pytest.raises(MigrationError) as refusal:
+        migrate(empty_database_url)
+    assert str(refusal.value) == (
+        f"MIGRATION_FAILED: This PostgreSQL is version {major}; Daftari needs {major + 1} or newer. "
+        "Point DATABASE_URL at a newer server, or unset it to use the embedded one."
+    )
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,)
+    monkeypatch.setattr("ledger.store.migrate.OLDEST_POSTGRESQL", major)
+    assert migrate(empty_database_url) == ALL
+
+
+def test_what_is_pending_is_told_by_itself_and_by_what_was_applied(
+    empty_database_url: str, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM schema_migrations WHERE package = 'shop'")
+    assert pending(database_url) == [name for name in ALL if name.startswith("shop/")]
+    assert pending(empty_database_url) == ALL
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,)

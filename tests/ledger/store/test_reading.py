@@ -26,7 +26,19 @@ def test_events_of_a_session_are_read_by_versions(ledger: Ledger) -> None:
     assert [event.originator_version for event in select(session_id)] == [1, 2, 3, 4, 5]
     assert [event.originator_version for event in select(session_id, gt=1, lte=3)] == [2, 3]
     assert [event.originator_version for event in select(session_id, desc=True, limit=2)] == [5, 4]
+    assert [event.originator_version for event in select(session_id, limit=2)] == [1, 2]
+    assert [event.originator_version for event in select(session_id, gt=0, lte=5, limit=1)] == [1]
     assert list(select(uuid4())) == []
+
+
+def test_a_notification_is_its_event(ledger: Ledger, database: Database) -> None:
+    session_id = Checkout(ledger).prompt().session_id
+    until_readable(database)
+    events = ledger.recorder.select_events(session_id)
+    notifications = ledger.recorder.select_notifications(None, 100)
+    assert [(n.originator_id, n.originator_version, n.topic, n.state) for n in notifications] == [
+        (session_id, event.originator_version, event.topic, event.state) for event in events
+    ]
 
 
 def test_notifications_come_in_the_order_of_their_positions(positions: list[int]) -> None:
