@@ -42,6 +42,9 @@ SETTLED = {
 """How a settled session answers a command that comes too late."""
 
 
+NOT_TAKEN = "M-Pesa did not take the last payment request, and sent nothing to the phone."
+
+
 class PaymentSession(Contradicting, Refunding, Aggregate):
     """One try of a buyer to pay for one cart. Amounts are cents; `at` is an aware UTC moment."""
 
@@ -190,7 +193,9 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             return
         self._write(events.PaymentRefused, attempt=attempt, code=code, message=message, at=at)
         if self.status == Status.PAYMENT_INITIATED and not self.open_attempts:
-            self._fail(attempt, code, message, at)
+            self._fail(
+                attempt, code, NOT_TAKEN, at
+            )  # The message is about our set-up, and this is for the buyer.
 
     def record_uncertainty(self, attempt: int, *, reason: str, at: datetime) -> None:
         """The answer was lost: a prompt may be on the phone, so the attempt stays open."""

@@ -3,6 +3,7 @@
 import pytest
 
 from ledger.attempts import AttemptState, Status
+from ledger.session import NOT_TAKEN
 from tests.ledger.commands import Command, record_initiation, record_refusal, record_uncertainty
 from tests.ledger.facts import (
     Fact,
@@ -101,7 +102,7 @@ def test_a_session_fails_when_its_last_attempt_is_refused_after_the_others_faile
         failed(
             2,
             code="MPESA_BUSY",
-            text="M-Pesa is busy.",
+            text=NOT_TAKEN,
             result_code=None,
             previous=Status.PAYMENT_INITIATED,
         ),
