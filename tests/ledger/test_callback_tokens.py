@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.callback_tokens import make_token, read_token
+from ledger.callback_tokens import (
+    RefundMatter,
+    RefundProof,
+    make_refund_token,
+    make_token,
+    read_refund_token,
+    read_token,
+)
 
 SESSION = UUID("550e8400-e29b-41d4-a716-446655440000")
 OTHER = UUID("550e8400-e29b-41d4-a716-446655440001")
@@ -55,3 +62,30 @@ def test_a_token_with_blanks_in_it_proves_nothing() -> None:
     token = make_token(sign, SESSION, 1)
     assert read_token(sign, f"{token[:33]} {token[33:]}") is None
     assert read_token(sign, f"{token[:66]}  ") is None
+
+
+@pytest.mark.parametrize("matter", list(RefundMatter))
+def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(matter: RefundMatter) -> None:
+    proof = RefundProof(matter, SESSION, refund=2, sending=3)
+    token = make_refund_token(sign, proof)
+    assert read_refund_token(sign, token) == proof
+    assert token.startswith("550e8400e29b41d4a71644665544000000020003")
+    assert len(token) == 72
+
+
+def test_a_token_of_one_kind_is_none_of_another() -> None:
+    tokens = {
+        matter: make_refund_token(sign, RefundProof(matter, SESSION, refund=1, sending=1))
+        for matter in RefundMatter
+    }
+    assert len(set(tokens.values())) == len(RefundMatter)
+    for token in tokens.values():
+        assert read_token(sign, token) is None
+    assert read_refund_token(sign, make_token(sign, SESSION, 1)) is None
+
+
+@pytest.mark.parametrize("place", range(0, 72, 3))
+def test_a_refunds_token_with_one_digit_changed_proves_nothing(place: int) -> None:
+    token = make_refund_token(sign, RefundProof(RefundMatter.REVERSAL_RESULT, SESSION, refund=1, sending=1))
+    changed = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
+    assert read_refund_token(sign, changed) is None
