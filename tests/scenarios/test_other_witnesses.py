@@ -1,0 +1,299 @@
+"""Money that no callback told of: a C2B notice or the statement tells, once, in any order, and it ends in its order."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.scenarios.steps import (
+    ANSWER_AND_CALLBACK_LOST,
+    CALLBACK_LOST,
+    CANCELS,
+    TOMATOES,
+    Clock,
+    approve,
+    at_once,
+    callback,
+    count,
+    facts,
+    letters,
+    observe,
+    own_path,
+    prompt_of,
+    put_in_cart,
+    put_on_shelf,
+    receipt_of,
+    refund_due_cents,
+    report,
+)
+from tests.support.instance import Client, Instance, running_instance
+from tests.support.proxy import proxy_before
+from tests.support.statements import Booking, statement
+
+pytestmark = pytest.mark.usefixtures("clock")
+
+SUCCESS = {"ResultCode": 0, "ResultDesc": "Success"}
+ACCEPTED = {"ResultCode": "0", "ResultDesc": "Accepted"}
+TOTAL = "350.00"
+
+
+def _paths(instance: Instance) -> tuple[str, str]:
+    """The paths of confirmations and of validations, as they are registered."""
+    confirmation, validation = (urlsplit(url).path for url in instance.services.c2b.urls)
+    return confirmation, validation
+
+
+def _notice(receipt: str = "UKG7Q2X9LM", reference: str = "rent", **changed: Any) -> dict[str, Any]:
+    """What M-Pesa posts, all values text."""
+    return {
+        "TransactionType": "Pay Bill",
+        "TransID": receipt,
+        "TransTime": "20261116103500",
+        "TransAmount": TOTAL,
+        "BusinessShortCode": "174379",
+        "BillRefNumber": reference,
+        "InvoiceNumber": "",
+        "OrgAccountBalance": "49197.00",
+        "ThirdPartyTransID": "",
+        "MSISDN": "2547 ***** 126",
+        "FirstName": "JANE",
+        "MiddleName": "",
+        "LastName": "WANJIRU",
+    } | changed
+
+
+def _reference(instance: Instance, phone: str) -> str:
+    return prompt_of(instance, phone).account_reference
+
+
+def _confirm(instance: Instance, notice: object) -> requests.Response:
+    answer = report(instance, _paths(instance)[0], notice)
+    assert (answer.status_code, answer.json()) == (200, SUCCESS)
+    return answer
+
+
+def _validate(instance: Instance, notice: object) -> dict[str, Any]:
+    answer = report(instance, _paths(instance)[1], notice)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+def _verdicts(instance: Instance) -> list[str]:
+    return [
+        verdict
+        for (verdict,) in observe(instance, "SELECT verdict FROM mpesa_movements ORDER BY first_seen_at")
+    ]
+
+
+def test_a_payment_whose_answer_and_callback_were_lost_is_settled_by_its_c2b_notice(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = buyer.create().json()["session_id"]
+    assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    clock.tick(60)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "payment_initiated"
+    prompt = prompt_of(instance, ANSWER_AND_CALLBACK_LOST)
+    _confirm(instance, _notice(receipt_of(prompt), f" {prompt.account_reference.lower()} "))
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert letters(instance) == [("acted_on", "credited")]
+    assert _verdicts(instance) == ["credited"]
+
+
+def test_a_payment_whose_answer_and_callback_were_lost_is_settled_by_the_statement(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = buyer.create().json()["session_id"]
+    assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    clock.tick(60)
+    instance.work()
+    prompt = prompt_of(instance, ANSWER_AND_CALLBACK_LOST)
+    booking = Booking(receipt_of(prompt), paid_in=350_00, account=prompt.account_reference)
+    found = instance.services.reconciler.reconcile(statement([booking])).found
+    assert found["counts"]["credited"] == 1
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+@pytest.mark.parametrize("witness", ["c2b", "statement"])
+def test_money_that_a_query_had_proved_gets_its_receipt(
+    clock: Clock, instance: Instance, buyer: Client, witness: str
+) -> None:
+    session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
+    instance.work()
+    clock.tick(15)
+    instance.work()
+    assert "Paid" in facts(instance, session_id)
+    prompt = prompt_of(instance, CALLBACK_LOST)
+    if witness == "c2b":
+        _confirm(instance, _notice(receipt_of(prompt), prompt.account_reference))
+    else:
+        booking = Booking(receipt_of(prompt), paid_in=350_00, account=prompt.account_reference)
+        instance.services.reconciler.reconcile(statement([booking]))
+    assert facts(instance, session_id)[-1] == "ReceiptRecorded"
+    [[receipt, evidence]] = observe(instance, "SELECT receipt, evidence FROM payment_sessions")
+    assert (receipt, evidence) == (receipt_of(prompt), witness)
+
+
+@pytest.mark.parametrize("order", ["callback first", "notice first", "at once"])
+def test_the_same_payment_by_callback_and_c2b_notice_is_one_payment(
+    instance: Instance, buyer: Client, order: str
+) -> None:
+    session_id = instance.pay(buyer)
+    prompt = prompt_of(instance)
+    told = partial(report, instance, own_path(prompt), callback(prompt, MpesaReceiptNumber="UKG7Q2X9LM"))
+    noticed = partial(_confirm, instance, _notice("UKG7Q2X9LM", prompt.account_reference))
+    if order == "at once":
+        at_once([told, noticed, told, noticed])
+    else:
+        for call in [told, noticed] if order == "callback first" else [noticed, told]:
+            call()
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert facts(instance, session_id).count("Paid") == 1
+    assert "SurplusReceived" not in facts(instance, session_id)
+    assert observe(instance, "SELECT received_cents, evidence FROM payment_sessions") == [(350_00, "c2b")]
+
+
+def test_a_failure_that_a_notice_contradicts_ends_in_an_order_and_a_case(
+    instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer, phone_number=CANCELS)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "failed"
+    _confirm(instance, _notice("UKG7Q2X9LM", _reference(instance, CANCELS)))
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert "ContradictionFound" in facts(instance, session_id)
+
+
+def test_a_second_payment_typed_by_hand_is_due_back(instance: Instance, buyer: Client) -> None:
+    session_id = instance.pay(buyer)
+    approve(instance)
+    instance.work()
+    _confirm(instance, _notice("UKG7Q2X9XX", prompt_of(instance).account_reference))
+    assert refund_due_cents(instance, session_id) == 350_00
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+@pytest.mark.parametrize(
+    "reference", ["rent", "", "D99999", "=1+1", "<script>alert(1)</script>", "'; DROP TABLE x", "D1\u202e"]
+)
+def test_money_of_nobody_is_kept_and_changes_nothing(
+    instance: Instance, buyer: Client, reference: str
+) -> None:
+    session_id = instance.pay(buyer)
+    before = facts(instance, session_id)
+    _confirm(instance, _notice(reference=reference, FirstName="=cmd", LastName="<b>"))
+    instance.work()
+    assert facts(instance, session_id) == before
+    assert _verdicts(instance) == ["unknown"]
+    assert letters(instance) == [("acted_on", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "not_json"),
+        (b"[]", "no_object"),
+        (b"null", "no_object"),
+        ({}, "no_receipt"),
+        (_notice(TransAmount="a lot"), "no_amount"),
+        (_notice(TransAmount="-1"), "no_amount"),
+        (_notice(BusinessShortCode="600100"), "other_shortcode"),
+        (b'{"TransID": "' + b"A" * 70_000 + b'"}', "too_large"),
+    ],
+)
+def test_what_cannot_be_understood_is_kept_for_a_person(
+    instance: Instance, body: object, reason: str
+) -> None:
+    _confirm(instance, body)
+    instance.work()
+    assert letters(instance) == [("set_aside", reason)]
+    assert count(instance, "mpesa_movements") == 0
+
+
+def test_without_the_secret_a_notice_changes_nothing_and_nobody_can_tell(
+    instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer)
+    before = facts(instance, session_id)
+    notice = _notice(reference=prompt_of(instance).account_reference)
+    for token in ("0" * 32, "x", "%00", "ü"):
+        answer = report(instance, f"/api/payments/c2b/{token}/confirmation/", notice)
+        assert (answer.status_code, answer.json()) == (200, SUCCESS)
+        answer = report(instance, f"/api/payments/c2b/{token}/validation/", notice | {"TransAmount": "1.00"})
+        assert (answer.status_code, answer.json()) == (200, ACCEPTED)
+    instance.work()
+    assert facts(instance, session_id) == before
+    assert letters(instance) == [("set_aside", "address_proves_nothing")] * 4
+    assert count(instance, "mpesa_movements") == 0
+
+
+def test_a_payment_by_hand_is_accepted_where_it_is_what_is_asked_for(
+    instance: Instance, buyer: Client
+) -> None:
+    instance.pay(buyer)
+    reference = prompt_of(instance).account_reference
+    assert _validate(instance, _notice(reference=reference)) == ACCEPTED
+    assert _validate(instance, _notice(reference=f" {reference.lower()} ", OrgAccountBalance="")) == ACCEPTED
+    refused = {"ResultCode": "C2B00013", "ResultDesc": "Rejected"}
+    assert _validate(instance, _notice(reference=reference, TransAmount="1.00")) == refused
+    for stray in (_notice(), _notice(BusinessShortCode="600100"), {}, b"junk"):
+        assert _validate(instance, stray) == ACCEPTED
+    assert letters(instance) == []
+
+
+@pytest.fixture
+def strict(database_url: str, data_folder: Path) -> Iterator[Instance]:
+    """An instance that takes no money without a name."""
+    with running_instance(database_url, data_folder, DAFTARI_C2B_UNKNOWN="refuse") as running:
+        put_on_shelf(running, TOMATOES, stock="40")
+        put_in_cart(running.client(1), TOMATOES, "2")
+        yield running
+
+
+def test_a_shop_may_refuse_what_it_does_not_know(strict: Instance) -> None:
+    strict.pay(strict.client(1))
+    reference = prompt_of(strict).account_reference
+    codes = {
+        "0": _notice(reference=reference),
+        "C2B00012": _notice(),
+        "C2B00013": _notice(reference=reference, TransAmount="349.99"),
+        "C2B00015": _notice(BusinessShortCode="600100"),
+        "C2B00016": {},
+    }
+    for code, notice in codes.items():
+        assert _validate(strict, notice)["ResultCode"] == code
+    approve(strict)
+    strict.work()
+    assert _validate(strict, _notice(reference=reference))["ResultCode"] == "C2B00012"
+
+
+@pytest.mark.parametrize(("setting", "code"), [("accept", "0"), ("refuse", "C2B00016")])
+def test_without_a_database_a_validation_is_answered_and_a_confirmation_is_not_acknowledged(
+    database_url: str, data_folder: Path, setting: str, code: str
+) -> None:
+    with (
+        proxy_before(database_url) as proxy,
+        running_instance(proxy.url, data_folder, DAFTARI_C2B_UNKNOWN=setting) as instance,
+    ):
+        proxy.cut()
+        assert _validate(instance, _notice(reference="D1"))["ResultCode"] == code
+        answer = report(instance, _paths(instance)[0], _notice())
+        assert answer.status_code == 503
+        assert answer.json() != SUCCESS
+        proxy.restore()
+
+
+def test_the_secret_is_nowhere_but_in_the_registered_addresses(instance: Instance) -> None:
+    _confirm(instance, _notice())
+    secret = _paths(instance)[0].split("/")[4]
+    for (table,) in observe(instance, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        assert observe(instance, f"SELECT FROM {table} AS t WHERE t::text LIKE %s", f"%{secret}%") == []
