@@ -7,6 +7,7 @@ from api.cli.credentials import set_mpesa_credentials
 from api.cli.data import demo_data, migrate
 from api.cli.failures import FailureGroup
 from api.cli.history import replay
+from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
 from api.cli.running import serve, simulator, work
 from api.cli.tokens import token
@@ -47,6 +48,8 @@ for command in (
     check,
     replay,
     reconcile,
+    register_c2b,
+    pull,
     verify,
 ):
     main.add_command(command)

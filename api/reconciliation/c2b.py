@@ -7,11 +7,11 @@ believed by nobody.
 import hmac
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 import structlog
 
 from api.letters import act_at_once
+from api.public_address import doors_url
 from api.reconciliation.matching import Matcher
 from api.reconciliation.sightings import of_notice, transaction_named
 from api.reconciliation.statements import shortcodes_of
@@ -26,8 +26,7 @@ from ledger.store.movements import Verdict
 from ledger.store.vault import Vault
 from projections import money_seen
 
-DOORS_BEGIN = "/api/payments/"
-C2B_PATH = f"{DOORS_BEGIN}c2b/"
+C2B_FOLDER = "c2b/"
 DECIDE_WITHIN_SECONDS = 4.0
 """M-Pesa waits for about eight; then what was registered for silence applies."""
 
@@ -55,7 +54,7 @@ class C2bDesk:
     ) -> None:
         self._takes_unknown = settings.daftari_c2b_unknown == "accept"
         self._shortcodes = shortcodes_of(settings)
-        self._base_url = _base_of(settings.mpesa_callback_url)
+        self._doors_url = doors_url(settings.mpesa_callback_url)
         self._secret = vault.sign(_SECRET_OF).hex()
         self._inbox = inbox
         self._ledger = ledger
@@ -65,7 +64,7 @@ class C2bDesk:
     @property
     def urls(self) -> tuple[str, str]:
         """The addresses to register: of confirmations, of validations. They are secrets."""
-        base = f"{self._base_url}{C2B_PATH}{self._secret}/"
+        base = f"{self._doors_url}{C2B_FOLDER}{self._secret}/"
         return f"{base}confirmation/", f"{base}validation/"
 
     @property
@@ -162,10 +161,3 @@ class C2bDesk:
 
     def _unknown(self, refusal: Answer) -> Answer:
         return Answer.ACCEPT if self._takes_unknown else refusal
-
-
-def _base_of(callback_url: str) -> str:
-    """Return what stands before our doors in the address that M-Pesa was given for callbacks."""
-    before, begins, _ = callback_url.partition(DOORS_BEGIN)
-    parts = urlsplit(callback_url)
-    return before if begins else f"{parts.scheme}://{parts.netloc}"

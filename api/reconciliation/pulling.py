@@ -17,9 +17,6 @@ from ledger.store.inbox import Channel, Inbox
 from ledger.store.movements import Settled
 from ledger.store.pulling import Pulling
 
-PULL = "pull"
-"""The name of the lock that lets one puller be active, by the clock or by hand."""
-
 EVERY = timedelta(hours=1)
 USUAL_WINDOW = timedelta(hours=26)
 LONGEST_WINDOW = timedelta(hours=47, minutes=50)
@@ -44,7 +41,7 @@ class Pulled:
 
 
 class Puller:
-    """Fetches the list and brings it to the sessions. One at a time for a shortcode."""
+    """Fetches the list and brings it to the sessions. Two at once do the same work twice, and no harm."""
 
     def __init__(
         self, shortcode: str, daraja: DarajaClient, inbox: Inbox, matcher: Matcher, pulling: Pulling

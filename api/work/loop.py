@@ -6,7 +6,6 @@ from threading import Event, Thread
 
 import structlog
 
-from api.reconciliation.pulling import PULL
 from api.settings import Settings
 from api.wiring import Services, build_services
 from api.work.ladder import Ladder
@@ -76,7 +75,7 @@ def jobs(services: Services) -> list[Job]:
         _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
         _alone(services, "ladder", ladder.run, 1, 1),
         _alone(services, "money_left_over", services.matcher.act_on_left_over, 30, 30),
-        *([_alone(services, PULL, services.puller.pull_if_due, 30, 30)] if pulls else []),
+        *([_alone(services, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
         _alone(services, "tidying", lambda: tidy(services), 60, 60),
     ]
 
