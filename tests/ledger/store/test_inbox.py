@@ -1,10 +1,13 @@
-from datetime import UTC, datetime
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from ledger.store.database import Database
-from ledger.store.inbox import Channel, Inbox, Letter
+from ledger.store.inbox import LEFT_OVER_AFTER, MOST_BYTES_KEPT, Channel, Inbox, Letter
 from ledger.store.vault import Vault
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -89,3 +92,112 @@ def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) 
     )
     assert inbox.due(LATER, 10) == [letter]
     assert (letter.refund, letter.sending, letter.attempt) == (2, 3, None)
+
+
+def _row(database: Database, letter: Letter) -> dict[str, Any]:
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT * FROM daraja_inbox WHERE inbox_id = %s", (letter.inbox_id,)
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, database: Database) -> None:
+    session_id = uuid4()
+    letter = inbox.keep(
+        b'{"Body": 1}',
+        body_bytes=11,
+        channel=Channel.STK,
+        is_proven=True,
+        session_id=session_id,
+        attempt=2,
+        owner=7,
+        now=NOW,
+    )
+    row = _row(database, letter)
+    assert row.pop("sealed_body") != '{"Body": 1}'
+    assert row == row | {
+        "received_at": NOW,
+        "channel": "stk",
+        "is_proven": True,
+        "session_id": session_id,
+        "attempt": 2,
+        "refund": None,
+        "sending": None,
+        "key_owner": 7,
+        "body_bytes": 11,
+        "body_sha256": hashlib.sha256(b'{"Body": 1}').hexdigest(),
+        "state": "new",
+        "reason": None,
+        "tries": 0,
+        "next_try_at": NOW + LEFT_OVER_AFTER,
+        "settled_at": None,
+    }
+    assert (letter.tries, letter.was_cut) == (0, False)
+
+
+def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
+    body = b"x" * (MOST_BYTES_KEPT + 1)
+    letter = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_proven=False, now=NOW)
+    assert letter.body == body[:MOST_BYTES_KEPT]
+    assert letter.was_cut
+    found = inbox.letter(letter.inbox_id)
+    assert found == letter
+    whole = inbox.keep(body[:-1], body_bytes=MOST_BYTES_KEPT, channel=Channel.STK, is_proven=False, now=NOW)
+    assert not whole.was_cut
+
+
+def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(inbox: Inbox) -> None:
+    proven = kept(inbox, 7)
+    other = inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_proven=False, now=NOW)
+    assert inbox.due(NOW, 10) == [other]
+    assert inbox.due(NOW + LEFT_OVER_AFTER, 10) == [other, proven]
+    assert inbox.due(NOW + LEFT_OVER_AFTER, 1) == [other]
+
+
+def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, database: Database) -> None:
+    acted_on, aside, waiting = (kept(inbox, owner) for owner in (7, 8, 9))
+    inbox.settle(acted_on, "paid", LATER)
+    inbox.set_aside(aside, "malformed", LATER)
+    assert inbox.due(LATER, 10) == [waiting]
+    told = [
+        (row["state"], row["reason"], row["next_try_at"], row["settled_at"])
+        for row in (_row(database, letter) for letter in (acted_on, aside, waiting))
+    ]
+    assert told == [
+        ("acted_on", "paid", None, LATER),
+        ("set_aside", "malformed", None, LATER),
+        ("new", None, NOW + LEFT_OVER_AFTER, None),
+    ]
+
+
+def test_a_letter_that_failed_is_counted_and_comes_up_at_its_time(inbox: Inbox, database: Database) -> None:
+    letter, other = kept(inbox, 7), kept(inbox, 8)
+    inbox.postpone(letter, "conflict", LATER + timedelta(seconds=1))
+    assert inbox.due(LATER, 10) == [other]
+    [_, again] = inbox.due(LATER + timedelta(seconds=1), 10)
+    assert again == replace(letter, tries=1)
+    assert _row(database, letter)["reason"] == "conflict"
+
+
+def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, database: Database) -> None:
+    letter, other = kept(inbox, 7), kept(inbox, 8)
+    inbox.wait(letter, LATER + timedelta(seconds=1))
+    assert inbox.due(LATER, 10) == [other]
+    assert (_row(database, letter)["tries"], _row(database, letter)["reason"]) == (0, None)
+    assert letter in inbox.due(LATER + timedelta(seconds=1), 10)
+
+
+def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
+    long = b"y" * (MOST_BYTES_KEPT + 5)
+    for body in (b"{}", long):
+        inbox.keep(body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=NOW)
+    assert inbox.holds(Channel.PULL, b"{}")
+    assert inbox.holds(Channel.PULL, long)
+    assert not inbox.holds(Channel.PULL, b"{ }")
+    assert not inbox.holds(Channel.STK, b"{}")
+
+
+def test_there_is_no_letter_of_an_unknown_id(inbox: Inbox) -> None:
+    assert inbox.letter(uuid4()) is None
