@@ -27,6 +27,7 @@ from ledger.store.movements import Movements
 from ledger.store.prompts import LivePrompts
 from ledger.store.pulling import Pulling
 from ledger.store.question_budgets import QuestionBudget
+from ledger.store.reconciliations import Reconciliations
 from ledger.store.vault import Vault
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
@@ -51,6 +52,7 @@ class Services:
     letters: Letters
     matcher: Matcher
     reconciler: Reconciler
+    reconciliations: Reconciliations
     c2b: C2bDesk
     puller: Puller
     standings: Standings
@@ -90,6 +92,7 @@ def assemble(
     budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
     settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
     matcher, pulling = Matcher(ledger, prompts, Movements(database, vault)), Pulling(database)
+    reconciliations = Reconciliations(database)
     c2b = C2bDesk(settings, vault, inbox, ledger, matcher)
     return Services(
         settings=settings,
@@ -106,7 +109,8 @@ def assemble(
         settlement=settlement,
         letters=Letters({Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}),
         matcher=matcher,
-        reconciler=Reconciler(shortcodes_of(settings), database, matcher, pulling),
+        reconciler=Reconciler(shortcodes_of(settings), database, matcher, pulling, reconciliations),
+        reconciliations=reconciliations,
         c2b=c2b,
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
         standings=standings,

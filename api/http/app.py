@@ -31,6 +31,7 @@ DOORS = (
     "api.http.places",
     "api.http.orders",
     "api.http.reports",
+    "api.http.reconciliations",
     "api.http.operations",
 )
 """The modules whose `doors` are documented, in the order in which the document shows them."""

@@ -10,7 +10,7 @@ from ledger.store.database import Database
 from ledger.store.movements import Movements
 from ledger.store.prompts import LivePrompts
 from ledger.store.pulling import Pulling
-from ledger.store.reconciliations import Reconciliation
+from ledger.store.reconciliations import Reconciliation, Reconciliations
 from ledger.store.vault import Vault
 
 
@@ -22,6 +22,9 @@ def reconcile(settings: Settings, content: bytes) -> Reconciliation:
         vault = Vault(database, settings.daftari_master_key)
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
         matcher = Matcher(Ledger(database), LivePrompts(database), Movements(database, vault))
-        return Reconciler(shortcodes_of(settings), database, matcher, Pulling(database)).reconcile(content)
+        reconciler = Reconciler(
+            shortcodes_of(settings), database, matcher, Pulling(database), Reconciliations(database)
+        )
+        return reconciler.reconcile(content)
     finally:
         database.close()

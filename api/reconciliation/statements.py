@@ -120,13 +120,18 @@ class Reconciler:
     """Imports statements of the account of these shortcodes."""
 
     def __init__(
-        self, shortcodes: Collection[str], database: Database, matcher: Matcher, pulling: Pulling
+        self,
+        shortcodes: Collection[str],
+        database: Database,
+        matcher: Matcher,
+        pulling: Pulling,
+        reconciliations: Reconciliations,
     ) -> None:
         self._shortcodes = frozenset(shortcodes)
         self._database = database
         self._matcher = matcher
         self._pulling = pulling
-        self._reconciliations = Reconciliations(database)
+        self._reconciliations = reconciliations
 
     def reconcile(self, content: bytes) -> Reconciliation:
         """Import a statement and keep what it found; return that.

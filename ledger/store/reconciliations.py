@@ -14,8 +14,8 @@ INSERT INTO reconciliations (reconciliation_id, started_at, finished_at, file_sh
 """
 _COLUMNS = "SELECT reconciliation_id, started_at, finished_at, file_sha256, found FROM reconciliations"
 _ONE = _COLUMNS + " WHERE reconciliation_id = %s"
-_COUNT = "SELECT count(*) AS count FROM reconciliations"
-_PAGE = _COLUMNS + " ORDER BY started_at DESC, reconciliation_id LIMIT %s OFFSET %s"
+_COUNT = "SELECT count(*) AS count FROM reconciliations WHERE finished_at <= %s"
+_PAGE = _COLUMNS + " WHERE finished_at <= %s ORDER BY started_at DESC, reconciliation_id LIMIT %s OFFSET %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class Reconciliations:
             row = connection.execute(_ONE, (reconciliation_id,)).fetchone()
         return Reconciliation(**row) if row else None
 
-    def page(self, *, limit: int, offset: int) -> tuple[int, list[Reconciliation]]:
-        """Return (how many there are, those of a page), the latest first."""
+    def page(self, *, limit: int, offset: int, as_of: datetime) -> tuple[int, list[Reconciliation]]:
+        """Return (how many there were at a moment, those of a page), the latest first."""
         with self._database.connection() as connection:
-            counted = connection.execute(_COUNT).fetchone()
-            rows = connection.execute(_PAGE, (limit, offset)).fetchall()
+            counted = connection.execute(_COUNT, (as_of,)).fetchone()
+            rows = connection.execute(_PAGE, (as_of, limit, offset)).fetchall()
         assert counted is not None
         return counted["count"], [Reconciliation(**row) for row in rows]

@@ -11,6 +11,7 @@ from ledger.store.database import Database
 from ledger.store.movements import Movements
 from ledger.store.prompts import LivePrompts
 from ledger.store.pulling import Pulling
+from ledger.store.reconciliations import Reconciliations
 from ledger.store.vault import Vault
 
 MASTER_KEY = b"k" * 32
@@ -45,4 +46,4 @@ def pulling(database: Database) -> Pulling:
 
 @pytest.fixture
 def reconciler(database: Database, matcher: Matcher, pulling: Pulling) -> Reconciler:
-    return Reconciler({"174379"}, database, matcher, pulling)
+    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database))

@@ -8,6 +8,7 @@ import pytest
 
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import KINDS, Reconciler, StatementRefused
+from ledger import clock
 from ledger.application import Ledger
 from ledger.attempts import Evidence, RefundState, Status
 from ledger.errors import Unavailable
@@ -163,14 +164,14 @@ def test_a_file_that_cannot_be_relied_on_changes_nothing(
     assert checkout.session.status == Status.PAYMENT_INITIATED
     with database.connection() as connection:
         assert connection.execute("SELECT FROM mpesa_movements").rowcount == 0
-    assert Reconciliations(database).page(limit=10, offset=0) == (0, [])
+    assert Reconciliations(database).page(limit=10, offset=0, as_of=clock.now()) == (0, [])
 
 
 def test_what_was_found_can_be_read_later(ledger: Ledger, reconciler: Reconciler, database: Database) -> None:
     Checkout(ledger).prompt().pay("OAFHERE001")
     done = reconciler.reconcile(_day())
     assert Reconciliations(database).find(done.reconciliation_id) == done
-    assert Reconciliations(database).page(limit=10, offset=0) == (1, [done])
+    assert Reconciliations(database).page(limit=10, offset=0, as_of=clock.now()) == (1, [done])
 
 
 def test_nothing_of_a_stranger_is_in_what_was_found(reconciler: Reconciler) -> None:
@@ -214,7 +215,7 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
     dying = _Dies(ledger, matcher._prompts, matcher._movements)
     with pytest.raises(Unavailable):
-        Reconciler({"174379"}, database, dying, pulling).reconcile(content)
+        Reconciler({"174379"}, database, dying, pulling, Reconciliations(database)).reconcile(content)
     assert {checkout.session.status for checkout in checkouts} == {Status.PAID, Status.PAYMENT_INITIATED}
 
     done = reconciler.reconcile(content)

@@ -32,5 +32,13 @@ def test_imports_are_listed_the_latest_first_by_pages(database: Database) -> Non
     reconciliations = Reconciliations(database)
     for number in (2, 1, 3):
         reconciliations.add(_import(number))
-    assert reconciliations.page(limit=2, offset=0) == (3, [_import(3), _import(2)])
-    assert reconciliations.page(limit=2, offset=2) == (3, [_import(1)])
+    now = _import(3).finished_at
+    assert reconciliations.page(limit=2, offset=0, as_of=now) == (3, [_import(3), _import(2)])
+    assert reconciliations.page(limit=2, offset=2, as_of=now) == (3, [_import(1)])
+
+
+def test_a_list_stands_still_while_imports_come_in(database: Database) -> None:
+    reconciliations = Reconciliations(database)
+    for number in (1, 2):
+        reconciliations.add(_import(number))
+    assert reconciliations.page(limit=2, offset=0, as_of=_import(1).finished_at) == (1, [_import(1)])
