@@ -1,6 +1,6 @@
 """What a buyer types on the shop's pages, and what the pages say to it."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.browser.acts import PHONE, fill_in_delivery
 from tests.support.instance import Instance
@@ -134,6 +134,19 @@ def test_what_is_pressed_is_not_replaced_under_the_hand(page: Page) -> None:
     with page.expect_response("**/shop/?"):
         page.evaluate("htmx.trigger('#live', 'changed')")
     page.mouse.up()
+    expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
+
+
+def test_what_changes_while_the_page_is_fetched_is_fetched_once_more(page: Page) -> None:
+    page.goto("/shop/")
+    stale: list[tuple[Route, APIResponse]] = []
+    page.route("**/shop/?", lambda route: stale.append((route, route.fetch())), times=1)
+    with page.expect_request("**/shop/?"):
+        page.evaluate("htmx.trigger('#live', 'changed')")
+    with page.expect_response("**/api/cart/items/**"):
+        page.get_by_role("button", name="Add Carrots to the cart").click()
+    [(route, response)] = stale
+    route.fulfill(response=response)
     expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
 
 
