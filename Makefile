@@ -6,8 +6,10 @@ BIN     = $(VENV)/bin
 # How many processes run the tests.
 JOBS   ?= auto
 
+MUTATION = build/mutation
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-setup check bench format lock clean
+.PHONY: help run test test-setup check bench mutate format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -31,6 +33,11 @@ check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the leng
 bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine completes
 	@$(BIN)/python -m tests.bench
 
+mutate: $(MUTATION)/.ready ## Change the ledger in thousands of ways and count which of them its tests notice (half an hour)
+	@rm -rf mutants && echo "What mutmut says goes into $(MUTATION)/run.log ..."
+	@$(MUTATION)/bin/mutmut run > $(MUTATION)/run.log 2>&1
+	@$(MUTATION)/bin/mutmut export-cicd-stats > $(MUTATION)/stats.log && cat mutants/mutmut-cicd-stats.json
+
 format: $(VENV)/.ready-to-test ## Put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -39,11 +46,12 @@ lock: ## Choose the newest versions again and write both locks, with hashes
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --extra test --extra check --output-file requirements-test.txt
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --constraint requirements-test.txt --output-file requirements.txt
+	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --extra test --extra mutation --constraint requirements-test.txt --output-file requirements-mutation.txt
 
 LOCKING = --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade
 
 clean: ## Remove what the other targets made; data folders stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/machine/bootstrap.py
@@ -51,3 +59,6 @@ $(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/machine/boo
 
 $(VENV)/.ready-to-test: requirements-test.txt $(VENV)/.ready-to-run
 	@$(PYTHON) -I api/machine/bootstrap.py $(VENV) requirements-test.txt && touch $@
+
+$(MUTATION)/.ready: requirements-mutation.txt setup.cfg api/machine/bootstrap.py
+	@$(PYTHON) -I api/machine/bootstrap.py $(MUTATION) requirements-mutation.txt && touch $@
