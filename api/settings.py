@@ -170,6 +170,11 @@ class Settings:
         "accept",
         "What M-Pesa is answered when it asks about a payment whose reference names no open payment of ours.",
     )
+    daftari_refund_policy: str = _setting(
+        values.choice("manual", "auto"),
+        "manual",
+        "Who approves money that must go back: an operator, or Daftari at once where M-Pesa's receipt is known.",
+    )
     daftari_pull: str = _setting(
         values.choice("off", "on"),
         "off",

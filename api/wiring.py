@@ -12,6 +12,10 @@ from api.reconciliation.c2b import C2bDesk
 from api.reconciliation.matching import Matcher
 from api.reconciliation.pulling import Puller
 from api.reconciliation.statements import Reconciler, shortcodes_of
+from api.refunds.desk import RefundDesk
+from api.refunds.doubts import RefundDoubts
+from api.refunds.results import RESULT_CHANNELS, RefundResults
+from api.refunds.sending import RefundSender
 from api.settings import DARAJA_URLS, Settings
 from api.settlement import Settlement
 from api.standing import Standings
@@ -28,6 +32,7 @@ from ledger.store.prompts import LivePrompts
 from ledger.store.pulling import Pulling
 from ledger.store.question_budgets import QuestionBudget
 from ledger.store.reconciliations import Reconciliations
+from ledger.store.refund_checks import RefundChecks
 from ledger.store.vault import Vault
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
@@ -55,6 +60,11 @@ class Services:
     reconciliations: Reconciliations
     c2b: C2bDesk
     puller: Puller
+    refunds: RefundDesk
+    refund_checks: RefundChecks
+    refund_results: RefundResults
+    refund_sender: RefundSender
+    refund_doubts: RefundDoubts
     standings: Standings
     desk: NewsDesk
 
@@ -93,6 +103,8 @@ def assemble(
     settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
     matcher, pulling = Matcher(ledger, prompts, Movements(database, vault)), Pulling(database)
     reconciliations = Reconciliations(database)
+    refund_checks = RefundChecks(database)
+    refund_results = RefundResults(ledger, vault, inbox, refund_checks)
     c2b = C2bDesk(settings, vault, inbox, ledger, matcher)
     return Services(
         settings=settings,
@@ -107,12 +119,20 @@ def assemble(
         daraja=daraja,
         checkout=Checkout(settings, ledger, vault, prompts, shop, daraja),
         settlement=settlement,
-        letters=Letters({Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}),
+        letters=Letters(
+            {Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
+            | dict.fromkeys(RESULT_CHANNELS, refund_results.act_on)
+        ),
         matcher=matcher,
         reconciler=Reconciler(shortcodes_of(settings), database, matcher, pulling, reconciliations),
         reconciliations=reconciliations,
         c2b=c2b,
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
+        refunds=RefundDesk(ledger),
+        refund_checks=refund_checks,
+        refund_results=refund_results,
+        refund_sender=RefundSender(settings, ledger, vault, daraja),
+        refund_doubts=RefundDoubts(settings, ledger, vault, refund_checks, daraja),
         standings=standings,
         desk=NewsDesk(database, standings, settings.daftari_web_waiters),
     )

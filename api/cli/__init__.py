@@ -9,6 +9,7 @@ from api.cli.failures import FailureGroup
 from api.cli.history import replay
 from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
+from api.cli.refunds import refunds
 from api.cli.running import serve, simulator, work
 from api.cli.tokens import token
 from api.cli.up import up
@@ -47,6 +48,7 @@ for command in (
     set_mpesa_credentials,
     check,
     replay,
+    refunds,
     reconcile,
     register_c2b,
     pull,

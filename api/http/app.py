@@ -26,11 +26,13 @@ DOORS = (
     "api.http.sessions",
     "api.http.callbacks",
     "api.http.c2b",
+    "api.http.results",
     "api.http.catalogue",
     "api.http.cart",
     "api.http.places",
     "api.http.orders",
     "api.http.reports",
+    "api.http.refunds",
     "api.http.reconciliations",
     "api.http.operations",
 )

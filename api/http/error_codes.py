@@ -44,6 +44,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "ROLE_REQUIRED": ErrorCode(403, "The token is good, but its holder lacks the role for this."),
     "NOT_FOUND": ErrorCode(404, "There is no such thing here, or it belongs to someone else."),
     "SESSION_NOT_FOUND": ErrorCode(404, "There is no such session, or it belongs to someone else."),
+    "REFUND_NOT_FOUND": ErrorCode(404, "There is no such refund."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such import of a statement."),
     "LISTING_NOT_FOUND": ErrorCode(404, "No such product is on sale. Choose one from the catalogue."),
     "METHOD_NOT_ALLOWED": ErrorCode(405, "This address knows other methods; the Allow header lists them."),

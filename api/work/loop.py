@@ -6,6 +6,7 @@ from threading import Event, Thread
 
 import structlog
 
+from api.refunds.policy import RefundPolicy, approve_again
 from api.settings import Settings
 from api.wiring import Services, build_services
 from api.work.ladder import Ladder
@@ -64,6 +65,8 @@ def jobs(services: Services) -> list[Job]:
     orders = Reaction(services.database, OrderMaker(services.ledger, services.vault, services.shop))
     metrics = Follower(services.database, PaymentMetrics())
     refunds = Follower(services.database, PaymentRefunds())
+    is_automatic = services.settings.daftari_refund_policy == "auto"
+    policy = Reaction(services.database, RefundPolicy(services.ledger, is_automatic=is_automatic))
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
     pulls = services.settings.daftari_pull == "on"
     return [
@@ -71,6 +74,12 @@ def jobs(services: Services) -> list[Job]:
         Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
         Job("payment_metrics", metrics.run_once, 0.1, 0.5),
         Job("payment_refunds", refunds.run_once, 0.1, 0.5),
+        Job("refund_policy", policy.run_once, 0.2, 1, policy.lock),
+        Job("refund_policy_again", lambda: policy.retry_due(clock.now()), 1, 1, policy.lock),
+        _alone(services, "refund_sending", services.refund_sender.run, 0.5, 1),
+        _alone(services, "refund_retries", lambda: approve_again(services.ledger), 5, 5),
+        _alone(services, "refund_doubts", services.refund_doubts.put_in_doubt, 5, 5),
+        _alone(services, "refund_questions", services.refund_doubts.ask, 5, 5),
         _alone(services, "letters", lambda: act_on_letters(services), 0.2, 0.5),
         _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
         _alone(services, "ladder", ladder.run, 1, 1),

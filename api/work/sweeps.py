@@ -12,6 +12,9 @@ from projections import payment_sessions
 
 BATCH = 200
 NOTES_LAST = timedelta(days=2)
+REFUND_NOTES_LAST = timedelta(days=30)
+"""Longer than a refund is asked about, or it would be asked about anew."""
+
 LETTER_FAILED_AGAIN_AFTER = timedelta(seconds=30)
 MOST_LETTER_TRIES = 20
 
@@ -60,6 +63,7 @@ def tidy(services: Services) -> int:
         services.prompts.forget_dead(now),
         services.inbox.forget_junk(),
         services.checks.forget_before(now - NOTES_LAST),
+        services.refund_checks.forget_before(now - REFUND_NOTES_LAST),
     )
     return sum(removed)
 

@@ -1,0 +1,1 @@
+"""Giving money back: decisions, sendings, results, and silence."""
