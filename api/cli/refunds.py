@@ -1,7 +1,9 @@
 """`daftari refunds`: money that must go back, and what is decided about it."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ import click
 from api.cli.failures import read_settings
 
 if TYPE_CHECKING:
+    from api.refunds.desk import RefundDesk
     from projections.payment_refunds import PaymentRefund
 
 STATES = ("due", "approved", "refused", "requested", "refunded")
@@ -44,11 +47,10 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
     Example
       daftari refunds list --state due --json | jq '.[].session_id'
     """
-    from api.machine.refunding import refund_desk
     from ledger import clock
     from ledger.attempts import RefundState
 
-    with refund_desk(read_settings().database_url) as desk:
+    with _desk() as desk:
         wanted = RefundState(state) if state else None
         count, found = desk.list(state=wanted, limit=limit, offset=0, as_of=clock.now())
     if as_json:
@@ -130,12 +132,24 @@ def _decide(
     *,
     as_json: bool,
 ) -> None:
-    from api.machine.refunding import refund_desk
     from api.refunds.desk import COMMAND_LINE, operator
 
-    with refund_desk(read_settings().database_url) as desk:
+    with _desk() as desk:
         decided = decision(desk, session, refund, by=operator(user) if user else COMMAND_LINE)
     click.echo(json.dumps(_plain(decided), indent=2) if as_json else _line(decided))
+
+
+@contextmanager
+def _desk() -> Iterator["RefundDesk"]:
+    from api.http.logging import configure_logging
+    from api.machine.refunding import refund_desk
+
+    settings = read_settings()
+    configure_logging(
+        settings.daftari_log_format, lowest_level=logging.ERROR
+    )  # What is printed is the refund.
+    with refund_desk(settings.database_url) as desk:
+        yield desk
 
 
 def _line(refund: "PaymentRefund") -> str:

@@ -1,5 +1,6 @@
 """What the people of a refund do, and what M-Pesa says to it."""
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ ACKNOWLEDGEMENT = {
 TAKEN = json_reply(200, ACKNOWLEDGEMENT)
 
 
-def result(code: object = 0, receipt: str = REVERSAL_RECEIPT, **parameters: object) -> dict[str, Any]:
+def result(code: object = 0, receipt: str = REVERSAL_RECEIPT, **parameters: Any) -> dict[str, Any]:
     """Write a result in M-Pesa's envelope, with parameters only where there are some."""
     written: dict[str, Any] = {
         "ResultType": 0,
@@ -47,9 +48,9 @@ def result(code: object = 0, receipt: str = REVERSAL_RECEIPT, **parameters: obje
     return {"Result": written}
 
 
-def reversed_in_full(**changed: object) -> dict[str, Any]:
+def reversed_in_full(**changed: Any) -> dict[str, Any]:
     """Write the result of a reversal that was done."""
-    said = {
+    said: dict[str, Any] = {
         "DebitAccountBalance": "Utility Account|KES|51661.00|51661.00|0.00|0.00",
         "Amount": 350.00,
         "TransCompletedTime": 20261116103500,
@@ -61,9 +62,9 @@ def reversed_in_full(**changed: object) -> dict[str, Any]:
     return result(0, **(said | changed))
 
 
-def status_of(receipt: str, status: str, **changed: object) -> dict[str, Any]:
+def status_of(receipt: str, status: str, **changed: Any) -> dict[str, Any]:
     """Write the result of a question about a transaction."""
-    said = {
+    said: dict[str, Any] = {
         "ReceiptNo": receipt,
         "TransactionStatus": status,
         "Amount": 350.00,
@@ -87,13 +88,14 @@ class Till:
 
     def due(self, receipt: str | None = RECEIPT) -> Checkout:
         """Take a payment whose goods are gone, so that its money must go back; let the worker see it."""
-        checkout = Checkout(self.instance.services.ledger, at=time.now()).prompt().pay(receipt).refuse_order()
+        begun_at = time.now() - timedelta(minutes=1)
+        checkout = Checkout(self.instance.services.ledger, at=begun_at).prompt().pay(receipt).refuse_order()
         self.instance.work()
         return checkout
 
-    def decide(self, checkout: Checkout, what: str, refund: int = 1, **said: str) -> requests.Response:
+    def decide(self, checkout: Checkout, what: str, **said: str) -> requests.Response:
         """Let the operator decide."""
-        path = f"/api/payments/refunds/{checkout.session_id}/{refund}/{what}/"
+        path = f"/api/payments/refunds/{checkout.session_id}/1/{what}/"
         return self.operator.post(path, json=said)
 
     def approve(self, checkout: Checkout) -> None:
