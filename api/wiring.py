@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import requests
 
+from api.cases.desk import CaseDesk
 from api.checkout import Checkout
 from api.daraja_tokens import SharedTokenStore, consumer_name
 from api.letters import Letters
@@ -61,6 +62,7 @@ class Services:
     c2b: C2bDesk
     puller: Puller
     refunds: RefundDesk
+    cases: CaseDesk
     refund_checks: RefundChecks
     refund_results: RefundResults
     refund_sender: RefundSender
@@ -101,7 +103,8 @@ def assemble(
     standings = Standings(settings, vault, prompts)
     budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
     settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
-    matcher, pulling = Matcher(ledger, prompts, Movements(database, vault)), Pulling(database)
+    movements, pulling = Movements(database, vault), Pulling(database)
+    matcher = Matcher(ledger, prompts, movements)
     reconciliations = Reconciliations(database)
     refund_checks = RefundChecks(database)
     refund_results = RefundResults(ledger, vault, inbox, refund_checks)
@@ -129,6 +132,7 @@ def assemble(
         c2b=c2b,
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
         refunds=RefundDesk(ledger),
+        cases=CaseDesk(ledger, inbox, movements, pulling),
         refund_checks=refund_checks,
         refund_results=refund_results,
         refund_sender=RefundSender(settings, ledger, vault, daraja),

@@ -23,7 +23,7 @@ from ledger.application import RECEIPT
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Erased, Vault, WrongKey
-from projections import payment_refunds, session_rules
+from projections import payment_cases, payment_refunds, session_rules
 from projections.follower import position_of
 from projections.payment_metrics import FROM_SESSIONS, READ_ALL, TABLE, Figures, fold
 from projections.session_rules import Life, Prompt
@@ -64,6 +64,9 @@ TABLES_WITHOUT_PERSONS = {
     "payment_events": "t.state::text",
     "payment_sessions": "t::text",
     "payment_refunds": "t::text",
+    "payment_cases": "t::text",
+    "mpesa_movements": "t::text",
+    "reconciliations": "t::text",
     "daraja_inbox": "t::text",
     "follower_failures": "t::text",
     "attempt_checks": "t::text",
@@ -140,6 +143,7 @@ def check(
             _sums(connection),
             _metrics(connection, walk),
             _refunds(connection, origin),
+            _cases(connection, origin),
             _phones(walk),
             _personal_data(connection, [text for text in known_texts if text]),
         ]
@@ -280,6 +284,12 @@ def _refunds(connection: Connection[Any], origin: int) -> Iterator[Violation]:
     followed_until = position_of(connection, payment_refunds.TABLE, origin)
     for session_id, told in payment_refunds.differences(connection, followed_until):
         yield Violation("refunds", told, session_id)
+
+
+def _cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
+    followed_until = position_of(connection, payment_cases.TABLE, origin)
+    for session_id, told in payment_cases.differences(connection, followed_until):
+        yield Violation("cases", told, session_id)
 
 
 def _phones(walk: _Walk) -> Iterator[Violation]:

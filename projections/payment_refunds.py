@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +21,7 @@ from ledger.events import (
     RefundUncertain,
 )
 from ledger.store.database import Database
+from projections import comparing
 from projections.follower import Recorded, recorded
 from projections.rebuilding import BATCH_SIZE, Rebuilt, rebuild_table
 
@@ -83,7 +82,6 @@ ON CONFLICT (session_id, refund) DO UPDATE
 SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in _KEY)}
 """  # noqa: S608 - made of this file's constants only
 OF_SESSIONS = f"SELECT {NAMES} FROM {{table}} WHERE session_id = ANY(%s)"  # noqa: S608 - as above
-ALL_IN_ORDER = f"SELECT {NAMES} FROM {TABLE} ORDER BY session_id, refund"  # noqa: S608 - as above
 PAGE = f"""
 SELECT {NAMES} FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s::text IS NULL OR state = %(state)s)
 ORDER BY due_at DESC, session_id, refund LIMIT %(limit)s OFFSET %(offset)s
@@ -93,9 +91,6 @@ SELECT count(*) AS refunds FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s
 """  # noqa: S608 - as above
 _FACTS = "SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events"
 FACTS_OF_SESSION = f"{_FACTS} WHERE session_id = %s AND topic = ANY(%s) ORDER BY version"
-FACTS_IN_ORDER = f"""
-{_FACTS} WHERE topic = ANY(%s) AND position <= %s ORDER BY session_id, version
-"""
 
 RefundsOfSession = dict[int, PaymentRefund]
 
@@ -237,47 +232,14 @@ def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
 
 
 def differences(connection: Connection[Any], until: int) -> Iterator[tuple[UUID, str]]:
-    """Say where the rows are not what the events up to a position come to: each session, and what is wrong.
-
-    Reads two ordered streams side by side on the connection's own snapshot, a session at a time.
-    """
-    with connection.cursor(name="refund_facts") as facts, connection.cursor(name="refund_rows") as rows:
-        facts.execute(FACTS_IN_ORDER, (list(TOPICS), until))
-        rows.execute(ALL_IN_ORDER.encode())
-        by_session = itemgetter("session_id")
-        yield from _compare(groupby(facts, key=by_session), groupby(rows, key=by_session))
+    """Say where the rows are not what the events up to a position come to: each session, and what is wrong."""
+    return comparing.differences(
+        connection, table=TABLE, topics=TOPICS, until=until, fold=_folded, stored=_stored
+    )
 
 
-_Groups = Iterator[tuple[UUID, Iterator[dict[str, Any]]]]
-
-
-def _compare(facts: _Groups, rows: _Groups) -> Iterator[tuple[UUID, str]]:
-    told, stored = _next_folded(facts), _next_stored(rows)
-    while told is not None or stored is not None:
-        if stored is None or (told is not None and told[0] < stored[0]):
-            assert told is not None
-            if told[1]:
-                yield told[0], "payment_refunds lacks its refunds"
-            told = _next_folded(facts)
-        elif told is None or stored[0] < told[0]:
-            yield stored[0], "payment_refunds has refunds that no event speaks of"
-            stored = _next_stored(rows)
-        else:
-            if told[1] != stored[1]:
-                yield told[0], "payment_refunds is not what its events come to"
-            told, stored = _next_folded(facts), _next_stored(rows)
-
-
-def _next_folded(groups: _Groups) -> tuple[UUID, RefundsOfSession] | None:
-    session_id, rows = next(groups, (None, iter(())))
-    return None if session_id is None else (session_id, _folded(recorded(row) for row in rows))
-
-
-def _next_stored(groups: _Groups) -> tuple[UUID, RefundsOfSession] | None:
-    session_id, rows = next(groups, (None, iter(())))
-    if session_id is None:
-        return None
-    return session_id, {row["refund"]: PaymentRefund(**row) for row in rows}
+def _stored(rows: Iterable[dict[str, Any]]) -> RefundsOfSession:
+    return {row["refund"]: PaymentRefund(**row) for row in rows}
 
 
 def _folded(events: Iterable[Recorded]) -> RefundsOfSession:

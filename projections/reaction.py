@@ -43,6 +43,10 @@ LIST_SET_ASIDE = """
 SELECT name, session_id, version, topic, error, tries, first_failed_at FROM follower_failures
 WHERE state = 'set_aside' ORDER BY first_failed_at, session_id, version LIMIT %s OFFSET %s
 """
+CLOSE = """
+UPDATE follower_failures SET state = 'closed', closed_at = %s, closed_by = %s, note = %s
+WHERE name = %s AND session_id = %s AND version = %s AND state = 'set_aside'
+"""
 TRY_AGAIN = """
 UPDATE follower_failures SET state = 'retrying', tries = 0, next_try_at = %s
 WHERE name = %s AND session_id = %s AND version = %s AND state = 'set_aside'
@@ -218,3 +222,12 @@ def retry_set_aside(database: Database, name: str, session_id: UUID, version: in
     """Let an event that was set aside be tried again from now; return whether there was one."""
     with database.connection() as connection:
         return connection.execute(TRY_AGAIN, (clock.now(), name, session_id, version)).rowcount == 1
+
+
+def close_set_aside(
+    database: Database, name: str, session_id: UUID, version: int, *, closed_by: str, note: str
+) -> bool:
+    """Note that a person dealt with an event that was set aside; return whether there was one."""
+    values = (clock.now(), closed_by, note, name, session_id, version)
+    with database.connection() as connection:
+        return connection.execute(CLOSE, values).rowcount == 1

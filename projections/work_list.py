@@ -3,76 +3,137 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from ledger.store.database import Database
+from ledger.store.movements import WANT_A_PERSON
+from projections.payment_cases import TABLE as PAYMENT_CASES
+from projections.payment_cases import CaseKind
 
 MOST_OF_A_PAGE = 200
 
+_WANTING = ", ".join(f"'{verdict}'" for verdict in WANT_A_PERSON)
+
 # Sums are what the case is about, or what the buyer's money with us comes to; a case names a session where it has one.
-CASES = """
-SELECT 'letter_set_aside' AS kind, inbox_id::text AS case_id, session_id, received_at AS since,
-       NULL::bigint AS money_cents, coalesce(reason, 'not understood') AS detail
+CASES = f"""
+SELECT kind, session_id || '.' || subject || '.' || number AS case_id, session_id, since, money_cents, detail
+FROM {PAYMENT_CASES} WHERE visible_from <= %(now)s
+UNION ALL
+SELECT 'letter_set_aside', inbox_id::text, session_id, received_at, NULL::bigint,
+       channel || ': ' || coalesce(reason, 'not understood')
 FROM daraja_inbox WHERE state = 'set_aside'
 UNION ALL
-SELECT 'reaction_set_aside', failure.name || ' ' || failure.session_id || ' ' || failure.version, failure.session_id,
-       failure.first_failed_at, session.received_cents - session.refunded_cents, failure.error
+SELECT 'reaction_set_aside', failure.name || '.' || failure.session_id || '.' || failure.version, failure.session_id,
+       failure.first_failed_at, session.received_cents - session.refunded_cents, failure.name || ': ' || failure.error
 FROM follower_failures AS failure LEFT JOIN payment_sessions AS session USING (session_id)
 WHERE failure.state = 'set_aside'
 UNION ALL
-SELECT 'refund_due', session_id::text, session_id, updated_at, refund_due_cents, coalesce(failure_code, 'surplus')
-FROM payment_sessions WHERE refund_due_cents > 0
+SELECT CASE verdict WHEN 'unknown' THEN 'money_unknown' WHEN 'known_elsewhere' THEN 'money_claimed_twice'
+            ELSE 'money_went_back' END,
+       replace(movement_key, ' ', '.'), session_id, first_seen_at, amount_cents,
+       receipt || coalesce(': ' || told, '')
+FROM mpesa_movements WHERE verdict IN ({_WANTING}) AND closed_at IS NULL
 UNION ALL
-SELECT 'attempt_in_doubt', session_id::text, session_id, last_requested_at, total_cents,
-       open_attempts || ' of ' || attempts || ' attempts open'
-FROM payment_sessions WHERE open_attempts > 0 AND last_requested_at <= %(doubtful_before)s
-UNION ALL
-SELECT 'receipt_missing', session_id::text, session_id, paid_at, total_cents, 'known by ' || evidence
-FROM payment_sessions WHERE receipt IS NULL AND paid_at IS NOT NULL AND paid_at <= %(receipt_before)s
-UNION ALL
-SELECT 'order_missing', session_id::text, session_id, paid_at, received_cents - refunded_cents, 'paid without an order'
-FROM payment_sessions WHERE session_status = 'paid' AND paid_at <= %(order_before)s
-"""
+SELECT 'pull_gap', gap_id::text, NULL, found_at, NULL::bigint, 'from ' || since || ' to ' || until
+FROM pull_gaps WHERE closed_at IS NULL
+"""  # noqa: S608 - made of constants of ours only
 PAGE = f"""
 SELECT kind, case_id, session_id, since, money_cents, detail FROM ({CASES}) AS cases
 WHERE %(kind)s::text IS NULL OR kind = %(kind)s
 ORDER BY since, kind, case_id LIMIT %(limit)s OFFSET %(offset)s
-"""  # noqa: S608 - made of this file's constants only
+"""  # noqa: S608 - as above
 COUNTS = f"""
 SELECT kind, count(*) AS cases, coalesce(sum(money_cents), 0)::bigint AS money_cents FROM ({CASES}) AS cases
 GROUP BY kind
-"""  # noqa: S608 - made of this file's constants only
+"""  # noqa: S608 - as above
 
 
 class Kind(StrEnum):
     """Why something waits for a person."""
 
+    REFUND_DUE = CaseKind.REFUND_DUE
+    REFUND_HELD = CaseKind.REFUND_HELD
+    REFUND_IN_DOUBT = CaseKind.REFUND_IN_DOUBT
+    REFUND_UNDER_WAY = CaseKind.REFUND_UNDER_WAY
+    CONTRADICTION = CaseKind.CONTRADICTION
+    ATTEMPT_IN_DOUBT = CaseKind.ATTEMPT_IN_DOUBT
+    RECEIPT_MISSING = CaseKind.RECEIPT_MISSING
+    ORDER_MISSING = CaseKind.ORDER_MISSING
+    MONEY_UNKNOWN = "money_unknown"
+    MONEY_CLAIMED_TWICE = "money_claimed_twice"
+    MONEY_WENT_BACK = "money_went_back"
     LETTER_SET_ASIDE = "letter_set_aside"
     REACTION_SET_ASIDE = "reaction_set_aside"
-    REFUND_DUE = "refund_due"
-    ATTEMPT_IN_DOUBT = "attempt_in_doubt"
-    RECEIPT_MISSING = "receipt_missing"
-    ORDER_MISSING = "order_missing"
+    PULL_GAP = "pull_gap"
 
 
-WHAT_CAN_BE_DONE = {
-    Kind.LETTER_SET_ASIDE: "Read the body. Nothing was changed by it; where it tells of money, ask M-Pesa about that.",
-    Kind.REACTION_SET_ASIDE: "Put right what its error names, then let it be tried again.",
-    Kind.REFUND_DUE: "Send the money back, or write down that it went back by hand.",
-    Kind.ATTEMPT_IN_DOUBT: "Look for the payment in the M-Pesa statement. M-Pesa is being asked meanwhile.",
-    Kind.RECEIPT_MISSING: "Take the receipt from the M-Pesa statement. The payment itself is proved.",
-    Kind.ORDER_MISSING: "See that a worker runs and the shop answers: then comes the order, or the money is due back.",
-}
+class Means(StrEnum):
+    """What an operator can do about a case: decide about the refund, close it with a note, or have it tried again."""
+
+    REFUND = "refund"
+    CLOSE = "close"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long something may take before it is a case."""
+class Advice:
+    """What can be done about cases of a kind: a sentence, and by which doors."""
 
-    attempt: timedelta = timedelta(minutes=10)
-    receipt: timedelta = timedelta(minutes=30)
-    order: timedelta = timedelta(minutes=2)
+    sentence: str
+    means: tuple[Means, ...] = ()
+
+
+WHAT_CAN_BE_DONE = {
+    Kind.REFUND_DUE: Advice(
+        "Approve it, and M-Pesa sends the money back; hold it with a reason; or record that it went back otherwise.",
+        (Means.REFUND,),
+    ),
+    Kind.REFUND_HELD: Advice(
+        "It is held by decision. Approve it after all, or record that it went back by other means.",
+        (Means.REFUND,),
+    ),
+    Kind.REFUND_IN_DOUBT: Advice(
+        "M-Pesa is being asked. Look at the statement: import it, or record that the money went back or was not sent.",
+        (Means.REFUND,),
+    ),
+    Kind.REFUND_UNDER_WAY: Advice(
+        "It takes longer than it should. See that a worker runs, and that M-Pesa takes our operator's credential."
+    ),
+    Kind.CONTRADICTION: Advice(
+        "Look for the payment in the M-Pesa statement, then close the case with what you found.",
+        (Means.CLOSE,),
+    ),
+    Kind.ATTEMPT_IN_DOUBT: Advice(
+        "M-Pesa is being asked. Import a statement that covers this time: it says whether the payment was made."
+    ),
+    Kind.RECEIPT_MISSING: Advice("The payment is proved. Import a statement: it has the receipt."),
+    Kind.ORDER_MISSING: Advice(
+        "See that a worker runs and the shop answers: then comes the order, or the money is due back."
+    ),
+    Kind.MONEY_UNKNOWN: Advice(
+        "Find out whose money it is, return it or book it elsewhere, then close the case with what you did.",
+        (Means.CLOSE,),
+    ),
+    Kind.MONEY_CLAIMED_TWICE: Advice(
+        "Look at both sessions and at the statement, then close the case with what you found.", (Means.CLOSE,)
+    ),
+    Kind.MONEY_WENT_BACK: Advice(
+        "Money of an order, or of a refund that was done already, went back. Ask who reversed it, then close the case.",
+        (Means.CLOSE,),
+    ),
+    Kind.LETTER_SET_ASIDE: Advice(
+        "It changed nothing. Where it may tell of money, look at the statement; then close it, or have it tried again.",
+        (Means.CLOSE, Means.RETRY),
+    ),
+    Kind.REACTION_SET_ASIDE: Advice(
+        "Put right what its error names, then have it tried again; or close it where it was done by hand.",
+        (Means.RETRY, Means.CLOSE),
+    ),
+    Kind.PULL_GAP: Advice(
+        "Import a statement of these days: it closes the gap. Or close it with what you found.",
+        (Means.CLOSE,),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +151,18 @@ class Case:
     @property
     def what_can_be_done(self) -> str:
         """A sentence for whoever looks at it."""
-        return WHAT_CAN_BE_DONE[self.kind]
+        return WHAT_CAN_BE_DONE[self.kind].sentence
+
+    @property
+    def means(self) -> tuple[Means, ...]:
+        """By which doors an operator can act on it."""
+        return WHAT_CAN_BE_DONE[self.kind].means
+
+    @property
+    def number(self) -> int | None:
+        """The number of the refund or the contradiction within its session, where it is about one."""
+        _, subject, number = (*self.case_id.split("."), "", "")[:3]
+        return int(number) if subject in ("refund", "contradiction") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,41 +173,20 @@ class Tally:
     money_cents: int
 
 
-PATIENCE = Patience()
-
-
 def open_cases(
-    database: Database,
-    now: datetime,
-    *,
-    kind: Kind | None = None,
-    page: int = 1,
-    page_size: int = 50,
-    patience: Patience = PATIENCE,
+    database: Database, now: datetime, *, kind: Kind | None = None, page: int = 1, page_size: int = 50
 ) -> list[Case]:
     """Return a page of the open cases, the oldest first; pages count from 1 and hold MOST_OF_A_PAGE at most."""
     limit = min(page_size, MOST_OF_A_PAGE)
-    values = _moments(now, patience) | {
-        "kind": kind and str(kind),
-        "limit": limit,
-        "offset": (page - 1) * limit,
-    }
+    values = {"now": now, "kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
     with database.connection() as connection:
-        rows = connection.execute(PAGE, values).fetchall()
+        rows = connection.execute(PAGE.encode(), values).fetchall()
     return [Case(**row | {"kind": Kind(row["kind"]), "age": now - row["since"]}) for row in rows]
 
 
-def tally(database: Database, now: datetime, *, patience: Patience = PATIENCE) -> dict[Kind, Tally]:
+def tally(database: Database, now: datetime) -> dict[Kind, Tally]:
     """Return how many cases of each kind are open, kinds without any included."""
     with database.connection() as connection:
-        rows = connection.execute(COUNTS, _moments(now, patience)).fetchall()
+        rows = connection.execute(COUNTS.encode(), {"now": now}).fetchall()
     counted = {Kind(row["kind"]): Tally(row["cases"], row["money_cents"]) for row in rows}
     return {kind: counted.get(kind, Tally(0, 0)) for kind in Kind}
-
-
-def _moments(now: datetime, patience: Patience) -> dict[str, Any]:
-    return {
-        "doubtful_before": now - patience.attempt,
-        "receipt_before": now - patience.receipt,
-        "order_before": now - patience.order,
-    }

@@ -31,6 +31,7 @@ DOORS = (
     "api.http.cart",
     "api.http.places",
     "api.http.orders",
+    "api.http.work_list",
     "api.http.reports",
     "api.http.refunds",
     "api.http.reconciliations",

@@ -45,6 +45,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "NOT_FOUND": ErrorCode(404, "There is no such thing here, or it belongs to someone else."),
     "SESSION_NOT_FOUND": ErrorCode(404, "There is no such session, or it belongs to someone else."),
     "REFUND_NOT_FOUND": ErrorCode(404, "There is no such refund."),
+    "CASE_NOT_FOUND": ErrorCode(404, "There are no cases of such a kind."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such import of a statement."),
     "LISTING_NOT_FOUND": ErrorCode(404, "No such product is on sale. Choose one from the catalogue."),
     "METHOD_NOT_ALLOWED": ErrorCode(405, "This address knows other methods; the Allow header lists them."),
@@ -59,7 +60,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
         409, "The receipt of the money is not known yet. Import a statement, or wait for M-Pesa to tell it."
     ),
     "REFUND_UNDER_WAY": ErrorCode(409, "M-Pesa is sending the money back. Wait for its answer."),
-    "CASE_NOT_OPEN": ErrorCode(409, "There is no such case, or somebody closed it already."),
+    "CASE_NOT_OPEN": ErrorCode(409, "There is no such case, or somebody dealt with it already."),
+    "CASE_NEEDS_MORE": ErrorCode(
+        409, "This settles nothing in a case of this kind; the answer says what does."
+    ),
     "IDEMPOTENCY_KEY_IN_USE": ErrorCode(
         409, "The first request with this key is still running. Wait for Retry-After and send it again."
     ),

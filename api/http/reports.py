@@ -1,4 +1,4 @@
-"""What analysts, auditors and operators ask: the rates, a session's whole history, and what waits for a person."""
+"""What analysts and auditors ask: the rates, and a session's whole history."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,22 +8,20 @@ from marshmallow import ValidationError, fields
 
 from api.http.auth import Role, require_role
 from api.http.doors import Doors
-from api.http.fields import Answer, Choice, Moment, Shape
-from api.http.json import amount, amount_text
-from api.http.pagination import Page, PageQuery
+from api.http.fields import Answer, Moment, Shape
+from api.http.json import amount_text
 from api.http.services import services
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.errors import InvalidValue
-from projections import journal, payment_metrics, work_list
-from projections.work_list import Case, Kind
+from projections import journal, payment_metrics
 
 DEFAULT_PERIOD = timedelta(hours=24)
 LONGEST_PERIOD = timedelta(days=366)
 YEARS = range(2000, 2200)
 """Beyond them there is nothing to report, and at the ends of the calendar moments cannot be reckoned with."""
 
-doors = Doors("reports", __name__, description="For analysts, auditors and operators.")
+doors = Doors("reports", __name__, description="For analysts and auditors.")
 
 
 class AwareMoment(fields.String):
@@ -79,34 +77,6 @@ class AuditedHistory(Answer):
     events = fields.List(fields.Dict())
 
 
-class WorkQuery(PageQuery):
-    """The query of the work list."""
-
-    kind = Choice([str(kind) for kind in Kind], metadata={"description": "Only cases of this kind."})
-
-
-class ShownCase(Answer):
-    """Something that waits for a person."""
-
-    kind = fields.String()
-    case_id = fields.String()
-    session_id = fields.UUID(allow_none=True)
-    since = Moment()
-    age_seconds = fields.Integer()
-    amount = fields.Decimal(allow_none=True)
-    detail = fields.String()
-    what_can_be_done = fields.String()
-
-
-class WorkList(Answer):
-    """A page of open cases, the oldest first."""
-
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
-    results = fields.List(fields.Nested(ShownCase))
-
-
 @doors.route("/api/payments/metrics/", methods=["GET"])
 @require_role(Role.ANALYST)
 @doors.arguments(PeriodQuery, location="query")
@@ -146,34 +116,3 @@ def audit_session(session_id: UUID) -> dict[str, Any]:
     if not entries:
         raise no_such_session()
     return {"session_id": session_id, "events": [journal.for_auditor(entry) for entry in entries]}
-
-
-@doors.route("/api/work-list/", methods=["GET"])
-@require_role(Role.OPERATOR)
-@doors.arguments(WorkQuery, location="query")
-@doors.response(200, WorkList)
-def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
-    """Show what waits for a person.
-
-    Callbacks that could not be used, refunds due, attempts in doubt, handlers that gave up. The oldest first.
-    """
-    page: Page = query["page"]
-    kind = Kind(query["kind"]) if query.get("kind") else None
-    database, now = services().database, clock.now()
-    tallies = work_list.tally(database, now)
-    count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
-    cases = work_list.open_cases(database, now, kind=kind, page=page.number, page_size=page.size)
-    return page.show(count, [_show_case(case) for case in cases])
-
-
-def _show_case(case: Case) -> dict[str, Any]:
-    return {
-        "kind": case.kind,
-        "case_id": case.case_id,
-        "session_id": case.session_id,
-        "since": case.since,
-        "age_seconds": int(case.age.total_seconds()),
-        "amount": None if case.money_cents is None else amount(case.money_cents),
-        "detail": case.detail,
-        "what_can_be_done": case.what_can_be_done,
-    }

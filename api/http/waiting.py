@@ -223,4 +223,6 @@ def _sent_by_thread(held: Held, opening: bytes) -> Iterator[bytes]:
 
 def _event_stream(body: bytes | Iterator[bytes]) -> Response:
     # nginx buffers what it passes on, unless told not to.
-    return Response(body, mimetype=EVENT_STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return Response(
+        body, mimetype=EVENT_STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )

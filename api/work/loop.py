@@ -16,6 +16,7 @@ from ledger import clock
 from ledger.errors import Unavailable
 from projections.follower import Follower
 from projections.locks import ActiveLock
+from projections.payment_cases import PaymentCases
 from projections.payment_metrics import PaymentMetrics
 from projections.payment_refunds import PaymentRefunds
 from projections.reaction import Reaction
@@ -65,6 +66,7 @@ def jobs(services: Services) -> list[Job]:
     orders = Reaction(services.database, OrderMaker(services.ledger, services.vault, services.shop))
     metrics = Follower(services.database, PaymentMetrics())
     refunds = Follower(services.database, PaymentRefunds())
+    cases = Follower(services.database, PaymentCases())
     is_automatic = services.settings.daftari_refund_policy == "auto"
     policy = Reaction(services.database, RefundPolicy(services.ledger, is_automatic=is_automatic))
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
@@ -74,6 +76,7 @@ def jobs(services: Services) -> list[Job]:
         Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
         Job("payment_metrics", metrics.run_once, 0.1, 0.5),
         Job("payment_refunds", refunds.run_once, 0.1, 0.5),
+        Job("payment_cases", cases.run_once, 0.1, 0.5),
         Job("refund_policy", policy.run_once, 0.2, 1, policy.lock),
         Job("refund_policy_again", lambda: policy.retry_due(clock.now()), 1, 1, policy.lock),
         _alone(services, "refund_sending", services.refund_sender.run, 0.5, 1),

@@ -26,6 +26,14 @@ _SETTLE = (
 _POSTPONE = "UPDATE daraja_inbox SET reason = %s, tries = tries + 1, next_try_at = %s WHERE inbox_id = %s"
 _HOLDS = "SELECT FROM daraja_inbox WHERE channel = %s AND body_sha256 = %s LIMIT 1"
 _WAIT = "UPDATE daraja_inbox SET next_try_at = %s WHERE inbox_id = %s"
+_CLOSE = """
+UPDATE daraja_inbox SET state = 'closed', closed_by = %s, note = %s, settled_at = %s
+WHERE inbox_id = %s AND state = 'set_aside'
+"""
+_RETRY = """
+UPDATE daraja_inbox SET state = 'new', reason = NULL, tries = 0, next_try_at = %s, settled_at = NULL
+WHERE inbox_id = %s AND state = 'set_aside'
+"""
 _LETTER = """
 SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending, key_owner, sealed_body,
        body_bytes, tries
@@ -132,11 +140,21 @@ class Inbox:
 
     def settle(self, letter: Letter, reason: str | None, now: datetime) -> None:
         """Mark a letter as acted on."""
-        self._close(letter.inbox_id, "acted_on", reason, now)
+        self._end(letter.inbox_id, "acted_on", reason, now)
 
     def set_aside(self, letter: Letter, reason: str, now: datetime) -> None:
         """Mark a letter as something for a person to look at."""
-        self._close(letter.inbox_id, "set_aside", reason, now)
+        self._end(letter.inbox_id, "set_aside", reason, now)
+
+    def close(self, inbox_id: UUID, *, closed_by: str, note: str, now: datetime) -> bool:
+        """A person has looked at a letter that was set aside; return whether there was one."""
+        with self._database.connection() as connection:
+            return connection.execute(_CLOSE, (closed_by, note, now, inbox_id)).rowcount == 1
+
+    def retry(self, inbox_id: UUID, now: datetime) -> bool:
+        """Let a letter that was set aside be acted on again from now on; return whether there was one."""
+        with self._database.connection() as connection:
+            return connection.execute(_RETRY, (now, inbox_id)).rowcount == 1
 
     def postpone(self, letter: Letter, reason: str, until: datetime) -> None:
         """Leave a letter for later."""
@@ -160,7 +178,7 @@ class Inbox:
             try:
                 letters.append(self._open(row))
             except Erased:
-                self._close(row["inbox_id"], "set_aside", "customer_erased", now)
+                self._end(row["inbox_id"], "set_aside", "customer_erased", now)
         return letters
 
     def letter(self, inbox_id: UUID) -> Letter | None:
@@ -180,7 +198,7 @@ class Inbox:
         with self._database.connection() as connection:
             return connection.execute(_FORGET_JUNK, (MOST_JUNK_KEPT,)).rowcount
 
-    def _close(self, inbox_id: UUID, state: str, reason: str | None, now: datetime) -> None:
+    def _end(self, inbox_id: UUID, state: str, reason: str | None, now: datetime) -> None:
         with self._database.connection() as connection:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 

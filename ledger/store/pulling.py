@@ -18,6 +18,7 @@ ON CONFLICT (shortcode) DO UPDATE SET
 """
 _ADD_GAP = "INSERT INTO pull_gaps (gap_id, since, until, found_at) VALUES (%s, %s, %s, %s)"
 _GAPS = "SELECT gap_id, since, until, found_at FROM pull_gaps WHERE closed_at IS NULL ORDER BY since"
+_CLOSE_GAP = "UPDATE pull_gaps SET closed_at = %s, closed_by = %s WHERE gap_id = %s AND closed_at IS NULL"
 _CLOSE_GAPS = """
 UPDATE pull_gaps SET closed_at = %s, closed_by = %s WHERE closed_at IS NULL AND since >= %s AND until <= %s
 """
@@ -76,6 +77,11 @@ class Pulling:
         """Return the periods that nothing has covered yet, the oldest first."""
         with self._database.connection() as connection:
             return [PullGap(**row) for row in connection.execute(_GAPS).fetchall()]
+
+    def close_gap(self, gap_id: UUID, *, closed_by: str, now: datetime) -> bool:
+        """Close one gap, because a person looked into it; return whether it was open."""
+        with self._database.connection() as connection:
+            return connection.execute(_CLOSE_GAP, (now, closed_by, gap_id)).rowcount == 1
 
     def close_gaps_within(self, since: datetime, until: datetime, *, closed_by: str, now: datetime) -> int:
         """Close the gaps that lie within a period that was looked through otherwise; return how many."""

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.steps import (
-    CALLBACKS,
     PAYS_AT_ONCE,
     TOMATOES,
     put_in_cart,
     put_on_shelf,
-    report,
 )
 from tests.support.instance import DELIVERY, Instance, running_instance
 
@@ -117,19 +115,3 @@ def test_an_auditor_sees_all_but_what_is_sealed(instance: Instance) -> None:
     assert all(len(event["hash"]) == 64 and event["position"] for event in events)
     for hidden in (DELIVERY["full_name"], DELIVERY["detailed_address"], "254712345678", "ws_CO_", "sealed"):
         assert str(hidden) not in answer.text
-
-
-def test_an_operator_pages_through_what_waits_for_a_person(instance: Instance) -> None:
-    for _ in range(3):
-        report(instance, CALLBACKS, b"not JSON")
-    instance.work()
-    operator = instance.client(9, "operator")
-    first = operator.get(WORK_LIST, params={"page_size": "2", "kind": "letter_set_aside"}).json()
-    assert (first["count"], len(first["results"]), first["previous"]) == (3, 2, None)
-    assert "kind=letter_set_aside" in first["next"]
-    second = operator.get(first["next"].removeprefix(instance.base_url)).json()
-    assert (len(second["results"]), second["next"]) == (1, None)
-    cases = first["results"] + second["results"]
-    assert len({case["case_id"] for case in cases}) == 3
-    assert all(case["what_can_be_done"] and case["age_seconds"] >= 0 for case in cases)
-    assert operator.get(WORK_LIST, params={"kind": "anything"}).status_code == 400

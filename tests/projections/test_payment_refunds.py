@@ -10,7 +10,7 @@ from ledger.store.database import Database
 from projections import invariants, payment_refunds
 from projections.follower import Follower
 from projections.payment_refunds import (
-    ALL_IN_ORDER,
+    NAMES,
     UNSENT,
     PaymentRefund,
     PaymentRefunds,
@@ -22,6 +22,7 @@ from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of
 from tests.support.horizon import until_readable
 
 SOLD_OUT = "OUT_OF_STOCK"
+ALL_IN_ORDER = f"SELECT {NAMES} FROM payment_refunds ORDER BY session_id, refund"
 LATER = HALF_PAST_TEN + timedelta(days=30)
 
 
@@ -44,7 +45,12 @@ def refunds(database: Database) -> Follower:
 
 def rows(database: Database) -> list[PaymentRefund]:
     with database.connection() as connection:
-        return [PaymentRefund(**row) for row in connection.execute(ALL_IN_ORDER.encode()).fetchall()]
+        return [
+            PaymentRefund(**row)
+            for row in connection.execute(
+                f"SELECT {NAMES} FROM payment_refunds ORDER BY session_id, refund".encode()
+            ).fetchall()
+        ]
 
 
 def the_row(database: Database) -> PaymentRefund:
@@ -237,7 +243,7 @@ def test_the_invariants_see_a_row_that_is_not_what_the_log_says(
     )
     assert told(database) == ["payment_refunds is not what its events come to"]
     change(database, "DELETE FROM payment_refunds WHERE receipt = 'RCPTHELD01'")
-    assert told(database) == ["payment_refunds lacks its refunds"]
+    assert told(database) == ["payment_refunds lacks its rows"]
 
 
 def test_the_invariants_see_a_row_that_no_event_speaks_of(
@@ -251,7 +257,7 @@ def test_the_invariants_see_a_row_that_no_event_speaks_of(
             "INSERT INTO payment_refunds (session_id, refund, attempt, state, amount_cents, why, due_at, in_doubt,"
             f" failures, unsent_in_a_row) VALUES ('{session_id}', 1, 1, 'due', 1, 'x', now(), false, 0, 0)",
         )
-    assert told(database) == ["payment_refunds has refunds that no event speaks of"] * 2
+    assert told(database) == ["payment_refunds has rows that no event speaks of"] * 2
 
 
 def test_a_rebuild_mends_wrong_rows_and_says_how_many(

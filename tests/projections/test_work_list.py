@@ -4,13 +4,23 @@ import pytest
 
 from ledger.application import Ledger
 from ledger.store.database import Database
-from projections.work_list import Case, Kind, open_cases, tally
-from tests.support.checkouts import HALF_PAST_TEN, Checkout
+from ledger.store.pulling import Pulling
+from projections import invariants
+from projections.follower import Follower
+from projections.payment_cases import CaseKind, PaymentCases, rebuild
+from projections.work_list import WHAT_CAN_BE_DONE, Case, Kind, open_cases, tally
+from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
+from tests.support.horizon import until_readable
 
 ASIDE = """
 INSERT INTO daraja_inbox (inbox_id, received_at, session_id, key_owner, sealed_body, body_bytes, body_sha256, state,
                           reason, tries)
 VALUES (gen_random_uuid(), %s, NULL, 0, 'v1.x', 2, 'x', 'set_aside', 'not_json', 1)
+"""
+MOVED = """
+INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, verdict,
+                             first_seen_at)
+VALUES ('payment OAF7Q2X9LM', 'payment', 'OAF7Q2X9LM', true, 5000, now(), 'c2b', %s, %s)
 """
 GIVEN_UP = """
 INSERT INTO follower_failures (name, session_id, version, topic, error, tries, next_try_at, first_failed_at, state)
@@ -18,7 +28,14 @@ VALUES ('orders', %s, 4, 'payment_session.paid.v1', 'KeyError', 12, NULL, %s, 's
 """
 
 
+def follow(database: Database) -> None:
+    """Let the projection see every event."""
+    until_readable(database)
+    Follower(database, PaymentCases()).catch_up()
+
+
 def cases(database: Database, checkout: Checkout, **later: int) -> list[Case]:
+    follow(database)
     return open_cases(database, checkout.at + timedelta(**later))
 
 
@@ -32,9 +49,20 @@ def test_money_that_is_due_back_is_a_case_until_it_has_gone_back(ledger: Ledger,
     (case,) = cases(database, checkout, seconds=30)
     assert (case.kind, case.money_cents, case.session_id) == (Kind.REFUND_DUE, 350_00, checkout.session_id)
     assert (case.age, case.detail) == (timedelta(seconds=30), "OUT_OF_STOCK")
-    assert case.what_can_be_done.startswith("Send the money back")
+    assert case.what_can_be_done.startswith("Approve it")
+    assert case.number == 1
     checkout.request_refund()
-    assert len(cases(database, checkout)) == 1
+    assert cases(database, checkout, minutes=29) == []
+    (slow,) = cases(database, checkout, minutes=30)
+    assert (slow.kind, slow.age >= timedelta(minutes=30)) == (Kind.REFUND_UNDER_WAY, True)
+    checkout.doubt_refund()
+    assert [case.kind for case in cases(database, checkout)] == [Kind.REFUND_IN_DOUBT]
+    checkout.fail_refund()
+    (failed,) = cases(database, checkout)
+    assert (failed.kind, failed.detail, failed.since) == (Kind.REFUND_DUE, "failed: R1", case.since)
+    checkout.refuse_refund()
+    (held,) = cases(database, checkout)
+    assert (held.kind, held.detail) == (Kind.REFUND_HELD, "Asked for an exchange.")
     checkout.refund()
     assert cases(database, checkout) == []
 
@@ -43,7 +71,7 @@ def test_a_second_payment_is_due_back_while_the_order_stands(ledger: Ledger, dat
     checkout = Checkout(ledger).prompt().wait(seconds=100).prompt().pay("RCPT000001").order()
     checkout.pay("RCPT000002", attempt=2)
     (case,) = cases(database, checkout)
-    assert (case.kind, case.money_cents, case.detail) == (Kind.REFUND_DUE, 350_00, "surplus")
+    assert (case.kind, case.money_cents, case.detail) == (Kind.REFUND_DUE, 350_00, "second_payment")
 
 
 def test_an_attempt_open_for_too_long_is_in_doubt(ledger: Ledger, database: Database) -> None:
@@ -77,6 +105,7 @@ def busy(ledger: Ledger, database: Database) -> Checkout:
         connection.execute(ASIDE, (HALF_PAST_TEN - timedelta(hours=1),))
         connection.execute(GIVEN_UP, (checkout.session_id, checkout.at + timedelta(hours=1)))
     Checkout(ledger, at=HALF_PAST_TEN + timedelta(hours=2)).prompt().pay("RCPT000002").refuse_order()
+    follow(database)
     return checkout
 
 
@@ -99,11 +128,90 @@ def test_a_tally_counts_every_kind(database: Database, busy: Checkout) -> None:
     counted = {
         kind: (t.cases, t.money_cents) for kind, t in tally(database, busy.at + timedelta(days=1)).items()
     }
-    assert counted == {
+    assert {kind: counts for kind, counts in counted.items() if counts[0]} == {
         Kind.LETTER_SET_ASIDE: (1, 0),
         Kind.REACTION_SET_ASIDE: (1, 350_00),
         Kind.REFUND_DUE: (1, 350_00),
-        Kind.ATTEMPT_IN_DOUBT: (0, 0),
-        Kind.RECEIPT_MISSING: (0, 0),
         Kind.ORDER_MISSING: (1, 350_00),
     }
+    assert set(counted) == set(Kind)
+
+
+def test_witnesses_who_disagree_are_a_case_until_somebody_has_looked(
+    ledger: Ledger, database: Database
+) -> None:
+    checkout = Checkout(ledger).prompt().cancel().pay().order()
+    (case,) = cases(database, checkout)
+    assert (case.kind, case.money_cents, case.number) == (Kind.CONTRADICTION, 350_00, 1)
+    assert case.detail.startswith("attempt 1, outcome: the callback says: ")
+    checkout.close_contradiction()
+    assert cases(database, checkout) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [
+        ("unknown", Kind.MONEY_UNKNOWN),
+        ("known_elsewhere", Kind.MONEY_CLAIMED_TWICE),
+        ("reversal_unexpected", Kind.MONEY_WENT_BACK),
+        ("credited", None),
+        ("new", None),
+    ],
+)
+def test_money_that_belongs_to_nobody_is_a_case(database: Database, verdict: str, kind: Kind | None) -> None:
+    with database.connection() as connection:
+        connection.execute(MOVED, (verdict, HALF_PAST_TEN))
+    found = open_cases(database, HALF_PAST_TEN)
+    assert [(case.kind, case.case_id, case.money_cents) for case in found] == (
+        [(kind, "payment.OAF7Q2X9LM", 50_00)] if kind else []
+    )
+    with database.connection() as connection:
+        connection.execute("UPDATE mpesa_movements SET closed_at = now()")
+    assert open_cases(database, HALF_PAST_TEN) == []
+
+
+def test_days_that_were_never_pulled_are_a_case(database: Database) -> None:
+    pulling, day = Pulling(database), timedelta(days=1)
+    pulling.done(
+        "174379", HALF_PAST_TEN, HALF_PAST_TEN, gap=(HALF_PAST_TEN - 9 * day, HALF_PAST_TEN - 2 * day)
+    )
+    (case,) = open_cases(database, HALF_PAST_TEN)
+    assert (case.kind, case.money_cents) == (Kind.PULL_GAP, None)
+    assert case.case_id == str(pulling.gaps()[0].gap_id)
+
+
+def test_every_kind_says_what_can_be_done() -> None:
+    assert set(WHAT_CAN_BE_DONE) == set(Kind)
+    assert {str(kind) for kind in CaseKind} <= {str(kind) for kind in Kind}
+
+
+def test_the_rows_are_what_the_log_comes_to_whatever_the_batches(ledger: Ledger, database: Database) -> None:
+    one_of_every_kind(ledger)
+    until_readable(database)
+    Follower(database, PaymentCases(), batch_size=3).catch_up()
+    assert wrong(database) == []
+    assert rebuild(database).wrong_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM payment_cases", "payment_cases lacks its rows"),
+        ("UPDATE payment_cases SET money_cents = 1", "payment_cases is not what its events come to"),
+        ("UPDATE payment_cases SET session_id = gen_random_uuid()", "has rows that no event speaks of"),
+    ],
+)
+def test_the_invariants_see_rows_that_are_not_what_the_log_says(
+    ledger: Ledger, database: Database, statement: str, told: str
+) -> None:
+    Checkout(ledger).prompt().pay().refuse_order()
+    follow(database)
+    with database.connection() as connection:
+        connection.execute(statement.encode())
+    assert any(told in sentence for sentence in wrong(database))
+    assert rebuild(database).wrong_rows > 0
+    assert wrong(database) == []
+
+
+def wrong(database: Database) -> list[str]:
+    return [violation.told for violation in invariants.check(database) if violation.rule == "cases"]

@@ -1,0 +1,1 @@
+"""Cases of the work list: what an operator does about them."""

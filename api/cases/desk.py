@@ -1,0 +1,118 @@
+"""What operators do about the cases of the work list. Who closed what, and with which words, is kept for ever."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from api.refunds.notes import parse_note
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import Rejected
+from ledger.store.inbox import Inbox
+from ledger.store.movements import Movements
+from ledger.store.pulling import Pulling
+from projections import reaction
+from projections.work_list import WHAT_CAN_BE_DONE, Kind, Means
+
+Act = Callable[[str, str, str], None]
+
+
+class CaseDesk:
+    """Closes cases and has them tried again. Safe to share between threads; of two who act at once one does.
+
+    Cases are named as in the work list, by kind and id. Raises Rejected CASE_NOT_OPEN where there is no such case, or
+    it was dealt with already; Rejected CASE_NEEDS_MORE where this is not what can be done about its kind; and
+    InvalidValue for the note.
+    """
+
+    def __init__(self, ledger: Ledger, inbox: Inbox, movements: Movements, pulling: Pulling) -> None:
+        self._ledger = ledger
+        self._inbox = inbox
+        self._movements = movements
+        self._pulling = pulling
+        self._close: dict[Kind, Act] = {
+            Kind.CONTRADICTION: self._close_contradiction,
+            Kind.LETTER_SET_ASIDE: self._close_letter,
+            Kind.REACTION_SET_ASIDE: self._close_reaction,
+            Kind.MONEY_UNKNOWN: self._close_movement,
+            Kind.MONEY_CLAIMED_TWICE: self._close_movement,
+            Kind.MONEY_WENT_BACK: self._close_movement,
+            Kind.PULL_GAP: self._close_gap,
+        }
+
+    def close(self, kind: Kind, case_id: str, *, by: str, note: str) -> None:
+        """Close a case with what was found or done."""
+        _require(kind, Means.CLOSE)
+        self._close[kind](case_id, by, parse_note(note, "note"))
+
+    def retry(self, kind: Kind, case_id: str) -> None:
+        """Have a letter or a reaction tried again by the worker, from now on as if for the first time."""
+        _require(kind, Means.RETRY)
+        if kind == Kind.LETTER_SET_ASIDE:
+            done = self._inbox.retry(_uuid(case_id), clock.now())
+        else:
+            done = reaction.retry_set_aside(self._ledger.database, *_reaction_of(case_id))
+        if not done:
+            raise _not_open()
+
+    def _close_contradiction(self, case_id: str, by: str, note: str) -> None:
+        session_id, subject, number = _parts(case_id, 3)
+        if subject != "contradiction":
+            raise _not_open()
+        self._ledger.decide(
+            _uuid(session_id),
+            lambda session: session.close_contradiction(
+                _number(number), closed_by=by, note=note, at=clock.now()
+            ),
+        )
+
+    def _close_letter(self, case_id: str, by: str, note: str) -> None:
+        if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
+            raise _not_open()
+
+    def _close_reaction(self, case_id: str, by: str, note: str) -> None:
+        name, session_id, version = _reaction_of(case_id)
+        database = self._ledger.database
+        if not reaction.close_set_aside(database, name, session_id, version, closed_by=by, note=note):
+            raise _not_open()
+
+    def _close_movement(self, case_id: str, by: str, note: str) -> None:
+        self._movements.close(case_id.replace(".", " ", 1), closed_by=by, note=note, now=clock.now())
+
+    def _close_gap(self, case_id: str, by: str, note: str) -> None:
+        if not self._pulling.close_gap(_uuid(case_id), closed_by=f"{by}: {note}", now=clock.now()):
+            raise _not_open()
+
+
+def _require(kind: Kind, means: Means) -> None:
+    advice = WHAT_CAN_BE_DONE[kind]
+    if means not in advice.means:
+        raise Rejected("CASE_NEEDS_MORE", f"That settles nothing here. {advice.sentence}")
+
+
+def _not_open() -> Rejected:
+    return Rejected("CASE_NOT_OPEN", "There is no such case, or somebody dealt with it already.")
+
+
+def _parts(case_id: str, count: int) -> list[str]:
+    parts = case_id.split(".")
+    if len(parts) != count:
+        raise _not_open()
+    return parts
+
+
+def _reaction_of(case_id: str) -> tuple[str, UUID, int]:
+    name, session_id, version = _parts(case_id, 3)
+    return name, _uuid(session_id), _number(version)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _not_open() from None
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise _not_open()
+    return int(text)
