@@ -114,7 +114,7 @@ def test_a_second_receipt_for_one_prompt_is_money_to_give_back(instance: Instanc
 
     assert buyer.status(session_id)["session_status"] == "order_created"
     assert refund_due_cents(instance, session_id) == 350_00
-    assert ("refund_due", "surplus") in cases(instance)
+    assert ("refund_due", "second_payment") in cases(instance)
 
 
 def test_a_callback_that_comes_before_the_push_is_answered_is_not_lost(
@@ -226,7 +226,7 @@ def test_a_result_code_means_what_the_table_says_and_an_unknown_one_is_looked_at
     final = sum(status != "payment_initiated" for _, status, _ in RESULT_CODES)
     assert letters(instance).count(("acted_on", None)) == final
     unknown = len(RESULT_CODES) - final
-    assert cases(instance) == [("letter_set_aside", "result_code_not_final")] * unknown
+    assert cases(instance) == [("letter_set_aside", "stk: result_code_not_final")] * unknown
 
 
 def test_callbacks_that_come_while_the_worker_is_away_each_end_in_their_order(instance: Instance) -> None:
