@@ -170,6 +170,11 @@ class Settings:
         "accept",
         "What M-Pesa is answered when it asks about a payment whose reference names no open payment of ours.",
     )
+    daftari_verify_hours: int = _setting(
+        values.whole(0, 24 * 365),
+        "24",
+        "After how many hours the worker checks every invariant again; 0 for never.",
+    )
     daftari_refund_policy: str = _setting(
         values.choice("manual", "auto"),
         "manual",

@@ -1,6 +1,7 @@
 """The composition root: every part that a process of ours is made of, built from the settings in one place."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import requests
 
@@ -20,6 +21,7 @@ from api.refunds.sending import RefundSender
 from api.settings import DARAJA_URLS, Settings
 from api.settlement import Settlement
 from api.standing import Standings
+from api.verification import Verifier
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger
@@ -63,6 +65,7 @@ class Services:
     puller: Puller
     refunds: RefundDesk
     cases: CaseDesk
+    verifier: Verifier
     refund_checks: RefundChecks
     refund_results: RefundResults
     refund_sender: RefundSender
@@ -133,6 +136,12 @@ def assemble(
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
         refunds=RefundDesk(ledger),
         cases=CaseDesk(ledger, inbox, movements, pulling),
+        verifier=Verifier(
+            database,
+            vault,
+            prompt_seconds=settings.daftari_prompt_seconds,
+            every=timedelta(hours=settings.daftari_verify_hours),
+        ),
         refund_checks=refund_checks,
         refund_results=refund_results,
         refund_sender=RefundSender(settings, ledger, vault, daraja),

@@ -55,6 +55,13 @@ FROM payment_sessions
 """
 # Sealed values and hashes are long runs of letters and digits, so a number counts only where it stands by itself.
 PERSONAL = r"(^|[^0-9A-Za-z_-])\+?(254[17][0-9]{8}|0[17][0-9]{8})($|[^0-9A-Za-z_-])|ws_CO_"
+UNWITNESSED = """
+SELECT DISTINCT session_id FROM payment_events AS event
+WHERE topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1') AND state->>'evidence' = 'callback'
+  AND NOT EXISTS (SELECT FROM daraja_inbox AS letter
+                  WHERE letter.session_id = event.session_id AND letter.channel = 'stk' AND letter.is_proven)
+LIMIT %s
+"""
 IN_THE_CLEAR = """
 SELECT count(*) AS rows FROM {table} AS t
 WHERE {text} ~ %(pattern)s OR EXISTS (SELECT FROM unnest(%(texts)s::text[]) AS known WHERE strpos({text}, known) > 0)
@@ -121,13 +128,15 @@ def check(
     known_texts: Iterable[str] = (),
     orders_of: OrdersOf | None = None,
     at_rest: bool = True,
+    with_letters: bool = False,
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
 ) -> list[Violation]:
     """Return what is wrong, at most MOST_TOLD of it; nothing where all is well.
 
     With the `vault`, phones are compared too. `known_texts` are names and addresses that must not be found in the
     clear. `orders_of` reads the shop's orders on the given connection. `at_rest` says that nothing is under way, so
-    that a reserved receipt without a payment is a fault too. `prompt_seconds` is how long a prompt counts as live.
+    that a reserved receipt without a payment is a fault too; `with_letters`, that all callbacks came by the inbox.
+    `prompt_seconds` is how long a prompt counts as live.
     """
     found: list[Violation] = []
     with database.transaction() as connection:
@@ -144,6 +153,7 @@ def check(
             _metrics(connection, walk),
             _refunds(connection, origin),
             _cases(connection, origin),
+            _letters(connection) if with_letters else iter(()),
             _phones(walk),
             _personal_data(connection, [text for text in known_texts if text]),
         ]
@@ -261,7 +271,7 @@ def _sums(connection: Connection[Any]) -> Iterator[Violation]:
     assert row is not None
     if row["received"] != row["orders"] + row["refunded"] + row["held"]:
         told = ", ".join(f"{name} {cents}" for name, cents in row.items())
-        yield Violation("money", f"received is not orders + refunded + held, in cents: {told}")
+        yield Violation("sums", f"received is not orders + refunded + held, in cents: {told}")
 
 
 def _metrics(connection: Connection[Any], walk: _Walk) -> Iterator[Violation]:
@@ -290,6 +300,12 @@ def _cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
     followed_until = position_of(connection, payment_cases.TABLE, origin)
     for session_id, told in payment_cases.differences(connection, followed_until):
         yield Violation("cases", told, session_id)
+
+
+def _letters(connection: Connection[Any]) -> Iterator[Violation]:
+    for row in connection.execute(UNWITNESSED, (MOST_TOLD,)):
+        told = "its payment is known by a callback, and none is in the inbox"
+        yield Violation("letters", told, row["session_id"])
 
 
 def _phones(walk: _Walk) -> Iterator[Violation]:

@@ -45,6 +45,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "NOT_FOUND": ErrorCode(404, "There is no such thing here, or it belongs to someone else."),
     "SESSION_NOT_FOUND": ErrorCode(404, "There is no such session, or it belongs to someone else."),
     "REFUND_NOT_FOUND": ErrorCode(404, "There is no such refund."),
+    "NOT_VERIFIED_YET": ErrorCode(404, "Nobody has looked over the whole store yet. Run `daftari verify`."),
     "CASE_NOT_FOUND": ErrorCode(404, "There are no cases of such a kind."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such import of a statement."),
     "LISTING_NOT_FOUND": ErrorCode(404, "No such product is on sale. Choose one from the catalogue."),

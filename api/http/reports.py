@@ -11,9 +11,10 @@ from api.http.doors import Doors
 from api.http.fields import Answer, Moment, Shape
 from api.http.json import amount_text
 from api.http.services import services
+from api.verification import INVARIANTS, Invariant
 from ledger import clock
 from ledger.application import no_such_session
-from ledger.errors import InvalidValue
+from ledger.errors import InvalidValue, NotFound
 from projections import journal, payment_metrics
 
 DEFAULT_PERIOD = timedelta(hours=24)
@@ -77,6 +78,35 @@ class AuditedHistory(Answer):
     events = fields.List(fields.Dict())
 
 
+class Counterexample(Answer):
+    """One place where an invariant does not hold."""
+
+    rule = fields.String()
+    session_id = fields.UUID(allow_none=True)
+    told = fields.String()
+
+
+class CheckedInvariant(Answer):
+    """One thing that must always be true. `holds` is null where the store cannot tell, and tests show it instead."""
+
+    number = fields.Integer()
+    statement = fields.String()
+    holds = fields.Boolean(allow_none=True)
+    violations = fields.List(fields.Nested(Counterexample))
+
+
+class Verified(Answer):
+    """The last look over the whole store."""
+
+    run_id = fields.UUID()
+    started_at = Moment()
+    finished_at = Moment()
+    events = fields.Integer()
+    version = fields.String()
+    all_hold = fields.Boolean()
+    invariants = fields.List(fields.Nested(CheckedInvariant))
+
+
 @doors.route("/api/payments/metrics/", methods=["GET"])
 @require_role(Role.ANALYST)
 @doors.arguments(PeriodQuery, location="query")
@@ -103,6 +133,29 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@doors.route("/api/audit/invariants/", methods=["GET"])
+@require_role(Role.AUDITOR)
+@doors.refuses("NOT_VERIFIED_YET")
+@doors.response(200, Verified)
+def show_invariants() -> dict[str, Any]:
+    """Show what the last look over the whole store found.
+
+    Each invariant, whether it held, and the counter-examples. The worker looks once a day, `daftari verify` at once.
+    """
+    run = services().verifier.last()
+    if run is None:
+        raise NotFound("Nobody has looked over the store yet. Run `daftari verify`.", code="NOT_VERIFIED_YET")
+    return {
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "events": run.events,
+        "version": run.version,
+        "all_hold": not run.violations,
+        "invariants": [_show_invariant(invariant, run.violations) for invariant in INVARIANTS],
+    }
+
+
 @doors.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
 @require_role(Role.AUDITOR)
 @doors.refuses("SESSION_NOT_FOUND")
@@ -116,3 +169,13 @@ def audit_session(session_id: UUID) -> dict[str, Any]:
     if not entries:
         raise no_such_session()
     return {"session_id": session_id, "events": [journal.for_auditor(entry) for entry in entries]}
+
+
+def _show_invariant(invariant: Invariant, violations: list[dict[str, Any]]) -> dict[str, Any]:
+    broken = [violation for violation in violations if violation["rule"] in invariant.rules]
+    return {
+        "number": invariant.number,
+        "statement": invariant.statement,
+        "holds": not broken if invariant.rules else None,
+        "violations": broken,
+    }

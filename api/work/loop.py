@@ -71,6 +71,7 @@ def jobs(services: Services) -> list[Job]:
     policy = Reaction(services.database, RefundPolicy(services.ledger, is_automatic=is_automatic))
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
     pulls = services.settings.daftari_pull == "on"
+    verifies = services.settings.daftari_verify_hours > 0
     return [
         Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
         Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
@@ -88,6 +89,7 @@ def jobs(services: Services) -> list[Job]:
         _alone(services, "ladder", ladder.run, 1, 1),
         _alone(services, "money_left_over", services.matcher.act_on_left_over, 30, 30),
         *([_alone(services, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
+        *([_alone(services, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
         _alone(services, "tidying", lambda: tidy(services), 60, 60),
     ]
 

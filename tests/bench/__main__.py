@@ -11,8 +11,8 @@ from time import perf_counter
 import click
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
-from api.machine.verification import violations
 from api.settings import load_settings
+from api.verification import violations
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from tests.bench.instance import Running, running_daftari
@@ -88,7 +88,8 @@ def _broken_rules(daftari: Running) -> list[str]:
     """Return a sentence for each rule that the database breaks."""
     settings = load_settings(daftari.environ)
     with closing(Database(settings.database_url, most_connections=2)) as database:
-        return violations(database, Vault(database, settings.daftari_master_key), known_texts=[BUYERS_NAME])
+        vault = Vault(database, settings.daftari_master_key)
+        return [str(found) for found in violations(database, vault, known_texts=[BUYERS_NAME])]
 
 
 def _machine() -> str:

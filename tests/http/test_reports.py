@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.scenarios.steps import (
@@ -46,6 +47,7 @@ def buy(instance: Instance, **body: str) -> str:
         (METRICS, "analyst"),
         (WORK_LIST, "operator"),
         ("/api/audit/sessions/550e8400-e29b-41d4-a716-446655440000/events/", "auditor"),
+        ("/api/audit/invariants/", "auditor"),
         ("/metrics", "operator"),
     ],
 )
@@ -115,3 +117,29 @@ def test_an_auditor_sees_all_but_what_is_sealed(instance: Instance) -> None:
     assert all(len(event["hash"]) == 64 and event["position"] for event in events)
     for hidden in (DELIVERY["full_name"], DELIVERY["detailed_address"], "254712345678", "ws_CO_", "sealed"):
         assert str(hidden) not in answer.text
+
+
+def test_an_auditor_sees_what_the_last_look_over_the_store_found(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    answer = auditor.get("/api/audit/invariants/")
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "NOT_VERIFIED_YET")
+    session_id = buy(instance, phone_number=PAYS_AT_ONCE)
+    shown = auditor.get("/api/audit/invariants/").json()
+    assert shown["all_hold"] is True  # The worker looks by itself.
+    assert [invariant["number"] for invariant in shown["invariants"]] == list(range(1, 14))
+    assert {invariant["holds"] for invariant in shown["invariants"]} == {True, None}
+
+    with psycopg.connect(instance.settings.database_url) as connection:
+        connection.execute("UPDATE payment_sessions SET received_cents = 1")
+    instance.services.verifier.run()
+    shown = auditor.get("/api/audit/invariants/").json()
+    assert (shown["all_hold"], shown["events"]) == (False, 5)
+    broken = {
+        invariant["number"]: invariant for invariant in shown["invariants"] if invariant["holds"] is False
+    }
+    assert set(broken) == {4, 8}
+    assert broken[8]["violations"][0]["session_id"] == session_id
+
+
+def test_the_worker_looks_once_a_day(instance: Instance) -> None:
+    assert [instance.services.verifier.run_if_due() for _ in range(3)] == [1, 0, 0]

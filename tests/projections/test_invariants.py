@@ -78,7 +78,7 @@ def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Databas
         ("UPDATE payment_sessions SET attempts = 2", "rows", "attempts in payment_sessions is not"),
         (
             "UPDATE payment_sessions SET received_cents = 1",
-            "money",
+            "sums",
             "received is not orders + refunded + held",
         ),
         ("UPDATE payment_metrics SET paid_cents = 1", "metrics", "payment_metrics is not"),
@@ -230,3 +230,19 @@ def test_a_position_with_the_digits_of_a_phone_is_no_phone(ledger: Ledger, datab
     Checkout(ledger)
     tamper(database, "UPDATE payment_events SET position = 254712345678")
     assert "personal data" not in rules(check(database))
+
+
+def test_a_callback_of_which_no_letter_is_kept_is_told(ledger: Ledger, database: Database) -> None:
+    checkout = Checkout(ledger).prompt().pay()
+    found = check(database, with_letters=True)
+    assert [(violation.rule, violation.session_id) for violation in found] == [
+        ("letters", checkout.session_id)
+    ]
+    tamper(
+        database,
+        "INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes,"
+        " body_sha256, state, tries, is_proven) VALUES (gen_random_uuid(), now(), %s, 1, 7, 'v1.x', 1, 'x',"
+        " 'acted_on', 0, true)",
+        checkout.session_id,
+    )
+    assert check(database, with_letters=True) == []

@@ -77,7 +77,9 @@ def test_reports_of_one_prompt_end_in_one_order_in_whatever_sequence_they_come(i
         assert facts(instance, session_id).count("Paid") == 1, sequence
 
 
-def test_a_cancellation_after_the_order_moves_nothing_and_is_looked_at(instance: Instance, buyer: Client) -> None:
+def test_a_cancellation_after_the_order_moves_nothing_and_is_looked_at(
+    instance: Instance, buyer: Client
+) -> None:
     session_id = instance.pay(buyer)
     approve(instance)
     instance.work()

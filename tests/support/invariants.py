@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.machine.verification import violations
+from api.verification import violations
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 
@@ -10,4 +10,4 @@ from ledger.store.vault import Vault
 def assert_all_is_well(database: Database, vault: Vault | None = None, **more: Any) -> None:
     """Fail with everything that is wrong; takes what `violations` takes."""
     found = violations(database, vault, **more)
-    assert not found, "\n".join(found)
+    assert not found, "\n".join(map(str, found))

@@ -1,0 +1,64 @@
+"""What each look over the whole store found."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from ledger.store.database import Database
+
+RUNS_KEPT = 1_000
+
+_ADD = """
+INSERT INTO verification_runs (run_id, started_at, finished_at, events, version, violations)
+VALUES (%s, %s, %s, %s, %s, %s)
+"""
+_LAST = """
+SELECT run_id, started_at, finished_at, events, version, violations FROM verification_runs
+ORDER BY finished_at DESC LIMIT 1
+"""
+_FORGET = """
+DELETE FROM verification_runs WHERE run_id IN (
+    SELECT run_id FROM verification_runs ORDER BY finished_at DESC OFFSET %s
+)
+"""
+_EVENTS = "SELECT count(*) AS events FROM payment_events"
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRun:
+    """One run: over how many events, by which version of ours; each violation is {"rule", "told", "session_id"}."""
+
+    run_id: UUID
+    started_at: datetime
+    finished_at: datetime
+    events: int
+    version: str
+    violations: list[dict[str, Any]]
+
+
+def keep(database: Database, run: VerificationRun) -> None:
+    """Keep what a run found, and forget the oldest beyond RUNS_KEPT."""
+    with database.transaction() as connection:
+        connection.execute(
+            _ADD,
+            (run.run_id, run.started_at, run.finished_at, run.events, run.version, Jsonb(run.violations)),
+        )
+        connection.execute(_FORGET, (RUNS_KEPT,))
+
+
+def last(database: Database) -> VerificationRun | None:
+    """Return the latest run, None before the first."""
+    with database.connection() as connection:
+        row = connection.execute(_LAST).fetchone()
+    return VerificationRun(**row) if row else None
+
+
+def count_events(database: Database) -> int:
+    """Return how long the log is."""
+    with database.connection() as connection:
+        row = connection.execute(_EVENTS).fetchone()
+    assert row is not None
+    return int(row["events"])
