@@ -14,6 +14,7 @@ from api.cli.running import serve, simulator, work
 from api.cli.tokens import token
 from api.cli.up import up
 from api.cli.verifying import verify
+from api.cli.work_list import work_list
 
 EPILOGUE = """\b
 Exit codes
@@ -48,6 +49,7 @@ for command in (
     set_mpesa_credentials,
     check,
     replay,
+    work_list,
     refunds,
     reconcile,
     register_c2b,
