@@ -51,6 +51,7 @@ def _welcome(settings: Settings) -> None:
     lines += [f"  Shop page     {api}/"]
     if settings.mpesa_base_url.startswith("http://"):
         lines += [f"  Phones page   {settings.mpesa_base_url}/   (enter the PIN of a prompt here)"]
+    lines += [f"  Work list     {api}/work/   (for operators)"]
     lines += [f"  API           {api}/docs/", f"  Data          {settings.daftari_data_dir}"]
     if not settings.is_production and settings.daftari_jwt_secret:
         lines += ["", *_what_to_try(settings, api)]

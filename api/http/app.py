@@ -39,7 +39,7 @@ DOORS = (
 )
 """The modules whose `doors` are documented, in the order in which the document shows them."""
 
-PAGES = ("api.http.docs", "api.pages")
+PAGES = ("api.http.docs", "api.pages", "api.pages.work")
 """The modules whose `pages` are for people, and not part of the document."""
 
 

@@ -38,6 +38,7 @@ OUR_NAME = "daftari"
 """What `iss` and `aud` must say where they are present and no other name is configured."""
 
 GUARDED_PREFIX = "/api/"
+_VERIFIER = "daftari_token_verifier"
 _USER = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -117,13 +118,19 @@ class Verifier:
 
 def install_authentication(app: Flask, settings: Settings) -> None:
     """Check the token of every request to a guarded address before its view, or its absence, is looked at."""
-    verifier = Verifier(settings)
+    verifier = app.extensions[_VERIFIER] = Verifier(settings)
 
     def authenticate() -> None:
         if _is_guarded():
             g.caller = verifier.caller_of(_bearer_token())
 
     app.before_request(authenticate)
+
+
+def caller_of(token: str) -> Caller:
+    """Return the caller whom a token names that came by another way than the header; raise Unauthenticated."""
+    verifier: Verifier = current_app.extensions[_VERIFIER]
+    return verifier.caller_of(token)
 
 
 def caller() -> Caller:

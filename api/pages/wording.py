@@ -1,7 +1,7 @@
 """How the shop's pages say things: amounts, quantities, moments in Nairobi, and what a payment's state means."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from api.standing import Standing
@@ -139,3 +139,12 @@ def grouped(phone: PhoneNumber) -> str:
     """Show a number as people read it, `0712 345 678`, on one line."""
     digits = phone.digits.removeprefix("254")
     return NO_BREAK.join((f"0{digits[:3]}", digits[3:6], digits[6:]))
+
+
+def age(span: timedelta) -> str:
+    """Say how long something has been waiting, in its two largest units."""
+    minutes = int(span.total_seconds()) // 60
+    days, hours = minutes // (24 * 60), minutes // 60 % 24
+    if days:
+        return f"for {days} d {hours} h"
+    return f"for {hours} h {minutes % 60} min" if hours else f"for {minutes} min"

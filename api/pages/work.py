@@ -1,0 +1,175 @@
+"""The work page: what waits for a person, and the buttons that do something about it. For operators, in production too.
+
+It needs no script: each button is a form, and what a form does is what the API does, by the same desks.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from api.cases.actions import actions_of
+from api.http.errors import refusal_of
+from api.http.pagination import LARGEST_PAGE
+from api.http.services import services
+from api.pages import operators, wording
+from api.refunds.desk import operator
+from ledger import clock
+from ledger.errors import InvalidValue, LedgerError, NotFound
+from projections import work_list
+from projections.work_list import Kind
+
+CASES_SHOWN = 50
+
+KIND_NAMES = {
+    Kind.REFUND_DUE: "Money due back",
+    Kind.REFUND_HELD: "Refund held",
+    Kind.REFUND_IN_DOUBT: "Refund in doubt",
+    Kind.REFUND_UNDER_WAY: "Refund takes long",
+    Kind.CONTRADICTION: "Witnesses disagree",
+    Kind.ATTEMPT_IN_DOUBT: "Payment in doubt",
+    Kind.RECEIPT_MISSING: "Receipt missing",
+    Kind.ORDER_MISSING: "Order missing",
+    Kind.MONEY_UNKNOWN: "Money of nobody",
+    Kind.MONEY_CLAIMED_TWICE: "Money claimed twice",
+    Kind.MONEY_WENT_BACK: "Money went back",
+    Kind.LETTER_SET_ASIDE: "Letter not understood",
+    Kind.REACTION_SET_ASIDE: "Handler gave up",
+    Kind.PULL_GAP: "Days never pulled",
+}
+ACTION_NAMES = {
+    "approve": "Send back",
+    "refuse": "Hold",
+    "returned": "Was returned otherwise",
+    "not-sent": "Was not sent",
+    "close": "Close",
+    "retry": "Try again",
+}
+DONE = {
+    "approve": "Approved: the worker sends the money back.",
+    "refuse": "Held, with your reason.",
+    "returned": "Recorded as returned.",
+    "not-sent": "Recorded as not sent: it is due again.",
+    "close": "Closed.",
+    "retry": "It will be tried again.",
+}
+
+pages = Blueprint(
+    "work", __name__, template_folder="templates", static_folder="static", static_url_path="/work/static"
+)
+for show in (wording.shillings, wording.moment, wording.age):
+    pages.add_app_template_filter(show)
+
+
+@pages.after_request
+def keep_out_of_caches(response: AnyResponse) -> AnyResponse:
+    """Pages name sessions and sums."""
+    if response.mimetype == "text/html":
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@pages.errorhandler(Exception)
+def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
+    """Show a refusal, or a fault, to a person."""
+    refusal = refusal_of(error)
+    told = [refusal.message]
+    if isinstance(error, InvalidValue):
+        told = [sentence for sentences in error.errors.values() for sentence in sentences] or told
+    return render_template("work/error.html", told=told), refusal.status, refusal.headers
+
+
+@pages.get("/work/")
+def show_work() -> AnyResponse | str:
+    """Show the open cases, or the form to sign in."""
+    if operators.operator_here() is None:
+        return render_template("work/sign_in.html", demo=not services().settings.is_production)
+    kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
+    number = min(max(request.args.get("page", 1, int), 1), LARGEST_PAGE)
+    database, now = services().database, clock.now()
+    tallies = work_list.tally(database, now)
+    count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
+    cases = work_list.open_cases(database, now, kind=kind, page=number, page_size=CASES_SHOWN)
+    return render_template(
+        "work/list.html",
+        cases=[(case, actions_of(case)) for case in cases],
+        tallies={known: tally for known, tally in tallies.items() if tally.cases},
+        kind=kind,
+        number=number,
+        count=count,
+        has_more=number * CASES_SHOWN < count,
+        proof=operators.proof(),
+        kind_names=KIND_NAMES,
+        action_names=ACTION_NAMES,
+        done=DONE.get(request.args.get("done", "")),
+    )
+
+
+@pages.post("/work/sign-in/")
+def sign_in() -> AnyResponse:
+    """Take an operator's token, or in development the demo operator's."""
+    given = request.form.get("token", "")
+    token = operators.demo_token() if "demo" in request.form else operators.check(given)
+    response = redirect(url_for("work.show_work"), 303)
+    operators.sign_in(response, token)
+    return response
+
+
+@pages.post("/work/sign-out/")
+def sign_out() -> AnyResponse:
+    """Forget who was here."""
+    operators.require_proof()
+    response = redirect(url_for("work.show_work"), 303)
+    operators.sign_out(response)
+    return response
+
+
+@pages.post("/work/act/")
+def act() -> AnyResponse:
+    """Do what a button says about a case, as the operator who is signed in."""
+    here = operators.operator_here()
+    if here is None:
+        return redirect(url_for("work.show_work"), 303)
+    operators.require_proof()
+    kind, action = request.form.get("kind", ""), request.form.get("action", "")
+    if kind not in set(Kind) or action not in DONE:
+        raise NotFound("There is nothing of the kind to be done.")
+    _do(
+        Kind(kind),
+        request.form.get("case_id", ""),
+        action,
+        request.form.get("text", ""),
+        operator(here.user_id),
+    )
+    return redirect(url_for("work.show_work", kind=request.form.get("filter") or None, done=action), 303)
+
+
+def _do(kind: Kind, case_id: str, action: str, text: str, by: str) -> None:
+    ours = services()
+    if action == "close":
+        ours.cases.close(kind, case_id, by=by, note=text)
+    elif action == "retry":
+        ours.cases.retry(kind, case_id)
+    else:
+        session_id, refund = _refund_of(case_id)
+        decide: dict[str, Callable[[], Any]] = {
+            "approve": lambda: ours.refunds.approve(session_id, refund, by=by),
+            "refuse": lambda: ours.refunds.refuse(session_id, refund, by=by, reason=text),
+            "returned": lambda: ours.refunds.record_by_hand(session_id, refund, by=by, note=text),
+            "not-sent": lambda: ours.refunds.record_not_sent(session_id, refund, by=by, note=text),
+        }
+        decide[action]()
+
+
+def _refund_of(case_id: str) -> tuple[UUID, int]:
+    session_id, _, number = case_id.partition(".refund.")
+    try:
+        return UUID(session_id), int(number)
+    except ValueError:
+        raise _no_refund() from None
+
+
+def _no_refund() -> LedgerError:
+    return NotFound("There is no such refund.", code="REFUND_NOT_FOUND")
