@@ -17,6 +17,7 @@ import structlog
 
 from api.cart_lines import cart_line, snapshot
 from api.settings import Settings
+from api.turns import Turns
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import Ledger
@@ -32,8 +33,6 @@ from shop.port import CartLine, Shop
 
 MOST_ATTEMPTS = 10
 """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
-
-QUEUE_FOR_A_PUSH_SECONDS = 0.5
 
 _SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
 _DESCRIPTION = "Payment"
@@ -52,16 +51,15 @@ class Prompted:
 
 
 class PushSlots:
-    """Bounds how many requests of this process wait for Daraja, so that the others are served meanwhile."""
+    """Bounds how many requests of this process wait for Daraja. Beyond the bound a buyer hears so at once."""
 
     def __init__(self, most: int) -> None:
         self._slots = BoundedSemaphore(most)
-        self._queue = BoundedSemaphore(max(1, most * 2 // 3))
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Hold a slot. Raises Unavailable PAYMENTS_BUSY, at once or after a short wait, where none is free."""
-        if not self._slots.acquire(blocking=False) and not self._wait():
+        """Hold a slot. Raises Unavailable PAYMENTS_BUSY where none is free."""
+        if not self._slots.acquire(blocking=False):
             raise Unavailable(
                 "Too many payments are being started at this moment. Please try again in a few seconds.",
                 code="PAYMENTS_BUSY",
@@ -71,14 +69,6 @@ class PushSlots:
             yield
         finally:
             self._slots.release()
-
-    def _wait(self) -> bool:
-        if not self._queue.acquire(blocking=False):
-            return False
-        try:
-            return self._slots.acquire(timeout=QUEUE_FOR_A_PUSH_SECONDS)
-        finally:
-            self._queue.release()
 
 
 class Checkout:
@@ -92,6 +82,7 @@ class Checkout:
         prompts: LivePrompts,
         shop: Shop,
         daraja: DarajaClient,
+        turns: Turns,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -99,6 +90,7 @@ class Checkout:
         self._prompts = prompts
         self._shop = shop
         self._daraja = daraja
+        self._turns = turns
         self._slots = PushSlots(settings.daftari_max_waiting_pushes)
 
     def create(
@@ -158,11 +150,11 @@ class Checkout:
         TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY; Unavailable PAYMENTS_BUSY or
         MPESA_UNAVAILABLE. After each of them the session can be paid as before.
         """
-        session = self._ledger.session(session_id, user_id=user_id)
-        session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
-        self._refuse_shortages([cart_line(line) for line in session.lines])
-        number = phone or PhoneNumber(self._vault.unseal(user_id, session.phone_sealed))
         with self._slots.take():
+            session = self._ledger.session(session_id, user_id=user_id)
+            session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
+            self._refuse_shortages([cart_line(line) for line in session.lines])
+            number = phone or PhoneNumber(self._vault.unseal(user_id, session.phone_sealed))
             session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
 
@@ -216,13 +208,14 @@ class Checkout:
         transaction_id = session.attempts[attempt].transaction_id
         token = make_token(self._vault.sign, session.id, attempt)
         try:
-            accepted = self._daraja.push(
-                phone=phone.digits,
-                amount_shillings=Money(session.totals.total_cents).shillings,
-                callback_url=f"{self._settings.mpesa_callback_url.rstrip('/')}/{token}/",
-                account_reference=f"D{transaction_id}",
-                description=_DESCRIPTION,
-            )
+            with self._turns.handed_on():
+                accepted = self._daraja.push(
+                    phone=phone.digits,
+                    amount_shillings=Money(session.totals.total_cents).shillings,
+                    callback_url=f"{self._settings.mpesa_callback_url.rstrip('/')}/{token}/",
+                    account_reference=f"D{transaction_id}",
+                    description=_DESCRIPTION,
+                )
         except (Refused, Retryable) as refusal:
             self._record_refusal(session.id, attempt, refusal)
             raise _shown(refusal) from None

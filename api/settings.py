@@ -141,7 +141,9 @@ class Settings:
         "How many writing requests a user may send in a minute, per process.",
     )
     daftari_web_workers: int = _setting(values.whole(1, 64), "2", "How many processes answer HTTP.")
-    daftari_web_threads: int = _setting(values.whole(1, 256), "16", "How many threads each of them has.")
+    daftari_web_threads: int = _setting(
+        values.whole(1, 256), "16", "How many requests each of them works on at once."
+    )
     daftari_web_waiters: int = _setting(
         values.whole(1, 10_000), "1000", "How many clients may wait for news in each process; more get a 503."
     )
@@ -155,8 +157,8 @@ class Settings:
         values.choice("json", "console"), "", "How logs look: json in production, console in development."
     )
     daftari_max_waiting_pushes: int = _setting(
-        values.whole(1, 256),
-        "10",
+        values.whole(1, 1_000),
+        "128",
         "How many requests of a process may wait for Daraja at once; more get a 503.",
     )
     daftari_check_after_seconds: int = _setting(

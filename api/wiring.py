@@ -21,6 +21,7 @@ from api.refunds.sending import RefundSender
 from api.settings import DARAJA_URLS, Settings
 from api.settlement import Settlement
 from api.standing import Standings
+from api.turns import Turns
 from api.verification import Verifier
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
@@ -87,17 +88,25 @@ class Services:
         self.database.close()
 
 
-def build_services(settings: Settings) -> Services:
-    """Build the parts. Raises Unavailable where the database does not answer, InvalidConfig for bad M-Pesa settings."""
+def build_services(settings: Settings, turns: Turns | None = None) -> Services:
+    """Build the parts; a web server's requests take `turns`.
+
+    Raises Unavailable where the database does not answer, InvalidConfig for bad M-Pesa settings.
+    """
     database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
     vault = Vault(database, settings.daftari_master_key)
     settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
     shop = BuiltinShop(database, vault, delivery_rates(settings))
-    return assemble(settings, database, vault, shop, daraja_client(settings, database, vault))
+    return assemble(settings, database, vault, shop, daraja_client(settings, database, vault), turns)
 
 
 def assemble(
-    settings: Settings, database: Database, vault: Vault, shop: BuiltinShop, daraja: DarajaClient
+    settings: Settings,
+    database: Database,
+    vault: Vault,
+    shop: BuiltinShop,
+    daraja: DarajaClient,
+    turns: Turns | None = None,
 ) -> Services:
     """Return the services on a store, a shop and a way to M-Pesa that exist already."""
     ledger = Ledger(database)
@@ -123,7 +132,7 @@ def assemble(
         idempotency=IdempotencyStore(database, vault),
         shop=shop,
         daraja=daraja,
-        checkout=Checkout(settings, ledger, vault, prompts, shop, daraja),
+        checkout=Checkout(settings, ledger, vault, prompts, shop, daraja, turns or Turns()),
         settlement=settlement,
         letters=Letters(
             {Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}

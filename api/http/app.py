@@ -18,6 +18,7 @@ from api.http.request_log import install_request_log
 from api.http.services import install_services
 from api.http.slashes import OptionalSlash
 from api.settings import Settings
+from api.turns import Turns
 
 if TYPE_CHECKING:
     from api.wiring import Services
@@ -43,9 +44,9 @@ PAGES = ("api.http.docs", "api.pages", "api.pages.work")
 """The modules whose `pages` are for people, and not part of the document."""
 
 
-def create_app(settings: Settings, services: "Services | None" = None) -> Flask:
+def create_app(settings: Settings, services: "Services | None" = None, turns: Turns | None = None) -> Flask:
     """Return the application. Without `services` they are built from the settings at the first request that
-    needs them, in the process that serves it: connections do not survive a fork.
+    needs them, in the process that serves it, with its `turns`: connections do not survive a fork.
 
     Raises ConfigurationError where the settings for tokens cannot work.
     """
@@ -58,7 +59,7 @@ def create_app(settings: Settings, services: "Services | None" = None) -> Flask:
     app.url_map.merge_slashes = False
     completed = OptionalSlash(app.wsgi_app)
     app.wsgi_app = behind_proxies(completed, settings.daftari_trusted_proxies)  # type: ignore[method-assign,assignment]  # Flask's way
-    install_services(app, (lambda: services) if services else partial(_build_services, settings))
+    install_services(app, (lambda: services) if services else partial(_build_services, settings, turns))
     install_metrics(app)
     install_error_handlers(app)
     install_request_log(app)
@@ -73,7 +74,7 @@ def create_app(settings: Settings, services: "Services | None" = None) -> Flask:
     return app
 
 
-def _build_services(settings: Settings) -> "Services":
+def _build_services(settings: Settings, turns: Turns | None) -> "Services":
     from api.wiring import build_services  # noqa: PLC0415 - imports all parts; an app that was given its own does without
 
-    return build_services(settings)
+    return build_services(settings, turns)

@@ -11,6 +11,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from api.settings import Settings
+from api.turns import Turns, Wsgi
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 GRACE_SECONDS = 10
@@ -35,9 +36,10 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
     its connections at the first request that needs them, in the worker.
     """
 
-    def __init__(self, settings: Settings, app: Flask) -> None:
+    def __init__(self, settings: Settings, app: Flask, turns: Turns) -> None:
         self._settings = settings
         self._app = app
+        self._turns = turns
         super().__init__()
 
     def load_config(self) -> None:
@@ -50,7 +52,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
             "worker_class": "api.machine.patient_worker.PatientWorker",
             "worker_connections": CONNECTIONS + settings.daftari_web_waiters,
             "workers": settings.daftari_web_workers,
-            "threads": settings.daftari_web_threads,
+            # One for each that works, one for each that waits for M-Pesa, and as many again that wait for a turn.
+            "threads": 2 * settings.daftari_web_threads + settings.daftari_max_waiting_pushes,
             "proc_name": "daftari",
             "control_socket_disable": True,
             "logger_class": RootLogger,
@@ -61,9 +64,9 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         for name, value in wanted.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
-        """Hand a worker the app."""
-        return self._app
+    def load(self) -> Wsgi:
+        """Hand a worker the app, whose requests take turns."""
+        return self._turns.around(self._app)
 
 
 class RootLogger(Logger):  # type: ignore[misc]  # as above
@@ -87,7 +90,8 @@ def serve(settings: Settings) -> None:
     try:
         from api.http.app import create_app  # noqa: PLC0415 - as said above
 
-        WebServer(settings, create_app(settings)).run()
+        turns = Turns(settings.daftari_web_threads)
+        WebServer(settings, create_app(settings, turns=turns), turns).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
