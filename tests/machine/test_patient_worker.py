@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from itertools import count
 from pathlib import Path
+from select import select
 from typing import Any
 from uuid import UUID
 
@@ -69,6 +70,26 @@ class Server:
         code: str | None = read(connection)[1].get("error_code")
         connection.close()
         return code
+
+    def fill(
+        self, polls: list[tuple[int, UUID, str]], code: str, probe: tuple[int, UUID]
+    ) -> list[HTTPConnection]:
+        """Let polls wait until `probe` is refused with a code: then all of them have their place.
+
+        A probe may take the place that a poll was to have; that poll is refused, and asks again.
+        """
+        waiting = [self.ask(*poll) for poll in polls]
+
+        def is_full() -> bool:
+            for number, connection in enumerate(waiting):
+                assert connection.sock is not None
+                if select([connection.sock], [], [], 0)[0]:
+                    assert read(connection)[0] in (429, 503)
+                    waiting[number] = self.ask(*polls[number])
+            return self.code_of(*probe) == code
+
+        wait_until(is_full, "every poll has its place")
+        return waiting
 
     def has_gone(self) -> bool:
         """Say whether the process has ended."""
@@ -161,13 +182,13 @@ def test_more_wait_than_there_are_threads_and_the_others_are_served(
 
 def fill_with_polls(server: Server) -> None:
     checkouts = {user: server.checkout(user) for user in (1, 2)}
-    waiting = [
-        server.ask(user, checkout.session_id, "status/?wait=30&after=1")
+    polls = [
+        (user, checkout.session_id, "status/?wait=30&after=1")
         for user, checkout in checkouts.items()
         for _ in range(PLACES // 2)
     ]
     other = server.checkout(3)
-    wait_until(lambda: server.code_of(3, other.session_id) == "NO_ROOM_TO_WAIT", "every place is taken")
+    waiting = server.fill(polls, "NO_ROOM_TO_WAIT", (3, other.session_id))
     assert read(server.ask(3, other.session_id))[1]["session_status"] == "pending"
     for checkout in checkouts.values():
         checkout.request()
@@ -241,14 +262,14 @@ def test_a_stream_goes_on_after_the_last_event_that_was_seen(server: Server, use
 
 def test_a_client_that_has_gone_gives_its_place_back(server: Server, user: int) -> None:
     session_id = server.checkout(user).session_id
-    polls = [server.ask(user, session_id, "status/?wait=30") for _ in range(PLACES // 4)]
-    streams = [server.ask(user, session_id, "stream/") for _ in range(PLACES // 4)]
-    wait_until(
-        lambda: server.code_of(user, session_id) == "TOO_MANY_WAITING", "all places of one user are taken"
-    )
+    streams = [server.ask(user, session_id, "stream/").getresponse() for _ in range(PLACES // 4)]
+    for stream in streams:
+        next_event(stream)
+    polls = [(user, session_id, "status/?wait=30")] * (PLACES // 4)
+    waiting = server.fill(polls, "TOO_MANY_WAITING", (user, session_id))
     refused = server.ask(user, session_id, "stream/").getresponse()
     assert (refused.status, int(refused.getheader("Retry-After", "0")) > 0) == (429, True)
-    for connection in (*polls, *streams):
+    for connection in (*waiting, *streams):
         connection.close()
     wait_until(lambda: server.code_of(user, session_id) is None, "there is room again")
 
@@ -262,8 +283,8 @@ def stop_while_clients_wait(server: Server) -> None:
     checkout = server.checkout(1)
     stream = server.ask(1, checkout.session_id, "stream/").getresponse()
     next_event(stream)
-    polls = [server.ask(1, checkout.session_id, "status/?wait=30") for _ in range(PLACES // 2 - 1)]
-    wait_until(lambda: server.code_of(1, checkout.session_id) == "TOO_MANY_WAITING", "the polls wait")
+    wanted = [(1, checkout.session_id, "status/?wait=30")] * (PLACES // 2 - 1)
+    polls = server.fill(wanted, "TOO_MANY_WAITING", (1, checkout.session_id))
     server.process.send_signal(signal.SIGTERM)
     assert [(status, body["version"]) for status, body in map(read, polls)] == [(200, 1)] * len(polls)
     assert stream.read() == b""

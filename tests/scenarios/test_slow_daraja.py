@@ -20,7 +20,7 @@ def test_more_payments_than_may_wait_are_told_so_at_once_and_change_nothing(
         instance.simulator.fail_next("push", "stall:2")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(first.initiate, waits, phone_number=PAYS_AT_ONCE)
-            wait_until(lambda: instance.simulator.prompts(PAYS_AT_ONCE), "the first prompt is out")
+            wait_until(lambda: bool(instance.simulator.prompts(PAYS_AT_ONCE)), "the first prompt is out")
             answer = second.initiate(refused)
             assert (answer.status_code, answer.json()["error_code"]) == (503, "PAYMENTS_BUSY")
             assert int(answer.headers["Retry-After"]) > 0
