@@ -269,8 +269,10 @@ def test_a_client_that_has_gone_gives_its_place_back(server: Server, user: int) 
     waiting = server.fill(polls, "TOO_MANY_WAITING", (user, session_id))
     refused = server.ask(user, session_id, "stream/").getresponse()
     assert (refused.status, int(refused.getheader("Retry-After", "0")) > 0) == (429, True)
-    for connection in (*waiting, *streams):
+    for connection in waiting:
         connection.close()
+    for stream in streams:
+        stream.close()
     wait_until(lambda: server.code_of(user, session_id) is None, "there is room again")
 
 
