@@ -53,21 +53,37 @@ def work() -> None:
     help="Pay each prompt after so many seconds; 0 pays at once. Without it, people use the phones page.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Fixes the random choices.")
-def simulator(auto_approve: float | None, seed: int) -> None:
+@click.option(
+    "--chaos",
+    type=int,
+    metavar="SEED",
+    help="Misbehave as the real M-Pesa can, in ways that the seed fixes: answers and callbacks lost, doubled, late, "
+    "early, forged, contradicted. People then answer by themselves.",
+)
+@click.option(
+    "--chaos-longest-delay",
+    type=click.FloatRange(0, 864_000),
+    metavar="SECONDS",
+    help="How late chaos may be.  [default: 60]",
+)
+def simulator(
+    auto_approve: float | None, seed: int, chaos: int | None, chaos_longest_delay: float | None
+) -> None:
     """Run a simulated Daraja, with a page of phones to enter PINs on.
 
     \b
-    Example: pay every prompt two seconds after it is shown
-      daftari simulator --auto-approve 2
+    Examples
+      daftari simulator --auto-approve 2     pay every prompt two seconds after it is shown
+      daftari simulator --chaos 7            see what survives
     """
     from api.http.logging import configure_logging
-    from api.machine.simulation import simulator_settings
+    from api.machine.simulation import Habits, simulator_settings
     from daraja.simulator import PortTaken, run
 
     settings = read_settings()
     configure_logging(settings.daftari_log_format)
     try:
-        run(simulator_settings(settings, auto_approve, seed))
+        run(simulator_settings(settings, Habits(auto_approve, seed, chaos, chaos_longest_delay)))
     except PortTaken as error:
         raise Failure(str(error), NOT_AVAILABLE) from error
 

@@ -18,7 +18,18 @@ _DEMO_USER = 1
     help="Let the simulator pay each prompt after so many seconds; 0 pays at once.",
 )
 @click.option("--seed", type=int, help="Fixes the simulator's random choices.")
-def up(auto_approve: float | None, seed: int | None) -> None:
+@click.option(
+    "--chaos", type=int, metavar="SEED", help="Let the simulator misbehave; see `daftari simulator`."
+)
+@click.option(
+    "--chaos-longest-delay",
+    type=click.FloatRange(0, 864_000),
+    metavar="SECONDS",
+    help="How late chaos may be.  [default: 60]",
+)
+def up(
+    auto_approve: float | None, seed: int | None, chaos: int | None, chaos_longest_delay: float | None
+) -> None:
     """Run everything on this machine, until Ctrl-C.
 
     PostgreSQL (embedded, unless DATABASE_URL is set), migrations, demo data the first time, the Daraja
@@ -31,9 +42,11 @@ def up(auto_approve: float | None, seed: int | None) -> None:
       DAFTARI_PORT=8010 DAFTARI_SIMULATOR_PORT=8011 DAFTARI_DATA_DIR=/tmp/try daftari up
       DATABASE_URL=postgresql://shop:secret@db/daftari daftari up
     """
-    from api.machine.everything import Everything, Habits
+    from api.machine.everything import Everything
+    from api.machine.simulation import Habits
 
-    everything = Everything(read_settings(), Habits(auto_approve, seed), tell=_tell, welcome=_welcome)
+    habits = Habits(auto_approve, seed, chaos, chaos_longest_delay)
+    everything = Everything(read_settings(), habits, tell=_tell, welcome=_welcome)
     everything.run(stop_on_signals())
     _tell("Everything has stopped. Your data are kept: `daftari up` finds them again.")
 

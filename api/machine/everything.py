@@ -4,7 +4,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from api.machine.databases import migrate_database
@@ -12,19 +11,11 @@ from api.machine.demo import make_demo_buyers
 from api.machine.instances import hold_instance, publish_instance
 from api.machine.ports import answers_http, http_url, require_free_port
 from api.machine.postgres import ClusterOptions, EmbeddedPostgres
-from api.machine.simulation import SIMULATOR_CREDENTIALS
+from api.machine.simulation import SIMULATOR_CREDENTIALS, Habits
 from api.machine.supervisor import PostgresService, Program, Supervisor
 from api.settings import STORED_NAMES, Settings, load_settings
 
 _FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
-
-
-@dataclass(frozen=True)
-class Habits:
-    """What to tell the simulator: seconds until it pays by itself (None: people do), and its seed."""
-
-    auto_approve_seconds: float | None = None
-    seed: int | None = None
 
 
 class Everything:
@@ -93,11 +84,7 @@ class Everything:
             return
         host, port = self._settings.daftari_host, self._settings.daftari_simulator_port
         self._variables = {**SIMULATOR_CREDENTIALS, **self._variables, "MPESA_BASE_URL": http_url(host, port)}
-        command = _daftari("simulator")
-        if self._habits.auto_approve_seconds is not None:
-            command += ["--auto-approve", f"{self._habits.auto_approve_seconds:g}"]
-        if self._habits.seed is not None:
-            command += ["--seed", str(self._habits.seed)]
+        command = [*_daftari("simulator"), *self._habits.options()]
         supervisor.start(
             Program("The simulator", command, self._variables, partial(answers_http, host, port, "/"))
         )

@@ -1,6 +1,7 @@
 """The simulated M-Pesa of a machine in development: what it and the API agree on."""
 
 import base64
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from api.settings import Settings
@@ -19,9 +20,31 @@ SIMULATOR_CREDENTIALS = {
 """What the simulator and the API agree on where the environment says nothing; they guard nothing."""
 
 
-def simulator_settings(
-    settings: Settings, auto_approve_seconds: float | None, seed: int
-) -> "SimulatorSettings":
+@dataclass(frozen=True)
+class Habits:
+    """What the simulator is told on the command line; None is the simulator's own habit.
+
+    Seconds until it pays by itself (None: people do), its seed, the seed of chaos (None: none), and how many seconds
+    late chaos may be.
+    """
+
+    auto_approve_seconds: float | None = None
+    seed: int | None = None
+    chaos_seed: int | None = None
+    chaos_longest_delay_seconds: float | None = None
+
+    def options(self) -> list[str]:
+        """Return them as options of `daftari simulator`."""
+        given = {
+            "--auto-approve": self.auto_approve_seconds,
+            "--seed": self.seed,
+            "--chaos": self.chaos_seed,
+            "--chaos-longest-delay": self.chaos_longest_delay_seconds,
+        }
+        return [text for name, value in given.items() if value is not None for text in (name, f"{value}")]
+
+
+def simulator_settings(settings: Settings, habits: Habits) -> "SimulatorSettings":
     """Return what the simulator must know so that the API, with the same settings, can talk to it."""
     from daraja.simulator import SimulatorSettings  # noqa: PLC0415 - others need only the credentials, and quickly
 
@@ -32,8 +55,7 @@ def simulator_settings(
         shortcode=credentials["MPESA_BUSINESS_SHORTCODE"],
         passkey=credentials["MPESA_PASSKEY"],
         till=settings.mpesa_party_b or None,
-        auto_approve_seconds=auto_approve_seconds,
-        seed=seed,
+        **{name: value for name, value in asdict(habits).items() if value is not None},
         host=settings.daftari_host,
         port=settings.daftari_simulator_port,
     )

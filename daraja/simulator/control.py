@@ -45,6 +45,8 @@ class Control:
         doors.get("/numbers")(self.list_numbers)
         doors.get("/faults")(self.show_faults)
         doors.post("/faults")(self.set_faults)
+        doors.get("/chaos")(self.show_chaos)
+        doors.post("/chaos")(self.turn_chaos)
         doors.post("/wallets/<phone>")(self.set_wallet)
         doors.post("/clock")(self.move_clock)
         doors.post("/reset")(self.reset)
@@ -106,6 +108,23 @@ class Control:
         if "outage" in wanted:
             self._start_outage(wanted["outage"])
         return self.show_faults()
+
+    def show_chaos(self) -> Response:
+        """Show whether chaos is on, and of which seed."""
+        return jsonify(on=self._simulator.chaos.is_on, seed=self._simulator.chaos.seed)
+
+    def turn_chaos(self) -> Response:
+        """Turn chaos on, with a seed or the one it had, or off."""
+        wanted = _body()
+        on, seed = wanted.get("on"), wanted.get("seed")
+        is_seed = isinstance(seed, int) and not isinstance(seed, bool)
+        if not isinstance(on, bool) or set(wanted) - {"on", "seed"} or not (seed is None or is_seed):
+            raise BadRequest('Send {"on": true, "seed": 7}, or without a seed, or {"on": false}.')
+        if on:
+            self._simulator.chaos.turn_on(seed if isinstance(seed, int) else None)
+        else:
+            self._simulator.chaos.turn_off()
+        return self.show_chaos()
 
     def set_wallet(self, phone: str) -> Response:
         """Set a wallet's balance in whole shillings."""

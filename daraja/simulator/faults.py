@@ -17,6 +17,7 @@ DOORS: tuple[Door, ...] = get_args(Door)
 PENDING_SHAPES = ("4999", "being-processed", "being-processed-200", "empty-message", "empty-message-200")
 LOSE_ANSWER = "lose-answer"
 NO_CHECKOUT_ID = "no-checkout-id"
+VOID_TOKEN = "void-token"  # noqa: S105 - a fault's name
 TRUTH = "truth"
 MOST_SCRIPTED = 10_000
 LONGEST_STALL_SECONDS = 120.0
@@ -33,8 +34,8 @@ class UnknownFault(ValueError):
 class Fault:
     """What one request meets: an `error` or a `page` in place of the true answer, or a twist of the true one.
 
-    `stall_seconds` holds the true answer back; `twist` is `lose-answer` or `no-checkout-id`;
-    `result_code` is what a query claims.
+    `stall_seconds` holds the true answer back; `twist` is `lose-answer`, `no-checkout-id` or
+    `void-token`; `result_code` is what a query claims.
     """
 
     error: str | None = None
@@ -102,11 +103,11 @@ class Faults:
         with self._lock:
             self._outage = (now + timedelta(seconds=seconds), name)
 
-    def take(self, door: Door, now: datetime) -> Fault:
-        """Return what a request at the door meets, and use it up."""
+    def take(self, door: Door, now: datetime) -> Fault | None:
+        """Return what a request at the door meets, and use it up; None where nothing was set."""
         with self._lock:
             name = self._take_name(door, now)
-        return NO_FAULT if name is None else read_fault(name, door)
+        return None if name is None else read_fault(name, door)
 
     def describe(self, now: datetime) -> dict[str, object]:
         """Return what is set, for people: waiting faults counted by name for each door."""
@@ -140,7 +141,7 @@ def read_fault(name: str, door: Door) -> Fault:
         return Fault(error=name)
     if name in PAGES:
         return Fault(page=PAGES[name])
-    if name == LOSE_ANSWER or (name == NO_CHECKOUT_ID and door == "push"):
+    if name in _twists_of(door):
         return Fault(twist=name)
     if (stall := _STALL.fullmatch(name)) and float(stall[1]) <= LONGEST_STALL_SECONDS:
         return Fault(stall_seconds=float(stall[1]))
@@ -149,10 +150,14 @@ def read_fault(name: str, door: Door) -> Fault:
     raise UnknownFault(f"There is no fault {name[:40]!r} for {door}. {_names_for(door)}")
 
 
+def _twists_of(door: Door) -> list[str]:
+    if door == "token":
+        return [LOSE_ANSWER]
+    return [LOSE_ANSWER, VOID_TOKEN, NO_CHECKOUT_ID] if door == "push" else [LOSE_ANSWER, VOID_TOKEN]
+
+
 def _names_for(door: Door) -> str:
-    names = [TRUTH, *ERRORS, *PAGES, LOSE_ANSWER, f"stall:SECONDS (up to {LONGEST_STALL_SECONDS:.0f})"]
-    if door == "push":
-        names.append(NO_CHECKOUT_ID)
+    names = [TRUTH, *ERRORS, *PAGES, *_twists_of(door), f"stall:SECONDS (up to {LONGEST_STALL_SECONDS:.0f})"]
     if door == "query":
         names.append(f"any result code, such as {', '.join(list(RESULT_TEXTS)[:3])}")
     return f"There are: {', '.join(names)}."

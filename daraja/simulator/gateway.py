@@ -1,26 +1,16 @@
-"""Daraja's own doors: the token, the push and the query, as Safaricom's gateway answers them."""
+"""Daraja's doors for payments by prompt: the token, the push and the query, as Safaricom's gateway answers them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from daraja.simulator.answers import (
-    JSON_TYPE,
-    Answer,
-    Refusal,
-    error_answer,
-    invalid_field,
-    json_answer,
-    refusal,
-)
-from daraja.simulator.faults import LOSE_ANSWER, NO_CHECKOUT_ID, TRUTH, Door, Fault, Faults, read_fault
-from daraja.simulator.kenya_time import Clock
-from daraja.simulator.messages import Document, check_merchant, read_document, read_push, read_query
+from daraja.simulator.answers import Answer, error_answer, json_answer, refusal
+from daraja.simulator.doorway import Doorway
+from daraja.simulator.faults import LOSE_ANSWER, NO_CHECKOUT_ID, TRUTH, Fault, Faults, read_fault
+from daraja.simulator.messages import Document, check_merchant, read_push, read_query
 from daraja.simulator.network import Network
-from daraja.simulator.outcomes import STILL_PROCESSING, query_text, script_for
+from daraja.simulator.outcomes import STILL_PROCESSING, WAITS_FOR_A_PERSON, query_text, script_for
 from daraja.simulator.prompts import Prompt, UnknownPrompt
-from daraja.simulator.server import CUT
 from daraja.simulator.settings import SimulatorSettings
 from daraja.simulator.tokens import TokenDesk, WrongCredentials
 
@@ -30,11 +20,9 @@ _QUERY_PATH = "/mpesa/stkpushquery/v1/query"
 _ACCEPTED = "Success. Request accepted for processing"
 _QUERY_ACCEPTED = "The service request has been accepted successfully"
 
-Stall = Callable[[float], object]
-
 
 class Gateway:
-    """Answers for the three doors: faults first, then the token, then the request itself."""
+    """Answers for the three doors."""
 
     def __init__(
         self,
@@ -42,15 +30,13 @@ class Gateway:
         network: Network,
         tokens: TokenDesk,
         faults: Faults,
-        clock: Clock,
-        stall: Stall,
+        doorway: Doorway,
     ) -> None:
         self._settings = settings
         self._network = network
         self._tokens = tokens
         self._faults = faults
-        self._clock = clock
-        self._stall = stall
+        self._doorway = doorway
 
     def blueprint(self) -> Blueprint:
         """Return the doors for a Flask application."""
@@ -58,41 +44,21 @@ class Gateway:
         doors.add_url_rule(_OAUTH_PATH, view_func=self.token, methods=["GET"])
         doors.add_url_rule(_PUSH_PATH, view_func=self.push, methods=["POST"])
         doors.add_url_rule(_QUERY_PATH, view_func=self.query, methods=["POST"])
-        doors.app_errorhandler(404)(lambda _: self._refuse("not-found"))
-        doors.app_errorhandler(405)(lambda _: self._refuse("method"))
+        doors.app_errorhandler(404)(lambda _: self._doorway.refuse("not-found"))
+        doors.app_errorhandler(405)(lambda _: self._doorway.refuse("method"))
         return doors
 
     def token(self) -> Response:
         """Serve the OAuth token: Basic authentication, `grant_type=client_credentials`."""
-        return self._serve("token", lambda _: self._token())
+        return self._doorway.serve("token", lambda _: self._token())
 
     def push(self) -> Response:
         """Serve an STK push."""
-        return self._serve("push", self._push)
+        return self._doorway.serve("push", self._push, _reference_of_push)
 
     def query(self) -> Response:
         """Serve an STK query."""
-        return self._serve("query", self._query)
-
-    def _serve(self, door: Door, answer: Callable[[Fault], Answer]) -> Response:
-        self._network.count(f"{door}_requests")
-        fault = self._faults.take(door, self._clock())
-        if (canned := fault.answer(lambda: self._request_id(door))) is not None:
-            return _respond(canned)
-        try:
-            return self._deliver(answer(fault), fault)
-        except Refusal as error:
-            self._network.count(f"{door}_refused_{error.code}")
-            return self._deliver(error_answer(error, self._request_id(door)), fault)
-
-    def _deliver(self, answer: Answer, fault: Fault) -> Response:
-        if fault.stall_seconds:
-            # The prompt does not wait for the answer: what is held back is only our word about it.
-            if answer.after is not None:
-                answer.after()
-                answer = replace(answer, after=None)
-            self._stall(fault.stall_seconds)
-        return _respond(answer, lose=fault.twist == LOSE_ANSWER)
+        return self._doorway.serve("query", self._query, self._reference_of_query)
 
     def _token(self) -> Answer:
         try:
@@ -104,7 +70,7 @@ class Gateway:
         return json_answer({"access_token": token, "expires_in": "3599"})
 
     def _push(self, fault: Fault) -> Answer:
-        push = read_push(self._read_body(), self._settings.strict)
+        push = read_push(self._doorway.read_body(), self._settings.strict)
         check_merchant(push, self._settings.shortcode, self._settings.passkey)
         scripted = read_fault(script_for(push.phone).answer or TRUTH, "push")
         if (canned := scripted.answer(self._network.new_request_id)) is not None:
@@ -123,7 +89,7 @@ class Gateway:
         return replace(answer, cut="close") if scripted.twist == LOSE_ANSWER else answer
 
     def _query(self, fault: Fault) -> Answer:
-        asked = read_query(self._read_body())
+        asked = read_query(self._doorway.read_body())
         check_merchant(asked, self._settings.shortcode, self._settings.passkey)
         try:
             prompt = self._network.get(asked.checkout_request_id)
@@ -132,32 +98,24 @@ class Gateway:
         if fault.result_code is not None:
             return _verdict(prompt, fault.result_code)
         if prompt.outcome is not None:
-            return _verdict(prompt, prompt.script.query_code or prompt.outcome.code)
+            return _verdict(prompt, self._network.told_to_queries(prompt, prompt.outcome))
         shape = self._faults.pending_shape
         if shape == STILL_PROCESSING:
             return _verdict(prompt, STILL_PROCESSING)
         return error_answer(refusal(shape), prompt.checkout_request_id)
 
-    def _read_body(self) -> Document:
-        self._tokens.check(request.headers.get("Authorization", ""))
-        if request.mimetype != JSON_TYPE:
-            # Misleading, and what the gateway is documented to say where the content type is missing.
-            raise invalid_field("BusinessShortCode")
-        return read_document(request.get_data())
+    def _reference_of_query(self, document: Document) -> str:
+        try:
+            prompt = self._network.get(str(document.get("CheckoutRequestID")))
+        except UnknownPrompt:
+            return "-"
+        return prompt.account_reference if script_for(prompt.phone) is WAITS_FOR_A_PERSON else ""
 
-    def _request_id(self, door: Door) -> str:
-        """An error about a query repeats the CheckoutRequestID asked about; every other makes an id up."""
-        if door == "query":
-            try:
-                asked = read_document(request.get_data()).get("CheckoutRequestID")
-            except Refusal:
-                asked = None
-            if isinstance(asked, str):
-                return asked
-        return self._network.new_request_id()
 
-    def _refuse(self, name: str) -> Response:
-        return _respond(error_answer(refusal(name), self._network.new_request_id()))
+def _reference_of_push(document: Document) -> str:
+    """Numbers whose outcome is fixed stay out of chaos, so that a script can rely on them."""
+    is_fixed = script_for(str(document.get("PhoneNumber"))) is not WAITS_FOR_A_PERSON
+    return "" if is_fixed else str(document.get("AccountReference"))
 
 
 def _verdict(prompt: Prompt, code: str) -> Answer:
@@ -171,12 +129,3 @@ def _verdict(prompt: Prompt, code: str) -> Answer:
             "ResultDesc": query_text(code),
         }
     )
-
-
-def _respond(answer: Answer, lose: bool = False) -> Response:
-    response = Response(answer.body, answer.status, content_type=answer.content_type)
-    if cut := "close" if lose else answer.cut:
-        request.environ[CUT] = cut
-    if answer.after is not None:
-        response.call_on_close(answer.after)
-    return response

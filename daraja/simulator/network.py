@@ -1,5 +1,6 @@
 """The simulated M-Pesa itself: prompts are opened and answered, money moves, callbacks are sent on their way."""
 
+import hashlib
 import threading
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from daraja.simulator.answers import refusal
 from daraja.simulator.callbacks import Occasion, compose
+from daraja.simulator.chaos import Chaos
 from daraja.simulator.courier import Courier, Parcel
 from daraja.simulator.identifiers import Identifiers
 from daraja.simulator.messages import BUY_GOODS, PAYBILL, PushRequest
@@ -40,9 +42,15 @@ class Network:
     """Holds all state in memory under one lock; every method is safe to call from any thread."""
 
     def __init__(
-        self, settings: SimulatorSettings, clock: "Clock", timetable: Timetable, courier: Courier
+        self,
+        settings: SimulatorSettings,
+        clock: "Clock",
+        timetable: Timetable,
+        courier: Courier,
+        chaos: Chaos,
     ) -> None:
         self._settings = settings
+        self._chaos = chaos
         self._clock = clock
         self._timetable = timetable
         self._courier = courier
@@ -113,6 +121,14 @@ class Network:
             begun = self._changed.wait_for(lambda: not self._unbegun, timeout_seconds)
         return begun and self._courier.wait_until_idle(max(0, deadline - time.monotonic()))
 
+    def told_to_queries(self, prompt: Prompt, outcome: Outcome) -> str:
+        """Return the code that a query is told of a prompt that has ended; some scripts let it lie."""
+        claimed = prompt.script.query_code
+        if claimed is None or prompt.script.code != outcome.code:
+            return outcome.code
+        self.count("queries_contradicted")
+        return claimed
+
     def answer(self, prompt: Prompt, code: str) -> Prompt:
         """End a prompt with a result code; PAID moves money if the wallet's rules allow. Raise PromptClosed."""
         with self._changed:
@@ -161,7 +177,10 @@ class Network:
             return code_script(PRODUCT_MISMATCH)
         if push.transaction_type == BUY_GOODS and self._settings.till not in (None, push.party_b):
             return code_script(OPERATOR_UNKNOWN)
-        return script_for(push.phone)
+        script = script_for(push.phone)
+        if script is WAITS_FOR_A_PERSON and self._chaos.is_on:
+            return self._chaos.script_for(push.account_reference)
+        return script
 
     def _new_prompt(self, push: PushRequest, script: Script) -> Prompt:
         now = self._clock()
@@ -179,16 +198,19 @@ class Network:
         )
 
     def _plan(self, prompt: Prompt) -> None:
-        wait = self._settings.auto_approve_seconds
-        if prompt.script.code is not None:
-            self._answer_if_open(prompt, prompt.script.code)
-        elif wait == 0:
-            self._answer_if_open(prompt, PAID)
-        else:
-            if wait is not None:
-                approve_at = prompt.opened_at + timedelta(seconds=wait)
-                self._timetable.at(approve_at, lambda: self._answer_if_open(prompt, PAID))
-            self._timetable.at(prompt.expires_at, lambda: self._answer_if_open(prompt, NO_RESPONSE))
+        self._forge_callbacks(prompt)
+        code, wait = prompt.script.code, prompt.script.after_seconds
+        if code is None and self._settings.auto_approve_seconds is not None:
+            code, wait = PAID, self._settings.auto_approve_seconds
+        if code is not None and wait == 0:
+            self._answer_if_open(prompt, code)
+            return
+        if code is not None:
+            self._plan_answer(prompt, code, prompt.opened_at + timedelta(seconds=wait))
+        self._plan_answer(prompt, NO_RESPONSE, prompt.expires_at)
+
+    def _plan_answer(self, prompt: Prompt, code: str, moment: datetime) -> None:
+        self._timetable.at(moment, lambda: self._answer_if_open(prompt, code))
 
     def _answer_if_open(self, prompt: Prompt, code: str) -> None:
         try:
@@ -209,13 +231,26 @@ class Network:
         as_scripted = prompt.script.code == outcome.code or prompt.script is WAITS_FOR_A_PERSON
         with self._changed:
             occasion = Occasion(prompt, outcome, self._identifiers.receipt(outcome.at))
+            if as_scripted and prompt.script.fault is not None:
+                self._counts[f"chaos_callback_{prompt.script.fault}"] += 1
         for letter in prompt.script.letters if as_scripted else _TRUTHFUL:
+            self._post(letter, occasion)
+
+    def _forge_callbacks(self, prompt: Prompt) -> None:
+        """Post what somebody made up who has seen the ids and not the address; no money moves."""
+        for letter in prompt.script.forgeries:
+            with self._changed:
+                now = self._clock()
+                claimed = Outcome(PAID, now, None, self._wallets.balance(prompt.phone))
+                occasion = Occasion(prompt, claimed, self._identifiers.receipt(now))
+                self._counts["chaos_callback_forged"] += 1
             self._post(letter, occasion)
 
     def _post(self, letter: Letter, occasion: Occasion) -> None:
         prompt = occasion.prompt
         body = compose(letter.variant, occasion)
-        parcel = Parcel(prompt.callback_url, body, self._settings.shortcode, self._note_fate_of(prompt))
+        url = _guessed(prompt.callback_url) if letter.to_wrong_address else prompt.callback_url
+        parcel = Parcel(url, body, self._settings.shortcode, self._note_fate_of(prompt))
         delay = self._settings.late_callback_seconds if letter.delay_seconds is None else letter.delay_seconds
         if delay:
             self._timetable.at(
@@ -233,3 +268,11 @@ class Network:
                 self._counts[f"callbacks_{fate}"] += 1
 
         return note
+
+
+def _guessed(url: str) -> str:
+    """Return the address with another last segment of the same length: the guess of one who does not know it."""
+    head, slash, token = url.rstrip("/").rpartition("/")
+    digits = hashlib.sha256(token.encode()).hexdigest()
+    guess = (digits * (len(token) // len(digits) + 1))[: len(token)]
+    return f"{head}{slash}{guess}" + "/" * url.endswith("/")

@@ -59,10 +59,14 @@ def query_text(code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One callback to post: which body, and how long after the outcome; None means the configured lateness."""
+    """One callback to post: which body, and how long after the outcome; None means the configured lateness.
+
+    `to_wrong_address` posts it to the callback's address with another last segment, as one would who does not know it.
+    """
 
     variant: str = "truthful"
     delay_seconds: float | None = 0
+    to_wrong_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +74,19 @@ class Script:
     """What happens to a push. Without a `code` the prompt waits for a person.
 
     `answer` names the fault that the push itself meets; `query_code` is what a query claims instead of the truth;
-    `callback_first` posts the callback before the push is answered.
+    `callback_first` posts the callback before the push is answered. The person takes `after_seconds`, in which
+    `forgeries` are posted. `fault` is what chaos does to the `letters`, for the statistics.
     """
 
     about: str
     code: str | None = None
+    after_seconds: float = 0
     answer: str | None = None
     letters: tuple[Letter, ...] = (Letter(),)
+    forgeries: tuple[Letter, ...] = ()
     query_code: str | None = None
     callback_first: bool = False
+    fault: str | None = None
 
 
 WAITS_FOR_A_PERSON = Script("A prompt that waits for a person")

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+MOST_DELAY_SECONDS = 10 * 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
@@ -13,6 +15,8 @@ class SimulatorSettings:
     payer who is not the prompted phone); lax accepts them. `seed` fixes random choices; identifiers and receipts
     depend on the clock as well, so that a restarted simulator does not issue a receipt twice.
     `till`: the only till number that CustomerBuyGoodsOnline may pay to; None takes any.
+    `chaos_seed`: None behaves; a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
+    its callbacks come, in the simulator's time.
     """
 
     consumer_key: str = "simulator-key"
@@ -34,12 +38,16 @@ class SimulatorSettings:
     late_callback_seconds: float = 130
     callback_timeout_seconds: float = 5
     callback_workers: int = 8
+    chaos_seed: int | None = None
+    chaos_longest_delay_seconds: float = 60
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9]{5,7}", self.shortcode):
             raise ValueError("The simulator's shortcode is 5 to 7 digits, such as 174379.")
         if self.auto_approve_seconds is not None and self.auto_approve_seconds < 0:
             raise ValueError("Auto-approve takes 0 or more seconds; leave it out to wait for a person.")
+        if not 0 <= self.chaos_longest_delay_seconds <= MOST_DELAY_SECONDS:
+            raise ValueError(f"The longest delay of chaos is 0 to {MOST_DELAY_SECONDS} seconds.")
         if self.prompt_seconds <= 0 or self.callback_timeout_seconds <= 0 or self.callback_workers < 1:
             raise ValueError(
                 "The prompt's lifetime, the callback's timeout and its workers are all above zero."

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from flask import Flask
 
+from daraja.simulator.chaos import Chaos
 from daraja.simulator.control import Control
 from daraja.simulator.courier import Courier
+from daraja.simulator.doorway import Doorway
 from daraja.simulator.faults import Door, Faults
 from daraja.simulator.gateway import Gateway
 from daraja.simulator.kenya_time import Clock, utc_now
@@ -40,7 +42,8 @@ class Simulator:
         self._stopping = threading.Event()
         self._timetable = Timetable(self.now)
         self._courier = Courier(settings.callback_workers, settings.callback_timeout_seconds)
-        self._network = Network(settings, self.now, self._timetable, self._courier)
+        self.chaos = Chaos(settings.chaos_seed, settings.chaos_longest_delay_seconds, settings.prompt_seconds)
+        self._network = Network(settings, self.now, self._timetable, self._courier, self.chaos)
         self._tokens = TokenDesk(
             settings.consumer_key, settings.consumer_secret, self._network.new_token, self.now
         )
@@ -189,9 +192,8 @@ class Simulator:
 
     def _create_app(self) -> Flask:
         app = Flask(__name__)
-        gateway = Gateway(
-            self.settings, self._network, self._tokens, self.faults, self.now, self._stopping.wait
-        )
+        doorway = Doorway(self._network, self._tokens, self.faults, self.chaos, self.now, self._stopping.wait)
+        gateway = Gateway(self.settings, self._network, self._tokens, self.faults, doorway)
         app.register_blueprint(gateway.blueprint())
         app.register_blueprint(Control(self).blueprint())
         app.register_blueprint(phone_pages(self.settings))

@@ -1,0 +1,205 @@
+"""Chaos by seed: which fault each request, each callback and each person meets, while it is turned on.
+
+Every choice has dice of its own, made of the seed, the occasion, a reference that the shop chose, and how often that
+reference was there before. Threads share no stream of chance, so the same seed and the same submissions give the same
+choices, however they are interleaved. The books tell the truth all the while.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from random import Random
+
+from daraja.simulator.faults import TRUTH, VOID_TOKEN, Door
+from daraja.simulator.outcomes import (
+    CANCELLED,
+    INSUFFICIENT_FUNDS,
+    NO_RESPONSE,
+    PAID,
+    WRONG_PIN,
+    Letter,
+    Script,
+)
+
+_MOST_REMEMBERED = 100_000
+_SHORT_SECONDS = 3.0
+"""How long people think, answers stall and callbacks are held to let others overtake, at most."""
+_STALL = "stall"
+_TROUBLE_OF_ANY_DOOR = {"html-503": 2, "empty-503": 1, "empty-504": 1, "server-error": 1, "busy": 2}
+
+_ANSWERS: Mapping[Door, Mapping[str, float]] = {
+    "token": {TRUTH: 94, "html-503": 2, "lose-answer": 2, "empty-503": 1, "server-error": 1},
+    "push": {
+        TRUTH: 80,
+        "lose-answer": 4,
+        _STALL: 2,
+        "no-checkout-id": 1,
+        "reset": 1,
+        "html-403": 1,
+        "spike-arrest": 2,
+        "spike-arrest-500": 1,
+        "quota": 0.5,
+        "subscriber-locked": 0.5,
+        VOID_TOKEN: 2,
+        **_TROUBLE_OF_ANY_DOOR,
+    },
+    "query": {
+        TRUTH: 72,
+        "4999": 4,
+        "empty-message": 4,
+        "empty-message-200": 3,
+        "being-processed": 2,
+        "unknown-transaction": 1,
+        "invalid-checkout-id": 1,
+        "spike-arrest": 3,
+        "lose-answer": 2,
+        _STALL: 1,
+        VOID_TOKEN: 1,
+        **_TROUBLE_OF_ANY_DOOR,
+    },
+}
+"""What a request meets, by weight. The retries of a shop meet dice of their own, so that none is unlucky for ever."""
+
+_OUTAGES_IN_PUSHES = 0.002
+_OUTAGE_FAULTS = ("html-503", "empty-503", "text-503")
+
+_PEOPLE = {PAID: 78, CANCELLED: 9, NO_RESPONSE: 6, WRONG_PIN: 5, INSUFFICIENT_FUNDS: 2}
+_CALLBACKS_OF_SUCCESS = {
+    "": 58,
+    "lost": 9,
+    "doubled": 7,
+    "late": 7,
+    "reordered": 6,
+    "early": 4,
+    "garbled": 3,
+    "contradicted": 3,
+    "forged": 3,
+}
+_CALLBACKS_OF_FAILURE = {
+    "": 60,
+    "lost": 9,
+    "doubled": 7,
+    "late": 7,
+    "reordered": 6,
+    "early": 3,
+    "garbled": 2,
+    "forged": 6,
+}
+_GARBLED_SUCCESSES = (
+    "empty-object",
+    "truncated",
+    "receipt-missing",
+    "text-code",
+    "amount-as-text",
+    "items-shuffled",
+    "phone-masked",
+    "phone-missing",
+)
+_GARBLED_FAILURES = ("empty-object", "truncated")
+_LYING_QUERIES = 0.03
+"""Of the successes that a callback tells: the sandbox was seen to call such payments failed when it was asked."""
+
+
+class Chaos:
+    """Rolls the dice; safe to use from any thread. Without a seed it is off until it is turned on."""
+
+    def __init__(self, seed: int | None, longest_delay_seconds: float, prompt_seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._longest_seconds = longest_delay_seconds
+        self._prompt_seconds = prompt_seconds
+        self.is_on = seed is not None
+        self.seed = 0 if seed is None else seed
+
+    def turn_on(self, seed: int | None = None) -> None:
+        """Begin, or go on where it was turned off; a seed begins anew."""
+        with self._lock:
+            if seed is not None and seed != self.seed:
+                self.seed = seed
+                self._turns.clear()
+            self.is_on = True
+
+    def turn_off(self) -> None:
+        """Behave from now on; people and callbacks that are under way go on as they were rolled."""
+        self.is_on = False
+
+    def fault_for(self, door: Door, reference: str) -> str:
+        """Return the name of the fault that a request at a door meets, TRUTH for most of them."""
+        if not self.is_on:
+            return TRUTH
+        dice = self._dice(door, reference)
+        name = _pick(dice, _ANSWERS[door])
+        return f"{_STALL}:{self._short(dice):.2f}" if name == _STALL else name
+
+    def outage_after(self, reference: str) -> tuple[float, str] | None:
+        """Return how many seconds of which fault all doors meet from this push on, or None."""
+        if not self.is_on:
+            return None
+        dice = self._dice("outage", reference)
+        if dice.random() >= _OUTAGES_IN_PUSHES:
+            return None
+        return self._short(dice), dice.choice(_OUTAGE_FAULTS)
+
+    def script_for(self, reference: str) -> Script:
+        """Return what the person does with a prompt, when, and what the callbacks and queries say of it."""
+        dice = self._dice("prompt", reference)
+        code = _pick(dice, _PEOPLE)
+        fault = _pick(dice, _CALLBACKS_OF_SUCCESS if code == PAID else _CALLBACKS_OF_FAILURE)
+        letters = self._letters(dice, code, fault)
+        lies = code == PAID and fault in ("", "doubled", "early") and dice.random() < _LYING_QUERIES
+        return Script(
+            "Chaos",
+            code=code,
+            after_seconds=0 if fault == "early" else self._thinking_seconds(dice, code),
+            letters=letters,
+            forgeries=(self._forgery(dice),) if fault == "forged" else (),
+            query_code=CANCELLED if lies else None,
+            callback_first=fault == "early",
+            fault=None if fault in ("", "forged") else fault,
+        )
+
+    def _letters(self, dice: Random, code: str, fault: str) -> tuple[Letter, ...]:
+        if fault == "lost":
+            return ()
+        if fault == "doubled":
+            return (Letter(), Letter(delay_seconds=dice.choice((0.0, self._long(dice)))))
+        if fault == "late":
+            return (Letter(delay_seconds=self._long(dice)),)
+        if fault == "reordered":
+            return (Letter(delay_seconds=self._short(dice)),)
+        if fault == "garbled":
+            return (Letter(dice.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),)
+        if fault == "contradicted":
+            later = self._short(dice)
+            truth_first = (Letter(), Letter("cancelled", later))
+            return dice.choice((truth_first, (Letter("cancelled"), Letter(delay_seconds=later))))
+        return (Letter(),)
+
+    def _forgery(self, dice: Random) -> Letter:
+        return Letter("forged", self._short(dice), to_wrong_address=True)
+
+    def _thinking_seconds(self, dice: Random, code: str) -> float:
+        ignores = code == NO_RESPONSE
+        return min(self._prompt_seconds, self._longest_seconds) if ignores else self._short(dice)
+
+    def _short(self, dice: Random) -> float:
+        return dice.uniform(0, min(_SHORT_SECONDS, self._longest_seconds))
+
+    def _long(self, dice: Random) -> float:
+        """Return seconds up to the longest delay, so that each order of magnitude from one second on is as common."""
+        shortest = min(1.0, self._longest_seconds)
+        return float(shortest * (self._longest_seconds / shortest) ** dice.random()) if shortest else 0
+
+    def _dice(self, occasion: str, reference: str) -> Random:
+        with self._lock:
+            key = (occasion, reference)
+            turn = self._turns.pop(key, 0) + 1
+            self._turns[key] = turn
+            if len(self._turns) > _MOST_REMEMBERED:
+                self._turns.popitem(last=False)
+            # Guards nothing: the money is not real.
+            return Random(f"{self.seed}/{occasion}/{reference}/{turn}")  # noqa: S311
+
+
+def _pick(dice: Random, weights: Mapping[str, float]) -> str:
+    return dice.choices(list(weights), list(weights.values()))[0]
