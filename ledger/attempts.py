@@ -113,12 +113,24 @@ class Credit:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two witnesses disagree about an attempt: about its "outcome", or about the "amount"."""
+    """Two witnesses disagree about an attempt: about its "outcome", or about the "amount" of a receipt.
+
+    `receipt` and `amount_cents` are what the later one said, None where it named none.
+    """
 
     number: int
     attempt: int
     about: str
     is_open: bool = True
+    receipt: str | None = None
+    amount_cents: int | None = None
+
+    def is_repeated_by(self, attempt: int, about: str, payment: "Payment | None") -> bool:
+        """Whether somebody who disagrees says nothing new: of outcomes there are two, of amounts any number."""
+        if (self.attempt, self.about) != (attempt, about):
+            return False
+        told = (payment.receipt, payment.amount_cents) if payment else (None, None)
+        return about == "outcome" or (self.receipt, self.amount_cents) == told
 
 
 @dataclass(frozen=True)

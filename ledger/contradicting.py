@@ -39,8 +39,8 @@ class Contradicting:
         *,
         at: datetime,
     ) -> None:
-        """Say once of an attempt that witnesses disagree, however often they do."""
-        if any((known.attempt, known.about) == (attempt, about) for known in self.contradictions.values()):
+        """Say once of an attempt that witnesses disagree, and in which amount, however often they do."""
+        if any(known.is_repeated_by(attempt, about, payment) for known in self.contradictions.values()):
             return
         self._write(
             events.ContradictionFound,

@@ -235,7 +235,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             self._compare(self.credits[payment.receipt], payment, at)
         elif attempt.state == AttemptState.PAID and payment.receipt is None:
             return
-        elif attempt.state == AttemptState.PAID and attempt.receipt is None:
+        elif attempt.state == AttemptState.PAID and attempt.receipt is None and _is_of(payment, attempt):
             self._name_the_receipt(payment, at)
         elif self.paid is None and payment.amount_cents == self.totals.total_cents:
             self._move(
@@ -368,3 +368,13 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             why=why,
             at=at,
         )
+
+
+def _is_of(payment: Payment, attempt: Attempt) -> bool:
+    """Whether a payment with a receipt is the one that was proved without.
+
+    A callback's address is the attempt's own. Every other witness goes by the reference, which anybody may type into
+    a payment by hand: then another sum is another payment.
+    """
+    same_sum = payment.amount_cents in (None, attempt.received_cents)
+    return same_sum or payment.evidence == Evidence.CALLBACK

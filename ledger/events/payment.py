@@ -208,7 +208,11 @@ class ContradictionFound(Event):
 
     def apply(self, session: "PaymentSession") -> None:
         session.contradictions[self.contradiction] = Contradiction(
-            self.contradiction, self.attempt, self.about
+            self.contradiction,
+            self.attempt,
+            self.about,
+            receipt=self.receipt,
+            amount_cents=self.amount_cents,
         )
 
 
@@ -298,15 +302,13 @@ def _close(session: "PaymentSession", attempt: int, state: AttemptState) -> None
 
 
 def _receive(session: "PaymentSession", money: Paid | SurplusReceived) -> None:
-    """The first money that answers an attempt gives it its receipt; a second one of the same attempt does not."""
+    """The first money that answers an attempt gives it its receipt, known or not; no other money of it does."""
     session.received_cents += money.amount_cents
     attempt = session.attempts[money.attempt]
-    session.attempts[money.attempt] = replace(
-        attempt,
-        state=AttemptState.PAID,
-        receipt=attempt.receipt or money.receipt,
-        received_cents=attempt.received_cents or money.amount_cents,
-    )
+    if attempt.state != AttemptState.PAID:
+        session.attempts[money.attempt] = replace(
+            attempt, state=AttemptState.PAID, receipt=money.receipt, received_cents=money.amount_cents
+        )
     if money.receipt is not None:
         _credit(session, money.receipt, money.attempt, money.amount_cents, money.evidence)
 

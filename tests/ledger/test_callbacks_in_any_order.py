@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from ledger.attempts import Status
+from ledger.attempts import Evidence, Status
 from ledger.session import PaymentSession
 from tests.ledger.commands import (
     Command,
@@ -59,6 +59,14 @@ def test_a_wrong_amount_among_the_callbacks_is_held_in_all_orders() -> None:
     endings = {
         ending(order, with_shop=True) for order in permutations((SUCCESS, SUCCESS_AGAIN, CANCELLED, wrong))
     }
+    assert endings == {(Status.ORDER_CREATED, TOTAL + 1_00, frozenset({"UAF0000001", "UAF0000003"}), (1_00,))}
+
+
+def test_what_somebody_typed_by_hand_never_passes_for_the_prompts_payment_in_any_order() -> None:
+    by_hand = record_payment(receipt="UAF0000003", cents=1_00, evidence=Evidence.C2B)
+    in_the_books = record_payment(evidence=Evidence.STATEMENT)
+    witnesses = (SUCCESS, prove_payment(), by_hand, by_hand, in_the_books)
+    endings = {ending(order, with_shop=True) for order in permutations(witnesses)}
     assert endings == {(Status.ORDER_CREATED, TOTAL + 1_00, frozenset({"UAF0000001", "UAF0000003"}), (1_00,))}
 
 

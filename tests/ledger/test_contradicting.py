@@ -81,6 +81,18 @@ def test_a_receipt_that_comes_with_another_amount_than_was_proved_is_recorded_an
     )
 
 
+def test_each_amount_that_differs_is_told_once_also_after_a_person_has_looked_at_another() -> None:
+    one_shilling = record_payment(cents=1_00, evidence=Evidence.C2B)
+    looked_at = given(*PAID).when(one_shilling).when(close_contradiction())
+    told = "200 cents, where 35000 cents are known."
+    looked_at.when(one_shilling).then_no_news()
+    looked_at.when(record_payment(cents=2_00, evidence=Evidence.STATEMENT)).then(
+        contradiction_found(
+            2, about="amount", evidence=Evidence.STATEMENT, told=told, receipt=RECEIPT, cents=2_00
+        )
+    )
+
+
 def test_money_after_a_failure_reopens_the_session_and_is_looked_at() -> None:
     scenario = given(*PROMPT, failed()).when(record_payment())
     scenario.then(paid(previous=Status.FAILED), reopened()).status(Status.PAID)
