@@ -70,6 +70,7 @@ def jobs(services: Services) -> list[Job]:
     is_automatic = services.settings.daftari_refund_policy == "auto"
     policy = Reaction(services.database, RefundPolicy(services.ledger, is_automatic=is_automatic))
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
+    matcher = services.matcher
     pulls = services.settings.daftari_pull == "on"
     verifies = services.settings.daftari_verify_hours > 0
     return [
@@ -87,7 +88,9 @@ def jobs(services: Services) -> list[Job]:
         _alone(services, "letters", lambda: act_on_letters(services), 0.2, 0.5),
         _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
         _alone(services, "ladder", ladder.run, 1, 1),
-        _alone(services, "money_left_over", services.matcher.act_on_left_over, 30, 30),
+        _alone(
+            services, "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
+        ),
         *([_alone(services, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
         *([_alone(services, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
         _alone(services, "tidying", lambda: tidy(services), 60, 60),

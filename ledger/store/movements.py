@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from ledger.application import RECEIPT
 from ledger.attempts import Evidence
 from ledger.errors import Rejected
 from ledger.store.database import Database
@@ -36,11 +37,20 @@ FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigi
      AS settled (movement_key, verdict, session_id, told, evidence, amount_cents, happened_at)
 WHERE movement.movement_key = settled.movement_key
 """  # noqa: S608 - made of this file's constants only
-_LEFT_OVER = """
+_MOVEMENT = """
 SELECT kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id, sealed_reference, linked_receipt,
        movement_key
-FROM mpesa_movements WHERE verdict = 'new' AND first_seen_at <= %s ORDER BY first_seen_at LIMIT %s
+FROM mpesa_movements
 """
+_LEFT_OVER = _MOVEMENT + " WHERE verdict = 'new' AND first_seen_at <= %s ORDER BY first_seen_at LIMIT %s"
+_CLAIMED_MEANWHILE = (
+    _MOVEMENT
+    + """
+WHERE verdict = 'unknown' AND closed_at IS NULL
+  AND EXISTS (SELECT FROM payment_refs WHERE kind = %s AND value = mpesa_movements.receipt)
+ORDER BY settled_at LIMIT %s
+"""
+)
 _HELD = """
 SELECT DISTINCT receipt FROM mpesa_movements WHERE receipt = ANY(%s) AND verdict = 'unknown' AND closed_at IS NULL
 """
@@ -178,6 +188,15 @@ class Movements:
         """Return movements that were kept before a moment and not acted on, because a process died in between."""
         with self._database.connection() as connection:
             rows = connection.execute(_LEFT_OVER, (before, limit)).fetchall()
+        return [self._movement(row) for row in rows]
+
+    def claimed_meanwhile(self, limit: int) -> list[Movement]:
+        """Return money that belonged to no session when it was seen, and whose receipt a session has by now.
+
+        Those looked at longest ago come first, so that none is passed over for ever.
+        """
+        with self._database.connection() as connection:
+            rows = connection.execute(_CLAIMED_MEANWHILE, (RECEIPT, limit)).fetchall()
         return [self._movement(row) for row in rows]
 
     def held(self, receipts: Iterable[str]) -> set[str]:

@@ -17,6 +17,7 @@ from ledger.store.database import Database
 from ledger.store.movements import Movement, MovementKind, Movements, Settled, Verdict
 from ledger.store.prompts import LivePrompts
 from projections.journal import history
+from projections.work_list import Kind, open_cases
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 
 RECEIPT = "OAF7Q2X9LM"
@@ -222,6 +223,28 @@ def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
     assert matcher.act_on_left_over() == 2
     assert checkout.session.status == Status.PAID
     assert matcher.act_on_left_over() == 0
+
+
+def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
+    database: Database, ledger: Ledger, matcher: Matcher
+) -> None:
+    assert _see(matcher, _payment(reference=""), _payment(receipt="OAF7Q2X9NB")) == [Verdict.UNKNOWN] * 2
+    assert matcher.act_on_claimed() == 0
+    checkout = Checkout(ledger).prompt().pay(RECEIPT)
+    assert matcher.act_on_claimed() == 1
+    assert checkout.session.credits[RECEIPT].evidence == Evidence.C2B
+    assert [case.detail[:10] for case in open_cases(database, LATER, kind=Kind.MONEY_UNKNOWN)] == [
+        "OAF7Q2X9NB"
+    ]
+    assert matcher.act_on_claimed() == 0
+
+
+def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    assert _see(matcher, _payment()) == [Verdict.UNKNOWN]
+    assert ledger.reserve_receipt(RECEIPT, Checkout(ledger).prompt().session_id)
+    assert matcher.act_on_claimed() == 0
 
 
 def test_a_receipt_that_was_reserved_before_a_crash_is_recorded(ledger: Ledger, matcher: Matcher) -> None:
