@@ -113,12 +113,14 @@ class Settlement:
     def settle_by_query(self, session: PaymentSession, attempt: Attempt) -> QueryVerdict | None:
         """Ask M-Pesa about an attempt and record what it says; return the answer.
 
-        Returns None, and asks nothing, where as many questions were asked as may be, or M-Pesa wants a pause.
+        Returns None, and asks nothing, where as many questions were asked as may be, or M-Pesa wants a pause. Raises
+        Erased where the customer was erased, and with him M-Pesa's name of the attempt.
         """
         assert attempt.checkout_sealed is not None
+        checkout_id = self._vault.unseal(session.user_id, attempt.checkout_sealed)
         if not self._budget.take(clock.now()):
             return None
-        answer = self._daraja.query(self._vault.unseal(session.user_id, attempt.checkout_sealed))
+        answer = self._daraja.query(checkout_id)
         if answer.rate_limited:
             self._budget.pause(clock.now(), answer.retry_after_seconds)
         if answer.kind == "paid":

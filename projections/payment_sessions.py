@@ -68,16 +68,20 @@ SELECT session_id FROM payment_sessions
 WHERE session_status = 'pending' AND open_attempts = 0 AND expires_at <= %s
 ORDER BY expires_at LIMIT %s
 """
-# Notes may be of attempts that have ended since, so they are counted against the open ones.
+# Notes may be of attempts that have ended since, so they are counted against the open ones. What has been due for the
+# longest comes first: by age alone those at the head would be asked about again before the others had a turn.
 ATTEMPTS_DUE = """
-SELECT session_id, open_attempts, last_requested_at FROM payment_sessions AS session
+SELECT session_id, attempts, open_attempts FROM payment_sessions AS session
 WHERE open_attempts > 0 AND last_requested_at <= %(asked_before)s
   AND ((SELECT count(*) FROM attempt_checks AS note
          WHERE note.session_id = session.session_id AND note.next_check_at > %(now)s) < open_attempts
     OR (last_attempt_state = ANY(%(open_states)s) AND NOT EXISTS
         (SELECT FROM attempt_checks AS note WHERE note.session_id = session.session_id
             AND note.attempt = session.attempts AND note.next_check_at > %(now)s)))
-ORDER BY last_requested_at LIMIT %(limit)s
+ORDER BY coalesce((SELECT max(note.next_check_at) FROM attempt_checks AS note
+                    WHERE note.session_id = session.session_id AND note.next_check_at <= %(now)s),
+                  last_requested_at + %(first_gap)s), session_id
+LIMIT %(limit)s
 """
 
 
@@ -125,11 +129,11 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class DueSession:
-    """A session with attempts whose outcome it is time to ask for."""
+    """A session with attempts whose outcome it is time to ask for: how many there are, and how many of them open."""
 
     session_id: UUID
+    attempts: int
     open_attempts: int
-    last_requested_at: datetime
 
 
 def status_of(database: Database, session_id: UUID, user_id: int | None, now: datetime) -> SessionRow | None:
@@ -209,13 +213,15 @@ def sessions_to_expire(database: Database, now: datetime, limit: int) -> list[UU
 def open_attempts_due(
     database: Database, now: datetime, first_check_after_seconds: int, limit: int
 ) -> list[DueSession]:
-    """Return sessions with open attempts that M-Pesa should be asked about now, the oldest first.
+    """Return sessions with open attempts that M-Pesa should be asked about now, those that have waited longest first.
 
     An attempt is first asked about `first_check_after_seconds` after it was sent, then when its note says.
     """
+    first_gap = timedelta(seconds=first_check_after_seconds)
     values = {
         "now": now,
-        "asked_before": now - timedelta(seconds=first_check_after_seconds),
+        "asked_before": now - first_gap,
+        "first_gap": first_gap,
         "open_states": sorted(OPEN_STATES),
         "limit": limit,
     }

@@ -19,8 +19,11 @@ ON CONFLICT (name) DO UPDATE
     WHERE coalesce(budget.paused_until <= %(now)s, true) AND {_REFILLED} >= 1
 """  # noqa: S608 - made of this file's constants only
 _PAUSE = """
-INSERT INTO question_budgets AS budget (name, tokens, refilled_at, paused_until) VALUES (%s, 0, %s, %s)
-ON CONFLICT (name) DO UPDATE SET paused_until = greatest(budget.paused_until, excluded.paused_until)
+INSERT INTO question_budgets AS budget (name, tokens, refilled_at, paused_until)
+VALUES (%(name)s, 1, %(until)s, %(until)s)
+ON CONFLICT (name) DO UPDATE
+    SET tokens = 1, refilled_at = greatest(budget.refilled_at, excluded.refilled_at),
+        paused_until = greatest(budget.paused_until, excluded.paused_until)
 """
 
 
@@ -40,7 +43,10 @@ class QuestionBudget:
             return connection.execute(_TAKE.encode(), values).rowcount == 1
 
     def pause(self, now: datetime, seconds: int | None) -> None:
-        """Let nobody ask for some seconds, because M-Pesa said that it is too much; None: it did not say how long."""
+        """Let nobody ask for some seconds, because M-Pesa said that it is too much; None: it did not say how long.
+
+        Then one may ask, and the bucket fills again from there.
+        """
         until = now + timedelta(seconds=seconds or PAUSE_WHEN_LIMITED_SECONDS)
         with self._database.connection() as connection:
-            connection.execute(_PAUSE, (self._name, now, until))
+            connection.execute(_PAUSE, {"name": self._name, "until": until})

@@ -160,3 +160,12 @@ def test_a_note_of_an_ended_attempt_neither_hides_nor_hurries_an_open_one(
     )
     assert not due(database, checkout, seconds=20)
     assert due(database, checkout, seconds=40)
+
+
+def test_what_has_been_due_for_longest_is_asked_about_first(ledger: Ledger, database: Database) -> None:
+    old, older = Checkout(ledger).prompt(), Checkout(ledger, at=HALF_PAST_TEN - timedelta(hours=1)).prompt()
+    fresh = Checkout(ledger, at=HALF_PAST_TEN + timedelta(seconds=30)).prompt()
+    asked_at, now = HALF_PAST_TEN + timedelta(seconds=45), HALF_PAST_TEN + timedelta(minutes=2)
+    AttemptChecks(database).note_asked(older.session_id, 1, answer="pending", now=asked_at)
+    rows = open_attempts_due(database, now, 15, 10)
+    assert [row.session_id for row in rows] == [old.session_id, fresh.session_id, older.session_id]

@@ -289,6 +289,22 @@ def test_answers_to_a_query_that_decide_nothing_change_nothing(
     assert instance.client(1).status(session_id)["session_status"] == "order_created"
 
 
+def test_an_attempt_that_cannot_be_asked_about_costs_the_others_no_question(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    instance.pay(buyer, phone_number=CALLBACK_LOST)
+    instance.services.vault.erase(1)
+    other = instance.client(2)
+    put_in_cart(other, TOMATOES, "1")
+    session_id = instance.pay(other, phone_number="254700010102")
+    clock.tick(13)
+    ladder = next(job for job in instance.jobs if job.name == "ladder")
+    assert [ladder.work(), ladder.work()] == [2, 0]
+    assert instance.simulator.statistics()["query_requests"] == 1
+    instance.work()
+    assert other.status(session_id)["session_status"] == "order_created"
+
+
 def test_a_query_that_says_cancelled_fails_the_session(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:

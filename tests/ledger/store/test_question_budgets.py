@@ -52,6 +52,13 @@ def test_a_pause_without_a_length_has_ours(database: Database) -> None:
     assert budget.take(NOON + timedelta(seconds=PAUSE_WHEN_LIMITED_SECONDS))
 
 
+def test_a_pause_empties_the_bucket(database: Database) -> None:
+    budget = QuestionBudget(database, "queries", 60)
+    budget.take(NOON)
+    budget.pause(NOON, 60)
+    assert [_taken(budget, NOON + timedelta(seconds=seconds)) for seconds in (59, 60, 63)] == [0, 1, 3]
+
+
 def test_a_clock_that_is_behind_gives_nothing_and_takes_nothing(database: Database) -> None:
     budget = QuestionBudget(database, "queries", 60)
     assert _taken(budget, NOON) == 10
