@@ -1,4 +1,4 @@
-"""What waits for a person: the list of it, and what operators do about it."""
+"""What waits for a person: the list of it, and what operators do about it. Auditors look on."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ class CaseDone(Answer):
 
 
 @doors.route("/api/work-list/", methods=["GET"])
-@require_role(Role.OPERATOR)
+@require_role(Role.OPERATOR, Role.AUDITOR)
 @doors.arguments(WorkQuery, location="query")
 @doors.response(200, WorkList)
 def show_work_list(query: dict[str, Any]) -> dict[str, Any]:

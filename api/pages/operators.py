@@ -1,7 +1,8 @@
-"""Who is at the work page: an operator whose bearer token lies in a cookie that no script can read.
+"""Who is at the work page: an operator, or an auditor who looks on, whose bearer token no script can read.
 
-The cookie goes to this page alone and never with a request that another site began (SameSite=Strict). Each form
-carries a proof made from the cookie and the master key as well, so that nobody can have an operator press a button.
+The token lies in a cookie. That goes to this page alone and never with a request that another site began
+(SameSite=Strict). Each form carries a proof made from the cookie and the master key as well, so that nobody can have an
+operator press a button.
 """
 
 import hmac
@@ -28,8 +29,11 @@ DEMO_MINUTES = 60
 _PURPOSE = b"forms of the work page\0"
 
 
-def operator_here() -> Caller | None:
-    """Return the operator who is signed in, None where nobody is, or his token has run out."""
+_MAY_LOOK = frozenset({Role.OPERATOR, Role.AUDITOR})
+
+
+def who_is_here() -> Caller | None:
+    """Return the operator or auditor who is signed in, None where nobody is, or his token has run out."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
@@ -37,18 +41,26 @@ def operator_here() -> Caller | None:
         found = caller_of(token)
     except Unauthenticated:
         return None
-    return found if Role.OPERATOR in found.roles else None
+    return None if found.roles.isdisjoint(_MAY_LOOK) else found
+
+
+def operator_here() -> Caller | None:
+    """Return who is signed in, None where nobody is; raise NotAllowed for an auditor, who only looks."""
+    here = who_is_here()
+    if here is not None and Role.OPERATOR not in here.roles:
+        raise NotAllowed("ROLE_REQUIRED", "Auditors look on; this is for operators.")
+    return here
 
 
 def check(token: str) -> str:
-    """Return the token of an operator, trimmed. Raises Unauthenticated and NotAllowed."""
+    """Return the token of an operator or auditor, trimmed. Raises Unauthenticated and NotAllowed."""
     token = token.strip().removeprefix("Bearer ").strip()
     if len(token) > MOST_COOKIE_CHARACTERS:
         raise Unauthenticated(
             "TOKEN_INVALID", "This token is too long for this page. Ask for one with fewer claims."
         )
-    if Role.OPERATOR not in caller_of(token).roles:
-        raise NotAllowed("ROLE_REQUIRED", "This token is good, and its holder is no operator.")
+    if caller_of(token).roles.isdisjoint(_MAY_LOOK):
+        raise NotAllowed("ROLE_REQUIRED", "This token is good, and its holder is no operator nor auditor.")
     return token
 
 

@@ -1,4 +1,6 @@
-"""The work page: what waits for a person, and the buttons that do something about it. For operators, in production too.
+"""The work page: what waits for a person, and the buttons that do something about it. In production too.
+
+Operators act, auditors look on.
 
 It needs no script: each button is a form, and what a form does is what the API does, by the same desks.
 """
@@ -11,6 +13,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.cases.actions import actions_of
+from api.http.auth import Role
 from api.http.errors import refusal_of
 from api.http.pagination import LARGEST_PAGE
 from api.http.services import services
@@ -84,7 +87,8 @@ def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
 @pages.get("/work/")
 def show_work() -> AnyResponse | str:
     """Show the open cases, or the form to sign in."""
-    if operators.operator_here() is None:
+    here = operators.who_is_here()
+    if here is None:
         return render_template("work/sign_in.html", demo=not services().settings.is_production)
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), LARGEST_PAGE)
@@ -94,7 +98,7 @@ def show_work() -> AnyResponse | str:
     cases = work_list.open_cases(database, now, kind=kind, page=number, page_size=CASES_SHOWN)
     return render_template(
         "work/list.html",
-        cases=[(case, actions_of(case)) for case in cases],
+        cases=[(case, actions_of(case) if Role.OPERATOR in here.roles else []) for case in cases],
         tallies={known: tally for known, tally in tallies.items() if tally.cases},
         kind=kind,
         number=number,
@@ -109,7 +113,7 @@ def show_work() -> AnyResponse | str:
 
 @pages.post("/work/sign-in/")
 def sign_in() -> AnyResponse:
-    """Take an operator's token, or in development the demo operator's."""
+    """Take an operator's or auditor's token, or in development the demo operator's."""
     given = request.form.get("token", "")
     token = operators.demo_token() if "demo" in request.form else operators.check(given)
     response = redirect(url_for("work.show_work"), 303)

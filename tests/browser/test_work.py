@@ -19,11 +19,14 @@ NOTE = "Paid out at the counter."
 
 @pytest.fixture
 def due(instance: Instance) -> Checkout:
-    """Money that must go back, seen by the worker."""
+    """Money that must go back, seen by the worker, who must not make its order meanwhile."""
     services = instance.services
+    instance.stop_worker()
     sealed = services.vault.seal(7, "{}")
     checkout = Checkout(services.ledger, at=clock.now(), delivery_sealed=sealed, phone_sealed=sealed)
-    return checkout.request(services.vault.seal(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
+    checkout.request(services.vault.seal(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
+    instance.start_worker()
+    return checkout
 
 
 def _wait_for(page: Page, instance: Instance, count: int) -> None:
@@ -96,6 +99,29 @@ def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instan
     kept = signed_in.headers["Set-Cookie"]
     for attribute in ("HttpOnly", "SameSite=Strict", "Path=/work/"):
         assert attribute in kept
+
+
+def test_an_auditor_sees_the_list_and_no_button_works_for_him(instance: Instance, due: Checkout) -> None:
+    auditor = requests.Session()
+    signed_in = auditor.post(
+        f"{instance.base_url}/work/sign-in/", data={"token": instance.token(9, "auditor")}, timeout=10
+    )
+    assert "The work list" in signed_in.text
+
+    def shown_list() -> str:
+        return auditor.get(f"{instance.base_url}/work/", timeout=10).text
+
+    wait_until(lambda: "Money due back" in shown_list(), "the case is shown")
+    shown = shown_list()
+    assert "Send back" not in shown
+    form = {
+        "proof": shown.partition('name="proof" value="')[2][:32],
+        "kind": "refund_due",
+        "case_id": f"{due.session_id}.refund.1",
+        "action": "approve",
+    }
+    assert auditor.post(f"{instance.base_url}/work/act/", data=form, timeout=10).status_code == 403
+    assert due.session.refunds[1].state == RefundState.DUE
 
 
 @pytest.mark.parametrize("case_id", ["x", "../../x", f"{UUID(int=1)}.refund.x", f"{UUID(int=1)}.refund.1"])

@@ -178,6 +178,13 @@ def test_a_note_that_may_not_stay_for_ever_closes_nothing(instance: Instance) ->
     assert operator.get(WORK_LIST).json()["count"] == 1
 
 
+@pytest.mark.parametrize(
+    ("role", "status"), [("operator", 200), ("auditor", 200), ("analyst", 403), ("customer", 403)]
+)
+def test_auditors_look_on(instance: Instance, role: str, status: int) -> None:
+    assert instance.client(9, role).get(WORK_LIST).status_code == status
+
+
 @pytest.mark.parametrize("role", ["customer", "analyst", "auditor"])
 def test_nobody_else_acts_on_cases(instance: Instance, role: str) -> None:
     for what in ("close", "retry"):
