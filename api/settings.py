@@ -177,6 +177,9 @@ class Settings:
         "24",
         "After how many hours the worker checks every invariant again; 0 for never.",
     )
+    daftari_seal_seconds: int = _setting(
+        values.whole(1, 24 * 3600), "60", "Every how many seconds the worker signs what the log has gained."
+    )
     daftari_refund_policy: str = _setting(
         values.choice("manual", "auto"),
         "manual",

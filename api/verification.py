@@ -11,6 +11,7 @@ import structlog
 from psycopg import Connection
 
 from ledger import clock
+from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections import verification_runs
@@ -51,7 +52,7 @@ INVARIANTS = (
     Invariant(
         8, "Projections equal a fold of the log, row for row.", ("rows", "metrics", "refunds", "cases")
     ),
-    Invariant(9, "The hash chains verify.", ("hash chain",)),
+    Invariant(9, "Hash chains and signed blocks verify.", ("hash chain", "blocks")),
     Invariant(
         10,
         "One idempotency key has one effect. (Held by a primary key, and shown by repeating requests.)",
@@ -72,8 +73,11 @@ class Verifier:
         self._prompt_seconds = prompt_seconds
         self._every = every
 
-    def run(self) -> VerificationRun:
-        """Check everything, keep what was found, and return it. Raises Unavailable."""
+    def run(self, kept_blocks: Iterable[KeptName] = ()) -> VerificationRun:
+        """Check everything, keep what was found, and return it. Raises Unavailable.
+
+        `kept_blocks` are names of signed blocks that somebody kept elsewhere, and expects to find.
+        """
         started_at, events = clock.now(), verification_runs.count_events(self._database)
         found = violations(
             self._database,
@@ -81,6 +85,7 @@ class Verifier:
             at_rest=False,
             with_letters=True,
             prompt_seconds=self._prompt_seconds,
+            kept_blocks=kept_blocks,
         )
         told = [_plain(violation) for violation in found]
         run = VerificationRun(uuid4(), started_at, clock.now(), events, version("daftari"), told)
@@ -110,6 +115,7 @@ def violations(
     at_rest: bool = True,
     with_letters: bool = False,
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
+    kept_blocks: Iterable[KeptName] = (),
 ) -> list[Violation]:
     """Return each thing that is wrong in ledger, read side and shop; see projections.invariants."""
     of_ledger = check(
@@ -120,6 +126,7 @@ def violations(
         at_rest=at_rest,
         with_letters=with_letters,
         prompt_seconds=prompt_seconds,
+        kept_blocks=kept_blocks,
     )
     with database.transaction() as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

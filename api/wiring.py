@@ -27,6 +27,7 @@ from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger
 from ledger.store.attempt_checks import AttemptChecks
+from ledger.store.blocks import Blocks, Sealer
 from ledger.store.credentials import CredentialStore
 from ledger.store.database import Database
 from ledger.store.idempotency import IdempotencyStore
@@ -67,6 +68,8 @@ class Services:
     refunds: RefundDesk
     cases: CaseDesk
     verifier: Verifier
+    sealer: Sealer
+    blocks: Blocks
     refund_checks: RefundChecks
     refund_results: RefundResults
     refund_sender: RefundSender
@@ -151,6 +154,8 @@ def assemble(
             prompt_seconds=settings.daftari_prompt_seconds,
             every=timedelta(hours=settings.daftari_verify_hours),
         ),
+        sealer=Sealer(database, vault.block_key),
+        blocks=Blocks(database),
         refund_checks=refund_checks,
         refund_results=refund_results,
         refund_sender=RefundSender(settings, ledger, vault, daraja),

@@ -20,6 +20,7 @@ from eventsourcing.utils import TopicError
 from psycopg import Connection
 
 from ledger.application import RECEIPT
+from ledger.store import blocks
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Erased, Vault, WrongKey
@@ -130,13 +131,15 @@ def check(
     at_rest: bool = True,
     with_letters: bool = False,
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
+    kept_blocks: Iterable[blocks.KeptName] = (),
 ) -> list[Violation]:
     """Return what is wrong, at most MOST_TOLD of it; nothing where all is well.
 
-    With the `vault`, phones are compared too. `known_texts` are names and addresses that must not be found in the
-    clear. `orders_of` reads the shop's orders on the given connection. `at_rest` says that nothing is under way, so
-    that a reserved receipt without a payment is a fault too; `with_letters`, that all callbacks came by the inbox.
-    `prompt_seconds` is how long a prompt counts as live.
+    With the `vault`, phones are compared, and signed blocks have to be signed by its key. `known_texts` are names and
+    addresses that must not be found in the clear. `orders_of` reads the shop's orders on the given connection.
+    `at_rest` says that nothing is under way, so that a reserved receipt without a payment is a fault too;
+    `with_letters`, that all callbacks came by the inbox. `prompt_seconds` is how long a prompt counts as live;
+    `kept_blocks` are names that somebody kept elsewhere.
     """
     found: list[Violation] = []
     with database.transaction() as connection:
@@ -147,6 +150,7 @@ def check(
         rules: list[Iterator[Violation]] = [
             _sessions(connection, walk),
             _positions(connection),
+            _blocks(connection, vault, kept_blocks),
             _references(connection, walk, at_rest=at_rest),
             _orders(connection, walk, orders_of),
             _sums(connection),
@@ -239,6 +243,18 @@ def _open_sealed(walk: _Walk, life: Life, prompts: list[Prompt]) -> Iterator[str
 def _positions(connection: Connection[Any]) -> Iterator[Violation]:
     for row in connection.execute(SHARED_POSITIONS, (MOST_TOLD,)):
         yield Violation("versions", f"position {row['position']} is not of one event only")
+
+
+def _blocks(
+    connection: Connection[Any], vault: Vault | None, kept: Iterable[blocks.KeptName]
+) -> Iterator[Violation]:
+    own_key = vault.block_key.public_key() if vault is not None else None
+    for told in blocks.faults(connection, own_key):
+        yield Violation("blocks", told)
+    for name in kept:
+        if not blocks.is_kept(connection, name):
+            told = f"block {name.origin}-{name.number} is not there as it was when its name was kept"
+            yield Violation("blocks", told)
 
 
 def _references(connection: Connection[Any], walk: _Walk, *, at_rest: bool) -> Iterator[Violation]:

@@ -34,6 +34,7 @@ DOORS = (
     "api.http.orders",
     "api.http.work_list",
     "api.http.reports",
+    "api.http.blocks",
     "api.http.refunds",
     "api.http.reconciliations",
     "api.http.operations",

@@ -73,6 +73,7 @@ def jobs(services: Services) -> list[Job]:
     matcher = services.matcher
     pulls = services.settings.daftari_pull == "on"
     verifies = services.settings.daftari_verify_hours > 0
+    seal_seconds = services.settings.daftari_seal_seconds
     return [
         Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
         Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
@@ -93,6 +94,7 @@ def jobs(services: Services) -> list[Job]:
         ),
         *([_alone(services, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
         *([_alone(services, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
+        _alone(services, "signing_blocks", services.sealer.run, seal_seconds, seal_seconds),
         _alone(services, "tidying", lambda: tidy(services), 60, 60),
     ]
 

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -62,7 +63,7 @@ class Vault:
     """Seals and opens text by customer. Safe to share between threads.
 
     `master_key` is 32 bytes. A sealed value is text: "v1." and the URL-safe base64 of nonce and AES-256-GCM
-    ciphertext, bound to the customer's number.
+    ciphertext, bound to the customer's number. `block_key` signs the blocks of the log.
     """
 
     def __init__(self, database: Database, master_key: bytes) -> None:
@@ -73,6 +74,7 @@ class Vault:
         self._own = AESGCM(_derive(master_key, b"own secrets"))
         self._digest_key = _derive(master_key, b"digests")
         self._token_key = _derive(master_key, b"callback tokens")
+        self.block_key = Ed25519PrivateKey.from_private_bytes(_derive(master_key, b"signed blocks"))
         self._keys: dict[int, AESGCM] = {}
         self._lock = Lock()
 

@@ -1,0 +1,259 @@
+"""Signed blocks over the log, each chained to the one before: the seals by which an auditor knows that nothing is gone.
+
+The hashes inside a session show an altered event, and not a session that was removed whole, nor a chain that was
+computed anew. A block covers all events between two positions of one origin, so neither can be done below the last
+block without forging every block since, and the key for that is made of the master key, which the database never
+sees. Removing the last blocks together with their events shows only to whoever kept the name of one elsewhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from psycopg import Connection
+
+from ledger import clock
+from ledger.errors import InvalidValue
+from ledger.store.canonical import GENESIS, canonical_json
+from ledger.store.database import Database
+from ledger.store.positions import read_horizon
+
+MOST_EVENTS = 10_000
+"""In one block: what is signed while the sealer catches up, and what an auditor folds at a time."""
+
+_FORMAT = "daftari block v1"
+
+_BLOCKS = """
+SELECT block.origin, block.number, block.after_position, block.until_position, block.events, block.digest,
+       block.previous_hash, block.hash, block.public_key, block.signature, block.signed_at
+FROM signed_blocks AS block
+"""
+_LAST = _BLOCKS + "WHERE origin = %s ORDER BY number DESC LIMIT 1"
+_ONE = _BLOCKS + "WHERE origin = %s AND number = %s"
+_PAGE = _BLOCKS + "WHERE signed_at <= %s ORDER BY signed_at DESC, origin, number DESC LIMIT %s OFFSET %s"
+_COUNT = "SELECT count(*) AS count FROM signed_blocks WHERE signed_at <= %s"
+_NEXT = """
+SELECT next.until_position, found.events, found.digest
+FROM (SELECT max(position) AS until_position FROM (
+        SELECT position FROM payment_events
+        WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s ORDER BY position LIMIT %(most)s
+     ) AS unsigned) AS next
+CROSS JOIN LATERAL digest_of_events(%(origin)s::smallint, %(after)s, next.until_position) AS found
+"""
+_ADD = """
+INSERT INTO signed_blocks (origin, number, after_position, until_position, events, digest, previous_hash, hash,
+                           public_key, signature, signed_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (origin, number) DO NOTHING
+"""
+_AGAIN = """
+SELECT block.*, found.events AS events_found, found.digest AS digest_found
+FROM signed_blocks AS block
+CROSS JOIN LATERAL digest_of_events(block.origin, block.after_position, block.until_position) AS found
+ORDER BY block.origin, block.number
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One signed block: the events of `origin` with after_position < position <= until_position, and their digest."""
+
+    origin: int
+    number: int
+    after_position: int
+    until_position: int
+    events: int
+    digest: bytes
+    previous_hash: bytes
+    hash: bytes
+    public_key: bytes
+    signature: bytes
+    signed_at: datetime
+
+    @property
+    def name(self) -> str:
+        """ORIGIN-NUMBER-HASH: who keeps this elsewhere can show later that the log up to it is still the same."""
+        return f"{self.origin}-{self.number}-{self.hash.hex()}"
+
+    def computed_hash(self) -> bytes:
+        """Return the SHA-256 of what the block says, in canonical JSON (RFC 8785)."""
+        says = [
+            _FORMAT,
+            self.origin,
+            str(self.number),
+            str(self.after_position),
+            str(self.until_position),
+            self.events,
+            self.digest.hex(),
+            self.previous_hash.hex(),
+            self.public_key.hex(),
+            self.signed_at.astimezone(UTC).isoformat(),
+        ]
+        return sha256(canonical_json(says)).digest()
+
+    def is_signed(self) -> bool:
+        """Say whether the signature is that of its public key over its hash."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public_key).verify(self.signature, self.hash)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class KeptName:
+    """The name of a block, as somebody kept it outside the database."""
+
+    origin: int
+    number: int
+    hash: bytes
+
+    @staticmethod
+    def parse(text: str) -> "KeptName":
+        """Read ORIGIN-NUMBER-HASH. Raises InvalidValue."""
+        origin, _, rest = text.strip().partition("-")
+        number, _, digits = rest.partition("-")
+        try:
+            name = KeptName(int(origin), int(number), bytes.fromhex(digits))
+        except ValueError:
+            name = None
+        if name is None or len(name.hash) != len(GENESIS) or name.number.bit_length() > 63:
+            raise InvalidValue(
+                "This is not the name of a signed block. It looks like 1-12-4f3a…, with 64 hex digits at the end."
+            )
+        return name
+
+
+class Sealer:
+    """Signs what the log has gained. Two at once do no harm: the second finds the block's number taken."""
+
+    def __init__(self, database: Database, key: Ed25519PrivateKey) -> None:
+        self._database = database
+        self._key = key
+
+    def run(self) -> int:
+        """Sign the next block, below the horizon; return how many events a full one holds, so that the next may follow.
+
+        Return 0 where nothing more is worth signing now: what comes until the next round goes into one block.
+        """
+        with self._database.connection() as connection:
+            origin, horizon = read_horizon(connection)
+            row = connection.execute(_LAST, (origin,)).fetchone()
+            last = Block(**row) if row else None
+            values = {
+                "origin": origin,
+                "after": last.until_position if last else 0,
+                "horizon": horizon,
+                "most": MOST_EVENTS,
+            }
+            found = connection.execute(_NEXT, values).fetchone()
+            assert found is not None
+            if not found["events"]:
+                return 0
+            block = self._sign(origin, last, found)
+            taken = connection.execute(_ADD, _values(block)).rowcount
+        return block.events if taken and block.events == MOST_EVENTS else 0
+
+    def _sign(self, origin: int, last: Block | None, found: dict[str, Any]) -> Block:
+        block = Block(
+            origin=origin,
+            number=last.number + 1 if last else 1,
+            after_position=last.until_position if last else 0,
+            until_position=found["until_position"],
+            events=found["events"],
+            digest=found["digest"],
+            previous_hash=last.hash if last else GENESIS,
+            hash=b"",
+            public_key=self._key.public_key().public_bytes_raw(),
+            signature=b"",
+            signed_at=clock.now(),
+        )
+        hashed = replace(block, hash=block.computed_hash())
+        return replace(hashed, signature=self._key.sign(hashed.hash))
+
+
+class Blocks:
+    """The blocks that were signed, for whoever looks at them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last(self) -> Block | None:
+        """Return the last block of this machine's log, None before the first."""
+        with self._database.connection() as connection:
+            origin, _ = read_horizon(connection)
+            row = connection.execute(_LAST, (origin,)).fetchone()
+        return Block(**row) if row else None
+
+    def page(self, *, limit: int, offset: int, as_of: datetime) -> tuple[int, list[Block]]:
+        """Return (how many there were at a moment, those of a page), the latest first."""
+        with self._database.connection() as connection:
+            counted = connection.execute(_COUNT, (as_of,)).fetchone()
+            rows = connection.execute(_PAGE, (as_of, limit, offset)).fetchall()
+        assert counted is not None
+        return counted["count"], [Block(**row) for row in rows]
+
+
+def faults(connection: Connection[Any], own_key: Ed25519PublicKey | None) -> Iterator[str]:
+    """Tell what is wrong with the blocks, folding every event that they cover; nothing where all is well.
+
+    With `own_key`, a block that somebody else signed is wrong too.
+    """
+    own = own_key.public_bytes_raw() if own_key is not None else None
+    before: Block | None = None
+    with connection.cursor(name="blocks") as rows:
+        for row in rows.execute(_AGAIN):
+            events, digest = row.pop("events_found"), row.pop("digest_found")
+            block = Block(**row)
+            if before is not None and before.origin != block.origin:
+                before = None
+            yield from (
+                f"block {block.origin}-{block.number} {told}" for told in _faults_of(block, before, own)
+            )
+            if (events, digest) != (block.events, block.digest):
+                yield (
+                    f"block {block.origin}-{block.number} was signed over {block.events} events, and what is there "
+                    f"now ({events} events) is not the same"
+                )
+            before = block
+
+
+def is_kept(connection: Connection[Any], name: KeptName) -> bool:
+    """Say whether the block of that name is there, with that hash."""
+    row = connection.execute(_ONE, (name.origin, name.number)).fetchone()
+    return row is not None and Block(**row).hash == name.hash
+
+
+def _faults_of(block: Block, before: Block | None, own: bytes | None) -> Iterator[str]:
+    number, position, previous_hash = (
+        (before.number, before.until_position, before.hash) if before else (0, 0, GENESIS)
+    )
+    if block.number != number + 1 or block.after_position != position:
+        yield f"does not follow block {number}: something between them is gone"
+    elif block.previous_hash != previous_hash:
+        yield "does not carry the hash of the block before"
+    if block.computed_hash() != block.hash:
+        yield "was altered: its hash is not that of what it says"
+    elif not block.is_signed():
+        yield "is not signed by its key"
+    elif own not in (None, block.public_key):
+        yield "is signed by another key than that of DAFTARI_MASTER_KEY"
+
+
+def _values(block: Block) -> tuple[object, ...]:
+    return (
+        block.origin,
+        block.number,
+        block.after_position,
+        block.until_position,
+        block.events,
+        block.digest,
+        block.previous_hash,
+        block.hash,
+        block.public_key,
+        block.signature,
+        block.signed_at,
+    )
