@@ -38,10 +38,8 @@ def test_a_row_that_somebody_changed_by_hand_is_named(database_url: str, data_fo
 
 def test_names_of_signed_blocks_that_were_kept_are_looked_for(database_url: str, data_folder: Path) -> None:
     database = Database(database_url)
-    vault = Vault(database, MASTER_KEY)
-    Checkout(
-        Ledger(database), phone_sealed=vault.seal(7, "254712345678"), delivery_sealed=vault.seal(7, "{}")
-    )
+    ledger, vault = Ledger(database), Vault(database, MASTER_KEY)
+    Checkout(ledger, phone_sealed=vault.seal(7, "254712345678"), delivery_sealed=vault.seal(7, "{}"))
     until_readable(database)
     Sealer(database, vault.block_key).run()
     block = Blocks(database).last()
