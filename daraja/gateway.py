@@ -22,6 +22,9 @@ _USUAL_LIFETIME_SECONDS = 3599
 _SHORTEST_LIFETIME_SECONDS = 120
 _LONGEST_LIFETIME_SECONDS = 86_400
 
+_MOST_REPEATS = 2
+"""Of a call whose token was refused. The gateway refused it before M-Pesa saw anything, so nothing is sent twice."""
+
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
@@ -43,24 +46,35 @@ class Gateway:
     def call(self, path: str, request: dict[str, Any], most_bytes: int = MOST_BYTES) -> Answer:
         """Post with the shared token; if the gateway refuses the token, once more with another.
 
+        Where that other token was somebody else's it may have been voided since, and a third post has one of our own.
         An answer longer than `most_bytes` counts as lost. Raise NotSent or AnswerLost for the call itself, and
         Refused or Retryable when there is no token to call with.
         """
-        token = self._token(refused=None)
+        token, is_ours = self._token(refused=None)[0], False
         answer = self._post(path, request, token, most_bytes)
-        if answer.is_token_refusal:
-            answer = self._post(path, request, self._token(refused=token), most_bytes)
+        repeats = 0
+        while answer.is_token_refusal and not is_ours and repeats < _MOST_REPEATS:
+            token, is_ours = self._token(refused=token)
+            answer = self._post(path, request, token, most_bytes)
+            repeats += 1
         return answer
 
     def _post(self, path: str, request: dict[str, Any], token: str, most_bytes: int) -> Answer:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         return self._exchange("POST", path, headers, json.dumps(request).encode(), most_bytes)
 
-    def _token(self, refused: str | None) -> str:
+    def _token(self, refused: str | None) -> tuple[str, bool]:
+        """Return a token that is not the `refused` one, and whether it was fetched for this call."""
         stored = self._tokens.read()
         if stored is not None and stored.value != refused and stored.is_fresh(self._clock()):
-            return stored.value
-        return self._tokens.refresh(refused, self._fetch_token).value
+            return stored.value, False
+        fetched: list[AccessToken] = []
+
+        def fetch() -> AccessToken:
+            fetched.append(self._fetch_token())
+            return fetched[-1]
+
+        return self._tokens.refresh(refused, fetch).value, bool(fetched)
 
     def _fetch_token(self) -> AccessToken:
         """Get a new token, which voids the one before. Every failure here means that no payment was sent."""

@@ -1,6 +1,7 @@
 """One token for all: fetched once, shared, replaced when refused, never fetched in a storm."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -117,6 +118,30 @@ def test_a_token_that_somebody_else_has_replaced_is_not_fetched_again(
         "Bearer token-9",
     ]
     assert script.seen(OAUTH) == []
+
+
+def test_a_token_that_somebody_else_has_replaced_may_be_voided_too(
+    make_client: MakeClient, script: Script
+) -> None:
+    class KeepsItsOwn(MemoryTokenStore):
+        """A process's store: it uses the token that it remembers until a refusal shows that it is an old one."""
+
+        def refresh(self, refused: str | None, fetch: Callable[[], AccessToken]) -> AccessToken:
+            if refused == "token-0":
+                self._token = AccessToken("token-9", NOW + timedelta(hours=1))
+            return super().refresh(refused, fetch)
+
+    store = KeepsItsOwn(clock=lambda: NOW)
+    store.refresh(None, lambda: AccessToken("token-0", NOW + timedelta(hours=1)))
+    script.at(OAUTH, token_reply("token-10"))
+    script.at(PUSH, _accept_only("token-10"))
+    assert push(make_client(store)).checkout_request_id == CHECKOUT_ID
+    assert [request.headers["Authorization"] for request in script.seen(PUSH)] == [
+        "Bearer token-0",
+        "Bearer token-9",
+        "Bearer token-10",
+    ]
+    assert len(script.seen(OAUTH)) == 1
 
 
 def test_a_refusal_that_a_new_token_does_not_cure_ends_after_one_retry(
