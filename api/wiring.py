@@ -94,13 +94,19 @@ class Services:
 def build_services(settings: Settings, turns: Turns | None = None) -> Services:
     """Build the parts; a web server's requests take `turns`.
 
-    Raises Unavailable where the database does not answer, InvalidConfig for bad M-Pesa settings.
+    Raises Unavailable where the database does not answer, WrongKey where it was made with another master key, and
+    InvalidConfig for bad M-Pesa settings.
     """
     database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
-    vault = Vault(database, settings.daftari_master_key)
-    settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
-    shop = BuiltinShop(database, vault, delivery_rates(settings))
-    return assemble(settings, database, vault, shop, daraja_client(settings, database, vault), turns)
+    try:
+        vault = Vault(database, settings.daftari_master_key)
+        vault.claim()
+        settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
+        shop = BuiltinShop(database, vault, delivery_rates(settings))
+        return assemble(settings, database, vault, shop, daraja_client(settings, database, vault), turns)
+    except BaseException:
+        database.close()
+        raise
 
 
 def assemble(

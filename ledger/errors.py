@@ -14,6 +14,9 @@ Each carries a stable code that a client may rely on and a sentence that a perso
 
 from collections.abc import Mapping, Sequence
 
+WRONG_MASTER_KEY = "WRONG_MASTER_KEY"
+"""The code of what cannot be opened with the master key that was given."""
+
 
 class LedgerError(Exception):
     """A refusal with a stable `code` (capitals, words joined by underscores) and a `message` for people."""

@@ -10,7 +10,7 @@ import click
 from api.machine.ports import PortBusy
 from api.machine.problems import DatabaseProblem, FolderBusy, MachineProblem
 from api.settings import ConfigurationError, Settings, load_settings
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import WRONG_MASTER_KEY, LedgerError, Unavailable
 
 IMPOSSIBLE = 1
 WRONG_SETTINGS = 3
@@ -54,8 +54,12 @@ def told_in_words() -> Iterator[None]:
         raise Failure(error.message, NOT_AVAILABLE) from error
     except Unavailable as error:
         raise Failure(error.message, NOT_AVAILABLE) from error
-    except (MachineProblem, LedgerError) as error:
+    except MachineProblem as error:
         raise Failure(error.message) from error
+    except LedgerError as error:
+        raise Failure(
+            error.message, WRONG_SETTINGS if error.code == WRONG_MASTER_KEY else IMPOSSIBLE
+        ) from error
 
 
 def read_settings() -> Settings:

@@ -2,12 +2,14 @@
 
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 
 import click
 
 from api.cli.failures import NOT_AVAILABLE, Failure, read_settings
 from api.machine.ports import require_free_port
+from ledger.errors import Unavailable
 
 
 @click.command(short_help="Answer HTTP: API, documentation, shop page.")
@@ -19,12 +21,15 @@ def serve() -> None:
       DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
     """
     from api.http.logging import configure_logging
+    from api.machine.credentials import claim_database
     from api.machine.databases import require_url
     from api.machine.web_server import serve as serve_http
 
     settings = read_settings()
     require_url(settings.database_url)
     require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari serve")
+    with suppress(Unavailable):  # It may come up later; until then requests are answered with 503.
+        claim_database(settings.database_url, settings.daftari_master_key)
     configure_logging(settings.daftari_log_format)
     serve_http(settings)
 

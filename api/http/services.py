@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app
 
+from ledger.errors import LedgerError
+
 if TYPE_CHECKING:
     from api.wiring import Services
 
@@ -19,13 +21,28 @@ class LazyServices:
         self._build = build
         self._lock = Lock()
         self._built: Services | None = None
+        self._failures = 0
+        self._failure: LedgerError | None = None
 
     def get(self) -> "Services":
-        """Return the services, built at the first call; errors of building pass, and the next call tries again."""
+        """Return the services, built at the first call; errors of building pass, and the next call tries again.
+
+        Whoever waited while building failed shares the failure: each try takes seconds, and in a row they would add up.
+        """
+        failures_before = self._failures
         with self._lock:
             if self._built is None:
-                self._built = self._build()
+                if self._failure is not None and self._failures != failures_before:
+                    raise self._failure.with_traceback(None)
+                self._built = self._try_to_build()
             return self._built
+
+    def _try_to_build(self) -> "Services":
+        try:
+            return self._build()
+        except LedgerError as failure:
+            self._failures, self._failure = self._failures + 1, failure
+            raise
 
 
 def install_services(app: Flask, build: "Callable[[], Services]") -> None:

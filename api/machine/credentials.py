@@ -12,14 +12,16 @@ from ledger.store.vault import Vault
 def store_credentials(settings: Settings, given: Mapping[str, str]) -> None:
     """Store what is given, by the names of the variables, and keep the rest.
 
-    Raises ConfigurationError where a value could not be used, and then stores nothing; DatabaseProblem where the
-    database does not answer.
+    Raises ConfigurationError where a value could not be used and WrongKey under another master key, and then stores
+    nothing; DatabaseProblem where the database does not answer.
     """
     load_settings({**settings.environ, **given})
     server_major(settings.database_url)
     database = Database(settings.database_url, most_connections=2)
     try:
-        CredentialStore(database, Vault(database, settings.daftari_master_key)).write(given)
+        vault = Vault(database, settings.daftari_master_key)
+        vault.claim()
+        CredentialStore(database, vault).write(given)
     finally:
         database.close()
 
@@ -28,6 +30,17 @@ def stored_credentials(settings: Settings) -> dict[str, str]:
     """Return what is stored. Raises WrongKey under another master key, Unavailable without a database."""
     database = Database(settings.database_url, most_connections=2)
     try:
-        return CredentialStore(database, Vault(database, settings.daftari_master_key)).read()
+        vault = Vault(database, settings.daftari_master_key)
+        vault.check_master_key()
+        return CredentialStore(database, vault).read()
+    finally:
+        database.close()
+
+
+def claim_database(database_url: str, master_key: bytes) -> None:
+    """Bind a new database to the master key. Raises WrongKey where it is bound to another, Unavailable without it."""
+    database = Database(database_url, most_connections=2)
+    try:
+        Vault(database, master_key).claim()
     finally:
         database.close()

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from api.machine.credentials import claim_database
 from api.machine.databases import migrate_database
 from api.machine.demo import make_demo_buyers
 from api.machine.instances import hold_instance, publish_instance
@@ -73,6 +74,7 @@ class Everything:
             self._variables["DATABASE_URL"] = server.database_url
         url = self._variables["DATABASE_URL"]
         applied = migrate_database(url)
+        claim_database(url, settings.daftari_master_key)
         is_new = any(name.startswith(_FIRST_MIGRATION_OF_THE_SHOP) for name in applied)
         if is_new and not settings.is_production:
             self._tell("Filling the shop with demo data.")

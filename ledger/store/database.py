@@ -29,6 +29,8 @@ UNANSWERED_MILLISECONDS = 15_000
 STATEMENT_TIMEOUT_MILLISECONDS = 15_000
 MOST_WAITING = 200
 
+_NO_TABLES = "The database has not got its tables yet: type `daftari migrate`."
+
 _CONFIGURE = """
 SELECT set_config('timezone', 'UTC', false),
        set_config('statement_timeout', %(statement_timeout)s, false),
@@ -42,8 +44,8 @@ class Database(PostgresDatastore):
     """A pool of autocommit connections that the event recorder and all other SQL of a process share.
 
     `url` is a libpq connection string or URL. Raises nothing until the first use; then `Unavailable` where
-    PostgreSQL does not answer within a few seconds, and `Conflict` where it chose this transaction as the
-    victim of a deadlock.
+    PostgreSQL does not answer within a few seconds or lacks our tables, and `Conflict` where it chose this
+    transaction as the victim of a deadlock.
     """
 
     def __init__(self, url: str, *, most_connections: int = 16, name: str = "daftari") -> None:
@@ -88,6 +90,8 @@ class Database(PostgresDatastore):
                 yield connection
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             raise Conflict() from error
+        except psycopg.errors.UndefinedTable as error:
+            raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.pool.check()
             raise Unavailable() from error

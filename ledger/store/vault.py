@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ledger import clock
-from ledger.errors import LedgerError
+from ledger.errors import WRONG_MASTER_KEY, LedgerError
 from ledger.store.database import Database
 
 NOBODY = 0
@@ -35,6 +35,9 @@ WITH made AS (
     ON CONFLICT (user_id) DO NOTHING RETURNING wrapped_key
 )
 SELECT wrapped_key FROM made UNION ALL SELECT wrapped_key FROM customer_keys WHERE user_id = %(user)s
+"""
+_READ_WITNESS = """
+SELECT user_id, wrapped_key FROM customer_keys WHERE wrapped_key IS NOT NULL ORDER BY user_id LIMIT 1
 """
 _READ_KEY = "SELECT wrapped_key FROM customer_keys WHERE user_id = %s"
 _DESTROY_KEY = """
@@ -54,8 +57,9 @@ class WrongKey(LedgerError):
 
     def __init__(self) -> None:
         super().__init__(
-            "WRONG_MASTER_KEY",
-            "A sealed value does not open. Check that DAFTARI_MASTER_KEY is the key this database was made with.",
+            WRONG_MASTER_KEY,
+            "What is sealed in this database does not open with this master key. Set DAFTARI_MASTER_KEY to the one "
+            "that it was made with, or DAFTARI_DATA_DIR to the folder that holds it.",
         )
 
 
@@ -77,6 +81,18 @@ class Vault:
         self.block_key = Ed25519PrivateKey.from_private_bytes(_derive(master_key, b"signed blocks"))
         self._keys: dict[int, AESGCM] = {}
         self._lock = Lock()
+
+    def check_master_key(self) -> None:
+        """Raise WrongKey where the database was made with another master key; change nothing."""
+        with self._database.connection() as connection:
+            witness = connection.execute(_READ_WITNESS).fetchone()
+        if witness is not None:
+            _decrypt(self._wrapper, bytes(witness["wrapped_key"]), _bound_to(witness["user_id"]))
+
+    def claim(self) -> None:
+        """Bind a new database to this master key, by a key of nobody's. Raises WrongKey where another was first."""
+        self.check_master_key()
+        self._load(NOBODY, make=True)
 
     def seal(self, user_id: int, text: str) -> str:
         """Return the text sealed for a customer. Raises Erased where the customer was erased."""

@@ -201,6 +201,41 @@ def test_a_partial_update_keeps_the_rest_and_echoes_no_secret(database_url: str,
     }
 
 
+def test_a_database_of_another_master_key_is_left_alone(database_url: str, tmp_path: Path) -> None:
+    ours = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(tmp_path / "ours")}
+    run("set-mpesa-credentials", "--passkey", "ours", **ours)
+    theirs = ours | {"DAFTARI_DATA_DIR": str(tmp_path / "theirs")}
+    for command in (["set-mpesa-credentials", "--passkey", "theirs"], ["work"], ["serve"]):
+        code, _, error = run(*command, **theirs)
+        assert (code, error.count("DAFTARI_MASTER_KEY")) == (3, 1)
+    code, said, _ = run("check", **theirs)
+    assert code == 1
+    assert "DAFTARI_MASTER_KEY" in said
+    assert stored_credentials(load_settings(ours)) == {"MPESA_PASSKEY": "ours"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["work"],
+        ["demo-data"],
+        ["verify"],
+        ["work-list"],
+        ["refunds", "list"],
+        ["set-mpesa-credentials", "--passkey", "kept"],
+        ["replay", "550e8400-e29b-41d4-a716-446655440000"],
+    ],
+)
+def test_a_database_without_tables_is_named_with_what_to_type(
+    empty_database_url: str, tmp_path: Path, command: list[str]
+) -> None:
+    code, _, error = run(*command, DATABASE_URL=empty_database_url, DAFTARI_DATA_DIR=str(tmp_path))
+    assert (code, error) == (
+        4,
+        "Error: The database has not got its tables yet: type `daftari migrate`.\n",
+    )
+
+
 def test_a_credential_that_cannot_work_is_refused_and_nothing_is_stored(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -1,8 +1,13 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from api.http.services import LazyServices
+from ledger.errors import Unavailable
 from ledger.store.database import Database
 from tests.http.conftest import ProbeServices
 
@@ -65,3 +70,40 @@ def test_the_figures_count_requests_by_template_and_never_by_address(
     assert f'{count}{{method="OTHER",route="(none)",status="405"}} 1.0' in shown.text
     assert session not in shown.text
     assert "254712345678" not in shown.text
+
+
+def test_those_who_wait_while_the_services_cannot_be_built_share_the_failure() -> None:
+    building, go_on, tries = Event(), Event(), []
+
+    def build() -> Any:
+        tries.append(1)
+        building.set()
+        go_on.wait(timeout=20)
+        raise Unavailable()
+
+    lazy = LazyServices(build)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(lazy.get)
+        assert building.wait(timeout=20)
+        lazy._lock = TellsWhoWaits(lazy._lock, go_on)  # type: ignore[assignment]
+        second = threads.submit(lazy.get)
+        assert isinstance(first.exception(timeout=20), Unavailable)
+        assert isinstance(second.exception(timeout=20), Unavailable)
+    assert tries == [1]
+    with pytest.raises(Unavailable):
+        lazy.get()
+    assert tries == [1, 1]
+
+
+class TellsWhoWaits:
+    """A lock that says when somebody begins to wait for it."""
+
+    def __init__(self, lock: Any, waiting: Event) -> None:
+        self._lock, self._waiting = lock, waiting
+
+    def __enter__(self) -> None:
+        self._waiting.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()

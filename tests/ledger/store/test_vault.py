@@ -75,6 +75,38 @@ def test_who_is_erased_cannot_be_read_by_anyone_nor_written_anew(database: Datab
         assert any_vault.unseal(8, others) == PHONE
 
 
+def test_a_database_belongs_to_the_master_key_that_claimed_it_first(database: Database, vault: Vault) -> None:
+    Vault(database, bytes(32)).check_master_key()
+    vault.claim()
+    vault.claim()
+    vault.check_master_key()
+    for refused in (Vault(database, bytes(32)).check_master_key, Vault(database, bytes(32)).claim):
+        with pytest.raises(WrongKey, match="DAFTARI_MASTER_KEY"):
+            refused()
+
+
+def test_a_database_with_customers_that_nobody_claimed_belongs_to_their_key(
+    database: Database, vault: Vault
+) -> None:
+    vault.seal(7, PHONE)
+    with pytest.raises(WrongKey):
+        Vault(database, bytes(32)).claim()
+    vault.claim()
+
+
+def test_of_two_who_claim_a_database_at_once_one_is_refused(database: Database) -> None:
+    def claim(key: bytes) -> str:
+        try:
+            Vault(database, key).claim()
+        except WrongKey:
+            return "refused"
+        return "claimed"
+
+    with ThreadPoolExecutor(6) as threads:
+        ends = list(threads.map(claim, [MASTER_KEY, bytes(32)] * 3))
+    assert sorted(ends) == ["claimed"] * 3 + ["refused"] * 3
+
+
 def test_the_database_holds_no_key_in_the_clear(database: Database, vault: Vault) -> None:
     vault.seal(7, PHONE)
     with database.connection() as connection:
@@ -165,8 +197,8 @@ def test_refusals_say_what_happened(vault: Vault) -> None:
     with pytest.raises(WrongKey) as wrong:
         vault.unseal(8, sealed)
     assert str(wrong.value) == (
-        "WRONG_MASTER_KEY: A sealed value does not open. "
-        "Check that DAFTARI_MASTER_KEY is the key this database was made with."
+        "WRONG_MASTER_KEY: What is sealed in this database does not open with this master key. Set "
+        "DAFTARI_MASTER_KEY to the one that it was made with, or DAFTARI_DATA_DIR to the folder that holds it."
     )
     vault.erase(7)
     with pytest.raises(Erased) as erased:
