@@ -90,7 +90,9 @@ class Database(PostgresDatastore):
                 yield connection
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             raise Conflict() from error
-        except psycopg.errors.UndefinedTable as error:
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+            if self._has_tables():
+                raise
             raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.pool.check()
@@ -103,6 +105,11 @@ class Database(PostgresDatastore):
         """Lend a connection inside one transaction, committed at the end (rolled back where `commit` is false)."""
         with self.connection() as connection, connection.transaction(force_rollback=not commit):
             yield connection
+
+    def _has_tables(self) -> bool:
+        with self.pool.connection() as connection:
+            row = connection.execute("SELECT to_regclass('payment_events') AS events").fetchone()
+        return row is not None and row["events"] is not None
 
     def close(self) -> None:
         """Close the pool; connections in use end when they come back."""
