@@ -53,10 +53,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a valid token."""
+    """Whoever sent a valid token, which is good until `ends_at`, in seconds since 1970; None: not said."""
 
     user_id: int
     roles: frozenset[Role]
+    ends_at: int | None = None
+
+    def seconds_left(self, most: float) -> float:
+        """Return for how many more seconds the token is good, `most` of them at most; clocks may differ a little."""
+        if self.ends_at is None:
+            return most
+        return min(most, self.ends_at + LEEWAY_SECONDS - now().timestamp())
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise _invalid()
     if not isinstance(roles, list):
         raise _invalid()
-    return Caller(int(subject), frozenset(role for role in Role if role.value in roles))
+    return Caller(int(subject), frozenset(role for role in Role if role.value in roles), int(claims["exp"]))
 
 
 def _meant(configured: str | None, claimed: list[Any]) -> bool:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Response, request
 
-from api.http.auth import Role, caller, require_role
+from api.http.auth import Caller, Role, caller, require_role
 from api.http.doors import Doors
 from api.http.headers import IDEMPOTENCY_KEY
 from api.http.idempotency import fingerprint, idempotent
@@ -184,9 +184,10 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
     """Stream where a payment session stands.
 
     Server-sent events: the status now, and again at each change, each with the session's version as its id. Ends when
-    the session is settled, or after some minutes: connect again, and `Last-Event-ID` continues where you were.
+    the session is settled, after some minutes, or with the token: connect again, and `Last-Event-ID` continues where
+    you were.
     """
-    return stream_to(session_id, caller().user_id, last_event.get("last_event_id"))
+    return stream_to(session_id, caller(), last_event.get("last_event_id"))
 
 
 @doors.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
@@ -218,10 +219,13 @@ def show_events(session_id: UUID) -> dict[str, Any]:
     return {"session_id": session_id, "events": [journal.for_owner(entry) for entry in entries]}
 
 
-def stream_to(session_id: UUID, user_id: int, seen: int | None) -> Response:
-    """Answer with a stream of the user's own session, beyond version `seen`. Raises NotFound, and Unavailable."""
-    ours, row = services(), _own_row(session_id, user_id)
-    seconds = ours.settings.daftari_stream_seconds
+def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
+    """Answer with a stream of the reader's own session, beyond version `seen`, while his token is good.
+
+    Raises NotFound, and Unavailable.
+    """
+    ours, row = services(), _own_row(session_id, reader.user_id)
+    seconds = reader.seconds_left(ours.settings.daftari_stream_seconds)
     return stream(ours.desk, row, _standing(row), seen, seconds, show_where_it_stands)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from api.http.auth import Caller, Role
 from api.http.errors import refusal_of
 from api.http.fields import FURTHEST_DAYS, TIME_SLOTS
 from api.http.headers import PAGE_POLICY
@@ -144,7 +145,7 @@ def show_session(session_id: UUID) -> str:
 def stream_session(session_id: UUID) -> AnyResponse:
     """Stream where a payment stands, as the API does, to its page: an EventSource cannot send a token."""
     seen = request.headers.get("Last-Event-ID", type=int)
-    return stream_to(session_id, buyer(), seen)
+    return stream_to(session_id, Caller(buyer(), frozenset({Role.CUSTOMER})), seen)
 
 
 @pages.get("/shop/orders/<int:order_id>/")

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import jwt
 import pytest
 import requests
 from freezegun import freeze_time
 
+from api.http.auth import LEEWAY_SECONDS
 from ledger import clock
 from tests.scenarios.steps import TOMATOES, put_in_cart, put_on_shelf
 from tests.support.instance import Client, Instance, running_instance
@@ -57,6 +59,8 @@ def open_stream(client: Client, session_id: str, **headers: str) -> requests.Res
         ({"wait": "1.5"}, "wait"),
         ({"wait": ""}, "wait"),
         ({"wait": "soon"}, "wait"),
+        ({"wait": "nan"}, "wait"),
+        ({"wait": "1e9"}, "wait"),
         ({"wait": "1", "after": "-1"}, "after"),
         ({"wait": "1", "after": "two"}, "after"),
     ],
@@ -141,6 +145,15 @@ def test_who_waits_too_often_is_told_to_come_back(database_url: str, data_folder
         assert int(refused.headers["Retry-After"]) > 0
         assert buyer.status(session_id)["session_status"] == "pending"
         wait_until(lambda: buyer.get(poll).status_code == 200, "the stream has ended")
+
+
+def test_a_stream_ends_with_the_token_that_opened_it(instance: Instance, buyer: Client) -> None:
+    session_id = buyer.create().json()["session_id"]
+    at_its_end = int(clock.now().timestamp()) - LEEWAY_SECONDS + 3  # A few seconds from now.
+    claims = {"sub": "1", "roles": ["customer"], "exp": at_its_end}
+    token = jwt.encode(claims, instance.settings.daftari_jwt_secret, algorithm="HS256")
+    stream = events_of(open_stream(Client(instance.base_url, token), session_id))
+    assert [shown["session_status"] for shown in stream] == ["pending"]
 
 
 def test_anothers_session_cannot_be_waited_for(instance: Instance, buyer: Client) -> None:
