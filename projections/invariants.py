@@ -4,10 +4,10 @@
 grow with the number of events.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -19,6 +19,7 @@ from eventsourcing.persistence import MapperDeserialisationError
 from eventsourcing.utils import TopicError
 from psycopg import Connection
 
+from ledger import clock
 from ledger.application import RECEIPT
 from ledger.store import blocks
 from ledger.store.database import Database
@@ -30,7 +31,12 @@ from projections.payment_metrics import FROM_SESSIONS, READ_ALL, TABLE, Figures,
 from projections.session_rules import Life, Prompt
 
 MOST_TOLD = 200
-"""After so many violations nothing more is learnt from one more."""
+"""After so many violations of a rule nothing more is learnt from one more; they are counted."""
+
+SETTLING = timedelta(hours=1)
+"""What is under way has ended by then, or never will."""
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 SHORTEST_PROMPT_SECONDS = 10
 _ROWS_AT_ONCE = 2_000
@@ -42,7 +48,7 @@ SELECT session_id, version, topic, state::text AS state, position, recorded_at, 
 FROM payment_events ORDER BY session_id, version
 """
 ROWS = "SELECT * FROM payment_sessions ORDER BY session_id"
-REFERENCES = "SELECT value, session_id FROM payment_refs WHERE kind = %s"
+REFERENCES = "SELECT value, session_id, reserved_at FROM payment_refs WHERE kind = %s"
 SHARED_POSITIONS = """
 SELECT position FROM payment_events GROUP BY origin, position HAVING count(*) > 1 LIMIT %s
 """
@@ -62,6 +68,20 @@ WHERE topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1'
   AND NOT EXISTS (SELECT FROM daraja_inbox AS letter
                   WHERE letter.session_id = event.session_id AND letter.channel = 'stk' AND letter.is_proven)
 LIMIT %s
+"""
+LETTERS_OF_NOBODY = """
+SELECT DISTINCT session_id FROM daraja_inbox AS letter
+WHERE session_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM payment_events AS event WHERE event.session_id = letter.session_id)
+LIMIT %s
+"""
+SETTLED_MOVEMENTS = """
+SELECT receipt, session_id FROM mpesa_movements
+WHERE kind = 'payment' AND verdict IN ('posted', 'credited', 'amount_differs')
+"""
+OPEN_MOVEMENTS = """
+SELECT receipt FROM mpesa_movements
+WHERE kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL AND first_seen_at < %s
 """
 IN_THE_CLEAR = """
 SELECT count(*) AS rows FROM {table} AS t
@@ -133,15 +153,17 @@ def check(
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
     kept_blocks: Iterable[blocks.KeptName] = (),
 ) -> list[Violation]:
-    """Return what is wrong, at most MOST_TOLD of it; nothing where all is well.
+    """Return what is wrong, of each rule at most MOST_TOLD and how many more; nothing where all is well.
 
     With the `vault`, phones are compared, and signed blocks have to be signed by its key. `known_texts` are names and
     addresses that must not be found in the clear. `orders_of` reads the shop's orders on the given connection.
-    `at_rest` says that nothing is under way, so that a reserved receipt without a payment is a fault too;
+    `at_rest` says that nothing is under way, so that a receipt reserved a moment ago without a payment is a fault too;
     `with_letters`, that all callbacks came by the inbox. `prompt_seconds` is how long a prompt counts as live;
     `kept_blocks` are names that somebody kept elsewhere.
     """
     found: list[Violation] = []
+    counted = Counter[str]()
+    settled_before = END_OF_TIME if at_rest else clock.now() - SETTLING
     with database.transaction() as connection:
         connection.execute(ONE_SNAPSHOT)
         connection.execute(TAKE_YOUR_TIME)
@@ -151,7 +173,8 @@ def check(
             _sessions(connection, walk),
             _positions(connection),
             _blocks(connection, vault, kept_blocks),
-            _references(connection, walk, at_rest=at_rest),
+            _references(connection, walk, settled_before),
+            _movements(connection, walk, settled_before),
             _orders(connection, walk, orders_of),
             _sums(connection),
             _metrics(connection, walk),
@@ -163,10 +186,11 @@ def check(
         ]
         for rule in rules:
             for violation in rule:
-                found.append(violation)
-                if len(found) >= MOST_TOLD:
-                    return found
-    return found
+                counted[violation.rule] += 1
+                if counted[violation.rule] <= MOST_TOLD:
+                    found.append(violation)
+    more = {rule: count - MOST_TOLD for rule, count in counted.items() if count > MOST_TOLD}
+    return found + [Violation(rule, f"and {count} more of the kind") for rule, count in more.items()]
 
 
 def _sessions(connection: Connection[Any], walk: _Walk) -> Iterator[Violation]:
@@ -240,6 +264,15 @@ def _open_sealed(walk: _Walk, life: Life, prompts: list[Prompt]) -> Iterator[str
         yield "a sealed value of it does not open"
 
 
+def _stream(
+    connection: Connection[Any], name: str, statement: str, *values: object
+) -> Iterator[dict[str, Any]]:
+    """Read rows without keeping them all in memory."""
+    with connection.cursor(name=name) as cursor:
+        cursor.itersize = _ROWS_AT_ONCE
+        yield from cursor.execute(statement.encode(), values)
+
+
 def _positions(connection: Connection[Any]) -> Iterator[Violation]:
     for row in connection.execute(SHARED_POSITIONS, (MOST_TOLD,)):
         yield Violation("versions", f"position {row['position']} is not of one event only")
@@ -257,15 +290,32 @@ def _blocks(
             yield Violation("blocks", told)
 
 
-def _references(connection: Connection[Any], walk: _Walk, *, at_rest: bool) -> Iterator[Violation]:
-    reserved = {row["value"]: row["session_id"] for row in connection.execute(REFERENCES, (RECEIPT,))}
-    for receipt, session_id in walk.receipts.items():
-        if reserved.get(receipt) != session_id:
-            yield Violation("receipts", f"receipt {receipt} is credited without being reserved", session_id)
-    if at_rest:
-        for receipt in reserved.keys() - walk.receipts.keys():
-            told = f"receipt {receipt} is reserved, and no event speaks of it"
-            yield Violation("receipts", told, reserved[receipt])
+def _references(connection: Connection[Any], walk: _Walk, settled_before: datetime) -> Iterator[Violation]:
+    unreserved = set(walk.receipts)
+    for row in _stream(connection, "references", REFERENCES, RECEIPT):
+        holder = walk.receipts.get(row["value"])
+        if holder == row["session_id"]:
+            unreserved.discard(row["value"])
+        elif holder is None and row["reserved_at"] < settled_before:
+            told = f"receipt {row['value']} is reserved, and no event speaks of it"
+            yield Violation("receipts", told, row["session_id"])
+    for receipt in sorted(unreserved):
+        told = f"receipt {receipt} is credited without being reserved"
+        yield Violation("receipts", told, walk.receipts[receipt])
+
+
+def _movements(connection: Connection[Any], walk: _Walk, settled_before: datetime) -> Iterator[Violation]:
+    """Money that M-Pesa told of is booked where it says, or is an open case: one of the two."""
+    for row in _stream(connection, "movements", SETTLED_MOVEMENTS):
+        if walk.receipts.get(row["receipt"]) != row["session_id"]:
+            told = (
+                f"M-Pesa told of receipt {row['receipt']}, which was booked on it, and it has no such money"
+            )
+            yield Violation("receipts", told, row["session_id"])
+    for row in _stream(connection, "open_movements", OPEN_MOVEMENTS, settled_before):
+        if row["receipt"] in walk.receipts:
+            told = f"receipt {row['receipt']} is credited to it, and waits as money of nobody as well"
+            yield Violation("money", told, walk.receipts[row["receipt"]])
 
 
 def _orders(connection: Connection[Any], walk: _Walk, orders_of: OrdersOf | None) -> Iterator[Violation]:
@@ -322,6 +372,8 @@ def _letters(connection: Connection[Any]) -> Iterator[Violation]:
     for row in connection.execute(UNWITNESSED, (MOST_TOLD,)):
         told = "its payment is known by a callback, and none is in the inbox"
         yield Violation("letters", told, row["session_id"])
+    for row in connection.execute(LETTERS_OF_NOBODY, (MOST_TOLD,)):
+        yield Violation("letters", "the inbox has a letter about it, and it has no event", row["session_id"])
 
 
 def _phones(walk: _Walk) -> Iterator[Violation]:

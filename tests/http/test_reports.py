@@ -15,7 +15,7 @@ from tests.scenarios.steps import (
 )
 from tests.support.instance import DELIVERY, Instance, running_instance
 
-METRICS, WORK_LIST = "/api/payments/metrics/", "/api/work-list/"
+METRICS = "/api/payments/metrics/"
 RATES = {
     "session_creation_rate",
     "payment_initiation_rate",
@@ -45,7 +45,6 @@ def buy(instance: Instance, **body: str) -> str:
     ("path", "role"),
     [
         (METRICS, "analyst"),
-        (WORK_LIST, "operator"),
         ("/api/audit/sessions/550e8400-e29b-41d4-a716-446655440000/events/", "auditor"),
         ("/api/audit/invariants/", "auditor"),
         ("/metrics", "operator"),

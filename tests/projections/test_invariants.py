@@ -1,5 +1,7 @@
 """Each invariant holds for honest histories, and notices when somebody breaks it by hand."""
 
+from uuid import UUID
+
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
@@ -8,13 +10,18 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.follower import Follower
-from projections.invariants import ShopOrder, Violation, check
+from projections.invariants import MOST_TOLD, ShopOrder, Violation, check
 from projections.payment_metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
 from tests.support.invariants import assert_all_is_well
 
 VAULT_KEY = bytes(range(32))
+LETTER = """
+INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes, body_sha256,
+                          state, tries, is_proven)
+VALUES (gen_random_uuid(), now(), %s, 1, 7, 'v1.x', 1, 'x', 'acted_on', 0, true)
+"""
 WRITE_FREELY = "SET session_replication_role = replica"  # Triggers, the keepers of the log, do not fire then.
 
 
@@ -184,6 +191,72 @@ def test_a_receipt_may_be_reserved_for_a_moment_while_things_are_under_way(
     assert check(database, at_rest=False) == []
 
 
+def test_a_receipt_that_stays_reserved_without_its_money_is_told(
+    ledger: Ledger, database: Database, checkout: Checkout
+) -> None:
+    ledger.reserve_receipt("LOST000001", checkout.session_id)
+    tamper(
+        database,
+        "UPDATE payment_refs SET reserved_at = now() - interval '2 hours' WHERE value = 'LOST000001'",
+    )
+    (violation,) = check(database, at_rest=False)
+    assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
+
+
+def test_a_receipt_of_two_sessions_is_told(ledger: Ledger, database: Database) -> None:
+    Checkout(ledger).prompt().pay("NLJ7RT61SV")
+    other = Checkout(ledger).prompt().pay("NLJ7RT61SW").session_id
+    statement = "UPDATE payment_events SET state = state || %s WHERE version = 4 AND session_id = %s"
+    tamper(database, statement, Jsonb({"receipt": "NLJ7RT61SV"}), other)
+    assert any("credited to another session too" in violation.told for violation in check(database))
+
+
+MOVEMENT = """
+INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, verdict,
+                             session_id, first_seen_at)
+VALUES ('payment ' || %s, 'payment', %s, true, 35000, now(), 'c2b', %s, %s, now())
+"""
+
+
+def test_money_that_was_booked_where_it_is_not_is_told(database: Database, checkout: Checkout) -> None:
+    tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "posted", checkout.session_id)
+    assert check(database) == []
+    tamper(database, MOVEMENT, "GONE000001", "GONE000001", "credited", checkout.session_id)
+    (violation,) = check(database)
+    assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
+
+
+def test_money_that_is_credited_and_waits_for_an_owner_as_well_is_told(
+    database: Database, checkout: Checkout
+) -> None:
+    tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "unknown", None)
+    (violation,) = check(database)
+    assert (violation.rule, violation.session_id) == ("money", checkout.session_id)
+    assert check(database, at_rest=False) == []
+
+
+def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
+    ledger: Ledger, database: Database
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    tamper(database, LETTER, checkout.session_id)
+    for table in ("payment_events", "payment_sessions"):
+        tamper(database, f"DELETE FROM {table}")
+    (violation,) = check(database, with_letters=True)
+    assert (violation.rule, violation.session_id) == ("letters", checkout.session_id)
+
+
+def test_a_fault_everywhere_hides_no_other(ledger: Ledger, database: Database) -> None:
+    for _ in range(MOST_TOLD + 3):
+        Checkout(ledger)
+    tamper(database, "UPDATE payment_sessions SET attempts = 7")
+    ledger.reserve_receipt("LOST000001", UUID(int=1))
+    found = check(database)
+    assert rules(found) == {"rows", "receipts"}
+    assert len(found) == MOST_TOLD + 2
+    assert found[-1].told == "and 3 more of the kind"
+
+
 def test_two_prompts_at_once_on_one_phone_are_told(ledger: Ledger, database: Database) -> None:
     vault = Vault(database, VAULT_KEY)
 
@@ -238,11 +311,5 @@ def test_a_callback_of_which_no_letter_is_kept_is_told(ledger: Ledger, database:
     assert [(violation.rule, violation.session_id) for violation in found] == [
         ("letters", checkout.session_id)
     ]
-    tamper(
-        database,
-        "INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes,"
-        " body_sha256, state, tries, is_proven) VALUES (gen_random_uuid(), now(), %s, 1, 7, 'v1.x', 1, 'x',"
-        " 'acted_on', 0, true)",
-        checkout.session_id,
-    )
+    tamper(database, LETTER, checkout.session_id)
     assert check(database, with_letters=True) == []
