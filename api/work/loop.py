@@ -96,6 +96,7 @@ def jobs(services: Services) -> list[Job]:
         *([_alone(services, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
         _alone(services, "signing_blocks", services.sealer.run, seal_seconds, seal_seconds),
         _alone(services, "tidying", lambda: tidy(services), 60, 60),
+        _alone(services, "unproven_letters", services.inbox.forget_unproven, 10, 10),
     ]
 
 

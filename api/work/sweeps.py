@@ -11,6 +11,9 @@ from ledger.store.inbox import Letter
 from projections import payment_sessions
 
 BATCH = 200
+HINTS_AT_ONCE = 20
+"""A hint may cost a question to M-Pesa: few are looked at before the next look for letters that prove their sender."""
+
 NOTES_LAST = timedelta(days=2)
 REFUND_NOTES_LAST = timedelta(days=30)
 """Longer than a refund is asked about, or it would be asked about anew."""
@@ -41,9 +44,11 @@ def expire_sessions(services: Services) -> int:
 def act_on_letters(services: Services) -> int:
     """Act on callbacks that are due; return how many were looked at.
 
-    A letter whose handling fails waits, and is set aside for a person in the end; those behind it go on.
+    Letters that prove their sender come first: anybody may post others, as many as he likes. A letter whose handling
+    fails waits, and is set aside for a person in the end; those behind it go on.
     """
-    letters = services.inbox.due(clock.now(), BATCH)
+    now = clock.now()
+    letters = services.inbox.due(now, BATCH) or services.inbox.due(now, HINTS_AT_ONCE, is_proven=False)
     for letter in letters:
         try:
             services.letters.act_on(letter)
@@ -56,12 +61,11 @@ def act_on_letters(services: Services) -> int:
 
 
 def tidy(services: Services) -> int:
-    """Remove what has had its time: old answers, dead prompts, notes of ended attempts, junk beyond its bound."""
+    """Remove what has had its time: old answers, dead prompts, notes of ended attempts."""
     now = clock.now()
     removed = (
         services.idempotency.forget_old(now),
         services.prompts.forget_dead(now),
-        services.inbox.forget_junk(),
         services.checks.forget_before(now - NOTES_LAST),
         services.refund_checks.forget_before(now - REFUND_NOTES_LAST),
     )

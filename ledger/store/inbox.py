@@ -11,7 +11,9 @@ from ledger.store.database import Database
 from ledger.store.vault import NOBODY, Erased, Vault
 
 MOST_BYTES_KEPT = 65_536
-MOST_JUNK_KEPT = 10_000
+MOST_UNPROVEN_KEPT = 10_000
+"""Of letters that anybody could have posted, whatever became of them; a flood of such must not fill the disk."""
+
 LEFT_OVER_AFTER = timedelta(seconds=5)
 
 _KEEP = """
@@ -39,11 +41,11 @@ SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, s
        body_bytes, tries
 FROM daraja_inbox
 """
-_DUE = _LETTER + " WHERE state = 'new' AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
+_DUE = _LETTER + " WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
 _ONE = _LETTER + " WHERE inbox_id = %s"
-_FORGET_JUNK = """
+_FORGET_UNPROVEN = """
 DELETE FROM daraja_inbox WHERE inbox_id IN (
-    SELECT inbox_id FROM daraja_inbox WHERE state = 'set_aside' AND session_id IS NULL AND NOT is_proven
+    SELECT inbox_id FROM daraja_inbox WHERE NOT is_proven AND session_id IS NULL AND state <> 'closed'
     ORDER BY received_at DESC OFFSET %s
 )
 """
@@ -166,13 +168,13 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_WAIT, (until, letter.inbox_id))
 
-    def due(self, now: datetime, limit: int) -> list[Letter]:
-        """Return letters that want acting on by now, the longest waiting first.
+    def due(self, now: datetime, limit: int, *, is_proven: bool = True) -> list[Letter]:
+        """Return letters that want acting on by now, longest waiting first: those that prove their sender, or others.
 
         Those of customers who were erased meanwhile cannot be opened any more, and are set aside.
         """
         with self._database.connection() as connection:
-            rows = connection.execute(_DUE, (now, limit)).fetchall()
+            rows = connection.execute(_DUE, (is_proven, now, limit)).fetchall()
         letters = []
         for row in rows:
             try:
@@ -193,10 +195,13 @@ class Inbox:
             digest = hashlib.sha256(body[:MOST_BYTES_KEPT]).hexdigest()
             return connection.execute(_HOLDS, (str(channel), digest)).rowcount > 0
 
-    def forget_junk(self) -> int:
-        """Remove the oldest unrecognised bodies beyond MOST_JUNK_KEPT; return how many."""
+    def forget_unproven(self) -> int:
+        """Remove the oldest letters beyond MOST_UNPROVEN_KEPT of those that prove nothing; return how many.
+
+        Those that still wait go too. They are hints: what they say of an open attempt is asked of M-Pesa anyway.
+        """
         with self._database.connection() as connection:
-            return connection.execute(_FORGET_JUNK, (MOST_JUNK_KEPT,)).rowcount
+            return connection.execute(_FORGET_UNPROVEN, (MOST_UNPROVEN_KEPT,)).rowcount
 
     def _end(self, inbox_id: UUID, state: str, reason: str | None, now: datetime) -> None:
         with self._database.connection() as connection:

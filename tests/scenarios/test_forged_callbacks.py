@@ -1,7 +1,13 @@
 """What others pretend that M-Pesa reported, and what cannot be read at all."""
 
+import json
+from uuid import UUID
+
 import pytest
 
+from api.work.sweeps import HINTS_AT_ONCE, act_on_letters
+from ledger.clock import now
+from ledger.store.inbox import Channel
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     CALLBACK_LOST,
@@ -24,6 +30,7 @@ from tests.scenarios.steps import (
     receipt_of,
     refund_due_cents,
     report,
+    written_callback,
 )
 from tests.support.instance import Client, Instance
 
@@ -159,6 +166,30 @@ def test_many_hints_about_one_prompt_make_one_question(instance: Instance, buyer
         report(instance, GUIDES_CALLBACKS, forged)
     instance.work()
     assert instance.simulator.statistics()["query_requests"] == 1
+
+
+def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer)
+    prompt = prompt_of(instance)
+    for _ in range(2 * HINTS_AT_ONCE):
+        report(instance, CALLBACKS, written_callback(0, amount=350))
+    body = json.dumps(callback(prompt)).encode()
+    instance.services.inbox.keep(
+        body,
+        body_bytes=len(body),
+        channel=Channel.STK,
+        is_proven=True,
+        session_id=UUID(session_id),
+        attempt=1,
+        owner=1,
+        now=now(),
+    )
+    clock.tick(6)
+    assert act_on_letters(instance.services) == 1
+    assert buyer.status(session_id)["session_status"] == "paid"
+    assert act_on_letters(instance.services) == HINTS_AT_ONCE
 
 
 def test_a_success_without_its_token_counts_once_a_query_confirms_it(
