@@ -29,14 +29,18 @@ class Connection:
     ) -> None:
         self.close()
 
-    def request(self, method: str, path: str, auth: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Send one request, with a JSON body where one is given; return status and body of the answer.
+    def request(
+        self, method: str, path: str, auth: str, body: bytes | None = None, *, key: str | None = None
+    ) -> tuple[int, bytes]:
+        """Send one request, with a JSON body and an Idempotency-Key where given; return status and body of the answer.
 
         Raises OSError and BadAnswer, after which the next request opens a new connection.
         """
         head = f"{method} {path} HTTP/1.1\r\nHost: {LOCALHOST}:{self._port}\r\nAuthorization: {auth}\r\n"
         if body is not None:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        if key is not None:
+            head += f"Idempotency-Key: {key}\r\n"
         try:
             self._open().sendall(head.encode("ascii") + b"\r\n" + (body or b""))
             return self._read()

@@ -1,7 +1,7 @@
-"""A TCP proxy in front of PostgreSQL that can be cut, frozen, or made to fail at a chosen statement."""
+"""A TCP proxy that can be cut, frozen, made to lose answers, or made to fail at a chosen message."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -20,6 +20,7 @@ class _Line:
         self.client = client
         self.server = server
         self.loses_answer = False
+        self.takes_all_with_it = False
 
     def close(self) -> None:
         for end in (self.client, self.server):
@@ -28,36 +29,39 @@ class _Line:
             end.close()
 
 
-class DatabaseProxy:
-    """Forwards to the server of a database URL; `url` leads through it."""
+class TcpProxy:
+    """Listens on `port` of this machine and forwards to whatever `dial` connects to.
 
-    def __init__(self, database_url: str) -> None:
-        self._target = conninfo_to_dict(database_url)
-        self._listener = socket.create_server((LOCALHOST, 0))
-        parts = urlsplit(database_url)
-        query = dict(parse_qsl(parts.query))
-        query |= {"host": LOCALHOST, "port": str(self._listener.getsockname()[1]), "sslmode": "disable"}
-        user = f"{quote(str(self._target['user']))}@" if self._target.get("user") else ""
-        self.url = urlunsplit(parts._replace(netloc=user, query=urlencode(query)))
+    A client whose server cannot be reached is hung up on, as a server that is away does.
+    """
+
+    def __init__(self, dial: Callable[[], socket.socket]) -> None:
+        self._dial = dial
+        self._listener = socket.create_server((LOCALHOST, 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.lines_cut = 0
+        self.answers_lost = 0
         self._lock = Lock()
         self._lines: set[_Line] = set()
         self._is_cut = False
         self._flows = Event()
         self._flows.set()
-        self._statements_left: int | None = None
+        self._messages_left: int | None = None
         self._answer_is_lost = False
+        self._answers_to_lose = 0
         Thread(target=self._accept, daemon=True).start()
 
     @property
     def has_broken(self) -> bool:
-        """Whether the statement chosen by `break_at` has come."""
-        return self._statements_left == 0
+        """Whether the message chosen by `break_at` has come."""
+        return self._messages_left == 0
 
     def cut(self) -> None:
         """Drop every connection, and every new one at once."""
         with self._lock:
             self._is_cut = True
             lines, self._lines = self._lines, set()
+            self.lines_cut += len(lines)
         for line in lines:
             line.close()
 
@@ -69,14 +73,20 @@ class DatabaseProxy:
         """Let everything through again."""
         with self._lock:
             self._is_cut = False
-            self._statements_left = None
+            self._messages_left = None
+            self._answers_to_lose = 0
         self._flows.set()
 
-    def break_at(self, statement: int, *, answer_is_lost: bool) -> None:
+    def break_at(self, message: int, *, answer_is_lost: bool) -> None:
         """Cut at the n-th message of any client from now, from 1: before the server sees it, or before its answer."""
         with self._lock:
-            self._statements_left = statement
+            self._messages_left = message
             self._answer_is_lost = answer_is_lost
+
+    def lose_answers(self, count: int) -> None:
+        """Let the server have the next `count` messages, and each of their senders lose its line before the answer."""
+        with self._lock:
+            self._answers_to_lose = count
 
     def close(self) -> None:
         """Stop listening and drop all connections."""
@@ -98,19 +108,15 @@ class DatabaseProxy:
         if self._is_cut:
             client.close()
             return
-        line = _Line(client, self._dial())
+        try:
+            line = _Line(client, self._dial())
+        except OSError:
+            client.close()
+            return
         with self._lock:
             self._lines.add(line)
         Thread(target=self._pump, args=(line, line.server, line.client), daemon=True).start()
         self._pump(line, line.client, line.server)
-
-    def _dial(self) -> socket.socket:
-        host, port = str(self._target.get("host") or LOCALHOST), self._target.get("port") or 5432
-        if not host.startswith("/"):
-            return socket.create_connection((host, int(port)))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{host}/.s.PGSQL.{port}")
-        return server
 
     def _pump(self, line: _Line, source: socket.socket, sink: socket.socket) -> None:
         from_client = source is line.client
@@ -121,7 +127,7 @@ class DatabaseProxy:
                     self.cut()
                     return
                 if not from_client and line.loses_answer:
-                    self.cut()
+                    self._lose(line)
                     return
                 sink.sendall(chunk)
         except OSError:
@@ -131,15 +137,45 @@ class DatabaseProxy:
             with self._lock:
                 self._lines.discard(line)
 
+    def _lose(self, line: _Line) -> None:
+        with self._lock:
+            self.answers_lost += 1
+        if line.takes_all_with_it:
+            self.cut()
+
     def _breaks_here(self, line: _Line) -> bool:
         with self._lock:
-            if not self._statements_left:
+            if self._answers_to_lose:
+                self._answers_to_lose -= 1
+                line.loses_answer = True
+            if not self._messages_left:
                 return False
-            self._statements_left -= 1
-            if self._statements_left:
+            self._messages_left -= 1
+            if self._messages_left:
                 return False
-            line.loses_answer = self._answer_is_lost
+            line.loses_answer = line.takes_all_with_it = self._answer_is_lost
             return not self._answer_is_lost
+
+
+class DatabaseProxy(TcpProxy):
+    """Forwards to the server of a database URL; `url` leads through it."""
+
+    def __init__(self, database_url: str) -> None:
+        self._target = conninfo_to_dict(database_url)
+        super().__init__(self._dial_postgres)
+        parts = urlsplit(database_url)
+        query = dict(parse_qsl(parts.query))
+        query |= {"host": LOCALHOST, "port": str(self.port), "sslmode": "disable"}
+        user = f"{quote(str(self._target['user']))}@" if self._target.get("user") else ""
+        self.url = urlunsplit(parts._replace(netloc=user, query=urlencode(query)))
+
+    def _dial_postgres(self) -> socket.socket:
+        host, port = str(self._target.get("host") or LOCALHOST), self._target.get("port") or 5432
+        if not host.startswith("/"):
+            return socket.create_connection((host, int(port)))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+        return server
 
 
 @contextmanager
