@@ -210,3 +210,32 @@ def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
 
 def test_there_is_no_letter_of_an_unknown_id(inbox: Inbox) -> None:
     assert inbox.letter(uuid4()) is None
+
+
+def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database: Database) -> None:
+    letter, new = kept(inbox, 7), kept(inbox, 8)
+    inbox.set_aside(letter, "unknown_attempt", NOW)
+    assert inbox.close(letter.inbox_id, closed_by="operator 9", note="a test of ours", now=LATER)
+    row = _row(database, letter)
+    assert (row["state"], row["closed_by"], row["note"], row["settled_at"]) == (
+        "closed",
+        "operator 9",
+        "a test of ours",
+        LATER,
+    )
+    for there_is_none in (letter, new):
+        assert not inbox.close(there_is_none.inbox_id, closed_by="operator 8", note="again", now=LATER)
+    assert _row(database, letter)["closed_by"] == "operator 9"
+
+
+def test_a_letter_that_was_set_aside_can_be_acted_on_again_from_a_moment(inbox: Inbox) -> None:
+    letter, closed = kept(inbox, 7), kept(inbox, 8)
+    inbox.postpone(letter, "conflict", NOW)
+    for set_aside in (letter, closed):
+        inbox.set_aside(set_aside, "not_handled", NOW)
+    inbox.close(closed.inbox_id, closed_by="operator 9", note="looked at", now=NOW)
+    assert inbox.retry(letter.inbox_id, LATER)
+    assert inbox.due(LATER - timedelta(seconds=1), 10) == []
+    assert inbox.due(LATER, 10) == [letter]
+    for there_is_none in (letter, closed):
+        assert not inbox.retry(there_is_none.inbox_id, LATER)

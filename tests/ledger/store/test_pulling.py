@@ -58,3 +58,12 @@ def test_a_gap_stays_until_something_covers_the_whole_of_it(pulling: Pulling, da
         closed = connection.execute("SELECT closed_at, closed_by FROM pull_gaps ORDER BY since").fetchall()
     assert [tuple(row.values()) for row in closed] == [(NOW, "statement"), (NOW + HOUR, "operator 9")]
     assert pulling.close_gaps_within(early[0], NOW, closed_by="operator 8", now=NOW) == 0
+
+
+def test_a_person_closes_one_gap_once(pulling: Pulling) -> None:
+    pulling.done(PAYBILL, NOW, NOW + HOUR, gap=(NOW - 9 * HOUR, NOW - 7 * HOUR))
+    pulling.done(PAYBILL, NOW, NOW + HOUR, gap=(NOW - 5 * HOUR, NOW - 3 * HOUR))
+    first, second = pulling.gaps()
+    assert pulling.close_gap(first.gap_id, closed_by="operator 9", now=NOW)
+    assert not pulling.close_gap(first.gap_id, closed_by="operator 8", now=NOW)
+    assert pulling.gaps() == [second]

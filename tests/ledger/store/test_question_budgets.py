@@ -19,6 +19,11 @@ def test_a_full_bucket_is_a_small_burst_and_refills_with_time(database: Database
     assert _taken(budget, NOON + timedelta(hours=1)) == 10
 
 
+def test_a_bucket_holds_whole_questions(database: Database) -> None:
+    budget = QuestionBudget(database, "queries", 11)
+    assert [_taken(budget, NOON + timedelta(seconds=seconds)) for seconds in (0, 60)] == [1, 1]
+
+
 def test_a_minute_brings_what_was_agreed(database: Database) -> None:
     budget = QuestionBudget(database, "queries", 60)
     _taken(budget, NOON)
