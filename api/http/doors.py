@@ -43,6 +43,10 @@ class Doors(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
     def __init__(self, name: str, import_name: str, *, description: str, **kwargs: Any) -> None:
         super().__init__(name, import_name, description=description, **kwargs)
 
+    def register_views_in_doc(self, api: Any, *args: Any, **kwargs: Any) -> None:
+        """Add the views to the document of an app, when somebody asks for it."""
+        api.write_later(lambda: super(Doors, self).register_views_in_doc(api, *args, **kwargs))
+
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Register a view; slashes at the end are optional for clients, whichever way the rule is written."""
         decorate: Callable[[View], View] = super().route(rule, **options)

@@ -1,7 +1,9 @@
 """The OpenAPI 3.1 document, made from the views, and what flask-smorest cannot know about them."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from importlib.metadata import version
+from threading import Lock
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app
@@ -63,9 +65,34 @@ class Problem(Schema):
 
 
 class DoorsApi(Api):  # type: ignore[misc]  # flask-smorest has no types
-    """The registry of documented blueprints. Errors are answered by api.http.errors, not by flask-smorest."""
+    """The registry of documented blueprints. Errors are answered by api.http.errors, not by flask-smorest.
+
+    To write the document takes longer than to make the app, and most processes are never asked for it: what blueprints
+    have to add to it waits until somebody asks.
+    """
 
     ERROR_SCHEMA = Error
+
+    def __init__(self, app: Flask, **kwargs: Any) -> None:
+        self._unwritten: list[Callable[[], None]] = []
+        self._writing = Lock()
+        super().__init__(app, **kwargs)
+
+    def write_later(self, write: Callable[[], None]) -> None:
+        """Note how a blueprint adds itself to the document."""
+        self._unwritten.append(write)
+
+    def document(self) -> dict[str, Any]:
+        """Return the document of all blueprints as JSON-ready dictionaries, which are shared: do not change them."""
+        with self._writing:
+            while self._unwritten:
+                self._unwritten.pop(0)()
+            made: dict[str, Any] = self.spec.to_dict()
+            return made
+
+    def _register_responses(self) -> None:
+        """Keep the shape of errors alone: what an operation can refuse is documented by `refusals`."""
+        self.spec.components.schema("Error", schema=Error)
 
     def _register_error_handlers(self) -> None:
         return None
@@ -84,8 +111,7 @@ def install_openapi(app: Flask) -> DoorsApi:
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI document of the current app, as JSON-ready dictionaries."""
-    made: dict[str, Any] = deepcopy(current_app.extensions[EXTENSION].spec.to_dict())
-    made["components"].pop("responses", None)
+    made: dict[str, Any] = deepcopy(current_app.extensions[EXTENSION].document())
     made["components"]["schemas"].pop("PaginationMetadata", None)
     for path, method, view in _documented_views(made):
         _finish(made["paths"][path][method], path, method, view)
