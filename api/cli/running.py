@@ -3,6 +3,7 @@
 import signal
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -71,8 +72,18 @@ def work() -> None:
     metavar="SECONDS",
     help="How late chaos may be.  [default: 60]",
 )
+@click.option(
+    "--state-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Keep payments, reversals, prompts and C2B addresses here, also when killed. Without it, in memory.",
+)
 def simulator(
-    auto_approve: float | None, seed: int, chaos: int | None, chaos_longest_delay: float | None
+    auto_approve: float | None,
+    seed: int,
+    chaos: int | None,
+    chaos_longest_delay: float | None,
+    state_file: Path | None,
 ) -> None:
     """Run a simulated Daraja, with a page of phones to enter PINs on.
 
@@ -80,16 +91,18 @@ def simulator(
     Examples
       daftari simulator --auto-approve 2     pay every prompt two seconds after it is shown
       daftari simulator --chaos 7            see what survives
+      MPESA_INITIATOR_PASSWORD=secret daftari simulator
+                                             check the operator's credential, as M-Pesa does
     """
     from api.http.logging import configure_logging
     from api.machine.simulation import Habits, simulator_settings
-    from daraja.simulator import PortTaken, run
+    from daraja.simulator import PortTaken, StateFileProblem, run
 
     settings = read_settings()
     configure_logging(settings.daftari_log_format)
     try:
-        run(simulator_settings(settings, Habits(auto_approve, seed, chaos, chaos_longest_delay)))
-    except PortTaken as error:
+        run(simulator_settings(settings, Habits(auto_approve, seed, chaos, chaos_longest_delay, state_file)))
+    except (PortTaken, StateFileProblem) as error:
         raise Failure(str(error), NOT_AVAILABLE) from error
 
 

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from api.machine.credentials import claim_database
@@ -12,7 +13,7 @@ from api.machine.demo import make_demo_buyers
 from api.machine.instances import hold_instance, publish_instance
 from api.machine.ports import answers_http, http_url, require_free_port
 from api.machine.postgres import ClusterOptions, EmbeddedPostgres
-from api.machine.simulation import SIMULATOR_CREDENTIALS, Habits
+from api.machine.simulation import STATE_FILE, Habits, simulator_credentials
 from api.machine.supervisor import PostgresService, Program, Supervisor
 from api.settings import STORED_NAMES, Settings, load_settings
 
@@ -85,8 +86,13 @@ class Everything:
         if not self.simulates:
             return
         host, port = self._settings.daftari_host, self._settings.daftari_simulator_port
-        self._variables = {**SIMULATOR_CREDENTIALS, **self._variables, "MPESA_BASE_URL": http_url(host, port)}
-        command = [*_daftari("simulator"), *self._habits.options()]
+        self._variables = simulator_credentials(self._variables)
+        self._variables["MPESA_BASE_URL"] = http_url(host, port)
+        habits = self._habits
+        if habits.state_file is None:
+            # A refund of yesterday's payment must find the payment, as it does at M-Pesa.
+            habits = replace(habits, state_file=self._settings.daftari_data_dir / STATE_FILE)
+        command = [*_daftari("simulator"), *habits.options()]
         supervisor.start(
             Program("The simulator", command, self._variables, partial(answers_http, host, port, "/"))
         )

@@ -58,6 +58,9 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "spike-arrest-500": (500, "500.003.02", "Error Occurred: Spike Arrest Violation"),
     "quota": (500, "500.003.03", "Quota Violation"),
     "server-error": (500, "500.003.1001", "Internal Server Error"),
+    "invalid-token-c2b": (400, "400.003.01", "Invalid Access Token"),
+    "invalid-token-pull": (401, "401.001", "Invalid Access Token"),
+    "already-registered": (500, "500.003.1001", "Urls are already registered"),
     "unauthorized": (401, "401.003.01", "Error Occurred - Invalid Access Token - token not allowed"),
 }
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from random import Random
 
-from daraja.simulator.faults import TRUTH, VOID_TOKEN, Door
+from daraja.simulator.faults import TRUTH, VOID_TOKEN, Door, What
 from daraja.simulator.outcomes import (
     CANCELLED,
     INSUFFICIENT_FUNDS,
@@ -27,6 +27,16 @@ _SHORT_SECONDS = 3.0
 _STALL = "stall"
 _TROUBLE_OF_ANY_DOOR = {"html-503": 2, "empty-503": 1, "empty-504": 1, "server-error": 1, "busy": 2}
 
+_OF_ANY_OTHER_DOOR: Mapping[str, float] = {
+    TRUTH: 80,
+    "lose-answer": 5,
+    _STALL: 2,
+    "reset": 1,
+    "html-403": 1,
+    "spike-arrest": 2,
+    VOID_TOKEN: 2,
+    **_TROUBLE_OF_ANY_DOOR,
+}
 _ANSWERS: Mapping[Door, Mapping[str, float]] = {
     "token": {TRUTH: 94, "html-503": 2, "lose-answer": 2, "empty-503": 1, "server-error": 1},
     "push": {
@@ -59,6 +69,20 @@ _ANSWERS: Mapping[Door, Mapping[str, float]] = {
     },
 }
 """What a request meets, by weight. The retries of a shop meet dice of their own, so that none is unlucky for ever."""
+
+_FATES: Mapping[What, Mapping[str, float]] = {
+    "result": {
+        TRUTH: 70,
+        "lost": 8,
+        "doubled": 7,
+        "late": 7,
+        "early": 2,
+        "truncated": 1,
+        "timeout": 2,
+        "timeout-then-result": 3,
+    },
+    "confirmation": {TRUTH: 74, "lost": 9, "doubled": 7, "late": 8, "truncated": 2},
+}
 
 _OUTAGES_IN_PUSHES = 0.002
 _OUTAGE_FAULTS = ("html-503", "empty-503", "text-503")
@@ -128,8 +152,16 @@ class Chaos:
         if not self.is_on:
             return TRUTH
         dice = self._dice(door, reference)
-        name = _pick(dice, _ANSWERS[door])
+        name = _pick(dice, _ANSWERS.get(door, _OF_ANY_OTHER_DOOR))
         return f"{_STALL}:{self._short(dice):.2f}" if name == _STALL else name
+
+    def fate_of(self, what: What, reference: str) -> str:
+        """Return the fate of a result or a confirmation, TRUTH for most of them."""
+        if not self.is_on:
+            return TRUTH
+        dice = self._dice(what, reference)
+        fate = _pick(dice, _FATES[what])
+        return f"{fate}:{self._long(dice):.3f}" if fate == "late" else fate
 
     def outage_after(self, reference: str) -> tuple[float, str] | None:
         """Return how many seconds of which fault all doors meet from this push on, or None."""

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
-from daraja.simulator.faults import DOORS, UnknownFault
+from daraja.simulator.control_bodies import problem, read_names, read_number, read_object, read_whole
+from daraja.simulator.faults import DOORS, WHATS, Door, UnknownFault
+from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.messages import is_phone
-from daraja.simulator.outcomes import KINDS, callback_text
+from daraja.simulator.outcomes import KINDS, RECORDED_ANSWERS, callback_text
 from daraja.simulator.prompts import Prompt, PromptClosed, UnknownPrompt
+from daraja.simulator.rates import Rate
 
 if TYPE_CHECKING:
     from daraja.simulator.simulator import Simulator
@@ -20,6 +23,11 @@ _MOST_LISTED = 200
 _MOST_ADVANCE_SECONDS = 10 * 86_400
 _MOST_OUTAGE_SECONDS = 86_400
 _MOST_SHILLINGS = 1_000_000_000
+_MOST_CALLS = 1_000_000
+_OTHER_FAULTS = ("query_script", "pending", "outage", "rates")
+_RATE_EXAMPLE = (
+    'rates is an object, such as {"query": {"calls": 5, "seconds": 60, "burst": 1}}, or null for no limit.'
+)
 
 
 class Control:
@@ -50,10 +58,11 @@ class Control:
         doors.post("/wallets/<phone>")(self.set_wallet)
         doors.post("/clock")(self.move_clock)
         doors.post("/reset")(self.reset)
-        doors.register_error_handler(UnknownPrompt, lambda error: _problem(404, error))
-        doors.register_error_handler(PromptClosed, lambda error: _problem(409, error))
-        doors.register_error_handler(UnknownFault, lambda error: _problem(400, error))
-        doors.register_error_handler(BadRequest, lambda error: _problem(400, error.description))
+        doors.register_error_handler(UnknownPrompt, lambda error: problem(404, error))
+        doors.register_error_handler(PromptClosed, lambda error: problem(409, error))
+        doors.register_error_handler(StateFileProblem, lambda error: problem(503, error))
+        doors.register_error_handler(UnknownFault, lambda error: problem(400, error))
+        doors.register_error_handler(BadRequest, lambda error: problem(400, error.description))
         return doors
 
     def health(self) -> Response:
@@ -94,15 +103,18 @@ class Control:
 
     def set_faults(self) -> Response:
         """Add faults by name for the next requests, script the query, choose the pending shape, start an outage."""
-        wanted = _body()
-        unknown = set(wanted) - {*DOORS, "query_script", "pending", "outage"}
-        if unknown:
-            raise BadRequest(f"Faults are set for {', '.join(DOORS)}, query_script, pending and outage.")
+        wanted = read_object()
+        if set(wanted) - {*DOORS, *WHATS, *_OTHER_FAULTS}:
+            raise BadRequest(f"Faults are set for {', '.join((*DOORS, *WHATS, *_OTHER_FAULTS))}.")
         faults = self._simulator.faults
         for door in DOORS:
-            faults.add(door, _names(wanted, door))
+            faults.add(door, read_names(wanted, door))
+        for what in WHATS:
+            faults.add_fates(what, read_names(wanted, what))
         if "query_script" in wanted:
-            faults.script_queries(_names(wanted, "query_script"))
+            self._script_queries(wanted)
+        if "rates" in wanted:
+            self._limit(wanted["rates"])
         if "pending" in wanted:
             faults.set_pending_shape(str(wanted["pending"]))
         if "outage" in wanted:
@@ -115,7 +127,7 @@ class Control:
 
     def turn_chaos(self) -> Response:
         """Turn chaos on, with a seed or the one it had, or off."""
-        wanted = _body()
+        wanted = read_object()
         on, seed = wanted.get("on"), wanted.get("seed")
         is_seed = isinstance(seed, int) and not isinstance(seed, bool)
         if not isinstance(on, bool) or set(wanted) - {"on", "seed"} or not (seed is None or is_seed):
@@ -130,15 +142,12 @@ class Control:
         """Set a wallet's balance in whole shillings."""
         if not is_phone(phone):
             raise BadRequest("A wallet belongs to a phone: 254, then 7 or 1, then eight digits.")
-        shillings = _number(_body(), "balance", _MOST_SHILLINGS)
-        if shillings != int(shillings):
-            raise BadRequest("balance is in whole shillings.")
-        self._simulator.set_balance(phone, int(shillings))
+        self._simulator.set_balance(phone, read_whole(read_object(), "balance", 0, _MOST_SHILLINGS))
         return jsonify(phone=phone, balance=self._simulator.balance(phone))
 
     def move_clock(self) -> Response:
         """Move the simulator's time on."""
-        done = self._simulator.advance(_number(_body(), "advance_seconds", _MOST_ADVANCE_SECONDS))
+        done = self._simulator.advance(read_number(read_object(), "advance_seconds", _MOST_ADVANCE_SECONDS))
         return jsonify(now=self._simulator.now().isoformat(), done=done)
 
     def reset(self) -> Response:
@@ -146,10 +155,26 @@ class Control:
         self._simulator.reset()
         return jsonify(status="reset")
 
+    def _script_queries(self, wanted: Mapping[str, object]) -> None:
+        """Take a list of answers, or the name of a recording, which is played answer by answer."""
+        named = wanted["query_script"]
+        if not isinstance(named, str):
+            self._simulator.faults.script_queries(read_names(wanted, "query_script"))
+        elif named in RECORDED_ANSWERS:
+            self._simulator.faults.script_queries(RECORDED_ANSWERS[named])
+        else:
+            raise BadRequest(f"query_script is a list of names, or one of {', '.join(RECORDED_ANSWERS)}.")
+
+    def _limit(self, rates: object) -> None:
+        if not isinstance(rates, dict) or set(rates) - set(DOORS):
+            raise BadRequest(_RATE_EXAMPLE)
+        for door, rate in rates.items():
+            self._simulator.limit(cast("Door", door), None if rate is None else _rate(rate))
+
     def _start_outage(self, outage: object) -> None:
         if not isinstance(outage, dict):
             raise BadRequest('outage is an object, such as {"seconds": 30, "fault": "html-503"}.')
-        seconds = _number(outage, "seconds", _MOST_OUTAGE_SECONDS)
+        seconds = read_number(outage, "seconds", _MOST_OUTAGE_SECONDS)
         self._simulator.start_outage(seconds, str(outage.get("fault", "html-503")))
 
     def _one(self, prompt: Prompt) -> Response:
@@ -176,26 +201,11 @@ class Control:
         }
 
 
-def _problem(status: int, error: object) -> tuple[Response, int]:
-    return jsonify(error=str(error)), status
-
-
-def _body() -> dict[str, object]:
-    document = request.get_json(force=True, silent=True)
-    if not isinstance(document, dict):
-        raise BadRequest("Send a JSON object.")
-    return document
-
-
-def _names(wanted: Mapping[str, object], key: str) -> list[str]:
-    value = wanted.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise BadRequest(f'{key} is a list of names, such as ["busy", "busy"].')
-    return value
-
-
-def _number(document: Mapping[str, object], key: str, most: float) -> float:
-    value = document.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise BadRequest(f"{key} is a number from 0 to {most:g}.")
-    return value
+def _rate(wanted: object) -> Rate:
+    if not isinstance(wanted, dict) or set(wanted) - {"calls", "seconds", "burst"}:
+        raise BadRequest(_RATE_EXAMPLE)
+    calls, burst = (read_whole({"burst": 1, **wanted}, name, 1, _MOST_CALLS) for name in ("calls", "burst"))
+    try:
+        return Rate(calls, read_number(wanted, "seconds", _MOST_OUTAGE_SECONDS), burst)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error

@@ -61,6 +61,14 @@ class Courier:
             self._undelivered += 1
         self._deliver(parcel, _Connections(self._timeout_seconds))
 
+    def ask(self, parcel: Parcel, timeout_seconds: float) -> tuple[str, bytes]:
+        """Post a parcel on the caller's own thread and return its fate and what was answered, b"" where nothing was."""
+        connections = _Connections(timeout_seconds)
+        try:
+            return connections.exchange(parcel)
+        finally:
+            connections.close()
+
     def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Wait until every parcel handed over has met its fate; return False where the time runs out first."""
         with self._settled:
@@ -118,7 +126,11 @@ class _Connections:
         self._used_at = 0.0
 
     def post(self, parcel: Parcel) -> str:
-        """Post once and return the fate; a failure is an answer here, not an error of ours."""
+        """Post once and return the fate."""
+        return self.exchange(parcel)[0]
+
+    def exchange(self, parcel: Parcel) -> tuple[str, bytes]:
+        """Post once; return the fate and the answer's body. A failure is an answer here, not an error of ours."""
         parts = urlsplit(parcel.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Content-Type": CONTENT_TYPE, "BusinessShortCode": parcel.shortcode}
@@ -126,16 +138,17 @@ class _Connections:
             connection = self._connect(parts.scheme, parts.netloc)
             connection.request("POST", target, parcel.body, headers)
             response = connection.getresponse()
-            if len(response.read(_MOST_ANSWER_BYTES)) == _MOST_ANSWER_BYTES:
+            answered = response.read(_MOST_ANSWER_BYTES)
+            if len(answered) == _MOST_ANSWER_BYTES:
                 self.close()
         except TimeoutError:
             self.close()
-            return "timeout"
+            return "timeout", b""
         except (OSError, http.client.HTTPException):
             self.close()
-            return "unreachable"
+            return "unreachable", b""
         self._used_at = time.monotonic()
-        return str(response.status)
+        return str(response.status), answered
 
     def close(self) -> None:
         """Close the kept connection."""

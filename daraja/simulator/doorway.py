@@ -1,6 +1,7 @@
 """What all of Daraja's doors have in common: faults first, then the token, then the request itself."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from flask import Response, request
@@ -13,13 +14,25 @@ from daraja.simulator.answers import (
     invalid_field,
     refusal,
 )
+from daraja.simulator.bank import Bank
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.faults import LOSE_ANSWER, NO_FAULT, TRUTH, VOID_TOKEN, Door, Fault, Faults, read_fault
-from daraja.simulator.kenya_time import Clock
+from daraja.simulator.journal import StateFileProblem
+from daraja.simulator.kenya_time import Watch
 from daraja.simulator.messages import Document, read_document
-from daraja.simulator.network import Network
 from daraja.simulator.server import CUT
 from daraja.simulator.tokens import TokenDesk
+
+_TOKEN_REFUSALS: Mapping[Door, str] = {
+    "status": "invalid-token-c2b",
+    "c2b_register": "invalid-token-c2b",
+    "c2b_simulate": "invalid-token-c2b",
+    "pull_register": "invalid-token-pull",
+    "pull": "invalid-token-pull",
+}
+"""How products word it that a token is not valid, where not as STK does."""
+
+_log = logging.getLogger(__name__)
 
 Stall = Callable[[float], object]
 Name = Callable[[Document], str]
@@ -31,23 +44,23 @@ class Doorway:
 
     def __init__(
         self,
-        network: Network,
+        bank: Bank,
         tokens: TokenDesk,
         faults: Faults,
         chaos: Chaos,
-        clock: Clock,
+        watch: Watch,
         stall: Stall,
     ) -> None:
-        self._network = network
+        self._bank = bank
         self._tokens = tokens
         self._faults = faults
         self._chaos = chaos
-        self._clock = clock
+        self._watch = watch
         self._stall = stall
 
     def serve(self, door: Door, answer: Callable[[Fault], Answer], name: Name = lambda _: "-") -> Response:
         """Answer one request at a door."""
-        self._network.count(f"{door}_requests")
+        self._bank.count(f"{door}_requests")
         fault = self._fault(door, name)
         if fault.twist == VOID_TOKEN:
             self._tokens.void()
@@ -55,13 +68,18 @@ class Doorway:
             return _respond(canned)
         try:
             return self._deliver(answer(fault), fault)
+        except StateFileProblem as problem:
+            _log.error("%s Nothing has happened, and the request is refused.", problem)
+            return self.refuse("server-error")
         except Refusal as error:
-            self._network.count(f"{door}_refused_{error.code}")
+            self._bank.count(f"{door}_refused_{error.code}")
             return self._deliver(error_answer(error, self._request_id(door)), fault)
 
-    def read_body(self) -> Document:
-        """Return the body of a request with a valid token; raise Refusal."""
-        self._tokens.check(request.headers.get("Authorization", ""))
+    def read_body(self, door: Door) -> Document:
+        """Return the body of a request with a valid token; raise Refusal, for the token as the door's product does."""
+        self._tokens.check(
+            request.headers.get("Authorization", ""), _TOKEN_REFUSALS.get(door, "invalid-token")
+        )
         if request.mimetype != JSON_TYPE:
             # Misleading, and what the gateway is documented to say where the content type is missing.
             raise invalid_field("BusinessShortCode")
@@ -69,20 +87,25 @@ class Doorway:
 
     def refuse(self, name: str) -> Response:
         """Answer with an error of that name."""
-        return _respond(error_answer(refusal(name), self._network.new_request_id()))
+        return _respond(error_answer(refusal(name), self.new_request_id()))
+
+    def new_request_id(self) -> str:
+        """Return a fresh id in the form of a MerchantRequestID."""
+        with self._bank.changed:
+            return self._bank.identifiers.merchant_request_id()
 
     def _fault(self, door: Door, name: Name) -> Fault:
         """Return the fault that was set by hand, else what chaos rolls."""
-        fault = self._faults.take(door, self._clock())
+        fault = self._faults.take(door, self._watch.now())
         reference = name(_document()) if self._chaos.is_on and fault is None else ""
         if fault is not None or not reference:
             return fault or NO_FAULT
         if door == "push" and (outage := self._chaos.outage_after(reference)):
-            self._faults.start_outage(self._clock(), *outage)
-            self._network.count("chaos_outages")
+            self._faults.start_outage(self._watch.now(), *outage)
+            self._bank.count("chaos_outages")
         rolled = self._chaos.fault_for(door, reference)
         if rolled != TRUTH:
-            self._network.count(f"chaos_{door}_{rolled.partition(':')[0]}")
+            self._bank.count(f"chaos_{door}_{rolled.partition(':')[0]}")
         return read_fault(rolled, door)
 
     def _deliver(self, answer: Answer, fault: Fault) -> Response:
@@ -97,7 +120,7 @@ class Doorway:
     def _request_id(self, door: Door) -> str:
         """An error about a query repeats the CheckoutRequestID asked about; every other makes an id up."""
         asked = _document().get("CheckoutRequestID") if door == "query" else None
-        return asked if isinstance(asked, str) else self._network.new_request_id()
+        return asked if isinstance(asked, str) else self.new_request_id()
 
 
 def _document() -> Document:

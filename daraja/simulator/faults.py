@@ -4,24 +4,37 @@ import re
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from daraja.simulator.answers import ERRORS, PAGES, Answer, error_answer, refusal
 from daraja.simulator.outcomes import RESULT_TEXTS
+from daraja.simulator.rates import Rate, RateLimit
 
-Door = Literal["token", "push", "query"]
+Door = Literal[
+    "token", "push", "query", "reversal", "status", "c2b_register", "c2b_simulate", "pull_register", "pull"
+]
 DOORS: tuple[Door, ...] = get_args(Door)
+What = Literal["result", "confirmation"]
+"""What is posted later, and may meet a fate of its own."""
+WHATS: tuple[What, ...] = get_args(What)
 
 PENDING_SHAPES = ("4999", "being-processed", "being-processed-200", "empty-message", "empty-message-200")
 LOSE_ANSWER = "lose-answer"
 NO_CHECKOUT_ID = "no-checkout-id"
 VOID_TOKEN = "void-token"  # noqa: S105 - a fault's name
 TRUTH = "truth"
+_SPIKE_ARREST = "spike-arrest"
 MOST_SCRIPTED = 10_000
 LONGEST_STALL_SECONDS = 120.0
 
+MOST_LATE_SECONDS = 864_000
+LATE = re.compile(r"late(?::([0-9]{1,6}(?:\.[0-9]{1,3})?))?")
+_FATES: dict[What, tuple[str, ...]] = {
+    "result": (TRUTH, "lost", "doubled", "truncated", "early", "timeout", "timeout-then-result"),
+    "confirmation": (TRUTH, "lost", "doubled", "truncated"),
+}
 _STALL = re.compile(r"stall:([0-9]{1,3}(?:\.[0-9]{1,3})?)")
 _RESULT_CODE = re.compile(r"[0-9]{1,5}|[A-Z]{1,4}[A-Z0-9_]{1,12}")
 
@@ -63,6 +76,8 @@ class Faults:
         """Behave again."""
         with self._lock:
             self._next: dict[Door, deque[str]] = {door: deque() for door in DOORS}
+            self._next_fates: dict[What, deque[str]] = {what: deque() for what in WHATS}
+            self._limits: dict[Door, RateLimit] = {}
             self._query_script: deque[str] = deque()
             self._pending_shape = PENDING_SHAPES[0]
             self._outage: tuple[datetime, str] | None = None
@@ -76,6 +91,28 @@ class Faults:
             if len(self._next[door]) + len(wanted) > MOST_SCRIPTED:
                 raise UnknownFault(f"At most {MOST_SCRIPTED} faults can wait at a door; clear them first.")
             self._next[door].extend(wanted)
+
+    def add_fates(self, what: What, fates: Iterable[str]) -> None:
+        """Let the next results or confirmations meet these fates, one each; raise UnknownFault."""
+        wanted = list(fates)
+        for fate in wanted:
+            check_fate(what, fate)
+        with self._lock:
+            if len(self._next_fates[what]) + len(wanted) > MOST_SCRIPTED:
+                raise UnknownFault(f"At most {MOST_SCRIPTED} fates can wait; clear them first.")
+            self._next_fates[what].extend(wanted)
+
+    def take_fate(self, what: What) -> str | None:
+        """Return what becomes of the next result or confirmation, and use it up; None where nothing was set."""
+        with self._lock:
+            return self._next_fates[what].popleft() if self._next_fates[what] else None
+
+    def limit(self, door: Door, rate: Rate | None) -> None:
+        """Let a door take no more calls than a rate allows; None takes all."""
+        with self._lock:
+            self._limits.pop(door, None)
+            if rate is not None:
+                self._limits[door] = RateLimit(rate)
 
     def script_queries(self, names: Iterable[str]) -> None:
         """Let queries meet these answers in turn, the last one for ever; an empty list tells the truth again."""
@@ -115,6 +152,8 @@ class Faults:
             outage = self._outage is not None and now < self._outage[0]
             return {
                 **{door: dict(Counter(waiting)) for door, waiting in self._next.items()},
+                **{what: dict(Counter(waiting)) for what, waiting in self._next_fates.items()},
+                "rates": {door: asdict(limit.rate) for door, limit in self._limits.items()},
                 "query_script": list(self._query_script)[:100],
                 "pending": self._pending_shape,
                 "outage": outage,
@@ -126,6 +165,8 @@ class Faults:
             if now < until:
                 return name
             self._outage = None
+        if door in self._limits and not self._limits[door].takes(now):
+            return _SPIKE_ARREST
         if self._next[door]:
             return self._next[door].popleft()
         if door == "query" and self._query_script:
@@ -161,3 +202,12 @@ def _names_for(door: Door) -> str:
     if door == "query":
         names.append(f"any result code, such as {', '.join(list(RESULT_TEXTS)[:3])}")
     return f"There are: {', '.join(names)}."
+
+
+def check_fate(what: What, fate: str) -> None:
+    """Raise UnknownFault where there is no such fate, with those there are."""
+    late = LATE.fullmatch(fate)
+    is_late = late is not None and float(late[1] or 0) <= MOST_LATE_SECONDS
+    if not is_late and fate not in _FATES[what]:
+        names = ", ".join((*_FATES[what], "late", f"late:SECONDS (up to {MOST_LATE_SECONDS})"))
+        raise UnknownFault(f"There is no fate {fate[:40]!r} for a {what}. There are: {names}.")

@@ -70,10 +70,10 @@ class Gateway:
         return json_answer({"access_token": token, "expires_in": "3599"})
 
     def _push(self, fault: Fault) -> Answer:
-        push = read_push(self._doorway.read_body(), self._settings.strict)
+        push = read_push(self._doorway.read_body("push"), self._settings.strict)
         check_merchant(push, self._settings.shortcode, self._settings.passkey)
         scripted = read_fault(script_for(push.phone).answer or TRUTH, "push")
-        if (canned := scripted.answer(self._network.new_request_id)) is not None:
+        if (canned := scripted.answer(self._doorway.new_request_id)) is not None:
             return canned
         prompt = self._network.submit(push)
         accepted = {
@@ -89,7 +89,7 @@ class Gateway:
         return replace(answer, cut="close") if scripted.twist == LOSE_ANSWER else answer
 
     def _query(self, fault: Fault) -> Answer:
-        asked = read_query(self._doorway.read_body())
+        asked = read_query(self._doorway.read_body("query"))
         check_merchant(asked, self._settings.shortcode, self._settings.passkey)
         try:
             prompt = self._network.get(asked.checkout_request_id)
@@ -97,6 +97,8 @@ class Gateway:
             return error_answer(refusal("unknown-transaction"), asked.checkout_request_id)
         if fault.result_code is not None:
             return _verdict(prompt, fault.result_code)
+        if (recorded := _recorded(prompt, self._network.age_seconds(prompt))) is not None:
+            return recorded
         if prompt.outcome is not None:
             return _verdict(prompt, self._network.told_to_queries(prompt, prompt.outcome))
         shape = self._faults.pending_shape
@@ -116,6 +118,17 @@ def _reference_of_push(document: Document) -> str:
     """Numbers whose outcome is fixed stay out of chaos, so that a script can rely on them."""
     is_fixed = script_for(str(document.get("PhoneNumber"))) is not WAITS_FOR_A_PERSON
     return "" if is_fixed else str(document.get("AccountReference"))
+
+
+def _recorded(prompt: Prompt, age_seconds: float) -> Answer | None:
+    """Return what was recorded of a push of this age, where the prompt's script repeats a recording."""
+    names = [name for age, name in prompt.script.queries if age <= age_seconds]
+    if not names:
+        return None
+    fault = read_fault(names[-1], "query")
+    if fault.result_code is not None:
+        return _verdict(prompt, fault.result_code)
+    return fault.answer(lambda: prompt.checkout_request_id)
 
 
 def _verdict(prompt: Prompt, code: str) -> Answer:

@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Container
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
@@ -10,11 +11,20 @@ from daraja.simulator.kenya_time import in_kenya
 _BASE36 = string.digits + string.ascii_uppercase
 _DAYS = "123456789ABCDEFGHIJKLMNOPQRSTUV"
 _TOKEN_LETTERS = string.ascii_letters + string.digits
+_CONVERSATION_LETTERS = string.ascii_lowercase + string.digits
 _RECEIPT_SPACE = 36**7
 _RECEIPT_STRIDE = 25_214_903_917
 """Shares no factor with 36, so stepping by it visits every receipt once before any comes again."""
 _FIRST_RECEIPT_YEAR = 2006
 _TENTH = timedelta(milliseconds=100)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The two names of a request whose result comes later: M-Pesa's own, and that of whoever passed it on."""
+
+    id: str
+    originator_id: str
 
 
 class Identifiers:
@@ -39,6 +49,13 @@ class Identifiers:
         digits = f"{self._random.getrandbits(96):024x}"
         self._tail += 1
         return f"{digits[:4]}-{digits[4:8]}-{digits[8:12]}-{digits[12:]}{self._tail}"
+
+    def conversation(self, moment: datetime) -> Conversation:
+        """Return the ids of a new conversation: `AG_`, the day in EAT and twenty letters and digits; and the other."""
+        letters = "".join(self._random.choices(_CONVERSATION_LETTERS, k=10))
+        self._tail += 1
+        own = f"AG_{in_kenya(moment):%Y%m%d}_{self._tail:010}{letters}"
+        return Conversation(own, self.merchant_request_id())
 
     def checkout_request_id(self, phone: str, moment: datetime, taken: Container[str]) -> str:
         """Return `ws_CO_`, the EAT date and time, one digit of fraction and the phone without 254.

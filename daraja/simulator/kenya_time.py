@@ -10,6 +10,18 @@ Clock = Callable[[], datetime]
 _EAT = timezone(timedelta(hours=3), "EAT")
 
 
+class Watch:
+    """A clock that can be moved on; `moved` is by how much."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.moved = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the present moment as the simulator sees it."""
+        return self._clock() + self.moved
+
+
 def utc_now() -> datetime:
     """Return the present moment in UTC."""
     return datetime.now(UTC)
@@ -34,3 +46,14 @@ def is_compact_stamp(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def dashed_stamp(moment: datetime) -> str:
+    """Return `DD-MM-YYYY HH:MM:SS` in EAT, the form of the organisation statement."""
+    return in_kenya(moment).strftime("%d-%m-%Y %H:%M:%S")
+
+
+def parse_kenyan(text: str) -> datetime:
+    """Read `YYYY-MM-DD`, with or without a time, as an aware moment: in EAT unless it names a zone; or ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=_EAT)

@@ -1,18 +1,18 @@
-"""The simulated M-Pesa itself: prompts are opened and answered, money moves, callbacks are sent on their way."""
+"""The prompts of the simulated M-Pesa: opened, answered by people or by the clock, and told of."""
 
-import hashlib
-import threading
+import logging
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from daraja.simulator.answers import refusal
-from daraja.simulator.callbacks import Occasion, compose
+from daraja.simulator.bank import Bank, Wish
+from daraja.simulator.books import Channel
+from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
-from daraja.simulator.courier import Courier, Parcel
-from daraja.simulator.identifiers import Identifiers
+from daraja.simulator.journal import Fact, Journal, StateFileProblem
+from daraja.simulator.kenya_time import Watch
 from daraja.simulator.messages import BUY_GOODS, PAYBILL, PushRequest
 from daraja.simulator.outcomes import (
     NO_RESPONSE,
@@ -20,85 +20,75 @@ from daraja.simulator.outcomes import (
     PAID,
     PRODUCT_MISMATCH,
     WAITS_FOR_A_PERSON,
-    Letter,
     Script,
     code_script,
     script_for,
 )
+from daraja.simulator.prompt_records import ending_fact, prompt_fact, read_ending, read_prompt
 from daraja.simulator.prompts import Outcome, Prompt, PromptBook, PromptClosed
 from daraja.simulator.settings import SimulatorSettings
 from daraja.simulator.timetable import Timetable
-from daraja.simulator.wallets import Wallets
-
-if TYPE_CHECKING:
-    from daraja.simulator.kenya_time import Clock
 
 Found = TypeVar("Found", Prompt, Outcome)
 
-_TRUTHFUL = (Letter(),)
+_AGAIN = timedelta(seconds=1)
+
+_log = logging.getLogger(__name__)
 
 
 class Network:
-    """Holds all state in memory under one lock; every method is safe to call from any thread."""
+    """Holds the prompts, under the bank's lock; every method is safe to call from any thread."""
 
     def __init__(
         self,
         settings: SimulatorSettings,
-        clock: "Clock",
+        watch: Watch,
         timetable: Timetable,
-        courier: Courier,
+        bank: Bank,
+        sender: CallbackSender,
         chaos: Chaos,
+        journal: Journal,
     ) -> None:
         self._settings = settings
-        self._chaos = chaos
-        self._clock = clock
+        self._watch = watch
         self._timetable = timetable
-        self._courier = courier
-        self._identifiers = Identifiers(settings.seed, clock())
-        self._changed = threading.Condition()
-        self.reset()
+        self._bank = bank
+        self._sender = sender
+        self._chaos = chaos
+        self._changed = bank.changed
+        self.forget()
+        journal.register({"prompt": self._read_prompt, "ended": self._read_ending}, self._snapshot)
 
-    def reset(self) -> None:
-        """Forget every prompt, wallet and count; identifiers go on, so that none comes twice."""
+    def forget(self) -> None:
+        """Forget every prompt, and what was planned for it."""
         with self._changed:
             self._timetable.clear()
             self._book = PromptBook()
-            self._wallets = Wallets(self._settings)
-            self._counts: Counter[str] = Counter()
             self._unbegun: set[str] = set()
 
-    def new_token(self) -> str:
-        """Return a new access token."""
-        with self._changed:
-            self._counts["tokens"] += 1
-            return self._identifiers.token()
+    def resume(self) -> None:
+        """Let prompts that a journal knew to be open take their course again; their forgeries were posted."""
+        for prompt in self.prompts(None, self.open_count, open_only=True):
+            self._plan(prompt)
 
-    def new_request_id(self) -> str:
-        """Return a fresh id in the form of a MerchantRequestID."""
+    @property
+    def open_count(self) -> int:
+        """How many phones show a prompt."""
         with self._changed:
-            return self._identifiers.merchant_request_id()
-
-    def count(self, what: str) -> None:
-        """Count one more of something for the statistics."""
-        with self._changed:
-            self._counts[what] += 1
-
-    def statistics(self) -> dict[str, int]:
-        """Return how many of each thing happened since the start or the last reset."""
-        with self._changed:
-            return {**self._counts, "open_prompts": self._book.open_count}
+            return self._book.open_count
 
     def submit(self, push: PushRequest) -> Prompt:
         """Open a prompt; raise Refusal where the phone shows one already or there is too much to do."""
-        if self._courier.is_full or self._timetable.is_full:
+        if self._sender.is_full:
             raise refusal("busy")
         script = self._script_of(push)
         with self._changed:
             self._book.check_free(push.phone)
             prompt = self._new_prompt(push, script)
+            self._bank.note(prompt_fact(prompt))
             self._book.open(prompt)
             self._unbegun.add(prompt.checkout_request_id)
-            self._counts["pushes_accepted"] += 1
+            self._bank.count("pushes_accepted")
             self._changed.notify_all()
         if script.callback_first and script.code is not None:
             self._answer_if_open(prompt, script.code)
@@ -108,6 +98,7 @@ class Network:
         """Let fixed outcomes and the clock take their course; called once the push has been answered."""
         try:
             if prompt.is_open:
+                self._sender.forge(prompt)
                 self._plan(prompt)
         finally:
             with self._changed:
@@ -115,29 +106,38 @@ class Network:
                 self._changed.notify_all()
 
     def wait_until_idle(self, timeout_seconds: float) -> bool:
-        """Wait until every push is answered and every callback posted; return False where the time runs out."""
+        """Wait until every push is answered and everything posted; return False where the time runs out."""
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
-            begun = self._changed.wait_for(lambda: not self._unbegun, timeout_seconds)
-        return begun and self._courier.wait_until_idle(max(0, deadline - time.monotonic()))
+            begun = self._changed.wait_for(
+                lambda: not self._unbegun and not self._bank.has_promises, timeout_seconds
+            )
+        return begun and self._sender.wait_until_idle(max(0, deadline - time.monotonic()))
 
     def told_to_queries(self, prompt: Prompt, outcome: Outcome) -> str:
         """Return the code that a query is told of a prompt that has ended; some scripts let it lie."""
         claimed = prompt.script.query_code
         if claimed is None or prompt.script.code != outcome.code:
             return outcome.code
-        self.count("queries_contradicted")
+        self._bank.count("queries_contradicted")
         return claimed
 
+    def age_seconds(self, prompt: Prompt) -> float:
+        """Return how long ago a prompt was opened."""
+        return (self._watch.now() - prompt.opened_at).total_seconds()
+
     def answer(self, prompt: Prompt, code: str) -> Prompt:
-        """End a prompt with a result code; PAID moves money if the wallet's rules allow. Raise PromptClosed."""
+        """End a prompt with a result code; PAID moves money if the wallet's rules allow.
+
+        Raise PromptClosed, or StateFileProblem where that could not be kept: then nothing has happened.
+        """
         with self._changed:
             if not prompt.is_open or prompt.checkout_request_id not in self._book:
                 raise PromptClosed("This prompt was answered already, has run out, or was forgotten.")
-            outcome = self._settle(prompt, code, self._clock())
+            outcome = self._settle(prompt, code, self._watch.now())
             self._book.close(prompt, outcome)
             self._changed.notify_all()
-        self._send_callbacks(prompt, outcome)
+        self._sender.tell(prompt, outcome)
         return prompt
 
     def get(self, checkout_request_id: str) -> Prompt:
@@ -159,16 +159,6 @@ class Network:
                     raise TimeoutError(f"No prompt came to that within {timeout_seconds} s.")
             return thing
 
-    def balance(self, phone: str) -> int:
-        """Return the wallet's balance in whole shillings."""
-        with self._changed:
-            return self._wallets.balance(phone)
-
-    def set_balance(self, phone: str, shillings: int) -> None:
-        """Set the wallet's balance in whole shillings; raise ValueError below zero."""
-        with self._changed:
-            self._wallets.set_balance(phone, shillings)
-
     def _script_of(self, push: PushRequest) -> Script:
         """A push to the wrong kind of account is accepted and fails afterwards, whoever the payer is."""
         if push.transaction_type == PAYBILL and push.party_b != push.shortcode:
@@ -183,10 +173,11 @@ class Network:
         return script
 
     def _new_prompt(self, push: PushRequest, script: Script) -> Prompt:
-        now = self._clock()
+        now = self._watch.now()
+        identifiers = self._bank.identifiers
         return Prompt(
-            checkout_request_id=self._identifiers.checkout_request_id(push.phone, now, self._book),
-            merchant_request_id=self._identifiers.merchant_request_id(),
+            checkout_request_id=identifiers.checkout_request_id(push.phone, now, self._book),
+            merchant_request_id=identifiers.merchant_request_id(),
             phone=push.phone,
             amount_shillings=push.amount_shillings,
             account_reference=push.account_reference,
@@ -195,10 +186,10 @@ class Network:
             opened_at=now,
             expires_at=now + timedelta(seconds=self._settings.prompt_seconds),
             script=script,
+            is_till=push.transaction_type == BUY_GOODS,
         )
 
     def _plan(self, prompt: Prompt) -> None:
-        self._forge_callbacks(prompt)
         code, wait = prompt.script.code, prompt.script.after_seconds
         if code is None and self._settings.auto_approve_seconds is not None:
             code, wait = PAID, self._settings.auto_approve_seconds
@@ -217,62 +208,29 @@ class Network:
             self.answer(prompt, code)
         except PromptClosed:
             return  # a person was quicker, which is no news
+        except StateFileProblem as problem:
+            _log.warning("%s The prompt stays open; its end is tried again.", problem)
+            self._plan_answer(prompt, code, self._watch.now() + _AGAIN)
 
     def _settle(self, prompt: Prompt, code: str, now: datetime) -> Outcome:
-        if code == PAID:
-            code = self._wallets.pay(prompt.phone, prompt.amount_shillings, now)
-        receipt = self._identifiers.receipt(now) if code == PAID else None
-        if receipt is not None:
-            self._counts["shillings_received"] += prompt.amount_shillings
-        self._counts[f"result_{code}"] += 1
-        return Outcome(code, now, receipt, self._wallets.balance(prompt.phone))
+        wish = Wish(
+            prompt.phone, prompt.amount_shillings, prompt.account_reference, prompt.is_till, Channel.PROMPT
+        )
+        proposal = self._bank.propose_payment(wish, code, now)
+        outcome = Outcome(proposal.code, now, proposal.receipt, proposal.balance_shillings)
+        self._bank.commit(proposal, ending_fact(prompt, outcome))
+        self._bank.count(f"result_{outcome.code}")
+        return outcome
 
-    def _send_callbacks(self, prompt: Prompt, outcome: Outcome) -> None:
-        as_scripted = prompt.script.code == outcome.code or prompt.script is WAITS_FOR_A_PERSON
-        with self._changed:
-            occasion = Occasion(prompt, outcome, self._identifiers.receipt(outcome.at))
-            if as_scripted and prompt.script.fault is not None:
-                self._counts[f"chaos_callback_{prompt.script.fault}"] += 1
-        for letter in prompt.script.letters if as_scripted else _TRUTHFUL:
-            self._post(letter, occasion)
+    def _snapshot(self) -> Iterator[Fact]:
+        for prompt in self._book:
+            yield prompt_fact(prompt)
+            if prompt.outcome is not None:
+                yield ending_fact(prompt, prompt.outcome)
 
-    def _forge_callbacks(self, prompt: Prompt) -> None:
-        """Post what somebody made up who has seen the ids and not the address; no money moves."""
-        for letter in prompt.script.forgeries:
-            with self._changed:
-                now = self._clock()
-                claimed = Outcome(PAID, now, None, self._wallets.balance(prompt.phone))
-                occasion = Occasion(prompt, claimed, self._identifiers.receipt(now))
-                self._counts["chaos_callback_forged"] += 1
-            self._post(letter, occasion)
+    def _read_prompt(self, read: Fact) -> None:
+        self._book.open(read_prompt(read))
 
-    def _post(self, letter: Letter, occasion: Occasion) -> None:
-        prompt = occasion.prompt
-        body = compose(letter.variant, occasion)
-        url = _guessed(prompt.callback_url) if letter.to_wrong_address else prompt.callback_url
-        parcel = Parcel(url, body, self._settings.shortcode, self._note_fate_of(prompt))
-        delay = self._settings.late_callback_seconds if letter.delay_seconds is None else letter.delay_seconds
-        if delay:
-            self._timetable.at(
-                occasion.outcome.at + timedelta(seconds=delay), lambda: self._courier.send(parcel)
-            )
-        elif prompt.script.callback_first:
-            self._courier.send_and_wait(parcel)
-        else:
-            self._courier.send(parcel)
-
-    def _note_fate_of(self, prompt: Prompt) -> Callable[[str], None]:
-        def note(fate: str) -> None:
-            with self._changed:
-                prompt.deliveries.append(fate)
-                self._counts[f"callbacks_{fate}"] += 1
-
-        return note
-
-
-def _guessed(url: str) -> str:
-    """Return the address with another last segment of the same length: the guess of one who does not know it."""
-    head, slash, token = url.rstrip("/").rpartition("/")
-    digits = hashlib.sha256(token.encode()).hexdigest()
-    guess = (digits * (len(token) // len(digits) + 1))[: len(token)]
-    return f"{head}{slash}{guess}" + "/" * url.endswith("/")
+    def _read_ending(self, read: Fact) -> None:
+        checkout_request_id, outcome = read_ending(read)
+        self._book.close(self._book.get(checkout_request_id), outcome)

@@ -75,7 +75,8 @@ class Script:
 
     `answer` names the fault that the push itself meets; `query_code` is what a query claims instead of the truth;
     `callback_first` posts the callback before the push is answered. The person takes `after_seconds`, in which
-    `forgeries` are posted. `fault` is what chaos does to the `letters`, for the statistics.
+    `forgeries` are posted. `queries` says from which age of the prompt in seconds on a query meets which fault.
+    `fault` is what chaos does to the `letters`, for the statistics.
     """
 
     about: str
@@ -85,6 +86,7 @@ class Script:
     letters: tuple[Letter, ...] = (Letter(),)
     forgeries: tuple[Letter, ...] = ()
     query_code: str | None = None
+    queries: tuple[tuple[float, str], ...] = ()
     callback_first: bool = False
     fault: str | None = None
 
@@ -92,6 +94,31 @@ class Script:
 WAITS_FOR_A_PERSON = Script("A prompt that waits for a person")
 
 _SOON_SECONDS = 2.0
+
+RECORDED_QUERIES: dict[str, tuple[tuple[float, str], ...]] = {
+    "paid": ((0, "4999"), (17, PAID)),
+    "cancelled": ((0, "empty-message-200"), (27, CANCELLED)),
+    "unreachable": (
+        (0, "4999"),
+        (14, NO_RESPONSE),
+        (75, "empty-message"),
+        (76, NO_RESPONSE),
+        (103, "empty-message"),
+        (104, NO_RESPONSE),
+        (130, "empty-message"),
+        (131, NO_RESPONSE),
+        (141, "empty-message"),
+        (142, NO_RESPONSE),
+    ),
+}
+"""What queries were answered in three runs that were recorded, by the age of the push in seconds."""
+
+RECORDED_ANSWERS: dict[str, tuple[str, ...]] = {
+    "paid": ("4999", "4999", PAID),
+    "cancelled": ("empty-message-200", "empty-message-200", CANCELLED),
+    "unreachable": ("4999", "4999", *[NO_RESPONSE, "empty-message"] * 4, NO_RESPONSE),
+}
+"""The same answers one by one, whenever it is asked; the last one repeats."""
 
 
 def _paid(about: str, *letters: Letter, answer: str | None = None, query_code: str | None = None) -> Script:
@@ -125,6 +152,16 @@ KINDS: dict[str, Script] = {
     "21": _paid("Paid, the callback is JSON cut short", Letter("truncated")),
     "22": _paid("Paid, the callback is 1 MB of junk", Letter("junk")),
     "23": _paid("Paid, the callback has no receipt", Letter("receipt-missing")),
+    "24": Script("Paid after 17 s, queries as recorded", PAID, 17, queries=RECORDED_QUERIES["paid"]),
+    "25": Script(
+        "Cancelled after 13 s, queries as recorded", CANCELLED, 13, queries=RECORDED_QUERIES["cancelled"]
+    ),
+    "26": Script(
+        "Unreachable after 14 s, queries as recorded",
+        NO_RESPONSE,
+        14,
+        queries=RECORDED_QUERIES["unreachable"],
+    ),
     "30": Script("Refused: 500.003.02 system busy", answer="busy"),
     "31": Script("Refused: 429 spike arrest", answer="spike-arrest"),
     "32": Script("Refused: unable to lock subscriber", answer="subscriber-locked"),

@@ -10,7 +10,7 @@ from daraja.simulator.answers import refusal
 from daraja.simulator.outcomes import PAID, Script
 
 MOST_OPEN_PROMPTS = 10_000
-MOST_CLOSED_PROMPTS = 10_000
+MOST_CLOSED_PROMPTS = 30_000
 _MOST_DELIVERIES_NOTED = 20
 
 
@@ -49,6 +49,7 @@ class Prompt:
     opened_at: datetime
     expires_at: datetime
     script: Script
+    is_till: bool = False
     outcome: Outcome | None = None
     deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_DELIVERIES_NOTED))
 
@@ -105,6 +106,11 @@ class PromptBook:
             return self._by_id[checkout_request_id]
         except KeyError:
             raise UnknownPrompt("No such prompt; it may be too old, or from before a reset.") from None
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """Closed ones first, each group oldest first."""
+        yield from self._closed
+        yield from self._open_by_phone.values()
 
     def newest(self, phone: str | None, limit: int, open_only: bool) -> list[Prompt]:
         """Return open prompts, then closed ones, each newest first, at most `limit` in all."""

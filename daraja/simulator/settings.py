@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 MOST_DELAY_SECONDS = 10 * 86_400
 
@@ -15,6 +17,11 @@ class SimulatorSettings:
     payer who is not the prompted phone); lax accepts them. `seed` fixes random choices; identifiers and receipts
     depend on the clock as well, so that a restarted simulator does not issue a receipt twice.
     `till`: the only till number that CustomerBuyGoodsOnline may pay to; None takes any.
+    `organisation_shillings` is what the shop's account holds at the start. `state_file` keeps the books over a kill;
+    None keeps them in memory.
+    `initiator_password`: where it is given, the operator's credential is checked. `result_seconds`: how long after
+    the acknowledgement a result comes. `c2b_for_prompts`: whether payments by prompt are confirmed by C2B as well, and
+    before or after their callback.
     `chaos_seed`: None behaves; a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
     its callbacks come, in the simulator's time.
     """
@@ -38,6 +45,18 @@ class SimulatorSettings:
     late_callback_seconds: float = 130
     callback_timeout_seconds: float = 5
     callback_workers: int = 8
+    organisation_shillings: int = 0
+    initiator_name: str = "testapi"
+    initiator_password: str | None = field(default=None, repr=False)
+    result_seconds: float = 2
+    c2b_for_prompts: Literal["never", "before", "after"] = "never"
+    c2b_validates: bool = True
+    c2b_registers_once: bool = False
+    pull_page_rows: int = 100
+    pull_writes_eat: bool = False
+    payment_charge_cents: int = 0
+    reversal_charge_cents: int = 0
+    state_file: Path | None = None
     chaos_seed: int | None = None
     chaos_longest_delay_seconds: float = 60
 

@@ -3,23 +3,36 @@
 import logging
 import signal
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask import Flask
 
+from daraja.simulator.bank import Bank, Wish
+from daraja.simulator.books import MOST_MOVEMENTS, Channel, Movement
+from daraja.simulator.books_control import BooksControl
+from daraja.simulator.c2b import C2b, HandPayment
+from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.control import Control
 from daraja.simulator.courier import Courier
 from daraja.simulator.doorway import Doorway
-from daraja.simulator.faults import Door, Faults
+from daraja.simulator.faults import Door, Faults, What
 from daraja.simulator.gateway import Gateway
-from daraja.simulator.kenya_time import Clock, utc_now
+from daraja.simulator.journal import Journal
+from daraja.simulator.kenya_time import Clock, Watch, utc_now
 from daraja.simulator.network import Network
+from daraja.simulator.operations import Operations
+from daraja.simulator.operator_doors import OperatorDoors
+from daraja.simulator.operator_key import OperatorDesk
 from daraja.simulator.outcomes import CANCELLED, NO_RESPONSE, PAID, WRONG_PIN
 from daraja.simulator.phones import phone_pages
+from daraja.simulator.postman import Postman
 from daraja.simulator.prompts import Outcome, Prompt
+from daraja.simulator.pull import Pull
+from daraja.simulator.rates import Rate
 from daraja.simulator.server import SimulatorServer
 from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.statement_export import export_statement
 from daraja.simulator.timetable import Timetable
 from daraja.simulator.tokens import TokenDesk
 
@@ -33,36 +46,48 @@ class PortTaken(RuntimeError):
 
 
 class Simulator:
-    """One simulated Daraja. `app` is its WSGI application; all state is in memory and ends with it."""
+    """One simulated Daraja. `app` is its WSGI application.
+
+    Its state is in memory and ends with it, unless the settings name a state file.
+    """
 
     def __init__(self, settings: SimulatorSettings, clock: Clock = utc_now) -> None:
         self.settings = settings
-        self._clock = clock
-        self._moved = timedelta(0)
         self._stopping = threading.Event()
-        self._timetable = Timetable(self.now)
-        self._courier = Courier(settings.callback_workers, settings.callback_timeout_seconds)
-        self.chaos = Chaos(settings.chaos_seed, settings.chaos_longest_delay_seconds, settings.prompt_seconds)
-        self._network = Network(settings, self.now, self._timetable, self._courier, self.chaos)
-        self._tokens = TokenDesk(
-            settings.consumer_key, settings.consumer_secret, self._network.new_token, self.now
-        )
+        self._watch = watch = Watch(clock)
+        self._timetable = timetable = Timetable(watch.now)
+        courier = Courier(settings.callback_workers, settings.callback_timeout_seconds)
+        self._courier = courier
+        self._journal = journal = Journal(settings.state_file)
         self.faults = Faults()
+        self.chaos = Chaos(settings.chaos_seed, settings.chaos_longest_delay_seconds, settings.prompt_seconds)
+        self._bank = bank = Bank(settings, watch, journal)
+        self.operators = OperatorDesk(settings, watch, bank, journal)
+        postman = Postman(settings, watch, timetable, courier, self.faults, self.chaos, bank)
+        self.c2b = C2b(settings, watch, bank, courier, postman, journal)
+        sender = CallbackSender(settings, watch, timetable, courier, bank, self.c2b)
+        self._network = Network(settings, watch, timetable, bank, sender, self.chaos, journal)
+        self._operations = Operations(settings, watch, bank, self.operators, postman, journal)
+        self.pull = Pull(settings, watch, bank)
+        self._tokens = TokenDesk(settings.consumer_key, settings.consumer_secret, self._new_token, watch.now)
         self.app = self._create_app()
         self._server: SimulatorServer | None = None
         self._serving: threading.Thread | None = None
 
     def start(self, host: str | None = None, port: int | None = None) -> str:
-        """Serve in the background and return the base URL; port 0 takes a free one. Raise PortTaken."""
+        """Serve in the background, return the base URL; port 0 takes a free one. Raise PortTaken, StateFileProblem."""
         self._stopping.clear()
+        self._journal.open()
         address = (host or self.settings.host, self.settings.port if port is None else port)
         try:
             self._server = SimulatorServer(address, self.app)
         except OSError as error:
+            self._journal.close()
             raise PortTaken(
                 f"The simulator cannot listen on {address[0]}:{address[1]} ({error.strerror}). Stop what uses "
                 "that port, or give the simulator another one."
             ) from error
+        self._network.resume()
         self._courier.start()
         self._timetable.start()
         self._serving = threading.Thread(
@@ -84,14 +109,15 @@ class Simulator:
         self._server = self._serving = None
         self._timetable.stop()
         self._courier.stop()
+        self._journal.close()
 
     def now(self) -> datetime:
         """Return the simulator's own time: its clock, plus what `advance` has added."""
-        return self._clock() + self._moved
+        return self._watch.now()
 
     def advance(self, seconds: float) -> int:
         """Move the simulator's time on and do what is due; return how many things were done."""
-        self._moved += timedelta(seconds=seconds)
+        self._bank.move_clock(seconds)
         return self.run_due()
 
     def run_due(self) -> int:
@@ -151,15 +177,47 @@ class Simulator:
 
     def statistics(self) -> dict[str, int]:
         """Return how many of each thing happened since the start or the last reset."""
-        return self._network.statistics()
+        return {**self._bank.counts(), "open_prompts": self._network.open_count}
 
     def set_balance(self, phone: str, shillings: int) -> None:
         """Set what a payer's wallet holds, in whole shillings; raise ValueError below zero."""
-        self._network.set_balance(phone, shillings)
+        with self._bank.changed:
+            self._bank.set_balance(phone, shillings)
 
     def balance(self, phone: str) -> int:
         """Return what a payer's wallet holds, in whole shillings."""
-        return self._network.balance(phone)
+        with self._bank.changed:
+            return self._bank.wallets.balance(phone)
+
+    def pay_by_hand(
+        self, phone: str, shillings: int, reference: str, *, to_till: bool = False
+    ) -> HandPayment:
+        """Let a payer pay to the shop's shortcode by hand, with whatever account number they type.
+
+        Blocks while the shop validates, where it has registered for that. Raise StateFileProblem.
+        """
+        return self.c2b.pay(Wish(phone, shillings, reference, to_till, Channel.BY_HAND))
+
+    def withdraw(self, shillings: int) -> str:
+        """Pay money of the shop's account out to its bank, and return the result code: 1 where there is too little."""
+        with self._bank.changed:
+            proposal = self._bank.propose_withdrawal(shillings, self.now())
+            self._bank.commit(proposal)
+        return proposal.code
+
+    def movements(self, since: int = 0, limit: int = MOST_MOVEMENTS) -> list[Movement]:
+        """Return the movements of the shop's account from a position on, oldest first: the truth."""
+        with self._bank.changed:
+            return self._bank.books.since(since, limit)
+
+    def organisation_cents(self) -> int:
+        """Return what the shop's account holds."""
+        with self._bank.changed:
+            return self._bank.books.balance_cents
+
+    def statement(self, start: datetime | None = None, end: datetime | None = None) -> str:
+        """Return the organisation statement of a period, or of everything that is kept, as CSV."""
+        return export_statement(self.settings, self._bank, start, end)
 
     def issue_token(self) -> str:
         """Make a new token the only valid one, as another process with the same key would."""
@@ -185,17 +243,40 @@ class Simulator:
         """Let every request meet a fault until so much of the simulator's time has passed."""
         self.faults.start_outage(self.now(), seconds, fault)
 
+    def limit(self, door: Door, rate: Rate | None) -> None:
+        """Let a door take no more calls than a rate allows, and answer 429 beyond; None takes all."""
+        self.faults.limit(door, rate)
+
+    def fate_next(self, what: What, fate: str, times: int = 1) -> None:
+        """Let the next results or C2B confirmations meet a fate, such as `lost`; raise UnknownFault."""
+        self.faults.add_fates(what, [fate] * times)
+
     def reset(self) -> None:
-        """Forget prompts, wallets, counts and faults; the valid token stays."""
-        self._network.reset()
+        """Forget prompts, books, wallets, C2B addresses, counts and faults; the valid token stays."""
+        with self._bank.changed:
+            self._network.forget()
+            self._bank.forget()
+            self._operations.forget()
+            self.c2b.forget()
+            self._journal.compact()
         self.faults.clear()
+
+    def _new_token(self) -> str:
+        self._bank.count("tokens")
+        with self._bank.changed:
+            return self._bank.identifiers.token()
 
     def _create_app(self) -> Flask:
         app = Flask(__name__)
-        doorway = Doorway(self._network, self._tokens, self.faults, self.chaos, self.now, self._stopping.wait)
+        doorway = Doorway(self._bank, self._tokens, self.faults, self.chaos, self._watch, self._stopping.wait)
         gateway = Gateway(self.settings, self._network, self._tokens, self.faults, doorway)
+        operator_doors = OperatorDoors(
+            self.settings, doorway, self._bank, self._operations, self.c2b, self.pull
+        )
         app.register_blueprint(gateway.blueprint())
+        app.register_blueprint(operator_doors.blueprint())
         app.register_blueprint(Control(self).blueprint())
+        app.register_blueprint(BooksControl(self).blueprint())
         app.register_blueprint(phone_pages(self.settings))
         return app
 

@@ -46,14 +46,14 @@ class TokenDesk:
             self._expires_at = self._clock() + LIFETIME
             return self._token
 
-    def check(self, authorization: str) -> None:
-        """Raise Refusal where the header is not a bearer's or its token is not the valid one."""
+    def check(self, authorization: str, refusal_name: str = "invalid-token") -> None:
+        """Raise Refusal where the header is not a bearer's, or, of that name, where its token is not the valid one."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise refusal("authentication-header")
         valid = self.valid_token()
         if valid is None or not hmac.compare_digest(valid.encode(), token.strip().encode(errors="replace")):
-            raise refusal("invalid-token")
+            raise refusal(refusal_name)
 
     def valid_token(self) -> str | None:
         """Return the token that would be accepted now."""

@@ -1,6 +1,7 @@
 """Payers' wallets: what M-Pesa checks once the PIN is right. All amounts are whole shillings."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -43,16 +44,25 @@ class Wallets:
             raise ValueError("A wallet holds 0 shillings or more.")
         self._wallet(phone).balance = shillings
 
-    def pay(self, phone: str, shillings: int, now: datetime) -> str:
-        """Take the amount where every rule allows it, and return the result code."""
+    def balances(self) -> Iterator[tuple[str, int]]:
+        """Return what every wallet holds that was ever used."""
+        return ((phone, wallet.balance) for phone, wallet in self._wallets.items())
+
+    def judge(self, phone: str, shillings: int, now: datetime) -> str:
+        """Return the result code of a payment: PAID where every rule allows it."""
+        return self._judge(self._wallet(phone), shillings, now)
+
+    def take(self, phone: str, shillings: int, now: datetime) -> None:
+        """Take the amount of a payment that was allowed."""
         wallet = self._wallet(phone)
-        code = self._judge(wallet, shillings, now)
-        if code == PAID:
-            wallet.balance -= shillings
-            wallet.spent_that_day = self._spent_today(wallet, now) + shillings
-            wallet.spent_on = in_kenya(now).date()
-            wallet.paid_at_by_amount[shillings] = now
-        return code
+        wallet.balance -= shillings
+        wallet.spent_that_day = self._spent_today(wallet, now) + shillings
+        wallet.spent_on = in_kenya(now).date()
+        wallet.paid_at_by_amount[shillings] = now
+
+    def give_back(self, phone: str, shillings: int) -> None:
+        """Put the amount of a reversal back; what was spent that day stays spent."""
+        self._wallet(phone).balance += shillings
 
     def _judge(self, wallet: _Wallet, shillings: int, now: datetime) -> str:
         if shillings > self._settings.transaction_limit_shillings:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from daraja import ApiResult, DarajaClient, DarajaConfig, MemoryTokenStore, parse_result
 from daraja.simulator import Simulator, SimulatorSettings, create_simulator
 
 NOON = datetime(2026, 11, 15, 9, 0, 0, tzinfo=UTC)
@@ -32,6 +33,11 @@ class Received:
         return callback
 
     @property
+    def result(self) -> ApiResult:
+        """The result, as our client reads it."""
+        return parse_result(self.body)
+
+    @property
     def items(self) -> dict[str, Any]:
         """The metadata by name; an item without a Value is None."""
         return {item["Name"]: item.get("Value") for item in self.callback["CallbackMetadata"]["Item"]}
@@ -39,10 +45,11 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Keeps what is posted to it, and answers with `status`."""
+    """Keeps what is posted to it, and answers with `status` and `answer`."""
 
     url: str = ""
     status: int = 200
+    answer: bytes = b""
     received: list[Received] = field(default_factory=list)
     on_post: Callable[[], object] = lambda: None
 
@@ -63,8 +70,9 @@ def receiver() -> Iterator[Receiver]:
             kept.received.append(Received(self.path, dict(self.headers.items()), body))
             kept.on_post()
             self.send_response(kept.status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(kept.answer)))
             self.end_headers()
+            self.wfile.write(kept.answer)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -136,6 +144,17 @@ class Shop:
         accepted: dict[str, Any] = answer.json()
         return accepted
 
+    def pay(self, phone: str = PHONE, amount: int = 350, reference: str = "D7") -> str:
+        """Let a push be paid and told of, and return the receipt."""
+        document = self.document(phone, amount) | {"AccountReference": reference}
+        checkout_request_id = self.send_push(document).json()["CheckoutRequestID"]
+        outcome = self.simulator.approve(checkout_request_id).outcome
+        assert self.simulator.wait_until_idle()
+        self.receiver.received.clear()
+        assert outcome is not None
+        assert outcome.receipt is not None
+        return outcome.receipt
+
     def push_and_settle(self, phone: str = PHONE, amount: object = 350) -> str:
         """Send a push, wait until its callbacks are posted, and return its CheckoutRequestID."""
         checkout_request_id: str = self.push(phone, amount)["CheckoutRequestID"]
@@ -163,6 +182,32 @@ def open_shop(receiver: Receiver) -> Iterator[Callable[..., Shop]]:
     for shop in shops:
         shop.http.close()
         shop.simulator.stop()
+
+
+@pytest.fixture
+def open_client() -> Iterator[Callable[..., DarajaClient]]:
+    """Return Daftari's own client of a shop's simulator, at twelve o'clock, with an operator."""
+    clients: list[DarajaClient] = []
+
+    def make(shop: Shop, **changed: Any) -> DarajaClient:
+        settings = shop.simulator.settings
+        given: dict[str, Any] = {
+            "base_url": shop.url,
+            "consumer_key": settings.consumer_key,
+            "consumer_secret": settings.consumer_secret,
+            "shortcode": settings.shortcode,
+            "passkey": settings.passkey,
+            "initiator_name": settings.initiator_name,
+            "security_credential": "A" * 344,
+            "read_timeout_seconds": 5.0,
+        }
+        tokens = MemoryTokenStore(clock=lambda: NOON)
+        clients.append(DarajaClient(DarajaConfig(**(given | changed)), tokens, clock=lambda: NOON))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import requests
 
+from daraja.simulator.callback_sender import guessed
 from daraja.simulator.callbacks import VARIANTS
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.faults import DOORS, TRUTH, read_fault
-from daraja.simulator.network import _guessed
 from daraja.simulator.outcomes import PAID, Script
 from tests.daraja.simulator.conftest import Receiver, Shop
 
@@ -191,10 +191,10 @@ def test_a_query_tells_a_lie_only_of_the_outcome_it_was_written_for(open_shop: A
 
 def test_the_forgers_address_is_another_of_the_same_form() -> None:
     url = "http://shop.test/api/payments/callbacks/" + "ab" * 36 + "/"
-    assert _guessed(url) != url
-    assert len(_guessed(url)) == len(url)
-    assert _guessed(url).startswith("http://shop.test/api/payments/callbacks/")
-    assert _guessed(url).endswith("/")
+    assert guessed(url) != url
+    assert len(guessed(url)) == len(url)
+    assert guessed(url).startswith("http://shop.test/api/payments/callbacks/")
+    assert guessed(url).endswith("/")
 
 
 def test_chaos_begins_anew_with_a_seed_and_goes_on_without_one() -> None:

@@ -63,7 +63,7 @@ def test_a_wallet_cannot_hold_less_than_nothing(shop: Shop) -> None:
 
 def test_the_wallet_used_longest_ago_is_forgotten_beyond_the_limit() -> None:
     wallets = Wallets(SimulatorSettings())
-    wallets.pay(PHONE, 350, NOON)
+    wallets.take(PHONE, 350, NOON)
     for number in range(MOST_WALLETS):
         wallets.balance(f"2547{number:08d}")
     assert wallets.balance(PHONE) == 400_000

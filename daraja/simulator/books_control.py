@@ -1,0 +1,144 @@
+"""The JSON door to the organisation's books: the truth, paying by hand, the statement, the operator's certificate."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import BadRequest
+
+from daraja.simulator.books import Movement
+from daraja.simulator.c2b import ORDERS
+from daraja.simulator.control_bodies import problem, read_object, read_whole
+from daraja.simulator.journal import StateFileProblem
+from daraja.simulator.kenya_time import parse_kenyan
+from daraja.simulator.messages import MOST_SHILLINGS, is_phone
+from daraja.simulator.outcomes import RESULT_TEXTS
+from daraja.simulator.pull import EMPTY_FORMS
+
+if TYPE_CHECKING:
+    from daraja.simulator.simulator import Simulator
+
+_MOST_LISTED = 1_000
+_MOST_WITHDRAWN = 1_000_000_000
+_MOST_REFERENCE = 20
+_HABITS = ("withdraw", "c2b_for_prompts", "pull_empty", "unlock_operator", "forget_c2b")
+
+
+class BooksControl:
+    """Shows and moves the organisation's money. It trusts whoever reaches it: the money here is not real."""
+
+    def __init__(self, simulator: "Simulator") -> None:
+        self._simulator = simulator
+
+    def blueprint(self) -> Blueprint:
+        """Return the doors for a Flask application."""
+        doors = Blueprint("books", __name__, url_prefix="/simulator/api")
+        doors.get("/organisation")(self.show)
+        doors.post("/organisation")(self.change)
+        doors.get("/movements")(self.list_movements)
+        doors.post("/payments")(self.pay)
+        doors.get("/statement.csv")(self.export)
+        doors.get("/certificate")(self.certificate)
+        doors.register_error_handler(BadRequest, lambda error: problem(400, error.description))
+        doors.register_error_handler(StateFileProblem, lambda error: problem(503, error))
+        return doors
+
+    def show(self) -> Response:
+        """Show what the shop's account holds, and where C2B posts."""
+        simulator = self._simulator
+        registration = simulator.c2b.registration
+        return jsonify(
+            shortcode=simulator.settings.shortcode,
+            name=simulator.settings.business_name,
+            balance=simulator.organisation_cents() / 100,
+            c2b_registered=registration is not None,
+            c2b_when_silent=registration.when_silent if registration else None,
+            c2b_for_prompts=simulator.c2b.order_for_prompts,
+        )
+
+    def change(self) -> Response:
+        """Pay money out to the bank, choose habits, or do what the portal can."""
+        wanted = read_object()
+        if not wanted or set(wanted) - set(_HABITS):
+            raise BadRequest(f"Send some of {', '.join(_HABITS)}.")
+        self._choose(wanted)
+        if "withdraw" in wanted:
+            code = self._simulator.withdraw(read_whole(wanted, "withdraw", 1, _MOST_WITHDRAWN))
+            if code != "0":
+                raise BadRequest(RESULT_TEXTS[code])
+        return self.show()
+
+    def list_movements(self) -> Response:
+        """List what moved the shop's money, oldest first, from position `since` on, up to `limit`."""
+        since, limit = (
+            request.args.get(name, default, type=int) for name, default in (("since", 0), ("limit", 100))
+        )
+        found = self._simulator.movements(max(since, 0), min(max(limit, 0), _MOST_LISTED))
+        return jsonify(movements=[_described(movement) for movement in found])
+
+    def pay(self) -> tuple[Response, int]:
+        """Pay by hand: 201 where money moved, 409 where it did not, with M-Pesa's code or the shop's."""
+        wanted = read_object()
+        phone, reference = str(wanted.get("phone")), wanted.get("reference", "")
+        if not is_phone(phone):
+            raise BadRequest("phone is 254, then 7 or 1, then eight digits.")
+        if not isinstance(reference, str) or len(reference) > _MOST_REFERENCE:
+            raise BadRequest(f"reference is text of at most {_MOST_REFERENCE} characters.")
+        amount = read_whole(wanted, "amount", 1, MOST_SHILLINGS)
+        paid = self._simulator.pay_by_hand(phone, amount, reference, to_till=wanted.get("to_till") is True)
+        answer = jsonify(
+            code=paid.code,
+            text=RESULT_TEXTS.get(paid.code, "The shop does not accept this payment."),
+            receipt=paid.receipt,
+            balance=paid.balance_shillings,
+        )
+        return answer, 409 if paid.receipt is None else 201
+
+    def export(self) -> Response:
+        """Export the statement as CSV: `from` inclusive, `to` exclusive, as dates or times in EAT."""
+        text = self._simulator.statement(_moment("from"), _moment("to"))
+        headers = {"Content-Disposition": "attachment; filename=statement.csv"}
+        return Response(text, content_type="text/csv; charset=utf-8", headers=headers)
+
+    def certificate(self) -> Response:
+        """Give the certificate that seals the operator's password, as PEM."""
+        return Response(self._simulator.operators.certificate(), content_type="application/x-pem-file")
+
+    def _choose(self, wanted: dict[str, object]) -> None:
+        order, empty = wanted.get("c2b_for_prompts"), wanted.get("pull_empty")
+        if order is not None and order not in ORDERS:
+            raise BadRequest(f"c2b_for_prompts is one of {', '.join(ORDERS)}.")
+        if empty is not None and empty not in EMPTY_FORMS:
+            raise BadRequest(f"pull_empty is one of {', '.join(EMPTY_FORMS)}.")
+        if order is not None:
+            self._simulator.c2b.order_prompts(order)
+        if empty is not None:
+            self._simulator.pull.say_empty(empty)
+        if wanted.get("unlock_operator") is True:
+            self._simulator.operators.unlock()
+        if wanted.get("forget_c2b") is True:
+            self._simulator.c2b.unregister()
+
+
+def _described(movement: Movement) -> dict[str, object]:
+    return {
+        "kind": movement.kind,
+        "channel": movement.channel,
+        "receipt": movement.receipt,
+        "at": movement.at.isoformat(),
+        "change_cents": movement.change_cents,
+        "balance_cents": movement.balance_cents,
+        "phone": movement.phone,
+        "reference": movement.reference,
+        "linked_receipt": movement.linked_receipt,
+    }
+
+
+def _moment(name: str) -> datetime | None:
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        return parse_kenyan(text)
+    except ValueError:
+        raise BadRequest(f"{name} is a date or a time, such as 2026-11-16 or 2026-11-16T07:30.") from None

@@ -1,0 +1,213 @@
+"""C2B: payments made by hand to the shortcode, and where the shop wants to hear of them."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
+
+from daraja.simulator.bank import Bank, Proposal, Wish
+from daraja.simulator.books import Movement
+from daraja.simulator.courier import Courier, Parcel
+from daraja.simulator.journal import Fact, Journal, fact
+from daraja.simulator.kenya_time import Watch, compact_stamp
+from daraja.simulator.outcomes import PAID
+from daraja.simulator.postman import Mail, Postman
+from daraja.simulator.settings import SimulatorSettings
+
+Order = Literal["never", "before", "after"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+
+REJECTED = "C2B00016"
+"""What a payer is told of a payment that nobody validated where silence cancels it."""
+
+_VALIDATION_SECONDS = 8.0
+_FIRST_NAMES = ("JANE", "JOHN", "MARY", "PETER", "GRACE", "JAMES", "ANN", "PAUL")
+
+Then = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Where to post. `when_silent` is `Completed` or `Cancelled`: what happens where a validation gets no answer."""
+
+    confirmation_url: str = field(repr=False)
+    validation_url: str = field(repr=False)
+    when_silent: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandPayment:
+    """How a payment by hand ended; `receipt` is None where no money moved."""
+
+    code: str
+    receipt: str | None
+    balance_shillings: int
+
+
+class C2b:
+    """Takes payments by hand and gives notice of payments. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        watch: Watch,
+        bank: Bank,
+        courier: Courier,
+        postman: Postman,
+        journal: Journal,
+    ) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._bank = bank
+        self._courier = courier
+        self._postman = postman
+        self.registration: Registration | None = None
+        self._order: Order = settings.c2b_for_prompts
+        readers = {
+            "c2b": self._read_registration,
+            "c2b_deleted": self._read_deletion,
+            "c2b_order": self._read_order,
+        }
+        journal.register(readers, self._snapshot)
+
+    @property
+    def order_for_prompts(self) -> Order:
+        """Whether payments by prompt are confirmed by C2B as well, and before or after their callback."""
+        return self._order if self.registration is not None else "never"
+
+    def order_prompts(self, order: Order) -> None:
+        """Choose it."""
+        with self._bank.changed:
+            self._bank.note(_order_fact(order))
+            self._order = order
+
+    def register(self, registration: Registration) -> None:
+        """Post to these addresses from now on."""
+        with self._bank.changed:
+            self._bank.note(_registration_fact(registration))
+            self.registration = registration
+
+    def unregister(self) -> None:
+        """Post nowhere, as after the addresses were deleted in the portal."""
+        with self._bank.changed:
+            self._bank.note(fact("c2b_deleted"))
+            self.registration = None
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.registration = None
+        self._order = self._settings.c2b_for_prompts
+
+    def pay(self, wish: Wish) -> HandPayment:
+        """Let a payer pay by hand: validated by the shop, if it is asked, then moved, then confirmed.
+
+        Blocks for as long as the shop takes to validate, at most eight seconds. The code is M-Pesa's result code, or
+        the C2B code with which the shop refused.
+        """
+        with self._bank.changed:
+            receipt = self._bank.identifiers.receipt(self._watch.now())
+        refusal = self._validate(wish, receipt)
+        with self._bank.changed:
+            code = refusal or PAID
+            proposal = self._bank.propose_payment(wish, code, self._watch.now(), receipt)
+            self._bank.commit(proposal)
+        self._bank.count(f"by_hand_{proposal.code}")
+        if proposal.receipt is not None:
+            self.confirm(proposal.receipt)
+        return _ended(proposal)
+
+    def confirm(self, receipt: str | None, then: Then | None = None) -> None:
+        """Give notice of a payment that was made; `then` runs once the notice is delivered, or will not be soon."""
+        with self._bank.changed:
+            movement = self._bank.books.find(receipt or "")
+        if self.registration is None or movement is None:
+            if then is not None:
+                then()
+            return
+        notice = _notice(self._settings.shortcode, movement, f"{movement.balance_cents / 100:.2f}")
+        mail = Mail("confirmation", movement.reference, self.registration.confirmation_url, notice)
+        self._postman.post(mail, self._postman.fate_of("confirmation", movement.reference), then)
+
+    def _validate(self, wish: Wish, receipt: str) -> str | None:
+        """Return the code with which the shop refuses, or None."""
+        if self.registration is None or not self._settings.c2b_validates:
+            return None
+        with self._bank.changed:
+            proposal = self._bank.propose_payment(wish, PAID, self._watch.now(), receipt)
+        if not proposal.movements:
+            return None  # M-Pesa itself will refuse, and asks nobody.
+        body = _notice(self._settings.shortcode, proposal.movements[0], "")
+        parcel = Parcel(self.registration.validation_url, body, self._settings.shortcode, lambda _: None)
+        fate, answered = self._courier.ask(parcel, _VALIDATION_SECONDS)
+        self._bank.count(f"validations_{fate}")
+        code = _code_of(answered) if fate == "200" else None
+        if code is None:
+            return REJECTED if self.registration.when_silent == "Cancelled" else None
+        return None if code == PAID else code
+
+    def _snapshot(self) -> Iterator[Fact]:
+        yield _order_fact(self._order)
+        if self.registration is not None:
+            yield _registration_fact(self.registration)
+
+    def _read_registration(self, read: Fact) -> None:
+        self.registration = Registration(**read)
+
+    def _read_deletion(self, _: Fact) -> None:
+        self.registration = None
+
+    def _read_order(self, read: Fact) -> None:
+        self._order = read["order"]
+
+
+def masked(phone: str) -> str:
+    """Return a number as C2B v2 shows it: `2547 ***** 126`."""
+    return f"{phone[:4]} ***** {phone[-3:]}"
+
+
+def first_name(phone: str) -> str:
+    """Return the name that this simulation gives the owner of a number."""
+    return _FIRST_NAMES[int(phone[-4:]) % len(_FIRST_NAMES)]
+
+
+def _notice(shortcode: str, payment: Movement, balance: str) -> bytes:
+    """Write the object that validation and confirmation post: every value is text."""
+    return json.dumps(
+        {
+            "TransactionType": "Buy Goods" if payment.is_till else "Pay Bill",
+            "TransID": payment.receipt,
+            "TransTime": compact_stamp(payment.at),
+            "TransAmount": f"{payment.shillings}.00",
+            "BusinessShortCode": shortcode,
+            "BillRefNumber": payment.reference,
+            "InvoiceNumber": "",
+            "OrgAccountBalance": balance,
+            "ThirdPartyTransID": "",
+            "MSISDN": masked(payment.phone),
+            "FirstName": first_name(payment.phone),
+            "MiddleName": "",
+            "LastName": "",
+        }
+    ).encode()
+
+
+def _code_of(answered: bytes) -> str | None:
+    """Return the ResultCode of an answer to a validation, None where it holds none."""
+    try:
+        document = json.loads(answered)
+    except (ValueError, RecursionError):
+        return None
+    code = document.get("ResultCode") if isinstance(document, dict) else None
+    return str(code) if isinstance(code, str | int) and not isinstance(code, bool) else None
+
+
+def _ended(proposal: Proposal) -> HandPayment:
+    return HandPayment(proposal.code, proposal.receipt, proposal.balance_shillings)
+
+
+def _registration_fact(registration: Registration) -> Fact:
+    return fact("c2b", **asdict(registration))
+
+
+def _order_fact(order: Order) -> Fact:
+    return fact("c2b_order", order=order)

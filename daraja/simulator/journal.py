@@ -1,0 +1,142 @@
+"""The journal: facts that must outlive a kill of the simulator, one JSON line each, written before anybody is told."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Fact = dict[str, Any]
+Reader = Callable[[Fact], None]
+Snapshot = Callable[[], Iterable[Fact]]
+
+_KIND = "is"
+
+
+class StateFileProblem(RuntimeError):
+    """The state file cannot be used; the message says what to do."""
+
+
+class Journal:
+    """A file of facts. Without a path it keeps nothing. Not thread-safe: its owners share one lock.
+
+    A line is a list of facts that hold together; a line that a kill cut short was told to nobody and is dropped.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: int | None = None
+        self._lock: int | None = None
+        self._was_read = False
+        self._readers: dict[str, Reader] = {}
+        self._snapshots: list[Snapshot] = []
+
+    def register(self, readers: Mapping[str, Reader], snapshot: Snapshot) -> None:
+        """Say who reads which kinds of fact, and who writes down anew what of them still matters."""
+        self._readers.update(readers)
+        self._snapshots.append(snapshot)
+
+    def open(self) -> None:
+        """Read what is there, once, then begin a file without what no longer matters; raise StateFileProblem."""
+        if self._path is None:
+            return
+        try:
+            self._lock = _lock(self._path)
+            if not self._was_read and self._path.exists():
+                for fact in _facts(self._path):
+                    self._read(fact)
+            self._was_read = True
+            self.compact()
+        except OSError as error:
+            self.close()
+            raise StateFileProblem(
+                f"The state file {self._path} cannot be used ({error.strerror}). Give --state-file another path."
+            ) from error
+        except StateFileProblem:
+            self.close()
+            raise
+
+    def compact(self) -> None:
+        """Write the file anew, from what its owners know now; the old one is there until the new one is whole."""
+        if self._path is None or not self._was_read:
+            return
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            for snapshot in self._snapshots:
+                file.writelines(_line([fact]) for fact in snapshot())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        if self._file is not None:
+            os.close(self._file)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+
+    def write(self, *facts: Fact) -> None:
+        """Keep facts that hold together; raise StateFileProblem, and keep none, where the disk takes no more."""
+        if self._file is None:
+            return
+        line = _line(facts)
+        size = os.fstat(self._file).st_size
+        try:
+            is_whole = os.write(self._file, line) == len(line)
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            os.ftruncate(self._file, size)
+            raise StateFileProblem(f"The state file {self._path} takes no more: its disk is full or away.")
+
+    def close(self) -> None:
+        """Let the file go."""
+        for descriptor in (self._file, self._lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._lock = None
+
+    def _read(self, fact: Fact) -> None:
+        try:
+            self._readers[fact.pop(_KIND)](fact)
+        except (LookupError, ValueError, TypeError, AssertionError) as error:
+            raise StateFileProblem(
+                f"The state file {self._path} holds something that is not understood ({error!r}). Move it away "
+                "to begin anew."
+            ) from error
+
+
+def fact(kind: str, /, **members: Any) -> Fact:
+    """Return a fact of a kind."""
+    return {_KIND: kind, **members}
+
+
+def _line(facts: Iterable[Fact]) -> bytes:
+    return json.dumps(list(facts), separators=(",", ":")).encode() + b"\n"
+
+
+def _facts(path: Path) -> Iterator[Fact]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                facts = json.loads(line)
+            except ValueError:
+                facts = None
+            if not isinstance(facts, list) or not all(isinstance(read, dict) for read in facts):
+                raise StateFileProblem(
+                    f"Line {number} of the state file {path} is damaged. Move the file away to begin anew."
+                )
+            yield from facts
+
+
+def _lock(path: Path) -> int:
+    """Hold a file beside the state file, so that no other simulator writes to it; raise StateFileProblem."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StateFileProblem(
+            f"Another simulator uses the state file {path}. Stop it, or give --state-file another path."
+        ) from None
+    return descriptor

@@ -1,0 +1,169 @@
+"""Daraja's doors for the organisation: reversal, transaction status, C2B and Pull."""
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response
+
+from daraja.simulator.answers import Answer, invalid_field, json_answer, refusal
+from daraja.simulator.bank import Bank, Wish
+from daraja.simulator.books import Channel
+from daraja.simulator.c2b import C2b, Registration
+from daraja.simulator.doorway import Doorway
+from daraja.simulator.faults import Door, Fault
+from daraja.simulator.identifiers import Conversation
+from daraja.simulator.messages import (
+    BUY_GOODS,
+    PAYBILL,
+    Document,
+    is_callback_url,
+    read_amount,
+    read_phone,
+    read_shortcode,
+    read_text,
+)
+from daraja.simulator.operation_messages import read_reversal, read_status
+from daraja.simulator.operations import Operations
+from daraja.simulator.pull import Pull, read_pull, read_pull_registration
+from daraja.simulator.settings import SimulatorSettings
+
+_ACCEPTED = "Accept the service request successfully."
+_FORBIDDEN_WORDS = ("m-pesa", "mpesa", "safaricom", "exe", "cmd", "sql", "query")
+_MOST_BILL_REFERENCE = 20
+_WHEN_SILENT = ("Completed", "Cancelled")
+
+Answering = Callable[[Document], Answer]
+
+
+class OperatorDoors:
+    """Answers for these doors."""
+
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        doorway: Doorway,
+        bank: Bank,
+        operations: Operations,
+        c2b: C2b,
+        pull: Pull,
+    ) -> None:
+        self._settings = settings
+        self._doorway = doorway
+        self._bank = bank
+        self._operations = operations
+        self._c2b = c2b
+        self._pull = pull
+
+    def blueprint(self) -> Blueprint:
+        """Return the doors for a Flask application."""
+        doors = Blueprint("operator", __name__)
+        posts: list[tuple[str, Door, Answering]] = [
+            ("/mpesa/reversal/v1/request", "reversal", self._reverse),
+            ("/mpesa/transactionstatus/v1/query", "status", self._look_up),
+            ("/mpesa/c2b/v2/registerurl", "c2b_register", self._register),
+            ("/mpesa/c2b/v2/simulate", "c2b_simulate", self._simulate),
+            ("/pulltransactions/v1/register", "pull_register", self._register_pull),
+            ("/pulltransactions/v1/query", "pull", self._list),
+        ]
+        for path, door, answer in posts:
+            # The prose of Pull says GET, and everybody sends POST with a body.
+            methods = ["POST", "GET"] if door == "pull" else ["POST"]
+            doors.add_url_rule(path, door, self._served(door, answer), methods=methods)
+        return doors
+
+    def _served(self, door: Door, answer: Answering) -> Callable[[], Response]:
+        def serve() -> Response:
+            def answering(_: Fault) -> Answer:
+                return answer(self._doorway.read_body(door))
+
+            return self._doorway.serve(door, answering, self._name)
+
+        return serve
+
+    def _name(self, document: Document) -> str:
+        """Return what chaos makes its dice of: the reference of the payment in question, if there is one."""
+        receipt = document.get("TransactionID")
+        with self._bank.changed:
+            payment = self._bank.books.find(receipt) if isinstance(receipt, str) else None
+        named = payment.reference if payment else document.get("BillRefNumber") or document.get("OffSetValue")
+        return str(named or "-")
+
+    def _reverse(self, document: Document) -> Answer:
+        asked = read_reversal(document, self._settings.shortcode)
+        return _acknowledged(self._operations.reverse(asked))
+
+    def _look_up(self, document: Document) -> Answer:
+        return _acknowledged(self._operations.look_up(read_status(document, self._settings.shortcode)))
+
+    def _register(self, document: Document) -> Answer:
+        read_shortcode(document, "ShortCode", self._settings.shortcode)
+        when_silent = read_text(document, "ResponseType")
+        if when_silent not in _WHEN_SILENT:
+            raise invalid_field("ResponseType")
+        confirmation_url = self._c2b_url(document, "ConfirmationURL")
+        validation_url = self._c2b_url(document, "ValidationURL")
+        if self._c2b.registration is not None and self._settings.c2b_registers_once:
+            raise refusal("already-registered")
+        self._c2b.register(Registration(confirmation_url, validation_url, when_silent))
+        return self._c2b_answer("Success")
+
+    def _simulate(self, document: Document) -> Answer:
+        read_shortcode(document, "ShortCode", self._settings.shortcode)
+        command = read_text(document, "CommandID")
+        if command not in (PAYBILL, BUY_GOODS):
+            raise invalid_field("CommandID")
+        reference = read_text(document, "BillRefNumber") if command == PAYBILL else ""
+        if len(reference) > _MOST_BILL_REFERENCE:
+            raise invalid_field("BillRefNumber")
+        wish = Wish(
+            read_phone(document, "Msisdn"),
+            read_amount(document),
+            reference,
+            command == BUY_GOODS,
+            Channel.BY_HAND,
+        )
+
+        self._bank.promise()
+
+        def pay() -> None:
+            try:
+                self._c2b.pay(wish)
+            finally:
+                self._bank.keep_promise()
+
+        return self._c2b_answer(_ACCEPTED, after=pay)
+
+    def _register_pull(self, document: Document) -> Answer:
+        read_pull_registration(document, self._settings.shortcode)
+        return json_answer(self._pull.register())
+
+    def _list(self, document: Document) -> Answer:
+        return json_answer(self._pull.list(read_pull(document, self._settings.shortcode)))
+
+    def _c2b_url(self, document: Document, name: str) -> str:
+        """Return an address; in strict mode none of the words that the portal forbids may be in it."""
+        url = read_text(document, name)
+        forbidden = self._settings.strict and any(word in url.lower() for word in _FORBIDDEN_WORDS)
+        if forbidden or not is_callback_url(url):
+            raise invalid_field(name)
+        return url
+
+    def _c2b_answer(self, description: str, after: Callable[[], None] | None = None) -> Answer:
+        """Return M-Pesa's acknowledgement, in which one key lacks an "n"."""
+        with self._bank.changed:
+            originator_id = self._bank.identifiers.merchant_request_id()
+        document = {
+            "OriginatorCoversationID": originator_id,
+            "ResponseCode": "0",
+            "ResponseDescription": description,
+        }
+        return json_answer(document, after=after)
+
+
+def _acknowledged(conversation: Conversation) -> Answer:
+    document = {
+        "OriginatorConversationID": conversation.originator_id,
+        "ConversationID": conversation.id,
+        "ResponseCode": "0",
+        "ResponseDescription": _ACCEPTED,
+    }
+    return json_answer(document)

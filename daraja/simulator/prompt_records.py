@@ -1,0 +1,71 @@
+"""Prompts and how they ended as facts of the journal, and back."""
+
+from dataclasses import fields
+from datetime import datetime
+from operator import attrgetter
+
+from daraja.simulator.journal import Fact, fact
+from daraja.simulator.outcomes import Letter, Script
+from daraja.simulator.prompts import Outcome, Prompt
+
+_SCRIPT_FIELDS = fields(Script)
+_WRITTEN_LETTER = attrgetter(*(field.name for field in fields(Letter)))
+
+
+def prompt_fact(prompt: Prompt) -> Fact:
+    """Return the fact that a prompt was opened."""
+    return fact(
+        "prompt",
+        checkout_request_id=prompt.checkout_request_id,
+        merchant_request_id=prompt.merchant_request_id,
+        phone=prompt.phone,
+        amount_shillings=prompt.amount_shillings,
+        account_reference=prompt.account_reference,
+        description=prompt.description,
+        callback_url=prompt.callback_url,
+        opened_at=prompt.opened_at.isoformat(),
+        expires_at=prompt.expires_at.isoformat(),
+        script=_written(prompt.script),
+        is_till=prompt.is_till,
+    )
+
+
+def read_prompt(read: Fact) -> Prompt:
+    """Return the prompt of a fact."""
+    script = read.pop("script")
+    opened_at, expires_at = (datetime.fromisoformat(read.pop(name)) for name in ("opened_at", "expires_at"))
+    return Prompt(opened_at=opened_at, expires_at=expires_at, script=_script(script), **read)
+
+
+def ending_fact(prompt: Prompt, outcome: Outcome) -> Fact:
+    """Return the fact that a prompt has ended."""
+    return fact(
+        "ended",
+        checkout_request_id=prompt.checkout_request_id,
+        code=outcome.code,
+        at=outcome.at.isoformat(),
+        receipt=outcome.receipt,
+        balance_shillings=outcome.balance_shillings,
+    )
+
+
+def read_ending(read: Fact) -> tuple[str, Outcome]:
+    """Return the id of the prompt that has ended, and how."""
+    checkout_request_id, at = str(read.pop("checkout_request_id")), datetime.fromisoformat(read.pop("at"))
+    return checkout_request_id, Outcome(at=at, **read)
+
+
+def _written(script: Script) -> Fact:
+    """Return a script's fields; asdict() would take as long as all the rest of a push."""
+    written = {field.name: getattr(script, field.name) for field in _SCRIPT_FIELDS}
+    for name in ("letters", "forgeries"):
+        written[name] = [_WRITTEN_LETTER(letter) for letter in written[name]]
+    return written
+
+
+def _script(written: Fact) -> Script:
+    letters, forgeries = (
+        tuple(Letter(*letter) for letter in written.pop(name)) for name in ("letters", "forgeries")
+    )
+    queries = tuple((float(age), str(name)) for age, name in written.pop("queries"))
+    return Script(letters=letters, forgeries=forgeries, queries=queries, **written)

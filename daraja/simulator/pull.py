@@ -1,0 +1,133 @@
+"""Pull: the list of payments of the last 48 hours, with the quirks of its answers."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+from daraja.simulator.answers import Refusal, invalid_field
+from daraja.simulator.bank import Bank
+from daraja.simulator.books import Kind, Movement
+from daraja.simulator.c2b import masked
+from daraja.simulator.kenya_time import Watch, in_kenya, parse_kenyan
+from daraja.simulator.messages import Document, is_callback_url, read_phone, read_shortcode, read_text
+from daraja.simulator.settings import SimulatorSettings
+
+EmptyForm = Literal["code-1001", "text", "http-500"]
+EMPTY_FORMS: tuple[EmptyForm, ...] = get_args(EmptyForm)
+
+_WINDOW = timedelta(hours=48)
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_OFFSET = re.compile(r"[0-9]{1,7}")
+_NONE = "1001"
+_SOME = "1000"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """Rows from an offset on, of payments between two moments."""
+
+    start: datetime
+    end: datetime
+    offset: int
+
+
+class Pull:
+    """Answers registrations and queries. Safe to use from any thread."""
+
+    def __init__(self, settings: SimulatorSettings, watch: Watch, bank: Bank) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._bank = bank
+        self._empty_form: EmptyForm = "code-1001"
+        self._is_registered = False
+
+    def say_empty(self, form: EmptyForm) -> None:
+        """Choose how a list without rows is written."""
+        self._empty_form = form
+
+    def register(self) -> dict[str, object]:
+        """Return the answer to a registration: 1000 the first time, 1001 ever after."""
+        status, self._is_registered = _NONE if self._is_registered else _SOME, True
+        text = "Short Code already Registered" if status == _NONE else "ShortCode Registered Successfully"
+        return {
+            "ResponseRefID": self._reference_id(),
+            "ResponseStatus": status,
+            "ShortCode": self._settings.shortcode,
+            "ResponseDescription": text,
+        }
+
+    def list(self, asked: PullRequest) -> dict[str, object]:
+        """Return a page of the list, oldest first; raise Refusal where an empty one is written as a fault."""
+        earliest = self._watch.now() - _WINDOW
+        with self._bank.changed:
+            payments = self._bank.books.where(
+                lambda movement: (
+                    movement.kind == Kind.PAYMENT
+                    and movement.at >= earliest
+                    and asked.start <= movement.at.replace(microsecond=0) <= asked.end
+                )
+            )
+        page = payments[asked.offset : asked.offset + self._settings.pull_page_rows]
+        if page:
+            rows = [self._row(payment) for payment in page]
+            return self._answer(_SOME, "Success", Response=[rows])
+        if self._empty_form == "http-500":
+            raise Refusal(500, "500.001.1001", "No transactions found for the given period")
+        if self._empty_form == "text":
+            return self._answer(_SOME, "Success", Transaction="[[]]")
+        return self._answer(_NONE, "No transactions found", Response=[[]])
+
+    def _answer(self, code: str, message: str, **members: object) -> dict[str, object]:
+        return {
+            "ResponseRefID": self._reference_id(),
+            "ResponseCode": code,
+            "ResponseMessage": message,
+        } | members
+
+    def _row(self, payment: Movement) -> dict[str, object]:
+        # The sample ends in Z; whether its hours are those of UTC or of Nairobi, nobody has said.
+        at = in_kenya(payment.at) if self._settings.pull_writes_eat else payment.at.astimezone(UTC)
+        return {
+            "transactionId": payment.receipt,
+            "trxDate": f"{at:%Y-%m-%dT%H:%M:%S}Z",
+            "msisdn": masked(payment.phone).replace(" ", ""),
+            "sender": "MPESA",
+            "transactiontype": "c2b-buy-goods-debit" if payment.is_till else "c2b-pay-bill-debit",
+            "billreference": payment.reference,
+            "amount": f"{payment.shillings}.00",
+            "organizationname": self._settings.business_name,
+        }
+
+    def _reference_id(self) -> str:
+        with self._bank.changed:
+            return self._bank.identifiers.merchant_request_id()
+
+
+def read_pull_registration(document: Document, shortcode: str) -> None:
+    """Read a registration; raise Refusal 400.002.02 naming the first field that is wrong."""
+    read_shortcode(document, "ShortCode", shortcode)
+    if read_text(document, "RequestType") != "Pull":
+        raise invalid_field("RequestType")
+    read_phone(document, "NominatedNumber")
+    if not is_callback_url(read_text(document, "CallBackURL")):
+        raise invalid_field("CallBackURL")
+
+
+def read_pull(document: Document, shortcode: str) -> PullRequest:
+    """Read a question for the list; raise Refusal 400.002.02 naming the first field that is wrong."""
+    read_shortcode(document, "ShortCode", shortcode)
+    offset = read_text(document, "OffSetValue")
+    if not _OFFSET.fullmatch(offset):
+        raise invalid_field("OffSetValue")
+    return PullRequest(_moment(document, "StartDate"), _moment(document, "EndDate"), int(offset))
+
+
+def _moment(document: Document, name: str) -> datetime:
+    text = read_text(document, name)
+    if not _MOMENT.fullmatch(text):
+        raise invalid_field(name)
+    try:
+        return parse_kenyan(text)
+    except ValueError:
+        raise invalid_field(name) from None

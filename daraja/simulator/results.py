@@ -1,0 +1,130 @@
+"""The bodies that are posted to a ResultURL or a QueueTimeOutURL, with M-Pesa's keys and JSON types."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from daraja.simulator.books import Kind, Movement
+from daraja.simulator.c2b import first_name, masked
+from daraja.simulator.identifiers import Conversation, receipt_date_code
+from daraja.simulator.kenya_time import compact_stamp, in_kenya
+from daraja.simulator.outcomes import PAID, RESULT_TEXTS
+from daraja.simulator.settings import SimulatorSettings
+
+Pairs = list[tuple[str, object]]
+
+_TEXTS = {
+    "2032": "The transaction receipt number does not exist.",
+    "R000001": "The transaction has already been reversed.",
+    "R000002": "The OriginalTransactionID is invalid.",
+}
+_REASONS = {
+    Kind.PAYMENT: "Pay Bill Online",
+    Kind.REVERSAL: "Transaction Reversal",
+    Kind.SETTLEMENT: "Organization Settlement Account to M-PESA",
+}
+_IN_QUEUE_TOO_LONG = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a transaction ended; `movement` is None where no money moved."""
+
+    status: str
+    shillings: int
+    at: datetime
+    movement: Movement | None
+
+
+def reversal_result(
+    settings: SimulatorSettings, conversation: Conversation, original_receipt: str, reversal: Movement
+) -> bytes:
+    """Write the result of a reversal that was done."""
+    pairs: Pairs = [
+        (
+            "DebitAccountBalance",
+            f"Utility Account|KES|{_available(reversal)}|{_available(reversal)}|0.00|0.00",
+        ),
+        ("Amount", float(reversal.shillings)),
+        ("TransCompletedTime", int(compact_stamp(reversal.at))),
+        ("OriginalTransactionID", original_receipt),
+        ("Charge", settings.reversal_charge_cents / 100),
+        ("CreditPartyPublicName", _payer(reversal.phone)),
+        ("DebitPartyPublicName", _organisation(settings)),
+    ]
+    return _write(conversation, PAID, reversal.receipt, pairs)
+
+
+def status_result(
+    settings: SimulatorSettings, conversation: Conversation, ended: Ended, now: datetime
+) -> bytes:
+    """Write the result of a question about a transaction. A key comes twice, and one has no value, as in the sample."""
+    movement = ended.movement
+    payer, organisation = _payer(movement.phone) if movement else "", _organisation(settings)
+    comes_in = movement is not None and movement.change_cents > 0
+    pairs: Pairs = [
+        ("DebitPartyName", payer if comes_in else organisation),
+        ("CreditPartyName", organisation if comes_in else payer),
+        ("OriginatorConversationID", conversation.originator_id),
+        ("InitiatedTime", int(compact_stamp(ended.at))),
+        ("DebitAccountType", "MMF Account For Customer" if comes_in else "Utility Account"),
+        ("DebitPartyCharges", "Fee For C2B Payment|KES|0.00"),
+        ("TransactionReason", None),
+        ("ReasonType", _REASONS.get(movement.kind, "") if movement else _REASONS[Kind.REVERSAL]),
+        ("TransactionStatus", ended.status),
+        ("FinalisedTime", int(compact_stamp(ended.at))),
+        ("Amount", float(ended.shillings)),
+        ("ConversationID", conversation.id),
+        ("ReceiptNo", movement.receipt if movement else _placeholder(ended.at)),
+        ("DebitPartyName", organisation if comes_in else payer),
+    ]
+    return _write(conversation, PAID, _placeholder(now), pairs)
+
+
+def failed_result(conversation: Conversation, code: str, now: datetime) -> bytes:
+    """Write a result without parameters; in place of a receipt stands the date and zeros."""
+    return _write(conversation, code, _placeholder(now), [])
+
+
+def timeout_notice(conversation: Conversation, now: datetime) -> bytes:
+    """Write what comes to a QueueTimeOutURL. Nobody has documented it; most code expects the envelope of results."""
+    return _write(
+        conversation, _IN_QUEUE_TOO_LONG, _placeholder(now), [], "The request timed out in the queue."
+    )
+
+
+def _write(
+    conversation: Conversation, code: str, transaction_id: str, pairs: Pairs, text: str | None = None
+) -> bytes:
+    result: dict[str, object] = {
+        "ResultType": 0,
+        "ResultCode": int(code) if code.isdecimal() else code,
+        "ResultDesc": text or _TEXTS.get(code) or RESULT_TEXTS.get(code, f"Unexpected result {code}"),
+        "OriginatorConversationID": conversation.originator_id,
+        "ConversationID": conversation.id,
+        "TransactionID": transaction_id,
+    }
+    if pairs:
+        result["ResultParameters"] = {"ResultParameter": [_item(key, value) for key, value in pairs]}
+    result["ReferenceData"] = {"ReferenceItem": {"Key": "QueueTimeoutURL", "Value": "internal"}}
+    return json.dumps({"Result": result}).encode()
+
+
+def _item(key: str, value: object) -> dict[str, object]:
+    return {"Key": key} if value is None else {"Key": key, "Value": value}
+
+
+def _placeholder(moment: datetime) -> str:
+    return f"{receipt_date_code(in_kenya(moment))}0000000"
+
+
+def _available(movement: Movement) -> str:
+    return f"{movement.balance_cents / 100:.2f}"
+
+
+def _payer(phone: str) -> str:
+    return f"{masked(phone)} - {first_name(phone)}" if phone else ""
+
+
+def _organisation(settings: SimulatorSettings) -> str:
+    return f"{settings.shortcode} - {settings.business_name}"

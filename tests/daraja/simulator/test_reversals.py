@@ -1,0 +1,261 @@
+"""Giving payments back: our own client asks, and the result comes by the simulator's timetable."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daraja import DarajaClient, Refused, Retryable, Uncertain, reversal_verdict, security_credential
+from daraja.initiator import Acknowledged
+from daraja.simulator.operator_key import WRONG_TRIES_UNTIL_LOCKED
+from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
+
+OpenClient = Callable[..., DarajaClient]
+
+
+@pytest.fixture
+def client(shop: Shop, open_client: OpenClient) -> DarajaClient:
+    return open_client(shop)
+
+
+def reverse(client: DarajaClient, shop: Shop, receipt: str, amount: int = 350) -> Acknowledged:
+    return client.reverse(
+        receipt=receipt,
+        amount_shillings=amount,
+        remarks="Goods are gone",
+        result_url=f"{shop.receiver.url}/results/secret/",
+        timeout_url=f"{shop.receiver.url}/timeouts/secret/",
+    )
+
+
+def results(shop: Shop, seconds: float = 2) -> list[Any]:
+    """Let results come, and return what was posted."""
+    shop.simulator.advance(seconds)
+    assert shop.simulator.wait_until_idle()
+    posted = shop.receiver.received[:]
+    shop.receiver.received.clear()
+    return posted
+
+
+def codes(shop: Shop, seconds: float = 2) -> list[str]:
+    return [post.result.result_code for post in results(shop, seconds)]
+
+
+def test_a_payment_goes_back_once_with_a_receipt_of_its_own(shop: Shop, client: DarajaClient) -> None:
+    receipt = shop.pay()
+    acknowledged = reverse(client, shop, receipt)
+    assert shop.receiver.received == []
+    [post] = results(shop)
+    verdict = reversal_verdict(post.result)
+    assert (verdict.kind, verdict.original_receipt, verdict.amount_cents) == ("done", receipt, 350_00)
+    assert post.path == "/results/secret/"
+    assert post.result.conversation_id == acknowledged.conversation_id
+    assert post.result.originator_conversation_id == acknowledged.originator_conversation_id
+    payment, reversal = shop.simulator.movements()
+    assert (reversal.receipt, reversal.linked_receipt) == (verdict.receipt, payment.receipt)
+    assert (payment.balance_cents, reversal.balance_cents) == (350_00, 0)
+    assert shop.simulator.balance(PHONE) == 400_000
+    reverse(client, shop, receipt)
+    assert codes(shop) == ["R000001"]
+    assert len(shop.simulator.movements()) == 2
+
+
+def test_the_wire_types_of_a_result_are_m_pesas(shop: Shop, client: DarajaClient) -> None:
+    reverse(client, shop, shop.pay())
+    result = json.loads(results(shop)[0].body)["Result"]
+    assert (result["ResultType"], result["ResultCode"]) == (0, 0)
+    parameters = {item["Key"]: item["Value"] for item in result["ResultParameters"]["ResultParameter"]}
+    assert parameters["TransCompletedTime"] == 20261115120000
+    assert parameters["DebitAccountBalance"].startswith("Utility Account|KES|")
+    assert isinstance(result["ReferenceData"]["ReferenceItem"], dict)
+
+
+@pytest.mark.parametrize("receipt", ["UKF0000XXX", "UKF7Q2X9LM"])
+def test_what_was_never_paid_cannot_go_back(shop: Shop, client: DarajaClient, receipt: str) -> None:
+    reverse(client, shop, receipt)
+    [post] = results(shop)
+    assert post.result.result_code == "R000002"
+    assert post.result.transaction_id is None
+    assert "ResultParameters" not in json.loads(post.body)["Result"]
+
+
+def test_neither_a_part_nor_a_reversal_can_be_reversed(shop: Shop, client: DarajaClient) -> None:
+    receipt = shop.pay()
+    reverse(client, shop, receipt, amount=349)
+    assert codes(shop) == ["R000002"]
+    reverse(client, shop, receipt)
+    assert codes(shop) == ["0"]
+    reverse(client, shop, shop.simulator.movements()[-1].receipt)
+    assert codes(shop) == ["R000002"]
+
+
+def test_money_that_was_paid_out_to_the_bank_cannot_go_back(shop: Shop, client: DarajaClient) -> None:
+    receipt = shop.pay()
+    assert shop.simulator.withdraw(351) == "1"
+    assert shop.simulator.withdraw(1) == "0"
+    reverse(client, shop, receipt)
+    [post] = results(shop)
+    assert reversal_verdict(post.result).reason == "insufficient_funds"
+    shop.pay("254712345679", 100)
+    reverse(client, shop, receipt)
+    assert codes(shop) == ["0"]
+
+
+def test_the_credential_is_checked_by_the_result_and_not_by_the_acknowledgement(
+    open_shop: Callable[..., Shop], open_client: OpenClient
+) -> None:
+    shop = open_shop(initiator_password="correct horse")
+    certificate = shop.http.get(f"{shop.url}/simulator/api/certificate", timeout=10).content
+    wrong = {"initiator_name": "somebody"}, {"initiator_password": "wrong"}
+    receipt = shop.pay()
+    for changed in wrong:
+        given = {"initiator_password": "correct horse", "certificate": certificate} | changed
+        reverse(open_client(shop, security_credential=None, **given), shop, receipt)
+        assert codes(shop) == ["2001"]
+    assert len(shop.simulator.movements()) == 1
+    good = open_client(
+        shop, security_credential=None, initiator_password="correct horse", certificate=certificate
+    )
+    reverse(good, shop, receipt)
+    assert codes(shop) == ["0"]
+
+
+def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
+    open_shop: Callable[..., Shop], open_client: OpenClient
+) -> None:
+    shop = open_shop(initiator_password="correct horse")
+    receipt = shop.pay()
+    for credential in ["A" * 344, "!" * 344, *["B" * 344] * (WRONG_TRIES_UNTIL_LOCKED - 2)]:
+        assert shop.simulator.operators.objection_to("testapi", credential) == "2001"
+    good = security_credential("correct horse", shop.simulator.operators.certificate())
+    client = open_client(shop, security_credential=good)
+    reverse(client, shop, receipt)
+    assert codes(shop) == ["8006"]
+    answer = shop.http.post(
+        f"{shop.url}/simulator/api/organisation", json={"unlock_operator": True}, timeout=10
+    )
+    assert answer.status_code == 200
+    reverse(client, shop, receipt)
+    assert codes(shop) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("fate", "after_seconds", "paths"),
+    [
+        ("lost", 200, []),
+        ("doubled", 2, ["results", "results"]),
+        ("late", 131, []),
+        ("late", 133, ["results"]),
+        ("late:10", 13, ["results"]),
+        ("timeout", 200, ["timeouts"]),
+        ("timeout-then-result", 8, ["timeouts", "results"]),
+    ],
+)
+def test_a_result_may_have_another_fate_and_the_money_has_moved_all_the_same(
+    shop: Shop, client: DarajaClient, fate: str, after_seconds: float, paths: list[str]
+) -> None:
+    receipt = shop.pay()
+    shop.simulator.fate_next("result", fate)
+    reverse(client, shop, receipt)
+    assert [post.path.split("/")[1] for post in results(shop, after_seconds)] == paths
+    assert [movement.kind for movement in shop.simulator.movements()] == ["payment", "reversal"]
+
+
+def test_a_result_may_come_before_the_acknowledgement(
+    shop: Shop, client: DarajaClient, receiver: Receiver
+) -> None:
+    receipt = shop.pay()
+    shop.simulator.fate_next("result", "early")
+    reverse(client, shop, receipt)
+    assert [post.result.result_code for post in receiver.received] == ["0"]
+
+
+def test_an_answer_may_be_lost_and_the_money_has_moved(shop: Shop, client: DarajaClient) -> None:
+    receipt = shop.pay()
+    shop.simulator.fail_next("reversal", "lose-answer")
+    with pytest.raises(Uncertain):
+        reverse(client, shop, receipt)
+    assert codes(shop) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("busy", Retryable), ("spike-arrest", Retryable), ("server-error", Uncertain)]
+)
+def test_a_reversal_may_meet_a_fault_and_then_nothing_moves(
+    shop: Shop, client: DarajaClient, fault: str, error: type[Exception]
+) -> None:
+    receipt = shop.pay()
+    shop.simulator.fail_next("reversal", fault)
+    with pytest.raises(error):
+        reverse(client, shop, receipt)
+    assert results(shop) == []
+    assert len(shop.simulator.movements()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"CommandID": "Reversal"}, "CommandID"),
+        ({"RecieverIdentifierType": "4"}, "RecieverIdentifierType"),
+        ({"RecieverIdentifierType": None, "ReceiverIdentifierType": "11"}, "RecieverIdentifierType"),
+        ({"ReceiverParty": "600100"}, "ReceiverParty"),
+        ({"TransactionID": "ukf"}, "TransactionID"),
+        ({"Amount": "1.5"}, "Amount"),
+        ({"Amount": 0}, "Amount"),
+        ({"Remarks": "x"}, "Remarks"),
+        ({"Remarks": "x" * 101}, "Remarks"),
+        ({"SecurityCredential": ""}, "SecurityCredential"),
+        ({"Initiator": ""}, "Initiator"),
+        ({"ResultURL": "ftp://shop"}, "ResultURL"),
+        ({"QueueTimeOutURL": "http://SHOP/x"}, "QueueTimeOutURL"),
+    ],
+)
+def test_a_request_with_something_wrong_is_refused_by_the_fields_name(
+    shop: Shop, changed: dict[str, object], field: str
+) -> None:
+    document = {
+        "Initiator": "testapi",
+        "SecurityCredential": "A" * 344,
+        "CommandID": "TransactionReversal",
+        "TransactionID": "UKF7Q2X9LM",
+        "Amount": 350,
+        "ReceiverParty": "174379",
+        "RecieverIdentifierType": "11",
+        "ResultURL": "http://shop.test/r/",
+        "QueueTimeOutURL": "http://shop.test/t/",
+        "Remarks": "Gone",
+    } | changed
+    answer = shop.http.post(
+        f"{shop.url}/mpesa/reversal/v1/request", json=document, headers=shop.headers(), timeout=10
+    )
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "400.002.02")
+    assert answer.json()["errorMessage"] == f"Bad Request - Invalid {field}"
+
+
+def test_a_reversal_wants_a_valid_token(shop: Shop) -> None:
+    answer = shop.http.post(
+        f"{shop.url}/mpesa/reversal/v1/request", json={}, headers={"Authorization": "Bearer x"}, timeout=10
+    )
+    assert (answer.status_code, answer.json()["errorCode"]) == (404, "404.001.03")
+
+
+def test_our_client_refuses_by_itself_without_an_operator(shop: Shop, open_client: OpenClient) -> None:
+    with pytest.raises(Refused):
+        reverse(open_client(shop, initiator_name=None), shop, "UKF7Q2X9LM")
+
+
+def test_charges_are_booked_under_the_receipt_that_they_are_for(
+    open_shop: Callable[..., Shop], open_client: OpenClient
+) -> None:
+    shop = open_shop(payment_charge_cents=1_75, reversal_charge_cents=10_00, organisation_shillings=100)
+    receipt = shop.pay()
+    reverse(open_client(shop), shop, receipt)
+    assert codes(shop) == ["0"]
+    booked = [(m.kind, m.change_cents, m.balance_cents) for m in shop.simulator.movements()]
+    assert booked == [
+        ("payment", 350_00, 450_00),
+        ("charge", -1_75, 448_25),
+        ("reversal", -350_00, 98_25),
+        ("charge", -10_00, 88_25),
+    ]
