@@ -14,6 +14,7 @@ from api.reconciliation.c2b import C2bDesk
 from api.reconciliation.matching import Matcher
 from api.reconciliation.pulling import Puller
 from api.reconciliation.statements import Reconciler, shortcodes_of
+from api.reconciliation.unpaid import Undoubted
 from api.refunds.desk import RefundDesk
 from api.refunds.doubts import RefundDoubts
 from api.refunds.results import RESULT_CHANNELS, RefundResults
@@ -148,7 +149,14 @@ def assemble(
             | dict.fromkeys(RESULT_CHANNELS, refund_results.act_on)
         ),
         matcher=matcher,
-        reconciler=Reconciler(shortcodes_of(settings), database, matcher, pulling, reconciliations),
+        reconciler=Reconciler(
+            shortcodes_of(settings),
+            database,
+            matcher,
+            pulling,
+            reconciliations,
+            Undoubted(ledger, prompts),
+        ),
         reconciliations=reconciliations,
         c2b=c2b,
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),

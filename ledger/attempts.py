@@ -1,7 +1,7 @@
 """One try to be paid, and one sum to give back: what a payment session remembers of each."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -45,6 +45,9 @@ class AttemptState(StrEnum):
     PAID = "paid"
 
 
+ATTEMPT_MAY_TAKE = timedelta(minutes=10)
+"""How long an attempt may be open before a person should look: M-Pesa is asked meanwhile."""
+
 OPEN_STATES = frozenset({AttemptState.REQUESTED, AttemptState.INITIATED, AttemptState.UNCERTAIN})
 
 
@@ -70,6 +73,15 @@ class Attempt:
     def is_open(self) -> bool:
         """Whether the outcome is still to come."""
         return self.state in OPEN_STATES
+
+    def may_be_of(self, payment: "Payment") -> bool:
+        """Whether a payment with a receipt may be the one that was proved without.
+
+        A callback's address is the attempt's own. Every other witness goes by the reference, which anybody may type
+        into a payment by hand: then another sum is another payment.
+        """
+        same_sum = payment.amount_cents in (None, self.received_cents)
+        return same_sum or payment.evidence == Evidence.CALLBACK
 
 
 class RefundState(StrEnum):

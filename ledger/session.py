@@ -20,6 +20,7 @@ from eventsourcing.domain import Aggregate
 
 from ledger import events
 from ledger.attempts import (
+    ATTEMPT_MAY_TAKE,
     Attempt,
     AttemptState,
     Credit,
@@ -42,6 +43,8 @@ SETTLED = {
 """How a settled session answers a command that comes too late."""
 
 
+NOT_PAID = "NOT_PAID"
+NO_PAYMENT_FOUND = "M-Pesa's books show no payment for this request. You can try again."
 NOT_TAKEN = "M-Pesa did not take the last payment request, and sent nothing to the phone."
 
 
@@ -218,15 +221,18 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         """
         if self.attempts[attempt].state == AttemptState.PAID:
             self._contradict(attempt, "outcome", evidence, f"{code}: {text}", at=at)
-        if not self.attempts[attempt].is_open:
-            return
-        others_open = len(self.open_attempts) > 1
-        if others_open or self.status not in (Status.PENDING, Status.PAYMENT_INITIATED):
-            self._write(
-                events.AttemptFailed, attempt=attempt, code=code, text=text, result_code=result_code, at=at
-            )
-        else:
-            self._fail(attempt, code, text, at, result_code=result_code)
+        if self.attempts[attempt].is_open:
+            self._end_unpaid(attempt, code, text, at, result_code=result_code)
+
+    def give_up_attempt(self, attempt: int, *, recorded_by: str, note: str, at: datetime) -> None:
+        """A person found that an attempt in doubt was not paid. Money that comes all the same is booked as ever.
+
+        Raises Rejected CASE_NOT_OPEN where it has ended already, or its time to be answered is not over.
+        """
+        found = self.attempts.get(attempt)
+        if found is None or not found.is_open or at < found.requested_at + ATTEMPT_MAY_TAKE:
+            raise Rejected("CASE_NOT_OPEN", "There is no such case, or it was settled already.")
+        self._end_unpaid(attempt, NOT_PAID, NO_PAYMENT_FOUND, at, recorded_by=recorded_by, note=note)
 
     def record_payment(self, payment: Payment, *, at: datetime) -> None:
         """Money has moved: say so, whatever the state, and once per receipt."""
@@ -235,7 +241,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             self._compare(self.credits[payment.receipt], payment, at)
         elif attempt.state == AttemptState.PAID and payment.receipt is None:
             return
-        elif attempt.state == AttemptState.PAID and attempt.receipt is None and _is_of(payment, attempt):
+        elif attempt.state == AttemptState.PAID and attempt.receipt is None and attempt.may_be_of(payment):
             self._name_the_receipt(payment, at)
         elif self.paid is None and payment.amount_cents == self.totals.total_cents:
             self._move(
@@ -292,6 +298,13 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         if at >= self.expires_at:
             raise Rejected(*SETTLED[Status.EXPIRED])
 
+    def _end_unpaid(self, attempt: int, code: str, text: str, at: datetime, **more: Any) -> None:
+        others_open = len(self.open_attempts) > 1
+        if others_open or self.status not in (Status.PENDING, Status.PAYMENT_INITIATED):
+            self._write(events.AttemptFailed, attempt=attempt, code=code, text=text, at=at, **more)
+        else:
+            self._fail(attempt, code, text, at, **more)
+
     def _fail(
         self,
         attempt: int,
@@ -299,8 +312,8 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         text: str,
         at: datetime,
         *,
-        result_code: str | None = None,
         money_held: bool = False,
+        **more: Any,
     ) -> None:
         self._move(
             events.Failed,
@@ -308,8 +321,8 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             code=code,
             text=text,
             money_held=money_held or self._holds_surplus,
-            result_code=result_code,
             at=at,
+            **more,
         )
 
     def _compare(self, credit: Credit, payment: Payment, at: datetime) -> None:
@@ -368,13 +381,3 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             why=why,
             at=at,
         )
-
-
-def _is_of(payment: Payment, attempt: Attempt) -> bool:
-    """Whether a payment with a receipt is the one that was proved without.
-
-    A callback's address is the attempt's own. Every other witness goes by the reference, which anybody may type into
-    a payment by hand: then another sum is another payment.
-    """
-    same_sum = payment.amount_cents in (None, attempt.received_cents)
-    return same_sum or payment.evidence == Evidence.CALLBACK

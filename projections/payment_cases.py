@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from ledger.attempts import ATTEMPT_MAY_TAKE
 from ledger.events import (
     AttemptFailed,
     ContradictionClosed,
@@ -37,11 +38,10 @@ from projections.rebuilding import BATCH_SIZE, Rebuilt, rebuild_table
 TABLE = "payment_cases"
 REBUILT = "payment_cases_rebuilt"
 
-ATTEMPT_MAY_TAKE = timedelta(minutes=10)
 RECEIPT_MAY_TAKE = timedelta(minutes=30)
 ORDER_MAY_TAKE = timedelta(minutes=2)
 SENDING_MAY_TAKE = timedelta(minutes=30)
-"""How long each may take before a person should look: M-Pesa is asked meanwhile, and the worker tries."""
+"""How long each may take before a person should look: the worker tries meanwhile."""
 
 
 class Subject(StrEnum):

@@ -68,6 +68,11 @@ SELECT session_id FROM payment_sessions
 WHERE session_status = 'pending' AND open_attempts = 0 AND expires_at <= %s
 ORDER BY expires_at LIMIT %s
 """
+# An attempt within a period was requested no later than the session's latest, and no earlier than the session.
+OPEN_BETWEEN = """
+SELECT session_id FROM payment_sessions
+WHERE open_attempts > 0 AND last_requested_at >= %s AND created_at <= %s ORDER BY last_requested_at LIMIT %s
+"""
 # Notes may be of attempts that have ended since, so they are counted against the open ones. What has been due for the
 # longest comes first: by age alone those at the head would be asked about again before the others had a turn.
 ATTEMPTS_DUE = """
@@ -207,6 +212,13 @@ def sessions_to_expire(database: Database, now: datetime, limit: int) -> list[UU
     """Return pending sessions whose time has run out, the longest first."""
     with database.connection() as connection:
         rows = connection.execute(TO_EXPIRE, (now, limit)).fetchall()
+    return [row["session_id"] for row in rows]
+
+
+def with_open_attempts(database: Database, since: datetime, until: datetime, limit: int) -> list[UUID]:
+    """Return sessions with open attempts, some of which may have been requested between two moments."""
+    with database.connection() as connection:
+        rows = connection.execute(OPEN_BETWEEN, (since, until, limit)).fetchall()
     return [row["session_id"] for row in rows]
 
 

@@ -54,7 +54,7 @@ def _payment_uncertain(event: events.PaymentUncertain) -> str:
 
 @sentence.register
 def _attempt_failed(event: events.AttemptFailed) -> str:
-    return f"attempt {event.attempt} unpaid, {_why(event.code, event.result_code, event.text)}"
+    return f"attempt {event.attempt} unpaid, {_why(event.code, event.result_code, event.text)}{_says(event)}"
 
 
 @sentence.register
@@ -96,7 +96,7 @@ def _order_created(event: events.OrderCreated) -> str:
 @sentence.register
 def _failed(event: events.Failed) -> str:
     held = "the buyer's money is held" if event.money_held else "no money is held"
-    return f"{_why(event.code, event.result_code, event.text)} ({held})"
+    return f"{_why(event.code, event.result_code, event.text)} ({held}){_says(event)}"
 
 
 @sentence.register
@@ -160,3 +160,7 @@ def _receipt(receipt: str | None) -> str:
 
 def _why(code: str, result_code: str | None, text: str) -> str:
     return f"{code} ({result_code}): {text}" if result_code else f"{code}: {text}"
+
+
+def _says(event: events.AttemptFailed | events.Failed) -> str:
+    return f", {event.recorded_by} says: {event.note}" if event.recorded_by else ""

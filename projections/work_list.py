@@ -104,7 +104,9 @@ WHAT_CAN_BE_DONE = {
         (Means.CLOSE,),
     ),
     Kind.ATTEMPT_IN_DOUBT: Advice(
-        "M-Pesa is being asked. Import a statement that covers this time: it says whether the payment was made."
+        "M-Pesa is being asked. Import a statement that covers this time: it settles it. Or look at one, and close the "
+        "case where the payment is not in it: the attempt ends unpaid, and money that comes all the same is booked.",
+        (Means.CLOSE,),
     ),
     Kind.RECEIPT_MISSING: Advice("The payment is proved. Import a statement: it has the receipt."),
     Kind.ORDER_MISSING: Advice(
@@ -160,9 +162,9 @@ class Case:
 
     @property
     def number(self) -> int | None:
-        """The number of the refund or the contradiction within its session, where it is about one."""
+        """The number of the refund, contradiction or attempt within its session, where it is about one."""
         _, subject, number = (*self.case_id.split("."), "", "")[:3]
-        return int(number) if subject in ("refund", "contradiction") else None
+        return int(number) if subject in ("refund", "contradiction", "attempt") else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ledger.store.inbox import Inbox
 from ledger.store.movements import Movements
 from ledger.store.pulling import Pulling
 from projections import reaction
+from projections.payment_cases import Subject
 from projections.work_list import WHAT_CAN_BE_DONE, Kind, Means
 
 Act = Callable[[str, str, str], None]
@@ -31,6 +32,7 @@ class CaseDesk:
         self._pulling = pulling
         self._close: dict[Kind, Act] = {
             Kind.CONTRADICTION: self._close_contradiction,
+            Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
             Kind.LETTER_SET_ASIDE: self._close_letter,
             Kind.REACTION_SET_ASIDE: self._close_reaction,
             Kind.MONEY_UNKNOWN: self._close_movement,
@@ -55,14 +57,17 @@ class CaseDesk:
             raise _not_open()
 
     def _close_contradiction(self, case_id: str, by: str, note: str) -> None:
-        session_id, subject, number = _parts(case_id, 3)
-        if subject != "contradiction":
-            raise _not_open()
+        session_id, number = _subject_of(case_id, Subject.CONTRADICTION)
         self._ledger.decide(
-            _uuid(session_id),
-            lambda session: session.close_contradiction(
-                _number(number), closed_by=by, note=note, at=clock.now()
-            ),
+            session_id,
+            lambda session: session.close_contradiction(number, closed_by=by, note=note, at=clock.now()),
+        )
+
+    def _give_up_attempt(self, case_id: str, by: str, note: str) -> None:
+        session_id, number = _subject_of(case_id, Subject.ATTEMPT)
+        self._ledger.decide(
+            session_id,
+            lambda session: session.give_up_attempt(number, recorded_by=by, note=note, at=clock.now()),
         )
 
     def _close_letter(self, case_id: str, by: str, note: str) -> None:
@@ -98,6 +103,13 @@ def _parts(case_id: str, count: int) -> list[str]:
     if len(parts) != count:
         raise _not_open()
     return parts
+
+
+def _subject_of(case_id: str, expected: Subject) -> tuple[UUID, int]:
+    session_id, subject, number = _parts(case_id, 3)
+    if subject != expected:
+        raise _not_open()
+    return _uuid(session_id), _number(number)
 
 
 def _reaction_of(case_id: str) -> tuple[str, UUID, int]:

@@ -27,6 +27,7 @@ MEANINGS = {
     "reversal_unexpected": "went back though no refund was due",
     "not_acted_on": "could not be recorded now; the worker tries again",
     "missing_there": "are recorded here, and the statement lacks them",
+    "found_unpaid": "are attempts in doubt that the statement shows to be unpaid, and have ended",
     "not_ours": "concern no payment: charges, settlements, transfers",
     "not_completed": "moved no money",
 }

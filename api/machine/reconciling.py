@@ -3,6 +3,7 @@
 from api.machine.databases import server_major
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import Reconciler, shortcodes_of
+from api.reconciliation.unpaid import Undoubted
 from api.settings import Settings
 from ledger.application import Ledger
 from ledger.store.credentials import CredentialStore
@@ -21,9 +22,14 @@ def reconcile(settings: Settings, content: bytes) -> Reconciliation:
     try:
         vault = Vault(database, settings.daftari_master_key)
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
-        matcher = Matcher(Ledger(database), LivePrompts(database), Movements(database, vault))
+        ledger, prompts = Ledger(database), LivePrompts(database)
         reconciler = Reconciler(
-            shortcodes_of(settings), database, matcher, Pulling(database), Reconciliations(database)
+            shortcodes_of(settings),
+            database,
+            Matcher(ledger, prompts, Movements(database, vault)),
+            Pulling(database),
+            Reconciliations(database),
+            Undoubted(ledger, prompts),
         )
         return reconciler.reconcile(content)
     finally:

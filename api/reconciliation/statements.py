@@ -15,6 +15,7 @@ import structlog
 
 from api.reconciliation.matching import Matcher
 from api.reconciliation.sightings import of_row
+from api.reconciliation.unpaid import Undoubted
 from api.settings import Settings
 from daraja.statement import Statement, StatementError, StatementRow, parse_statement
 from ledger import clock
@@ -92,6 +93,7 @@ KINDS = (
     "reversal_unexpected",
     "not_acted_on",
     "missing_there",
+    "found_unpaid",
     "not_ours",
     "not_completed",
 )
@@ -107,7 +109,10 @@ LOOKED_AT = (
 )
 """What is left for a person, or for another try."""
 
-TOLD = ("credited", "refund_settled", *LOOKED_AT)
+UNEXPLAINED = (Verdict.UNKNOWN, Verdict.NEW, Verdict.KNOWN_ELSEWHERE)
+"""Money that may be of an attempt which it does not name."""
+
+TOLD = ("credited", "refund_settled", "found_unpaid", *LOOKED_AT)
 """What is listed one by one; the rest is only counted."""
 
 
@@ -126,12 +131,14 @@ class Reconciler:
         matcher: Matcher,
         pulling: Pulling,
         reconciliations: Reconciliations,
+        undoubted: Undoubted,
     ) -> None:
         self._shortcodes = frozenset(shortcodes)
         self._database = database
         self._matcher = matcher
         self._pulling = pulling
         self._reconciliations = reconciliations
+        self._undoubted = undoubted
 
     def reconcile(self, content: bytes) -> Reconciliation:
         """Import a statement and keep what it found; return that.
@@ -175,6 +182,8 @@ class Reconciler:
                 each.movement.receipt for each in settled if each.movement.kind == MovementKind.PAYMENT
             }
             differences += self._missing_there(min(moments), max(moments), receipts)
+            if statement.shortcode in self._shortcodes:  # Another account's books would prove nothing.
+                differences += self._found_unpaid(min(moments), max(moments), settled)
         counts = dict.fromkeys(KINDS, 0) | {"not_completed": len(statement.rows) - len(statement.completed)}
         for difference in differences:
             counts[difference.kind] += 1
@@ -199,6 +208,20 @@ class Reconciler:
             )
             for payment in ours
             if payment.receipt not in receipts
+        ]
+
+    def _found_unpaid(self, first: datetime, last: datetime, settled: Iterable[Settled]) -> list[Difference]:
+        unexplained = {each.movement.amount_cents for each in settled if each.verdict in UNEXPLAINED}
+        return [
+            Difference(
+                "found_unpaid",
+                None,
+                unpaid.amount_cents,
+                unpaid.requested_at,
+                session_id=unpaid.session_id,
+                told=f"Attempt {unpaid.attempt} was in doubt; the statement has no payment for it.",
+            )
+            for unpaid in self._undoubted.end_unpaid(first + EDGE, last - EDGE, unexplained)
         ]
 
 

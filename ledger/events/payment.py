@@ -124,13 +124,18 @@ class PaymentUncertain(Event):
 
 
 class AttemptFailed(Event):
-    """One attempt ended unpaid while another is open, or after the session was settled."""
+    """One attempt ended unpaid while another is open, or after the session was settled.
+
+    `recorded_by` and `note` are there where a person said so.
+    """
 
     TOPIC = "payment_session.attempt_failed.v1"
     attempt: int
     code: str
     text: str
     result_code: str | None = None
+    recorded_by: str | None = None
+    note: str | None = None
 
     def apply(self, session: "PaymentSession") -> None:
         _close(session, self.attempt, AttemptState.FAILED)
@@ -245,7 +250,10 @@ class OrderCreated(Event):
 
 
 class Failed(Event):
-    """The session came to nothing; `money_held` says whether the buyer's money is with us."""
+    """The session came to nothing; `money_held` says whether the buyer's money is with us.
+
+    `recorded_by` and `note` are there where a person said that its last attempt was not paid.
+    """
 
     TOPIC = "payment_session.failed.v1"
     attempt: int
@@ -255,6 +263,8 @@ class Failed(Event):
     previous_status: str
     session_created_at: datetime
     result_code: str | None = None
+    recorded_by: str | None = None
+    note: str | None = None
 
     def apply(self, session: "PaymentSession") -> None:
         session.status = Status.FAILED

@@ -5,9 +5,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 
+from ledger import clock
+from ledger.attempts import ATTEMPT_MAY_TAKE
+from ledger.session import NOT_PAID
 from projections.work_list import WHAT_CAN_BE_DONE, Kind, Means
 from tests.scenarios.steps import (
+    ANSWER_AND_CALLBACK_LOST,
     CALLBACKS,
     CANCELS,
     TOMATOES,
@@ -86,6 +91,28 @@ def test_a_case_names_the_doors_that_settle_it_and_they_do(instance: Instance) -
     assert (closed_by, note) == ("operator 9", "Looked at it.")
     again = operator.post(action["path"], json=NOTE)
     assert (again.status_code, again.json()["error_code"]) == (409, "CASE_NOT_OPEN")
+
+
+def test_an_attempt_in_doubt_that_a_person_closes_ends_unpaid(instance: Instance) -> None:
+    with freeze_time(clock.now() - ATTEMPT_MAY_TAKE):
+        buyer = instance.client(1)
+        put_in_cart(buyer, TOMATOES, "2")
+        session_id = buyer.create().json()["session_id"]
+        assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    instance.work()
+    operator = instance.client(9, "operator")
+    [case] = operator.get(WORK_LIST).json()["results"]
+    assert (case["kind"], [action["name"] for action in case["actions"]]) == ("attempt_in_doubt", ["close"])
+    assert operator.post(case["actions"][0]["path"], json=NOTE).status_code == 200
+    shown = instance.client(1).status(session_id)
+    assert (shown["session_status"], shown["reason"]["code"], shown["can_retry"]) == (
+        "failed",
+        NOT_PAID,
+        True,
+    )
+    assert operator.post(case["actions"][0]["path"], json=NOTE).json()["error_code"] == "CASE_NOT_OPEN"
+    instance.work()
+    assert operator.get(WORK_LIST).json()["count"] == 0
 
 
 def test_of_two_who_close_a_case_one_does(instance: Instance) -> None:

@@ -66,6 +66,12 @@ def record_attempt_failure(
     )
 
 
+def give_up_attempt(attempt: int = 1, *, at: str = "10:41") -> Command:
+    return lambda session: session.give_up_attempt(
+        attempt, recorded_by="operator 9", note="Not in the statement.", at=clock(at)
+    )
+
+
 def record_payment(
     attempt: int = 1,
     *,

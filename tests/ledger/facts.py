@@ -103,14 +103,25 @@ def uncertain(attempt: int = 1, *, at: str | None = None, previous: Status | Non
     return _fact(events.PaymentUncertain, at, previous, attempt=attempt, reason="no answer in time")
 
 
-def attempt_failed(attempt: int = 1, *, code: str = "CANCELLED", at: str | None = None) -> Fact:
+def attempt_failed(
+    attempt: int = 1,
+    *,
+    code: str = "CANCELLED",
+    text: str = "The prompt was cancelled.",
+    result_code: str | None = "1032",
+    at: str | None = None,
+    by: str | None = None,
+    note: str | None = None,
+) -> Fact:
     return _fact(
         events.AttemptFailed,
         at,
         attempt=attempt,
         code=code,
-        text="The prompt was cancelled.",
-        result_code="1032",
+        text=text,
+        result_code=result_code,
+        recorded_by=by,
+        note=note,
     )
 
 
@@ -203,6 +214,8 @@ def failed(
     result_code: str | None = "1032",
     at: str | None = None,
     previous: Status | None = None,
+    by: str | None = None,
+    note: str | None = None,
 ) -> Fact:
     return _fact(
         events.Failed,
@@ -213,6 +226,8 @@ def failed(
         text=text,
         money_held=money_held,
         result_code=result_code,
+        recorded_by=by,
+        note=note,
     )
 
 

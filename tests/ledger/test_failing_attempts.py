@@ -1,9 +1,12 @@
 """A witness says that an attempt ended unpaid."""
 
+from typing import Any
+
 import pytest
 
 from ledger.attempts import AttemptState, Evidence, Status
-from tests.ledger.commands import record_attempt_failure, record_payment
+from ledger.session import NO_PAYMENT_FOUND
+from tests.ledger.commands import give_up_attempt, record_attempt_failure, record_payment
 from tests.ledger.facts import (
     Fact,
     attempt_failed,
@@ -99,3 +102,36 @@ def test_a_failed_session_holds_nothing_once_the_wrong_amount_has_gone_back() ->
     given(created(), *TWO_PROMPTS, *wrong, refunded()).when(record_attempt_failure(2)).then(
         failed(2, money_held=False)
     )
+
+
+BY_HAND: dict[str, Any] = {
+    "code": "NOT_PAID",
+    "text": NO_PAYMENT_FOUND,
+    "result_code": None,
+    "by": "operator 9",
+    "note": "Not in the statement.",
+}
+
+
+def test_a_person_ends_an_attempt_in_doubt_and_money_that_comes_all_the_same_is_booked() -> None:
+    doubted = given(created(), requested(), uncertain()).when(give_up_attempt())
+    doubted.then(failed(previous=Status.PAYMENT_INITIATED, **BY_HAND)).status(Status.FAILED)
+    doubted.when(record_payment(at="10:50")).status(Status.PAID)
+
+
+def test_a_person_ends_one_of_two_attempts_in_doubt() -> None:
+    given(created(), *TWO_PROMPTS).when(give_up_attempt(1)).then(attempt_failed(1, **BY_HAND))
+
+
+@pytest.mark.parametrize("at", ["10:40:59", "10:41"])
+def test_an_attempt_is_given_up_only_when_its_time_to_be_answered_is_over(at: str) -> None:
+    scenario = given(created(), *PROMPT).when(give_up_attempt(at=at))
+    if at == "10:41":
+        scenario.status(Status.FAILED)
+    else:
+        scenario.refused("CASE_NOT_OPEN")
+
+
+@pytest.mark.parametrize("history", [[failed()], [paid()], []])
+def test_what_has_ended_and_what_was_never_sent_is_not_given_up(history: list[Fact]) -> None:
+    given(created(), *PROMPT, *history).when(give_up_attempt(1 if history else 2)).refused("CASE_NOT_OPEN")

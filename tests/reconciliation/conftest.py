@@ -6,6 +6,7 @@ import pytest
 
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import Reconciler
+from api.reconciliation.unpaid import Undoubted
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.movements import Movements
@@ -45,5 +46,10 @@ def pulling(database: Database) -> Pulling:
 
 
 @pytest.fixture
-def reconciler(database: Database, matcher: Matcher, pulling: Pulling) -> Reconciler:
-    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database))
+def undoubted(ledger: Ledger, database: Database) -> Undoubted:
+    return Undoubted(ledger, LivePrompts(database))
+
+
+@pytest.fixture
+def reconciler(database: Database, matcher: Matcher, pulling: Pulling, undoubted: Undoubted) -> Reconciler:
+    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database), undoubted)

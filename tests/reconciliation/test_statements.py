@@ -1,5 +1,6 @@
 """Statements against the ledger: what is settled, what is told, and that a second time is no news."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -8,10 +9,12 @@ import pytest
 
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import KINDS, Reconciler, StatementRefused
+from api.reconciliation.unpaid import PAID_WITHIN, Undoubted
 from ledger import clock
 from ledger.application import Ledger
 from ledger.attempts import Evidence, RefundState, Status
 from ledger.errors import Unavailable
+from ledger.session import NO_PAYMENT_FOUND
 from ledger.store.database import Database
 from ledger.store.movements import Movement, Settled
 from ledger.store.pulling import Pulling
@@ -135,6 +138,42 @@ def test_a_payment_proved_by_a_query_alone_is_missed_too(ledger: Ledger, reconci
     assert _counts(done) == {"missing_there": 1}
 
 
+def test_an_attempt_in_doubt_whose_time_is_covered_ends_unpaid(
+    ledger: Ledger, reconciler: Reconciler
+) -> None:
+    lost = Checkout(ledger).request().lose_the_answer()
+    twice = Checkout(ledger).prompt().wait(seconds=100).prompt()
+    done = reconciler.reconcile(_day())
+    assert _counts(done) == {"found_unpaid": 3}
+    for checkout in (lost, twice):
+        assert (checkout.session.status, checkout.session.failure) == (
+            Status.FAILED,
+            ("NOT_PAID", NO_PAYMENT_FOUND),
+        )
+    assert _counts(reconciler.reconcile(_day())) == {}
+    late = _day(_booking(lost, "OAFLATE001"))
+    assert _counts(reconciler.reconcile(late)) == {"credited": 1}
+    assert lost.session.status == Status.PAID
+    assert [found.about for found in lost.session.contradictions.values()] == ["outcome"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda: _day(Booking("OAFSAME001", paid_in=TOTAL_CENTS, at=PAID_AT, account="")),
+        lambda: statement([OPENING, replace(CLOSING, at=HALF_PAST_TEN + PAID_WITHIN)]),
+        lambda: statement([replace(OPENING, at=PAID_AT), CLOSING]),
+        lambda: statement([OPENING, CLOSING], preamble=[]),
+    ],
+)
+def test_what_a_statement_cannot_tell_stays_in_doubt(
+    ledger: Ledger, reconciler: Reconciler, content: Callable[[], bytes]
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    assert reconciler.reconcile(content()).found["counts"]["found_unpaid"] == 0
+    assert checkout.session.open_attempts
+
+
 def test_an_empty_day_is_a_statement(reconciler: Reconciler) -> None:
     done = reconciler.reconcile(written([*PREAMBLE, HEADER]))
     assert (done.found["rows"], done.found["wants_a_person"]) == (0, False)
@@ -209,13 +248,20 @@ class _Dies(Matcher):
 
 
 def test_an_import_that_was_interrupted_is_finished_by_another(
-    ledger: Ledger, matcher: Matcher, reconciler: Reconciler, database: Database, pulling: Pulling
+    ledger: Ledger,
+    matcher: Matcher,
+    reconciler: Reconciler,
+    database: Database,
+    pulling: Pulling,
+    undoubted: Undoubted,
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(10)]
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
     dying = _Dies(ledger, matcher._prompts, matcher._movements)
     with pytest.raises(Unavailable):
-        Reconciler({"174379"}, database, dying, pulling, Reconciliations(database)).reconcile(content)
+        Reconciler({"174379"}, database, dying, pulling, Reconciliations(database), undoubted).reconcile(
+            content
+        )
     assert {checkout.session.status for checkout in checkouts} == {Status.PAID, Status.PAYMENT_INITIATED}
 
     done = reconciler.reconcile(content)
