@@ -1,7 +1,6 @@
 """PostgreSQL goes away, hangs, or takes an answer with it, at any statement; and a process with it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -15,7 +14,6 @@ from api.http.app import create_app
 from api.settings import load_settings
 from api.wiring import Services, build_services
 from api.work.loop import jobs
-from ledger.errors import Unavailable
 from ledger.phone import PhoneNumber
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
@@ -36,12 +34,12 @@ from tests.scenarios.steps import (
     refund_due_cents,
     report,
 )
+from tests.support.dying import each_statement
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
 from tests.support.proxy import DatabaseProxy, proxy_before
 from tests.support.waiting import wait_until
 
 A_FEW_SECONDS = 10
-FEWEST_STATEMENTS, MOST_STATEMENTS = 4, 60
 
 
 @pytest.fixture
@@ -151,53 +149,6 @@ def test_a_worker_goes_on_when_the_database_is_back(proxy: DatabaseProxy, fragil
     wait_until(is_ordered, "the worker has made the order", within_seconds=30)
 
 
-class Doomed:
-    """A process beside the instance that dies at a chosen statement: parts of its own, on the proxy."""
-
-    def __init__(self, instance: Instance, proxy: DatabaseProxy) -> None:
-        self._instance = instance
-        self._proxy = proxy
-
-    def do(self, work: Callable[[Services], object], statement: int, *, answer_is_lost: bool) -> bool:
-        """Begin some work and die at its n-th statement; return whether it came that far."""
-        settings = load_settings({**self._instance.settings.environ, "DATABASE_URL": self._proxy.url})
-        services = build_services(settings)
-        services.check_database(1)
-        services.database.pool.timeout = 0.1  # The dying do not wait for a database that will not come back.
-        self._proxy.break_at(statement, answer_is_lost=answer_is_lost)
-        with suppress(Unavailable):
-            work(services)
-        broke = self._proxy.has_broken
-        self._proxy.cut()
-        services.close()
-        self._proxy.restore()
-        return broke
-
-
-def _each_statement(
-    instance: Instance, proxy: DatabaseProxy
-) -> Iterator[tuple[int, bool, Callable[..., bool]]]:
-    """Yield (a user, whether to go on, how to die) for each statement of some work, and for each of its answers."""
-    doomed = Doomed(instance, proxy)
-    for answer_is_lost in (False, True):
-        for statement in range(1, MOST_STATEMENTS):
-            user = 1_000 * (1 + answer_is_lost) + statement
-            broke: list[bool] = []
-
-            def die(
-                work: Callable[[Services], object], at: int = statement, lost: bool = answer_is_lost
-            ) -> bool:
-                broke.append(doomed.do(work, at, answer_is_lost=lost))  # noqa: B023 - called before the next round
-                return broke[-1]  # noqa: B023 - as above
-
-            yield user, answer_is_lost, die
-            if not broke[-1]:
-                assert statement > FEWEST_STATEMENTS
-                break
-        else:
-            raise AssertionError("The work never came to its end.")
-
-
 def _phone(user: int) -> str:
     return f"25471200{user:04d}"
 
@@ -217,7 +168,7 @@ def well_stocked(instance: Instance) -> Instance:
 def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in _each_statement(well_stocked, proxy):
+    for user, _, die in each_statement(well_stocked, proxy):
         buyer = well_stocked.client(user)
         put_in_cart(buyer, TOMATOES, "1")
         headers = {"Authorization": f"Bearer {well_stocked.token(user)}", "Idempotency-Key": "once"}
@@ -236,7 +187,7 @@ def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
 def test_a_process_that_dies_while_it_prompts_leaves_a_session_that_can_be_paid(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in _each_statement(well_stocked, proxy):
+    for user, _, die in each_statement(well_stocked, proxy):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         die(lambda s, u=user, i=session_id, p=phone: s.checkout.initiate(u, UUID(i), PhoneNumber(p)))
@@ -253,7 +204,7 @@ def test_a_process_that_dies_while_it_prompts_leaves_a_session_that_can_be_paid(
 def test_a_process_that_dies_over_a_callback_loses_none_that_it_acknowledged(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in _each_statement(well_stocked, proxy):
+    for user, _, die in each_statement(well_stocked, proxy):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         assert buyer.initiate(session_id, phone_number=phone).status_code == 200
@@ -282,7 +233,7 @@ def test_a_process_that_dies_over_a_callback_loses_none_that_it_acknowledged(
 def test_a_worker_that_dies_over_an_order_leaves_exactly_one(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in _each_statement(well_stocked, proxy):
+    for user, _, die in each_statement(well_stocked, proxy):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         assert buyer.initiate(session_id, phone_number=phone).status_code == 200

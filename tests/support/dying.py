@@ -1,0 +1,59 @@
+"""Processes that die at a chosen statement, before PostgreSQL has it or before its answer comes back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from api.settings import load_settings
+from api.wiring import Services, build_services
+from ledger.errors import Unavailable
+from tests.support.instance import Instance
+from tests.support.proxy import DatabaseProxy
+
+FEWEST_STATEMENTS, MOST_STATEMENTS = 4, 60
+
+
+class Doomed:
+    """A process beside the instance that dies at a chosen statement: parts of its own, on the proxy."""
+
+    def __init__(self, instance: Instance, proxy: DatabaseProxy) -> None:
+        self._instance = instance
+        self._proxy = proxy
+
+    def do(self, work: Callable[[Services], object], statement: int, *, answer_is_lost: bool) -> bool:
+        """Begin some work and die at its n-th statement; return whether it came that far."""
+        settings = load_settings({**self._instance.settings.environ, "DATABASE_URL": self._proxy.url})
+        services = build_services(settings)
+        services.check_database(1)
+        services.database.pool.timeout = 0.1  # The dying do not wait for a database that will not come back.
+        self._proxy.break_at(statement, answer_is_lost=answer_is_lost)
+        with suppress(Unavailable):
+            work(services)
+        broke = self._proxy.has_broken
+        self._proxy.cut()
+        services.close()
+        self._proxy.restore()
+        return broke
+
+
+def each_statement(
+    instance: Instance, proxy: DatabaseProxy
+) -> Iterator[tuple[int, bool, Callable[..., bool]]]:
+    """Yield (a user, whether to go on, how to die) for each statement of some work, and for each of its answers."""
+    doomed = Doomed(instance, proxy)
+    for answer_is_lost in (False, True):
+        for statement in range(1, MOST_STATEMENTS):
+            user = 1_000 * (1 + answer_is_lost) + statement
+            broke: list[bool] = []
+
+            def die(
+                work: Callable[[Services], object], at: int = statement, lost: bool = answer_is_lost
+            ) -> bool:
+                broke.append(doomed.do(work, at, answer_is_lost=lost))  # noqa: B023 - called before the next round
+                return broke[-1]  # noqa: B023 - as above
+
+            yield user, answer_is_lost, die
+            if not broke[-1]:
+                assert statement > FEWEST_STATEMENTS
+                break
+        else:
+            raise AssertionError("The work never came to its end.")
