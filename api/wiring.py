@@ -10,11 +10,11 @@ from api.checkout import Checkout
 from api.daraja_tokens import SharedTokenStore, consumer_name
 from api.letters import Letters
 from api.news import NewsDesk
+from api.reconciliation.absences import Absences
 from api.reconciliation.c2b import C2bDesk
 from api.reconciliation.matching import Matcher
 from api.reconciliation.pulling import Puller
 from api.reconciliation.statements import Reconciler, shortcodes_of
-from api.reconciliation.unpaid import Undoubted
 from api.refunds.desk import RefundDesk
 from api.refunds.doubts import RefundDoubts
 from api.refunds.results import RESULT_CHANNELS, RefundResults
@@ -155,7 +155,7 @@ def assemble(
             matcher,
             pulling,
             reconciliations,
-            Undoubted(ledger, prompts),
+            Absences(ledger, prompts),
         ),
         reconciliations=reconciliations,
         c2b=c2b,

@@ -125,7 +125,7 @@ class Credit:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two witnesses disagree about an attempt: about its "outcome", or about the "amount" of a receipt.
+    """Two witnesses disagree about an attempt: its "outcome", the "amount" of a receipt, or what is in the "books".
 
     `receipt` and `amount_cents` are what the later one said, None where it named none.
     """

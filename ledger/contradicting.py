@@ -25,6 +25,11 @@ class Contradicting:
             events.ContradictionClosed, contradiction=contradiction, closed_by=closed_by, note=note, at=at
         )
 
+    def miss_payment(self, payment: Payment, *, at: datetime) -> None:
+        """A witness who should know of a payment does not. What was recorded stands, and a person looks at it."""
+        told = "It has no such payment."
+        self._contradict(payment.attempt, "books", payment.evidence, told, payment, at=at)
+
     def _contradict_amount(self, attempt: int, payment: Payment, known_cents: int, at: datetime) -> None:
         told = f"{payment.amount_cents} cents, where {known_cents} cents are known."
         self._contradict(attempt, "amount", payment.evidence, told, payment, at=at)

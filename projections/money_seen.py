@@ -17,8 +17,8 @@ WHERE topic = 'payment_session.payment_requested.v1' AND state->>'transaction_id
 OF_RECEIPTS = "SELECT value, session_id FROM payment_refs WHERE kind = %s AND value = ANY(%s)"
 # Moments are ISO 8601 in UTC, so their text sorts as they do.
 PAID_BETWEEN = """
-SELECT paid.session_id, (paid.state->>'amount_cents')::bigint AS amount_cents,
-       (paid.state->>'paid_at')::timestamptz AS paid_at,
+SELECT paid.session_id, (paid.state->>'attempt')::integer AS attempt,
+       (paid.state->>'amount_cents')::bigint AS amount_cents, (paid.state->>'paid_at')::timestamptz AS paid_at,
        coalesce(paid.state->>'receipt', (
            SELECT later.state->>'receipt' FROM payment_events AS later
            WHERE later.session_id = paid.session_id AND later.topic = 'payment_session.receipt_recorded.v1'
@@ -47,6 +47,7 @@ class OurPayment:
     """A payment as the ledger has it; `receipt` is None where only a query proved it."""
 
     session_id: UUID
+    attempt: int
     receipt: str | None
     amount_cents: int
     paid_at: datetime

@@ -1,9 +1,9 @@
 """Importing a statement from the command line: the parts it needs, and no more."""
 
 from api.machine.databases import server_major
+from api.reconciliation.absences import Absences
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import Reconciler, shortcodes_of
-from api.reconciliation.unpaid import Undoubted
 from api.settings import Settings
 from ledger.application import Ledger
 from ledger.store.credentials import CredentialStore
@@ -29,7 +29,7 @@ def reconcile(settings: Settings, content: bytes) -> Reconciliation:
             Matcher(ledger, prompts, Movements(database, vault)),
             Pulling(database),
             Reconciliations(database),
-            Undoubted(ledger, prompts),
+            Absences(ledger, prompts),
         )
         return reconciler.reconcile(content)
     finally:

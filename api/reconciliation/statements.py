@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from api.reconciliation.absences import Absences
 from api.reconciliation.matching import Matcher
 from api.reconciliation.sightings import of_row
-from api.reconciliation.unpaid import Undoubted
 from api.settings import Settings
 from daraja.statement import Statement, StatementError, StatementRow, parse_statement
 from ledger import clock
@@ -25,6 +25,7 @@ from ledger.store.movements import MovementKind, Settled, Verdict
 from ledger.store.pulling import Pulling
 from ledger.store.reconciliations import Reconciliation, Reconciliations
 from projections import money_seen
+from projections.money_seen import OurPayment
 
 EDGE = timedelta(minutes=10)
 """At the ends of a statement's period a payment may lie on the other side by M-Pesa's clock."""
@@ -131,14 +132,14 @@ class Reconciler:
         matcher: Matcher,
         pulling: Pulling,
         reconciliations: Reconciliations,
-        undoubted: Undoubted,
+        absences: Absences,
     ) -> None:
         self._shortcodes = frozenset(shortcodes)
         self._database = database
         self._matcher = matcher
         self._pulling = pulling
         self._reconciliations = reconciliations
-        self._undoubted = undoubted
+        self._absences = absences
 
     def reconcile(self, content: bytes) -> Reconciliation:
         """Import a statement and keep what it found; return that.
@@ -181,8 +182,13 @@ class Reconciler:
             receipts = {
                 each.movement.receipt for each in settled if each.movement.kind == MovementKind.PAYMENT
             }
-            differences += self._missing_there(min(moments), max(moments), receipts)
-            if statement.shortcode in self._shortcodes:  # Another account's books would prove nothing.
+            missing = self._missing_there(min(moments), max(moments), receipts)
+            differences += [_missed(payment) for payment in missing]
+            if (
+                statement.shortcode in self._shortcodes
+            ):  # The silence of another account's books proves nothing.
+                for payment in missing:
+                    self._absences.miss(payment)
                 differences += self._found_unpaid(min(moments), max(moments), settled)
         counts = dict.fromkeys(KINDS, 0) | {"not_completed": len(statement.rows) - len(statement.completed)}
         for difference in differences:
@@ -195,20 +201,9 @@ class Reconciler:
             tuple(_bounded(differences)),
         )
 
-    def _missing_there(self, first: datetime, last: datetime, receipts: set[str]) -> list[Difference]:
+    def _missing_there(self, first: datetime, last: datetime, receipts: set[str]) -> list[OurPayment]:
         ours = money_seen.paid_between(self._database, first + EDGE, last - EDGE, MOST_PAYMENTS)
-        return [
-            Difference(
-                "missing_there",
-                payment.receipt,
-                payment.amount_cents,
-                payment.paid_at,
-                session_id=payment.session_id,
-                told="It was recorded here, and the statement does not have it.",
-            )
-            for payment in ours
-            if payment.receipt not in receipts
-        ]
+        return [payment for payment in ours if payment.receipt not in receipts]
 
     def _found_unpaid(self, first: datetime, last: datetime, settled: Iterable[Settled]) -> list[Difference]:
         unexplained = {each.movement.amount_cents for each in settled if each.verdict in UNEXPLAINED}
@@ -221,7 +216,7 @@ class Reconciler:
                 session_id=unpaid.session_id,
                 told=f"Attempt {unpaid.attempt} was in doubt; the statement has no payment for it.",
             )
-            for unpaid in self._undoubted.end_unpaid(first + EDGE, last - EDGE, unexplained)
+            for unpaid in self._absences.end_unpaid(first + EDGE, last - EDGE, unexplained)
         ]
 
 
@@ -257,6 +252,17 @@ def _difference(settled: Settled, row: StatementRow) -> Difference:
         row.number,
         settled.session_id,
         settled.told,
+    )
+
+
+def _missed(payment: OurPayment) -> Difference:
+    return Difference(
+        "missing_there",
+        payment.receipt,
+        payment.amount_cents,
+        payment.paid_at,
+        session_id=payment.session_id,
+        told="It was recorded here, and the statement does not have it.",
     )
 
 

@@ -199,7 +199,8 @@ class EvidenceUpgraded(Event):
 class ContradictionFound(Event):
     """Two witnesses disagree about one attempt; what was proved stands, and a person looks at it.
 
-    `about` is "outcome" (one says paid, another says not) or "amount"; `told` is what the later one said.
+    `about` is "outcome" (one says paid, another says not), "amount", or "books" (one should know of it and does not);
+    `told` is what the later one said.
     """
 
     TOPIC = "payment_session.contradiction_found.v1"

@@ -84,6 +84,11 @@ def record_payment(
     return lambda session: session.record_payment(payment, at=clock(at))
 
 
+def miss_payment(attempt: int = 1, *, receipt: str | None = RECEIPT, cents: int = TOTAL) -> Command:
+    missed = Payment(attempt, receipt, cents, Evidence.STATEMENT, paid_at=clock("10:32"))
+    return lambda session: session.miss_payment(missed, at=clock("11:00"))
+
+
 def prove_payment(attempt: int = 1, *, at: str = "10:33") -> Command:
     """A query says that the attempt was paid, and as ever knows no receipt."""
     return record_payment(attempt, receipt=None, evidence=Evidence.QUERY, at=at)

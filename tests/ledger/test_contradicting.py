@@ -5,6 +5,7 @@ import pytest
 from ledger.attempts import Evidence, Status
 from tests.ledger.commands import (
     close_contradiction,
+    miss_payment,
     prove_payment,
     record_attempt_failure,
     record_payment,
@@ -96,6 +97,17 @@ def test_each_amount_that_differs_is_told_once_also_after_a_person_has_looked_at
 def test_money_after_a_failure_reopens_the_session_and_is_looked_at() -> None:
     scenario = given(*PROMPT, failed()).when(record_payment())
     scenario.then(paid(previous=Status.FAILED), reopened()).status(Status.PAID)
+
+
+def test_a_payment_that_the_books_lack_stands_and_is_looked_at_once() -> None:
+    told = "It has no such payment."
+    scenario = given(*PAID).when(miss_payment())
+    scenario.then(
+        contradiction_found(
+            about="books", evidence=Evidence.STATEMENT, told=told, receipt=RECEIPT, cents=TOTAL
+        )
+    ).status(Status.PAID)
+    scenario.when(close_contradiction()).when(miss_payment()).then_no_news()
 
 
 def test_a_contradiction_is_closed_once_by_a_person() -> None:

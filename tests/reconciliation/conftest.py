@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from api.reconciliation.absences import Absences
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import Reconciler
-from api.reconciliation.unpaid import Undoubted
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.movements import Movements
@@ -46,10 +46,10 @@ def pulling(database: Database) -> Pulling:
 
 
 @pytest.fixture
-def undoubted(ledger: Ledger, database: Database) -> Undoubted:
-    return Undoubted(ledger, LivePrompts(database))
+def absences(ledger: Ledger, database: Database) -> Absences:
+    return Absences(ledger, LivePrompts(database))
 
 
 @pytest.fixture
-def reconciler(database: Database, matcher: Matcher, pulling: Pulling, undoubted: Undoubted) -> Reconciler:
-    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database), undoubted)
+def reconciler(database: Database, matcher: Matcher, pulling: Pulling, absences: Absences) -> Reconciler:
+    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database), absences)

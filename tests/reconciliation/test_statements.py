@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from api.reconciliation.absences import PAID_WITHIN, Absences
 from api.reconciliation.matching import Matcher
 from api.reconciliation.statements import KINDS, Reconciler, StatementRefused
-from api.reconciliation.unpaid import PAID_WITHIN, Undoubted
 from ledger import clock
 from ledger.application import Ledger
 from ledger.attempts import Evidence, RefundState, Status
@@ -91,8 +91,11 @@ def test_each_row_is_told_as_what_it_is(ledger: Ledger, reconciler: Reconciler) 
     assert known.session.credits["OAFKNOWN01"].evidence == Evidence.STATEMENT
     [missing] = [each for each in done.found["differences"] if each["kind"] == "missing_there"]
     assert (missing["receipt"], missing["session_id"]) == ("OAFHERE001", str(only_here.session_id))
+    assert [found.about for found in only_here.session.contradictions.values()] == ["books"]
+    assert only_here.session.received_cents == TOTAL_CENTS
 
     again = reconciler.reconcile(content)
+    assert len(only_here.session.contradictions) == 1
     assert _counts(again) == {
         "posted": 6,
         "reversal_unexpected": 1,
@@ -253,13 +256,13 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
     reconciler: Reconciler,
     database: Database,
     pulling: Pulling,
-    undoubted: Undoubted,
+    absences: Absences,
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(10)]
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
     dying = _Dies(ledger, matcher._prompts, matcher._movements)
     with pytest.raises(Unavailable):
-        Reconciler({"174379"}, database, dying, pulling, Reconciliations(database), undoubted).reconcile(
+        Reconciler({"174379"}, database, dying, pulling, Reconciliations(database), absences).reconcile(
             content
         )
     assert {checkout.session.status for checkout in checkouts} == {Status.PAID, Status.PAYMENT_INITIATED}

@@ -1,6 +1,7 @@
-"""Attempts in doubt that a statement shows to be unpaid: it covers their time, and has no payment that could be theirs.
+"""What a statement tells by its silence: attempts in doubt that nobody paid, and payments of ours that it lacks.
 
-Nothing is lost by a mistake here: money that comes all the same is booked whatever the attempt was thought to be.
+Nothing is lost by a mistake here. Money that comes all the same is booked whatever the attempt was thought to be, and a
+payment that is missed stands until a person has looked.
 """
 
 from collections.abc import Collection
@@ -12,11 +13,12 @@ import structlog
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.attempts import Evidence
+from ledger.attempts import Evidence, Payment
 from ledger.errors import Unavailable
 from ledger.session import NO_PAYMENT_FOUND, NOT_PAID, PaymentSession
 from ledger.store.prompts import LivePrompts
 from projections import payment_sessions
+from projections.money_seen import OurPayment
 
 MOST_SESSIONS = 10_000
 
@@ -36,8 +38,8 @@ class Unpaid:
     requested_at: datetime
 
 
-class Undoubted:
-    """Ends attempts that are open still after all of a statement was brought to its sessions."""
+class Absences:
+    """Acts on what is not there after all of a statement was brought to its sessions. Every step may be repeated."""
 
     def __init__(self, ledger: Ledger, prompts: LivePrompts) -> None:
         self._ledger = ledger
@@ -62,6 +64,13 @@ class Undoubted:
             except Exception:  # noqa: BLE001 - said here; it stays in doubt, and keeps no other there
                 _log.exception("attempt_left_in_doubt", session_id=str(session_id))
         return found
+
+    def miss(self, payment: OurPayment) -> None:
+        """Open a case of a payment that is recorded here and that the statement of its time does not have, once."""
+        missed = Payment(
+            payment.attempt, payment.receipt, payment.amount_cents, Evidence.STATEMENT, payment.paid_at
+        )
+        self._ledger.decide(payment.session_id, lambda session: session.miss_payment(missed, at=clock.now()))
 
     def _end_those_of(
         self, session_id: UUID, since: datetime, latest: datetime, unexplained_cents: Collection[int]
