@@ -156,6 +156,10 @@ def test_a_refund_that_did_not_arrive_is_due_again_and_may_be_sent_again() -> No
     scenario.when(approve_refund()).when(request_refund()).then(refund_requested())
 
 
+def test_a_refund_that_was_in_doubt_and_failed_is_in_doubt_no_longer() -> None:
+    assert given(*SENT, refund_uncertain(), refund_failed()).session.refunds[1].in_doubt is False
+
+
 def test_a_repeated_failure_of_a_refund_is_no_news() -> None:
     given(*SENT, refund_failed()).when(record_refund_failure()).then_no_news()
 

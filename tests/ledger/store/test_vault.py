@@ -1,12 +1,17 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from ledger.store.database import Database
 from ledger.store.vault import NOBODY, Erased, Vault, WrongKey
+from tests.support.waiting import wait_until
 
 MASTER_KEY = bytes(range(32))
 PHONE = "254712345678"
+WAITS_FOR_ANOTHER = (
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 @pytest.fixture
@@ -123,6 +128,31 @@ def test_vaults_at_once_agree_on_a_new_customers_key(database: Database) -> None
     assert [Vault(database, MASTER_KEY).unseal(7, value) for value in sealed] == [PHONE] * 6
 
 
+def test_a_key_that_another_process_is_making_at_this_moment_is_waited_for_and_taken(
+    database: Database,
+) -> None:
+    template = Vault(database, MASTER_KEY)
+    sealed = template.seal(7, PHONE)
+    with database.connection() as connection:
+        made = connection.execute(
+            "DELETE FROM customer_keys RETURNING user_id, wrapped_key, created_at"
+        ).fetchone()
+    assert made is not None
+    with (
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(database.url, autocommit=True) as watching,
+        psycopg.connect(database.url) as other,
+    ):
+        other.execute("INSERT INTO customer_keys VALUES (%s, %s, %s)", list(made.values()))
+        sealing = threads.submit(Vault(database, MASTER_KEY).seal, 7, "Wanjiku")
+        wait_until(
+            lambda: watching.execute(WAITS_FOR_ANOTHER).fetchone() is not None, "it waits for the other"
+        )
+        other.commit()
+        assert template.unseal(7, sealing.result()) == "Wanjiku"
+    assert Vault(database, MASTER_KEY).unseal(7, sealed) == PHONE
+
+
 def test_a_digest_is_stable_and_needs_the_master_key(database: Database, vault: Vault) -> None:
     digest = vault.digest("checkout", "ws_CO_1")
     assert digest == Vault(database, MASTER_KEY).digest("checkout", "ws_CO_1")
@@ -167,6 +197,10 @@ def test_digests_and_signatures_of_an_earlier_version_are_still_the_same(vault: 
         == "854f96870a2e3605d3344d51849d67d152575f3d1d3c3ac6e4b167519ecf08b5"
     )
     assert vault.sign(b"a").hex() == "0500cc80e2fb741a37c4e228336a1cbe"
+    assert (
+        vault.block_key.public_key().public_bytes_raw().hex()
+        == "608740e780631ff564911e36cae3075c955f031bdf615ccddfc1686ee1151907"
+    )
 
 
 def test_a_key_is_read_once_and_kept_in_memory(database: Database, vault: Vault) -> None:
