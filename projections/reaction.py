@@ -15,7 +15,7 @@ from ledger.errors import LedgerError
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
-from projections.locks import ActiveLock
+from projections.locks import ActiveLock, LockConnection
 
 BATCH_SIZE = 100
 HANDS = 4
@@ -90,7 +90,8 @@ class SetAside:
 class Reaction:
     """Feeds one handler; of several workers one is active, by a lock that lives as long as its connection.
 
-    `hands` is how many sessions are handled at once: with one, nothing runs in another thread.
+    That is one of `locks`, by default on a connection of its own. `hands` is how many sessions are handled at once:
+    with one, nothing runs in another thread.
     """
 
     def __init__(
@@ -99,11 +100,11 @@ class Reaction:
         handler: Handler,
         batch_size: int = BATCH_SIZE,
         *,
-        lock: ActiveLock | None = None,
+        locks: LockConnection | None = None,
         hands: int = HANDS,
     ) -> None:
         self.handler = handler
-        self.lock = lock or ActiveLock(database.url, handler.name)
+        self.lock = ActiveLock(locks or LockConnection(database.url), handler.name)
         self._database = database
         self._batch_size = batch_size
         self._hands = hands

@@ -15,7 +15,7 @@ from api.work.sweeps import act_on_letters, expire_sessions, tidy
 from ledger import clock
 from ledger.errors import Unavailable
 from projections.follower import Follower
-from projections.locks import ActiveLock
+from projections.locks import ActiveLock, LockConnection
 from projections.payment_cases import PaymentCases
 from projections.payment_metrics import PaymentMetrics
 from projections.payment_refunds import PaymentRefunds
@@ -63,12 +63,15 @@ def run(settings: Settings, stop: Event) -> None:
 
 def jobs(services: Services) -> list[Job]:
     """Return every job of the worker."""
-    orders = Reaction(services.database, OrderMaker(services.ledger, services.vault, services.shop))
+    locks = LockConnection(services.database.url)
+    order_maker = OrderMaker(services.ledger, services.vault, services.shop)
+    orders = Reaction(services.database, order_maker, locks=locks)
     metrics = Follower(services.database, PaymentMetrics())
     refunds = Follower(services.database, PaymentRefunds())
     cases = Follower(services.database, PaymentCases())
     is_automatic = services.settings.daftari_refund_policy == "auto"
-    policy = Reaction(services.database, RefundPolicy(services.ledger, is_automatic=is_automatic))
+    refund_policy = RefundPolicy(services.ledger, is_automatic=is_automatic)
+    policy = Reaction(services.database, refund_policy, locks=locks)
     ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
     matcher = services.matcher
     pulls = services.settings.daftari_pull == "on"
@@ -82,21 +85,21 @@ def jobs(services: Services) -> list[Job]:
         Job("payment_cases", cases.run_once, 0.1, 0.5),
         Job("refund_policy", policy.run_once, 0.2, 1, policy.lock),
         Job("refund_policy_again", lambda: policy.retry_due(clock.now()), 1, 1, policy.lock),
-        _alone(services, "refund_sending", services.refund_sender.run, 0.5, 1),
-        _alone(services, "refund_retries", lambda: approve_again(services.ledger), 5, 5),
-        _alone(services, "refund_doubts", services.refund_doubts.put_in_doubt, 5, 5),
-        _alone(services, "refund_questions", services.refund_doubts.ask, 5, 5),
-        _alone(services, "letters", lambda: act_on_letters(services), 0.2, 0.5),
-        _alone(services, "expiry", lambda: expire_sessions(services), 2, 2),
-        _alone(services, "ladder", ladder.run, 1, 1),
+        _alone(locks, "refund_sending", services.refund_sender.run, 0.5, 1),
+        _alone(locks, "refund_retries", lambda: approve_again(services.ledger), 5, 5),
+        _alone(locks, "refund_doubts", services.refund_doubts.put_in_doubt, 5, 5),
+        _alone(locks, "refund_questions", services.refund_doubts.ask, 5, 5),
+        _alone(locks, "letters", lambda: act_on_letters(services), 0.2, 0.5),
+        _alone(locks, "expiry", lambda: expire_sessions(services), 2, 2),
+        _alone(locks, "ladder", ladder.run, 1, 1),
         _alone(
-            services, "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
+            locks, "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
         ),
-        *([_alone(services, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
-        *([_alone(services, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
-        _alone(services, "signing_blocks", services.sealer.run, seal_seconds, seal_seconds),
-        _alone(services, "tidying", lambda: tidy(services), 60, 60),
-        _alone(services, "unproven_letters", services.inbox.forget_unproven, 10, 10),
+        *([_alone(locks, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
+        *([_alone(locks, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
+        _alone(locks, "signing_blocks", services.sealer.run, seal_seconds, seal_seconds),
+        _alone(locks, "tidying", lambda: tidy(services), 60, 60),
+        _alone(locks, "unproven_letters", services.inbox.forget_unproven, 10, 10),
     ]
 
 
@@ -109,9 +112,11 @@ def run_jobs(all_jobs: list[Job], stop: Event) -> None:
         thread.join()
 
 
-def _alone(services: Services, name: str, work: Callable[[], int], rest: float, longest_rest: float) -> Job:
+def _alone(
+    locks: LockConnection, name: str, work: Callable[[], int], rest: float, longest_rest: float
+) -> Job:
     """Return a job that only one of several workers does."""
-    lock = ActiveLock(services.database.url, name)
+    lock = ActiveLock(locks, name)
     return Job(name, lambda: work() if lock.try_acquire() else 0, rest, longest_rest, lock)
 
 

@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from uuid import UUID
 
-import psycopg
 import pytest
 from freezegun import freeze_time
 
@@ -12,7 +11,6 @@ from ledger.errors import Rejected
 from ledger.events import Created, Paid
 from ledger.store.database import Database
 from projections.follower import Recorded
-from projections.locks import ActiveLock
 from projections.reaction import MOST_TRIES, Reaction, gap_after, list_set_aside, retry_set_aside
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
@@ -154,29 +152,6 @@ def test_a_second_worker_stands_by_until_the_first_lets_go(
     reaction.lock.release()
     assert second.run_once() == 1
     assert reaction.run_once() == 0
-
-
-def test_a_lock_whose_connection_died_is_another_ones(database_url: str) -> None:
-    first, second = ActiveLock(database_url, "sweep"), ActiveLock(database_url, "sweep")
-    assert first.try_acquire()
-    assert not second.try_acquire()
-    with psycopg.connect(database_url, autocommit=True) as operator:
-        operator.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'daftari sweep'"
-        )
-    assert not first.held()
-    assert second.try_acquire()
-    assert not first.try_acquire()
-    second.release()
-
-
-def test_locks_of_two_names_do_not_meet(database_url: str) -> None:
-    sweep, ladder = ActiveLock(database_url, "sweep"), ActiveLock(database_url, "ladder")
-    assert sweep.try_acquire()
-    assert ladder.try_acquire()
-    assert sweep.try_acquire()
-    sweep.release()
-    ladder.release()
 
 
 class Meeting(Desk):
