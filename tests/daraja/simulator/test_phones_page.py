@@ -19,7 +19,7 @@ def test_a_page_is_served_that_may_be_framed(shop: Shop, path: str) -> None:
 def test_all_that_a_page_loads_comes_from_the_simulator(shop: Shop) -> None:
     page = shop.http.get(shop.url, timeout=10).text
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len([path for path in loaded if path.startswith("/phones/static/")]) == 2
+    assert len([path for path in loaded if path.startswith("/phones/static/")]) == 3
     for path in loaded:
         assert path.startswith(("/", "data:"))
         if path.startswith("/"):
