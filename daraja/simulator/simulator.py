@@ -98,10 +98,11 @@ class Simulator:
 
     def stop(self) -> None:
         """Stop serving, cut open connections and end every thread; callbacks still waiting are not posted."""
-        self._stopping.set()
         if self._server is None or self._serving is None:
             return
+        # Hung up first: an answer that was held back must not get out because we stop.
         self._server.hang_up_on_all()
+        self._stopping.set()
         self._server.shutdown()
         self._serving.join()
         self._server.hang_up_on_all()

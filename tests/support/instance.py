@@ -5,12 +5,15 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import freezegun
 import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from werkzeug.serving import make_server
 
 from api.http.app import create_app
@@ -18,7 +21,7 @@ from api.http.auth import make_token
 from api.settings import Settings, load_settings
 from api.wiring import Services, build_services
 from api.work.loop import Job, jobs, run_jobs
-from daraja.simulator import SimulatorSettings, create_simulator
+from daraja.simulator import Simulator, SimulatorSettings, create_simulator
 from ledger import clock
 from tests.support.horizon import until_readable
 from tests.support.ports import LOCALHOST
@@ -39,6 +42,8 @@ SIMULATED = {
     "MPESA_INITIATOR_NAME": "testapi",
     "MPESA_SECURITY_CREDENTIAL": base64.b64encode(bytes(256)).decode(),
 }
+
+OPERATOR_PASSWORD = "MPESA_INITIATOR_PASSWORD"
 
 # Waiting for connections and answers goes on in real time while a test moves the clock, and so do pytest's watches.
 # daraja.eat asks no clock; the moments that it reads in callbacks must be plain ones, which can be stored.
@@ -101,6 +106,7 @@ class Instance:
 
     def __init__(self, database_url: str, data_folder: Path, **variables: str) -> None:
         self.simulator = create_simulator(_simulator_settings(variables), clock=clock.now)
+        operator = _operator(variables, self.simulator, data_folder)
         # Opened before anything knows its port, so that nothing can take it meanwhile.
         listening = socket.create_server((LOCALHOST, 0), backlog=128)
         port: int = listening.getsockname()[1]
@@ -113,6 +119,7 @@ class Instance:
                 "MPESA_BASE_URL": self.simulator.start(LOCALHOST, 0),
                 "MPESA_CALLBACK_URL": f"{self.base_url}/api/payments/callbacks/",
                 **SIMULATED,
+                **operator,
                 **variables,
             }
         )
@@ -211,4 +218,25 @@ def _simulator_settings(variables: dict[str, str]) -> SimulatorSettings:
         shortcode=SIMULATED["MPESA_BUSINESS_SHORTCODE"],
         passkey=SIMULATED["MPESA_PASSKEY"],
         auto_approve_seconds=None if seconds is None else float(seconds),
+        initiator_password=variables.get(OPERATOR_PASSWORD),
     )
+
+
+def _operator(variables: dict[str, str], simulator: Simulator, folder: Path) -> dict[str, str]:
+    """Where a test gives the operator a password, return what seals it for this simulator, which then checks it.
+
+    That is the public key: in time that was stopped no certificate can be made.
+    """
+    if OPERATOR_PASSWORD not in variables:
+        return {}
+    simulator.operators._key = _operator_key()
+    public = simulator.operators._key.public_key()
+    file = folder / "operator.pem"
+    file.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return {"MPESA_CERTIFICATE_FILE": str(file), "MPESA_SECURITY_CREDENTIAL": ""}
+
+
+@cache
+def _operator_key() -> rsa.RSAPrivateKey:
+    """Return one key for all tests of a process, because making one takes its time."""
+    return rsa.generate_private_key(public_exponent=65_537, key_size=2048)

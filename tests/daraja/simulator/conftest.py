@@ -72,7 +72,8 @@ def receiver() -> Iterator[Receiver]:
             self.send_response(kept.status)
             self.send_header("Content-Length", str(len(kept.answer)))
             self.end_headers()
-            self.wfile.write(kept.answer)
+            if kept.answer:
+                self.wfile.write(kept.answer)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,0 +1,220 @@
+"""Whole paths through M-Pesa's books: money is paid, told or not told, found, and given back, each over real HTTP."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daraja.simulator.c2b import Order
+from tests.scenarios.steps import (
+    ANSWER_AND_CALLBACK_LOST,
+    CALLBACK_LOST,
+    CANCELS,
+    PHONE,
+    TOMATOES,
+    Clock,
+    approve,
+    facts,
+    observe,
+    prompt_of,
+    put_in_cart,
+    put_on_shelf,
+    receipt_of,
+)
+from tests.support.instance import OPERATOR_PASSWORD, Client, Instance, running_instance
+
+pytestmark = pytest.mark.usefixtures("clock")
+
+RESULT_SECONDS = 3
+OTHER_PHONE = "254712345679"
+
+
+@pytest.fixture
+def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
+    """An instance whose operator has a password, sealed for a simulator that checks it."""
+    with running_instance(
+        database_url,
+        data_folder,
+        DAFTARI_REFUND_POLICY="auto",
+        **{OPERATOR_PASSWORD: "correct horse"},
+    ) as running:
+        put_on_shelf(running, TOMATOES, stock="40")
+        yield running
+
+
+def pay_for_what_is_gone(instance: Instance, buyer: Client) -> str:
+    """Let a payment succeed whose goods were withdrawn meanwhile; its money must go back."""
+    session_id = instance.pay(buyer)
+    put_on_shelf(instance, TOMATOES, stock="0")
+    approve(instance)
+    instance.work()
+    return session_id
+
+
+def refund(instance: Instance, session_id: str) -> dict[str, Any]:
+    shown: dict[str, Any] = (
+        instance.client(9, "operator").get(f"/api/payments/refunds/{session_id}/1/").json()
+    )
+    return shown
+
+
+def wait(clock: Clock, instance: Instance, seconds: float) -> None:
+    clock.tick(seconds)
+    instance.work()
+
+
+def register(instance: Instance, order: Order = "never") -> None:
+    confirmation_url, validation_url = instance.services.c2b.urls
+    instance.services.daraja.register_c2b(
+        confirmation_url=confirmation_url,
+        validation_url=validation_url,
+        response_type=instance.services.c2b.response_type,
+    )
+    instance.simulator.c2b.order_prompts(order)
+
+
+def test_money_for_goods_that_are_gone_is_back_in_the_wallet(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = pay_for_what_is_gone(instance, buyer)
+    assert instance.simulator.balance(PHONE) == 400_000
+    wait(clock, instance, RESULT_SECONDS)
+    payment, reversal = instance.simulator.movements()
+    shown = refund(instance, session_id)
+    assert (shown["state"], shown["receipt"], shown["reversal_receipt"]) == (
+        "refunded",
+        payment.receipt,
+        reversal.receipt,
+    )
+
+
+def test_a_result_that_is_lost_is_asked_for_and_the_money_goes_back_once(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    instance.simulator.fate_next("result", "lost")
+    session_id = pay_for_what_is_gone(instance, buyer)
+    wait(clock, instance, 11 * 60)
+    assert refund(instance, session_id)["in_doubt"] is True
+    wait(clock, instance, 2 * 60)
+    wait(clock, instance, RESULT_SECONDS)
+    assert refund(instance, session_id)["state"] == "refunded"
+    assert [movement.kind for movement in instance.simulator.movements()] == ["payment", "reversal"]
+
+
+def test_an_answer_that_is_lost_is_told_by_the_result(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    instance.simulator.fail_next("reversal", "lose-answer")
+    session_id = pay_for_what_is_gone(instance, buyer)
+    assert "RefundUncertain" in facts(instance, session_id)
+    wait(clock, instance, RESULT_SECONDS)
+    assert refund(instance, session_id)["state"] == "refunded"
+
+
+def test_answer_and_result_lost_the_payment_itself_tells(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    instance.simulator.fail_next("reversal", "lose-answer")
+    instance.simulator.fate_next("result", "lost")
+    session_id = pay_for_what_is_gone(instance, buyer)
+    for _ in range(8):
+        wait(clock, instance, 5 * 60)
+        wait(clock, instance, RESULT_SECONDS)
+    assert refund(instance, session_id)["state"] == "refunded"
+    assert [movement.kind for movement in instance.simulator.movements()] == ["payment", "reversal"]
+
+
+def test_money_that_was_settled_to_the_bank_stays_due(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer)
+    put_on_shelf(instance, TOMATOES, stock="0")
+    approve(instance)
+    assert instance.simulator.withdraw(350) == "0"
+    instance.work()
+    wait(clock, instance, RESULT_SECONDS)
+    shown = refund(instance, session_id)
+    assert (shown["state"], shown["failure_code"]) == ("due", "INSUFFICIENT_FUNDS")
+
+
+def test_who_cancelled_the_prompt_and_pays_by_hand_gets_the_order(instance: Instance, buyer: Client) -> None:
+    register(instance)
+    session_id = instance.pay(buyer, phone_number=CANCELS)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "failed"
+    reference = prompt_of(instance, CANCELS).account_reference
+    assert instance.simulator.pay_by_hand(OTHER_PHONE, 350, f" {reference.lower()} ").receipt is not None
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+def test_another_amount_for_an_open_payment_is_refused_before_it_moves(
+    instance: Instance, buyer: Client
+) -> None:
+    register(instance)
+    instance.pay(buyer)
+    reference = prompt_of(instance).account_reference
+    assert instance.simulator.pay_by_hand(OTHER_PHONE, 349, reference).code == "C2B00013"
+    assert instance.simulator.movements() == []
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_payment_told_by_callback_and_by_c2b_is_one_payment(
+    instance: Instance, buyer: Client, order: Order
+) -> None:
+    register(instance, order)
+    session_id = instance.pay(buyer)
+    approve(instance)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert facts(instance, session_id).count("Paid") == 1
+    assert observe(instance, "SELECT received_cents FROM payment_sessions") == [(350_00,)]
+
+
+def test_what_nobody_told_is_pulled(clock: Clock, instance: Instance, buyer: Client) -> None:
+    session_id = buyer.create().json()["session_id"]
+    assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    wait(clock, instance, 60)
+    assert buyer.status(session_id)["session_status"] == "payment_initiated"
+    pulled = instance.services.puller.pull()
+    assert [str(settled.verdict) for settled in pulled.settled] == ["credited"]
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+
+
+def test_the_statement_agrees_with_us_to_the_cent_and_the_second_time_is_no_news(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    told = instance.pay(buyer)
+    approve(instance)
+    instance.work()
+    put_in_cart(buyer, TOMATOES, "2")
+    untold = buyer.create().json()["session_id"]
+    assert buyer.initiate(untold, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    wait(clock, instance, 60)
+    instance.simulator.pay_by_hand(OTHER_PHONE, 99, "rent")
+    statement = instance.simulator.statement().encode()
+    counts = instance.services.reconciler.reconcile(statement).found["counts"]
+    assert {kind: count for kind, count in counts.items() if count} == {
+        "posted": 1,
+        "credited": 1,
+        "unknown": 1,
+    }
+    instance.work()
+    for session_id in (told, untold):
+        assert buyer.status(session_id)["session_status"] == "order_created"
+    again = instance.services.reconciler.reconcile(statement).found["counts"]
+    assert {kind: count for kind, count in again.items() if count} == {"posted": 2, "unknown": 1}
+
+
+def test_the_receipt_that_no_callback_brought_is_in_the_statement(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
+    session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
+    instance.work()
+    wait(clock, instance, 15)
+    assert "Paid" in facts(instance, session_id)
+    instance.services.reconciler.reconcile(instance.simulator.statement().encode())
+    [[receipt]] = observe(instance, "SELECT receipt FROM payment_sessions")
+    assert receipt == receipt_of(prompt_of(instance, CALLBACK_LOST))
