@@ -13,23 +13,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from flask import Flask, current_app, g, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import MethodNotAllowed
 
+from api.http.published_keys import LEAST_RSA_BITS, PublishedKeys, is_strong
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
-from ledger.errors import NotAllowed, Unauthenticated, Unavailable
+from ledger.errors import NotAllowed, Unauthenticated
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 LEEWAY_SECONDS = 30
-JWKS_TIMEOUT_SECONDS = 3
-JWKS_LIFETIME_SECONDS = 300
-LEAST_RSA_BITS = 2048
 MOST_TOKEN_CHARACTERS = 4096
 KNOWN_FOR_SECONDS = 30
 MOST_KNOWN = 10_000
@@ -244,7 +241,7 @@ def _meant(configured: str | None, claimed: list[Any]) -> bool:
 
 def _key_source(settings: Settings) -> KeySource:
     if settings.daftari_jwt_jwks_url:
-        return _published_keys(settings.daftari_jwt_jwks_url)
+        return KeySource(["RS256", "EdDSA"], PublishedKeys(settings.daftari_jwt_jwks_url).key_for)
     if settings.daftari_jwt_public_key_file:
         return _key_from(settings.daftari_jwt_public_key_file)
     return _one_key(settings.daftari_jwt_secret, "HS256")
@@ -254,21 +251,6 @@ def _one_key(key: Any, algorithm: str) -> KeySource:
     return KeySource([algorithm], lambda _token: key)
 
 
-def _published_keys(url: str) -> KeySource:
-    client = jwt.PyJWKClient(url, lifespan=JWKS_LIFETIME_SECONDS, timeout=JWKS_TIMEOUT_SECONDS)
-
-    def key_for(token: str) -> Any:
-        try:
-            return client.get_signing_key_from_jwt(token)
-        except jwt.PyJWKClientConnectionError as error:
-            raise Unavailable(
-                "The keys that tokens are checked with cannot be fetched. Please try again shortly.",
-                code="SIGN_IN_UNAVAILABLE",
-            ) from error
-
-    return KeySource(["RS256", "EdDSA"], key_for)
-
-
 def _key_from(file: Path) -> KeySource:
     try:
         key = load_pem_public_key(file.read_bytes())
@@ -276,10 +258,8 @@ def _key_from(file: Path) -> KeySource:
         raise ConfigurationError(
             [f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} is not a readable PEM public key."]
         ) from error
-    if isinstance(key, RSAPublicKey) and key.key_size >= LEAST_RSA_BITS:
-        return _one_key(key, "RS256")
-    if isinstance(key, Ed25519PublicKey):
-        return _one_key(key, "EdDSA")
+    if is_strong(key):
+        return _one_key(key, "RS256" if isinstance(key, RSAPublicKey) else "EdDSA")
     raise ConfigurationError(
         [
             f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} must hold an RSA key of {LEAST_RSA_BITS} bits or more, or Ed25519."

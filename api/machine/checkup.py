@@ -16,7 +16,7 @@ from api.machine.ports import answers_http, http_url, require_free_port
 from api.machine.problems import MachineProblem
 from api.settings import ConfigurationError, Settings, load_settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Unavailable
 from ledger.store.migrate import pending
 
 _DARAJA_ANSWERS_WITHIN_SECONDS = 5
@@ -57,6 +57,7 @@ def check_everything(environ: Mapping[str, str]) -> Iterator[Finding]:
             settings = settings.with_stored_credentials(stored_credentials(settings))
         except LedgerError as error:
             yield Finding("stored credentials", Verdict.ILL, error.message)
+    yield _told("tokens", _look_at_tokens, settings)
     yield _told("address", _look_at_address, settings)
     yield _told("credentials", _look_at_credentials, settings)
     yield _told("operator", _look_at_operator, settings)
@@ -88,6 +89,33 @@ def _look_at_database(settings: Settings) -> tuple[Verdict, str]:
             f"PostgreSQL {major} answers, but {len(missing)} migrations are missing: `daftari migrate`.",
         )
     return Verdict.WELL, f"PostgreSQL {major} answers, and the database has its shape."
+
+
+def _look_at_tokens(settings: Settings) -> tuple[Verdict, str]:
+    from api.http.auth import Verifier  # noqa: PLC0415 - Flask comes with it; the other commands do without
+
+    Verifier(settings)
+    url = settings.daftari_jwt_jwks_url
+    if url:
+        return _look_at_published_keys(url)
+    if settings.daftari_jwt_public_key_file:
+        return Verdict.WELL, "Bearer tokens are verified with the public key of the file."
+    return Verdict.WELL, "Bearer tokens are verified with the HS256 secret."
+
+
+def _look_at_published_keys(url: str) -> tuple[Verdict, str]:
+    from api.http.published_keys import PublishedKeys  # noqa: PLC0415 - as above
+
+    try:
+        count = PublishedKeys(url).count()
+    except Unavailable:
+        return Verdict.ILL, f"{url} gives no key set: check DAFTARI_JWT_JWKS_URL and the identity provider."
+    if not count:
+        return Verdict.ILL, f"{url} holds no key that we can use: RSA of 2048 bits or more, or Ed25519."
+    return (
+        Verdict.WELL,
+        f"Bearer tokens are verified with {count} published {'key' if count == 1 else 'keys'}.",
+    )
 
 
 def _look_at_address(settings: Settings) -> tuple[Verdict, str]:

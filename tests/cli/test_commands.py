@@ -13,6 +13,7 @@ from api.cli import main
 from api.machine.credentials import stored_credentials
 from api.settings import load_settings
 from tests.cli.support import daftari
+from tests.http.key_set import KeySet
 from tests.machine.test_postgres import pretend_programs
 
 COMMANDS = list(main.commands)
@@ -271,6 +272,25 @@ def test_check_finds_missing_migrations(empty_database_url: str, tmp_path: Path,
     )
     assert code == 1
     assert "daftari migrate" in found["database"]["sentence"]
+
+
+def test_check_looks_at_the_key_that_tokens_are_verified_with(tmp_path: Path, free_port: int) -> None:
+    key = tmp_path / "key.pem"
+    environ = {"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": f"http://127.0.0.1:{free_port}"}
+    assert findings_of(**environ)[1]["tokens"]["verdict"] == "ok"
+    key.write_text("hush")
+    code, found = findings_of(**environ, DAFTARI_JWT_PUBLIC_KEY_FILE=str(key))
+    assert (code, found["tokens"]["verdict"]) == (1, "problem")
+    assert "DAFTARI_JWT_PUBLIC_KEY_FILE" in found["tokens"]["sentence"]
+    issuer = KeySet(first=rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    try:
+        _, found = findings_of(**environ, DAFTARI_JWT_JWKS_URL=issuer.url)
+        assert found["tokens"]["sentence"].endswith("with 1 published key.")
+        issuer.publish()
+        assert findings_of(**environ, DAFTARI_JWT_JWKS_URL=issuer.url)[1]["tokens"]["verdict"] == "problem"
+    finally:
+        issuer.close()
+    assert findings_of(**environ, DAFTARI_JWT_JWKS_URL=issuer.url)[1]["tokens"]["verdict"] == "problem"
 
 
 def test_check_warns_of_words_that_safaricom_forbids(tmp_path: Path, free_port: int) -> None:

@@ -1,9 +1,6 @@
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import jwt
@@ -18,6 +15,7 @@ from freezegun import freeze_time
 from api.http.auth import make_token
 from api.settings import ConfigurationError, Settings, load_settings
 from tests.http.conftest import SECRET
+from tests.http.key_set import KeySet
 
 WHO = "/api/probes/who/"
 MakeApp = Callable[[Settings], Flask]
@@ -196,38 +194,11 @@ def test_a_useless_public_key_file_is_refused_at_the_start(
         make_app(settings)
 
 
-class KeySet:
-    """A JWKS address that counts how often it is asked."""
-
-    def __init__(self, body: bytes) -> None:
-        self.asked = 0
-        key_set = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                key_set.asked += 1
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks"
-        Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 def test_published_keys_are_fetched_once_and_a_lost_provider_is_503(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
     key = Ed25519PrivateKey.generate()
-    jwk = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    key_set = KeySet(json.dumps({"keys": [jwk | {"kid": "first", "use": "sig"}]}).encode())
+    key_set = KeySet(first=key)
     settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_JWKS_URL": key_set.url})
     first, second = make_app(settings).test_client(), make_app(settings).test_client()
     try:
