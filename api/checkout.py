@@ -29,13 +29,17 @@ from ledger.phone import PhoneNumber
 from ledger.session import PaymentSession
 from ledger.store.prompts import LivePrompts
 from ledger.store.vault import Vault
-from shop.port import CartLine, Shop
+from shop.port import CartLine, Shop, UnknownPlace
 
 MOST_ATTEMPTS = 10
 """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
 
 _SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
 _DESCRIPTION = "Payment"
+_NO_SUCH_PLACE = {
+    UnknownPlace.COUNTY: "There is no such county; see /api/places/counties/.",
+    UnknownPlace.SUBCOUNTY: "There is no such subcounty in this county; see /api/places/counties/.",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -107,8 +111,10 @@ class Checkout:
         earlier = self._find(session_id, user_id) if key else None
         if earlier is not None:
             return earlier
-        if not self._shop.subcounty_belongs(delivery["county_id"], delivery["subcounty_id"]):
-            raise _no_such_place()
+        wrong_place = self.wrong_place(delivery["county_id"], delivery["subcounty_id"])
+        if wrong_place:
+            errors = {f"delivery_details.{field}": sentences for field, sentences in wrong_place.items()}
+            raise InvalidValue("Some fields are wrong; correct them and send again.", errors)
         cart = self._shop.cart_of(user_id)
         fee_cents = self._shop.delivery_fee_cents(cart) if cart.lines else 0
         lines = tuple(snapshot(line) for line in cart.lines)
@@ -128,6 +134,11 @@ class Checkout:
         if not self._ledger.add(session):
             return self._ledger.session(session_id, user_id=user_id)
         return session
+
+    def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
+        """Say what is wrong with a place, by the field of the details that names it; empty where it is right."""
+        wrong = self._shop.unknown_place(county_id, subcounty_id)
+        return {} if wrong is None else {wrong.value: [_NO_SUCH_PLACE[wrong]]}
 
     def extend(self, user_id: int, session_id: UUID) -> PaymentSession:
         """Give the buyer more time. Raises NotFound, and Rejected as PaymentSession.extend does."""
@@ -267,13 +278,6 @@ class Checkout:
             checkout_id,
             "Please check your phone for M-Pesa prompt.",
         )
-
-
-def _no_such_place() -> InvalidValue:
-    sentence = "This subcounty does not exist in this county; see /api/places/counties/."
-    return InvalidValue(
-        "Some fields are wrong; correct them and send again.", {"delivery_details.subcounty_id": [sentence]}
-    )
 
 
 def _phone_busy() -> Conflict:

@@ -100,7 +100,7 @@ def for_owner(entry: Entry) -> dict[str, Any]:
     return {
         "version": entry.version,
         "event": entry.name,
-        "happened_at": entry.happened_at.isoformat(),
+        "happened_at": _moment(entry.happened_at),
         "details": details,
     }
 
@@ -112,8 +112,8 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
         "version": entry.version,
         "event": entry.name,
         "topic": entry.topic,
-        "happened_at": entry.happened_at.isoformat(),
-        "recorded_at": entry.recorded_at.isoformat(),
+        "happened_at": _moment(entry.happened_at),
+        "recorded_at": _moment(entry.recorded_at),
         "position": entry.position,
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
@@ -139,6 +139,11 @@ def timeline(entries: Sequence[Entry]) -> list[str]:
         time = clock_time(entry.happened_at)
         lines.append(f"{time}  {entry.name:<{width}}  {sentence(entry.event)}{moved}")
     return lines
+
+
+def _moment(moment: datetime) -> str:
+    """Show a moment as the log's own JSON does."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _entry(row: dict[str, Any]) -> Entry:

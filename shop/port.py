@@ -6,6 +6,7 @@ Money is whole cents, quantities are whole thousandths of the unit of measure, t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -19,6 +20,13 @@ LISTING_WITHDRAWN = "LISTING_WITHDRAWN"
 
 class OrderRefused(Rejected):
     """The shop cannot make this order now or later; its code is one of the three above."""
+
+
+class UnknownPlace(StrEnum):
+    """What may be wrong with a place; each is named as the field of the delivery details that says it."""
+
+    COUNTY = "county_id"
+    SUBCOUNTY = "subcounty_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +139,8 @@ class Shop(Protocol):
     def cart_of(self, user_id: int) -> Cart:
         """Return the user's cart, empty if there is none."""
 
-    def subcounty_belongs(self, county_id: int, subcounty_id: int) -> bool:
-        """Say whether both exist and the subcounty lies in the county."""
+    def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
+        """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
 
     def delivery_fee_cents(self, cart: Cart) -> int:
         """Return what bringing this cart to the buyer costs."""

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow.exceptions import SCHEMA
 
 from api.http.json import moment_text
 from ledger.clock import NAIROBI, now
@@ -133,7 +134,7 @@ def flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str
     """Turn marshmallow's nested messages into sentences by field, a nested field named with dots."""
     flat: dict[str, list[str]] = {}
     for name, found in messages.items():
-        path = f"{prefix}{name}"
+        path = prefix.removesuffix(".") if name == SCHEMA and prefix else f"{prefix}{name}"
         if isinstance(found, Mapping):
             flat |= flatten(found, f"{path}.")
         else:

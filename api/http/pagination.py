@@ -41,11 +41,11 @@ class Page:
 
     def show(self, count: int, results: Sequence[Any]) -> dict[str, Any]:
         """Return the guide's list: count of all rows, absolute links to the neighbours, the rows of this page."""
-        more = self.offset + self.size < count
+        last = max(1, -(-count // self.size))
         return {
             "count": count,
-            "next": self._link(self.number + 1) if more else None,
-            "previous": self._link(self.number - 1) if self.number > 1 else None,
+            "next": self._link(self.number + 1) if self.number < last else None,
+            "previous": self._link(min(self.number - 1, last)) if self.number > 1 else None,
             "results": list(results),
         }
 

@@ -4,12 +4,13 @@ import json
 from datetime import date, datetime
 from typing import Any
 
-from marshmallow import fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate
 
 from api.http.fields import Answer, Choice, DeliveryDay, Moment, Phone, Shape, Text, TimeSlot, WholeNumber
 from api.http.goods import CartItem, count_items, show_item
 from api.http.json import amount, amount_text
 from api.http.pagination import Ordinal, PageQuery
+from api.http.services import services
 from api.standing import Standing
 from ledger.attempts import Status
 from ledger.session import PaymentSession
@@ -54,6 +55,14 @@ class NewSession(Shape):
     )
     delivery_time_slot = TimeSlot(load_default=None, allow_none=True, metadata={"example": "morning"})
     estimated_delivery_date = DeliveryDay(load_default=None, allow_none=True)
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
+        """Where other fields are wrong, say what is wrong with the place too: all of it comes in one answer."""
+        read = error.valid_data if isinstance(error.valid_data, dict) else {}
+        details = read.get("delivery_details") or {}
+        if "county_id" in details and "subcounty_id" in details:
+            wrong = services().checkout.wrong_place(details["county_id"], details["subcounty_id"])
+            error.messages_dict.setdefault("delivery_details", {}).update(wrong)
 
     @post_load
     def _to_delivery(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -173,8 +182,8 @@ class Outlook(Answer):
     )
 
 
-class SessionStatus(Outlook):
-    """Where a session stands."""
+class Standpoint(Answer):
+    """The guide's keys of a session's status."""
 
     session_id = fields.UUID()
     session_status = fields.String(validate=validate.OneOf([str(status) for status in Status]))
@@ -184,8 +193,12 @@ class SessionStatus(Outlook):
     version = fields.Integer(metadata={"description": "Grows with every event of the session."})
 
 
-class Session(SessionStatus):
-    """A session as its owner sees it."""
+class SessionStatus(Outlook, Standpoint):
+    """Where a session stands."""
+
+
+class Purchase(Standpoint):
+    """The guide's keys of a session."""
 
     user = fields.Integer()
     cart_snapshot = fields.Nested(CartSnapshot)
@@ -195,6 +208,10 @@ class Session(SessionStatus):
     phone_number = fields.String()
 
 
+class Session(Outlook, Purchase):
+    """A session as its owner sees it."""
+
+
 class OrderName(Answer):
     """The names of an order."""
 
@@ -202,14 +219,18 @@ class OrderName(Answer):
     order_number = fields.String()
 
 
-class ListedSession(Outlook):
-    """A session in a list."""
+class ListEntry(Answer):
+    """The guide's keys of a session in a list."""
 
     session_id = fields.UUID()
     session_status = fields.String()
     total_amount = fields.String()
     created_at = Moment()
     order_details = fields.Nested(OrderName, allow_none=True)
+
+
+class ListedSession(Outlook, ListEntry):
+    """A session in a list."""
 
 
 class SessionList(Answer):
@@ -245,7 +266,7 @@ class Fact(Answer):
 
     version = fields.Integer()
     event = fields.String(metadata={"example": "Paid"})
-    happened_at = fields.String(metadata={"example": "2024-01-15T10:30:00.123456+00:00"})
+    happened_at = fields.String(metadata={"example": "2024-01-15T10:30:00.123456Z"})
     details = fields.Dict(metadata={"description": "What the event says; amounts are text in shillings."})
 
 

@@ -13,7 +13,7 @@ from shop.builtin.catalogue import Catalogue
 from shop.builtin.ordering import details_text, find_shortages, place_order
 from shop.builtin.places import Places
 from shop.delivery import DeliveryRates
-from shop.port import Cart, CartLine, Order, OrderItem, OrderRequest, PlacedOrder, Shortage
+from shop.port import Cart, CartLine, Order, OrderItem, OrderRequest, PlacedOrder, Shortage, UnknownPlace
 
 ORDER_BY_SESSION = "SELECT order_id, order_number FROM shop_orders WHERE session_id = %s"
 ORDER_OF_USER = """
@@ -45,9 +45,9 @@ class BuiltinShop:
         """Return the user's cart, empty if there is none."""
         return self.carts.get(user_id)
 
-    def subcounty_belongs(self, county_id: int, subcounty_id: int) -> bool:
-        """Say whether both exist and the subcounty lies in the county."""
-        return self.places.belongs(county_id, subcounty_id)
+    def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
+        """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
+        return self.places.unknown(county_id, subcounty_id)
 
     def delivery_fee_cents(self, cart: Cart) -> int:
         """Return what bringing this cart to the buyer costs."""

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from ledger.errors import NotFound
 from ledger.store.database import Database
+from shop.port import UnknownPlace
 
 COUNTIES = "SELECT county_id, name FROM shop_counties ORDER BY county_id"
 SUBCOUNTIES = "SELECT subcounty_id, county_id, name FROM shop_subcounties ORDER BY name"
@@ -51,7 +52,10 @@ class Places:
             raise NotFound("There is no such county; ids are the official codes 1 to 47.")
         return found
 
-    def belongs(self, county_id: int, subcounty_id: int) -> bool:
-        """Say whether both exist and the subcounty lies in the county."""
+    def unknown(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
+        """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
         place = self._subcounties.get(subcounty_id)
-        return place is not None and place.county_id == county_id
+        if place is not None and place.county_id == county_id:
+            return None
+        exists = any(county.county_id == county_id for county in self.counties)
+        return UnknownPlace.SUBCOUNTY if exists else UnknownPlace.COUNTY

@@ -50,6 +50,7 @@ def test_the_page_size_is_capped(get: Callable[[str], Any]) -> None:
 def test_a_page_behind_the_last_is_empty(get: Callable[[str], Any]) -> None:
     page = get(LIST + "?page=99")
     assert (page["results"], page["next"]) == ([], None)
+    assert get(page["previous"])["results"] == list(range(41, 46))
 
 
 @pytest.mark.parametrize(

@@ -177,11 +177,27 @@ def test_everything_wrong_with_the_input_comes_in_one_answer_by_field(buyer: Cli
     }
 
 
+@pytest.mark.parametrize(
+    ("place", "field"), [({"county_id": 48}, "county_id"), ({"subcounty_id": 100}, "subcounty_id")]
+)
+def test_a_place_that_does_not_exist_is_named_with_whatever_else_is_wrong(
+    buyer: Client, place: dict[str, int], field: str
+) -> None:
+    for wrong in ({"full_name": " "}, {}):
+        answer = buyer.create(delivery_details=DELIVERY | place | wrong, delivery_time_slot="midnight")
+        assert set(answer.json()["errors"]) == {
+            "delivery_time_slot",
+            *(f"delivery_details.{name}" for name in (field, *wrong)),
+        }
+    alone = buyer.create(delivery_details=DELIVERY | place)
+    assert set(alone.json()["errors"]) == {f"delivery_details.{field}"}
+
+
 @pytest.mark.parametrize("details", [None, [], "John Doe", 7])
 def test_details_that_are_no_object_are_named(buyer: Client, details: Any) -> None:
     answer = buyer.post(SESSIONS, json={"delivery_details": details})
     assert_refused(answer, 400, "INVALID_INPUT")
-    assert {name.partition(".")[0] for name in answer.json()["errors"]} == {"delivery_details"}
+    assert set(answer.json()["errors"]) == {"delivery_details"}
 
 
 @pytest.mark.parametrize(

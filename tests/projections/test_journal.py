@@ -37,7 +37,7 @@ def test_the_owner_sees_what_concerns_him(ledger: Ledger, database: Database) ->
     assert views[3] == {
         "version": 4,
         "event": "Paid",
-        "happened_at": "2024-01-15T10:30:15+00:00",
+        "happened_at": "2024-01-15T10:30:15Z",
         "details": {
             "attempt": 1,
             "receipt": "NLJ7RT61SV",

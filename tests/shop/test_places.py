@@ -4,6 +4,7 @@ import pytest
 
 from ledger.errors import NotFound
 from shop.builtin import BuiltinShop
+from shop.port import UnknownPlace
 
 
 def test_kenya_has_47_counties_under_their_official_codes(shop: BuiltinShop) -> None:
@@ -33,21 +34,21 @@ def test_mvita_in_mombasa_is_subcounty_5(shop: BuiltinShop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("county_id", "subcounty_id", "belongs"),
+    ("county_id", "subcounty_id", "unknown"),
     [
-        (1, 5, True),
-        (2, 5, False),
-        (1, 9_999, False),
-        (48, 5, False),
-        (0, 0, False),
-        (1, -5, False),
-        (1, 2**70, False),
+        (1, 5, None),
+        (2, 5, UnknownPlace.SUBCOUNTY),
+        (1, 9_999, UnknownPlace.SUBCOUNTY),
+        (48, 5, UnknownPlace.COUNTY),
+        (0, 0, UnknownPlace.COUNTY),
+        (1, -5, UnknownPlace.SUBCOUNTY),
+        (1, 2**70, UnknownPlace.SUBCOUNTY),
     ],
 )
 def test_a_subcounty_belongs_to_its_own_county_alone(
-    shop: BuiltinShop, county_id: int, subcounty_id: int, belongs: bool
+    shop: BuiltinShop, county_id: int, subcounty_id: int, unknown: UnknownPlace | None
 ) -> None:
-    assert shop.subcounty_belongs(county_id, subcounty_id) is belongs
+    assert shop.unknown_place(county_id, subcounty_id) is unknown
 
 
 def test_a_county_that_does_not_exist_has_no_subcounties(shop: BuiltinShop) -> None:
