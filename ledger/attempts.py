@@ -74,15 +74,6 @@ class Attempt:
         """Whether the outcome is still to come."""
         return self.state in OPEN_STATES
 
-    def may_be_of(self, payment: "Payment") -> bool:
-        """Whether a payment with a receipt may be the one that was proved without.
-
-        A callback's address is the attempt's own. Every other witness goes by the reference, which anybody may type
-        into a payment by hand: then another sum is another payment.
-        """
-        same_sum = payment.amount_cents in (None, self.received_cents)
-        return same_sum or payment.evidence == Evidence.CALLBACK
-
 
 class RefundState(StrEnum):
     """Where a sum that must go back stands; only REFUNDED is the end."""
@@ -158,3 +149,12 @@ class Payment:
     amount_cents: int | None
     evidence: Evidence
     paid_at: datetime
+
+    def answers_the_prompt(self, asked_cents: int) -> bool:
+        """Whether it is the payment that a prompt for so much had asked for, and no other under the same reference.
+
+        A callback's address is the attempt's own, and so is what a query asks by. Every other witness goes by the
+        reference, which anybody may type into a payment by hand: then another sum is another payment.
+        """
+        by_reference = self.evidence in (Evidence.C2B, Evidence.STATEMENT)
+        return not by_reference or self.amount_cents == asked_cents

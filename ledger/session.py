@@ -45,6 +45,7 @@ SETTLED = {
 
 NOT_PAID = "NOT_PAID"
 NO_PAYMENT_FOUND = "M-Pesa's books show no payment for this request. You can try again."
+OTHER_AMOUNT = "The amount that arrived is not the amount of this session. It goes back."
 NOT_TAKEN = "M-Pesa did not take the last payment request, and sent nothing to the phone."
 
 
@@ -237,11 +238,12 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
     def record_payment(self, payment: Payment, *, at: datetime) -> None:
         """Money has moved: say so, whatever the state, and once per receipt."""
         attempt = self.attempts[payment.attempt]
+        answers = payment.answers_the_prompt(attempt.received_cents or self.totals.total_cents)
         if payment.receipt in self.credits:
             self._compare(self.credits[payment.receipt], payment, at)
         elif attempt.state == AttemptState.PAID and payment.receipt is None:
             return
-        elif attempt.state == AttemptState.PAID and attempt.receipt is None and attempt.may_be_of(payment):
+        elif attempt.state == AttemptState.PAID and attempt.receipt is None and answers:
             self._name_the_receipt(payment, at)
         elif self.paid is None and payment.amount_cents == self.totals.total_cents:
             self._move(
@@ -254,8 +256,8 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
                 at=at,
             )
         else:
-            self._take_surplus(payment, at)
-        if attempt.state in (AttemptState.FAILED, AttemptState.REFUSED):
+            self._take_surplus(payment, at, answers_attempt=answers)
+        if answers and attempt.state in (AttemptState.FAILED, AttemptState.REFUSED):
             told = "Paid, after the attempt was known to have ended unpaid."
             self._contradict(payment.attempt, "outcome", payment.evidence, told, payment, at=at)
 
@@ -337,6 +339,9 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
                 evidence=payment.evidence,
                 at=at,
             )
+        answered = (payment.attempt, payment.evidence) == (credit.attempt, Evidence.CALLBACK)
+        if answered and self.attempts[credit.attempt].is_open:
+            self._end_unpaid(credit.attempt, "AMOUNT_MISMATCH", OTHER_AMOUNT, at)
 
     def _name_the_receipt(self, payment: Payment, at: datetime) -> None:
         """The receipt of money that a query had proved; a query proves what the prompt had asked for."""
@@ -351,7 +356,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         if payment.amount_cents not in (None, believed_cents):
             self._contradict_amount(payment.attempt, payment, believed_cents, at)
 
-    def _take_surplus(self, payment: Payment, at: datetime) -> None:
+    def _take_surplus(self, payment: Payment, at: datetime, *, answers_attempt: bool) -> None:
         why = "second_payment" if self.paid else "wrong_amount"
         amount_cents = payment.amount_cents
         if amount_cents is None:  # M-Pesa moves what the prompt asked for; a person looks at it all the same.
@@ -364,12 +369,13 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             evidence=payment.evidence,
             paid_at=payment.paid_at,
             why=why,
+            answers_attempt=answers_attempt,
             at=at,
         )
         self._owe(payment.attempt, amount_cents, payment.receipt, why, at)
-        if self.status in (Status.PENDING, Status.PAYMENT_INITIATED) and not self.open_attempts:
-            text = "The amount that arrived is not the amount of this session."
-            self._fail(payment.attempt, "AMOUNT_MISMATCH", text, at)
+        is_undecided = self.status in (Status.PENDING, Status.PAYMENT_INITIATED)
+        if answers_attempt and is_undecided and not self.open_attempts:
+            self._fail(payment.attempt, "AMOUNT_MISMATCH", OTHER_AMOUNT, at)
 
     def _owe(self, attempt: int, amount_cents: int, receipt: str | None, why: str, at: datetime) -> None:
         self._write(

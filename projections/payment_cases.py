@@ -182,8 +182,9 @@ def _failed(cases: CasesOfSession, event: Recorded) -> None:
 
 
 def _money_came(cases: CasesOfSession, event: Recorded) -> None:
-    _attempt_ended(cases, event)
     says = event.state
+    if says.get("answers_attempt", True):
+        _attempt_ended(cases, event)
     if says["receipt"] is None:
         _open(
             cases,

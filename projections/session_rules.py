@@ -105,6 +105,8 @@ class Life:
             if isinstance(event, events.PaymentRequested):
                 began = event.timestamp
                 live[event.attempt] = Prompt(began, began + lasts, event.phone_sealed)
+            elif isinstance(event, events.SurplusReceived) and not event.answers_attempt:
+                continue
             elif isinstance(event, _CLOSES_AN_ATTEMPT) and event.attempt in live:
                 prompt = live[event.attempt]
                 ended = min(prompt.ended, event.timestamp)

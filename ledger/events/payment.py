@@ -288,7 +288,10 @@ class Expired(Event):
 
 
 class SurplusReceived(Event):
-    """Money came beyond what was owed: a second receipt, or a wrong amount."""
+    """Money came beyond what was owed: a second receipt, or a wrong amount.
+
+    `answers_attempt` says whether the prompt was answered by it, rather than a payment by hand that names the attempt.
+    """
 
     TOPIC = "payment_session.surplus_received.v1"
     attempt: int
@@ -297,9 +300,10 @@ class SurplusReceived(Event):
     evidence: str
     paid_at: datetime
     why: str
+    answers_attempt: bool = True
 
     def apply(self, session: "PaymentSession") -> None:
-        _receive(session, self)
+        _receive(session, self, answers=self.answers_attempt)
 
 
 def _prompted(session: "PaymentSession", moment: datetime) -> None:
@@ -312,11 +316,11 @@ def _close(session: "PaymentSession", attempt: int, state: AttemptState) -> None
     session.attempts[attempt] = replace(session.attempts[attempt], state=state)
 
 
-def _receive(session: "PaymentSession", money: Paid | SurplusReceived) -> None:
+def _receive(session: "PaymentSession", money: Paid | SurplusReceived, *, answers: bool = True) -> None:
     """The first money that answers an attempt gives it its receipt, known or not; no other money of it does."""
     session.received_cents += money.amount_cents
     attempt = session.attempts[money.attempt]
-    if attempt.state != AttemptState.PAID:
+    if answers and attempt.state != AttemptState.PAID:
         session.attempts[money.attempt] = replace(
             attempt, state=AttemptState.PAID, receipt=money.receipt, received_cents=money.amount_cents
         )

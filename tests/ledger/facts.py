@@ -12,6 +12,7 @@ from uuid import UUID
 from ledger import events
 from ledger.attempts import Evidence, Status
 from ledger.cart import SnapshotLine, Totals
+from ledger.session import OTHER_AMOUNT
 
 SESSION_ID = UUID("550e8400-e29b-41d4-a716-446655440000")
 DAY = date(2024, 1, 15)
@@ -236,7 +237,7 @@ def mismatched(attempt: int = 1, *, previous: Status | None = None) -> Fact:
     return failed(
         attempt,
         code="AMOUNT_MISMATCH",
-        text="The amount that arrived is not the amount of this session.",
+        text=OTHER_AMOUNT,
         money_held=True,
         result_code=None,
         previous=previous,
@@ -254,6 +255,7 @@ def surplus(
     cents: int = TOTAL,
     evidence: Evidence = Evidence.CALLBACK,
     why: str = "second_payment",
+    answers: bool = True,
     at: str | None = None,
 ) -> Fact:
     return _fact(
@@ -265,6 +267,7 @@ def surplus(
         evidence=str(evidence),
         paid_at=clock("10:32"),
         why=why,
+        answers_attempt=answers,
     )
 
 

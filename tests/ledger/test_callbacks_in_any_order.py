@@ -70,6 +70,25 @@ def test_what_somebody_typed_by_hand_never_passes_for_the_prompts_payment_in_any
     assert endings == {(Status.ORDER_CREATED, TOTAL + 1_00, frozenset({"UAF0000001", "UAF0000003"}), (1_00,))}
 
 
+def test_another_sum_typed_by_hand_ends_no_prompt_in_any_order() -> None:
+    by_hand = record_payment(receipt="UAF0000003", cents=1_00, evidence=Evidence.C2B)
+    in_the_books = record_payment(receipt="UAF0000003", cents=1_00, evidence=Evidence.STATEMENT)
+    endings = {ending(order, with_shop=True) for order in permutations((CANCELLED, by_hand, in_the_books))}
+    assert endings == {(Status.FAILED, 1_00, frozenset({"UAF0000003"}), (1_00,))}
+    session = given(created(), requested(), initiated()).when(by_hand).session
+    assert (session.status, len(session.open_attempts)) == (Status.PAYMENT_INITIATED, 1)
+
+
+def test_a_prompt_that_was_answered_with_another_sum_ends_the_same_in_all_orders() -> None:
+    answered = record_payment(receipt="UAF0000003", cents=1_00)
+    notice = record_payment(receipt="UAF0000003", cents=1_00, evidence=Evidence.C2B)
+    in_the_books = record_payment(receipt="UAF0000003", cents=1_00, evidence=Evidence.STATEMENT)
+    orders = permutations((answered, answered, notice, in_the_books))
+    assert {ending(order, with_shop=True) for order in orders} == {
+        (Status.FAILED, 1_00, frozenset({"UAF0000003"}), (1_00,))
+    }
+
+
 def test_without_a_success_the_session_fails_in_any_order() -> None:
     endings = {ending(order, with_shop=True) for order in permutations((CANCELLED, TIMED_OUT, CANCELLED))}
     assert endings == {(Status.FAILED, 0, frozenset(), ())}
