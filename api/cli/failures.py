@@ -15,6 +15,7 @@ from ledger.errors import WRONG_MASTER_KEY, LedgerError, Unavailable
 IMPOSSIBLE = 1
 WRONG_SETTINGS = 3
 NOT_AVAILABLE = 4
+STOPPED = 130
 
 
 class Failure(click.ClickException):
@@ -35,8 +36,11 @@ class FailureGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        with told_in_words():
-            return super().invoke(ctx)
+        try:
+            with told_in_words():
+                return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            raise click.exceptions.Exit(STOPPED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands as we chose to show them."""

@@ -42,12 +42,13 @@ def up(
       DAFTARI_PORT=8010 DAFTARI_SIMULATOR_PORT=8011 DAFTARI_DATA_DIR=/tmp/try daftari up
       DATABASE_URL=postgresql://shop:secret@db/daftari daftari up
     """
+    stopping = stop_on_signals()  # Before the imports, which take a while.
     from api.machine.everything import Everything
     from api.machine.simulation import Habits
 
     habits = Habits(auto_approve, seed, chaos, chaos_longest_delay)
     everything = Everything(read_settings(), habits, tell=_tell, welcome=_welcome)
-    everything.run(stop_on_signals())
+    everything.run(stopping)
     _tell("Everything has stopped. Your data are kept: `daftari up` finds them again.")
 
 

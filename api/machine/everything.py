@@ -48,9 +48,9 @@ class Everything:
             self._require_ports()
             supervisor = Supervisor(stopping, self._tell)
             try:
-                self._start_simulator(supervisor)
-                self._prepare_database(supervisor)
-                self._start_programs(supervisor)
+                for step in (self._start_simulator, self._prepare_database, self._start_programs):
+                    if not stopping.is_set():
+                        step(supervisor)
                 supervisor.wait_until_ready()
                 if not stopping.is_set():
                     self._publish()

@@ -241,6 +241,7 @@ def _initialise(cluster: Path, binaries: Binaries, account: Account, *, durable:
         check=False,
         env=_bare_environment(),
         cwd=unfinished,
+        start_new_session=True,  # A Ctrl-C reaches us alone, and we stop once this is done.
         **account.subprocess_options(),
     )
     if answer.returncode:

@@ -3,6 +3,7 @@ import socket
 import stat
 from pathlib import Path
 
+import click
 import jwt
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.cli import main
+from api.cli.failures import FailureGroup
 from api.machine.credentials import stored_credentials
 from api.settings import load_settings
 from tests.cli.support import daftari
@@ -40,6 +42,16 @@ def test_every_command_explains_itself(name: str) -> None:
     code, said, _ = run(name, "--help")
     assert code == 0
     assert len(said.splitlines()) > 5
+
+
+def test_whoever_stops_a_command_gets_the_exit_code_for_it() -> None:
+    @click.command()
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    group = FailureGroup("group", {"stopped": stopped})
+    result = CliRunner().invoke(group, ["stopped"])
+    assert (result.exit_code, result.output) == (130, "")
 
 
 def test_a_token_is_printed_and_nothing_else(tmp_path: Path) -> None:

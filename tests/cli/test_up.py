@@ -148,6 +148,28 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
         assert again.stop(signal.SIGTERM) == 0
 
 
+def test_a_ctrl_c_while_it_starts_stops_it_cleanly_too(place: tuple[Path, dict[str, str]]) -> None:
+    folder, environ = place
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "up"],
+        cwd=CHECKOUT,
+        env=environment(**environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until((folder / "data" / "postgres.unfinished").exists, "PostgreSQL was being made")
+        os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to all that run in it.
+        said, _ = process.communicate(timeout=STOP_WITHIN_SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert "Error" not in said
+    assert said.endswith("Everything has stopped. Your data are kept: `daftari up` finds them again.\n")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's own")
 def test_after_a_kill_nothing_is_left_running_and_the_next_start_works(
     place: tuple[Path, dict[str, str]],
