@@ -15,6 +15,7 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 
+from api.breaker import Breaker
 from api.cart_lines import cart_line, snapshot
 from api.settings import Settings
 from api.turns import Turns
@@ -36,6 +37,8 @@ MOST_ATTEMPTS = 10
 
 _SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
 _DESCRIPTION = "Payment"
+_SILENT = frozenset({"DARAJA_UNREACHABLE", "DARAJA_TOKEN_UNAVAILABLE"})
+"""Refusals of ours that M-Pesa knows nothing of, because it did not answer."""
 _NO_SUCH_PLACE = {
     UnknownPlace.COUNTY: "There is no such county; see /api/places/counties/.",
     UnknownPlace.SUBCOUNTY: "There is no such subcounty in this county; see /api/places/counties/.",
@@ -96,6 +99,7 @@ class Checkout:
         self._daraja = daraja
         self._turns = turns
         self._slots = PushSlots(settings.daftari_max_waiting_pushes)
+        self._breaker = Breaker()
 
     def create(
         self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, *, key: str | None
@@ -166,6 +170,7 @@ class Checkout:
             session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
             self._refuse_shortages([cart_line(line) for line in session.lines])
             number = phone or PhoneNumber(self._vault.unseal(user_id, session.phone_sealed))
+            self._refuse_while_silent()
             session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
 
@@ -182,6 +187,11 @@ class Checkout:
             raise Rejected(
                 "OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart."
             )
+
+    def _refuse_while_silent(self) -> None:
+        wait = self._breaker.seconds_to_wait(clock.now())
+        if wait is not None:
+            raise _mpesa_away(wait)
 
     def _attempt_rules(self) -> dict[str, int]:
         return {"prompt_seconds": self._settings.daftari_prompt_seconds, "most_attempts": MOST_ATTEMPTS}
@@ -228,10 +238,16 @@ class Checkout:
                     description=_DESCRIPTION,
                 )
         except (Refused, Retryable) as refusal:
+            if refusal.code in _SILENT:
+                self._breaker.note_silence(clock.now())
+            else:
+                self._breaker.note_answer()
             self._record_refusal(session.id, attempt, refusal)
             raise _shown(refusal) from None
         except Uncertain as doubt:
+            self._breaker.note_silence(clock.now())
             return self._record_uncertainty(session.id, attempt, transaction_id, doubt.code)
+        self._breaker.note_answer()
         return self._record_acceptance(session, attempt, accepted)
 
     def _record_refusal(self, session_id: UUID, attempt: int, refusal: Refused | Retryable) -> None:
@@ -288,16 +304,20 @@ def _phone_busy() -> Conflict:
     )
 
 
+def _mpesa_away(retry_after_seconds: int) -> Unavailable:
+    return Unavailable(
+        "M-Pesa takes no payments at this moment. Nothing was sent to your phone; please try again shortly.",
+        code="MPESA_UNAVAILABLE",
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
 def _shown(refusal: Refused | Retryable) -> LedgerError:
     """What a buyer is told of a refusal: nothing of how we reach M-Pesa."""
     if refusal.code == "DARAJA_SUBSCRIBER_BUSY":
         return _phone_busy()
     if isinstance(refusal, Retryable):
-        return Unavailable(
-            "M-Pesa takes no payments at this moment. Nothing was sent to your phone; please try again shortly.",
-            code="MPESA_UNAVAILABLE",
-            retry_after_seconds=refusal.retry_after_seconds or 10,
-        )
+        return _mpesa_away(refusal.retry_after_seconds or 10)
     return Rejected(
         "PAYMENT_REFUSED",
         "M-Pesa did not take this payment. Nothing was sent to your phone; please tell the shop.",

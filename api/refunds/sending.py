@@ -22,6 +22,8 @@ PAUSE_AFTER_TROUBLE = timedelta(minutes=15)
 """How long nothing is sent by itself after M-Pesa refused our operator: too many tries would lock him."""
 
 PAUSE_WHEN_AWAY = timedelta(seconds=30)
+"""After M-Pesa took nothing, or said nothing; each silence in a row doubles it, up to PAUSE_AFTER_TROUBLE."""
+
 LOOKED_AT = 50
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +38,7 @@ class RefundSender:
         self._vault = vault
         self._daraja = daraja
         self._paused_until: datetime | None = None
+        self._silences = 0
 
     def run(self) -> int:
         """Send the refund that has waited longest; return 1, or 0 where there is none to send now.
@@ -78,9 +81,17 @@ class RefundSender:
             self._paused_until = clock.now() + max(wait, PAUSE_WHEN_AWAY)
         except Uncertain as doubt:
             self._doubt(sending, doubt.code)
+            self._pause_after_silence()
         else:
+            self._silences = 0
             self._accept(sending, acknowledged)
         return True
+
+    def _pause_after_silence(self) -> None:
+        """Send nothing for a while: in an outage of hours every refund that is sent is one more in doubt."""
+        self._silences = min(self._silences + 1, 10)
+        pause = PAUSE_WHEN_AWAY * 2 ** (self._silences - 1)
+        self._paused_until = clock.now() + min(pause, PAUSE_AFTER_TROUBLE)
 
     def _reverse(self, sending: Sending, refund: Refund) -> Acknowledged:
         if refund.amount_cents % CENTS_PER_SHILLING:

@@ -70,6 +70,7 @@ def test_what_is_under_way_is_left_to_m_pesa_and_what_is_in_doubt_to_a_person(ti
     assert (shown["state"], shown["failure_code"]) == ("due", "NOT_SENT")
     till.script.at(REVERSAL, TAKEN)
     till.approve(other)
+    till.wait(seconds=30)
     assert len(till.sent()) == 3
 
 

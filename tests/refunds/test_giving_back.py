@@ -166,6 +166,17 @@ def test_what_may_have_arrived_is_never_sent_again(till: Till, deed: Deed) -> No
     assert till.facts(checkout)[-1] == "Refunded"
 
 
+def test_while_m_pesa_is_silent_few_refunds_are_put_in_doubt(till: Till) -> None:
+    till.script.at(REVERSAL, html_reply(503))
+    for checkout in [till.due(f"UKG7Q2X9L{number}") for number in range(4)]:
+        assert till.decide(checkout, "approve").status_code == 200
+    sent = []
+    for seconds in (0, 29, 1, 59, 1, 119, 1):
+        till.wait(seconds=seconds)
+        sent.append(len(till.sent()))
+    assert sent == [1, 1, 2, 2, 3, 3, 4]
+
+
 def test_a_result_may_come_before_the_acknowledgement(till: Till) -> None:
     checkout = till.due()
 

@@ -1,10 +1,18 @@
-"""M-Pesa takes its time: buyers beyond the bound hear so, and everybody else is served."""
+"""M-Pesa takes its time, or is away: buyers hear so at once, and everybody else is served."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, facts, put_in_cart, put_on_shelf
-from tests.support.instance import running_instance
+from api.breaker import MOST_SILENCES, SHORTEST_REST
+from tests.scenarios.steps import (
+    PAYS_AT_ONCE,
+    TOMATOES,
+    Clock,
+    facts,
+    put_in_cart,
+    put_on_shelf,
+)
+from tests.support.instance import Instance, running_instance
 from tests.support.waiting import wait_until
 
 
@@ -28,3 +36,28 @@ def test_more_payments_than_may_wait_are_told_so_at_once_and_change_nothing(
             assert waiting.result().status_code == 200
         assert second.initiate(refused).status_code == 200
         instance.work()
+
+
+def test_in_an_outage_no_more_payments_are_put_in_doubt_and_one_finds_its_end(
+    clock: Clock, instance: Instance
+) -> None:
+    def initiate(user: int) -> tuple[str, int]:
+        buyer = instance.client(user)
+        put_in_cart(buyer, TOMATOES, "1")
+        session_id = buyer.create().json()["session_id"]
+        return session_id, buyer.initiate(session_id, phone_number=f"25471200{user:04d}").status_code
+
+    doubted = []
+    for user in range(1, MOST_SILENCES + 1):
+        instance.simulator.fail_next("push", "html-503")
+        session_id, status = initiate(user)
+        assert status == 202
+        doubted.append(session_id)
+    refused, status = initiate(11)
+    assert (status, facts(instance, refused)) == (503, ["Created"])
+    assert instance.client(1).status(doubted[0])["session_status"] == "payment_initiated"
+
+    clock.tick(SHORTEST_REST)
+    retried = instance.client(11).initiate(refused, phone_number=PAYS_AT_ONCE)
+    assert retried.status_code == 200
+    assert initiate(12)[1] == 200
