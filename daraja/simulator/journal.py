@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ Reader = Callable[[Fact], None]
 Snapshot = Callable[[], Iterable[Fact]]
 
 _KIND = "is"
+BEGIN_ANEW_BYTES = 64 << 20
+
+_log = logging.getLogger(__name__)
 
 
 class StateFileProblem(RuntimeError):
@@ -21,14 +25,17 @@ class StateFileProblem(RuntimeError):
 class Journal:
     """A file of facts. Without a path it keeps nothing. Not thread-safe: its owners share one lock.
 
-    A line is a list of facts that hold together; a line that a kill cut short was told to nobody and is dropped.
+    A line is a list of facts that hold together; a line that a kill cut short was told to nobody and is dropped. A
+    file that has grown to `begin_anew_bytes`, and to twice what it was when it was begun, is begun anew.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, begin_anew_bytes: int = BEGIN_ANEW_BYTES) -> None:
         self._path = path
+        self._begin_anew_bytes = begin_anew_bytes
         self._file: int | None = None
         self._lock: int | None = None
         self._was_read = False
+        self._too_long_bytes = begin_anew_bytes
         self._readers: dict[str, Reader] = {}
         self._snapshots: list[Snapshot] = []
 
@@ -47,7 +54,7 @@ class Journal:
                 for fact in _facts(self._path):
                     self._read(fact)
             self._was_read = True
-            self.compact()
+            self._begin_anew(self._path)
         except OSError as error:
             self.close()
             raise StateFileProblem(
@@ -57,26 +64,38 @@ class Journal:
             self.close()
             raise
 
-    def compact(self) -> None:
-        """Write the file anew, from what its owners know now; the old one is there until the new one is whole."""
-        if self._path is None or not self._was_read:
+    def begin_anew(self) -> None:
+        """Write the file anew, from what its owners know now; raise StateFileProblem, and leave the old one."""
+        if self._path is None or self._file is None:
             return
-        fresh = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._begin_anew(self._path)
+        except OSError as error:
+            raise StateFileProblem(
+                f"The state file {self._path} cannot be begun anew ({error.strerror})."
+            ) from error
+
+    def _begin_anew(self, path: Path) -> None:
+        """Write beside the old file and take its place; the old one is there until the new one is whole."""
+        fresh = path.with_name(f"{path.name}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             for snapshot in self._snapshots:
                 file.writelines(_line([fact]) for fact in snapshot())
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(self._path)
+        fresh.replace(path)
         if self._file is not None:
             os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._too_long_bytes = max(self._begin_anew_bytes, 2 * os.fstat(self._file).st_size)
 
     def write(self, *facts: Fact) -> None:
         """Keep facts that hold together; raise StateFileProblem, and keep none, where the disk takes no more."""
         if self._file is None:
             return
+        if os.fstat(self._file).st_size > self._too_long_bytes:
+            self._shorten()
         line = _line(facts)
         size = os.fstat(self._file).st_size
         try:
@@ -86,6 +105,13 @@ class Journal:
         if not is_whole:
             os.ftruncate(self._file, size)
             raise StateFileProblem(f"The state file {self._path} takes no more: its disk is full or away.")
+
+    def _shorten(self) -> None:
+        try:
+            self.begin_anew()
+        except StateFileProblem as problem:
+            _log.warning("%s It is written on.", problem)
+            self._too_long_bytes *= 2
 
     def close(self) -> None:
         """Let the file go."""

@@ -259,7 +259,7 @@ class Simulator:
             self._bank.forget()
             self._operations.forget()
             self.c2b.forget()
-            self._journal.compact()
+            self._journal.begin_anew()
         self.faults.clear()
 
     def _new_token(self) -> str:

@@ -144,6 +144,7 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
     try:
         listed = again.call("GET", "/api/payments/sessions/")
         assert [session["session_id"] for session in listed["results"]] == [session_id]
+        assert [movement["kind"] for movement in movements(again)] == ["payment"]
     finally:
         assert again.stop(signal.SIGTERM) == 0
 
@@ -200,6 +201,14 @@ def test_a_program_that_dies_is_started_again(place: tuple[Path, dict[str, str]]
         pay(instance)
     finally:
         assert instance.stop(signal.SIGINT) == 0
+
+
+def movements(instance: Instance) -> list[dict[str, Any]]:
+    """Return what the simulated M-Pesa has in its books."""
+    port = instance.environ["DAFTARI_SIMULATOR_PORT"]
+    answer = requests.get(f"http://127.0.0.1:{port}/simulator/api/movements", timeout=5)
+    listed: list[dict[str, Any]] = answer.json()["movements"]
+    return listed
 
 
 def answers(instance: Instance) -> bool:

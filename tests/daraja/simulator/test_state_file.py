@@ -14,6 +14,7 @@ import requests
 
 from daraja import DarajaClient
 from daraja.simulator import SimulatorSettings, StateFileProblem, create_simulator
+from daraja.simulator.journal import Journal, fact
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 from tests.daraja.simulator.test_paying_by_hand import register
 from tests.daraja.simulator.test_reversals import results, reverse
@@ -161,6 +162,30 @@ def test_prompts_written_by_chaos_keep_their_scripts(reopen: Callable[..., Shop]
     assert {prompt.checkout_request_id: prompt.script for prompt in again.simulator.prompts()} == {
         name: prompt.script for name, prompt in before.items()
     }
+
+
+def test_a_file_that_has_grown_long_is_begun_anew_without_what_no_longer_matters(state_file: Path) -> None:
+    known: dict[str, int] = {}
+
+    def open_journal() -> Journal:
+        journal = Journal(state_file, begin_anew_bytes=2_000)
+        readers = {"balance": lambda read: known.update(shillings=read["shillings"])}
+        journal.register(readers, lambda: [fact("balance", **known)] if known else [])
+        journal.open()
+        return journal
+
+    journal = open_journal()
+    sizes = []
+    for shillings in range(200):
+        journal.write(fact("balance", shillings=shillings))
+        known["shillings"] = shillings
+        sizes.append(state_file.stat().st_size)
+    assert max(sizes) < 2_100
+    assert sizes != sorted(sizes)
+    journal.close()
+    known.clear()
+    open_journal().close()
+    assert known == {"shillings": 199}
 
 
 def test_a_line_that_a_kill_cut_short_was_told_to_nobody(
