@@ -163,8 +163,18 @@ class Case:
     @property
     def number(self) -> int | None:
         """The number of the refund, contradiction or attempt within its session, where it is about one."""
-        _, subject, number = (*self.case_id.split("."), "", "")[:3]
-        return int(number) if subject in ("refund", "contradiction", "attempt") else None
+        number = self._parts[2]
+        return int(number) if self.subject in ("refund", "contradiction", "attempt") else None
+
+    @property
+    def subject(self) -> str:
+        """What of its session it is about, in a word such as refund; "" where it is about no session."""
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str, str]:
+        session_id, subject, number = (*self.case_id.split("."), "", "")[:3]
+        return session_id, subject, number
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,15 @@ EVENT_NAMES = {
     "RefundFailed": "Refund did not arrive, and is due still",
 }
 
+CASE_DETAILS = {
+    "wrong_amount": "Another amount arrived than was asked.",
+    "second_payment": "It was paid twice.",
+    "amount_not_named": "M-Pesa did not say how much arrived.",
+    "OUT_OF_STOCK": "Paid, but sold out meanwhile.",
+    "LISTING_WITHDRAWN": "Paid, but no longer on sale.",
+    "CART_ALREADY_BOUGHT": "Paid, but another payment had bought the same goods.",
+}
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -139,6 +148,11 @@ def grouped(phone: PhoneNumber) -> str:
     """Show a number as people read it, `0712 345 678`, on one line."""
     digits = phone.digits.removeprefix("254")
     return NO_BREAK.join((f"0{digits[:3]}", digits[3:6], digits[6:]))
+
+
+def case_detail(detail: str) -> str:
+    """Say what is known of an open case; what has no words of its own here is a sentence already."""
+    return CASE_DETAILS.get(detail) or f"{detail[:1].upper()}{detail[1:]}"
 
 
 def age(span: timedelta) -> str:

@@ -62,7 +62,7 @@ DONE = {
 pages = Blueprint(
     "work", __name__, template_folder="templates", static_folder="static", static_url_path="/work/static"
 )
-for show in (wording.shillings, wording.moment, wording.age):
+for show in (wording.shillings, wording.moment, wording.age, wording.case_detail):
     pages.add_app_template_filter(show)
 
 

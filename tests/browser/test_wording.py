@@ -4,6 +4,7 @@ from api.pages import wording
 from ledger.attempts import Status
 from ledger.phone import PhoneNumber
 from projections.journal import OWNERS_FIELDS
+from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
 
 def test_every_event_and_every_status_has_a_name_for_people() -> None:
@@ -21,3 +22,16 @@ def test_amounts_and_quantities_read_as_people_write_them() -> None:
 
 def test_a_phone_number_is_grouped_and_stays_on_one_line() -> None:
     assert wording.grouped(PhoneNumber("254712345678")).split("\N{NO-BREAK SPACE}") == ["0712", "345", "678"]
+
+
+def test_a_case_is_told_in_sentences() -> None:
+    for code in (
+        "second_payment",
+        "wrong_amount",
+        "amount_not_named",
+        OUT_OF_STOCK,
+        CART_ALREADY_BOUGHT,
+        LISTING_WITHDRAWN,
+    ):
+        assert wording.case_detail(code).endswith(".")
+    assert wording.case_detail("paid without an order") == "Paid without an order"

@@ -43,7 +43,8 @@ def test_an_operator_sees_money_due_back_decides_and_sees_it_go(
     _wait_for(page, instance, 1)
     case = page.get_by_role("article", name="Money due back")
     expect(case).to_contain_text("KES 350.00")
-    expect(case).to_contain_text("OUT_OF_STOCK")
+    expect(case).to_contain_text("Paid, but sold out meanwhile.")
+    expect(case).to_contain_text(f"Session {due.session_id}, refund 1")
 
     case.get_by_label("Reason: Hold").fill("Call 0712345678 first")
     case.get_by_role("button", name="Hold").click()
