@@ -14,6 +14,37 @@ MOST_OF_A_PAGE = 200
 
 _WANTING = ", ".join(f"'{verdict}'" for verdict in WANT_A_PERSON)
 
+SET_UP_REASONS = (
+    "DARAJA_BLOCKED",
+    "DARAJA_CONFIGURATION",
+    "DARAJA_CREDENTIALS",
+    "DARAJA_DECLINED",
+    "DARAJA_INVALID_REQUEST",
+    "DARAJA_NOT_AUTHORISED",
+    "PRODUCT_MISMATCH",
+    "RECEIVER_UNKNOWN",
+)
+"""Why M-Pesa refuses a payment where it is not the buyer's doing but the way we are set up."""
+
+_SET_UP = ", ".join(f"'{reason}'" for reason in SET_UP_REASONS)
+
+# A burst: three of a kind among the last thousand sessions of a day, and none that was paid since.
+SET_UP_WRONG = f"""
+SELECT 'mpesa_set_up', fault.code, NULL::uuid, min(fault.at), NULL::bigint, fault.code || ': ' || count(*) || ' times'
+FROM (SELECT session_id, failure_code, failure_code IS NOT NULL AS has_failed, last_attempt_state, ended_at
+      FROM payment_sessions WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC LIMIT 1000) AS recent
+CROSS JOIN LATERAL (
+    SELECT recent.failure_code AS code, recent.ended_at AS at WHERE recent.failure_code IN ({_SET_UP})
+    UNION ALL
+    SELECT refused.state->>'code', (refused.state->>'timestamp')::timestamptz FROM payment_events AS refused
+    WHERE recent.last_attempt_state = 'refused' AND NOT recent.has_failed
+      AND refused.session_id = recent.session_id AND refused.topic = 'payment_session.payment_refused.v1'
+      AND refused.state->>'code' IN ({_SET_UP})) AS fault
+GROUP BY fault.code
+HAVING count(*) >= 3 AND max(fault.at) > coalesce(
+    (SELECT max(paid_at) FROM payment_sessions WHERE created_at > %(now)s - interval '1 day'), '-infinity')
+"""  # noqa: S608 - made of constants of ours only
+
 # Sums are what the case is about, or what the buyer's money with us comes to; a case names a session where it has one.
 CASES = f"""
 SELECT kind, session_id || '.' || subject || '.' || number AS case_id, session_id, since, money_cents, detail
@@ -36,6 +67,8 @@ FROM mpesa_movements WHERE verdict IN ({_WANTING}) AND closed_at IS NULL
 UNION ALL
 SELECT 'pull_gap', gap_id::text, NULL, found_at, NULL::bigint, 'from ' || since || ' to ' || until
 FROM pull_gaps WHERE closed_at IS NULL
+UNION ALL
+{SET_UP_WRONG}
 """  # noqa: S608 - made of constants of ours only
 PAGE = f"""
 SELECT kind, case_id, session_id, since, money_cents, detail FROM ({CASES}) AS cases
@@ -65,6 +98,7 @@ class Kind(StrEnum):
     LETTER_SET_ASIDE = "letter_set_aside"
     REACTION_SET_ASIDE = "reaction_set_aside"
     PULL_GAP = "pull_gap"
+    MPESA_SET_UP = "mpesa_set_up"
 
 
 class Means(StrEnum):
@@ -134,6 +168,10 @@ WHAT_CAN_BE_DONE = {
     Kind.PULL_GAP: Advice(
         "Import a statement of these days: it closes the gap. Or close it with what you found.",
         (Means.CLOSE,),
+    ),
+    Kind.MPESA_SET_UP: Advice(
+        "M-Pesa refuses us, not these buyers. Run `daftari check`, and compare the app's products and keys, the "
+        "passkey, the shortcode and the till with the Daraja portal. It goes when the next buyer has paid."
     ),
 }
 

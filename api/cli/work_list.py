@@ -32,6 +32,7 @@ KINDS = (
     "letter_set_aside",
     "reaction_set_aside",
     "pull_gap",
+    "mpesa_set_up",
 )
 
 

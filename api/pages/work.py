@@ -41,6 +41,7 @@ KIND_NAMES = {
     Kind.LETTER_SET_ASIDE: "Letter not understood",
     Kind.REACTION_SET_ASIDE: "Handler gave up",
     Kind.PULL_GAP: "Days never pulled",
+    Kind.MPESA_SET_UP: "M-Pesa refuses us",
 }
 ACTION_NAMES = {
     "approve": "Send back",

@@ -62,12 +62,13 @@ def test_a_repeated_failure_of_the_first_attempt_does_not_fail_the_second() -> N
     given(created(), *TWO_PROMPTS, attempt_failed(1)).when(record_attempt_failure(1)).then_no_news()
 
 
+@pytest.mark.parametrize("witness", [Evidence.CALLBACK, Evidence.QUERY])
 @pytest.mark.parametrize("history", [[paid()], [paid(), order_created()]])
-def test_a_cancelled_callback_after_the_payment_of_the_same_attempt_is_a_contradiction_and_moves_nothing(
-    history: list[Fact],
+def test_a_failure_after_the_payment_of_the_same_attempt_is_a_contradiction_and_moves_nothing(
+    history: list[Fact], witness: Evidence
 ) -> None:
     before = given(created(), *PROMPT, *history)
-    once = before.when(record_attempt_failure()).then(contradiction_found())
+    once = before.when(record_attempt_failure(evidence=witness)).then(contradiction_found(evidence=witness))
     once.status(before.session.status)
     once.when(record_attempt_failure(code="TIMEOUT", evidence=Evidence.QUERY)).then_no_news()
 

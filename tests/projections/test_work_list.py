@@ -1,14 +1,17 @@
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from daraja import RESULT_MEANINGS
 from ledger.application import Ledger
+from ledger.attempts import Evidence
 from ledger.store.database import Database
 from ledger.store.pulling import Pulling
 from projections import invariants
 from projections.follower import Follower
 from projections.payment_cases import CaseKind, PaymentCases, rebuild
-from projections.work_list import WHAT_CAN_BE_DONE, Case, Kind, open_cases, tally
+from projections.work_list import SET_UP_REASONS, WHAT_CAN_BE_DONE, Case, Kind, open_cases, tally
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
 
@@ -178,6 +181,46 @@ def test_days_that_were_never_pulled_are_a_case(database: Database) -> None:
     (case,) = open_cases(database, HALF_PAST_TEN)
     assert (case.kind, case.money_cents) == (Kind.PULL_GAP, None)
     assert case.case_id == str(pulling.gaps()[0].gap_id)
+
+
+def _fails(ledger: Ledger, code: str) -> Checkout:
+    checkout = Checkout(ledger).prompt()
+    ledger.decide(
+        checkout.session_id,
+        lambda session: session.record_attempt_failure(
+            1, evidence=Evidence.CALLBACK, code=code, text="So it is.", at=checkout.at
+        ),
+    )
+    return checkout
+
+
+def _is_refused(ledger: Ledger, code: str) -> Checkout:
+    checkout = Checkout(ledger).request()
+    ledger.decide(
+        checkout.session_id,
+        lambda session: session.record_refusal(1, code=code, message="So it is.", at=checkout.at),
+    )
+    return checkout
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"), [(_fails, "PRODUCT_MISMATCH"), (_is_refused, "DARAJA_NOT_AUTHORISED")]
+)
+def test_a_burst_of_refusals_that_are_our_own_doing_is_a_case_until_somebody_pays(
+    ledger: Ledger, database: Database, happens: Callable[[Ledger, str], Checkout], code: str
+) -> None:
+    for _ in range(2):
+        happens(ledger, code)
+    last = happens(ledger, "WRONG_PIN")
+    assert cases(database, last) == []
+    (case,) = cases(database, happens(ledger, code))
+    assert (case.kind, case.case_id, case.detail) == (Kind.MPESA_SET_UP, code, f"{code}: 3 times")
+    assert cases(database, Checkout(ledger).prompt().wait(minutes=1).pay().order()) == []
+
+
+def test_every_set_up_reason_is_one_that_is_written_down() -> None:
+    of_results = {meaning.reason.upper() for meaning in RESULT_MEANINGS}
+    assert {reason for reason in SET_UP_REASONS if not reason.startswith("DARAJA_")} <= of_results
 
 
 def test_every_kind_says_what_can_be_done() -> None:
