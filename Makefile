@@ -5,11 +5,14 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # How many processes run the tests.
 JOBS   ?= auto
+# How long a torture lasts, and what chooses its troubles.
+MINUTES ?= 5
+SEED    ?= 1
 
 MUTATION = build/mutation
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-setup check bench mutate format lock clean
+.PHONY: help run test test-setup check bench torture mutate format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -32,6 +35,9 @@ check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the leng
 
 bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine completes
 	@$(BIN)/python -m tests.bench
+
+torture: $(VENV)/.ready-to-test ## Try to lose money for MINUTES minutes: kill everything under load, then look for what is missing
+	@$(BIN)/python -m tests.torture storm --minutes $(MINUTES) --seed $(SEED)
 
 mutate: $(MUTATION)/.ready ## Change the ledger in thousands of ways and count which of them its tests notice (half an hour)
 	@rm -rf mutants && echo "What mutmut says goes into $(MUTATION)/run.log ..."

@@ -1,0 +1,85 @@
+"""A client as docs/http.md wants it: a key for each intention, and the same key again where an answer did not come."""
+
+import json
+import time
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+from uuid import uuid4
+
+from api.http.error_codes import ERROR_CODES
+from tests.bench.connection import BadAnswer, Connection
+from tests.torture.promises import Promises
+
+PATIENCE_SECONDS = 45.0
+"""Shorter than an unfinished request holds its key (ledger/store/idempotency.py): so a key has one effect at most."""
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+ASK_AGAIN = frozenset({"UNAVAILABLE", "IDEMPOTENCY_KEY_IN_USE", "CONFLICT"})
+"""Refusals of the moment, which say nothing about the command; the same key is good for another try."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered in the end, and how often no answer came before."""
+
+    status: int
+    body: dict[str, Any]
+    lost: int
+
+    @property
+    def code(self) -> str:
+        """The error code, "" where there is none."""
+        return str(self.body.get("error_code", ""))
+
+
+class Asking:
+    """One buyer's connection. Not for several threads."""
+
+    def __init__(self, port: int, auth: str, promises: Promises, stop: Event) -> None:
+        self._connection = Connection(port)
+        self._auth = auth
+        self._promises = promises
+        self._stop = stop
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def command(self, path: str, body: dict[str, Any]) -> Answer | None:
+        """Ask for a change under a new key until there is an answer; None where patience or the run ends first."""
+        return self._until_answered("POST", path, json.dumps(body).encode(), str(uuid4()))
+
+    def look(self, path: str) -> Answer | None:
+        """Ask to be shown something; None where patience or the run ends first."""
+        return self._until_answered("GET", path, None, None)
+
+    def _until_answered(self, method: str, path: str, body: bytes | None, key: str | None) -> Answer | None:
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        pause, lost = FIRST_PAUSE_SECONDS, 0
+        while time.monotonic() < give_up_at:
+            answer = self._once(method, path, body, key, lost)
+            if answer is None:
+                lost += 1
+            elif answer.code not in ASK_AGAIN:
+                return answer
+            if self._stop.wait(pause):
+                return None
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        self._promises.count("gave up")
+        return None
+
+    def _once(self, method: str, path: str, body: bytes | None, key: str | None, lost: int) -> Answer | None:
+        try:
+            status, text = self._connection.request(method, path, self._auth, body, key=key)
+        except (OSError, BadAnswer):
+            self._promises.count("no answer")
+            return None
+        answer = Answer(status, json.loads(text), lost)
+        if status >= 400:
+            self._promises.count(f"{status} {answer.code}")
+            known = ERROR_CODES.get(answer.code)
+            if known is None or known.status != status or answer.code == "INTERNAL_ERROR":
+                self._promises.complain(f"{method} {path} was answered {status} {answer.code}")
+        return answer

@@ -1,0 +1,174 @@
+"""Buyers who put up with everything: each takes a cart to its order, or leaves halfway, and remembers what he heard."""
+
+import queue
+from collections.abc import Sequence
+from decimal import Decimal
+from random import Random
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
+from tests.torture.asking import Asking
+from tests.torture.promises import Created, Extended, Ordered, Promises, Prompted
+
+MOST_ATTEMPTS = 3
+GONE_WITHIN_SECONDS = 20.0
+WATCH_SECONDS = 8.0
+LONG_POLL_SECONDS = 5
+ENDS = frozenset({"order_created", "failed", "expired"})
+
+LEAVE_BEFORE_PAYING = 0.05
+LEAVE_BEFORE_THE_END = 0.10
+EXTEND = 0.20
+WAIT_BY_LONG_POLL = 0.30
+
+
+class Crowd:
+    """So many buyers at once, each with the next filled cart, until they go home or until there is no cart left.
+
+    Some leave halfway, unless `all_pay`.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        buyers: Sequence[Buyer],
+        at_once: int,
+        seed: int,
+        promises: Promises,
+        *,
+        all_pay: bool = False,
+    ) -> None:
+        self._port = port
+        self._seed = seed
+        self._promises = promises
+        self._all_pay = all_pay
+        self._closing = Event()
+        self._stop = Event()
+        self._carts: queue.SimpleQueue[Buyer] = queue.SimpleQueue()
+        for buyer in buyers:
+            self._carts.put(buyer)
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(at_once)]
+
+    def start(self) -> None:
+        """Let them begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def go_home(self) -> None:
+        """Let each finish with his cart, within a bound, and begin no other."""
+        self._closing.set()
+        give_up_at = monotonic() + GONE_WITHIN_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - monotonic()))
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no cart is left and everybody went home."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                buyer = self._carts.get_nowait()
+            except queue.Empty:
+                return
+            asking = Asking(self._port, buyer.auth, self._promises, self._stop)
+            try:
+                dice = Random(f"{self._seed}/{buyer.user}")
+                purchase = _Purchase(buyer, asking, dice, self._promises, self._stop)
+                purchase.run(may_leave=not self._all_pay)
+            finally:
+                asking.close()
+
+
+class _Purchase:
+    """One cart's way. Whatever is acknowledged on it is kept as a promise."""
+
+    def __init__(self, buyer: Buyer, asking: Asking, dice: Random, promises: Promises, stop: Event) -> None:
+        self._buyer = buyer
+        self._asking = asking
+        self._dice = dice
+        self._promises = promises
+        self._stop = stop
+
+    def run(self, *, may_leave: bool) -> None:
+        """Go as far as it goes."""
+        session_id = self._create()
+        if session_id is None or (may_leave and self._happens(LEAVE_BEFORE_PAYING)):
+            return
+        if self._happens(EXTEND):
+            self._extend(session_id)
+        if self._initiate(session_id) and not (may_leave and self._happens(LEAVE_BEFORE_THE_END)):
+            self._watch(session_id)
+
+    def _happens(self, chance: float) -> bool:
+        return self._dice.random() < chance
+
+    def _create(self) -> str | None:
+        self._promises.use_key_for_session(self._buyer.user)
+        answer = self._asking.command(SESSIONS, {"delivery_details": delivery_of(self._buyer)})
+        if answer is None or answer.status != 201:
+            return None
+        session_id = str(answer.body["session_id"])
+        total = int(Decimal(answer.body["total_amount"]) * 100)
+        self._promises.keep(Created(session_id, self._buyer.user, total))
+        return session_id
+
+    def _extend(self, session_id: str) -> None:
+        self._promises.use_key(session_id, "extend")
+        answer = self._asking.command(f"{SESSIONS}{session_id}/extend_session/", {})
+        if answer is not None and answer.status == 200:
+            self._promises.keep(Extended(session_id, answer.body["expires_at"]))
+
+    def _initiate(self, session_id: str) -> bool:
+        """Ask for a prompt, a few times where M-Pesa will not; return whether one may be on its way."""
+        for attempt in range(MOST_ATTEMPTS):
+            if attempt and self._stop.wait(self._dice.uniform(0.2, 1.0)):
+                return False
+            self._promises.use_key(session_id, "initiate")
+            answer = self._asking.command(f"{SESSIONS}{session_id}/initiate_payment/", {})
+            if answer is None:
+                return False
+            if answer.status in (200, 202):
+                shown = answer.body
+                sent = Prompted(session_id, shown["transaction_id"], shown["checkout_request_id"])
+                self._promises.keep(sent)
+                return True
+            if answer.code == "PAYMENT_IN_PROGRESS":
+                return True
+            if answer.status not in (409, 502, 503):
+                return False
+        return False
+
+    def _watch(self, session_id: str) -> None:
+        """Look at the status until it is final; it must never go back behind what was shown before."""
+        give_up_at = monotonic() + WATCH_SECONDS
+        path = f"{SESSIONS}{session_id}/status/"
+        seen = 0
+        while monotonic() < give_up_at and not self._stop.is_set():
+            waits = self._happens(WAIT_BY_LONG_POLL)
+            asked = f"{path}?wait={LONG_POLL_SECONDS}&after={seen}" if waits else path
+            answer = self._asking.look(asked)
+            if answer is None or answer.status != 200:
+                return
+            shown = answer.body
+            seen = self._not_behind(session_id, seen, int(shown["version"]))
+            if shown["session_status"] in ENDS:
+                self._note_order(session_id, shown)
+                return
+            self._stop.wait(self._dice.uniform(0.1, 0.6))
+
+    def _not_behind(self, session_id: str, seen: int, version: int) -> int:
+        if version < seen:
+            self._promises.complain(f"session {session_id} was shown at version {seen}, then at {version}")
+        return version
+
+    def _note_order(self, session_id: str, shown: dict[str, Any]) -> None:
+        order = shown["order"]
+        if order is not None:
+            self._promises.keep(Ordered(session_id, order["order_id"], order["order_number"]))

@@ -1,0 +1,97 @@
+"""After the storm: wait, within a bound, until nothing is under way any more."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.application import Ledger
+from ledger.attempts import AttemptState
+from ledger.store.database import Database
+from tests.torture.machine import Machine
+
+PROMPTS_AND_LATE_CALLBACKS_SECONDS = 130.0
+BETWEEN_LOOKS_SECONDS = 1.0
+
+_LETTERS = "SELECT count(*) AS n FROM daraja_inbox WHERE state = 'new' AND is_proven"
+_REACTIONS = "SELECT count(*) AS n FROM follower_failures WHERE state = 'retrying'"
+_REFUNDS = (
+    "SELECT count(*) AS n FROM payment_refunds WHERE state IN ('approved', 'requested') AND NOT in_doubt"
+)
+_MOVING = "SELECT session_id FROM payment_sessions WHERE session_status IN ('pending', 'paid')"
+_ATTEMPTS = "SELECT session_id FROM payment_sessions WHERE open_attempts > 0"
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """How much is still to come: sessions without an end, attempts without an outcome, letters, reactions, refunds.
+
+    A refund whose result did not come has its case, and is a person's. Those attempts are `in_doubt` of which
+    M-Pesa's id never arrived: there is nothing to ask by, and a statement ends them.
+    """
+
+    sessions: int
+    attempts: int
+    letters: int
+    reactions: int
+    refunds: int
+    in_doubt: int
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether everything has its end."""
+        return not (self.sessions or self.attempts or self.letters or self.reactions or self.refunds)
+
+    def __str__(self) -> str:
+        counts = {
+            "sessions": self.sessions,
+            "attempts": self.attempts,
+            "letters": self.letters,
+            "reactions": self.reactions,
+            "refunds": self.refunds,
+            "in doubt": self.in_doubt,
+        }
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def drain(machine: Machine, within_seconds: float) -> tuple[float, UnderWay]:
+    """Wait until nothing is under way; return how many seconds it took, and what was left after the bound."""
+    began = time.monotonic()
+    with database_of(machine) as database:
+        ledger = Ledger(database)
+        while not (left := under_way(ledger)).is_nothing:
+            if time.monotonic() - began > within_seconds:
+                break
+            time.sleep(BETWEEN_LOOKS_SECONDS)
+    return time.monotonic() - began, left
+
+
+def under_way(ledger: Ledger) -> UnderWay:
+    """Look what is still to come."""
+    attempts = in_doubt = 0
+    with ledger.database.connection() as connection:
+        sessions = connection.execute(_MOVING).rowcount
+        letters, reactions, refunds = (_count(connection, each) for each in (_LETTERS, _REACTIONS, _REFUNDS))
+        asked_about = [row["session_id"] for row in connection.execute(_ATTEMPTS)]
+    for session_id in asked_about:
+        for attempt in ledger.session(session_id).open_attempts:
+            moves = attempt.checkout_sealed is not None or attempt.state == AttemptState.REQUESTED
+            attempts += moves
+            in_doubt += not moves
+    return UnderWay(sessions, attempts, letters, reactions, refunds, in_doubt)
+
+
+@contextmanager
+def database_of(machine: Machine) -> Iterator[Database]:
+    """Lend a pool on the machine's database, past the proxy."""
+    with closing(Database(machine.database_url, most_connections=4)) as database:
+        yield database
+
+
+def _count(connection: Connection[Any], statement: str) -> int:
+    row = connection.execute(statement.encode()).fetchone()
+    assert row is not None
+    return int(row["n"])

@@ -1,0 +1,212 @@
+"""A flood of forged callbacks beside buyers who really pay: none may be believed, or keep the others waiting."""
+
+import json
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from random import Random
+from threading import Lock, Thread
+from time import monotonic, perf_counter, sleep
+from typing import Any
+
+from ledger.store.database import Database
+from ledger.store.inbox import MOST_UNPROVEN_KEPT
+from ledger.store.vault import Vault
+from tests.bench.connection import Connection
+from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
+from tests.bench.report import spread
+from tests.support.ports import LOCALHOST
+from tests.torture.draining import database_of
+from tests.torture.forging import RECEIPT_PREFIX, Forger, Target
+from tests.torture.machine import Machine
+from tests.torture.promises import Created, Ordered, Prompted
+from tests.torture.result import Result
+
+TARGETS_AT_ONCE = 10
+NEW_TARGETS_AFTER_SECONDS = 20.0
+PAID_BEFOREHAND = 10
+ORDERED_WITHIN_SECONDS = 60.0
+TIDIED_WITHIN_SECONDS = 150.0
+BETWEEN_PAYMENTS_SECONDS = 0.2
+
+_BELIEVED = "SELECT count(*) AS n FROM payment_events WHERE state->>'receipt' LIKE %s"
+_LETTERS = "SELECT state, count(*) AS n FROM daraja_inbox WHERE NOT is_proven GROUP BY state"
+_SIZE = "SELECT pg_total_relation_size('daraja_inbox') AS bytes"
+
+
+class Shop:
+    """What happens beside the flood: sessions that are prompted and not paid, and payments that are real."""
+
+    def __init__(self, machine: Machine, buyers: Sequence[Buyer], result: Result) -> None:
+        self._machine = machine
+        self._buyers = iter(buyers)
+        self._result = result
+        self._connection = Connection(machine.api_port)
+        self.open: list[Target] = []
+        self.paid: list[Target] = []
+
+    def prompt(self) -> tuple[Buyer, Target]:
+        """Take a cart to an open prompt."""
+        buyer = next(self._buyers)
+        promises = self._result.promises
+        promises.use_key_for_session(buyer.user)
+        session = self._ask(buyer, "POST", SESSIONS, {"delivery_details": delivery_of(buyer)}, 201)
+        session_id, total = session["session_id"], Decimal(session["total_amount"])
+        promises.keep(Created(session_id, buyer.user, int(total * 100)))
+        promises.use_key(session_id, "initiate")
+        sent = self._ask(buyer, "POST", f"{SESSIONS}{session_id}/initiate_payment/", {}, 200)
+        checkout_id = sent["checkout_request_id"]
+        promises.keep(Prompted(session_id, sent["transaction_id"], checkout_id))
+        phone = f"254{session['phone_number'][1:]}"
+        return buyer, Target(session_id, checkout_id, int(total), phone)
+
+    def pay(self) -> float:
+        """Take a cart to its order; return the seconds from the PIN to the order."""
+        buyer, target = self.prompt()
+        self._approve(target)
+        began = perf_counter()
+        path = f"{SESSIONS}{target.session_id}/status/"
+        while (shown := self._ask(buyer, "GET", path, None, 200))["session_status"] != "order_created":
+            if perf_counter() - began > ORDERED_WITHIN_SECONDS:
+                self._result.violations.append(
+                    f"session {target.session_id}: paid, and kept without an order"
+                )
+                break
+            sleep(0.02)
+        else:
+            order = shown["order"]
+            self._result.promises.keep(Ordered(target.session_id, order["order_id"], order["order_number"]))
+        self.paid.append(target)
+        return perf_counter() - began
+
+    def _approve(self, target: Target) -> None:
+        url = (
+            f"http://{LOCALHOST}:{self._machine.simulator_port}/simulator/api/prompts/"
+            f"{target.checkout_request_id}/approve"
+        )
+        with urllib.request.urlopen(urllib.request.Request(url, b"", method="POST"), timeout=30):
+            pass
+
+    def _ask(
+        self, buyer: Buyer, method: str, path: str, wanted: dict[str, Any] | None, expected: int
+    ) -> dict[str, Any]:
+        body = None if wanted is None else json.dumps(wanted).encode()
+        status, text = self._connection.request(method, path, buyer.auth, body)
+        if status != expected:
+            raise AssertionError(f"{method} {path} was answered {status}: {text[:200]!r}")
+        answered: dict[str, Any] = json.loads(text)
+        return answered
+
+
+class Flood:
+    """So many threads that post forgeries as fast as they are answered."""
+
+    def __init__(
+        self, machine: Machine, shop: Shop, vault: Vault, *, count: int, at_once: int, seed: int
+    ) -> None:
+        self.answers = Counter[int]()
+        self.sent = Counter[str]()
+        self._machine = machine
+        self._shop = shop
+        self._vault = vault
+        self._left = count
+        self._lock = Lock()
+        self._threads = [
+            Thread(target=self._post, args=(Random(f"{seed}/{number}"),), daemon=True)
+            for number in range(at_once)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all are posted."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _post(self, dice: Random) -> None:
+        forger = Forger(dice, self._vault.sign)
+        with Connection(self._machine.api_port) as connection:
+            while self._take():
+                forged = forger.make(dice.choice(self._shop.open), dice.choice(self._shop.paid))
+                status, _ = connection.request("POST", forged.path, "none", forged.body)
+                with self._lock:
+                    self.answers[status] += 1
+                    self.sent[forged.kind] += 1
+
+    def _take(self) -> bool:
+        with self._lock:
+            self._left -= 1
+            return self._left >= 0
+
+
+def forgeries(
+    machine: Machine, buyers: Sequence[Buyer], result: Result, *, count: int, at_once: int, seed: int
+) -> None:
+    """Post `count` forged callbacks while some buyers pay; add to the result what it cost these."""
+    shop = Shop(machine, buyers, result)
+    before = [shop.pay() for _ in range(PAID_BEFOREHAND)]
+    shop.open = [shop.prompt()[1] for _ in range(TARGETS_AT_ONCE)]
+    with database_of(machine) as database:
+        vault = Vault(database, machine.settings.daftari_master_key)
+        flood = Flood(machine, shop, vault, count=count, at_once=at_once, seed=seed)
+        began = perf_counter()
+        flood.start()
+        during = list(_pay_meanwhile(shop, flood))
+        seconds = perf_counter() - began
+        result.seconds += seconds
+        result.more |= {
+            "forged": sum(flood.sent.values()),
+            "forged_per_second": round(sum(flood.sent.values()) / seconds),
+            "forged_by_kind": dict(flood.sent),
+            "answers": {str(status): n for status, n in flood.answers.items()},
+            "order_milliseconds_without": spread(before),
+            "order_milliseconds_beside": spread(during),
+            "paid_beside": len(during),
+        }
+        _look_at_the_inbox(database, result)
+
+
+def count_believed(machine: Machine, result: Result) -> None:
+    """Look once everything has settled whether any fact speaks of a forged receipt: each is a violation."""
+    with database_of(machine) as database, database.connection() as connection:
+        row = connection.execute(_BELIEVED, (f"{RECEIPT_PREFIX}%",)).fetchone()
+    assert row is not None
+    result.more["believed"] = row["n"]
+    if row["n"]:
+        result.violations.append(f"{row['n']} facts speak of forged receipts")
+
+
+def _pay_meanwhile(shop: Shop, flood: Flood) -> Iterator[float]:
+    """Let buyers pay until the flood is over; yield the seconds that each waited for his order."""
+    renew_at = monotonic() + NEW_TARGETS_AFTER_SECONDS
+    while not flood.is_over:
+        if monotonic() > renew_at:
+            shop.open = [shop.prompt()[1] for _ in range(TARGETS_AT_ONCE)]
+            renew_at = monotonic() + NEW_TARGETS_AFTER_SECONDS
+        yield shop.pay()
+        sleep(BETWEEN_PAYMENTS_SECONDS)
+
+
+def _look_at_the_inbox(database: Database, result: Result) -> None:
+    """Measure what the flood left, then wait until the worker has tidied up: what proves nothing has a bound."""
+    letters = _letters(database)
+    with database.connection() as connection:
+        row = connection.execute(_SIZE).fetchone()
+        assert row is not None
+        result.more |= {"inbox_megabytes": row["bytes"] // 1_000_000, "inbox_after_the_flood": letters}
+    give_up_at = monotonic() + TIDIED_WITHIN_SECONDS
+    while sum((letters := _letters(database)).values()) > MOST_UNPROVEN_KEPT:
+        if monotonic() > give_up_at:
+            result.violations.append(f"the inbox keeps more of the flood than it may: {letters}")
+            break
+        sleep(1)
+    result.more["inbox_tidied"] = letters
+
+
+def _letters(database: Database) -> dict[str, int]:
+    with database.connection() as connection:
+        return {row["state"]: row["n"] for row in connection.execute(_LETTERS)}

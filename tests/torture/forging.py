@@ -1,0 +1,131 @@
+"""Every way in which somebody who pays nothing could say that he has paid."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from ledger.callback_tokens import Sign, make_token
+
+CALLBACKS = "/api/payments/callbacks/"
+GUIDES_CALLBACK = "/api/payments/transactions/mpesa_callback/"
+RECEIPT_PREFIX = "FORGED"
+_TOKEN_DIGITS = 68
+_PROOF_DIGITS = 32
+_RECEIPT_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A session that was prompted, as the attacker may know it: he could be its buyer, who sees all but the token."""
+
+    session_id: str
+    checkout_request_id: str
+    shillings: int
+    phone: str
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """One request: its address and body."""
+
+    kind: str
+    path: str
+    body: bytes
+
+
+class Forger:
+    """Makes forgeries by dice. `sign` is ours, and used only for a token that leaked from another session."""
+
+    def __init__(self, dice: Random, sign: Sign) -> None:
+        self._dice = dice
+        self._sign = sign
+        self.kinds: dict[str, Callable[[Target, Target], tuple[str, bytes]]] = {
+            "no token": lambda open_one, _: (CALLBACKS, self._success(open_one)),
+            "no token, the guide's address": lambda open_one, _: (GUIDES_CALLBACK, self._success(open_one)),
+            "a guessed token": lambda open_one, _: (self._address(self._digits()), self._success(open_one)),
+            "a guessed token, the guide's address": lambda open_one, _: (
+                f"{GUIDES_CALLBACK}{self._digits()}/",
+                self._success(open_one),
+            ),
+            "the right session, a guessed proof": self._guess_the_proof,
+            "the token of another session": self._use_anothers_token,
+            "a true callback again, with another receipt": self._replay_with_another_receipt,
+            "a true callback again, with another amount": self._replay_with_another_amount,
+            "another's ids": lambda open_one, paid: (CALLBACKS, self._success(open_one, pays_for=paid)),
+            "ids that nobody has": lambda open_one, _: (CALLBACKS, self._success(self._nobody(open_one))),
+            "a C2B confirmation": self._confirm_c2b,
+            "a reversal's result": lambda _, __: (
+                f"/api/payments/results/{self._digits()}00ff/",
+                self._json({"Result": {"ResultCode": 0, "TransactionID": self._receipt()}}),
+            ),
+            "junk": lambda _, __: (CALLBACKS, self._dice.randbytes(self._dice.randint(0, 4_000))),
+        }
+
+    def make(self, open_one: Target, paid: Target) -> Forgery:
+        """Return a forgery that claims a payment: for a session that waits for one, or for one that was paid."""
+        kind = self._dice.choice(list(self.kinds))
+        return Forgery(kind, *self.kinds[kind](open_one, paid))
+
+    def _guess_the_proof(self, open_one: Target, _: Target) -> tuple[str, bytes]:
+        token = make_token(self._sign, UUID(open_one.session_id), 1)
+        return self._address(token[:-_PROOF_DIGITS] + self._digits(_PROOF_DIGITS)), self._success(open_one)
+
+    def _use_anothers_token(self, open_one: Target, paid: Target) -> tuple[str, bytes]:
+        token = make_token(self._sign, UUID(paid.session_id), 1)
+        return self._address(token), self._success(open_one)
+
+    def _replay_with_another_receipt(self, _: Target, paid: Target) -> tuple[str, bytes]:
+        return self._dice.choice((CALLBACKS, GUIDES_CALLBACK)), self._success(paid)
+
+    def _replay_with_another_amount(self, _: Target, paid: Target) -> tuple[str, bytes]:
+        return CALLBACKS, self._success(paid, shillings=self._dice.randint(1, 250_000))
+
+    def _confirm_c2b(self, open_one: Target, _: Target) -> tuple[str, bytes]:
+        told = {
+            "TransactionType": "Pay Bill",
+            "TransID": self._receipt(),
+            "TransTime": "20261116103000",
+            "TransAmount": f"{open_one.shillings}.00",
+            "BusinessShortCode": "174379",
+            "BillRefNumber": f"D{self._dice.randint(1, 10_000)}",
+            "MSISDN": open_one.phone,
+        }
+        return f"/api/payments/c2b/{self._digits()}/confirmation/", self._json(told)
+
+    def _success(
+        self, target: Target, *, pays_for: Target | None = None, shillings: int | None = None
+    ) -> bytes:
+        named = pays_for or target
+        items = {
+            "Amount": float(target.shillings if shillings is None else shillings),
+            "MpesaReceiptNumber": self._receipt(),
+            "TransactionDate": 20261116103000,
+            "PhoneNumber": int(target.phone),
+        }
+        callback = {
+            "MerchantRequestID": f"{self._dice.randint(1, 99_999)}-{self._dice.randint(1, 99_999_999)}-1",
+            "CheckoutRequestID": named.checkout_request_id,
+            "ResultCode": 0,
+            "ResultDesc": "The service request is processed successfully.",
+            "CallbackMetadata": {"Item": [{"Name": name, "Value": value} for name, value in items.items()]},
+        }
+        return self._json({"Body": {"stkCallback": callback}})
+
+    def _nobody(self, like: Target) -> Target:
+        checkout_id = f"ws_CO_16112026{self._dice.randint(10**11, 10**12)}"
+        return Target(like.session_id, checkout_id, like.shillings, like.phone)
+
+    def _receipt(self) -> str:
+        return RECEIPT_PREFIX + "".join(self._dice.choices(_RECEIPT_LETTERS, k=6))
+
+    def _digits(self, count: int = _TOKEN_DIGITS) -> str:
+        return f"{self._dice.getrandbits(4 * count):0{count}x}"
+
+    def _address(self, token: str) -> str:
+        return f"{CALLBACKS}{token}/"
+
+    def _json(self, told: dict[str, Any]) -> bytes:
+        return json.dumps(told).encode()

@@ -1,0 +1,33 @@
+"""What came of a run, for whoever reports it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.torture.promises import Promises
+from tests.torture.troubles import Told
+
+
+@dataclass
+class Result:
+    """Figures and findings. `violations` are sentences, each with its session where there is one.
+
+    `by_hand` are the receipts of money that was paid without any session: it must be found, and held for a person.
+    """
+
+    seconds: float = 0
+    drained_seconds: float = 0
+    promises: Promises = field(default_factory=Promises)
+    told: Told = field(default_factory=Told)
+    mpesa: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    payments: int = 0
+    cents: int = 0
+    reversals: int = 0
+    orders: int = 0
+    callbacks: int = 0
+    by_hand: list[str] = field(default_factory=list)
+    reconciled: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    more: dict[str, Any] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)

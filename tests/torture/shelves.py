@@ -1,0 +1,59 @@
+"""An operator who empties shelves while buyers pay: what they paid for is gone, and their money must go back."""
+
+import json
+import time
+from random import Random
+
+from api.http.auth import Role, make_token
+from shop.demo import LISTINGS
+from tests.bench.connection import BadAnswer, Connection
+from tests.torture.machine import Machine
+
+STOCK = "5000"
+EMPTIED_AT_ONCE = 8
+OPERATOR = 1_000_000
+_TRIES = 20
+_BETWEEN_TRIES_SECONDS = 0.5
+_TOKEN_MINUTES = 24 * 60
+
+
+class Shelves:
+    """The shelves of the demo shop, through the operator's door."""
+
+    def __init__(self, machine: Machine, dice: Random) -> None:
+        self._port = machine.api_port
+        self._auth = f"Bearer {make_token(machine.settings, OPERATOR, [Role.OPERATOR], _TOKEN_MINUTES)}"
+        self._dice = dice
+        self._empty: list[tuple[int, str, str, int, str, int]] = []
+
+    def empty_some(self) -> int:
+        """Take everything from a few shelves; return from how many."""
+        self._empty = self._dice.sample(LISTINGS, EMPTIED_AT_ONCE)
+        return sum(self._put(listing, "0") for listing in self._empty)
+
+    def fill_again(self) -> None:
+        """Fill those that were emptied."""
+        for listing in self._empty:
+            self._put(listing, STOCK)
+
+    def _put(self, listing: tuple[int, str, str, int, str, int], stock: str) -> bool:
+        """Say how much a shelf holds, again and again where no answer comes; return whether one came."""
+        listing_id, farm, product, price_cents, unit, _ = listing
+        wanted = {
+            "farm_name": farm,
+            "product_name": product,
+            "price": f"{price_cents // 100}.{price_cents % 100:02}",
+            "unit_of_measure": unit,
+            "stock": stock,
+        }
+        with Connection(self._port) as connection:
+            for _ in range(_TRIES):
+                try:
+                    path = f"/api/catalogue/{listing_id}/"
+                    status, _ = connection.request("PUT", path, self._auth, json.dumps(wanted).encode())
+                except (OSError, BadAnswer):
+                    status = 0
+                if status == 200:
+                    return True
+                time.sleep(_BETWEEN_TRIES_SECONDS)
+        return False

@@ -1,0 +1,106 @@
+"""Load and troubles at once, for some minutes, or until PostgreSQL was stopped so often; then the accounts."""
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Protocol
+
+from tests.bench.lifecycles import Buyer
+from tests.torture.buyers import Crowd
+from tests.torture.machine import Machine
+from tests.torture.result import Result
+from tests.torture.troubles import POSTGRES_STOPPED, Told, Troubles
+
+LONGEST_PEACE_SECONDS = 1.5
+BETWEEN_STOPS_SECONDS = 2.0
+
+SETTINGS = {
+    "DAFTARI_SESSION_MINUTES": "1",
+    "DAFTARI_CHECK_AFTER_SECONDS": "3",
+    "DAFTARI_QUERIES_PER_MINUTE": "6000",
+    "DAFTARI_REFUND_POLICY": "auto",
+}
+"""Short times, so that what has to wait is soon over; and money that must go back goes back without a person."""
+
+Say = Callable[[str], None]
+
+
+class Maker(Protocol):
+    """Makes troubles, one at a time."""
+
+    def make_one(self) -> str:
+        """Make a trouble and return its name when it is over."""
+
+
+class Stops:
+    """One trouble only: PostgreSQL's immediate shutdown, which aborts whatever runs and leaves recovery to the log."""
+
+    def __init__(self, machine: Machine, told: Told) -> None:
+        self.count = 0
+        self._machine = machine
+        self._told = told
+
+    def make_one(self) -> str:
+        """Stop it in the middle of everything and start it again."""
+        self._machine.kill_postgres(signal.SIGQUIT)
+        self._told.kills[POSTGRES_STOPPED] += 1
+        self.count += 1
+        self._machine.make_sure_all_run()
+        return f"{POSTGRES_STOPPED} {self.count}"
+
+
+def storm(
+    machine: Machine,
+    buyers: Sequence[Buyer],
+    result: Result,
+    *,
+    seed: int,
+    seconds: float,
+    at_once: int,
+    say: Say,
+) -> None:
+    """Let buyers buy while everything fails; add to the result what happened."""
+    dice = Random(seed)
+    ends_at = time.monotonic() + seconds
+
+    def peace() -> float | None:
+        return dice.uniform(0.1, LONGEST_PEACE_SECONDS) if time.monotonic() < ends_at else None
+
+    crowd = Crowd(machine.front.port, buyers, at_once, seed, result.promises)
+    _rage(machine, Troubles(machine, dice, result.told), crowd, peace, result, say)
+
+
+def stops(
+    machine: Machine, buyers: Sequence[Buyer], result: Result, *, times: int, at_once: int, say: Say
+) -> None:
+    """Let buyers buy while PostgreSQL is stopped `times` times; add to the result what happened."""
+    maker = Stops(machine, result.told)
+
+    def peace() -> float | None:
+        return BETWEEN_STOPS_SECONDS if maker.count < times else None
+
+    crowd = Crowd(machine.front.port, buyers, at_once, times, result.promises, all_pay=True)
+    _rage(machine, maker, crowd, peace, result, say)
+
+
+def _rage(
+    machine: Machine,
+    maker: Maker,
+    crowd: Crowd,
+    peace: Callable[[], float | None],
+    result: Result,
+    say: Say,
+) -> None:
+    """Make trouble under load, with so many seconds between one and the next, until there is no next."""
+    began = time.monotonic()
+    crowd.start()
+    try:
+        while (seconds := peace()) is not None and not crowd.is_done:
+            time.sleep(seconds)
+            say(maker.make_one())
+    finally:
+        machine.heal()
+        machine.make_sure_all_run()
+        crowd.go_home()
+    result.seconds += time.monotonic() - began
