@@ -52,9 +52,10 @@ class Movement:
 
 
 class Books:
-    """Movements, oldest first. Not thread-safe; its owner holds a lock."""
+    """Movements, oldest first, the last `most` of them. Not thread-safe; its owner holds a lock."""
 
-    def __init__(self, opening_cents: int) -> None:
+    def __init__(self, opening_cents: int, most: int = MOST_MOVEMENTS) -> None:
+        self._most = most
         self.opening_cents = opening_cents
         self.balance_cents = opening_cents
         self.booked = 0
@@ -78,7 +79,7 @@ class Books:
             self._by_receipt[movement.receipt] = movement
         if movement.kind == Kind.REVERSAL and movement.linked_receipt:
             self._reversals[movement.linked_receipt] = movement
-        if len(self._movements) > MOST_MOVEMENTS:
+        if len(self._movements) > self._most:
             self._forget_oldest()
 
     def find(self, receipt: str) -> Movement | None:

@@ -21,7 +21,7 @@ _TEXTS = {
 _REASONS = {
     Kind.PAYMENT: "Pay Bill Online",
     Kind.REVERSAL: "Transaction Reversal",
-    Kind.SETTLEMENT: "Organization Settlement Account to M-PESA",
+    Kind.SETTLEMENT: "Organization Settlement",
 }
 _IN_QUEUE_TOO_LONG = "1"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from daraja.simulator.bank import Bank
-from daraja.simulator.books import Channel, Kind, Movement
+from daraja.simulator.books import Kind, Movement
 from daraja.simulator.c2b import first_name
 from daraja.simulator.kenya_time import dashed_stamp
 from daraja.simulator.settings import SimulatorSettings
@@ -73,12 +73,9 @@ def _reason(movement: Movement) -> str:
     if movement.kind == Kind.REVERSAL:
         return "Transaction Reversal"
     if movement.kind == Kind.SETTLEMENT:
-        return "Organization Settlement Account to M-PESA"
+        return "Organization Settlement"
     reason = "Customer Buy Goods Online" if movement.is_till else "Pay Bill Online"
-    if movement.kind == Kind.CHARGE:
-        return f"{reason} Charge"
-    by_hand = movement.channel == Channel.BY_HAND
-    return reason.removesuffix(" Online") if by_hand and movement.is_till else reason
+    return f"{reason} Charge" if movement.kind == Kind.CHARGE else reason
 
 
 def _details(movement: Movement) -> str:

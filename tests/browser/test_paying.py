@@ -178,3 +178,20 @@ def test_a_stream_of_anothers_payment_is_not_to_be_had(page: Page, instance: Ins
     page.goto("/shop/")
     answer = page.request.get(f"/shop/sessions/{session_id}/stream/")
     assert answer.status == 404
+
+
+def test_a_payer_pays_by_hand_beside_the_phones(page: Page, instance: Instance) -> None:
+    page.goto(instance.settings.mpesa_base_url)
+    expect(page.locator("#balance")).to_have_text("Ksh0.00")
+    page.get_by_label("Phone").fill("0712 345 678")
+    page.get_by_label("Amount").fill("350")
+    page.get_by_label("Account no.").fill("<b>rent</b>")
+    pay, told = page.get_by_role("button", name="Pay", exact=True), page.get_by_role("status")
+    pay.click()
+    expect(told).to_contain_text("Confirmed. Ksh350.00 sent for account <b>rent</b>.")
+    expect(page.locator("#balance")).to_have_text("Ksh350.00")
+    pay.click()
+    expect(told).to_have_text("Not paid. Rule limited (17)")
+    page.get_by_label("Phone").fill("12")
+    pay.click()
+    expect(told).to_have_text("phone is 254, then 7 or 1, then eight digits.")

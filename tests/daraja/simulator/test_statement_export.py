@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from daraja.simulator import Simulator
-from daraja.simulator.books import MOST_MOVEMENTS, Books, Kind, Movement
+from daraja.simulator.books import Books, Kind, Movement
 from daraja.statement import parse_statement
 from tests.daraja.simulator.conftest import NOON, PHONE, Shop
 
@@ -108,7 +108,7 @@ def test_the_till_has_no_account_numbers(open_shop: Callable[..., Shop]) -> None
     shop = open_shop()
     shop.simulator.pay_by_hand(PHONE, 350, "", to_till=True)
     [row] = parse_statement(shop.simulator.statement().encode()).rows
-    assert (row.reason_type, row.reference) == ("Customer Buy Goods", "")
+    assert (row.reason_type, row.reference) == ("Customer Buy Goods Online", "")
 
 
 def test_movements_are_listed_from_a_position_on(shop: Shop) -> None:
@@ -144,10 +144,10 @@ def test_what_cannot_be_done_to_the_organisation_is_refused(shop: Shop, wanted: 
 
 
 def test_books_forget_the_oldest_and_carry_their_balance() -> None:
-    books = Books(0)
-    for number in range(MOST_MOVEMENTS + 2):
+    books = Books(0, most=10)
+    for number in range(12):
         books.add(Movement(Kind.PAYMENT, f"R{number}", NOON, 100, (number + 1) * 100))
-    assert (len(books), books.opening_cents, books.first_position) == (MOST_MOVEMENTS, 200, 2)
+    assert (len(books), books.opening_cents, books.first_position) == (10, 200, 2)
     assert books.find("R1") is None
     assert [movement.receipt for movement in books.since(0, 2)] == ["R2", "R3"]
-    assert [movement.receipt for movement in books.since(MOST_MOVEMENTS + 1, 9)] == [f"R{MOST_MOVEMENTS + 1}"]
+    assert [movement.receipt for movement in books.since(11, 9)] == ["R11"]
