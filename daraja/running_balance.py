@@ -64,6 +64,8 @@ def _continuing(steps: Sequence[Step], balance: int | None) -> Iterator[Step]:
     by_balance_before: dict[int, list[Step]] = defaultdict(list)
     for step in steps:
         by_balance_before[step.balance_cents - step.change_cents].append(step)
+    if balance is None:
+        balance = _balance_before_all(steps)
     left, taken = deque(steps), set[int]()
     while len(taken) < len(steps):
         fitting = by_balance_before.get(balance) if balance is not None else None
@@ -72,3 +74,10 @@ def _continuing(steps: Sequence[Step], balance: int | None) -> Iterator[Step]:
             taken.add(step.number)
             balance = step.balance_cents
             yield step
+
+
+def _balance_before_all(steps: Sequence[Step]) -> int | None:
+    """Return the balance before the step that none of the others leads to; None where each has one before it."""
+    left_by_one = {step.balance_cents for step in steps}
+    before = (step.balance_cents - step.change_cents for step in steps)
+    return next((balance for balance in before if balance not in left_by_one), None)

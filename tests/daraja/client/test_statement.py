@@ -247,6 +247,14 @@ def test_a_whole_statement_is_taken_in_any_order(changes: list[int], chance: Ran
     assert len(parse_statement(_with(list(HEADER), rows)).rows) == len(rows)
 
 
+@given(st.lists(amounts, min_size=3, max_size=30), st.randoms(use_true_random=False))
+def test_bookings_of_one_second_are_taken_in_any_order(changes: list[int], chance: Random) -> None:
+    paid_in = [replace(PAID, receipt=f"UKG{n:07d}", paid_in=abs(cents)) for n, cents in enumerate(changes)]
+    rows = cells(paid_in)
+    chance.shuffle(rows)
+    assert len(parse_statement(_with(list(HEADER), rows)).rows) == len(rows)
+
+
 @given(st.lists(amounts, min_size=3, max_size=30), st.data())
 def test_a_row_that_is_missing_between_others_is_noticed(changes: list[int], data: st.DataObject) -> None:
     rows = cells(_bookings([(change, 1) for change in changes]), opening_cents=50_000_000_00)
