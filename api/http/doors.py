@@ -62,8 +62,11 @@ class Doors(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
         **options: Any,
     ) -> Callable[[View], View]:
         """Parse the body ("json") or the query ("query") by a schema and pass the result on as an argument."""
+        ready = (
+            schema() if isinstance(schema, type) else schema
+        )  # Of a class, each request would make a new one.
         decorate: Callable[[View], View] = super().arguments(
-            schema, location=location, required=required, example=example, **options
+            ready, location=location, required=required, example=example, **options
         )
         return decorate
 
