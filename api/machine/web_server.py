@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -12,6 +12,9 @@ from gunicorn.glogging import Logger
 
 from api.settings import Settings
 from api.turns import Turns, Wsgi
+
+if TYPE_CHECKING:
+    from api.machine.patient_worker import PatientWorker
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 GRACE_SECONDS = 10
@@ -52,8 +55,10 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
             "worker_class": "api.machine.patient_worker.PatientWorker",
             "worker_connections": CONNECTIONS + settings.daftari_web_waiters,
             "workers": settings.daftari_web_workers,
-            # One for each that works, one for each that waits for M-Pesa, and as many again that wait for a turn.
-            "threads": 2 * settings.daftari_web_threads + settings.daftari_max_waiting_pushes,
+            # One for each that works, for each that waits for a turn, and for each that stays with its connection; and
+            # one for each that waits for M-Pesa.
+            "threads": 3 * settings.daftari_web_threads + settings.daftari_max_waiting_pushes,
+            "post_worker_init": self._let_threads_linger,
             "proc_name": "daftari",
             "control_socket_disable": True,
             "logger_class": RootLogger,
@@ -63,6 +68,9 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         }
         for name, value in wanted.items():
             self.cfg.set(name, value)
+
+    def _let_threads_linger(self, worker: "PatientWorker") -> None:
+        worker.let_linger(self._settings.daftari_web_threads)
 
     def load(self) -> Wsgi:
         """Hand a worker the app, whose requests take turns."""

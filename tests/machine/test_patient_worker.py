@@ -260,6 +260,20 @@ def test_a_stream_goes_on_after_the_last_event_that_was_seen(server: Server, use
     assert missed.read() == b""
 
 
+def test_requests_behind_one_another_are_answered_whether_a_thread_stays_with_their_connection_or_not(
+    server: Server, user: int
+) -> None:
+    session_id = server.checkout(user).session_id
+    kept = [HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=30) for _ in range(PLACES)]
+    server.connections.extend(kept)
+    for _ in range(3):
+        for (
+            connection
+        ) in kept:  # More of them than threads that may stay: the others are watched by the main loop.
+            server.ask_on(connection, user, session_id, "status/")
+        assert [read(connection)[0] for connection in kept] == [200] * PLACES
+
+
 def test_a_client_that_has_gone_gives_its_place_back(server: Server, user: int) -> None:
     session_id = server.checkout(user).session_id
     streams = [server.ask(user, session_id, "stream/").getresponse() for _ in range(PLACES // 4)]
