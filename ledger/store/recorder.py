@@ -1,6 +1,7 @@
 """The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +15,12 @@ from eventsourcing.persistence import (
     Subscription,
 )
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg.types.json import Jsonb
 
 from ledger.store.canonical import event_digest
 from ledger.store.positions import read_horizon
 
 VERSION_CONFLICT = "DF001"
 
-_APPEND = "SELECT append_events(%s, %s, %s, %s::jsonb[], %s, %s) AS position"
 _SELECT = "SELECT version, topic, state::text AS state FROM payment_events WHERE session_id = %s"
 _SELECT_NOTIFICATIONS = """
 SELECT session_id, version, topic, state::text AS state, position FROM payment_events
@@ -67,14 +66,14 @@ class SessionRecorder(PostgresApplicationRecorder):
         try:
             with self.datastore.get_connection() as connection:
                 answer = connection.execute(
-                    _APPEND,
+                    _append(len(stored_events)),
                     (
                         first.originator_id,
                         first.originator_version,
-                        [event.topic for event in stored_events],
-                        [event.state.decode() for event in stored_events],
-                        [_digest(event) for event in stored_events],
-                        Jsonb(row),
+                        *(event.topic for event in stored_events),
+                        *(event.state.decode() for event in stored_events),
+                        *(_digest(event) for event in stored_events),
+                        msgspec.json.encode(row).decode(),
                     ),
                 ).fetchone()
         except psycopg.Error as error:
@@ -149,6 +148,14 @@ class SessionRecorder(PostgresApplicationRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:  # noqa: ARG002
         """Refuse: NOTIFY would serialise every writer at its commit. Followers poll instead."""
         raise NotSupportedError("There is no subscription to this log; follow it with projections.follower.")
+
+
+@cache
+def _append(count: int) -> str:
+    """Return the call for so many events, each in placeholders of its own: psycopg writes lists slowly."""
+    texts, digests = ", ".join(["%s"] * count), ", ".join(["%b"] * count)
+    arrays = f"ARRAY[{texts}]::text[], ARRAY[{texts}]::jsonb[], ARRAY[{digests}]::bytea[]"
+    return f"SELECT append_events(%s, %s, {arrays}, %s::jsonb) AS position"
 
 
 def _digest(event: StoredEvent) -> bytes:
