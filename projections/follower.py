@@ -91,16 +91,24 @@ class Follower:
         self.projection = projection
         self._database = database
         self._batch_size = batch_size
+        self._caught_up_at: tuple[int, int] | None = None
 
     def run_once(self) -> int:
         """Apply the next batch; return how many events were read: 0 when caught up, or standing by.
 
         Raises what the projection raises, after which nothing has happened, and Unavailable.
         """
+        with self._database.connection() as connection:
+            horizon = read_horizon(connection)
+        if horizon == self._caught_up_at:
+            return 0  # Nothing new can have appeared below it.
         with self._database.transaction() as connection:
             if not connection.execute(TRY_TO_BE_ACTIVE, (self.projection.name,)).fetchone()["active"]:
                 return 0
-            return self.advance(connection, *read_horizon(connection))
+            read = self.advance(connection, *horizon)
+        if not read:
+            self._caught_up_at = horizon
+        return read
 
     def catch_up(self) -> int:
         """Apply batches until none is left below the horizon; return how many events were read."""

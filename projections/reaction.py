@@ -108,6 +108,7 @@ class Reaction:
         self._database = database
         self._batch_size = batch_size
         self._hands = hands
+        self._caught_up_at: tuple[int, int] | None = None
 
     def run_once(self) -> int:
         """Hand on the next batch; return how many events were read: 0 when caught up, or standing by.
@@ -118,14 +119,18 @@ class Reaction:
             return 0
         with self._database.connection() as connection:
             origin, horizon = read_horizon(connection)
+            if (origin, horizon) == self._caught_up_at:
+                return 0  # Nothing new can have appeared below it.
             after = position_of(connection, self.handler.name, origin)
             batch, read, last = read_batch(
                 connection, origin, after, horizon, self.handler.topics, self._batch_size
             )
         self._react_to_all(batch)
-        if read:
-            with self._database.connection() as connection:
-                connection.execute(STORE_POSITION, (self.handler.name, origin, last))
+        if not read:
+            self._caught_up_at = origin, horizon
+            return 0
+        with self._database.connection() as connection:
+            connection.execute(STORE_POSITION, (self.handler.name, origin, last))
         return read
 
     def retry_due(self, now: datetime) -> int:

@@ -85,12 +85,25 @@ def test_one_follower_of_a_name_is_active_and_the_others_stand_by(
 ) -> None:
     Checkout(ledger)
     until_readable(database)
+    standing_by = Follower(database, notebook)
     other = Notebook("other")
     with database.transaction() as active:
         active.execute(BE_ACTIVE, (notebook.name,))
-        assert Follower(database, notebook).run_once() == 0
+        assert standing_by.run_once() == 0
         assert Follower(database, other).run_once() == 1
-    assert Follower(database, notebook).run_once() == 1
+    assert standing_by.run_once() == 1
+
+
+def test_who_is_caught_up_does_not_look_again_until_the_horizon_moves(
+    ledger: Ledger, database: Database, notebook: Notebook
+) -> None:
+    follower = Follower(database, notebook)
+    with database.transaction() as stalled:
+        append(stalled, ledger, new_session())
+        assert follower.run_once() == 0
+        assert follower.run_once() == 0
+    until_readable(database)
+    assert follower.run_once() == 1
 
 
 def test_what_is_committed_above_a_running_transaction_waits_for_it(
