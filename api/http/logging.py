@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import MutableMapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -19,6 +20,8 @@ Event = MutableMapping[str, Any]
 HIDDEN = "[hidden]"
 MOST_FRAMES = 40
 MOST_CHARACTERS = 4_000
+SHORTEST_SECRET_NUMBER = 10**11
+"""A phone number that is written as a number begins with 254 and has twelve digits."""
 
 _SECRET_NAME = re.compile(
     r"phone|msisdn|full_?name|address|authorization|token|secret|passkey|password|credential|consumer_key"
@@ -69,8 +72,13 @@ def configure_logging(
 def redact(_logger: object, _method: str, event: Event) -> Event:
     """Hide what looks personal or secret, by its name or by its form, however deep it lies."""
     for name, value in event.items():
-        event[name] = HIDDEN if _SECRET_NAME.search(name) else _without_secrets(value)
+        event[name] = HIDDEN if _is_secret(name) else _without_secrets(value)
     return event
+
+
+@lru_cache(maxsize=1_000)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def show_where(_logger: object, _method: str, event: Event) -> Event:
@@ -97,14 +105,15 @@ def _without_secrets(value: Any) -> Any:
         return _SECRET_VALUE.sub(HIDDEN, value[:MOST_CHARACTERS])
     if isinstance(value, dict):
         return {
-            name: HIDDEN if _SECRET_NAME.search(str(name)) else _without_secrets(part)
-            for name, part in value.items()
+            name: HIDDEN if _is_secret(str(name)) else _without_secrets(part) for name, part in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [_without_secrets(part) for part in value]
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
+        if -SHORTEST_SECRET_NUMBER < value < SHORTEST_SECRET_NUMBER:
+            return value
         return value if _SECRET_VALUE.sub(HIDDEN, str(value)) == str(value) else HIDDEN
     return _SECRET_VALUE.sub(HIDDEN, str(value)[:MOST_CHARACTERS])
 
