@@ -138,7 +138,7 @@ class Chaos:
     def turn_on(self, seed: int | None = None) -> None:
         """Begin, or go on where it was turned off; a seed begins anew."""
         with self._lock:
-            if seed is not None and seed != self.seed:
+            if seed is not None:
                 self.seed = seed
                 self._turns.clear()
             self.is_on = True

@@ -202,6 +202,5 @@ def test_chaos_begins_anew_with_a_seed_and_goes_on_without_one() -> None:
     first = [chaos.fault_for("push", "D1") for _ in range(30)]
     chaos.turn_on()
     more = [chaos.fault_for("push", "D1") for _ in range(30)]
-    chaos.turn_on(8)
     chaos.turn_on(7)
     assert [chaos.fault_for("push", "D1") for _ in range(60)] == first + more

@@ -149,7 +149,8 @@ def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
         ("late", 133, ["results"]),
         ("late:10", 13, ["results"]),
         ("timeout", 200, ["timeouts"]),
-        ("timeout-then-result", 8, ["timeouts", "results"]),
+        ("timeout-then-result", 3, ["timeouts"]),
+        ("timeout-then-result", 8, ["results", "timeouts"]),
     ],
 )
 def test_a_result_may_have_another_fate_and_the_money_has_moved_all_the_same(
@@ -158,7 +159,7 @@ def test_a_result_may_have_another_fate_and_the_money_has_moved_all_the_same(
     receipt = shop.pay()
     shop.simulator.fate_next("result", fate)
     reverse(client, shop, receipt)
-    assert [post.path.split("/")[1] for post in results(shop, after_seconds)] == paths
+    assert sorted(post.path.split("/")[1] for post in results(shop, after_seconds)) == paths
     assert [movement.kind for movement in shop.simulator.movements()] == ["payment", "reversal"]
 
 
