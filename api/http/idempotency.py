@@ -15,6 +15,7 @@ from api.http.auth import caller
 from api.http.errors import answer, refusal_of
 from api.http.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from api.http.services import services
+from api.once import answer_once
 from ledger.errors import InvalidValue, LedgerError
 from ledger.store.idempotency import Replay
 
@@ -57,20 +58,10 @@ def fingerprint() -> str:
 
 
 def _answer_once(key: str, run: Callable[[], Any]) -> Response:
-    store, user_id = services().idempotency, caller().user_id
-    claim = store.claim(user_id, key, fingerprint())
-    if isinstance(claim, Replay):
-        return _replayed(claim)
-    kept = False
-    try:
-        response = _decide(run)
-        if _is_a_decision(response.status_code):
-            store.finish(user_id, key, response.status_code, _written(response))
-            kept = True
-    finally:
-        if not kept:
-            store.release(user_id, key)
-    return response
+    answered = answer_once(
+        services().idempotency, caller().user_id, key, fingerprint(), lambda: _decide(run), _kept_as
+    )
+    return _replayed(answered) if isinstance(answered, Replay) else answered
 
 
 def _decide(run: Callable[[], Any]) -> Response:
@@ -80,12 +71,12 @@ def _decide(run: Callable[[], Any]) -> Response:
         return answer(refusal_of(error))
 
 
-def _is_a_decision(status: int) -> bool:
-    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in NOT_KEPT
-
-
-def _written(response: Response) -> str:
-    return f"{response.mimetype}\n{response.get_data(as_text=True)}"
+def _kept_as(response: Response) -> tuple[int, str] | None:
+    """Return a decision as it is kept, None for a refusal of the moment or a fault."""
+    status = response.status_code
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_KEPT:
+        return None
+    return status, f"{response.mimetype}\n{response.get_data(as_text=True)}"
 
 
 def _replayed(claim: Replay) -> Response:
