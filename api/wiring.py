@@ -12,7 +12,7 @@ from api.letters import Letters
 from api.news import NewsDesk
 from api.reconciliation.absences import Absences
 from api.reconciliation.c2b import C2bDesk
-from api.reconciliation.matching import Matcher
+from api.reconciliation.matching import HANDS, Matcher
 from api.reconciliation.pulling import Puller
 from api.reconciliation.statements import Reconciler, shortcodes_of
 from api.refunds.desk import RefundDesk
@@ -117,8 +117,10 @@ def assemble(
     shop: BuiltinShop,
     daraja: DarajaClient,
     turns: Turns | None = None,
+    *,
+    hands: int = HANDS,
 ) -> Services:
-    """Return the services on a store, a shop and a way to M-Pesa that exist already."""
+    """Return the services on a store, a shop and a way to M-Pesa that exist already; `hands` are the matcher's."""
     ledger = Ledger(database)
     inbox = Inbox(database, vault)
     prompts, checks = LivePrompts(database), AttemptChecks(database)
@@ -126,7 +128,7 @@ def assemble(
     budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
     settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
     movements, pulling = Movements(database, vault), Pulling(database)
-    matcher = Matcher(ledger, prompts, movements)
+    matcher = Matcher(ledger, prompts, movements, hands=hands)
     reconciliations = Reconciliations(database)
     refund_checks = RefundChecks(database)
     refund_results = RefundResults(ledger, vault, inbox, refund_checks)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
+from typing import Protocol
 
 import structlog
 
@@ -19,7 +20,7 @@ from projections.locks import ActiveLock, LockConnection
 from projections.payment_cases import PaymentCases
 from projections.payment_metrics import PaymentMetrics
 from projections.payment_refunds import PaymentRefunds
-from projections.reaction import Reaction
+from projections.reaction import HANDS, Handler, Reaction
 
 FIRST_PAUSE_AFTER_FAILURE_SECONDS = 1.0
 LONGEST_PAUSE_AFTER_FAILURE_SECONDS = 30.0
@@ -52,6 +53,16 @@ class Job:
         return min(longer, self.longest_rest_seconds)
 
 
+class Stop(Protocol):
+    """Says when to end, and lets a job rest until then: a `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Whether the end has come."""
+
+    def wait(self, timeout: float) -> bool:
+        """Rest for so many seconds, or until the end; return whether it has come."""
+
+
 def run(settings: Settings, stop: Event) -> None:
     """Do all jobs until `stop` is set. Several workers may run: for each job one is active, the others stand by."""
     services = build_services(settings)
@@ -61,66 +72,92 @@ def run(settings: Settings, stop: Event) -> None:
         services.close()
 
 
-def jobs(services: Services) -> list[Job]:
-    """Return every job of the worker."""
-    locks = LockConnection(services.database.url)
-    order_maker = OrderMaker(services.ledger, services.vault, services.shop)
-    orders = Reaction(services.database, order_maker, locks=locks)
-    metrics = Follower(services.database, PaymentMetrics())
-    refunds = Follower(services.database, PaymentRefunds())
-    cases = Follower(services.database, PaymentCases())
-    is_automatic = services.settings.daftari_refund_policy == "auto"
-    refund_policy = RefundPolicy(services.ledger, is_automatic=is_automatic)
-    policy = Reaction(services.database, refund_policy, locks=locks)
-    ladder = Ladder(services.settings, services.ledger, services.settlement, services.checks)
-    matcher = services.matcher
-    pulls = services.settings.daftari_pull == "on"
-    verifies = services.settings.daftari_verify_hours > 0
-    seal_seconds = services.settings.daftari_seal_seconds
-    return [
-        Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
-        Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
-        Job("payment_metrics", metrics.run_once, 0.1, 0.5),
-        Job("payment_refunds", refunds.run_once, 0.1, 0.5),
-        Job("payment_cases", cases.run_once, 0.1, 0.5),
-        Job("refund_policy", policy.run_once, 0.2, 1, policy.lock),
-        Job("refund_policy_again", lambda: policy.retry_due(clock.now()), 1, 1, policy.lock),
-        _alone(locks, "refund_sending", services.refund_sender.run, 0.5, 1),
-        _alone(locks, "refund_retries", lambda: approve_again(services.ledger), 5, 5),
-        _alone(locks, "refund_doubts", services.refund_doubts.put_in_doubt, 5, 5),
-        _alone(locks, "refund_questions", services.refund_doubts.ask, 5, 5),
-        _alone(locks, "letters", lambda: act_on_letters(services), 0.2, 0.5),
-        _alone(locks, "expiry", lambda: expire_sessions(services), 2, 2),
-        _alone(locks, "ladder", ladder.run, 1, 1),
-        _alone(
-            locks, "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
-        ),
-        *([_alone(locks, "pull", services.puller.pull_if_due, 30, 30)] if pulls else []),
-        *([_alone(locks, "verifying", services.verifier.run_if_due, 60, 60)] if verifies else []),
-        _alone(locks, "signing_blocks", services.sealer.run, seal_seconds, seal_seconds),
-        _alone(locks, "tidying", lambda: tidy(services), 60, 60),
-        _alone(locks, "unproven_letters", services.inbox.forget_unproven, 10, 10),
-    ]
+def jobs(services: Services, *, locks: LockConnection | None = None, hands: int = HANDS) -> list[Job]:
+    """Return every job of the worker.
+
+    Their locks live on `locks`, by default a connection of their own. Each reaction handles `hands` sessions at once.
+    """
+    maker = _JobMaker(services, locks or LockConnection(services.database.url), hands)
+    return maker.following() + maker.refunding() + maker.by_the_clock()
+
+
+@dataclass(frozen=True)
+class _JobMaker:
+    services: Services
+    locks: LockConnection
+    hands: int
+
+    def following(self) -> list[Job]:
+        """What follows the log."""
+        ours = self.services
+        is_automatic = ours.settings.daftari_refund_policy == "auto"
+        orders = self._react(OrderMaker(ours.ledger, ours.vault, ours.shop))
+        policy = self._react(RefundPolicy(ours.ledger, is_automatic=is_automatic))
+        metrics = Follower(ours.database, PaymentMetrics())
+        refunds = Follower(ours.database, PaymentRefunds())
+        cases = Follower(ours.database, PaymentCases())
+        return [
+            Job("orders", orders.run_once, 0.02, 0.2, orders.lock),
+            Job("orders_again", lambda: orders.retry_due(clock.now()), 1, 1, orders.lock),
+            Job("payment_metrics", metrics.run_once, 0.1, 0.5),
+            Job("payment_refunds", refunds.run_once, 0.1, 0.5),
+            Job("payment_cases", cases.run_once, 0.1, 0.5),
+            Job("refund_policy", policy.run_once, 0.2, 1, policy.lock),
+            Job("refund_policy_again", lambda: policy.retry_due(clock.now()), 1, 1, policy.lock),
+        ]
+
+    def refunding(self) -> list[Job]:
+        """What is done about money on its way back."""
+        ours = self.services
+        return [
+            self._alone("refund_sending", ours.refund_sender.run, 0.5, 1),
+            self._alone("refund_retries", lambda: approve_again(ours.ledger), 5, 5),
+            self._alone("refund_doubts", ours.refund_doubts.put_in_doubt, 5, 5),
+            self._alone("refund_questions", ours.refund_doubts.ask, 5, 5),
+        ]
+
+    def by_the_clock(self) -> list[Job]:
+        """What is done now and again."""
+        ours, settings, matcher = self.services, self.services.settings, self.services.matcher
+        ladder = Ladder(settings, ours.ledger, ours.settlement, ours.checks)
+        seal_seconds = settings.daftari_seal_seconds
+        found = [
+            self._alone("letters", lambda: act_on_letters(ours), 0.2, 0.5),
+            self._alone("expiry", lambda: expire_sessions(ours), 2, 2),
+            self._alone("ladder", ladder.run, 1, 1),
+            self._alone(
+                "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
+            ),
+            self._alone("signing_blocks", ours.sealer.run, seal_seconds, seal_seconds),
+            self._alone("tidying", lambda: tidy(ours), 60, 60),
+            self._alone("unproven_letters", ours.inbox.forget_unproven, 10, 10),
+        ]
+        if settings.daftari_pull == "on":
+            found.append(self._alone("pull", ours.puller.pull_if_due, 30, 30))
+        if settings.daftari_verify_hours > 0:
+            found.append(self._alone("verifying", ours.verifier.run_if_due, 60, 60))
+        return found
+
+    def _react(self, handler: Handler) -> Reaction:
+        return Reaction(self.services.database, handler, locks=self.locks, hands=self.hands)
+
+    def _alone(self, name: str, work: Callable[[], int], rest: float, longest_rest: float) -> Job:
+        """Return a job that only one of several workers does."""
+        lock = ActiveLock(self.locks, name)
+        return Job(name, lambda: work() if lock.try_acquire() else 0, rest, longest_rest, lock)
 
 
 def run_jobs(all_jobs: list[Job], stop: Event) -> None:
     """Run each job in a thread of its own until `stop` is set, then wait for what is under way."""
-    threads = [Thread(target=_run_job, args=(job, stop), name=job.name) for job in all_jobs]
+    threads = [Thread(target=run_job, args=(job, stop), name=job.name) for job in all_jobs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def _alone(
-    locks: LockConnection, name: str, work: Callable[[], int], rest: float, longest_rest: float
-) -> Job:
-    """Return a job that only one of several workers does."""
-    lock = ActiveLock(locks, name)
-    return Job(name, lambda: work() if lock.try_acquire() else 0, rest, longest_rest, lock)
-
-
-def _run_job(job: Job, stop: Event) -> None:
+def run_job(job: Job, stop: Stop) -> None:
+    """Do one job until `stop` is set."""
     idle_rounds = failures = 0
     while not stop.is_set():
         try:
