@@ -27,7 +27,7 @@ LEGAL_MOVES: dict[Status | None, set[Status]] = {
 """From where to where a session may go. Money that arrives late makes even a failed or expired session paid."""
 
 CLOCKS_MAY_DIFFER = timedelta(seconds=2)
-"""The right to prompt a phone is taken a moment before the attempt is written down."""
+"""Machines disagree by so much; and the right to prompt a phone is taken a moment before the attempt is written."""
 
 _CLOSES_AN_ATTEMPT = (
     events.PaymentRefused,
@@ -109,7 +109,7 @@ class Life:
                 continue
             elif isinstance(event, _CLOSES_AN_ATTEMPT) and event.attempt in live:
                 prompt = live[event.attempt]
-                ended = min(prompt.ended, event.timestamp)
+                ended = min(prompt.ended, event.timestamp - CLOCKS_MAY_DIFFER)
                 live[event.attempt] = Prompt(prompt.began, ended, prompt.phone_sealed)
         return list(live.values())
 
@@ -168,8 +168,9 @@ def row_is_fold(life: Life, session: PaymentSession) -> Iterator[str]:
 
 
 def one_prompt_at_a_time(prompts: list[Prompt]) -> Iterator[str]:
-    """No prompt begins while another is live."""
-    ordered = sorted(prompts, key=lambda prompt: prompt.began)
+    """No prompt begins while another is live; one that was over at once, as far as clocks can tell, was never live."""
+    lived = [prompt for prompt in prompts if prompt.ended > prompt.began]
+    ordered = sorted(lived, key=lambda prompt: prompt.began)
     for earlier, later in pairwise(ordered):
         if later.began < earlier.ended:
             yield f"a prompt began at {later.began.isoformat()} while another was live"

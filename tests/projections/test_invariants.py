@@ -278,6 +278,15 @@ def test_two_prompts_at_once_on_one_phone_are_told(ledger: Ledger, database: Dat
     assert rules(check(database, vault, prompt_seconds=60)) == {"prompts"}
 
 
+def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
+    ledger: Ledger, database: Database
+) -> None:
+    Checkout(ledger).request().refuse().wait(seconds=-6).request()
+    assert check(database, prompt_seconds=60) == []
+    Checkout(ledger).request().lose_the_answer().wait(seconds=90).request()
+    assert rules(check(database, prompt_seconds=120)) == {"prompts"}
+
+
 @pytest.mark.parametrize("master_key", [bytes(32), VAULT_KEY])
 def test_a_sealed_value_that_does_not_open_is_told(
     ledger: Ledger, database: Database, master_key: bytes
