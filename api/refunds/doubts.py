@@ -13,6 +13,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.callback_tokens import RefundMatter
 from ledger.errors import Unavailable
+from ledger.session import PaymentSession
 from ledger.store.refund_checks import RefundChecks
 from ledger.store.vault import Vault
 from projections import refund_queues
@@ -83,15 +84,20 @@ class RefundDoubts:
         return len(rows)
 
     def _doubt(self, sending: Sending, reason: str) -> bool:
-        was_under_way = sending.record(
-            self._ledger,
-            lambda session: session.record_refund_uncertainty(sending.refund, reason=reason, at=clock.now()),
-        )
-        if was_under_way:
+        """Put a refund in doubt; return whether that is news: its row may be late, and must not keep us busy."""
+
+        def command(session: PaymentSession) -> bool:
+            if not sending.is_under_way(session) or session.refunds[sending.refund].in_doubt:
+                return False
+            session.record_refund_uncertainty(sending.refund, reason=reason, at=clock.now())
+            return True
+
+        _, is_news = self._ledger.decide(sending.session_id, command)
+        if is_news:
             _log.warning(
                 "refund_in_doubt", session_id=str(sending.session_id), refund=sending.refund, reason=reason
             )
-        return was_under_way
+        return is_news
 
     def _ask(self, doubt: InDoubt) -> None:
         row = doubt.refund

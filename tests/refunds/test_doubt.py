@@ -1,6 +1,6 @@
 """Silence about a refund is doubt: M-Pesa is asked what became of it, and nothing is sent again."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +53,13 @@ def test_a_result_that_does_not_come_is_asked_for_by_m_pesas_own_name(till: Till
     assert request.json["OriginalConversationID"] == CONVERSATION
     assert "TransactionID" not in request.json
     assert request.json["CommandID"] == "TransactionStatusQuery"
+
+
+def test_doubt_is_news_once_while_its_row_is_still_late(till: Till) -> None:
+    _sent(till)
+    till.clock.tick(timedelta(minutes=11))
+    doubts = till.instance.services.refund_doubts
+    assert [doubts.put_in_doubt() for _ in range(3)] == [1, 0, 0]
 
 
 def test_the_reversal_that_was_completed_is_the_money_back(till: Till) -> None:
