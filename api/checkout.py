@@ -35,6 +35,9 @@ from shop.port import CartLine, Shop, UnknownPlace
 MOST_ATTEMPTS = 10
 """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
 
+HELD_LONGER = timedelta(seconds=30)
+"""A phone is taken a moment before the attempt is written down, and is held for as long as that moment may be."""
+
 _SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
 _DESCRIPTION = "Payment"
 _SILENT = frozenset({"DARAJA_UNREACHABLE", "DARAJA_TOKEN_UNAVAILABLE"})
@@ -199,7 +202,7 @@ class Checkout:
     def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
         """Take the right to prompt the phone, and write the attempt down."""
         now = clock.now()
-        until = now + timedelta(seconds=self._settings.daftari_prompt_seconds)
+        until = now + timedelta(seconds=self._settings.daftari_prompt_seconds) + HELD_LONGER
         digest = self._vault.digest("phone", phone.digits)
         transaction_id = self._prompts.claim(digest, session.id, now=now, until=until)
         if transaction_id is None:
@@ -209,21 +212,25 @@ class Checkout:
             return self._ledger.decide(
                 session.id,
                 lambda session: session.request_payment(
-                    transaction_id=transaction_id, phone_sealed=sealed, at=now, **self._attempt_rules()
+                    transaction_id=transaction_id,
+                    phone_sealed=sealed,
+                    at=clock.now(),
+                    **self._attempt_rules(),
                 ),
                 known=session,
             )
-        except Rejected as refusal:
-            if refusal.code != "PAYMENT_IN_PROGRESS":
-                self._prompts.release(session.id)
-            elif not self._is_prompted(session.id, phone):  # Another phone was first: this one stays free.
-                self._prompts.release_phone(digest, session.id)
+        except Rejected:
+            self._give_back(session.id, transaction_id, phone)
             raise
 
-    def _is_prompted(self, session_id: UUID, phone: PhoneNumber) -> bool:
+    def _give_back(self, session_id: UUID, transaction_id: int, phone: PhoneNumber) -> None:
+        """Give back a phone that was taken in vain: to the attempt whose prompt is on it, or to everybody."""
         session = self._ledger.session(session_id)
-        sealed = [attempt.phone_sealed for attempt in session.open_attempts]
-        return phone.digits in [self._vault.unseal(session.user_id, text) for text in sealed]
+        for attempt in session.open_attempts:
+            if self._vault.unseal(session.user_id, attempt.phone_sealed) == phone.digits:
+                self._prompts.hand_over(session_id, transaction_id, to=attempt.transaction_id)
+                return
+        self._prompts.release(session_id, transaction_id)
 
     def _push(self, session: PaymentSession, attempt: int, phone: PhoneNumber) -> Prompted:
         transaction_id = session.attempts[attempt].transaction_id
@@ -242,7 +249,7 @@ class Checkout:
                 self._breaker.note_silence(clock.now())
             else:
                 self._breaker.note_answer()
-            self._record_refusal(session.id, attempt, refusal)
+            self._record_refusal(session.id, attempt, transaction_id, refusal)
             raise _shown(refusal) from None
         except Uncertain as doubt:
             self._breaker.note_silence(clock.now())
@@ -250,18 +257,19 @@ class Checkout:
         self._breaker.note_answer()
         return self._record_acceptance(session, attempt, accepted)
 
-    def _record_refusal(self, session_id: UUID, attempt: int, refusal: Refused | Retryable) -> None:
+    def _record_refusal(
+        self, session_id: UUID, attempt: int, transaction_id: int, refusal: Refused | Retryable
+    ) -> None:
         _log.warning(
             "push_refused", session_id=str(session_id), code=refusal.code, vendor=refusal.vendor_code
         )
-        # The phone first: once the refusal is written down, the next attempt may hold it already.
-        self._prompts.release(session_id)
         self._ledger.decide(
             session_id,
             lambda session: session.record_refusal(
                 attempt, code=refusal.code, message=refusal.message, at=clock.now()
             ),
         )
+        self._prompts.release(session_id, transaction_id)
 
     def _record_uncertainty(
         self, session_id: UUID, attempt: int, transaction_id: int, reason: str

@@ -209,8 +209,9 @@ class Settlement:
                 )
 
         session, _ = self._ledger.decide(session.id, command, known=session)
-        if not session.open_attempts:
-            self._prompts.release(session.id)
+        attempt = session.attempts[number]
+        if not attempt.is_open:
+            self._prompts.release(session.id, attempt.transaction_id)
         return session
 
     def _act_on_hint(self, letter: Letter, callback: StkCallback, now: datetime) -> None:

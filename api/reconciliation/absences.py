@@ -91,6 +91,6 @@ class Absences:
             return [Unpaid(session.id, each.number, total_cents, each.requested_at) for each in covered]
 
         session, ended = self._ledger.decide(session_id, command)
-        if ended and not session.open_attempts:
-            self._prompts.release(session_id)
+        for each in ended:
+            self._prompts.release(session_id, session.attempts[each.attempt].transaction_id)
         return ended

@@ -28,7 +28,7 @@ from projections.money_seen import NamedAttempt
 AT_ONCE = 500
 """So many movements are kept, acted on and settled together."""
 
-WORKERS = 6
+HANDS = 6
 """Sessions are written side by side, because each waits for the disk by itself."""
 
 EARLIER_BY_AT_MOST = timedelta(hours=4)
@@ -51,9 +51,15 @@ class _Places:
 
 
 class Matcher:
-    """Brings movements to their sessions. Safe to share between threads, and every step may be repeated."""
+    """Brings movements to their sessions. Safe to share between threads, and every step may be repeated.
 
-    def __init__(self, ledger: Ledger, prompts: LivePrompts, movements: Movements) -> None:
+    `hands` is how many movements are acted on at once: with one, nothing runs in another thread.
+    """
+
+    def __init__(
+        self, ledger: Ledger, prompts: LivePrompts, movements: Movements, *, hands: int = HANDS
+    ) -> None:
+        self._hands = hands
         self._ledger = ledger
         self._prompts = prompts
         self._movements = movements
@@ -97,10 +103,10 @@ class Matcher:
     def _settle(self, movements: Sequence[Movement]) -> list[Settled]:
         places = self._places(movements)
         act = partial(self._try_to_act_on, places=places)
-        if len(movements) == 1:
-            settled = [act(movements[0])]
+        if min(len(movements), self._hands) < 2:
+            settled = [act(movement) for movement in movements]
         else:
-            with ThreadPoolExecutor(min(WORKERS, len(movements))) as pool:
+            with ThreadPoolExecutor(min(self._hands, len(movements))) as pool:
                 settled = list(pool.map(act, movements))
         self._movements.settle(settled, clock.now())
         left = Counter(str(each.verdict) for each in settled if each.verdict not in AT_REST)
@@ -169,12 +175,12 @@ class Matcher:
         payment = Payment(
             attempt, movement.receipt, movement.amount_cents, movement.evidence, movement.happened_at
         )
-        had_open_attempts = bool(session.open_attempts)
+        was_open = session.attempts[attempt].is_open
         session, _ = self._ledger.decide(
             session.id, lambda session: session.record_payment(payment, at=clock.now()), known=session
         )
-        if had_open_attempts and not session.open_attempts:
-            self._prompts.release(session.id)
+        if was_open and not session.attempts[attempt].is_open:
+            self._prompts.release(session.id, session.attempts[attempt].transaction_id)
         known_cents = session.credits[movement.receipt].amount_cents
         if known_cents != movement.amount_cents:
             told = f"{movement.amount_cents} cents, where {known_cents} cents are known."

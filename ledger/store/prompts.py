@@ -7,18 +7,19 @@ from uuid import UUID
 from ledger.store.database import Database
 
 _CLAIM = """
-INSERT INTO live_prompts (phone_digest, session_id, live_until)
-VALUES (%(phone_digest)s, %(session_id)s, %(live_until)s)
-ON CONFLICT (phone_digest) DO UPDATE SET session_id = excluded.session_id, live_until = excluded.live_until
+INSERT INTO live_prompts (phone_digest, session_id, live_until, transaction_id)
+VALUES (%(phone_digest)s, %(session_id)s, %(live_until)s, nextval('payment_transaction_ids'))
+ON CONFLICT (phone_digest) DO UPDATE SET session_id = excluded.session_id, live_until = excluded.live_until,
+    transaction_id = excluded.transaction_id
     WHERE live_prompts.live_until <= %(now)s OR live_prompts.session_id = excluded.session_id
-RETURNING nextval('payment_transaction_ids') AS transaction_id
+RETURNING transaction_id
 """
 _BUSY = """
 SELECT phone_digest, session_id, live_until FROM live_prompts
 WHERE phone_digest = ANY(%s) AND live_until > %s
 """
-_RELEASE = "DELETE FROM live_prompts WHERE session_id = %s"
-_RELEASE_PHONE = "DELETE FROM live_prompts WHERE phone_digest = %s AND session_id = %s"
+_RELEASE = "DELETE FROM live_prompts WHERE session_id = %s AND transaction_id = %s"
+_HAND_OVER = "UPDATE live_prompts SET transaction_id = %s WHERE session_id = %s AND transaction_id = %s"
 _FORGET = "DELETE FROM live_prompts WHERE live_until <= %s"
 
 
@@ -31,7 +32,8 @@ class LivePrompts:
     def claim(self, phone_digest: str, session_id: UUID, *, now: datetime, until: datetime) -> int | None:
         """Take the right to prompt a phone until a moment; return the number of the transaction to come.
 
-        Returns None where another session's prompt is live on that phone. May be repeated by its holder.
+        Returns None where another session's prompt is live on that phone. May be repeated by its holder, and is then
+        for the latest transaction.
         """
         values = {"phone_digest": phone_digest, "session_id": session_id, "live_until": until, "now": now}
         with self._database.connection() as connection:
@@ -44,15 +46,18 @@ class LivePrompts:
             rows = connection.execute(_BUSY, (list(phone_digests), now)).fetchall()
         return {row["phone_digest"]: (row["session_id"], row["live_until"]) for row in rows}
 
-    def release(self, session_id: UUID) -> None:
-        """Give up what a session holds: its prompts have ended."""
-        with self._database.connection() as connection:
-            connection.execute(_RELEASE, (session_id,))
+    def release(self, session_id: UUID, transaction_id: int) -> None:
+        """Give up the phone that was taken for an attempt: its prompt has ended, or was never sent.
 
-    def release_phone(self, phone_digest: str, session_id: UUID) -> None:
-        """Give up one phone that a session holds: no prompt of its goes there."""
+        Nothing happens where the phone was taken for another attempt since, of this session or of any.
+        """
         with self._database.connection() as connection:
-            connection.execute(_RELEASE_PHONE, (phone_digest, session_id))
+            connection.execute(_RELEASE, (session_id, transaction_id))
+
+    def hand_over(self, session_id: UUID, transaction_id: int, to: int) -> None:
+        """Let a phone that was taken for one attempt of a session be another's, whose prompt is on it."""
+        with self._database.connection() as connection:
+            connection.execute(_HAND_OVER, (to, session_id, transaction_id))
 
     def forget_dead(self, now: datetime) -> int:
         """Remove prompts whose time is over; return how many."""

@@ -93,7 +93,9 @@ def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
     checkout, prompts = Checkout(ledger).prompt(), LivePrompts(database)
-    assert prompts.claim("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
+    taken_for = prompts.claim("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
+    assert taken_for is not None
+    prompts.hand_over(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
     _see(matcher, _payment(checkout))
     assert prompts.live_on(["phone"], LATER) == {}
 

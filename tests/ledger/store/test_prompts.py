@@ -60,19 +60,35 @@ def test_who_holds_which_phone_is_told_while_it_is_live(prompts: LivePrompts) ->
     assert prompts.live_on(wanted, UNTIL) == {}
 
 
-def test_a_session_gives_up_all_its_phones_and_nobody_elses(prompts: LivePrompts) -> None:
-    for phone, session_id in (("a", ONE), ("b", ONE), ("c", TWO)):
-        claim(prompts, phone, session_id)
-    prompts.release(ONE)
-    assert prompts.live_on(["a", "b", "c"], NOW) == {"c": (TWO, UNTIL)}
-
-
-def test_a_session_gives_up_one_of_its_phones_and_only_its_own(prompts: LivePrompts) -> None:
-    for phone, session_id in (("a", ONE), ("b", ONE), ("c", TWO)):
-        claim(prompts, phone, session_id)
-    prompts.release_phone("a", ONE)
-    prompts.release_phone("c", ONE)
+def test_a_session_gives_up_the_phone_of_one_attempt_and_nobody_elses(prompts: LivePrompts) -> None:
+    first, _, other = (claim(prompts, *held) for held in (("a", ONE), ("b", ONE), ("c", TWO)))
+    assert first is not None
+    assert other is not None
+    prompts.release(ONE, first)
+    prompts.release(ONE, other)
     assert prompts.live_on(["a", "b", "c"], NOW) == {"b": (ONE, UNTIL), "c": (TWO, UNTIL)}
+
+
+def test_the_end_of_an_earlier_attempt_does_not_free_the_phone_of_a_later_one(prompts: LivePrompts) -> None:
+    earlier, later = claim(prompts, "phone", ONE), claim(prompts, "phone", ONE)
+    assert earlier is not None
+    assert later is not None
+    prompts.release(ONE, earlier)
+    assert claim(prompts, "phone", TWO) is None
+    prompts.release(ONE, later)
+    assert claim(prompts, "phone", TWO) is not None
+
+
+def test_a_phone_taken_in_vain_is_again_that_of_the_attempt_whose_prompt_is_on_it(prompts: LivePrompts) -> None:
+    earlier, in_vain = claim(prompts, "phone", ONE), claim(prompts, "phone", ONE)
+    assert earlier is not None
+    assert in_vain is not None
+    prompts.hand_over(TWO, in_vain, to=earlier)
+    prompts.release(ONE, earlier)
+    assert claim(prompts, "phone", TWO) is None
+    prompts.hand_over(ONE, in_vain, to=earlier)
+    prompts.release(ONE, earlier)
+    assert claim(prompts, "phone", TWO) is not None
 
 
 def test_dead_prompts_are_forgotten(prompts: LivePrompts) -> None:
