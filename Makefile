@@ -9,10 +9,13 @@ JOBS   ?= auto
 MINUTES ?= 5
 SEED    ?= 1
 
+# How many runs `make simulate` makes, or which.
+SEEDS  ?= 1000
+
 MUTATION = build/mutation
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-setup check bench torture mutate format lock clean
+.PHONY: help run test test-setup check bench simulate torture mutate format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -38,6 +41,9 @@ bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine
 
 torture: $(VENV)/.ready-to-test ## Try to lose money for MINUTES minutes: kill everything under load, then look for what is missing
 	@$(BIN)/python -m tests.torture storm --minutes $(MINUTES) --seed $(SEED)
+
+simulate: $(VENV)/.ready-to-test ## Simulate days of payments with faults in memory: SEEDS=1000 of them, or SEEDS=7-9
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 mutate: $(MUTATION)/.ready ## Change the ledger in thousands of ways and count which of them its tests notice (half an hour)
 	@rm -rf mutants && echo "What mutmut says goes into $(MUTATION)/run.log ..."

@@ -1,0 +1,171 @@
+"""What must be true after a run: the invariants of the store, and the truth that only M-Pesa and the shop know."""
+
+from collections import Counter
+from collections.abc import Iterator
+from uuid import UUID
+
+from ledger.attempts import AttemptState, RefundState
+from ledger.session import PaymentSession
+from projections import invariants
+from tests.simulation.buyers import Buyers
+from tests.simulation.database import DatabaseTwin
+from tests.simulation.machine import Machine
+from tests.simulation.mpesa import Mpesa
+from tests.simulation.tables_to_check import Auditor
+from tests.simulation.till import Till
+
+NEVER_TOLD = ("Jane Wanjiru", "Moi Avenue")
+
+
+class Checks:
+    """Looks over a run at rest."""
+
+    def __init__(self, machine: Machine, mpesa: Mpesa, till: Till, buyers: Buyers) -> None:
+        self._machine = machine
+        self._tables = machine.tables
+        self._mpesa = mpesa
+        self._till = till
+        self._buyers = buyers
+        self._services = machine.services()
+        self._sessions: dict[UUID, PaymentSession] = {}
+
+    def violations(self) -> list[str]:
+        """Return a sentence for each thing that is wrong."""
+        found = [str(violation) for violation in self._of_store()]
+        self._sessions = {
+            session_id: self._services.ledger.session(session_id) for session_id in self._tables.ledger.rows
+        }
+        for rule in (
+            self._of_money,
+            self._of_refunds,
+            self._of_attempts,
+            self._of_orders,
+            self._of_stock,
+            self._of_letters,
+            self._of_promises,
+        ):
+            found += rule()
+        return found
+
+    def _of_store(self) -> list[invariants.Violation]:
+        tables = self._tables
+        tables.answers.update(Auditor(tables).answers())
+        shop = self._machine.shelves
+        return invariants.check(
+            DatabaseTwin(tables),
+            self._services.vault,
+            known_texts=NEVER_TOLD,
+            orders_of=lambda _: [
+                invariants.ShopOrder(session_id, placed.order_id, request.total_cents)
+                for session_id, (placed, request) in shop.orders.items()
+            ],
+            with_letters=True,
+            prompt_seconds=self._machine.settings.daftari_prompt_seconds,
+        )
+
+    def _of_money(self) -> Iterator[str]:
+        """Each payment that M-Pesa moved is on the session that asked for it, once, and nothing else is."""
+        named = self._tables.ledger.of_transaction
+        credited: Counter[str] = Counter()
+        for session in self._sessions.values():
+            credited.update(session.receipts)
+        true = {str(payment.receipt): payment for payment in self._mpesa.payments}
+        for receipt in credited.keys() - true.keys():
+            yield f"receipt {receipt} is credited, and M-Pesa never moved it"
+        for receipt, payment in true.items():
+            session_id, attempt = named[payment.reference[1:]]
+            credit = self._sessions[session_id].credits.get(receipt)
+            if credit is None:
+                yield f"{payment.reference}: {receipt} was paid, and its session {session_id} does not know it"
+            elif (credit.attempt, credit.amount_cents, credited[receipt]) != (
+                attempt,
+                payment.shillings * 100,
+                1,
+            ):
+                yield f"{payment.reference}: {receipt} is credited wrongly, or more than once"
+        received = sum(session.received_cents for session in self._sessions.values())
+        moved = sum(payment.shillings * 100 for payment in self._mpesa.payments)
+        if received != moved:
+            yield f"M-Pesa moved {moved} cents, and {received} are written down as received"
+
+    def _of_refunds(self) -> Iterator[str]:
+        """What is refunded went back, what went back is refunded, and nothing was sent again on silence."""
+        for session in self._sessions.values():
+            for refund in session.refunds.values():
+                sent = self._till.returned(refund.receipt)
+                is_done = refund.state == RefundState.REFUNDED
+                if is_done != (sent is not None):
+                    yield f"refund {refund.number} of {session.id} is {refund.state}, and M-Pesa's word is {sent}"
+        for number, reversal in enumerate(self._till.reversals):
+            earlier = (e for e in self._till.reversals[:number] if e.payment is reversal.payment)
+            if any(each.code == 0 for each in earlier):
+                yield f"{reversal.payment.receipt} was sent back again after it had gone back"
+
+    def _of_attempts(self) -> Iterator[str]:
+        """Each attempt has its end, but for one whose prompt nobody could ask about, and of which nobody told."""
+        prompts = {prompt.reference: prompt for prompt in self._mpesa.prompts.values()}
+        for session in self._sessions.values():
+            for attempt in session.open_attempts:
+                prompt = prompts.get(f"D{attempt.transaction_id}")
+                if attempt.checkout_sealed is not None or (prompt and (prompt.is_told or prompt.receipt)):
+                    yield f"attempt {attempt.number} of {session.id} is still {attempt.state}"
+
+    def _of_orders(self) -> Iterator[str]:
+        """What is paid has become an order, or goes back."""
+        for session in self._sessions.values():
+            if session.status == "paid":
+                yield f"session {session.id} is paid, and has neither order nor refund"
+            if session.status == "pending" and not session.open_attempts:
+                yield f"session {session.id} is pending for ever"
+
+    def _of_stock(self) -> Iterator[str]:
+        """Stock is never negative, and is what was stocked minus what was sold; a line is bought once."""
+        shop = self._machine.shelves
+        sold: Counter[int] = Counter()
+        bought: Counter[int] = Counter()
+        for _, request in shop.orders.values():
+            for line in request.lines:
+                sold[line.listing_id] += line.quantity_thousandths
+                bought[line.cart_item_id] += 1
+        for listing_id, stock in shop.stock.items():
+            if stock < 0 or stock != shop.stocked[listing_id] - sold[listing_id]:
+                told = f"of {shop.stocked[listing_id]} with {sold[listing_id]} sold"
+                yield f"listing {listing_id} holds {stock} thousandths, {told}"
+        yield from (
+            f"cart item {item} was bought {times} times" for item, times in bought.items() if times > 1
+        )
+        numbers = [placed.order_number for placed, _ in shop.orders.values()]
+        if len(numbers) != len(set(numbers)):
+            yield "an order number was given twice"
+
+    def _of_letters(self) -> Iterator[str]:
+        """What was acknowledged is in the inbox as often, and nothing waits for ever."""
+        letters = self._tables.work.letters.values()
+        kept = Counter(letter["body_sha256"] for letter in letters)
+        for digest, times in self._machine.acknowledged.items():
+            if kept[digest] < times:
+                yield f"a body was acknowledged {times} times, and kept {kept[digest]} times"
+        yield from (
+            f"letter {x['inbox_id']} still waits: {x['reason']}" for x in letters if x["state"] == "new"
+        )
+        for key in self._tables.work.failures:
+            yield f"reaction {key} has failed, and is not made good"
+
+    def _of_promises(self) -> Iterator[str]:
+        """What a client was told is so."""
+        promises = self._buyers.promises
+        yield from promises.broken
+        for (user_id, key), session_id in promises.sessions.items():
+            if session_id not in self._sessions:
+                yield f"user {user_id} was told of session {session_id} under {key}, and there is none"
+        for session_id, numbers in promises.attempts.items():
+            known = {attempt.transaction_id for attempt in self._sessions[session_id].attempts.values()}
+            if not numbers <= known:
+                yield f"session {session_id} lacks attempts of which its client was told"
+        for session_id, session in self._sessions.items():
+            sent = [a for a in session.attempts.values() if a.state != AttemptState.REFUSED]
+            if len(sent) > len(promises.keys.get(session_id, ())):
+                yield f"session {session_id} has more attempts than its client has asked for"
+            until = promises.extended.get(session_id)
+            if until is not None and session.expires_at < until:
+                yield f"session {session_id} was extended, and its client told so, in vain"

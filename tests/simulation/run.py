@@ -1,0 +1,132 @@
+"""One run: everything that a seed makes happen, and what is wrong after it."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import structlog
+
+from ledger import clock
+from tests.simulation.buyers import Buyers
+from tests.simulation.checks import Checks
+from tests.simulation.machine import Machine
+from tests.simulation.mpesa import Mpesa
+from tests.simulation.odds import Odds, odds_of, without
+from tests.simulation.till import Till
+from tests.simulation.world import World
+
+SESSIONS = 100
+ALL_HAVE_COME_AFTER_SECONDS = 60.0
+TROUBLE_ENDS_AFTER_SECONDS = 2 * 3_600.0
+ALL_IS_OVER_AFTER_SECONDS = 8 * 3_600.0
+LONGEST_OUTAGE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: a seed, how many checkouts, and which faults not; `odds` in place of the seed's own."""
+
+    seed: int
+    checkouts: int = SESSIONS
+    spared: frozenset[str] = frozenset()
+    odds: Odds | None = None
+
+    def chosen_odds(self) -> Odds:
+        """Return how likely each fault is."""
+        odds = self.odds or odds_of(self.seed)
+        for fault in sorted(self.spared):
+            odds = without(odds, fault)
+        return odds
+
+
+@dataclass
+class Outcome:
+    """What came of a run."""
+
+    plan: Plan
+    sessions: int = 0
+    events: int = 0
+    paid: int = 0
+    refunds: int = 0
+    met: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    log: list[tuple[object, ...]] = field(default_factory=list)
+
+    def log_text(self) -> str:
+        """Return the log as text, a line an entry."""
+        return "".join(" ".join(map(str, entry)) + "\n" for entry in self.log)
+
+    def log_digest(self) -> str:
+        """Return the SHA-256 of the log."""
+        return hashlib.sha256(self.log_text().encode()).hexdigest()
+
+
+def run(plan: Plan, prepare: Callable[[Machine], None] | None = None) -> Outcome:
+    """Run a plan; `prepare` may change the machine before anything happens."""
+    outcome = Outcome(plan)
+    chance = Random(plan.seed)
+    world = World(plan.chosen_odds())
+    with clock.read_from(world.now), _no_other_chance(chance), _faults_told(outcome.violations):
+        mpesa = Mpesa(world, chance)
+        till = Till(world, mpesa)
+        machine = Machine(world, mpesa, till, chance)
+        if prepare is not None:
+            prepare(machine)
+        buyers = Buyers(world, machine, mpesa, chance)
+        _play(plan, world, mpesa, machine, buyers, chance)
+        outcome.violations += Checks(machine, mpesa, till, buyers).violations()
+    ledger = machine.tables.ledger
+    outcome.sessions, outcome.events = len(ledger.rows), len(ledger.log)
+    outcome.paid, outcome.refunds = len(mpesa.payments), len(machine.tables.refunds.all_refunds())
+    outcome.met, outcome.log = world.met, world.log
+    return outcome
+
+
+def _play(plan: Plan, world: World, mpesa: Mpesa, machine: Machine, buyers: Buyers, chance: Random) -> None:
+    for number in range(1, plan.checkouts + 1):
+        world.later(chance.uniform(2.0, ALL_HAVE_COME_AFTER_SECONDS), partial(buyers.come, number))
+    if chance.random() < world.odds.outage:
+        since = chance.uniform(0.0, 200.0)
+        mpesa.outage = since, since + chance.uniform(1.0, LONGEST_OUTAGE_SECONDS)
+    world.run(TROUBLE_ENDS_AFTER_SECONDS)
+    world.calm_down()
+    world.run(ALL_IS_OVER_AFTER_SECONDS)
+    machine.see_whole_list()
+    world.run(ALL_IS_OVER_AFTER_SECONDS + 3_600.0)
+    world.close()
+
+
+@contextmanager
+def _no_other_chance(chance: Random) -> Iterator[None]:
+    """Let ids, keys and nonces come from the seed."""
+    with patch.object(os, "urandom", chance.randbytes):
+        yield
+
+
+@contextmanager
+def _faults_told(violations: list[str]) -> Iterator[None]:
+    """Take what our own processes log as an error for a violation, and drop the rest unwritten."""
+
+    def hear(_: Any, __: str, said: MutableMapping[str, Any]) -> str:
+        error = said.get("exc_info")
+        error = error if isinstance(error, BaseException) else sys.exc_info()[1]
+        violations.append(f"{said['event']}: {error!r}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[hear],
+        wrapper_class=structlog.make_filtering_bound_logger("ERROR"),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

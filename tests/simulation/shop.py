@@ -1,0 +1,118 @@
+"""A twin of the built-in shop: carts that are filled once, stock that falls, one order a session."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ledger.clock import NAIROBI
+from shop.builtin import BuiltinShop
+from shop.builtin.ordering import order_number
+from shop.delivery import DeliveryRates
+from shop.port import (
+    CART_ALREADY_BOUGHT,
+    OUT_OF_STOCK,
+    Cart,
+    CartLine,
+    OrderRefused,
+    OrderRequest,
+    PlacedOrder,
+    Shortage,
+    UnknownPlace,
+)
+from tests.simulation.world import World
+
+
+class Shelves:
+    """What the shop has stored, shared by every process; quantities are thousandths."""
+
+    def __init__(self) -> None:
+        self.stocked: dict[int, int] = {}
+        self.stock: dict[int, int] = {}
+        self.carts: dict[int, Cart] = {}
+        self.orders: dict[UUID, tuple[PlacedOrder, OrderRequest]] = {}
+        self.sold_lines: dict[int, UUID] = {}
+        self._orders_of_a_day: dict[str, int] = {}
+
+    def put_on_shelf(self, listing_id: int, thousandths: int) -> None:
+        """Have so much of a listing to sell."""
+        self.stocked[listing_id] = self.stock[listing_id] = thousandths
+
+    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+        """Return what there is too little of."""
+        return tuple(
+            Shortage(
+                listing_id,
+                str(listing_id),
+                asked,
+                self.stock.get(listing_id, 0),
+                listing_id not in self.stock,
+            )
+            for listing_id, asked in _asked(lines).items()
+            if self.stock.get(listing_id, 0) < asked
+        )
+
+    def sell(self, request: OrderRequest) -> PlacedOrder:
+        """Make the order, all or nothing, or return the one that was made."""
+        earlier = self.orders.get(request.session_id)
+        if earlier is not None:
+            return earlier[0]
+        if any(line.cart_item_id in self.sold_lines for line in request.lines):
+            raise OrderRefused(
+                CART_ALREADY_BOUGHT, "These goods have already been bought with another payment."
+            )
+        if self.shortages(request.lines):
+            raise OrderRefused(OUT_OF_STOCK, "There is not enough left.")
+        for listing_id, asked in _asked(request.lines).items():
+            self.stock[listing_id] -= asked
+        for line in request.lines:
+            self.sold_lines[line.cart_item_id] = request.session_id
+        self.carts.pop(request.user_id, None)
+        day = request.placed_at.astimezone(NAIROBI).date()
+        number = self._orders_of_a_day[str(day)] = self._orders_of_a_day.get(str(day), 0) + 1
+        placed = PlacedOrder(len(self.orders) + 1, order_number(day, number))
+        self.orders[request.session_id] = placed, request
+        return placed
+
+
+class ShopTwin(BuiltinShop):
+    """The shop as one process asks it; without a world nothing goes wrong."""
+
+    def __init__(self, shelves: Shelves, world: World | None = None) -> None:
+        self._shelves = shelves
+        self._world = world
+        self._rates = DeliveryRates()
+
+    def cart_of(self, user_id: int) -> Cart:
+        """Return the user's cart."""
+        self._ask("cart_of")
+        return self._shelves.carts.get(user_id, Cart())
+
+    def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
+        """Say that the one place exists where everybody lives."""
+        return None if (county_id, subcounty_id) == (1, 5) else UnknownPlace.COUNTY
+
+    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+        """Return what could not be sold now."""
+        self._ask("shortages")
+        return self._shelves.shortages(lines)
+
+    def create_order(self, request: OrderRequest) -> PlacedOrder:
+        """Make the order of a paid session."""
+        lost = self._step("create_order")
+        placed = self._shelves.sell(request)
+        if lost and self._world is not None:
+            self._world.lose_answer("create_order")
+        return placed
+
+    def _ask(self, what: str) -> None:
+        if self._step(what) and self._world is not None:
+            self._world.lose_answer(what)
+
+    def _step(self, what: str) -> bool:
+        return self._world is not None and self._world.before(what)
+
+
+def _asked(lines: Sequence[CartLine]) -> dict[int, int]:
+    asked: dict[int, int] = {}
+    for line in lines:
+        asked[line.listing_id] = asked.get(line.listing_id, 0) + line.quantity_thousandths
+    return asked

@@ -1,0 +1,334 @@
+"""What PostgreSQL holds of the ledger, in memory: events and status rows, receipts, prompts, notes, keys, tokens."""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from ledger import application, clock, events
+from ledger.attempts import OPEN_STATES
+from ledger.store import access_tokens, attempt_checks, blocks, positions, prompts, recorder, vault
+from ledger.store.canonical import GENESIS, chained_hash
+from projections import follower, payment_sessions
+
+Row = dict[str, Any]
+Answer = Callable[[Any], Any]
+FIRST_TRANSACTION_ID = 1_000_001
+_BLOCK = tuple(column.name for column in fields(blocks.Block))
+_INDEXED = (events.PaymentInitiated.TOPIC, events.PaymentRequested.TOPIC)
+_OPEN_STATES = frozenset(map(str, OPEN_STATES))
+
+
+class VersionTaken(psycopg.DatabaseError):
+    """What `append_events` raises where another writer was first."""
+
+    sqlstate = recorder.VERSION_CONFLICT
+
+
+class LedgerTables:
+    """The tables of `ledger.store`; `on_append` hears of every batch of events."""
+
+    def __init__(self) -> None:
+        self.log: list[Row] = []
+        self.log_positions: list[int] = []
+        self.events: dict[UUID, list[Row]] = {}
+        self.rows: dict[UUID, Row] = {}
+        self.receipts: dict[str, tuple[UUID, datetime]] = {}
+        self.prompts: dict[str, Row] = {}
+        self.notes: dict[UUID, dict[int, Row]] = {}
+        self.keys: dict[int, bytes] = {}
+        self.tokens: dict[str, Row] = {}
+        self.blocks: list[Row] = []
+        self.on_append: Callable[[UUID, list[Row]], None] = lambda _, __: None
+        self.waiting_since: dict[UUID, datetime] = {}
+        self.may_expire: dict[UUID, datetime] = {}
+        self.of_transaction: dict[str, tuple[UUID, int]] = {}
+        self._of_checkout: dict[str, UUID] = {}
+        self._transactions = 0
+        self._transaction_ids = FIRST_TRANSACTION_ID - 1
+
+    def answers(self) -> dict[Any, Answer]:
+        """Return what answers each statement."""
+        select = recorder._SELECT.encode()
+        return {
+            recorder._APPEND: self.append,
+            select + b" ORDER BY version": self.select_events,
+            application._RESERVE: self.reserve,
+            positions._HORIZON: self.horizon,
+            prompts._CLAIM: self.claim_prompt,
+            prompts._BUSY: self.busy_prompts,
+            prompts._RELEASE: self.release_prompt,
+            prompts._HAND_OVER: self.hand_over_prompt,
+            prompts._FORGET: self.forget_prompts,
+            attempt_checks._ASKED_SINCE: self.asked_since,
+            attempt_checks._TRIES: self.tries,
+            attempt_checks._AT_REST: self.at_rest,
+            attempt_checks._NOTE: self.note,
+            attempt_checks._NOTE_IN_BETWEEN: self.note_in_between,
+            attempt_checks._FORGET: self.forget_notes,
+            vault._ENSURE_KEY: self.ensure_key,
+            vault._READ_KEY: self.read_key,
+            access_tokens._READ: self.read_token,
+            access_tokens._WRITE: self.write_token,
+            blocks._LAST: lambda _: self.blocks[-1:],
+            blocks._NEXT: self.next_block,
+            blocks._ADD: self.add_block,
+            payment_sessions.OWNER: self.owner,
+            payment_sessions.BY_CHECKOUT: self.by_checkout,
+            payment_sessions.TO_EXPIRE: self.to_expire,
+            payment_sessions.ATTEMPTS_DUE: self.attempts_due,
+            follower.READ_BATCH: self.read_batch,
+        }
+
+    def append(self, values: Any) -> list[Row]:
+        """Append events with the status row, or raise VersionTaken."""
+        session_id, first_version, topics, states, digests, row = values
+        known = self.events.setdefault(session_id, [])
+        if len(known) != first_version - 1:
+            raise VersionTaken(f"version {first_version} of session {session_id}")
+        self._transactions += 1
+        position, previous = self._transactions << 20, known[-1]["hash"] if known else GENESIS
+        now, batch = clock.now(), []
+        for number, (topic, state, digest) in enumerate(zip(topics, states, digests, strict=True)):
+            event = {
+                "session_id": session_id,
+                "version": first_version + number,
+                "topic": topic,
+                "state": state,
+                "position": position + number,
+                "recorded_at": now,
+                "previous_hash": previous,
+                "hash": chained_hash(previous, digest),
+            }
+            previous = event["hash"]
+            batch.append(event)
+            if topic in _INDEXED:
+                self._index(session_id, topic, msgspec.json.decode(state))
+        known += batch
+        self.log += batch
+        self.log_positions += [event["position"] for event in batch]
+        self._move_row(session_id, row.obj)
+        self.on_append(session_id, batch)
+        return [{"position": self.log_positions[-1]}]
+
+    def select_events(self, values: Any) -> list[Row]:
+        """Return a session's events."""
+        return self.events.get(values[0], [])
+
+    def reserve(self, values: Any) -> list[Row]:
+        """Claim a receipt for a session; return whose it is."""
+        receipt, _, session_id = values
+        holder, _ = self.receipts.setdefault(receipt, (session_id, clock.now()))
+        return [{"session_id": holder}]
+
+    def horizon(self, _: Any) -> list[Row]:
+        """Return the position below which nothing new appears: each append is whole, so all is below it."""
+        return [{"origin": 1, "horizon": (self._transactions + 1) << 20}]
+
+    def read_batch(self, values: Any) -> list[Row]:
+        """Return the next events of the log, with their states where the topic is wanted."""
+        start, stop = self._between(values["after"], values["horizon"])
+        stop = min(start + values["limit"], stop)
+        topics = values["topics"]
+        return [
+            event if topics is None or event["topic"] in topics else event | {"state": None}
+            for event in self.log[start:stop]
+        ]
+
+    def claim_prompt(self, values: Any) -> list[Row]:
+        """Take the right to prompt a phone, where it is free or one's own."""
+        self._transaction_ids += 1
+        held = self.prompts.get(values["phone_digest"])
+        if held and held["live_until"] > values["now"] and held["session_id"] != values["session_id"]:
+            return []
+        row = {name: values[name] for name in ("phone_digest", "session_id", "live_until")}
+        self.prompts[values["phone_digest"]] = row | {"transaction_id": self._transaction_ids}
+        return [{"transaction_id": self._transaction_ids}]
+
+    def busy_prompts(self, values: Any) -> list[Row]:
+        """Return the live prompts of some phones."""
+        digests, now = values
+        return [
+            row for row in self.prompts.values() if row["phone_digest"] in digests and row["live_until"] > now
+        ]
+
+    def release_prompt(self, values: Any) -> int:
+        """Give up the phone that was taken for an attempt."""
+        held = self._prompts_of(*values)
+        for row in held:
+            del self.prompts[row["phone_digest"]]
+        return len(held)
+
+    def hand_over_prompt(self, values: Any) -> int:
+        """Let the phone of one attempt be another's."""
+        to, *of = values
+        held = self._prompts_of(*of)
+        for row in held:
+            row["transaction_id"] = to
+        return len(held)
+
+    def _prompts_of(self, session_id: UUID, transaction_id: int) -> list[Row]:
+        wanted = session_id, transaction_id
+        return [row for row in self.prompts.values() if (row["session_id"], row["transaction_id"]) == wanted]
+
+    def forget_prompts(self, values: Any) -> int:
+        """Remove prompts whose time is over."""
+        dead = [digest for digest, row in self.prompts.items() if row["live_until"] <= values[0]]
+        for digest in dead:
+            del self.prompts[digest]
+        return len(dead)
+
+    def asked_since(self, values: Any) -> list[Row]:
+        """Return a row where the attempt was asked about after a moment."""
+        session_id, attempt, moment = values
+        note = self.notes.get(session_id, {}).get(attempt)
+        return [{}] if note is not None and note["asked_at"] > moment else []
+
+    def tries(self, values: Any) -> list[Row]:
+        """Return how often an attempt was asked about in its turn."""
+        note = self.notes.get(values[0], {}).get(values[1])
+        return [] if note is None else [{"tries": note["tries"]}]
+
+    def at_rest(self, values: Any) -> list[Row]:
+        """Return the attempts of a session whose next look is still to come."""
+        session_id, now = values
+        notes = self.notes.get(session_id, {})
+        return [{"attempt": attempt} for attempt, note in notes.items() if note["next_check_at"] > now]
+
+    def note(self, values: Any) -> int:
+        """Write down that an attempt was asked about."""
+        session_id, attempt, asked_at, tries, next_check_at, _ = values
+        note = {"asked_at": asked_at, "tries": tries, "next_check_at": next_check_at}
+        self.notes.setdefault(session_id, {})[attempt] = note
+        return 1
+
+    def note_in_between(self, values: Any) -> int:
+        """Write down that an attempt was asked about out of its turn."""
+        session_id, attempt, asked_at, next_check_at, _ = values
+        notes = self.notes.setdefault(session_id, {})
+        known = notes.get(attempt, {"tries": 0, "next_check_at": next_check_at})
+        notes[attempt] = known | {"asked_at": asked_at}
+        return 1
+
+    def forget_notes(self, values: Any) -> int:
+        """Remove notes whose next check is long past."""
+        old = [
+            (s, a)
+            for s, notes in self.notes.items()
+            for a, n in notes.items()
+            if n["next_check_at"] <= values[0]
+        ]
+        for session_id, attempt in old:
+            del self.notes[session_id][attempt]
+        return len(old)
+
+    def ensure_key(self, values: Any) -> list[Row]:
+        """Return the customer's wrapped key, made now where there is none."""
+        return [{"wrapped_key": self.keys.setdefault(values["user"], values["key"])}]
+
+    def read_key(self, values: Any) -> list[Row]:
+        """Return the customer's wrapped key."""
+        key = self.keys.get(values[0])
+        return [] if key is None else [{"wrapped_key": key}]
+
+    def read_token(self, values: Any) -> list[Row]:
+        """Return the stored access token."""
+        token = self.tokens.get(values[0])
+        return [] if token is None else [token]
+
+    def write_token(self, values: Any) -> int:
+        """Store an access token."""
+        self.tokens[values[0]] = {"sealed_value": values[1], "expires_at": values[2]}
+        return 1
+
+    def next_block(self, values: Any) -> list[Row]:
+        """Return what is to be signed next."""
+        start, stop = self._between(values["after"], values["horizon"])
+        stop = min(stop, start + values["most"])
+        until = self.log_positions[stop - 1] if stop > start else None
+        return [{"until_position": until} | self.digest_of_events(values["after"], until or 0)]
+
+    def digest_of_events(self, after: int, until: int) -> Row:
+        """Return how many events there are between two positions, and their digest."""
+        start, stop = self._between(after, until + 1)
+        digest = sha256(b"".join(e["position"].to_bytes(8) + e["hash"] for e in self.log[start:stop]))
+        return {"events": max(0, stop - start), "digest": digest.digest()}
+
+    def add_block(self, values: Any) -> int:
+        """Keep a signed block, where its number is free."""
+        block = dict(zip(_BLOCK, values, strict=True))
+        if block["number"] != len(self.blocks) + 1:
+            return 0
+        self.blocks.append(block)
+        return 1
+
+    def _between(self, after: int, horizon: int) -> tuple[int, int]:
+        return bisect_right(self.log_positions, after), bisect_right(self.log_positions, horizon - 1)
+
+    def owner(self, values: Any) -> list[Row]:
+        """Return whose session it is."""
+        row = self.rows.get(values[0])
+        return [] if row is None else [{"user_id": row["user_id"]}]
+
+    def by_checkout(self, values: Any) -> list[Row]:
+        """Return the session that a checkout id belongs to."""
+        session_id = self._of_checkout.get(values[0])
+        return [] if session_id is None else [{"session_id": session_id}]
+
+    def to_expire(self, values: Any) -> list[Row]:
+        """Return pending sessions whose time has run out."""
+        now, limit = values
+        found = sorted((at, session_id) for session_id, at in self.may_expire.items() if at <= now)
+        return [{"session_id": session_id} for _, session_id in found[:limit]]
+
+    def attempts_due(self, values: Any) -> list[Row]:
+        """Return sessions with an open attempt whose time to be asked about has come."""
+        now, due = values["now"], []
+        for session_id, since in self.waiting_since.items():
+            if since <= values["asked_before"] and self._wants_a_look(session_id, now):
+                over = [n["next_check_at"] for n in self.notes.get(session_id, {}).values()]
+                over = [at for at in over if at <= now]
+                due.append((max(over) if over else since + values["first_gap"], session_id))
+        return [
+            {
+                "session_id": session_id,
+                "attempts": self.rows[session_id]["attempts"],
+                "open_attempts": self.rows[session_id]["open_attempts"],
+            }
+            for _, session_id in sorted(due)[: values["limit"]]
+        ]
+
+    def states(self, session_id: UUID, *topics: str) -> list[dict[str, Any]]:
+        """Return what a session's events of some topics say, in order."""
+        history = self.events.get(session_id, [])
+        return [msgspec.json.decode(event["state"]) for event in history if event["topic"] in topics]
+
+    def _index(self, session_id: UUID, topic: str, says: dict[str, Any]) -> None:
+        if topic == events.PaymentInitiated.TOPIC:
+            self._of_checkout.setdefault(says["checkout_digest"], session_id)
+        else:
+            self.of_transaction.setdefault(str(says["transaction_id"]), (session_id, says["attempt"]))
+
+    def _wants_a_look(self, session_id: UUID, now: datetime) -> bool:
+        row, notes = self.rows[session_id], self.notes.get(session_id, {})
+        patient = [attempt for attempt, note in notes.items() if note["next_check_at"] > now]
+        if len(patient) < row["open_attempts"]:
+            return True
+        return row["last_attempt_state"] in _OPEN_STATES and row["attempts"] not in patient
+
+    def _move_row(self, session_id: UUID, row: Row) -> None:
+        self.rows[session_id] = row
+        if row["open_attempts"]:
+            self.waiting_since[session_id] = datetime.fromisoformat(row["last_requested_at"])
+        else:
+            self.waiting_since.pop(session_id, None)
+        if row["session_status"] == "pending" and not row["open_attempts"]:
+            self.may_expire[session_id] = datetime.fromisoformat(row["expires_at"])
+        else:
+            self.may_expire.pop(session_id, None)

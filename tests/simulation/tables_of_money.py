@@ -1,0 +1,215 @@
+"""What PostgreSQL holds of money that M-Pesa told of, in memory: movements, how far the list was pulled, budgets."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.attempts import Evidence
+from ledger.store import movements, pulling, question_budgets
+from projections import money_seen
+from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
+
+_MOVEMENT = (
+    "movement_key",
+    "kind",
+    "receipt",
+    "money_in",
+    "amount_cents",
+    "happened_at",
+    "evidence",
+    "transaction_id",
+    "sealed_reference",
+    "linked_receipt",
+)
+_SETTLED = ("movement_key", "verdict", "session_id", "told", "evidence", "amount_cents", "happened_at")
+_BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at")
+_GRADES = {str(grade): rank for rank, grade in enumerate(Evidence)}
+
+
+class MoneyTables:
+    """The tables of `ledger.store.movements`, `pulling` and `question_budgets`, and where money belongs."""
+
+    def __init__(self, ledger: LedgerTables) -> None:
+        self.movements: dict[str, Row] = {}
+        self.pulled: dict[str, Row] = {}
+        self.gaps: list[tuple[Any, ...]] = []
+        self.budgets: dict[str, Row] = {}
+        self.on_movements: Callable[[datetime], None] = lambda _: None
+        self._ledger = ledger
+
+    def answers(self) -> dict[Any, Answer]:
+        """Return what answers each statement."""
+        return {
+            movements._NOTE: self.note,
+            movements._KNOWN: self.known,
+            movements._SETTLE: self.settle,
+            movements._LEFT_OVER: self.left_over,
+            movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
+            movements._HELD: self.held,
+            movements._CLOSE_HELD: self.close_held,
+            pulling._READ: self.progress,
+            pulling._PUT_OFF: self.put_off,
+            pulling._DONE: self.done,
+            pulling._ADD_GAP: self.add_gap,
+            question_budgets._TAKE.encode(): self.take,
+            question_budgets._PAUSE: self.pause,
+            money_seen.NAMED_ATTEMPTS: self.named_attempts,
+            money_seen.OF_RECEIPTS: self.sessions_of_receipts,
+            money_seen.RETURNED: self.way_back,
+        }
+
+    def note(self, values: Any) -> int:
+        """Keep movements that are news."""
+        first_seen_at, *columns = values
+        news = [dict(zip(_MOVEMENT, column, strict=True)) for column in zip(*columns, strict=True)]
+        news = [movement for movement in news if movement["movement_key"] not in self.movements]
+        for movement in news:
+            movement |= {
+                "verdict": "new",
+                "session_id": None,
+                "told": None,
+                "first_seen_at": first_seen_at,
+                "settled_at": None,
+            }
+            self.movements[movement["movement_key"]] = movement | {"closed_at": None}
+        if news:
+            self.on_movements(first_seen_at)
+        return len(news)
+
+    def known(self, values: Any) -> list[Row]:
+        """Return what is known of some movements."""
+        return [self.movements[key] for key in values[0] if key in self.movements]
+
+    def settle(self, values: Any) -> int:
+        """Write down what was made of movements; what a worse witness said changes nothing about the money."""
+        settled_at, *columns = values
+        settled = 0
+        for column in zip(*columns, strict=True):
+            news = dict(zip(_SETTLED, column, strict=True))
+            movement = self.movements.get(news["movement_key"])
+            if movement is None:
+                continue
+            if _GRADES[news["evidence"]] < _GRADES[movement["evidence"]]:
+                news |= {name: movement[name] for name in _BETTER_MAY_CHANGE}
+            movement |= news | {"settled_at": settled_at}
+            settled += 1
+        return settled
+
+    def left_over(self, values: Any) -> list[Row]:
+        """Return movements that nobody has acted on."""
+        before, limit = values
+        left = [m for m in self.movements.values() if m["verdict"] == "new" and m["first_seen_at"] <= before]
+        return sorted(left, key=lambda movement: movement["first_seen_at"])[:limit]
+
+    def claimed_meanwhile(self, values: Any) -> list[Row]:
+        """Return money of nobody whose receipt a session has by now."""
+        claimed = [movement for movement in self.unclaimed() if movement["receipt"] in self._ledger.receipts]
+        return sorted(claimed, key=lambda movement: movement["settled_at"])[: values[1]]
+
+    def unclaimed(self) -> list[Row]:
+        """Return money that belongs to no session, and that nobody has dealt with."""
+        return [m for m in self.movements.values() if m["verdict"] == "unknown" and m["closed_at"] is None]
+
+    def held(self, values: Any) -> list[Row]:
+        """Return receipts of money that belongs to no session."""
+        return [
+            {"receipt": receipt} for receipt in dict.fromkeys(m["receipt"] for m in self._held(values[0]))
+        ]
+
+    def close_held(self, values: Any) -> int:
+        """Close money that belonged to no session and went back."""
+        closed_at, _, _, receipt = values
+        held = self._held([receipt])
+        for movement in held:
+            movement["closed_at"] = closed_at
+        return len(held)
+
+    def progress(self, values: Any) -> list[Row]:
+        """Return up to when the list was pulled."""
+        row = self.pulled.get(values[0])
+        return [] if row is None else [row]
+
+    def put_off(self, values: Any) -> int:
+        """Pull again later."""
+        shortcode, next_at = values
+        self.pulled.setdefault(shortcode, {"pulled_until": None})["next_at"] = next_at
+        return 1
+
+    def done(self, values: Any) -> tuple[list[Row], Any]:
+        """Write down up to when the list was pulled."""
+        shortcode, pulled_until, next_at = values
+        before = self.pulled.get(shortcode)
+        earlier = before["pulled_until"] if before else None
+        latest = pulled_until if earlier is None else max(earlier, pulled_until)
+        self.pulled[shortcode] = {"pulled_until": latest, "next_at": next_at}
+
+        def undo() -> None:
+            if before is None:
+                del self.pulled[shortcode]
+            else:
+                self.pulled[shortcode] = before
+
+        return [], undo
+
+    def add_gap(self, values: Any) -> tuple[list[Row], Any]:
+        """Write down a period that M-Pesa gives no more."""
+        self.gaps.append(values)
+        return [], self.gaps.pop
+
+    def take(self, values: Any) -> int:
+        """Take the right to ask one question, where there is one."""
+        budget = self.budgets.get(values["name"])
+        now: datetime = values["now"]
+        if budget is None:
+            self.budgets[values["name"]] = {
+                "tokens": values["burst"] - 1,
+                "refilled_at": now,
+                "paused_until": None,
+            }
+            return 1
+        seconds = max(0.0, (now - budget["refilled_at"]) / timedelta(seconds=1))
+        tokens = min(values["burst"], budget["tokens"] + values["per_second"] * seconds)
+        is_paused = budget["paused_until"] is not None and budget["paused_until"] > now
+        if is_paused or tokens < 1:
+            return 0
+        budget |= {"tokens": tokens - 1, "refilled_at": max(budget["refilled_at"], now)}
+        return 1
+
+    def pause(self, values: Any) -> int:
+        """Let nobody ask for a while."""
+        name, until = values["name"], values["until"]
+        budget = self.budgets.setdefault(name, {"refilled_at": until, "paused_until": until})
+        budget |= {
+            "tokens": 1,
+            "refilled_at": max(budget["refilled_at"], until),
+            "paused_until": max(budget["paused_until"] or until, until),
+        }
+        return 1
+
+    def named_attempts(self, values: Any) -> list[Row]:
+        """Return the attempts of some transactions."""
+        named = self._ledger.of_transaction
+        return [
+            {"transaction_id": number, "session_id": named[number][0], "attempt": named[number][1]}
+            for number in values[0]
+            if number in named
+        ]
+
+    def sessions_of_receipts(self, values: Any) -> list[Row]:
+        """Return whose some receipts are."""
+        receipts = self._ledger.receipts
+        return [
+            {"value": value, "session_id": receipts[value][0]} for value in values[1] if value in receipts
+        ]
+
+    def way_back(self, values: Any) -> list[Row]:
+        """Return how a refund went back."""
+        session_id, refund = values
+        return [
+            {"means": state["means"], "reversal_receipt": state["reversal_receipt"]}
+            for state in self._ledger.states(session_id, "payment_session.refunded.v1")
+            if state["refund"] == refund
+        ]
+
+    def _held(self, receipts: list[str]) -> list[Row]:
+        return [movement for movement in self.unclaimed() if movement["receipt"] in receipts]

@@ -1,0 +1,211 @@
+"""What PostgreSQL holds of money on its way back, in memory: refunds, open cases, and who asked about what."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.store import refund_checks
+from ledger.store.refund_checks import MOST_TRIES
+from projections import payment_cases, payment_refunds, refund_queues
+from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
+
+Undo = Callable[[], None]
+_TROUBLE = ("WRONG_CREDENTIAL", "OPERATOR_LOCKED")
+_TROUBLE_TOLD = ("wrong_credential", "operator_locked")
+_CASE = ("session_id", "subject", "number", "kind", "since", "visible_from", "money_cents", "detail")
+
+
+class RefundTables:
+    """The tables of refunds, of their checks, and of cases."""
+
+    def __init__(self, ledger: LedgerTables) -> None:
+        self.refunds: dict[UUID, dict[int, Row]] = {}
+        self.cases: dict[UUID, dict[tuple[str, int], Row]] = {}
+        self.checks: dict[tuple[UUID, int, int], Row] = {}
+        self.on_refund: Callable[[], object] = lambda: None
+        self._ledger = ledger
+
+    def answers(self) -> dict[Any, Answer]:
+        """Return what answers each statement."""
+        cases, refunds = payment_cases.TABLE, payment_refunds.TABLE
+        return {
+            payment_refunds.PUT.format(table=refunds).encode(): self.put_refund,
+            payment_refunds.OF_SESSIONS.format(table=refunds).encode(): self.refunds_of,
+            payment_refunds.FACTS_OF_SESSION: self.facts_of,
+            payment_cases.PUT.format(table=cases).encode(): self.put_case,
+            payment_cases.REMOVE.format(table=cases).encode(): self.remove_case,
+            payment_cases.OF_SESSIONS.format(table=cases).encode(): self.cases_of,
+            refund_queues.TROUBLE: self.trouble,
+            refund_queues.TO_SEND: self.to_send,
+            refund_queues.UNANSWERED: self.unanswered,
+            refund_queues.TO_ASK_ABOUT: self.to_ask_about,
+            refund_queues.UNSENT: self.unsent,
+            refund_checks._NOTE_ASKED: self.note_asked,
+            refund_checks._NOTE_ANSWER: self.note_answer,
+            refund_checks._FORGET: self.forget_checks,
+        }
+
+    def put_refund(self, values: Any) -> tuple[list[Row], Undo]:
+        """Write one refund."""
+        row = dict(zip(payment_refunds.COLUMNS, values, strict=True))
+        put = _put(self.refunds.setdefault(row["session_id"], {}), row["refund"], row)
+        self.on_refund()
+        return put
+
+    def refunds_of(self, values: Any) -> list[Row]:
+        """Return the refunds of some sessions."""
+        return [row for session_id in values[0] for row in self.refunds.get(session_id, {}).values()]
+
+    def facts_of(self, values: Any) -> list[Row]:
+        """Return a session's events of some topics."""
+        session_id, topics = values
+        return [event for event in self._ledger.events.get(session_id, []) if event["topic"] in topics]
+
+    def put_case(self, values: Any) -> tuple[list[Row], Undo]:
+        """Write one open case."""
+        row = dict(zip(_CASE, values, strict=True))
+        return _put(self.cases.setdefault(row["session_id"], {}), (row["subject"], row["number"]), row)
+
+    def remove_case(self, values: Any) -> tuple[list[Row], Undo]:
+        """Close one case."""
+        session_id, *key = values
+        cases = self.cases.get(session_id, {})
+        case = cases.pop(tuple(key), None)
+
+        def undo() -> None:
+            if case is not None:
+                cases[tuple(key)] = case
+
+        return [], undo
+
+    def cases_of(self, values: Any) -> list[Row]:
+        """Return the open cases of some sessions."""
+        return [row for session_id in values[0] for row in self.cases.get(session_id, {}).values()]
+
+    def trouble(self, values: Any) -> list[Row]:
+        """Return when M-Pesa last refused our operator."""
+        since = values["since"]
+        moments = [
+            row["failed_at"]
+            for row in self._all()
+            if row["failure_code"] in _TROUBLE and row["failed_at"] > since
+        ]
+        moments += [
+            check["asked_at"]
+            for check in self.checks.values()
+            if check["last_answer"] in _TROUBLE_TOLD and check["asked_at"] > since
+        ]
+        return [{"latest": max(moments, default=None)}]
+
+    def to_send(self, values: Any) -> list[Row]:
+        """Return approved refunds, the longest waiting first."""
+        trouble_at = values["trouble_at"]
+        waiting = [
+            row
+            for row in self._all()
+            if row["state"] == "approved"
+            and (
+                trouble_at is None
+                or (row["approved_at"] > trouble_at and not row["approved_by"].startswith("policy:"))
+            )
+        ]
+        waiting.sort(key=lambda row: (row["approved_at"], row["session_id"], row["refund"]))
+        return waiting[: values["limit"]]
+
+    def unanswered(self, values: Any) -> list[Row]:
+        """Return requested refunds that have waited too long."""
+        late, lost = values["late_before"], values["lost_before"]
+        found = [
+            row
+            for row in self._all()
+            if row["state"] == "requested"
+            and not row["in_doubt"]
+            and (
+                row["requested_at"] <= late
+                or (row["conversation_id"] is None and row["requested_at"] <= lost)
+            )
+        ]
+        return sorted(found, key=lambda row: row["requested_at"])[: values["limit"]]
+
+    def to_ask_about(self, values: Any) -> list[Row]:
+        """Return refunds in doubt whose turn it is."""
+        found = []
+        for row in self._all():
+            if row["state"] != "requested" or not row["in_doubt"]:
+                continue
+            check = self.check_of(row)
+            tries = check["tries"] if check else 0
+            tells = row["conversation_id"] is not None or row["requested_at"] <= values["settled_before"]
+            at = check["next_check_at"] if check else row["doubted_at"] + values["first_gap"]
+            if tries < values["most_tries"] and tells and at <= values["now"]:
+                since = check["next_check_at"] if check else row["doubted_at"]
+                found.append((since, row["session_id"], row["refund"], row | {"tries": tries}))
+        return [row for *_, row in sorted(found, key=lambda entry: entry[:3])][: values["limit"]]
+
+    def unsent(self, values: Any) -> list[Row]:
+        """Return refunds of which M-Pesa took nothing, at most so often in a row."""
+        most, limit = values
+        found = [row for row in self._all() if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= most]
+        return sorted(found, key=lambda row: row["failed_at"])[:limit]
+
+    def note_asked(self, values: Any) -> int:
+        """Write down that a refund was asked about."""
+        key = values["session_id"], values["refund"], values["sending"]
+        self.checks[key] = {
+            "asked_at": values["now"],
+            "tries": values["tries"],
+            "next_check_at": values["next_check_at"],
+            "last_answer": values["answer"],
+        }
+        return 1
+
+    def note_answer(self, values: Any) -> int:
+        """Write down what M-Pesa said in the end."""
+        answer, *key = values
+        check = self.checks.get((key[0], key[1], key[2]))
+        if check is None:
+            return 0
+        check["last_answer"] = answer
+        return 1
+
+    def forget_checks(self, values: Any) -> int:
+        """Remove old notes."""
+        old = [key for key, check in self.checks.items() if check["asked_at"] <= values[0]]
+        for key in old:
+            del self.checks[key]
+        return len(old)
+
+    def check_of(self, refund: Row) -> Row | None:
+        """Return the note on the sending of a refund that is under way."""
+        return self.checks.get((refund["session_id"], refund["refund"], refund["failures"] + 1))
+
+    def next_question(self, refund: Row, first_gap: Any, payment_tells_after: Any) -> datetime | None:
+        """Return when a refund in doubt is asked about, None for never again."""
+        check = self.check_of(refund)
+        if check and check["tries"] >= MOST_TRIES:
+            return None
+        at: datetime = check["next_check_at"] if check else refund["doubted_at"] + first_gap
+        if refund["conversation_id"] is None:
+            at = max(at, refund["requested_at"] + payment_tells_after)
+        return at
+
+    def all_refunds(self) -> list[Row]:
+        """Return every refund."""
+        return self._all()
+
+    def _all(self) -> list[Row]:
+        return [row for refunds in self.refunds.values() for row in refunds.values()]
+
+
+def _put(rows: dict[Any, Row], key: Any, row: Row) -> tuple[list[Row], Undo]:
+    before = rows.get(key)
+    rows[key] = row
+
+    def undo() -> None:
+        if before is None:
+            del rows[key]
+        else:
+            rows[key] = before
+
+    return [], undo

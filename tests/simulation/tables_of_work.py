@@ -1,0 +1,261 @@
+"""What PostgreSQL holds for whoever works, in memory: letters, kept answers, followers' places, failures, figures."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.store import idempotency, inbox
+from projections import follower, payment_metrics, reaction
+from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
+
+Undoable = tuple[list[Row], Callable[[], None]]
+_LETTER = (
+    "inbox_id",
+    "received_at",
+    "channel",
+    "is_proven",
+    "session_id",
+    "attempt",
+    "refund",
+    "sending",
+    "key_owner",
+    "sealed_body",
+    "body_bytes",
+    "body_sha256",
+    "next_try_at",
+)
+
+
+class WorkTables:
+    """The tables of the inbox, of idempotency keys, and of followers."""
+
+    def __init__(self, ledger: LedgerTables) -> None:
+        self.letters: dict[UUID, Row] = {}
+        self.new_letters: dict[UUID, datetime] = {}
+        self.keys: dict[tuple[int, str], Row] = {}
+        self.places: dict[tuple[str, int], int] = {}
+        self.failures: dict[tuple[str, UUID, int], Row] = {}
+        self.figures: dict[datetime, Counter[str]] = {}
+        self.on_letter: Callable[[datetime], None] = lambda _: None
+        self.on_failure: Callable[[str, datetime], None] = lambda _, __: None
+        self._ledger = ledger
+
+    def answers(self) -> dict[Any, Answer]:
+        """Return what answers each statement."""
+        return {
+            inbox._KEEP: self.keep,
+            inbox._SETTLE: self.settle,
+            inbox._POSTPONE: self.postpone,
+            inbox._WAIT: self.wait,
+            inbox._HOLDS: self.holds,
+            inbox._FORGET_UNPROVEN: self.forget_unproven,
+            inbox._DUE: self.due_letters,
+            inbox._ONE: self.letter,
+            idempotency._CLAIM: self.claim,
+            idempotency._READ: self.read_key,
+            idempotency._TAKE_OVER: self.take_over,
+            idempotency._FINISH: self.finish,
+            idempotency._RELEASE: self.release,
+            idempotency._FORGET: self.forget_keys,
+            follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
+            follower.READ_POSITION: self.place,
+            follower.STORE_POSITION: self.move,
+            reaction.KEEP_FAILURE: self.keep_failure,
+            reaction.DUE: self.due_failures,
+            reaction.FORGET_FAILURE: self.forget_failure,
+            reaction.COUNT_FAILURE: self.count_failure,
+            payment_metrics.ADD.format(table=payment_metrics.TABLE): self.add_figures,
+        }
+
+    def keep(self, values: Any) -> int:
+        """Keep a letter."""
+        letter = dict(zip(_LETTER, values, strict=True))
+        letter |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
+        self.letters[letter["inbox_id"]] = letter
+        self._is_due(letter["inbox_id"], letter["next_try_at"])
+        return 1
+
+    def settle(self, values: Any) -> int:
+        """Close a letter."""
+        state, reason, settled_at, inbox_id = values
+        self.letters[inbox_id] |= {
+            "state": state,
+            "reason": reason,
+            "next_try_at": None,
+            "settled_at": settled_at,
+        }
+        self.new_letters.pop(inbox_id, None)
+        return 1
+
+    def postpone(self, values: Any) -> int:
+        """Leave a letter for later."""
+        reason, until, inbox_id = values
+        letter = self.letters[inbox_id]
+        letter |= {"reason": reason, "tries": letter["tries"] + 1, "next_try_at": until}
+        if letter["state"] == "new":
+            self._is_due(inbox_id, until)
+        return 1
+
+    def wait(self, values: Any) -> int:
+        """Leave a letter for later, without counting a try."""
+        until, inbox_id = values
+        self.letters[inbox_id]["next_try_at"] = until
+        if self.letters[inbox_id]["state"] == "new":
+            self._is_due(inbox_id, until)
+        return 1
+
+    def holds(self, values: Any) -> list[Row]:
+        """Return a row where the very same body came by a channel."""
+        same = (
+            letter for letter in self.letters.values() if (letter["channel"], letter["body_sha256"]) == values
+        )
+        return [{}] if next(same, None) else []
+
+    def forget_unproven(self, values: Any) -> int:
+        """Remove the oldest letters beyond a number of those that prove nothing."""
+        unproven = [letter for letter in self.letters.values() if _is_unproven(letter)]
+        unproven.sort(key=lambda letter: letter["received_at"], reverse=True)
+        for letter in unproven[values[0] :]:
+            del self.letters[letter["inbox_id"]]
+            self.new_letters.pop(letter["inbox_id"], None)
+        return len(unproven[values[0] :])
+
+    def due_letters(self, values: Any) -> list[Row]:
+        """Return the letters that want acting on."""
+        is_proven, now, limit = values
+        due = sorted(
+            (at, number)
+            for number, at in self.new_letters.items()
+            if at <= now and self.letters[number]["is_proven"] == is_proven
+        )
+        return [self.letters[inbox_id] for _, inbox_id in due[:limit]]
+
+    def letter(self, values: Any) -> list[Row]:
+        """Return one letter."""
+        letter = self.letters.get(values[0])
+        return [] if letter is None else [letter]
+
+    def claim(self, values: Any) -> int:
+        """Claim an idempotency key, where it is free."""
+        user_id, key, fingerprint, claimed_until, created_at = values
+        if (user_id, key) in self.keys:
+            return 0
+        self.keys[user_id, key] = {
+            "fingerprint": fingerprint,
+            "claimed_until": claimed_until,
+            "status": None,
+            "sealed_body": None,
+            "created_at": created_at,
+        }
+        return 1
+
+    def read_key(self, values: Any) -> list[Row]:
+        """Return what is known of an idempotency key."""
+        row = self.keys.get(tuple(values))
+        return [] if row is None else [row]
+
+    def take_over(self, values: Any) -> int:
+        """Claim a key whose request has vanished."""
+        until, user_id, key, now = values
+        row = self.keys.get((user_id, key))
+        if row is None or row["status"] is not None or row["claimed_until"] > now:
+            return 0
+        row["claimed_until"] = until
+        return 1
+
+    def finish(self, values: Any) -> int:
+        """Keep the answer that was given under a key."""
+        status, sealed_body, user_id, key = values
+        row = self.keys.get((user_id, key))
+        if row is None:
+            return 0
+        row |= {"status": status, "sealed_body": sealed_body, "claimed_until": None}
+        return 1
+
+    def release(self, values: Any) -> int:
+        """Set a key free."""
+        row = self.keys.get(tuple(values))
+        if row is None or row["status"] is not None:
+            return 0
+        del self.keys[tuple(values)]
+        return 1
+
+    def forget_keys(self, values: Any) -> int:
+        """Remove old answers."""
+        old = [key for key, row in self.keys.items() if row["created_at"] <= values[0]]
+        for key in old:
+            del self.keys[key]
+        return len(old)
+
+    def place(self, values: Any) -> list[Row]:
+        """Return how far a follower is."""
+        position = self.places.get(tuple(values))
+        return [] if position is None else [{"position": position}]
+
+    def move(self, values: Any) -> Undoable:
+        """Store how far a follower is; never back."""
+        name, origin, position = values
+        before = self.places.get((name, origin), 0)
+        self.places[name, origin] = max(before, position)
+        return [], lambda: self.places.__setitem__((name, origin), before)
+
+    def keep_failure(self, values: Any) -> int:
+        """Put down an event that could not be handled."""
+        key = values["name"], values["session_id"], values["version"]
+        if key in self.failures:
+            return 0
+        self.failures[key] = {"tries": 1, "next_try_at": values["next_try_at"], "state": "retrying"}
+        self.on_failure(values["name"], values["next_try_at"])
+        return 1
+
+    def _is_due(self, inbox_id: UUID, at: datetime) -> None:
+        self.new_letters[inbox_id] = at
+        self.on_letter(at)
+
+    def due_failures(self, values: Any) -> list[Row]:
+        """Return the failed events whose time has come."""
+        name, now, limit = values
+        due = sorted(
+            (row["next_try_at"], session_id, version)
+            for (of, session_id, version), row in self.failures.items()
+            if of == name and row["state"] == "retrying" and row["next_try_at"] <= now
+        )
+        return [
+            self._ledger.events[session_id][version - 1]
+            | {"tries": self.failures[name, session_id, version]["tries"]}
+            for _, session_id, version in due[:limit]
+        ]
+
+    def forget_failure(self, values: Any) -> int:
+        """Forget a failure that was made good."""
+        return int(self.failures.pop(tuple(values), None) is not None)
+
+    def count_failure(self, values: Any) -> int:
+        """Put down one more failure of an event."""
+        row = self.failures.get((values["name"], values["session_id"], values["version"]))
+        if row is None:
+            return 0
+        row |= {name: values[name] for name in ("tries", "next_try_at", "state")}
+        return 1
+
+    def add_figures(self, values: Any) -> Undoable:
+        """Add to the figures of some hours."""
+        hours, *columns = values
+        changes = [
+            (hour, Counter(dict(zip(payment_metrics.FIGURES, column, strict=True))))
+            for hour, *column in zip(hours, *columns, strict=True)
+        ]
+        for hour, change in changes:
+            self.figures.setdefault(hour, Counter()).update(change)
+
+        def undo() -> None:
+            for hour, change in changes:
+                self.figures[hour].subtract(change)
+
+        return [], undo
+
+
+def _is_unproven(letter: Row) -> bool:
+    return letter["state"] != "closed" and letter["session_id"] is None and not letter["is_proven"]

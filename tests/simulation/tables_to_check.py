@@ -1,0 +1,167 @@
+"""The statements of whoever looks over the whole store, answered from memory."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from ledger.application import RECEIPT
+from ledger.attempts import Evidence
+from ledger.store import blocks
+from projections import comparing, invariants, payment_cases, payment_metrics, payment_refunds
+from projections.session_rules import _MOMENTS
+from tests.simulation.database import Tables
+from tests.simulation.tables_of_ledger import Answer, Row
+
+_MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
+_SETTLED = ("posted", "credited", "amount_differs")
+_PERSONAL = re.compile(invariants.PERSONAL)
+
+
+class Auditor:
+    """Answers what `projections.invariants.check` asks."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._ledger = tables.ledger
+
+    def answers(self) -> dict[Any, Answer]:
+        """Return what answers each statement."""
+        found: dict[Any, Answer] = {
+            invariants.ONE_SNAPSHOT: lambda _: [],
+            invariants.TAKE_YOUR_TIME: lambda _: [],
+            invariants.LOG: lambda _: self._log(),
+            invariants.ROWS: lambda _: [self._row(row) for _, row in sorted(self._ledger.rows.items())],
+            invariants.SHARED_POSITIONS: lambda _: self._shared_positions(),
+            invariants.REFERENCES.encode(): self._references,
+            invariants.MONEY_OF_ROWS: lambda _: [self._money()],
+            blocks._AGAIN: lambda _: self._blocks(),
+            invariants.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
+            invariants.OPEN_MOVEMENTS.encode(): self._open_movements,
+            invariants.LETTERS_OF_NOBODY: lambda _: self._letters_of_nobody(),
+            invariants.UNWITNESSED: lambda _: self._unwitnessed(),
+            invariants.EXISTS: lambda values: [{"there": values[0] in self._texts()}],
+            comparing.FACTS_IN_ORDER: self._facts,
+            payment_metrics.READ_ALL.encode(): lambda _: self._figures(),
+            payment_metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
+            _all_of(payment_refunds.TABLE): lambda _: _sorted(self._tables.refunds.refunds),
+            _all_of(payment_cases.TABLE): lambda _: _sorted(self._tables.refunds.cases),
+        }
+        for table, text in invariants.TABLES_WITHOUT_PERSONS.items():
+            statement = invariants.IN_THE_CLEAR.format(table=table, text=text).encode()
+            found[statement] = partial(self._in_the_clear, table)
+        return found
+
+    def _log(self) -> list[Row]:
+        return [event for _, history in sorted(self._ledger.events.items()) for event in history]
+
+    def _row(self, row: Row) -> Row:
+        moments = {name: row[name] and datetime.fromisoformat(row[name]) for name in _MOMENTS}
+        return row | moments | {"session_id": UUID(row["session_id"])}
+
+    def _shared_positions(self) -> list[Row]:
+        counted = Counter(self._ledger.log_positions)
+        return [{"position": position} for position, count in counted.items() if count > 1]
+
+    def _references(self, values: Any) -> list[Row]:
+        assert tuple(values) == (RECEIPT,)
+        return [
+            {"value": value, "session_id": holder, "reserved_at": at}
+            for value, (holder, at) in self._ledger.receipts.items()
+        ]
+
+    def _money(self) -> Row:
+        rows = self._ledger.rows.values()
+        return {
+            "received": sum(row["received_cents"] for row in rows),
+            "orders": sum(row["total_cents"] for row in rows if row["session_status"] == "order_created"),
+            "refunded": sum(row["refunded_cents"] for row in rows),
+            "held": sum(row["refund_due_cents"] for row in rows)
+            + sum(row["total_cents"] for row in rows if row["session_status"] == "paid"),
+        }
+
+    def _blocks(self) -> list[Row]:
+        found = []
+        for block in self._ledger.blocks:
+            again = self._ledger.digest_of_events(block["after_position"], block["until_position"])
+            found.append(block | {"events_found": again["events"], "digest_found": again["digest"]})
+        return found
+
+    def _settled_movements(self) -> list[Row]:
+        movements = self._tables.money.movements.values()
+        return [m for m in movements if m["kind"] == "payment" and m["verdict"] in _SETTLED]
+
+    def _open_movements(self, values: Any) -> list[Row]:
+        unclaimed = self._tables.money.unclaimed()
+        return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
+
+    def _letters_of_nobody(self) -> list[Row]:
+        about = {letter["session_id"] for letter in self._tables.work.letters.values()}
+        return [{"session_id": each} for each in about - self._ledger.events.keys() - {None}]
+
+    def _unwitnessed(self) -> list[Row]:
+        letters = self._tables.work.letters.values()
+        witnessed = {x["session_id"] for x in letters if x["channel"] == "stk" and x["is_proven"]}
+        return [
+            {"session_id": session_id}
+            for session_id in self._ledger.events.keys() - witnessed
+            if any(
+                state["evidence"] == Evidence.CALLBACK for state in self._ledger.states(session_id, *_MOVED)
+            )
+        ]
+
+    def _facts(self, values: Any) -> list[Row]:
+        topics, until = set(values[0]), values[1]
+        return [event for event in self._log() if event["topic"] in topics and event["position"] <= until]
+
+    def _figures(self) -> list[Row]:
+        return [
+            {"hour": hour} | {name: figures[name] for name in payment_metrics.FIGURES}
+            for hour, figures in sorted(self._tables.work.figures.items())
+        ]
+
+    def _figures_of_rows(self) -> list[Row]:
+        hours: dict[datetime, Counter[str]] = {}
+        for row in self._ledger.rows.values():
+            created = datetime.fromisoformat(row["created_at"]).astimezone(UTC)
+            figures = hours.setdefault(created.replace(minute=0, second=0, microsecond=0), Counter())
+            status = row["session_status"]
+            figures.update(["sessions_created", status])
+            figures["payments_initiated"] += status not in ("pending", "expired")
+            figures["payments_received"] += row["paid_at"] is not None
+            figures["orders_created"] += row["order_id"] is not None
+            figures["paid_cents"] += row["total_cents"] if row["paid_at"] is not None else 0
+        return [
+            {"hour": hour} | {name: figures[name] for name in payment_metrics.FIGURES}
+            for hour, figures in sorted(hours.items())
+        ]
+
+    def _texts(self) -> dict[str, Callable[[], Iterable[str]]]:
+        tables = self._tables
+        return {
+            "payment_events": lambda: (event["state"] for event in tables.ledger.log),
+            "payment_sessions": lambda: map(str, tables.ledger.rows.values()),
+            "payment_refunds": lambda: map(str, tables.refunds.refunds.values()),
+            "payment_cases": lambda: map(str, tables.refunds.cases.values()),
+            "mpesa_movements": lambda: map(str, tables.money.movements.values()),
+            "follower_failures": lambda: map(str, tables.work.failures.values()),
+        }
+
+    def _in_the_clear(self, table: str, values: Any) -> list[Row]:
+        texts = values["texts"]
+        rows = sum(
+            _PERSONAL.search(text) is not None or any(known in text for known in texts)
+            for text in self._texts()[table]()
+        )
+        return [{"rows": rows}]
+
+
+def _all_of(table: str) -> bytes:
+    return f"SELECT * FROM {table} ORDER BY session_id".encode()
+
+
+def _sorted(rows: dict[Any, dict[Any, Row]]) -> list[Row]:
+    return [row for _, of_session in sorted(rows.items()) for row in of_session.values()]

@@ -1,0 +1,45 @@
+"""Days of payments with every kind of fault: no money is lost, and a seed says the same whenever it is run."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.run import Plan, run
+
+SEEDS = 200
+GROUPS = 10
+LOG_OF_A_SEED = """
+from tests.simulation.run import Plan, run
+import sys
+sys.stdout.write(run(Plan(7)).log_text())
+"""
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_nothing_is_lost_whatever_goes_wrong(group: int) -> None:
+    failed = {}
+    for seed in range(1 + group, 1 + SEEDS, GROUPS):
+        outcome = run(Plan(seed))
+        if outcome.violations:
+            failed[f"python -m tests.simulation --seeds {seed}-{seed} --log"] = outcome.violations[:3]
+    assert failed == {}
+
+
+def test_a_seed_gives_the_same_log_byte_for_byte_in_every_process() -> None:
+    first, again = run(Plan(7)).log_text(), run(Plan(7)).log_text()
+    assert first == again
+    for hash_seed in ("1", "4711"):
+        elsewhere = subprocess.run(
+            [sys.executable, "-c", LOG_OF_A_SEED],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        )
+        assert hashlib.sha256(elsewhere.stdout).digest() == hashlib.sha256(first.encode()).digest()
+
+
+def test_seeds_differ() -> None:
+    assert run(Plan(1)).log_text() != run(Plan(2)).log_text()
