@@ -79,7 +79,9 @@ def test_the_end_of_an_earlier_attempt_does_not_free_the_phone_of_a_later_one(pr
     assert claim(prompts, "phone", TWO) is not None
 
 
-def test_a_phone_taken_in_vain_is_again_that_of_the_attempt_whose_prompt_is_on_it(prompts: LivePrompts) -> None:
+def test_a_phone_taken_in_vain_is_again_that_of_the_attempt_whose_prompt_is_on_it(
+    prompts: LivePrompts,
+) -> None:
     earlier, in_vain = claim(prompts, "phone", ONE), claim(prompts, "phone", ONE)
     assert earlier is not None
     assert in_vain is not None
