@@ -19,6 +19,9 @@ from projections import follower, payment_sessions
 
 Row = dict[str, Any]
 Answer = Callable[[Any], Any]
+MOST_AT_ONCE = 12
+"""No command writes more events than that."""
+
 FIRST_TRANSACTION_ID = 1_000_001
 _BLOCK = tuple(column.name for column in fields(blocks.Block))
 _INDEXED = (events.PaymentInitiated.TOPIC, events.PaymentRequested.TOPIC)
@@ -57,7 +60,7 @@ class LedgerTables:
         """Return what answers each statement."""
         select = recorder._SELECT.encode()
         return {
-            recorder._APPEND: self.append,
+            **{recorder._append(count): self.append for count in range(1, 1 + MOST_AT_ONCE)},
             select + b" ORDER BY version": self.select_events,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
@@ -88,7 +91,9 @@ class LedgerTables:
 
     def append(self, values: Any) -> list[Row]:
         """Append events with the status row, or raise VersionTaken."""
-        session_id, first_version, topics, states, digests, row = values
+        session_id, first_version, *columns, row = values
+        count = len(columns) // 3
+        topics, states, digests = columns[:count], columns[count : 2 * count], columns[2 * count :]
         known = self.events.setdefault(session_id, [])
         if len(known) != first_version - 1:
             raise VersionTaken(f"version {first_version} of session {session_id}")
@@ -113,7 +118,7 @@ class LedgerTables:
         known += batch
         self.log += batch
         self.log_positions += [event["position"] for event in batch]
-        self._move_row(session_id, row.obj)
+        self._move_row(session_id, msgspec.json.decode(row))
         self.on_append(session_id, batch)
         return [{"position": self.log_positions[-1]}]
 
