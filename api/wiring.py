@@ -163,7 +163,7 @@ def assemble(
         c2b=c2b,
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
         refunds=RefundDesk(ledger),
-        cases=CaseDesk(ledger, inbox, movements, pulling),
+        cases=CaseDesk(ledger, inbox, movements, pulling, matcher),
         verifier=Verifier(
             database,
             vault,

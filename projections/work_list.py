@@ -102,11 +102,14 @@ class Kind(StrEnum):
 
 
 class Means(StrEnum):
-    """What an operator can do about a case: decide about the refund, close it with a note, or have it tried again."""
+    """What an operator can do about a case: decide about the refund, close it with a note, have it tried again, or say
+    whose the money is.
+    """
 
     REFUND = "refund"
     CLOSE = "close"
     RETRY = "retry"
+    ASSIGN = "assign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,9 @@ WHAT_CAN_BE_DONE = {
         "See that a worker runs and the shop answers: then comes the order, or the money is due back."
     ),
     Kind.MONEY_UNKNOWN: Advice(
-        "Find out whose money it is, return it or book it elsewhere, then close the case with what you did.",
-        (Means.CLOSE,),
+        "Find out whose money it is, and assign it to the session. Or return it or book it elsewhere, then close the "
+        "case with what you did.",
+        (Means.ASSIGN, Means.CLOSE),
     ),
     Kind.MONEY_CLAIMED_TWICE: Advice(
         "Look at both sessions and at the statement, then close the case with what you found.", (Means.CLOSE,)

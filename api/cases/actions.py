@@ -9,7 +9,7 @@ _OF_REFUNDS = {
     Kind.REFUND_HELD: ("approve", "returned"),
     Kind.REFUND_IN_DOUBT: ("returned", "not-sent"),
 }
-_FIELDS = {"approve": None, "retry": None, "refuse": "reason"}
+_FIELDS = {"approve": None, "retry": None, "refuse": "reason", "assign": "session"}
 """The member of the body that an action wants; "note" where it is not named here."""
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from uuid import UUID
 
+from api.reconciliation.matching import Matcher
 from api.refunds.notes import parse_note
 from ledger import clock
 from ledger.application import Ledger
-from ledger.errors import Rejected
+from ledger.attempts import Attempt, AttemptState
+from ledger.errors import InvalidValue, Rejected
+from ledger.session import PaymentSession
 from ledger.store.inbox import Inbox
-from ledger.store.movements import Movements
+from ledger.store.movements import AT_REST, Movements
 from ledger.store.pulling import Pulling
 from projections import reaction
 from projections.payment_cases import Subject
@@ -18,15 +21,18 @@ Act = Callable[[str, str, str], None]
 
 
 class CaseDesk:
-    """Closes cases and has them tried again. Safe to share between threads; of two who act at once one does.
+    """Closes cases, assigns money, has things tried again. Safe to share between threads; of two at once one does it.
 
     Cases are named as in the work list, by kind and id. Raises Rejected CASE_NOT_OPEN where there is no such case, or
     it was dealt with already; Rejected CASE_NEEDS_MORE where this is not what can be done about its kind; and
     InvalidValue for the note.
     """
 
-    def __init__(self, ledger: Ledger, inbox: Inbox, movements: Movements, pulling: Pulling) -> None:
+    def __init__(
+        self, ledger: Ledger, inbox: Inbox, movements: Movements, pulling: Pulling, matcher: Matcher
+    ) -> None:
         self._ledger = ledger
+        self._matcher = matcher
         self._inbox = inbox
         self._movements = movements
         self._pulling = pulling
@@ -56,6 +62,26 @@ class CaseDesk:
         if not done:
             raise _not_open()
 
+    def assign(self, kind: Kind, case_id: str, session: str, *, by: str) -> None:
+        """Book money of nobody on a session: as the receipt of a payment that has none, on an attempt in doubt, or as
+        one more payment, which falls due to go back.
+
+        Raises as above, InvalidValue for the session's id, and NotFound SESSION_NOT_FOUND.
+        """
+        _require(kind, Means.ASSIGN)
+        found = self._ledger.session(_session_id(session))
+        attempt = _attempt_that_lacks_money(found)
+        if attempt is None:
+            raise Rejected("CASE_NEEDS_MORE", "No prompt was ever sent for this session. Is it another one?")
+        settled = self._matcher.assign(
+            _movement_key(case_id),
+            attempt.transaction_id,
+            by=by,
+            note=f"Assigned to session {found.id}, attempt {attempt.number}.",
+        )
+        if settled.verdict not in AT_REST and settled.told:
+            raise Rejected("CASE_NEEDS_MORE", settled.told)
+
     def _close_contradiction(self, case_id: str, by: str, note: str) -> None:
         session_id, number = _subject_of(case_id, Subject.CONTRADICTION)
         self._ledger.decide(
@@ -81,7 +107,7 @@ class CaseDesk:
             raise _not_open()
 
     def _close_movement(self, case_id: str, by: str, note: str) -> None:
-        self._movements.close(case_id.replace(".", " ", 1), closed_by=by, note=note, now=clock.now())
+        self._movements.close(_movement_key(case_id), closed_by=by, note=note, now=clock.now())
 
     def _close_gap(self, case_id: str, by: str, note: str) -> None:
         if not self._pulling.close_gap(_uuid(case_id), closed_by=f"{by}: {note}", now=clock.now()):
@@ -92,6 +118,30 @@ def _require(kind: Kind, means: Means) -> None:
     advice = WHAT_CAN_BE_DONE[kind]
     if means not in advice.means:
         raise Rejected("CASE_NEEDS_MORE", f"That settles nothing here. {advice.sentence}")
+
+
+def _attempt_that_lacks_money(session: PaymentSession) -> Attempt | None:
+    """The attempt that money of nobody is most likely of: paid without a receipt, else in doubt, else the latest."""
+
+    def likelihood(attempt: Attempt) -> tuple[bool, bool, int]:
+        is_nameless = attempt.state == AttemptState.PAID and attempt.receipt is None
+        return is_nameless, attempt.is_open, attempt.number
+
+    return max(session.attempts.values(), key=likelihood, default=None)
+
+
+def _session_id(text: str) -> UUID:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        sentence = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
+        raise InvalidValue(
+            "Some fields are wrong; correct them and send again.", {"session": [sentence]}
+        ) from None
+
+
+def _movement_key(case_id: str) -> str:
+    return case_id.replace(".", " ", 1)
 
 
 def _not_open() -> Rejected:

@@ -93,6 +93,21 @@ def close(kind: str, case: str, note: str, user: int | None) -> None:
 
 
 @work_list.command()
+@click.argument("kind", type=click.Choice(["money_unknown"]))
+@click.argument("case")
+@click.argument("session")
+@click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
+def assign(kind: str, case: str, session: str, user: int | None) -> None:
+    """Say that money of nobody is of a SESSION: it settles its attempt in doubt, or falls due to go back."""
+    from api.refunds.desk import COMMAND_LINE, operator
+    from projections.work_list import Kind
+
+    with _casework() as lent:
+        lent.desk.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
+    click.echo("It is booked on the session.")
+
+
+@work_list.command()
 @click.argument("kind", type=click.Choice(["letter_set_aside", "reaction_set_aside"]))
 @click.argument("case")
 def retry(kind: str, case: str) -> None:

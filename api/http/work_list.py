@@ -80,6 +80,12 @@ class CaseNote(Shape):
     )
 
 
+class CaseOwner(Shape):
+    """Whose money it is."""
+
+    session = fields.String(required=True, metadata={"example": "550e8400-e29b-41d4-a716-446655440000"})
+
+
 class CaseDone(Answer):
     """That something was done about a case."""
 
@@ -123,6 +129,22 @@ def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any
     """
     services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=wanted["note"])
     return {"status": "success", "message": "The case is closed."}
+
+
+@doors.route(f"{ONE}assign/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.arguments(CaseOwner)
+@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
+@doors.response(200, CaseDone)
+def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+    """Say whose the money of nobody is.
+
+    It becomes the receipt of a payment that has none, settles an attempt in doubt, or is one more payment, which falls
+    due to go back. Of two operators who assign it, one gets 409.
+    """
+    services().cases.assign(_kind(kind), case_id, wanted["session"], by=operator(caller().user_id))
+    return {"status": "success", "message": "It is booked on the session."}
 
 
 @doors.route(f"{ONE}retry/", methods=["POST"])

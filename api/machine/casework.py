@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from api.cases.desk import CaseDesk
 from api.machine.databases import server_major
+from api.reconciliation.matching import Matcher
 from api.settings import Settings
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.inbox import Inbox
 from ledger.store.movements import Movements
+from ledger.store.prompts import LivePrompts
 from ledger.store.pulling import Pulling
 from ledger.store.vault import Vault
 
@@ -30,9 +32,9 @@ def casework(settings: Settings) -> Iterator[Casework]:
     database = Database(settings.database_url, most_connections=2)
     try:
         vault = Vault(database, settings.daftari_master_key)
-        desk = CaseDesk(
-            Ledger(database), Inbox(database, vault), Movements(database, vault), Pulling(database)
-        )
+        ledger, movements = Ledger(database), Movements(database, vault)
+        matcher = Matcher(ledger, LivePrompts(database), movements)
+        desk = CaseDesk(ledger, Inbox(database, vault), movements, Pulling(database), matcher)
         yield Casework(database, desk)
     finally:
         database.close()

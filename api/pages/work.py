@@ -50,6 +50,7 @@ ACTION_NAMES = {
     "not-sent": "Was not sent",
     "close": "Close",
     "retry": "Try again",
+    "assign": "Is of this session",
 }
 DONE = {
     "approve": "Approved: the worker sends the money back.",
@@ -58,6 +59,7 @@ DONE = {
     "not-sent": "Recorded as not sent: it is due again.",
     "close": "Closed.",
     "retry": "It will be tried again.",
+    "assign": "Booked on the session.",
 }
 
 pages = Blueprint(
@@ -157,6 +159,8 @@ def _do(kind: Kind, case_id: str, action: str, text: str, by: str) -> None:
         ours.cases.close(kind, case_id, by=by, note=text)
     elif action == "retry":
         ours.cases.retry(kind, case_id)
+    elif action == "assign":
+        ours.cases.assign(kind, case_id, text, by=by)
     else:
         session_id, refund = _refund_of(case_id)
         decide: dict[str, Callable[[], Any]] = {

@@ -94,6 +94,15 @@ class Matcher:
         settled = self._settle(claimed) if claimed else []
         return sum(each.verdict not in (Verdict.NEW, Verdict.UNKNOWN) for each in settled)
 
+    def assign(self, key: str, transaction_id: int, *, by: str, note: str) -> Settled:
+        """Bring money of nobody to the attempt that a person names, as if its payer had; return what was made of it.
+
+        Its receipt and its sum are M-Pesa's own, so nothing is believed of the person but whose it is. Raises Rejected
+        CASE_NOT_OPEN; of two who assign it at once one gets that.
+        """
+        [settled] = self._settle([self._movements.assign(key, transaction_id, by=by, note=note)])
+        return settled
+
     def _see(self, movements: Sequence[Movement]) -> list[Settled]:
         known = self._movements.note(movements, clock.now())
         repeated = [_again(known[movement.key]) for movement in movements if _is_no_news(movement, known)]

@@ -37,11 +37,11 @@ FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigi
      AS settled (movement_key, verdict, session_id, told, evidence, amount_cents, happened_at)
 WHERE movement.movement_key = settled.movement_key
 """  # noqa: S608 - made of this file's constants only
-_MOVEMENT = """
-SELECT kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id, sealed_reference, linked_receipt,
-       movement_key
-FROM mpesa_movements
+_FIELDS = """
+kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id, sealed_reference, linked_receipt,
+movement_key
 """
+_MOVEMENT = f"SELECT {_FIELDS} FROM mpesa_movements"  # noqa: S608 - a constant of ours
 _LEFT_OVER = _MOVEMENT + " WHERE verdict = 'new' AND first_seen_at <= %s ORDER BY first_seen_at LIMIT %s"
 _CLAIMED_MEANWHILE = (
     _MOVEMENT
@@ -54,6 +54,11 @@ ORDER BY settled_at LIMIT %s
 _HELD = """
 SELECT DISTINCT receipt FROM mpesa_movements WHERE receipt = ANY(%s) AND verdict = 'unknown' AND closed_at IS NULL
 """
+_ASSIGN = f"""
+UPDATE mpesa_movements SET verdict = 'new', transaction_id = %s, closed_by = %s, note = %s
+WHERE movement_key = %s AND kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL
+RETURNING {_FIELDS}
+"""  # noqa: S608 - a constant of ours
 _CLOSE_HELD = """
 UPDATE mpesa_movements SET closed_at = %s, closed_by = %s, note = %s
 WHERE receipt = %s AND verdict = 'unknown' AND closed_at IS NULL
@@ -216,6 +221,17 @@ class Movements:
             closed = connection.execute(_CLOSE, (now, closed_by, note, key, wanting)).rowcount
         if not closed:
             raise Rejected("CASE_NOT_OPEN", "There is no such case, or somebody closed it already.")
+
+    def assign(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
+        """Let money of nobody name a transaction, because a person says so; what comes of it is still to be found.
+
+        Raises Rejected CASE_NOT_OPEN where it does not wait for that.
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(_ASSIGN, (transaction_id, by, note, key)).fetchone()
+        if row is None:
+            raise Rejected("CASE_NOT_OPEN", "There is no such case, or somebody closed it already.")
+        return self._movement(row)
 
     def _columns(self, movement: Movement) -> tuple[Any, ...]:
         typed = movement.reference if movement.transaction_id is None else ""

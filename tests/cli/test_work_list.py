@@ -79,5 +79,11 @@ def test_what_gave_up_is_tried_again(types: Types, database: Database) -> None:
     assert types("retry", "contradiction", case_id).returncode == 2
 
 
+def test_what_does_not_belong_to_a_session_is_not_assigned_to_it(types: Types) -> None:
+    told = types("assign", "money_unknown", "payment.UKG7Q2X9LM", "the tomatoes")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "Write the id of a session" in told.stderr
+
+
 def test_the_command_knows_every_kind() -> None:
     assert sorted(KINDS) == sorted(str(kind) for kind in Kind)

@@ -8,8 +8,9 @@ import pytest
 from freezegun import freeze_time
 
 from ledger import clock
-from ledger.attempts import ATTEMPT_MAY_TAKE
+from ledger.attempts import ATTEMPT_MAY_TAKE, Evidence
 from ledger.session import NOT_PAID
+from ledger.store.movements import Movement, MovementKind
 from projections.work_list import WHAT_CAN_BE_DONE, Kind, Means
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
@@ -115,6 +116,43 @@ def test_an_attempt_in_doubt_that_a_person_closes_ends_unpaid(instance: Instance
     assert operator.get(WORK_LIST).json()["count"] == 0
 
 
+def test_money_of_nobody_is_booked_where_an_operator_says(instance: Instance) -> None:
+    movement = Movement(
+        MovementKind.PAYMENT, "UKG7Q2X9LM", 350_00, clock.now(), Evidence.C2B, reference="my tomatoes"
+    )
+    instance.services.matcher.see([movement])
+    buyer = instance.client(1)
+    put_in_cart(buyer, TOMATOES, "2")
+    session_id = buyer.create().json()["session_id"]
+    operator = instance.client(9, "operator")
+    [case] = operator.get(WORK_LIST).json()["results"]
+    assert [(action["name"], action["field"]) for action in case["actions"]] == [
+        ("assign", "session"),
+        ("close", "note"),
+    ]
+    path = case["actions"][0]["path"]
+    for said, code in (
+        ("nonsense", "INVALID_INPUT"),
+        (NOBODY, "SESSION_NOT_FOUND"),
+        (session_id, "CASE_NEEDS_MORE"),
+    ):
+        assert operator.post(path, json={"session": said}).json()["error_code"] == code
+    buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST)
+    answers = at_once(
+        [
+            partial(instance.client(user, "operator").post, path, json={"session": session_id})
+            for user in (7, 8)
+        ]
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    assert operator.get(WORK_LIST).json()["count"] == 0
+    [[by, note]] = observe(instance, "SELECT closed_by, note FROM mpesa_movements")
+    assert by in ("operator 7", "operator 8")
+    assert session_id in note
+
+
 def test_of_two_who_close_a_case_one_does(instance: Instance) -> None:
     report(instance, CALLBACKS, b"not JSON")
     instance.work()
@@ -186,9 +224,11 @@ def test_a_case_that_is_not_there_cannot_be_closed(instance: Instance) -> None:
 def test_what_closing_would_not_settle_says_what_does(instance: Instance) -> None:
     operator = instance.client(9, "operator")
     for kind in Kind:
-        for means in (Means.CLOSE, Means.RETRY):
+        for means in (Means.CLOSE, Means.RETRY, Means.ASSIGN):
             if means not in WHAT_CAN_BE_DONE[kind].means:
-                answer = operator.post(f"{WORK_LIST}{kind}/{NOBODY}/{means}/", json=NOTE)
+                answer = operator.post(
+                    f"{WORK_LIST}{kind}/{NOBODY}/{means}/", json=NOTE | {"session": NOBODY}
+                )
                 assert (answer.status_code, answer.json()["error_code"]) == (409, "CASE_NEEDS_MORE")
     assert operator.post(f"{WORK_LIST}nonsense/1/close/", json=NOTE).json()["error_code"] == "CASE_NOT_FOUND"
 
@@ -214,6 +254,6 @@ def test_auditors_look_on(instance: Instance, role: str, status: int) -> None:
 
 @pytest.mark.parametrize("role", ["customer", "analyst", "auditor"])
 def test_nobody_else_acts_on_cases(instance: Instance, role: str) -> None:
-    for what in ("close", "retry"):
+    for what in ("close", "retry", "assign"):
         answer = instance.client(9, role).post(f"{WORK_LIST}letter_set_aside/{NOBODY}/{what}/", json=NOTE)
         assert answer.status_code == 403
