@@ -54,6 +54,10 @@ class Mpesa:
         paid = json.loads(self._ask("/payments", {"phone": _STRANGER, "amount": 1, "reference": ""}))
         return str(paid["receipt"])
 
+    def confirm_prompts(self, order: str) -> None:
+        """Tell of payments by prompt on the C2B address too: `before` or `after` their callback, or `never`."""
+        self._ask("/organisation", {"c2b_for_prompts": order})
+
     def statistics(self) -> dict[str, int]:
         """Return how often what happened."""
         counted: dict[str, int] = json.loads(self._ask("/statistics"))

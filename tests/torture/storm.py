@@ -9,15 +9,18 @@ from typing import Protocol
 from tests.bench.lifecycles import Buyer
 from tests.torture.buyers import Crowd
 from tests.torture.machine import Machine
+from tests.torture.mpesa import Mpesa
 from tests.torture.result import Result
 from tests.torture.troubles import POSTGRES_STOPPED, Told, Troubles
 
 LONGEST_PEACE_SECONDS = 1.5
 BETWEEN_STOPS_SECONDS = 2.0
+_MOST_TRIES = 10
 
 SETTINGS = {
     "DAFTARI_SESSION_MINUTES": "1",
     "DAFTARI_CHECK_AFTER_SECONDS": "3",
+    "DAFTARI_PROMPT_SECONDS": "10",
     "DAFTARI_QUERIES_PER_MINUTE": "6000",
     "DAFTARI_REFUND_POLICY": "auto",
 }
@@ -62,6 +65,7 @@ def storm(
 ) -> None:
     """Let buyers buy while everything fails; add to the result what happened."""
     dice = Random(seed)
+    result.more["c2b_confirmations"] = _choose_witnesses(machine, dice)
     ends_at = time.monotonic() + seconds
 
     def peace() -> float | None:
@@ -82,6 +86,16 @@ def stops(
 
     crowd = Crowd(machine.front.port, buyers, at_once, times, result.promises, all_pay=True)
     _rage(machine, maker, crowd, peace, result, say)
+
+
+def _choose_witnesses(machine: Machine, dice: Random) -> str:
+    """Let M-Pesa tell of each payment once, or twice: the second time by C2B, before or after the callback."""
+    order = dice.choice(("never", "before", "after"))
+    if order != "never":
+        tries = (machine.run("register-c2b").returncode for _ in range(_MOST_TRIES))
+        assert 0 in tries, "The C2B addresses could not be registered."
+        Mpesa(machine.simulator_port).confirm_prompts(order)
+    return order
 
 
 def _rage(

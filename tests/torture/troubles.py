@@ -38,8 +38,8 @@ class Troubles:
         self._shelves = Shelves(machine, dice)
         self._kinds: dict[str, tuple[float, Callable[[], None]]] = {
             "an API process": (3, self._kill_api_process),
-            "the API's master": (1, self._kill_api_master),
-            "the whole API": (1, self._kill_api),
+            "the API's master": (0.7, self._kill_api_master),
+            "the whole API": (0.5, self._kill_api),
             "a worker": (3, self._kill_worker),
             "both workers": (1, self._kill_workers),
             "the simulator": (1.5, self._kill_simulator),
