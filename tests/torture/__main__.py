@@ -1,6 +1,8 @@
 """`python -m tests.torture`: load and troubles for some minutes, then the accounts."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import click
 
 from tests.torture.forgeries import count_believed, forgeries
-from tests.torture.machine import Habits, Machine, running_machine
+from tests.torture.machine import Habits, Machine, kept_machine, running_machine
 from tests.torture.mpesa import Mpesa
 from tests.torture.report import figures, table
 from tests.torture.result import Result
@@ -67,10 +69,13 @@ def run_storm(minutes: float, seed: int, buyers: int, as_json: bool, folder: Pat
 
 @torture.command(name="stops")
 @click.option("--times", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+@click.option(
+    "--forgetful", is_flag=True, help="Let PostgreSQL confirm what it has not written: this must fail."
+)
 @_options
-def run_stops(times: int, buyers: int, as_json: bool, folder: Path | None) -> None:
+def run_stops(times: int, forgetful: bool, buyers: int, as_json: bool, folder: Path | None) -> None:
     """Stop PostgreSQL at once, again and again, under load; then look for every command that was acknowledged."""
-    with running_machine(Habits(), SETTINGS, parent=folder) as machine:
+    with running_machine(Habits(), SETTINGS, parent=folder, is_durable=not forgetful) as machine:
         carts = machine.make_buyers(CARTS_A_MINUTE * (1 + times // 10))
         result = Result()
         stops(machine, carts, result, times=times, at_once=buyers, say=_say)
@@ -105,6 +110,23 @@ def run_forgeries(count: int, buyers: int, as_json: bool, folder: Path | None) -
         _finish(machine, result, as_json=as_json, also=count_believed)
 
 
+@torture.command(name="look", context_settings={"ignore_unknown_options": True})
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("command", nargs=-1, required=True)
+def look(folder: Path, command: tuple[str, ...]) -> None:
+    """Run a command of daftari on the data that a run kept.
+
+    \b
+    Example
+      python -m tests.torture look /tmp/daftari-torture-x3k9q1 replay SESSION
+    """
+    with kept_machine(folder) as variables:
+        done = subprocess.run(
+            [sys.executable, "-m", "api.cli", *command], env={**os.environ, **variables}, check=False
+        )
+    sys.exit(done.returncode)
+
+
 def _finish(
     machine: Machine, result: Result, *, as_json: bool, also: Callable[[Machine, Result], None] | None = None
 ) -> None:
@@ -122,10 +144,8 @@ def _finish(
 
 def _keep(machine: Machine) -> None:
     machine.is_kept = True
-    _say(
-        f"The data are kept in {machine.folder}. To look at a session: start a PostgreSQL on the cluster in it, set "
-        "DATABASE_URL and DAFTARI_DATA_DIR, and type `daftari replay SESSION`."
-    )
+    _say(f"Look at a session: python -m tests.torture look {machine.folder} replay SESSION")
+    _say(f"What each process said is in {machine.folder}/*.log, M-Pesa's last statement in statement.csv.")
 
 
 def _say(sentence: str) -> None:

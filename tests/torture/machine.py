@@ -37,6 +37,7 @@ WORKERS = 2
 
 _COMMAND = (sys.executable, "-m", "api.cli")
 _DATA_WITHIN_SECONDS = 600
+_KEPT_FROM_DISK = "database-kept"
 
 
 class Part:
@@ -122,13 +123,16 @@ class Machine:
     """
 
     def __init__(
-        self, folder: Path, disk: SmallDisk | None, habits: Habits, variables: Mapping[str, str]
+        self,
+        postgres: EmbeddedPostgres,
+        disk: SmallDisk | None,
+        habits: Habits,
+        settings: Mapping[str, str],
+        folder: Path,
     ) -> None:
         self.folder = folder
         self.disk = disk
-        bin_folder = os.environ.get("DAFTARI_POSTGRES_BIN")
-        options = ClusterOptions(bin_folder=Path(bin_folder) if bin_folder else None)
-        self.postgres = EmbeddedPostgres(folder / "database", options)
+        self.postgres = postgres
         self.api_port, self.simulator_port = free_port(), free_port()
         self.front = TcpProxy(partial(create_connection, (LOCALHOST, self.api_port)))
         self.to_mpesa = TcpProxy(partial(create_connection, (LOCALHOST, self.simulator_port)))
@@ -136,7 +140,7 @@ class Machine:
         self.parts: list[Part] = []
         self.is_kept = False
         self._habits = habits
-        self._variables = dict(variables)
+        self._settings = dict(settings)
 
     def start(self) -> None:
         """Start everything and return when all of it is ready. Call it from the main thread."""
@@ -255,7 +259,7 @@ class Machine:
             "DAFTARI_VERIFY_HOURS": "0",
             "MPESA_BASE_URL": http_url(LOCALHOST, self.to_mpesa.port),
             "MPESA_CALLBACK_URL": http_url(LOCALHOST, self.front.port) + CALLBACK_PATH,
-            **self._variables,
+            **self._settings,
         }
 
 
@@ -266,8 +270,14 @@ def running_machine(
     *,
     parent: Path | None = None,
     has_small_disk: bool = False,
+    is_durable: bool = True,
 ) -> Iterator[Machine]:
-    """Lend a running machine in a new folder below `parent`; `settings` are those of its processes."""
+    """Lend a running machine in a new folder below `parent`; `settings` are those of its processes.
+
+    Unless `is_durable`, PostgreSQL confirms what it has not written yet.
+    """
+    bin_folder = os.environ.get("DAFTARI_POSTGRES_BIN")
+    options = ClusterOptions(durable=is_durable, bin_folder=Path(bin_folder) if bin_folder else None)
     folder = Path(tempfile.mkdtemp(prefix="daftari-torture-", dir=parent))
     folder.chmod(0o711)
     machine = None
@@ -275,7 +285,8 @@ def running_machine(
         with ExitStack() as stack:
             wanted = has_small_disk and may_mount()
             disk = stack.enter_context(small_disk(folder / "database")) if wanted else None
-            machine = Machine(folder, disk, habits, settings)
+            postgres = EmbeddedPostgres(folder / "database", options)
+            machine = Machine(postgres, disk, habits, settings, folder)
             stack.callback(_put_away, machine)
             machine.start()
             yield machine
@@ -284,9 +295,17 @@ def running_machine(
             shutil.rmtree(folder)
 
 
+@contextmanager
+def kept_machine(folder: Path) -> Iterator[dict[str, str]]:
+    """Start PostgreSQL on the data that a run left, and lend the variables by which commands find them."""
+    databases = [folder / name for name in (_KEPT_FROM_DISK, "database")]
+    with EmbeddedPostgres(next(each for each in databases if each.is_dir())) as server:
+        yield {"DATABASE_URL": server.database_url, "DAFTARI_DATA_DIR": str(folder / "data")}
+
+
 def _put_away(machine: Machine) -> None:
     """Stop a machine, and take its data off a disk that is about to go where they are to be kept."""
     machine.stop()
     if machine.is_kept and machine.disk is not None:
-        kept = machine.folder / "database-kept"
+        kept = machine.folder / _KEPT_FROM_DISK
         subprocess.run(["cp", "-a", str(machine.disk.folder), str(kept)], check=True)
