@@ -4,9 +4,10 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ledger.errors import InvalidValue
 from ledger.money import Money
@@ -18,7 +19,6 @@ COMMAND_FOR_A_KEY = (
     'python3 -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"'
 )
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _HIGHEST_PORT = 65_535
 
 
@@ -122,12 +122,42 @@ def host(given: str) -> str:
 
 def url(given: str) -> str:
     """Take an https address; http too where it does not leave the machine."""
-    parts = urlsplit(key(given))
-    if parts.scheme == "https" and parts.hostname:
-        return given
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return given
-    raise ValueError("must be an https address (http only for 127.0.0.1), such as https://your.domain/path/.")
+    parts = _parts_of(key(given))
+    if parts is None or not (parts.scheme == "https" or (parts.scheme == "http" and is_near(given))):
+        raise ValueError(
+            "must be an https address (http only for 127.0.0.1), such as https://your.domain/path/."
+        )
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("must have no user, password or #fragment in it.")
+    return given
+
+
+def _parts_of(address: str) -> SplitResult | None:
+    """Return the parts of an address, None where it names no host or no port that there can be."""
+    try:
+        parts = urlsplit(address)
+        is_whole = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_whole else None
+
+
+def base_url(given: str) -> str:
+    """Take an address, as url() does, that others are made of by adding to its path."""
+    if "?" in url(given):
+        raise ValueError(
+            "must end with a path, without ? and what follows it: more of the path is added to it."
+        )
+    return given
+
+
+def is_near(address: str) -> bool:
+    """Say whether an address is of this machine itself."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def database_url(given: str) -> str:

@@ -85,7 +85,7 @@ class Settings:
     daftari_port: int = _setting(values.port, "8000", "The port that the API listens on.")
     daftari_simulator_port: int = _setting(values.port, "8001", "The port of the Daraja simulator.")
     daftari_public_url: str = _setting(
-        values.url,
+        values.base_url,
         "",
         "Where clients reach the API, for the links in lists. Without it they repeat the Host that was asked.",
     )
@@ -211,7 +211,7 @@ class Settings:
     )
     mpesa_passkey: str = _setting(values.key, "", "The passkey of Lipa na M-Pesa Online.", secret=True)
     mpesa_callback_url: str = _setting(
-        values.url,
+        values.base_url,
         "",
         "Where M-Pesa reports results; each attempt's token is added as the last path segment. In development "
         f"the API's own `{CALLBACK_PATH}`.",
@@ -222,7 +222,7 @@ class Settings:
         "Which Daraja to use, where MPESA_BASE_URL is not given.",
     )
     mpesa_base_url: str = _setting(
-        values.url, "", "Daraja's address. `daftari up` starts no simulator when it is given."
+        values.base_url, "", "Daraja's address. `daftari up` starts no simulator when it is given."
     )
     mpesa_transaction_type: str = _setting(
         values.choice("CustomerPayBillOnline", "CustomerBuyGoodsOnline"),

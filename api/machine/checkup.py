@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 import psycopg
 import requests
@@ -14,6 +13,7 @@ from api.machine.credentials import stored_credentials
 from api.machine.databases import server_major
 from api.machine.ports import answers_http, http_url, require_free_port
 from api.machine.problems import MachineProblem
+from api.setting_values import is_near
 from api.settings import ConfigurationError, Settings, load_settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError, Unavailable
@@ -164,7 +164,7 @@ def _look_at_callback_url(settings: Settings) -> tuple[Verdict, str]:
             f"Safaricom forbids the words {', '.join(words)} in callback URLs: prefer one that ends in "
             "/api/payments/callbacks/, which serves the same purpose.",
         )
-    if not url.startswith("https://") and not _is_near(settings.mpesa_base_url):
+    if not url.startswith("https://") and not is_near(settings.mpesa_base_url):
         return Verdict.DOUBTFUL, "Safaricom cannot reach this machine's own address: set MPESA_CALLBACK_URL."
     return Verdict.WELL, "M-Pesa's results are expected at the address that is set."
 
@@ -180,7 +180,3 @@ def _look_at_daraja(settings: Settings) -> tuple[Verdict, str]:
             f"{url} does not answer ({type(error).__name__}): check the network and MPESA_BASE_URL.",
         )
     return Verdict.WELL, f"{url} answers."
-
-
-def _is_near(url: str) -> bool:
-    return urlsplit(url).scheme == "http"

@@ -15,6 +15,7 @@ from api.machine.ports import answers_http, http_url, require_free_port
 from api.machine.postgres import ClusterOptions, EmbeddedPostgres
 from api.machine.simulation import STATE_FILE, Habits, simulator_credentials
 from api.machine.supervisor import PostgresService, Program, Supervisor
+from api.setting_values import is_near
 from api.settings import STORED_NAMES, Settings, load_settings
 
 _FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
@@ -40,6 +41,11 @@ class Everything:
     def simulates(self) -> bool:
         """Whether M-Pesa is simulated: in development, unless an address of Daraja is given."""
         return not self._settings.is_production and "MPESA_BASE_URL" not in self._settings.environ
+
+    @property
+    def reports_elsewhere(self) -> bool:
+        """Whether the simulator would report to another machine, where nobody has heard of its payments."""
+        return self.simulates and not is_near(self._settings.mpesa_callback_url)
 
     def run(self, stopping: threading.Event) -> None:
         """Run until `stopping` is set, then stop it all; raise MachineProblem where something cannot work."""
@@ -85,6 +91,11 @@ class Everything:
         """Start it first: it needs nobody, and is ready by the time that the database is."""
         if not self.simulates:
             return
+        if self.reports_elsewhere:
+            self._tell(
+                "MPESA_CALLBACK_URL is not this machine's, so the simulator's reports get lost, and a payment is found "
+                "only when M-Pesa is asked. Unset it to try payments here."
+            )
         host, port = self._settings.daftari_host, self._settings.daftari_simulator_port
         self._variables = simulator_credentials(self._variables)
         self._variables["MPESA_BASE_URL"] = http_url(host, port)

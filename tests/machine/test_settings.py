@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from api.machine.everything import Everything
 from api.machine.instances import hold_instance, publish_instance
+from api.machine.simulation import Habits
 from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
 from ledger.money import Money
 
@@ -36,6 +38,55 @@ def test_secrets_that_were_made_are_kept_and_are_for_the_owner_alone(tmp_path: P
     assert len(first.daftari_master_key) == 32
     for name in ("jwt-secret", "master-key"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:9000",
+        "http://127.0.0.2/daraja/",
+        "http://[::1]:9000/",
+        "http://LOCALHOST:9000",
+        "https://a.example:8443/x/",
+    ],
+)
+def test_addresses_that_can_work_are_taken(tmp_path: Path, address: str) -> None:
+    environ = {"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": address, "MPESA_CALLBACK_URL": address}
+    assert load_settings(environ).mpesa_callback_url == address
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://mpesa.example/", "https"),
+        ("http://0.0.0.0:9000/", "https"),
+        ("127.0.0.1:9000", "https"),
+        ("https://", "https"),
+        ("http://127.0.0.1:99999/", "https"),
+        ("http://127.0.0.1:0/", "https"),
+        ("http://127.0.0.1:port/", "https"),
+        ("https://a.example:hush/", "https"),
+        ("https://[a.example/", "https"),
+        ("https://shop:hush@a.example/", "password"),
+        ("https://a.example/#part", "#fragment"),
+        ("https://a.example/callback?token=hush", "without ?"),
+    ],
+)
+def test_addresses_that_cannot_work_are_refused_and_not_repeated(address: str, says: str) -> None:
+    problems = problems_of(MPESA_BASE_URL=address, MPESA_CALLBACK_URL=address)
+    assert [problem.split()[0] for problem in problems] == ["MPESA_CALLBACK_URL", "MPESA_BASE_URL"]
+    assert all(says in problem and "hush" not in problem for problem in problems)
+
+
+def test_a_simulator_whose_reports_go_elsewhere_is_told_of(tmp_path: Path) -> None:
+    def goes_elsewhere(**environ: str) -> bool:
+        settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
+        return Everything(settings, Habits(), tell=print, welcome=print).reports_elsewhere
+
+    theirs = "https://shop.example/api/payments/callbacks/"
+    assert not goes_elsewhere()
+    assert goes_elsewhere(MPESA_CALLBACK_URL=theirs)
+    assert not goes_elsewhere(MPESA_CALLBACK_URL=theirs, MPESA_BASE_URL="https://daraja.example")
 
 
 def test_two_machines_do_not_make_the_same_secrets(tmp_path: Path) -> None:
