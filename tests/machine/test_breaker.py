@@ -44,3 +44,15 @@ def test_the_rest_grows_with_each_silence_up_to_a_bound() -> None:
         rests.append(breaker.seconds_to_wait(now))
     assert rests == [20, 40, 80, 120, 120, 120, 120, 120]
     assert timedelta(seconds=rests[-1] or 0) == LONGEST_REST
+
+
+def test_calls_that_were_under_way_when_the_rest_began_make_it_no_longer() -> None:
+    breaker = _silent()
+    for _ in range(100):
+        breaker.note_silence(NOON)
+    assert breaker.seconds_to_wait(NOON) == SHORTEST_REST.total_seconds()
+    later = NOON + SHORTEST_REST
+    assert breaker.seconds_to_wait(later) is None
+    for _ in range(100):
+        breaker.note_silence(later)
+    assert breaker.seconds_to_wait(later) == 2 * SHORTEST_REST.total_seconds()
