@@ -10,7 +10,7 @@ import click
 from api.machine.ports import PortBusy
 from api.machine.problems import DatabaseProblem, FolderBusy, MachineProblem
 from api.settings import ConfigurationError, Settings, load_settings
-from ledger.errors import WRONG_MASTER_KEY, LedgerError, Unavailable
+from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
 
 IMPOSSIBLE = 1
 WRONG_SETTINGS = 3
@@ -60,6 +60,9 @@ def told_in_words() -> Iterator[None]:
         raise Failure(error.message, NOT_AVAILABLE) from error
     except MachineProblem as error:
         raise Failure(error.message) from error
+    except InvalidValue as error:
+        told = [f"{field}: {sentence}" for field, said in error.errors.items() for sentence in said]
+        raise Failure("\n".join(told) or error.message) from error
     except LedgerError as error:
         raise Failure(
             error.message, WRONG_SETTINGS if error.code == WRONG_MASTER_KEY else IMPOSSIBLE
