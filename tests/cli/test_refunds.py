@@ -69,7 +69,7 @@ def test_what_cannot_be_decided_is_told_with_its_code_and_changes_nothing(
     session_id = str(checkout.session_id)
     for arguments, code, sentence in (
         (("approve", session_id, "2"), 1, "There is no such refund."),
-        (("refuse", session_id, "1", "--reason", "Call 0712345678"), 1, "Some fields are wrong"),
+        (("refuse", session_id, "1", "--reason", "Call 0712345678"), 1, "reason: Leave the phone number out"),
         (("not-sent", session_id, "1", "--note", "No."), 1, "There is no such refund, or"),
         (("refuse", session_id, "1"), 2, "Missing option '--reason'"),
         (("approve", "nonsense", "1"), 2, "'nonsense' is not a valid UUID"),
