@@ -19,7 +19,7 @@ from flask import Flask, current_app, g, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import MethodNotAllowed
 
-from api.http.published_keys import LEAST_RSA_BITS, PublishedKeys, is_strong
+from api.http.published_keys import LEAST_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
@@ -63,12 +63,8 @@ class Caller:
         return min(most, self.ends_at + LEEWAY_SECONDS - now().timestamp())
 
 
-@dataclass(frozen=True)
-class KeySource:
-    """Where the key of a token comes from, and the only algorithms that it is good for."""
-
-    algorithms: list[str]
-    key_for: Callable[[str], Any]
+KeySource = Callable[[str], tuple[Any, str]]
+"""Gives the key that a token is verified with, and the only algorithm that this key is good for."""
 
 
 class Verifier:
@@ -79,7 +75,7 @@ class Verifier:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._keys = _key_source(settings)
+        self._key_for = _key_source(settings)
         self._issuer = settings.daftari_jwt_issuer
         self._audience = settings.daftari_jwt_audience
         self._known: dict[str, tuple[Caller, float]] = {}
@@ -101,10 +97,11 @@ class Verifier:
         if len(token) > MOST_TOKEN_CHARACTERS:
             raise _invalid()
         try:
+            key, algorithm = self._key_for(token)
             claims: dict[str, Any] = jwt.decode(
                 token,
-                self._keys.key_for(token),
-                algorithms=self._keys.algorithms,
+                key,
+                algorithms=[algorithm],
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "sub"], "verify_aud": False, "verify_iss": False},
             )
@@ -241,14 +238,15 @@ def _meant(configured: str | None, claimed: list[Any]) -> bool:
 
 def _key_source(settings: Settings) -> KeySource:
     if settings.daftari_jwt_jwks_url:
-        return KeySource(["RS256", "EdDSA"], PublishedKeys(settings.daftari_jwt_jwks_url).key_for)
+        published = PublishedKeys(settings.daftari_jwt_jwks_url)
+        return lambda token: _with_its_algorithm(published.key_for(token))
     if settings.daftari_jwt_public_key_file:
         return _key_from(settings.daftari_jwt_public_key_file)
-    return _one_key(settings.daftari_jwt_secret, "HS256")
+    return lambda _token: (settings.daftari_jwt_secret, "HS256")
 
 
-def _one_key(key: Any, algorithm: str) -> KeySource:
-    return KeySource([algorithm], lambda _token: key)
+def _with_its_algorithm(key: PublicKey) -> tuple[Any, str]:
+    return key, "RS256" if isinstance(key, RSAPublicKey) else "EdDSA"
 
 
 def _key_from(file: Path) -> KeySource:
@@ -259,7 +257,7 @@ def _key_from(file: Path) -> KeySource:
             [f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} is not a readable PEM public key."]
         ) from error
     if is_strong(key):
-        return _one_key(key, "RS256" if isinstance(key, RSAPublicKey) else "EdDSA")
+        return lambda _token: _with_its_algorithm(key)
     raise ConfigurationError(
         [
             f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} must hold an RSA key of {LEAST_RSA_BITS} bits or more, or Ed25519."

@@ -8,7 +8,7 @@ While the provider is silent, the keys that are known go on being good for a whi
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any
+from typing import Any, TypeGuard
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -27,7 +27,7 @@ LEAST_RSA_BITS = 2048
 PublicKey = RSAPublicKey | Ed25519PublicKey
 
 
-def is_strong(key: object) -> bool:
+def is_strong(key: object) -> TypeGuard[PublicKey]:
     """Say whether tokens may be signed with this key's private half: Ed25519, or RSA of 2048 bits or more."""
     return isinstance(key, Ed25519PublicKey) or (
         isinstance(key, RSAPublicKey) and key.key_size >= LEAST_RSA_BITS

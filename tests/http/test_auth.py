@@ -205,6 +205,8 @@ def test_published_keys_are_fetched_once_and_a_lost_provider_is_503(
         assert [first.get(WHO, headers=signed(key, "EdDSA")).status_code for _ in range(3)] == [200] * 3
         assert first.get(WHO, headers=signed(Ed25519PrivateKey.generate(), "EdDSA")).status_code == 401
         assert first.get(WHO, headers=signed()).status_code == 401
+        other_kind = generate_private_key(65537, 2048)
+        assert first.get(WHO, headers=signed(other_kind, "RS256")).status_code == 401
         assert key_set.asked == 1
     finally:
         key_set.close()
