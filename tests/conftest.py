@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.ports import free_port as find_free_port
+
+# A busy machine is no fault of the code: searches have no deadline, and may be slow to begin.
+settings.register_profile("daftari", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("daftari")
 
 _KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
 _URL = pytest.StashKey[str]()
