@@ -13,7 +13,7 @@ from ledger.attempts import Status
 from ledger.errors import Rejected
 from ledger.session import PaymentSession
 from tests.ledger.commands import Command
-from tests.ledger.facts import SESSION_ID, Fact, clock
+from tests.ledger.facts import DAY, SESSION_ID, Fact, clock
 
 USUAL_TIME = "10:31"
 STORE_FIELDS = ("originator_id", "originator_version")
@@ -54,6 +54,9 @@ class Scenario:
             refusal = error
         news = list(session.collect_events())
         assert [event.originator_version for event in past + news] == list(range(1, len(past + news) + 1))
+        assert {event.timestamp.date() for event in news} <= {DAY}, (
+            "its time did not come in with the command"
+        )
         assert fold(past + news) == session
         return Scenario(past, news, refusal)
 
