@@ -3,12 +3,14 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
 
 from api.settings import Settings
 from api.turns import Turns, Wsgi
@@ -74,7 +76,32 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
 
     def load(self) -> Wsgi:
         """Hand a worker the app, whose requests take turns."""
-        return self._turns.around(self._app)
+        return with_honest_bodies(self._turns.around(self._app))
+
+
+class Body:
+    """A request's body. What is not framed as HTTP says is a broken connection to the application, as it should be."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end. Raises OSError."""
+        try:
+            part: bytes = self._body.read(size)
+        except ParseException as error:
+            raise OSError("The body is not framed as HTTP says.") from error
+        return part
+
+
+def with_honest_bodies(app: Wsgi) -> Wsgi:
+    """Return the application, given bodies whose errors it knows: werkzeug makes them 400."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["wsgi.input"] = Body(environ["wsgi.input"])
+        return app(environ, start_response)
+
+    return answer
 
 
 class RootLogger(Logger):  # type: ignore[misc]  # as above

@@ -13,6 +13,7 @@ from http.client import HTTPConnection, HTTPResponse
 from itertools import count
 from pathlib import Path
 from select import select
+from socket import SHUT_WR, create_connection
 from typing import Any
 from uuid import UUID
 
@@ -160,6 +161,22 @@ def answers(server: Server) -> bool:
 def read(connection: HTTPConnection) -> tuple[int, dict[str, Any]]:
     response = connection.getresponse()
     return response.status, json.loads(response.read())
+
+
+@pytest.mark.parametrize("path", ["/api/payments/callbacks/", "/api/payments/sessions/"])
+@pytest.mark.parametrize("body", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}", b"2;\r\n{}xx0\r\n\r\n"])
+def test_a_body_whose_chunks_are_none_is_the_clients_fault(
+    server: Server, user: int, path: str, body: bytes
+) -> None:
+    token = make_token(server.settings, user, ["customer"], 60)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with create_connection((LOCALHOST, server.settings.daftari_port), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        connection.shutdown(SHUT_WR)
+        assert connection.recv(64).startswith(b"HTTP/1.1 400 ")
 
 
 def next_event(response: HTTPResponse) -> dict[str, str]:
