@@ -82,6 +82,7 @@ def _is_true(books: Books, promise: Promise, digest: Digest) -> bool:
 
 
 def _is_prompted(books: Books, promise: Prompted, digest: Digest) -> bool:
+    """Whether the attempt is there under its id. One whose money was known before M-Pesa's answer has no id."""
     requested = [
         fact["attempt"]
         for fact in books.of(promise.session_id, "payment_requested")
@@ -89,12 +90,12 @@ def _is_prompted(books: Books, promise: Prompted, digest: Digest) -> bool:
     ]
     if len(requested) != 1 or promise.checkout_request_id is None:
         return len(requested) == 1
-    initiated = [
-        fact["checkout_digest"]
-        for fact in books.of(promise.session_id, "payment_initiated")
-        if fact["attempt"] == requested[0]
-    ]
-    return initiated == [digest(promise.checkout_request_id)]
+    initiated, paid = (
+        [fact for fact in books.of(promise.session_id, kind) if fact["attempt"] == requested[0]]
+        for kind in ("payment_initiated", "paid")
+    )
+    ids = [fact["checkout_digest"] for fact in initiated]
+    return ids == [digest(promise.checkout_request_id)] or (not ids and bool(paid))
 
 
 def _done_twice(books: Books, promises: Promises) -> Iterator[str]:
@@ -149,17 +150,14 @@ def reversals_that_differ(books: Books, truth: Sequence[Reversal]) -> Iterator[s
 
 
 def _refunded_receipts(books: Books) -> dict[str, list[str]]:
-    """Return, by receipt, the sessions that say it went back by a reversal."""
+    """Return, by receipt, the sessions that say it went back; in a torture no person gives money back by hand."""
     found: dict[str, list[str]] = defaultdict(list)
     for session_id, facts in books.facts.items():
-        receipts = {fact["refund"]: fact["receipt"] for fact in facts["refund_due"]}
-        by_attempt = {fact["attempt"]: fact["receipt"] for fact in facts["receipt_recorded"]}
+        found_later = {fact["attempt"]: fact["receipt"] for fact in facts["receipt_recorded"]}
         due = {fact["refund"]: fact for fact in facts["refund_due"]}
         for fact in facts["refunded"]:
-            if fact["means"] == "reversal":
-                refund = due[fact["refund"]]
-                receipt = receipts[fact["refund"]] or by_attempt[refund["attempt"]]
-                found[receipt].append(session_id)
+            refund = due[fact["refund"]]
+            found[refund["receipt"] or found_later[refund["attempt"]]].append(session_id)
     return found
 
 

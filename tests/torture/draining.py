@@ -42,8 +42,13 @@ class UnderWay:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether everything has its end."""
-        return not (self.sessions or self.attempts or self.letters or self.reactions or self.refunds)
+        """Whether everything has its end, but for what a statement has to tell."""
+        return not (self.sessions or self.attempts or self.letters or self.reactions)
+
+    @property
+    def wants_a_statement(self) -> bool:
+        """Whether attempts are in doubt, or money is on its way back whose news may be lost."""
+        return bool(self.in_doubt or self.refunds)
 
     def __str__(self) -> str:
         counts = {
