@@ -4,11 +4,12 @@ import math
 from datetime import datetime, timedelta
 from threading import Lock
 
-MOST_SILENCES = 10
+MOST_SILENCES = 20
 """So many calls in a row without a word that could be understood; chance does not do that."""
 
-SHORTEST_REST = timedelta(seconds=10)
-LONGEST_REST = timedelta(minutes=2)
+SHORTEST_REST = timedelta(seconds=5)
+LONGEST_REST = timedelta(seconds=20)
+"""So late, at most, is it found out that the service is back: each second more is a shop that sells nothing."""
 
 
 class Breaker:

@@ -42,7 +42,7 @@ def test_the_rest_grows_with_each_silence_up_to_a_bound() -> None:
         assert breaker.seconds_to_wait(now) is None
         breaker.note_silence(now)
         rests.append(breaker.seconds_to_wait(now))
-    assert rests == [20, 40, 80, 120, 120, 120, 120, 120]
+    assert rests == [10, 20, 20, 20, 20, 20, 20, 20]
     assert timedelta(seconds=rests[-1] or 0) == LONGEST_REST
 
 

@@ -53,11 +53,12 @@ def test_in_an_outage_no_more_payments_are_put_in_doubt_and_one_finds_its_end(
         session_id, status = initiate(user)
         assert status == 202
         doubted.append(session_id)
-    refused, status = initiate(11)
+    late, later = MOST_SILENCES + 1, MOST_SILENCES + 2
+    refused, status = initiate(late)
     assert (status, facts(instance, refused)) == (503, ["Created"])
     assert instance.client(1).status(doubted[0])["session_status"] == "payment_initiated"
 
     clock.tick(SHORTEST_REST)
-    retried = instance.client(11).initiate(refused, phone_number=PAYS_AT_ONCE)
+    retried = instance.client(late).initiate(refused, phone_number=PAYS_AT_ONCE)
     assert retried.status_code == 200
-    assert initiate(12)[1] == 200
+    assert initiate(later)[1] == 200
