@@ -110,15 +110,18 @@ class Settlement:
         else:
             self._act_on_hint(letter, callback, now)
 
-    def settle_by_query(self, session: PaymentSession, attempt: Attempt) -> QueryVerdict | None:
+    def settle_by_query(
+        self, session: PaymentSession, attempt: Attempt, *, is_hint: bool = False
+    ) -> QueryVerdict | None:
         """Ask M-Pesa about an attempt and record what it says; return the answer.
 
-        Returns None, and asks nothing, where as many questions were asked as may be, or M-Pesa wants a pause. Raises
-        Erased where the customer was erased, and with him M-Pesa's name of the attempt.
+        Anybody may post hints, so they never take the last questions. Returns None, and asks nothing, where as many
+        questions were asked as may be, or M-Pesa wants a pause. Raises Erased where the customer was erased, and with
+        him M-Pesa's name of the attempt.
         """
         assert attempt.checkout_sealed is not None
         checkout_id = self._vault.unseal(session.user_id, attempt.checkout_sealed)
-        if not self._budget.take(clock.now()):
+        if not self._budget.take(clock.now(), is_urgent=not is_hint):
             return None
         answer = self._daraja.query(checkout_id)
         if answer.rate_limited:
@@ -232,7 +235,7 @@ class Settlement:
         if self._checks.was_asked_since(session.id, attempt.number, now - HINT_IS_ASKED_ABOUT_ONCE_IN):
             self._later(letter, "not_confirmed", now)
             return
-        answer = self.settle_by_query(session, attempt)
+        answer = self.settle_by_query(session, attempt, is_hint=True)
         if answer is None:
             self._inbox.wait(letter, now + WAIT_FOR_A_QUESTION)
             return

@@ -16,7 +16,7 @@ _TAKE = f"""
 INSERT INTO question_budgets AS budget (name, tokens, refilled_at) VALUES (%(name)s, %(burst)s - 1, %(now)s)
 ON CONFLICT (name) DO UPDATE
     SET tokens = {_REFILLED} - 1, refilled_at = greatest(budget.refilled_at, %(now)s)
-    WHERE coalesce(budget.paused_until <= %(now)s, true) AND {_REFILLED} >= 1
+    WHERE coalesce(budget.paused_until <= %(now)s, true) AND {_REFILLED} >= 1 + %(left)s
 """  # noqa: S608 - made of this file's constants only
 _PAUSE = """
 INSERT INTO question_budgets AS budget (name, tokens, refilled_at, paused_until)
@@ -36,9 +36,18 @@ class QuestionBudget:
         self._per_second = per_minute / 60
         self._burst = max(1, per_minute // BURST_PER_MINUTE)
 
-    def take(self, now: datetime) -> bool:
-        """Take the right to ask one question; return whether there was one."""
-        values = {"name": self._name, "burst": self._burst, "per_second": self._per_second, "now": now}
+    def take(self, now: datetime, *, is_urgent: bool = True) -> bool:
+        """Take the right to ask one question; return whether there was one.
+
+        Where it is not urgent, half of the bucket is left to those that are.
+        """
+        values = {
+            "name": self._name,
+            "burst": self._burst,
+            "per_second": self._per_second,
+            "now": now,
+            "left": 0 if is_urgent else self._burst // 2,
+        }
         with self._database.connection() as connection:
             return connection.execute(_TAKE.encode(), values).rowcount == 1
 

@@ -24,6 +24,15 @@ def test_a_bucket_holds_whole_questions(database: Database) -> None:
     assert [_taken(budget, NOON + timedelta(seconds=seconds)) for seconds in (0, 60)] == [1, 1]
 
 
+def test_what_is_not_urgent_leaves_half_of_the_bucket(database: Database) -> None:
+    budget = QuestionBudget(database, "queries", 60)
+    budget.take(NOON)
+    later = NOON + timedelta(seconds=1)
+    assert sum(budget.take(later, is_urgent=False) for _ in range(10)) == 5
+    assert _taken(budget, later) == 5
+    assert not budget.take(later + timedelta(seconds=5), is_urgent=False)
+
+
 def test_a_minute_brings_what_was_agreed(database: Database) -> None:
     budget = QuestionBudget(database, "queries", 60)
     _taken(budget, NOON)
