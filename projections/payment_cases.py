@@ -1,9 +1,10 @@
 """What about a payment may come to wait for a person: opened by one event, closed by another, shown after its time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -87,6 +88,7 @@ CasesOfSession = dict[Key, PaymentCase]
 _NAMES = tuple(column.name for column in fields(PaymentCase))
 NAMES = ", ".join(_NAMES)
 _KEY = ("session_id", "subject", "number")
+_values = attrgetter(*_NAMES)
 PUT = f"""
 INSERT INTO {{table}} ({NAMES}) VALUES ({", ".join(["%s"] * len(_NAMES))})
 ON CONFLICT (session_id, subject, number) DO UPDATE
@@ -116,7 +118,7 @@ class PaymentCases:
         for session_id, cases in sessions.items():
             was = before[session_id]
             gone += [(session_id, *key) for key in was.keys() - cases.keys()]
-            put += [astuple(case) for key, case in cases.items() if was.get(key) != case]
+            put += [_values(case) for key, case in cases.items() if was.get(key) != case]
         with connection.cursor() as cursor:
             cursor.executemany(REMOVE.format(table=self.name).encode(), gone)
             cursor.executemany(PUT.format(table=self.name).encode(), put)

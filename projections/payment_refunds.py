@@ -1,8 +1,9 @@
 """Sums that must go back, or have gone: what was decided about each, and how far it is on its way."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -75,6 +76,7 @@ class PaymentRefund:
 COLUMNS = tuple(column.name for column in fields(PaymentRefund))
 NAMES = ", ".join(COLUMNS)
 _KEY = ("session_id", "refund")
+_values = attrgetter(*COLUMNS)
 
 PUT = f"""
 INSERT INTO {{table}} ({NAMES}) VALUES ({", ".join(["%s"] * len(COLUMNS))})
@@ -118,7 +120,7 @@ class PaymentRefunds:
             if refund != before[session_id].get(refund.refund)
         ]
         with connection.cursor() as cursor:
-            cursor.executemany(PUT.format(table=self.name).encode(), [astuple(refund) for refund in changed])
+            cursor.executemany(PUT.format(table=self.name).encode(), [_values(refund) for refund in changed])
 
 
 def fold(refunds: RefundsOfSession, event: Recorded) -> None:
