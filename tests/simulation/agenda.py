@@ -13,9 +13,8 @@ from projections import payment_cases, payment_metrics, payment_refunds
 from tests.simulation.database import Tables
 from tests.simulation.world import BEGINNING
 
-FIRST_CHECK_AFTER = timedelta(seconds=12)
 LEFT_OVER_AFTER = timedelta(minutes=1)
-NOW_AND_THEN_SECONDS = 1_800.0
+NOW_AND_THEN_SECONDS = 7_200.0
 """What depends on nothing that happens is done less often than in earnest."""
 
 REFUND_JOBS = ("refund_sending", "refund_retries", "refund_doubts", "refund_questions")
@@ -54,7 +53,7 @@ class Agenda:
             "refund_questions": self._questions,
             "letters": lambda: _first(tables.work.new_letters.values()),
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
-            "ladder": self._ladder,
+            "ladder": lambda: _first(tables.ledger.next_look.values()),
             "money_left_over": self._left_over,
             "pull": self._pull,
             "signing_blocks": lambda: self._now_and_then("signing_blocks"),
@@ -80,9 +79,9 @@ class Agenda:
             for name in _FOLLOWERS_OF.get(event["topic"], ()):
                 self._last_wanted[name] = event["position"]
                 self._poke(name, 0.0)
-        since = ledger.waiting_since.get(session_id)
-        if since is not None:
-            self._poke("ladder", seconds(since + FIRST_CHECK_AFTER))
+        look = ledger.next_look.get(session_id)
+        if look is not None:
+            self._poke("ladder", seconds(look))
         expires_at = ledger.may_expire.get(session_id)
         if expires_at is not None:
             self._poke("expiry", seconds(expires_at))
@@ -97,18 +96,6 @@ class Agenda:
     def _retry(self, name: str) -> float:
         failures = self._tables.work.failures.items()
         return _first(row["next_try_at"] for key, row in failures if key[0] == name and row["next_try_at"])
-
-    def _ladder(self) -> float:
-        ledger = self._tables.ledger
-        due = inf
-        for session_id, since in ledger.waiting_since.items():
-            notes = [note["next_check_at"] for note in ledger.notes.get(session_id, {}).values()]
-            open_attempts = ledger.rows[session_id]["open_attempts"]
-            at = since + FIRST_CHECK_AFTER
-            if len(notes) >= open_attempts:
-                at = max(at, min(sorted(notes)[-open_attempts:]))
-            due = min(due, seconds(at))
-        return due
 
     def _sending(self) -> float:
         return 0.0 if any(row["state"] == "approved" for row in self._tables.refunds.all_refunds()) else inf

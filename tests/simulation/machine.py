@@ -33,6 +33,10 @@ APIS = ("api 1", "api 2", "api 3")
 WORKERS = ("worker 1", "worker 2")
 STARTS_WITHIN_SECONDS = (0.5, 20.0)
 ROUND_TAKES_SECONDS = 0.02
+SOON = (0.02, 0.5)
+REACTS_WITHIN_SECONDS = dict.fromkeys(("payment_metrics", "payment_refunds", "payment_cases"), (1.0, 5.0))
+"""How long a job takes to notice that there is something to do; followers read as much at once as they can."""
+
 CLOCK_IS_OFF_BY_SECONDS = 0.9
 
 Handle = Callable[[Services], None]
@@ -237,7 +241,7 @@ class Machine:
         """A job has something to do from some moment on."""
         for sleeper in self._sleepers.get(job, ()):
             if at < sleeper.due and sleeper.due == inf:
-                seconds = self._chance.uniform(0.02, 0.5) * self._slowness
+                seconds = self._chance.uniform(*REACTS_WITHIN_SECONDS.get(job, SOON)) * self._slowness
                 self._wake_at(job, sleeper, max(at, self.world.elapsed) + seconds)
             elif at < sleeper.due and at > self.world.elapsed:
                 self._wake_at(job, sleeper, at)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,10 @@ MOST_AT_ONCE = 12
 
 FIRST_TRANSACTION_ID = 1_000_001
 _BLOCK = tuple(column.name for column in fields(blocks.Block))
+FIRST_LOOK_AFTER = timedelta(seconds=12)
+"""What every run has for `daftari_check_after_seconds`."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _INDEXED = (events.PaymentInitiated.TOPIC, events.PaymentRequested.TOPIC)
 _OPEN_STATES = frozenset(map(str, OPEN_STATES))
 
@@ -49,7 +53,7 @@ class LedgerTables:
         self.tokens: dict[str, Row] = {}
         self.blocks: list[Row] = []
         self.on_append: Callable[[UUID, list[Row]], None] = lambda _, __: None
-        self.waiting_since: dict[UUID, datetime] = {}
+        self.next_look: dict[UUID, datetime] = {}
         self.may_expire: dict[UUID, datetime] = {}
         self.of_transaction: dict[str, tuple[UUID, int]] = {}
         self._of_checkout: dict[str, UUID] = {}
@@ -211,6 +215,7 @@ class LedgerTables:
         session_id, attempt, asked_at, tries, next_check_at, _ = values
         note = {"asked_at": asked_at, "tries": tries, "next_check_at": next_check_at}
         self.notes.setdefault(session_id, {})[attempt] = note
+        self._look_again(session_id)
         return 1
 
     def note_in_between(self, values: Any) -> int:
@@ -219,6 +224,7 @@ class LedgerTables:
         notes = self.notes.setdefault(session_id, {})
         known = notes.get(attempt, {"tries": 0, "next_check_at": next_check_at})
         notes[attempt] = known | {"asked_at": asked_at}
+        self._look_again(session_id)
         return 1
 
     def forget_notes(self, values: Any) -> int:
@@ -231,6 +237,7 @@ class LedgerTables:
         ]
         for session_id, attempt in old:
             del self.notes[session_id][attempt]
+            self._look_again(session_id)
         return len(old)
 
     def ensure_key(self, values: Any) -> list[Row]:
@@ -294,12 +301,12 @@ class LedgerTables:
 
     def attempts_due(self, values: Any) -> list[Row]:
         """Return sessions with an open attempt whose time to be asked about has come."""
-        now, due = values["now"], []
-        for session_id, since in self.waiting_since.items():
-            if since <= values["asked_before"] and self._wants_a_look(session_id, now):
-                over = [n["next_check_at"] for n in self.notes.get(session_id, {}).values()]
-                over = [at for at in over if at <= now]
-                due.append((max(over) if over else since + values["first_gap"], session_id))
+        now = values["now"]
+        due = [
+            (self._due_since(session_id, now), session_id)
+            for session_id, at in self.next_look.items()
+            if at <= now
+        ]
         return [
             {
                 "session_id": session_id,
@@ -308,6 +315,27 @@ class LedgerTables:
             }
             for _, session_id in sorted(due)[: values["limit"]]
         ]
+
+    def _due_since(self, session_id: UUID, now: datetime) -> datetime:
+        over = [note["next_check_at"] for note in self.notes.get(session_id, {}).values()]
+        return max((at for at in over if at <= now), default=self._first_look(session_id))
+
+    def _first_look(self, session_id: UUID) -> datetime:
+        return datetime.fromisoformat(self.rows[session_id]["last_requested_at"]) + FIRST_LOOK_AFTER
+
+    def _look_again(self, session_id: UUID) -> None:
+        """Note from when on ATTEMPTS_DUE finds a session: too few of its notes, or not the latest, tell it to wait."""
+        row = self.rows[session_id]
+        if not row["open_attempts"]:
+            self.next_look.pop(session_id, None)
+            return
+        notes = self.notes.get(session_id, {})
+        at = sorted((note["next_check_at"] for note in notes.values()), reverse=True)
+        looks = [at[row["open_attempts"] - 1] if len(at) >= row["open_attempts"] else _LONG_AGO]
+        if row["last_attempt_state"] in _OPEN_STATES:
+            latest = notes.get(row["attempts"])
+            looks.append(latest["next_check_at"] if latest else _LONG_AGO)
+        self.next_look[session_id] = max(self._first_look(session_id), min(looks))
 
     def states(self, session_id: UUID, *topics: str) -> list[dict[str, Any]]:
         """Return what a session's events of some topics say, in order."""
@@ -320,19 +348,9 @@ class LedgerTables:
         else:
             self.of_transaction.setdefault(str(says["transaction_id"]), (session_id, says["attempt"]))
 
-    def _wants_a_look(self, session_id: UUID, now: datetime) -> bool:
-        row, notes = self.rows[session_id], self.notes.get(session_id, {})
-        patient = [attempt for attempt, note in notes.items() if note["next_check_at"] > now]
-        if len(patient) < row["open_attempts"]:
-            return True
-        return row["last_attempt_state"] in _OPEN_STATES and row["attempts"] not in patient
-
     def _move_row(self, session_id: UUID, row: Row) -> None:
         self.rows[session_id] = row
-        if row["open_attempts"]:
-            self.waiting_since[session_id] = datetime.fromisoformat(row["last_requested_at"])
-        else:
-            self.waiting_since.pop(session_id, None)
+        self._look_again(session_id)
         if row["session_status"] == "pending" and not row["open_attempts"]:
             self.may_expire[session_id] = datetime.fromisoformat(row["expires_at"])
         else:
