@@ -3,6 +3,7 @@
 What they were told is kept, and held against the store afterwards: nothing that was acknowledged may be lost.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,6 +49,7 @@ class Promises:
     attempts: dict[UUID, set[int]] = field(default_factory=dict)
     extended: dict[UUID, datetime] = field(default_factory=dict)
     keys: dict[UUID, set[str]] = field(default_factory=dict)
+    asked_for_time: Counter[UUID] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     def created(self, user_id: int, key: str, session_id: UUID) -> None:
@@ -163,14 +165,16 @@ class Buyer:
             known = self._promises.extended.get(session_id, until)
             self._promises.extended[session_id] = max(known, until)
 
-        self._send(
-            _Request(
-                self._key("extend"),
-                lambda services: services.checkout.extend(self._user_id, session_id),
-                lambda session: str(session.expires_at.isoformat()),
-                extended,
-            )
+        self._promises.asked_for_time[session_id] += 1
+        request = _Request(
+            self._key("extend"),
+            lambda services: services.checkout.extend(self._user_id, session_id),
+            lambda session: str(session.expires_at.isoformat()),
+            extended,
         )
+        self._send(request)
+        if self._chance.random() < self._world.odds.double_click:
+            self._world.later(self._chance.uniform(0.0, 2.0), lambda: self._send(request))
 
     def _pay(self, session_id: UUID, tries: int) -> None:
         """Ask for a prompt; where that fails, or the prompt comes to nothing, perhaps ask again later."""

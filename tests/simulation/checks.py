@@ -34,7 +34,7 @@ class Checks:
 
     def violations(self) -> list[str]:
         """Return a sentence for each thing that is wrong."""
-        found = [str(violation) for violation in self._of_store()]
+        found = self._machine.faults + [str(violation) for violation in self._of_store()]
         self._sessions = {
             session_id: self._services.ledger.session(session_id) for session_id in self._tables.ledger.rows
         }
@@ -46,6 +46,7 @@ class Checks:
             self._of_stock,
             self._of_letters,
             self._of_promises,
+            self._of_keys,
         ):
             found += rule()
         return found
@@ -76,6 +77,9 @@ class Checks:
         for receipt in credited.keys() - true.keys():
             yield f"receipt {receipt} is credited, and M-Pesa never moved it"
         for receipt, payment in true.items():
+            if payment.reference[1:] not in named:
+                yield f"{payment.reference}: {receipt} was paid, and no attempt of ours is written down"
+                continue
             session_id, attempt = named[payment.reference[1:]]
             credit = self._sessions[session_id].credits.get(receipt)
             if credit is None:
@@ -165,10 +169,16 @@ class Checks:
             known = {attempt.transaction_id for attempt in self._sessions[session_id].attempts.values()}
             if not numbers <= known:
                 yield f"session {session_id} lacks attempts of which its client was told"
+        for session_id, until in promises.extended.items():
+            if self._sessions[session_id].expires_at < until:
+                yield f"session {session_id} was extended, and its client told so, in vain"
+
+    def _of_keys(self) -> Iterator[str]:
+        """One key has one effect; an attempt that M-Pesa refused has none."""
+        promises = self._buyers.promises
         for session_id, session in self._sessions.items():
-            sent = [a for a in session.attempts.values() if a.state != AttemptState.REFUSED]
+            sent = [each for each in session.attempts.values() if each.state != AttemptState.REFUSED]
             if len(sent) > len(promises.keys.get(session_id, ())):
                 yield f"session {session_id} has more attempts than its client has asked for"
-            until = promises.extended.get(session_id)
-            if until is not None and session.expires_at < until:
-                yield f"session {session_id} was extended, and its client told so, in vain"
+            if session.extensions > promises.asked_for_time[session_id]:
+                yield f"session {session_id} was extended more often than its client has asked for"

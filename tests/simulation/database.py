@@ -21,9 +21,10 @@ Undo = Callable[[], None]
 
 
 class Tables:
-    """All that is stored, shared by every process."""
+    """All that is stored, shared by every process; `heard`, where there is one, hears of each statement and answer."""
 
     def __init__(self) -> None:
+        self.heard: Callable[[Any, Any, Any], None] | None = None
         self.ledger = LedgerTables()
         self.work = WorkTables(self.ledger)
         self.money = MoneyTables(self.ledger)
@@ -102,9 +103,9 @@ class Connection:
             raise KeyError(f"The twin in tests/simulation does not know this statement: {statement!r}")
         world = self._world
         if world is None or self.undo is not None:
-            return self._take(answer, values)
+            return self._take(statement, answer, values)
         lost = world.before(answer.__name__)
-        cursor = self._take(answer, values)
+        cursor = self._take(statement, answer, values)
         if lost:
             world.lose_answer(answer.__name__)
         return cursor
@@ -113,8 +114,10 @@ class Connection:
         """Return a cursor; that of a name would read from the server by and by."""
         return OwnCursor(self)
 
-    def _take(self, answer: Callable[[Any], Any], values: Any) -> Cursor:
+    def _take(self, statement: Any, answer: Callable[[Any], Any], values: Any) -> Cursor:
         taken = answer(values)
+        if self._tables.heard is not None:
+            self._tables.heard(statement, values, taken)
         if isinstance(taken, int):
             return Cursor((), taken)
         if isinstance(taken, tuple):

@@ -36,7 +36,7 @@ class Odds:
     client_loses_answer: float = 0.02
     double_click: float = 0.1
     shares_phone: float = 0.1
-    scarce: float = 0.1
+    scarce: float = 0.3
     outage: float = 0.5
     clock_jump: float = 0.3
 

@@ -69,40 +69,59 @@ class Outcome:
         return hashlib.sha256(self.log_text().encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a run is played on, before anything has happened."""
+
+    world: World
+    mpesa: Mpesa
+    till: Till
+    machine: Machine
+    chance: Random
+
+
+@contextmanager
+def stage(plan: Plan, faults: list[str]) -> Iterator[Stage]:
+    """Set a run up; in the block the clock is its own, and what goes wrong in our processes is put into `faults`."""
+    chance = Random(plan.seed)
+    world = World(plan.chosen_odds())
+    with clock.read_from(world.now), _no_other_chance(chance), _faults_told(faults):
+        mpesa = Mpesa(world, chance)
+        till = Till(world, mpesa)
+        yield Stage(world, mpesa, till, Machine(world, mpesa, till, chance), chance)
+        world.close()
+
+
 def run(plan: Plan, prepare: Callable[[Machine], None] | None = None) -> Outcome:
     """Run a plan; `prepare` may change the machine before anything happens."""
     outcome = Outcome(plan)
-    chance = Random(plan.seed)
-    world = World(plan.chosen_odds())
-    with clock.read_from(world.now), _no_other_chance(chance), _faults_told(outcome.violations):
-        mpesa = Mpesa(world, chance)
-        till = Till(world, mpesa)
-        machine = Machine(world, mpesa, till, chance)
+    with stage(plan, outcome.violations) as on:
         if prepare is not None:
-            prepare(machine)
-        buyers = Buyers(world, machine, mpesa, chance)
-        _play(plan, world, mpesa, machine, buyers, chance)
+            prepare(on.machine)
+        buyers = Buyers(on.world, on.machine, on.mpesa, on.chance)
+        _play(plan, on, buyers)
         with_texts = plan.seed % TEXTS_ARE_READ_IN_ONE_RUN_OF == 0
-        outcome.violations += Checks(machine, mpesa, till, buyers, with_texts=with_texts).violations()
-    ledger = machine.tables.ledger
-    outcome.sessions, outcome.events = len(ledger.rows), len(ledger.log)
-    outcome.paid, outcome.refunds = len(mpesa.payments), len(machine.tables.refunds.all_refunds())
-    outcome.met, outcome.log = world.met, world.log
+        checks = Checks(on.machine, on.mpesa, on.till, buyers, with_texts=with_texts)
+        outcome.violations += checks.violations()
+    tables = on.machine.tables
+    outcome.sessions, outcome.events = len(tables.ledger.rows), len(tables.ledger.log)
+    outcome.paid, outcome.refunds = len(on.mpesa.payments), len(tables.refunds.all_refunds())
+    outcome.met, outcome.log = on.world.met, on.world.log
     return outcome
 
 
-def _play(plan: Plan, world: World, mpesa: Mpesa, machine: Machine, buyers: Buyers, chance: Random) -> None:
+def _play(plan: Plan, on: Stage, buyers: Buyers) -> None:
+    world, chance = on.world, on.chance
     for number in range(1, plan.checkouts + 1):
         world.later(chance.uniform(2.0, ALL_HAVE_COME_AFTER_SECONDS), partial(buyers.come, number))
     if chance.random() < world.odds.outage:
         since = chance.uniform(0.0, 200.0)
-        mpesa.outage = since, since + chance.uniform(1.0, LONGEST_OUTAGE_SECONDS)
+        on.mpesa.outage = since, since + chance.uniform(1.0, LONGEST_OUTAGE_SECONDS)
     world.run(TROUBLE_ENDS_AFTER_SECONDS)
     world.calm_down()
     world.run(ALL_IS_OVER_AFTER_SECONDS)
-    machine.see_whole_list()
+    on.machine.see_whole_list()
     world.run(ALL_IS_OVER_AFTER_SECONDS + 3_600.0)
-    world.close()
 
 
 @contextmanager

@@ -1,0 +1,134 @@
+"""The PostgreSQL made of memory against the real one: the same statements and values get the same answers.
+
+A run is played on the twin, and each statement of it is put to PostgreSQL as well, in the same order. Positions are
+PostgreSQL's own, so they are translated. What commits together, and in which order, is asked of PostgreSQL elsewhere.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from ledger.store import blocks, positions
+from projections import comparing, follower, invariants
+from tests.simulation.machine import Machine
+from tests.simulation.odds import USUAL, Odds
+from tests.simulation.run import Plan, run
+
+TROUBLE = replace(
+    USUAL, crash=0.0, silence=0.0, answer_lost=0.0, lock_lost=0.0, scarce=1.0, double_click=0.5, c2b_told=0.5
+)
+"""Nothing that ends a transaction in its middle."""
+
+NOT_ASKED = {
+    blocks._NEXT,
+    blocks._AGAIN,
+    positions._HORIZON,
+    follower.TRY_TO_BE_ACTIVE,
+    invariants.EXISTS,
+}
+"""What is about positions alone, the lock of a moment, and which tables there are."""
+
+OWN_CLOCK = {"recorded_at", "reserved_at"}
+NEVER = 2**62
+
+
+class Comparison:
+    """Puts what the twin is asked to PostgreSQL too, and keeps what differs."""
+
+    def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
+        self.asked: Counter[Any] = Counter()
+        self.differences: list[str] = []
+        self._connection = connection
+        self._real_of: dict[int, int] = {0: 0}
+        self._twin_of: dict[int, int] = {0: 0}
+
+    def hear(self, statement: Any, values: Any, taken: Any) -> None:
+        """Ask PostgreSQL, and compare."""
+        if statement in NOT_ASKED:
+            return
+        self.asked[statement] += 1
+        cursor = self._connection.execute(statement, self._translated(statement, values))
+        rows = cursor.fetchall() if cursor.description is not None else []
+        if isinstance(taken, int):
+            self._expect(statement, cursor.rowcount, taken)
+            return
+        told = taken[0] if isinstance(taken, tuple) else taken
+        if "append_events" in str(statement):
+            self._learn(rows[0]["position"], told[0]["position"], (len(values) - 3) // 3)
+            return
+        names = [column.name for column in cursor.description or ()]
+        found = [self._plain(row, names, self._twin_of) for row in rows]
+        expected = [self._plain(row, names, None) for row in told]
+        if "ORDER BY" not in str(statement):
+            found, expected = sorted(found), sorted(expected)
+        self._expect(statement, found, expected)
+
+    def _expect(self, statement: Any, found: object, expected: object) -> None:
+        if found != expected:
+            self.differences.append(f"{statement!r}\nPostgreSQL: {found}\nthe twin:   {expected}")
+
+    def _learn(self, real: int, twin: int, count: int) -> None:
+        for back in range(count):
+            self._real_of[twin - back], self._twin_of[real - back] = real - back, twin - back
+
+    def _translated(self, statement: Any, values: Any) -> Any:
+        if statement == follower.READ_BATCH:
+            return values | {"after": self._real_of[values["after"]], "horizon": NEVER}
+        if statement == follower.STORE_POSITION:
+            name, origin, position = values
+            return name, origin, self._real_of[position]
+        if statement == comparing.FACTS_IN_ORDER:
+            return values[0], self._real_of[values[1]]
+        return values
+
+    @staticmethod
+    def _plain(row: Mapping[str, Any], names: list[str], positions: dict[int, int] | None) -> str:
+        plain = {name: row[name] for name in names if name not in OWN_CLOCK}
+        if positions is not None and "position" in plain:
+            plain["position"] = positions[plain["position"]]
+        if isinstance(plain.get("state"), str) and plain["state"].startswith("{"):
+            plain["state"] = json.loads(plain["state"])
+        return json.dumps(plain, sort_keys=True, default=_written)
+
+
+def _written(value: Any) -> str:
+    return (
+        value.isoformat() if hasattr(value, "isoformat") else str(bytes(value) if _is_raw(value) else value)
+    )
+
+
+def _is_raw(value: Any) -> bool:
+    return isinstance(value, bytes | memoryview)
+
+
+@pytest.fixture
+def comparison(database_url: str) -> Iterator[Comparison]:
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        connection.execute("ALTER SEQUENCE payment_transaction_ids RESTART 1000001")
+        yield Comparison(connection)
+
+
+@pytest.mark.parametrize(
+    ("seed", "odds", "kinds"),
+    [
+        (10, TROUBLE, 70),
+        (12, replace(TROUBLE, callback_forged=0.5, reversal_answer_lost=0.5, reversal_result_lost=0.5), 70),
+    ],
+)
+def test_postgresql_answers_as_its_twin_does(
+    comparison: Comparison, seed: int, odds: Odds, kinds: int
+) -> None:
+    def listen(machine: Machine) -> None:
+        machine.tables.heard = comparison.hear
+
+    outcome = run(Plan(seed, checkouts=40, odds=odds), listen)
+    assert outcome.violations == []
+    assert comparison.differences[:3] == []
+    assert len(comparison.asked) >= kinds
