@@ -171,6 +171,7 @@ class Buyer:
             lambda services: services.checkout.extend(self._user_id, session_id),
             lambda session: str(session.expires_at.isoformat()),
             extended,
+            unsure=lambda: self._promises.asked_for_time.update([session_id]),
         )
         self._send(request)
         if self._chance.random() < self._world.odds.double_click:
@@ -220,7 +221,12 @@ class Buyer:
         def serve(services: Services) -> None:
             self._hear(request, request.answer(services, self._user_id), again)
 
-        self._buyers.machine.ask(serve, again)
+        def lost() -> None:
+            if request.unsure is not None:
+                request.unsure()
+            again()
+
+        self._buyers.machine.ask(serve, lost)
 
     def _hear(self, request: "_Request", answer: Any, again: Callable[[], None]) -> None:
         if self._chance.random() < self._world.odds.client_loses_answer:
@@ -229,6 +235,8 @@ class Buyer:
         elif isinstance(answer, LedgerError):
             self._world.note("refused", self._user_id, request.key, answer.code)
             if answer.code in SENT_AGAIN:
+                if answer.code == "UNAVAILABLE" and request.unsure is not None:
+                    request.unsure()
                 again()
             elif request.refused is not None:
                 request.refused(answer)
@@ -248,6 +256,8 @@ class _Request:
     kept_as: Callable[[Any], str]
     told: Callable[[Any], None]
     refused: Callable[[LedgerError], None] | None = None
+    unsure: Callable[[], None] | None = None
+    """Called where a process fell silent over the request, which may have had its effect or not."""
 
     def answer(self, services: Services, user_id: int) -> Any:
         """Return the answer of some process, kept as the doors keep it; a refusal is returned too."""

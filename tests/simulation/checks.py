@@ -174,7 +174,11 @@ class Checks:
                 yield f"session {session_id} was extended, and its client told so, in vain"
 
     def _of_keys(self) -> Iterator[str]:
-        """One key has one effect; an attempt that M-Pesa refused has none."""
+        """One key has one effect; an attempt that M-Pesa refused has none.
+
+        More time is given again where the database fell silent before the answer could be kept under its key: that
+        costs nobody anything, and is bounded.
+        """
         promises = self._buyers.promises
         for session_id, session in self._sessions.items():
             sent = [each for each in session.attempts.values() if each.state != AttemptState.REFUSED]
