@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -72,13 +72,18 @@ def test_locks_of_one_worker_share_a_connection_that_ends_with_the_last(
     assert operator.execute(LOCKS_HELD).fetchone() == (0, 0)
 
 
+def _far_below_pytest(ask: Callable[[], bool], calls: int = 5) -> bool:
+    """Ask where freezegun sees no frame of pytest's: it gives those the real time, and whoever they call."""
+    return ask() if not calls else _far_below_pytest(ask, calls - 1)
+
+
 def test_a_connection_that_stops_answering_is_asked_after_a_while_and_loses_its_locks(
     database_url: str,
 ) -> None:
     with freeze_time("2026-11-16T07:30:00Z") as clock, proxy_before(database_url) as between:
         lock = ActiveLock(LockConnection(between.url), "sweep")
-        assert lock.try_acquire()
+        assert _far_below_pytest(lock.try_acquire)
         between.break_at(1, answer_is_lost=False)
-        assert lock.held()
+        assert _far_below_pytest(lock.held)
         clock.tick(ASK_AGAIN_SECONDS + 1)
-        assert not lock.held()
+        assert not _far_below_pytest(lock.held)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.checkout import HELD_LONGER
 from daraja import RESULT_MEANINGS
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
@@ -126,7 +127,8 @@ def test_a_phone_with_another_sessions_prompt_is_waited_for(
     session_id = other.create().json()["session_id"]
     instance.pay(buyer)
     clock.tick(20)
-    assert outlook(other, session_id) == (True, 100, False, None, None)
+    held = instance.settings.daftari_prompt_seconds + HELD_LONGER.seconds
+    assert outlook(other, session_id) == (True, held - 20, False, None, None)
     approve(instance)
     assert outlook(other, session_id) == AT_ONCE
 
