@@ -27,6 +27,10 @@ UNANSWERED_MILLISECONDS = 15_000
 """A silent connection is looked after, and dropped in about this time where the machine behind it is gone."""
 
 STATEMENT_TIMEOUT_MILLISECONDS = 15_000
+PREPARE_AFTER = 1
+"""A statement that comes a second time on a connection is prepared: to parse and plan it costs several times as much as
+to run it, and a pool has many connections that each must learn it.
+"""
 MOST_WAITING = 200
 
 _NO_TABLES = "The database has not got its tables yet: type `daftari migrate`."
@@ -67,6 +71,7 @@ class Database(PostgresDatastore):
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "application_name": name,
                 "autocommit": True,
+                "prepare_threshold": PREPARE_AFTER,
                 "keepalives_idle": LOOK_AFTER_SECONDS,
                 "keepalives_interval": LOOK_AFTER_SECONDS,
                 "keepalives_count": LOOKS,
