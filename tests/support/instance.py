@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -149,9 +150,16 @@ class Instance:
         """Let the simulator deliver what is due, then do the worker's jobs until none has anything left to do."""
         self.simulator.run_due()
         assert self.simulator.wait_until_idle(20)
-        for _ in range(100):
-            until_readable(self.services.database)
-            if not sum(job.work() for job in self.jobs if job.name != "tidying"):
+        until_readable(self.services.database)
+        idle = 0
+        jobs = [job for job in self.jobs if job.name != "tidying"]
+        for job in islice(cycle(jobs), 100 * len(jobs)):
+            if job.work():
+                idle = 0
+                until_readable(self.services.database)
+            else:
+                idle += 1
+            if idle == len(jobs):
                 return
         raise AssertionError("The worker's jobs find no end.")
 
