@@ -49,15 +49,16 @@ def settle(machine: Machine, result: Result) -> None:
     _reconcile(machine, mpesa.statement(), result)
     mpesa.let_time_pass(UNTIL_THE_STATEMENT_SECONDS)
     result.by_hand.append(mpesa.pay_by_hand())
-    left = _drain(machine, result, DRAINED_AGAIN_WITHIN_SECONDS)
+    left, wrong = _drain(machine, result, DRAINED_AGAIN_WITHIN_SECONDS), list[str]()
     for _ in range(MOST_STATEMENTS):
         time.sleep(MONEY_GOES_BACK_WITHIN_SECONDS if left.refunds else 0)
-        _reconcile(machine, mpesa.statement(), result)
+        wrong = _reconcile(machine, mpesa.statement(), result)
         left = _drain(machine, result, DRAINED_AGAIN_WITHIN_SECONDS)
         if left.is_nothing and not left.wants_a_statement:
             break
     if not left.is_nothing or left.in_doubt:
         result.violations.append(f"after {result.drained_seconds:.0f} s there is still: {left}")
+    result.violations += wrong
     result.more["refunds_under_way"] = left.refunds
     _account(machine, mpesa.statement(), result)
     _verify(machine, result)
@@ -69,25 +70,23 @@ def _drain(machine: Machine, result: Result, within_seconds: float) -> UnderWay:
     return left
 
 
-def _reconcile(machine: Machine, statement: bytes, result: Result) -> None:
-    """Import the statement as an operator does: it is true, so nothing is left for a person but money of nobody."""
+def _reconcile(machine: Machine, statement: bytes, result: Result) -> list[str]:
+    """Import the statement as an operator does; return what is left for a person, but for the money of nobody."""
     path = machine.folder / _STATEMENT
     path.write_bytes(statement)
     done = machine.run("reconcile", "--json", str(path))
     if done.returncode not in (0, DIFFERENCES_LEFT):
-        result.violations.append(f"`daftari reconcile` ended with {done.returncode}: {_end_of(done.stderr)}")
-        return
+        return [f"`daftari reconcile` ended with {done.returncode}: {_end_of(done.stderr)}"]
     found = json.loads(done.stdout)["found"]
     result.reconciled += Counter({kind: found["counts"][kind] for kind in BROUGHT})
     left = {each["receipt"]: each for each in found["differences"] if each["kind"] not in SETTLED}
-    for receipt in result.by_hand:
-        if left.pop(receipt, {"kind": None})["kind"] != "unknown":
-            result.violations.append(
-                f"receipt {receipt} is nobody's, and the statement's import does not say so"
-            )
-    for each in left.values():
-        told = f"the statement says {each['kind']} of receipt {each['receipt']}"
-        result.violations.append(f"session {each['session_id']}: {told}")
+    unseen = [receipt for receipt in result.by_hand if left.pop(receipt, {"kind": ""})["kind"] != "unknown"]
+    return [
+        f"receipt {receipt} is nobody's, and the statement's import does not say so" for receipt in unseen
+    ] + [
+        f"session {each['session_id']}: the statement says {each['kind']} of receipt {each['receipt']}"
+        for each in left.values()
+    ]
 
 
 def _account(machine: Machine, statement: bytes, result: Result) -> None:
