@@ -147,15 +147,20 @@ class Checkout:
         wrong = self._shop.unknown_place(county_id, subcounty_id)
         return {} if wrong is None else {wrong.value: [_NO_SUCH_PLACE[wrong]]}
 
-    def extend(self, user_id: int, session_id: UUID) -> PaymentSession:
-        """Give the buyer more time. Raises NotFound, and Rejected as PaymentSession.extend does."""
+    def extend(self, user_id: int, session_id: UUID, *, key: str | None = None) -> PaymentSession:
+        """Give the buyer more time, once for the same `key` of the same user, also where a crash hid that it was given.
+
+        Raises NotFound, and Rejected as PaymentSession.extend does.
+        """
         settings = self._settings
+        request = str(uuid5(_SESSION_NAMES, f"{user_id}:{key}")) if key else None
         session, _ = self._ledger.decide(
             session_id,
             lambda session: session.extend(
                 minutes=settings.daftari_session_minutes,
                 most_extensions=settings.daftari_max_extensions,
                 at=clock.now(),
+                request=request,
             ),
             user_id=user_id,
         )

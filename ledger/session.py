@@ -65,6 +65,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         expires_at: datetime
         status: Status
         extensions: int
+        extended_for: frozenset[str | None]
         attempts: dict[int, Attempt]
         paid: Payment | None
         credits: dict[str, Credit]
@@ -115,17 +116,20 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         """The status as a reader should see it: expired from that instant, whether or not it is written yet."""
         return Status.EXPIRED if self._has_run_out(moment) else self.status
 
-    def extend(self, *, minutes: int, most_extensions: int, at: datetime) -> None:
-        """Give the buyer more time, counted from the present expiry.
+    def extend(self, *, minutes: int, most_extensions: int, at: datetime, request: str | None = None) -> None:
+        """Give the buyer more time, counted from the present expiry. The same `request` again is no news.
 
         Raises Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID or EXTENSION_LIMIT_REACHED.
         """
+        if request is not None and request in self.extended_for:
+            return
         self._refuse_if_settled(at)
         if self.extensions >= most_extensions:
             raise Rejected(
                 "EXTENSION_LIMIT_REACHED", f"A session can be extended {most_extensions} times, and has been."
             )
-        self._write(events.Extended, expires_at=self.expires_at + timedelta(minutes=minutes), at=at)
+        until = self.expires_at + timedelta(minutes=minutes)
+        self._write(events.Extended, expires_at=until, request=request, at=at)
 
     def refuse_another_attempt(self, *, prompt_seconds: int, most_attempts: int, at: datetime) -> None:
         """Raise Rejected where no attempt may be made now; decide nothing else.

@@ -85,10 +85,10 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
 
     Takes a snapshot of the caller's cart and prices it; nothing is reserved and nothing is asked of M-Pesa yet.
     """
-    ours, key = services(), request.headers.get(IDEMPOTENCY_KEY)
-    # With the body in its name, a key that was forgotten after a day never brings back another cart's session.
-    name = f"{key}:{fingerprint()}" if key else None
-    session = ours.checkout.create(caller().user_id, wanted["delivery"], wanted["phone"], key=name)
+    ours = services()
+    session = ours.checkout.create(
+        caller().user_id, wanted["delivery"], wanted["phone"], key=_name_of_request()
+    )
     standing = NEW if session.version == 1 else _standing(_own_row(session.id))
     return show_session(session, ours.vault, standing, clock.now())
 
@@ -200,7 +200,7 @@ def extend_session(session_id: UUID) -> dict[str, Any]:
 
     Counted from its present expiry; a session can be extended a few times only.
     """
-    session = services().checkout.extend(caller().user_id, session_id)
+    session = services().checkout.extend(caller().user_id, session_id, key=_name_of_request())
     return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
 
 
@@ -227,6 +227,12 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
     ours, row = services(), _own_row(session_id, reader.user_id)
     seconds = reader.seconds_left(ours.settings.daftari_stream_seconds)
     return stream(ours.desk, row, _standing(row), seen, seconds, show_where_it_stands)
+
+
+def _name_of_request() -> str | None:
+    """Return the key with the body in its name: one that was forgotten after a day brings nothing else back."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    return f"{key}:{fingerprint()}" if key else None
 
 
 def _own_row(session_id: UUID, user_id: int | None = None) -> payment_sessions.SessionRow:

@@ -38,6 +38,7 @@ class Created(Event, Aggregate.Created):
         session.expires_at = self.expires_at
         session.status = Status.PENDING
         session.extensions = 0
+        session.extended_for = frozenset()
         session.attempts = {}
         session.paid = None
         session.credits = {}
@@ -50,14 +51,16 @@ class Created(Event, Aggregate.Created):
 
 
 class Extended(Event):
-    """The buyer asked for more time."""
+    """The buyer asked for more time, by a `request` with a name of its own where he gave it one."""
 
     TOPIC = "payment_session.extended.v1"
     expires_at: datetime
+    request: str | None = None
 
     def apply(self, session: "PaymentSession") -> None:
         session.expires_at = self.expires_at
         session.extensions += 1
+        session.extended_for |= {self.request}
 
 
 class PaymentRequested(Event):

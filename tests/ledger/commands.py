@@ -9,8 +9,10 @@ from tests.ledger.facts import PHONE, RECEIPT, TOTAL, clock
 Command = Callable[[PaymentSession], object]
 
 
-def extend(*, minutes: int = 15, most: int = 3, at: str = "10:40") -> Command:
-    return lambda session: session.extend(minutes=minutes, most_extensions=most, at=clock(at))
+def extend(*, minutes: int = 15, most: int = 3, at: str = "10:40", request: str | None = None) -> Command:
+    return lambda session: session.extend(
+        minutes=minutes, most_extensions=most, at=clock(at), request=request
+    )
 
 
 def request_payment(

@@ -69,8 +69,8 @@ def created(*, at: str | None = "10:30", expires: str = "10:45") -> Fact:
     )
 
 
-def extended(expires: str, *, at: str | None = None) -> Fact:
-    return _fact(events.Extended, at, expires_at=clock(expires))
+def extended(expires: str, *, at: str | None = None, request: str | None = None) -> Fact:
+    return _fact(events.Extended, at, expires_at=clock(expires), request=request)
 
 
 def requested(attempt: int = 1, *, at: str | None = None) -> Fact:

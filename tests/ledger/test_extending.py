@@ -25,6 +25,19 @@ def test_an_extension_is_counted_from_the_present_expiry_as_in_the_guide() -> No
     )
 
 
+def test_the_same_request_again_extends_nothing_not_even_when_all_is_over() -> None:
+    once = given(created()).when(extend(request="a", at="10:31"))
+    once.then(extended("11:00", request="a"))
+    for again in (
+        extend(request="a", at="10:32"),
+        extend(request="a", at="12:00"),
+        extend(request="a", most=1),
+    ):
+        once.when(again).then_no_news()
+    once.when(extend(request="b", at="10:32")).then(extended("11:15", request="b"))
+    once.when(extend(at="10:32")).when(extend(at="10:33")).then(extended("11:30"))
+
+
 def test_extensions_add_up() -> None:
     chain = given(created()).when(extend(at="10:31")).when(extend(at="10:32")).when(extend(at="10:59"))
     chain.then(extended("11:30"))

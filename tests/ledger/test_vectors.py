@@ -50,6 +50,7 @@ SAID_LATER: dict[str, dict[str, Any]] = {
     events.Failed.TOPIC: _OF_FAILURES,
     events.AttemptFailed.TOPIC: _OF_FAILURES,
     events.SurplusReceived.TOPIC: {"answers_attempt": True},
+    events.Extended.TOPIC: {"request": None},
 }
 """What events of a kind have said only since some day: and what earlier ones are read as saying."""
 

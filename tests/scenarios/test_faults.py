@@ -184,6 +184,24 @@ def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
         assert buyer.get("/api/payments/sessions/").json()["count"] == 1
 
 
+def test_a_repeat_with_its_key_extends_once_wherever_the_process_of_the_first_died(
+    clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
+) -> None:
+    for user, _, die in each_statement(well_stocked, proxy):
+        _, session_id = _ready_buyer(well_stocked, user)
+        headers = {"Authorization": f"Bearer {well_stocked.token(user)}", "Idempotency-Key": "once"}
+        path = f"/api/payments/sessions/{session_id}/extend_session/"
+
+        def extend(services: Services, headers: dict[str, str] = headers, path: str = path) -> None:
+            door = create_app(well_stocked.settings, services).test_client()
+            assert door.post(path, json={}, headers=headers).status_code in (200, 503)
+
+        die(extend)
+        clock.tick(91)
+        assert well_stocked.stranger().post(path, json={}, headers=headers).status_code == 200
+        assert facts(well_stocked, session_id).count("Extended") == 1
+
+
 def test_a_process_that_dies_while_it_prompts_leaves_a_session_that_can_be_paid(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
