@@ -9,8 +9,8 @@ import pytest
 
 from tests.simulation.run import Plan, run
 
-SEEDS = 200
-GROUPS = 10
+SEEDS = 100
+GROUPS = 20
 LOG_OF_A_SEED = """
 from tests.simulation.run import Plan, run
 import sys
