@@ -106,6 +106,8 @@ def _malformed(message: str) -> InvalidValue:
 
 
 def _presentable(value: object) -> object:
+    if value is None or isinstance(value, str | int):
+        return value  # Most are.
     if isinstance(value, dict):
         return {key: _presentable(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
