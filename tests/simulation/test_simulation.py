@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.run import Plan, run
 
-SEEDS = 100
+SEEDS = 200
 GROUPS = 20
 LOG_OF_A_SEED = """
 from tests.simulation.run import Plan, run
