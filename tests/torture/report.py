@@ -43,7 +43,7 @@ def table(shown: Mapping[str, Any]) -> str:
         f"{shown['payments']:>7}  payments in M-Pesa's books, {shown['shillings']:,} shillings",
         f"{shown['reversals']:>7}  payments given back",
         f"{shown['acknowledged']:>7}  acknowledged commands and orders, each looked for",
-        f"{shown['acknowledged_callbacks']:>7}  acknowledged callbacks, all of them kept",
+        f"{shown['acknowledged_callbacks']:>7}  acknowledged callbacks",
         f"{shown['events']:>7}  events, all folded and compared",
         f"{kills:>7}  kills",
         *_rows(shown["kills"]),

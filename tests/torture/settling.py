@@ -105,7 +105,7 @@ def _account(machine: Machine, statement: bytes, result: Result) -> None:
             result.statuses = {row["session_status"]: row["n"] for row in connection.execute(_STATUSES)}
         result.callbacks = _acknowledged_callbacks(machine.api.log)
         kept = _count_of(database, _KEPT)
-        if kept < result.callbacks <= MOST_UNPROVEN_KEPT:
+        if kept < min(result.callbacks, MOST_UNPROVEN_KEPT):
             result.violations.append(
                 f"{result.callbacks} callbacks were acknowledged, and {kept} are in the inbox"
             )
