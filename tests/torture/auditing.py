@@ -19,9 +19,6 @@ _VERSION = ".v1"
 
 Digest = Callable[[str], str]
 
-_COMMANDS = {"initiate": "payment_requested", "extend": "extended"}
-"""What a command writes down once for each key at most."""
-
 
 @dataclass
 class Books:
@@ -104,9 +101,17 @@ def _done_twice(books: Books, promises: Promises) -> Iterator[str]:
         if sessions > promises.keys_of_user[user]:
             yield f"user {user} has {sessions} sessions under {promises.keys_of_user[user]} keys"
     for session_id, keys in list(promises.keys_of_session.items()):
-        for command, kind in _COMMANDS.items():
-            if len(books.of(session_id, kind)) > keys[command]:
-                yield f"session {session_id}: {kind} more often than there were keys for it ({keys[command]})"
+        for command, effects in _effects(books, session_id).items():
+            if effects > keys[command]:
+                yield f"session {session_id}: {command} took effect {effects} times under {keys[command]} keys"
+
+
+def _effects(books: Books, session_id: str) -> dict[str, int]:
+    """Count what commands did to a session. A prompt that M-Pesa refused was not sent: its key was good for another."""
+    requested, refused, extended = (
+        len(books.of(session_id, kind)) for kind in ("payment_requested", "payment_refused", "extended")
+    )
+    return {"initiate": requested - refused, "extend": extended}
 
 
 def money_that_differs(books: Books, truth: Sequence[Payment]) -> Iterator[str]:

@@ -96,12 +96,19 @@ def test_an_order_that_the_shop_has_twice_is_a_broken_promise() -> None:
     assert len(list(broken_promises(books, promised(ALL_PROMISES[-1]), digest))) == 1
 
 
-@pytest.mark.parametrize("kind", ["payment_requested", "extended"])
-def test_what_one_key_did_twice_is_told(kind: str) -> None:
+@pytest.mark.parametrize(("command", "kind"), [("initiate", "payment_requested"), ("extend", "extended")])
+def test_what_one_key_did_twice_is_told(command: str, kind: str) -> None:
     facts = whole()
     facts[kind] *= 2
     [told] = broken_promises(books_of(facts), promised(), digest)
-    assert kind in told
+    assert f"{command} took effect 2 times under 1 keys" in told
+
+
+def test_a_prompt_that_was_refused_leaves_its_key_good_for_another() -> None:
+    facts = whole()
+    facts["payment_requested"] *= 2
+    facts["payment_refused"] = [{"attempt": 1}]
+    assert list(broken_promises(books_of(facts), promised(), digest)) == []
 
 
 def test_two_sessions_under_one_key_are_told() -> None:
