@@ -7,7 +7,7 @@ LedgerError
 ├── Rejected          well-formed, but the history forbids it
 ├── NotFound          no such thing, or not yours
 ├── Conflict          someone else was first; reload and decide again
-└── Unavailable       something we need does not answer; nothing was changed, try again
+└── Unavailable       something we need does not answer, and may have done what was asked: ask again
 
 Each carries a stable code that a client may rely on and a sentence that a person can read.
 """
@@ -76,7 +76,10 @@ class Conflict(LedgerError):
 
 
 class Unavailable(LedgerError):
-    """Something we depend on does not answer; nothing was changed; `retry_after_seconds` says when to ask again."""
+    """Something we depend on does not answer; `retry_after_seconds` says when to ask again.
+
+    Whether a write took effect is not known, so that whoever repeats it must do so in a way that is safe to repeat.
+    """
 
     def __init__(
         self,

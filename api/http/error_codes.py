@@ -91,7 +91,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "PAYMENTS_BUSY": ErrorCode(503, "Too many payments are being started at once. Wait for Retry-After."),
     "UNAVAILABLE": ErrorCode(
-        503, "Something we need does not answer; nothing was changed. Wait for Retry-After."
+        503,
+        "The database does not answer, and may have taken the request all the same. Wait for Retry-After, then"
+        " repeat it under its Idempotency-Key.",
     ),
     "SIGN_IN_UNAVAILABLE": ErrorCode(
         503, "The keys that tokens are checked with cannot be fetched. Wait for Retry-After."
