@@ -1,5 +1,6 @@
 """Operators at the work page: they see what waits, decide, and see it go. And who is none gets nowhere."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -23,7 +24,8 @@ def due(instance: Instance) -> Checkout:
     services = instance.services
     instance.stop_worker()
     sealed = services.vault.seal(7, "{}")
-    checkout = Checkout(services.ledger, at=clock.now(), delivery_sealed=sealed, phone_sealed=sealed)
+    before = clock.now() - timedelta(minutes=1)
+    checkout = Checkout(services.ledger, at=before, delivery_sealed=sealed, phone_sealed=sealed)
     checkout.request(services.vault.seal(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
     instance.start_worker()
     return checkout
