@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-# How many processes run the tests: twice the cores, because a test often waits for a process that it started.
-JOBS   ?= $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
+# How many processes run the tests: one more than there are cores, because a test often waits for a process of its own.
+JOBS   ?= $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())")
 # How long a torture lasts, and what chooses its troubles.
 MINUTES ?= 5
 SEED    ?= 1
