@@ -32,7 +32,7 @@ test-setup: $(VENV)/.ready-to-test
 check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the length of files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy api daraja ledger projections shop tests
+	@$(BIN)/mypy api daraja ledger payments projections shop tests
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.support.lengths
 
@@ -66,11 +66,11 @@ clean: ## Remove what the other targets made; data folders stay
 	rm -rf $(VENV) build mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/machine/bootstrap.py
-	@$(PYTHON) -I api/machine/bootstrap.py $(VENV) requirements.txt && touch $@
+$(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/local/bootstrap.py
+	@$(PYTHON) -I api/local/bootstrap.py $(VENV) requirements.txt && touch $@
 
 $(VENV)/.ready-to-test: requirements-test.txt $(VENV)/.ready-to-run
-	@$(PYTHON) -I api/machine/bootstrap.py $(VENV) requirements-test.txt && touch $@
+	@$(PYTHON) -I api/local/bootstrap.py $(VENV) requirements-test.txt && touch $@
 
-$(MUTATION)/.ready: requirements-mutation.txt setup.cfg api/machine/bootstrap.py
-	@$(PYTHON) -I api/machine/bootstrap.py $(MUTATION) requirements-mutation.txt && touch $@
+$(MUTATION)/.ready: requirements-mutation.txt setup.cfg api/local/bootstrap.py
+	@$(PYTHON) -I api/local/bootstrap.py $(MUTATION) requirements-mutation.txt && touch $@

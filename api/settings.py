@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from api import setting_values as values
-from api.machine.folders import default_data_folder, read_or_make_private_file
-from api.machine.instances import running_instance
-from api.machine.problems import MachineProblem
+from api.local.folders import default_data_folder, read_or_make_private_file
+from api.local.instances import running_instance
+from api.local.problems import MachineProblem
 from ledger.money import Money
 
 DARAJA_URLS = {

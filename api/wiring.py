@@ -5,41 +5,41 @@ from datetime import timedelta
 
 import requests
 
-from api.cases.desk import CaseDesk
-from api.checkout import Checkout
-from api.daraja_tokens import SharedTokenStore, consumer_name
-from api.letters import Letters
-from api.news import NewsDesk
-from api.reconciliation.absences import Absences
-from api.reconciliation.c2b import C2bDesk
-from api.reconciliation.matching import HANDS, Matcher
-from api.reconciliation.pulling import Puller
-from api.reconciliation.statements import Reconciler, shortcodes_of
-from api.refunds.desk import RefundDesk
-from api.refunds.doubts import RefundDoubts
-from api.refunds.results import RESULT_CHANNELS, RefundResults
-from api.refunds.sending import RefundSender
+from api.http.streaming.notifier import NewsDesk
+from api.server.concurrency import Turns
 from api.settings import DARAJA_URLS, Settings
-from api.settlement import Settlement
-from api.standing import Standings
-from api.turns import Turns
-from api.verification import Verifier
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger
-from ledger.store.attempt_checks import AttemptChecks
 from ledger.store.blocks import Blocks, Sealer
-from ledger.store.credentials import CredentialStore
 from ledger.store.database import Database
-from ledger.store.idempotency import IdempotencyStore
-from ledger.store.inbox import Channel, Inbox
-from ledger.store.movements import Movements
-from ledger.store.prompts import LivePrompts
-from ledger.store.pulling import Pulling
-from ledger.store.question_budgets import QuestionBudget
-from ledger.store.reconciliations import Reconciliations
-from ledger.store.refund_checks import RefundChecks
 from ledger.store.vault import Vault
+from payments.checkout.checkout import Checkout
+from payments.checkout.next_action import Standings
+from payments.confirmation.query_budget import QuestionBudget
+from payments.confirmation.query_log import AttemptChecks
+from payments.confirmation.stk_callback import Settlement
+from payments.exceptions.resolutions import CaseDesk
+from payments.idempotency.kept_answers import IdempotencyStore
+from payments.inbox.dispatcher import Letters
+from payments.inbox.inbox import Channel, Inbox
+from payments.mpesa.credentials import CredentialStore
+from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
+from payments.prompts.phone_locks import LivePrompts
+from payments.reconciliation.c2b import C2bDesk
+from payments.reconciliation.import_log import Reconciliations
+from payments.reconciliation.matcher import HANDS, Matcher
+from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.movements import Movements
+from payments.reconciliation.pull import Puller
+from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.statements import Reconciler, shortcodes_of
+from payments.refunds.decisions import RefundDesk
+from payments.refunds.reversal_results import RESULT_CHANNELS, RefundResults
+from payments.refunds.reversals import RefundSender
+from payments.refunds.status_check_log import RefundChecks
+from payments.refunds.status_checks import RefundDoubts
+from payments.verification.verifier import Verifier
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
 

@@ -12,8 +12,8 @@ from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import Environment, EnvType
 
 from ledger.errors import Conflict, NotFound
-from ledger.session import PaymentSession
-from ledger.status_row import status_row
+from ledger.session.session import PaymentSession
+from ledger.session.status_row import status_row
 from ledger.store.database import Database
 from ledger.store.recorder import VersionConflict
 

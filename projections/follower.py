@@ -11,11 +11,11 @@ from eventsourcing.persistence import JSONTranscoder, StoredEvent
 from psycopg import Connection
 
 from ledger import clock
-from ledger.events import Event
+from ledger.session.events import Event
 from ledger.store.database import Database
+from ledger.store.locks import LOCK_KEY
 from ledger.store.mapper import SessionMapper
 from ledger.store.positions import read_horizon
-from projections.locks import LOCK_KEY
 
 BATCH_SIZE = 500
 MOST_COUNTED = 100_000

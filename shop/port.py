@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from ledger.cart import subtotal_cents
 from ledger.errors import Rejected
+from ledger.session.cart import subtotal_cents
 
 OUT_OF_STOCK = "OUT_OF_STOCK"
 CART_ALREADY_BOUGHT = "CART_ALREADY_BOUGHT"

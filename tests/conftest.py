@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ledger.application import Ledger
+from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.ports import free_port as find_free_port
 
@@ -74,6 +76,20 @@ def empty_database_url(server_url: str) -> Iterator[str]:
     """The URL of a database without any table of ours."""
     with new_database(server_url) as url:
         yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A pool on the test's own database."""
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    """The ledger of the test's own database."""
+    return Ledger(database)
 
 
 @pytest.fixture

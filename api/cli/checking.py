@@ -22,7 +22,7 @@ def check(context: click.Context, as_json: bool) -> None:
     Example: refuse to deploy with anything wrong
       daftari check || exit 1
     """
-    from api.machine.checkup import Verdict, check_everything
+    from api.local.preflight import Verdict, check_everything
 
     findings = list(check_everything(os.environ))
     if as_json:

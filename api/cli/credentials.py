@@ -43,7 +43,7 @@ def set_mpesa_credentials(**options: str | None) -> None:
       daftari set-mpesa-credentials --business-shortcode 174379 --environment sandbox
       MPESA_PASSKEY=... daftari set-mpesa-credentials
     """
-    from api.machine.credentials import store_credentials
+    from api.local.stored_credentials import store_credentials
 
     given = _given(options)
     if not given and sys.stdin.isatty():

@@ -26,7 +26,7 @@ def migrate(as_json: bool) -> None:
     Example
       DATABASE_URL=postgresql://shop:secret@db/daftari daftari migrate
     """
-    from api.machine.databases import migrate_database
+    from api.local.databases import migrate_database
 
     applied = migrate_database(read_settings().database_url)
     if as_json:
@@ -67,9 +67,9 @@ def demo_data(users: int, tokens_file: Path | None, minutes: int) -> None:
     Example: a thousand buyers for a load test
       daftari demo-data --users 1000 --tokens-file buyers.jsonl
     """
-    from api.http.auth import make_token
-    from api.machine.databases import server_major
-    from api.machine.demo import make_demo_buyers
+    from api.cli.demo_buyers import make_demo_buyers
+    from api.http.middleware.auth import make_token
+    from api.local.databases import server_major
 
     settings = read_settings()
     if settings.is_production:

@@ -7,8 +7,8 @@ from typing import IO, Any
 
 import click
 
-from api.machine.ports import PortBusy
-from api.machine.problems import DatabaseProblem, FolderBusy, MachineProblem
+from api.local.ports import PortBusy
+from api.local.problems import DatabaseProblem, FolderBusy, MachineProblem
 from api.settings import ConfigurationError, Settings, load_settings
 from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
 

@@ -23,8 +23,8 @@ def replay(session: UUID, as_json: bool) -> None:
       daftari replay 550e8400-e29b-41d4-a716-446655440000
       daftari replay 550e8400-e29b-41d4-a716-446655440000 --json | jq '.[].event'
     """
-    from api.machine.history import session_history
-    from projections.journal import for_auditor, timeline
+    from api.cli.session_history import session_history
+    from projections.history import for_auditor, timeline
 
     entries = session_history(read_settings().database_url, session)
     if as_json:

@@ -106,8 +106,8 @@ def _services() -> Iterator["Services"]:
     """Lend the parts of a process, and tell what M-Pesa refuses in words."""
     import logging
 
-    from api.http.logging import configure_logging
-    from api.machine.databases import server_major
+    from api.http.middleware.logging import configure_logging
+    from api.local.databases import server_major
     from api.wiring import build_services
     from daraja import InvalidConfig, Refused, SubmissionError
 

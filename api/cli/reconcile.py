@@ -57,10 +57,10 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
       daftari reconcile statement.csv
       daftari reconcile --json - < statement.csv | jq .found.counts
     """
-    from api.http.logging import configure_logging
-    from api.machine.reconciling import reconcile as import_statement
-    from api.reconciliation.statements import StatementRefused
+    from api.cli.reconciling import reconcile as import_statement
+    from api.http.middleware.logging import configure_logging
     from daraja.statement import MOST_BYTES
+    from payments.reconciliation.statements import StatementRefused
 
     settings = read_settings()
     configure_logging(

@@ -12,8 +12,8 @@ import click
 from api.cli.failures import read_settings
 
 if TYPE_CHECKING:
-    from api.refunds.desk import RefundDesk
-    from projections.payment_refunds import PaymentRefund
+    from payments.refunds.decisions import RefundDesk
+    from projections.refunds import PaymentRefund
 
 STATES = ("due", "approved", "refused", "requested", "refunded")
 
@@ -48,7 +48,7 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
       daftari refunds list --state due --json | jq '.[].session_id'
     """
     from ledger import clock
-    from ledger.attempts import RefundState
+    from ledger.session.values import RefundState
 
     with _desk() as desk:
         wanted = RefundState(state) if state else None
@@ -132,7 +132,7 @@ def _decide(
     *,
     as_json: bool,
 ) -> None:
-    from api.refunds.desk import COMMAND_LINE, operator
+    from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _desk() as desk:
         decided = decision(desk, session, refund, by=operator(user) if user else COMMAND_LINE)
@@ -141,8 +141,8 @@ def _decide(
 
 @contextmanager
 def _desk() -> Iterator["RefundDesk"]:
-    from api.http.logging import configure_logging
-    from api.machine.refunding import refund_desk
+    from api.cli.refund_decisions import refund_desk
+    from api.http.middleware.logging import configure_logging
 
     settings = read_settings()
     configure_logging(

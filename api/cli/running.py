@@ -9,7 +9,7 @@ from types import FrameType
 import click
 
 from api.cli.failures import NOT_AVAILABLE, Failure, read_settings
-from api.machine.ports import require_free_port
+from api.local.ports import require_free_port
 from ledger.errors import Unavailable
 
 
@@ -21,10 +21,10 @@ def serve() -> None:
     Example: two processes with sixteen threads each, on all addresses
       DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
     """
-    from api.http.logging import configure_logging
-    from api.machine.credentials import claim_database
-    from api.machine.databases import require_url
-    from api.machine.web_server import serve as serve_http
+    from api.http.middleware.logging import configure_logging
+    from api.local.databases import require_url
+    from api.local.stored_credentials import claim_database
+    from api.server.gunicorn_app import serve as serve_http
 
     settings = read_settings()
     require_url(settings.database_url)
@@ -41,9 +41,9 @@ def work() -> None:
 
     Any number of these may run; each job has one active worker, and the others stand by.
     """
-    from api.http.logging import configure_logging
-    from api.machine.databases import require_url
-    from api.work import run
+    from api.http.middleware.logging import configure_logging
+    from api.local.databases import require_url
+    from payments.worker.jobs import run
 
     settings = read_settings()
     require_url(settings.database_url)
@@ -94,8 +94,8 @@ def simulator(
       MPESA_INITIATOR_PASSWORD=secret daftari simulator
                                              check the operator's credential, as M-Pesa does
     """
-    from api.http.logging import configure_logging
-    from api.machine.simulation import Habits, simulator_settings
+    from api.http.middleware.logging import configure_logging
+    from api.local.local_simulator import Habits, simulator_settings
     from daraja.simulator import PortTaken, StateFileProblem, run
 
     settings = read_settings()

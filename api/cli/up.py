@@ -43,8 +43,8 @@ def up(
       DATABASE_URL=postgresql://shop:secret@db/daftari daftari up
     """
     stopping = stop_on_signals()  # Before the imports, which take a while.
-    from api.machine.everything import Everything
-    from api.machine.simulation import Habits
+    from api.local.local_simulator import Habits
+    from api.local.local_stack import Everything
 
     habits = Habits(auto_approve, seed, chaos, chaos_longest_delay)
     everything = Everything(read_settings(), habits, tell=_tell, welcome=_welcome)
@@ -58,7 +58,7 @@ def _tell(sentence: str) -> None:
 
 def _welcome(settings: Settings) -> None:
     """Say where to look and what to try, with a token that works."""
-    from api.machine.ports import http_url
+    from api.local.ports import http_url
 
     api = http_url(settings.daftari_host, settings.daftari_port)
     lines = ["", "Daftari is running. Ctrl-C stops it.", ""]
@@ -73,7 +73,7 @@ def _welcome(settings: Settings) -> None:
 
 
 def _what_to_try(settings: Settings, api: str) -> list[str]:
-    from api.http.auth import make_token
+    from api.http.middleware.auth import make_token
 
     token = make_token(settings, _DEMO_USER, ["customer"], _TOKEN_MINUTES)
     body = (

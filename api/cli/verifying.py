@@ -34,8 +34,8 @@ def verify(context: click.Context, as_json: bool, kept: tuple[str, ...]) -> None
     Example: look every night
       daftari verify || mail -s "Daftari: the books do not agree" you@example.co.ke
     """
-    from api.http.logging import configure_logging
-    from api.machine.verifying import verify as verify_everything
+    from api.cli.verification import verify as verify_everything
+    from api.http.middleware.logging import configure_logging
     from ledger.store.blocks import KeptName
 
     settings = read_settings()

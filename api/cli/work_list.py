@@ -12,8 +12,8 @@ import click
 from api.cli.failures import read_settings
 
 if TYPE_CHECKING:
-    from api.machine.casework import Casework
-    from projections.work_list import Case
+    from api.cli.casework import Casework
+    from payments.exceptions.work_list import Case
 
 CASES_OPEN = 5
 
@@ -60,7 +60,7 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     if context.invoked_subcommand is not None:
         return
     from ledger import clock
-    from projections.work_list import Kind, open_cases
+    from payments.exceptions.work_list import Kind, open_cases
 
     with _casework() as lent:
         cases = open_cases(lent.database, clock.now(), kind=Kind(kind) if kind else None, page_size=limit)
@@ -84,8 +84,8 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
 @click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
 def close(kind: str, case: str, note: str, user: int | None) -> None:
     """Close a CASE of a KIND with what was found or done."""
-    from api.refunds.desk import COMMAND_LINE, operator
-    from projections.work_list import Kind
+    from payments.exceptions.work_list import Kind
+    from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _casework() as lent:
         lent.desk.close(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
@@ -99,8 +99,8 @@ def close(kind: str, case: str, note: str, user: int | None) -> None:
 @click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
 def assign(kind: str, case: str, session: str, user: int | None) -> None:
     """Say that money of nobody is of a SESSION: it settles its attempt in doubt, or falls due to go back."""
-    from api.refunds.desk import COMMAND_LINE, operator
-    from projections.work_list import Kind
+    from payments.exceptions.work_list import Kind
+    from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _casework() as lent:
         lent.desk.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
@@ -112,7 +112,7 @@ def assign(kind: str, case: str, session: str, user: int | None) -> None:
 @click.argument("case")
 def retry(kind: str, case: str) -> None:
     """Have a letter or a handler that gave up tried again; the worker takes it within seconds."""
-    from projections.work_list import Kind
+    from payments.exceptions.work_list import Kind
 
     with _casework() as lent:
         lent.desk.retry(Kind(kind), case)
@@ -121,8 +121,8 @@ def retry(kind: str, case: str) -> None:
 
 @contextmanager
 def _casework() -> Iterator["Casework"]:
-    from api.http.logging import configure_logging
-    from api.machine.casework import casework
+    from api.cli.casework import casework
+    from api.http.middleware.logging import configure_logging
 
     settings = read_settings()
     configure_logging(settings.daftari_log_format, lowest_level=logging.ERROR)  # What is printed is the list.
@@ -138,7 +138,7 @@ def _told(case: "Case") -> Iterator[str]:
 
 
 def _plain(case: "Case") -> dict[str, Any]:
-    from api.cases.actions import actions_of
+    from payments.exceptions.actions import actions_of
 
     return {
         "kind": case.kind,

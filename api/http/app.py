@@ -6,42 +6,42 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from api.http import json
-from api.http.auth import install_authentication
-from api.http.errors import install_error_handlers
-from api.http.headers import install_security_headers
-from api.http.limits import install_rate_limit
-from api.http.metrics import install_metrics
-from api.http.openapi import install_openapi
-from api.http.proxies import PUBLIC_URL, behind_proxies
-from api.http.request_log import install_request_log
-from api.http.services import install_services
-from api.http.slashes import OptionalSlash
+from api.http.framework import json
+from api.http.framework.errors import install_error_handlers
+from api.http.framework.openapi import install_openapi
+from api.http.framework.services import install_services
+from api.http.middleware.auth import install_authentication
+from api.http.middleware.headers import install_security_headers
+from api.http.middleware.metrics import install_metrics
+from api.http.middleware.proxies import PUBLIC_URL, behind_proxies
+from api.http.middleware.rate_limit import install_rate_limit
+from api.http.middleware.request_log import install_request_log
+from api.http.middleware.slashes import OptionalSlash
+from api.server.concurrency import Turns
 from api.settings import Settings
-from api.turns import Turns
 
 if TYPE_CHECKING:
     from api.wiring import Services
 
 DOORS = (
-    "api.http.sessions",
-    "api.http.callbacks",
-    "api.http.c2b",
-    "api.http.results",
-    "api.http.catalogue",
-    "api.http.cart",
-    "api.http.places",
-    "api.http.orders",
-    "api.http.work_list",
-    "api.http.reports",
-    "api.http.blocks",
-    "api.http.refunds",
-    "api.http.reconciliations",
-    "api.http.operations",
+    "api.http.resources.sessions",
+    "api.http.resources.stk_callbacks",
+    "api.http.resources.c2b_callbacks",
+    "api.http.resources.result_callbacks",
+    "api.http.resources.catalogue",
+    "api.http.resources.cart",
+    "api.http.resources.places",
+    "api.http.resources.orders",
+    "api.http.resources.work_list",
+    "api.http.resources.reports",
+    "api.http.resources.signed_blocks",
+    "api.http.resources.refunds",
+    "api.http.resources.reconciliations",
+    "api.http.resources.health",
 )
 """The modules whose `doors` are documented, in the order in which the document shows them."""
 
-PAGES = ("api.http.docs", "api.pages", "api.pages.work")
+PAGES = ("api.pages.docs", "api.pages", "api.pages.work")
 """The modules whose `pages` are for people, and not part of the document."""
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from flask import g, request
 from werkzeug.wrappers import Response
 
-from api.http.auth import LARGEST_USER, Role, make_token
+from api.http.middleware.auth import LARGEST_USER, Role, make_token
 from api.settings import ConfigurationError, Settings
 from ledger.errors import Unavailable
 

@@ -11,9 +11,9 @@ from typing import Any
 from flask import request
 from werkzeug.wrappers import Response
 
-from api.http.auth import Caller, Role, caller_of, make_token
-from api.http.proxies import base_url
-from api.http.services import services
+from api.http.framework.services import services
+from api.http.middleware.auth import Caller, Role, caller_of, make_token
+from api.http.middleware.proxies import base_url
 from api.settings import ConfigurationError
 from ledger.errors import NotAllowed, Unauthenticated, Unavailable
 

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from api.pages.phones import phone_url
-from api.standing import Standing
 from api.wiring import Services
 from ledger import clock
-from ledger.attempts import Status
 from ledger.phone import PhoneNumber
-from ledger.session import PaymentSession
-from projections import payment_sessions
+from ledger.session.session import PaymentSession
+from ledger.session.values import Status
+from payments.checkout.next_action import Standing
+from projections import sessions
 
 WISHES = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
 """What a client of the API sends beside the delivery details."""
@@ -49,7 +49,7 @@ def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayme
     """Return the user's own payment as it stands now; raise NotFound, or Erased where the details are gone."""
     now = clock.now()
     session = services.ledger.session(session_id, user_id=user_id)
-    [standing] = services.standings.of(payment_sessions.rows_of(services.database, [session_id], now), now)
+    [standing] = services.standings.of(sessions.rows_of(services.database, [session_id], now), now)
     phone = PhoneNumber(services.vault.unseal(user_id, session.phone_sealed))
     return ShownPayment(
         session=session,

@@ -8,13 +8,13 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.http.auth import Caller, Role
-from api.http.errors import refusal_of
-from api.http.fields import FURTHEST_DAYS, TIME_SLOTS
-from api.http.headers import PAGE_POLICY
-from api.http.pagination import LARGEST_PAGE
-from api.http.services import services
-from api.http.sessions import stream_to
+from api.http.framework.errors import refusal_of
+from api.http.framework.services import services
+from api.http.middleware.auth import Caller, Role
+from api.http.middleware.headers import PAGE_POLICY
+from api.http.resources.sessions import stream_to
+from api.http.schemas.fields import FURTHEST_DAYS, TIME_SLOTS
+from api.http.schemas.pagination import LARGEST_PAGE
 from api.pages import wording
 from api.pages.buyers import buyer, buyer_token, read_user, remember
 from api.pages.payments import payment_of
@@ -22,7 +22,7 @@ from api.pages.phones import simulator_url
 from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
-from projections import journal, payment_sessions
+from projections import history, sessions
 from shop.builtin.catalogue import MOST_PAGE_SIZE
 
 SESSIONS_SHOWN = 20
@@ -121,7 +121,7 @@ def show_subcounties() -> str:
 @pages.get("/shop/sessions/")
 def show_sessions() -> str:
     """Show the buyer's latest payments."""
-    count, rows = payment_sessions.list_of_user(
+    count, rows = sessions.list_of_user(
         services().database, buyer(), now=clock.now(), page_size=SESSIONS_SHOWN
     )
     return _page("sessions", count=count, rows=rows, names=wording.STATUS_NAMES)
@@ -136,7 +136,7 @@ def show_session(session_id: UUID) -> str:
         "session",
         payment=payment,
         notice=wording.notice_of(payment.session, payment.status, payment.standing, payment.phone),
-        facts=journal.history(ours.database, session_id),
+        facts=history.history(ours.database, session_id),
         event_names=wording.EVENT_NAMES,
     )
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from api.standing import Standing
-from ledger.attempts import RefundState, Status
 from ledger.clock import NAIROBI
 from ledger.money import THOUSANDTHS_PER_UNIT, Money
 from ledger.phone import PhoneNumber
-from ledger.session import PaymentSession
+from ledger.session.session import PaymentSession
+from ledger.session.values import RefundState, Status
+from payments.checkout.next_action import Standing
 
 COUNTED_UNITS = frozenset({"kg", "g", "l", "ml"})
 """Units that are symbols, and so have no plural."""

@@ -12,17 +12,17 @@ from uuid import UUID
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.cases.actions import actions_of
-from api.http.auth import Role
-from api.http.errors import refusal_of
-from api.http.pagination import LARGEST_PAGE
-from api.http.services import services
+from api.http.framework.errors import refusal_of
+from api.http.framework.services import services
+from api.http.middleware.auth import Role
+from api.http.schemas.pagination import LARGEST_PAGE
 from api.pages import operators, wording
-from api.refunds.desk import operator
 from ledger import clock
 from ledger.errors import InvalidValue, LedgerError, NotFound
-from projections import work_list
-from projections.work_list import Kind
+from payments.exceptions import work_list
+from payments.exceptions.actions import actions_of
+from payments.exceptions.work_list import Kind
+from payments.refunds.decisions import operator
 
 CASES_SHOWN = 50
 

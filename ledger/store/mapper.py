@@ -10,7 +10,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, MapperDeserialisationError, StoredEvent
 from eventsourcing.utils import resolve_topic
 
-from ledger.events import FACTS, Event
+from ledger.session.events import FACTS, Event
 
 _COLUMNS = ("originator_id", "originator_version")
 _ENCODER = msgspec.json.Encoder(order="sorted")

@@ -12,9 +12,9 @@ import click
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from api.settings import load_settings
-from api.verification import violations
 from ledger.store.database import Database
 from ledger.store.vault import Vault
+from payments.verification.verifier import violations
 from tests.bench.instance import Running, running_daftari
 from tests.bench.lifecycles import BUYERS_NAME, Buyer, serve
 from tests.bench.processes import ProcessorTimes

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.machine import children
-from api.machine.instances import running_instance
+from api.local import children
+from api.local.instances import running_instance
 from tests.bench.lifecycles import Buyer
 from tests.support.database import reachable_folder
 from tests.support.ports import free_port

@@ -5,7 +5,7 @@ import pytest
 from psycopg import Connection
 
 from ledger.application import Ledger
-from ledger.events import Created, Paid
+from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 from projections.follower import BE_ACTIVE, Follower, Recorded, lag, read_batch

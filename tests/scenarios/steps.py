@@ -14,7 +14,8 @@ from freezegun.api import FrozenDateTimeFactory
 
 from daraja.simulator.prompts import Prompt
 from ledger import clock
-from projections import journal, work_list
+from payments.exceptions import work_list
+from projections import history
 from tests.support.instance import Client, Instance
 
 TOMATOES, MAIZE, HONEY = 123, 124, 125
@@ -137,7 +138,7 @@ def at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
 
 def facts(instance: Instance, session_id: str) -> list[str]:
     """Return the names of a session's events, oldest first, as the log holds them."""
-    return [entry.name for entry in journal.history(instance.services.database, UUID(session_id))]
+    return [entry.name for entry in history.history(instance.services.database, UUID(session_id))]
 
 
 def observe(instance: Instance, statement: str, *values: object) -> list[tuple[Any, ...]]:

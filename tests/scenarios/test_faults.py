@@ -13,8 +13,8 @@ import requests
 from api.http.app import create_app
 from api.settings import load_settings
 from api.wiring import Services, build_services
-from api.work.loop import jobs
 from ledger.phone import PhoneNumber
+from payments.worker.jobs import jobs
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     TOMATOES,

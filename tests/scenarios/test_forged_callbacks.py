@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from api.work.sweeps import HINTS_AT_ONCE, act_on_letters
 from ledger.clock import now
-from ledger.store.inbox import Channel
+from payments.inbox.inbox import Channel
+from payments.worker.sweeps import HINTS_AT_ONCE, act_on_letters
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     CALLBACK_LOST,

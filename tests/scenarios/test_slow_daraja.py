@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from api.breaker import MOST_SILENCES, SHORTEST_REST
+from payments.checkout.circuit_breaker import MOST_SILENCES, SHORTEST_REST
 from tests.scenarios.steps import (
     PAYS_AT_ONCE,
     TOMATOES,

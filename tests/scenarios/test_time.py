@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from ledger.callback_tokens import make_token
+from payments.inbox.callback_tokens import make_token
 from tests.scenarios.steps import (
     CALLBACKS,
     CANCELS,

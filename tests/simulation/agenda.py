@@ -6,10 +6,15 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
-from api.refunds.doubts import FIRST_GAP, PAYMENT_TELLS_AFTER, RESULT_IS_LATE_AFTER, SENDER_IS_LOST_AFTER
-from api.refunds.policy import RETRY_GAPS
-from ledger import events
-from projections import payment_cases, payment_metrics, payment_refunds
+from ledger.session import events
+from payments.refunds.approval_policy import RETRY_GAPS
+from payments.refunds.status_checks import (
+    FIRST_GAP,
+    PAYMENT_TELLS_AFTER,
+    RESULT_IS_LATE_AFTER,
+    SENDER_IS_LOST_AFTER,
+)
+from projections import cases, metrics, refunds
 from tests.simulation.database import Tables
 from tests.simulation.world import BEGINNING
 
@@ -22,9 +27,9 @@ REFUND_JOBS = ("refund_sending", "refund_retries", "refund_doubts", "refund_ques
 FOLLOWED: dict[str, tuple[str, ...]] = {
     "orders": (events.Paid.TOPIC,),
     "refund_policy": (events.RefundDue.TOPIC, events.ReceiptRecorded.TOPIC),
-    "payment_metrics": payment_metrics.PaymentMetrics.topics,
-    "payment_refunds": payment_refunds.TOPICS,
-    "payment_cases": payment_cases.TOPICS,
+    "payment_metrics": metrics.PaymentMetrics.topics,
+    "payment_refunds": refunds.TOPICS,
+    "payment_cases": cases.TOPICS,
 }
 _FOLLOWERS_OF = {
     topic: [name for name, topics in FOLLOWED.items() if topic in topics]

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
-from ledger.attempts import AttemptState, RefundState
-from ledger.session import PaymentSession
-from projections import invariants
+from ledger.session.session import PaymentSession
+from ledger.session.values import AttemptState, RefundState
+from projections.integrity import invariants
 from tests.simulation.buyers import Buyers
 from tests.simulation.database import DatabaseTwin
 from tests.simulation.machine import Machine

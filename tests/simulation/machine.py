@@ -16,10 +16,10 @@ from greenlet import getcurrent, greenlet
 
 from api.settings import Settings, load_settings
 from api.wiring import Services, assemble, daraja_client
-from api.work.loop import Job, jobs, run_job
 from ledger.errors import Unavailable
+from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.vault import Vault
-from projections.locks import ActiveLock, LockConnection
+from payments.worker.jobs import Job, jobs, run_job
 from tests.simulation.agenda import Agenda
 from tests.simulation.database import DatabaseTwin, Tables
 from tests.simulation.line import Line

@@ -11,11 +11,15 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from ledger import application, clock, events
-from ledger.attempts import OPEN_STATES
-from ledger.store import access_tokens, attempt_checks, blocks, positions, prompts, recorder, vault
+from ledger import application, clock
+from ledger.session import events
+from ledger.session.values import OPEN_STATES
+from ledger.store import blocks, positions, recorder, vault
 from ledger.store.canonical import GENESIS, chained_hash
-from projections import follower, payment_sessions
+from payments.confirmation import query_log
+from payments.mpesa import access_tokens
+from payments.prompts import phone_locks
+from projections import follower, sessions
 
 Row = dict[str, Any]
 Answer = Callable[[Any], Any]
@@ -68,17 +72,17 @@ class LedgerTables:
             select + b" ORDER BY version": self.select_events,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
-            prompts._CLAIM: self.claim_prompt,
-            prompts._BUSY: self.busy_prompts,
-            prompts._RELEASE: self.release_prompt,
-            prompts._HAND_OVER: self.hand_over_prompt,
-            prompts._FORGET: self.forget_prompts,
-            attempt_checks._ASKED_SINCE: self.asked_since,
-            attempt_checks._TRIES: self.tries,
-            attempt_checks._AT_REST: self.at_rest,
-            attempt_checks._NOTE: self.note,
-            attempt_checks._NOTE_IN_BETWEEN: self.note_in_between,
-            attempt_checks._FORGET: self.forget_notes,
+            phone_locks._CLAIM: self.claim_prompt,
+            phone_locks._BUSY: self.busy_prompts,
+            phone_locks._RELEASE: self.release_prompt,
+            phone_locks._HAND_OVER: self.hand_over_prompt,
+            phone_locks._FORGET: self.forget_prompts,
+            query_log._ASKED_SINCE: self.asked_since,
+            query_log._TRIES: self.tries,
+            query_log._AT_REST: self.at_rest,
+            query_log._NOTE: self.note,
+            query_log._NOTE_IN_BETWEEN: self.note_in_between,
+            query_log._FORGET: self.forget_notes,
             vault._ENSURE_KEY: self.ensure_key,
             vault._READ_KEY: self.read_key,
             access_tokens._READ: self.read_token,
@@ -86,10 +90,10 @@ class LedgerTables:
             blocks._LAST: lambda _: self.blocks[-1:],
             blocks._NEXT: self.next_block,
             blocks._ADD: self.add_block,
-            payment_sessions.OWNER: self.owner,
-            payment_sessions.BY_CHECKOUT: self.by_checkout,
-            payment_sessions.TO_EXPIRE: self.to_expire,
-            payment_sessions.ATTEMPTS_DUE: self.attempts_due,
+            sessions.OWNER: self.owner,
+            sessions.BY_CHECKOUT: self.by_checkout,
+            sessions.TO_EXPIRE: self.to_expire,
+            sessions.ATTEMPTS_DUE: self.attempts_due,
             follower.READ_BATCH: self.read_batch,
         }
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.attempts import Evidence
-from ledger.store import movements, pulling, question_budgets
-from projections import money_seen
+from ledger.session.values import Evidence
+from payments.confirmation import query_budget
+from payments.reconciliation import lookups, movements, pull_progress
 from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
 
 _MOVEMENT = (
@@ -47,15 +47,15 @@ class MoneyTables:
             movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
             movements._HELD: self.held,
             movements._CLOSE_HELD: self.close_held,
-            pulling._READ: self.progress,
-            pulling._PUT_OFF: self.put_off,
-            pulling._DONE: self.done,
-            pulling._ADD_GAP: self.add_gap,
-            question_budgets._TAKE.encode(): self.take,
-            question_budgets._PAUSE: self.pause,
-            money_seen.NAMED_ATTEMPTS: self.named_attempts,
-            money_seen.OF_RECEIPTS: self.sessions_of_receipts,
-            money_seen.RETURNED: self.way_back,
+            pull_progress._READ: self.progress,
+            pull_progress._PUT_OFF: self.put_off,
+            pull_progress._DONE: self.done,
+            pull_progress._ADD_GAP: self.add_gap,
+            query_budget._TAKE.encode(): self.take,
+            query_budget._PAUSE: self.pause,
+            lookups.NAMED_ATTEMPTS: self.named_attempts,
+            lookups.OF_RECEIPTS: self.sessions_of_receipts,
+            lookups.RETURNED: self.way_back,
         }
 
     def note(self, values: Any) -> int:

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ledger.store import refund_checks
-from ledger.store.refund_checks import MOST_TRIES
-from projections import payment_cases, payment_refunds, refund_queues
+from payments.refunds import queues, status_check_log
+from payments.refunds.status_check_log import MOST_TRIES
+from projections import cases as payment_cases
+from projections import refunds as payment_refunds
 from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
 
 Undo = Callable[[], None]
@@ -36,14 +37,14 @@ class RefundTables:
             payment_cases.PUT.format(table=cases).encode(): self.put_case,
             payment_cases.REMOVE.format(table=cases).encode(): self.remove_case,
             payment_cases.OF_SESSIONS.format(table=cases).encode(): self.cases_of,
-            refund_queues.TROUBLE: self.trouble,
-            refund_queues.TO_SEND: self.to_send,
-            refund_queues.UNANSWERED: self.unanswered,
-            refund_queues.TO_ASK_ABOUT: self.to_ask_about,
-            refund_queues.UNSENT: self.unsent,
-            refund_checks._NOTE_ASKED: self.note_asked,
-            refund_checks._NOTE_ANSWER: self.note_answer,
-            refund_checks._FORGET: self.forget_checks,
+            queues.TROUBLE: self.trouble,
+            queues.TO_SEND: self.to_send,
+            queues.UNANSWERED: self.unanswered,
+            queues.TO_ASK_ABOUT: self.to_ask_about,
+            queues.UNSENT: self.unsent,
+            status_check_log._NOTE_ASKED: self.note_asked,
+            status_check_log._NOTE_ANSWER: self.note_answer,
+            status_check_log._FORGET: self.forget_checks,
         }
 
     def put_refund(self, values: Any) -> tuple[list[Row], Undo]:

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ledger.store import idempotency, inbox
-from projections import follower, payment_metrics, reaction
+from payments.idempotency import kept_answers
+from payments.inbox import inbox
+from payments.worker import event_processor
+from projections import follower, metrics
 from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
 
 Undoable = tuple[list[Row], Callable[[], None]]
@@ -53,20 +55,20 @@ class WorkTables:
             inbox._FORGET_UNPROVEN: self.forget_unproven,
             inbox._DUE: self.due_letters,
             inbox._ONE: self.letter,
-            idempotency._CLAIM: self.claim,
-            idempotency._READ: self.read_key,
-            idempotency._TAKE_OVER: self.take_over,
-            idempotency._FINISH: self.finish,
-            idempotency._RELEASE: self.release,
-            idempotency._FORGET: self.forget_keys,
+            kept_answers._CLAIM: self.claim,
+            kept_answers._READ: self.read_key,
+            kept_answers._TAKE_OVER: self.take_over,
+            kept_answers._FINISH: self.finish,
+            kept_answers._RELEASE: self.release,
+            kept_answers._FORGET: self.forget_keys,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.place,
             follower.STORE_POSITION: self.move,
-            reaction.KEEP_FAILURE: self.keep_failure,
-            reaction.DUE: self.due_failures,
-            reaction.FORGET_FAILURE: self.forget_failure,
-            reaction.COUNT_FAILURE: self.count_failure,
-            payment_metrics.ADD.format(table=payment_metrics.TABLE): self.add_figures,
+            event_processor.KEEP_FAILURE: self.keep_failure,
+            event_processor.DUE: self.due_failures,
+            event_processor.FORGET_FAILURE: self.forget_failure,
+            event_processor.COUNT_FAILURE: self.count_failure,
+            metrics.ADD.format(table=metrics.TABLE): self.add_figures,
         }
 
     def keep(self, values: Any) -> int:
@@ -244,7 +246,7 @@ class WorkTables:
         """Add to the figures of some hours."""
         hours, *columns = values
         changes = [
-            (hour, Counter(dict(zip(payment_metrics.FIGURES, column, strict=True))))
+            (hour, Counter(dict(zip(metrics.FIGURES, column, strict=True))))
             for hour, *column in zip(hours, *columns, strict=True)
         ]
         for hour, change in changes:

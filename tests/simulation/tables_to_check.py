@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from ledger.application import RECEIPT
-from ledger.attempts import Evidence
+from ledger.session.values import Evidence
 from ledger.store import blocks
-from projections import comparing, invariants, payment_cases, payment_metrics, payment_refunds
-from projections.session_rules import _MOMENTS
+from projections import cases, metrics, refunds
+from projections.integrity import invariants
+from projections.integrity.session_rules import _MOMENTS
+from projections.rebuild import comparison
 from tests.simulation.database import Tables
 from tests.simulation.tables_of_ledger import Answer, Row
 
@@ -45,11 +47,11 @@ class Auditor:
             invariants.LETTERS_OF_NOBODY: lambda _: self._letters_of_nobody(),
             invariants.UNWITNESSED: lambda _: self._unwitnessed(),
             invariants.EXISTS: lambda values: [{"there": self._with_texts and values[0] in self._texts()}],
-            comparing.FACTS_IN_ORDER: self._facts,
-            payment_metrics.READ_ALL.encode(): lambda _: self._figures(),
-            payment_metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
-            _all_of(payment_refunds.TABLE): lambda _: _sorted(self._tables.refunds.refunds),
-            _all_of(payment_cases.TABLE): lambda _: _sorted(self._tables.refunds.cases),
+            comparison.FACTS_IN_ORDER: self._facts,
+            metrics.READ_ALL.encode(): lambda _: self._figures(),
+            metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
+            _all_of(refunds.TABLE): lambda _: _sorted(self._tables.refunds.refunds),
+            _all_of(cases.TABLE): lambda _: _sorted(self._tables.refunds.cases),
         }
         for table, text in invariants.TABLES_WITHOUT_PERSONS.items():
             statement = invariants.IN_THE_CLEAR.format(table=table, text=text).encode()
@@ -120,7 +122,7 @@ class Auditor:
 
     def _figures(self) -> list[Row]:
         return [
-            {"hour": hour} | {name: figures[name] for name in payment_metrics.FIGURES}
+            {"hour": hour} | {name: figures[name] for name in metrics.FIGURES}
             for hour, figures in sorted(self._tables.work.figures.items())
         ]
 
@@ -136,7 +138,7 @@ class Auditor:
             figures["orders_created"] += row["order_id"] is not None
             figures["paid_cents"] += row["total_cents"] if row["paid_at"] is not None else 0
         return [
-            {"hour": hour} | {name: figures[name] for name in payment_metrics.FIGURES}
+            {"hour": hour} | {name: figures[name] for name in metrics.FIGURES}
             for hour, figures in sorted(hours.items())
         ]
 

@@ -9,17 +9,17 @@ from uuid import uuid5
 
 import pytest
 
-from api.checkout import Checkout, Prompted
-from api.refunds.sending import RefundSender
-from api.settlement import Settlement
-from api.work.orders import OrderMaker
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Conflict
 from ledger.phone import PhoneNumber
-from ledger.session import PaymentSession
-from ledger.store.idempotency import Claimed, IdempotencyStore
-from ledger.store.prompts import LivePrompts
+from ledger.session.session import PaymentSession
+from payments.checkout.checkout import Checkout, Prompted
+from payments.confirmation.stk_callback import Settlement
+from payments.fulfilment.order_process import OrderMaker
+from payments.idempotency.kept_answers import Claimed, IdempotencyStore
+from payments.prompts.phone_locks import LivePrompts
+from payments.refunds.reversals import RefundSender
 from tests.simulation.odds import NO_TROUBLE, USUAL, Odds
 from tests.simulation.run import Outcome, Plan, run
 from tests.simulation.shrinking import shrink

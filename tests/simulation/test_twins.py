@@ -15,7 +15,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from ledger.store import blocks, positions
-from projections import comparing, follower, invariants
+from projections import follower
+from projections.integrity import invariants
+from projections.rebuild import comparison as comparing
 from tests.simulation.machine import Machine
 from tests.simulation.odds import USUAL, Odds
 from tests.simulation.run import Plan, run

@@ -7,8 +7,8 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from ledger.application import Ledger
-from ledger.session import PaymentSession
-from ledger.status_row import status_row
+from ledger.session.session import PaymentSession
+from ledger.session.status_row import status_row
 from ledger.store.canonical import event_digest
 
 APPEND = "SELECT append_events(%s, %s, %s, %s::jsonb[], %s, %s) AS position"

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from ledger.application import Ledger
-from ledger.attempts import Evidence, Payment
-from ledger.cart import SnapshotLine, Totals
-from ledger.session import PaymentSession
+from ledger.session.cart import SnapshotLine, Totals
+from ledger.session.session import PaymentSession
+from ledger.session.values import Evidence, Payment
 
 HALF_PAST_TEN = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 TOTAL_CENTS = 350_00

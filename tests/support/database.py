@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from api.machine.postgres import ClusterOptions, EmbeddedPostgres
+from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from ledger.store.migrate import migrate, migrations
 
 TEST_SERVER = "TEST_DATABASE_URL"

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from werkzeug.serving import make_server
 
 from api.http.app import create_app
-from api.http.auth import make_token
+from api.http.middleware.auth import make_token
 from api.settings import Settings, load_settings
 from api.wiring import Services, build_services
-from api.work.loop import Job, jobs, run_jobs
 from daraja.simulator import Simulator, SimulatorSettings, create_simulator
 from ledger import clock
+from payments.worker.jobs import Job, jobs, run_jobs
 from tests.support.horizon import until_readable
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from api.verification import violations
 from ledger.store.database import Database
 from ledger.store.vault import Vault
+from payments.verification.verifier import violations
 
 
 def assert_all_is_well(database: Database, vault: Vault | None = None, **more: Any) -> None:

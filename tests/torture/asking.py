@@ -7,12 +7,12 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
-from api.http.error_codes import ERROR_CODES
+from api.http.framework.error_codes import ERROR_CODES
 from tests.bench.connection import BadAnswer, Connection
 from tests.torture.promises import Promises
 
 PATIENCE_SECONDS = 45.0
-"""Shorter than an unfinished request holds its key (ledger/store/idempotency.py): so a key has one effect at most."""
+"""Shorter than an unfinished request holds its key (CLAIM_LASTS in kept_answers.py): one effect a key at most."""
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.application import Ledger
-from ledger.attempts import AttemptState
+from ledger.session.values import AttemptState
 from ledger.store.database import Database
 from tests.torture.machine import Machine
 

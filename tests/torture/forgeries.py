@@ -11,8 +11,8 @@ from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from ledger.store.database import Database
-from ledger.store.inbox import MOST_UNPROVEN_KEPT
 from ledger.store.vault import Vault
+from payments.inbox.inbox import MOST_UNPROVEN_KEPT
 from tests.bench.connection import Connection
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
 from tests.bench.report import spread

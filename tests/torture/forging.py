@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from ledger.callback_tokens import Sign, make_token
+from payments.inbox.callback_tokens import Sign, make_token
 
 CALLBACKS = "/api/payments/callbacks/"
 GUIDES_CALLBACK = "/api/payments/transactions/mpesa_callback/"

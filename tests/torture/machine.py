@@ -17,12 +17,12 @@ from types import MappingProxyType
 
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
-from api.machine import children
-from api.machine.databases import migrate_database
-from api.machine.ports import answers_http, http_url
-from api.machine.postgres import ClusterOptions, EmbeddedPostgres
-from api.machine.problems import MachineProblem
-from api.machine.simulation import SIMULATOR_CREDENTIALS
+from api.local import children
+from api.local.databases import migrate_database
+from api.local.local_simulator import SIMULATOR_CREDENTIALS
+from api.local.ports import answers_http, http_url
+from api.local.postgres import ClusterOptions, EmbeddedPostgres
+from api.local.problems import MachineProblem
 from api.settings import CALLBACK_PATH, Settings, load_settings
 from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST, free_port

@@ -9,8 +9,8 @@ from pathlib import Path
 from api.cli.reconcile import DIFFERENCES_LEFT
 from api.settings import CALLBACK_PATH
 from ledger.store.database import Database
-from ledger.store.inbox import MOST_UNPROVEN_KEPT
 from ledger.store.vault import Vault
+from payments.inbox.inbox import MOST_UNPROVEN_KEPT
 from tests.torture.auditing import broken_promises, money_that_differs, read_books, reversals_that_differ
 from tests.torture.draining import PROMPTS_AND_LATE_CALLBACKS_SECONDS, UnderWay, database_of, drain
 from tests.torture.machine import Machine

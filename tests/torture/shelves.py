@@ -4,7 +4,7 @@ import json
 import time
 from random import Random
 
-from api.http.auth import Role, make_token
+from api.http.middleware.auth import Role, make_token
 from shop.demo import LISTINGS
 from tests.bench.connection import BadAnswer, Connection
 from tests.torture.machine import Machine

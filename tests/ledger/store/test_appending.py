@@ -8,8 +8,8 @@ import structlog.testing
 
 from ledger.application import RECEIPT, Ledger
 from ledger.errors import Conflict, NotFound
-from ledger.session import PaymentSession
-from ledger.status_row import status_row
+from ledger.session.session import PaymentSession
+from ledger.session.status_row import status_row
 from ledger.store.database import Database
 from ledger.store.recorder import VersionConflict
 from tests.support.appending import append

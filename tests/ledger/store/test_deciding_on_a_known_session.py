@@ -1,7 +1,7 @@
 from ledger.application import Ledger
-from ledger.attempts import Evidence, Payment, Status
-from ledger.session import PaymentSession
-from ledger.status_row import status_row
+from ledger.session.session import PaymentSession
+from ledger.session.status_row import status_row
+from ledger.session.values import Evidence, Payment, Status
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 
 

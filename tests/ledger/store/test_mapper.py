@@ -7,7 +7,7 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from eventsourcing.utils import register_topic
 
 from ledger.application import Ledger
-from ledger.events import FACTS, Event, Paid
+from ledger.session.events import FACTS, Event, Paid
 from tests.support.checkouts import Checkout, new_session, one_of_every_kind
 
 

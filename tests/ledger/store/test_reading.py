@@ -4,7 +4,7 @@ import pytest
 from eventsourcing.persistence import NotSupportedError
 
 from ledger.application import Ledger
-from ledger.events import Created, Paid, PaymentRequested
+from ledger.session.events import Created, Paid, PaymentRequested
 from ledger.store.database import Database
 from tests.support.appending import append
 from tests.support.checkouts import Checkout, new_session

@@ -1,1 +1,0 @@
-"""Cases of the work list: what an operator does about them."""

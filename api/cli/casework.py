@@ -1,0 +1,40 @@
+"""The work list from the command line: the parts it needs, and no more."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from api.local.databases import server_major
+from api.settings import Settings
+from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.exceptions.resolutions import CaseDesk
+from payments.inbox.inbox import Inbox
+from payments.prompts.phone_locks import LivePrompts
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.movements import Movements
+from payments.reconciliation.pull_progress import Pulling
+
+
+@dataclass(frozen=True, slots=True)
+class Casework:
+    """A database with its cases, and the desk that closes them."""
+
+    database: Database
+    desk: CaseDesk
+
+
+@contextmanager
+def casework(settings: Settings) -> Iterator[Casework]:
+    """Lend the work list of a database; raise DatabaseProblem."""
+    server_major(settings.database_url)
+    database = Database(settings.database_url, most_connections=2)
+    try:
+        vault = Vault(database, settings.daftari_master_key)
+        ledger, movements = Ledger(database), Movements(database, vault)
+        matcher = Matcher(ledger, LivePrompts(database), movements)
+        desk = CaseDesk(ledger, Inbox(database, vault), movements, Pulling(database), matcher)
+        yield Casework(database, desk)
+    finally:
+        database.close()

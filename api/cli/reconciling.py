@@ -1,0 +1,36 @@
+"""Importing a statement from the command line: the parts it needs, and no more."""
+
+from api.local.databases import server_major
+from api.settings import Settings
+from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.mpesa.credentials import CredentialStore
+from payments.prompts.phone_locks import LivePrompts
+from payments.reconciliation.import_log import Reconciliation, Reconciliations
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.movements import Movements
+from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.statements import Reconciler, shortcodes_of
+
+
+def reconcile(settings: Settings, content: bytes) -> Reconciliation:
+    """Import a statement; raise StatementRefused, DatabaseProblem, and Unavailable where it has to be repeated."""
+    server_major(settings.database_url)
+    database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
+    try:
+        vault = Vault(database, settings.daftari_master_key)
+        settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
+        ledger, prompts = Ledger(database), LivePrompts(database)
+        reconciler = Reconciler(
+            shortcodes_of(settings),
+            database,
+            Matcher(ledger, prompts, Movements(database, vault)),
+            Pulling(database),
+            Reconciliations(database),
+            Absences(ledger, prompts),
+        )
+        return reconciler.reconcile(content)
+    finally:
+        database.close()

@@ -1,0 +1,20 @@
+"""Decisions about refunds from the command line: the parts they need, and no more."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.local.databases import server_major
+from ledger.application import Ledger
+from ledger.store.database import Database
+from payments.refunds.decisions import RefundDesk
+
+
+@contextmanager
+def refund_desk(database_url: str) -> Iterator[RefundDesk]:
+    """Lend the desk of a database's refunds; raise DatabaseProblem."""
+    server_major(database_url)
+    database = Database(database_url, most_connections=2)
+    try:
+        yield RefundDesk(Ledger(database))
+    finally:
+        database.close()

@@ -1,0 +1,1 @@
+"""The blueprint, errors, JSON and the OpenAPI document."""

@@ -1,0 +1,154 @@
+"""The OpenAPI 3.1 document, made from the views, and what flask-smorest cannot know about them."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from importlib.metadata import version
+from threading import Lock
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app
+from flask_smorest import Api  # type: ignore[import-untyped]  # it has no types
+from flask_smorest.spec.plugins import FlaskPlugin  # type: ignore[import-untyped]  # it has no types
+from marshmallow import Schema, fields, validate
+
+from api.http.framework import json
+from api.http.framework.errors import PLAIN_JSON
+from api.http.framework.refusals import refusals
+from api.http.middleware.auth import GUARDED_PREFIX
+from api.http.middleware.headers import IDEMPOTENCY_KEY
+
+DESCRIPTION = """\
+Payments through M-Pesa for a shop: pay first, then the order is made.
+
+Send a bearer token with every request under /api/. Slashes at the end of an address are optional. Amounts that are
+text have two decimals; moments are RFC 3339 in UTC. Ask for `application/problem+json` to read errors as RFC 9457
+problem details."""
+
+EXTENSION = "daftari.api"
+_SCHEME = "bearerToken"
+_SUCCESS = "2"
+_CONFIG = {"API_TITLE": "Daftari", "OPENAPI_VERSION": "3.1.0", "JSON_SORT_KEYS": False}
+
+_KEY_PARAMETER = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "description": "Makes the request safe to repeat: the same key and body get the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
+class Error(Schema):
+    """What went wrong, in the guide's form."""
+
+    status = fields.String(required=True, validate=validate.Equal("error"))
+    message = fields.String(required=True, metadata={"description": "A sentence for a person."})
+    error_code = fields.String(required=True, metadata={"description": "A stable code for a program."})
+    errors = fields.Dict(
+        fields.String(),
+        fields.List(fields.String()),
+        metadata={"description": "Sentences by field, a nested field with dots; only where input is wrong."},
+    )
+    request_id = fields.String(metadata={"description": "What to report; only where the fault is ours."})
+
+
+class Problem(Schema):
+    """What went wrong, as RFC 9457 problem details."""
+
+    type = fields.String(required=True, metadata={"description": "Where this code is explained."})
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    error_code = fields.String(required=True)
+    errors = fields.Dict(fields.String(), fields.List(fields.String()))
+    request_id = fields.String()
+
+
+class DoorsApi(Api):  # type: ignore[misc]  # flask-smorest has no types
+    """The registry of documented blueprints. Errors are answered by api.http.errors, not by flask-smorest.
+
+    To write the document takes longer than to make the app, and most processes are never asked for it: what blueprints
+    have to add to it waits until somebody asks.
+    """
+
+    ERROR_SCHEMA = Error
+
+    def __init__(self, app: Flask, **kwargs: Any) -> None:
+        self._unwritten: list[Callable[[], None]] = []
+        self._writing = Lock()
+        super().__init__(app, **kwargs)
+
+    def write_later(self, write: Callable[[], None]) -> None:
+        """Note how a blueprint adds itself to the document."""
+        self._unwritten.append(write)
+
+    def document(self) -> dict[str, Any]:
+        """Return the document of all blueprints as JSON-ready dictionaries, which are shared: do not change them."""
+        with self._writing:
+            while self._unwritten:
+                self._unwritten.pop(0)()
+            made: dict[str, Any] = self.spec.to_dict()
+            return made
+
+    def _register_responses(self) -> None:
+        """Keep the shape of errors alone: what an operation can refuse is documented by `refusals`."""
+        self.spec.components.schema("Error", schema=Error)
+
+    def _register_error_handlers(self) -> None:
+        return None
+
+
+def install_openapi(app: Flask) -> DoorsApi:
+    """Start the document of an app and serve it at /openapi.json."""
+    app.config.update(_CONFIG, API_VERSION=version("daftari"))
+    api = DoorsApi(app, spec_kwargs={"info": {"description": DESCRIPTION}})
+    api.spec.components.schema("Problem", schema=Problem)
+    api.spec.components.security_scheme(_SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    app.extensions[EXTENSION] = api
+    app.register_blueprint(_blueprint)
+    return api
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document of the current app, as JSON-ready dictionaries."""
+    made: dict[str, Any] = deepcopy(current_app.extensions[EXTENSION].document())
+    made["components"]["schemas"].pop("PaginationMetadata", None)
+    for path, method, view in _documented_views(made):
+        _finish(made["paths"][path][method], path, method, view)
+    return made
+
+
+_blueprint = Blueprint("openapi", __name__)
+
+
+@_blueprint.get("/openapi.json")
+def openapi_json() -> Response:
+    """Serve the document."""
+    return Response(json.encode(document()), mimetype=PLAIN_JSON)
+
+
+def _documented_views(made: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    return [
+        (path, method, current_app.view_functions[rule.endpoint])
+        for rule in current_app.url_map.iter_rules()
+        for path in [FlaskPlugin.flaskpath2openapi(rule.rule)]
+        for method in made["paths"].get(path, {})
+        if method.upper() in (rule.methods or ())
+    ]
+
+
+def _finish(operation: dict[str, Any], path: str, method: str, view: Any) -> None:
+    """Add who may ask, and replace flask-smorest's notes on errors by what is really answered."""
+    needs_token = getattr(view, "is_guarded", False) or (
+        path.startswith(GUARDED_PREFIX) and not getattr(view, "is_public", False)
+    )
+    operation["security"] = [{_SCHEME: []}] if needs_token else []
+    roles = getattr(view, "required_roles", ())
+    if roles:
+        operation["x-roles"] = [str(role) for role in roles]
+    if getattr(view, "is_idempotent", False):
+        operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+    answers = {
+        status: said for status, said in sorted(operation["responses"].items()) if status.startswith(_SUCCESS)
+    }
+    operation["responses"] = answers | refusals(operation, path, method, view)

@@ -1,0 +1,97 @@
+"""Where M-Pesa asks whether a payment to the shortcode may be made (validation), and tells that it was (confirmation).
+
+There is no token to check here: a segment of the address is the proof, and a notice without it changes nothing.
+"""
+
+from flask import Response, request
+from marshmallow import fields, validate
+
+from api.http.framework import json
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware.auth import public
+from api.http.middleware.raw_bodies import read_bounded
+from api.http.middleware.safaricom_addresses import is_believed
+from api.http.schemas.fields import Answer
+from payments.reconciliation.c2b import Answer as Decision
+
+CONFIRMED = {"ResultCode": 0, "ResultDesc": "Success"}
+
+ANY_BODY = {
+    "description": "What M-Pesa sends, and anything else.",
+    "content": {
+        "application/json": {
+            "schema": {},
+            "example": {
+                "TransactionType": "Pay Bill",
+                "TransID": "UKG7Q2X9LM",
+                "TransTime": "20261116103000",
+                "TransAmount": "350.00",
+                "BusinessShortCode": "174379",
+                "BillRefNumber": "D456",
+                "InvoiceNumber": "",
+                "OrgAccountBalance": "49197.00",
+                "ThirdPartyTransID": "",
+                "MSISDN": "2547 ***** 126",
+                "FirstName": "Jane",
+                "MiddleName": "",
+                "LastName": "",
+            },
+        }
+    },
+}
+
+doors = Doors(
+    "c2b", __name__, description="Where M-Pesa reports payments that are made to the shortcode (C2B)."
+)
+
+
+class Validated(Answer):
+    """Whether the payment may be made."""
+
+    ResultCode = fields.String(validate=validate.OneOf([str(code) for code in Decision]))
+    ResultDesc = fields.String(validate=validate.OneOf(["Accepted", "Rejected"]))
+
+
+class Confirmed(Answer):
+    """What M-Pesa wants to hear."""
+
+    ResultCode = fields.Integer(validate=validate.Equal(0))
+    ResultDesc = fields.String(validate=validate.Equal("Success"))
+
+
+@doors.route("/api/payments/c2b/<string:token>/validation/", methods=["POST"])
+@public
+@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@doors.response(200, Validated)
+def validate_payment(token: str) -> Response:
+    """Say whether a payment may be made.
+
+    Accepted where the reference names a payment that is open and the amount is right. For other references the setting
+    DAFTARI_C2B_UNKNOWN decides. Always answered in M-Pesa's form, in less than the eight seconds that it waits.
+    """
+    body, _ = read_bounded()
+    decision = services().c2b.validate(body, is_proven=_is_proven(token))
+    description = "Accepted" if decision == Decision.ACCEPT else "Rejected"
+    answer = {"ResultCode": str(decision), "ResultDesc": description}
+    return Response(json.encode(answer), mimetype="application/json")
+
+
+@doors.route("/api/payments/c2b/<string:token>/confirmation/", methods=["POST"])
+@public
+@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@doors.response(200, Confirmed)
+def confirm_payment(token: str) -> Response:
+    """Take the news that a payment was made.
+
+    Kept first, then acknowledged in M-Pesa's form, whatever the body is. 503 only where it could not be kept.
+    """
+    body, length = read_bounded()
+    services().c2b.confirm(body, body_bytes=length, is_proven=_is_proven(token))
+    return Response(json.encode(CONFIRMED), mimetype="application/json")
+
+
+def _is_proven(token: str) -> bool:
+    ours = services()
+    believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
+    return ours.c2b.proves(token) and believed

@@ -1,0 +1,64 @@
+"""For whoever keeps the service running: is it up, can it work, what has it done."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from flask import Response
+from marshmallow import fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware import metrics
+from api.http.middleware.auth import Role, guarded, require_role
+from api.http.schemas.fields import Answer
+from ledger.errors import Unavailable
+
+READY_WITHIN_SECONDS = 1.0
+
+doors = Doors("operations", __name__, description="Is the service up, can it work, what has it done.")
+
+_asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
+"""Asks the database apart from the request, which waits no longer than it should, even for a hung server."""
+
+
+class Health(Answer):
+    """A sign of life."""
+
+    status = fields.String(metadata={"example": "ok"})
+
+
+@doors.route("/healthz")
+@doors.response(200, Health)
+def healthz() -> dict[str, str]:
+    """Say that the process is up.
+
+    Asks nothing of anybody, so it says nothing about the database: see /readyz.
+    """
+    return {"status": "ok"}
+
+
+@doors.route("/readyz")
+@doors.response(200, Health)
+def readyz() -> dict[str, str]:
+    """Say that requests can be served.
+
+    503 where the database does not answer within a second.
+    """
+    asked = _asker.submit(services().check_database, READY_WITHIN_SECONDS)
+    try:
+        asked.result(READY_WITHIN_SECONDS)
+    except TimeoutError as error:
+        asked.cancel()
+        raise Unavailable from error
+    return {"status": "ok"}
+
+
+@doors.route("/metrics")
+@doors.response(200, content_type=metrics.CONTENT_TYPE, description="Prometheus text")
+@guarded
+@require_role(Role.OPERATOR)
+def show_metrics() -> Response:
+    """Show request counts and latencies.
+
+    For Prometheus, with the token of an operator: addresses appear as templates, never with an id in them.
+    """
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,76 @@
+"""Orders, each for its own buyer. They are made by payments; nobody makes or changes one here."""
+
+from typing import Any
+
+from marshmallow import fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.json import amount, amount_text
+from api.http.framework.services import services
+from api.http.middleware.auth import Role, caller, require_role
+from api.http.schemas.fields import Answer, Moment
+from api.http.schemas.line_items import count_items, show_goods
+from api.http.schemas.session_schemas import ShownDelivery
+from ledger.errors import NotFound
+from shop.port import Order
+
+doors = Doors("orders", __name__, description="What was paid for.")
+
+
+class OrderedItem(Answer):
+    """So much of one listing, as it was bought."""
+
+    listing_id = fields.Integer(metadata={"example": 123})
+    product_name = fields.String(metadata={"example": "Fresh Tomatoes"})
+    farm_name = fields.String(metadata={"example": "Green Valley Farm"})
+    quantity = fields.Decimal()
+    price_at_addition = fields.Decimal()
+    subtotal = fields.Decimal()
+    unit_of_measure = fields.String(metadata={"example": "kg"})
+
+
+class ShownOrder(Answer):
+    """An order. `delivery_details` is null once the buyer's personal data have been erased."""
+
+    order_id = fields.Integer(metadata={"example": 789})
+    order_number = fields.String(metadata={"example": "ORD-20240115-001"})
+    order_status = fields.String(metadata={"example": "confirmed"})
+    payment_status = fields.String(metadata={"example": "paid"})
+    session_id = fields.UUID()
+    items = fields.List(fields.Nested(OrderedItem))
+    total_items = fields.Decimal()
+    total_cost = fields.Decimal()
+    delivery_fee = fields.String(metadata={"example": "50.00"})
+    rounding = fields.Decimal()
+    total_amount = fields.String(metadata={"example": "350.00"})
+    delivery_details = fields.Nested(ShownDelivery, allow_none=True)
+    created_at = Moment()
+
+
+@doors.route("/api/orders/<int:order_id>/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.response(200, ShownOrder)
+def show_own_order(order_id: int) -> dict[str, Any]:
+    """Show an order of the caller."""
+    order = services().shop.order_of(caller().user_id, order_id)
+    if order is None:
+        raise NotFound("You have no such order.")
+    return _shown(order)
+
+
+def _shown(order: Order) -> dict[str, Any]:
+    return {
+        "order_id": order.order_id,
+        "order_number": order.order_number,
+        "order_status": order.order_status,
+        "payment_status": order.payment_status,
+        "session_id": order.session_id,
+        "items": [show_goods(item) for item in order.items],
+        "total_items": count_items(order.items),
+        "total_cost": amount(order.items_cents),
+        "delivery_fee": amount_text(order.delivery_fee_cents),
+        "rounding": amount(order.rounding_cents),
+        "total_amount": amount_text(order.total_cents),
+        "delivery_details": order.delivery_details,
+        "created_at": order.placed_at,
+    }

@@ -1,0 +1,81 @@
+"""Where the shop delivers: counties and their subcounties, for a form to choose from."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from marshmallow import fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware.auth import public
+from api.http.schemas.fields import Answer
+from shop.builtin.places import County, Subcounty
+
+doors = Doors("places", __name__, description="The counties and subcounties that the shop delivers to.")
+
+
+class ShownCounty(Answer):
+    """A county; its id is its official code, 1 to 47."""
+
+    county_id = fields.Integer(metadata={"example": 1})
+    name = fields.String(metadata={"example": "Mombasa"})
+
+
+class ShownSubcounty(Answer):
+    """A subcounty of a county."""
+
+    subcounty_id = fields.Integer(metadata={"example": 5})
+    county_id = fields.Integer(metadata={"example": 1})
+    name = fields.String(metadata={"example": "Mvita"})
+
+
+class WholeList(Answer):
+    """A list that always comes whole: `next` and `previous` are there for clients that read every list alike."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+
+
+class CountyList(WholeList):
+    """All counties, by their id."""
+
+    results = fields.List(fields.Nested(ShownCounty))
+
+
+class SubcountyList(WholeList):
+    """All subcounties of a county, by their name."""
+
+    results = fields.List(fields.Nested(ShownSubcounty))
+
+
+@doors.route("/api/places/counties/", methods=["GET"])
+@public
+@doors.response(200, CountyList)
+def list_counties() -> dict[str, Any]:
+    """List the counties.
+
+    Needs no token.
+    """
+    return _whole(services().shop.places.counties)
+
+
+@doors.route("/api/places/counties/<int:county_id>/subcounties/", methods=["GET"])
+@public
+@doors.response(200, SubcountyList)
+def list_subcounties(county_id: int) -> dict[str, Any]:
+    """List a county's subcounties.
+
+    Needs no token.
+    """
+    return _whole(services().shop.places.subcounties(county_id))
+
+
+def _whole(places: Sequence[County | Subcounty]) -> dict[str, Any]:
+    return {
+        "count": len(places),
+        "next": None,
+        "previous": None,
+        "results": [asdict(place) for place in places],
+    }

@@ -1,0 +1,84 @@
+"""What imports of M-Pesa's statements found, for operators and auditors. The importing is `daftari reconcile`."""
+
+from typing import Any
+from uuid import UUID
+
+from marshmallow import fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware.auth import Role, require_role
+from api.http.schemas.fields import Answer, Moment
+from api.http.schemas.pagination import Page, PageQuery
+from ledger.errors import NotFound
+from payments.reconciliation.import_log import Reconciliation
+
+doors = Doors("reconciliations", __name__, description="M-Pesa's statements against our books.")
+
+
+class ShownImport(Answer):
+    """One import of a statement. Of each count's meaning `daftari reconcile --help` and the guide tell."""
+
+    reconciliation_id = fields.UUID()
+    started_at = Moment()
+    finished_at = Moment()
+    file_sha256 = fields.String()
+    rows = fields.Integer()
+    period_from = fields.String(allow_none=True)
+    period_to = fields.String(allow_none=True)
+    wants_a_person = fields.Boolean()
+    counts = fields.Dict(values=fields.Integer())
+
+
+class WholeImport(ShownImport):
+    """One import with its differences: kind, receipt, amount_cents, happened_at, row, session_id and a sentence."""
+
+    differences = fields.List(fields.Dict())
+
+
+class Imports(Answer):
+    """A page of imports, the latest first."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+    results = fields.List(fields.Nested(ShownImport))
+
+
+@doors.route("/api/payments/reconciliations/", methods=["GET"])
+@require_role(Role.OPERATOR, Role.AUDITOR)
+@doors.arguments(PageQuery, location="query")
+@doors.response(200, Imports)
+def list_imports(query: dict[str, Any]) -> dict[str, Any]:
+    """List the imports of statements.
+
+    The latest first, with their counts and without their differences.
+    """
+    page: Page = query["page"]
+    count, found = services().reconciliations.page(limit=page.size, offset=page.offset, as_of=page.as_of)
+    return page.show(count, [_show(each) for each in found])
+
+
+@doors.route("/api/payments/reconciliations/<uuid:reconciliation_id>/", methods=["GET"])
+@require_role(Role.OPERATOR, Role.AUDITOR)
+@doors.refuses("RECONCILIATION_NOT_FOUND")
+@doors.response(200, WholeImport)
+def show_import(reconciliation_id: UUID) -> dict[str, Any]:
+    """Show an import of a statement.
+
+    With its differences, at most a thousand of each kind.
+    """
+    found = services().reconciliations.find(reconciliation_id)
+    if found is None:
+        raise NotFound("There is no such import.", code="RECONCILIATION_NOT_FOUND")
+    return _show(found)
+
+
+def _show(found: Reconciliation) -> dict[str, Any]:
+    return {
+        "reconciliation_id": found.reconciliation_id,
+        "started_at": found.started_at,
+        "finished_at": found.finished_at,
+        "file_sha256": found.file_sha256,
+        **found.found,
+    }

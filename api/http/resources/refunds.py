@@ -1,0 +1,111 @@
+"""Money that must go back: operators decide, auditors look on. The worker sends what was approved."""
+
+from typing import Any
+from uuid import UUID
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.idempotency import idempotent
+from api.http.schemas.pagination import Page
+from api.http.schemas.refund_schemas import (
+    RefundNote,
+    RefundQuery,
+    RefundReason,
+    Refunds,
+    ShownRefund,
+    show_refund,
+)
+from ledger.session.values import RefundState
+from payments.refunds.decisions import operator
+
+ONE = "/api/payments/refunds/<uuid:session_id>/<int:refund>/"
+
+doors = Doors("refunds", __name__, description="Money that must go back to its payer, or has gone.")
+
+
+@doors.route("/api/payments/refunds/", methods=["GET"])
+@require_role(Role.OPERATOR, Role.AUDITOR)
+@doors.arguments(RefundQuery, location="query")
+@doors.response(200, Refunds)
+def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
+    """List refunds.
+
+    Newest first. A decision of this moment shows in the list within a second.
+    """
+    page: Page = query["page"]
+    state = RefundState(query["state"]) if query.get("state") else None
+    count, found = services().refunds.list(state=state, limit=page.size, offset=page.offset, as_of=page.as_of)
+    return page.show(count, [show_refund(refund) for refund in found])
+
+
+@doors.route(ONE, methods=["GET"])
+@require_role(Role.OPERATOR, Role.AUDITOR)
+@doors.refuses("REFUND_NOT_FOUND")
+@doors.response(200, ShownRefund)
+def show_one_refund(session_id: UUID, refund: int) -> dict[str, Any]:
+    """Show a refund, as the log has it."""
+    return show_refund(services().refunds.find(session_id, refund))
+
+
+@doors.route(f"{ONE}approve/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_WITHOUT_RECEIPT", "CONFLICT")
+@doors.response(200, ShownRefund)
+def approve_refund(session_id: UUID, refund: int) -> dict[str, Any]:
+    """Agree that the money goes back through M-Pesa.
+
+    The worker sends it once. Of two operators who decide at the same moment one gets 409.
+    """
+    return show_refund(services().refunds.approve(session_id, refund, by=_operator()))
+
+
+@doors.route(f"{ONE}refuse/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.arguments(RefundReason)
+@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "CONFLICT")
+@doors.response(200, ShownRefund)
+def refuse_refund(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
+    """Hold the money for now.
+
+    The case stays open: it may be approved later, or returned by other means.
+    """
+    return show_refund(services().refunds.refuse(session_id, refund, by=_operator(), reason=wanted["reason"]))
+
+
+@doors.route(f"{ONE}returned/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.arguments(RefundNote)
+@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_UNDER_WAY", "CONFLICT")
+@doors.response(200, ShownRefund)
+def record_return(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
+    """Record that the money went back by other means.
+
+    Not while M-Pesa is expected to answer for it, or it might go back twice.
+    """
+    return show_refund(
+        services().refunds.record_by_hand(session_id, refund, by=_operator(), note=wanted["note"])
+    )
+
+
+@doors.route(f"{ONE}not-sent/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.arguments(RefundNote)
+@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_UNDER_WAY", "CONFLICT")
+@doors.response(200, ShownRefund)
+def record_not_sent(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
+    """Record that a refund in doubt did not go back.
+
+    It is due again. Look at the statement first: what is sent twice is lost once.
+    """
+    return show_refund(
+        services().refunds.record_not_sent(session_id, refund, by=_operator(), note=wanted["note"])
+    )
+
+
+def _operator() -> str:
+    return operator(caller().user_id)

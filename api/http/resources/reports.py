@@ -1,0 +1,181 @@
+"""What analysts and auditors ask: the rates, and a session's whole history."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from marshmallow import ValidationError, fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.json import amount_text
+from api.http.framework.services import services
+from api.http.middleware.auth import Role, require_role
+from api.http.schemas.fields import Answer, Moment, Shape
+from ledger import clock
+from ledger.application import no_such_session
+from ledger.errors import InvalidValue, NotFound
+from payments.verification.verifier import INVARIANTS, Invariant
+from projections import history, metrics
+
+DEFAULT_PERIOD = timedelta(hours=24)
+LONGEST_PERIOD = timedelta(days=366)
+YEARS = range(2000, 2200)
+"""Beyond them there is nothing to report, and at the ends of the calendar moments cannot be reckoned with."""
+
+doors = Doors("reports", __name__, description="For analysts and auditors.")
+
+
+class AwareMoment(fields.String):
+    """A moment in a query: RFC 3339 with its zone."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise ValidationError("Write a moment with its zone, like 2024-01-15T10:30:00Z.")
+        if moment.year not in YEARS:
+            raise ValidationError(f"Write a year from {YEARS[0]} to {YEARS[-1]}.")
+        return moment.astimezone(UTC)
+
+
+class PeriodQuery(Shape):
+    """A period of session creation; both ends in whole hours of UTC."""
+
+    since = AwareMoment(
+        metadata={"description": "The beginning; 24 hours before the end where it is left out."}
+    )
+    until = AwareMoment(metadata={"description": "The end; now where it is left out."})
+
+
+class ShownRate(Answer):
+    """A rate, and what it is made of in words and numbers."""
+
+    name = fields.String(metadata={"example": "payment_success_rate"})
+    rate = fields.Decimal(allow_none=True, metadata={"example": 0.9312})
+    numerator = fields.Integer()
+    numerator_is = fields.String()
+    denominator = fields.Integer()
+    denominator_is = fields.String()
+
+
+class Metrics(Answer):
+    """How the sessions that were created in a period did. Those still open are counted apart, never as failures."""
+
+    since = Moment()
+    until = Moment()
+    rates = fields.List(fields.Nested(ShownRate))
+    sessions_by_status = fields.Dict(values=fields.Integer())
+    open_sessions = fields.Integer()
+    amount_received = fields.String(metadata={"example": "350.00"})
+
+
+class AuditedHistory(Answer):
+    """Every event of a session with its place and its hashes; sealed personal data are left out."""
+
+    session_id = fields.UUID()
+    events = fields.List(fields.Dict())
+
+
+class Counterexample(Answer):
+    """One place where an invariant does not hold."""
+
+    rule = fields.String()
+    session_id = fields.UUID(allow_none=True)
+    told = fields.String()
+
+
+class CheckedInvariant(Answer):
+    """One thing that must always be true. `holds` is null where the store cannot tell, and tests show it instead."""
+
+    number = fields.Integer()
+    statement = fields.String()
+    holds = fields.Boolean(allow_none=True)
+    violations = fields.List(fields.Nested(Counterexample))
+
+
+class Verified(Answer):
+    """The last look over the whole store."""
+
+    run_id = fields.UUID()
+    started_at = Moment()
+    finished_at = Moment()
+    events = fields.Integer()
+    version = fields.String()
+    all_hold = fields.Boolean()
+    invariants = fields.List(fields.Nested(CheckedInvariant))
+
+
+@doors.route("/api/payments/metrics/", methods=["GET"])
+@require_role(Role.ANALYST)
+@doors.arguments(PeriodQuery, location="query")
+@doors.response(200, Metrics)
+def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
+    """Show the five rates.
+
+    Of the sessions that were created in a period, the last 24 hours where none is named.
+    """
+    until: datetime = query.get("until") or clock.now()
+    since: datetime = query.get("since") or until - DEFAULT_PERIOD
+    if since > until:
+        raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
+    if until - since > LONGEST_PERIOD:
+        raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
+    found = metrics.rates(services().database, since, until)
+    return {
+        "since": found.since,
+        "until": found.until,
+        "rates": found.rates,
+        "sessions_by_status": found.by_status,
+        "open_sessions": found.open_sessions,
+        "amount_received": amount_text(found.paid_cents),
+    }
+
+
+@doors.route("/api/audit/invariants/", methods=["GET"])
+@require_role(Role.AUDITOR)
+@doors.refuses("NOT_VERIFIED_YET")
+@doors.response(200, Verified)
+def show_invariants() -> dict[str, Any]:
+    """Show what the last look over the whole store found.
+
+    Each invariant, whether it held, and the counter-examples. The worker looks once a day, `daftari verify` at once.
+    """
+    run = services().verifier.last()
+    if run is None:
+        raise NotFound("Nobody has looked over the store yet. Run `daftari verify`.", code="NOT_VERIFIED_YET")
+    return {
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "events": run.events,
+        "version": run.version,
+        "all_hold": not run.violations,
+        "invariants": [_show_invariant(invariant, run.violations) for invariant in INVARIANTS],
+    }
+
+
+@doors.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
+@require_role(Role.AUDITOR)
+@doors.refuses("SESSION_NOT_FOUND")
+@doors.response(200, AuditedHistory)
+def audit_session(session_id: UUID) -> dict[str, Any]:
+    """Show everybody's session to an auditor.
+
+    All of each event but its sealed personal data, with position and hashes, so that the chain can be verified.
+    """
+    entries = history.history(services().database, session_id)
+    if not entries:
+        raise no_such_session()
+    return {"session_id": session_id, "events": [history.for_auditor(entry) for entry in entries]}
+
+
+def _show_invariant(invariant: Invariant, violations: list[dict[str, Any]]) -> dict[str, Any]:
+    broken = [violation for violation in violations if violation["rule"] in invariant.rules]
+    return {
+        "number": invariant.number,
+        "statement": invariant.statement,
+        "holds": not broken if invariant.rules else None,
+        "violations": broken,
+    }

@@ -1,0 +1,247 @@
+"""The guide's five endpoints of payment sessions, and a session's own page and history."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, request
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware.auth import Caller, Role, caller, require_role
+from api.http.middleware.headers import IDEMPOTENCY_KEY
+from api.http.middleware.idempotency import fingerprint, idempotent
+from api.http.schemas.pagination import Page
+from api.http.schemas.session_schemas import (
+    Extension,
+    History,
+    LastEvent,
+    NewSession,
+    Patience,
+    Prompt,
+    PromptWish,
+    Session,
+    SessionList,
+    SessionQuery,
+    SessionStatus,
+    show_listed,
+    show_session,
+    show_where_it_stands,
+)
+from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_news
+from ledger import clock
+from ledger.application import no_such_session
+from ledger.phone import PhoneNumber
+from ledger.session.values import Status
+from payments.checkout.next_action import NEW, Standing
+from projections import history, sessions
+
+doors = Doors(
+    "sessions", __name__, description="Pay first: a session for the cart, a prompt, a payment, an order."
+)
+
+
+SETTLED = ("SESSION_EXPIRED", "SESSION_FAILED", "SESSION_ALREADY_PAID")
+NO_PROMPT = (
+    "SESSION_NOT_FOUND",
+    *SETTLED,
+    "PAYMENT_IN_PROGRESS",
+    "PHONE_BUSY",
+    "TOO_MANY_ATTEMPTS",
+    "OUT_OF_STOCK",
+    "CONFLICT",
+    "ERASED",
+    "PAYMENT_REFUSED",
+    "MPESA_UNAVAILABLE",
+    "PAYMENTS_BUSY",
+)
+"""Why a prompt may not be sent."""
+
+STATUS_EVENT = {
+    "type": "object",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The session's version."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/SessionStatus"},
+        },
+    },
+}
+"""One server-sent event of a stream, as JSON Schema."""
+
+NO_PLACE = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
+"""Why a request may not wait for news."""
+
+
+@doors.route("/api/payments/sessions/", methods=["POST"])
+@require_role(Role.CUSTOMER)
+@idempotent
+@doors.arguments(NewSession)
+@doors.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED")
+@doors.response(201, Session)
+def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Create a payment session.
+
+    Takes a snapshot of the caller's cart and prices it; nothing is reserved and nothing is asked of M-Pesa yet.
+    """
+    ours = services()
+    session = ours.checkout.create(
+        caller().user_id, wanted["delivery"], wanted["phone"], key=_name_of_request()
+    )
+    standing = NEW if session.version == 1 else _standing(_own_row(session.id))
+    return show_session(session, ours.vault, standing, clock.now())
+
+
+@doors.route("/api/payments/sessions/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.arguments(SessionQuery, location="query")
+@doors.response(200, SessionList)
+def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
+    """List the caller's payment sessions.
+
+    Newest first. The pages do not shift while new sessions are created.
+    """
+    page: Page = query["page"]
+    status, ours, now = query.get("status"), services(), clock.now()
+    count, rows = sessions.list_of_user(
+        ours.database,
+        caller().user_id,
+        status=Status(status) if status else None,
+        page=page.number,
+        page_size=page.size,
+        as_of=page.as_of,
+        now=now,
+    )
+    standings = ours.standings.of(rows, now)
+    return page.show(
+        count, [show_listed(row, standing) for row, standing in zip(rows, standings, strict=True)]
+    )
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.refuses("SESSION_NOT_FOUND", "ERASED")
+@doors.response(200, Session)
+def show_one_session(session_id: UUID) -> dict[str, Any]:
+    """Show a payment session."""
+    ours = services()
+    session = ours.ledger.session(session_id, user_id=caller().user_id)
+    return show_session(session, ours.vault, _standing(_own_row(session_id)), clock.now())
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
+@require_role(Role.CUSTOMER)
+@idempotent
+@doors.arguments(PromptWish, required=False)
+@doors.refuses(*NO_PROMPT)
+@doors.response(200, Prompt)
+@doors.alt_response(202, schema=Prompt, description="M-Pesa's answer was lost")  # type: ignore[untyped-decorator]  # flask-smorest has no types
+def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
+    """Send a payment prompt.
+
+    To the session's phone, or to another. 202 where M-Pesa's answer was lost: a prompt may be on the phone, and the
+    status will tell.
+    """
+    phone: PhoneNumber | None = wanted["phone_number"]
+    sent = services().checkout.initiate(caller().user_id, session_id, phone)
+    known = sent.checkout_request_id is not None
+    shown = {
+        "status": "success",
+        "message": "STK Push sent successfully. Please check your phone." if known else sent.customer_message,
+        "session_id": sent.session_id,
+        "transaction_id": sent.transaction_id,
+        "checkout_request_id": sent.checkout_request_id,
+        "customer_message": sent.customer_message,
+    }
+    return shown, 200 if known else 202
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.arguments(Patience, location="query")
+@doors.refuses("SESSION_NOT_FOUND", *NO_PLACE)
+@doors.response(200, SessionStatus)
+def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
+    """Show where a payment session stands.
+
+    Reads one row and writes nothing, so it may be asked as often as is useful. With `wait`, the answer comes as soon
+    as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
+    """
+    found = wait_for_news(
+        services().desk, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
+    )
+    return found if isinstance(found, Response) else show_where_it_stands(found, _standing(found))
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.arguments(LastEvent, location="headers")
+@doors.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_PLACE)
+@doors.response(200, STATUS_EVENT, content_type=EVENT_STREAM)
+@doors.alt_response(204, description="All was seen, and nothing more comes")  # type: ignore[untyped-decorator]  # as above
+def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
+    """Stream where a payment session stands.
+
+    Server-sent events: the status now, and again at each change, each with the session's version as its id. Ends when
+    the session is settled, after some minutes, or with the token: connect again, and `Last-Event-ID` continues where
+    you were.
+    """
+    return stream_to(session_id, caller(), last_event.get("last_event_id"))
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
+@require_role(Role.CUSTOMER)
+@idempotent
+@doors.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
+@doors.response(200, Extension)
+def extend_session(session_id: UUID) -> dict[str, Any]:
+    """Give a payment session more time.
+
+    Counted from its present expiry; a session can be extended a few times only.
+    """
+    session = services().checkout.extend(caller().user_id, session_id, key=_name_of_request())
+    return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
+
+
+@doors.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])
+@require_role(Role.CUSTOMER)
+@doors.refuses("SESSION_NOT_FOUND")
+@doors.response(200, History)
+def show_events(session_id: UUID) -> dict[str, Any]:
+    """Show a payment session's history.
+
+    Every fact about it, oldest first, as its owner may see it.
+    """
+    ours = services()
+    ours.ledger.session(session_id, user_id=caller().user_id)
+    entries = history.history(ours.database, session_id)
+    return {"session_id": session_id, "events": [history.for_owner(entry) for entry in entries]}
+
+
+def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
+    """Answer with a stream of the reader's own session, beyond version `seen`, while his token is good.
+
+    Raises NotFound, and Unavailable.
+    """
+    ours, row = services(), _own_row(session_id, reader.user_id)
+    seconds = reader.seconds_left(ours.settings.daftari_stream_seconds)
+    return stream(ours.desk, row, _standing(row), seen, seconds, show_where_it_stands)
+
+
+def _name_of_request() -> str | None:
+    """Return the key with the body in its name: one that was forgotten after a day brings nothing else back."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    return f"{key}:{fingerprint()}" if key else None
+
+
+def _own_row(session_id: UUID, user_id: int | None = None) -> sessions.SessionRow:
+    owner = caller().user_id if user_id is None else user_id
+    row = sessions.status_of(services().database, session_id, owner, clock.now())
+    if row is None:
+        raise no_such_session()
+    return row
+
+
+def _standing(row: sessions.SessionRow) -> Standing:
+    return services().standings.of([row], clock.now())[0]

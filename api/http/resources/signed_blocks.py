@@ -1,0 +1,77 @@
+"""The signed blocks over the log, for auditors. `daftari verify` folds the events under them."""
+
+from typing import Any
+
+from marshmallow import fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.services import services
+from api.http.middleware.auth import Role, require_role
+from api.http.schemas.fields import Answer, Moment
+from api.http.schemas.pagination import Page, PageQuery
+from ledger.store.blocks import Block
+
+doors = Doors("blocks", __name__, description="The seals of the log, for auditors.")
+
+
+class ShownBlock(Answer):
+    """One block: the events of its origin above one position and up to another.
+
+    `digest` is the SHA-256 of their positions (8 bytes, big-endian) and hashes in the order of positions, `signature`
+    an Ed25519 signature over `hash`. Binary values are hex digits; positions outgrow JSON's numbers, and are text.
+    """
+
+    name = fields.String(
+        metadata={"description": "Keep it elsewhere, and give it to `daftari verify --kept-block`."}
+    )
+    origin = fields.Integer()
+    number = fields.Integer()
+    after_position = fields.String()
+    until_position = fields.String()
+    events = fields.Integer()
+    digest = fields.String()
+    previous_hash = fields.String()
+    hash = fields.String()
+    public_key = fields.String()
+    signature = fields.String()
+    signed_at = Moment()
+
+
+class BlockList(Answer):
+    """A page of blocks, the latest first."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+    results = fields.List(fields.Nested(ShownBlock))
+
+
+@doors.route("/api/audit/blocks/", methods=["GET"])
+@require_role(Role.AUDITOR)
+@doors.arguments(PageQuery, location="query")
+@doors.response(200, BlockList)
+def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
+    """List the signed blocks.
+
+    The latest first. Each carries the hash of the one before it, and covers every event between two positions.
+    """
+    page: Page = query["page"]
+    count, found = services().blocks.page(limit=page.size, offset=page.offset, as_of=page.as_of)
+    return page.show(count, [_show(block) for block in found])
+
+
+def _show(block: Block) -> dict[str, Any]:
+    return {
+        "name": block.name,
+        "origin": block.origin,
+        "number": block.number,
+        "after_position": str(block.after_position),
+        "until_position": str(block.until_position),
+        "events": block.events,
+        "digest": block.digest.hex(),
+        "previous_hash": block.previous_hash.hex(),
+        "hash": block.hash.hex(),
+        "public_key": block.public_key.hex(),
+        "signature": block.signature.hex(),
+        "signed_at": block.signed_at,
+    }

@@ -1,0 +1,182 @@
+"""What waits for a person: the list of it, and what operators do about it. Auditors look on."""
+
+from typing import Any
+
+from marshmallow import fields
+
+from api.http.framework.blueprint import Doors
+from api.http.framework.json import amount
+from api.http.framework.services import services
+from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.idempotency import idempotent
+from api.http.schemas.fields import Answer, Choice, Moment, Shape, Text
+from api.http.schemas.pagination import Page, PageQuery
+from ledger import clock
+from ledger.errors import NotFound
+from payments.exceptions import work_list
+from payments.exceptions.actions import actions_of
+from payments.exceptions.work_list import Case, Kind
+from payments.refunds.decisions import operator
+from payments.refunds.notes import LONGEST
+
+ONE = "/api/work-list/<string:kind>/<string:case_id>/"
+
+doors = Doors("work_list", __name__, description="What waits for a person, and what can be done about it.")
+
+
+class WorkQuery(PageQuery):
+    """The query of the work list."""
+
+    kind = Choice([str(kind) for kind in Kind], metadata={"description": "Only cases of this kind."})
+
+
+class CaseAction(Answer):
+    """A request that does something about a case: POST to the path, with a text in the named member."""
+
+    name = fields.String(metadata={"example": "close"})
+    path = fields.String()
+    field = fields.String(allow_none=True, metadata={"example": "note"})
+
+
+class ShownCase(Answer):
+    """Something that waits for a person."""
+
+    kind = fields.String()
+    case_id = fields.String()
+    session_id = fields.UUID(allow_none=True)
+    since = Moment()
+    age_seconds = fields.Integer()
+    amount = fields.Decimal(allow_none=True)
+    detail = fields.String()
+    what_can_be_done = fields.String()
+    actions = fields.List(fields.Nested(CaseAction))
+
+
+class CaseTally(Answer):
+    """How many cases of a kind are open, and the money that they name together."""
+
+    kind = fields.String()
+    count = fields.Integer()
+    amount = fields.Decimal()
+
+
+class WorkList(Answer):
+    """A page of open cases, the oldest first; `by_kind` counts all of them."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+    results = fields.List(fields.Nested(ShownCase))
+    by_kind = fields.List(fields.Nested(CaseTally))
+
+
+class CaseNote(Shape):
+    """What a person found out, or did."""
+
+    note = Text(
+        most=LONGEST,
+        required=True,
+        metadata={"description": "What was found or done. It is kept for ever: no phone number, no name."},
+    )
+
+
+class CaseOwner(Shape):
+    """Whose money it is."""
+
+    session = fields.String(required=True, metadata={"example": "550e8400-e29b-41d4-a716-446655440000"})
+
+
+class CaseDone(Answer):
+    """That something was done about a case."""
+
+    status = fields.String(metadata={"example": "success"})
+    message = fields.String()
+
+
+@doors.route("/api/work-list/", methods=["GET"])
+@require_role(Role.OPERATOR, Role.AUDITOR)
+@doors.arguments(WorkQuery, location="query")
+@doors.response(200, WorkList)
+def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
+    """Show what waits for a person.
+
+    The oldest first: money due back or in doubt, witnesses who disagree, money that belongs to nobody, letters and
+    handlers that gave up. What was dealt with a moment ago may show for a second more.
+    """
+    page: Page = query["page"]
+    kind = Kind(query["kind"]) if query.get("kind") else None
+    database, now = services().database, clock.now()
+    tallies = work_list.tally(database, now)
+    count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
+    cases = work_list.open_cases(database, now, kind=kind, page=page.number, page_size=page.size)
+    by_kind = [
+        {"kind": known, "count": tally.cases, "amount": amount(tally.money_cents)}
+        for known, tally in tallies.items()
+    ]
+    return page.show(count, [_show_case(case) for case in cases]) | {"by_kind": by_kind}
+
+
+@doors.route(f"{ONE}close/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.arguments(CaseNote)
+@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "CONFLICT")
+@doors.response(200, CaseDone)
+def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+    """Close a case with what was found or done.
+
+    For contradictions, letters, reactions, money of nobody and gaps. Of two operators who close one, one gets 409.
+    """
+    services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=wanted["note"])
+    return {"status": "success", "message": "The case is closed."}
+
+
+@doors.route(f"{ONE}assign/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.arguments(CaseOwner)
+@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
+@doors.response(200, CaseDone)
+def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+    """Say whose the money of nobody is.
+
+    It becomes the receipt of a payment that has none, settles an attempt in doubt, or is one more payment, which falls
+    due to go back. Of two operators who assign it, one gets 409.
+    """
+    services().cases.assign(_kind(kind), case_id, wanted["session"], by=operator(caller().user_id))
+    return {"status": "success", "message": "It is booked on the session."}
+
+
+@doors.route(f"{ONE}retry/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE")
+@doors.response(200, CaseDone)
+def retry_case(kind: str, case_id: str) -> dict[str, Any]:
+    """Have a letter or a reaction tried again.
+
+    The worker takes it within seconds. Where it fails again, it comes back to the list.
+    """
+    services().cases.retry(_kind(kind), case_id)
+    return {"status": "success", "message": "It will be tried again."}
+
+
+def _kind(text: str) -> Kind:
+    try:
+        return Kind(text)
+    except ValueError:
+        raise NotFound("There are no cases of such a kind.", code="CASE_NOT_FOUND") from None
+
+
+def _show_case(case: Case) -> dict[str, Any]:
+    return {
+        "kind": case.kind,
+        "case_id": case.case_id,
+        "session_id": case.session_id,
+        "since": case.since,
+        "age_seconds": int(case.age.total_seconds()),
+        "amount": None if case.money_cents is None else amount(case.money_cents),
+        "detail": case.detail,
+        "what_can_be_done": case.what_can_be_done,
+        "actions": actions_of(case),
+    }

@@ -1,0 +1,1 @@
+"""Request and response schemas, and the fields they are made of."""

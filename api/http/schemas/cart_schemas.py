@@ -1,0 +1,54 @@
+"""The shapes of a cart, key by key as the guide shows a cart in a session."""
+
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import fields
+
+from api.http.framework.json import amount, amount_text
+from api.http.schemas.decimals import Figure
+from api.http.schemas.fields import Answer, Shape
+from api.http.schemas.line_items import CartItem, count_items, show_item
+from ledger.money import Money
+from shop.port import Cart
+from shop.quantities import MOST_UNITS
+
+
+class Wish(Shape):
+    """How much of a listing the cart should hold."""
+
+    quantity = Figure(
+        required=True,
+        decimals=3,
+        least=Decimal("0.001"),
+        most=Decimal(MOST_UNITS),
+        metadata={
+            "example": "2",
+            "description": "In the listing's unit; fractions only of what is weighed or poured.",
+        },
+    )
+
+
+class ShownCart(Answer):
+    """A cart, and what it would cost now. `rounding` is what rounding to the shilling adds."""
+
+    items = fields.List(fields.Nested(CartItem))
+    total_items = fields.Decimal()
+    total_cost = fields.Decimal(metadata={"example": Decimal("300.00")})
+    delivery_fee = fields.String(metadata={"example": "50.00"})
+    rounding = fields.Decimal(metadata={"example": Decimal("0.00")})
+    total_amount = fields.String(metadata={"example": "350.00"})
+
+
+def show_cart(cart: Cart, delivery_fee_cents: int) -> dict[str, Any]:
+    """Return a cart with its total in whole shillings, as a session created now would ask for it."""
+    exact = Money(cart.goods_cents + delivery_fee_cents)
+    total = exact.to_whole_shilling()
+    return {
+        "items": [show_item(line) for line in cart.lines],
+        "total_items": count_items(cart.lines),
+        "total_cost": amount(cart.goods_cents),
+        "delivery_fee": amount_text(delivery_fee_cents),
+        "rounding": amount((total - exact).cents),
+        "total_amount": amount_text(total.cents),
+    }

@@ -1,0 +1,119 @@
+"""The shapes of listings: what an operator sends, and what everybody is shown."""
+
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load
+
+from api.http.framework.json import amount, quantity
+from api.http.schemas.decimals import Figure
+from api.http.schemas.fields import Answer, Shape, Text, WholeNumber
+from shop.builtin.catalogue import (
+    MOST_NAME_CHARACTERS,
+    MOST_PRICE_CENTS,
+    MOST_STOCK_THOUSANDTHS,
+    MOST_UNIT_CHARACTERS,
+    MOST_UNIT_WEIGHT_GRAMS,
+    Listing,
+    ListingDraft,
+)
+
+
+class Line(Text):
+    """Text on one line, every character of which can be seen."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if not text.isprintable():
+            raise ValidationError("Write one line of printable characters.")
+        return text
+
+
+class Flag(fields.Boolean):
+    """A JSON boolean and nothing that merely resembles one."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Write true or false.")
+        return value
+
+
+class ListingChange(Shape):
+    """What an operator says of a listing. It replaces what was said before; only a stock that is left out stays."""
+
+    product_name = Line(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "Fresh Tomatoes"})
+    farm_name = Line(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "Green Valley Farm"})
+    price = Figure(
+        required=True,
+        decimals=2,
+        least=Decimal("0.01"),
+        most=Decimal(MOST_PRICE_CENTS // 100),
+        metadata={"example": "150.00", "description": "Shillings for one unit."},
+    )
+    unit_of_measure = Line(required=True, most=MOST_UNIT_CHARACTERS, metadata={"example": "kg"})
+    stock = Figure(
+        load_default=None,
+        decimals=3,
+        least=Decimal(0),
+        most=Decimal(MOST_STOCK_THOUSANDTHS // 1_000),
+        metadata={
+            "example": "40",
+            "description": "Units on the shelf, counted now. Leave it out to keep what is there.",
+        },
+    )
+    unit_weight_grams = WholeNumber(
+        least=0,
+        most=MOST_UNIT_WEIGHT_GRAMS,
+        load_default=0,
+        metadata={
+            "example": 1000,
+            "description": "What a unit adds to the weight that delivery is charged for.",
+        },
+    )
+    withdrawn = Flag(load_default=False, metadata={"description": "No longer on sale."})
+
+    @post_load
+    def _to_draft(self, data: dict[str, Any], **_: Any) -> ListingDraft:
+        price: Decimal = data.pop("price")
+        stock: Decimal | None = data.pop("stock")
+        return ListingDraft(
+            price_cents=int(price.scaleb(2)),
+            stock_thousandths=None if stock is None else int(stock.scaleb(3)),
+            **data,
+        )
+
+
+class CatalogueListing(Answer):
+    """One product of one farm, as it is sold now."""
+
+    listing_id = fields.Integer(metadata={"example": 123})
+    product_name = fields.String(metadata={"example": "Fresh Tomatoes"})
+    farm_name = fields.String(metadata={"example": "Green Valley Farm"})
+    price = fields.Decimal(metadata={"example": Decimal("150.00")})
+    unit_of_measure = fields.String(metadata={"example": "kg"})
+    stock = fields.Decimal(metadata={"example": Decimal("40.0")})
+    unit_weight_grams = fields.Integer(metadata={"example": 1000})
+    withdrawn = fields.Boolean(metadata={"description": "No longer on sale."})
+
+
+class Catalogue(Answer):
+    """A page of the listings on sale, by their id."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+    results = fields.List(fields.Nested(CatalogueListing))
+
+
+def show_listing(listing: Listing) -> dict[str, Any]:
+    """Return a listing as it is shown: price in shillings, stock in units."""
+    return {
+        "listing_id": listing.listing_id,
+        "product_name": listing.product_name,
+        "farm_name": listing.farm_name,
+        "price": amount(listing.price_cents),
+        "unit_of_measure": listing.unit_of_measure,
+        "stock": quantity(listing.stock_thousandths),
+        "unit_weight_grams": listing.unit_weight_grams,
+        "withdrawn": listing.withdrawn,
+    }

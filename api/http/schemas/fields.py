@@ -1,0 +1,142 @@
+"""The fields of requests and answers: strict, bounded, and each with a sentence for whoever got it wrong."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow.exceptions import SCHEMA
+
+from api.http.framework.json import moment_text
+from ledger.clock import NAIROBI, now
+from ledger.errors import InvalidValue
+from ledger.phone import PhoneNumber
+
+TIME_SLOTS = ("morning", "afternoon", "evening")
+LARGEST_ID = 2**31 - 1
+FURTHEST_DAYS = 366
+
+_PHONE_FORMS = r"^(\+?254|0)?[17][0-9]{8}$"
+"""What we ask clients to write. Blanks, brackets and dashes between the digits do no harm."""
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Shape(Schema):
+    """A body or a query. Names it does not know are passed over, so that a client may send its whole form."""
+
+    class Meta:
+        """Leave out what is not ours."""
+
+        unknown = EXCLUDE
+
+
+class Answer(Shape):
+    """What we answer with. Every key is always there; where there is nothing to say its value is null."""
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's hook
+        """Tell the document that the key is always there."""
+        field_obj.required = True
+
+
+class Phone(fields.String):
+    """A Kenyan mobile number as people type it, read to a PhoneNumber."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        shown = {"example": "0712345678", "pattern": _PHONE_FORMS}
+        super().__init__(metadata=shown | kwargs.pop("metadata", {}), **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        try:
+            return PhoneNumber.parse(value)
+        except InvalidValue as error:
+            raise ValidationError(error.message) from None
+
+
+class WholeNumber(fields.Integer):
+    """A JSON integer within bounds: never a boolean, a fraction or text."""
+
+    def __init__(self, *, least: int = 1, most: int = LARGEST_ID, **kwargs: Any) -> None:
+        sentence = f"Write a whole number from {least} to {most}."
+        super().__init__(validate=validate.Range(least, most, error=sentence), **kwargs)
+        self._sentence = sentence
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if type(value) is not int:
+            raise ValidationError(self._sentence)
+        return value
+
+
+class Text(fields.String):
+    """Text of `least` to `most` characters, trimmed, without control characters (new lines may stay)."""
+
+    def __init__(self, *, least: int = 1, most: int = 100, **kwargs: Any) -> None:
+        length = validate.Length(least, most, error=f"Write {least} to {most} characters.")
+        super().__init__(validate=length, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Write text.")
+        text = value.replace("\r\n", "\n").strip()
+        if _CONTROL.search(text):
+            raise ValidationError("Remove the control characters.")
+        return text
+
+
+class Choice(fields.String):
+    """One word of a closed list."""
+
+    def __init__(self, choices: Sequence[str], **kwargs: Any) -> None:
+        sentence = "Choose one of: " + ", ".join(choices) + "."
+        super().__init__(validate=validate.OneOf(choices, error=sentence), **kwargs)
+
+
+class TimeSlot(Choice):
+    """The part of a day in which to deliver."""
+
+    def __init__(self, choices: Sequence[str] = TIME_SLOTS, **kwargs: Any) -> None:
+        super().__init__(choices, **kwargs)
+
+
+class Day(fields.Date):
+    """A calendar day, YYYY-MM-DD and nothing else."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
+        if not isinstance(value, str) or not _DAY.fullmatch(value):
+            raise ValidationError("Write a day like 2024-01-15.")
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValidationError("There is no such day in the calendar.") from None
+
+
+class DeliveryDay(Day):
+    """A day from today on, in Nairobi, within a year."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
+        day = super()._deserialize(value)
+        ahead = (day - now().astimezone(NAIROBI).date()).days
+        if not 0 <= ahead <= FURTHEST_DAYS:
+            raise ValidationError("Choose today or a later day, within a year.")
+        return day
+
+
+class Moment(fields.DateTime):
+    """A moment of an answer: RFC 3339 in UTC, whole seconds."""
+
+    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else moment_text(value)
+
+
+def flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
+    """Turn marshmallow's nested messages into sentences by field, a nested field named with dots."""
+    flat: dict[str, list[str]] = {}
+    for name, found in messages.items():
+        path = prefix.removesuffix(".") if name == SCHEMA and prefix else f"{prefix}{name}"
+        if isinstance(found, Mapping):
+            flat |= flatten(found, f"{path}.")
+        else:
+            flat[path] = [str(sentence) for sentence in ([found] if isinstance(found, str) else found)]
+    return flat

@@ -1,0 +1,102 @@
+"""Lists in pages: newest first, and no row moves to another page while new ones come in.
+
+The first page fixes the moment as of which the list is read; the links carry that moment along.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from flask import request
+from marshmallow import ValidationError, fields, post_load, validate
+
+from api.http.middleware.proxies import base_url
+from api.http.schemas.fields import Shape
+from ledger.clock import now
+
+DEFAULT_PAGE_SIZE = 20
+LARGEST_PAGE_SIZE = 100
+LARGEST_PAGE = 1_000_000
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_OF_OUR_TIME = re.compile(r"2[01][0-9]{2}-[0-9:.T-]{21}Z")
+_AS_OF = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list as it stood at `as_of`."""
+
+    number: int
+    size: int
+    as_of: datetime
+
+    @property
+    def offset(self) -> int:
+        """How many rows come before this page."""
+        return (self.number - 1) * self.size
+
+    def show(self, count: int, results: Sequence[Any]) -> dict[str, Any]:
+        """Return the guide's list: count of all rows, absolute links to the neighbours, the rows of this page."""
+        last = max(1, -(-count // self.size))
+        return {
+            "count": count,
+            "next": self._link(self.number + 1) if self.number < last else None,
+            "previous": self._link(min(self.number - 1, last)) if self.number > 1 else None,
+            "results": list(results),
+        }
+
+    def _link(self, number: int) -> str:
+        kept = [(name, value) for name, value in request.args.items(multi=True) if name not in _OURS]
+        ours = [("page", number), ("page_size", self.size), ("as_of", self.as_of.strftime(_AS_OF))]
+        return f"{base_url()}{quote(request.path)}?{urlencode([*kept, *ours])}"
+
+
+class AsOf(fields.String):
+    """The moment that a link of ours carries, exactly as we wrote it."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        moment = None
+        if _OF_OUR_TIME.fullmatch(value):
+            with suppress(ValueError):
+                moment = datetime.strptime(value, _AS_OF).replace(tzinfo=UTC)
+        if moment is None:
+            raise ValidationError("Follow the `next` and `previous` links as they are.")
+        return moment
+
+
+class Ordinal(fields.Integer):
+    """A number of a query, in up to nine plain digits."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if not _DIGITS.fullmatch(value):
+            raise ValidationError("Write a whole number in digits.")
+        return int(value)
+
+
+class PageQuery(Shape):
+    """The query of a list; a list with filters adds them in a subclass. Loads to `{"page": Page, ...filters}`."""
+
+    page = Ordinal(
+        load_default=1,
+        validate=validate.Range(1, LARGEST_PAGE),
+        metadata={"description": "Which page, from 1."},
+    )
+    page_size = Ordinal(
+        load_default=DEFAULT_PAGE_SIZE,
+        validate=validate.Range(1),
+        metadata={"description": f"Rows a page; more than {LARGEST_PAGE_SIZE} means {LARGEST_PAGE_SIZE}."},
+    )
+    as_of = AsOf(metadata={"description": "The moment that the links carry; leave it out at the start."})
+
+    @post_load
+    def _to_page(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        size = min(data.pop("page_size"), LARGEST_PAGE_SIZE)
+        page = Page(data.pop("page"), size, data.pop("as_of", None) or now())
+        return data | {"page": page}
+
+
+_OURS = frozenset(PageQuery().fields)

@@ -1,0 +1,83 @@
+"""What is asked and shown about refunds."""
+
+from dataclasses import asdict
+from typing import Any
+
+from marshmallow import fields, validate
+
+from api.http.framework.json import amount
+from api.http.schemas.fields import Answer, Choice, Moment, Shape, Text
+from api.http.schemas.pagination import PageQuery
+from ledger.session.values import RefundState
+from payments.refunds.notes import LONGEST
+from projections.refunds import PaymentRefund
+
+_STAYS = "It stays in the log for ever: no phone number, no name."
+
+
+class RefundQuery(PageQuery):
+    """The query of the list."""
+
+    state = Choice(
+        [str(state) for state in RefundState], metadata={"description": "Only refunds in this state."}
+    )
+
+
+class RefundReason(Shape):
+    """Why a refund is refused."""
+
+    reason = Text(most=LONGEST, required=True, metadata={"description": f"Why the money is held. {_STAYS}"})
+
+
+class RefundNote(Shape):
+    """What a person found out, or did."""
+
+    note = Text(
+        most=LONGEST, required=True, metadata={"description": f"What was found out or done. {_STAYS}"}
+    )
+
+
+class ShownRefund(Answer):
+    """A sum that must go back, or has gone. What an earlier try left behind stays; `state` tells what counts."""
+
+    session_id = fields.UUID()
+    refund = fields.Integer(metadata={"description": "Its number within the session, from 1."})
+    attempt = fields.Integer()
+    state = fields.String(validate=validate.OneOf([str(state) for state in RefundState]))
+    amount = fields.Decimal(metadata={"example": 350.00})
+    receipt = fields.String(allow_none=True, metadata={"description": "M-Pesa's name of the payment."})
+    why = fields.String()
+    due_at = Moment()
+    approved_by = fields.String(allow_none=True)
+    approved_at = Moment(allow_none=True)
+    refused_by = fields.String(allow_none=True)
+    refused_at = Moment(allow_none=True)
+    refused_reason = fields.String(allow_none=True)
+    requested_at = Moment(allow_none=True)
+    conversation_id = fields.String(allow_none=True)
+    in_doubt = fields.Boolean()
+    doubted_at = Moment(allow_none=True)
+    doubt_reason = fields.String(allow_none=True)
+    done_at = Moment(allow_none=True)
+    means = fields.String(allow_none=True, metadata={"description": "reversal, statement or by_hand."})
+    reversal_receipt = fields.String(allow_none=True)
+    recorded_by = fields.String(allow_none=True)
+    note = fields.String(allow_none=True)
+    failures = fields.Integer()
+    failed_at = Moment(allow_none=True)
+    failure_code = fields.String(allow_none=True)
+    failure_text = fields.String(allow_none=True)
+
+
+class Refunds(Answer):
+    """A page of refunds, the newest first."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+    results = fields.List(fields.Nested(ShownRefund))
+
+
+def show_refund(refund: PaymentRefund) -> dict[str, Any]:
+    """Return a refund as it is shown: the amount in shillings."""
+    return asdict(refund) | {"amount": amount(refund.amount_cents)}

@@ -1,0 +1,1 @@
+"""Long polls and server-sent events."""

@@ -1,0 +1,228 @@
+"""Answers that come when there is news: long polls, and streams of server-sent events (WHATWG HTML, 9.2).
+
+Where the web server can set a request aside (api/server/long_poll_worker.py), a client that waits holds no thread;
+elsewhere the request's own thread waits.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any, Protocol
+
+from flask import Response, g, request
+
+from api.http.framework import json
+from api.http.streaming.notifier import NewsDesk, Waiter, turning_point
+from ledger.session.values import Status
+from payments.checkout.next_action import Standing
+from projections.sessions import SessionRow
+
+PLACE = "daftari.place"
+"""The WSGI key of the server's Place for a request, where the server can set it aside."""
+
+EVENT_STREAM = "text/event-stream"
+HEARTBEAT_SECONDS = 15
+RECONNECT_AFTER_MILLISECONDS = 2_000
+
+SETTLED = frozenset({Status.ORDER_CREATED, Status.FAILED, Status.EXPIRED})
+"""Where a stream ends: nothing that the buyer waits for comes after."""
+
+_HEARTBEAT = b":\n\n"
+
+Show = Callable[[SessionRow, Standing], dict[str, Any]]
+
+
+class Connection(Protocol):
+    """The way back to a client that waits. Its methods return at once, and may be called from any thread."""
+
+    def resume(self) -> None:
+        """Answer the request now, as if it had just come."""
+
+    def send(self, data: bytes) -> None:
+        """Send a part of the answer; a client that does not read is cut off."""
+
+    def close(self) -> None:
+        """End the answer."""
+
+
+class Held(Waiter):
+    """A waiter with a way back to its client, which is known once it starts to wait."""
+
+    connection: Connection
+
+    def __init__(self, desk: NewsDesk, row: SessionRow, version: int, seconds: float) -> None:
+        super().__init__(row, version)
+        self.ends_at = monotonic() + seconds
+        self._desk = desk
+        desk.admit(self)
+
+    def start(self, connection: Connection) -> None:
+        """Begin to wait for this client."""
+        self.connection = connection
+        self._desk.start(self)
+
+    def leave(self) -> None:
+        """Stop waiting: the client has gone."""
+        self._desk.leave(self)
+
+
+class Poll(Held):
+    """A request that is answered when there is news, or when its time is over."""
+
+    def tell(self, row: SessionRow | None, standing: Standing | None) -> bool:  # noqa: ARG002 - it asks for itself
+        """Have the request answered."""
+        self.connection.resume()
+        return False
+
+    def endure(self, now_seconds: float) -> bool:
+        """Have the request answered when its time is over."""
+        if now_seconds < self.ends_at:
+            return True
+        self.connection.resume()
+        return False
+
+
+class Stream(Held):
+    """An answer that goes on: the status at the start, and at each change, until the session is settled."""
+
+    wants_rows = True
+
+    def __init__(self, desk: NewsDesk, row: SessionRow, version: int, seconds: float, show: Show) -> None:
+        super().__init__(desk, row, version, seconds)
+        self._show = show
+        self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
+
+    def tell(self, row: SessionRow | None, standing: Standing | None) -> bool:
+        """Send the status; end with that of a settled session."""
+        assert row is not None
+        assert standing is not None
+        self.version, self.turns_at = row.version, turning_point(row)
+        self.connection.send(self.frame(row, standing))
+        if row.session_status in SETTLED:
+            self.connection.close()
+            return False
+        return True
+
+    def endure(self, now_seconds: float) -> bool:
+        """Show the client, and whatever is between, that the line is alive; end when the time is over."""
+        if now_seconds >= self.ends_at:
+            self.connection.close()
+            return False
+        if now_seconds >= self._heartbeat_at:
+            self._heartbeat_at = now_seconds + HEARTBEAT_SECONDS
+            self.connection.send(_HEARTBEAT)
+        return True
+
+    def frame(self, row: SessionRow, standing: Standing) -> bytes:
+        """Return a status as one event."""
+        return b"id: %d\ndata: %s\n\n" % (row.version, json.encode(self._show(row, standing)))
+
+
+@dataclass
+class Place:
+    """What a server that can set requests aside gives each of them, and what it finds there afterwards.
+
+    `was_aside` says that the request is being answered for the second time, after waiting. `held` is set by a view
+    whose request is to wait; of the view's response only `opening` is sent, by a stream.
+    """
+
+    was_aside: bool = False
+    held: Held | None = None
+    opening: bytes = b""
+
+
+@dataclass
+class ThreadsConnection:
+    """A client whose thread waits for it, on a server that cannot set requests aside."""
+
+    _parts: SimpleQueue[bytes | None] = field(default_factory=SimpleQueue)
+
+    def resume(self) -> None:
+        """Wake the thread, which answers."""
+        self._parts.put(None)
+
+    def send(self, data: bytes) -> None:
+        """Give the thread something to send."""
+        self._parts.put(data)
+
+    def close(self) -> None:
+        """Let the thread end the answer."""
+        self._parts.put(None)
+
+    def parts(self) -> Iterator[bytes]:
+        """Return what is to be sent, as it comes."""
+        while (part := self._parts.get()) is not None:
+            yield part
+
+
+def wait_for_news(
+    desk: NewsDesk, read: Callable[[], SessionRow], version: int | None, seconds: float
+) -> SessionRow | Response:
+    """Return the session's row as `read` returns it, once it is beyond `version`, or after some seconds at most.
+
+    Without a version, any change from now on is news. A Response means that the server has the request set aside:
+    return it, and the view is called again when it is time to answer. Raises as NewsDesk.admit does.
+    """
+    row = read()
+    known = row.version if version is None else version
+    place: Place | None = request.environ.get(PLACE)
+    is_over = place is not None and place.was_aside
+    if is_over or seconds <= 0 or request.method != "GET" or _is_news(row, known):
+        return row
+    poll = Poll(desk, row, known, seconds)
+    if place is not None:
+        place.held = poll
+        g.is_set_aside = True
+        return Response()
+    connection = ThreadsConnection()
+    poll.start(connection)
+    assert not list(connection.parts())
+    return read()
+
+
+def stream(
+    desk: NewsDesk, row: SessionRow, standing: Standing, seen: int | None, seconds: float, show: Show
+) -> Response:
+    """Answer with the session's changes beyond version `seen` as server-sent events, for some seconds at most.
+
+    204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as NewsDesk.admit
+    does.
+    """
+    is_news = seen is None or _is_news(row, seen)
+    if row.session_status in SETTLED and (not is_news or (seen is not None and seen >= row.version)):
+        return Response(status=204)
+    if request.method != "GET":
+        return _event_stream(b"")
+    held = Stream(desk, row, row.version if is_news else seen or 0, seconds, show)
+    opening = b"retry: %d\n\n" % RECONNECT_AFTER_MILLISECONDS
+    opening += held.frame(row, standing) if is_news else b""
+    if row.session_status in SETTLED:
+        held.leave()
+        return _event_stream(opening)
+    place: Place | None = request.environ.get(PLACE)
+    if place is not None:
+        place.held, place.opening = held, opening
+        return _event_stream(b"")
+    response = _event_stream(_sent_by_thread(held, opening))
+    response.call_on_close(held.leave)
+    return response
+
+
+def _is_news(row: SessionRow, version: int) -> bool:
+    """Whether the session is beyond `version`, or has run out of time without an event that says so yet."""
+    return row.version > version or (row.session_status == Status.EXPIRED and row.ended_at is None)
+
+
+def _sent_by_thread(held: Held, opening: bytes) -> Iterator[bytes]:
+    connection = ThreadsConnection()
+    held.start(connection)
+    yield opening
+    yield from connection.parts()
+
+
+def _event_stream(body: bytes | Iterator[bytes]) -> Response:
+    # nginx buffers what it passes on, unless told not to.
+    return Response(
+        body, mimetype=EVENT_STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )

@@ -1,0 +1,189 @@
+"""Who waits for news of a payment, and the one thread of a process that looks for it.
+
+It asks once for all of them, ten times a second while somebody waits, and not at all otherwise. Nothing on the way of
+a payment knows that anybody waits, so waiting costs those who write nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from threading import Event, Lock, Thread
+from time import monotonic
+from uuid import UUID
+
+import structlog
+
+from ledger import clock
+from ledger.errors import LedgerError, Unavailable
+from ledger.session.values import Status
+from ledger.store.database import Database
+from payments.checkout.next_action import Standing, Standings
+from projections import sessions
+from projections.sessions import SessionRow
+
+LOOK_EACH_SECONDS = 0.1
+LOOK_EACH_SECONDS_IN_AN_OUTAGE = 1.0
+RETRY_AFTER_SECONDS = 5
+
+_log = structlog.get_logger(__name__)
+
+
+class Waiter(ABC):
+    """One client that waits for a session to go beyond `version`."""
+
+    wants_rows = False
+    """Whether it is told what the session has become, and not only that there is news."""
+
+    def __init__(self, row: SessionRow, version: int) -> None:
+        self.user_id = row.user_id
+        self.session_id = row.session_id
+        self.version = version
+        self.turns_at = turning_point(row)
+
+    def is_overtaken(self, now: datetime) -> bool:
+        """Whether time alone has changed the session by now."""
+        return self.turns_at is not None and now >= self.turns_at
+
+    @abstractmethod
+    def tell(self, row: SessionRow | None, standing: Standing | None) -> bool:
+        """Pass the news on, with the session's row where it is wanted; return whether the client waits for more."""
+
+    @abstractmethod
+    def endure(self, now_seconds: float) -> bool:
+        """Let time pass without news, to a moment of the monotonic clock; return whether the client waits on."""
+
+
+def turning_point(row: SessionRow) -> datetime | None:
+    """Return when time alone will change what a session reads as: a pending one expires."""
+    is_waiting = row.session_status == Status.PENDING and not row.open_attempts
+    return row.expires_at if is_waiting else None
+
+
+class NewsDesk:
+    """The clients of this process that wait: `most` of them, half of those for one user at most.
+
+    A waiter is admitted, which takes a place; then starts, and from then on may be told; then leaves. Safe to share
+    between threads.
+    """
+
+    def __init__(self, database: Database, standings: Standings, most: int) -> None:
+        self._database = database
+        self._standings = standings
+        self._most = most
+        self._most_of_a_user = max(1, most // 2)
+        self._lock = Lock()
+        self._places: set[Waiter] = set()
+        self._of_user = Counter[int]()
+        self._waiting: set[Waiter] = set()
+        self._somebody_waits = Event()
+        self._closed = Event()
+        self._thread: Thread | None = None
+        self._is_cut_off = False
+
+    def admit(self, waiter: Waiter) -> None:
+        """Take a place for a waiter. Raises Unavailable TOO_MANY_WAITING of this user, or NO_ROOM_TO_WAIT at all."""
+        with self._lock:
+            if self._of_user[waiter.user_id] >= self._most_of_a_user:
+                raise Unavailable(
+                    f"You have {self._most_of_a_user} requests waiting for news already. End some of them, or ask "
+                    "without waiting.",
+                    code="TOO_MANY_WAITING",
+                    retry_after_seconds=RETRY_AFTER_SECONDS,
+                )
+            if len(self._places) >= self._most:
+                raise Unavailable(
+                    "Too many clients are waiting for news at this moment. Ask without waiting, or try again shortly.",
+                    code="NO_ROOM_TO_WAIT",
+                    retry_after_seconds=RETRY_AFTER_SECONDS,
+                )
+            self._places.add(waiter)
+            self._of_user[waiter.user_id] += 1
+
+    def start(self, waiter: Waiter) -> None:
+        """Look out for news for a waiter that has a place."""
+        with self._lock:
+            self._waiting.add(waiter)
+            if self._thread is None:
+                self._thread = Thread(target=self._look_out, name="news", daemon=True)
+                self._thread.start()
+            self._somebody_waits.set()
+
+    def leave(self, waiter: Waiter) -> None:
+        """Give a waiter's place up; it is told nothing more. Nothing where it has left already."""
+        with self._lock:
+            self._waiting.discard(waiter)
+            if waiter not in self._places:
+                return
+            self._places.remove(waiter)
+            self._of_user[waiter.user_id] -= 1
+            if not self._of_user[waiter.user_id]:
+                del self._of_user[waiter.user_id]
+
+    def close(self) -> None:
+        """End the thread, if it runs."""
+        self._closed.set()
+        self._somebody_waits.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look_out(self) -> None:
+        while not self._closed.is_set():
+            self._somebody_waits.wait()
+            with self._lock:
+                waiting = list(self._waiting)
+                if not waiting and not self._closed.is_set():
+                    self._somebody_waits.clear()
+            try:
+                self._serve(waiting)
+            except Exception:  # noqa: BLE001 - the next round meets it again, and those who wait must not wait for ever
+                _log.exception("news_not_told")
+            self._closed.wait(LOOK_EACH_SECONDS_IN_AN_OUTAGE if self._is_cut_off else LOOK_EACH_SECONDS)
+
+    def _serve(self, waiting: Sequence[Waiter]) -> None:
+        now, now_seconds = clock.now(), monotonic()
+        versions = self._versions(waiting)
+        with_news = [
+            waiter
+            for waiter in waiting
+            if versions.get(waiter.session_id, 0) > waiter.version or waiter.is_overtaken(now)
+        ]
+        shown = self._shown({waiter.session_id for waiter in with_news if waiter.wants_rows}, now)
+        told = set(with_news)
+        for waiter in waiting:
+            if waiter in told and shown is not None:
+                stays = waiter.tell(*shown.get(waiter.session_id, (None, None)))
+            else:
+                stays = waiter.endure(now_seconds)
+            if not stays:
+                self.leave(waiter)
+
+    def _versions(self, waiting: Sequence[Waiter]) -> dict[UUID, int]:
+        """The versions of the sessions that have gone beyond what somebody who waits for them knows."""
+        known: dict[UUID, int] = {}
+        for waiter in waiting:
+            known[waiter.session_id] = min(waiter.version, known.get(waiter.session_id, waiter.version))
+        try:
+            found = sessions.versions_beyond(self._database, known) if known else {}
+        except LedgerError as error:
+            self._cut_off(error)
+            return {}
+        self._is_cut_off = False
+        return found
+
+    def _shown(self, session_ids: set[UUID], now: datetime) -> dict[UUID, tuple[SessionRow, Standing]] | None:
+        """What these sessions have become; None where the database does not say, and the news has to wait."""
+        if not session_ids:
+            return {}
+        try:
+            rows = sessions.rows_of(self._database, session_ids, now)
+            standings = self._standings.of(rows, now)
+        except LedgerError as error:
+            self._cut_off(error)
+            return None
+        return {row.session_id: (row, standing) for row, standing in zip(rows, standings, strict=True)}
+
+    def _cut_off(self, error: LedgerError) -> None:
+        if not self._is_cut_off:
+            _log.warning("no_news_for_now", code=error.code)
+        self._is_cut_off = True

@@ -1,0 +1,125 @@
+"""Everything on one machine: PostgreSQL, migrations, demo data, the simulator, the API and the worker."""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from api.cli.demo_buyers import make_demo_buyers
+from api.local.databases import migrate_database
+from api.local.instances import hold_instance, publish_instance
+from api.local.local_simulator import STATE_FILE, Habits, simulator_credentials
+from api.local.ports import answers_http, http_url, require_free_port
+from api.local.postgres import ClusterOptions, EmbeddedPostgres
+from api.local.stored_credentials import claim_database
+from api.local.supervisor import PostgresService, Program, Supervisor
+from api.setting_values import is_near
+from api.settings import STORED_NAMES, Settings, load_settings
+
+_FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
+
+
+class Everything:
+    """The whole of Daftari in one terminal. `tell` shows a sentence, `welcome` what to try once all is ready."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        habits: Habits,
+        tell: Callable[[str], None],
+        welcome: Callable[[Settings], None],
+    ) -> None:
+        self._settings = settings
+        self._habits = habits
+        self._tell = tell
+        self._welcome = welcome
+        self._variables = dict(settings.environ)
+
+    @property
+    def simulates(self) -> bool:
+        """Whether M-Pesa is simulated: in development, unless an address of Daraja is given."""
+        return not self._settings.is_production and "MPESA_BASE_URL" not in self._settings.environ
+
+    @property
+    def reports_elsewhere(self) -> bool:
+        """Whether the simulator would report to another machine, where nobody has heard of its payments."""
+        return self.simulates and not is_near(self._settings.mpesa_callback_url)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Run until `stopping` is set, then stop it all; raise MachineProblem where something cannot work."""
+        settings = self._settings
+        with hold_instance(settings.daftari_data_dir):
+            self._require_ports()
+            supervisor = Supervisor(stopping, self._tell)
+            try:
+                for step in (self._start_simulator, self._prepare_database, self._start_programs):
+                    if not stopping.is_set():
+                        step(supervisor)
+                supervisor.wait_until_ready()
+                if not stopping.is_set():
+                    self._publish()
+                    supervisor.watch()
+            finally:
+                supervisor.stop()
+
+    def _require_ports(self) -> None:
+        settings = self._settings
+        require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari up")
+        if self.simulates:
+            require_free_port(
+                settings.daftari_host, settings.daftari_simulator_port, "DAFTARI_SIMULATOR_PORT", "daftari up"
+            )
+
+    def _prepare_database(self, supervisor: Supervisor) -> None:
+        settings = self._settings
+        if not settings.database_url:
+            options = ClusterOptions(bin_folder=settings.daftari_postgres_bin)
+            server = EmbeddedPostgres(settings.daftari_data_dir, options)
+            supervisor.start(PostgresService(server))
+            self._variables["DATABASE_URL"] = server.database_url
+        url = self._variables["DATABASE_URL"]
+        applied = migrate_database(url)
+        claim_database(url, settings.daftari_master_key)
+        is_new = any(name.startswith(_FIRST_MIGRATION_OF_THE_SHOP) for name in applied)
+        if is_new and not settings.is_production:
+            self._tell("Filling the shop with demo data.")
+            deque(make_demo_buyers(url, users=1), maxlen=0)
+
+    def _start_simulator(self, supervisor: Supervisor) -> None:
+        """Start it first: it needs nobody, and is ready by the time that the database is."""
+        if not self.simulates:
+            return
+        if self.reports_elsewhere:
+            self._tell(
+                "MPESA_CALLBACK_URL is not this machine's, so the simulator's reports get lost, and a payment is found "
+                "only when M-Pesa is asked. Unset it to try payments here."
+            )
+        host, port = self._settings.daftari_host, self._settings.daftari_simulator_port
+        self._variables = simulator_credentials(self._variables)
+        self._variables["MPESA_BASE_URL"] = http_url(host, port)
+        habits = self._habits
+        if habits.state_file is None:
+            # A refund of yesterday's payment must find the payment, as it does at M-Pesa.
+            habits = replace(habits, state_file=self._settings.daftari_data_dir / STATE_FILE)
+        command = [*_daftari("simulator"), *habits.options()]
+        supervisor.start(
+            Program("The simulator", command, self._variables, partial(answers_http, host, port, "/"))
+        )
+
+    def _start_programs(self, supervisor: Supervisor) -> None:
+        host, port = self._settings.daftari_host, self._settings.daftari_port
+        ready = partial(answers_http, host, port, "/readyz")
+        supervisor.start(Program("The API", _daftari("serve"), self._variables, ready))
+        supervisor.start(Program("The worker", _daftari("work"), self._variables))
+
+    def _publish(self) -> None:
+        names = {"DATABASE_URL", "DAFTARI_PORT", "DAFTARI_SIMULATOR_PORT", *STORED_NAMES}
+        published = {name: text for name, text in self._variables.items() if name in names}
+        publish_instance(self._settings.daftari_data_dir, published)
+        self._welcome(load_settings(self._variables))
+
+
+def _daftari(command: str) -> list[str]:
+    return [sys.executable, "-m", "api.cli", command]

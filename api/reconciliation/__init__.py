@@ -1,1 +1,0 @@
-"""Money that M-Pesa tells of, in whichever channel, brought to the attempt that it answers."""

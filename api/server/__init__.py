@@ -1,0 +1,1 @@
+"""The web server's application and its worker class."""

@@ -1,0 +1,1 @@
+"""The payment session: values, state, events and commands. Pure: no clock, no network, no database."""

@@ -1,0 +1,335 @@
+"""The facts of being paid, in the order in which a session lives them.
+
+An event that moves the public status says from where, and when the session was created, so that a projection can
+count it by the event alone.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from eventsourcing.domain import Aggregate
+
+from ledger.session.cart import SnapshotLine, Totals
+from ledger.session.event import Event
+from ledger.session.values import Attempt, AttemptState, Contradiction, Credit, Evidence, Payment, Status
+
+if TYPE_CHECKING:
+    from ledger.session.session import PaymentSession
+
+
+class Created(Event, Aggregate.Created):
+    """A buyer went to the checkout: the cart, what it costs, and where it should go."""
+
+    TOPIC = "payment_session.created.v1"
+    user_id: int
+    lines: tuple[SnapshotLine, ...]
+    totals: Totals
+    phone_sealed: str
+    delivery_sealed: str
+    expires_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.user_id = self.user_id
+        session.lines = self.lines
+        session.totals = self.totals
+        session.phone_sealed = self.phone_sealed
+        session.delivery_sealed = self.delivery_sealed
+        session.expires_at = self.expires_at
+        session.status = Status.PENDING
+        session.extensions = 0
+        session.extended_for = frozenset()
+        session.attempts = {}
+        session.paid = None
+        session.credits = {}
+        session.contradictions = {}
+        session.received_cents = 0
+        session.refunds = {}
+        session.order = None
+        session.failure = None
+        session.initiated_at = session.order_created_at = session.ended_at = None
+
+
+class Extended(Event):
+    """The buyer asked for more time, by a `request` with a name of its own where he gave it one."""
+
+    TOPIC = "payment_session.extended.v1"
+    expires_at: datetime
+    request: str | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.expires_at = self.expires_at
+        session.extensions += 1
+        session.extended_for |= {self.request}
+
+
+class PaymentRequested(Event):
+    """An attempt is about to be sent; written before the network call."""
+
+    TOPIC = "payment_session.payment_requested.v1"
+    attempt: int
+    transaction_id: int
+    phone_sealed: str
+    amount_cents: int
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.attempts[self.attempt] = Attempt(
+            self.attempt, self.transaction_id, self.phone_sealed, requested_at=self.timestamp
+        )
+
+
+class PaymentInitiated(Event):
+    """M-Pesa accepted the attempt: a prompt is on its way to the phone."""
+
+    TOPIC = "payment_session.payment_initiated.v1"
+    attempt: int
+    merchant_request_id: str
+    checkout_sealed: str
+    checkout_digest: str
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.attempts[self.attempt] = replace(
+            session.attempts[self.attempt],
+            state=AttemptState.INITIATED,
+            merchant_request_id=self.merchant_request_id,
+            checkout_sealed=self.checkout_sealed,
+            checkout_digest=self.checkout_digest,
+        )
+        _prompted(session, self.timestamp)
+
+
+class PaymentRefused(Event):
+    """M-Pesa refused the attempt and nothing was sent; another may follow."""
+
+    TOPIC = "payment_session.payment_refused.v1"
+    attempt: int
+    code: str
+    message: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _close(session, self.attempt, AttemptState.REFUSED)
+
+
+class PaymentUncertain(Event):
+    """The answer was lost; a prompt may be on the phone."""
+
+    TOPIC = "payment_session.payment_uncertain.v1"
+    attempt: int
+    reason: str
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        _close(session, self.attempt, AttemptState.UNCERTAIN)
+        _prompted(session, self.timestamp)
+
+
+class AttemptFailed(Event):
+    """One attempt ended unpaid while another is open, or after the session was settled.
+
+    `recorded_by` and `note` are there where a person said so.
+    """
+
+    TOPIC = "payment_session.attempt_failed.v1"
+    attempt: int
+    code: str
+    text: str
+    result_code: str | None = None
+    recorded_by: str | None = None
+    note: str | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        _close(session, self.attempt, AttemptState.FAILED)
+
+
+class Paid(Event):
+    """The money that was asked for has arrived."""
+
+    TOPIC = "payment_session.paid.v1"
+    attempt: int
+    receipt: str | None
+    amount_cents: int
+    evidence: str
+    paid_at: datetime
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.PAID
+        session.paid = Payment(
+            self.attempt, self.receipt, self.amount_cents, Evidence(self.evidence), self.paid_at
+        )
+        session.failure = session.ended_at = None
+        _receive(session, self)
+
+
+class ReceiptRecorded(Event):
+    """The receipt of a payment that had been proved without one."""
+
+    TOPIC = "payment_session.receipt_recorded.v1"
+    attempt: int
+    receipt: str
+    evidence: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        attempt = session.attempts[self.attempt]
+        _credit(session, self.receipt, self.attempt, attempt.received_cents, self.evidence)
+        session.attempts[self.attempt] = replace(attempt, receipt=self.receipt)
+        if session.paid and session.paid.attempt == self.attempt:
+            session.paid = replace(session.paid, receipt=self.receipt, evidence=Evidence(self.evidence))
+        for refund in session.refunds.values():
+            if refund.attempt == self.attempt and refund.receipt is None:
+                session.refunds[refund.number] = replace(refund, receipt=self.receipt)
+
+
+class EvidenceUpgraded(Event):
+    """A better witness tells of money that is known: the same receipt, the same amount."""
+
+    TOPIC = "payment_session.evidence_upgraded.v1"
+    attempt: int
+    receipt: str
+    evidence: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        credit = session.credits[self.receipt]
+        session.credits[self.receipt] = replace(credit, evidence=Evidence(self.evidence))
+        if session.paid and session.paid.receipt == self.receipt:
+            session.paid = replace(session.paid, evidence=Evidence(self.evidence))
+
+
+class ContradictionFound(Event):
+    """Two witnesses disagree about one attempt; what was proved stands, and a person looks at it.
+
+    `about` is "outcome" (one says paid, another says not), "amount", or "books" (one should know of it and does not);
+    `told` is what the later one said.
+    """
+
+    TOPIC = "payment_session.contradiction_found.v1"
+    contradiction: int
+    attempt: int
+    about: str
+    evidence: str
+    told: str
+    receipt: str | None = None
+    amount_cents: int | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.contradictions[self.contradiction] = Contradiction(
+            self.contradiction,
+            self.attempt,
+            self.about,
+            receipt=self.receipt,
+            amount_cents=self.amount_cents,
+        )
+
+
+class ContradictionClosed(Event):
+    """A person looked at a contradiction and says what came of it."""
+
+    TOPIC = "payment_session.contradiction_closed.v1"
+    contradiction: int
+    closed_by: str
+    note: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        found = session.contradictions[self.contradiction]
+        session.contradictions[self.contradiction] = replace(found, is_open=False)
+
+
+class OrderCreated(Event):
+    """The shop made the order."""
+
+    TOPIC = "payment_session.order_created.v1"
+    order_id: int
+    order_number: str
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.ORDER_CREATED
+        session.order = (self.order_id, self.order_number)
+        session.order_created_at = session.ended_at = self.timestamp
+
+
+class Failed(Event):
+    """The session came to nothing; `money_held` says whether the buyer's money is with us.
+
+    `recorded_by` and `note` are there where a person said that its last attempt was not paid.
+    """
+
+    TOPIC = "payment_session.failed.v1"
+    attempt: int
+    code: str
+    text: str
+    money_held: bool
+    previous_status: str
+    session_created_at: datetime
+    result_code: str | None = None
+    recorded_by: str | None = None
+    note: str | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.FAILED
+        session.failure = (self.code, self.text)
+        session.ended_at = self.timestamp
+        if session.attempts[self.attempt].is_open:
+            _close(session, self.attempt, AttemptState.FAILED)
+
+
+class Expired(Event):
+    """The time ran out with no attempt open."""
+
+    TOPIC = "payment_session.expired.v1"
+    previous_status: str
+    session_created_at: datetime
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.status = Status.EXPIRED
+        session.ended_at = self.timestamp
+
+
+class SurplusReceived(Event):
+    """Money came beyond what was owed: a second receipt, or a wrong amount.
+
+    `answers_attempt` says whether the prompt was answered by it, rather than a payment by hand that names the attempt.
+    """
+
+    TOPIC = "payment_session.surplus_received.v1"
+    attempt: int
+    receipt: str | None
+    amount_cents: int
+    evidence: str
+    paid_at: datetime
+    why: str
+    answers_attempt: bool = True
+
+    def apply(self, session: "PaymentSession") -> None:
+        _receive(session, self, answers=self.answers_attempt)
+
+
+def _prompted(session: "PaymentSession", moment: datetime) -> None:
+    if session.status == Status.PENDING:
+        session.status = Status.PAYMENT_INITIATED
+    session.initiated_at = session.initiated_at or moment
+
+
+def _close(session: "PaymentSession", attempt: int, state: AttemptState) -> None:
+    session.attempts[attempt] = replace(session.attempts[attempt], state=state)
+
+
+def _receive(session: "PaymentSession", money: Paid | SurplusReceived, *, answers: bool = True) -> None:
+    """The first money that answers an attempt gives it its receipt, known or not; no other money of it does."""
+    session.received_cents += money.amount_cents
+    attempt = session.attempts[money.attempt]
+    if answers and attempt.state != AttemptState.PAID:
+        session.attempts[money.attempt] = replace(
+            attempt, state=AttemptState.PAID, receipt=money.receipt, received_cents=money.amount_cents
+        )
+    if money.receipt is not None:
+        _credit(session, money.receipt, money.attempt, money.amount_cents, money.evidence)
+
+
+def _credit(session: "PaymentSession", receipt: str, attempt: int, amount_cents: int, evidence: str) -> None:
+    session.credits[receipt] = Credit(receipt, attempt, amount_cents, Evidence(evidence))

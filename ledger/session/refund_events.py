@@ -1,0 +1,118 @@
+"""The facts of giving money back: that it is due, who agreed, that it was sent, and what became of it."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ledger.session.event import Event
+from ledger.session.values import Refund, RefundState
+
+if TYPE_CHECKING:
+    from ledger.session.session import PaymentSession
+
+
+class RefundDue(Event):
+    """A sum must go back to the buyer."""
+
+    TOPIC = "payment_session.refund_due.v1"
+    refund: int
+    attempt: int
+    amount_cents: int
+    receipt: str | None
+    why: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        session.refunds[self.refund] = Refund(self.refund, self.attempt, self.amount_cents, self.receipt)
+
+
+class RefundApproved(Event):
+    """The policy, or a person, agreed that a sum is sent back."""
+
+    TOPIC = "payment_session.refund_approved.v1"
+    refund: int
+    approved_by: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(session, self.refund, state=RefundState.APPROVED)
+
+
+class RefundRefused(Event):
+    """A person decided that a sum is not sent back for now; it is held, and may be approved later."""
+
+    TOPIC = "payment_session.refund_refused.v1"
+    refund: int
+    refused_by: str
+    reason: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(session, self.refund, state=RefundState.REFUSED)
+
+
+class RefundRequested(Event):
+    """A sum is about to be sent back through M-Pesa; written before the network call."""
+
+    TOPIC = "payment_session.refund_requested.v1"
+    refund: int
+    requested_by: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(session, self.refund, state=RefundState.REQUESTED, requested_at=self.timestamp)
+
+
+class RefundAccepted(Event):
+    """M-Pesa took the request and will report its result under these ids."""
+
+    TOPIC = "payment_session.refund_accepted.v1"
+    refund: int
+    conversation_id: str
+    originator_conversation_id: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(session, self.refund, conversation_id=self.conversation_id)
+
+
+class RefundUncertain(Event):
+    """M-Pesa's answer or its result did not come: the sum may have gone back, so it is not sent again."""
+
+    TOPIC = "payment_session.refund_uncertain.v1"
+    refund: int
+    reason: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(session, self.refund, in_doubt=True)
+
+
+class Refunded(Event):
+    """A sum has gone back: by `means` "reversal", or in another way, as `recorded_by` writes down in `note`."""
+
+    TOPIC = "payment_session.refunded.v1"
+    refund: int
+    reversal_receipt: str | None
+    means: str
+    recorded_by: str | None = None
+    note: str | None = None
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(session, self.refund, state=RefundState.REFUNDED, in_doubt=False)
+
+
+class RefundFailed(Event):
+    """A sum could not be sent back this time; it is due still."""
+
+    TOPIC = "payment_session.refund_failed.v1"
+    refund: int
+    code: str
+    text: str
+
+    def apply(self, session: "PaymentSession") -> None:
+        _change(
+            session,
+            self.refund,
+            state=RefundState.DUE,
+            conversation_id=None,
+            in_doubt=False,
+            failures=session.refunds[self.refund].failures + 1,
+        )
+
+
+def _change(session: "PaymentSession", refund: int, **fields: Any) -> None:
+    session.refunds[refund] = replace(session.refunds[refund], **fields)

@@ -1,0 +1,54 @@
+"""The row of `payment_sessions`: a session as analysts and lists see it, moved in the commit of each event."""
+
+from typing import Any
+
+from ledger.session.session import PaymentSession
+from ledger.session.values import Attempt, RefundState
+
+
+def status_row(session: PaymentSession) -> dict[str, Any]:
+    """Return the columns of the session's row, ready for JSON; amounts are cents, moments ISO 8601 in UTC."""
+    last = _last_attempt(session)
+    refunded = sum(r.amount_cents for r in session.refunds.values() if r.state == RefundState.REFUNDED)
+    owed = sum(r.amount_cents for r in session.refunds.values())
+    row = {
+        "session_id": str(session.id),
+        "user_id": session.user_id,
+        "session_status": str(session.status),
+        "version": session.version,
+        "goods_cents": session.totals.goods_cents,
+        "delivery_fee_cents": session.totals.delivery_fee_cents,
+        "rounding_cents": session.totals.rounding_cents,
+        "total_cents": session.totals.total_cents,
+        "received_cents": session.received_cents,
+        "refund_due_cents": owed - refunded,
+        "refunded_cents": refunded,
+        "attempts": len(session.attempts),
+        "open_attempts": len(session.open_attempts),
+        "last_attempt_state": str(last.state) if last else None,
+        "transaction_id": last.transaction_id if last else None,
+        "receipt": session.paid.receipt if session.paid else None,
+        "evidence": str(session.paid.evidence) if session.paid else None,
+        "failure_code": session.failure[0] if session.failure else None,
+        "failure_reason": session.failure[1] if session.failure else None,
+        "order_id": session.order[0] if session.order else None,
+        "order_number": session.order[1] if session.order else None,
+    }
+    moments = {
+        "created_at": session.created_on,
+        "expires_at": session.expires_at,
+        "last_requested_at": last.requested_at if last else None,
+        "initiated_at": session.initiated_at,
+        "paid_at": session.paid.paid_at if session.paid else None,
+        "order_created_at": session.order_created_at,
+        "ended_at": session.ended_at,
+        "updated_at": session.modified_on,
+    }
+    return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
+
+
+def _last_attempt(session: PaymentSession) -> Attempt | None:
+    """The attempt that matters: the one that paid, else the latest."""
+    if session.paid:
+        return session.attempts[session.paid.attempt]
+    return session.attempts[max(session.attempts)] if session.attempts else None

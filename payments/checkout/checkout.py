@@ -1,0 +1,337 @@
+"""What a buyer can do: open a payment session for the cart, ask for the prompt, ask for more time.
+
+Here ledger, shop and Daraja meet. The order of the steps is the point: an attempt is written down before it is sent,
+and every step may be the last one before a crash.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import BoundedSemaphore
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import structlog
+
+from api.server.concurrency import Turns
+from api.settings import Settings
+from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import Conflict, InvalidValue, LedgerError, NotFound, Rejected, Unavailable
+from ledger.money import Money
+from ledger.phone import PhoneNumber
+from ledger.session.cart import add_up
+from ledger.session.session import PaymentSession
+from ledger.store.vault import Vault
+from payments.checkout.circuit_breaker import Breaker
+from payments.inbox.callback_tokens import make_token
+from payments.prompts.phone_locks import LivePrompts
+from shop.port import CartLine, Shop, UnknownPlace
+from shop.snapshot import cart_line, snapshot
+
+MOST_ATTEMPTS = 10
+"""Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
+
+HELD_LONGER = timedelta(seconds=30)
+"""A phone is taken a moment before the attempt is written down, and is held for as long as that moment may be."""
+
+_SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
+_DESCRIPTION = "Payment"
+_SILENT = frozenset({"DARAJA_UNREACHABLE", "DARAJA_TOKEN_UNAVAILABLE"})
+"""Refusals of ours that M-Pesa knows nothing of, because it did not answer."""
+_NO_SUCH_PLACE = {
+    UnknownPlace.COUNTY: "There is no such county; see /api/places/counties/.",
+    UnknownPlace.SUBCOUNTY: "There is no such subcounty in this county; see /api/places/counties/.",
+}
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """An attempt that was sent. `checkout_request_id` is None where M-Pesa's answer was lost."""
+
+    session_id: UUID
+    transaction_id: int
+    checkout_request_id: str | None
+    customer_message: str
+
+
+class PushSlots:
+    """Bounds how many requests of this process wait for Daraja. Beyond the bound a buyer hears so at once."""
+
+    def __init__(self, most: int) -> None:
+        self._slots = BoundedSemaphore(most)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a slot. Raises Unavailable PAYMENTS_BUSY where none is free."""
+        if not self._slots.acquire(blocking=False):
+            raise Unavailable(
+                "Too many payments are being started at this moment. Please try again in a few seconds.",
+                code="PAYMENTS_BUSY",
+                retry_after_seconds=5,
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+class Checkout:
+    """The buyer's commands. Safe to share between threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        vault: Vault,
+        prompts: LivePrompts,
+        shop: Shop,
+        daraja: DarajaClient,
+        turns: Turns,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._vault = vault
+        self._prompts = prompts
+        self._shop = shop
+        self._daraja = daraja
+        self._turns = turns
+        self._slots = PushSlots(settings.daftari_max_waiting_pushes)
+        self._breaker = Breaker()
+
+    def create(
+        self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, *, key: str | None
+    ) -> PaymentSession:
+        """Open a session for the user's cart.
+
+        `delivery` holds the delivery details as the client wrote them, `phone` the number in them. The same
+        `key` of the same user names the same session, so that a repeat after a crash finds it. Raises
+        InvalidValue for a place that does not exist and for a total that M-Pesa cannot take, Rejected
+        CART_EMPTY and OUT_OF_STOCK.
+        """
+        session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else uuid4()
+        earlier = self._find(session_id, user_id) if key else None
+        if earlier is not None:
+            return earlier
+        wrong_place = self.wrong_place(delivery["county_id"], delivery["subcounty_id"])
+        if wrong_place:
+            errors = {f"delivery_details.{field}": sentences for field, sentences in wrong_place.items()}
+            raise InvalidValue("Some fields are wrong; correct them and send again.", errors)
+        cart = self._shop.cart_of(user_id)
+        fee_cents = self._shop.delivery_fee_cents(cart) if cart.lines else 0
+        lines = tuple(snapshot(line) for line in cart.lines)
+        totals = add_up(lines, fee_cents, self._settings.daftari_max_amount_shillings)
+        self._refuse_shortages(cart.lines)
+        now = clock.now()
+        session = PaymentSession.create(
+            session_id,
+            user_id=user_id,
+            lines=lines,
+            totals=totals,
+            phone_sealed=self._vault.seal(user_id, phone.digits),
+            delivery_sealed=self._vault.seal(user_id, json.dumps(delivery)),
+            expires_at=now + timedelta(minutes=self._settings.daftari_session_minutes),
+            at=now,
+        )
+        if not self._ledger.add(session):
+            return self._ledger.session(session_id, user_id=user_id)
+        return session
+
+    def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
+        """Say what is wrong with a place, by the field of the details that names it; empty where it is right."""
+        wrong = self._shop.unknown_place(county_id, subcounty_id)
+        return {} if wrong is None else {wrong.value: [_NO_SUCH_PLACE[wrong]]}
+
+    def extend(self, user_id: int, session_id: UUID, *, key: str | None = None) -> PaymentSession:
+        """Give the buyer more time, once for the same `key` of the same user, also where a crash hid that it was given.
+
+        Raises NotFound, and Rejected as PaymentSession.extend does.
+        """
+        settings = self._settings
+        request = str(uuid5(_SESSION_NAMES, f"{user_id}:{key}")) if key else None
+        session, _ = self._ledger.decide(
+            session_id,
+            lambda session: session.extend(
+                minutes=settings.daftari_session_minutes,
+                most_extensions=settings.daftari_max_extensions,
+                at=clock.now(),
+                request=request,
+            ),
+            user_id=user_id,
+        )
+        return session
+
+    def initiate(self, user_id: int, session_id: UUID, phone: PhoneNumber | None) -> Prompted:
+        """Send a payment prompt to `phone`, or to the session's own number where it is None.
+
+        Raises NotFound; Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS,
+        TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY; Unavailable PAYMENTS_BUSY or
+        MPESA_UNAVAILABLE. After each of them the session can be paid as before.
+        """
+        with self._slots.take():
+            session = self._ledger.session(session_id, user_id=user_id)
+            session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
+            self._refuse_shortages([cart_line(line) for line in session.lines])
+            number = phone or PhoneNumber(self._vault.unseal(user_id, session.phone_sealed))
+            self._refuse_while_silent()
+            session, attempt = self._request(session, number)
+            return self._push(session, attempt, number)
+
+    def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
+        try:
+            return self._ledger.session(session_id, user_id=user_id)
+        except NotFound:
+            return None
+
+    def _refuse_shortages(self, lines: list[CartLine] | tuple[CartLine, ...]) -> None:
+        shortages = self._shop.shortages(lines)
+        if shortages:
+            names = ", ".join(shortage.product_name for shortage in shortages)
+            raise Rejected(
+                "OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart."
+            )
+
+    def _refuse_while_silent(self) -> None:
+        wait = self._breaker.seconds_to_wait(clock.now())
+        if wait is not None:
+            raise _mpesa_away(wait)
+
+    def _attempt_rules(self) -> dict[str, int]:
+        return {"prompt_seconds": self._settings.daftari_prompt_seconds, "most_attempts": MOST_ATTEMPTS}
+
+    def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
+        """Take the right to prompt the phone, and write the attempt down."""
+        now = clock.now()
+        until = now + timedelta(seconds=self._settings.daftari_prompt_seconds) + HELD_LONGER
+        digest = self._vault.digest("phone", phone.digits)
+        transaction_id = self._prompts.claim(digest, session.id, now=now, until=until)
+        if transaction_id is None:
+            raise _phone_busy()
+        sealed = self._vault.seal(session.user_id, phone.digits)
+        try:
+            return self._ledger.decide(
+                session.id,
+                lambda session: session.request_payment(
+                    transaction_id=transaction_id,
+                    phone_sealed=sealed,
+                    at=clock.now(),
+                    **self._attempt_rules(),
+                ),
+                known=session,
+            )
+        except Rejected:
+            self._give_back(session.id, transaction_id, phone)
+            raise
+
+    def _give_back(self, session_id: UUID, transaction_id: int, phone: PhoneNumber) -> None:
+        """Give back a phone that was taken in vain: to the attempt whose prompt is on it, or to everybody."""
+        session = self._ledger.session(session_id)
+        for attempt in session.open_attempts:
+            if self._vault.unseal(session.user_id, attempt.phone_sealed) == phone.digits:
+                self._prompts.hand_over(session_id, transaction_id, to=attempt.transaction_id)
+                return
+        self._prompts.release(session_id, transaction_id)
+
+    def _push(self, session: PaymentSession, attempt: int, phone: PhoneNumber) -> Prompted:
+        transaction_id = session.attempts[attempt].transaction_id
+        token = make_token(self._vault.sign, session.id, attempt)
+        try:
+            with self._turns.handed_on():
+                accepted = self._daraja.push(
+                    phone=phone.digits,
+                    amount_shillings=Money(session.totals.total_cents).shillings,
+                    callback_url=f"{self._settings.mpesa_callback_url.rstrip('/')}/{token}/",
+                    account_reference=f"D{transaction_id}",
+                    description=_DESCRIPTION,
+                )
+        except (Refused, Retryable) as refusal:
+            if refusal.code in _SILENT:
+                self._breaker.note_silence(clock.now())
+            else:
+                self._breaker.note_answer()
+            self._record_refusal(session.id, attempt, transaction_id, refusal)
+            raise _shown(refusal) from None
+        except Uncertain as doubt:
+            self._breaker.note_silence(clock.now())
+            return self._record_uncertainty(session.id, attempt, transaction_id, doubt.code)
+        self._breaker.note_answer()
+        return self._record_acceptance(session, attempt, accepted)
+
+    def _record_refusal(
+        self, session_id: UUID, attempt: int, transaction_id: int, refusal: Refused | Retryable
+    ) -> None:
+        _log.warning(
+            "push_refused", session_id=str(session_id), code=refusal.code, vendor=refusal.vendor_code
+        )
+        self._ledger.decide(
+            session_id,
+            lambda session: session.record_refusal(
+                attempt, code=refusal.code, message=refusal.message, at=clock.now()
+            ),
+        )
+        self._prompts.release(session_id, transaction_id)
+
+    def _record_uncertainty(
+        self, session_id: UUID, attempt: int, transaction_id: int, reason: str
+    ) -> Prompted:
+        _log.warning("push_uncertain", session_id=str(session_id), code=reason)
+        self._ledger.decide(
+            session_id,
+            lambda session: session.record_uncertainty(attempt, reason=reason, at=clock.now()),
+        )
+        message = "We are checking with M-Pesa. If a prompt appears on your phone, please answer it."
+        return Prompted(session_id, transaction_id, None, message)
+
+    def _record_acceptance(self, session: PaymentSession, attempt: int, accepted: Accepted) -> Prompted:
+        checkout_id = accepted.checkout_request_id
+        sealed = self._vault.seal(session.user_id, checkout_id)
+        self._ledger.decide(
+            session.id,
+            lambda session: session.record_initiation(
+                attempt,
+                merchant_request_id=accepted.merchant_request_id,
+                checkout_sealed=sealed,
+                checkout_digest=self._vault.digest("checkout", checkout_id),
+                at=clock.now(),
+            ),
+            known=session,
+        )
+        return Prompted(
+            session.id,
+            session.attempts[attempt].transaction_id,
+            checkout_id,
+            "Please check your phone for M-Pesa prompt.",
+        )
+
+
+def _phone_busy() -> Conflict:
+    return Conflict(
+        "A payment prompt is open on this phone. Answer it, or wait two minutes and try again.",
+        code="PHONE_BUSY",
+        retry_after_seconds=60,
+    )
+
+
+def _mpesa_away(retry_after_seconds: int) -> Unavailable:
+    return Unavailable(
+        "M-Pesa takes no payments at this moment. Nothing was sent to your phone; please try again shortly.",
+        code="MPESA_UNAVAILABLE",
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def _shown(refusal: Refused | Retryable) -> LedgerError:
+    """What a buyer is told of a refusal: nothing of how we reach M-Pesa."""
+    if refusal.code == "DARAJA_SUBSCRIBER_BUSY":
+        return _phone_busy()
+    if isinstance(refusal, Retryable):
+        return _mpesa_away(refusal.retry_after_seconds or 10)
+    return Rejected(
+        "PAYMENT_REFUSED",
+        "M-Pesa did not take this payment. Nothing was sent to your phone; please tell the shop.",
+    )

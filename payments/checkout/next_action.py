@@ -1,0 +1,135 @@
+"""What a buyer can do about a payment: try again, and when; or wait, while nobody knows what became of the last try.
+
+Computed from a session's row whenever somebody looks, and never stored: most of it changes by time alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from api.settings import Settings
+from daraja import RESULT_MEANINGS
+from ledger.session.values import OPEN_STATES, AttemptState, Status
+from ledger.store.vault import Erased, Vault
+from payments.checkout.checkout import MOST_ATTEMPTS
+from payments.confirmation.query_log import GAPS_SECONDS
+from payments.prompts.phone_locks import LivePrompts
+from projections.sessions import SessionRow
+from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
+
+_GROWING_GAPS = timedelta(seconds=sum(GAPS_SECONDS[:-1]))
+"""How long M-Pesa is asked about an attempt at growing gaps; then hourly, and a person has it in the work list."""
+
+_AFTER_RESULT = {meaning.reason.upper(): meaning.retry_after_seconds for meaning in RESULT_MEANINGS}
+_AFTER_REFUSAL = {"DARAJA_SUBSCRIBER_BUSY": 60, "DARAJA_BUSY": 120, "DARAJA_QUOTA": 300}
+"""Seconds before a try for the same customer makes sense: after a result, and after a request that M-Pesa refused."""
+
+_NO_USE = frozenset({meaning.reason.upper() for meaning in RESULT_MEANINGS if not meaning.can_retry}) | {
+    CART_ALREADY_BOUGHT,
+    LISTING_WITHDRAWN,
+    OUT_OF_STOCK,
+}
+"""Failures that the same cart, paid from the same account, would meet again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a buyer can do about a session at a moment.
+
+    `can_retry`: another try can succeed, `retry_after` whole seconds from now (None where it cannot): by another
+    prompt while the session is open, by a new checkout once it failed or expired. `in_doubt`: money may have moved
+    and nobody knows yet; M-Pesa is asked at `next_check_at`, and by `resolve_by` it is known or a person looks.
+    """
+
+    can_retry: bool
+    retry_after: int | None = None
+    in_doubt: bool = False
+    next_check_at: datetime | None = None
+    resolve_by: datetime | None = None
+
+
+NEW = Standing(can_retry=True, retry_after=0)
+"""How a session stands at its creation."""
+
+
+class Standings:
+    """Judges sessions by the settings' rules. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, vault: Vault, prompts: LivePrompts) -> None:
+        self._prompt = timedelta(seconds=settings.daftari_prompt_seconds)
+        self._first_check = timedelta(seconds=settings.daftari_check_after_seconds)
+        self._vault = vault
+        self._prompts = prompts
+
+    def of(self, rows: Sequence[SessionRow], now: datetime) -> list[Standing]:
+        """Return how each of these sessions stands. Asks the database once, where a prompt could be sent for one."""
+        held = self._held_elsewhere(rows, now)
+        return [self._one(row, now, busy_until) for row, busy_until in zip(rows, held, strict=True)]
+
+    def _one(self, row: SessionRow, now: datetime, phone_busy_until: datetime) -> Standing:
+        in_doubt = self._is_in_doubt(row, now)
+        next_check_at = resolve_by = None
+        if in_doubt and row.last_requested_at is not None:
+            first_check_at = row.last_requested_at + self._first_check
+            next_check_at = row.next_check_at or max(first_check_at, now)
+            resolve_by = first_check_at + _GROWING_GAPS
+        retry_at = self._retry_at(row, phone_busy_until)
+        return Standing(
+            can_retry=retry_at is not None,
+            retry_after=None if retry_at is None else max(0, math.ceil((retry_at - now).total_seconds())),
+            in_doubt=in_doubt,
+            next_check_at=next_check_at,
+            resolve_by=resolve_by,
+        )
+
+    def _is_in_doubt(self, row: SessionRow, now: datetime) -> bool:
+        """Whether an attempt is open beyond its prompt's life, or its answer was lost."""
+        if not row.open_attempts or row.last_requested_at is None:
+            return False
+        older_are_open = row.open_attempts > 1 or row.last_attempt_state not in OPEN_STATES
+        answer_was_lost = row.last_attempt_state == AttemptState.UNCERTAIN
+        return older_are_open or answer_was_lost or row.last_requested_at + self._prompt <= now
+
+    def _retry_at(self, row: SessionRow, phone_busy_until: datetime) -> datetime | None:
+        """The moment from which another try makes sense, in the past where it is at once; None for never."""
+        if row.session_status in (Status.PAID, Status.ORDER_CREATED):
+            return None
+        if row.session_status == Status.EXPIRED:
+            return row.expires_at
+        if row.session_status == Status.FAILED:
+            return _retry_after_failure(row)
+        moments = [row.created_at, phone_busy_until]
+        if row.last_attempt_state in OPEN_STATES and row.last_requested_at is not None:
+            moments.append(row.last_requested_at + self._prompt)
+        if row.refusal is not None:
+            code, refused_at = row.refusal
+            moments.append(refused_at + timedelta(seconds=_AFTER_REFUSAL.get(code, 0)))
+        in_time = max(moments) < row.expires_at
+        return max(moments) if in_time and row.attempts < MOST_ATTEMPTS else None
+
+    def _held_elsewhere(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
+        """Until when another session's prompt is on each session's phone; in the past where there is none."""
+        digests = [self._digest(row) for row in rows]
+        asked = {digest for digest in digests if digest}
+        live = self._prompts.live_on(asked, now) if asked else {}
+        held = []
+        for row, digest in zip(rows, digests, strict=True):
+            holder, until = live.get(digest, (row.session_id, now))
+            held.append(until if holder != row.session_id else row.created_at)
+        return held
+
+    def _digest(self, row: SessionRow) -> str:
+        if row.phone_sealed is None:
+            return ""
+        try:
+            return self._vault.digest("phone", self._vault.unseal(row.user_id, row.phone_sealed))
+        except Erased:
+            return ""
+
+
+def _retry_after_failure(row: SessionRow) -> datetime | None:
+    code, ended_at = row.failure_code or "", row.ended_at or row.updated_at
+    if code in _NO_USE:
+        return None
+    return ended_at + timedelta(seconds=_AFTER_RESULT.get(code, 0) or _AFTER_REFUSAL.get(code, 0))

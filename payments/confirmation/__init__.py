@@ -1,0 +1,1 @@
+"""STK callback and status query to Paid or Failed."""

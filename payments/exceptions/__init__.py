@@ -1,0 +1,1 @@
+"""The work list: open cases, and what operators do about them."""

@@ -1,0 +1,38 @@
+"""What can be done about a case, as the doors that do it."""
+
+from dataclasses import dataclass
+
+from payments.exceptions.work_list import Case, Kind, Means
+
+_OF_REFUNDS = {
+    Kind.REFUND_DUE: ("approve", "refuse", "returned"),
+    Kind.REFUND_HELD: ("approve", "returned"),
+    Kind.REFUND_IN_DOUBT: ("returned", "not-sent"),
+}
+_FIELDS = {"approve": None, "retry": None, "refuse": "reason", "assign": "session"}
+"""The member of the body that an action wants; "note" where it is not named here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing an operator can do: POST to `path`, with a text in the member `field` where there is one."""
+
+    name: str
+    path: str
+    field: str | None
+
+
+def actions_of(case: Case) -> list[Action]:
+    """Return what can be done about a case, the usual first."""
+    found: list[Action] = []
+    for means in case.means:
+        if means == Means.REFUND:
+            folder = f"/api/payments/refunds/{case.session_id}/{case.number}"
+            found += [_action(name, folder) for name in _OF_REFUNDS[case.kind]]
+        else:
+            found.append(_action(str(means), f"/api/work-list/{case.kind}/{case.case_id}"))
+    return found
+
+
+def _action(name: str, folder: str) -> Action:
+    return Action(name, f"{folder}/{name}/", _FIELDS.get(name, "note"))

@@ -1,0 +1,180 @@
+"""What operators do about the cases of the work list. Who closed what, and with which words, is kept for ever."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import InvalidValue, Rejected
+from ledger.session.session import PaymentSession
+from ledger.session.values import Attempt, AttemptState
+from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
+from payments.inbox.inbox import Inbox
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.movements import AT_REST, Movements
+from payments.reconciliation.pull_progress import Pulling
+from payments.refunds.notes import parse_note
+from payments.worker import event_processor
+from projections.cases import Subject
+
+Act = Callable[[str, str, str], None]
+
+
+class CaseDesk:
+    """Closes cases, assigns money, has things tried again. Safe to share between threads; of two at once one does it.
+
+    Cases are named as in the work list, by kind and id. Raises Rejected CASE_NOT_OPEN where there is no such case, or
+    it was dealt with already; Rejected CASE_NEEDS_MORE where this is not what can be done about its kind; and
+    InvalidValue for the note.
+    """
+
+    def __init__(
+        self, ledger: Ledger, inbox: Inbox, movements: Movements, pulling: Pulling, matcher: Matcher
+    ) -> None:
+        self._ledger = ledger
+        self._matcher = matcher
+        self._inbox = inbox
+        self._movements = movements
+        self._pulling = pulling
+        self._close: dict[Kind, Act] = {
+            Kind.CONTRADICTION: self._close_contradiction,
+            Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
+            Kind.LETTER_SET_ASIDE: self._close_letter,
+            Kind.REACTION_SET_ASIDE: self._close_reaction,
+            Kind.MONEY_UNKNOWN: self._close_movement,
+            Kind.MONEY_CLAIMED_TWICE: self._close_movement,
+            Kind.MONEY_WENT_BACK: self._close_movement,
+            Kind.PULL_GAP: self._close_gap,
+        }
+
+    def close(self, kind: Kind, case_id: str, *, by: str, note: str) -> None:
+        """Close a case with what was found or done."""
+        _require(kind, Means.CLOSE)
+        self._close[kind](case_id, by, parse_note(note, "note"))
+
+    def retry(self, kind: Kind, case_id: str) -> None:
+        """Have a letter or a reaction tried again by the worker, from now on as if for the first time."""
+        _require(kind, Means.RETRY)
+        if kind == Kind.LETTER_SET_ASIDE:
+            done = self._inbox.retry(_uuid(case_id), clock.now())
+        else:
+            done = event_processor.retry_set_aside(self._ledger.database, *_reaction_of(case_id))
+        if not done:
+            raise _not_open()
+
+    def assign(self, kind: Kind, case_id: str, session: str, *, by: str) -> None:
+        """Book money of nobody on a session: as the receipt of a payment that has none, on an attempt in doubt, or as
+        one more payment, which falls due to go back.
+
+        Raises as above, InvalidValue for the session's id, and NotFound SESSION_NOT_FOUND.
+        """
+        _require(kind, Means.ASSIGN)
+        found = self._ledger.session(_session_id(session))
+        attempt = _attempt_that_lacks_money(found)
+        if attempt is None:
+            raise Rejected("CASE_NEEDS_MORE", "No prompt was ever sent for this session. Is it another one?")
+        settled = self._matcher.assign(
+            _movement_key(case_id),
+            attempt.transaction_id,
+            by=by,
+            note=f"Assigned to session {found.id}, attempt {attempt.number}.",
+        )
+        if settled.verdict not in AT_REST and settled.told:
+            raise Rejected("CASE_NEEDS_MORE", settled.told)
+
+    def _close_contradiction(self, case_id: str, by: str, note: str) -> None:
+        session_id, number = _subject_of(case_id, Subject.CONTRADICTION)
+        self._ledger.decide(
+            session_id,
+            lambda session: session.close_contradiction(number, closed_by=by, note=note, at=clock.now()),
+        )
+
+    def _give_up_attempt(self, case_id: str, by: str, note: str) -> None:
+        session_id, number = _subject_of(case_id, Subject.ATTEMPT)
+        self._ledger.decide(
+            session_id,
+            lambda session: session.give_up_attempt(number, recorded_by=by, note=note, at=clock.now()),
+        )
+
+    def _close_letter(self, case_id: str, by: str, note: str) -> None:
+        if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
+            raise _not_open()
+
+    def _close_reaction(self, case_id: str, by: str, note: str) -> None:
+        name, session_id, version = _reaction_of(case_id)
+        database = self._ledger.database
+        if not event_processor.close_set_aside(database, name, session_id, version, closed_by=by, note=note):
+            raise _not_open()
+
+    def _close_movement(self, case_id: str, by: str, note: str) -> None:
+        self._movements.close(_movement_key(case_id), closed_by=by, note=note, now=clock.now())
+
+    def _close_gap(self, case_id: str, by: str, note: str) -> None:
+        if not self._pulling.close_gap(_uuid(case_id), closed_by=f"{by}: {note}", now=clock.now()):
+            raise _not_open()
+
+
+def _require(kind: Kind, means: Means) -> None:
+    advice = WHAT_CAN_BE_DONE[kind]
+    if means not in advice.means:
+        raise Rejected("CASE_NEEDS_MORE", f"That settles nothing here. {advice.sentence}")
+
+
+def _attempt_that_lacks_money(session: PaymentSession) -> Attempt | None:
+    """The attempt that money of nobody is most likely of: paid without a receipt, else in doubt, else the latest."""
+
+    def likelihood(attempt: Attempt) -> tuple[bool, bool, int]:
+        is_nameless = attempt.state == AttemptState.PAID and attempt.receipt is None
+        return is_nameless, attempt.is_open, attempt.number
+
+    return max(session.attempts.values(), key=likelihood, default=None)
+
+
+def _session_id(text: str) -> UUID:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        sentence = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
+        raise InvalidValue(
+            "Some fields are wrong; correct them and send again.", {"session": [sentence]}
+        ) from None
+
+
+def _movement_key(case_id: str) -> str:
+    return case_id.replace(".", " ", 1)
+
+
+def _not_open() -> Rejected:
+    return Rejected("CASE_NOT_OPEN", "There is no such case, or somebody dealt with it already.")
+
+
+def _parts(case_id: str, count: int) -> list[str]:
+    parts = case_id.split(".")
+    if len(parts) != count:
+        raise _not_open()
+    return parts
+
+
+def _subject_of(case_id: str, expected: Subject) -> tuple[UUID, int]:
+    session_id, subject, number = _parts(case_id, 3)
+    if subject != expected:
+        raise _not_open()
+    return _uuid(session_id), _number(number)
+
+
+def _reaction_of(case_id: str) -> tuple[str, UUID, int]:
+    name, session_id, version = _parts(case_id, 3)
+    return name, _uuid(session_id), _number(version)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _not_open() from None
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise _not_open()
+    return int(text)

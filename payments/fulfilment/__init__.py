@@ -1,0 +1,1 @@
+"""Paid to the order in the shop, or to Failed and RefundDue."""

@@ -1,0 +1,1 @@
+"""One key, one effect: store, claim, answer."""

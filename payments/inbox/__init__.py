@@ -1,0 +1,1 @@
+"""Inbound messages from M-Pesa: store, authenticate, dispatch, retry, dead-letter."""

@@ -1,0 +1,1 @@
+"""Our side of Daraja: the shared access token and the stored credentials."""

@@ -1,0 +1,1 @@
+"""At most one live prompt a phone."""

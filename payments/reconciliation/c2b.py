@@ -1,0 +1,163 @@
+"""C2B: M-Pesa asks whether a payment may be made, and tells that one was made, by prompt or by hand.
+
+It signs neither, so the address holds a secret that is made from the master key. A notice without it is kept and
+believed by nobody.
+"""
+
+import hmac
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+
+import structlog
+
+from api.settings import Settings
+from daraja import C2bNotice, MalformedNotice, parse_c2b
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import Conflict, LedgerError
+from ledger.session.values import Status
+from ledger.store.vault import Vault
+from payments.inbox.callback_urls import doors_url
+from payments.inbox.dispatcher import act_at_once
+from payments.inbox.inbox import Channel, Inbox, Letter
+from payments.reconciliation import lookups
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.movements import Verdict
+from payments.reconciliation.statements import shortcodes_of
+from payments.reconciliation.transactions import of_notice, transaction_named
+
+C2B_FOLDER = "c2b/"
+DECIDE_WITHIN_SECONDS = 4.0
+"""M-Pesa waits for about eight; then what was registered for silence applies."""
+
+_SECRET_OF = b"c2b notices"
+_PAYABLE = (Status.PENDING, Status.PAYMENT_INITIATED)
+
+_log = structlog.get_logger(__name__)
+
+
+class Answer(StrEnum):
+    """What M-Pesa may be answered when it asks whether a payment may be made (facts of C2B v2)."""
+
+    ACCEPT = "0"
+    WRONG_ACCOUNT = "C2B00012"
+    WRONG_AMOUNT = "C2B00013"
+    WRONG_SHORTCODE = "C2B00015"
+    OTHER = "C2B00016"
+
+
+class C2bDesk:
+    """Answers validations, takes confirmations. Safe to share between threads."""
+
+    def __init__(
+        self, settings: Settings, vault: Vault, inbox: Inbox, ledger: Ledger, matcher: Matcher
+    ) -> None:
+        self._takes_unknown = settings.daftari_c2b_unknown == "accept"
+        self._shortcodes = shortcodes_of(settings)
+        self._doors_url = doors_url(settings.mpesa_callback_url)
+        self._secret = vault.sign(_SECRET_OF).hex()
+        self._inbox = inbox
+        self._ledger = ledger
+        self._matcher = matcher
+        self._deciding = ThreadPoolExecutor(max_workers=4, thread_name_prefix="validation")
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """The addresses to register: of confirmations, of validations. They are secrets."""
+        base = f"{self._doors_url}{C2B_FOLDER}{self._secret}/"
+        return f"{base}confirmation/", f"{base}validation/"
+
+    @property
+    def response_type(self) -> str:
+        """What M-Pesa should do where we are silent, as it spells it."""
+        return "Completed" if self._takes_unknown else "Cancelled"
+
+    def proves(self, token: str) -> bool:
+        """Whether the segment of an address is ours."""
+        return hmac.compare_digest(token.encode(), self._secret.encode())
+
+    def confirm(self, body: bytes, *, body_bytes: int, is_proven: bool) -> None:
+        """Keep a confirmation, then act on it if that can be done at once; what remains is the worker's.
+
+        Raises Unavailable where the body could not be kept: then it must not be acknowledged.
+        """
+        letter = self._inbox.keep(
+            body,
+            body_bytes=body_bytes,
+            channel=Channel.C2B_CONFIRMATION,
+            is_proven=is_proven,
+            now=clock.now(),
+        )
+        if is_proven:
+            act_at_once(letter, self.act_on)
+
+    def act_on(self, letter: Letter) -> None:
+        """Bring the money of a kept confirmation to its attempt, or set the letter aside for a person."""
+        objection, notice = self._read(letter)
+        if notice is None:
+            self._inbox.set_aside(letter, objection, clock.now())
+            return
+        [settled] = self._matcher.see([of_notice(notice, letter.received_at)])
+        if settled.verdict == Verdict.NEW:
+            raise Conflict  # Its handling failed and was said; the letter comes up again.
+        self._inbox.settle(letter, str(settled.verdict), clock.now())
+
+    def validate(self, body: bytes, *, is_proven: bool) -> Answer:
+        """Decide whether a payment may be made; never raises, and answers in time.
+
+        Where it cannot be decided, or the address proves nothing, the answer is the one for unknown references.
+        """
+        if not is_proven:
+            return self._unknown(Answer.OTHER)
+        deciding = self._deciding.submit(self._decide, body)
+        try:
+            return deciding.result(DECIDE_WITHIN_SECONDS)
+        except TimeoutError:
+            deciding.cancel()
+            _log.warning("validation_undecided", code="TIMEOUT")
+        except LedgerError as error:
+            _log.warning("validation_undecided", code=error.code)
+        except Exception:  # noqa: BLE001 - M-Pesa is waiting, and a payment must not fail for a fault of ours
+            _log.exception("validation_undecided")
+        return self._unknown(Answer.OTHER)
+
+    def close(self) -> None:
+        """End the threads that decide."""
+        self._deciding.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, letter: Letter) -> tuple[str, C2bNotice | None]:
+        """Return the notice of a letter, or why it is not acted on, as a slug."""
+        if not letter.is_proven:
+            return "address_proves_nothing", None
+        if letter.was_cut:
+            return "too_large", None
+        try:
+            notice = parse_c2b(letter.body)
+        except MalformedNotice as error:
+            return error.reason, None
+        if notice.shortcode not in self._shortcodes:
+            return "other_shortcode", None
+        return "", notice
+
+    def _decide(self, body: bytes) -> Answer:
+        try:
+            notice = parse_c2b(body)
+        except MalformedNotice as error:
+            _log.warning("validation_malformed", reason=error.reason)
+            return self._unknown(Answer.OTHER)
+        if notice.shortcode not in self._shortcodes:
+            return self._unknown(Answer.WRONG_SHORTCODE)
+        number = transaction_named(notice.bill_reference)
+        named = lookups.attempts_named(self._ledger.database, [number]).get(number) if number else None
+        if named is None:
+            return self._unknown(Answer.WRONG_ACCOUNT)
+        session = self._ledger.session(named.session_id)
+        is_open = session.attempts[named.attempt].is_open
+        if not is_open and session.status_at(clock.now()) not in _PAYABLE:
+            return self._unknown(Answer.WRONG_ACCOUNT)
+        if notice.amount_cents != session.totals.total_cents:
+            return Answer.WRONG_AMOUNT
+        return Answer.ACCEPT
+
+    def _unknown(self, refusal: Answer) -> Answer:
+        return Answer.ACCEPT if self._takes_unknown else refusal

@@ -1,0 +1,118 @@
+"""Pull: M-Pesa's own list of payments, fetched every hour, for those of which neither callback nor notice ever came.
+
+Windows overlap, because a list may be late; what was seen before is no news. M-Pesa gives the last 48 hours only: what
+a longer stop has missed is written down as a gap, which a statement closes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from daraja import DarajaClient, PulledWindow, SubmissionError
+from ledger import clock
+from payments.inbox.inbox import Channel, Inbox
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.movements import Settled
+from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.transactions import of_pulled
+
+EVERY = timedelta(hours=1)
+USUAL_WINDOW = timedelta(hours=26)
+LONGEST_WINDOW = timedelta(hours=47, minutes=50)
+"""M-Pesa's 48 hours, less what its clock and ours may differ by."""
+
+OVERLAP = timedelta(hours=2)
+TRY_AGAIN_AFTER = timedelta(minutes=5)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one pull brought. `complete` is False where the list was longer than what is fetched at once."""
+
+    start: datetime
+    end: datetime
+    gap: tuple[datetime, datetime] | None
+    settled: list[Settled]
+    unreadable: int
+    complete: bool
+
+
+class Puller:
+    """Fetches the list and brings it to the sessions. Two at once do the same work twice, and no harm."""
+
+    def __init__(
+        self, shortcode: str, daraja: DarajaClient, inbox: Inbox, matcher: Matcher, pulling: Pulling
+    ) -> None:
+        self._shortcode = shortcode
+        self._daraja = daraja
+        self._inbox = inbox
+        self._matcher = matcher
+        self._pulling = pulling
+
+    def pull_if_due(self) -> int:
+        """Pull where an hour has passed; return how many payments were listed. What M-Pesa refuses is tried again."""
+        now = clock.now()
+        next_at = self._pulling.progress(self._shortcode).next_at
+        if next_at is not None and now < next_at:
+            return 0
+        try:
+            return len(self.pull().settled)
+        except SubmissionError as error:
+            _log.warning("pull_failed", code=error.code, vendor=error.vendor_code)
+            wait = timedelta(seconds=error.retry_after_seconds or 0)
+            self._pulling.put_off(self._shortcode, now + max(TRY_AGAIN_AFTER, wait))
+            return 0
+
+    def pull(self) -> Pulled:
+        """Fetch the list since the last time, and act on it; raise Refused or Retryable where M-Pesa gives none."""
+        now = clock.now()
+        pulled_until = self._pulling.progress(self._shortcode).pulled_until
+        start, gap = _window(now, pulled_until)
+        window = self._daraja.pull_all(start=start, end=now)
+        found = [of_pulled(transaction, now) for transaction in window.transactions]
+        settled = self._matcher.see([movement for movement in found if movement is not None])
+        unreadable = self._keep_unreadable(window, now)
+        if window.complete:
+            self._pulling.done(self._shortcode, now, now + EVERY, gap=gap)
+        else:
+            self._pulling.put_off(self._shortcode, now + EVERY)
+        say = _log.warning if gap or not window.complete else _log.info
+        say(
+            "payments_pulled",
+            listed=len(settled),
+            unreadable=unreadable,
+            complete=window.complete,
+            gap_hours=round((gap[1] - gap[0]) / timedelta(hours=1), 1) if gap else 0,
+        )
+        return Pulled(start, now, gap, settled, unreadable, window.complete)
+
+    def _keep_unreadable(self, window: PulledWindow, now: datetime) -> int:
+        """Keep what was listed without a receipt or an amount, once, for a person."""
+        bodies = [row.encode() for row in window.unreadable]
+        bodies += [
+            f"{transaction.receipt}: no amount that can be read".encode()
+            for transaction in window.transactions
+            if transaction.amount_cents is None
+        ]
+        for body in bodies:
+            if not self._inbox.holds(Channel.PULL, body):
+                letter = self._inbox.keep(
+                    body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=now
+                )
+                self._inbox.set_aside(letter, "unreadable_row", now)
+        return len(bodies)
+
+
+def _window(
+    now: datetime, pulled_until: datetime | None
+) -> tuple[datetime, tuple[datetime, datetime] | None]:
+    """Return where to begin, and the period that M-Pesa gives no more, if there is one."""
+    if pulled_until is None:
+        return now - USUAL_WINDOW, None
+    wanted = min(now - USUAL_WINDOW, pulled_until - OVERLAP)
+    earliest = now - LONGEST_WINDOW
+    gap = (pulled_until - OVERLAP, earliest) if pulled_until < earliest else None
+    return max(wanted, earliest), gap

@@ -1,0 +1,89 @@
+"""What each channel of M-Pesa says of money, as one kind of movement."""
+
+import re
+from datetime import datetime
+
+from daraja import C2bNotice, PulledTransaction
+from daraja.statement import StatementRow
+from ledger.session.values import Evidence
+from payments.reconciliation.movements import Movement, MovementKind
+
+_OURS = re.compile(r"[Dd]0*([1-9][0-9]{0,17})")
+_BETWEEN = re.compile(r"[\s\u00a0._-]+")
+_NO_PAYMENT = re.compile(
+    r"charge|revers|settlement|\b(?:funds?|org\w*|account) transfer|transfer of funds|float", re.IGNORECASE
+)
+_REVERSAL = re.compile(r"revers", re.IGNORECASE)
+_CHARGE = re.compile(r"charge", re.IGNORECASE)
+
+
+def transaction_named(reference: str) -> int | None:
+    """Return the transaction that an account reference names: D456, however it was typed. None for any other text."""
+    found = _OURS.fullmatch(_BETWEEN.sub("", reference))
+    return int(found[1]) if found else None
+
+
+def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:
+    """Return what a C2B notice says; one whose time cannot be read happened when it came."""
+    return _payment(
+        notice.receipt,
+        notice.amount_cents,
+        notice.completed_at or received_at,
+        Evidence.C2B,
+        notice.bill_reference,
+    )
+
+
+def of_pulled(pulled: PulledTransaction, pulled_at: datetime) -> Movement | None:
+    """Return what a pulled transaction says, or None where its amount cannot be read."""
+    if pulled.amount_cents is None:
+        return None
+    return _payment(
+        pulled.receipt,
+        pulled.amount_cents,
+        pulled.happened_at or pulled_at,
+        Evidence.C2B,
+        pulled.bill_reference,
+    )
+
+
+def of_row(row: StatementRow) -> Movement:
+    """Return what a completed row of a statement says."""
+    kind = _kind_of(row)
+    if kind == MovementKind.PAYMENT:
+        return _payment(row.receipt, row.paid_in_cents, row.completed_at, Evidence.STATEMENT, row.reference)
+    return Movement(
+        kind=kind,
+        receipt=row.receipt,
+        amount_cents=row.paid_in_cents or row.withdrawn_cents,
+        happened_at=row.completed_at,
+        evidence=Evidence.STATEMENT,
+        money_in=row.paid_in_cents > 0,
+        linked_receipt=row.linked_receipt,
+        reason_type=row.reason_type,
+    )
+
+
+def _kind_of(row: StatementRow) -> MovementKind:
+    """Sort a row by direction and M-Pesa's words; money in of an unknown kind is taken for a payment and looked at."""
+    if row.paid_in_cents:
+        ours = transaction_named(row.reference) is not None
+        return MovementKind.PAYMENT if ours or not _NO_PAYMENT.search(row.reason_type) else MovementKind.OTHER
+    words = f"{row.reason_type} {row.details}"
+    if row.withdrawn_cents and _REVERSAL.search(words) and not _CHARGE.search(row.reason_type):
+        return MovementKind.REVERSAL
+    return MovementKind.OTHER
+
+
+def _payment(
+    receipt: str, amount_cents: int, happened_at: datetime, evidence: Evidence, reference: str
+) -> Movement:
+    return Movement(
+        kind=MovementKind.PAYMENT,
+        receipt=receipt,
+        amount_cents=amount_cents,
+        happened_at=happened_at,
+        evidence=evidence,
+        transaction_id=transaction_named(reference),
+        reference=reference,
+    )

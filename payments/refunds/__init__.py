@@ -1,0 +1,1 @@
+"""RefundDue to an approved reversal to Refunded."""

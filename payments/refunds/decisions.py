@@ -1,0 +1,97 @@
+"""What people decide about money that must go back. Each decision is an event with the name of who took it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import NotFound
+from ledger.session.session import PaymentSession
+from ledger.session.values import RefundState
+from payments.refunds.notes import parse_note
+from projections import refunds
+from projections.refunds import PaymentRefund
+
+COMMAND_LINE = "command line"
+"""How the log names whoever decides on the machine itself and gives no number."""
+
+
+def operator(user_id: int) -> str:
+    """Return how the log names an operator: by number, for a name would stay in it for ever."""
+    return f"operator {user_id}"
+
+
+class RefundDesk:
+    """Lists refunds and takes decisions about them. Safe to share between threads.
+
+    A decision raises NotFound REFUND_NOT_FOUND, Rejected REFUND_NOT_DUE where it has been taken already (of two
+    people who decide at once, one gets that), and returns the refund as it is then.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def list(
+        self, *, state: RefundState | None, limit: int, offset: int, as_of: datetime
+    ) -> tuple[int, list[PaymentRefund]]:
+        """Return how many refunds there are in a state, or in all, and a page of them, the newest first."""
+        return refunds.list_refunds(
+            self._ledger.database, state=state, limit=limit, offset=offset, as_of=as_of
+        )
+
+    def find(self, session_id: UUID, refund: int) -> PaymentRefund:
+        """Return one refund as the log has it. Raises NotFound REFUND_NOT_FOUND."""
+        found = refunds.refunds_of(self._ledger.database, session_id).get(refund)
+        if found is None:
+            raise NotFound("There is no such refund.", code="REFUND_NOT_FOUND")
+        return found
+
+    def approve(self, session_id: UUID, refund: int, *, by: str) -> PaymentRefund:
+        """Agree that a sum is sent back through M-Pesa; the worker sends it.
+
+        Raises as above, and Rejected REFUND_WITHOUT_RECEIPT.
+        """
+        return self._decide(
+            session_id,
+            refund,
+            lambda session: session.approve_refund(refund, approved_by=by, at=clock.now()),
+        )
+
+    def refuse(self, session_id: UUID, refund: int, *, by: str, reason: str) -> PaymentRefund:
+        """Decide that a sum is held for now. Raises as above, and InvalidValue for the reason."""
+        said = parse_note(reason, "reason")
+        return self._decide(
+            session_id,
+            refund,
+            lambda session: session.refuse_refund(refund, refused_by=by, reason=said, at=clock.now()),
+        )
+
+    def record_by_hand(self, session_id: UUID, refund: int, *, by: str, note: str) -> PaymentRefund:
+        """Write down that a sum went back by other means.
+
+        Raises as above, Rejected REFUND_UNDER_WAY while M-Pesa is expected to answer for it, and InvalidValue for
+        the note.
+        """
+        said = parse_note(note, "note")
+        return self._decide(
+            session_id,
+            refund,
+            lambda session: session.record_refund_by_hand(refund, recorded_by=by, note=said, at=clock.now()),
+        )
+
+    def record_not_sent(self, session_id: UUID, refund: int, *, by: str, note: str) -> PaymentRefund:
+        """Write down that a sum in doubt did not go back: it is due again. Raises as `record_by_hand` does."""
+        said = parse_note(note, "note")
+        return self._decide(
+            session_id,
+            refund,
+            lambda session: session.record_refund_not_sent(refund, recorded_by=by, note=said, at=clock.now()),
+        )
+
+    def _decide(
+        self, session_id: UUID, refund: int, command: Callable[[PaymentSession], None]
+    ) -> PaymentRefund:
+        self.find(session_id, refund)
+        self._ledger.decide(session_id, command)
+        return self.find(session_id, refund)

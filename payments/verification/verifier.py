@@ -1,0 +1,145 @@
+"""The invariants of the whole store: ledger, read side, inbox and shop together, each run kept for auditors."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from psycopg import Connection
+
+from ledger import clock
+from ledger.store.blocks import KeptName
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from projections.integrity import verification_runs
+from projections.integrity.invariants import SHORTEST_PROMPT_SECONDS, ShopOrder, Violation, check
+from projections.integrity.verification_runs import VerificationRun
+from shop import invariants as shop_invariants
+
+ORDERS = "SELECT session_id, order_id, total_cents FROM shop_orders"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One thing that must always be true, and the rules that ask the store for it; none where the store cannot tell."""
+
+    number: int
+    statement: str
+    rules: tuple[str, ...]
+
+
+INVARIANTS = (
+    Invariant(1, "Each M-Pesa success is recorded on exactly one session, once.", ("receipts",)),
+    Invariant(
+        2,
+        "A session with money has exactly one of: an order, a refund, or an open case.",
+        ("money", "cases", "refunds"),
+    ),
+    Invariant(3, "There is no order without its money.", ("orders",)),
+    Invariant(4, "Received = orders + refunded + held, to the cent.", ("sums",)),
+    Invariant(5, "Versions run 1 to n, and every transition is legal.", ("versions", "transitions")),
+    Invariant(
+        6,
+        "What was acknowledged survives a kill. (Shown by killing: the store does not know what it lost.)",
+        (),
+    ),
+    Invariant(7, "Each acknowledged callback is in the inbox once.", ("letters",)),
+    Invariant(
+        8, "Projections equal a fold of the log, row for row.", ("rows", "metrics", "refunds", "cases")
+    ),
+    Invariant(9, "Hash chains and signed blocks verify.", ("hash chain", "blocks")),
+    Invariant(
+        10,
+        "One idempotency key has one effect. (Held by a primary key, and shown by repeating requests.)",
+        (),
+    ),
+    Invariant(11, "There is at most one live prompt a session and a phone.", ("prompts",)),
+    Invariant(12, "No personal data are in the clear.", ("personal data",)),
+    Invariant(13, "Stock is never negative, and is what was stocked minus what was sold.", ("shop",)),
+)
+
+
+class Verifier:
+    """Looks over the whole store; reads only, but for the record of the run. Beside a working system is fine."""
+
+    def __init__(self, database: Database, vault: Vault, *, prompt_seconds: int, every: timedelta) -> None:
+        self._database = database
+        self._vault = vault
+        self._prompt_seconds = prompt_seconds
+        self._every = every
+
+    def run(self, kept_blocks: Iterable[KeptName] = ()) -> VerificationRun:
+        """Check everything, keep what was found, and return it. Raises Unavailable.
+
+        `kept_blocks` are names of signed blocks that somebody kept elsewhere, and expects to find.
+        """
+        started_at, events = clock.now(), verification_runs.count_events(self._database)
+        found = violations(
+            self._database,
+            self._vault,
+            at_rest=False,
+            with_letters=True,
+            prompt_seconds=self._prompt_seconds,
+            kept_blocks=kept_blocks,
+        )
+        told = [_plain(violation) for violation in found]
+        run = VerificationRun(uuid4(), started_at, clock.now(), events, version("daftari"), told)
+        verification_runs.keep(self._database, run)
+        say = _log.error if found else _log.info
+        say("verified", run_id=str(run.run_id), events=events, violations=len(found))
+        return run
+
+    def run_if_due(self) -> int:
+        """Check everything where the last run is long ago; return how many runs there were: 0 or 1."""
+        last = verification_runs.last(self._database)
+        if last is not None and clock.now() - last.started_at < self._every:
+            return 0
+        self.run()
+        return 1
+
+    def last(self) -> VerificationRun | None:
+        """Return the last run that came to its end, None before the first."""
+        return verification_runs.last(self._database)
+
+
+def violations(
+    database: Database,
+    vault: Vault | None = None,
+    *,
+    known_texts: Iterable[str] = (),
+    at_rest: bool = True,
+    with_letters: bool = False,
+    prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
+    kept_blocks: Iterable[KeptName] = (),
+) -> list[Violation]:
+    """Return each thing that is wrong in ledger, read side and shop; see projections.invariants."""
+    of_ledger = check(
+        database,
+        vault,
+        known_texts=known_texts,
+        orders_of=orders_of_shop,
+        at_rest=at_rest,
+        with_letters=with_letters,
+        prompt_seconds=prompt_seconds,
+        kept_blocks=kept_blocks,
+    )
+    with database.transaction() as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        of_shop = shop_invariants.check(connection)
+    return of_ledger + [Violation("shop", told) for told in of_shop]
+
+
+def _plain(violation: Violation) -> dict[str, Any]:
+    session_id = violation.session_id
+    return asdict(violation) | {"session_id": str(session_id) if session_id else None}
+
+
+def orders_of_shop(connection: Connection[Any]) -> Iterator[ShopOrder]:
+    """Read the orders of the built-in shop."""
+    for row in connection.execute(ORDERS):
+        yield ShopOrder(row["session_id"], row["order_id"], row["total_cents"])

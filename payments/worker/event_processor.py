@@ -1,0 +1,239 @@
+"""Followers whose handlers act on the world: each event at least once, and a failing one never stops those behind."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from ledger import clock
+from ledger.errors import LedgerError
+from ledger.store.database import Database
+from ledger.store.locks import ActiveLock, LockConnection
+from ledger.store.positions import read_horizon
+from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
+
+BATCH_SIZE = 100
+HANDS = 4
+"""How many sessions are handled at once: a handler mostly waits for PostgreSQL."""
+MOST_TRIES = 12
+LONGEST_GAP_SECONDS = 300
+
+KEEP_FAILURE = """
+INSERT INTO follower_failures (name, session_id, version, topic, error, tries, next_try_at, first_failed_at, state)
+VALUES (%(name)s, %(session_id)s, %(version)s, %(topic)s, %(error)s, 1, %(next_try_at)s, %(now)s, 'retrying')
+ON CONFLICT (name, session_id, version) DO NOTHING
+"""
+DUE = """
+SELECT e.session_id, e.version, e.topic, e.state::text AS state, e.position, e.recorded_at, f.tries
+FROM follower_failures AS f JOIN payment_events AS e USING (session_id, version)
+WHERE f.name = %s AND f.state = 'retrying' AND f.next_try_at <= %s
+ORDER BY f.next_try_at LIMIT %s
+"""
+FORGET_FAILURE = "DELETE FROM follower_failures WHERE name = %s AND session_id = %s AND version = %s"
+COUNT_FAILURE = """
+UPDATE follower_failures SET error = %(error)s, tries = %(tries)s, next_try_at = %(next_try_at)s, state = %(state)s
+WHERE name = %(name)s AND session_id = %(session_id)s AND version = %(version)s
+"""
+LIST_SET_ASIDE = """
+SELECT name, session_id, version, topic, error, tries, first_failed_at FROM follower_failures
+WHERE state = 'set_aside' ORDER BY first_failed_at, session_id, version LIMIT %s OFFSET %s
+"""
+CLOSE = """
+UPDATE follower_failures SET state = 'closed', closed_at = %s, closed_by = %s, note = %s
+WHERE name = %s AND session_id = %s AND version = %s AND state = 'set_aside'
+"""
+TRY_AGAIN = """
+UPDATE follower_failures SET state = 'retrying', tries = 0, next_try_at = %s
+WHERE name = %s AND session_id = %s AND version = %s AND state = 'set_aside'
+"""
+
+_log = structlog.get_logger(__name__)
+
+
+class Handler(Protocol):
+    """What is to be done about events.
+
+    `handle` may be called again for an event it has handled, so it does nothing the second time. It runs in no
+    transaction of the follower's. What it raises is put down as a failure, and the event comes again later.
+    """
+
+    @property
+    def name(self) -> str:
+        """Under which its position and its failures are kept."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics it acts on, none meaning all."""
+
+    def handle(self, recorded: Recorded) -> None:
+        """Do what is to be done about one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An event that its handler could not cope with, after all its tries; it waits for a person."""
+
+    name: str
+    session_id: UUID
+    version: int
+    topic: str
+    error: str
+    tries: int
+    first_failed_at: datetime
+
+
+class Reaction:
+    """Feeds one handler; of several workers one is active, by a lock that lives as long as its connection.
+
+    That is one of `locks`, by default on a connection of its own. `hands` is how many sessions are handled at once:
+    with one, nothing runs in another thread.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        handler: Handler,
+        batch_size: int = BATCH_SIZE,
+        *,
+        locks: LockConnection | None = None,
+        hands: int = HANDS,
+    ) -> None:
+        self.handler = handler
+        self.lock = ActiveLock(locks or LockConnection(database.url), handler.name)
+        self._database = database
+        self._batch_size = batch_size
+        self._hands = hands
+        self._caught_up_at: tuple[int, int] | None = None
+
+    def run_once(self) -> int:
+        """Hand on the next batch; return how many events were read: 0 when caught up, or standing by.
+
+        Raises Unavailable where PostgreSQL does not answer; then the batch comes again.
+        """
+        if not self.lock.try_acquire():
+            return 0
+        with self._database.connection() as connection:
+            origin, horizon = read_horizon(connection)
+            if (origin, horizon) == self._caught_up_at:
+                return 0  # Nothing new can have appeared below it.
+            after = position_of(connection, self.handler.name, origin)
+            batch, read, last = read_batch(
+                connection, origin, after, horizon, self.handler.topics, self._batch_size
+            )
+        self._react_to_all(batch)
+        if not read:
+            self._caught_up_at = origin, horizon
+            return 0
+        with self._database.connection() as connection:
+            connection.execute(STORE_POSITION, (self.handler.name, origin, last))
+        return read
+
+    def retry_due(self, now: datetime) -> int:
+        """Try the failed events again whose time has come; return how many."""
+        if not self.lock.try_acquire():
+            return 0
+        with self._database.connection() as connection:
+            rows = connection.execute(DUE, (self.handler.name, now, self._batch_size)).fetchall()
+        for row in rows:
+            self._retry(recorded(row), row["tries"] + 1, now)
+        return len(rows)
+
+    def _react_to_all(self, batch: Sequence[Recorded]) -> None:
+        """Handle events of several sessions at once, those of one session in their order."""
+        by_session: dict[UUID, list[Recorded]] = defaultdict(list)
+        for event in batch:
+            by_session[event.session_id].append(event)
+        if min(len(by_session), self._hands) < 2:
+            self._react_in_order(batch)
+            return
+        with ThreadPoolExecutor(min(self._hands, len(by_session))) as hands:
+            for _ in hands.map(self._react_in_order, by_session.values()):
+                pass
+
+    def _react_in_order(self, events: Sequence[Recorded]) -> None:
+        for event in events:
+            self._react(event)
+
+    def _react(self, event: Recorded) -> None:
+        error = self._error_of(event)
+        if error is not None:
+            now = clock.now()
+            values = self._key(event) | {
+                "topic": event.topic,
+                "error": error,
+                "now": now,
+                "next_try_at": now + gap_after(1),
+            }
+            with self._database.connection() as connection:
+                connection.execute(KEEP_FAILURE, values)
+
+    def _retry(self, event: Recorded, tries: int, now: datetime) -> None:
+        error = self._error_of(event)
+        with self._database.connection() as connection:
+            if error is None:
+                connection.execute(FORGET_FAILURE, (self.handler.name, event.session_id, event.version))
+                return
+            given_up = tries >= MOST_TRIES
+            values = self._key(event) | {
+                "error": error,
+                "tries": tries,
+                "next_try_at": None if given_up else now + gap_after(tries),
+                "state": "set_aside" if given_up else "retrying",
+            }
+            connection.execute(COUNT_FAILURE, values)
+
+    def _error_of(self, event: Recorded) -> str | None:
+        try:
+            self.handler.handle(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is put down, retried, and shown to a person
+            told = describe(error)
+            _log.warning(
+                "reaction_failed",
+                reaction=self.handler.name,
+                session_id=str(event.session_id),
+                version=event.version,
+                topic=event.topic,
+                error=told,
+            )
+            return told
+        return None
+
+    def _key(self, event: Recorded) -> dict[str, Any]:
+        return {"name": self.handler.name, "session_id": event.session_id, "version": event.version}
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong without what it went wrong with: a stranger's message may hold personal data."""
+    return str(error) if isinstance(error, LedgerError) else type(error).__qualname__
+
+
+def gap_after(tries: int) -> timedelta:
+    """Return how long to wait after so many tries: 1, 2, 4, ... seconds, and no longer than a few minutes."""
+    return timedelta(seconds=min(2 ** (tries - 1), LONGEST_GAP_SECONDS))
+
+
+def list_set_aside(database: Database, *, limit: int = 100, offset: int = 0) -> list[SetAside]:
+    """Return the events that wait for a person, the oldest first."""
+    with database.connection() as connection:
+        rows = connection.execute(LIST_SET_ASIDE, (limit, offset)).fetchall()
+    return [SetAside(**row) for row in rows]
+
+
+def retry_set_aside(database: Database, name: str, session_id: UUID, version: int) -> bool:
+    """Let an event that was set aside be tried again from now; return whether there was one."""
+    with database.connection() as connection:
+        return connection.execute(TRY_AGAIN, (clock.now(), name, session_id, version)).rowcount == 1
+
+
+def close_set_aside(
+    database: Database, name: str, session_id: UUID, version: int, *, closed_by: str, note: str
+) -> bool:
+    """Note that a person dealt with an event that was set aside; return whether there was one."""
+    values = (clock.now(), closed_by, note, name, session_id, version)
+    with database.connection() as connection:
+        return connection.execute(CLOSE, values).rowcount == 1

@@ -1,0 +1,161 @@
+"""The story of one session, straight from the log: for its owner, for an auditor, and as a timeline to read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.money import Money
+from ledger.session import events
+from ledger.session.events import Event
+from ledger.session.session import PaymentSession
+from ledger.store.database import Database
+from projections.event_descriptions import clock_time, sentence
+from projections.follower import recorded
+
+HISTORY = """
+SELECT session_id, version, topic, state::text AS state, position, recorded_at, previous_hash, hash
+FROM payment_events WHERE session_id = %s ORDER BY version
+"""
+
+SEALED = "_sealed"
+"""How the names of fields end that hold personal data, which no view shows."""
+
+OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
+    events.Created: ("expires_at",),
+    events.Extended: ("expires_at",),
+    events.PaymentRequested: ("attempt", "transaction_id", "amount_cents"),
+    events.PaymentInitiated: ("attempt",),
+    events.PaymentRefused: ("attempt",),
+    events.PaymentUncertain: ("attempt",),
+    events.AttemptFailed: ("attempt", "code", "text"),
+    events.Paid: ("attempt", "receipt", "amount_cents", "paid_at"),
+    events.ReceiptRecorded: ("attempt", "receipt"),
+    events.EvidenceUpgraded: ("attempt", "receipt"),
+    events.ContradictionFound: ("attempt", "about"),
+    events.ContradictionClosed: (),
+    events.OrderCreated: ("order_id", "order_number"),
+    events.Failed: ("attempt", "code", "text", "money_held"),
+    events.Expired: (),
+    events.SurplusReceived: ("attempt", "receipt", "amount_cents", "paid_at", "why"),
+    events.RefundDue: ("refund", "amount_cents", "receipt", "why"),
+    events.RefundApproved: ("refund",),
+    events.RefundRefused: ("refund",),
+    events.RefundRequested: ("refund",),
+    events.RefundAccepted: ("refund",),
+    events.RefundUncertain: ("refund",),
+    events.Refunded: ("refund", "reversal_receipt", "means"),
+    events.RefundFailed: ("refund",),
+}
+"""What the owner of a session may know of each event; the rest is between us and M-Pesa."""
+
+_CENTS = "_cents"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event of a session as the log holds it.
+
+    `state` is its JSON, `position` a decimal text (it outgrows what JSON numbers keep exactly), the hashes are hex.
+    """
+
+    session_id: UUID
+    version: int
+    topic: str
+    event: Event
+    state: dict[str, Any]
+    recorded_at: datetime
+    position: str
+    previous_hash: str
+    hash: str
+
+    @property
+    def name(self) -> str:
+        """The kind of event in one word, such as PaymentRequested."""
+        return type(self.event).__name__
+
+    @property
+    def happened_at(self) -> datetime:
+        """The moment that the event itself names."""
+        return self.event.timestamp
+
+
+def history(database: Database, session_id: UUID) -> list[Entry]:
+    """Return every event of a session in order; none where there is no such session."""
+    with database.connection() as connection:
+        rows = connection.execute(HISTORY, (session_id,)).fetchall()
+    return [_entry(row) for row in rows]
+
+
+def for_owner(entry: Entry) -> dict[str, Any]:
+    """Return what the owner may see of an event: amounts as text in shillings, no internals."""
+    said = {name: entry.state[name] for name in OWNERS_FIELDS[type(entry.event)]}
+    if isinstance(entry.event, events.Created):
+        said["total_cents"] = entry.event.totals.total_cents
+    details = {
+        name.removesuffix(_CENTS): str(Money(value)) if name.endswith(_CENTS) else value
+        for name, value in said.items()
+    }
+    return {
+        "version": entry.version,
+        "event": entry.name,
+        "happened_at": _moment(entry.happened_at),
+        "details": details,
+    }
+
+
+def for_auditor(entry: Entry) -> dict[str, Any]:
+    """Return all of an event but its sealed personal data; amounts in cents, as the log has them."""
+    return {
+        "session_id": str(entry.session_id),
+        "version": entry.version,
+        "event": entry.name,
+        "topic": entry.topic,
+        "happened_at": _moment(entry.happened_at),
+        "recorded_at": _moment(entry.recorded_at),
+        "position": entry.position,
+        "previous_hash": entry.previous_hash,
+        "hash": entry.hash,
+        "state": {name: value for name, value in entry.state.items() if not name.endswith(SEALED)},
+    }
+
+
+def timeline(entries: Sequence[Entry]) -> list[str]:
+    """Tell the story of a session, a line an event, under the day (UTC) on which it happened."""
+    lines: list[str] = []
+    session: PaymentSession | None = None
+    day, status = "", None
+    width = max((len(entry.name) for entry in entries), default=0)
+    for entry in entries:
+        today = f"{entry.happened_at.astimezone(UTC):%A %-d %B %Y} (UTC)"
+        if today != day:
+            lines.append(today)
+            day = today
+        session = entry.event.mutate(session)
+        assert session is not None
+        moved = "" if session.status == status else f"  → {session.status}"
+        status = session.status
+        time = clock_time(entry.happened_at)
+        lines.append(f"{time}  {entry.name:<{width}}  {sentence(entry.event)}{moved}")
+    return lines
+
+
+def _moment(moment: datetime) -> str:
+    """Show a moment as the log's own JSON does."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    fact = recorded(row)
+    return Entry(
+        fact.session_id,
+        fact.version,
+        fact.topic,
+        fact.event,
+        fact.state,
+        fact.recorded_at,
+        str(fact.position),
+        row["previous_hash"].hex(),
+        row["hash"].hex(),
+    )

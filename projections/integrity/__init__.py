@@ -1,0 +1,1 @@
+"""The invariants: the log against every table that was made of it."""

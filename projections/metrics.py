@@ -1,0 +1,237 @@
+"""How payments go, by the hour in which their sessions were created, and the rates that follow from it.
+
+A session counts in the hour of its creation for ever, so that the figures of an hour always sum up to its sessions.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.errors import InvalidValue
+from ledger.session.events import (
+    Created,
+    Expired,
+    Failed,
+    OrderCreated,
+    Paid,
+    PaymentInitiated,
+    PaymentUncertain,
+)
+from ledger.session.values import Status
+from ledger.store.database import Database
+from projections.follower import Recorded
+from projections.rebuild.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+
+TABLE = "payment_metrics"
+REBUILT = "payment_metrics_rebuilt"
+FIGURES = (
+    "sessions_created",
+    "pending",
+    "payment_initiated",
+    "paid",
+    "failed",
+    "expired",
+    "order_created",
+    "payments_initiated",
+    "payments_received",
+    "orders_created",
+    "paid_cents",
+)
+
+_NAMES = ", ".join(FIGURES)
+ADD = f"""
+INSERT INTO {{table}} AS live (hour, {_NAMES})
+SELECT * FROM unnest(%s::timestamptz[]{", %s::bigint[]" * len(FIGURES)})
+ON CONFLICT (hour) DO UPDATE SET {", ".join(f"{name} = live.{name} + excluded.{name}" for name in FIGURES)}
+"""  # noqa: S608 - made of this file's constants only
+READ_ALL = f"SELECT hour, {_NAMES} FROM {TABLE} ORDER BY hour"  # noqa: S608 - made of this file's constants only
+# What the same figures are by the status rows alone; the two must never differ once the follower has caught up.
+FROM_SESSIONS = """
+SELECT date_trunc('hour', created_at, 'UTC') AS hour, count(*) AS sessions_created,
+       count(*) FILTER (WHERE session_status = 'pending') AS pending,
+       count(*) FILTER (WHERE session_status = 'payment_initiated') AS payment_initiated,
+       count(*) FILTER (WHERE session_status = 'paid') AS paid,
+       count(*) FILTER (WHERE session_status = 'failed') AS failed,
+       count(*) FILTER (WHERE session_status = 'expired') AS expired,
+       count(*) FILTER (WHERE session_status = 'order_created') AS order_created,
+       count(*) FILTER (WHERE session_status NOT IN ('pending', 'expired')) AS payments_initiated,
+       count(paid_at) AS payments_received,
+       count(order_id) AS orders_created,
+       coalesce(sum(total_cents) FILTER (WHERE paid_at IS NOT NULL), 0)::bigint AS paid_cents
+FROM payment_sessions GROUP BY 1 ORDER BY 1
+"""
+SUM_UP = f"""
+SELECT {", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in FIGURES)}
+FROM {TABLE} WHERE hour >= %s AND hour < %s
+"""  # noqa: S608 - made of this file's constants only
+
+_MOVES_TO = {
+    PaymentInitiated.TOPIC: Status.PAYMENT_INITIATED,
+    PaymentUncertain.TOPIC: Status.PAYMENT_INITIATED,
+    Paid.TOPIC: Status.PAID,
+    OrderCreated.TOPIC: Status.ORDER_CREATED,
+    Failed.TOPIC: Status.FAILED,
+    Expired.TOPIC: Status.EXPIRED,
+}
+_NEVER_PROMPTED = (Status.PENDING, Status.EXPIRED)
+
+Figures = Counter[str]
+
+
+class PaymentMetrics:
+    """Counts sessions by the event alone, so a rebuild by the same code must come to the same figures."""
+
+    topics = (Created.TOPIC, *_MOVES_TO)
+
+    def __init__(self, table: str = TABLE) -> None:
+        self.name = table
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Add what the batch changes, one row an hour."""
+        changes = sorted(fold(batch).items())
+        if changes:
+            columns = [[figures[name] for _, figures in changes] for name in FIGURES]
+            connection.execute(ADD.format(table=self.name), [[hour for hour, _ in changes], *columns])
+
+
+def fold(events: Iterable[Recorded], into: dict[datetime, Figures] | None = None) -> dict[datetime, Figures]:
+    """Return what these events come to by hour, added to `into` where it is given."""
+    hours = {} if into is None else into
+    for event in events:
+        if event.topic == Created.TOPIC:
+            created_at, change = event.state["timestamp"], Counter(sessions_created=1, pending=1)
+        elif event.topic in _MOVES_TO:
+            created_at, change = event.state["session_created_at"], _move(event)
+        else:
+            continue
+        hours.setdefault(hour_of(created_at), Counter()).update(change)
+    return hours
+
+
+def hour_of(moment: str) -> datetime:
+    """Return the hour in UTC in which a moment in ISO 8601 lies."""
+    return datetime.fromisoformat(moment).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _move(event: Recorded) -> Figures:
+    before, after = event.state["previous_status"], _MOVES_TO[event.topic]
+    if after == Status.PAYMENT_INITIATED and before != Status.PENDING:
+        return Counter()
+    change = Counter({str(after): 1, before: -1})
+    if before in _NEVER_PROMPTED and after != Status.EXPIRED:
+        change["payments_initiated"] = 1
+    if after == Status.PAID:
+        change.update(payments_received=1, paid_cents=event.state["amount_cents"])
+    if after == Status.ORDER_CREATED:
+        change["orders_created"] = 1
+    return change
+
+
+def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    """Fold the log anew and put the result in place of the live figures; a row is an hour."""
+    return rebuild_table(
+        database, PaymentMetrics, live=TABLE, shadow=REBUILT, key="hour", batch_size=batch_size
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One of the guide's rates; `rate` is numerator over denominator to four places, None where that is zero."""
+
+    name: str
+    numerator: int
+    numerator_is: str
+    denominator: int
+    denominator_is: str
+
+    @property
+    def rate(self) -> Decimal | None:
+        """The quotient, or None where nothing has been decided yet."""
+        if not self.denominator:
+            return None
+        return (Decimal(self.numerator) / self.denominator).quantize(Decimal("0.0001"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How the sessions created in [since, until) did.
+
+    `by_status` says where they stand now; `open_sessions` are those whose payment is still undecided: they are in no
+    rate's denominator but that of the creation rate. `paid_cents` is what their payments brought.
+    """
+
+    since: datetime
+    until: datetime
+    rates: tuple[Rate, ...]
+    by_status: dict[str, int]
+    open_sessions: int
+    paid_cents: int
+
+
+def rates(database: Database, since: datetime, until: datetime) -> Rates:
+    """Return the guide's five rates for the sessions created from the hour of `since` to before `until`.
+
+    Raises InvalidValue where the period is empty.
+    """
+    since = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    if since >= until:
+        raise InvalidValue("The period is empty. Choose a `since` that lies before `until`.")
+    with database.connection() as connection:
+        row = connection.execute(SUM_UP, (since, until)).fetchone()
+    assert row is not None
+    hours = -((since - until) // timedelta(hours=1))
+    return Rates(
+        since,
+        until,
+        tuple(_rates_of(row, hours)),
+        {str(status): row[status] for status in Status},
+        row["pending"] + row["payment_initiated"],
+        row["paid_cents"],
+    )
+
+
+def _rates_of(row: dict[str, int], hours: int) -> list[Rate]:
+    decided = row["sessions_created"] - row["pending"]
+    over = decided - row["payment_initiated"]
+    return [
+        Rate(
+            "session_creation_rate",
+            row["sessions_created"],
+            "sessions created",
+            hours,
+            "hours of the period, the last one counted whole",
+        ),
+        Rate(
+            "payment_initiation_rate",
+            row["payments_initiated"],
+            "sessions whose prompt was sent to M-Pesa",
+            decided,
+            "sessions that are not pending any more",
+        ),
+        Rate(
+            "payment_success_rate",
+            row["payments_received"],
+            "sessions that were paid, whatever came of it",
+            row["payments_initiated"] - row["payment_initiated"],
+            "sessions whose prompt was sent, without those that still wait for an answer",
+        ),
+        Rate(
+            "session_expiry_rate",
+            row["expired"],
+            "sessions that ran out before a prompt was sent",
+            over,
+            "sessions whose payment is decided: paid, failed or expired",
+        ),
+        Rate(
+            "order_creation_success_rate",
+            row["orders_created"],
+            "sessions that became an order",
+            row["payments_received"] - row["paid"],
+            "sessions that were paid, without those whose order is being made",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Rebuild a projection from the first event and compare it with the live one."""

@@ -1,0 +1,254 @@
+"""Sessions as their owners, lists and sweeps see them: one row each, moved by the append itself.
+
+A read computes what time has done and writes nothing: a pending session reads as expired from the instant its time
+has run out, whether or not the sweep has come by.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ledger.session.values import OPEN_STATES, AttemptState, Status
+from ledger.store.database import Database
+
+STATUS_NOW = """
+CASE WHEN session_status = 'pending' AND open_attempts = 0 AND expires_at <= %(now)s THEN 'expired'
+     ELSE session_status END
+"""
+COLUMNS = f"""
+session_id, user_id, {STATUS_NOW} AS session_status, version, goods_cents, delivery_fee_cents, total_cents,
+received_cents, refund_due_cents, refunded_cents, attempts, open_attempts, transaction_id, receipt, failure_code,
+failure_reason, order_id, order_number, created_at, expires_at, initiated_at, paid_at, order_created_at, ended_at,
+updated_at, last_attempt_state, last_requested_at,
+CASE WHEN open_attempts > 0 THEN
+    (SELECT min(note.next_check_at) FROM attempt_checks AS note
+      WHERE note.session_id = payment_sessions.session_id AND note.next_check_at > %(now)s)
+END AS next_check_at,
+CASE WHEN last_attempt_state = 'refused' AND session_status IN ('pending', 'payment_initiated') THEN
+    (SELECT fact.state FROM payment_events AS fact
+      WHERE fact.session_id = payment_sessions.session_id AND fact.topic = 'payment_session.payment_refused.v1'
+      ORDER BY fact.version DESC LIMIT 1)
+END AS refusal,
+CASE WHEN session_status = 'pending' AND open_attempts = 0 AND expires_at > %(now)s THEN
+    (SELECT fact.state->>'phone_sealed' FROM payment_events AS fact
+      WHERE fact.session_id = payment_sessions.session_id AND fact.version = 1)
+END AS phone_sealed
+"""  # noqa: S608 - made of this file's constants only
+ONE = f"""
+SELECT {COLUMNS} FROM payment_sessions
+WHERE session_id = %(session_id)s AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
+"""  # noqa: S608 - made of this file's constants only
+OF_USER = f"""
+FROM payment_sessions
+WHERE user_id = %(user_id)s AND created_at <= %(as_of)s
+  AND (%(status)s::text IS NULL OR {STATUS_NOW} = %(status)s)
+"""
+COUNT_OF_USER = f"SELECT count(*) AS count {OF_USER}"
+PAGE_OF_USER = f"""
+SELECT {COLUMNS} {OF_USER}
+ORDER BY created_at DESC, session_id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+OF_IDS = f"SELECT {COLUMNS} FROM payment_sessions WHERE session_id = ANY(%(session_ids)s)"  # noqa: S608 - as above
+BEYOND = """
+SELECT session.session_id, session.version
+FROM payment_sessions AS session
+JOIN unnest(%(session_ids)s::uuid[], %(versions)s::integer[]) AS known (session_id, version) USING (session_id)
+WHERE session.version > known.version
+"""
+OWNER = "SELECT user_id FROM payment_sessions WHERE session_id = %s"
+# In the log, not in the row, which knows the latest attempt only. The topic is spelt out to match its partial index.
+BY_CHECKOUT = """
+SELECT session_id FROM payment_events
+WHERE topic = 'payment_session.payment_initiated.v1' AND state->>'checkout_digest' = %s LIMIT 1
+"""
+TO_EXPIRE = """
+SELECT session_id FROM payment_sessions
+WHERE session_status = 'pending' AND open_attempts = 0 AND expires_at <= %s
+ORDER BY expires_at LIMIT %s
+"""
+# An attempt within a period was requested no later than the session's latest, and no earlier than the session.
+OPEN_BETWEEN = """
+SELECT session_id FROM payment_sessions
+WHERE open_attempts > 0 AND last_requested_at >= %s AND created_at <= %s ORDER BY last_requested_at LIMIT %s
+"""
+# Notes may be of attempts that have ended since, so they are counted against the open ones. What has been due for the
+# longest comes first: by age alone those at the head would be asked about again before the others had a turn.
+ATTEMPTS_DUE = """
+SELECT session_id, attempts, open_attempts FROM payment_sessions AS session
+WHERE open_attempts > 0 AND last_requested_at <= %(asked_before)s
+  AND ((SELECT count(*) FROM attempt_checks AS note
+         WHERE note.session_id = session.session_id AND note.next_check_at > %(now)s) < open_attempts
+    OR (last_attempt_state = ANY(%(open_states)s) AND NOT EXISTS
+        (SELECT FROM attempt_checks AS note WHERE note.session_id = session.session_id
+            AND note.attempt = session.attempts AND note.next_check_at > %(now)s)))
+ORDER BY coalesce((SELECT max(note.next_check_at) FROM attempt_checks AS note
+                    WHERE note.session_id = session.session_id AND note.next_check_at <= %(now)s),
+                  last_requested_at + %(first_gap)s), session_id
+LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session as it reads at a moment; amounts are cents, `order_id` and `order_number` its order's, if any.
+
+    `last_attempt_state` and `last_requested_at` are of the attempt that paid, else of the latest. `next_check_at` is
+    when M-Pesa is asked about an open attempt again, where that is noted already. `refusal` is the code of the latest
+    attempt, and when, while M-Pesa's refusal of it is the last word. `phone_sealed` is there while a prompt could be
+    sent: the session's own phone.
+    """
+
+    session_id: UUID
+    user_id: int
+    session_status: Status
+    version: int
+    goods_cents: int
+    delivery_fee_cents: int
+    total_cents: int
+    received_cents: int
+    refund_due_cents: int
+    refunded_cents: int
+    attempts: int
+    open_attempts: int
+    transaction_id: int | None
+    receipt: str | None
+    failure_code: str | None
+    failure_reason: str | None
+    order_id: int | None
+    order_number: str | None
+    created_at: datetime
+    expires_at: datetime
+    initiated_at: datetime | None
+    paid_at: datetime | None
+    order_created_at: datetime | None
+    ended_at: datetime | None
+    updated_at: datetime
+    last_attempt_state: AttemptState | None
+    last_requested_at: datetime | None
+    next_check_at: datetime | None
+    refusal: tuple[str, datetime] | None
+    phone_sealed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueSession:
+    """A session with attempts whose outcome it is time to ask for: how many there are, and how many of them open."""
+
+    session_id: UUID
+    attempts: int
+    open_attempts: int
+
+
+def status_of(database: Database, session_id: UUID, user_id: int | None, now: datetime) -> SessionRow | None:
+    """Return a session as it reads now, or None where there is none or it is another's; `user_id` None: anyone's."""
+    values = {"session_id": session_id, "user_id": user_id, "now": now}
+    with database.connection() as connection:
+        row = connection.execute(ONE, values, prepare=True).fetchone()
+    return _session(row) if row else None
+
+
+def rows_of(database: Database, session_ids: Collection[UUID], now: datetime) -> list[SessionRow]:
+    """Return these sessions as they read now, in no order; those that do not exist are left out."""
+    with database.connection() as connection:
+        rows = connection.execute(OF_IDS, {"session_ids": list(session_ids), "now": now}).fetchall()
+    return [_session(row) for row in rows]
+
+
+def versions_beyond(database: Database, versions: Mapping[UUID, int]) -> dict[UUID, int]:
+    """Return the versions of those of these sessions that are at a later one than the one given for each."""
+    values = {"session_ids": list(versions), "versions": list(versions.values())}
+    with database.connection() as connection:
+        rows = connection.execute(BEYOND, values, prepare=True).fetchall()
+    return {row["session_id"]: row["version"] for row in rows}
+
+
+def list_of_user(
+    database: Database,
+    user_id: int,
+    *,
+    now: datetime,
+    status: Status | None = None,
+    page: int = 1,
+    page_size: int = 20,
+    as_of: datetime | None = None,
+) -> tuple[int, list[SessionRow]]:
+    """Return (how many there are, those of a page), newest first; pages count from 1.
+
+    `as_of` leaves out what was created after that moment: pages asked for with the moment of the first one do not
+    shift while sessions are being created.
+    """
+    values = {
+        "user_id": user_id,
+        "status": status and str(status),
+        "now": now,
+        "as_of": as_of or now,
+        "limit": page_size,
+        "offset": (page - 1) * page_size,
+    }
+    with database.connection() as connection:
+        counted = connection.execute(COUNT_OF_USER, values).fetchone()
+        rows = connection.execute(PAGE_OF_USER, values).fetchall()
+    assert counted is not None
+    return counted["count"], [_session(row) for row in rows]
+
+
+def owner_of(database: Database, session_id: UUID) -> int | None:
+    """Return whose session it is, or None where there is none."""
+    with database.connection() as connection:
+        row = connection.execute(OWNER, (session_id,)).fetchone()
+    return row["user_id"] if row else None
+
+
+def find_by_checkout_digest(database: Database, digest: str) -> UUID | None:
+    """Return the session one of whose attempts M-Pesa knows by the checkout id of this digest."""
+    with database.connection() as connection:
+        row = connection.execute(BY_CHECKOUT, (digest,)).fetchone()
+    return row["session_id"] if row else None
+
+
+def sessions_to_expire(database: Database, now: datetime, limit: int) -> list[UUID]:
+    """Return pending sessions whose time has run out, the longest first."""
+    with database.connection() as connection:
+        rows = connection.execute(TO_EXPIRE, (now, limit)).fetchall()
+    return [row["session_id"] for row in rows]
+
+
+def with_open_attempts(database: Database, since: datetime, until: datetime, limit: int) -> list[UUID]:
+    """Return sessions with open attempts, some of which may have been requested between two moments."""
+    with database.connection() as connection:
+        rows = connection.execute(OPEN_BETWEEN, (since, until, limit)).fetchall()
+    return [row["session_id"] for row in rows]
+
+
+def open_attempts_due(
+    database: Database, now: datetime, first_check_after_seconds: int, limit: int
+) -> list[DueSession]:
+    """Return sessions with open attempts that M-Pesa should be asked about now, those that have waited longest first.
+
+    An attempt is first asked about `first_check_after_seconds` after it was sent, then when its note says.
+    """
+    first_gap = timedelta(seconds=first_check_after_seconds)
+    values = {
+        "now": now,
+        "asked_before": now - first_gap,
+        "first_gap": first_gap,
+        "open_states": sorted(OPEN_STATES),
+        "limit": limit,
+    }
+    with database.connection() as connection:
+        rows = connection.execute(ATTEMPTS_DUE, values).fetchall()
+    return [DueSession(**row) for row in rows]
+
+
+def _session(row: dict[str, Any]) -> SessionRow:
+    state, refusal = row["last_attempt_state"], row["refusal"]
+    return SessionRow(
+        **row
+        | {
+            "session_status": Status(row["session_status"]),
+            "last_attempt_state": state and AttemptState(state),
+            "refusal": refusal and (refusal["code"], datetime.fromisoformat(refusal["timestamp"])),
+        }
+    )

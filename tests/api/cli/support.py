@@ -1,0 +1,59 @@
+"""Run `daftari` as people do: as a process, with an environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from threading import Timer
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+_WITHIN_SECONDS = 60
+
+
+def daftari(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in a process of its own, and return what it said."""
+    with tempfile.TemporaryDirectory(prefix="daftari-said-") as folder:
+        said = Path(folder, "said")
+        request = {
+            "arguments": arguments,
+            "environ": environment(**environ),
+            "folder": str(CHECKOUT),
+            "output": str(said),
+        }
+        exit_code = _ask(json.dumps(request))
+        out, err = (said.with_suffix(end).read_text(encoding="utf-8") for end in (".out", ".err"))
+    return subprocess.CompletedProcess(arguments, exit_code, out, err)
+
+
+def environment(**environ: str) -> dict[str, str]:
+    """Return this process's environment with some variables more."""
+    return {**os.environ, **environ}
+
+
+def _ask(request: str) -> int:
+    forking = _forking()
+    assert forking.stdin is not None
+    assert forking.stdout is not None
+    too_long = Timer(_WITHIN_SECONDS, forking.kill)
+    too_long.start()
+    try:
+        forking.stdin.write(request + "\n")
+        forking.stdin.flush()
+        return int(forking.stdout.readline())
+    finally:
+        too_long.cancel()
+
+
+@cache
+def _forking() -> subprocess.Popen[str]:
+    """Start the process that commands are forked from, once; it ends with ours."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.api.cli.forking"],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

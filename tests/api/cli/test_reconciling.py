@@ -1,0 +1,99 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.store.database import Database
+from tests.api.cli.support import daftari
+from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+from tests.support.statements import Booking, statement
+
+COMMAND = "reconcile"
+
+
+@dataclass
+class Shop:
+    """A database with a payment in doubt, and a statement that tells of it."""
+
+    environ: dict[str, str]
+    checkout: Checkout
+    file: Path
+
+    def write(self, *bookings: Booking) -> str:
+        self.file.write_bytes(statement(bookings))
+        return str(self.file)
+
+    @property
+    def booking(self) -> Booking:
+        account = f"D{self.checkout.session.attempts[1].transaction_id}"
+        return Booking("OAF7Q2X9LM", paid_in=TOTAL_CENTS, at=HALF_PAST_TEN, account=account)
+
+
+@pytest.fixture
+def shop(database_url: str, data_folder: Path, tmp_path: Path) -> Shop:
+    database = Database(database_url)
+    checkout = Checkout(Ledger(database)).request().lose_the_answer()
+    environ = {
+        "DATABASE_URL": database_url,
+        "DAFTARI_DATA_DIR": str(data_folder),
+        "MPESA_BUSINESS_SHORTCODE": "174379",
+    }
+    return Shop(environ, checkout, tmp_path / "statement.csv")
+
+
+def test_a_payment_in_doubt_is_settled_and_the_second_time_is_no_news(shop: Shop) -> None:
+    first = daftari(COMMAND, shop.write(shop.booking), **shop.environ)
+    assert first.returncode == 0, first.stderr
+    assert "1  credited" in first.stdout
+    assert f"credited\tOAF7Q2X9LM\t350.00\t2024-01-15 13:30:00\t6\t{shop.checkout.session_id}" in first.stdout
+    assert shop.checkout.session.receipts == {"OAF7Q2X9LM"}
+
+    second = daftari(COMMAND, str(shop.file), "--json", **shop.environ)
+    assert second.returncode == 0
+    assert json.loads(second.stdout)["found"]["counts"]["posted"] == 1
+    shop.checkout.ledger.database.close()
+
+
+def test_differences_that_are_left_have_an_exit_code_and_cells_that_no_spreadsheet_runs(shop: Shop) -> None:
+    evil = "=cmd|' /C calc'!A0"
+    told = daftari(
+        COMMAND,
+        shop.write(
+            Booking("OAF7Q2X9EV", paid_in=5_00, at=HALF_PAST_TEN, account=evil, reason=evil, details=evil)
+        ),
+        **shop.environ,
+    )
+    assert told.returncode == 5
+    assert "unknown\tOAF7Q2X9EV\t5.00" in told.stdout
+    cells = [cell for line in told.stdout.splitlines() for cell in line.split("\t")]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    shop.checkout.ledger.database.close()
+
+
+def test_each_refusal_has_its_exit_code_and_changes_nothing(shop: Shop) -> None:
+    file = shop.write(shop.booking, Booking("OAF7Q2X9BB", paid_in=1_00, at=HALF_PAST_TEN))
+    whole = shop.file.read_bytes()
+    for content, code, sentence in (
+        (b"not a statement", 6, "This is not an organisation statement"),
+        (whole.replace(b"10,351.00", b"10,352.00"), 7, "The running balance breaks at row"),
+        (
+            whole.replace(b"174379", b"600100"),
+            8,
+            "This statement is of 600100, and payments here go to 174379.",
+        ),
+    ):
+        shop.file.write_bytes(content)
+        told = daftari(COMMAND, file, **shop.environ)
+        assert (told.returncode, told.stdout) == (code, ""), told.stderr
+        assert told.stderr.startswith(f"Error: {sentence}")
+    assert shop.checkout.session.received_cents == 0
+    shop.checkout.ledger.database.close()
+
+
+def test_a_file_that_is_not_there_is_said_as_such(shop: Shop) -> None:
+    told = daftari(COMMAND, "nowhere.csv", **shop.environ)
+    assert told.returncode == 2
+    assert "nowhere.csv" in told.stderr
+    shop.checkout.ledger.database.close()

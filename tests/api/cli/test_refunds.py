@@ -1,0 +1,81 @@
+"""Refunds from the command line."""
+
+import json
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.session.values import RefundState
+from ledger.store.database import Database
+from projections.follower import Follower
+from projections.refunds import PaymentRefunds
+from tests.api.cli.support import daftari
+from tests.support.checkouts import Checkout
+from tests.support.horizon import until_readable
+
+Types = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def checkout(database_url: str) -> Checkout:
+    database = Database(database_url)
+    checkout = Checkout(Ledger(database)).prompt().pay("UKG7Q2X9LM").refuse_order()
+    until_readable(database)
+    Follower(database, PaymentRefunds()).catch_up()
+    return checkout
+
+
+@pytest.fixture
+def types(database_url: str) -> Types:
+    return lambda *arguments: daftari("refunds", *arguments, DATABASE_URL=database_url)
+
+
+def test_what_is_due_is_listed_and_approved_by_number(types: Types, checkout: Checkout) -> None:
+    session_id = str(checkout.session_id)
+    listed = types("list", "--state", "due")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.split() == [session_id, "1", "due", "350.00", "UKG7Q2X9LM", "OUT_OF_STOCK"]
+    [plain] = json.loads(types("list", "--json").stdout)
+    assert (plain["session_id"], plain["amount_cents"]) == (session_id, 350_00)
+
+    approved = types("approve", session_id, "1", "--as", "9")
+    assert approved.returncode == 0, approved.stderr
+    assert "approved" in approved.stdout
+    again = types("approve", session_id, "1", "--as", "8")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.startswith("Error: There is no such refund, or it has been decided already.")
+    checkout.ledger.database.close()
+
+
+def test_a_sum_returned_by_other_means_is_recorded_with_its_note(types: Types, checkout: Checkout) -> None:
+    session_id = str(checkout.session_id)
+    assert types("refuse", session_id, "1", "--reason", "Held for now.").returncode == 0
+    told = types("returned", session_id, "1", "--note", "Paid out in cash.", "--json")
+    shown = json.loads(told.stdout)
+    assert (shown["state"], shown["recorded_by"], shown["note"]) == (
+        "refunded",
+        "command line",
+        "Paid out in cash.",
+    )
+    assert checkout.session.refunds[1].state == RefundState.REFUNDED
+    checkout.ledger.database.close()
+
+
+def test_what_cannot_be_decided_is_told_with_its_code_and_changes_nothing(
+    types: Types, checkout: Checkout
+) -> None:
+    session_id = str(checkout.session_id)
+    for arguments, code, sentence in (
+        (("approve", session_id, "2"), 1, "There is no such refund."),
+        (("refuse", session_id, "1", "--reason", "Call 0712345678"), 1, "reason: Leave the phone number out"),
+        (("not-sent", session_id, "1", "--note", "No."), 1, "There is no such refund, or"),
+        (("refuse", session_id, "1"), 2, "Missing option '--reason'"),
+        (("approve", "nonsense", "1"), 2, "'nonsense' is not a valid UUID"),
+    ):
+        told = types(*arguments)
+        assert (told.returncode, told.stdout) == (code, ""), told.stderr
+        assert sentence in told.stderr
+    assert checkout.session.refunds[1].state == RefundState.DUE
+    checkout.ledger.database.close()

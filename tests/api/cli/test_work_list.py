@@ -1,0 +1,90 @@
+"""The work list from the command line."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from api.cli.work_list import KINDS
+from ledger import clock
+from ledger.application import Ledger
+from ledger.store.database import Database
+from payments.exceptions.work_list import Kind
+from projections.cases import PaymentCases
+from projections.follower import Follower
+from tests.api.cli.support import daftari
+from tests.support.checkouts import Checkout
+from tests.support.horizon import until_readable
+
+Types = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def types(database_url: str, data_folder: Path) -> Types:
+    environ = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder)}
+    return lambda *arguments: daftari("work-list", *arguments, **environ)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+def test_nothing_to_do_is_said(types: Types) -> None:
+    told = types("--check")
+    assert (told.returncode, told.stdout) == (0, "Nothing waits for a person.\n"), told.stderr
+
+
+def test_what_waits_is_told_with_its_money_and_closed_with_a_note(types: Types, database: Database) -> None:
+    begun_at = clock.now() - timedelta(hours=1)
+    checkout = Checkout(Ledger(database), at=begun_at).prompt().cancel().pay().order()
+    until_readable(database)
+    Follower(database, PaymentCases()).catch_up()
+    case_id = f"{checkout.session_id}.contradiction.1"
+
+    told = types("--check")
+    assert told.returncode == 5
+    assert told.stdout.startswith(f"contradiction  {case_id}  since ")
+    assert "  350.00\n" in told.stdout
+    [plain] = json.loads(types("--json", "--kind", "contradiction").stdout)
+    assert (plain["money_cents"], plain["actions"][0]["name"]) == (350_00, "close")
+    assert types("--kind", "pull_gap").stdout == "Nothing waits for a person.\n"
+
+    refused = types("close", "contradiction", case_id, "--note", "Call 0712345678")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: note: Leave the phone number out")
+    closed = types("close", "contradiction", case_id, "--note", "Paid indeed.", "--as", "9")
+    assert (closed.returncode, closed.stdout) == (0, "The case is closed.\n"), closed.stderr
+    again = types("close", "contradiction", case_id, "--note", "Paid indeed.")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "somebody" in again.stderr
+
+
+def test_what_gave_up_is_tried_again(types: Types, database: Database) -> None:
+    checkout = Checkout(Ledger(database))
+    session_id = checkout.session_id
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO follower_failures (name, session_id, version, topic, error, tries, first_failed_at, state)"
+            " VALUES ('orders', %s, 1, 'x', 'KeyError', 12, now(), 'set_aside')",
+            (session_id,),
+        )
+    case_id = f"orders.{session_id}.1"
+    assert types("retry", "reaction_set_aside", case_id).stdout == "It will be tried again.\n"
+    assert types("retry", "reaction_set_aside", case_id).returncode == 1
+    assert types("retry", "contradiction", case_id).returncode == 2
+
+
+def test_what_does_not_belong_to_a_session_is_not_assigned_to_it(types: Types) -> None:
+    told = types("assign", "money_unknown", "payment.UKG7Q2X9LM", "the tomatoes")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("Error: session: Write the id of a session")
+
+
+def test_the_command_knows_every_kind() -> None:
+    assert sorted(KINDS) == sorted(str(kind) for kind in Kind)

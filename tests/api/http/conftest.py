@@ -1,0 +1,80 @@
+"""A small application: the real doors, with probe views of the tests behind them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.http.app import create_app
+from api.http.framework.openapi import EXTENSION
+from api.http.middleware.auth import Role, make_token
+from api.settings import Settings, load_settings
+from ledger.store.database import Database
+from payments.idempotency.kept_answers import IdempotencyStore
+from tests.api.http.probes import doors
+
+SECRET = "a-secret-of-the-tests-long-enough-for-HS256"
+
+
+@dataclass
+class ProbeServices:
+    """What the skeleton asks for; a test sets what it needs."""
+
+    idempotency: IdempotencyStore | None = None
+    database: Database | None = None
+
+    def check_database(self, within_seconds: float) -> None:
+        assert within_seconds <= 1
+        assert self.database is not None
+        with self.database.connection() as connection:
+            connection.execute("SELECT 1")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(
+        {
+            "DAFTARI_DATA_DIR": str(tmp_path),
+            "DAFTARI_JWT_SECRET": SECRET,
+            "DAFTARI_RATE_PER_MINUTE": "20",
+        }
+    )
+
+
+@pytest.fixture
+def services() -> ProbeServices:
+    return ProbeServices()
+
+
+@pytest.fixture
+def make_app(services: ProbeServices) -> Callable[[Settings], Flask]:
+    def make(settings: Settings) -> Flask:
+        app = create_app(settings, services)  # type: ignore[arg-type]  # a part of them is enough here
+        app.extensions[EXTENSION].register_blueprint(doors)
+        return app
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: Callable[[Settings], Flask], settings: Settings) -> Flask:
+    return make_app(settings)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def bearer(settings: Settings) -> Callable[..., dict[str, str]]:
+    """Makes the header of a caller: `bearer(7, "analyst")`; a customer where no role is named."""
+
+    def header(user: int = 7, *roles: str) -> dict[str, str]:
+        token = make_token(settings, user, list(roles or [Role.CUSTOMER]), minutes=5)
+        return {"Authorization": f"Bearer {token}"}
+
+    return header

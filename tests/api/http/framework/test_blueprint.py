@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api.http.framework.services import LazyServices, install_services
+from api.http.framework.services import services as current_services
+from ledger.errors import Unavailable
+from tests.api.http.conftest import ProbeServices
+
+Bearer = Callable[..., dict[str, str]]
+
+
+def test_changes_beyond_the_rate_are_429_and_reading_is_free(client: FlaskClient, bearer: Bearer) -> None:
+    for _ in range(20):
+        assert client.post("/api/probes/refusals/rejected/", headers=bearer()).status_code == 400
+    refused = client.post("/api/probes/refusals/rejected/", headers=bearer())
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert refused.json is not None
+    assert refused.json["error_code"] == "RATE_LIMITED"
+    assert client.get("/api/probes/who/", headers=bearer()).status_code == 200
+
+
+def test_one_callers_rate_is_not_anothers(client: FlaskClient, bearer: Bearer) -> None:
+    for _ in range(21):
+        client.post("/api/probes/refusals/rejected/", headers=bearer(7))
+    assert client.post("/api/probes/refusals/rejected/", headers=bearer(8)).status_code == 400
+
+
+def test_callbacks_have_no_rate(client: FlaskClient) -> None:
+    statuses = {client.post("/api/probes/callback/", json={}).status_code for _ in range(25)}
+    assert statuses == {200}
+
+
+def test_answers_carry_security_headers_and_no_leave_for_other_origins(
+    client: FlaskClient, bearer: Bearer
+) -> None:
+    headers = client.get("/api/probes/who/", headers=bearer() | {"Origin": "https://other.example"}).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
+    assert not [name for name, _ in headers if name.startswith("Access-Control")]
+
+
+def test_pages_load_nothing_from_elsewhere(client: FlaskClient) -> None:
+    policy = client.get("/docs/").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self'")
+    assert "unsafe" not in policy
+
+
+def test_refusals_carry_the_headers_too(client: FlaskClient) -> None:
+    headers = client.get("/api/probes/who/").headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Request-ID"]
+
+
+def test_services_are_built_once_and_only_when_a_request_needs_them(app: Flask) -> None:
+    built: list[str] = []
+
+    def build() -> Any:
+        built.append("built")
+        return ProbeServices()
+
+    install_services(app, build)
+    app.test_client().get("/healthz")
+    assert built == []
+    with app.app_context():
+        assert current_services() is current_services()
+    assert built == ["built"]
+
+
+def test_services_that_cannot_be_built_yet_are_tried_again() -> None:
+    answers = iter([Unavailable(), ProbeServices()])
+
+    def build() -> Any:
+        answer = next(answers)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    lazy = LazyServices(build)
+    with pytest.raises(Unavailable):
+        lazy.get()
+    assert isinstance(lazy.get(), ProbeServices)

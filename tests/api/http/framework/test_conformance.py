@@ -1,0 +1,137 @@
+"""The API keeps to its own document, whatever is sent: schemathesis makes the requests from /openapi.json."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+import schemathesis
+from hypothesis import settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi import checks
+
+from api.http.app import create_app
+from api.http.middleware.headers import IDEMPOTENCY_KEY
+from api.http.schemas.session_schemas import LONGEST_WAIT_SECONDS
+from api.settings import load_settings
+from shop.demo import make_buyers
+from tests.api.http.conftest import SECRET
+from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart
+from tests.support.database import new_database, reachable_folder
+from tests.support.instance import Instance, running_instance
+
+EXAMPLES = 12
+BUYER = 1
+_numbers = count(1)
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.ignored_auth,
+    checks.unsupported_method,
+]
+"""Not `positive_data_acceptance`: what is well-formed may still be refused by the history, and is documented to be."""
+
+CONFIG = SchemathesisConfig.from_dict(
+    # Whether tokens are asked for is the business of `ignored_auth`, which needs no broken tokens beside broken fields.
+    {"generation": {"with-security-parameters": False}}
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is there to be found."""
+
+    sessions: list[str]
+    order_id: int
+
+
+def document() -> dict[str, Any]:
+    """Return the document as any instance serves it; no secret and no database of an instance is in it."""
+    variables = {
+        "DAFTARI_DATA_DIR": "/nowhere",
+        "DAFTARI_JWT_SECRET": SECRET,
+        "DAFTARI_MASTER_KEY": "A" * 43 + "=",
+    }
+    answer = create_app(load_settings(variables)).test_client().get("/openapi.json")
+    made: dict[str, Any] = json.loads(answer.data)
+    return made
+
+
+schema = schemathesis.openapi.from_dict(document(), config=CONFIG)
+
+
+@pytest.fixture(scope="module")
+def instance(server_url: str, template_database: str) -> Iterator[Instance]:
+    """One instance for all operations, which change what they like: the document holds in every state."""
+    folder = reachable_folder()
+    with (
+        new_database(server_url, template_database) as url,
+        running_instance(
+            url, folder, DAFTARI_RATE_PER_MINUTE="1000000", DAFTARI_STREAM_SECONDS="1"
+        ) as running,
+    ):
+        assert list(make_buyers(running.services.database, 1, 1))
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def known(instance: Instance) -> Known:
+    """A session that became an order, one that waits for the buyer, and one that nobody has begun to pay."""
+    buyer = instance.client(BUYER)
+    paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    instance.work()
+    put_in_cart(buyer, TOMATOES, "2")
+    waiting = instance.pay(buyer)
+    fresh = buyer.create().json()["session_id"]
+    return Known([paid, waiting, fresh], buyer.status(paid)["order"]["order_id"])
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+def test_every_answer_is_as_documented(
+    case: schemathesis.Case[Any], instance: Instance, known: Known
+) -> None:
+    _name_something_known(case, known)
+    _be_impatient(case)
+    roles = case.operation.definition.raw.get("x-roles", ["customer"])
+    case.call_and_validate(
+        base_url=instance.base_url,
+        headers={"Authorization": f"Bearer {instance.token(BUYER, *roles)}"},
+        checks=CHECKS,
+    )
+
+
+def _name_something_known(case: schemathesis.Case[Any], known: Known) -> None:
+    """Turn half of the well-formed ids into ids of something that is there, and no key into one that was used."""
+    key = case.headers.get(IDEMPOTENCY_KEY)
+    if isinstance(key, str) and key.isascii() and key.isprintable():
+        case.headers[IDEMPOTENCY_KEY] = f"{key}{next(_numbers)}"
+    for name, value in case.path_parameters.items():
+        if name == "session_id" and (number := _uuid(value)) is not None and number % 2:
+            case.path_parameters[name] = known.sessions[number % len(known.sessions)]
+        elif name != "session_id" and isinstance(value, int) and value > 0 and value % 2:
+            case.path_parameters[name] = {"listing_id": TOMATOES, "order_id": known.order_id}.get(name, 1)
+
+
+def _be_impatient(case: schemathesis.Case[Any]) -> None:
+    """Wait for news no longer than it takes to see that waiting works."""
+    wait = case.query.get("wait")
+    if isinstance(wait, int) and 1 < wait <= LONGEST_WAIT_SECONDS:
+        case.query["wait"] = 1
+
+
+def _uuid(text: object) -> int | None:
+    try:
+        return UUID(str(text)).int
+    except ValueError:
+        return None

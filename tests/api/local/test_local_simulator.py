@@ -1,0 +1,41 @@
+"""What the command line tells the simulator, and what the simulator and the API agree on."""
+
+from pathlib import Path
+
+from api.cli.failures import NOT_AVAILABLE
+from api.local.local_simulator import Habits, simulator_credentials, simulator_settings
+from api.settings import load_settings
+from tests.api.cli.support import daftari
+
+
+def test_habits_that_are_not_named_are_the_simulators_own(data_folder: Path) -> None:
+    settings = load_settings({"DAFTARI_DATA_DIR": str(data_folder)})
+    assert Habits().options() == []
+    assert simulator_settings(settings, Habits()).chaos_longest_delay_seconds == 60
+
+
+def test_habits_go_to_the_program_as_options_and_come_out_as_they_were(data_folder: Path) -> None:
+    habits = Habits(0, 3, 7, 30.5, Path("/books"))
+    assert habits.options() == [
+        *("--auto-approve", "0", "--seed", "3", "--chaos", "7"),
+        *("--chaos-longest-delay", "30.5", "--state-file", "/books"),
+    ]
+    told = simulator_settings(load_settings({"DAFTARI_DATA_DIR": str(data_folder)}), habits)
+    assert (told.auto_approve_seconds, told.seed, told.chaos_seed) == (0, 3, 7)
+    assert (told.chaos_longest_delay_seconds, told.state_file) == (30.5, Path("/books"))
+
+
+def test_a_password_of_the_operator_takes_the_place_of_the_ready_made_credential() -> None:
+    assert "MPESA_SECURITY_CREDENTIAL" in simulator_credentials({})
+    given = {"MPESA_INITIATOR_PASSWORD": "secret"}
+    assert "MPESA_SECURITY_CREDENTIAL" not in simulator_credentials(given)
+    ready = given | {"MPESA_SECURITY_CREDENTIAL": "A" * 344}
+    assert simulator_credentials(ready)["MPESA_SECURITY_CREDENTIAL"] == "A" * 344
+
+
+def test_a_state_file_that_cannot_be_used_is_one_sentence(data_folder: Path) -> None:
+    missing = data_folder / "missing" / "books"
+    tried = daftari("simulator", "--state-file", str(missing), DAFTARI_DATA_DIR=str(data_folder))
+    assert tried.returncode == NOT_AVAILABLE
+    assert "cannot be used" in tried.stderr
+    assert "Traceback" not in tried.stderr

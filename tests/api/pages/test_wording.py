@@ -1,0 +1,37 @@
+"""How the pages say things."""
+
+from api.pages import wording
+from ledger.phone import PhoneNumber
+from ledger.session.values import Status
+from projections.history import OWNERS_FIELDS
+from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
+
+
+def test_every_event_and_every_status_has_a_name_for_people() -> None:
+    assert set(wording.EVENT_NAMES) == {event.__name__ for event in OWNERS_FIELDS}
+    assert set(wording.STATUS_NAMES) == set(Status)
+
+
+def test_amounts_and_quantities_read_as_people_write_them() -> None:
+    assert wording.shillings(1_234_50) == "KES 1,234.50"
+    assert wording.measure(2_500, "kg") == "2.5 kg"
+    assert wording.measure(100_000, "piece") == "100 pieces"
+    assert wording.measure(1_000, "bunch") == "1 bunch"
+    assert wording.measure(3_000, "bunch") == "3 bunches"
+
+
+def test_a_phone_number_is_grouped_and_stays_on_one_line() -> None:
+    assert wording.grouped(PhoneNumber("254712345678")).split("\N{NO-BREAK SPACE}") == ["0712", "345", "678"]
+
+
+def test_a_case_is_told_in_sentences() -> None:
+    for code in (
+        "second_payment",
+        "wrong_amount",
+        "amount_not_named",
+        OUT_OF_STOCK,
+        CART_ALREADY_BOUGHT,
+        LISTING_WITHDRAWN,
+    ):
+        assert wording.case_detail(code).endswith(".")
+    assert wording.case_detail("paid without an order") == "Paid without an order"

@@ -1,0 +1,140 @@
+"""Operators at the work page: they see what waits, decide, and see it go. And who is none gets nowhere."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from api.pages.operators import COOKIE
+from ledger import clock
+from ledger.session.values import RefundState
+from tests.scenarios.steps import CALLBACKS, report
+from tests.support.checkouts import Checkout
+from tests.support.instance import Instance
+from tests.support.waiting import wait_until
+
+NOTE = "Paid out at the counter."
+
+
+@pytest.fixture
+def due(instance: Instance) -> Checkout:
+    """Money that must go back, seen by the worker, who must not make its order meanwhile."""
+    services = instance.services
+    instance.stop_worker()
+    sealed = services.vault.seal(7, "{}")
+    before = clock.now() - timedelta(minutes=1)
+    checkout = Checkout(services.ledger, at=before, delivery_sealed=sealed, phone_sealed=sealed)
+    checkout.request(services.vault.seal(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
+    instance.start_worker()
+    return checkout
+
+
+def _wait_for(page: Page, instance: Instance, count: int) -> None:
+    operator = instance.client(9, "operator")
+    wait_until(lambda: operator.get("/api/work-list/").json()["count"] == count, f"{count} cases are open")
+    page.goto("/work/")
+
+
+def test_an_operator_sees_money_due_back_decides_and_sees_it_go(
+    page: Page, instance: Instance, due: Checkout
+) -> None:
+    page.goto("/work/")
+    page.get_by_role("button", name="Sign in as the demo operator").click()
+    _wait_for(page, instance, 1)
+    case = page.get_by_role("article", name="Money due back")
+    expect(case).to_contain_text("KES 350.00")
+    expect(case).to_contain_text("Paid, but sold out meanwhile.")
+    expect(case).to_contain_text(f"Session {due.session_id}, refund 1")
+
+    case.get_by_label("Reason: Hold").fill("Call 0712345678 first")
+    case.get_by_role("button", name="Hold").click()
+    expect(page.get_by_role("alert")).to_contain_text("Leave the phone number out")
+    assert due.session.refunds[1].state == RefundState.DUE
+
+    page.goto("/work/")
+    case.get_by_label("Note: Was returned otherwise").fill(NOTE)
+    case.get_by_role("button", name="Was returned otherwise").click()
+    expect(page.get_by_role("status")).to_contain_text("Recorded as returned.")
+    refund = due.session.refunds[1]
+    assert refund.state == RefundState.REFUNDED
+    _wait_for(page, instance, 0)
+    expect(page.get_by_text("Nothing waits for a person.")).to_be_visible()
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="The work list")).to_be_visible()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_an_operator_signs_in_with_a_token_filters_and_closes(page: Page, instance: Instance) -> None:
+    report(instance, CALLBACKS, b"<script>alert(1)</script>")
+    page.goto("/work/")
+    page.get_by_label("Token").fill(instance.token(9, "customer"))
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("no operator")
+    page.goto("/work/")
+    page.get_by_label("Token").fill(f" Bearer {instance.token(9, 'operator')} ")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    _wait_for(page, instance, 1)
+    page.get_by_role("link", name="Letter not understood 1").click()
+    case = page.get_by_role("article", name="Letter not understood")
+    case.get_by_label("Note: Close").fill("A test.")
+    case.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("status")).to_contain_text("Closed.")
+    expect(page.get_by_text("Nothing waits for a person.")).to_be_visible()
+
+
+def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instance, due: Checkout) -> None:
+    act, case_id = f"{instance.base_url}/work/act/", f"{due.session_id}.refund.1"
+    form = {"kind": "refund_due", "case_id": case_id, "action": "approve"}
+    operator, customer = instance.token(9, "operator"), instance.token(7, "customer")
+    for cookies in ({}, {COOKIE: "x"}, {COOKIE: customer}):
+        answer = requests.post(act, data=form, cookies=cookies, timeout=10, allow_redirects=False)
+        assert answer.status_code == 303
+    for proof in ("", "0" * 32, "ü"):
+        answer = requests.post(act, data={**form, "proof": proof}, cookies={COOKIE: operator}, timeout=10)
+        assert answer.status_code == 403
+    assert due.session.refunds[1].state == RefundState.DUE
+    signed_in = requests.post(
+        f"{instance.base_url}/work/sign-in/", data={"token": operator}, timeout=10, allow_redirects=False
+    )
+    kept = signed_in.headers["Set-Cookie"]
+    for attribute in ("HttpOnly", "SameSite=Strict", "Path=/work/"):
+        assert attribute in kept
+
+
+def test_an_auditor_sees_the_list_and_no_button_works_for_him(instance: Instance, due: Checkout) -> None:
+    auditor = requests.Session()
+    signed_in = auditor.post(
+        f"{instance.base_url}/work/sign-in/", data={"token": instance.token(9, "auditor")}, timeout=10
+    )
+    assert "The work list" in signed_in.text
+
+    def shown_list() -> str:
+        return auditor.get(f"{instance.base_url}/work/", timeout=10).text
+
+    wait_until(lambda: "Money due back" in shown_list(), "the case is shown")
+    shown = shown_list()
+    assert "Send back" not in shown
+    form = {
+        "proof": shown.partition('name="proof" value="')[2][:32],
+        "kind": "refund_due",
+        "case_id": f"{due.session_id}.refund.1",
+        "action": "approve",
+    }
+    assert auditor.post(f"{instance.base_url}/work/act/", data=form, timeout=10).status_code == 403
+    assert due.session.refunds[1].state == RefundState.DUE
+
+
+@pytest.mark.parametrize("case_id", ["x", "../../x", f"{UUID(int=1)}.refund.x", f"{UUID(int=1)}.refund.1"])
+def test_what_is_not_there_is_said(instance: Instance, case_id: str) -> None:
+    session = requests.Session()
+    session.post(f"{instance.base_url}/work/sign-in/", data={"demo": "1"}, timeout=10)
+    shown = session.get(f"{instance.base_url}/work/", timeout=10).text
+    proof = shown.partition('name="proof" value="')[2][:32]
+    for kind, action in (("refund_due", "approve"), ("letter_set_aside", "close"), ("nonsense", "x")):
+        form = {"proof": proof, "kind": kind, "case_id": case_id, "action": action, "text": "A note."}
+        answer = session.post(f"{instance.base_url}/work/act/", data=form, timeout=10)
+        assert answer.status_code in (404, 409), answer.text
+        assert "Nothing was changed." in answer.text

@@ -1,0 +1,332 @@
+"""The web server as it runs: who waits for news holds no thread, and is answered whatever happens."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
+from itertools import count
+from pathlib import Path
+from select import select
+from socket import SHUT_WR, create_connection
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.http.middleware.auth import make_token
+from api.settings import Settings, load_settings
+from api.wiring import Services, build_services
+from ledger import clock
+from tests.support.checkouts import Checkout
+from tests.support.database import new_database, reachable_folder
+from tests.support.instance import SIMULATED
+from tests.support.ports import LOCALHOST, free_port
+from tests.support.waiting import wait_until
+
+PLACES = 12
+"""Of a server with one thread, which takes requests in the order in which they come; half are for one user."""
+
+_users = count(1)
+
+
+@dataclass
+class Server:
+    """A `daftari serve` of one process, and the parts of the same Daftari in ours."""
+
+    process: subprocess.Popen[bytes]
+    settings: Settings
+    services: Services
+    connections: list[HTTPConnection] = field(default_factory=list)
+
+    def checkout(self, user_id: int) -> Checkout:
+        """Return a new session of a user, which the test drives."""
+        phone = self.services.vault.seal(user_id, "254712345678")
+        return Checkout(self.services.ledger, user_id=user_id, at=clock.now(), phone_sealed=phone)
+
+    def ask(self, user_id: int, session_id: UUID, what: str = "status/", **headers: str) -> HTTPConnection:
+        """Send a request on a connection of its own; `getresponse()` of it is the answer."""
+        connection = HTTPConnection(LOCALHOST, self.settings.daftari_port, timeout=30)
+        self.connections.append(connection)
+        self.ask_on(connection, user_id, session_id, what, **headers)
+        return connection
+
+    def ask_on(
+        self, connection: HTTPConnection, user_id: int, session_id: UUID, what: str, **headers: str
+    ) -> None:
+        """Send a request on an open connection."""
+        token = make_token(self.settings, user_id, ["customer"], 60)
+        shown = {name.replace("_", "-"): text for name, text in headers.items()}
+        path = f"/api/payments/sessions/{session_id}/{what}"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}", **shown})
+
+    def code_of(self, user_id: int, session_id: UUID) -> str | None:
+        """Return the code by which a short poll is refused, None where it is not."""
+        connection = self.ask(user_id, session_id, "status/?wait=1")
+        code: str | None = read(connection)[1].get("error_code")
+        connection.close()
+        return code
+
+    def fill(
+        self, polls: list[tuple[int, UUID, str]], code: str, probe: tuple[int, UUID]
+    ) -> list[HTTPConnection]:
+        """Let polls wait until `probe` is refused with a code: then all of them have their place.
+
+        A probe may take the place that a poll was to have; that poll is refused, and asks again.
+        """
+        waiting = [self.ask(*poll) for poll in polls]
+
+        def is_full() -> bool:
+            for number, connection in enumerate(waiting):
+                assert connection.sock is not None
+                if select([connection.sock], [], [], 0)[0]:
+                    assert read(connection)[0] in (429, 503)
+                    waiting[number] = self.ask(*polls[number])
+            return self.code_of(*probe) == code
+
+        wait_until(is_full, "every poll has its place")
+        return waiting
+
+    def has_gone(self) -> bool:
+        """Say whether the process has ended."""
+        return self.process.poll() is not None
+
+
+@contextmanager
+def serving(database_url: str, data_folder: Path, **variables: str) -> Iterator[Server]:
+    environ = {
+        "DATABASE_URL": database_url,
+        "DAFTARI_DATA_DIR": str(data_folder),
+        "DAFTARI_PORT": str(free_port()),
+        "DAFTARI_WEB_WORKERS": "1",
+        "DAFTARI_WEB_THREADS": "1",
+        "DAFTARI_WEB_WAITERS": str(PLACES),
+        **SIMULATED,
+        **variables,
+    }
+    settings = load_settings(environ)
+    services = build_services(settings)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "serve"], env=os.environ | environ, stderr=subprocess.DEVNULL
+    )
+    server = Server(process, settings, services)
+    try:
+        wait_until(lambda: answers(server), "the server answers", 60)
+        yield server
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        services.close()
+
+
+@pytest.fixture(scope="module")
+def one_server(server_url: str, template_database: str) -> Iterator[Server]:
+    folder = reachable_folder()
+    with new_database(server_url, template_database) as url, serving(url, folder) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def server(one_server: Server) -> Iterator[Server]:
+    """The server of all tests, which leave no client waiting at it; each has users of its own."""
+    yield one_server
+    for connection in one_server.connections:
+        connection.close()
+
+
+@pytest.fixture
+def user() -> int:
+    """A user whom no other test knows."""
+    return next(_users)
+
+
+def answers(server: Server) -> bool:
+    assert not server.has_gone()
+    connection = HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def read(connection: HTTPConnection) -> tuple[int, dict[str, Any]]:
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+
+
+@pytest.mark.parametrize("path", ["/api/payments/callbacks/", "/api/payments/sessions/"])
+@pytest.mark.parametrize("body", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}", b"2;\r\n{}xx0\r\n\r\n"])
+def test_a_body_whose_chunks_are_none_is_the_clients_fault(
+    server: Server, user: int, path: str, body: bytes
+) -> None:
+    token = make_token(server.settings, user, ["customer"], 60)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with create_connection((LOCALHOST, server.settings.daftari_port), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        connection.shutdown(SHUT_WR)
+        assert connection.recv(64).startswith(b"HTTP/1.1 400 ")
+
+
+def next_event(response: HTTPResponse) -> dict[str, str]:
+    """Read a stream to the end of its next event; return the event's fields."""
+    fields: dict[str, str] = {}
+    for line in iter(response.readline, b""):
+        name, _, text = line.decode().strip().partition(": ")
+        fields[name] = text
+        if not line.strip() and "data" in fields:
+            return fields
+    raise AssertionError("The stream has ended.")
+
+
+def test_more_wait_than_there_are_threads_and_the_others_are_served(
+    database_url: str, data_folder: Path
+) -> None:
+    with serving(database_url, data_folder) as server:
+        fill_with_polls(server)
+
+
+def fill_with_polls(server: Server) -> None:
+    checkouts = {user: server.checkout(user) for user in (1, 2)}
+    polls = [
+        (user, checkout.session_id, "status/?wait=30&after=1")
+        for user, checkout in checkouts.items()
+        for _ in range(PLACES // 2)
+    ]
+    other = server.checkout(3)
+    waiting = server.fill(polls, "NO_ROOM_TO_WAIT", (3, other.session_id))
+    assert read(server.ask(3, other.session_id))[1]["session_status"] == "pending"
+    for checkout in checkouts.values():
+        checkout.request()
+    shown = [read(connection) for connection in waiting]
+    assert {(status, body["version"], body["retry_after"] > 100) for status, body in shown} == {
+        (200, 2, True)
+    }
+    assert server.code_of(3, other.session_id) is None
+
+
+def test_a_poll_without_news_keeps_its_connection(server: Server, user: int) -> None:
+    session_id = server.checkout(user).session_id
+    connection = server.ask(user, session_id, "status/?wait=1")
+    first = read(connection)
+    kept = connection.sock
+    server.ask_on(connection, user, session_id, "status/?wait=1&after=1")
+    assert (first[0], read(connection)) == (200, first)
+    assert connection.sock is kept
+    assert kept is not None
+
+
+def test_a_request_that_is_sent_behind_a_poll_is_answered_after_it(server: Server, user: int) -> None:
+    session_id = server.checkout(user).session_id
+    connection = server.ask(user, session_id, "status/?wait=1")
+    token = make_token(server.settings, user, ["customer"], 60)
+    sock = connection.sock
+    assert sock is not None
+    sock.sendall(
+        f"GET /api/payments/sessions/ HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n"
+        "Connection: close\r\n\r\n".encode()
+    )
+    with sock.makefile("rb") as answers:
+        text = answers.read().decode()
+    assert text.count("HTTP/1.1 200 OK") == 2
+    assert text.index('"version":1') < text.index('"count":1')
+
+
+def test_a_stream_tells_each_change_until_the_session_is_settled(server: Server, user: int) -> None:
+    checkout = server.checkout(user)
+    response = server.ask(user, checkout.session_id, "stream/").getresponse()
+    assert response.getheader("Content-Type", "").startswith("text/event-stream")
+    assert response.getheader("Cache-Control") == "no-store"
+    first = next_event(response)
+    assert (first["id"], int(first["retry"]) > 0) == ("1", True)
+    checkout.request()
+    assert next_event(response)["id"] == "2"
+    checkout.initiate()
+    assert json.loads(next_event(response)["data"])["session_status"] == "payment_initiated"
+    checkout.pay("UKF7Q2X9LM").order(789)
+    status = ""
+    while status != "order_created":
+        status = json.loads(next_event(response)["data"])["session_status"]
+    assert response.read() == b""
+
+
+def test_a_stream_goes_on_after_the_last_event_that_was_seen(server: Server, user: int) -> None:
+    checkout = server.checkout(user).request()
+    response = server.ask(user, checkout.session_id, "stream/", Last_Event_ID="2").getresponse()
+    checkout.initiate()
+    assert next_event(response)["id"] == "3"
+    response.close()
+    checkout.pay("UKF7Q2X9LN").order(790)
+    known = checkout.session.version
+    assert (
+        server.ask(user, checkout.session_id, "stream/", Last_Event_ID=str(known)).getresponse().status == 204
+    )
+    missed = server.ask(user, checkout.session_id, "stream/", Last_Event_ID="3").getresponse()
+    assert next_event(missed)["id"] == str(known)
+    assert missed.read() == b""
+
+
+def test_requests_behind_one_another_are_answered_whether_a_thread_stays_with_their_connection_or_not(
+    server: Server, user: int
+) -> None:
+    session_id = server.checkout(user).session_id
+    kept = [HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=30) for _ in range(PLACES)]
+    server.connections.extend(kept)
+    for _ in range(3):
+        for (
+            connection
+        ) in kept:  # More of them than threads that may stay: the others are watched by the main loop.
+            server.ask_on(connection, user, session_id, "status/")
+        assert [read(connection)[0] for connection in kept] == [200] * PLACES
+
+
+def test_a_client_that_has_gone_gives_its_place_back(server: Server, user: int) -> None:
+    session_id = server.checkout(user).session_id
+    streams = [server.ask(user, session_id, "stream/").getresponse() for _ in range(PLACES // 4)]
+    for stream in streams:
+        next_event(stream)
+    polls = [(user, session_id, "status/?wait=30")] * (PLACES // 4)
+    waiting = server.fill(polls, "TOO_MANY_WAITING", (user, session_id))
+    refused = server.ask(user, session_id, "stream/").getresponse()
+    assert (refused.status, int(refused.getheader("Retry-After", "0")) > 0) == (429, True)
+    for connection in waiting:
+        connection.close()
+    for stream in streams:
+        stream.close()
+    wait_until(lambda: server.code_of(user, session_id) is None, "there is room again")
+
+
+def test_who_waits_is_answered_when_the_server_stops(database_url: str, data_folder: Path) -> None:
+    with serving(database_url, data_folder) as server:
+        stop_while_clients_wait(server)
+
+
+def stop_while_clients_wait(server: Server) -> None:
+    checkout = server.checkout(1)
+    stream = server.ask(1, checkout.session_id, "stream/").getresponse()
+    next_event(stream)
+    wanted = [(1, checkout.session_id, "status/?wait=30")] * (PLACES // 2 - 1)
+    polls = server.fill(wanted, "TOO_MANY_WAITING", (1, checkout.session_id))
+    server.process.send_signal(signal.SIGTERM)
+    assert [(status, body["version"]) for status, body in map(read, polls)] == [(200, 1)] * len(polls)
+    assert stream.read() == b""
+    wait_until(server.has_gone, "the server has stopped")
+
+
+def test_a_stream_that_lasts_long_enough_ends(database_url: str, data_folder: Path) -> None:
+    with serving(database_url, data_folder, DAFTARI_STREAM_SECONDS="1") as server:
+        checkout = server.checkout(1)
+        response = server.ask(1, checkout.session_id, "stream/").getresponse()
+        assert next_event(response)["id"] == "1"
+        assert response.read() == b""

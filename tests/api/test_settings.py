@@ -1,0 +1,242 @@
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+
+from api.local.instances import hold_instance, publish_instance
+from api.local.local_simulator import Habits
+from api.local.local_stack import Everything
+from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
+from ledger.money import Money
+
+SECRET = "s" * 32
+KEY = base64.b64encode(bytes(32)).decode()
+
+
+def problems_of(**environ: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(environ)
+    return refused.value.problems
+
+
+def test_a_machine_in_development_needs_no_setting_at_all(tmp_path: Path) -> None:
+    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    assert settings.daftari_port == 8000
+    assert settings.daftari_delivery_fee == Money(50_00)
+    assert settings.database_url == ""
+    assert settings.mpesa_base_url == "https://sandbox.safaricom.co.ke"
+    assert settings.mpesa_callback_url == "http://127.0.0.1:8000/api/payments/callbacks/"
+    assert not settings.is_production
+
+
+def test_secrets_that_were_made_are_kept_and_are_for_the_owner_alone(tmp_path: Path) -> None:
+    first = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    second = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    assert first.daftari_jwt_secret == second.daftari_jwt_secret
+    assert first.daftari_master_key == second.daftari_master_key
+    assert len(first.daftari_master_key) == 32
+    for name in ("jwt-secret", "master-key"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:9000",
+        "http://127.0.0.2/daraja/",
+        "http://[::1]:9000/",
+        "http://LOCALHOST:9000",
+        "https://a.example:8443/x/",
+    ],
+)
+def test_addresses_that_can_work_are_taken(tmp_path: Path, address: str) -> None:
+    environ = {"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": address, "MPESA_CALLBACK_URL": address}
+    assert load_settings(environ).mpesa_callback_url == address
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://mpesa.example/", "https"),
+        ("http://0.0.0.0:9000/", "https"),
+        ("127.0.0.1:9000", "https"),
+        ("https://", "https"),
+        ("http://127.0.0.1:99999/", "https"),
+        ("http://127.0.0.1:0/", "https"),
+        ("http://127.0.0.1:port/", "https"),
+        ("https://a.example:hush/", "https"),
+        ("https://[a.example/", "https"),
+        ("https://shop:hush@a.example/", "password"),
+        ("https://a.example/#part", "#fragment"),
+        ("https://a.example/callback?token=hush", "without ?"),
+    ],
+)
+def test_addresses_that_cannot_work_are_refused_and_not_repeated(address: str, says: str) -> None:
+    problems = problems_of(MPESA_BASE_URL=address, MPESA_CALLBACK_URL=address)
+    assert [problem.split()[0] for problem in problems] == ["MPESA_CALLBACK_URL", "MPESA_BASE_URL"]
+    assert all(says in problem and "hush" not in problem for problem in problems)
+
+
+def test_a_simulator_whose_reports_go_elsewhere_is_told_of(tmp_path: Path) -> None:
+    def goes_elsewhere(**environ: str) -> bool:
+        settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
+        return Everything(settings, Habits(), tell=print, welcome=print).reports_elsewhere
+
+    theirs = "https://shop.example/api/payments/callbacks/"
+    assert not goes_elsewhere()
+    assert goes_elsewhere(MPESA_CALLBACK_URL=theirs)
+    assert not goes_elsewhere(MPESA_CALLBACK_URL=theirs, MPESA_BASE_URL="https://daraja.example")
+
+
+def test_two_machines_do_not_make_the_same_secrets(tmp_path: Path) -> None:
+    one = load_settings({"DAFTARI_DATA_DIR": str(tmp_path / "one")})
+    other = load_settings({"DAFTARI_DATA_DIR": str(tmp_path / "other")})
+    assert one.daftari_jwt_secret != other.daftari_jwt_secret
+    assert one.daftari_master_key != other.daftari_master_key
+
+
+def test_all_problems_are_told_at_once_and_each_names_its_variable() -> None:
+    problems = problems_of(
+        DAFTARI_PORT="eighty",
+        DAFTARI_MODE="test",
+        DAFTARI_DELIVERY_FEE="-1",
+        DATABASE_URL="mysql://root@localhost/shop",
+        MPESA_BUSINESS_SHORTCODE="17 43 79",
+    )
+    assert problems == [
+        "DATABASE_URL must be an address of PostgreSQL, such as postgresql://user:password@host:5432/daftari.",
+        "DAFTARI_PORT must be a whole number from 1 to 65535, without separators.",
+        "DAFTARI_MODE must be one of: development, production.",
+        "DAFTARI_DELIVERY_FEE must be zero or more, such as 50.00.",
+        "MPESA_BUSINESS_SHORTCODE must be 5 to 7 digits, such as 174379.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DAFTARI_PORT", "0", "from 1 to 65535"),
+        ("DAFTARI_PORT", "65536", "from 1 to 65535"),
+        ("DAFTARI_PORT", "8_000", "without separators"),
+        ("DAFTARI_WEB_WORKERS", "0", "from 1 to 64"),
+        ("DAFTARI_HOST", "http://0.0.0.0", "an address such as"),
+        ("DAFTARI_JWT_SECRET", "short", "secrets.token_hex"),
+        ("DAFTARI_MASTER_KEY", "c2hvcnQ=", "must be base64 of 32 bytes"),
+        ("DAFTARI_MASTER_KEY", "not base64!", "must be base64 of 32 bytes"),
+        ("DAFTARI_DELIVERY_FEE", "fifty", "an amount in shillings"),
+        ("DAFTARI_DELIVERY_FEE", "0.001", "an amount in shillings"),
+        ("DAFTARI_JWT_PUBLIC_KEY_FILE", "/nowhere/key.pem", "cannot be read"),
+        ("DAFTARI_JWT_ISSUER", "two\nlines", "line break"),
+        ("MPESA_CONSUMER_KEY", "abc def", "in one piece"),
+        ("MPESA_CONSUMER_SECRET", "abc\ndef", "in one piece"),
+        ("MPESA_CALLBACK_URL", "http://shop.example/x/", "must be an https address"),
+        ("MPESA_BASE_URL", "api.safaricom.co.ke", "must be an https address"),
+        ("MPESA_ENVIRONMENT", "live", "sandbox, production"),
+        ("MPESA_CERTIFICATE_FILE", "/nowhere/cert.pem", "cannot be read"),
+        ("DAFTARI_LOG_FORMAT", "xml", "json, console"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_what_to_write(name: str, value: str, says: str) -> None:
+    (problem,) = problems_of(**{name: value})
+    assert problem.startswith(f"{name} ")
+    assert says in problem
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DAFTARI_JWT_SECRET", "DAFTARI_MASTER_KEY", "MPESA_CONSUMER_KEY", "MPESA_PASSKEY", "DATABASE_URL"],
+)
+def test_a_problem_never_repeats_the_value(name: str) -> None:
+    assert "hush hush" not in problems_of(**{name: "hush hush"})[0]
+
+
+def test_blanks_around_a_value_are_not_part_of_it(tmp_path: Path) -> None:
+    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_CONSUMER_KEY": "  key \n"})
+    assert settings.mpesa_consumer_key == "key"
+
+
+def test_a_blank_value_is_no_value(tmp_path: Path) -> None:
+    assert load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_PORT": " "}).daftari_port == 8000
+
+
+def test_production_says_everything_that_must_be_given() -> None:
+    names = [problem.split()[0] for problem in problems_of(DAFTARI_MODE="production")]
+    assert names == ["DAFTARI_JWT_SECRET", "DAFTARI_MASTER_KEY", "MPESA_CALLBACK_URL"]
+
+
+def test_production_makes_nothing_up_in_the_data_folder(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "DAFTARI_DATA_DIR": str(tmp_path),
+            "DAFTARI_MODE": "production",
+            "DAFTARI_JWT_SECRET": SECRET,
+            "DAFTARI_MASTER_KEY": KEY,
+            "MPESA_CALLBACK_URL": "https://shop.example/api/payments/callbacks/",
+            "MPESA_ENVIRONMENT": "production",
+        }
+    )
+    assert settings.is_production
+    assert settings.daftari_log_format == "json"
+    assert settings.mpesa_base_url == "https://api.safaricom.co.ke"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_ways_to_verify_tokens_exclude_each_other() -> None:
+    (problem,) = problems_of(DAFTARI_JWT_SECRET=SECRET, DAFTARI_JWT_JWKS_URL="https://issuer.example/keys")
+    assert problem == "DAFTARI_JWT_SECRET and DAFTARI_JWT_JWKS_URL exclude each other: unset all but one."
+
+
+def test_no_secret_is_made_where_a_public_key_verifies(tmp_path: Path) -> None:
+    settings = load_settings(
+        {"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_JWKS_URL": "https://issuer.example/keys"}
+    )
+    assert settings.daftari_jwt_secret == ""
+    assert not (tmp_path / "jwt-secret").exists()
+
+
+def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "DAFTARI_DATA_DIR": str(tmp_path),
+            "DATABASE_URL": "postgresql://shop:hush-url@db/daftari",
+            "DAFTARI_JWT_SECRET": "hush-jwt" * 4,
+            "MPESA_CONSUMER_KEY": "hush-key",
+            "MPESA_CONSUMER_SECRET": "hush-secret",
+            "MPESA_PASSKEY": "hush-passkey",
+            "MPESA_INITIATOR_PASSWORD": "hush-operator",
+            "MPESA_SECURITY_CREDENTIAL": "hush-credential",
+        }
+    )
+    assert "hush" not in repr(settings)
+    assert repr(settings.daftari_master_key) not in repr(settings)
+
+
+def test_variables_win_over_stored_credentials(tmp_path: Path) -> None:
+    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_CONSUMER_KEY": "from-variable"})
+    merged = settings.with_stored_credentials(
+        {"MPESA_CONSUMER_KEY": "stored", "MPESA_PASSKEY": "stored", "DAFTARI_PORT": "1"}
+    )
+    assert merged.mpesa_consumer_key == "from-variable"
+    assert merged.mpesa_passkey == "stored"
+    assert merged.daftari_port == 8000
+
+
+def test_a_running_instances_variables_fill_the_gaps_until_it_ends(tmp_path: Path) -> None:
+    environ = {"DAFTARI_DATA_DIR": str(tmp_path)}
+    with hold_instance(tmp_path):
+        publish_instance(tmp_path, {"DATABASE_URL": "postgresql://running/daftari"})
+        assert load_settings(environ).database_url == "postgresql://running/daftari"
+        named = load_settings(environ | {"DATABASE_URL": "postgresql://named/other"})
+        assert named.database_url == "postgresql://named/other"
+    assert load_settings(environ).database_url == ""
+
+
+def test_what_a_killed_instance_left_behind_counts_for_nothing(tmp_path: Path) -> None:
+    publish_instance(tmp_path, {"DATABASE_URL": "postgresql://gone/daftari"})
+    (tmp_path / "instance.lock").touch()
+    assert load_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).database_url == ""
+
+
+def test_every_stored_name_is_a_setting() -> None:
+    assert set(STORED_NAMES) <= {name for name, _, _ in described_settings()}

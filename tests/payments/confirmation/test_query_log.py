@@ -1,0 +1,91 @@
+"""When M-Pesa is asked about an attempt again: ever more rarely, and never never."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.store.database import Database
+from payments.confirmation.query_log import GAPS_SECONDS, AttemptChecks
+
+NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+SESSION, OTHER = UUID(int=1), UUID(int=2)
+
+
+@pytest.fixture
+def checks(database: Database) -> AttemptChecks:
+    return AttemptChecks(database)
+
+
+def notes(database: Database) -> list[dict[str, Any]]:
+    with database.connection() as connection:
+        return connection.execute("SELECT * FROM attempt_checks ORDER BY session_id, attempt").fetchall()
+
+
+def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
+    checks: AttemptChecks, database: Database
+) -> None:
+    now = NOW
+    for tries, gap in enumerate((*GAPS_SECONDS, GAPS_SECONDS[-1], GAPS_SECONDS[-1]), 1):
+        checks.note_asked(SESSION, 1, answer="pending", now=now)
+        (note,) = notes(database)
+        assert note == {
+            "session_id": SESSION,
+            "attempt": 1,
+            "asked_at": now,
+            "tries": tries,
+            "next_check_at": now + timedelta(seconds=gap),
+            "last_answer": "pending",
+        }
+        now = note["next_check_at"]
+    assert list(GAPS_SECONDS) == sorted(GAPS_SECONDS)
+
+
+def test_attempts_are_counted_apart(checks: AttemptChecks, database: Database) -> None:
+    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
+    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
+    checks.note_asked(SESSION, 2, answer="no_handle", now=NOW)
+    checks.note_asked(OTHER, 1, answer="pending", now=NOW)
+    assert [(note["attempt"], note["tries"]) for note in notes(database)] == [(1, 2), (2, 1), (1, 1)]
+
+
+def test_a_question_in_between_leaves_the_attempts_turn_as_it_was(
+    checks: AttemptChecks, database: Database
+) -> None:
+    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
+    checks.note_in_between(SESSION, 1, answer="no_answer", now=NOW + SECOND)
+    (note,) = notes(database)
+    assert (note["tries"], note["asked_at"], note["last_answer"]) == (1, NOW + SECOND, "no_answer")
+    assert note["next_check_at"] == NOW + timedelta(seconds=GAPS_SECONDS[0])
+
+
+def test_a_question_in_between_does_not_put_off_the_first_turn(
+    checks: AttemptChecks, database: Database
+) -> None:
+    checks.note_in_between(SESSION, 1, answer="pending", now=NOW)
+    (note,) = notes(database)
+    assert (note["tries"], note["asked_at"], note["next_check_at"], note["last_answer"]) == (
+        0,
+        NOW,
+        NOW,
+        "pending",
+    )
+
+
+def test_whether_it_was_asked_since_a_moment(checks: AttemptChecks) -> None:
+    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
+    assert checks.was_asked_since(SESSION, 1, NOW - SECOND)
+    assert not checks.was_asked_since(SESSION, 1, NOW)
+    assert not checks.was_asked_since(SESSION, 2, NOW - SECOND)
+    assert not checks.was_asked_since(OTHER, 1, NOW - SECOND)
+
+
+def test_notes_whose_turn_is_long_past_are_forgotten(checks: AttemptChecks, database: Database) -> None:
+    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
+    checks.note_asked(OTHER, 1, answer="pending", now=NOW + SECOND)
+    turn = NOW + timedelta(seconds=GAPS_SECONDS[0])
+    assert checks.forget_before(turn - SECOND) == 0
+    assert checks.forget_before(turn) == 1
+    assert [note["session_id"] for note in notes(database)] == [OTHER]

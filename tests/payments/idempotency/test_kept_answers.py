@@ -1,0 +1,126 @@
+"""One idempotency key, one effect: who may run, who is answered again, and who must wait."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from freezegun import freeze_time
+
+from ledger import clock
+from ledger.errors import Conflict, Rejected
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.idempotency.kept_answers import ANSWERS_LAST, CLAIM_LASTS, Claimed, IdempotencyStore, Replay
+
+NOON = "2024-01-15 12:00:00"
+
+
+@pytest.fixture
+def store(database: Database) -> IdempotencyStore:
+    return IdempotencyStore(database, Vault(database, bytes(range(32))))
+
+
+def test_the_first_runs_and_the_next_is_given_its_answer(store: IdempotencyStore) -> None:
+    assert store.claim(7, "key", "body") == Claimed()
+    store.finish(7, "key", 201, '{"phone": "254712345678"}')
+    assert store.claim(7, "key", "body") == Replay(201, '{"phone": "254712345678"}')
+    assert store.claim(7, "key", "body") == Replay(201, '{"phone": "254712345678"}')
+
+
+def test_an_answer_is_sealed_at_rest(store: IdempotencyStore, database: Database) -> None:
+    store.claim(7, "key", "body")
+    store.finish(7, "key", 201, "254712345678")
+    with database.connection() as connection:
+        row = connection.execute("SELECT sealed_body FROM idempotency_keys").fetchone()
+    assert row is not None
+    assert row["sealed_body"].startswith("v1.")
+    assert "254712345678" not in row["sealed_body"]
+
+
+def test_a_key_belongs_to_one_user(store: IdempotencyStore) -> None:
+    assert store.claim(7, "key", "body") == Claimed()
+    assert store.claim(8, "key", "another body") == Claimed()
+    store.finish(8, "key", 200, "of 8")
+    with pytest.raises(Conflict):
+        store.claim(7, "key", "body")
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_another_request_under_the_same_key_is_refused(store: IdempotencyStore, *, is_answered: bool) -> None:
+    store.claim(7, "key", "body")
+    if is_answered:
+        store.finish(7, "key", 201, "{}")
+    with pytest.raises(Rejected) as refusal:
+        store.claim(7, "key", "another body")
+    assert refusal.value.code == "IDEMPOTENCY_KEY_REUSED"
+    assert refusal.value.message == (
+        "This Idempotency-Key was used for another request. Use a new key for a new request."
+    )
+
+
+def test_while_the_first_runs_the_next_is_told_to_ask_again(store: IdempotencyStore) -> None:
+    store.claim(7, "key", "body")
+    with pytest.raises(Conflict) as refusal:
+        store.claim(7, "key", "body")
+    assert refusal.value.code == "IDEMPOTENCY_KEY_IN_USE"
+    assert refusal.value.retry_after_seconds == 1
+    assert refusal.value.message == (
+        "A request with this Idempotency-Key is still running. Ask again in a moment."
+    )
+
+
+def test_of_many_at_once_one_runs(store: IdempotencyStore) -> None:
+    def claim(_: int) -> bool:
+        try:
+            return store.claim(7, "key", "body") == Claimed()
+        except Conflict:
+            return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(claim, range(16))) == 1
+
+
+def test_the_key_of_a_request_that_crashed_is_taken_over_when_no_request_can_still_run(
+    store: IdempotencyStore,
+) -> None:
+    with freeze_time(NOON) as time:
+        store.claim(7, "key", "body")
+        time.tick(CLAIM_LASTS - timedelta(seconds=1))
+        with pytest.raises(Conflict):
+            store.claim(7, "key", "body")
+        time.tick(timedelta(seconds=1))
+        assert store.claim(7, "key", "body") == Claimed()
+        with pytest.raises(Conflict):
+            store.claim(7, "key", "body")
+        time.tick(CLAIM_LASTS)
+        assert store.claim(7, "key", "body") == Claimed()
+
+
+def test_a_released_key_may_be_used_by_any_request(store: IdempotencyStore) -> None:
+    store.claim(7, "key", "body")
+    store.claim(7, "other key", "body")
+    store.claim(8, "key", "body")
+    store.release(7, "key")
+    assert store.claim(7, "key", "another body") == Claimed()
+    for user, key in ((7, "other key"), (8, "key")):
+        with pytest.raises(Conflict):
+            store.claim(user, key, "body")
+
+
+def test_an_answer_that_was_given_is_not_released(store: IdempotencyStore) -> None:
+    store.claim(7, "key", "body")
+    store.finish(7, "key", 201, "{}")
+    store.release(7, "key")
+    assert store.claim(7, "key", "body") == Replay(201, "{}")
+
+
+def test_answers_are_forgotten_after_their_day_and_not_before(store: IdempotencyStore) -> None:
+    with freeze_time(NOON) as time:
+        store.claim(7, "old", "body")
+        time.tick(timedelta(seconds=1))
+        store.claim(7, "young", "body")
+        time.tick(ANSWERS_LAST - timedelta(seconds=2))
+        assert store.forget_old(clock.now()) == 0
+        time.tick(timedelta(seconds=1))
+        assert store.forget_old(clock.now()) == 1
+        assert store.claim(7, "old", "body") == Claimed()

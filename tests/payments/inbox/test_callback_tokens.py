@@ -1,0 +1,91 @@
+"""The last segment of a callback URL: what it proves, and that nobody else can make one."""
+
+import hashlib
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payments.inbox.callback_tokens import (
+    RefundMatter,
+    RefundProof,
+    make_refund_token,
+    make_token,
+    read_refund_token,
+    read_token,
+)
+
+SESSION = UUID("550e8400-e29b-41d4-a716-446655440000")
+OTHER = UUID("550e8400-e29b-41d4-a716-446655440001")
+
+
+def sign(message: bytes) -> bytes:
+    return hashlib.sha256(b"secret" + message).digest()[:16]
+
+
+def test_a_token_names_its_session_and_attempt() -> None:
+    token = make_token(sign, SESSION, 3)
+    assert read_token(sign, token) == (SESSION, 3)
+    assert token.startswith("550e8400e29b41d4a7164466554400000003")
+    assert len(token) == 68
+
+
+@given(st.uuids(), st.integers(0, 65_535))
+def test_every_attempt_of_every_session_has_its_own(session_id: UUID, attempt: int) -> None:
+    assert read_token(sign, make_token(sign, session_id, attempt)) == (session_id, attempt)
+
+
+@pytest.mark.parametrize("place", range(0, 68, 3))
+def test_a_token_with_one_digit_changed_proves_nothing(place: int) -> None:
+    token = make_token(sign, SESSION, 1)
+    changed = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
+    assert read_token(sign, changed) is None
+
+
+def test_the_proof_of_one_attempt_is_none_of_another() -> None:
+    proof = make_token(sign, SESSION, 1)[36:]
+    for session_id, attempt in ((SESSION, 2), (OTHER, 1)):
+        assert read_token(sign, make_token(sign, session_id, attempt)[:36] + proof) is None
+
+
+def test_the_holder_of_another_key_makes_none() -> None:
+    assert read_token(sign, make_token(lambda _: bytes(16), SESSION, 1)) is None
+
+
+@pytest.mark.parametrize("text", ["", "0", "z" * 68, "é" * 68, " " * 68, "0" * 67, "0" * 69, "0" * 136])
+def test_what_is_no_token_proves_nothing(text: str) -> None:
+    assert read_token(sign, text) is None
+
+
+def test_a_token_with_blanks_in_it_proves_nothing() -> None:
+    token = make_token(sign, SESSION, 1)
+    assert read_token(sign, f"{token[:33]} {token[33:]}") is None
+    assert read_token(sign, f"{token[:66]}  ") is None
+
+
+@pytest.mark.parametrize("matter", list(RefundMatter))
+def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(matter: RefundMatter) -> None:
+    proof = RefundProof(matter, SESSION, refund=2, sending=3)
+    token = make_refund_token(sign, proof)
+    assert read_refund_token(sign, token) == proof
+    assert token.startswith("550e8400e29b41d4a71644665544000000020003")
+    assert len(token) == 72
+
+
+def test_a_token_of_one_kind_is_none_of_another() -> None:
+    tokens = {
+        matter: make_refund_token(sign, RefundProof(matter, SESSION, refund=1, sending=1))
+        for matter in RefundMatter
+    }
+    assert len(set(tokens.values())) == len(RefundMatter)
+    for token in tokens.values():
+        assert read_token(sign, token) is None
+    assert read_refund_token(sign, make_token(sign, SESSION, 1)) is None
+
+
+@pytest.mark.parametrize("place", range(0, 72, 3))
+def test_a_refunds_token_with_one_digit_changed_proves_nothing(place: int) -> None:
+    token = make_refund_token(sign, RefundProof(RefundMatter.REVERSAL_RESULT, SESSION, refund=1, sending=1))
+    changed = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
+    assert read_refund_token(sign, changed) is None

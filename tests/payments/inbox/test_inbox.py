@@ -1,0 +1,241 @@
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.inbox.inbox import LEFT_OVER_AFTER, MOST_BYTES_KEPT, Channel, Inbox, Letter
+
+NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+LATER = datetime(2024, 1, 15, 10, 31, tzinfo=UTC)
+
+
+@pytest.fixture
+def vault(database: Database) -> Vault:
+    return Vault(database, bytes(range(32)))
+
+
+@pytest.fixture
+def inbox(database: Database, vault: Vault) -> Inbox:
+    return Inbox(database, vault)
+
+
+def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> Letter:
+    return inbox.keep(
+        body,
+        body_bytes=len(body),
+        channel=Channel.STK,
+        is_proven=True,
+        session_id=uuid4(),
+        attempt=1,
+        owner=owner,
+        now=NOW,
+    )
+
+
+def hint(inbox: Inbox, now: datetime) -> Letter:
+    return inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_proven=False, now=now)
+
+
+def test_a_body_comes_back_as_it_was_whatever_its_bytes(inbox: Inbox) -> None:
+    body = bytes(range(256))
+    letter = kept(inbox, 7, body)
+    assert inbox.due(LATER, 10) == [letter]
+    assert letter.body == body
+
+
+def test_letters_of_an_erased_customer_are_set_aside_and_stop_nobody(
+    inbox: Inbox, vault: Vault, database: Database
+) -> None:
+    erased, other = kept(inbox, 7), kept(inbox, 8)
+    vault.erase(7)
+    assert inbox.due(LATER, 10) == [other]
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT state, reason FROM daraja_inbox WHERE inbox_id = %s", (erased.inbox_id,)
+        ).fetchone()
+    assert row == {"state": "set_aside", "reason": "customer_erased"}
+
+
+def test_what_arrives_for_an_erased_customer_is_kept_all_the_same(inbox: Inbox, vault: Vault) -> None:
+    vault.seal(7, "so that there is a key")
+    vault.erase(7)
+    letter = kept(inbox, 7)
+    assert inbox.letter(letter.inbox_id) == letter
+
+
+def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
+    inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("payments.inbox.inbox.MOST_UNPROVEN_KEPT", 2)
+    proven = [kept(inbox, 7), kept(inbox, 8)]
+    hints = [hint(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
+    looked_at = hint(inbox, NOW - timedelta(seconds=1))
+    inbox.set_aside(hints[0], "malformed", NOW)
+    inbox.settle(hints[3], "no_news", NOW)
+    inbox.set_aside(looked_at, "malformed", NOW)
+    assert inbox.close(looked_at.inbox_id, closed_by="operator 99", note="A test of ours.", now=NOW)
+    assert inbox.forget_unproven() == 2
+    with database.connection() as connection:
+        rows = connection.execute("SELECT inbox_id FROM daraja_inbox").fetchall()
+    left = {letter.inbox_id for letter in (*proven, *hints[2:], looked_at)}
+    assert {row["inbox_id"] for row in rows} == left
+
+
+def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) -> None:
+    letter = inbox.keep(
+        b"{}",
+        body_bytes=2,
+        channel=Channel.REVERSAL_TIMEOUT,
+        is_proven=True,
+        session_id=uuid4(),
+        refund=2,
+        sending=3,
+        now=NOW,
+    )
+    assert inbox.due(LATER, 10) == [letter]
+    assert (letter.refund, letter.sending, letter.attempt) == (2, 3, None)
+
+
+def _row(database: Database, letter: Letter) -> dict[str, Any]:
+    with database.connection() as connection:
+        row = connection.execute(
+            "SELECT * FROM daraja_inbox WHERE inbox_id = %s", (letter.inbox_id,)
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, database: Database) -> None:
+    session_id = uuid4()
+    letter = inbox.keep(
+        b'{"Body": 1}',
+        body_bytes=11,
+        channel=Channel.STK,
+        is_proven=True,
+        session_id=session_id,
+        attempt=2,
+        owner=7,
+        now=NOW,
+    )
+    row = _row(database, letter)
+    assert row.pop("sealed_body") != '{"Body": 1}'
+    assert row == row | {
+        "received_at": NOW,
+        "channel": "stk",
+        "is_proven": True,
+        "session_id": session_id,
+        "attempt": 2,
+        "refund": None,
+        "sending": None,
+        "key_owner": 7,
+        "body_bytes": 11,
+        "body_sha256": hashlib.sha256(b'{"Body": 1}').hexdigest(),
+        "state": "new",
+        "reason": None,
+        "tries": 0,
+        "next_try_at": NOW + LEFT_OVER_AFTER,
+        "settled_at": None,
+    }
+    assert (letter.tries, letter.was_cut) == (0, False)
+
+
+def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
+    body = b"x" * (MOST_BYTES_KEPT + 1)
+    letter = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_proven=False, now=NOW)
+    assert letter.body == body[:MOST_BYTES_KEPT]
+    assert letter.was_cut
+    found = inbox.letter(letter.inbox_id)
+    assert found == letter
+    whole = inbox.keep(body[:-1], body_bytes=MOST_BYTES_KEPT, channel=Channel.STK, is_proven=False, now=NOW)
+    assert not whole.was_cut
+
+
+def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(inbox: Inbox) -> None:
+    proven, later = kept(inbox, 7), kept(inbox, 8)
+    other = hint(inbox, NOW)
+    assert inbox.due(NOW, 10) == []
+    assert inbox.due(NOW, 10, is_proven=False) == [other]
+    assert inbox.due(NOW + LEFT_OVER_AFTER, 10) in ([proven, later], [later, proven])
+    assert len(inbox.due(NOW + LEFT_OVER_AFTER, 1)) == 1
+    assert inbox.due(NOW + LEFT_OVER_AFTER, 10, is_proven=False) == [other]
+
+
+def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, database: Database) -> None:
+    acted_on, aside, waiting = (kept(inbox, owner) for owner in (7, 8, 9))
+    inbox.settle(acted_on, "paid", LATER)
+    inbox.set_aside(aside, "malformed", LATER)
+    assert inbox.due(LATER, 10) == [waiting]
+    told = [
+        (row["state"], row["reason"], row["next_try_at"], row["settled_at"])
+        for row in (_row(database, letter) for letter in (acted_on, aside, waiting))
+    ]
+    assert told == [
+        ("acted_on", "paid", None, LATER),
+        ("set_aside", "malformed", None, LATER),
+        ("new", None, NOW + LEFT_OVER_AFTER, None),
+    ]
+
+
+def test_a_letter_that_failed_is_counted_and_comes_up_at_its_time(inbox: Inbox, database: Database) -> None:
+    letter, other = kept(inbox, 7), kept(inbox, 8)
+    inbox.postpone(letter, "conflict", LATER + timedelta(seconds=1))
+    assert inbox.due(LATER, 10) == [other]
+    [_, again] = inbox.due(LATER + timedelta(seconds=1), 10)
+    assert again == replace(letter, tries=1)
+    assert _row(database, letter)["reason"] == "conflict"
+
+
+def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, database: Database) -> None:
+    letter, other = kept(inbox, 7), kept(inbox, 8)
+    inbox.wait(letter, LATER + timedelta(seconds=1))
+    assert inbox.due(LATER, 10) == [other]
+    assert (_row(database, letter)["tries"], _row(database, letter)["reason"]) == (0, None)
+    assert letter in inbox.due(LATER + timedelta(seconds=1), 10)
+
+
+def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
+    long = b"y" * (MOST_BYTES_KEPT + 5)
+    for body in (b"{}", long):
+        inbox.keep(body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=NOW)
+    assert inbox.holds(Channel.PULL, b"{}")
+    assert inbox.holds(Channel.PULL, long)
+    assert not inbox.holds(Channel.PULL, b"{ }")
+    assert not inbox.holds(Channel.STK, b"{}")
+
+
+def test_there_is_no_letter_of_an_unknown_id(inbox: Inbox) -> None:
+    assert inbox.letter(uuid4()) is None
+
+
+def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database: Database) -> None:
+    letter, new = kept(inbox, 7), kept(inbox, 8)
+    inbox.set_aside(letter, "unknown_attempt", NOW)
+    assert inbox.close(letter.inbox_id, closed_by="operator 9", note="a test of ours", now=LATER)
+    row = _row(database, letter)
+    assert (row["state"], row["closed_by"], row["note"], row["settled_at"]) == (
+        "closed",
+        "operator 9",
+        "a test of ours",
+        LATER,
+    )
+    for there_is_none in (letter, new):
+        assert not inbox.close(there_is_none.inbox_id, closed_by="operator 8", note="again", now=LATER)
+    assert _row(database, letter)["closed_by"] == "operator 9"
+
+
+def test_a_letter_that_was_set_aside_can_be_acted_on_again_from_a_moment(inbox: Inbox) -> None:
+    letter, closed = kept(inbox, 7), kept(inbox, 8)
+    inbox.postpone(letter, "conflict", NOW)
+    for set_aside in (letter, closed):
+        inbox.set_aside(set_aside, "not_handled", NOW)
+    inbox.close(closed.inbox_id, closed_by="operator 9", note="looked at", now=NOW)
+    assert inbox.retry(letter.inbox_id, LATER)
+    assert inbox.due(LATER - timedelta(seconds=1), 10) == []
+    assert inbox.due(LATER, 10) == [letter]
+    for there_is_none in (letter, closed):
+        assert not inbox.retry(there_is_none.inbox_id, LATER)

@@ -1,0 +1,41 @@
+"""A ledger on a database of its own, and the parts that bring M-Pesa's movements to it."""
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.prompts.phone_locks import LivePrompts
+from payments.reconciliation.import_log import Reconciliations
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.movements import Movements
+from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.statements import Reconciler
+
+MASTER_KEY = b"k" * 32
+
+
+@pytest.fixture
+def movements(database: Database) -> Movements:
+    return Movements(database, Vault(database, MASTER_KEY))
+
+
+@pytest.fixture
+def matcher(ledger: Ledger, movements: Movements, database: Database) -> Matcher:
+    return Matcher(ledger, LivePrompts(database), movements)
+
+
+@pytest.fixture
+def pulling(database: Database) -> Pulling:
+    return Pulling(database)
+
+
+@pytest.fixture
+def absences(ledger: Ledger, database: Database) -> Absences:
+    return Absences(ledger, LivePrompts(database))
+
+
+@pytest.fixture
+def reconciler(database: Database, matcher: Matcher, pulling: Pulling, absences: Absences) -> Reconciler:
+    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database), absences)

@@ -1,0 +1,44 @@
+"""What imports of statements found is kept and found again."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from ledger.store.database import Database
+from payments.reconciliation.import_log import Reconciliation, Reconciliations
+
+NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def _import(number: int) -> Reconciliation:
+    return Reconciliation(
+        UUID(int=number),
+        NOW + number * MINUTE,
+        NOW + (number + 1) * MINUTE,
+        f"{number:064x}",
+        {"counts": {"posted": number}, "differences": []},
+    )
+
+
+def test_an_import_is_kept_and_found_by_its_id(database: Database) -> None:
+    reconciliations = Reconciliations(database)
+    for number in (1, 2):
+        reconciliations.add(_import(number))
+    assert reconciliations.find(UUID(int=2)) == _import(2)
+    assert reconciliations.find(UUID(int=3)) is None
+
+
+def test_imports_are_listed_the_latest_first_by_pages(database: Database) -> None:
+    reconciliations = Reconciliations(database)
+    for number in (2, 1, 3):
+        reconciliations.add(_import(number))
+    now = _import(3).finished_at
+    assert reconciliations.page(limit=2, offset=0, as_of=now) == (3, [_import(3), _import(2)])
+    assert reconciliations.page(limit=2, offset=2, as_of=now) == (3, [_import(1)])
+
+
+def test_a_list_stands_still_while_imports_come_in(database: Database) -> None:
+    reconciliations = Reconciliations(database)
+    for number in (1, 2):
+        reconciliations.add(_import(number))
+    assert reconciliations.page(limit=2, offset=0, as_of=_import(1).finished_at) == (1, [_import(1)])

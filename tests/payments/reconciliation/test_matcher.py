@@ -1,0 +1,379 @@
+"""Movements of money find the attempt they answer, once, whichever channel tells of them and however often."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import Rejected
+from ledger.session.values import AttemptState, Evidence, RefundState, Status
+from ledger.store.database import Database
+from payments.exceptions.work_list import Kind, open_cases
+from payments.prompts.phone_locks import LivePrompts
+from payments.reconciliation.matcher import LEFT_OVER_AFTER, Matcher
+from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
+from payments.reconciliation.transactions import transaction_named
+from projections.history import history
+from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+
+RECEIPT = "OAF7Q2X9LM"
+LATER = HALF_PAST_TEN + timedelta(minutes=2)
+
+
+def _payment(
+    checkout: Checkout | None = None, receipt: str = RECEIPT, *, attempt: int = 1, **changed: Any
+) -> Movement:
+    """What a C2B notice tells; it names the attempt of a checkout, where one is given."""
+    values: dict[str, Any] = {"amount_cents": TOTAL_CENTS, "happened_at": LATER, "evidence": Evidence.C2B}
+    if checkout is not None:
+        values["transaction_id"] = checkout.session.attempts[attempt].transaction_id
+    return Movement(kind=MovementKind.PAYMENT, receipt=receipt, **values | changed)
+
+
+def _reversal(original: str, receipt: str = "OAF7Q2X9RV", **changed: Any) -> Movement:
+    values: dict[str, Any] = {
+        "amount_cents": TOTAL_CENTS,
+        "happened_at": LATER,
+        "evidence": Evidence.STATEMENT,
+        "linked_receipt": original,
+        "money_in": False,
+    }
+    return Movement(kind=MovementKind.REVERSAL, receipt=receipt, **values | changed)
+
+
+def _see(matcher: Matcher, *movements: Movement) -> list[Verdict]:
+    return [settled.verdict for settled in matcher.see(movements)]
+
+
+def _facts(checkout: Checkout) -> list[str]:
+    return [entry.name for entry in history(checkout.ledger.database, checkout.session_id)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "transaction_id"),
+    [
+        ("D456", 456),
+        ("d456", 456),
+        (" d 456 ", 456),
+        ("D-456", 456),
+        ("D\u00a0000456", 456),
+        ("456", None),
+        ("D", None),
+        ("D0", None),
+        ("D456x", None),
+        ("XD456", None),
+        ("D\u0664\u0665\u0666", None),
+        ("D" + "9" * 40, None),
+        ("=D456", None),
+        ("", None),
+    ],
+)
+def test_our_reference_is_known_however_it_was_typed(typed: str, transaction_id: int | None) -> None:
+    assert transaction_named(typed) == transaction_id
+
+
+@pytest.mark.parametrize("begin", [Checkout.prompt, lambda checkout: checkout.request().lose_the_answer()])
+@pytest.mark.parametrize("evidence", [Evidence.C2B, Evidence.STATEMENT])
+def test_an_attempt_without_an_outcome_is_settled(
+    ledger: Ledger, matcher: Matcher, begin: Callable[[Checkout], Checkout], evidence: Evidence
+) -> None:
+    checkout = begin(Checkout(ledger))
+    assert _see(matcher, _payment(checkout, evidence=evidence)) == [Verdict.CREDITED]
+    session = checkout.session
+    assert session.status == Status.PAID
+    assert session.paid is not None
+    assert (session.paid.receipt, session.paid.evidence, session.paid.paid_at) == (RECEIPT, evidence, LATER)
+
+
+def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
+    ledger: Ledger, matcher: Matcher, database: Database
+) -> None:
+    checkout, prompts = Checkout(ledger).prompt(), LivePrompts(database)
+    taken_for = prompts.claim("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
+    assert taken_for is not None
+    prompts.hand_over(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
+    _see(matcher, _payment(checkout))
+    assert prompts.live_on(["phone"], LATER) == {}
+
+
+def test_seeing_it_again_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt()
+    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    before = _facts(checkout)
+    assert _see(matcher, _payment(checkout), _payment(checkout)) == [Verdict.POSTED, Verdict.POSTED]
+    assert _facts(checkout) == before
+
+
+def test_a_better_witness_is_written_down_once(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt().pay(RECEIPT)
+    for evidence in (Evidence.C2B, Evidence.STATEMENT, Evidence.C2B, Evidence.STATEMENT):
+        assert _see(matcher, _payment(None, evidence=evidence)) == [Verdict.POSTED]
+    assert _facts(checkout).count("EvidenceUpgraded") == 2
+    assert checkout.session.credits[RECEIPT].evidence == Evidence.STATEMENT
+
+
+def test_the_receipt_of_money_that_a_query_had_proved_is_found(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt().pay(None)
+    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _facts(checkout)[-1] == "ReceiptRecorded"
+    assert checkout.session.receipts == {RECEIPT}
+
+
+def test_money_wins_over_an_attempt_that_was_known_to_have_failed(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt().cancel()
+    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert checkout.session.status == Status.PAID
+    assert len(checkout.session.contradictions) == 1
+
+
+def test_a_second_payment_of_the_same_attempt_is_due_back(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
+    assert _see(matcher, _payment(checkout, "OAF7Q2X9XX")) == [Verdict.CREDITED]
+    assert checkout.session.refunds[1].receipt == "OAF7Q2X9XX"
+    assert checkout.session.status == Status.ORDER_CREATED
+
+
+def test_an_amount_that_is_not_the_one_asked_for_is_held_and_due_back(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    assert _see(matcher, _payment(checkout, amount_cents=1_00)) == [Verdict.CREDITED]
+    assert checkout.session.refunds[1].amount_cents == 1_00
+    assert (
+        checkout.session.status == Status.PAYMENT_INITIATED
+    )  # Whoever types a reference ends nobody's prompt.
+    assert checkout.pay("OAF7Q2X9NB").session.status == Status.PAID
+
+
+def test_another_amount_under_a_known_receipt_is_told_once_and_changes_nothing(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    checkout = Checkout(ledger).prompt().pay(RECEIPT)
+    for _ in range(2):
+        [settled] = matcher.see([_payment(checkout, amount_cents=1_00)])
+        assert settled.verdict == Verdict.AMOUNT_DIFFERS
+        assert settled.told == "100 cents, where 35000 cents are known."
+    assert _facts(checkout).count("ContradictionFound") == 1
+    assert checkout.session.credits[RECEIPT].amount_cents == TOTAL_CENTS
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [{"reference": "my rent"}, {"transaction_id": 10**17}, {"reference": "=cmd|' /C calc'!A0"}, {}],
+)
+def test_money_that_names_no_attempt_is_kept_for_a_person(
+    ledger: Ledger, matcher: Matcher, database: Database, stray: dict[str, Any]
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    before = _facts(checkout)
+    assert _see(matcher, _payment(None, **stray)) == [Verdict.UNKNOWN]
+    assert _facts(checkout) == before
+    with database.connection() as connection:
+        [row] = connection.execute("SELECT * FROM mpesa_movements").fetchall()
+    assert (row["amount_cents"], row["closed_at"]) == (TOTAL_CENTS, None)
+    assert stray.get("reference", "nothing was typed") not in str(row)
+
+
+def test_the_amount_and_the_time_alone_never_choose_a_session(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt()
+    assert _see(matcher, _payment(None, happened_at=checkout.at)) == [Verdict.UNKNOWN]
+    assert checkout.session.status == Status.PAYMENT_INITIATED
+
+
+def test_an_old_payment_that_names_a_new_attempt_is_another_databases(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    old = _payment(checkout, happened_at=HALF_PAST_TEN - timedelta(days=30), evidence=Evidence.STATEMENT)
+    assert _see(matcher, old) == [Verdict.UNKNOWN]
+    assert checkout.session.received_cents == 0
+
+
+def test_a_receipt_of_another_session_is_an_incident_and_posted_once(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    first, second = Checkout(ledger).prompt().pay(RECEIPT), Checkout(ledger, user_id=8).prompt()
+    [settled] = matcher.see([_payment(second)])
+    assert (settled.verdict, settled.session_id) == (Verdict.KNOWN_ELSEWHERE, first.session_id)
+    assert str(second.session_id) in str(settled.told)
+    assert second.session.status == Status.PAYMENT_INITIATED
+    assert first.session.received_cents == TOTAL_CENTS
+
+
+def test_money_of_an_unknown_payer_is_settled_by_a_witness_that_knows_more(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    assert _see(matcher, _payment(None)) == [Verdict.UNKNOWN]
+    assert _see(matcher, _payment(checkout, evidence=Evidence.STATEMENT)) == [Verdict.CREDITED]
+
+
+def test_a_person_closes_a_case_once(matcher: Matcher, movements: Movements) -> None:
+    [settled] = matcher.see([_payment(None)])
+    movements.close(settled.movement.key, closed_by="operator 9", note="Rent of the stall.", now=LATER)
+    with pytest.raises(Rejected, match="CASE_NOT_OPEN"):
+        movements.close(settled.movement.key, closed_by="operator 9", note="Again.", now=LATER)
+
+
+def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
+    ledger: Ledger, matcher: Matcher, movements: Movements
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    long_ago = clock.now() - 2 * LEFT_OVER_AFTER
+    movements.note([_payment(checkout), _payment(None, "OAF7Q2X9ZZ", reference="rent")], long_ago)
+    assert matcher.act_on_left_over() == 2
+    assert checkout.session.status == Status.PAID
+    assert matcher.act_on_left_over() == 0
+
+
+def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
+    database: Database, ledger: Ledger, matcher: Matcher
+) -> None:
+    assert _see(matcher, _payment(reference=""), _payment(receipt="OAF7Q2X9NB")) == [Verdict.UNKNOWN] * 2
+    assert matcher.act_on_claimed() == 0
+    checkout = Checkout(ledger).prompt().pay(RECEIPT)
+    assert matcher.act_on_claimed() == 1
+    assert checkout.session.credits[RECEIPT].evidence == Evidence.C2B
+    assert [case.detail[:10] for case in open_cases(database, LATER, kind=Kind.MONEY_UNKNOWN)] == [
+        "OAF7Q2X9NB"
+    ]
+    assert matcher.act_on_claimed() == 0
+
+
+def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    assert _see(matcher, _payment()) == [Verdict.UNKNOWN]
+    assert ledger.reserve_receipt(RECEIPT, Checkout(ledger).prompt().session_id)
+    assert matcher.act_on_claimed() == 0
+
+
+def test_a_receipt_that_was_reserved_before_a_crash_is_recorded(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt()
+    assert ledger.reserve_receipt(RECEIPT, checkout.session_id)
+    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert checkout.session.receipts == {RECEIPT}
+
+
+def test_all_channels_and_the_callback_at_the_same_moment_make_one_payment(
+    ledger: Ledger, matcher: Matcher
+) -> None:
+    for number in range(10):
+        receipt = f"OAF7Q2X9{number:02}"
+        checkout = Checkout(ledger).prompt()
+        tell: list[Callable[[], object]] = [
+            lambda checkout=checkout, receipt=receipt: checkout.pay(receipt),  # type: ignore[misc]
+            lambda checkout=checkout, receipt=receipt: matcher.see([_payment(checkout, receipt)]),  # type: ignore[misc]
+            lambda checkout=checkout, receipt=receipt: matcher.see(  # type: ignore[misc]
+                [_payment(checkout, receipt, evidence=Evidence.STATEMENT)]
+            ),
+        ]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda call: call(), tell))
+        session = checkout.session
+        assert (session.received_cents, session.receipts, session.refunds) == (TOTAL_CENTS, {receipt}, {})
+        assert session.attempts[1].state == AttemptState.PAID
+
+
+def _refused(ledger: Ledger) -> Checkout:
+    return Checkout(ledger).prompt().pay(RECEIPT).refuse_order()
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda checkout: checkout,
+        Checkout.request_refund,
+        Checkout.refuse_refund,
+        lambda checkout: checkout.request_refund().accept_refund().doubt_refund(),
+    ],
+)
+def test_a_reversal_in_the_statement_settles_the_refund(
+    ledger: Ledger, matcher: Matcher, decide: Callable[[Checkout], Checkout]
+) -> None:
+    checkout = decide(_refused(ledger))
+    assert _see(matcher, _reversal(RECEIPT)) == [Verdict.REFUND_SETTLED]
+    assert checkout.session.refunds[1].state == RefundState.REFUNDED
+    before = _facts(checkout)
+    assert _see(matcher, _reversal(RECEIPT)) == [Verdict.POSTED]
+    assert _facts(checkout) == before
+
+
+def test_a_reversal_that_mpesa_had_reported_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = _refused(ledger).request_refund().refund()
+    before = _facts(checkout)
+    assert _see(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [Verdict.REFUND_SETTLED]
+    assert _facts(checkout) == before
+
+
+def test_money_that_went_back_by_hand_and_by_reversal_is_a_case(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = _refused(ledger)
+    checkout.ledger.decide(
+        checkout.session_id,
+        lambda session: session.record_refund_by_hand(1, recorded_by="operator 9", note="Cash.", at=LATER),
+    )
+    assert _see(matcher, _reversal(RECEIPT)) == [Verdict.REVERSAL_UNEXPECTED]
+
+
+@pytest.mark.parametrize("changed", [{}, {"amount_cents": 1_00}])
+def test_a_reversal_of_money_that_has_an_order_is_a_case(
+    ledger: Ledger, matcher: Matcher, changed: dict[str, Any]
+) -> None:
+    checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
+    before = _facts(checkout)
+    [settled] = matcher.see([_reversal(RECEIPT, **changed)])
+    assert (settled.verdict, settled.session_id) == (Verdict.REVERSAL_UNEXPECTED, checkout.session_id)
+    assert _facts(checkout) == before
+
+
+def test_money_of_nobody_that_went_back_waits_for_nobody(matcher: Matcher, database: Database) -> None:
+    found = matcher.see([_reversal(RECEIPT), _payment(None)])
+    assert {settled.verdict for settled in found} == {Verdict.UNKNOWN, Verdict.NOT_OURS}
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT closed_by FROM mpesa_movements WHERE verdict = 'unknown'"
+        ).fetchall()
+    assert [row["closed_by"] for row in rows] == ["statement"]
+
+
+def test_charges_and_settlements_concern_nobody(ledger: Ledger, matcher: Matcher) -> None:
+    checkout = Checkout(ledger).prompt().pay(RECEIPT)
+    before = _facts(checkout)
+    charge = Movement(
+        kind=MovementKind.OTHER,
+        receipt=RECEIPT,
+        amount_cents=5_00,
+        happened_at=LATER,
+        evidence=Evidence.STATEMENT,
+        money_in=False,
+        reason_type="Pay Bill Charge",
+    )
+    assert _see(matcher, charge) == [Verdict.NOT_OURS]
+    assert _facts(checkout) == before
+
+
+def test_one_session_that_cannot_be_read_does_not_keep_others_from_their_money(
+    ledger: Ledger, matcher: Matcher, database: Database
+) -> None:
+    broken, whole = Checkout(ledger).prompt(), Checkout(ledger).prompt()
+    movements = [_payment(broken, "OAF7Q2X9AA"), _payment(whole, "OAF7Q2X9BB")]
+    with database.transaction() as connection:
+        connection.execute("SET LOCAL ROLE NONE")
+        connection.execute("ALTER TABLE payment_events DISABLE TRIGGER USER")
+        connection.execute(
+            "UPDATE payment_events SET state = '{}' WHERE session_id = %s AND version = 1",
+            (broken.session_id,),
+        )
+    found = {settled.movement.receipt: settled.verdict for settled in matcher.see(movements)}
+    assert found == {"OAF7Q2X9AA": Verdict.NEW, "OAF7Q2X9BB": Verdict.CREDITED}
+
+
+def test_the_moment_of_a_movement_may_be_anything_aware(matcher: Matcher) -> None:
+    found: list[Settled] = matcher.see(
+        [_payment(None, happened_at=datetime.min.replace(tzinfo=LATER.tzinfo))]
+    )
+    assert found[0].verdict == Verdict.UNKNOWN

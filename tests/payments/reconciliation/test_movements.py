@@ -1,0 +1,224 @@
+"""Each movement of money is kept once, whoever tells of it, with the best witness's figures."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.errors import Rejected
+from ledger.session.values import Evidence
+from ledger.store.database import Database
+from ledger.store.vault import NOBODY, Vault
+from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
+
+NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+SESSION = UUID(int=7)
+PAYMENT = Movement(MovementKind.PAYMENT, "OAF7Q2X9LM", 350_00, NOW, Evidence.C2B, transaction_id=12)
+REVERSAL = Movement(
+    MovementKind.REVERSAL,
+    "OAF7Q2X9RR",
+    350_00,
+    NOW,
+    Evidence.STATEMENT,
+    money_in=False,
+    linked_receipt="OAF7Q2X9LM",
+    reason_type="Pay Bill Reversal",
+)
+
+
+@pytest.fixture
+def vault(database: Database) -> Vault:
+    return Vault(database, bytes(range(32)))
+
+
+@pytest.fixture
+def movements(database: Database, vault: Vault) -> Movements:
+    return Movements(database, vault)
+
+
+def rows(database: Database) -> list[dict[str, Any]]:
+    with database.connection() as connection:
+        return connection.execute("SELECT * FROM mpesa_movements ORDER BY movement_key").fetchall()
+
+
+def test_a_movement_is_kept_as_it_was_told_before_anything_is_made_of_it(
+    movements: Movements, database: Database
+) -> None:
+    assert movements.note([PAYMENT], NOW) == {"payment OAF7Q2X9LM": Settled(PAYMENT, Verdict.NEW)}
+    assert rows(database) == [
+        {
+            "movement_key": "payment OAF7Q2X9LM",
+            "kind": "payment",
+            "receipt": "OAF7Q2X9LM",
+            "money_in": True,
+            "amount_cents": 350_00,
+            "happened_at": NOW,
+            "evidence": "c2b",
+            "transaction_id": 12,
+            "sealed_reference": None,
+            "linked_receipt": None,
+            "verdict": "new",
+            "session_id": None,
+            "told": None,
+            "first_seen_at": NOW,
+            "settled_at": None,
+            "closed_at": None,
+            "closed_by": None,
+            "note": None,
+        }
+    ]
+
+
+def test_what_a_payer_typed_is_sealed_and_comes_back(
+    movements: Movements, database: Database, vault: Vault
+) -> None:
+    typed = replace(PAYMENT, transaction_id=None, reference="rent of Jane")
+    movements.note([typed], NOW)
+    [row] = rows(database)
+    assert "Jane" not in row["sealed_reference"]
+    assert vault.unseal(NOBODY, row["sealed_reference"]) == "rent of Jane"
+    [again] = movements.left_over(NOW, 10)
+    assert again == replace(typed, stored_key="payment OAF7Q2X9LM")
+    assert "Jane" not in repr(again)
+
+
+def test_a_reference_that_is_ours_is_kept_as_its_number_alone(
+    movements: Movements, database: Database
+) -> None:
+    movements.note([replace(PAYMENT, reference="D12")], NOW)
+    assert rows(database)[0]["sealed_reference"] is None
+    assert movements.left_over(NOW, 10) == [replace(PAYMENT, stored_key="payment OAF7Q2X9LM")]
+
+
+def test_a_payment_is_one_movement_whoever_tells_of_it() -> None:
+    told = {
+        PAYMENT.key,
+        replace(PAYMENT, evidence=Evidence.STATEMENT, amount_cents=1, reason_type="Pay Bill").key,
+    }
+    assert told == {"payment OAF7Q2X9LM"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"receipt": "OAF7Q2X9XX"}, {"reason_type": "Charge"}, {"money_in": True}, {"amount_cents": 1}],
+)
+def test_other_rows_are_the_same_only_where_all_of_them_agrees(changed: dict[str, Any]) -> None:
+    assert REVERSAL.key.startswith("row ")
+    assert replace(REVERSAL, **changed).key != REVERSAL.key
+    assert replace(REVERSAL, reason_type="PAY BILL REVERSAL", happened_at=LATER).key == REVERSAL.key
+
+
+def test_the_key_of_a_row_is_the_same_for_ever() -> None:
+    assert REVERSAL.key == "row c77d21dbd4e376d5fa421a4258cadb32beca11244ec53dbdf5f9298bb010bcfd"
+
+
+def test_what_was_made_of_a_movement_is_returned_when_it_is_told_again(
+    movements: Movements, database: Database
+) -> None:
+    movements.note([PAYMENT, REVERSAL], NOW)
+    movements.settle([Settled(PAYMENT, Verdict.CREDITED, SESSION, "A sentence.")], LATER)
+    known = movements.note([replace(PAYMENT, evidence=Evidence.STATEMENT, amount_cents=1)], LATER)
+    assert known == {
+        PAYMENT.key: Settled(
+            replace(PAYMENT, evidence=Evidence.C2B, amount_cents=350_00),
+            Verdict.CREDITED,
+            SESSION,
+            "A sentence.",
+        )
+    }
+    payment, reversal = rows(database)
+    assert (payment["first_seen_at"], payment["settled_at"]) == (NOW, LATER)
+    assert (reversal["verdict"], reversal["settled_at"]) == ("new", None)
+
+
+@pytest.mark.parametrize(
+    ("witness", "amount_cents", "happened_at"),
+    [(Evidence.STATEMENT, 1_00, LATER), (Evidence.C2B, 1_00, LATER), (Evidence.QUERY, 350_00, NOW)],
+)
+def test_the_figures_are_those_of_the_best_witness(
+    movements: Movements,
+    database: Database,
+    witness: Evidence,
+    amount_cents: int,
+    happened_at: datetime,
+) -> None:
+    movements.note([PAYMENT], NOW)
+    other = replace(PAYMENT, evidence=witness, amount_cents=1_00, happened_at=LATER)
+    movements.settle([Settled(other, Verdict.AMOUNT_DIFFERS, SESSION)], LATER)
+    [row] = rows(database)
+    assert (row["amount_cents"], row["happened_at"]) == (amount_cents, happened_at)
+    assert row["evidence"] == str(max(witness, Evidence.C2B, key=list(Evidence).index))
+    assert (row["verdict"], row["session_id"]) == ("amount_differs", SESSION)
+
+
+def test_several_movements_are_kept_and_settled_each_with_its_own(
+    movements: Movements, database: Database
+) -> None:
+    many = [
+        replace(PAYMENT, receipt=f"OAF7Q2X9A{n}", amount_cents=n, transaction_id=n) for n in range(9, 0, -1)
+    ]
+    assert set(movements.note(many, NOW)) == {movement.key for movement in many}
+    movements.settle(
+        [Settled(movement, Verdict.CREDITED, UUID(int=movement.amount_cents)) for movement in many], LATER
+    )
+    kept = [(row["receipt"], row["amount_cents"], row["session_id"]) for row in rows(database)]
+    assert kept == [(f"OAF7Q2X9A{n}", n, UUID(int=n)) for n in range(1, 10)]
+
+
+def test_what_was_kept_and_never_acted_on_is_found_the_oldest_first(movements: Movements) -> None:
+    movements.note([REVERSAL], LATER)
+    movements.note([PAYMENT], NOW)
+    movements.note([replace(PAYMENT, receipt="OAF7Q2X9ZZ")], LATER + timedelta(seconds=1))
+    assert [found.receipt for found in movements.left_over(LATER, 10)] == ["OAF7Q2X9LM", "OAF7Q2X9RR"]
+    assert [found.receipt for found in movements.left_over(LATER, 1)] == ["OAF7Q2X9LM"]
+    movements.settle([Settled(PAYMENT, Verdict.POSTED)], LATER)
+    [left] = movements.left_over(LATER, 10)
+    assert left == replace(REVERSAL, reason_type="", stored_key=REVERSAL.key)
+    assert left.key == REVERSAL.key
+
+
+def test_money_of_nobody_is_held_until_it_goes_back(movements: Movements, database: Database) -> None:
+    movements.note([PAYMENT, REVERSAL], NOW)
+    assert movements.held([PAYMENT.receipt]) == set()
+    movements.settle([Settled(PAYMENT, Verdict.UNKNOWN), Settled(REVERSAL, Verdict.NOT_OURS)], NOW)
+    assert movements.held([PAYMENT.receipt, REVERSAL.receipt, "OTHER"]) == {PAYMENT.receipt}
+    movements.close_returned(PAYMENT.receipt, reversal=REVERSAL.receipt, now=LATER)
+    assert movements.held([PAYMENT.receipt]) == set()
+    payment, reversal = rows(database)
+    assert (payment["closed_at"], payment["closed_by"], payment["note"]) == (
+        LATER,
+        "statement",
+        "It went back by OAF7Q2X9RR.",
+    )
+    assert reversal["closed_at"] is None
+
+
+WANTING = (Verdict.UNKNOWN, Verdict.KNOWN_ELSEWHERE, Verdict.REVERSAL_UNEXPECTED)
+
+
+@pytest.mark.parametrize("verdict", WANTING)
+def test_what_waits_for_a_person_is_closed_once(
+    movements: Movements, database: Database, verdict: Verdict
+) -> None:
+    movements.note([PAYMENT], NOW)
+    movements.settle([Settled(PAYMENT, verdict)], NOW)
+    movements.close(PAYMENT.key, closed_by="operator 9", note="Returned in cash.", now=LATER)
+    [row] = rows(database)
+    assert (row["closed_at"], row["closed_by"], row["note"]) == (LATER, "operator 9", "Returned in cash.")
+    with pytest.raises(Rejected, match="somebody closed it already") as refusal:
+        movements.close(PAYMENT.key, closed_by="operator 8", note="Again.", now=LATER)
+    assert refusal.value.code == "CASE_NOT_OPEN"
+    assert rows(database) == [row]
+
+
+@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict not in WANTING])
+def test_what_waits_for_nobody_cannot_be_closed(movements: Movements, verdict: Verdict) -> None:
+    movements.note([PAYMENT], NOW)
+    movements.settle([Settled(PAYMENT, verdict)], NOW)
+    with pytest.raises(Rejected):
+        movements.close(PAYMENT.key, closed_by="operator 9", note="Seen.", now=LATER)
+    with pytest.raises(Rejected):
+        movements.close("payment OTHER", closed_by="operator 9", note="Seen.", now=LATER)

@@ -1,0 +1,180 @@
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from uuid import UUID
+
+import pytest
+from freezegun import freeze_time
+
+from ledger.application import Ledger
+from ledger.errors import Rejected
+from ledger.session.events import Created, Paid
+from ledger.store.database import Database
+from payments.worker.event_processor import MOST_TRIES, Reaction, gap_after, list_set_aside, retry_set_aside
+from projections.follower import Recorded
+from tests.support.checkouts import Checkout
+from tests.support.horizon import until_readable
+
+NOW = datetime(2024, 1, 15, 11, 0, tzinfo=UTC)
+
+
+class Desk:
+    """Handles what it is given, and refuses what it was told to."""
+
+    name = "desk"
+    topics: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.handled: list[tuple[str, int]] = []
+        self.refuses: dict[int, Exception] = {}
+
+    def handle(self, recorded: Recorded) -> None:
+        if recorded.version in self.refuses:
+            raise self.refuses[recorded.version]
+        self.handled.append((recorded.topic, recorded.version))
+
+    @property
+    def versions(self) -> list[int]:
+        return [version for _, version in self.handled]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+class Patient(Reaction):
+    """Waits first until tests beside this one do not hold it back."""
+
+    def __init__(self, database: Database, desk: Desk) -> None:
+        super().__init__(database, desk)
+        self._waits_for = database
+
+    def run_once(self) -> int:
+        until_readable(self._waits_for)
+        return super().run_once()
+
+
+@pytest.fixture
+def reaction(database: Database, desk: Desk) -> Reaction:
+    return Patient(database, desk)
+
+
+def test_each_event_is_handed_on_once_and_the_place_is_kept(
+    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+) -> None:
+    Checkout(ledger).prompt()
+    assert reaction.run_once() == 3
+    assert reaction.run_once() == 0
+    reaction.lock.release()
+    assert Patient(database, desk).run_once() == 0
+    assert desk.versions == [1, 2, 3]
+
+
+def test_a_handler_gets_the_topics_it_asked_for(ledger: Ledger, desk: Desk, reaction: Reaction) -> None:
+    desk.topics = (Paid.TOPIC, Created.TOPIC)
+    Checkout(ledger).prompt().pay()
+    assert reaction.run_once() == 4
+    assert desk.versions == [1, 4]
+
+
+def test_a_failing_event_does_not_stop_those_behind_it(
+    ledger: Ledger, desk: Desk, reaction: Reaction
+) -> None:
+    desk.refuses[2] = ArithmeticError()
+    Checkout(ledger).prompt().pay()
+    reaction.run_once()
+    assert desk.versions == [1, 3, 4]
+
+
+def test_a_failed_event_is_tried_again_when_its_time_has_come(
+    ledger: Ledger, desk: Desk, reaction: Reaction
+) -> None:
+    desk.refuses[2] = ArithmeticError()
+    Checkout(ledger).prompt()
+    with freeze_time(NOW):
+        reaction.run_once()
+    assert reaction.retry_due(NOW) == 0
+    desk.refuses.clear()
+    assert reaction.retry_due(NOW + timedelta(seconds=1)) == 1
+    assert desk.versions == [1, 3, 2]
+    assert reaction.retry_due(NOW + timedelta(days=1)) == 0
+
+
+def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
+    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+) -> None:
+    desk.refuses[1] = Rejected("CART_ALREADY_BOUGHT", "These goods have been bought.")
+    session_id = Checkout(ledger).session_id
+    with freeze_time(NOW):
+        reaction.run_once()
+    now = NOW
+    for tries in range(1, MOST_TRIES):
+        now += gap_after(tries)
+        assert reaction.retry_due(now) == 1
+    assert reaction.retry_due(now + timedelta(days=1)) == 0
+    (aside,) = list_set_aside(database)
+    assert (aside.name, aside.session_id, aside.version, aside.tries) == ("desk", session_id, 1, MOST_TRIES)
+    assert aside.error == "CART_ALREADY_BOUGHT: These goods have been bought."
+    desk.refuses.clear()
+    with freeze_time(now):
+        assert retry_set_aside(database, "desk", session_id, 1)
+        assert not retry_set_aside(database, "desk", session_id, 1)
+    assert reaction.retry_due(now) == 1
+    assert desk.versions == [1]
+    assert list_set_aside(database) == []
+
+
+def test_the_message_of_a_stranger_is_not_kept_because_it_may_name_a_person(
+    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+) -> None:
+    desk.refuses[1] = ValueError("cannot deliver to John Doe, 254712345678")
+    Checkout(ledger)
+    reaction.run_once()
+    with database.connection() as connection:
+        kept = connection.execute("SELECT error FROM follower_failures").fetchone()
+    assert kept == {"error": "ValueError"}
+
+
+def test_gaps_grow_and_stay_below_a_few_minutes() -> None:
+    gaps = [int(gap_after(tries).total_seconds()) for tries in range(1, MOST_TRIES)]
+    assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_a_second_worker_stands_by_until_the_first_lets_go(
+    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+) -> None:
+    Checkout(ledger)
+    second = Patient(database, desk)
+    assert reaction.run_once() == 1
+    Checkout(ledger)
+    assert (second.run_once(), second.retry_due(NOW)) == (0, 0)
+    reaction.lock.release()
+    assert second.run_once() == 1
+    assert reaction.run_once() == 0
+
+
+class Meeting(Desk):
+    """Holds each session's first event until every session's has come, so it ends only where they come at once."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self.seen: dict[UUID, list[int]] = defaultdict(list)
+        self._all_are_here = Barrier(parties, timeout=10)
+
+    def handle(self, recorded: Recorded) -> None:
+        if not self.seen[recorded.session_id]:
+            self._all_are_here.wait()
+        self.seen[recorded.session_id].append(recorded.version)
+
+
+def test_sessions_are_handled_at_once_and_each_in_its_order(ledger: Ledger, database: Database) -> None:
+    meeting = Meeting(parties=2)
+    checkouts = [Checkout(ledger), Checkout(ledger)]
+    for checkout in checkouts:
+        checkout.prompt()
+
+    Patient(database, meeting).run_once()
+
+    assert meeting.seen == {checkout.session_id: [1, 2, 3] for checkout in checkouts}
+    assert list_set_aside(database) == []

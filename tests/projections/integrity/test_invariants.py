@@ -1,0 +1,324 @@
+"""Each invariant holds for honest histories, and notices when somebody breaks it by hand."""
+
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from projections.follower import Follower
+from projections.integrity.invariants import MOST_TOLD, ShopOrder, Violation, check
+from projections.metrics import PaymentMetrics
+from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
+from tests.support.horizon import until_readable
+from tests.support.invariants import assert_all_is_well
+
+VAULT_KEY = bytes(range(32))
+LETTER = """
+INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes, body_sha256,
+                          state, tries, is_proven)
+VALUES (gen_random_uuid(), now(), %s, 1, 7, 'v1.x', 1, 'x', 'acted_on', 0, true)
+"""
+WRITE_FREELY = "SET session_replication_role = replica"  # Triggers, the keepers of the log, do not fire then.
+
+
+@pytest.fixture
+def checkout(ledger: Ledger, database: Database) -> Checkout:
+    """One session that was paid and became order 789, with the metrics caught up."""
+    checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").order(789)
+    until_readable(database)
+    Follower(database, PaymentMetrics()).catch_up()
+    return checkout
+
+
+def tamper(database: Database, statement: str, *values: object) -> None:
+    """Change tables as their owner, with the triggers off."""
+    with psycopg.connect(database.url, autocommit=True) as intruder:
+        intruder.execute(WRITE_FREELY)
+        assert intruder.execute(statement.encode(), values).rowcount > 0
+
+
+def rules(found: list[Violation]) -> set[str]:
+    return {violation.rule for violation in found}
+
+
+def test_all_is_well_with_sessions_of_every_kind(ledger: Ledger, database: Database) -> None:
+    one_of_every_kind(ledger)
+    until_readable(database)
+    Follower(database, PaymentMetrics()).catch_up()
+    assert check(database) == []
+
+
+def test_all_is_well_with_an_empty_ledger_and_shop(database: Database) -> None:
+    assert_all_is_well(database)
+
+
+@pytest.mark.usefixtures("checkout")
+def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Database) -> None:
+    Checkout(ledger).prompt()
+    assert check(database) == []
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    ("statement", "rule", "told"),
+    [
+        (
+            "UPDATE payment_events SET state = jsonb_set(state, '{amount_cents}', '1') WHERE version = 4",
+            "hash chain",
+            "version 4 was altered",
+        ),
+        (
+            "UPDATE payment_events SET previous_hash = hash WHERE version = 3",
+            "hash chain",
+            "does not carry the hash",
+        ),
+        ("DELETE FROM payment_events WHERE version = 2", "versions", "do not run 1, 2, 3"),
+        ("UPDATE payment_events SET position = 1 WHERE version = 5", "versions", "positions do not rise"),
+        ("UPDATE payment_events SET position = 1", "versions", "is not of one event only"),
+        ("UPDATE payment_events SET topic = 'unheard.of' WHERE version = 2", "versions", "cannot be read"),
+        ("DELETE FROM payment_events", "rows", "a row in payment_sessions and no event"),
+        ("DELETE FROM payment_sessions", "rows", "events and no row"),
+        ("UPDATE payment_sessions SET attempts = 2", "rows", "attempts in payment_sessions is not"),
+        (
+            "UPDATE payment_sessions SET received_cents = 1",
+            "sums",
+            "received is not orders + refunded + held",
+        ),
+        ("UPDATE payment_metrics SET paid_cents = 1", "metrics", "payment_metrics is not"),
+        ("DELETE FROM payment_metrics", "metrics", "payment_metrics is not"),
+        ("UPDATE payment_sessions SET session_status = 'paid'", "metrics", "do not count up"),
+        ("DELETE FROM payment_refs", "receipts", "credited without being reserved"),
+        (
+            "UPDATE payment_refs SET session_id = gen_random_uuid()",
+            "receipts",
+            "credited without being reserved",
+        ),
+        ("UPDATE payment_refs SET value = 'ELSE'", "receipts", "no event speaks of it"),
+    ],
+)
+def test_what_was_tampered_with_is_told(database: Database, statement: str, rule: str, told: str) -> None:
+    tamper(database, statement)
+    assert any(told in violation.told for violation in check(database) if violation.rule == rule)
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    ("version", "topic", "state", "rule", "told"),
+    [
+        (6, "payment_session.expired.v1", {}, "transitions", "from order_created to expired"),
+        (
+            6,
+            "payment_session.surplus_received.v1",
+            {
+                "attempt": 1,
+                "receipt": "NLJ7RT61SV",
+                "amount_cents": 35000,
+                "evidence": "callback",
+                "paid_at": "2024-01-15T10:31:00Z",
+                "why": "second_payment",
+            },
+            "receipts",
+            "credited more than once",
+        ),
+        (
+            6,
+            "payment_session.surplus_received.v1",
+            {
+                "attempt": 1,
+                "receipt": "OTHER",
+                "amount_cents": 100,
+                "evidence": "callback",
+                "paid_at": "2024-01-15T10:31:00Z",
+                "why": "second_payment",
+            },
+            "money",
+            "35100 cents were received, 35000 kept for its order, 0 owed",
+        ),
+    ],
+)
+def test_an_event_that_should_not_have_been_written_is_told(
+    database: Database,
+    version: int,
+    topic: str,
+    state: dict[str, object],
+    rule: str,
+    told: str,
+) -> None:
+    moved = {"previous_status": "order_created", "session_created_at": "2024-01-15T10:30:00Z"}
+    whole = {"timestamp": "2024-01-15T10:31:00Z"} | (state or moved)
+    tamper(
+        database,
+        "INSERT INTO payment_events SELECT session_id, %s, %s, %s, hash, hash, origin, position + 1, recorded_at"
+        " FROM payment_events WHERE version = 5",
+        version,
+        topic,
+        Jsonb(whole),
+    )
+    assert any(told in violation.told for violation in check(database) if violation.rule == rule)
+
+
+def test_an_order_without_its_money_is_told(ledger: Ledger, database: Database, checkout: Checkout) -> None:
+    unpaid = Checkout(ledger).prompt().session_id
+    made = [ShopOrder(checkout.session_id, 789, 350_00), ShopOrder(unpaid, 790, 350_00)]
+    assert check(database, orders_of=lambda _: made[:1]) == []
+    (violation,) = check(database, orders_of=lambda _: made)
+    assert (violation.rule, violation.session_id) == ("orders", unpaid)
+    assert "without its money" in str(violation)
+
+
+def test_an_order_that_the_shop_lost_or_changed_is_told(database: Database, checkout: Checkout) -> None:
+    assert rules(check(database, orders_of=lambda _: [])) == {"orders"}
+    changed = [ShopOrder(checkout.session_id, 789, 349_00)]
+    assert rules(check(database, orders_of=lambda _: changed)) == {"orders"}
+
+
+def test_a_paid_session_whose_order_is_just_being_made_is_in_order(
+    ledger: Ledger, database: Database
+) -> None:
+    paid = Checkout(ledger).prompt().pay()
+    assert check(database, orders_of=lambda _: [ShopOrder(paid.session_id, 1, 350_00)]) == []
+
+
+def test_a_receipt_may_be_reserved_for_a_moment_while_things_are_under_way(
+    ledger: Ledger, database: Database, checkout: Checkout
+) -> None:
+    ledger.reserve_receipt("SOON000001", checkout.session_id)
+    assert rules(check(database)) == {"receipts"}
+    assert check(database, at_rest=False) == []
+
+
+def test_a_receipt_that_stays_reserved_without_its_money_is_told(
+    ledger: Ledger, database: Database, checkout: Checkout
+) -> None:
+    ledger.reserve_receipt("LOST000001", checkout.session_id)
+    tamper(
+        database,
+        "UPDATE payment_refs SET reserved_at = now() - interval '2 hours' WHERE value = 'LOST000001'",
+    )
+    (violation,) = check(database, at_rest=False)
+    assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
+
+
+def test_a_receipt_of_two_sessions_is_told(ledger: Ledger, database: Database) -> None:
+    Checkout(ledger).prompt().pay("NLJ7RT61SV")
+    other = Checkout(ledger).prompt().pay("NLJ7RT61SW").session_id
+    statement = "UPDATE payment_events SET state = state || %s WHERE version = 4 AND session_id = %s"
+    tamper(database, statement, Jsonb({"receipt": "NLJ7RT61SV"}), other)
+    assert any("credited to another session too" in violation.told for violation in check(database))
+
+
+MOVEMENT = """
+INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, verdict,
+                             session_id, first_seen_at)
+VALUES ('payment ' || %s, 'payment', %s, true, 35000, now(), 'c2b', %s, %s, now())
+"""
+
+
+def test_money_that_was_booked_where_it_is_not_is_told(database: Database, checkout: Checkout) -> None:
+    tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "posted", checkout.session_id)
+    assert check(database) == []
+    tamper(database, MOVEMENT, "GONE000001", "GONE000001", "credited", checkout.session_id)
+    (violation,) = check(database)
+    assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
+
+
+def test_money_that_is_credited_and_waits_for_an_owner_as_well_is_told(
+    database: Database, checkout: Checkout
+) -> None:
+    tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "unknown", None)
+    (violation,) = check(database)
+    assert (violation.rule, violation.session_id) == ("money", checkout.session_id)
+    assert check(database, at_rest=False) == []
+
+
+def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
+    ledger: Ledger, database: Database
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    tamper(database, LETTER, checkout.session_id)
+    for table in ("payment_events", "payment_sessions"):
+        tamper(database, f"DELETE FROM {table}")
+    (violation,) = check(database, with_letters=True)
+    assert (violation.rule, violation.session_id) == ("letters", checkout.session_id)
+
+
+def test_a_fault_everywhere_hides_no_other(ledger: Ledger, database: Database) -> None:
+    for _ in range(MOST_TOLD + 3):
+        Checkout(ledger)
+    tamper(database, "UPDATE payment_sessions SET attempts = 7")
+    ledger.reserve_receipt("LOST000001", UUID(int=1))
+    found = check(database)
+    assert rules(found) == {"rows", "receipts"}
+    assert len(found) == MOST_TOLD + 2
+    assert found[-1].told == "and 3 more of the kind"
+
+
+def test_two_prompts_at_once_on_one_phone_are_told(ledger: Ledger, database: Database) -> None:
+    vault = Vault(database, VAULT_KEY)
+
+    def sealed(user_id: int, phone: str) -> Checkout:
+        return Checkout(
+            ledger,
+            user_id=user_id,
+            phone_sealed=vault.seal(user_id, phone),
+            delivery_sealed=vault.seal(user_id, "{}"),
+        )
+
+    sealed(7, "254712345678").request(vault.seal(7, "254712345678"))
+    other = sealed(8, "254712345679").request(vault.seal(8, "254712345679"))
+    assert check(database, vault, prompt_seconds=60) == []
+    sealed(9, "254712345678").request(vault.seal(9, "254712345678"))
+    (violation,) = check(database, vault, prompt_seconds=60)
+    assert violation.rule == "prompts"
+    vault.erase(other.session.user_id)
+    assert rules(check(database, vault, prompt_seconds=60)) == {"prompts"}
+
+
+def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
+    ledger: Ledger, database: Database
+) -> None:
+    Checkout(ledger).request().refuse().wait(seconds=-6).request()
+    assert check(database, prompt_seconds=60) == []
+    Checkout(ledger).request().lose_the_answer().wait(seconds=90).request()
+    assert rules(check(database, prompt_seconds=120)) == {"prompts"}
+
+
+@pytest.mark.parametrize("master_key", [bytes(32), VAULT_KEY])
+def test_a_sealed_value_that_does_not_open_is_told(
+    ledger: Ledger, database: Database, master_key: bytes
+) -> None:
+    sealed = Vault(database, VAULT_KEY).seal(7, "{}")
+    Checkout(ledger, delivery_sealed=sealed if master_key != VAULT_KEY else "v1.too-short")
+    assert rules(check(database, Vault(database, master_key))) == {"personal data"}
+
+
+@pytest.mark.parametrize(
+    "text", ["254712345678", "+254112345678", "0712345678", "ws_CO_15012024103045123", "John Doe"]
+)
+def test_personal_data_in_the_clear_are_told(ledger: Ledger, database: Database, text: str) -> None:
+    checkout = Checkout(ledger, delivery_sealed=text)
+    found = check(database, known_texts=["John Doe"])
+    assert rules(found) == {"personal data"}
+    assert "1 rows of payment_events" in found[0].told
+    assert text not in str(found)
+    assert checkout.at == HALF_PAST_TEN
+
+
+def test_a_position_with_the_digits_of_a_phone_is_no_phone(ledger: Ledger, database: Database) -> None:
+    Checkout(ledger)
+    tamper(database, "UPDATE payment_events SET position = 254712345678")
+    assert "personal data" not in rules(check(database))
+
+
+def test_a_callback_of_which_no_letter_is_kept_is_told(ledger: Ledger, database: Database) -> None:
+    checkout = Checkout(ledger).prompt().pay()
+    found = check(database, with_letters=True)
+    assert [(violation.rule, violation.session_id) for violation in found] == [
+        ("letters", checkout.session_id)
+    ]
+    tamper(database, LETTER, checkout.session_id)
+    assert check(database, with_letters=True) == []

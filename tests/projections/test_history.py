@@ -1,0 +1,109 @@
+import json
+from uuid import uuid4
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.session.events import FACTS, Event
+from ledger.store.database import Database
+from projections.event_descriptions import sentence
+from projections.history import OWNERS_FIELDS, for_auditor, for_owner, history, timeline
+from tests.support.checkouts import Checkout, one_of_every_kind
+
+
+def test_a_history_holds_every_event_in_order(ledger: Ledger, database: Database) -> None:
+    checkout = Checkout(ledger).prompt().pay().order()
+    entries = history(database, checkout.session_id)
+    assert [entry.name for entry in entries] == [
+        "Created",
+        "PaymentRequested",
+        "PaymentInitiated",
+        "Paid",
+        "OrderCreated",
+    ]
+    assert [entry.version for entry in entries] == [1, 2, 3, 4, 5]
+    assert [entry.previous_hash for entry in entries[1:]] == [entry.hash for entry in entries[:-1]]
+    assert all(entry.position.isdecimal() for entry in entries)
+
+
+def test_there_is_no_history_of_a_session_that_is_not_there(database: Database) -> None:
+    assert history(database, uuid4()) == []
+
+
+def test_the_owner_sees_what_concerns_him(ledger: Ledger, database: Database) -> None:
+    checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").order(789)
+    views = [for_owner(entry) for entry in history(database, checkout.session_id)]
+    assert views[0]["details"] == {"expires_at": "2024-01-15T10:45:00Z", "total": "350.00"}
+    assert views[3] == {
+        "version": 4,
+        "event": "Paid",
+        "happened_at": "2024-01-15T10:30:15Z",
+        "details": {
+            "attempt": 1,
+            "receipt": "NLJ7RT61SV",
+            "amount": "350.00",
+            "paid_at": "2024-01-15T10:30:15Z",
+        },
+    }
+
+
+def test_the_owner_sees_no_internals_of_any_kind_of_event(ledger: Ledger, database: Database) -> None:
+    views = [
+        for_owner(entry)
+        for checkout in one_of_every_kind(ledger)
+        for entry in history(database, checkout.session_id)
+    ]
+    assert {view["event"] for view in views} == {fact.__name__ for fact in FACTS}
+    text = json.dumps(views)
+    for internal in ("sealed", "v1.", "digest", "hash", "29115", "position", "operator"):
+        assert internal not in text
+
+
+def test_the_auditor_sees_everything_but_what_is_sealed(ledger: Ledger, database: Database) -> None:
+    views = [
+        for_auditor(entry)
+        for checkout in one_of_every_kind(ledger)
+        for entry in history(database, checkout.session_id)
+    ]
+    text = json.dumps(views)
+    assert "sealed" not in text
+    assert "v1.phone" not in text
+    for internal in ("checkout_digest", "merchant_request_id", "previous_hash", "operator 99"):
+        assert internal in text
+
+
+def test_a_timeline_reads_like_a_story(ledger: Ledger, database: Database) -> None:
+    checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").wait(days=1).order(789)
+    story = timeline(history(database, checkout.session_id))
+    transaction_id = checkout.session.attempts[1].transaction_id
+    assert story == [
+        "Monday 15 January 2024 (UTC)",
+        "10:30:00  Created           350.00 by user 7: 1 line of goods at 300.00, delivery 50.00, rounding 0.00;"
+        " open until 10:45:00  → pending",
+        f"10:30:05  PaymentRequested  attempt 1, 350.00, transaction {transaction_id}",
+        "10:30:10  PaymentInitiated  attempt 1 accepted by M-Pesa as 29115-1  → payment_initiated",
+        "10:30:15  Paid              350.00 for attempt 1 at 10:30:15, receipt NLJ7RT61SV, known by callback  → paid",
+        "Tuesday 16 January 2024 (UTC)",
+        "10:30:20  OrderCreated      order ORD-20240115-789 (id 789)  → order_created",
+    ]
+
+
+def test_every_kind_of_event_has_a_sentence_of_its_own(ledger: Ledger, database: Database) -> None:
+    told = {
+        entry.name: sentence(entry.event)
+        for checkout in one_of_every_kind(ledger)
+        for entry in history(database, checkout.session_id)
+    }
+    assert set(told) == {fact.__name__ for fact in FACTS}
+    assert told["RefundFailed"] == "refund 1 did not arrive, R1: No funds.; it is due still"
+    assert told["Expired"] == "the time ran out while the session was pending"
+    assert all("sealed" not in words and "v1." not in words for words in told.values())
+
+
+def test_every_kind_of_event_is_decided_upon_for_the_owner() -> None:
+    assert set(OWNERS_FIELDS) == set(FACTS)
+
+
+def test_an_event_without_a_sentence_is_not_passed_over() -> None:
+    with pytest.raises(TypeError, match="No sentence tells of Event"):
+        sentence(object.__new__(Event))
