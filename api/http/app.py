@@ -23,7 +23,7 @@ from api.settings import Settings
 if TYPE_CHECKING:
     from api.wiring import Services
 
-DOORS = (
+RESOURCES = (
     "api.http.resources.sessions",
     "api.http.resources.stk_callbacks",
     "api.http.resources.c2b_callbacks",
@@ -68,8 +68,8 @@ def create_app(settings: Settings, services: "Services | None" = None, turns: Tu
     install_rate_limit(app, settings)
     install_security_headers(app)
     api = install_openapi(app)
-    for name in DOORS:
-        api.register_blueprint(import_module(name).doors)
+    for name in RESOURCES:
+        api.register_blueprint(import_module(name).blueprint)
     for name in PAGES:
         app.register_blueprint(import_module(name).pages)
     return app

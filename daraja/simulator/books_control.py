@@ -32,16 +32,16 @@ class BooksControl:
 
     def blueprint(self) -> Blueprint:
         """Return the doors for a Flask application."""
-        doors = Blueprint("books", __name__, url_prefix="/simulator/api")
-        doors.get("/organisation")(self.show)
-        doors.post("/organisation")(self.change)
-        doors.get("/movements")(self.list_movements)
-        doors.post("/payments")(self.pay)
-        doors.get("/statement.csv")(self.export)
-        doors.get("/certificate")(self.certificate)
-        doors.register_error_handler(BadRequest, lambda error: problem(400, error.description))
-        doors.register_error_handler(StateFileProblem, lambda error: problem(503, error))
-        return doors
+        blueprint = Blueprint("books", __name__, url_prefix="/simulator/api")
+        blueprint.get("/organisation")(self.show)
+        blueprint.post("/organisation")(self.change)
+        blueprint.get("/movements")(self.list_movements)
+        blueprint.post("/payments")(self.pay)
+        blueprint.get("/statement.csv")(self.export)
+        blueprint.get("/certificate")(self.certificate)
+        blueprint.register_error_handler(BadRequest, lambda error: problem(400, error.description))
+        blueprint.register_error_handler(StateFileProblem, lambda error: problem(503, error))
+        return blueprint
 
     def show(self) -> Response:
         """Show what the shop's account holds, and where C2B posts."""

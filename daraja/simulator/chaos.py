@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from random import Random
 
-from daraja.simulator.faults import TRUTH, VOID_TOKEN, Door, What
+from daraja.simulator.faults import TRUTH, VOID_TOKEN, Endpoint, What
 from daraja.simulator.outcomes import (
     CANCELLED,
     INSUFFICIENT_FUNDS,
@@ -25,9 +25,9 @@ _MOST_REMEMBERED = 100_000
 _SHORT_SECONDS = 3.0
 """How long people think, answers stall and callbacks are held to let others overtake, at most."""
 _STALL = "stall"
-_TROUBLE_OF_ANY_DOOR = {"html-503": 2, "empty-503": 1, "empty-504": 1, "server-error": 1, "busy": 2}
+_FAULTS_OF_ANY_ENDPOINT = {"html-503": 2, "empty-503": 1, "empty-504": 1, "server-error": 1, "busy": 2}
 
-_OF_ANY_OTHER_DOOR: Mapping[str, float] = {
+_FAULTS_OF_OTHER_ENDPOINTS: Mapping[str, float] = {
     TRUTH: 80,
     "lose-answer": 5,
     _STALL: 2,
@@ -35,9 +35,9 @@ _OF_ANY_OTHER_DOOR: Mapping[str, float] = {
     "html-403": 1,
     "spike-arrest": 2,
     VOID_TOKEN: 2,
-    **_TROUBLE_OF_ANY_DOOR,
+    **_FAULTS_OF_ANY_ENDPOINT,
 }
-_ANSWERS: Mapping[Door, Mapping[str, float]] = {
+_ANSWERS: Mapping[Endpoint, Mapping[str, float]] = {
     "token": {TRUTH: 94, "html-503": 2, "lose-answer": 2, "empty-503": 1, "server-error": 1},
     "push": {
         TRUTH: 80,
@@ -51,7 +51,7 @@ _ANSWERS: Mapping[Door, Mapping[str, float]] = {
         "quota": 0.5,
         "subscriber-locked": 0.5,
         VOID_TOKEN: 2,
-        **_TROUBLE_OF_ANY_DOOR,
+        **_FAULTS_OF_ANY_ENDPOINT,
     },
     "query": {
         TRUTH: 72,
@@ -65,7 +65,7 @@ _ANSWERS: Mapping[Door, Mapping[str, float]] = {
         "lose-answer": 2,
         _STALL: 1,
         VOID_TOKEN: 1,
-        **_TROUBLE_OF_ANY_DOOR,
+        **_FAULTS_OF_ANY_ENDPOINT,
     },
 }
 """What a request meets, by weight. The retries of a shop meet dice of their own, so that none is unlucky for ever."""
@@ -147,12 +147,12 @@ class Chaos:
         """Behave from now on; people and callbacks that are under way go on as they were rolled."""
         self.is_on = False
 
-    def fault_for(self, door: Door, reference: str) -> str:
+    def fault_for(self, endpoint: Endpoint, reference: str) -> str:
         """Return the name of the fault that a request at a door meets, TRUTH for most of them."""
         if not self.is_on:
             return TRUTH
-        dice = self._dice(door, reference)
-        name = _pick(dice, _ANSWERS.get(door, _OF_ANY_OTHER_DOOR))
+        dice = self._dice(endpoint, reference)
+        name = _pick(dice, _ANSWERS.get(endpoint, _FAULTS_OF_OTHER_ENDPOINTS))
         return f"{_STALL}:{self._short(dice):.2f}" if name == _STALL else name
 
     def fate_of(self, what: What, reference: str) -> str:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from daraja.simulator.control_bodies import problem, read_names, read_number, read_object, read_whole
-from daraja.simulator.faults import DOORS, WHATS, Door, UnknownFault
+from daraja.simulator.faults import ENDPOINTS, WHATS, Endpoint, UnknownFault
 from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.messages import is_phone
 from daraja.simulator.outcomes import KINDS, RECORDED_ANSWERS, callback_text
@@ -44,26 +44,26 @@ class Control:
 
     def blueprint(self) -> Blueprint:
         """Return the doors for a Flask application."""
-        doors = Blueprint("control", __name__, url_prefix=_ROOT)
-        doors.get("/health")(self.health)
-        doors.get("/prompts")(self.list_prompts)
-        doors.get("/prompts/<checkout_request_id>")(self.show_prompt)
-        doors.post("/prompts/<checkout_request_id>/<action>")(self.act)
-        doors.get("/statistics")(self.show_statistics)
-        doors.get("/numbers")(self.list_numbers)
-        doors.get("/faults")(self.show_faults)
-        doors.post("/faults")(self.set_faults)
-        doors.get("/chaos")(self.show_chaos)
-        doors.post("/chaos")(self.turn_chaos)
-        doors.post("/wallets/<phone>")(self.set_wallet)
-        doors.post("/clock")(self.move_clock)
-        doors.post("/reset")(self.reset)
-        doors.register_error_handler(UnknownPrompt, lambda error: problem(404, error))
-        doors.register_error_handler(PromptClosed, lambda error: problem(409, error))
-        doors.register_error_handler(StateFileProblem, lambda error: problem(503, error))
-        doors.register_error_handler(UnknownFault, lambda error: problem(400, error))
-        doors.register_error_handler(BadRequest, lambda error: problem(400, error.description))
-        return doors
+        blueprint = Blueprint("control", __name__, url_prefix=_ROOT)
+        blueprint.get("/health")(self.health)
+        blueprint.get("/prompts")(self.list_prompts)
+        blueprint.get("/prompts/<checkout_request_id>")(self.show_prompt)
+        blueprint.post("/prompts/<checkout_request_id>/<action>")(self.act)
+        blueprint.get("/statistics")(self.show_statistics)
+        blueprint.get("/numbers")(self.list_numbers)
+        blueprint.get("/faults")(self.show_faults)
+        blueprint.post("/faults")(self.set_faults)
+        blueprint.get("/chaos")(self.show_chaos)
+        blueprint.post("/chaos")(self.turn_chaos)
+        blueprint.post("/wallets/<phone>")(self.set_wallet)
+        blueprint.post("/clock")(self.move_clock)
+        blueprint.post("/reset")(self.reset)
+        blueprint.register_error_handler(UnknownPrompt, lambda error: problem(404, error))
+        blueprint.register_error_handler(PromptClosed, lambda error: problem(409, error))
+        blueprint.register_error_handler(StateFileProblem, lambda error: problem(503, error))
+        blueprint.register_error_handler(UnknownFault, lambda error: problem(400, error))
+        blueprint.register_error_handler(BadRequest, lambda error: problem(400, error.description))
+        return blueprint
 
     def health(self) -> Response:
         """Say that the simulator answers."""
@@ -104,11 +104,11 @@ class Control:
     def set_faults(self) -> Response:
         """Add faults by name for the next requests, script the query, choose the pending shape, start an outage."""
         wanted = read_object()
-        if set(wanted) - {*DOORS, *WHATS, *_OTHER_FAULTS}:
-            raise BadRequest(f"Faults are set for {', '.join((*DOORS, *WHATS, *_OTHER_FAULTS))}.")
+        if set(wanted) - {*ENDPOINTS, *WHATS, *_OTHER_FAULTS}:
+            raise BadRequest(f"Faults are set for {', '.join((*ENDPOINTS, *WHATS, *_OTHER_FAULTS))}.")
         faults = self._simulator.faults
-        for door in DOORS:
-            faults.add(door, read_names(wanted, door))
+        for endpoint in ENDPOINTS:
+            faults.add(endpoint, read_names(wanted, endpoint))
         for what in WHATS:
             faults.add_fates(what, read_names(wanted, what))
         if "query_script" in wanted:
@@ -166,10 +166,10 @@ class Control:
             raise BadRequest(f"query_script is a list of names, or one of {', '.join(RECORDED_ANSWERS)}.")
 
     def _limit(self, rates: object) -> None:
-        if not isinstance(rates, dict) or set(rates) - set(DOORS):
+        if not isinstance(rates, dict) or set(rates) - set(ENDPOINTS):
             raise BadRequest(_RATE_EXAMPLE)
-        for door, rate in rates.items():
-            self._simulator.limit(cast("Door", door), None if rate is None else _rate(rate))
+        for endpoint, rate in rates.items():
+            self._simulator.limit(cast("Endpoint", endpoint), None if rate is None else _rate(rate))
 
     def _start_outage(self, outage: object) -> None:
         if not isinstance(outage, dict):

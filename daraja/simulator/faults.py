@@ -12,10 +12,10 @@ from daraja.simulator.answers import ERRORS, PAGES, Answer, error_answer, refusa
 from daraja.simulator.outcomes import RESULT_TEXTS
 from daraja.simulator.rates import Rate, RateLimit
 
-Door = Literal[
+Endpoint = Literal[
     "token", "push", "query", "reversal", "status", "c2b_register", "c2b_simulate", "pull_register", "pull"
 ]
-DOORS: tuple[Door, ...] = get_args(Door)
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 What = Literal["result", "confirmation"]
 """What is posted later, and may meet a fate of its own."""
 WHATS: tuple[What, ...] = get_args(What)
@@ -75,22 +75,22 @@ class Faults:
     def clear(self) -> None:
         """Behave again."""
         with self._lock:
-            self._next: dict[Door, deque[str]] = {door: deque() for door in DOORS}
+            self._next: dict[Endpoint, deque[str]] = {endpoint: deque() for endpoint in ENDPOINTS}
             self._next_fates: dict[What, deque[str]] = {what: deque() for what in WHATS}
-            self._limits: dict[Door, RateLimit] = {}
+            self._limits: dict[Endpoint, RateLimit] = {}
             self._query_script: deque[str] = deque()
             self._pending_shape = PENDING_SHAPES[0]
             self._outage: tuple[datetime, str] | None = None
 
-    def add(self, door: Door, names: Iterable[str]) -> None:
+    def add(self, endpoint: Endpoint, names: Iterable[str]) -> None:
         """Let the next requests at a door meet these faults, one each; raise UnknownFault."""
         wanted = list(names)
         for name in wanted:
-            read_fault(name, door)
+            read_fault(name, endpoint)
         with self._lock:
-            if len(self._next[door]) + len(wanted) > MOST_SCRIPTED:
+            if len(self._next[endpoint]) + len(wanted) > MOST_SCRIPTED:
                 raise UnknownFault(f"At most {MOST_SCRIPTED} faults can wait at a door; clear them first.")
-            self._next[door].extend(wanted)
+            self._next[endpoint].extend(wanted)
 
     def add_fates(self, what: What, fates: Iterable[str]) -> None:
         """Let the next results or confirmations meet these fates, one each; raise UnknownFault."""
@@ -107,12 +107,12 @@ class Faults:
         with self._lock:
             return self._next_fates[what].popleft() if self._next_fates[what] else None
 
-    def limit(self, door: Door, rate: Rate | None) -> None:
+    def limit(self, endpoint: Endpoint, rate: Rate | None) -> None:
         """Let a door take no more calls than a rate allows; None takes all."""
         with self._lock:
-            self._limits.pop(door, None)
+            self._limits.pop(endpoint, None)
             if rate is not None:
-                self._limits[door] = RateLimit(rate)
+                self._limits[endpoint] = RateLimit(rate)
 
     def script_queries(self, names: Iterable[str]) -> None:
         """Let queries meet these answers in turn, the last one for ever; an empty list tells the truth again."""
@@ -140,41 +140,41 @@ class Faults:
         with self._lock:
             self._outage = (now + timedelta(seconds=seconds), name)
 
-    def take(self, door: Door, now: datetime) -> Fault | None:
+    def take(self, endpoint: Endpoint, now: datetime) -> Fault | None:
         """Return what a request at the door meets, and use it up; None where nothing was set."""
         with self._lock:
-            name = self._take_name(door, now)
-        return None if name is None else read_fault(name, door)
+            name = self._take_name(endpoint, now)
+        return None if name is None else read_fault(name, endpoint)
 
     def describe(self, now: datetime) -> dict[str, object]:
         """Return what is set, for people: waiting faults counted by name for each door."""
         with self._lock:
             outage = self._outage is not None and now < self._outage[0]
             return {
-                **{door: dict(Counter(waiting)) for door, waiting in self._next.items()},
+                **{endpoint: dict(Counter(waiting)) for endpoint, waiting in self._next.items()},
                 **{what: dict(Counter(waiting)) for what, waiting in self._next_fates.items()},
-                "rates": {door: asdict(limit.rate) for door, limit in self._limits.items()},
+                "rates": {endpoint: asdict(limit.rate) for endpoint, limit in self._limits.items()},
                 "query_script": list(self._query_script)[:100],
                 "pending": self._pending_shape,
                 "outage": outage,
             }
 
-    def _take_name(self, door: Door, now: datetime) -> str | None:
+    def _take_name(self, endpoint: Endpoint, now: datetime) -> str | None:
         if self._outage is not None:
             until, name = self._outage
             if now < until:
                 return name
             self._outage = None
-        if door in self._limits and not self._limits[door].takes(now):
+        if endpoint in self._limits and not self._limits[endpoint].takes(now):
             return _SPIKE_ARREST
-        if self._next[door]:
-            return self._next[door].popleft()
-        if door == "query" and self._query_script:
+        if self._next[endpoint]:
+            return self._next[endpoint].popleft()
+        if endpoint == "query" and self._query_script:
             return self._query_script.popleft() if len(self._query_script) > 1 else self._query_script[0]
         return None
 
 
-def read_fault(name: str, door: Door) -> Fault:
+def read_fault(name: str, endpoint: Endpoint) -> Fault:
     """Return the fault of that name; raise UnknownFault with the names that the door knows."""
     if name == TRUTH:
         return NO_FAULT
@@ -182,24 +182,30 @@ def read_fault(name: str, door: Door) -> Fault:
         return Fault(error=name)
     if name in PAGES:
         return Fault(page=PAGES[name])
-    if name in _twists_of(door):
+    if name in _twists_of(endpoint):
         return Fault(twist=name)
     if (stall := _STALL.fullmatch(name)) and float(stall[1]) <= LONGEST_STALL_SECONDS:
         return Fault(stall_seconds=float(stall[1]))
-    if door == "query" and _RESULT_CODE.fullmatch(name):
+    if endpoint == "query" and _RESULT_CODE.fullmatch(name):
         return Fault(result_code=name)
-    raise UnknownFault(f"There is no fault {name[:40]!r} for {door}. {_names_for(door)}")
+    raise UnknownFault(f"There is no fault {name[:40]!r} for {endpoint}. {_names_for(endpoint)}")
 
 
-def _twists_of(door: Door) -> list[str]:
-    if door == "token":
+def _twists_of(endpoint: Endpoint) -> list[str]:
+    if endpoint == "token":
         return [LOSE_ANSWER]
-    return [LOSE_ANSWER, VOID_TOKEN, NO_CHECKOUT_ID] if door == "push" else [LOSE_ANSWER, VOID_TOKEN]
+    return [LOSE_ANSWER, VOID_TOKEN, NO_CHECKOUT_ID] if endpoint == "push" else [LOSE_ANSWER, VOID_TOKEN]
 
 
-def _names_for(door: Door) -> str:
-    names = [TRUTH, *ERRORS, *PAGES, *_twists_of(door), f"stall:SECONDS (up to {LONGEST_STALL_SECONDS:.0f})"]
-    if door == "query":
+def _names_for(endpoint: Endpoint) -> str:
+    names = [
+        TRUTH,
+        *ERRORS,
+        *PAGES,
+        *_twists_of(endpoint),
+        f"stall:SECONDS (up to {LONGEST_STALL_SECONDS:.0f})",
+    ]
+    if endpoint == "query":
         names.append(f"any result code, such as {', '.join(list(RESULT_TEXTS)[:3])}")
     return f"There are: {', '.join(names)}."
 

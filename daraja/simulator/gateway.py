@@ -5,11 +5,11 @@ from dataclasses import replace
 from flask import Blueprint, Response, request
 
 from daraja.simulator.answers import Answer, error_answer, json_answer, refusal
-from daraja.simulator.doorway import Doorway
 from daraja.simulator.faults import LOSE_ANSWER, NO_CHECKOUT_ID, TRUTH, Fault, Faults, read_fault
 from daraja.simulator.messages import Document, check_merchant, read_push, read_query
 from daraja.simulator.network import Network
 from daraja.simulator.outcomes import STILL_PROCESSING, WAITS_FOR_A_PERSON, query_text, script_for
+from daraja.simulator.pipeline import RequestPipeline
 from daraja.simulator.prompts import Prompt, UnknownPrompt
 from daraja.simulator.settings import SimulatorSettings
 from daraja.simulator.tokens import TokenDesk, WrongCredentials
@@ -30,35 +30,35 @@ class Gateway:
         network: Network,
         tokens: TokenDesk,
         faults: Faults,
-        doorway: Doorway,
+        pipeline: RequestPipeline,
     ) -> None:
         self._settings = settings
         self._network = network
         self._tokens = tokens
         self._faults = faults
-        self._doorway = doorway
+        self._pipeline = pipeline
 
     def blueprint(self) -> Blueprint:
         """Return the doors for a Flask application."""
-        doors = Blueprint("gateway", __name__)
-        doors.add_url_rule(_OAUTH_PATH, view_func=self.token, methods=["GET"])
-        doors.add_url_rule(_PUSH_PATH, view_func=self.push, methods=["POST"])
-        doors.add_url_rule(_QUERY_PATH, view_func=self.query, methods=["POST"])
-        doors.app_errorhandler(404)(lambda _: self._doorway.refuse("not-found"))
-        doors.app_errorhandler(405)(lambda _: self._doorway.refuse("method"))
-        return doors
+        blueprint = Blueprint("gateway", __name__)
+        blueprint.add_url_rule(_OAUTH_PATH, view_func=self.token, methods=["GET"])
+        blueprint.add_url_rule(_PUSH_PATH, view_func=self.push, methods=["POST"])
+        blueprint.add_url_rule(_QUERY_PATH, view_func=self.query, methods=["POST"])
+        blueprint.app_errorhandler(404)(lambda _: self._pipeline.refuse("not-found"))
+        blueprint.app_errorhandler(405)(lambda _: self._pipeline.refuse("method"))
+        return blueprint
 
     def token(self) -> Response:
         """Serve the OAuth token: Basic authentication, `grant_type=client_credentials`."""
-        return self._doorway.serve("token", lambda _: self._token())
+        return self._pipeline.serve("token", lambda _: self._token())
 
     def push(self) -> Response:
         """Serve an STK push."""
-        return self._doorway.serve("push", self._push, _reference_of_push)
+        return self._pipeline.serve("push", self._push, _reference_of_push)
 
     def query(self) -> Response:
         """Serve an STK query."""
-        return self._doorway.serve("query", self._query, self._reference_of_query)
+        return self._pipeline.serve("query", self._query, self._reference_of_query)
 
     def _token(self) -> Answer:
         try:
@@ -70,10 +70,10 @@ class Gateway:
         return json_answer({"access_token": token, "expires_in": "3599"})
 
     def _push(self, fault: Fault) -> Answer:
-        push = read_push(self._doorway.read_body("push"), self._settings.strict)
+        push = read_push(self._pipeline.read_body("push"), self._settings.strict)
         check_merchant(push, self._settings.shortcode, self._settings.passkey)
         scripted = read_fault(script_for(push.phone).answer or TRUTH, "push")
-        if (canned := scripted.answer(self._doorway.new_request_id)) is not None:
+        if (canned := scripted.answer(self._pipeline.new_request_id)) is not None:
             return canned
         prompt = self._network.submit(push)
         accepted = {
@@ -89,7 +89,7 @@ class Gateway:
         return replace(answer, cut="close") if scripted.twist == LOSE_ANSWER else answer
 
     def _query(self, fault: Fault) -> Answer:
-        asked = read_query(self._doorway.read_body("query"))
+        asked = read_query(self._pipeline.read_body("query"))
         check_merchant(asked, self._settings.shortcode, self._settings.passkey)
         try:
             prompt = self._network.get(asked.checkout_request_id)

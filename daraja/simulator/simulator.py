@@ -15,17 +15,17 @@ from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.control import Control
 from daraja.simulator.courier import Courier
-from daraja.simulator.doorway import Doorway
-from daraja.simulator.faults import Door, Faults, What
+from daraja.simulator.faults import Endpoint, Faults, What
 from daraja.simulator.gateway import Gateway
+from daraja.simulator.initiator_api import InitiatorApi
 from daraja.simulator.journal import Journal
 from daraja.simulator.kenya_time import Clock, Watch, utc_now
 from daraja.simulator.network import Network
 from daraja.simulator.operations import Operations
-from daraja.simulator.operator_doors import OperatorDoors
 from daraja.simulator.operator_key import OperatorDesk
 from daraja.simulator.outcomes import CANCELLED, NO_RESPONSE, PAID, WRONG_PIN
 from daraja.simulator.phones import phone_pages
+from daraja.simulator.pipeline import RequestPipeline
 from daraja.simulator.postman import Postman
 from daraja.simulator.prompts import Outcome, Prompt
 from daraja.simulator.pull import Pull
@@ -232,9 +232,9 @@ class Simulator:
         """Let no token be valid until the next is asked for."""
         self._tokens.void()
 
-    def fail_next(self, door: Door, fault: str, times: int = 1) -> None:
+    def fail_next(self, endpoint: Endpoint, fault: str, times: int = 1) -> None:
         """Let the next requests at `token`, `push` or `query` meet a fault; raise UnknownFault."""
-        self.faults.add(door, [fault] * times)
+        self.faults.add(endpoint, [fault] * times)
 
     def script_queries(self, *answers: str) -> None:
         """Let queries meet these answers in turn, the last for ever; none tells the truth again."""
@@ -244,9 +244,9 @@ class Simulator:
         """Let every request meet a fault until so much of the simulator's time has passed."""
         self.faults.start_outage(self.now(), seconds, fault)
 
-    def limit(self, door: Door, rate: Rate | None) -> None:
+    def limit(self, endpoint: Endpoint, rate: Rate | None) -> None:
         """Let a door take no more calls than a rate allows, and answer 429 beyond; None takes all."""
-        self.faults.limit(door, rate)
+        self.faults.limit(endpoint, rate)
 
     def fate_next(self, what: What, fate: str, times: int = 1) -> None:
         """Let the next results or C2B confirmations meet a fate, such as `lost`; raise UnknownFault."""
@@ -269,13 +269,15 @@ class Simulator:
 
     def _create_app(self) -> Flask:
         app = Flask(__name__)
-        doorway = Doorway(self._bank, self._tokens, self.faults, self.chaos, self._watch, self._stopping.wait)
-        gateway = Gateway(self.settings, self._network, self._tokens, self.faults, doorway)
-        operator_doors = OperatorDoors(
-            self.settings, doorway, self._bank, self._operations, self.c2b, self.pull
+        pipeline = RequestPipeline(
+            self._bank, self._tokens, self.faults, self.chaos, self._watch, self._stopping.wait
+        )
+        gateway = Gateway(self.settings, self._network, self._tokens, self.faults, pipeline)
+        initiator_api = InitiatorApi(
+            self.settings, pipeline, self._bank, self._operations, self.c2b, self.pull
         )
         app.register_blueprint(gateway.blueprint())
-        app.register_blueprint(operator_doors.blueprint())
+        app.register_blueprint(initiator_api.blueprint())
         app.register_blueprint(Control(self).blueprint())
         app.register_blueprint(BooksControl(self).blueprint())
         app.register_blueprint(phone_pages(self.settings))

@@ -17,7 +17,7 @@ from ledger.application import Ledger
 from ledger.errors import Conflict, LedgerError
 from ledger.session.values import Status
 from ledger.store.vault import Vault
-from payments.inbox.callback_urls import doors_url
+from payments.inbox.callback_urls import endpoints_url
 from payments.inbox.dispatcher import act_at_once
 from payments.inbox.inbox import Channel, Inbox, Letter
 from payments.reconciliation import lookups
@@ -54,7 +54,7 @@ class C2bDesk:
     ) -> None:
         self._takes_unknown = settings.daftari_c2b_unknown == "accept"
         self._shortcodes = shortcodes_of(settings)
-        self._doors_url = doors_url(settings.mpesa_callback_url)
+        self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
         self._secret = vault.sign(_SECRET_OF).hex()
         self._inbox = inbox
         self._ledger = ledger
@@ -64,7 +64,7 @@ class C2bDesk:
     @property
     def urls(self) -> tuple[str, str]:
         """The addresses to register: of confirmations, of validations. They are secrets."""
-        base = f"{self._doors_url}{C2B_FOLDER}{self._secret}/"
+        base = f"{self._endpoints_url}{C2B_FOLDER}{self._secret}/"
         return f"{base}confirmation/", f"{base}validation/"
 
     @property

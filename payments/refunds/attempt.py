@@ -42,11 +42,11 @@ class Sending:
         _, was_under_way = ledger.decide(self.session_id, guarded)
         return was_under_way
 
-    def url(self, doors_url: str, sign: Sign, matter: RefundMatter) -> str:
+    def url(self, endpoints_url: str, sign: Sign, matter: RefundMatter) -> str:
         """Return the address to which M-Pesa reports a matter of this sending."""
         token = make_refund_token(sign, RefundProof(matter, self.session_id, self.refund, self.number))
         folder = "timeouts" if matter in _TIMEOUTS else "results"
-        return f"{doors_url}{folder}/{token}/"
+        return f"{endpoints_url}{folder}/{token}/"
 
 
 _TIMEOUTS = (RefundMatter.REVERSAL_TIMEOUT, RefundMatter.STATUS_TIMEOUT)

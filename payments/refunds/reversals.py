@@ -13,7 +13,7 @@ from ledger.money import CENTS_PER_SHILLING, Money
 from ledger.session.values import Refund
 from ledger.store.vault import Vault
 from payments.inbox.callback_tokens import RefundMatter
-from payments.inbox.callback_urls import doors_url
+from payments.inbox.callback_urls import endpoints_url
 from payments.refunds import queues
 from payments.refunds.attempt import Sending, sending_of
 from projections.refunds import UNSENT, PaymentRefund
@@ -33,7 +33,7 @@ class RefundSender:
     """Takes the approved refunds to M-Pesa, one after the other."""
 
     def __init__(self, settings: Settings, ledger: Ledger, vault: Vault, daraja: DarajaClient) -> None:
-        self._doors_url = doors_url(settings.mpesa_callback_url)
+        self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
         self._ledger = ledger
         self._vault = vault
         self._daraja = daraja
@@ -105,8 +105,8 @@ class RefundSender:
             receipt=refund.receipt,
             amount_shillings=Money(refund.amount_cents).shillings,
             remarks=f"Refund {refund.number} of session {sending.session_id}",
-            result_url=sending.url(self._doors_url, sign, RefundMatter.REVERSAL_RESULT),
-            timeout_url=sending.url(self._doors_url, sign, RefundMatter.REVERSAL_TIMEOUT),
+            result_url=sending.url(self._endpoints_url, sign, RefundMatter.REVERSAL_RESULT),
+            timeout_url=sending.url(self._endpoints_url, sign, RefundMatter.REVERSAL_TIMEOUT),
         )
 
     def _accept(self, sending: Sending, acknowledged: Acknowledged) -> None:

@@ -12,7 +12,7 @@ from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
 from payments.inbox.callback_tokens import RefundMatter
-from payments.inbox.callback_urls import doors_url
+from payments.inbox.callback_urls import endpoints_url
 from payments.refunds import queues
 from payments.refunds.attempt import Sending
 from payments.refunds.queues import InDoubt
@@ -41,7 +41,7 @@ class RefundDoubts:
     def __init__(
         self, settings: Settings, ledger: Ledger, vault: Vault, checks: RefundChecks, daraja: DarajaClient
     ) -> None:
-        self._doors_url = doors_url(settings.mpesa_callback_url)
+        self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
         self._ledger = ledger
         self._vault = vault
         self._checks = checks
@@ -110,8 +110,8 @@ class RefundDoubts:
             self._daraja.transaction_status(
                 **self._handle(doubt),
                 remarks=f"Refund {row.refund} of session {row.session_id}",
-                result_url=sending.url(self._doors_url, sign, RefundMatter.STATUS_RESULT),
-                timeout_url=sending.url(self._doors_url, sign, RefundMatter.STATUS_TIMEOUT),
+                result_url=sending.url(self._endpoints_url, sign, RefundMatter.STATUS_RESULT),
+                timeout_url=sending.url(self._endpoints_url, sign, RefundMatter.STATUS_TIMEOUT),
             )
         except (Refused, Retryable) as refusal:
             answer = refusal.code

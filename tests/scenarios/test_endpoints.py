@@ -21,14 +21,14 @@ from api.settings import load_settings
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, at_once, facts, observe, put_in_cart
 from tests.support.instance import DELIVERY, Client, Instance
 
-OWNERS_DOORS = (
+OWNER_ENDPOINTS = (
     ("GET", ""),
     ("GET", "status/"),
     ("GET", "events/"),
     ("POST", "initiate_payment/"),
     ("POST", "extend_session/"),
 )
-CUSTOMERS_DOORS = (
+CUSTOMER_ENDPOINTS = (
     ("GET", "/api/payments/sessions/"),
     ("POST", "/api/payments/sessions/"),
     ("GET", "/api/cart/"),
@@ -38,9 +38,9 @@ CUSTOMERS_DOORS = (
 )
 
 
-def _doors_of(session_id: str) -> list[tuple[str, str]]:
-    own = [(method, f"/api/payments/sessions/{session_id}/{rest}") for method, rest in OWNERS_DOORS]
-    return [*CUSTOMERS_DOORS, *own]
+def _endpoints_of(session_id: str) -> list[tuple[str, str]]:
+    own = [(method, f"/api/payments/sessions/{session_id}/{rest}") for method, rest in OWNER_ENDPOINTS]
+    return [*CUSTOMER_ENDPOINTS, *own]
 
 
 def _bad_tokens(instance: Instance) -> dict[str, str]:
@@ -77,14 +77,14 @@ def _bad_tokens(instance: Instance) -> dict[str, str]:
 
 
 def test_nobody_comes_in_without_a_good_token(instance: Instance, buyer: Client) -> None:
-    doors = _doors_of(buyer.create().json()["session_id"])
-    for method, path in doors:
+    blueprint = _endpoints_of(buyer.create().json()["session_id"])
+    for method, path in blueprint:
         answer = instance.stranger().request(method, path)
         assert (answer.status_code, answer.json()["error_code"]) == (401, "TOKEN_MISSING"), path
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     for name, token in _bad_tokens(instance).items():
         client = Client(instance.base_url, token if len(token) < 10_000 else None)
-        for method, path in doors if name in ("expired", "of alg none") else doors[:1]:
+        for method, path in blueprint if name in ("expired", "of alg none") else blueprint[:1]:
             answer = client.request(method, path)
             expected = "TOKEN_INVALID" if len(token) < 10_000 else "TOKEN_MISSING"
             assert (answer.status_code, answer.json()["error_code"]) == (401, expected), (name, path)
@@ -93,7 +93,7 @@ def test_nobody_comes_in_without_a_good_token(instance: Instance, buyer: Client)
 def test_the_wrong_role_is_told_so(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     for role in ("auditor", "analyst", "operator"):
-        for method, path in _doors_of(session_id):
+        for method, path in _endpoints_of(session_id):
             answer = instance.client(1, role).request(method, path)
             assert (answer.status_code, answer.json()["error_code"]) == (403, "ROLE_REQUIRED"), (role, path)
     answer = buyer.put(f"/api/catalogue/{TOMATOES}/", json={})
@@ -104,7 +104,7 @@ def test_anothers_session_and_none_at_all_look_the_same(instance: Instance, buye
     session_id = buyer.create().json()["session_id"]
     before = facts(instance, session_id)
     thief = instance.client(2)
-    for method, rest in OWNERS_DOORS:
+    for method, rest in OWNER_ENDPOINTS:
         answers = [
             thief.request(method, f"/api/payments/sessions/{wanted}/{rest}")
             for wanted in (session_id, uuid4())

@@ -174,9 +174,12 @@ def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
         headers = {"Authorization": f"Bearer {well_stocked.token(user)}", "Idempotency-Key": "once"}
 
         def create(services: Services, headers: dict[str, str] = headers) -> None:
-            door = create_app(well_stocked.settings, services).test_client()
+            endpoint = create_app(well_stocked.settings, services).test_client()
             body = {"delivery_details": DELIVERY}
-            assert door.post("/api/payments/sessions/", json=body, headers=headers).status_code in (201, 503)
+            assert endpoint.post("/api/payments/sessions/", json=body, headers=headers).status_code in (
+                201,
+                503,
+            )
 
         die(create)
         clock.tick(91)
@@ -193,8 +196,8 @@ def test_a_repeat_with_its_key_extends_once_wherever_the_process_of_the_first_di
         path = f"/api/payments/sessions/{session_id}/extend_session/"
 
         def extend(services: Services, headers: dict[str, str] = headers, path: str = path) -> None:
-            door = create_app(well_stocked.settings, services).test_client()
-            assert door.post(path, json={}, headers=headers).status_code in (200, 503)
+            endpoint = create_app(well_stocked.settings, services).test_client()
+            assert endpoint.post(path, json={}, headers=headers).status_code in (200, 503)
 
         die(extend)
         clock.tick(91)

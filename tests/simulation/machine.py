@@ -187,28 +187,28 @@ class Machine:
 
     def post(self, url: str, body: bytes, seconds: float, then: Callable[[], None]) -> None:
         """Bring a body of M-Pesa's to our doors after a while; once, whoever is there to take it."""
-        *_, door, token = url.rstrip("/").rsplit("/", 2)
+        *_, endpoint, token = url.rstrip("/").rsplit("/", 2)
         token_of_c2b = url.endswith("/confirmation/")
 
         def take(services: Services) -> None:
             try:
                 if token_of_c2b:
-                    services.c2b.confirm(body, body_bytes=len(body), is_proven=services.c2b.proves(door))
-                elif door in ("results", "timeouts"):
+                    services.c2b.confirm(body, body_bytes=len(body), is_proven=services.c2b.proves(endpoint))
+                elif endpoint in ("results", "timeouts"):
                     services.refund_results.receive(
-                        body, body_bytes=len(body), token=token, is_timeout=door == "timeouts"
+                        body, body_bytes=len(body), token=token, is_timeout=endpoint == "timeouts"
                     )
                 else:
-                    of_attempt = token if door == "callbacks" else None
+                    of_attempt = token if endpoint == "callbacks" else None
                     services.settlement.receive(body, body_bytes=len(body), token=of_attempt)
             except Unavailable:
-                self.world.note("not acknowledged", door)
+                self.world.note("not acknowledged", endpoint)
                 return
             self.acknowledged[hashlib.sha256(body).hexdigest()] += 1
             then()
 
         def lost() -> None:
-            self.world.meet("callback found nobody", door)
+            self.world.meet("callback found nobody", endpoint)
 
         self.world.later(seconds, lambda: self.ask(take, lost))
 

@@ -31,7 +31,7 @@ class Parser(FlaskParser):
         raise InvalidValue("Some fields are wrong; correct them and send again.", fields)
 
 
-class Doors(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
+class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
     """A blueprint whose views are documented by their schemas and docstrings.
 
     The first line of a view's docstring is its summary, the rest its description. A view may return what its
@@ -45,7 +45,7 @@ class Doors(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
 
     def register_views_in_doc(self, api: Any, *args: Any, **kwargs: Any) -> None:
         """Add the views to the document of an app, when somebody asks for it."""
-        api.write_later(lambda: super(Doors, self).register_views_in_doc(api, *args, **kwargs))
+        api.write_later(lambda: super(ApiBlueprint, self).register_views_in_doc(api, *args, **kwargs))
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Register a view; slashes at the end are optional for clients, whichever way the rule is written."""

@@ -64,7 +64,7 @@ class Problem(Schema):
     request_id = fields.String()
 
 
-class DoorsApi(Api):  # type: ignore[misc]  # flask-smorest has no types
+class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
     """The registry of documented blueprints. Errors are answered by api.http.errors, not by flask-smorest.
 
     To write the document takes longer than to make the app, and most processes are never asked for it: what blueprints
@@ -98,10 +98,10 @@ class DoorsApi(Api):  # type: ignore[misc]  # flask-smorest has no types
         return None
 
 
-def install_openapi(app: Flask) -> DoorsApi:
+def install_openapi(app: Flask) -> DocumentedApi:
     """Start the document of an app and serve it at /openapi.json."""
     app.config.update(_CONFIG, API_VERSION=version("daftari"))
-    api = DoorsApi(app, spec_kwargs={"info": {"description": DESCRIPTION}})
+    api = DocumentedApi(app, spec_kwargs={"info": {"description": DESCRIPTION}})
     api.spec.components.schema("Problem", schema=Problem)
     api.spec.components.security_scheme(_SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     app.extensions[EXTENSION] = api

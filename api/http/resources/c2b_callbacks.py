@@ -7,7 +7,7 @@ from flask import Response, request
 from marshmallow import fields, validate
 
 from api.http.framework import json
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
@@ -41,7 +41,7 @@ ANY_BODY = {
     },
 }
 
-doors = Doors(
+blueprint = ApiBlueprint(
     "c2b", __name__, description="Where M-Pesa reports payments that are made to the shortcode (C2B)."
 )
 
@@ -60,10 +60,10 @@ class Confirmed(Answer):
     ResultDesc = fields.String(validate=validate.Equal("Success"))
 
 
-@doors.route("/api/payments/c2b/<string:token>/validation/", methods=["POST"])
+@blueprint.route("/api/payments/c2b/<string:token>/validation/", methods=["POST"])
 @public
-@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
-@doors.response(200, Validated)
+@blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.response(200, Validated)
 def validate_payment(token: str) -> Response:
     """Say whether a payment may be made.
 
@@ -77,10 +77,10 @@ def validate_payment(token: str) -> Response:
     return Response(json.encode(answer), mimetype="application/json")
 
 
-@doors.route("/api/payments/c2b/<string:token>/confirmation/", methods=["POST"])
+@blueprint.route("/api/payments/c2b/<string:token>/confirmation/", methods=["POST"])
 @public
-@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
-@doors.response(200, Confirmed)
+@blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.response(200, Confirmed)
 def confirm_payment(token: str) -> Response:
     """Take the news that a payment was made.
 

@@ -3,28 +3,28 @@
 from decimal import Decimal
 from typing import Any
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.schemas.cart_schemas import ShownCart, Wish, show_cart
 from shop.port import Cart
 
-doors = Doors("cart", __name__, description="What the caller means to buy.")
+blueprint = ApiBlueprint("cart", __name__, description="What the caller means to buy.")
 
 
-@doors.route("/api/cart/", methods=["GET"])
+@blueprint.route("/api/cart/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.response(200, ShownCart)
+@blueprint.response(200, ShownCart)
 def show_own_cart() -> dict[str, Any]:
     """Show the caller's cart, and what it would cost."""
     return _shown(services().shop.cart_of(caller().user_id))
 
 
-@doors.route("/api/cart/items/<int:listing_id>/", methods=["PUT"])
+@blueprint.route("/api/cart/items/<int:listing_id>/", methods=["PUT"])
 @require_role(Role.CUSTOMER)
-@doors.arguments(Wish)
-@doors.refuses("LISTING_NOT_FOUND", "CART_FULL")
-@doors.response(200, ShownCart)
+@blueprint.arguments(Wish)
+@blueprint.refuses("LISTING_NOT_FOUND", "CART_FULL")
+@blueprint.response(200, ShownCart)
 def put_item(wish: dict[str, Any], listing_id: int) -> dict[str, Any]:
     """Put a product into the cart, or change how much of it.
 
@@ -34,9 +34,9 @@ def put_item(wish: dict[str, Any], listing_id: int) -> dict[str, Any]:
     return _shown(services().shop.carts.put_line(caller().user_id, listing_id, str(wanted)))
 
 
-@doors.route("/api/cart/items/<int:listing_id>/", methods=["DELETE"])
+@blueprint.route("/api/cart/items/<int:listing_id>/", methods=["DELETE"])
 @require_role(Role.CUSTOMER)
-@doors.response(200, ShownCart)
+@blueprint.response(200, ShownCart)
 def delete_item(listing_id: int) -> dict[str, Any]:
     """Take a product out of the cart.
 

@@ -3,20 +3,22 @@
 from http import HTTPStatus
 from typing import Any
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, public, require_role
 from api.http.schemas.catalogue_schemas import Catalogue, CatalogueListing, ListingChange, show_listing
 from api.http.schemas.pagination import Page, PageQuery
 from shop.builtin.catalogue import ListingDraft
 
-doors = Doors("catalogue", __name__, description="What is on sale, from which farm, at what price.")
+blueprint = ApiBlueprint(
+    "catalogue", __name__, description="What is on sale, from which farm, at what price."
+)
 
 
-@doors.route("/api/catalogue/", methods=["GET"])
+@blueprint.route("/api/catalogue/", methods=["GET"])
 @public
-@doors.arguments(PageQuery, location="query")
-@doors.response(200, Catalogue)
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, Catalogue)
 def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
     """List what is on sale.
 
@@ -27,10 +29,10 @@ def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
     return page.show(found.count, [show_listing(listing) for listing in found.listings])
 
 
-@doors.route("/api/catalogue/<int:listing_id>/", methods=["GET"])
+@blueprint.route("/api/catalogue/<int:listing_id>/", methods=["GET"])
 @public
-@doors.refuses("LISTING_NOT_FOUND")
-@doors.response(200, CatalogueListing)
+@blueprint.refuses("LISTING_NOT_FOUND")
+@blueprint.response(200, CatalogueListing)
 def show_one_listing(listing_id: int) -> dict[str, Any]:
     """Show a listing.
 
@@ -39,11 +41,11 @@ def show_one_listing(listing_id: int) -> dict[str, Any]:
     return show_listing(services().shop.catalogue.get(listing_id))
 
 
-@doors.route("/api/catalogue/<int:listing_id>/", methods=["PUT"])
+@blueprint.route("/api/catalogue/<int:listing_id>/", methods=["PUT"])
 @require_role(Role.OPERATOR)
-@doors.arguments(ListingChange)
-@doors.response(200, CatalogueListing)
-@doors.alt_response(201, schema=CatalogueListing, description="A new listing")  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.arguments(ListingChange)
+@blueprint.response(200, CatalogueListing)
+@blueprint.alt_response(201, schema=CatalogueListing, description="A new listing")  # type: ignore[untyped-decorator]  # flask-smorest has no types
 def put_listing(draft: ListingDraft, listing_id: int) -> tuple[dict[str, Any], int]:
     """Make or change a listing.
 

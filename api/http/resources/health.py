@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Response
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware import metrics
 from api.http.middleware.auth import Role, guarded, require_role
@@ -14,7 +14,9 @@ from ledger.errors import Unavailable
 
 READY_WITHIN_SECONDS = 1.0
 
-doors = Doors("operations", __name__, description="Is the service up, can it work, what has it done.")
+blueprint = ApiBlueprint(
+    "operations", __name__, description="Is the service up, can it work, what has it done."
+)
 
 _asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
 """Asks the database apart from the request, which waits no longer than it should, even for a hung server."""
@@ -26,8 +28,8 @@ class Health(Answer):
     status = fields.String(metadata={"example": "ok"})
 
 
-@doors.route("/healthz")
-@doors.response(200, Health)
+@blueprint.route("/healthz")
+@blueprint.response(200, Health)
 def healthz() -> dict[str, str]:
     """Say that the process is up.
 
@@ -36,8 +38,8 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@doors.route("/readyz")
-@doors.response(200, Health)
+@blueprint.route("/readyz")
+@blueprint.response(200, Health)
 def readyz() -> dict[str, str]:
     """Say that requests can be served.
 
@@ -52,8 +54,8 @@ def readyz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@doors.route("/metrics")
-@doors.response(200, content_type=metrics.CONTENT_TYPE, description="Prometheus text")
+@blueprint.route("/metrics")
+@blueprint.response(200, content_type=metrics.CONTENT_TYPE, description="Prometheus text")
 @guarded
 @require_role(Role.OPERATOR)
 def show_metrics() -> Response:

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
@@ -14,7 +14,7 @@ from api.http.schemas.session_schemas import ShownDelivery
 from ledger.errors import NotFound
 from shop.port import Order
 
-doors = Doors("orders", __name__, description="What was paid for.")
+blueprint = ApiBlueprint("orders", __name__, description="What was paid for.")
 
 
 class OrderedItem(Answer):
@@ -47,9 +47,9 @@ class ShownOrder(Answer):
     created_at = Moment()
 
 
-@doors.route("/api/orders/<int:order_id>/", methods=["GET"])
+@blueprint.route("/api/orders/<int:order_id>/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.response(200, ShownOrder)
+@blueprint.response(200, ShownOrder)
 def show_own_order(order_id: int) -> dict[str, Any]:
     """Show an order of the caller."""
     order = services().shop.order_of(caller().user_id, order_id)

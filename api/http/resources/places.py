@@ -6,13 +6,15 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import public
 from api.http.schemas.fields import Answer
 from shop.builtin.places import County, Subcounty
 
-doors = Doors("places", __name__, description="The counties and subcounties that the shop delivers to.")
+blueprint = ApiBlueprint(
+    "places", __name__, description="The counties and subcounties that the shop delivers to."
+)
 
 
 class ShownCounty(Answer):
@@ -50,9 +52,9 @@ class SubcountyList(WholeList):
     results = fields.List(fields.Nested(ShownSubcounty))
 
 
-@doors.route("/api/places/counties/", methods=["GET"])
+@blueprint.route("/api/places/counties/", methods=["GET"])
 @public
-@doors.response(200, CountyList)
+@blueprint.response(200, CountyList)
 def list_counties() -> dict[str, Any]:
     """List the counties.
 
@@ -61,9 +63,9 @@ def list_counties() -> dict[str, Any]:
     return _whole(services().shop.places.counties)
 
 
-@doors.route("/api/places/counties/<int:county_id>/subcounties/", methods=["GET"])
+@blueprint.route("/api/places/counties/<int:county_id>/subcounties/", methods=["GET"])
 @public
-@doors.response(200, SubcountyList)
+@blueprint.response(200, SubcountyList)
 def list_subcounties(county_id: int) -> dict[str, Any]:
     """List a county's subcounties.
 

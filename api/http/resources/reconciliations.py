@@ -5,7 +5,7 @@ from uuid import UUID
 
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Answer, Moment
@@ -13,7 +13,7 @@ from api.http.schemas.pagination import Page, PageQuery
 from ledger.errors import NotFound
 from payments.reconciliation.import_log import Reconciliation
 
-doors = Doors("reconciliations", __name__, description="M-Pesa's statements against our books.")
+blueprint = ApiBlueprint("reconciliations", __name__, description="M-Pesa's statements against our books.")
 
 
 class ShownImport(Answer):
@@ -45,10 +45,10 @@ class Imports(Answer):
     results = fields.List(fields.Nested(ShownImport))
 
 
-@doors.route("/api/payments/reconciliations/", methods=["GET"])
+@blueprint.route("/api/payments/reconciliations/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
-@doors.arguments(PageQuery, location="query")
-@doors.response(200, Imports)
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, Imports)
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     """List the imports of statements.
 
@@ -59,10 +59,10 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     return page.show(count, [_show(each) for each in found])
 
 
-@doors.route("/api/payments/reconciliations/<uuid:reconciliation_id>/", methods=["GET"])
+@blueprint.route("/api/payments/reconciliations/<uuid:reconciliation_id>/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
-@doors.refuses("RECONCILIATION_NOT_FOUND")
-@doors.response(200, WholeImport)
+@blueprint.refuses("RECONCILIATION_NOT_FOUND")
+@blueprint.response(200, WholeImport)
 def show_import(reconciliation_id: UUID) -> dict[str, Any]:
     """Show an import of a statement.
 

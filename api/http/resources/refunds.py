@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
@@ -21,13 +21,15 @@ from payments.refunds.decisions import operator
 
 ONE = "/api/payments/refunds/<uuid:session_id>/<int:refund>/"
 
-doors = Doors("refunds", __name__, description="Money that must go back to its payer, or has gone.")
+blueprint = ApiBlueprint(
+    "refunds", __name__, description="Money that must go back to its payer, or has gone."
+)
 
 
-@doors.route("/api/payments/refunds/", methods=["GET"])
+@blueprint.route("/api/payments/refunds/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
-@doors.arguments(RefundQuery, location="query")
-@doors.response(200, Refunds)
+@blueprint.arguments(RefundQuery, location="query")
+@blueprint.response(200, Refunds)
 def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     """List refunds.
 
@@ -39,20 +41,20 @@ def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     return page.show(count, [show_refund(refund) for refund in found])
 
 
-@doors.route(ONE, methods=["GET"])
+@blueprint.route(ONE, methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
-@doors.refuses("REFUND_NOT_FOUND")
-@doors.response(200, ShownRefund)
+@blueprint.refuses("REFUND_NOT_FOUND")
+@blueprint.response(200, ShownRefund)
 def show_one_refund(session_id: UUID, refund: int) -> dict[str, Any]:
     """Show a refund, as the log has it."""
     return show_refund(services().refunds.find(session_id, refund))
 
 
-@doors.route(f"{ONE}approve/", methods=["POST"])
+@blueprint.route(f"{ONE}approve/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_WITHOUT_RECEIPT", "CONFLICT")
-@doors.response(200, ShownRefund)
+@blueprint.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_WITHOUT_RECEIPT", "CONFLICT")
+@blueprint.response(200, ShownRefund)
 def approve_refund(session_id: UUID, refund: int) -> dict[str, Any]:
     """Agree that the money goes back through M-Pesa.
 
@@ -61,12 +63,12 @@ def approve_refund(session_id: UUID, refund: int) -> dict[str, Any]:
     return show_refund(services().refunds.approve(session_id, refund, by=_operator()))
 
 
-@doors.route(f"{ONE}refuse/", methods=["POST"])
+@blueprint.route(f"{ONE}refuse/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.arguments(RefundReason)
-@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "CONFLICT")
-@doors.response(200, ShownRefund)
+@blueprint.arguments(RefundReason)
+@blueprint.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "CONFLICT")
+@blueprint.response(200, ShownRefund)
 def refuse_refund(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
     """Hold the money for now.
 
@@ -75,12 +77,12 @@ def refuse_refund(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict
     return show_refund(services().refunds.refuse(session_id, refund, by=_operator(), reason=wanted["reason"]))
 
 
-@doors.route(f"{ONE}returned/", methods=["POST"])
+@blueprint.route(f"{ONE}returned/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.arguments(RefundNote)
-@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_UNDER_WAY", "CONFLICT")
-@doors.response(200, ShownRefund)
+@blueprint.arguments(RefundNote)
+@blueprint.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_UNDER_WAY", "CONFLICT")
+@blueprint.response(200, ShownRefund)
 def record_return(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
     """Record that the money went back by other means.
 
@@ -91,12 +93,12 @@ def record_return(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict
     )
 
 
-@doors.route(f"{ONE}not-sent/", methods=["POST"])
+@blueprint.route(f"{ONE}not-sent/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.arguments(RefundNote)
-@doors.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_UNDER_WAY", "CONFLICT")
-@doors.response(200, ShownRefund)
+@blueprint.arguments(RefundNote)
+@blueprint.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_UNDER_WAY", "CONFLICT")
+@blueprint.response(200, ShownRefund)
 def record_not_sent(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
     """Record that a refund in doubt did not go back.
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from marshmallow import ValidationError, fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, require_role
@@ -22,7 +22,7 @@ LONGEST_PERIOD = timedelta(days=366)
 YEARS = range(2000, 2200)
 """Beyond them there is nothing to report, and at the ends of the calendar moments cannot be reckoned with."""
 
-doors = Doors("reports", __name__, description="For analysts and auditors.")
+blueprint = ApiBlueprint("reports", __name__, description="For analysts and auditors.")
 
 
 class AwareMoment(fields.String):
@@ -107,10 +107,10 @@ class Verified(Answer):
     invariants = fields.List(fields.Nested(CheckedInvariant))
 
 
-@doors.route("/api/payments/metrics/", methods=["GET"])
+@blueprint.route("/api/payments/metrics/", methods=["GET"])
 @require_role(Role.ANALYST)
-@doors.arguments(PeriodQuery, location="query")
-@doors.response(200, Metrics)
+@blueprint.arguments(PeriodQuery, location="query")
+@blueprint.response(200, Metrics)
 def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
     """Show the five rates.
 
@@ -133,10 +133,10 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@doors.route("/api/audit/invariants/", methods=["GET"])
+@blueprint.route("/api/audit/invariants/", methods=["GET"])
 @require_role(Role.AUDITOR)
-@doors.refuses("NOT_VERIFIED_YET")
-@doors.response(200, Verified)
+@blueprint.refuses("NOT_VERIFIED_YET")
+@blueprint.response(200, Verified)
 def show_invariants() -> dict[str, Any]:
     """Show what the last look over the whole store found.
 
@@ -156,10 +156,10 @@ def show_invariants() -> dict[str, Any]:
     }
 
 
-@doors.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
+@blueprint.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
 @require_role(Role.AUDITOR)
-@doors.refuses("SESSION_NOT_FOUND")
-@doors.response(200, AuditedHistory)
+@blueprint.refuses("SESSION_NOT_FOUND")
+@blueprint.response(200, AuditedHistory)
 def audit_session(session_id: UUID) -> dict[str, Any]:
     """Show everybody's session to an auditor.
 

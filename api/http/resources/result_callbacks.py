@@ -6,7 +6,7 @@ There is no token to check here: the last segment of the address is the proof, a
 from flask import Response, request
 
 from api.http.framework import json
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
@@ -32,15 +32,15 @@ ANY_BODY = {
     },
 }
 
-doors = Doors(
+blueprint = ApiBlueprint(
     "results", __name__, description="Where M-Pesa reports the results of reversals and of questions."
 )
 
 
-@doors.route("/api/payments/results/<string:token>/", methods=["POST"])
+@blueprint.route("/api/payments/results/<string:token>/", methods=["POST"])
 @public
-@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
-@doors.response(200, Acknowledgement)
+@blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.response(200, Acknowledgement)
 def take_result(token: str) -> Response:
     """Take a result.
 
@@ -49,10 +49,10 @@ def take_result(token: str) -> Response:
     return _take(token, is_timeout=False)
 
 
-@doors.route("/api/payments/timeouts/<string:token>/", methods=["POST"])
+@blueprint.route("/api/payments/timeouts/<string:token>/", methods=["POST"])
 @public
-@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
-@doors.response(200, Acknowledgement)
+@blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.response(200, Acknowledgement)
 def take_timeout(token: str) -> Response:
     """Take the news that M-Pesa gave up waiting.
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Response, request
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Caller, Role, caller, require_role
 from api.http.middleware.headers import IDEMPOTENCY_KEY
@@ -35,7 +35,7 @@ from ledger.session.values import Status
 from payments.checkout.next_action import NEW, Standing
 from projections import history, sessions
 
-doors = Doors(
+blueprint = ApiBlueprint(
     "sessions", __name__, description="Pay first: a session for the cart, a prompt, a payment, an order."
 )
 
@@ -74,12 +74,12 @@ NO_PLACE = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 """Why a request may not wait for news."""
 
 
-@doors.route("/api/payments/sessions/", methods=["POST"])
+@blueprint.route("/api/payments/sessions/", methods=["POST"])
 @require_role(Role.CUSTOMER)
 @idempotent
-@doors.arguments(NewSession)
-@doors.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED")
-@doors.response(201, Session)
+@blueprint.arguments(NewSession)
+@blueprint.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED")
+@blueprint.response(201, Session)
 def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     """Create a payment session.
 
@@ -93,10 +93,10 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     return show_session(session, ours.vault, standing, clock.now())
 
 
-@doors.route("/api/payments/sessions/", methods=["GET"])
+@blueprint.route("/api/payments/sessions/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.arguments(SessionQuery, location="query")
-@doors.response(200, SessionList)
+@blueprint.arguments(SessionQuery, location="query")
+@blueprint.response(200, SessionList)
 def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     """List the caller's payment sessions.
 
@@ -119,10 +119,10 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-@doors.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.refuses("SESSION_NOT_FOUND", "ERASED")
-@doors.response(200, Session)
+@blueprint.refuses("SESSION_NOT_FOUND", "ERASED")
+@blueprint.response(200, Session)
 def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
     ours = services()
@@ -130,13 +130,13 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
     return show_session(session, ours.vault, _standing(_own_row(session_id)), clock.now())
 
 
-@doors.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
 @require_role(Role.CUSTOMER)
 @idempotent
-@doors.arguments(PromptWish, required=False)
-@doors.refuses(*NO_PROMPT)
-@doors.response(200, Prompt)
-@doors.alt_response(202, schema=Prompt, description="M-Pesa's answer was lost")  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.arguments(PromptWish, required=False)
+@blueprint.refuses(*NO_PROMPT)
+@blueprint.response(200, Prompt)
+@blueprint.alt_response(202, schema=Prompt, description="M-Pesa's answer was lost")  # type: ignore[untyped-decorator]  # flask-smorest has no types
 def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     """Send a payment prompt.
 
@@ -157,11 +157,11 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     return shown, 200 if known else 202
 
 
-@doors.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.arguments(Patience, location="query")
-@doors.refuses("SESSION_NOT_FOUND", *NO_PLACE)
-@doors.response(200, SessionStatus)
+@blueprint.arguments(Patience, location="query")
+@blueprint.refuses("SESSION_NOT_FOUND", *NO_PLACE)
+@blueprint.response(200, SessionStatus)
 def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
     """Show where a payment session stands.
 
@@ -174,12 +174,12 @@ def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
     return found if isinstance(found, Response) else show_where_it_stands(found, _standing(found))
 
 
-@doors.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.arguments(LastEvent, location="headers")
-@doors.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_PLACE)
-@doors.response(200, STATUS_EVENT, content_type=EVENT_STREAM)
-@doors.alt_response(204, description="All was seen, and nothing more comes")  # type: ignore[untyped-decorator]  # as above
+@blueprint.arguments(LastEvent, location="headers")
+@blueprint.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_PLACE)
+@blueprint.response(200, STATUS_EVENT, content_type=EVENT_STREAM)
+@blueprint.alt_response(204, description="All was seen, and nothing more comes")  # type: ignore[untyped-decorator]  # as above
 def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
     """Stream where a payment session stands.
 
@@ -190,11 +190,11 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
     return stream_to(session_id, caller(), last_event.get("last_event_id"))
 
 
-@doors.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
 @require_role(Role.CUSTOMER)
 @idempotent
-@doors.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
-@doors.response(200, Extension)
+@blueprint.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
+@blueprint.response(200, Extension)
 def extend_session(session_id: UUID) -> dict[str, Any]:
     """Give a payment session more time.
 
@@ -204,10 +204,10 @@ def extend_session(session_id: UUID) -> dict[str, Any]:
     return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
 
 
-@doors.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@doors.refuses("SESSION_NOT_FOUND")
-@doors.response(200, History)
+@blueprint.refuses("SESSION_NOT_FOUND")
+@blueprint.response(200, History)
 def show_events(session_id: UUID) -> dict[str, Any]:
     """Show a payment session's history.
 

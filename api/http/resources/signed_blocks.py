@@ -4,14 +4,14 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Answer, Moment
 from api.http.schemas.pagination import Page, PageQuery
 from ledger.store.blocks import Block
 
-doors = Doors("blocks", __name__, description="The seals of the log, for auditors.")
+blueprint = ApiBlueprint("blocks", __name__, description="The seals of the log, for auditors.")
 
 
 class ShownBlock(Answer):
@@ -46,10 +46,10 @@ class BlockList(Answer):
     results = fields.List(fields.Nested(ShownBlock))
 
 
-@doors.route("/api/audit/blocks/", methods=["GET"])
+@blueprint.route("/api/audit/blocks/", methods=["GET"])
 @require_role(Role.AUDITOR)
-@doors.arguments(PageQuery, location="query")
-@doors.response(200, BlockList)
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, BlockList)
 def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
     """List the signed blocks.
 

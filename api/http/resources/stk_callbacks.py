@@ -7,7 +7,7 @@ from flask import Response, request
 from marshmallow import fields, validate
 
 from api.http.framework import json
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
@@ -36,7 +36,7 @@ ANY_BODY = {
     },
 }
 
-doors = Doors("callbacks", __name__, description="Where M-Pesa reports the results of payments.")
+blueprint = ApiBlueprint("callbacks", __name__, description="Where M-Pesa reports the results of payments.")
 
 
 class Acknowledgement(Answer):
@@ -46,13 +46,13 @@ class Acknowledgement(Answer):
     ResultDesc = fields.String(validate=validate.Equal("Accepted"))
 
 
-@doors.route("/api/payments/callbacks/", methods=["POST"], defaults={"token": None})
-@doors.route("/api/payments/callbacks/<string:token>/", methods=["POST"])
-@doors.route("/api/payments/transactions/mpesa_callback/", methods=["POST"], defaults={"token": None})
-@doors.route("/api/payments/transactions/mpesa_callback/<string:token>/", methods=["POST"])
+@blueprint.route("/api/payments/callbacks/", methods=["POST"], defaults={"token": None})
+@blueprint.route("/api/payments/callbacks/<string:token>/", methods=["POST"])
+@blueprint.route("/api/payments/transactions/mpesa_callback/", methods=["POST"], defaults={"token": None})
+@blueprint.route("/api/payments/transactions/mpesa_callback/<string:token>/", methods=["POST"])
 @public
-@doors.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
-@doors.response(200, Acknowledgement)
+@blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+@blueprint.response(200, Acknowledgement)
 def take_callback(token: str | None) -> Response:
     """Take an STK callback.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
@@ -21,7 +21,9 @@ from payments.refunds.notes import LONGEST
 
 ONE = "/api/work-list/<string:kind>/<string:case_id>/"
 
-doors = Doors("work_list", __name__, description="What waits for a person, and what can be done about it.")
+blueprint = ApiBlueprint(
+    "work_list", __name__, description="What waits for a person, and what can be done about it."
+)
 
 
 class WorkQuery(PageQuery):
@@ -93,10 +95,10 @@ class CaseDone(Answer):
     message = fields.String()
 
 
-@doors.route("/api/work-list/", methods=["GET"])
+@blueprint.route("/api/work-list/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
-@doors.arguments(WorkQuery, location="query")
-@doors.response(200, WorkList)
+@blueprint.arguments(WorkQuery, location="query")
+@blueprint.response(200, WorkList)
 def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
     """Show what waits for a person.
 
@@ -116,12 +118,12 @@ def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
     return page.show(count, [_show_case(case) for case in cases]) | {"by_kind": by_kind}
 
 
-@doors.route(f"{ONE}close/", methods=["POST"])
+@blueprint.route(f"{ONE}close/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.arguments(CaseNote)
-@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "CONFLICT")
-@doors.response(200, CaseDone)
+@blueprint.arguments(CaseNote)
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "CONFLICT")
+@blueprint.response(200, CaseDone)
 def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
     """Close a case with what was found or done.
 
@@ -131,12 +133,12 @@ def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any
     return {"status": "success", "message": "The case is closed."}
 
 
-@doors.route(f"{ONE}assign/", methods=["POST"])
+@blueprint.route(f"{ONE}assign/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.arguments(CaseOwner)
-@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
-@doors.response(200, CaseDone)
+@blueprint.arguments(CaseOwner)
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
+@blueprint.response(200, CaseDone)
 def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
     """Say whose the money of nobody is.
 
@@ -147,11 +149,11 @@ def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, An
     return {"status": "success", "message": "It is booked on the session."}
 
 
-@doors.route(f"{ONE}retry/", methods=["POST"])
+@blueprint.route(f"{ONE}retry/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@doors.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE")
-@doors.response(200, CaseDone)
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE")
+@blueprint.response(200, CaseDone)
 def retry_case(kind: str, case_id: str) -> dict[str, Any]:
     """Have a letter or a reaction tried again.
 

@@ -14,7 +14,7 @@ from api.http.middleware.auth import Role, make_token
 from api.settings import Settings, load_settings
 from ledger.store.database import Database
 from payments.idempotency.kept_answers import IdempotencyStore
-from tests.api.http.probes import doors
+from tests.api.http.probes import blueprint
 
 SECRET = "a-secret-of-the-tests-long-enough-for-HS256"
 
@@ -53,7 +53,7 @@ def services() -> ProbeServices:
 def make_app(services: ProbeServices) -> Callable[[Settings], Flask]:
     def make(settings: Settings) -> Flask:
         app = create_app(settings, services)  # type: ignore[arg-type]  # a part of them is enough here
-        app.extensions[EXTENSION].register_blueprint(doors)
+        app.extensions[EXTENSION].register_blueprint(blueprint)
         return app
 
     return make

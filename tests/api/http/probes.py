@@ -7,14 +7,14 @@ from uuid import UUID
 from flask import request
 from marshmallow import fields
 
-from api.http.framework.blueprint import Doors
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.middleware.auth import Role, caller, public, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Choice, Day, DeliveryDay, Phone, Shape, Text, TimeSlot, WholeNumber
 from api.http.schemas.pagination import PageQuery
 from ledger import errors
 
-doors = Doors("probes", __name__, description="Views for tests.", url_prefix="/api/probes")
+blueprint = ApiBlueprint("probes", __name__, description="Views for tests.", url_prefix="/api/probes")
 
 REFUSALS: dict[str, Exception] = {
     "value": errors.InvalidValue("Look at the fields.", {"name": ["Write text."]}),
@@ -47,35 +47,35 @@ class Order(Shape):
     colour = Choice(["red", "green"])
 
 
-@doors.route("/who/")
+@blueprint.route("/who/")
 @require_role(Role.CUSTOMER, Role.OPERATOR)
 def who() -> dict[str, Any]:
     """Tell who is asking."""
     return {"user": caller().user_id, "roles": sorted(caller().roles)}
 
 
-@doors.route("/things/<uuid:session_id>/")
+@blueprint.route("/things/<uuid:session_id>/")
 def thing(session_id: UUID) -> dict[str, Any]:
     """Show a thing."""
     return {"session_id": session_id, "amount": Decimal("150.00")}
 
 
-@doors.route("/orders/", methods=["POST"])
+@blueprint.route("/orders/", methods=["POST"])
 @idempotent
-@doors.arguments(Order)
-@doors.response(201)
+@blueprint.arguments(Order)
+@blueprint.response(201)
 def make_order(order: dict[str, Any]) -> dict[str, Any]:
     """Make an order."""
     return {"name": order["name"], "phone": str(order["delivery"]["phone_number"])}
 
 
-@doors.route("/refusals/<kind>/", methods=["GET", "POST"])
+@blueprint.route("/refusals/<kind>/", methods=["GET", "POST"])
 def refuse(kind: str) -> None:
     """Refuse."""
     raise REFUSALS[kind]
 
 
-@doors.route("/counted/", methods=["POST"])
+@blueprint.route("/counted/", methods=["POST"])
 @idempotent
 def counted() -> tuple[dict[str, Any], int]:
     """Count how often it ran; the body says with which status to answer, or which refusal to raise."""
@@ -86,8 +86,8 @@ def counted() -> tuple[dict[str, Any], int]:
     return {"ran": len(ran)}, body.get("status", 200)
 
 
-@doors.route("/list/")
-@doors.arguments(PageQuery, location="query")
+@blueprint.route("/list/")
+@blueprint.arguments(PageQuery, location="query")
 def listed(query: dict[str, Any]) -> dict[str, Any]:
     """List the numbers from 1 to 45."""
     page = query["page"]
@@ -95,7 +95,7 @@ def listed(query: dict[str, Any]) -> dict[str, Any]:
     return page.show(len(rows), rows[page.offset : page.offset + page.size])  # type: ignore[no-any-return]
 
 
-@doors.route("/callback/", methods=["POST"])
+@blueprint.route("/callback/", methods=["POST"])
 @public
 def callback() -> dict[str, Any]:
     """Take a callback."""

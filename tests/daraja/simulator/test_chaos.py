@@ -10,7 +10,7 @@ import requests
 from daraja.simulator.callback_sender import guessed
 from daraja.simulator.callbacks import VARIANTS
 from daraja.simulator.chaos import Chaos
-from daraja.simulator.faults import DOORS, TRUTH, read_fault
+from daraja.simulator.faults import ENDPOINTS, TRUTH, read_fault
 from daraja.simulator.outcomes import PAID, Script
 from tests.daraja.simulator.conftest import Receiver, Shop
 
@@ -41,10 +41,10 @@ def test_who_tries_again_meets_other_dice() -> None:
 
 def test_every_fault_that_can_be_rolled_is_one_that_the_door_knows_and_comes_up() -> None:
     chaos = make_chaos()
-    for door in DOORS:
-        names = Counter(chaos.fault_for(door, reference) for reference in REFERENCES)
+    for endpoint in ENDPOINTS:
+        names = Counter(chaos.fault_for(endpoint, reference) for reference in REFERENCES)
         for name in names:
-            read_fault(name, door)
+            read_fault(name, endpoint)
         assert names[TRUTH] > len(REFERENCES) / 2
         assert len(names) > 4
         assert "lose-answer" in names

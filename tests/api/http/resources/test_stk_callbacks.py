@@ -39,7 +39,7 @@ def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
 
 
 @pytest.fixture
-def door(instance: Instance) -> Client:
+def endpoint(instance: Instance) -> Client:
     """Sends requests straight to the application, with headers that a well-behaved client cannot send."""
     return instance.app.test_client()
 
@@ -58,14 +58,14 @@ def assert_acknowledged(answer: TestResponse) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("slash", ["/", ""])
-def test_every_address_acknowledges_in_darajas_form(door: Client, path: str, slash: str) -> None:
-    assert_acknowledged(door.post(path.rstrip("/") + slash, json={"Body": {}}))
+def test_every_address_acknowledges_in_darajas_form(endpoint: Client, path: str, slash: str) -> None:
+    assert_acknowledged(endpoint.post(path.rstrip("/") + slash, json={"Body": {}}))
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_only_post_reports_a_result(instance: Instance, door: Client, path: str, method: str) -> None:
-    answer = door.open(path, method=method)
+def test_only_post_reports_a_result(instance: Instance, endpoint: Client, path: str, method: str) -> None:
+    answer = endpoint.open(path, method=method)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "OPTIONS, POST"
     assert letters(instance) == []
@@ -86,9 +86,9 @@ def test_only_post_reports_a_result(instance: Instance, door: Client, path: str,
     ids=["empty", "cut", "form", "xml", "multipart", "deep", "gzip", "override"],
 )
 def test_a_body_of_any_kind_is_kept_and_acknowledged(
-    instance: Instance, door: Client, sent: dict[str, Any]
+    instance: Instance, endpoint: Client, sent: dict[str, Any]
 ) -> None:
-    assert_acknowledged(door.post(PATHS[0], **sent))
+    assert_acknowledged(endpoint.post(PATHS[0], **sent))
     instance.work()
     [(state, _)] = letters(instance)
     assert state == "set_aside"
@@ -107,10 +107,10 @@ def test_a_body_of_five_megabytes_is_cut_acknowledged_and_set_aside(
     assert observe(instance, "SELECT body_bytes FROM daraja_inbox") == [(5 << 20,)]
 
 
-def test_a_result_under_a_token_that_was_cut_is_no_proof(instance: Instance, door: Client) -> None:
+def test_a_result_under_a_token_that_was_cut_is_no_proof(instance: Instance, endpoint: Client) -> None:
     session_id = open_prompt(instance)
     prompt = prompt_of(instance)
-    assert_acknowledged(door.post(own_path(prompt)[:-2] + "/", json=callback(prompt)))
+    assert_acknowledged(endpoint.post(own_path(prompt)[:-2] + "/", json=callback(prompt)))
     assert instance.client().status(session_id)["session_status"] == "payment_initiated"
 
 
@@ -143,8 +143,8 @@ def test_a_result_from_elsewhere_is_believed_unless_addresses_count(
     session_id = open_prompt(instance)
     prompt = prompt_of(instance)
     settings = replace(instance.settings, daftari_safaricom_addresses=policy, daftari_trusted_proxies=proxies)
-    door = create_app(settings, replace(instance.services, settings=settings)).test_client()
-    answer = door.post(
+    endpoint = create_app(settings, replace(instance.services, settings=settings)).test_client()
+    answer = endpoint.post(
         own_path(prompt),
         json=callback(prompt),
         headers={"X-Forwarded-For": forwarded_for},
@@ -159,8 +159,8 @@ def test_a_result_from_elsewhere_is_logged_without_what_it_says(
     instance: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = replace(instance.settings, daftari_safaricom_addresses="warn")
-    door = create_app(settings, replace(instance.services, settings=settings)).test_client()
-    door.post(PATHS[1], json={"phone": "254712345678"}, environ_overrides={"REMOTE_ADDR": STRANGER})
+    endpoint = create_app(settings, replace(instance.services, settings=settings)).test_client()
+    endpoint.post(PATHS[1], json={"phone": "254712345678"}, environ_overrides={"REMOTE_ADDR": STRANGER})
     said = "".join(capsys.readouterr())
     assert STRANGER in said
     assert "254712345678" not in said

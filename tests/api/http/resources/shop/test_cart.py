@@ -171,8 +171,8 @@ def test_each_buyer_has_a_cart_of_their_own(ask: Ask) -> None:
 
 
 def test_a_cart_is_for_customers(ask: Ask) -> None:
-    doors = (("GET", "/api/cart/"), ("PUT", "/api/cart/items/123/"), ("DELETE", "/api/cart/items/123/"))
-    for method, path in doors:
+    blueprint = (("GET", "/api/cart/"), ("PUT", "/api/cart/items/123/"), ("DELETE", "/api/cart/items/123/"))
+    for method, path in blueprint:
         for role in (Role.OPERATOR, Role.AUDITOR, Role.ANALYST):
             assert code_of(ask(method, path, {"quantity": "2"}, role=role)) == (403, "ROLE_REQUIRED")
         assert code_of(ask(method, path, {"quantity": "2"}, role="")) == (401, "TOKEN_MISSING")

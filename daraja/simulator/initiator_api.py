@@ -8,8 +8,7 @@ from daraja.simulator.answers import Answer, invalid_field, json_answer, refusal
 from daraja.simulator.bank import Bank, Wish
 from daraja.simulator.books import Channel
 from daraja.simulator.c2b import C2b, Registration
-from daraja.simulator.doorway import Doorway
-from daraja.simulator.faults import Door, Fault
+from daraja.simulator.faults import Endpoint, Fault
 from daraja.simulator.identifiers import Conversation
 from daraja.simulator.messages import (
     BUY_GOODS,
@@ -23,6 +22,7 @@ from daraja.simulator.messages import (
 )
 from daraja.simulator.operation_messages import read_reversal, read_status
 from daraja.simulator.operations import Operations
+from daraja.simulator.pipeline import RequestPipeline
 from daraja.simulator.pull import Pull, read_pull, read_pull_registration
 from daraja.simulator.settings import SimulatorSettings
 
@@ -34,20 +34,20 @@ _WHEN_SILENT = ("Completed", "Cancelled")
 Answering = Callable[[Document], Answer]
 
 
-class OperatorDoors:
+class InitiatorApi:
     """Answers for these doors."""
 
     def __init__(
         self,
         settings: SimulatorSettings,
-        doorway: Doorway,
+        pipeline: RequestPipeline,
         bank: Bank,
         operations: Operations,
         c2b: C2b,
         pull: Pull,
     ) -> None:
         self._settings = settings
-        self._doorway = doorway
+        self._pipeline = pipeline
         self._bank = bank
         self._operations = operations
         self._c2b = c2b
@@ -55,8 +55,8 @@ class OperatorDoors:
 
     def blueprint(self) -> Blueprint:
         """Return the doors for a Flask application."""
-        doors = Blueprint("operator", __name__)
-        posts: list[tuple[str, Door, Answering]] = [
+        blueprint = Blueprint("operator", __name__)
+        posts: list[tuple[str, Endpoint, Answering]] = [
             ("/mpesa/reversal/v1/request", "reversal", self._reverse),
             ("/mpesa/transactionstatus/v1/query", "status", self._look_up),
             ("/mpesa/c2b/v2/registerurl", "c2b_register", self._register),
@@ -64,18 +64,18 @@ class OperatorDoors:
             ("/pulltransactions/v1/register", "pull_register", self._register_pull),
             ("/pulltransactions/v1/query", "pull", self._list),
         ]
-        for path, door, answer in posts:
+        for path, endpoint, answer in posts:
             # The prose of Pull says GET, and everybody sends POST with a body.
-            methods = ["POST", "GET"] if door == "pull" else ["POST"]
-            doors.add_url_rule(path, door, self._served(door, answer), methods=methods)
-        return doors
+            methods = ["POST", "GET"] if endpoint == "pull" else ["POST"]
+            blueprint.add_url_rule(path, endpoint, self._served(endpoint, answer), methods=methods)
+        return blueprint
 
-    def _served(self, door: Door, answer: Answering) -> Callable[[], Response]:
+    def _served(self, endpoint: Endpoint, answer: Answering) -> Callable[[], Response]:
         def serve() -> Response:
             def answering(_: Fault) -> Answer:
-                return answer(self._doorway.read_body(door))
+                return answer(self._pipeline.read_body(endpoint))
 
-            return self._doorway.serve(door, answering, self._name)
+            return self._pipeline.serve(endpoint, answering, self._name)
 
         return serve
 

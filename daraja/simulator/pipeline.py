@@ -16,14 +16,23 @@ from daraja.simulator.answers import (
 )
 from daraja.simulator.bank import Bank
 from daraja.simulator.chaos import Chaos
-from daraja.simulator.faults import LOSE_ANSWER, NO_FAULT, TRUTH, VOID_TOKEN, Door, Fault, Faults, read_fault
+from daraja.simulator.faults import (
+    LOSE_ANSWER,
+    NO_FAULT,
+    TRUTH,
+    VOID_TOKEN,
+    Endpoint,
+    Fault,
+    Faults,
+    read_fault,
+)
 from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.kenya_time import Watch
 from daraja.simulator.messages import Document, read_document
 from daraja.simulator.server import CUT
 from daraja.simulator.tokens import TokenDesk
 
-_TOKEN_REFUSALS: Mapping[Door, str] = {
+_TOKEN_REFUSALS: Mapping[Endpoint, str] = {
     "status": "invalid-token-c2b",
     "c2b_register": "invalid-token-c2b",
     "c2b_simulate": "invalid-token-c2b",
@@ -39,7 +48,7 @@ Name = Callable[[Document], str]
 """Tells from a request's body what chaos makes its dice of: a reference that the shop chose, or "" for no chaos."""
 
 
-class Doorway:
+class RequestPipeline:
     """Lets a request in, or has it meet a fault that was set by hand or rolled by chaos."""
 
     def __init__(
@@ -58,13 +67,15 @@ class Doorway:
         self._watch = watch
         self._stall = stall
 
-    def serve(self, door: Door, answer: Callable[[Fault], Answer], name: Name = lambda _: "-") -> Response:
+    def serve(
+        self, endpoint: Endpoint, answer: Callable[[Fault], Answer], name: Name = lambda _: "-"
+    ) -> Response:
         """Answer one request at a door."""
-        self._bank.count(f"{door}_requests")
-        fault = self._fault(door, name)
+        self._bank.count(f"{endpoint}_requests")
+        fault = self._fault(endpoint, name)
         if fault.twist == VOID_TOKEN:
             self._tokens.void()
-        if (canned := fault.answer(lambda: self._request_id(door))) is not None:
+        if (canned := fault.answer(lambda: self._request_id(endpoint))) is not None:
             return _respond(canned)
         try:
             return self._deliver(answer(fault), fault)
@@ -72,13 +83,13 @@ class Doorway:
             _log.error("%s Nothing has happened, and the request is refused.", problem)
             return self.refuse("server-error")
         except Refusal as error:
-            self._bank.count(f"{door}_refused_{error.code}")
-            return self._deliver(error_answer(error, self._request_id(door)), fault)
+            self._bank.count(f"{endpoint}_refused_{error.code}")
+            return self._deliver(error_answer(error, self._request_id(endpoint)), fault)
 
-    def read_body(self, door: Door) -> Document:
+    def read_body(self, endpoint: Endpoint) -> Document:
         """Return the body of a request with a valid token; raise Refusal, for the token as the door's product does."""
         self._tokens.check(
-            request.headers.get("Authorization", ""), _TOKEN_REFUSALS.get(door, "invalid-token")
+            request.headers.get("Authorization", ""), _TOKEN_REFUSALS.get(endpoint, "invalid-token")
         )
         if request.mimetype != JSON_TYPE:
             # Misleading, and what the gateway is documented to say where the content type is missing.
@@ -94,19 +105,19 @@ class Doorway:
         with self._bank.changed:
             return self._bank.identifiers.merchant_request_id()
 
-    def _fault(self, door: Door, name: Name) -> Fault:
+    def _fault(self, endpoint: Endpoint, name: Name) -> Fault:
         """Return the fault that was set by hand, else what chaos rolls."""
-        fault = self._faults.take(door, self._watch.now())
+        fault = self._faults.take(endpoint, self._watch.now())
         reference = name(_document()) if self._chaos.is_on and fault is None else ""
         if fault is not None or not reference:
             return fault or NO_FAULT
-        if door == "push" and (outage := self._chaos.outage_after(reference)):
+        if endpoint == "push" and (outage := self._chaos.outage_after(reference)):
             self._faults.start_outage(self._watch.now(), *outage)
             self._bank.count("chaos_outages")
-        rolled = self._chaos.fault_for(door, reference)
+        rolled = self._chaos.fault_for(endpoint, reference)
         if rolled != TRUTH:
-            self._bank.count(f"chaos_{door}_{rolled.partition(':')[0]}")
-        return read_fault(rolled, door)
+            self._bank.count(f"chaos_{endpoint}_{rolled.partition(':')[0]}")
+        return read_fault(rolled, endpoint)
 
     def _deliver(self, answer: Answer, fault: Fault) -> Response:
         if fault.stall_seconds:
@@ -117,9 +128,9 @@ class Doorway:
             self._stall(fault.stall_seconds)
         return _respond(answer, lose=fault.twist == LOSE_ANSWER)
 
-    def _request_id(self, door: Door) -> str:
+    def _request_id(self, endpoint: Endpoint) -> str:
         """An error about a query repeats the CheckoutRequestID asked about; every other makes an id up."""
-        asked = _document().get("CheckoutRequestID") if door == "query" else None
+        asked = _document().get("CheckoutRequestID") if endpoint == "query" else None
         return asked if isinstance(asked, str) else self.new_request_id()
 
 
