@@ -21,7 +21,7 @@ from payments.confirmation.query_log import AttemptChecks
 from payments.confirmation.stk_callback import Settlement
 from payments.exceptions.resolutions import CaseDesk
 from payments.idempotency.kept_answers import IdempotencyStore
-from payments.inbox.dispatcher import Letters
+from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
@@ -60,7 +60,7 @@ class Services:
     daraja: DarajaClient
     checkout: Checkout
     settlement: Settlement
-    letters: Letters
+    messages: InboxDispatcher
     matcher: Matcher
     reconciler: Reconciler
     reconciliations: Reconciliations
@@ -146,7 +146,7 @@ def assemble(
         daraja=daraja,
         checkout=Checkout(settings, ledger, vault, prompts, shop, daraja, turns or Turns()),
         settlement=settlement,
-        letters=Letters(
+        messages=InboxDispatcher(
             {Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
             | dict.fromkeys(RESULT_CHANNELS, refund_results.act_on)
         ),

@@ -9,12 +9,12 @@ from daraja.simulator.c2b import C2b
 from daraja.simulator.callbacks import Occasion, compose
 from daraja.simulator.courier import Courier, Parcel
 from daraja.simulator.kenya_time import Watch
-from daraja.simulator.outcomes import PAID, Letter
+from daraja.simulator.outcomes import PAID, Delivery
 from daraja.simulator.prompts import Outcome, Prompt
 from daraja.simulator.settings import SimulatorSettings
 from daraja.simulator.timetable import Timetable
 
-_TRUTHFUL = (Letter(),)
+_TRUTHFUL = (Delivery(),)
 
 Then = Callable[[], None]
 
@@ -59,13 +59,13 @@ class CallbackSender:
 
     def forge(self, prompt: Prompt) -> None:
         """Post what somebody made up who has seen the ids and not the address; no money moves."""
-        for letter in prompt.script.forgeries:
+        for delivery in prompt.script.forgeries:
             with self._bank.changed:
                 now = self._watch.now()
                 claimed = Outcome(PAID, now, None, self._bank.wallets.balance(prompt.phone))
                 occasion = Occasion(prompt, claimed, self._bank.identifiers.receipt(now))
             self._bank.count("chaos_callback_forged")
-            self._post(letter, occasion)
+            self._post(delivery, occasion)
 
     def _tell_callbacks(self, prompt: Prompt, outcome: Outcome, then: Then | None = None) -> None:
         script = prompt.script
@@ -74,19 +74,21 @@ class CallbackSender:
             occasion = Occasion(prompt, outcome, self._bank.identifiers.receipt(outcome.at))
         if as_scripted and script.fault is not None:
             self._bank.count(f"chaos_callback_{script.fault}")
-        letters = script.letters if as_scripted else _TRUTHFUL
-        first_at_once = next((letter for letter in letters if letter.delay_seconds == 0), None)
-        for letter in letters:
-            self._post(letter, occasion, then if letter is first_at_once else None)
+        deliveries = script.deliveries if as_scripted else _TRUTHFUL
+        first_at_once = next((delivery for delivery in deliveries if delivery.delay_seconds == 0), None)
+        for delivery in deliveries:
+            self._post(delivery, occasion, then if delivery is first_at_once else None)
         if first_at_once is None and then is not None:
             then()
 
-    def _post(self, letter: Letter, occasion: Occasion, then: Then | None = None) -> None:
+    def _post(self, delivery: Delivery, occasion: Occasion, then: Then | None = None) -> None:
         prompt = occasion.prompt
-        body = compose(letter.variant, occasion)
-        url = guessed(prompt.callback_url) if letter.to_wrong_address else prompt.callback_url
+        body = compose(delivery.variant, occasion)
+        url = guessed(prompt.callback_url) if delivery.to_wrong_address else prompt.callback_url
         parcel = Parcel(url, body, self._settings.shortcode, self._note_fate_of(prompt, then))
-        delay = self._settings.late_callback_seconds if letter.delay_seconds is None else letter.delay_seconds
+        delay = (
+            self._settings.late_callback_seconds if delivery.delay_seconds is None else delivery.delay_seconds
+        )
         if delay:
             self._timetable.at(
                 occasion.outcome.at + timedelta(seconds=delay), lambda: self._courier.send(parcel)

@@ -17,7 +17,7 @@ from daraja.simulator.outcomes import (
     NO_RESPONSE,
     PAID,
     WRONG_PIN,
-    Letter,
+    Delivery,
     Script,
 )
 
@@ -177,38 +177,38 @@ class Chaos:
         dice = self._dice("prompt", reference)
         code = _pick(dice, _PEOPLE)
         fault = _pick(dice, _CALLBACKS_OF_SUCCESS if code == PAID else _CALLBACKS_OF_FAILURE)
-        letters = self._letters(dice, code, fault)
+        deliveries = self._deliveries(dice, code, fault)
         lies = code == PAID and fault in ("", "doubled", "early") and dice.random() < _LYING_QUERIES
         return Script(
             "Chaos",
             code=code,
             after_seconds=0 if fault == "early" else self._thinking_seconds(dice, code),
-            letters=letters,
+            deliveries=deliveries,
             forgeries=(self._forgery(dice),) if fault == "forged" else (),
             query_code=CANCELLED if lies else None,
             callback_first=fault == "early",
             fault=None if fault in ("", "forged") else fault,
         )
 
-    def _letters(self, dice: Random, code: str, fault: str) -> tuple[Letter, ...]:
+    def _deliveries(self, dice: Random, code: str, fault: str) -> tuple[Delivery, ...]:
         if fault == "lost":
             return ()
         if fault == "doubled":
-            return (Letter(), Letter(delay_seconds=dice.choice((0.0, self._long(dice)))))
+            return (Delivery(), Delivery(delay_seconds=dice.choice((0.0, self._long(dice)))))
         if fault == "late":
-            return (Letter(delay_seconds=self._long(dice)),)
+            return (Delivery(delay_seconds=self._long(dice)),)
         if fault == "reordered":
-            return (Letter(delay_seconds=self._short(dice)),)
+            return (Delivery(delay_seconds=self._short(dice)),)
         if fault == "garbled":
-            return (Letter(dice.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),)
+            return (Delivery(dice.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),)
         if fault == "contradicted":
             later = self._short(dice)
-            truth_first = (Letter(), Letter("cancelled", later))
-            return dice.choice((truth_first, (Letter("cancelled"), Letter(delay_seconds=later))))
-        return (Letter(),)
+            truth_first = (Delivery(), Delivery("cancelled", later))
+            return dice.choice((truth_first, (Delivery("cancelled"), Delivery(delay_seconds=later))))
+        return (Delivery(),)
 
-    def _forgery(self, dice: Random) -> Letter:
-        return Letter("forged", self._short(dice), to_wrong_address=True)
+    def _forgery(self, dice: Random) -> Delivery:
+        return Delivery("forged", self._short(dice), to_wrong_address=True)
 
     def _thinking_seconds(self, dice: Random, code: str) -> float:
         ignores = code == NO_RESPONSE

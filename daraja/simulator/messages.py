@@ -180,7 +180,7 @@ def _callback_url(document: Document) -> str:
 
 
 def is_callback_url(url: str) -> bool:
-    """Tell whether an address is one that the gateway takes: http(s), plain text, its host in small letters."""
+    """Tell whether an address is one that the gateway takes: http(s), plain text, its host in small deliveries."""
     if len(url) > _MOST_URL or not url.isascii() or any(character <= " " for character in url):
         return False
     try:

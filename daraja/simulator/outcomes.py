@@ -58,7 +58,7 @@ def query_text(code: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Delivery:
     """One callback to post: which body, and how long after the outcome; None means the configured lateness.
 
     `to_wrong_address` posts it to the callback's address with another last segment, as one would who does not know it.
@@ -76,15 +76,15 @@ class Script:
     `answer` names the fault that the push itself meets; `query_code` is what a query claims instead of the truth;
     `callback_first` posts the callback before the push is answered. The person takes `after_seconds`, in which
     `forgeries` are posted. `queries` says from which age of the prompt in seconds on a query meets which fault.
-    `fault` is what chaos does to the `letters`, for the statistics.
+    `fault` is what chaos does to the `deliveries`, for the statistics.
     """
 
     about: str
     code: str | None = None
     after_seconds: float = 0
     answer: str | None = None
-    letters: tuple[Letter, ...] = (Letter(),)
-    forgeries: tuple[Letter, ...] = ()
+    deliveries: tuple[Delivery, ...] = (Delivery(),)
+    forgeries: tuple[Delivery, ...] = ()
     query_code: str | None = None
     queries: tuple[tuple[float, str], ...] = ()
     callback_first: bool = False
@@ -121,37 +121,43 @@ RECORDED_ANSWERS: dict[str, tuple[str, ...]] = {
 """The same answers one by one, whenever it is asked; the last one repeats."""
 
 
-def _paid(about: str, *letters: Letter, answer: str | None = None, query_code: str | None = None) -> Script:
-    return Script(about, code=PAID, letters=letters, answer=answer, query_code=query_code)
+def _paid(
+    about: str, *deliveries: Delivery, answer: str | None = None, query_code: str | None = None
+) -> Script:
+    return Script(about, code=PAID, deliveries=deliveries, answer=answer, query_code=query_code)
 
 
 KINDS: dict[str, Script] = {
-    "00": _paid("Paid at once", Letter()),
+    "00": _paid("Paid at once", Delivery()),
     "01": _paid("Paid, the callback is lost"),
-    "02": _paid("Paid, the callback comes twice at the same instant", Letter(), Letter()),
-    "03": _paid("Paid, the callback comes late", Letter(delay_seconds=None)),
+    "02": _paid("Paid, the callback comes twice at the same instant", Delivery(), Delivery()),
+    "03": _paid("Paid, the callback comes late", Delivery(delay_seconds=None)),
     "04": Script("Paid, the callback comes before the push is answered", code=PAID, callback_first=True),
-    "05": _paid("Paid, the answer to the push is lost", Letter(), answer="lose-answer"),
+    "05": _paid("Paid, the answer to the push is lost", Delivery(), answer="lose-answer"),
     "06": _paid("Paid, the answer and the callback are lost", answer="lose-answer"),
-    "07": _paid('Paid, ResultCode is the text "0"', Letter("text-code")),
-    "08": _paid("Paid, the callback says 1 shilling", Letter("amount-of-one")),
-    "09": _paid("Paid, the callback says one shilling more", Letter("amount-plus-one")),
-    "10": _paid("Paid, the callback's amount is text", Letter("amount-as-text")),
-    "11": _paid("Paid, the callback has no amount", Letter("amount-missing")),
-    "12": _paid("Paid, the callback's phone is masked", Letter("phone-masked")),
-    "13": _paid("Paid, the callback has no phone", Letter("phone-missing")),
-    "14": _paid("Paid, items reversed with unknown ones between", Letter("items-shuffled")),
-    "15": _paid("Paid, then a callback 1032 for the same push", Letter(), Letter("cancelled", _SOON_SECONDS)),
-    "16": _paid(
-        "Paid, a callback 1032 comes first", Letter("cancelled"), Letter(delay_seconds=_SOON_SECONDS)
+    "07": _paid('Paid, ResultCode is the text "0"', Delivery("text-code")),
+    "08": _paid("Paid, the callback says 1 shilling", Delivery("amount-of-one")),
+    "09": _paid("Paid, the callback says one shilling more", Delivery("amount-plus-one")),
+    "10": _paid("Paid, the callback's amount is text", Delivery("amount-as-text")),
+    "11": _paid("Paid, the callback has no amount", Delivery("amount-missing")),
+    "12": _paid("Paid, the callback's phone is masked", Delivery("phone-masked")),
+    "13": _paid("Paid, the callback has no phone", Delivery("phone-missing")),
+    "14": _paid("Paid, items reversed with unknown ones between", Delivery("items-shuffled")),
+    "15": _paid(
+        "Paid, then a callback 1032 for the same push", Delivery(), Delivery("cancelled", _SOON_SECONDS)
     ),
-    "17": Script("Cancelled, yet a forged callback says paid", code=CANCELLED, letters=(Letter("forged"),)),
+    "16": _paid(
+        "Paid, a callback 1032 comes first", Delivery("cancelled"), Delivery(delay_seconds=_SOON_SECONDS)
+    ),
+    "17": Script(
+        "Cancelled, yet a forged callback says paid", code=CANCELLED, deliveries=(Delivery("forged"),)
+    ),
     "18": Script("ResultCode SFC_IC0003, which is text", code=OPERATOR_UNKNOWN),
-    "19": _paid("Paid, the query says 1032", Letter(), query_code=CANCELLED),
-    "20": _paid("Paid, the callback is an empty object", Letter("empty-object")),
-    "21": _paid("Paid, the callback is JSON cut short", Letter("truncated")),
-    "22": _paid("Paid, the callback is 1 MB of junk", Letter("junk")),
-    "23": _paid("Paid, the callback has no receipt", Letter("receipt-missing")),
+    "19": _paid("Paid, the query says 1032", Delivery(), query_code=CANCELLED),
+    "20": _paid("Paid, the callback is an empty object", Delivery("empty-object")),
+    "21": _paid("Paid, the callback is JSON cut short", Delivery("truncated")),
+    "22": _paid("Paid, the callback is 1 MB of junk", Delivery("junk")),
+    "23": _paid("Paid, the callback has no receipt", Delivery("receipt-missing")),
     "24": Script("Paid after 17 s, queries as recorded", PAID, 17, queries=RECORDED_QUERIES["paid"]),
     "25": Script(
         "Cancelled after 13 s, queries as recorded", CANCELLED, 13, queries=RECORDED_QUERIES["cancelled"]

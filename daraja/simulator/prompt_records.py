@@ -5,11 +5,11 @@ from datetime import datetime
 from operator import attrgetter
 
 from daraja.simulator.journal import Fact, fact
-from daraja.simulator.outcomes import Letter, Script
+from daraja.simulator.outcomes import Delivery, Script
 from daraja.simulator.prompts import Outcome, Prompt
 
 _SCRIPT_FIELDS = fields(Script)
-_WRITTEN_LETTER = attrgetter(*(field.name for field in fields(Letter)))
+_WRITTEN_DELIVERY = attrgetter(*(field.name for field in fields(Delivery)))
 
 
 def prompt_fact(prompt: Prompt) -> Fact:
@@ -58,14 +58,14 @@ def read_ending(read: Fact) -> tuple[str, Outcome]:
 def _written(script: Script) -> Fact:
     """Return a script's fields; asdict() would take as long as all the rest of a push."""
     written = {field.name: getattr(script, field.name) for field in _SCRIPT_FIELDS}
-    for name in ("letters", "forgeries"):
-        written[name] = [_WRITTEN_LETTER(letter) for letter in written[name]]
+    for name in ("deliveries", "forgeries"):
+        written[name] = [_WRITTEN_DELIVERY(delivery) for delivery in written[name]]
     return written
 
 
 def _script(written: Fact) -> Script:
-    letters, forgeries = (
-        tuple(Letter(*letter) for letter in written.pop(name)) for name in ("letters", "forgeries")
+    deliveries, forgeries = (
+        tuple(Delivery(*delivery) for delivery in written.pop(name)) for name in ("deliveries", "forgeries")
     )
     queries = tuple((float(age), str(name)) for age, name in written.pop("queries"))
-    return Script(letters=letters, forgeries=forgeries, queries=queries, **written)
+    return Script(deliveries=deliveries, forgeries=forgeries, queries=queries, **written)

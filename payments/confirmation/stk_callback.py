@@ -28,8 +28,8 @@ from ledger.store.vault import NOBODY, Vault
 from payments.confirmation.query_budget import QuestionBudget
 from payments.confirmation.query_log import AttemptChecks
 from payments.inbox.callback_tokens import read_token
-from payments.inbox.dispatcher import act_at_once
-from payments.inbox.inbox import Channel, Inbox, Letter
+from payments.inbox.dispatcher import dispatch_now
+from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.prompts.phone_locks import LivePrompts
 from projections import sessions
 
@@ -80,7 +80,7 @@ class Settlement:
         """
         address = read_token(self._vault.sign, token) if token else None
         session_id, attempt = address or (None, None)
-        letter = self._inbox.keep(
+        message = self._inbox.keep(
             body,
             body_bytes=body_bytes,
             channel=Channel.STK,
@@ -92,23 +92,23 @@ class Settlement:
         )
         if session_id is None:
             return  # A hint wants a query, and a query must not make M-Pesa's sender wait.
-        act_at_once(letter, self.act_on)
+        dispatch_now(message, self.act_on)
 
-    def act_on(self, letter: Letter) -> None:
+    def act_on(self, message: InboxMessage) -> None:
         """Turn a kept callback into facts, set it aside for a person, or leave it for later."""
         now = clock.now()
-        if letter.was_cut:
-            self._inbox.set_aside(letter, "too_large", now)
+        if message.was_cut:
+            self._inbox.set_aside(message, "too_large", now)
             return
         try:
-            callback = parse_callback(letter.body)
+            callback = parse_callback(message.body)
         except MalformedCallback as error:
-            self._inbox.set_aside(letter, error.reason, now)
+            self._inbox.set_aside(message, error.reason, now)
             return
-        if letter.session_id is not None and letter.attempt is not None:
-            self._act_on_proof(letter, letter.session_id, letter.attempt, callback, now)
+        if message.session_id is not None and message.attempt is not None:
+            self._act_on_proof(message, message.session_id, message.attempt, callback, now)
         else:
-            self._act_on_hint(letter, callback, now)
+            self._act_on_hint(message, callback, now)
 
     def settle_by_query(
         self, session: PaymentSession, attempt: Attempt, *, is_hint: bool = False
@@ -141,12 +141,12 @@ class Settlement:
         return NOBODY if owner is None else owner
 
     def _act_on_proof(
-        self, letter: Letter, session_id: UUID, number: int, callback: StkCallback, now: datetime
+        self, message: InboxMessage, session_id: UUID, number: int, callback: StkCallback, now: datetime
     ) -> None:
         session = self._ledger.session(session_id)
         objection = self._objection(session_id, session.attempts.get(number), callback)
         if objection:
-            self._inbox.set_aside(letter, objection, now)
+            self._inbox.set_aside(message, objection, now)
             return
         meaning = callback.meaning
         session = self._learn_ids(session, number, callback)
@@ -156,15 +156,15 @@ class Settlement:
                 callback.receipt,
                 callback.amount_cents,
                 Evidence.CALLBACK,
-                callback.transaction_date or letter.received_at,
+                callback.transaction_date or message.received_at,
             )
             self._record(session, number, Verdict(payment=payment))
         elif meaning.outcome == "failed" and not meaning.confirm:
             self._record(session, number, Verdict(failure=meaning))
         else:
-            self._inbox.set_aside(letter, "result_code_not_final", now)
+            self._inbox.set_aside(message, "result_code_not_final", now)
             return
-        self._inbox.settle(letter, None, now)
+        self._inbox.settle(message, None, now)
 
     def _objection(self, session_id: UUID, attempt: Attempt | None, callback: StkCallback) -> str | None:
         """Why a callback with a good token is not acted on, as a slug; None where nothing speaks against it."""
@@ -217,42 +217,42 @@ class Settlement:
             self._prompts.release(session.id, attempt.transaction_id)
         return session
 
-    def _act_on_hint(self, letter: Letter, callback: StkCallback, now: datetime) -> None:
+    def _act_on_hint(self, message: InboxMessage, callback: StkCallback, now: datetime) -> None:
         digest = self._vault.digest("checkout", callback.checkout_request_id)
         session_id = sessions.find_by_checkout_digest(self._ledger.database, digest)
         if session_id is None:
-            self._later(letter, "unknown_checkout_request", now)
+            self._later(message, "unknown_checkout_request", now)
             return
         try:
             session = self._ledger.session(session_id)
         except NotFound:
-            self._later(letter, "unknown_checkout_request", now)
+            self._later(message, "unknown_checkout_request", now)
             return
         attempt = next(a for a in session.attempts.values() if a.checkout_digest == digest)
         if self._is_no_news(attempt, callback):
-            self._inbox.settle(letter, "no_news", now)
+            self._inbox.settle(message, "no_news", now)
             return
         if self._checks.was_asked_since(session.id, attempt.number, now - HINT_IS_ASKED_ABOUT_ONCE_IN):
-            self._later(letter, "not_confirmed", now)
+            self._later(message, "not_confirmed", now)
             return
         answer = self.settle_by_query(session, attempt, is_hint=True)
         if answer is None:
-            self._inbox.wait(letter, now + WAIT_FOR_A_QUESTION)
+            self._inbox.wait(message, now + WAIT_FOR_A_QUESTION)
             return
         self._checks.note_in_between(session.id, attempt.number, answer=answer.kind, now=now)
         if answer.kind in ("paid", "failed"):
             agrees = answer.kind == callback.meaning.outcome
-            self._inbox.settle(letter, "confirmed_by_query" if agrees else "contradicted_by_query", now)
+            self._inbox.settle(message, "confirmed_by_query" if agrees else "contradicted_by_query", now)
         else:
-            self._later(letter, "not_confirmed", now)
+            self._later(message, "not_confirmed", now)
 
     def _is_no_news(self, attempt: Attempt, callback: StkCallback) -> bool:
         if attempt.is_open:
             return False
         return attempt.state == AttemptState.PAID or callback.meaning.outcome != "paid"
 
-    def _later(self, letter: Letter, reason: str, now: datetime) -> None:
-        if letter.tries >= len(GAPS_SECONDS):
-            self._inbox.set_aside(letter, reason, now)
+    def _later(self, message: InboxMessage, reason: str, now: datetime) -> None:
+        if message.tries >= len(GAPS_SECONDS):
+            self._inbox.set_aside(message, reason, now)
         else:
-            self._inbox.postpone(letter, reason, now + timedelta(seconds=GAPS_SECONDS[letter.tries]))
+            self._inbox.postpone(message, reason, now + timedelta(seconds=GAPS_SECONDS[message.tries]))

@@ -39,7 +39,7 @@ class CaseDesk:
         self._close: dict[Kind, Act] = {
             Kind.CONTRADICTION: self._close_contradiction,
             Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
-            Kind.LETTER_SET_ASIDE: self._close_letter,
+            Kind.LETTER_SET_ASIDE: self._close_message,
             Kind.REACTION_SET_ASIDE: self._close_reaction,
             Kind.MONEY_UNKNOWN: self._close_movement,
             Kind.MONEY_CLAIMED_TWICE: self._close_movement,
@@ -96,7 +96,7 @@ class CaseDesk:
             lambda session: session.give_up_attempt(number, recorded_by=by, note=note, at=clock.now()),
         )
 
-    def _close_letter(self, case_id: str, by: str, note: str) -> None:
+    def _close_message(self, case_id: str, by: str, note: str) -> None:
         if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
             raise _not_open()
 

@@ -5,29 +5,29 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from ledger.errors import LedgerError
-from payments.inbox.inbox import Channel, Letter
+from payments.inbox.inbox import Channel, InboxMessage
 
-Handler = Callable[[Letter], None]
+Handler = Callable[[InboxMessage], None]
 
 _log = structlog.get_logger(__name__)
 
 
-class Letters:
+class InboxDispatcher:
     """Knows for each channel who acts on its letters. Handling one twice is the same as handling it once."""
 
     def __init__(self, handlers: Mapping[Channel, Handler]) -> None:
         self._handlers = handlers
 
-    def act_on(self, letter: Letter) -> None:
+    def act_on(self, message: InboxMessage) -> None:
         """Turn a kept letter into facts, set it aside for a person, or leave it for later."""
-        self._handlers[letter.channel](letter)
+        self._handlers[message.channel](message)
 
 
-def act_at_once(letter: Letter, act_on: Handler) -> None:
+def dispatch_now(message: InboxMessage, act_on: Handler) -> None:
     """Act on a letter that was just kept, while M-Pesa waits; where that fails, the letter is the worker's."""
     try:
-        act_on(letter)
+        act_on(message)
     except LedgerError as error:
-        _log.warning("letter_left_to_worker", inbox_id=str(letter.inbox_id), code=error.code)
+        _log.warning("letter_left_to_worker", inbox_id=str(message.inbox_id), code=error.code)
     except Exception:  # noqa: BLE001 - it is kept, so it may be acknowledged; the worker meets the fault again
-        _log.exception("letter_left_to_worker", inbox_id=str(letter.inbox_id))
+        _log.exception("letter_left_to_worker", inbox_id=str(message.inbox_id))

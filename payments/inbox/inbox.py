@@ -36,13 +36,15 @@ _RETRY = """
 UPDATE daraja_inbox SET state = 'new', reason = NULL, tries = 0, next_try_at = %s, settled_at = NULL
 WHERE inbox_id = %s AND state = 'set_aside'
 """
-_LETTER = """
+_MESSAGE = """
 SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending, key_owner, sealed_body,
        body_bytes, tries
 FROM daraja_inbox
 """
-_DUE = _LETTER + " WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
-_ONE = _LETTER + " WHERE inbox_id = %s"
+_DUE = (
+    _MESSAGE + " WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
+)
+_ONE = _MESSAGE + " WHERE inbox_id = %s"
 _FORGET_UNPROVEN = """
 DELETE FROM daraja_inbox WHERE inbox_id IN (
     SELECT inbox_id FROM daraja_inbox WHERE NOT is_proven AND session_id IS NULL AND state <> 'closed'
@@ -65,7 +67,7 @@ class Channel(StrEnum):
 
 
 @dataclass(frozen=True)
-class Letter:
+class InboxMessage:
     """One body as it came. `is_proven` says that its URL held a token which only we can make.
 
     `session_id`, and the `attempt` or the `refund` of it, are those that the token names, or None; a refund may be
@@ -110,19 +112,19 @@ class Inbox:
         sending: int | None = None,
         owner: int = NOBODY,
         now: datetime,
-    ) -> Letter:
+    ) -> InboxMessage:
         """Store a body of at most MOST_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
 
         A proven letter is acted on by whoever received it, and is the worker's where that did not happen in
         LEFT_OVER_AFTER; any other is the worker's at once.
         """
         kept = body[:MOST_BYTES_KEPT]
-        letter = Letter(
+        message = InboxMessage(
             uuid4(), now, channel, is_proven, session_id, attempt, refund, sending, kept, body_bytes, tries=0
         )
         owner, sealed = self._seal(owner, kept.decode("latin-1"))
         values = (
-            letter.inbox_id,
+            message.inbox_id,
             now,
             str(channel),
             is_proven,
@@ -138,15 +140,15 @@ class Inbox:
         )
         with self._database.connection() as connection:
             connection.execute(_KEEP, values)
-        return letter
+        return message
 
-    def settle(self, letter: Letter, reason: str | None, now: datetime) -> None:
+    def settle(self, message: InboxMessage, reason: str | None, now: datetime) -> None:
         """Mark a letter as acted on."""
-        self._end(letter.inbox_id, "acted_on", reason, now)
+        self._end(message.inbox_id, "acted_on", reason, now)
 
-    def set_aside(self, letter: Letter, reason: str, now: datetime) -> None:
+    def set_aside(self, message: InboxMessage, reason: str, now: datetime) -> None:
         """Mark a letter as something for a person to look at."""
-        self._end(letter.inbox_id, "set_aside", reason, now)
+        self._end(message.inbox_id, "set_aside", reason, now)
 
     def close(self, inbox_id: UUID, *, closed_by: str, note: str, now: datetime) -> bool:
         """A person has looked at a letter that was set aside; return whether there was one."""
@@ -158,32 +160,32 @@ class Inbox:
         with self._database.connection() as connection:
             return connection.execute(_RETRY, (now, inbox_id)).rowcount == 1
 
-    def postpone(self, letter: Letter, reason: str, until: datetime) -> None:
+    def postpone(self, message: InboxMessage, reason: str, until: datetime) -> None:
         """Leave a letter for later."""
         with self._database.connection() as connection:
-            connection.execute(_POSTPONE, (reason, until, letter.inbox_id))
+            connection.execute(_POSTPONE, (reason, until, message.inbox_id))
 
-    def wait(self, letter: Letter, until: datetime) -> None:
+    def wait(self, message: InboxMessage, until: datetime) -> None:
         """Leave a letter for later without counting a try: nothing was tried."""
         with self._database.connection() as connection:
-            connection.execute(_WAIT, (until, letter.inbox_id))
+            connection.execute(_WAIT, (until, message.inbox_id))
 
-    def due(self, now: datetime, limit: int, *, is_proven: bool = True) -> list[Letter]:
+    def due(self, now: datetime, limit: int, *, is_proven: bool = True) -> list[InboxMessage]:
         """Return letters that want acting on by now, longest waiting first: those that prove their sender, or others.
 
         Those of customers who were erased meanwhile cannot be opened any more, and are set aside.
         """
         with self._database.connection() as connection:
             rows = connection.execute(_DUE, (is_proven, now, limit)).fetchall()
-        letters = []
+        messages = []
         for row in rows:
             try:
-                letters.append(self._open(row))
+                messages.append(self._open(row))
             except Erased:
                 self._end(row["inbox_id"], "set_aside", "customer_erased", now)
-        return letters
+        return messages
 
-    def letter(self, inbox_id: UUID) -> Letter | None:
+    def message(self, inbox_id: UUID) -> InboxMessage | None:
         """Return one letter with its body opened."""
         with self._database.connection() as connection:
             row = connection.execute(_ONE, (inbox_id,)).fetchone()
@@ -214,8 +216,8 @@ class Inbox:
         except Erased:
             return NOBODY, self._vault.seal(NOBODY, text)
 
-    def _open(self, row: dict[str, Any]) -> Letter:
-        return Letter(
+    def _open(self, row: dict[str, Any]) -> InboxMessage:
+        return InboxMessage(
             row["inbox_id"],
             row["received_at"],
             Channel(row["channel"]),

@@ -18,8 +18,8 @@ from ledger.errors import Conflict, LedgerError
 from ledger.session.values import Status
 from ledger.store.vault import Vault
 from payments.inbox.callback_urls import endpoints_url
-from payments.inbox.dispatcher import act_at_once
-from payments.inbox.inbox import Channel, Inbox, Letter
+from payments.inbox.dispatcher import dispatch_now
+from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.reconciliation import lookups
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import Verdict
@@ -81,7 +81,7 @@ class C2bDesk:
 
         Raises Unavailable where the body could not be kept: then it must not be acknowledged.
         """
-        letter = self._inbox.keep(
+        message = self._inbox.keep(
             body,
             body_bytes=body_bytes,
             channel=Channel.C2B_CONFIRMATION,
@@ -89,18 +89,18 @@ class C2bDesk:
             now=clock.now(),
         )
         if is_proven:
-            act_at_once(letter, self.act_on)
+            dispatch_now(message, self.act_on)
 
-    def act_on(self, letter: Letter) -> None:
+    def act_on(self, message: InboxMessage) -> None:
         """Bring the money of a kept confirmation to its attempt, or set the letter aside for a person."""
-        objection, notice = self._read(letter)
+        objection, notice = self._read(message)
         if notice is None:
-            self._inbox.set_aside(letter, objection, clock.now())
+            self._inbox.set_aside(message, objection, clock.now())
             return
-        [settled] = self._matcher.see([of_notice(notice, letter.received_at)])
+        [settled] = self._matcher.see([of_notice(notice, message.received_at)])
         if settled.verdict == Verdict.NEW:
             raise Conflict  # Its handling failed and was said; the letter comes up again.
-        self._inbox.settle(letter, str(settled.verdict), clock.now())
+        self._inbox.settle(message, str(settled.verdict), clock.now())
 
     def validate(self, body: bytes, *, is_proven: bool) -> Answer:
         """Decide whether a payment may be made; never raises, and answers in time.
@@ -125,14 +125,14 @@ class C2bDesk:
         """End the threads that decide."""
         self._deciding.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, letter: Letter) -> tuple[str, C2bNotice | None]:
+    def _read(self, message: InboxMessage) -> tuple[str, C2bNotice | None]:
         """Return the notice of a letter, or why it is not acted on, as a slug."""
-        if not letter.is_proven:
+        if not message.is_proven:
             return "address_proves_nothing", None
-        if letter.was_cut:
+        if message.was_cut:
             return "too_large", None
         try:
-            notice = parse_c2b(letter.body)
+            notice = parse_c2b(message.body)
         except MalformedNotice as error:
             return error.reason, None
         if notice.shortcode not in self._shortcodes:

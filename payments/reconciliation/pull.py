@@ -99,10 +99,10 @@ class Puller:
         ]
         for body in bodies:
             if not self._inbox.holds(Channel.PULL, body):
-                letter = self._inbox.keep(
+                message = self._inbox.keep(
                     body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=now
                 )
-                self._inbox.set_aside(letter, "unreadable_row", now)
+                self._inbox.set_aside(message, "unreadable_row", now)
         return len(bodies)
 
 

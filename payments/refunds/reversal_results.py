@@ -25,8 +25,8 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import Refund, RefundState
 from ledger.store.vault import NOBODY, Vault
 from payments.inbox.callback_tokens import RefundMatter, RefundProof, read_refund_token
-from payments.inbox.dispatcher import act_at_once
-from payments.inbox.inbox import Channel, Inbox, Letter
+from payments.inbox.dispatcher import dispatch_now
+from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.refunds.attempt import Sending, sending_of
 from payments.refunds.status_check_log import RefundChecks
 from payments.refunds.status_checks import PAYMENT_TELLS_AFTER
@@ -65,7 +65,7 @@ class RefundResults:
         """
         proof = read_refund_token(self._vault.sign, token) if token else None
         unproven = Channel.REVERSAL_TIMEOUT if is_timeout else Channel.REVERSAL_RESULT
-        letter = self._inbox.keep(
+        message = self._inbox.keep(
             body,
             body_bytes=body_bytes,
             channel=_CHANNELS[proof.matter] if proof else unproven,
@@ -76,42 +76,42 @@ class RefundResults:
             owner=self._owner(proof),
             now=clock.now(),
         )
-        act_at_once(letter, self.act_on)
+        dispatch_now(message, self.act_on)
 
-    def act_on(self, letter: Letter) -> None:
+    def act_on(self, message: InboxMessage) -> None:
         """Turn a kept letter into facts, or set it aside for a person."""
         now = clock.now()
-        if letter.session_id is None or letter.refund is None or letter.sending is None:
-            self._inbox.set_aside(letter, "not_proven", now)
+        if message.session_id is None or message.refund is None or message.sending is None:
+            self._inbox.set_aside(message, "not_proven", now)
             return
-        sending = Sending(letter.session_id, letter.refund, letter.sending)
+        sending = Sending(message.session_id, message.refund, message.sending)
         try:
             session = self._ledger.session(sending.session_id)
         except NotFound:
-            self._inbox.set_aside(letter, "unknown_session", now)
+            self._inbox.set_aside(message, "unknown_session", now)
             return
         refund = session.refunds.get(sending.refund)
         if refund is None or sending_of(refund) < sending.number:
-            self._inbox.set_aside(letter, "unknown_refund", now)
-        elif letter.channel == Channel.REVERSAL_TIMEOUT:
+            self._inbox.set_aside(message, "unknown_refund", now)
+        elif message.channel == Channel.REVERSAL_TIMEOUT:
             self._doubt(sending, "QUEUE_TIMEOUT")
-            self._inbox.settle(letter, None, now)
-        elif letter.channel == Channel.STATUS_TIMEOUT:
+            self._inbox.settle(message, None, now)
+        elif message.channel == Channel.STATUS_TIMEOUT:
             self._checks.note_answer(sending.session_id, sending.refund, sending.number, "time_out")
-            self._inbox.settle(letter, None, now)
+            self._inbox.settle(message, None, now)
         else:
-            self._act_on_result(letter, sending, refund, now)
+            self._act_on_result(message, sending, refund, now)
 
-    def _act_on_result(self, letter: Letter, sending: Sending, refund: Refund, now: datetime) -> None:
-        if letter.was_cut:
-            self._inbox.set_aside(letter, "too_large", now)
+    def _act_on_result(self, message: InboxMessage, sending: Sending, refund: Refund, now: datetime) -> None:
+        if message.was_cut:
+            self._inbox.set_aside(message, "too_large", now)
             return
         try:
-            result = parse_result(letter.body)
+            result = parse_result(message.body)
         except MalformedResult as error:
-            self._inbox.set_aside(letter, error.reason, now)
+            self._inbox.set_aside(message, error.reason, now)
             return
-        if letter.channel == Channel.REVERSAL_RESULT:
+        if message.channel == Channel.REVERSAL_RESULT:
             problem = self._act_on_reversal(sending, refund, result)
         else:
             problem = self._act_on_status(sending, refund, status_verdict(result))
@@ -122,9 +122,9 @@ class RefundResults:
                 refund=sending.refund,
                 reason=problem,
             )
-            self._inbox.set_aside(letter, problem, now)
+            self._inbox.set_aside(message, problem, now)
         else:
-            self._inbox.settle(letter, None, now)
+            self._inbox.settle(message, None, now)
 
     def _act_on_reversal(self, sending: Sending, refund: Refund, result: ApiResult) -> str | None:
         """Record what a reversal came to; return why a person has to look at it, or None."""

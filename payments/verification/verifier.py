@@ -83,7 +83,7 @@ class Verifier:
             self._database,
             self._vault,
             at_rest=False,
-            with_letters=True,
+            with_messages=True,
             prompt_seconds=self._prompt_seconds,
             kept_blocks=kept_blocks,
         )
@@ -113,7 +113,7 @@ def violations(
     *,
     known_texts: Iterable[str] = (),
     at_rest: bool = True,
-    with_letters: bool = False,
+    with_messages: bool = False,
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
     kept_blocks: Iterable[KeptName] = (),
 ) -> list[Violation]:
@@ -124,7 +124,7 @@ def violations(
         known_texts=known_texts,
         orders_of=orders_of_shop,
         at_rest=at_rest,
-        with_letters=with_letters,
+        with_messages=with_messages,
         prompt_seconds=prompt_seconds,
         kept_blocks=kept_blocks,
     )

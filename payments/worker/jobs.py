@@ -16,7 +16,7 @@ from payments.confirmation.status_poller import Ladder
 from payments.fulfilment.order_process import OrderMaker
 from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.worker.event_processor import HANDS, Handler, Reaction
-from payments.worker.sweeps import act_on_letters, expire_sessions, tidy
+from payments.worker.sweeps import act_on_messages, expire_sessions, tidy
 from projections.cases import PaymentCases
 from projections.follower import Follower
 from projections.metrics import PaymentMetrics
@@ -122,7 +122,7 @@ class _JobMaker:
         ladder = Ladder(settings, ours.ledger, ours.settlement, ours.checks)
         seal_seconds = settings.daftari_seal_seconds
         found = [
-            self._alone("letters", lambda: act_on_letters(ours), 0.2, 0.5),
+            self._alone("letters", lambda: act_on_messages(ours), 0.2, 0.5),
             self._alone("expiry", lambda: expire_sessions(ours), 2, 2),
             self._alone("ladder", ladder.run, 1, 1),
             self._alone(

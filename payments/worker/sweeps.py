@@ -7,7 +7,7 @@ import structlog
 from api.wiring import Services
 from ledger import clock
 from ledger.errors import LedgerError, Unavailable
-from payments.inbox.inbox import Letter
+from payments.inbox.inbox import InboxMessage
 from projections import sessions
 
 BATCH = 200
@@ -18,8 +18,8 @@ NOTES_LAST = timedelta(days=2)
 REFUND_NOTES_LAST = timedelta(days=30)
 """Longer than a refund is asked about, or it would be asked about anew."""
 
-LETTER_FAILED_AGAIN_AFTER = timedelta(seconds=30)
-MOST_LETTER_TRIES = 20
+MESSAGE_RETRY_AFTER = timedelta(seconds=30)
+MAX_MESSAGE_TRIES = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -41,23 +41,23 @@ def expire_sessions(services: Services) -> int:
     return written
 
 
-def act_on_letters(services: Services) -> int:
+def act_on_messages(services: Services) -> int:
     """Act on callbacks that are due; return how many were looked at.
 
     Letters that prove their sender come first: anybody may post others, as many as he likes. A letter whose handling
     fails waits, and is set aside for a person in the end; those behind it go on.
     """
     now = clock.now()
-    letters = services.inbox.due(now, BATCH) or services.inbox.due(now, HINTS_AT_ONCE, is_proven=False)
-    for letter in letters:
+    messages = services.inbox.due(now, BATCH) or services.inbox.due(now, HINTS_AT_ONCE, is_proven=False)
+    for message in messages:
         try:
-            services.letters.act_on(letter)
+            services.messages.act_on(message)
         except LedgerError as error:
-            _put_off(services, letter, error.code.lower())
+            _put_off(services, message, error.code.lower())
         except Exception:  # noqa: BLE001 - a fault of ours; the letter is kept, tried again, and shown to a person
-            _log.exception("letter_not_handled", inbox_id=str(letter.inbox_id))
-            _put_off(services, letter, "not_handled")
-    return len(letters)
+            _log.exception("letter_not_handled", inbox_id=str(message.inbox_id))
+            _put_off(services, message, "not_handled")
+    return len(messages)
 
 
 def tidy(services: Services) -> int:
@@ -72,10 +72,10 @@ def tidy(services: Services) -> int:
     return sum(removed)
 
 
-def _put_off(services: Services, letter: Letter, reason: str) -> None:
-    _log.warning("letter_put_off", inbox_id=str(letter.inbox_id), reason=reason, tries=letter.tries)
+def _put_off(services: Services, message: InboxMessage, reason: str) -> None:
+    _log.warning("letter_put_off", inbox_id=str(message.inbox_id), reason=reason, tries=message.tries)
     now = clock.now()
-    if letter.tries >= MOST_LETTER_TRIES:
-        services.inbox.set_aside(letter, reason, now)
+    if message.tries >= MAX_MESSAGE_TRIES:
+        services.inbox.set_aside(message, reason, now)
     else:
-        services.inbox.postpone(letter, reason, now + LETTER_FAILED_AGAIN_AFTER)
+        services.inbox.postpone(message, reason, now + MESSAGE_RETRY_AFTER)

@@ -70,7 +70,7 @@ WHERE topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1'
                   WHERE letter.session_id = event.session_id AND letter.channel = 'stk' AND letter.is_proven)
 LIMIT %s
 """
-LETTERS_OF_NOBODY = """
+MESSAGES_OF_THE_SYSTEM = """
 SELECT DISTINCT session_id FROM daraja_inbox AS letter
 WHERE session_id IS NOT NULL
   AND NOT EXISTS (SELECT FROM payment_events AS event WHERE event.session_id = letter.session_id)
@@ -150,7 +150,7 @@ def check(
     known_texts: Iterable[str] = (),
     orders_of: OrdersOf | None = None,
     at_rest: bool = True,
-    with_letters: bool = False,
+    with_messages: bool = False,
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
     kept_blocks: Iterable[blocks.KeptName] = (),
 ) -> list[Violation]:
@@ -181,7 +181,7 @@ def check(
             _metrics(connection, walk),
             _refunds(connection, origin),
             _cases(connection, origin),
-            _letters(connection) if with_letters else iter(()),
+            _messages(connection) if with_messages else iter(()),
             _phones(walk),
             _personal_data(connection, [text for text in known_texts if text]),
         ]
@@ -369,11 +369,11 @@ def _cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
         yield Violation("cases", told, session_id)
 
 
-def _letters(connection: Connection[Any]) -> Iterator[Violation]:
+def _messages(connection: Connection[Any]) -> Iterator[Violation]:
     for row in connection.execute(UNWITNESSED, (MOST_TOLD,)):
         told = "its payment is known by a callback, and none is in the inbox"
         yield Violation("letters", told, row["session_id"])
-    for row in connection.execute(LETTERS_OF_NOBODY, (MOST_TOLD,)):
+    for row in connection.execute(MESSAGES_OF_THE_SYSTEM, (MOST_TOLD,)):
         yield Violation("letters", "the inbox has a letter about it, and it has no event", row["session_id"])
 
 

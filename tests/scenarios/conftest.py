@@ -27,7 +27,7 @@ def _invariants_hold(database_url: str, data_folder: Path) -> Iterator[None]:
             database,
             Vault(database, settings.daftari_master_key),
             known_texts=(str(DELIVERY["full_name"]), str(DELIVERY["detailed_address"])),
-            with_letters=True,
+            with_messages=True,
             prompt_seconds=settings.daftari_prompt_seconds,
         )
     finally:

@@ -160,7 +160,7 @@ def refund_due_cents(instance: Instance, session_id: str) -> int:
     return int(cents)
 
 
-def letters(instance: Instance) -> list[tuple[str, str | None]]:
+def messages(instance: Instance) -> list[tuple[str, str | None]]:
     """Return (state, reason) of every callback that was kept, oldest first."""
     statement = "SELECT state, reason FROM daraja_inbox ORDER BY received_at"
     return [(state, reason) for state, reason in observe(instance, statement)]

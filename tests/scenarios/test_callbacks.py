@@ -22,7 +22,7 @@ from tests.scenarios.steps import (
     cases,
     count,
     facts,
-    letters,
+    messages,
     on_shelf,
     own_path,
     prompt_of,
@@ -226,7 +226,7 @@ def test_a_result_code_means_what_the_table_says_and_an_unknown_one_is_looked_at
         shown = buyer.status(session_id)
         assert (shown["session_status"], (shown["reason"] or {}).get("code")) == (status, reason), code
     final = sum(status != "payment_initiated" for _, status, _ in RESULT_CODES)
-    assert letters(instance).count(("acted_on", None)) == final
+    assert messages(instance).count(("acted_on", None)) == final
     unknown = len(RESULT_CODES) - final
     assert cases(instance) == [("letter_set_aside", "stk: result_code_not_final")] * unknown
 
@@ -241,7 +241,7 @@ def test_callbacks_that_come_while_the_worker_is_away_each_end_in_their_order(in
 
     for session_id, buyer in paid.items():
         assert buyer.status(session_id)["session_status"] == "paid"
-    assert letters(instance) == [("acted_on", None)] * 6
+    assert messages(instance) == [("acted_on", None)] * 6
     assert count(instance, "shop_orders") == 0
 
     instance.work()

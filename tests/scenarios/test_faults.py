@@ -25,7 +25,7 @@ from tests.scenarios.steps import (
     cases,
     count,
     facts,
-    letters,
+    messages,
     observe,
     own_path,
     prompt_of,
@@ -248,7 +248,7 @@ def test_a_process_that_dies_over_a_callback_loses_none_that_it_acknowledged(
         assert buyer.status(session_id)["session_status"] == "order_created", facts(well_stocked, session_id)
         assert facts(well_stocked, session_id).count("Paid") == 1
         assert refund_due_cents(well_stocked, session_id) == 0
-    assert {state for state, _ in letters(well_stocked)} == {"acted_on"}
+    assert {state for state, _ in messages(well_stocked)} == {"acted_on"}
 
 
 def test_a_worker_that_dies_over_an_order_leaves_exactly_one(

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.clock import now
 from payments.inbox.inbox import Channel
-from payments.worker.sweeps import HINTS_AT_ONCE, act_on_letters
+from payments.worker.sweeps import HINTS_AT_ONCE, act_on_messages
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     CALLBACK_LOST,
@@ -22,7 +22,7 @@ from tests.scenarios.steps import (
     cases,
     count,
     facts,
-    letters,
+    messages,
     observe,
     own_path,
     prompt_of,
@@ -87,7 +87,7 @@ def test_a_hostile_body_is_acknowledged_kept_listed_and_changes_nothing(
     instance.work()
 
     assert facts(instance, session_id) == before
-    kept = letters(instance)
+    kept = messages(instance)
     assert len(kept) == 2 * len(HOSTILE)
     assert {state for state, _ in kept} == {"set_aside"}
     assert [kind for kind, _ in cases(instance)] == ["letter_set_aside"] * len(kept)
@@ -108,7 +108,7 @@ def test_a_report_about_a_prompt_that_nobody_knows_is_set_aside_in_the_end(
     for _ in range(12):
         instance.work()
         clock.tick(700)
-    assert letters(instance)[0] == ("set_aside", "unknown_checkout_request")
+    assert messages(instance)[0] == ("set_aside", "unknown_checkout_request")
     assert "Paid" not in facts(instance, session_id)
 
 
@@ -121,7 +121,7 @@ def test_the_ids_of_another_prompt_under_a_good_token_change_nothing(
     body["Body"]["stkCallback"]["CheckoutRequestID"] = "ws_CO_161120261030000000000000"
     report(instance, own_path(prompt), body)
     instance.work()
-    assert letters(instance) == [("set_aside", "ids_differ")]
+    assert messages(instance) == [("set_aside", "ids_differ")]
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
 
 
@@ -156,7 +156,7 @@ def test_a_success_without_its_token_is_no_payment_before_a_query_confirms_it(
     assert buyer.status(session_id)["session_status"] == "failed"
     assert buyer.status(session_id)["reason"]["code"] == "CANCELLED_BY_USER"
     assert count(instance, "shop_orders") == 0
-    assert letters(instance) == [("acted_on", "contradicted_by_query")]
+    assert messages(instance) == [("acted_on", "contradicted_by_query")]
 
 
 def test_many_hints_about_one_prompt_make_one_question(instance: Instance, buyer: Client) -> None:
@@ -187,9 +187,9 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
         now=now(),
     )
     clock.tick(6)
-    assert act_on_letters(instance.services) == 1
+    assert act_on_messages(instance.services) == 1
     assert buyer.status(session_id)["session_status"] == "paid"
-    assert act_on_letters(instance.services) == HINTS_AT_ONCE
+    assert act_on_messages(instance.services) == HINTS_AT_ONCE
 
 
 def test_a_success_without_its_token_counts_once_a_query_confirms_it(
@@ -200,7 +200,7 @@ def test_a_success_without_its_token_counts_once_a_query_confirms_it(
     assert "Paid" not in facts(instance, session_id)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert letters(instance) == [("acted_on", "confirmed_by_query")]
+    assert messages(instance) == [("acted_on", "confirmed_by_query")]
 
 
 def test_a_cancellation_without_its_token_is_not_believed_either(instance: Instance, buyer: Client) -> None:

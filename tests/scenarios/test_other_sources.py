@@ -20,7 +20,7 @@ from tests.scenarios.steps import (
     callback,
     count,
     facts,
-    letters,
+    messages,
     observe,
     own_path,
     prompt_of,
@@ -102,7 +102,7 @@ def test_a_payment_whose_answer_and_callback_were_lost_is_settled_by_its_c2b_not
     _confirm(instance, _notice(receipt_of(prompt), f" {prompt.account_reference.lower()} "))
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert letters(instance) == [("acted_on", "credited")]
+    assert messages(instance) == [("acted_on", "credited")]
     assert _verdicts(instance) == ["credited"]
 
 
@@ -194,7 +194,7 @@ def test_money_of_nobody_is_kept_and_changes_nothing(
     instance.work()
     assert facts(instance, session_id) == before
     assert _verdicts(instance) == ["unknown"]
-    assert letters(instance) == [("acted_on", "unknown")]
+    assert messages(instance) == [("acted_on", "unknown")]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_cannot_be_understood_is_kept_for_a_person(
 ) -> None:
     _confirm(instance, body)
     instance.work()
-    assert letters(instance) == [("set_aside", reason)]
+    assert messages(instance) == [("set_aside", reason)]
     assert count(instance, "mpesa_movements") == 0
 
 
@@ -232,7 +232,7 @@ def test_without_the_secret_a_notice_changes_nothing_and_nobody_can_tell(
         assert (answer.status_code, answer.json()) == (200, ACCEPTED)
     instance.work()
     assert facts(instance, session_id) == before
-    assert letters(instance) == [("set_aside", "address_proves_nothing")] * 4
+    assert messages(instance) == [("set_aside", "address_proves_nothing")] * 4
     assert count(instance, "mpesa_movements") == 0
 
 
@@ -247,7 +247,7 @@ def test_a_payment_by_hand_is_accepted_where_it_is_what_is_asked_for(
     assert _validate(instance, _notice(reference=reference, TransAmount="1.00")) == refused
     for stray in (_notice(), _notice(BusinessShortCode="600100"), {}, b"junk"):
         assert _validate(instance, stray) == ACCEPTED
-    assert letters(instance) == []
+    assert messages(instance) == []
 
 
 @pytest.fixture

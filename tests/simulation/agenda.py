@@ -45,7 +45,7 @@ class Agenda:
         self._poke = poke
         self._last_wanted = dict.fromkeys(FOLLOWED, 0)
         self._last_done: dict[str, float] = {}
-        tables.work.on_letter = lambda at: poke("letters", seconds(at))
+        tables.work.on_message = lambda at: poke("letters", seconds(at))
         tables.work.on_failure = lambda name, at: poke(f"{name}_again", seconds(at))
         tables.money.on_movements = lambda at: poke("money_left_over", seconds(at + LEFT_OVER_AFTER))
         tables.refunds.on_refund = self._refund_moved
@@ -56,7 +56,7 @@ class Agenda:
             "refund_retries": self._unsent,
             "refund_doubts": self._unanswered,
             "refund_questions": self._questions,
-            "letters": lambda: _first(tables.work.new_letters.values()),
+            "letters": lambda: _first(tables.work.new_messages.values()),
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
             "ladder": lambda: _first(tables.ledger.next_look.values()),
             "money_left_over": self._left_over,

@@ -44,7 +44,7 @@ class Checks:
             self._of_attempts,
             self._of_orders,
             self._of_stock,
-            self._of_letters,
+            self._of_messages,
             self._of_promises,
             self._of_keys,
         ):
@@ -63,7 +63,7 @@ class Checks:
                 invariants.ShopOrder(session_id, placed.order_id, request.total_cents)
                 for session_id, (placed, request) in shop.orders.items()
             ],
-            with_letters=True,
+            with_messages=True,
             prompt_seconds=self._machine.settings.daftari_prompt_seconds,
         )
 
@@ -145,15 +145,15 @@ class Checks:
         if len(numbers) != len(set(numbers)):
             yield "an order number was given twice"
 
-    def _of_letters(self) -> Iterator[str]:
+    def _of_messages(self) -> Iterator[str]:
         """What was acknowledged is in the inbox as often, and nothing waits for ever."""
-        letters = self._tables.work.letters.values()
-        kept = Counter(letter["body_sha256"] for letter in letters)
+        messages = self._tables.work.messages.values()
+        kept = Counter(message["body_sha256"] for message in messages)
         for digest, times in self._machine.acknowledged.items():
             if kept[digest] < times:
                 yield f"a body was acknowledged {times} times, and kept {kept[digest]} times"
         yield from (
-            f"letter {x['inbox_id']} still waits: {x['reason']}" for x in letters if x["state"] == "new"
+            f"letter {x['inbox_id']} still waits: {x['reason']}" for x in messages if x["state"] == "new"
         )
         for key in self._tables.work.failures:
             yield f"reaction {key} has failed, and is not made good"

@@ -13,7 +13,7 @@ from projections import follower, metrics
 from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
 
 Undoable = tuple[list[Row], Callable[[], None]]
-_LETTER = (
+_MESSAGE = (
     "inbox_id",
     "received_at",
     "channel",
@@ -34,13 +34,13 @@ class WorkTables:
     """The tables of the inbox, of idempotency keys, and of followers."""
 
     def __init__(self, ledger: LedgerTables) -> None:
-        self.letters: dict[UUID, Row] = {}
-        self.new_letters: dict[UUID, datetime] = {}
+        self.messages: dict[UUID, Row] = {}
+        self.new_messages: dict[UUID, datetime] = {}
         self.keys: dict[tuple[int, str], Row] = {}
         self.places: dict[tuple[str, int], int] = {}
         self.failures: dict[tuple[str, UUID, int], Row] = {}
         self.figures: dict[datetime, Counter[str]] = {}
-        self.on_letter: Callable[[datetime], None] = lambda _: None
+        self.on_message: Callable[[datetime], None] = lambda _: None
         self.on_failure: Callable[[str, datetime], None] = lambda _, __: None
         self._ledger = ledger
 
@@ -53,8 +53,8 @@ class WorkTables:
             inbox._WAIT: self.wait,
             inbox._HOLDS: self.holds,
             inbox._FORGET_UNPROVEN: self.forget_unproven,
-            inbox._DUE: self.due_letters,
-            inbox._ONE: self.letter,
+            inbox._DUE: self.due_messages,
+            inbox._ONE: self.message,
             kept_answers._CLAIM: self.claim,
             kept_answers._READ: self.read_key,
             kept_answers._TAKE_OVER: self.take_over,
@@ -73,71 +73,73 @@ class WorkTables:
 
     def keep(self, values: Any) -> int:
         """Keep a letter."""
-        letter = dict(zip(_LETTER, values, strict=True))
-        letter |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
-        self.letters[letter["inbox_id"]] = letter
-        self._is_due(letter["inbox_id"], letter["next_try_at"])
+        message = dict(zip(_MESSAGE, values, strict=True))
+        message |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
+        self.messages[message["inbox_id"]] = message
+        self._is_due(message["inbox_id"], message["next_try_at"])
         return 1
 
     def settle(self, values: Any) -> int:
         """Close a letter."""
         state, reason, settled_at, inbox_id = values
-        self.letters[inbox_id] |= {
+        self.messages[inbox_id] |= {
             "state": state,
             "reason": reason,
             "next_try_at": None,
             "settled_at": settled_at,
         }
-        self.new_letters.pop(inbox_id, None)
+        self.new_messages.pop(inbox_id, None)
         return 1
 
     def postpone(self, values: Any) -> int:
         """Leave a letter for later."""
         reason, until, inbox_id = values
-        letter = self.letters[inbox_id]
-        letter |= {"reason": reason, "tries": letter["tries"] + 1, "next_try_at": until}
-        if letter["state"] == "new":
+        message = self.messages[inbox_id]
+        message |= {"reason": reason, "tries": message["tries"] + 1, "next_try_at": until}
+        if message["state"] == "new":
             self._is_due(inbox_id, until)
         return 1
 
     def wait(self, values: Any) -> int:
         """Leave a letter for later, without counting a try."""
         until, inbox_id = values
-        self.letters[inbox_id]["next_try_at"] = until
-        if self.letters[inbox_id]["state"] == "new":
+        self.messages[inbox_id]["next_try_at"] = until
+        if self.messages[inbox_id]["state"] == "new":
             self._is_due(inbox_id, until)
         return 1
 
     def holds(self, values: Any) -> list[Row]:
         """Return a row where the very same body came by a channel."""
         same = (
-            letter for letter in self.letters.values() if (letter["channel"], letter["body_sha256"]) == values
+            message
+            for message in self.messages.values()
+            if (message["channel"], message["body_sha256"]) == values
         )
         return [{}] if next(same, None) else []
 
     def forget_unproven(self, values: Any) -> int:
         """Remove the oldest letters beyond a number of those that prove nothing."""
-        unproven = [letter for letter in self.letters.values() if _is_unproven(letter)]
-        unproven.sort(key=lambda letter: letter["received_at"], reverse=True)
-        for letter in unproven[values[0] :]:
-            del self.letters[letter["inbox_id"]]
-            self.new_letters.pop(letter["inbox_id"], None)
+        unproven = [message for message in self.messages.values() if _is_unproven(message)]
+        unproven.sort(key=lambda message: message["received_at"], reverse=True)
+        for message in unproven[values[0] :]:
+            del self.messages[message["inbox_id"]]
+            self.new_messages.pop(message["inbox_id"], None)
         return len(unproven[values[0] :])
 
-    def due_letters(self, values: Any) -> list[Row]:
+    def due_messages(self, values: Any) -> list[Row]:
         """Return the letters that want acting on."""
         is_proven, now, limit = values
         due = sorted(
             (at, number)
-            for number, at in self.new_letters.items()
-            if at <= now and self.letters[number]["is_proven"] == is_proven
+            for number, at in self.new_messages.items()
+            if at <= now and self.messages[number]["is_proven"] == is_proven
         )
-        return [self.letters[inbox_id] for _, inbox_id in due[:limit]]
+        return [self.messages[inbox_id] for _, inbox_id in due[:limit]]
 
-    def letter(self, values: Any) -> list[Row]:
+    def message(self, values: Any) -> list[Row]:
         """Return one letter."""
-        letter = self.letters.get(values[0])
-        return [] if letter is None else [letter]
+        message = self.messages.get(values[0])
+        return [] if message is None else [message]
 
     def claim(self, values: Any) -> int:
         """Claim an idempotency key, where it is free."""
@@ -213,8 +215,8 @@ class WorkTables:
         return 1
 
     def _is_due(self, inbox_id: UUID, at: datetime) -> None:
-        self.new_letters[inbox_id] = at
-        self.on_letter(at)
+        self.new_messages[inbox_id] = at
+        self.on_message(at)
 
     def due_failures(self, values: Any) -> list[Row]:
         """Return the failed events whose time has come."""
@@ -259,5 +261,5 @@ class WorkTables:
         return [], undo
 
 
-def _is_unproven(letter: Row) -> bool:
-    return letter["state"] != "closed" and letter["session_id"] is None and not letter["is_proven"]
+def _is_unproven(message: Row) -> bool:
+    return message["state"] != "closed" and message["session_id"] is None and not message["is_proven"]

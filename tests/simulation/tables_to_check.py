@@ -44,7 +44,7 @@ class Auditor:
             blocks._AGAIN: lambda _: self._blocks(),
             invariants.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
             invariants.OPEN_MOVEMENTS.encode(): self._open_movements,
-            invariants.LETTERS_OF_NOBODY: lambda _: self._letters_of_nobody(),
+            invariants.MESSAGES_OF_THE_SYSTEM: lambda _: self._messages_of_the_system(),
             invariants.UNWITNESSED: lambda _: self._unwitnessed(),
             invariants.EXISTS: lambda values: [{"there": self._with_texts and values[0] in self._texts()}],
             comparison.FACTS_IN_ORDER: self._facts,
@@ -101,13 +101,13 @@ class Auditor:
         unclaimed = self._tables.money.unclaimed()
         return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
 
-    def _letters_of_nobody(self) -> list[Row]:
-        about = {letter["session_id"] for letter in self._tables.work.letters.values()}
+    def _messages_of_the_system(self) -> list[Row]:
+        about = {message["session_id"] for message in self._tables.work.messages.values()}
         return [{"session_id": each} for each in about - self._ledger.events.keys() - {None}]
 
     def _unwitnessed(self) -> list[Row]:
-        letters = self._tables.work.letters.values()
-        witnessed = {x["session_id"] for x in letters if x["channel"] == "stk" and x["is_proven"]}
+        messages = self._tables.work.messages.values()
+        witnessed = {x["session_id"] for x in messages if x["channel"] == "stk" and x["is_proven"]}
         return [
             {"session_id": session_id}
             for session_id in self._ledger.events.keys() - witnessed

@@ -16,7 +16,7 @@ from tests.torture.machine import Machine
 PROMPTS_AND_LATE_CALLBACKS_SECONDS = 130.0
 BETWEEN_LOOKS_SECONDS = 1.0
 
-_LETTERS = "SELECT count(*) AS n FROM daraja_inbox WHERE state = 'new' AND is_proven"
+_MESSAGES = "SELECT count(*) AS n FROM daraja_inbox WHERE state = 'new' AND is_proven"
 _REACTIONS = "SELECT count(*) AS n FROM follower_failures WHERE state = 'retrying'"
 _REFUNDS = (
     "SELECT count(*) AS n FROM payment_refunds WHERE state IN ('approved', 'requested') AND NOT in_doubt"
@@ -35,7 +35,7 @@ class UnderWay:
 
     sessions: int
     attempts: int
-    letters: int
+    messages: int
     reactions: int
     refunds: int
     in_doubt: int
@@ -43,7 +43,7 @@ class UnderWay:
     @property
     def is_nothing(self) -> bool:
         """Whether everything has its end, but for what a statement has to tell."""
-        return not (self.sessions or self.attempts or self.letters or self.reactions)
+        return not (self.sessions or self.attempts or self.messages or self.reactions)
 
     @property
     def wants_a_statement(self) -> bool:
@@ -54,7 +54,7 @@ class UnderWay:
         counts = {
             "sessions": self.sessions,
             "attempts": self.attempts,
-            "letters": self.letters,
+            "letters": self.messages,
             "reactions": self.reactions,
             "refunds": self.refunds,
             "in doubt": self.in_doubt,
@@ -79,14 +79,16 @@ def under_way(ledger: Ledger) -> UnderWay:
     attempts = in_doubt = 0
     with ledger.database.connection() as connection:
         sessions = connection.execute(_MOVING).rowcount
-        letters, reactions, refunds = (_count(connection, each) for each in (_LETTERS, _REACTIONS, _REFUNDS))
+        messages, reactions, refunds = (
+            _count(connection, each) for each in (_MESSAGES, _REACTIONS, _REFUNDS)
+        )
         asked_about = [row["session_id"] for row in connection.execute(_ATTEMPTS)]
     for session_id in asked_about:
         for attempt in ledger.session(session_id).open_attempts:
             moves = attempt.checkout_sealed is not None or attempt.state == AttemptState.REQUESTED
             attempts += moves
             in_doubt += not moves
-    return UnderWay(sessions, attempts, letters, reactions, refunds, in_doubt)
+    return UnderWay(sessions, attempts, messages, reactions, refunds, in_doubt)
 
 
 @contextmanager

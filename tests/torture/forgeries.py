@@ -31,7 +31,7 @@ TIDIED_WITHIN_SECONDS = 150.0
 BETWEEN_PAYMENTS_SECONDS = 0.2
 
 _BELIEVED = "SELECT count(*) AS n FROM payment_events WHERE state->>'receipt' LIKE %s"
-_LETTERS = "SELECT state, count(*) AS n FROM daraja_inbox WHERE NOT is_proven GROUP BY state"
+_MESSAGES = "SELECT state, count(*) AS n FROM daraja_inbox WHERE NOT is_proven GROUP BY state"
 _SIZE = "SELECT pg_total_relation_size('daraja_inbox') AS bytes"
 
 
@@ -193,20 +193,20 @@ def _pay_meanwhile(shop: Shop, flood: Flood) -> Iterator[float]:
 
 def _look_at_the_inbox(database: Database, result: Result) -> None:
     """Measure what the flood left, then wait until the worker has tidied up: what proves nothing has a bound."""
-    letters = _letters(database)
+    messages = _messages(database)
     with database.connection() as connection:
         row = connection.execute(_SIZE).fetchone()
         assert row is not None
-        result.more |= {"inbox_megabytes": row["bytes"] // 1_000_000, "inbox_after_the_flood": letters}
+        result.more |= {"inbox_megabytes": row["bytes"] // 1_000_000, "inbox_after_the_flood": messages}
     give_up_at = monotonic() + TIDIED_WITHIN_SECONDS
-    while sum((letters := _letters(database)).values()) > MOST_UNPROVEN_KEPT:
+    while sum((messages := _messages(database)).values()) > MOST_UNPROVEN_KEPT:
         if monotonic() > give_up_at:
-            result.violations.append(f"the inbox keeps more of the flood than it may: {letters}")
+            result.violations.append(f"the inbox keeps more of the flood than it may: {messages}")
             break
         sleep(1)
-    result.more["inbox_tidied"] = letters
+    result.more["inbox_tidied"] = messages
 
 
-def _letters(database: Database) -> dict[str, int]:
+def _messages(database: Database) -> dict[str, int]:
     with database.connection() as connection:
-        return {row["state"]: row["n"] for row in connection.execute(_LETTERS)}
+        return {row["state"]: row["n"] for row in connection.execute(_MESSAGES)}

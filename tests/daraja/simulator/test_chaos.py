@@ -65,7 +65,7 @@ def test_every_fate_of_a_callback_comes_up_and_delays_reach_from_seconds_to_days
     assert {script.code for script in scripts} == {"0", "1", "1032", "1037", "2001"}
     assert any(script.forgeries for script in scripts)
     assert any(script.query_code == "1032" for script in scripts)
-    delays = sorted(s.letters[0].delay_seconds or 0 for s in scripts if s.fault == "late")
+    delays = sorted(s.deliveries[0].delay_seconds or 0 for s in scripts if s.fault == "late")
     assert 1 <= delays[0] < 60
     assert 86_400 < delays[-1] <= DAYS_SECONDS
 
@@ -74,18 +74,18 @@ def test_no_fate_lets_money_appear_that_nobody_paid() -> None:
     truthful_of_failures = {"truthful", "empty-object", "truncated"}
     for name in REFERENCES:
         script = make_chaos().script_for(name)
-        assert {letter.variant for letter in (*script.letters, *script.forgeries)} <= set(VARIANTS)
-        assert all(letter.to_wrong_address for letter in script.forgeries)
-        assert not any(letter.to_wrong_address for letter in script.letters)
+        assert {delivery.variant for delivery in (*script.deliveries, *script.forgeries)} <= set(VARIANTS)
+        assert all(delivery.to_wrong_address for delivery in script.forgeries)
+        assert not any(delivery.to_wrong_address for delivery in script.deliveries)
         if script.code != PAID:
-            assert {letter.variant for letter in script.letters} <= truthful_of_failures
+            assert {delivery.variant for delivery in script.deliveries} <= truthful_of_failures
             assert script.query_code is None
 
 
 def test_a_longest_delay_of_zero_is_kept() -> None:
     chaos = make_chaos(longest=0)
     scripts = [chaos.script_for(name) for name in REFERENCES[:300]]
-    assert {letter.delay_seconds for script in scripts for letter in script.letters} == {0.0}
+    assert {delivery.delay_seconds for script in scripts for delivery in script.deliveries} == {0.0}
     assert {script.after_seconds for script in scripts} == {0.0}
 
 

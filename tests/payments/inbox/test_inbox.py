@@ -8,7 +8,7 @@ import pytest
 
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.inbox.inbox import LEFT_OVER_AFTER, MOST_BYTES_KEPT, Channel, Inbox, Letter
+from payments.inbox.inbox import LEFT_OVER_AFTER, MOST_BYTES_KEPT, Channel, Inbox, InboxMessage
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = datetime(2024, 1, 15, 10, 31, tzinfo=UTC)
@@ -24,7 +24,7 @@ def inbox(database: Database, vault: Vault) -> Inbox:
     return Inbox(database, vault)
 
 
-def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> Letter:
+def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
     return inbox.keep(
         body,
         body_bytes=len(body),
@@ -37,15 +37,15 @@ def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> Letter:
     )
 
 
-def hint(inbox: Inbox, now: datetime) -> Letter:
+def hint(inbox: Inbox, now: datetime) -> InboxMessage:
     return inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_proven=False, now=now)
 
 
 def test_a_body_comes_back_as_it_was_whatever_its_bytes(inbox: Inbox) -> None:
     body = bytes(range(256))
-    letter = kept(inbox, 7, body)
-    assert inbox.due(LATER, 10) == [letter]
-    assert letter.body == body
+    message = kept(inbox, 7, body)
+    assert inbox.due(LATER, 10) == [message]
+    assert message.body == body
 
 
 def test_letters_of_an_erased_customer_are_set_aside_and_stop_nobody(
@@ -64,8 +64,8 @@ def test_letters_of_an_erased_customer_are_set_aside_and_stop_nobody(
 def test_what_arrives_for_an_erased_customer_is_kept_all_the_same(inbox: Inbox, vault: Vault) -> None:
     vault.seal(7, "so that there is a key")
     vault.erase(7)
-    letter = kept(inbox, 7)
-    assert inbox.letter(letter.inbox_id) == letter
+    message = kept(inbox, 7)
+    assert inbox.message(message.inbox_id) == message
 
 
 def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
@@ -82,12 +82,12 @@ def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
     assert inbox.forget_unproven() == 2
     with database.connection() as connection:
         rows = connection.execute("SELECT inbox_id FROM daraja_inbox").fetchall()
-    left = {letter.inbox_id for letter in (*proven, *hints[2:], looked_at)}
+    left = {message.inbox_id for message in (*proven, *hints[2:], looked_at)}
     assert {row["inbox_id"] for row in rows} == left
 
 
 def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) -> None:
-    letter = inbox.keep(
+    message = inbox.keep(
         b"{}",
         body_bytes=2,
         channel=Channel.REVERSAL_TIMEOUT,
@@ -97,14 +97,14 @@ def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) 
         sending=3,
         now=NOW,
     )
-    assert inbox.due(LATER, 10) == [letter]
-    assert (letter.refund, letter.sending, letter.attempt) == (2, 3, None)
+    assert inbox.due(LATER, 10) == [message]
+    assert (message.refund, message.sending, message.attempt) == (2, 3, None)
 
 
-def _row(database: Database, letter: Letter) -> dict[str, Any]:
+def _row(database: Database, message: InboxMessage) -> dict[str, Any]:
     with database.connection() as connection:
         row = connection.execute(
-            "SELECT * FROM daraja_inbox WHERE inbox_id = %s", (letter.inbox_id,)
+            "SELECT * FROM daraja_inbox WHERE inbox_id = %s", (message.inbox_id,)
         ).fetchone()
     assert row is not None
     return row
@@ -112,7 +112,7 @@ def _row(database: Database, letter: Letter) -> dict[str, Any]:
 
 def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, database: Database) -> None:
     session_id = uuid4()
-    letter = inbox.keep(
+    message = inbox.keep(
         b'{"Body": 1}',
         body_bytes=11,
         channel=Channel.STK,
@@ -122,7 +122,7 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
         owner=7,
         now=NOW,
     )
-    row = _row(database, letter)
+    row = _row(database, message)
     assert row.pop("sealed_body") != '{"Body": 1}'
     assert row == row | {
         "received_at": NOW,
@@ -141,16 +141,16 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
         "next_try_at": NOW + LEFT_OVER_AFTER,
         "settled_at": None,
     }
-    assert (letter.tries, letter.was_cut) == (0, False)
+    assert (message.tries, message.was_cut) == (0, False)
 
 
 def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
     body = b"x" * (MOST_BYTES_KEPT + 1)
-    letter = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_proven=False, now=NOW)
-    assert letter.body == body[:MOST_BYTES_KEPT]
-    assert letter.was_cut
-    found = inbox.letter(letter.inbox_id)
-    assert found == letter
+    message = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_proven=False, now=NOW)
+    assert message.body == body[:MOST_BYTES_KEPT]
+    assert message.was_cut
+    found = inbox.message(message.inbox_id)
+    assert found == message
     whole = inbox.keep(body[:-1], body_bytes=MOST_BYTES_KEPT, channel=Channel.STK, is_proven=False, now=NOW)
     assert not whole.was_cut
 
@@ -172,7 +172,7 @@ def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, 
     assert inbox.due(LATER, 10) == [waiting]
     told = [
         (row["state"], row["reason"], row["next_try_at"], row["settled_at"])
-        for row in (_row(database, letter) for letter in (acted_on, aside, waiting))
+        for row in (_row(database, message) for message in (acted_on, aside, waiting))
     ]
     assert told == [
         ("acted_on", "paid", None, LATER),
@@ -182,20 +182,20 @@ def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, 
 
 
 def test_a_letter_that_failed_is_counted_and_comes_up_at_its_time(inbox: Inbox, database: Database) -> None:
-    letter, other = kept(inbox, 7), kept(inbox, 8)
-    inbox.postpone(letter, "conflict", LATER + timedelta(seconds=1))
+    message, other = kept(inbox, 7), kept(inbox, 8)
+    inbox.postpone(message, "conflict", LATER + timedelta(seconds=1))
     assert inbox.due(LATER, 10) == [other]
     [_, again] = inbox.due(LATER + timedelta(seconds=1), 10)
-    assert again == replace(letter, tries=1)
-    assert _row(database, letter)["reason"] == "conflict"
+    assert again == replace(message, tries=1)
+    assert _row(database, message)["reason"] == "conflict"
 
 
 def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, database: Database) -> None:
-    letter, other = kept(inbox, 7), kept(inbox, 8)
-    inbox.wait(letter, LATER + timedelta(seconds=1))
+    message, other = kept(inbox, 7), kept(inbox, 8)
+    inbox.wait(message, LATER + timedelta(seconds=1))
     assert inbox.due(LATER, 10) == [other]
-    assert (_row(database, letter)["tries"], _row(database, letter)["reason"]) == (0, None)
-    assert letter in inbox.due(LATER + timedelta(seconds=1), 10)
+    assert (_row(database, message)["tries"], _row(database, message)["reason"]) == (0, None)
+    assert message in inbox.due(LATER + timedelta(seconds=1), 10)
 
 
 def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
@@ -209,33 +209,33 @@ def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
 
 
 def test_there_is_no_letter_of_an_unknown_id(inbox: Inbox) -> None:
-    assert inbox.letter(uuid4()) is None
+    assert inbox.message(uuid4()) is None
 
 
 def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database: Database) -> None:
-    letter, new = kept(inbox, 7), kept(inbox, 8)
-    inbox.set_aside(letter, "unknown_attempt", NOW)
-    assert inbox.close(letter.inbox_id, closed_by="operator 9", note="a test of ours", now=LATER)
-    row = _row(database, letter)
+    message, new = kept(inbox, 7), kept(inbox, 8)
+    inbox.set_aside(message, "unknown_attempt", NOW)
+    assert inbox.close(message.inbox_id, closed_by="operator 9", note="a test of ours", now=LATER)
+    row = _row(database, message)
     assert (row["state"], row["closed_by"], row["note"], row["settled_at"]) == (
         "closed",
         "operator 9",
         "a test of ours",
         LATER,
     )
-    for there_is_none in (letter, new):
+    for there_is_none in (message, new):
         assert not inbox.close(there_is_none.inbox_id, closed_by="operator 8", note="again", now=LATER)
-    assert _row(database, letter)["closed_by"] == "operator 9"
+    assert _row(database, message)["closed_by"] == "operator 9"
 
 
 def test_a_letter_that_was_set_aside_can_be_acted_on_again_from_a_moment(inbox: Inbox) -> None:
-    letter, closed = kept(inbox, 7), kept(inbox, 8)
-    inbox.postpone(letter, "conflict", NOW)
-    for set_aside in (letter, closed):
+    message, closed = kept(inbox, 7), kept(inbox, 8)
+    inbox.postpone(message, "conflict", NOW)
+    for set_aside in (message, closed):
         inbox.set_aside(set_aside, "not_handled", NOW)
     inbox.close(closed.inbox_id, closed_by="operator 9", note="looked at", now=NOW)
-    assert inbox.retry(letter.inbox_id, LATER)
+    assert inbox.retry(message.inbox_id, LATER)
     assert inbox.due(LATER - timedelta(seconds=1), 10) == []
-    assert inbox.due(LATER, 10) == [letter]
-    for there_is_none in (letter, closed):
+    assert inbox.due(LATER, 10) == [message]
+    for there_is_none in (message, closed):
         assert not inbox.retry(there_is_none.inbox_id, LATER)

@@ -10,7 +10,7 @@ from freezegun.api import FrozenDateTimeFactory
 from ledger import clock as time
 from ledger.session.values import Refund
 from tests.daraja.client.scripted import Request, Script, json_reply
-from tests.scenarios.steps import facts, letters, report
+from tests.scenarios.steps import facts, messages, report
 from tests.support.checkouts import Checkout
 from tests.support.instance import Client, Instance
 
@@ -137,6 +137,6 @@ class Till:
         names = facts(self.instance, str(checkout.session_id))
         return names[names.index("RefundDue") :]
 
-    def letters(self) -> list[tuple[str, str | None]]:
+    def messages(self) -> list[tuple[str, str | None]]:
         """Return what became of every letter."""
-        return letters(self.instance)
+        return messages(self.instance)

@@ -196,7 +196,7 @@ def test_the_same_result_twice_is_no_news(till: Till) -> None:
     for _ in range(3):
         till.tell(reversed_in_full())
     assert till.facts(checkout) == DONE
-    assert till.letters() == [("acted_on", None)] * 3
+    assert till.messages() == [("acted_on", None)] * 3
 
 
 def test_a_failure_after_the_money_is_back_is_kept_for_a_person(till: Till) -> None:
@@ -206,7 +206,7 @@ def test_a_failure_after_the_money_is_back_is_kept_for_a_person(till: Till) -> N
     till.tell(reversed_in_full())
     till.tell(result(1))
     assert till.facts(checkout) == DONE
-    assert till.letters()[-1] == ("set_aside", "contradicts_the_refund")
+    assert till.messages()[-1] == ("set_aside", "contradicts_the_refund")
 
 
 def test_a_failure_of_an_earlier_sending_says_nothing_of_the_next(till: Till) -> None:
@@ -245,7 +245,7 @@ def test_a_result_that_cannot_be_believed_moves_no_money(till: Till, body: objec
     till.approve(checkout)
     till.tell(body)
     assert till.refund(checkout).state == RefundState.REQUESTED
-    assert till.letters() == [("set_aside", reason)]
+    assert till.messages() == [("set_aside", reason)]
     till.tell(reversed_in_full())
     assert till.refund(checkout).state == RefundState.REFUNDED
 
@@ -261,7 +261,7 @@ def test_without_the_token_nothing_changes_and_nobody_can_tell(till: Till) -> No
             assert (answer.status_code, answer.json()["ResultCode"]) == (200, 0)
     till.instance.work()
     assert till.facts(checkout) == DONE[:-1]
-    assert till.letters() == [("set_aside", "not_proven")] * 8
+    assert till.messages() == [("set_aside", "not_proven")] * 8
 
 
 def test_a_token_opens_the_matter_that_it_was_made_for_and_no_other_refund(till: Till) -> None:
@@ -272,7 +272,7 @@ def test_a_token_opens_the_matter_that_it_was_made_for_and_no_other_refund(till:
     till.tell(reversed_in_full(), till.sent()[1])
     assert till.refund(other).state == RefundState.REQUESTED  # It names the receipt of the first.
     assert till.refund(checkout).state == RefundState.REQUESTED
-    assert till.letters() == [("set_aside", "receipt_differs")]
+    assert till.messages() == [("set_aside", "receipt_differs")]
 
 
 def test_the_addresses_hold_no_word_that_safaricom_forbids(till: Till) -> None:

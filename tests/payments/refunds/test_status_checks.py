@@ -126,7 +126,7 @@ def test_an_answer_that_says_nothing_of_the_money_leaves_the_doubt(till: Till, a
 def test_an_answer_about_another_sum_or_payment_is_for_a_person(till: Till) -> None:
     checkout = _in_doubt(till)
     till.tell(status_of(RECEIPT, "Reversed", Amount=1.0), till.sent(STATUS)[-1])
-    assert till.letters() == [("set_aside", "amount_differs")]
+    assert till.messages() == [("set_aside", "amount_differs")]
     assert till.refund(checkout).in_doubt
 
 
@@ -197,4 +197,4 @@ def test_the_statement_settles_what_nobody_told(till: Till) -> None:
     assert found["counts"]["refund_settled"] == 1
     assert till.refund(checkout).state == RefundState.REFUNDED
     till.tell(reversed_in_full())
-    assert till.letters() == [("acted_on", None)]
+    assert till.messages() == [("acted_on", None)]

@@ -17,7 +17,7 @@ from tests.support.horizon import until_readable
 from tests.support.invariants import assert_all_is_well
 
 VAULT_KEY = bytes(range(32))
-LETTER = """
+MESSAGE = """
 INSERT INTO daraja_inbox (inbox_id, received_at, session_id, attempt, key_owner, sealed_body, body_bytes, body_sha256,
                           state, tries, is_proven)
 VALUES (gen_random_uuid(), now(), %s, 1, 7, 'v1.x', 1, 'x', 'acted_on', 0, true)
@@ -239,10 +239,10 @@ def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
     ledger: Ledger, database: Database
 ) -> None:
     checkout = Checkout(ledger).prompt()
-    tamper(database, LETTER, checkout.session_id)
+    tamper(database, MESSAGE, checkout.session_id)
     for table in ("payment_events", "payment_sessions"):
         tamper(database, f"DELETE FROM {table}")
-    (violation,) = check(database, with_letters=True)
+    (violation,) = check(database, with_messages=True)
     assert (violation.rule, violation.session_id) == ("letters", checkout.session_id)
 
 
@@ -316,9 +316,9 @@ def test_a_position_with_the_digits_of_a_phone_is_no_phone(ledger: Ledger, datab
 
 def test_a_callback_of_which_no_letter_is_kept_is_told(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay()
-    found = check(database, with_letters=True)
+    found = check(database, with_messages=True)
     assert [(violation.rule, violation.session_id) for violation in found] == [
         ("letters", checkout.session_id)
     ]
-    tamper(database, LETTER, checkout.session_id)
-    assert check(database, with_letters=True) == []
+    tamper(database, MESSAGE, checkout.session_id)
+    assert check(database, with_messages=True) == []

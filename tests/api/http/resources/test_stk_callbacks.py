@@ -13,7 +13,7 @@ from api.settings import load_settings
 from tests.scenarios.steps import (
     TOMATOES,
     callback,
-    letters,
+    messages,
     observe,
     own_path,
     prompt_of,
@@ -68,7 +68,7 @@ def test_only_post_reports_a_result(instance: Instance, endpoint: Client, path: 
     answer = endpoint.open(path, method=method)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "OPTIONS, POST"
-    assert letters(instance) == []
+    assert messages(instance) == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_body_of_any_kind_is_kept_and_acknowledged(
 ) -> None:
     assert_acknowledged(endpoint.post(PATHS[0], **sent))
     instance.work()
-    [(state, _)] = letters(instance)
+    [(state, _)] = messages(instance)
     assert state == "set_aside"
 
 
@@ -103,7 +103,7 @@ def test_a_body_of_five_megabytes_is_cut_acknowledged_and_set_aside(
     answer = instance.stranger().post(PATHS[0], data=body)
     assert (answer.status_code, answer.content) == (200, ACKNOWLEDGED)
     instance.work()
-    assert letters(instance) == [("set_aside", "too_large")]
+    assert messages(instance) == [("set_aside", "too_large")]
     assert observe(instance, "SELECT body_bytes FROM daraja_inbox") == [(5 << 20,)]
 
 
@@ -151,7 +151,7 @@ def test_a_result_from_elsewhere_is_believed_unless_addresses_count(
         environ_overrides={"REMOTE_ADDR": sender},
     )
     assert_acknowledged(answer)
-    assert len(letters(instance)) == 1
+    assert len(messages(instance)) == 1
     assert instance.client().status(session_id)["session_status"] == status
 
 
