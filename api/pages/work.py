@@ -38,8 +38,8 @@ KIND_NAMES = {
     Kind.MONEY_UNKNOWN: "Money of nobody",
     Kind.MONEY_CLAIMED_TWICE: "Money claimed twice",
     Kind.MONEY_WENT_BACK: "Money went back",
-    Kind.LETTER_SET_ASIDE: "Letter not understood",
-    Kind.REACTION_SET_ASIDE: "Handler gave up",
+    Kind.MESSAGE_DEAD_LETTERED: "Letter not understood",
+    Kind.EVENT_DEAD_LETTERED: "Handler gave up",
     Kind.PULL_GAP: "Days never pulled",
     Kind.MPESA_SET_UP: "M-Pesa refuses us",
 }

@@ -98,12 +98,12 @@ class Settlement:
         """Turn a kept callback into facts, set it aside for a person, or leave it for later."""
         now = clock.now()
         if message.was_cut:
-            self._inbox.set_aside(message, "too_large", now)
+            self._inbox.dead_letter(message, "too_large", now)
             return
         try:
             callback = parse_callback(message.body)
         except MalformedCallback as error:
-            self._inbox.set_aside(message, error.reason, now)
+            self._inbox.dead_letter(message, error.reason, now)
             return
         if message.session_id is not None and message.attempt is not None:
             self._act_on_proof(message, message.session_id, message.attempt, callback, now)
@@ -146,7 +146,7 @@ class Settlement:
         session = self._ledger.session(session_id)
         objection = self._objection(session_id, session.attempts.get(number), callback)
         if objection:
-            self._inbox.set_aside(message, objection, now)
+            self._inbox.dead_letter(message, objection, now)
             return
         meaning = callback.meaning
         session = self._learn_ids(session, number, callback)
@@ -162,7 +162,7 @@ class Settlement:
         elif meaning.outcome == "failed" and not meaning.confirm:
             self._record(session, number, Verdict(failure=meaning))
         else:
-            self._inbox.set_aside(message, "result_code_not_final", now)
+            self._inbox.dead_letter(message, "result_code_not_final", now)
             return
         self._inbox.settle(message, None, now)
 
@@ -253,6 +253,6 @@ class Settlement:
 
     def _later(self, message: InboxMessage, reason: str, now: datetime) -> None:
         if message.tries >= len(GAPS_SECONDS):
-            self._inbox.set_aside(message, reason, now)
+            self._inbox.dead_letter(message, reason, now)
         else:
             self._inbox.postpone(message, reason, now + timedelta(seconds=GAPS_SECONDS[message.tries]))

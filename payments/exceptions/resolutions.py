@@ -39,8 +39,8 @@ class CaseDesk:
         self._close: dict[Kind, Act] = {
             Kind.CONTRADICTION: self._close_contradiction,
             Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
-            Kind.LETTER_SET_ASIDE: self._close_message,
-            Kind.REACTION_SET_ASIDE: self._close_reaction,
+            Kind.MESSAGE_DEAD_LETTERED: self._close_message,
+            Kind.EVENT_DEAD_LETTERED: self._close_reaction,
             Kind.MONEY_UNKNOWN: self._close_movement,
             Kind.MONEY_CLAIMED_TWICE: self._close_movement,
             Kind.MONEY_WENT_BACK: self._close_movement,
@@ -55,10 +55,10 @@ class CaseDesk:
     def retry(self, kind: Kind, case_id: str) -> None:
         """Have a letter or a reaction tried again by the worker, from now on as if for the first time."""
         _require(kind, Means.RETRY)
-        if kind == Kind.LETTER_SET_ASIDE:
+        if kind == Kind.MESSAGE_DEAD_LETTERED:
             done = self._inbox.retry(_uuid(case_id), clock.now())
         else:
-            done = event_processor.retry_set_aside(self._ledger.database, *_reaction_of(case_id))
+            done = event_processor.retry_dead_lettered(self._ledger.database, *_reaction_of(case_id))
         if not done:
             raise _not_open()
 
@@ -103,7 +103,9 @@ class CaseDesk:
     def _close_reaction(self, case_id: str, by: str, note: str) -> None:
         name, session_id, version = _reaction_of(case_id)
         database = self._ledger.database
-        if not event_processor.close_set_aside(database, name, session_id, version, closed_by=by, note=note):
+        if not event_processor.close_dead_lettered(
+            database, name, session_id, version, closed_by=by, note=note
+        ):
             raise _not_open()
 
     def _close_movement(self, case_id: str, by: str, note: str) -> None:

@@ -95,8 +95,8 @@ class Kind(StrEnum):
     MONEY_UNKNOWN = "money_unknown"
     MONEY_CLAIMED_TWICE = "money_claimed_twice"
     MONEY_WENT_BACK = "money_went_back"
-    LETTER_SET_ASIDE = "letter_set_aside"
-    REACTION_SET_ASIDE = "reaction_set_aside"
+    MESSAGE_DEAD_LETTERED = "letter_set_aside"
+    EVENT_DEAD_LETTERED = "reaction_set_aside"
     PULL_GAP = "pull_gap"
     MPESA_SET_UP = "mpesa_set_up"
 
@@ -161,11 +161,11 @@ WHAT_CAN_BE_DONE = {
         "Money of an order, or of a refund that was done already, went back. Ask who reversed it, then close the case.",
         (Means.CLOSE,),
     ),
-    Kind.LETTER_SET_ASIDE: Advice(
+    Kind.MESSAGE_DEAD_LETTERED: Advice(
         "It changed nothing. Where it may tell of money, look at the statement; then close it, or have it tried again.",
         (Means.CLOSE, Means.RETRY),
     ),
-    Kind.REACTION_SET_ASIDE: Advice(
+    Kind.EVENT_DEAD_LETTERED: Advice(
         "Put right what its error names, then have it tried again; or close it where it was done by hand.",
         (Means.RETRY, Means.CLOSE),
     ),

@@ -146,7 +146,7 @@ class Inbox:
         """Mark a letter as acted on."""
         self._end(message.inbox_id, "acted_on", reason, now)
 
-    def set_aside(self, message: InboxMessage, reason: str, now: datetime) -> None:
+    def dead_letter(self, message: InboxMessage, reason: str, now: datetime) -> None:
         """Mark a letter as something for a person to look at."""
         self._end(message.inbox_id, "set_aside", reason, now)
 

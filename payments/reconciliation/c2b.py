@@ -95,7 +95,7 @@ class C2bDesk:
         """Bring the money of a kept confirmation to its attempt, or set the letter aside for a person."""
         objection, notice = self._read(message)
         if notice is None:
-            self._inbox.set_aside(message, objection, clock.now())
+            self._inbox.dead_letter(message, objection, clock.now())
             return
         [settled] = self._matcher.see([of_notice(notice, message.received_at)])
         if settled.verdict == Verdict.NEW:

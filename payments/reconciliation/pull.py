@@ -102,7 +102,7 @@ class Puller:
                 message = self._inbox.keep(
                     body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=now
                 )
-                self._inbox.set_aside(message, "unreadable_row", now)
+                self._inbox.dead_letter(message, "unreadable_row", now)
         return len(bodies)
 
 

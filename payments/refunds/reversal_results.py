@@ -82,17 +82,17 @@ class RefundResults:
         """Turn a kept letter into facts, or set it aside for a person."""
         now = clock.now()
         if message.session_id is None or message.refund is None or message.sending is None:
-            self._inbox.set_aside(message, "not_proven", now)
+            self._inbox.dead_letter(message, "not_proven", now)
             return
         sending = Sending(message.session_id, message.refund, message.sending)
         try:
             session = self._ledger.session(sending.session_id)
         except NotFound:
-            self._inbox.set_aside(message, "unknown_session", now)
+            self._inbox.dead_letter(message, "unknown_session", now)
             return
         refund = session.refunds.get(sending.refund)
         if refund is None or sending_of(refund) < sending.number:
-            self._inbox.set_aside(message, "unknown_refund", now)
+            self._inbox.dead_letter(message, "unknown_refund", now)
         elif message.channel == Channel.REVERSAL_TIMEOUT:
             self._doubt(sending, "QUEUE_TIMEOUT")
             self._inbox.settle(message, None, now)
@@ -104,12 +104,12 @@ class RefundResults:
 
     def _act_on_result(self, message: InboxMessage, sending: Sending, refund: Refund, now: datetime) -> None:
         if message.was_cut:
-            self._inbox.set_aside(message, "too_large", now)
+            self._inbox.dead_letter(message, "too_large", now)
             return
         try:
             result = parse_result(message.body)
         except MalformedResult as error:
-            self._inbox.set_aside(message, error.reason, now)
+            self._inbox.dead_letter(message, error.reason, now)
             return
         if message.channel == Channel.REVERSAL_RESULT:
             problem = self._act_on_reversal(sending, refund, result)
@@ -122,7 +122,7 @@ class RefundResults:
                 refund=sending.refund,
                 reason=problem,
             )
-            self._inbox.set_aside(message, problem, now)
+            self._inbox.dead_letter(message, problem, now)
         else:
             self._inbox.settle(message, None, now)
 

@@ -39,7 +39,7 @@ COUNT_FAILURE = """
 UPDATE follower_failures SET error = %(error)s, tries = %(tries)s, next_try_at = %(next_try_at)s, state = %(state)s
 WHERE name = %(name)s AND session_id = %(session_id)s AND version = %(version)s
 """
-LIST_SET_ASIDE = """
+LIST_DEAD_LETTERED = """
 SELECT name, session_id, version, topic, error, tries, first_failed_at FROM follower_failures
 WHERE state = 'set_aside' ORDER BY first_failed_at, session_id, version LIMIT %s OFFSET %s
 """
@@ -75,7 +75,7 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class DeadLettered:
     """An event that its handler could not cope with, after all its tries; it waits for a person."""
 
     name: str
@@ -217,20 +217,20 @@ def gap_after(tries: int) -> timedelta:
     return timedelta(seconds=min(2 ** (tries - 1), LONGEST_GAP_SECONDS))
 
 
-def list_set_aside(database: Database, *, limit: int = 100, offset: int = 0) -> list[SetAside]:
+def list_dead_lettered(database: Database, *, limit: int = 100, offset: int = 0) -> list[DeadLettered]:
     """Return the events that wait for a person, the oldest first."""
     with database.connection() as connection:
-        rows = connection.execute(LIST_SET_ASIDE, (limit, offset)).fetchall()
-    return [SetAside(**row) for row in rows]
+        rows = connection.execute(LIST_DEAD_LETTERED, (limit, offset)).fetchall()
+    return [DeadLettered(**row) for row in rows]
 
 
-def retry_set_aside(database: Database, name: str, session_id: UUID, version: int) -> bool:
+def retry_dead_lettered(database: Database, name: str, session_id: UUID, version: int) -> bool:
     """Let an event that was set aside be tried again from now; return whether there was one."""
     with database.connection() as connection:
         return connection.execute(TRY_AGAIN, (clock.now(), name, session_id, version)).rowcount == 1
 
 
-def close_set_aside(
+def close_dead_lettered(
     database: Database, name: str, session_id: UUID, version: int, *, closed_by: str, note: str
 ) -> bool:
     """Note that a person dealt with an event that was set aside; return whether there was one."""

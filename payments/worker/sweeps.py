@@ -76,6 +76,6 @@ def _put_off(services: Services, message: InboxMessage, reason: str) -> None:
     _log.warning("letter_put_off", inbox_id=str(message.inbox_id), reason=reason, tries=message.tries)
     now = clock.now()
     if message.tries >= MAX_MESSAGE_TRIES:
-        services.inbox.set_aside(message, reason, now)
+        services.inbox.dead_letter(message, reason, now)
     else:
         services.inbox.postpone(message, reason, now + MESSAGE_RETRY_AFTER)

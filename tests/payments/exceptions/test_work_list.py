@@ -114,7 +114,7 @@ def busy(ledger: Ledger, database: Database) -> Checkout:
 
 def test_cases_of_all_kinds_come_oldest_first(database: Database, busy: Checkout) -> None:
     found = cases(database, busy, days=1)
-    kinds = [Kind.LETTER_SET_ASIDE, Kind.ORDER_MISSING, Kind.REACTION_SET_ASIDE, Kind.REFUND_DUE]
+    kinds = [Kind.MESSAGE_DEAD_LETTERED, Kind.ORDER_MISSING, Kind.EVENT_DEAD_LETTERED, Kind.REFUND_DUE]
     assert [case.kind for case in found] == kinds
     assert [case.money_cents for case in found] == [None, 350_00, 350_00, 350_00]
     assert all(case.what_can_be_done for case in found)
@@ -132,8 +132,8 @@ def test_a_tally_counts_every_kind(database: Database, busy: Checkout) -> None:
         kind: (t.cases, t.money_cents) for kind, t in tally(database, busy.at + timedelta(days=1)).items()
     }
     assert {kind: counts for kind, counts in counted.items() if counts[0]} == {
-        Kind.LETTER_SET_ASIDE: (1, 0),
-        Kind.REACTION_SET_ASIDE: (1, 350_00),
+        Kind.MESSAGE_DEAD_LETTERED: (1, 0),
+        Kind.EVENT_DEAD_LETTERED: (1, 350_00),
         Kind.REFUND_DUE: (1, 350_00),
         Kind.ORDER_MISSING: (1, 350_00),
     }

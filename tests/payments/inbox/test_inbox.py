@@ -75,9 +75,9 @@ def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
     proven = [kept(inbox, 7), kept(inbox, 8)]
     hints = [hint(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
     looked_at = hint(inbox, NOW - timedelta(seconds=1))
-    inbox.set_aside(hints[0], "malformed", NOW)
+    inbox.dead_letter(hints[0], "malformed", NOW)
     inbox.settle(hints[3], "no_news", NOW)
-    inbox.set_aside(looked_at, "malformed", NOW)
+    inbox.dead_letter(looked_at, "malformed", NOW)
     assert inbox.close(looked_at.inbox_id, closed_by="operator 99", note="A test of ours.", now=NOW)
     assert inbox.forget_unproven() == 2
     with database.connection() as connection:
@@ -168,7 +168,7 @@ def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(in
 def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, database: Database) -> None:
     acted_on, aside, waiting = (kept(inbox, owner) for owner in (7, 8, 9))
     inbox.settle(acted_on, "paid", LATER)
-    inbox.set_aside(aside, "malformed", LATER)
+    inbox.dead_letter(aside, "malformed", LATER)
     assert inbox.due(LATER, 10) == [waiting]
     told = [
         (row["state"], row["reason"], row["next_try_at"], row["settled_at"])
@@ -214,7 +214,7 @@ def test_there_is_no_letter_of_an_unknown_id(inbox: Inbox) -> None:
 
 def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database: Database) -> None:
     message, new = kept(inbox, 7), kept(inbox, 8)
-    inbox.set_aside(message, "unknown_attempt", NOW)
+    inbox.dead_letter(message, "unknown_attempt", NOW)
     assert inbox.close(message.inbox_id, closed_by="operator 9", note="a test of ours", now=LATER)
     row = _row(database, message)
     assert (row["state"], row["closed_by"], row["note"], row["settled_at"]) == (
@@ -231,8 +231,8 @@ def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database
 def test_a_letter_that_was_set_aside_can_be_acted_on_again_from_a_moment(inbox: Inbox) -> None:
     message, closed = kept(inbox, 7), kept(inbox, 8)
     inbox.postpone(message, "conflict", NOW)
-    for set_aside in (message, closed):
-        inbox.set_aside(set_aside, "not_handled", NOW)
+    for dead_letter in (message, closed):
+        inbox.dead_letter(dead_letter, "not_handled", NOW)
     inbox.close(closed.inbox_id, closed_by="operator 9", note="looked at", now=NOW)
     assert inbox.retry(message.inbox_id, LATER)
     assert inbox.due(LATER - timedelta(seconds=1), 10) == []

@@ -10,7 +10,13 @@ from ledger.application import Ledger
 from ledger.errors import Rejected
 from ledger.session.events import Created, Paid
 from ledger.store.database import Database
-from payments.worker.event_processor import MOST_TRIES, Reaction, gap_after, list_set_aside, retry_set_aside
+from payments.worker.event_processor import (
+    MOST_TRIES,
+    Reaction,
+    gap_after,
+    list_dead_lettered,
+    retry_dead_lettered,
+)
 from projections.follower import Recorded
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
@@ -113,16 +119,16 @@ def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
         now += gap_after(tries)
         assert reaction.retry_due(now) == 1
     assert reaction.retry_due(now + timedelta(days=1)) == 0
-    (aside,) = list_set_aside(database)
+    (aside,) = list_dead_lettered(database)
     assert (aside.name, aside.session_id, aside.version, aside.tries) == ("desk", session_id, 1, MOST_TRIES)
     assert aside.error == "CART_ALREADY_BOUGHT: These goods have been bought."
     desk.refuses.clear()
     with freeze_time(now):
-        assert retry_set_aside(database, "desk", session_id, 1)
-        assert not retry_set_aside(database, "desk", session_id, 1)
+        assert retry_dead_lettered(database, "desk", session_id, 1)
+        assert not retry_dead_lettered(database, "desk", session_id, 1)
     assert reaction.retry_due(now) == 1
     assert desk.versions == [1]
-    assert list_set_aside(database) == []
+    assert list_dead_lettered(database) == []
 
 
 def test_the_message_of_a_stranger_is_not_kept_because_it_may_name_a_person(
@@ -177,4 +183,4 @@ def test_sessions_are_handled_at_once_and_each_in_its_order(ledger: Ledger, data
     Patient(database, meeting).run_once()
 
     assert meeting.seen == {checkout.session_id: [1, 2, 3] for checkout in checkouts}
-    assert list_set_aside(database) == []
+    assert list_dead_lettered(database) == []
