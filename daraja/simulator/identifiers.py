@@ -41,7 +41,7 @@ class Identifiers:
         self._tail = self._random.randrange(100_000, 900_000)
 
     def token(self) -> str:
-        """Return an OAuth access token: 28 deliveries and digits."""
+        """Return an OAuth access token: 28 letters and digits."""
         return "".join(self._random.choices(_TOKEN_LETTERS, k=28))
 
     def merchant_request_id(self) -> str:
@@ -51,10 +51,10 @@ class Identifiers:
         return f"{digits[:4]}-{digits[4:8]}-{digits[8:12]}-{digits[12:]}{self._tail}"
 
     def conversation(self, moment: datetime) -> Conversation:
-        """Return the ids of a new conversation: `AG_`, the day in EAT and twenty deliveries and digits; and the other."""
-        deliveries = "".join(self._random.choices(_CONVERSATION_LETTERS, k=10))
+        """Return the ids of a new conversation: `AG_`, the day in EAT and twenty letters and digits; and the other."""
+        letters = "".join(self._random.choices(_CONVERSATION_LETTERS, k=10))
         self._tail += 1
-        own = f"AG_{in_kenya(moment):%Y%m%d}_{self._tail:010}{deliveries}"
+        own = f"AG_{in_kenya(moment):%Y%m%d}_{self._tail:010}{letters}"
         return Conversation(own, self.merchant_request_id())
 
     def checkout_request_id(self, phone: str, moment: datetime, taken: Container[str]) -> str:
@@ -85,8 +85,8 @@ def _checkout_request_id(phone: str, moment: datetime) -> str:
 
 
 def _in_base36(number: int, width: int) -> str:
-    deliveries = []
+    letters = []
     for _ in range(width):
         number, remainder = divmod(number, 36)
-        deliveries.append(_BASE36[remainder])
-    return "".join(reversed(deliveries))
+        letters.append(_BASE36[remainder])
+    return "".join(reversed(letters))

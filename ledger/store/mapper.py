@@ -68,13 +68,18 @@ def _decode(cls: type[Event], text: bytes) -> dict[str, Any]:
 
 @cache
 def _reader(cls: type[Event]) -> tuple[msgspec.json.Decoder[Any], dict[str, Any]]:
-    hints = {
-        name: hint
-        for name, hint in get_type_hints(cls).items()
-        if name not in _COLUMNS and get_origin(hint) is not ClassVar and hint is not ClassVar
+    unauthenticated = {
+        name: unauthenticated
+        for name, unauthenticated in get_type_hints(cls).items()
+        if name not in _COLUMNS
+        and get_origin(unauthenticated) is not ClassVar
+        and unauthenticated is not ClassVar
     }
     defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
-    shape = {name: NotRequired[hint] if name in defaults else hint for name, hint in hints.items()}
+    shape = {
+        name: NotRequired[unauthenticated] if name in defaults else unauthenticated
+        for name, unauthenticated in unauthenticated.items()
+    }
     typed: Any = TypedDict(cls.__name__, shape)  # type: ignore[misc]
     return msgspec.json.Decoder(typed), defaults
 

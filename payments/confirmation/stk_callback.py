@@ -36,7 +36,7 @@ from projections import sessions
 GAPS_SECONDS = (5, 10, 20, 40, 60, 120, 300, 600)
 """How long a letter waits between one try and the next; after the last it is set aside for a person."""
 
-HINT_IS_ASKED_ABOUT_ONCE_IN = timedelta(seconds=4)
+UNAUTHENTICATED_QUERY_INTERVAL = timedelta(seconds=4)
 """Whoever knows an attempt's id may post as many hints as he likes; M-Pesa is asked no more often for that."""
 
 WAIT_FOR_A_QUESTION = timedelta(seconds=5)
@@ -84,7 +84,7 @@ class Settlement:
             body,
             body_bytes=body_bytes,
             channel=Channel.STK,
-            is_proven=session_id is not None,
+            is_authenticated=session_id is not None,
             session_id=session_id,
             attempt=attempt,
             owner=self._owner(session_id),
@@ -106,12 +106,12 @@ class Settlement:
             self._inbox.dead_letter(message, error.reason, now)
             return
         if message.session_id is not None and message.attempt is not None:
-            self._act_on_proof(message, message.session_id, message.attempt, callback, now)
+            self._act_on_authenticated(message, message.session_id, message.attempt, callback, now)
         else:
-            self._act_on_hint(message, callback, now)
+            self._act_on_unauthenticated(message, callback, now)
 
     def settle_by_query(
-        self, session: PaymentSession, attempt: Attempt, *, is_hint: bool = False
+        self, session: PaymentSession, attempt: Attempt, *, is_unauthenticated: bool = False
     ) -> QueryVerdict | None:
         """Ask M-Pesa about an attempt and record what it says; return the answer.
 
@@ -121,7 +121,7 @@ class Settlement:
         """
         assert attempt.checkout_sealed is not None
         checkout_id = self._vault.unseal(session.user_id, attempt.checkout_sealed)
-        if not self._budget.take(clock.now(), is_urgent=not is_hint):
+        if not self._budget.take(clock.now(), is_urgent=not is_unauthenticated):
             return None
         answer = self._daraja.query(checkout_id)
         if answer.rate_limited:
@@ -140,7 +140,7 @@ class Settlement:
         owner = sessions.owner_of(self._ledger.database, session_id)
         return NOBODY if owner is None else owner
 
-    def _act_on_proof(
+    def _act_on_authenticated(
         self, message: InboxMessage, session_id: UUID, number: int, callback: StkCallback, now: datetime
     ) -> None:
         session = self._ledger.session(session_id)
@@ -217,7 +217,7 @@ class Settlement:
             self._prompts.release(session.id, attempt.transaction_id)
         return session
 
-    def _act_on_hint(self, message: InboxMessage, callback: StkCallback, now: datetime) -> None:
+    def _act_on_unauthenticated(self, message: InboxMessage, callback: StkCallback, now: datetime) -> None:
         digest = self._vault.digest("checkout", callback.checkout_request_id)
         session_id = sessions.find_by_checkout_digest(self._ledger.database, digest)
         if session_id is None:
@@ -232,10 +232,10 @@ class Settlement:
         if self._is_no_news(attempt, callback):
             self._inbox.settle(message, "no_news", now)
             return
-        if self._checks.was_asked_since(session.id, attempt.number, now - HINT_IS_ASKED_ABOUT_ONCE_IN):
+        if self._checks.was_asked_since(session.id, attempt.number, now - UNAUTHENTICATED_QUERY_INTERVAL):
             self._later(message, "not_confirmed", now)
             return
-        answer = self.settle_by_query(session, attempt, is_hint=True)
+        answer = self.settle_by_query(session, attempt, is_unauthenticated=True)
         if answer is None:
             self._inbox.wait(message, now + WAIT_FOR_A_QUESTION)
             return

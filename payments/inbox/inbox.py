@@ -11,7 +11,7 @@ from ledger.store.database import Database
 from ledger.store.vault import NOBODY, Erased, Vault
 
 MOST_BYTES_KEPT = 65_536
-MOST_UNPROVEN_KEPT = 10_000
+MAX_UNAUTHENTICATED_KEPT = 10_000
 """Of letters that anybody could have posted, whatever became of them; a flood of such must not fill the disk."""
 
 LEFT_OVER_AFTER = timedelta(seconds=5)
@@ -45,7 +45,7 @@ _DUE = (
     _MESSAGE + " WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
 )
 _ONE = _MESSAGE + " WHERE inbox_id = %s"
-_FORGET_UNPROVEN = """
+_PURGE_UNAUTHENTICATED = """
 DELETE FROM daraja_inbox WHERE inbox_id IN (
     SELECT inbox_id FROM daraja_inbox WHERE NOT is_proven AND session_id IS NULL AND state <> 'closed'
     ORDER BY received_at DESC OFFSET %s
@@ -77,7 +77,7 @@ class InboxMessage:
     inbox_id: UUID
     received_at: datetime
     channel: Channel
-    is_proven: bool
+    is_authenticated: bool
     session_id: UUID | None
     attempt: int | None
     refund: int | None
@@ -105,7 +105,7 @@ class Inbox:
         *,
         body_bytes: int,
         channel: Channel,
-        is_proven: bool,
+        is_authenticated: bool,
         session_id: UUID | None = None,
         attempt: int | None = None,
         refund: int | None = None,
@@ -120,14 +120,24 @@ class Inbox:
         """
         kept = body[:MOST_BYTES_KEPT]
         message = InboxMessage(
-            uuid4(), now, channel, is_proven, session_id, attempt, refund, sending, kept, body_bytes, tries=0
+            uuid4(),
+            now,
+            channel,
+            is_authenticated,
+            session_id,
+            attempt,
+            refund,
+            sending,
+            kept,
+            body_bytes,
+            tries=0,
         )
         owner, sealed = self._seal(owner, kept.decode("latin-1"))
         values = (
             message.inbox_id,
             now,
             str(channel),
-            is_proven,
+            is_authenticated,
             session_id,
             attempt,
             refund,
@@ -136,7 +146,7 @@ class Inbox:
             sealed,
             body_bytes,
             hashlib.sha256(kept).hexdigest(),
-            now + LEFT_OVER_AFTER if is_proven else now,
+            now + LEFT_OVER_AFTER if is_authenticated else now,
         )
         with self._database.connection() as connection:
             connection.execute(_KEEP, values)
@@ -170,13 +180,13 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_WAIT, (until, message.inbox_id))
 
-    def due(self, now: datetime, limit: int, *, is_proven: bool = True) -> list[InboxMessage]:
+    def due(self, now: datetime, limit: int, *, is_authenticated: bool = True) -> list[InboxMessage]:
         """Return letters that want acting on by now, longest waiting first: those that prove their sender, or others.
 
         Those of customers who were erased meanwhile cannot be opened any more, and are set aside.
         """
         with self._database.connection() as connection:
-            rows = connection.execute(_DUE, (is_proven, now, limit)).fetchall()
+            rows = connection.execute(_DUE, (is_authenticated, now, limit)).fetchall()
         messages = []
         for row in rows:
             try:
@@ -197,13 +207,13 @@ class Inbox:
             digest = hashlib.sha256(body[:MOST_BYTES_KEPT]).hexdigest()
             return connection.execute(_HOLDS, (str(channel), digest)).rowcount > 0
 
-    def forget_unproven(self) -> int:
-        """Remove the oldest letters beyond MOST_UNPROVEN_KEPT of those that prove nothing; return how many.
+    def purge_unauthenticated(self) -> int:
+        """Remove the oldest letters beyond MAX_UNAUTHENTICATED_KEPT of those that prove nothing; return how many.
 
         Those that still wait go too. They are hints: what they say of an open attempt is asked of M-Pesa anyway.
         """
         with self._database.connection() as connection:
-            return connection.execute(_FORGET_UNPROVEN, (MOST_UNPROVEN_KEPT,)).rowcount
+            return connection.execute(_PURGE_UNAUTHENTICATED, (MAX_UNAUTHENTICATED_KEPT,)).rowcount
 
     def _end(self, inbox_id: UUID, state: str, reason: str | None, now: datetime) -> None:
         with self._database.connection() as connection:

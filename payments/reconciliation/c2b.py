@@ -76,7 +76,7 @@ class C2bDesk:
         """Whether the segment of an address is ours."""
         return hmac.compare_digest(token.encode(), self._secret.encode())
 
-    def confirm(self, body: bytes, *, body_bytes: int, is_proven: bool) -> None:
+    def confirm(self, body: bytes, *, body_bytes: int, is_authenticated: bool) -> None:
         """Keep a confirmation, then act on it if that can be done at once; what remains is the worker's.
 
         Raises Unavailable where the body could not be kept: then it must not be acknowledged.
@@ -85,10 +85,10 @@ class C2bDesk:
             body,
             body_bytes=body_bytes,
             channel=Channel.C2B_CONFIRMATION,
-            is_proven=is_proven,
+            is_authenticated=is_authenticated,
             now=clock.now(),
         )
-        if is_proven:
+        if is_authenticated:
             dispatch_now(message, self.act_on)
 
     def act_on(self, message: InboxMessage) -> None:
@@ -102,12 +102,12 @@ class C2bDesk:
             raise Conflict  # Its handling failed and was said; the letter comes up again.
         self._inbox.settle(message, str(settled.verdict), clock.now())
 
-    def validate(self, body: bytes, *, is_proven: bool) -> Answer:
+    def validate(self, body: bytes, *, is_authenticated: bool) -> Answer:
         """Decide whether a payment may be made; never raises, and answers in time.
 
         Where it cannot be decided, or the address proves nothing, the answer is the one for unknown references.
         """
-        if not is_proven:
+        if not is_authenticated:
             return self._unknown(Answer.OTHER)
         deciding = self._deciding.submit(self._decide, body)
         try:
@@ -127,7 +127,7 @@ class C2bDesk:
 
     def _read(self, message: InboxMessage) -> tuple[str, C2bNotice | None]:
         """Return the notice of a letter, or why it is not acted on, as a slug."""
-        if not message.is_proven:
+        if not message.is_authenticated:
             return "address_proves_nothing", None
         if message.was_cut:
             return "too_large", None

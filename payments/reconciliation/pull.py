@@ -100,7 +100,7 @@ class Puller:
         for body in bodies:
             if not self._inbox.holds(Channel.PULL, body):
                 message = self._inbox.keep(
-                    body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=now
+                    body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=now
                 )
                 self._inbox.dead_letter(message, "unreadable_row", now)
         return len(bodies)

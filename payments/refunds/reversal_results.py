@@ -69,7 +69,7 @@ class RefundResults:
             body,
             body_bytes=body_bytes,
             channel=_CHANNELS[proof.matter] if proof else unproven,
-            is_proven=proof is not None,
+            is_authenticated=proof is not None,
             session_id=proof.session_id if proof else None,
             refund=proof.refund if proof else None,
             sending=proof.sending if proof else None,

@@ -130,7 +130,7 @@ class _JobMaker:
             ),
             self._alone("signing_blocks", ours.sealer.run, seal_seconds, seal_seconds),
             self._alone("tidying", lambda: tidy(ours), 60, 60),
-            self._alone("unproven_letters", ours.inbox.forget_unproven, 10, 10),
+            self._alone("unproven_letters", ours.inbox.purge_unauthenticated, 10, 10),
         ]
         if settings.daftari_pull == "on":
             found.append(self._alone("pull", ours.puller.pull_if_due, 30, 30))

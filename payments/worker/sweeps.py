@@ -11,7 +11,7 @@ from payments.inbox.inbox import InboxMessage
 from projections import sessions
 
 BATCH = 200
-HINTS_AT_ONCE = 20
+MAX_UNAUTHENTICATED_AT_ONCE = 20
 """A hint may cost a question to M-Pesa: few are looked at before the next look for letters that prove their sender."""
 
 NOTES_LAST = timedelta(days=2)
@@ -48,7 +48,9 @@ def act_on_messages(services: Services) -> int:
     fails waits, and is set aside for a person in the end; those behind it go on.
     """
     now = clock.now()
-    messages = services.inbox.due(now, BATCH) or services.inbox.due(now, HINTS_AT_ONCE, is_proven=False)
+    messages = services.inbox.due(now, BATCH) or services.inbox.due(
+        now, MAX_UNAUTHENTICATED_AT_ONCE, is_authenticated=False
+    )
     for message in messages:
         try:
             services.messages.act_on(message)

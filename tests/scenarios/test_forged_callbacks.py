@@ -7,7 +7,7 @@ import pytest
 
 from ledger.clock import now
 from payments.inbox.inbox import Channel
-from payments.worker.sweeps import HINTS_AT_ONCE, act_on_messages
+from payments.worker.sweeps import MAX_UNAUTHENTICATED_AT_ONCE, act_on_messages
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     CALLBACK_LOST,
@@ -173,14 +173,14 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
 ) -> None:
     session_id = instance.pay(buyer)
     prompt = prompt_of(instance)
-    for _ in range(2 * HINTS_AT_ONCE):
+    for _ in range(2 * MAX_UNAUTHENTICATED_AT_ONCE):
         report(instance, CALLBACKS, written_callback(0, amount=350))
     body = json.dumps(callback(prompt)).encode()
     instance.services.inbox.keep(
         body,
         body_bytes=len(body),
         channel=Channel.STK,
-        is_proven=True,
+        is_authenticated=True,
         session_id=UUID(session_id),
         attempt=1,
         owner=1,
@@ -189,7 +189,7 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
     clock.tick(6)
     assert act_on_messages(instance.services) == 1
     assert buyer.status(session_id)["session_status"] == "paid"
-    assert act_on_messages(instance.services) == HINTS_AT_ONCE
+    assert act_on_messages(instance.services) == MAX_UNAUTHENTICATED_AT_ONCE
 
 
 def test_a_success_without_its_token_counts_once_a_query_confirms_it(

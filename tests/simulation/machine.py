@@ -193,7 +193,9 @@ class Machine:
         def take(services: Services) -> None:
             try:
                 if token_of_c2b:
-                    services.c2b.confirm(body, body_bytes=len(body), is_proven=services.c2b.proves(endpoint))
+                    services.c2b.confirm(
+                        body, body_bytes=len(body), is_authenticated=services.c2b.proves(endpoint)
+                    )
                 elif endpoint in ("results", "timeouts"):
                     services.refund_results.receive(
                         body, body_bytes=len(body), token=token, is_timeout=endpoint == "timeouts"

@@ -52,7 +52,7 @@ class WorkTables:
             inbox._POSTPONE: self.postpone,
             inbox._WAIT: self.wait,
             inbox._HOLDS: self.holds,
-            inbox._FORGET_UNPROVEN: self.forget_unproven,
+            inbox._PURGE_UNAUTHENTICATED: self.purge_unauthenticated,
             inbox._DUE: self.due_messages,
             inbox._ONE: self.message,
             kept_answers._CLAIM: self.claim,
@@ -117,7 +117,7 @@ class WorkTables:
         )
         return [{}] if next(same, None) else []
 
-    def forget_unproven(self, values: Any) -> int:
+    def purge_unauthenticated(self, values: Any) -> int:
         """Remove the oldest letters beyond a number of those that prove nothing."""
         unproven = [message for message in self.messages.values() if _is_unproven(message)]
         unproven.sort(key=lambda message: message["received_at"], reverse=True)
@@ -128,11 +128,11 @@ class WorkTables:
 
     def due_messages(self, values: Any) -> list[Row]:
         """Return the letters that want acting on."""
-        is_proven, now, limit = values
+        is_authenticated, now, limit = values
         due = sorted(
             (at, number)
             for number, at in self.new_messages.items()
-            if at <= now and self.messages[number]["is_proven"] == is_proven
+            if at <= now and self.messages[number]["is_proven"] == is_authenticated
         )
         return [self.messages[inbox_id] for _, inbox_id in due[:limit]]
 

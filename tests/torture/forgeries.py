@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.inbox.inbox import MOST_UNPROVEN_KEPT
+from payments.inbox.inbox import MAX_UNAUTHENTICATED_KEPT
 from tests.bench.connection import Connection
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
 from tests.bench.report import spread
@@ -199,7 +199,7 @@ def _look_at_the_inbox(database: Database, result: Result) -> None:
         assert row is not None
         result.more |= {"inbox_megabytes": row["bytes"] // 1_000_000, "inbox_after_the_flood": messages}
     give_up_at = monotonic() + TIDIED_WITHIN_SECONDS
-    while sum((messages := _messages(database)).values()) > MOST_UNPROVEN_KEPT:
+    while sum((messages := _messages(database)).values()) > MAX_UNAUTHENTICATED_KEPT:
         if monotonic() > give_up_at:
             result.violations.append(f"the inbox keeps more of the flood than it may: {messages}")
             break

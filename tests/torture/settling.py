@@ -10,7 +10,7 @@ from api.cli.reconcile import DIFFERENCES_LEFT
 from api.settings import CALLBACK_PATH
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.inbox.inbox import MOST_UNPROVEN_KEPT
+from payments.inbox.inbox import MAX_UNAUTHENTICATED_KEPT
 from tests.torture.auditing import broken_promises, money_that_differs, read_books, reversals_that_differ
 from tests.torture.draining import PROMPTS_AND_LATE_CALLBACKS_SECONDS, UnderWay, database_of, drain
 from tests.torture.machine import Machine
@@ -105,7 +105,7 @@ def _account(machine: Machine, statement: bytes, result: Result) -> None:
             result.statuses = {row["session_status"]: row["n"] for row in connection.execute(_STATUSES)}
         result.callbacks = _acknowledged_callbacks(machine.api.log)
         kept = _count_of(database, _KEPT)
-        if kept < min(result.callbacks, MOST_UNPROVEN_KEPT):
+        if kept < min(result.callbacks, MAX_UNAUTHENTICATED_KEPT):
             result.violations.append(
                 f"{result.callbacks} callbacks were acknowledged, and {kept} are in the inbox"
             )

@@ -71,7 +71,7 @@ def validate_payment(token: str) -> Response:
     DAFTARI_C2B_UNKNOWN decides. Always answered in M-Pesa's form, in less than the eight seconds that it waits.
     """
     body, _ = read_bounded()
-    decision = services().c2b.validate(body, is_proven=_is_proven(token))
+    decision = services().c2b.validate(body, is_authenticated=_is_authenticated(token))
     description = "Accepted" if decision == Decision.ACCEPT else "Rejected"
     answer = {"ResultCode": str(decision), "ResultDesc": description}
     return Response(json.encode(answer), mimetype="application/json")
@@ -87,11 +87,11 @@ def confirm_payment(token: str) -> Response:
     Kept first, then acknowledged in M-Pesa's form, whatever the body is. 503 only where it could not be kept.
     """
     body, length = read_bounded()
-    services().c2b.confirm(body, body_bytes=length, is_proven=_is_proven(token))
+    services().c2b.confirm(body, body_bytes=length, is_authenticated=_is_authenticated(token))
     return Response(json.encode(CONFIRMED), mimetype="application/json")
 
 
-def _is_proven(token: str) -> bool:
+def _is_authenticated(token: str) -> bool:
     ours = services()
     believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
     return ours.c2b.proves(token) and believed

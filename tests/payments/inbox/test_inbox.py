@@ -29,7 +29,7 @@ def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
         body,
         body_bytes=len(body),
         channel=Channel.STK,
-        is_proven=True,
+        is_authenticated=True,
         session_id=uuid4(),
         attempt=1,
         owner=owner,
@@ -37,8 +37,8 @@ def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
     )
 
 
-def hint(inbox: Inbox, now: datetime) -> InboxMessage:
-    return inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_proven=False, now=now)
+def unauthenticated(inbox: Inbox, now: datetime) -> InboxMessage:
+    return inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_authenticated=False, now=now)
 
 
 def test_a_body_comes_back_as_it_was_whatever_its_bytes(inbox: Inbox) -> None:
@@ -71,18 +71,18 @@ def test_what_arrives_for_an_erased_customer_is_kept_all_the_same(inbox: Inbox, 
 def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
     inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("payments.inbox.inbox.MOST_UNPROVEN_KEPT", 2)
+    monkeypatch.setattr("payments.inbox.inbox.MAX_UNAUTHENTICATED_KEPT", 2)
     proven = [kept(inbox, 7), kept(inbox, 8)]
-    hints = [hint(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
-    looked_at = hint(inbox, NOW - timedelta(seconds=1))
-    inbox.dead_letter(hints[0], "malformed", NOW)
-    inbox.settle(hints[3], "no_news", NOW)
+    unauthenticated = [unauthenticated(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
+    looked_at = unauthenticated(inbox, NOW - timedelta(seconds=1))
+    inbox.dead_letter(unauthenticated[0], "malformed", NOW)
+    inbox.settle(unauthenticated[3], "no_news", NOW)
     inbox.dead_letter(looked_at, "malformed", NOW)
     assert inbox.close(looked_at.inbox_id, closed_by="operator 99", note="A test of ours.", now=NOW)
-    assert inbox.forget_unproven() == 2
+    assert inbox.purge_unauthenticated() == 2
     with database.connection() as connection:
         rows = connection.execute("SELECT inbox_id FROM daraja_inbox").fetchall()
-    left = {message.inbox_id for message in (*proven, *hints[2:], looked_at)}
+    left = {message.inbox_id for message in (*proven, *unauthenticated[2:], looked_at)}
     assert {row["inbox_id"] for row in rows} == left
 
 
@@ -91,7 +91,7 @@ def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) 
         b"{}",
         body_bytes=2,
         channel=Channel.REVERSAL_TIMEOUT,
-        is_proven=True,
+        is_authenticated=True,
         session_id=uuid4(),
         refund=2,
         sending=3,
@@ -116,7 +116,7 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
         b'{"Body": 1}',
         body_bytes=11,
         channel=Channel.STK,
-        is_proven=True,
+        is_authenticated=True,
         session_id=session_id,
         attempt=2,
         owner=7,
@@ -146,23 +146,25 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
 
 def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
     body = b"x" * (MOST_BYTES_KEPT + 1)
-    message = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_proven=False, now=NOW)
+    message = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_authenticated=False, now=NOW)
     assert message.body == body[:MOST_BYTES_KEPT]
     assert message.was_cut
     found = inbox.message(message.inbox_id)
     assert found == message
-    whole = inbox.keep(body[:-1], body_bytes=MOST_BYTES_KEPT, channel=Channel.STK, is_proven=False, now=NOW)
+    whole = inbox.keep(
+        body[:-1], body_bytes=MOST_BYTES_KEPT, channel=Channel.STK, is_authenticated=False, now=NOW
+    )
     assert not whole.was_cut
 
 
 def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(inbox: Inbox) -> None:
     proven, later = kept(inbox, 7), kept(inbox, 8)
-    other = hint(inbox, NOW)
+    other = unauthenticated(inbox, NOW)
     assert inbox.due(NOW, 10) == []
-    assert inbox.due(NOW, 10, is_proven=False) == [other]
+    assert inbox.due(NOW, 10, is_authenticated=False) == [other]
     assert inbox.due(NOW + LEFT_OVER_AFTER, 10) in ([proven, later], [later, proven])
     assert len(inbox.due(NOW + LEFT_OVER_AFTER, 1)) == 1
-    assert inbox.due(NOW + LEFT_OVER_AFTER, 10, is_proven=False) == [other]
+    assert inbox.due(NOW + LEFT_OVER_AFTER, 10, is_authenticated=False) == [other]
 
 
 def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, database: Database) -> None:
@@ -201,7 +203,7 @@ def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, d
 def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
     long = b"y" * (MOST_BYTES_KEPT + 5)
     for body in (b"{}", long):
-        inbox.keep(body, body_bytes=len(body), channel=Channel.PULL, is_proven=True, now=NOW)
+        inbox.keep(body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=NOW)
     assert inbox.holds(Channel.PULL, b"{}")
     assert inbox.holds(Channel.PULL, long)
     assert not inbox.holds(Channel.PULL, b"{ }")
