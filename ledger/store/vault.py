@@ -21,7 +21,7 @@ from ledger import clock
 from ledger.errors import WRONG_MASTER_KEY, LedgerError
 from ledger.store.database import Database
 
-NOBODY = 0
+SYSTEM_USER_ID = 0
 """The owner of what belongs to no known customer: the shop's own secrets and unrecognised callbacks."""
 
 _KEY_BYTES = 32
@@ -92,7 +92,7 @@ class Vault:
     def claim(self) -> None:
         """Bind a new database to this master key, by a key of nobody's. Raises WrongKey where another was first."""
         self.check_master_key()
-        self._load(NOBODY, make=True)
+        self._load(SYSTEM_USER_ID, make=True)
 
     def seal(self, user_id: int, text: str) -> str:
         """Return the text sealed for a customer. Raises Erased where the customer was erased."""
@@ -118,7 +118,7 @@ class Vault:
         return hmac.new(self._token_key, message, sha256).digest()[:16]
 
     def _key(self, user_id: int, *, make: bool) -> AESGCM:
-        if user_id == NOBODY:
+        if user_id == SYSTEM_USER_ID:
             return self._own
         known = self._keys.get(user_id)
         if known is not None:

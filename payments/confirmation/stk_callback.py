@@ -24,7 +24,7 @@ from ledger.application import Ledger
 from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState, Evidence, Payment
-from ledger.store.vault import NOBODY, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.confirmation.query_budget import QuestionBudget
 from payments.confirmation.query_log import AttemptChecks
 from payments.inbox.callback_tokens import read_token
@@ -136,9 +136,9 @@ class Settlement:
 
     def _owner(self, session_id: UUID | None) -> int:
         if session_id is None:
-            return NOBODY
+            return SYSTEM_USER_ID
         owner = sessions.owner_of(self._ledger.database, session_id)
-        return NOBODY if owner is None else owner
+        return SYSTEM_USER_ID if owner is None else owner
 
     def _act_on_authenticated(
         self, message: InboxMessage, session_id: UUID, number: int, callback: StkCallback, now: datetime

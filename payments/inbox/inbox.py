@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from ledger.store.database import Database
-from ledger.store.vault import NOBODY, Erased, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault
 
 MOST_BYTES_KEPT = 65_536
 MAX_UNAUTHENTICATED_KEPT = 10_000
@@ -110,7 +110,7 @@ class Inbox:
         attempt: int | None = None,
         refund: int | None = None,
         sending: int | None = None,
-        owner: int = NOBODY,
+        owner: int = SYSTEM_USER_ID,
         now: datetime,
     ) -> InboxMessage:
         """Store a body of at most MOST_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
@@ -224,7 +224,7 @@ class Inbox:
         try:
             return owner, self._vault.seal(owner, text)
         except Erased:
-            return NOBODY, self._vault.seal(NOBODY, text)
+            return SYSTEM_USER_ID, self._vault.seal(SYSTEM_USER_ID, text)
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
         return InboxMessage(

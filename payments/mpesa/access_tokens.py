@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ledger.store.database import Database
-from ledger.store.vault import NOBODY, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Vault
 
 LOCK_TIMEOUT_MILLISECONDS = 40_000
 """Longer than one token request may take, so that those who wait see its outcome."""
@@ -30,11 +30,11 @@ class AccessTokens:
         """Return (token, end of its life), or None where there is none."""
         with self._database.connection() as connection:
             row = connection.execute(_READ, (self._consumer,)).fetchone()
-        return (self._vault.unseal(NOBODY, row["sealed_value"]), row["expires_at"]) if row else None
+        return (self._vault.unseal(SYSTEM_USER_ID, row["sealed_value"]), row["expires_at"]) if row else None
 
     def write(self, token: str, expires_at: datetime) -> None:
         """Store a new token for everyone."""
-        sealed = self._vault.seal(NOBODY, token)
+        sealed = self._vault.seal(SYSTEM_USER_ID, token)
         with self._database.connection() as connection:
             connection.execute(_WRITE, (self._consumer, sealed, expires_at))
 

@@ -12,7 +12,7 @@ from ledger.application import RECEIPT
 from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
-from ledger.store.vault import NOBODY, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Vault
 
 _NOTE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
@@ -244,7 +244,7 @@ class Movements:
             movement.happened_at,
             str(movement.evidence),
             movement.transaction_id,
-            self._vault.seal(NOBODY, typed) if typed else None,
+            self._vault.seal(SYSTEM_USER_ID, typed) if typed else None,
             movement.linked_receipt,
         )
 
@@ -258,7 +258,7 @@ class Movements:
             evidence=Evidence(row["evidence"]),
             money_in=row["money_in"],
             transaction_id=row["transaction_id"],
-            reference=self._vault.unseal(NOBODY, sealed) if sealed else "",
+            reference=self._vault.unseal(SYSTEM_USER_ID, sealed) if sealed else "",
             linked_receipt=row["linked_receipt"],
             stored_key=row["movement_key"],
         )

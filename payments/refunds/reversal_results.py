@@ -23,7 +23,7 @@ from ledger.application import Ledger
 from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Refund, RefundState
-from ledger.store.vault import NOBODY, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.inbox.callback_tokens import RefundMatter, RefundProof, read_refund_token
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
@@ -201,7 +201,7 @@ class RefundResults:
 
     def _owner(self, proof: RefundProof | None) -> int:
         owner = sessions.owner_of(self._ledger.database, proof.session_id) if proof else None
-        return NOBODY if owner is None else owner
+        return SYSTEM_USER_ID if owner is None else owner
 
 
 def _objection(sending: Sending, refund: Refund, result: ApiResult, verdict: ReversalVerdict) -> str | None:

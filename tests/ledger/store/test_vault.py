@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from ledger.store.database import Database
-from ledger.store.vault import NOBODY, Erased, Vault, WrongKey
+from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault, WrongKey
 from tests.support.waiting import wait_until
 
 MASTER_KEY = bytes(range(32))
@@ -38,7 +38,7 @@ def test_another_customers_key_does_not_open_it(vault: Vault) -> None:
     with pytest.raises(WrongKey):
         vault.unseal(8, vault.seal(7, PHONE))
     with pytest.raises(WrongKey):
-        vault.unseal(NOBODY, vault.seal(7, PHONE))
+        vault.unseal(SYSTEM_USER_ID, vault.seal(7, PHONE))
 
 
 def test_another_master_key_does_not_open_it(database: Database, vault: Vault) -> None:
@@ -178,7 +178,7 @@ def test_a_master_key_of_another_length_is_refused(database: Database) -> None:
 def test_what_an_earlier_version_sealed_still_opens(database: Database, vault: Vault) -> None:
     """Made once and written down here: whoever changes how keys are derived loses every customer."""
     own = "v1.mx3dO-wqJeTHU9D9qQugMu_4UoPQ4hgorLyN-d7XxKDHECybO6BJJQ=="
-    assert vault.unseal(NOBODY, own) == PHONE
+    assert vault.unseal(SYSTEM_USER_ID, own) == PHONE
     nonce = "000000000000000000000000"
     wrapped = nonce + (
         "3ddc24a0b8605dc45b6671ee0d30af2b7d13bd1166e59526ee3c5fb9fc7bed40a60c0be1a769ab35bfc94adef01f618d"

@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
-from ledger.store.vault import NOBODY, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_what_a_payer_typed_is_sealed_and_comes_back(
     movements.note([typed], NOW)
     [row] = rows(database)
     assert "Jane" not in row["sealed_reference"]
-    assert vault.unseal(NOBODY, row["sealed_reference"]) == "rent of Jane"
+    assert vault.unseal(SYSTEM_USER_ID, row["sealed_reference"]) == "rent of Jane"
     [again] = movements.left_over(NOW, 10)
     assert again == replace(typed, stored_key="payment OAF7Q2X9LM")
     assert "Jane" not in repr(again)

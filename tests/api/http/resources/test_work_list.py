@@ -30,7 +30,7 @@ from tests.support.instance import Instance, running_instance
 
 WORK_LIST = "/api/work-list/"
 NOTE = {"note": "Looked at it."}
-NOBODY = "550e8400-e29b-41d4-a716-446655440000"
+SYSTEM_USER_ID = "550e8400-e29b-41d4-a716-446655440000"
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_money_of_nobody_is_booked_where_an_operator_says(instance: Instance) ->
     path = case["actions"][0]["path"]
     for said, code in (
         ("nonsense", "INVALID_INPUT"),
-        (NOBODY, "SESSION_NOT_FOUND"),
+        (SYSTEM_USER_ID, "SESSION_NOT_FOUND"),
         (session_id, "CASE_NEEDS_MORE"),
     ):
         assert operator.post(path, json={"session": said}).json()["error_code"] == code
@@ -206,10 +206,10 @@ def test_a_case_that_is_not_there_cannot_be_closed(instance: Instance) -> None:
     operator = instance.client(9, "operator")
     names = (
         "x",
-        NOBODY,
-        f"{NOBODY}.refund.1",
+        SYSTEM_USER_ID,
+        f"{SYSTEM_USER_ID}.refund.1",
         "orders.x.1",
-        f"orders.{NOBODY}.99999999999",
+        f"orders.{SYSTEM_USER_ID}.99999999999",
         "payment.X",
         "a.b",
     )
@@ -217,7 +217,7 @@ def test_a_case_that_is_not_there_cannot_be_closed(instance: Instance) -> None:
         for case_id in names:
             answer = operator.post(f"{WORK_LIST}{kind}/{case_id}/close/", json=NOTE)
             assert (answer.status_code, answer.json()["error_code"]) == (409, "CASE_NOT_OPEN")
-    answer = operator.post(f"{WORK_LIST}contradiction/{NOBODY}.contradiction.1/close/", json=NOTE)
+    answer = operator.post(f"{WORK_LIST}contradiction/{SYSTEM_USER_ID}.contradiction.1/close/", json=NOTE)
     assert (answer.status_code, answer.json()["error_code"]) == (404, "SESSION_NOT_FOUND")
 
 
@@ -227,7 +227,7 @@ def test_what_closing_would_not_settle_says_what_does(instance: Instance) -> Non
         for means in (Means.CLOSE, Means.RETRY, Means.ASSIGN):
             if means not in WHAT_CAN_BE_DONE[kind].means:
                 answer = operator.post(
-                    f"{WORK_LIST}{kind}/{NOBODY}/{means}/", json=NOTE | {"session": NOBODY}
+                    f"{WORK_LIST}{kind}/{SYSTEM_USER_ID}/{means}/", json=NOTE | {"session": SYSTEM_USER_ID}
                 )
                 assert (answer.status_code, answer.json()["error_code"]) == (409, "CASE_NEEDS_MORE")
     assert operator.post(f"{WORK_LIST}nonsense/1/close/", json=NOTE).json()["error_code"] == "CASE_NOT_FOUND"
@@ -255,5 +255,7 @@ def test_auditors_look_on(instance: Instance, role: str, status: int) -> None:
 @pytest.mark.parametrize("role", ["customer", "analyst", "auditor"])
 def test_nobody_else_acts_on_cases(instance: Instance, role: str) -> None:
     for what in ("close", "retry", "assign"):
-        answer = instance.client(9, role).post(f"{WORK_LIST}letter_set_aside/{NOBODY}/{what}/", json=NOTE)
+        answer = instance.client(9, role).post(
+            f"{WORK_LIST}letter_set_aside/{SYSTEM_USER_ID}/{what}/", json=NOTE
+        )
         assert answer.status_code == 403
