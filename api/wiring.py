@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import requests
 
-from api.http.streaming.notifier import NewsDesk
+from api.http.streaming.notifier import ChangeNotifier
 from api.server.concurrency import Turns
 from api.settings import DARAJA_URLS, Settings
 from daraja import DarajaClient, DarajaConfig
@@ -19,14 +19,14 @@ from payments.checkout.next_action import Standings
 from payments.confirmation.query_budget import QuestionBudget
 from payments.confirmation.query_log import AttemptChecks
 from payments.confirmation.stk_callback import Settlement
-from payments.exceptions.resolutions import CaseDesk
+from payments.exceptions.resolutions import CaseService
 from payments.idempotency.kept_answers import IdempotencyStore
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
 from payments.prompts.phone_locks import LivePrompts
-from payments.reconciliation.c2b import C2bDesk
+from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import HANDS, Matcher
 from payments.reconciliation.missing_payments import Absences
@@ -34,7 +34,7 @@ from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull import Puller
 from payments.reconciliation.pull_progress import Pulling
 from payments.reconciliation.statements import Reconciler, shortcodes_of
-from payments.refunds.decisions import RefundDesk
+from payments.refunds.decisions import RefundService
 from payments.refunds.reversal_results import RESULT_CHANNELS, RefundResults
 from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundChecks
@@ -64,10 +64,10 @@ class Services:
     matcher: Matcher
     reconciler: Reconciler
     reconciliations: Reconciliations
-    c2b: C2bDesk
+    c2b: C2bHandler
     puller: Puller
-    refunds: RefundDesk
-    cases: CaseDesk
+    refunds: RefundService
+    cases: CaseService
     verifier: Verifier
     sealer: Sealer
     blocks: Blocks
@@ -76,7 +76,7 @@ class Services:
     refund_sender: RefundSender
     refund_doubts: RefundDoubts
     standings: Standings
-    desk: NewsDesk
+    notifier: ChangeNotifier
 
     def check_database(self, within_seconds: float) -> None:
         """Ask the database for a sign of life. Raises Unavailable where none comes in time."""
@@ -86,7 +86,7 @@ class Services:
 
     def close(self) -> None:
         """End the search for news, and close the pool of connections and Daraja's kept connections."""
-        self.desk.close()
+        self.notifier.close()
         self.c2b.close()
         self.daraja.close()
         self.database.close()
@@ -132,7 +132,7 @@ def assemble(
     reconciliations = Reconciliations(database)
     refund_checks = RefundChecks(database)
     refund_results = RefundResults(ledger, vault, inbox, refund_checks)
-    c2b = C2bDesk(settings, vault, inbox, ledger, matcher)
+    c2b = C2bHandler(settings, vault, inbox, ledger, matcher)
     return Services(
         settings=settings,
         database=database,
@@ -162,8 +162,8 @@ def assemble(
         reconciliations=reconciliations,
         c2b=c2b,
         puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
-        refunds=RefundDesk(ledger),
-        cases=CaseDesk(ledger, inbox, movements, pulling, matcher),
+        refunds=RefundService(ledger),
+        cases=CaseService(ledger, inbox, movements, pulling, matcher),
         verifier=Verifier(
             database,
             vault,
@@ -177,7 +177,7 @@ def assemble(
         refund_sender=RefundSender(settings, ledger, vault, daraja),
         refund_doubts=RefundDoubts(settings, ledger, vault, refund_checks, daraja),
         standings=standings,
-        desk=NewsDesk(database, standings, settings.daftari_web_waiters),
+        notifier=ChangeNotifier(database, standings, settings.daftari_web_waiters),
     )
 
 

@@ -9,7 +9,7 @@ from api.settings import Settings
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.exceptions.resolutions import CaseDesk
+from payments.exceptions.resolutions import CaseService
 from payments.inbox.inbox import Inbox
 from payments.prompts.phone_locks import LivePrompts
 from payments.reconciliation.matcher import Matcher
@@ -19,10 +19,10 @@ from payments.reconciliation.pull_progress import Pulling
 
 @dataclass(frozen=True, slots=True)
 class Casework:
-    """A database with its cases, and the desk that closes them."""
+    """A database with its cases, and the service that closes them."""
 
     database: Database
-    desk: CaseDesk
+    service: CaseService
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def casework(settings: Settings) -> Iterator[Casework]:
         vault = Vault(database, settings.daftari_master_key)
         ledger, movements = Ledger(database), Movements(database, vault)
         matcher = Matcher(ledger, LivePrompts(database), movements)
-        desk = CaseDesk(ledger, Inbox(database, vault), movements, Pulling(database), matcher)
-        yield Casework(database, desk)
+        service = CaseService(ledger, Inbox(database, vault), movements, Pulling(database), matcher)
+        yield Casework(database, service)
     finally:
         database.close()

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from api.local.databases import server_major
 from ledger.application import Ledger
 from ledger.store.database import Database
-from payments.refunds.decisions import RefundDesk
+from payments.refunds.decisions import RefundService
 
 
 @contextmanager
-def refund_desk(database_url: str) -> Iterator[RefundDesk]:
-    """Lend the desk of a database's refunds; raise DatabaseProblem."""
+def refund_service(database_url: str) -> Iterator[RefundService]:
+    """Lend the service of a database's refunds; raise DatabaseProblem."""
     server_major(database_url)
     database = Database(database_url, most_connections=2)
     try:
-        yield RefundDesk(Ledger(database))
+        yield RefundService(Ledger(database))
     finally:
         database.close()

@@ -12,7 +12,7 @@ import click
 from api.cli.failures import read_settings
 
 if TYPE_CHECKING:
-    from payments.refunds.decisions import RefundDesk
+    from payments.refunds.decisions import RefundService
     from projections.refunds import PaymentRefund
 
 STATES = ("due", "approved", "refused", "requested", "refunded")
@@ -50,9 +50,9 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
     from ledger import clock
     from ledger.session.values import RefundState
 
-    with _desk() as desk:
+    with _desk() as service:
         wanted = RefundState(state) if state else None
-        count, found = desk.list(state=wanted, limit=limit, offset=0, as_of=clock.now())
+        count, found = service.list(state=wanted, limit=limit, offset=0, as_of=clock.now())
     if as_json:
         click.echo(json.dumps([_plain(refund) for refund in found], indent=2))
         return
@@ -89,14 +89,18 @@ _REASON = click.option("--reason", required=True, help=f"Why the money is held. 
 @_decision("approve")
 def approve(session: UUID, refund: int, user: int | None, *, as_json: bool) -> None:
     """Agree that a sum goes back through M-Pesa; the worker sends it."""
-    _decide(session, refund, user, lambda desk, *of, by: desk.approve(*of, by=by), as_json=as_json)
+    _decide(session, refund, user, lambda service, *of, by: service.approve(*of, by=by), as_json=as_json)
 
 
 @_decision("refuse", _REASON)
 def refuse(session: UUID, refund: int, reason: str, user: int | None, *, as_json: bool) -> None:
     """Hold a sum for now; it may be approved later."""
     _decide(
-        session, refund, user, lambda desk, *of, by: desk.refuse(*of, by=by, reason=reason), as_json=as_json
+        session,
+        refund,
+        user,
+        lambda service, *of, by: service.refuse(*of, by=by, reason=reason),
+        as_json=as_json,
     )
 
 
@@ -107,7 +111,7 @@ def returned(session: UUID, refund: int, note: str, user: int | None, *, as_json
         session,
         refund,
         user,
-        lambda desk, *of, by: desk.record_by_hand(*of, by=by, note=note),
+        lambda service, *of, by: service.record_by_hand(*of, by=by, note=note),
         as_json=as_json,
     )
 
@@ -119,7 +123,7 @@ def not_sent(session: UUID, refund: int, note: str, user: int | None, *, as_json
         session,
         refund,
         user,
-        lambda desk, *of, by: desk.record_not_sent(*of, by=by, note=note),
+        lambda service, *of, by: service.record_not_sent(*of, by=by, note=note),
         as_json=as_json,
     )
 
@@ -134,22 +138,22 @@ def _decide(
 ) -> None:
     from payments.refunds.decisions import COMMAND_LINE, operator
 
-    with _desk() as desk:
-        decided = decision(desk, session, refund, by=operator(user) if user else COMMAND_LINE)
+    with _desk() as service:
+        decided = decision(service, session, refund, by=operator(user) if user else COMMAND_LINE)
     click.echo(json.dumps(_plain(decided), indent=2) if as_json else _line(decided))
 
 
 @contextmanager
-def _desk() -> Iterator["RefundDesk"]:
-    from api.cli.refund_decisions import refund_desk
+def _desk() -> Iterator["RefundService"]:
+    from api.cli.refund_decisions import refund_service
     from api.http.middleware.logging import configure_logging
 
     settings = read_settings()
     configure_logging(
         settings.daftari_log_format, lowest_level=logging.ERROR
     )  # What is printed is the refund.
-    with refund_desk(settings.database_url) as desk:
-        yield desk
+    with refund_service(settings.database_url) as service:
+        yield service
 
 
 def _line(refund: "PaymentRefund") -> str:

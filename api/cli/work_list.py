@@ -88,7 +88,7 @@ def close(kind: str, case: str, note: str, user: int | None) -> None:
     from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _casework() as lent:
-        lent.desk.close(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
+        lent.service.close(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
     click.echo("The case is closed.")
 
 
@@ -103,7 +103,7 @@ def assign(kind: str, case: str, session: str, user: int | None) -> None:
     from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _casework() as lent:
-        lent.desk.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
+        lent.service.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
     click.echo("It is booked on the session.")
 
 
@@ -115,7 +115,7 @@ def retry(kind: str, case: str) -> None:
     from payments.exceptions.work_list import Kind
 
     with _casework() as lent:
-        lent.desk.retry(Kind(kind), case)
+        lent.service.retry(Kind(kind), case)
     click.echo("It will be tried again.")
 
 

@@ -38,7 +38,7 @@ class SetAside(Exception):
 
 
 class Parked:
-    """A connection whose client waits. What the desk calls is done by the main loop, which alone touches sockets."""
+    """A connection whose client waits. What the notifier calls is done by the main loop, which alone touches sockets."""
 
     def __init__(self, worker: "PatientWorker", conn: Any, request: Any, place: Place) -> None:
         assert place.held is not None

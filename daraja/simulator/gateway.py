@@ -12,7 +12,7 @@ from daraja.simulator.outcomes import STILL_PROCESSING, WAITS_FOR_A_PERSON, quer
 from daraja.simulator.pipeline import RequestPipeline
 from daraja.simulator.prompts import Prompt, UnknownPrompt
 from daraja.simulator.settings import SimulatorSettings
-from daraja.simulator.tokens import TokenDesk, WrongCredentials
+from daraja.simulator.tokens import TokenIssuer, WrongCredentials
 
 _OAUTH_PATH = "/oauth/v1/generate"
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
@@ -28,7 +28,7 @@ class Gateway:
         self,
         settings: SimulatorSettings,
         network: Network,
-        tokens: TokenDesk,
+        tokens: TokenIssuer,
         faults: Faults,
         pipeline: RequestPipeline,
     ) -> None:

@@ -12,7 +12,7 @@ from daraja.simulator.identifiers import Conversation
 from daraja.simulator.journal import Fact, Journal, fact
 from daraja.simulator.kenya_time import Watch
 from daraja.simulator.operation_messages import OperatorRequest, ReversalRequest, StatusRequest
-from daraja.simulator.operator_key import OperatorDesk
+from daraja.simulator.operator_key import InitiatorKeys
 from daraja.simulator.outcomes import PAID
 from daraja.simulator.postman import Mail, Postman
 from daraja.simulator.results import (
@@ -48,7 +48,7 @@ class Operations:
         settings: SimulatorSettings,
         watch: Watch,
         bank: Bank,
-        desk: OperatorDesk,
+        desk: InitiatorKeys,
         postman: Postman,
         journal: Journal,
     ) -> None:

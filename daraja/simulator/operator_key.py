@@ -30,7 +30,7 @@ _KEY_BITS = 2048
 _VALID_FOR = timedelta(days=365)
 
 
-class OperatorDesk:
+class InitiatorKeys:
     """Judges SecurityCredentials. Without a password in the settings any credential is good."""
 
     def __init__(self, settings: SimulatorSettings, watch: Watch, bank: Bank, journal: Journal) -> None:

@@ -30,7 +30,7 @@ from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.kenya_time import Watch
 from daraja.simulator.messages import Document, read_document
 from daraja.simulator.server import CUT
-from daraja.simulator.tokens import TokenDesk
+from daraja.simulator.tokens import TokenIssuer
 
 _TOKEN_REFUSALS: Mapping[Endpoint, str] = {
     "status": "invalid-token-c2b",
@@ -54,7 +54,7 @@ class RequestPipeline:
     def __init__(
         self,
         bank: Bank,
-        tokens: TokenDesk,
+        tokens: TokenIssuer,
         faults: Faults,
         chaos: Chaos,
         watch: Watch,

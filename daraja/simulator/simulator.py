@@ -22,7 +22,7 @@ from daraja.simulator.journal import Journal
 from daraja.simulator.kenya_time import Clock, Watch, utc_now
 from daraja.simulator.network import Network
 from daraja.simulator.operations import Operations
-from daraja.simulator.operator_key import OperatorDesk
+from daraja.simulator.operator_key import InitiatorKeys
 from daraja.simulator.outcomes import CANCELLED, NO_RESPONSE, PAID, WRONG_PIN
 from daraja.simulator.phones import phone_pages
 from daraja.simulator.pipeline import RequestPipeline
@@ -34,7 +34,7 @@ from daraja.simulator.server import SimulatorServer
 from daraja.simulator.settings import SimulatorSettings
 from daraja.simulator.statement_export import export_statement
 from daraja.simulator.timetable import Timetable
-from daraja.simulator.tokens import TokenDesk
+from daraja.simulator.tokens import TokenIssuer
 
 _MOST_LISTED = 1_000
 
@@ -62,14 +62,16 @@ class Simulator:
         self.faults = Faults()
         self.chaos = Chaos(settings.chaos_seed, settings.chaos_longest_delay_seconds, settings.prompt_seconds)
         self._bank = bank = Bank(settings, watch, journal)
-        self.operators = OperatorDesk(settings, watch, bank, journal)
+        self.operators = InitiatorKeys(settings, watch, bank, journal)
         postman = Postman(settings, watch, timetable, courier, self.faults, self.chaos, bank)
         self.c2b = C2b(settings, watch, bank, courier, postman, journal)
         sender = CallbackSender(settings, watch, timetable, courier, bank, self.c2b)
         self._network = Network(settings, watch, timetable, bank, sender, self.chaos, journal)
         self._operations = Operations(settings, watch, bank, self.operators, postman, journal)
         self.pull = Pull(settings, watch, bank)
-        self._tokens = TokenDesk(settings.consumer_key, settings.consumer_secret, self._new_token, watch.now)
+        self._tokens = TokenIssuer(
+            settings.consumer_key, settings.consumer_secret, self._new_token, watch.now
+        )
         self.app = self._create_app()
         self._server: SimulatorServer | None = None
         self._serving: threading.Thread | None = None

@@ -17,7 +17,7 @@ class WrongCredentials(Exception):
     """The key or the secret is not the one we know; the gateway answers 400 with an empty body."""
 
 
-class TokenDesk:
+class TokenIssuer:
     """Issues tokens and judges them; safe to use from any thread."""
 
     def __init__(self, key: str, secret: str, new_token: Callable[[], str], clock: Clock) -> None:

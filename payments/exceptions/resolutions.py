@@ -20,7 +20,7 @@ from projections.cases import Subject
 Act = Callable[[str, str, str], None]
 
 
-class CaseDesk:
+class CaseService:
     """Closes cases, assigns money, has things tried again. Safe to share between threads; of two at once one does it.
 
     Cases are named as in the work list, by kind and id. Raises Rejected CASE_NOT_OPEN where there is no such case, or

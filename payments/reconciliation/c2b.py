@@ -46,7 +46,7 @@ class Answer(StrEnum):
     OTHER = "C2B00016"
 
 
-class C2bDesk:
+class C2bHandler:
     """Answers validations, takes confirmations. Safe to share between threads."""
 
     def __init__(

@@ -22,7 +22,7 @@ def operator(user_id: int) -> str:
     return f"operator {user_id}"
 
 
-class RefundDesk:
+class RefundService:
     """Lists refunds and takes decisions about them. Safe to share between threads.
 
     A decision raises NotFound REFUND_NOT_FOUND, Rejected REFUND_NOT_DUE where it has been taken already (of two

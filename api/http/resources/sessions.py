@@ -169,7 +169,7 @@ def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
     as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
     """
     found = wait_for_news(
-        services().desk, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
+        services().notifier, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
     )
     return found if isinstance(found, Response) else show_where_it_stands(found, _standing(found))
 
@@ -226,7 +226,7 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
     """
     ours, row = services(), _own_row(session_id, reader.user_id)
     seconds = reader.seconds_left(ours.settings.daftari_stream_seconds)
-    return stream(ours.desk, row, _standing(row), seen, seconds, show_where_it_stands)
+    return stream(ours.notifier, row, _standing(row), seen, seconds, show_where_it_stands)
 
 
 def _name_of_request() -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from flask import Response, g, request
 
 from api.http.framework import json
-from api.http.streaming.notifier import NewsDesk, Waiter, turning_point
+from api.http.streaming.notifier import ChangeNotifier, Waiter, turning_point
 from ledger.session.values import Status
 from payments.checkout.next_action import Standing
 from projections.sessions import SessionRow
@@ -51,11 +51,11 @@ class Held(Waiter):
 
     connection: Connection
 
-    def __init__(self, desk: NewsDesk, row: SessionRow, version: int, seconds: float) -> None:
+    def __init__(self, notifier: ChangeNotifier, row: SessionRow, version: int, seconds: float) -> None:
         super().__init__(row, version)
         self.ends_at = monotonic() + seconds
-        self._desk = desk
-        desk.admit(self)
+        self._desk = notifier
+        notifier.admit(self)
 
     def start(self, connection: Connection) -> None:
         """Begin to wait for this client."""
@@ -88,8 +88,10 @@ class Stream(Held):
 
     wants_rows = True
 
-    def __init__(self, desk: NewsDesk, row: SessionRow, version: int, seconds: float, show: Show) -> None:
-        super().__init__(desk, row, version, seconds)
+    def __init__(
+        self, notifier: ChangeNotifier, row: SessionRow, version: int, seconds: float, show: Show
+    ) -> None:
+        super().__init__(notifier, row, version, seconds)
         self._show = show
         self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
 
@@ -157,12 +159,12 @@ class ThreadsConnection:
 
 
 def wait_for_news(
-    desk: NewsDesk, read: Callable[[], SessionRow], version: int | None, seconds: float
+    notifier: ChangeNotifier, read: Callable[[], SessionRow], version: int | None, seconds: float
 ) -> SessionRow | Response:
     """Return the session's row as `read` returns it, once it is beyond `version`, or after some seconds at most.
 
     Without a version, any change from now on is news. A Response means that the server has the request set aside:
-    return it, and the view is called again when it is time to answer. Raises as NewsDesk.admit does.
+    return it, and the view is called again when it is time to answer. Raises as ChangeNotifier.admit does.
     """
     row = read()
     known = row.version if version is None else version
@@ -170,7 +172,7 @@ def wait_for_news(
     is_over = place is not None and place.was_aside
     if is_over or seconds <= 0 or request.method != "GET" or _is_news(row, known):
         return row
-    poll = Poll(desk, row, known, seconds)
+    poll = Poll(notifier, row, known, seconds)
     if place is not None:
         place.held = poll
         g.is_set_aside = True
@@ -182,11 +184,16 @@ def wait_for_news(
 
 
 def stream(
-    desk: NewsDesk, row: SessionRow, standing: Standing, seen: int | None, seconds: float, show: Show
+    notifier: ChangeNotifier,
+    row: SessionRow,
+    standing: Standing,
+    seen: int | None,
+    seconds: float,
+    show: Show,
 ) -> Response:
     """Answer with the session's changes beyond version `seen` as server-sent events, for some seconds at most.
 
-    204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as NewsDesk.admit
+    204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as ChangeNotifier.admit
     does.
     """
     is_news = seen is None or _is_news(row, seen)
@@ -194,7 +201,7 @@ def stream(
         return Response(status=204)
     if request.method != "GET":
         return _event_stream(b"")
-    held = Stream(desk, row, row.version if is_news else seen or 0, seconds, show)
+    held = Stream(notifier, row, row.version if is_news else seen or 0, seconds, show)
     opening = b"retry: %d\n\n" % RECONNECT_AFTER_MILLISECONDS
     opening += held.frame(row, standing) if is_news else b""
     if row.session_status in SETTLED:

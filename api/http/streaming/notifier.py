@@ -60,7 +60,7 @@ def turning_point(row: SessionRow) -> datetime | None:
     return row.expires_at if is_waiting else None
 
 
-class NewsDesk:
+class ChangeNotifier:
     """The clients of this process that wait: `most` of them, half of those for one user at most.
 
     A waiter is admitted, which takes a place; then starts, and from then on may be told; then leaves. Safe to share

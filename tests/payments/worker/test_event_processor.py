@@ -27,7 +27,7 @@ NOW = datetime(2024, 1, 15, 11, 0, tzinfo=UTC)
 class Desk:
     """Handles what it is given, and refuses what it was told to."""
 
-    name = "desk"
+    name = "service"
     topics: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -45,15 +45,15 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def service() -> Desk:
     return Desk()
 
 
 class Patient(Reaction):
     """Waits first until tests beside this one do not hold it back."""
 
-    def __init__(self, database: Database, desk: Desk) -> None:
-        super().__init__(database, desk)
+    def __init__(self, database: Database, service: Desk) -> None:
+        super().__init__(database, service)
         self._waits_for = database
 
     def run_once(self) -> int:
@@ -62,55 +62,55 @@ class Patient(Reaction):
 
 
 @pytest.fixture
-def reaction(database: Database, desk: Desk) -> Reaction:
-    return Patient(database, desk)
+def reaction(database: Database, service: Desk) -> Reaction:
+    return Patient(database, service)
 
 
 def test_each_event_is_handed_on_once_and_the_place_is_kept(
-    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
 ) -> None:
     Checkout(ledger).prompt()
     assert reaction.run_once() == 3
     assert reaction.run_once() == 0
     reaction.lock.release()
-    assert Patient(database, desk).run_once() == 0
-    assert desk.versions == [1, 2, 3]
+    assert Patient(database, service).run_once() == 0
+    assert service.versions == [1, 2, 3]
 
 
-def test_a_handler_gets_the_topics_it_asked_for(ledger: Ledger, desk: Desk, reaction: Reaction) -> None:
-    desk.topics = (Paid.TOPIC, Created.TOPIC)
+def test_a_handler_gets_the_topics_it_asked_for(ledger: Ledger, service: Desk, reaction: Reaction) -> None:
+    service.topics = (Paid.TOPIC, Created.TOPIC)
     Checkout(ledger).prompt().pay()
     assert reaction.run_once() == 4
-    assert desk.versions == [1, 4]
+    assert service.versions == [1, 4]
 
 
 def test_a_failing_event_does_not_stop_those_behind_it(
-    ledger: Ledger, desk: Desk, reaction: Reaction
+    ledger: Ledger, service: Desk, reaction: Reaction
 ) -> None:
-    desk.refuses[2] = ArithmeticError()
+    service.refuses[2] = ArithmeticError()
     Checkout(ledger).prompt().pay()
     reaction.run_once()
-    assert desk.versions == [1, 3, 4]
+    assert service.versions == [1, 3, 4]
 
 
 def test_a_failed_event_is_tried_again_when_its_time_has_come(
-    ledger: Ledger, desk: Desk, reaction: Reaction
+    ledger: Ledger, service: Desk, reaction: Reaction
 ) -> None:
-    desk.refuses[2] = ArithmeticError()
+    service.refuses[2] = ArithmeticError()
     Checkout(ledger).prompt()
     with freeze_time(NOW):
         reaction.run_once()
     assert reaction.retry_due(NOW) == 0
-    desk.refuses.clear()
+    service.refuses.clear()
     assert reaction.retry_due(NOW + timedelta(seconds=1)) == 1
-    assert desk.versions == [1, 3, 2]
+    assert service.versions == [1, 3, 2]
     assert reaction.retry_due(NOW + timedelta(days=1)) == 0
 
 
 def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
-    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
 ) -> None:
-    desk.refuses[1] = Rejected("CART_ALREADY_BOUGHT", "These goods have been bought.")
+    service.refuses[1] = Rejected("CART_ALREADY_BOUGHT", "These goods have been bought.")
     session_id = Checkout(ledger).session_id
     with freeze_time(NOW):
         reaction.run_once()
@@ -120,21 +120,26 @@ def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
         assert reaction.retry_due(now) == 1
     assert reaction.retry_due(now + timedelta(days=1)) == 0
     (aside,) = list_dead_lettered(database)
-    assert (aside.name, aside.session_id, aside.version, aside.tries) == ("desk", session_id, 1, MOST_TRIES)
+    assert (aside.name, aside.session_id, aside.version, aside.tries) == (
+        "service",
+        session_id,
+        1,
+        MOST_TRIES,
+    )
     assert aside.error == "CART_ALREADY_BOUGHT: These goods have been bought."
-    desk.refuses.clear()
+    service.refuses.clear()
     with freeze_time(now):
-        assert retry_dead_lettered(database, "desk", session_id, 1)
-        assert not retry_dead_lettered(database, "desk", session_id, 1)
+        assert retry_dead_lettered(database, "service", session_id, 1)
+        assert not retry_dead_lettered(database, "service", session_id, 1)
     assert reaction.retry_due(now) == 1
-    assert desk.versions == [1]
+    assert service.versions == [1]
     assert list_dead_lettered(database) == []
 
 
 def test_the_message_of_a_stranger_is_not_kept_because_it_may_name_a_person(
-    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
 ) -> None:
-    desk.refuses[1] = ValueError("cannot deliver to John Doe, 254712345678")
+    service.refuses[1] = ValueError("cannot deliver to John Doe, 254712345678")
     Checkout(ledger)
     reaction.run_once()
     with database.connection() as connection:
@@ -148,10 +153,10 @@ def test_gaps_grow_and_stay_below_a_few_minutes() -> None:
 
 
 def test_a_second_worker_stands_by_until_the_first_lets_go(
-    ledger: Ledger, database: Database, desk: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
 ) -> None:
     Checkout(ledger)
-    second = Patient(database, desk)
+    second = Patient(database, service)
     assert reaction.run_once() == 1
     Checkout(ledger)
     assert (second.run_once(), second.retry_due(NOW)) == (0, 0)
