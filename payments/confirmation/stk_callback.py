@@ -229,7 +229,7 @@ class Settlement:
             self._later(message, "unknown_checkout_request", now)
             return
         attempt = next(a for a in session.attempts.values() if a.checkout_digest == digest)
-        if self._is_no_news(attempt, callback):
+        if self._changes_nothing(attempt, callback):
             self._inbox.settle(message, "no_news", now)
             return
         if self._checks.was_asked_since(session.id, attempt.number, now - UNAUTHENTICATED_QUERY_INTERVAL):
@@ -246,7 +246,7 @@ class Settlement:
         else:
             self._later(message, "not_confirmed", now)
 
-    def _is_no_news(self, attempt: Attempt, callback: StkCallback) -> bool:
+    def _changes_nothing(self, attempt: Attempt, callback: StkCallback) -> bool:
         if attempt.is_open:
             return False
         return attempt.state == AttemptState.PAID or callback.meaning.outcome != "paid"

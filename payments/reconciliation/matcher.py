@@ -105,8 +105,10 @@ class Matcher:
 
     def _see(self, movements: Sequence[Movement]) -> list[Settled]:
         known = self._movements.note(movements, clock.now())
-        repeated = [_again(known[movement.key]) for movement in movements if _is_no_news(movement, known)]
-        news = [movement for movement in movements if not _is_no_news(movement, known)]
+        repeated = [
+            _again(known[movement.key]) for movement in movements if _changes_nothing(movement, known)
+        ]
+        news = [movement for movement in movements if not _changes_nothing(movement, known)]
         return repeated + (self._settle(news) if news else [])
 
     def _settle(self, movements: Sequence[Movement]) -> list[Settled]:
@@ -240,7 +242,7 @@ def _batches(movements: Iterable[Movement]) -> Iterator[list[Movement]]:
             yield batch
 
 
-def _is_no_news(movement: Movement, known: dict[str, Settled]) -> bool:
+def _changes_nothing(movement: Movement, known: dict[str, Settled]) -> bool:
     before = known[movement.key]
     return (
         before.verdict in AT_REST

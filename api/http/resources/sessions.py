@@ -27,7 +27,7 @@ from api.http.schemas.session_schemas import (
     show_session,
     show_where_it_stands,
 )
-from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_news
+from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_change
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.phone import PhoneNumber
@@ -168,7 +168,7 @@ def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
     Reads one row and writes nothing, so it may be asked as often as is useful. With `wait`, the answer comes as soon
     as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
     """
-    found = wait_for_news(
+    found = wait_for_change(
         services().notifier, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
     )
     return found if isinstance(found, Response) else show_where_it_stands(found, _standing(found))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from flask import Response, g, request
 
 from api.http.framework import json
-from api.http.streaming.notifier import ChangeNotifier, Waiter, turning_point
+from api.http.streaming.notifier import ChangeNotifier, Subscriber, turning_point
 from ledger.session.values import Status
 from payments.checkout.next_action import Standing
 from projections.sessions import SessionRow
@@ -46,7 +46,7 @@ class Connection(Protocol):
         """End the answer."""
 
 
-class Held(Waiter):
+class Held(Subscriber):
     """A waiter with a way back to its client, which is known once it starts to wait."""
 
     connection: Connection
@@ -55,7 +55,7 @@ class Held(Waiter):
         super().__init__(row, version)
         self.ends_at = monotonic() + seconds
         self._desk = notifier
-        notifier.admit(self)
+        notifier.register(self)
 
     def start(self, connection: Connection) -> None:
         """Begin to wait for this client."""
@@ -70,12 +70,12 @@ class Held(Waiter):
 class Poll(Held):
     """A request that is answered when there is news, or when its time is over."""
 
-    def tell(self, row: SessionRow | None, standing: Standing | None) -> bool:  # noqa: ARG002 - it asks for itself
+    def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:  # noqa: ARG002 - it asks for itself
         """Have the request answered."""
         self.connection.resume()
         return False
 
-    def endure(self, now_seconds: float) -> bool:
+    def on_tick(self, now_seconds: float) -> bool:
         """Have the request answered when its time is over."""
         if now_seconds < self.ends_at:
             return True
@@ -95,7 +95,7 @@ class Stream(Held):
         self._show = show
         self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
 
-    def tell(self, row: SessionRow | None, standing: Standing | None) -> bool:
+    def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:
         """Send the status; end with that of a settled session."""
         assert row is not None
         assert standing is not None
@@ -106,7 +106,7 @@ class Stream(Held):
             return False
         return True
 
-    def endure(self, now_seconds: float) -> bool:
+    def on_tick(self, now_seconds: float) -> bool:
         """Show the client, and whatever is between, that the line is alive; end when the time is over."""
         if now_seconds >= self.ends_at:
             self.connection.close()
@@ -158,7 +158,7 @@ class ThreadsConnection:
             yield part
 
 
-def wait_for_news(
+def wait_for_change(
     notifier: ChangeNotifier, read: Callable[[], SessionRow], version: int | None, seconds: float
 ) -> SessionRow | Response:
     """Return the session's row as `read` returns it, once it is beyond `version`, or after some seconds at most.
@@ -170,7 +170,7 @@ def wait_for_news(
     known = row.version if version is None else version
     place: Place | None = request.environ.get(PLACE)
     is_over = place is not None and place.was_aside
-    if is_over or seconds <= 0 or request.method != "GET" or _is_news(row, known):
+    if is_over or seconds <= 0 or request.method != "GET" or _has_changed(row, known):
         return row
     poll = Poll(notifier, row, known, seconds)
     if place is not None:
@@ -196,14 +196,14 @@ def stream(
     204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as ChangeNotifier.admit
     does.
     """
-    is_news = seen is None or _is_news(row, seen)
-    if row.session_status in SETTLED and (not is_news or (seen is not None and seen >= row.version)):
+    has_changed = seen is None or _has_changed(row, seen)
+    if row.session_status in SETTLED and (not has_changed or (seen is not None and seen >= row.version)):
         return Response(status=204)
     if request.method != "GET":
         return _event_stream(b"")
-    held = Stream(notifier, row, row.version if is_news else seen or 0, seconds, show)
+    held = Stream(notifier, row, row.version if has_changed else seen or 0, seconds, show)
     opening = b"retry: %d\n\n" % RECONNECT_AFTER_MILLISECONDS
-    opening += held.frame(row, standing) if is_news else b""
+    opening += held.frame(row, standing) if has_changed else b""
     if row.session_status in SETTLED:
         held.leave()
         return _event_stream(opening)
@@ -216,7 +216,7 @@ def stream(
     return response
 
 
-def _is_news(row: SessionRow, version: int) -> bool:
+def _has_changed(row: SessionRow, version: int) -> bool:
     """Whether the session is beyond `version`, or has run out of time without an event that says so yet."""
     return row.version > version or (row.session_status == Status.EXPIRED and row.ended_at is None)
 

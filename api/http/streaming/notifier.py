@@ -29,7 +29,7 @@ RETRY_AFTER_SECONDS = 5
 _log = structlog.get_logger(__name__)
 
 
-class Waiter(ABC):
+class Subscriber(ABC):
     """One client that waits for a session to go beyond `version`."""
 
     wants_rows = False
@@ -46,11 +46,11 @@ class Waiter(ABC):
         return self.turns_at is not None and now >= self.turns_at
 
     @abstractmethod
-    def tell(self, row: SessionRow | None, standing: Standing | None) -> bool:
+    def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:
         """Pass the news on, with the session's row where it is wanted; return whether the client waits for more."""
 
     @abstractmethod
-    def endure(self, now_seconds: float) -> bool:
+    def on_tick(self, now_seconds: float) -> bool:
         """Let time pass without news, to a moment of the monotonic clock; return whether the client waits on."""
 
 
@@ -73,18 +73,18 @@ class ChangeNotifier:
         self._most = most
         self._most_of_a_user = max(1, most // 2)
         self._lock = Lock()
-        self._places: set[Waiter] = set()
+        self._places: set[Subscriber] = set()
         self._of_user = Counter[int]()
-        self._waiting: set[Waiter] = set()
+        self._waiting: set[Subscriber] = set()
         self._somebody_waits = Event()
         self._closed = Event()
         self._thread: Thread | None = None
         self._is_cut_off = False
 
-    def admit(self, waiter: Waiter) -> None:
+    def register(self, subscriber: Subscriber) -> None:
         """Take a place for a waiter. Raises Unavailable TOO_MANY_WAITING of this user, or NO_ROOM_TO_WAIT at all."""
         with self._lock:
-            if self._of_user[waiter.user_id] >= self._most_of_a_user:
+            if self._of_user[subscriber.user_id] >= self._most_of_a_user:
                 raise Unavailable(
                     f"You have {self._most_of_a_user} requests waiting for news already. End some of them, or ask "
                     "without waiting.",
@@ -97,28 +97,28 @@ class ChangeNotifier:
                     code="NO_ROOM_TO_WAIT",
                     retry_after_seconds=RETRY_AFTER_SECONDS,
                 )
-            self._places.add(waiter)
-            self._of_user[waiter.user_id] += 1
+            self._places.add(subscriber)
+            self._of_user[subscriber.user_id] += 1
 
-    def start(self, waiter: Waiter) -> None:
+    def start(self, subscriber: Subscriber) -> None:
         """Look out for news for a waiter that has a place."""
         with self._lock:
-            self._waiting.add(waiter)
+            self._waiting.add(subscriber)
             if self._thread is None:
                 self._thread = Thread(target=self._look_out, name="news", daemon=True)
                 self._thread.start()
             self._somebody_waits.set()
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, subscriber: Subscriber) -> None:
         """Give a waiter's place up; it is told nothing more. Nothing where it has left already."""
         with self._lock:
-            self._waiting.discard(waiter)
-            if waiter not in self._places:
+            self._waiting.discard(subscriber)
+            if subscriber not in self._places:
                 return
-            self._places.remove(waiter)
-            self._of_user[waiter.user_id] -= 1
-            if not self._of_user[waiter.user_id]:
-                del self._of_user[waiter.user_id]
+            self._places.remove(subscriber)
+            self._of_user[subscriber.user_id] -= 1
+            if not self._of_user[subscriber.user_id]:
+                del self._of_user[subscriber.user_id]
 
     def close(self) -> None:
         """End the thread, if it runs."""
@@ -140,29 +140,33 @@ class ChangeNotifier:
                 _log.exception("news_not_told")
             self._closed.wait(LOOK_EACH_SECONDS_IN_AN_OUTAGE if self._is_cut_off else LOOK_EACH_SECONDS)
 
-    def _serve(self, waiting: Sequence[Waiter]) -> None:
+    def _serve(self, waiting: Sequence[Subscriber]) -> None:
         now, now_seconds = clock.now(), monotonic()
         versions = self._versions(waiting)
-        with_news = [
-            waiter
-            for waiter in waiting
-            if versions.get(waiter.session_id, 0) > waiter.version or waiter.is_overtaken(now)
+        with_changes = [
+            subscriber
+            for subscriber in waiting
+            if versions.get(subscriber.session_id, 0) > subscriber.version or subscriber.is_overtaken(now)
         ]
-        shown = self._shown({waiter.session_id for waiter in with_news if waiter.wants_rows}, now)
-        told = set(with_news)
-        for waiter in waiting:
-            if waiter in told and shown is not None:
-                stays = waiter.tell(*shown.get(waiter.session_id, (None, None)))
+        shown = self._shown(
+            {subscriber.session_id for subscriber in with_changes if subscriber.wants_rows}, now
+        )
+        told = set(with_changes)
+        for subscriber in waiting:
+            if subscriber in told and shown is not None:
+                stays = subscriber.notify(*shown.get(subscriber.session_id, (None, None)))
             else:
-                stays = waiter.endure(now_seconds)
+                stays = subscriber.on_tick(now_seconds)
             if not stays:
-                self.leave(waiter)
+                self.leave(subscriber)
 
-    def _versions(self, waiting: Sequence[Waiter]) -> dict[UUID, int]:
+    def _versions(self, waiting: Sequence[Subscriber]) -> dict[UUID, int]:
         """The versions of the sessions that have gone beyond what somebody who waits for them knows."""
         known: dict[UUID, int] = {}
-        for waiter in waiting:
-            known[waiter.session_id] = min(waiter.version, known.get(waiter.session_id, waiter.version))
+        for subscriber in waiting:
+            known[subscriber.session_id] = min(
+                subscriber.version, known.get(subscriber.session_id, subscriber.version)
+            )
         try:
             found = sessions.versions_beyond(self._database, known) if known else {}
         except LedgerError as error:

@@ -70,7 +70,7 @@ class Scenario:
             assert fact.at is None or event.timestamp == clock(fact.at)
         return self
 
-    def then_no_news(self) -> "Scenario":
+    def then_no_change(self) -> "Scenario":
         """Check that the command wrote nothing and was not refused."""
         return self.then()
 

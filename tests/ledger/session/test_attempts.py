@@ -51,7 +51,7 @@ def test_the_number_of_the_attempt_is_the_answer() -> None:
 
 
 def test_asking_whether_an_attempt_may_be_made_writes_nothing() -> None:
-    given(created()).when(refuse_another_attempt()).then_no_news()
+    given(created()).when(refuse_another_attempt()).then_no_change()
 
 
 @BOTH

@@ -38,13 +38,13 @@ def test_a_better_witness_of_the_same_money_is_written_down_once(witness: Eviden
     assert scenario.session.paid is not None
     assert scenario.session.paid.evidence == witness
     assert scenario.session.received_cents == TOTAL
-    scenario.when(record_payment(evidence=witness)).then_no_news()
+    scenario.when(record_payment(evidence=witness)).then_no_change()
 
 
 def test_a_weaker_witness_of_the_same_money_is_no_news() -> None:
     given(*PAID, evidence_upgraded(evidence=Evidence.STATEMENT)).when(
         record_payment(evidence=Evidence.C2B)
-    ).then_no_news()
+    ).then_no_change()
 
 
 def test_the_evidence_of_a_surplus_is_upgraded_and_that_of_the_payment_is_not() -> None:
@@ -86,7 +86,7 @@ def test_each_amount_that_differs_is_told_once_also_after_a_person_has_looked_at
     one_shilling = record_payment(cents=1_00, evidence=Evidence.C2B)
     looked_at = given(*PAID).when(one_shilling).when(close_contradiction())
     told = "200 cents, where 35000 cents are known."
-    looked_at.when(one_shilling).then_no_news()
+    looked_at.when(one_shilling).then_no_change()
     looked_at.when(record_payment(cents=2_00, evidence=Evidence.STATEMENT)).then(
         contradiction_found(
             2, about="amount", evidence=Evidence.STATEMENT, told=told, receipt=RECEIPT, cents=2_00
@@ -107,7 +107,7 @@ def test_a_payment_that_the_books_lack_stands_and_is_looked_at_once() -> None:
             about="books", evidence=Evidence.STATEMENT, told=told, receipt=RECEIPT, cents=TOTAL
         )
     ).status(Status.PAID)
-    scenario.when(close_contradiction()).when(miss_payment()).then_no_news()
+    scenario.when(close_contradiction()).when(miss_payment()).then_no_change()
 
 
 def test_a_contradiction_is_closed_once_by_a_person() -> None:
@@ -119,4 +119,6 @@ def test_a_contradiction_is_closed_once_by_a_person() -> None:
 
 
 def test_a_closed_contradiction_is_not_found_again() -> None:
-    given(*PAID, contradiction_found(), contradiction_closed()).when(record_attempt_failure()).then_no_news()
+    given(*PAID, contradiction_found(), contradiction_closed()).when(
+        record_attempt_failure()
+    ).then_no_change()

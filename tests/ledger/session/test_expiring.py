@@ -31,11 +31,11 @@ def test_a_session_that_nobody_pays_expires(at: str) -> None:
 
 
 def test_a_session_does_not_expire_before_its_time() -> None:
-    given(created()).when(expire(at="10:44:59.999999")).then_no_news()
+    given(created()).when(expire(at="10:44:59.999999")).then_no_change()
 
 
 def test_a_repeated_expiry_is_no_news() -> None:
-    given(created(), expired()).when(expire()).then_no_news()
+    given(created(), expired()).when(expire()).then_no_change()
 
 
 def test_a_session_whose_attempts_were_refused_expires() -> None:
@@ -44,20 +44,20 @@ def test_a_session_whose_attempts_were_refused_expires() -> None:
 
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
 def test_a_session_with_an_open_attempt_never_expires(answer: list[Fact]) -> None:
-    given(created(), requested(), *answer).when(expire(at="23:59")).then_no_news()
+    given(created(), requested(), *answer).when(expire(at="23:59")).then_no_change()
 
 
 @pytest.mark.parametrize(
     "history", [[*PROMPT, failed()], [*PROMPT, paid()], [*PROMPT, paid(), order_created()]]
 )
 def test_a_settled_session_never_expires(history: list[Fact]) -> None:
-    given(created(), *history).when(expire(at="23:59")).then_no_news()
+    given(created(), *history).when(expire(at="23:59")).then_no_change()
 
 
 def test_an_extended_session_expires_at_its_new_time() -> None:
-    given(created(), extended("11:00")).when(expire(at="10:59")).then_no_news().when(expire(at="11:00")).then(
-        expired()
-    )
+    given(created(), extended("11:00")).when(expire(at="10:59")).then_no_change().when(
+        expire(at="11:00")
+    ).then(expired())
 
 
 def test_a_reader_sees_expired_from_that_instant_whether_or_not_it_is_written() -> None:

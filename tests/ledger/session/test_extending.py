@@ -33,7 +33,7 @@ def test_the_same_request_again_extends_nothing_not_even_when_all_is_over() -> N
         extend(request="a", at="12:00"),
         extend(request="a", most=1),
     ):
-        once.when(again).then_no_news()
+        once.when(again).then_no_change()
     once.when(extend(request="b", at="10:32")).then(extended("11:15", request="b"))
     once.when(extend(at="10:32")).when(extend(at="10:33")).then(extended("11:30"))
 
@@ -90,4 +90,4 @@ def test_a_settled_session_says_how_it_was_settled_and_not_that_time_ran_out() -
 
 
 def test_an_extended_session_does_not_expire_at_its_first_expiry() -> None:
-    given(created(), extended("11:00")).when(expire(at="10:45")).then_no_news()
+    given(created(), extended("11:00")).when(expire(at="10:45")).then_no_change()

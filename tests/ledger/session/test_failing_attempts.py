@@ -45,7 +45,7 @@ def test_a_failure_that_outran_the_answer_to_the_push_counts() -> None:
 
 
 def test_a_repeated_failure_is_no_news() -> None:
-    given(created(), *PROMPT, failed()).when(record_attempt_failure(code="TIMEOUT")).then_no_news()
+    given(created(), *PROMPT, failed()).when(record_attempt_failure(code="TIMEOUT")).then_no_change()
 
 
 def test_of_two_open_attempts_the_first_may_fail_and_the_second_pay() -> None:
@@ -59,7 +59,7 @@ def test_the_session_fails_when_the_last_of_its_open_attempts_fails() -> None:
 
 
 def test_a_repeated_failure_of_the_first_attempt_does_not_fail_the_second() -> None:
-    given(created(), *TWO_PROMPTS, attempt_failed(1)).when(record_attempt_failure(1)).then_no_news()
+    given(created(), *TWO_PROMPTS, attempt_failed(1)).when(record_attempt_failure(1)).then_no_change()
 
 
 @pytest.mark.parametrize("witness", [Evidence.CALLBACK, Evidence.QUERY])
@@ -70,7 +70,7 @@ def test_a_failure_after_the_payment_of_the_same_attempt_is_a_contradiction_and_
     before = given(created(), *PROMPT, *history)
     once = before.when(record_attempt_failure(evidence=witness)).then(contradiction_found(evidence=witness))
     once.status(before.session.status)
-    once.when(record_attempt_failure(code="TIMEOUT", evidence=Evidence.QUERY)).then_no_news()
+    once.when(record_attempt_failure(code="TIMEOUT", evidence=Evidence.QUERY)).then_no_change()
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_a_cancelled_second_prompt_never_undoes_the_payment_of_the_first(
 
 
 def test_a_failure_of_an_attempt_that_was_never_sent_is_no_news() -> None:
-    given(created(), requested(), refused()).when(record_attempt_failure()).then_no_news()
+    given(created(), requested(), refused()).when(record_attempt_failure()).then_no_change()
 
 
 def test_a_failure_after_the_expiry_is_no_news() -> None:
-    given(created(), requested(), refused(), expired()).when(record_attempt_failure()).then_no_news()
+    given(created(), requested(), refused(), expired()).when(record_attempt_failure()).then_no_change()
 
 
 def test_a_failed_session_says_so_when_it_holds_the_wrong_amount_of_an_earlier_attempt() -> None:

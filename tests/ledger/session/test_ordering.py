@@ -44,7 +44,7 @@ def test_an_order_ends_a_paid_session() -> None:
 
 
 def test_a_repeated_order_is_no_news() -> None:
-    given(created(), *PROMPT, paid(), order_created()).when(record_order()).then_no_news()
+    given(created(), *PROMPT, paid(), order_created()).when(record_order()).then_no_change()
 
 
 @pytest.mark.parametrize("history", UNPAID)
@@ -70,22 +70,22 @@ def test_a_refused_order_fails_the_session_and_its_money_is_due_back() -> None:
 
 
 def test_a_repeatedly_refused_order_is_owed_once() -> None:
-    given(created(), *PROMPT, paid(), *SOLD_OUT).when(refuse_order()).then_no_news()
+    given(created(), *PROMPT, paid(), *SOLD_OUT).when(refuse_order()).then_no_change()
 
 
 def test_an_order_that_was_made_can_no_longer_be_refused() -> None:
-    given(created(), *PROMPT, paid(), order_created()).when(refuse_order()).then_no_news().status(
+    given(created(), *PROMPT, paid(), order_created()).when(refuse_order()).then_no_change().status(
         Status.ORDER_CREATED
     )
 
 
 @pytest.mark.parametrize("history", UNPAID)
 def test_an_order_that_nobody_paid_for_cannot_be_refused(history: list[Fact]) -> None:
-    given(created(), *history).when(refuse_order()).then_no_news()
+    given(created(), *history).when(refuse_order()).then_no_change()
 
 
 def test_a_repeated_callback_after_a_refused_order_does_not_pay_again() -> None:
-    given(created(), *PROMPT, paid(), *SOLD_OUT).when(record_payment()).then_no_news().status(Status.FAILED)
+    given(created(), *PROMPT, paid(), *SOLD_OUT).when(record_payment()).then_no_change().status(Status.FAILED)
 
 
 def test_the_refund_of_a_refused_order_learns_its_receipt_when_the_callback_brings_it() -> None:

@@ -57,18 +57,18 @@ def test_the_evidence_of_a_payment_is_written_down(evidence: Evidence) -> None:
 
 @pytest.mark.parametrize("evidence", [Evidence.QUERY, Evidence.CALLBACK])
 def test_a_repeated_payment_is_no_news_whoever_reports_it(evidence: Evidence) -> None:
-    given(created(), *PROMPT, paid()).when(record_payment(evidence=evidence)).then_no_news()
+    given(created(), *PROMPT, paid()).when(record_payment(evidence=evidence)).then_no_change()
 
 
 def test_a_repeated_payment_after_the_order_is_no_news() -> None:
-    given(created(), *PROMPT, paid(), order_created()).when(record_payment()).then_no_news().status(
+    given(created(), *PROMPT, paid(), order_created()).when(record_payment()).then_no_change().status(
         Status.ORDER_CREATED
     )
 
 
 def test_a_known_receipt_is_no_news_even_for_another_attempt() -> None:
     history = [*PROMPT, requested(2, at="10:34"), initiated(2), paid(1)]
-    given(created(), *history).when(record_payment(2)).then_no_news()
+    given(created(), *history).when(record_payment(2)).then_no_change()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_payment_counts_whatever_we_know_of_the_prompt(answer: list[Fact], new
 def test_a_payment_before_the_push_has_answered_needs_no_answer_any_more() -> None:
     given(created(), requested()).when(record_payment()).then(paid(previous=Status.PENDING)).when(
         record_uncertainty()
-    ).then_no_news()
+    ).then_no_change()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_query_proves_a_payment_without_its_receipt() -> None:
 
 @pytest.mark.parametrize("receipt", [None, RECEIPT])
 def test_a_query_after_the_payment_is_no_news(receipt: str | None) -> None:
-    given(created(), *PROMPT, paid(receipt=receipt)).when(prove_payment()).then_no_news()
+    given(created(), *PROMPT, paid(receipt=receipt)).when(prove_payment()).then_no_change()
 
 
 def test_the_callback_after_the_query_brings_the_receipt_and_no_surplus() -> None:
@@ -140,5 +140,5 @@ def test_the_receipt_may_come_after_the_order_and_does_not_move_the_status() -> 
 
 def test_a_receipt_is_recorded_once_and_the_next_one_is_a_surplus() -> None:
     history = [*PROMPT, paid(receipt=None, evidence=Evidence.QUERY), receipt_recorded()]
-    given(created(), *history).when(record_payment()).then_no_news()
+    given(created(), *history).when(record_payment()).then_no_change()
     given(created(), *history).when(record_payment(receipt=SECOND_RECEIPT)).then(surplus(), refund_due())

@@ -37,7 +37,7 @@ def test_an_accepted_attempt_remembers_by_which_ids_m_pesa_knows_it() -> None:
 
 
 def test_a_repeated_acceptance_is_no_news() -> None:
-    given(created(), requested(), initiated()).when(record_initiation()).then_no_news()
+    given(created(), requested(), initiated()).when(record_initiation()).then_no_change()
 
 
 def test_an_answer_that_was_given_up_may_still_come() -> None:
@@ -53,7 +53,7 @@ def test_an_answer_that_was_given_up_may_still_come() -> None:
 )
 @pytest.mark.parametrize("command", [record_initiation(), record_refusal(), record_uncertainty()])
 def test_an_answer_that_comes_after_the_outcome_is_no_news(outcome: list[Fact], command: Command) -> None:
-    given(created(), requested(), *outcome).when(command).then_no_news()
+    given(created(), requested(), *outcome).when(command).then_no_change()
 
 
 def test_the_payment_is_initiated_by_the_first_prompt_and_not_again_by_the_second() -> None:
@@ -84,12 +84,12 @@ def test_a_refused_attempt_stays_in_the_history() -> None:
 
 
 def test_a_repeated_refusal_is_no_news() -> None:
-    given(created(), requested(), refused()).when(record_refusal()).then_no_news()
+    given(created(), requested(), refused()).when(record_refusal()).then_no_change()
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
 def test_a_refusal_cannot_take_back_a_prompt_that_may_be_on_the_phone(answer: Fact) -> None:
-    given(created(), requested(), answer).when(record_refusal()).then_no_news()
+    given(created(), requested(), answer).when(record_refusal()).then_no_change()
 
 
 def test_a_refused_second_attempt_leaves_the_first_prompt_open() -> None:
@@ -121,4 +121,4 @@ def test_a_lost_answer_initiates_the_payment_because_a_prompt_may_be_on_the_phon
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
 def test_a_known_answer_is_not_lost_and_a_lost_answer_is_not_lost_twice(answer: Fact) -> None:
-    given(created(), requested(), answer).when(record_uncertainty()).then_no_news()
+    given(created(), requested(), answer).when(record_uncertainty()).then_no_change()

@@ -94,17 +94,17 @@ def test_a_refund_that_nobody_owes_is_refused(command: Callable[..., Command]) -
 def test_what_mpesa_calls_the_request_is_written_down_once() -> None:
     scenario = given(*SENT).when(record_refund_acceptance()).then(refund_accepted())
     assert scenario.session.refunds[1].conversation_id == "AG_1"
-    scenario.when(record_refund_acceptance()).then_no_news()
-    given(*SENT, refunded()).when(record_refund_acceptance()).then_no_news()
+    scenario.when(record_refund_acceptance()).then_no_change()
+    given(*SENT, refunded()).when(record_refund_acceptance()).then_no_change()
 
 
 def test_a_lost_answer_leaves_a_refund_in_doubt_and_never_sends_it_again() -> None:
     scenario = given(*SENT).when(record_refund_uncertainty()).then(refund_uncertain())
     assert scenario.session.refunds[1].in_doubt
-    scenario.when(record_refund_uncertainty()).then_no_news()
+    scenario.when(record_refund_uncertainty()).then_no_change()
     scenario.when(request_refund()).refused("REFUND_NOT_DUE")
     scenario.when(approve_refund()).refused("REFUND_NOT_DUE")
-    given(*OWING).when(record_refund_uncertainty()).then_no_news()
+    given(*OWING).when(record_refund_uncertainty()).then_no_change()
 
 
 def test_a_refund_that_arrived_is_done_and_no_longer_in_doubt() -> None:
@@ -146,7 +146,7 @@ def test_a_reversal_that_the_statement_shows_is_done_whatever_was_decided(histor
 
 
 def test_a_repeated_refund_is_no_news() -> None:
-    given(*SENT, refunded()).when(record_refund()).then_no_news()
+    given(*SENT, refunded()).when(record_refund()).then_no_change()
 
 
 def test_a_refund_that_did_not_arrive_is_due_again_and_may_be_sent_again() -> None:
@@ -161,15 +161,15 @@ def test_a_refund_that_was_in_doubt_and_failed_is_in_doubt_no_longer() -> None:
 
 
 def test_a_repeated_failure_of_a_refund_is_no_news() -> None:
-    given(*SENT, refund_failed()).when(record_refund_failure()).then_no_news()
+    given(*SENT, refund_failed()).when(record_refund_failure()).then_no_change()
 
 
 def test_a_refund_that_was_never_sent_cannot_fail() -> None:
-    given(*OWING).when(record_refund_failure()).then_no_news()
+    given(*OWING).when(record_refund_failure()).then_no_change()
 
 
 def test_a_refund_that_arrived_cannot_fail_any_more() -> None:
-    given(*SENT, refunded()).when(record_refund_failure()).then_no_news()
+    given(*SENT, refunded()).when(record_refund_failure()).then_no_change()
 
 
 def test_a_refund_whose_failure_was_told_too_soon_is_done_when_it_arrives() -> None:

@@ -61,7 +61,7 @@ def test_a_surplus_leaves_the_payment_and_its_attempt_with_their_own_receipt() -
 def test_a_repeated_surplus_is_no_news() -> None:
     given(created(), *PROMPT, paid(), surplus(), refund_due()).when(
         record_payment(receipt=SECOND_RECEIPT)
-    ).then_no_news()
+    ).then_no_change()
 
 
 def test_every_surplus_is_due_back_under_a_number_of_its_own() -> None:
@@ -98,7 +98,7 @@ def test_money_whose_witness_names_no_amount_is_held_as_what_the_prompt_asked_fo
 
 def test_a_repeated_wrong_amount_is_no_news() -> None:
     once = given(created(), *PROMPT).when(record_payment(cents=1_00))
-    once.when(record_payment(cents=1_00)).then_no_news()
+    once.when(record_payment(cents=1_00)).then_no_change()
 
 
 def test_a_wrong_amount_leaves_the_session_open_while_another_prompt_is() -> None:
