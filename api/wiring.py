@@ -6,7 +6,7 @@ from datetime import timedelta
 import requests
 
 from api.http.streaming.notifier import ChangeNotifier
-from api.server.concurrency import Turns
+from api.server.concurrency import ConcurrencyLimiter
 from api.settings import DARAJA_URLS, Settings
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
@@ -28,7 +28,7 @@ from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
 from payments.prompts.phone_locks import LivePrompts
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
-from payments.reconciliation.matcher import HANDS, Matcher
+from payments.reconciliation.matcher import MAX_WORKERS, Matcher
 from payments.reconciliation.missing_payments import Absences
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull import Puller
@@ -92,7 +92,7 @@ class Services:
         self.database.close()
 
 
-def build_services(settings: Settings, turns: Turns | None = None) -> Services:
+def build_services(settings: Settings, limiter: ConcurrencyLimiter | None = None) -> Services:
     """Build the parts; a web server's requests take `turns`.
 
     Raises Unavailable where the database does not answer, WrongKey where it was made with another master key, and
@@ -104,7 +104,7 @@ def build_services(settings: Settings, turns: Turns | None = None) -> Services:
         vault.claim()
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
         shop = BuiltinShop(database, vault, delivery_rates(settings))
-        return assemble(settings, database, vault, shop, daraja_client(settings, database, vault), turns)
+        return assemble(settings, database, vault, shop, daraja_client(settings, database, vault), limiter)
     except BaseException:
         database.close()
         raise
@@ -116,9 +116,9 @@ def assemble(
     vault: Vault,
     shop: BuiltinShop,
     daraja: DarajaClient,
-    turns: Turns | None = None,
+    limiter: ConcurrencyLimiter | None = None,
     *,
-    hands: int = HANDS,
+    max_workers: int = MAX_WORKERS,
 ) -> Services:
     """Return the services on a store, a shop and a way to M-Pesa that exist already; `hands` are the matcher's."""
     ledger = Ledger(database)
@@ -128,7 +128,7 @@ def assemble(
     budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
     settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
     movements, pulling = Movements(database, vault), Pulling(database)
-    matcher = Matcher(ledger, prompts, movements, hands=hands)
+    matcher = Matcher(ledger, prompts, movements, max_workers=max_workers)
     reconciliations = Reconciliations(database)
     refund_checks = RefundChecks(database)
     refund_results = RefundResults(ledger, vault, inbox, refund_checks)
@@ -144,7 +144,7 @@ def assemble(
         idempotency=IdempotencyStore(database, vault),
         shop=shop,
         daraja=daraja,
-        checkout=Checkout(settings, ledger, vault, prompts, shop, daraja, turns or Turns()),
+        checkout=Checkout(settings, ledger, vault, prompts, shop, daraja, limiter or ConcurrencyLimiter()),
         settlement=settlement,
         messages=InboxDispatcher(
             {Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}

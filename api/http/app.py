@@ -17,7 +17,7 @@ from api.http.middleware.proxies import PUBLIC_URL, behind_proxies
 from api.http.middleware.rate_limit import install_rate_limit
 from api.http.middleware.request_log import install_request_log
 from api.http.middleware.slashes import OptionalSlash
-from api.server.concurrency import Turns
+from api.server.concurrency import ConcurrencyLimiter
 from api.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ PAGES = ("api.pages.docs", "api.pages", "api.pages.work")
 """The modules whose `pages` are for people, and not part of the document."""
 
 
-def create_app(settings: Settings, services: "Services | None" = None, turns: Turns | None = None) -> Flask:
+def create_app(
+    settings: Settings, services: "Services | None" = None, limiter: ConcurrencyLimiter | None = None
+) -> Flask:
     """Return the application. Without `services` they are built from the settings at the first request that
     needs them, in the process that serves it, with its `turns`: connections do not survive a fork.
 
@@ -60,7 +62,7 @@ def create_app(settings: Settings, services: "Services | None" = None, turns: Tu
     app.url_map.merge_slashes = False
     completed = OptionalSlash(app.wsgi_app)
     app.wsgi_app = behind_proxies(completed, settings.daftari_trusted_proxies)  # type: ignore[method-assign,assignment]  # Flask's way
-    install_services(app, (lambda: services) if services else partial(_build_services, settings, turns))
+    install_services(app, (lambda: services) if services else partial(_build_services, settings, limiter))
     install_metrics(app)
     install_error_handlers(app)
     install_request_log(app)
@@ -75,7 +77,7 @@ def create_app(settings: Settings, services: "Services | None" = None, turns: Tu
     return app
 
 
-def _build_services(settings: Settings, turns: Turns | None) -> "Services":
+def _build_services(settings: Settings, limiter: ConcurrencyLimiter | None) -> "Services":
     from api.wiring import build_services  # noqa: PLC0415 - imports all parts; an app that was given its own does without
 
-    return build_services(settings, turns)
+    return build_services(settings, limiter)

@@ -15,7 +15,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Turns:
+class ConcurrencyLimiter:
     """So many turns, and fewer of them for requests that change something: a crowd of those leaves room for the others.
 
     None means that everybody has one, which is for processes without a web server's threads.
@@ -27,35 +27,35 @@ class Turns:
         self._free_to_change = Semaphore(max(1, (most or 1) // 4))
         self._of_thread = local()
 
-    def around(self, application: Wsgi) -> Wsgi:
+    def limit(self, application: Wsgi) -> Wsgi:
         """Return the application with a turn taken for each request, until its answer is made."""
 
         def in_turn(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             changes = environ.get("REQUEST_METHOD") not in READING
-            self._of_thread.turns = [self._free_to_change, self._free] if changes else [self._free]
+            self._of_thread.limiter = [self._free_to_change, self._free] if changes else [self._free]
             try:
-                with self._all_of(self._of_thread.turns):
+                with self._all_of(self._of_thread.limiter):
                     return application(environ, start_response)
             finally:
-                self._of_thread.turns = []
+                self._of_thread.limiter = []
 
         return application if self._most is None else in_turn
 
     @contextmanager
-    def handed_on(self) -> Iterator[None]:
+    def released(self) -> Iterator[None]:
         """Wait for something without the turn, where this thread has one."""
-        turns = getattr(self._of_thread, "turns", [])
-        for turn in reversed(turns):
+        limiter = getattr(self._of_thread, "turns", [])
+        for turn in reversed(limiter):
             turn.release()
         try:
             yield
         finally:
-            for turn in turns:
+            for turn in limiter:
                 turn.acquire()
 
     @contextmanager
-    def _all_of(self, turns: list[Semaphore]) -> Iterator[None]:
+    def _all_of(self, limiter: list[Semaphore]) -> Iterator[None]:
         with ExitStack() as held:
-            for turn in turns:
+            for turn in limiter:
                 held.enter_context(turn)
             yield

@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 
-from api.server.concurrency import Turns, Wsgi
+from api.server.concurrency import ConcurrencyLimiter, Wsgi
 from api.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
     its connections at the first request that needs them, in the worker.
     """
 
-    def __init__(self, settings: Settings, app: Flask, turns: Turns) -> None:
+    def __init__(self, settings: Settings, app: Flask, limiter: ConcurrencyLimiter) -> None:
         self._settings = settings
         self._app = app
-        self._turns = turns
+        self._limiter = limiter
         super().__init__()
 
     def load_config(self) -> None:
@@ -76,7 +76,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
 
     def load(self) -> Wsgi:
         """Hand a worker the app, whose requests take turns."""
-        return with_honest_bodies(self._turns.around(self._app))
+        return with_honest_bodies(self._limiter.limit(self._app))
 
 
 class Body:
@@ -125,8 +125,8 @@ def serve(settings: Settings) -> None:
     try:
         from api.http.app import create_app  # noqa: PLC0415 - as said above
 
-        turns = Turns(settings.daftari_web_threads)
-        WebServer(settings, create_app(settings, turns=turns), turns).run()
+        limiter = ConcurrencyLimiter(settings.daftari_web_threads)
+        WebServer(settings, create_app(settings, limiter=limiter), limiter).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

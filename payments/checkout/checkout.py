@@ -15,7 +15,7 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 
-from api.server.concurrency import Turns
+from api.server.concurrency import ConcurrencyLimiter
 from api.settings import Settings
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
@@ -92,7 +92,7 @@ class Checkout:
         prompts: LivePrompts,
         shop: Shop,
         daraja: DarajaClient,
-        turns: Turns,
+        limiter: ConcurrencyLimiter,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -100,7 +100,7 @@ class Checkout:
         self._prompts = prompts
         self._shop = shop
         self._daraja = daraja
-        self._turns = turns
+        self._limiter = limiter
         self._slots = PushSlots(settings.daftari_max_waiting_pushes)
         self._breaker = Breaker()
 
@@ -241,7 +241,7 @@ class Checkout:
         transaction_id = session.attempts[attempt].transaction_id
         token = make_token(self._vault.sign, session.id, attempt)
         try:
-            with self._turns.handed_on():
+            with self._limiter.released():
                 accepted = self._daraja.push(
                     phone=phone.digits,
                     amount_shillings=Money(session.totals.total_cents).shillings,

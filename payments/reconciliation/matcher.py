@@ -28,7 +28,7 @@ from payments.reconciliation.movements import AT_REST, Movement, MovementKind, M
 AT_ONCE = 500
 """So many movements are kept, acted on and settled together."""
 
-HANDS = 6
+MAX_WORKERS = 6
 """Sessions are written side by side, because each waits for the disk by itself."""
 
 EARLIER_BY_AT_MOST = timedelta(hours=4)
@@ -57,9 +57,9 @@ class Matcher:
     """
 
     def __init__(
-        self, ledger: Ledger, prompts: LivePrompts, movements: Movements, *, hands: int = HANDS
+        self, ledger: Ledger, prompts: LivePrompts, movements: Movements, *, max_workers: int = MAX_WORKERS
     ) -> None:
-        self._hands = hands
+        self._max_workers = max_workers
         self._ledger = ledger
         self._prompts = prompts
         self._movements = movements
@@ -114,10 +114,10 @@ class Matcher:
     def _settle(self, movements: Sequence[Movement]) -> list[Settled]:
         places = self._places(movements)
         act = partial(self._try_to_act_on, places=places)
-        if min(len(movements), self._hands) < 2:
+        if min(len(movements), self._max_workers) < 2:
             settled = [act(movement) for movement in movements]
         else:
-            with ThreadPoolExecutor(min(self._hands, len(movements))) as pool:
+            with ThreadPoolExecutor(min(self._max_workers, len(movements))) as pool:
                 settled = list(pool.map(act, movements))
         self._movements.settle(settled, clock.now())
         left = Counter(str(each.verdict) for each in settled if each.verdict not in AT_REST)

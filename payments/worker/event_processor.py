@@ -18,7 +18,7 @@ from ledger.store.positions import read_horizon
 from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
 
 BATCH_SIZE = 100
-HANDS = 4
+MAX_WORKERS = 4
 """How many sessions are handled at once: a handler mostly waits for PostgreSQL."""
 MOST_TRIES = 12
 LONGEST_GAP_SECONDS = 300
@@ -101,13 +101,13 @@ class Reaction:
         batch_size: int = BATCH_SIZE,
         *,
         locks: LockConnection | None = None,
-        hands: int = HANDS,
+        max_workers: int = MAX_WORKERS,
     ) -> None:
         self.handler = handler
         self.lock = ActiveLock(locks or LockConnection(database.url), handler.name)
         self._database = database
         self._batch_size = batch_size
-        self._hands = hands
+        self._max_workers = max_workers
         self._caught_up_at: tuple[int, int] | None = None
 
     def run_once(self) -> int:
@@ -148,11 +148,11 @@ class Reaction:
         by_session: dict[UUID, list[Recorded]] = defaultdict(list)
         for event in batch:
             by_session[event.session_id].append(event)
-        if min(len(by_session), self._hands) < 2:
+        if min(len(by_session), self._max_workers) < 2:
             self._react_in_order(batch)
             return
-        with ThreadPoolExecutor(min(self._hands, len(by_session))) as hands:
-            for _ in hands.map(self._react_in_order, by_session.values()):
+        with ThreadPoolExecutor(min(self._max_workers, len(by_session))) as max_workers:
+            for _ in max_workers.map(self._react_in_order, by_session.values()):
                 pass
 
     def _react_in_order(self, events: Sequence[Recorded]) -> None:

@@ -15,7 +15,7 @@ from ledger.store.locks import ActiveLock, LockConnection
 from payments.confirmation.status_poller import Ladder
 from payments.fulfilment.order_process import OrderMaker
 from payments.refunds.approval_policy import RefundPolicy, approve_again
-from payments.worker.event_processor import HANDS, Handler, Reaction
+from payments.worker.event_processor import MAX_WORKERS, Handler, Reaction
 from payments.worker.sweeps import act_on_messages, expire_sessions, tidy
 from projections.cases import PaymentCases
 from projections.follower import Follower
@@ -72,12 +72,14 @@ def run(settings: Settings, stop: Event) -> None:
         services.close()
 
 
-def jobs(services: Services, *, locks: LockConnection | None = None, hands: int = HANDS) -> list[Job]:
+def jobs(
+    services: Services, *, locks: LockConnection | None = None, max_workers: int = MAX_WORKERS
+) -> list[Job]:
     """Return every job of the worker.
 
     Their locks live on `locks`, by default a connection of their own. Each reaction handles `hands` sessions at once.
     """
-    maker = _JobMaker(services, locks or LockConnection(services.database.url), hands)
+    maker = _JobMaker(services, locks or LockConnection(services.database.url), max_workers)
     return maker.following() + maker.refunding() + maker.by_the_clock()
 
 
@@ -85,7 +87,7 @@ def jobs(services: Services, *, locks: LockConnection | None = None, hands: int 
 class _JobMaker:
     services: Services
     locks: LockConnection
-    hands: int
+    max_workers: int
 
     def following(self) -> list[Job]:
         """What follows the log."""
@@ -139,7 +141,7 @@ class _JobMaker:
         return found
 
     def _react(self, handler: Handler) -> Reaction:
-        return Reaction(self.services.database, handler, locks=self.locks, hands=self.hands)
+        return Reaction(self.services.database, handler, locks=self.locks, max_workers=self.max_workers)
 
     def _alone(self, name: str, work: Callable[[], int], rest: float, longest_rest: float) -> Job:
         """Return a job that only one of several workers does."""

@@ -277,11 +277,13 @@ class Machine:
         database = DatabaseTwin(self.tables, world)
         vault = Vault(database, MASTER_KEY)
         daraja = daraja_client(self.settings, database, vault, Line(world, self._mpesa, self._till))
-        services = assemble(self.settings, database, vault, ShopTwin(self.shelves, world), daraja, hands=1)
+        services = assemble(
+            self.settings, database, vault, ShopTwin(self.shelves, world), daraja, max_workers=1
+        )
         self._services[process.name] = services
         if process in self._workers:
             locks = LockConnectionTwin(process, self)
-            for job in jobs(services, locks=locks, hands=1):
+            for job in jobs(services, locks=locks, max_workers=1):
                 self._start_job(process, job)
 
     def _start_job(self, process: Process, job: Job) -> None:

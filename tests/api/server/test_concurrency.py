@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.server.concurrency import Turns
+from api.server.concurrency import ConcurrencyLimiter
 from ledger.errors import Unavailable
 from payments.checkout.checkout import PushSlots
 from tests.support.waiting import wait_until
@@ -15,18 +15,18 @@ from tests.support.waiting import wait_until
 Answer = Callable[[], None]
 
 
-def served(turns: Turns, work: Answer, method: str = "GET") -> Callable[[], Iterable[bytes]]:
+def served(limiter: ConcurrencyLimiter, work: Answer, method: str = "GET") -> Callable[[], Iterable[bytes]]:
     """Return a call of an application that does some work in its turn."""
 
     def application(_: dict[str, Any], __: Callable[..., Any]) -> Iterable[bytes]:
         work()
         return [b"done"]
 
-    return lambda: turns.around(application)({"REQUEST_METHOD": method}, lambda *_: None)
+    return lambda: limiter.limit(application)({"REQUEST_METHOD": method}, lambda *_: None)
 
 
 def test_no_more_work_at_once_than_there_are_turns() -> None:
-    turns, lock, meeting = Turns(3), Lock(), Barrier(3)
+    limiter, lock, meeting = ConcurrencyLimiter(3), Lock(), Barrier(3)
     working, most = 0, 0
 
     def work() -> None:
@@ -39,56 +39,56 @@ def test_no_more_work_at_once_than_there_are_turns() -> None:
             working -= 1
 
     with ThreadPoolExecutor(12) as pool:
-        assert [list(answer.result()) for answer in [pool.submit(served(turns, work)) for _ in range(12)]]
+        assert [list(answer.result()) for answer in [pool.submit(served(limiter, work)) for _ in range(12)]]
     assert most == 3
 
 
 def test_who_waits_hands_the_turn_on_and_takes_it_again() -> None:
-    turns, told, waiting = Turns(1), Event(), Event()
+    limiter, told, waiting = ConcurrencyLimiter(1), Event(), Event()
 
     def wait() -> None:
-        with turns.handed_on():
+        with limiter.released():
             waiting.set()
             assert told.wait(10)
-        with turns.handed_on():
+        with limiter.released():
             pass
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(served(turns, wait))
+        first = pool.submit(served(limiter, wait))
         assert waiting.wait(10)
-        assert list(served(turns, lambda: None)()) == [b"done"]
+        assert list(served(limiter, lambda: None)()) == [b"done"]
         held, leave = Event(), Event()
 
         def hold() -> None:
             held.set()
             assert leave.wait(10)
 
-        second = pool.submit(served(turns, hold))
+        second = pool.submit(served(limiter, hold))
         assert held.wait(10)
         told.set()
         assert not first.done()  # Its wait is over, and the turn is another's.
         leave.set()
         wait_until(lambda: first.done() and second.done(), "both are served")
-    assert list(served(turns, lambda: None)()) == [b"done"]
+    assert list(served(limiter, lambda: None)()) == [b"done"]
 
 
 def test_a_turn_comes_back_whatever_happens_to_its_request() -> None:
-    turns = Turns(1)
+    limiter = ConcurrencyLimiter(1)
 
     def fail() -> None:
-        with turns.handed_on():
+        with limiter.released():
             raise RuntimeError
 
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            served(turns, fail)()
-    assert list(served(turns, lambda: None)()) == [b"done"]
+            served(limiter, fail)()
+    assert list(served(limiter, lambda: None)()) == [b"done"]
 
 
-@pytest.mark.parametrize("turns", [Turns(), Turns(1)])
-def test_who_has_no_turn_waits_without_one(turns: Turns) -> None:
-    with turns.handed_on():
-        assert list(served(turns, lambda: None)()) == [b"done"]
+@pytest.mark.parametrize("turns", [ConcurrencyLimiter(), ConcurrencyLimiter(1)])
+def test_who_has_no_turn_waits_without_one(limiter: ConcurrencyLimiter) -> None:
+    with limiter.released():
+        assert list(served(limiter, lambda: None)()) == [b"done"]
 
 
 def test_beyond_the_bound_a_buyer_hears_so_at_once_and_when_to_come_again() -> None:
