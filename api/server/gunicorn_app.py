@@ -16,7 +16,7 @@ from api.server.concurrency import ConcurrencyLimiter, Wsgi
 from api.settings import Settings
 
 if TYPE_CHECKING:
-    from api.server.long_poll_worker import PatientWorker
+    from api.server.long_poll_worker import LongPollWorker
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 GRACE_SECONDS = 10
@@ -54,7 +54,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         wanted: dict[str, Any] = {
             **_LIMITS,
             "bind": [f"{host}:{settings.daftari_port}"],
-            "worker_class": "api.server.long_poll_worker.PatientWorker",
+            "worker_class": "api.server.long_poll_worker.LongPollWorker",
             "worker_connections": CONNECTIONS + settings.daftari_web_waiters,
             "workers": settings.daftari_web_workers,
             # One for each that works, for each that waits for a turn, and for each that stays with its connection; and
@@ -71,7 +71,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         for name, value in wanted.items():
             self.cfg.set(name, value)
 
-    def _let_threads_linger(self, worker: "PatientWorker") -> None:
+    def _let_threads_linger(self, worker: "LongPollWorker") -> None:
         worker.let_linger(self._settings.daftari_web_threads)
 
     def load(self) -> Wsgi:

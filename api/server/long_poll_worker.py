@@ -22,7 +22,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from api.http.streaming.long_poll import PLACE, Held, Place
+from api.http.streaming.long_poll import REQUEST_SLOT, RequestSlot, SuspendedAnswer
 
 RESUMED_AT_ONCE = 4
 """How many threads may answer those who waited, so that the others go on serving whoever comes."""
@@ -33,20 +33,20 @@ LINGER_MILLISECONDS = 100
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class SetAside(Exception):
+class Suspended(Exception):
     """The application wants this request to wait; its response is not to be sent."""
 
 
-class Parked:
+class SuspendedConnection:
     """A connection whose client waits. What the notifier calls is done by the main loop, which alone touches sockets."""
 
-    def __init__(self, worker: "PatientWorker", conn: Any, request: Any, place: Place) -> None:
-        assert place.held is not None
+    def __init__(self, worker: "LongPollWorker", conn: Any, request: Any, slot: RequestSlot) -> None:
+        assert slot.held is not None
         self.worker = worker
         self.conn = conn
         self.request = request
-        self.held: Held = place.held
-        self.opening = place.opening
+        self.held: SuspendedAnswer = slot.held
+        self.opening = slot.opening
 
     def resume(self) -> None:
         """Answer the request now, as if it had just come."""
@@ -74,7 +74,7 @@ class RequestAgain:
         return self._request
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes without types
+class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes without types
     """A ThreadWorker whose application may set requests aside."""
 
     alive: bool
@@ -83,8 +83,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes witho
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._of_thread = local()
-        self._parked: set[Parked] = set()
-        self._to_resume: deque[Parked] = deque()
+        self._suspended: set[SuspendedConnection] = set()
+        self._to_resume: deque[SuspendedConnection] = deque()
         self._resumed: set[Any] = set()
         self._room_to_linger = Semaphore(0)
 
@@ -95,7 +95,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes witho
     def load_wsgi(self) -> None:
         """Load the application, and offer each of its requests a Place."""
         super().load_wsgi()
-        self.wsgi = self._offering_a_place(self.wsgi)
+        self.wsgi = self._offering_a_slot(self.wsgi)
 
     def handle(self, conn: Any) -> Any:
         """Answer a connection's request, and those that come right behind it. In one of the worker's threads."""
@@ -106,26 +106,26 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes witho
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Let the application answer; note a request that it wants to wait. In one of the worker's threads."""
-        place = Place(was_aside=conn in self._resumed)
-        self._of_thread.place = place
+        slot = RequestSlot(was_suspended=conn in self._resumed)
+        self._of_thread.slot = slot
         try:
             return super().handle_request(req, conn)
-        except SetAside:
-            conn.parked = Parked(self, conn, req, place)
+        except Suspended:
+            conn.suspended = SuspendedConnection(self, conn, req, slot)
             conn.head = self._of_thread.head
             return False
         finally:
-            self._of_thread.place = None
+            self._of_thread.slot = None
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Go on after a thread has done its part: keep the connection, close it, or set it aside."""
         self._resumed.discard(conn)
         self._resume_more()
-        parked: Parked | None = conn.__dict__.pop("parked", None)
-        if parked is None:
+        suspended: SuspendedConnection | None = conn.__dict__.pop("parked", None)
+        if suspended is None:
             super().finish_request(conn, fs)
         else:
-            self._set_aside(parked, conn.__dict__.pop("head"))
+            self._suspend(suspended, conn.__dict__.pop("head"))
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Take new connections, or none; when the worker stops, answer those who wait before it counts who is left."""
@@ -138,48 +138,48 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes witho
         self.alive = self.alive and super().is_parent_alive()
         return bool(self.alive)
 
-    def resume(self, parked: Parked) -> None:
+    def resume(self, suspended: SuspendedConnection) -> None:
         """Have a request answered, as soon as one of the threads for it is free."""
-        if self._take(parked):
-            self._to_resume.append(parked)
+        if self._take(suspended):
+            self._to_resume.append(suspended)
             self._resume_more()
 
-    def send(self, parked: Parked, data: bytes) -> None:
+    def send(self, suspended: SuspendedConnection, data: bytes) -> None:
         """Send a part of a stream; drop a client that has gone or does not read."""
-        if parked not in self._parked:
+        if suspended not in self._suspended:
             return
         try:
-            is_sent = parked.conn.sock.send(data) == len(data)
+            is_sent = suspended.conn.sock.send(data) == len(data)
         except OSError:
             is_sent = False
         if not is_sent:
-            self._drop(parked)
+            self._drop(suspended)
 
-    def end(self, parked: Parked) -> None:
+    def end(self, suspended: SuspendedConnection) -> None:
         """End a stream: what was sent arrives, then the connection closes."""
-        if parked in self._parked:
+        if suspended in self._suspended:
             with suppress(OSError):  # The client was quicker.
-                parked.conn.sock.shutdown(SHUT_WR)
-            self._drop(parked)
+                suspended.conn.sock.shutdown(SHUT_WR)
+            self._drop(suspended)
 
-    def _offering_a_place(self, application: Wsgi) -> Wsgi:
+    def _offering_a_slot(self, application: Wsgi) -> Wsgi:
         def offered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            place: Place | None = getattr(self._of_thread, "place", None)
-            if place is None:  # HTTP/2: its connections carry several requests and cannot be set aside.
+            slot: RequestSlot | None = getattr(self._of_thread, "place", None)
+            if slot is None:  # HTTP/2: its connections carry several requests and cannot be set aside.
                 return application(environ, start_response)
 
             def noting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
                 self._of_thread.head = status, headers
                 return start_response(status, headers, *error)
 
-            environ[PLACE] = place
+            environ[REQUEST_SLOT] = slot
             answer = application(environ, noting)
-            if place.held is None:
+            if slot.held is None:
                 return answer
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
-            raise SetAside
+            raise Suspended
 
         return offered
 
@@ -196,19 +196,19 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes witho
         finally:
             self._room_to_linger.release()
 
-    def _set_aside(self, parked: Parked, head: tuple[str, list[tuple[str, str]]]) -> None:
-        conn = parked.conn
+    def _suspend(self, suspended: SuspendedConnection, head: tuple[str, list[tuple[str, str]]]) -> None:
+        conn = suspended.conn
         conn.sock.settimeout(0)
-        self._parked.add(parked)
-        self.poller.register(conn.sock, EVENT_READ, partial(self._on_readable, parked))
-        if parked.opening:
-            self.send(parked, _head(*head) + parked.opening)
-        if parked in self._parked:
-            parked.held.start(parked)
+        self._suspended.add(suspended)
+        self.poller.register(conn.sock, EVENT_READ, partial(self._on_readable, suspended))
+        if suspended.opening:
+            self.send(suspended, _head(*head) + suspended.opening)
+        if suspended in self._suspended:
+            suspended.held.start(suspended)
         if not self.alive:
-            self._let_go(parked)
+            self._let_go(suspended)
 
-    def _on_readable(self, parked: Parked, sock: Any) -> None:
+    def _on_readable(self, suspended: SuspendedConnection, sock: Any) -> None:
         """The client has gone; or it sends its next request already, which stays where it is until its turn."""
         try:
             has_gone = not sock.recv(1, MSG_PEEK)
@@ -217,41 +217,41 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes witho
         except OSError:
             has_gone = True
         if has_gone:
-            self._drop(parked)
+            self._drop(suspended)
         else:
             self.poller.unregister(sock)
 
-    def _drop(self, parked: Parked) -> None:
-        if self._take(parked):
+    def _drop(self, suspended: SuspendedConnection) -> None:
+        if self._take(suspended):
             self.nr_conns -= 1
-            parked.conn.close()
+            suspended.conn.close()
 
-    def _take(self, parked: Parked) -> bool:
+    def _take(self, suspended: SuspendedConnection) -> bool:
         """Stop watching a connection; return whether it was watched."""
-        if parked not in self._parked:
+        if suspended not in self._suspended:
             return False
-        self._parked.remove(parked)
-        parked.held.leave()
+        self._suspended.remove(suspended)
+        suspended.held.leave()
         with suppress(KeyError):  # Its client has sent more, and it was left alone since.
-            self.poller.unregister(parked.conn.sock)
+            self.poller.unregister(suspended.conn.sock)
         return True
 
     def _resume_more(self) -> None:
         while self._to_resume and len(self._resumed) < RESUMED_AT_ONCE:
-            parked = self._to_resume.popleft()
-            parked.conn.parser = RequestAgain(parked.conn, parked.request)
-            self._resumed.add(parked.conn)
-            self.enqueue_req(parked.conn)
+            suspended = self._to_resume.popleft()
+            suspended.conn.parser = RequestAgain(suspended.conn, suspended.request)
+            self._resumed.add(suspended.conn)
+            self.enqueue_req(suspended.conn)
 
-    def _let_go(self, parked: Parked) -> None:
-        if parked.opening:
-            self.end(parked)
+    def _let_go(self, suspended: SuspendedConnection) -> None:
+        if suspended.opening:
+            self.end(suspended)
         else:
-            self.resume(parked)
+            self.resume(suspended)
 
     def _let_all_go(self) -> None:
-        for parked in list(self._parked):
-            self._let_go(parked)
+        for suspended in list(self._suspended):
+            self._let_go(suspended)
 
 
 def _head(status: str, headers: list[tuple[str, str]]) -> bytes:

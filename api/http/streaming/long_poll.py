@@ -18,7 +18,7 @@ from ledger.session.values import Status
 from payments.checkout.next_action import Standing
 from projections.sessions import SessionRow
 
-PLACE = "daftari.place"
+REQUEST_SLOT = "daftari.place"
 """The WSGI key of the server's Place for a request, where the server can set it aside."""
 
 EVENT_STREAM = "text/event-stream"
@@ -46,7 +46,7 @@ class Connection(Protocol):
         """End the answer."""
 
 
-class Held(Subscriber):
+class SuspendedAnswer(Subscriber):
     """A waiter with a way back to its client, which is known once it starts to wait."""
 
     connection: Connection
@@ -67,7 +67,7 @@ class Held(Subscriber):
         self._desk.leave(self)
 
 
-class Poll(Held):
+class Poll(SuspendedAnswer):
     """A request that is answered when there is news, or when its time is over."""
 
     def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:  # noqa: ARG002 - it asks for itself
@@ -83,7 +83,7 @@ class Poll(Held):
         return False
 
 
-class Stream(Held):
+class Stream(SuspendedAnswer):
     """An answer that goes on: the status at the start, and at each change, until the session is settled."""
 
     wants_rows = True
@@ -122,15 +122,15 @@ class Stream(Held):
 
 
 @dataclass
-class Place:
+class RequestSlot:
     """What a server that can set requests aside gives each of them, and what it finds there afterwards.
 
     `was_aside` says that the request is being answered for the second time, after waiting. `held` is set by a view
     whose request is to wait; of the view's response only `opening` is sent, by a stream.
     """
 
-    was_aside: bool = False
-    held: Held | None = None
+    was_suspended: bool = False
+    held: SuspendedAnswer | None = None
     opening: bytes = b""
 
 
@@ -168,14 +168,14 @@ def wait_for_change(
     """
     row = read()
     known = row.version if version is None else version
-    place: Place | None = request.environ.get(PLACE)
-    is_over = place is not None and place.was_aside
+    slot: RequestSlot | None = request.environ.get(REQUEST_SLOT)
+    is_over = slot is not None and slot.was_suspended
     if is_over or seconds <= 0 or request.method != "GET" or _has_changed(row, known):
         return row
     poll = Poll(notifier, row, known, seconds)
-    if place is not None:
-        place.held = poll
-        g.is_set_aside = True
+    if slot is not None:
+        slot.held = poll
+        g.is_suspended = True
         return Response()
     connection = ThreadsConnection()
     poll.start(connection)
@@ -207,9 +207,9 @@ def stream(
     if row.session_status in SETTLED:
         held.leave()
         return _event_stream(opening)
-    place: Place | None = request.environ.get(PLACE)
-    if place is not None:
-        place.held, place.opening = held, opening
+    slot: RequestSlot | None = request.environ.get(REQUEST_SLOT)
+    if slot is not None:
+        slot.held, slot.opening = held, opening
         return _event_stream(b"")
     response = _event_stream(_sent_by_thread(held, opening))
     response.call_on_close(held.leave)
@@ -221,7 +221,7 @@ def _has_changed(row: SessionRow, version: int) -> bool:
     return row.version > version or (row.session_status == Status.EXPIRED and row.ended_at is None)
 
 
-def _sent_by_thread(held: Held, opening: bytes) -> Iterator[bytes]:
+def _sent_by_thread(held: SuspendedAnswer, opening: bytes) -> Iterator[bytes]:
     connection = ThreadsConnection()
     held.start(connection)
     yield opening
