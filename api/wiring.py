@@ -15,7 +15,7 @@ from ledger.store.blocks import Blocks, Sealer
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
-from payments.checkout.next_action import Standings
+from payments.checkout.next_action import NextActions
 from payments.confirmation.query_budget import QuestionBudget
 from payments.confirmation.query_log import AttemptChecks
 from payments.confirmation.stk_callback import Settlement
@@ -75,7 +75,7 @@ class Services:
     refund_results: RefundResults
     refund_sender: RefundSender
     refund_doubts: RefundDoubts
-    standings: Standings
+    next_actions: NextActions
     notifier: ChangeNotifier
 
     def check_database(self, within_seconds: float) -> None:
@@ -124,7 +124,7 @@ def assemble(
     ledger = Ledger(database)
     inbox = Inbox(database, vault)
     prompts, checks = LivePrompts(database), AttemptChecks(database)
-    standings = Standings(settings, vault, prompts)
+    next_actions = NextActions(settings, vault, prompts)
     budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
     settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
     movements, pulling = Movements(database, vault), Pulling(database)
@@ -176,8 +176,8 @@ def assemble(
         refund_results=refund_results,
         refund_sender=RefundSender(settings, ledger, vault, daraja),
         refund_doubts=RefundDoubts(settings, ledger, vault, refund_checks, daraja),
-        standings=standings,
-        notifier=ChangeNotifier(database, standings, settings.daftari_web_waiters),
+        next_actions=next_actions,
+        notifier=ChangeNotifier(database, next_actions, settings.daftari_web_waiters),
     )
 
 

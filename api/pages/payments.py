@@ -11,7 +11,7 @@ from ledger import clock
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from payments.checkout.next_action import Standing
+from payments.checkout.next_action import NextAction
 from projections import sessions
 
 WISHES = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
@@ -24,7 +24,7 @@ class ShownPayment:
 
     session: PaymentSession
     status: Status
-    standing: Standing
+    next_action: NextAction
     phone: PhoneNumber
     phone_url: str | None
     details: dict[str, Any]
@@ -49,12 +49,12 @@ def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayme
     """Return the user's own payment as it stands now; raise NotFound, or Erased where the details are gone."""
     now = clock.now()
     session = services.ledger.session(session_id, user_id=user_id)
-    [standing] = services.standings.of(sessions.rows_of(services.database, [session_id], now), now)
+    [next_action] = services.next_actions.of(sessions.rows_of(services.database, [session_id], now), now)
     phone = PhoneNumber(services.vault.unseal(user_id, session.phone_sealed))
     return ShownPayment(
         session=session,
         status=session.status_at(now),
-        standing=standing,
+        next_action=next_action,
         phone=phone,
         phone_url=phone_url(services.settings, phone),
         details=json.loads(services.vault.unseal(user_id, session.delivery_sealed)),

@@ -135,7 +135,7 @@ def show_session(session_id: UUID) -> str:
     return _page(
         "session",
         payment=payment,
-        notice=wording.notice_of(payment.session, payment.status, payment.standing, payment.phone),
+        notice=wording.notice_of(payment.session, payment.status, payment.next_action, payment.phone),
         facts=history.history(ours.database, session_id),
         event_names=wording.EVENT_NAMES,
     )

@@ -9,7 +9,7 @@ from ledger.money import THOUSANDTHS_PER_UNIT, Money
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.session.values import RefundState, Status
-from payments.checkout.next_action import Standing
+from payments.checkout.next_action import NextAction
 
 COUNTED_UNITS = frozenset({"kg", "g", "l", "ml"})
 """Units that are symbols, and so have no plural."""
@@ -70,13 +70,13 @@ class Notice:
     action: str = ""
 
 
-def notice_of(session: PaymentSession, status: Status, standing: Standing, phone: PhoneNumber) -> Notice:
+def notice_of(session: PaymentSession, status: Status, next_action: NextAction, phone: PhoneNumber) -> Notice:
     """Say where a payment stands and what its buyer can do about it."""
     amount = shillings(session.totals.total_cents)
-    if standing.in_doubt and status in (Status.PENDING, Status.PAYMENT_INITIATED):
-        return _doubt(amount, standing)
+    if next_action.in_doubt and status in (Status.PENDING, Status.PAYMENT_INITIATED):
+        return _doubt(amount, next_action)
     if status == Status.PENDING:
-        return _before_payment(amount, standing)
+        return _before_payment(amount, next_action)
     if status == Status.PAYMENT_INITIATED:
         where = grouped(phone)
         return Notice("Check your phone", f"Enter your M-Pesa PIN on {where} to pay {amount}.")
@@ -89,19 +89,19 @@ def notice_of(session: PaymentSession, status: Status, standing: Standing, phone
     return _failure(session)
 
 
-def _before_payment(amount: str, standing: Standing) -> Notice:
-    if standing.retry_after == 0:
+def _before_payment(amount: str, next_action: NextAction) -> Notice:
+    if next_action.retry_after == 0:
         return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
-    if standing.can_retry:
+    if next_action.can_retry:
         return Notice("One moment", "A payment request is on its way to this phone, or still open on it.")
     return Notice("It cannot be paid any more", "Nothing was paid. Your cart is as you left it.", "again")
 
 
-def _doubt(amount: str, standing: Standing) -> Notice:
+def _doubt(amount: str, next_action: NextAction) -> Notice:
     said = (
         f"M-Pesa has not told us yet whether you paid {amount}. We keep asking, and nothing you paid is lost."
     )
-    if standing.retry_after == 0:
+    if next_action.retry_after == 0:
         return Notice("Waiting for M-Pesa", f"{said} Did no request come? Then have it sent again.", "pay")
     return Notice("Waiting for M-Pesa", f"{said} Answer the request if it is on your phone.")
 

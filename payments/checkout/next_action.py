@@ -34,7 +34,7 @@ _NO_USE = frozenset({meaning.reason.upper() for meaning in RESULT_MEANINGS if no
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NextAction:
     """What a buyer can do about a session at a moment.
 
     `can_retry`: another try can succeed, `retry_after` whole seconds from now (None where it cannot): by another
@@ -49,11 +49,11 @@ class Standing:
     resolve_by: datetime | None = None
 
 
-NEW = Standing(can_retry=True, retry_after=0)
+NEW = NextAction(can_retry=True, retry_after=0)
 """How a session stands at its creation."""
 
 
-class Standings:
+class NextActions:
     """Judges sessions by the settings' rules. Safe to share between threads."""
 
     def __init__(self, settings: Settings, vault: Vault, prompts: LivePrompts) -> None:
@@ -62,12 +62,12 @@ class Standings:
         self._vault = vault
         self._prompts = prompts
 
-    def of(self, rows: Sequence[SessionRow], now: datetime) -> list[Standing]:
+    def of(self, rows: Sequence[SessionRow], now: datetime) -> list[NextAction]:
         """Return how each of these sessions stands. Asks the database once, where a prompt could be sent for one."""
         held = self._held_elsewhere(rows, now)
         return [self._one(row, now, busy_until) for row, busy_until in zip(rows, held, strict=True)]
 
-    def _one(self, row: SessionRow, now: datetime, phone_busy_until: datetime) -> Standing:
+    def _one(self, row: SessionRow, now: datetime, phone_busy_until: datetime) -> NextAction:
         in_doubt = self._is_in_doubt(row, now)
         next_check_at = resolve_by = None
         if in_doubt and row.last_requested_at is not None:
@@ -75,7 +75,7 @@ class Standings:
             next_check_at = row.next_check_at or max(first_check_at, now)
             resolve_by = first_check_at + _GROWING_GAPS
         retry_at = self._retry_at(row, phone_busy_until)
-        return Standing(
+        return NextAction(
             can_retry=retry_at is not None,
             retry_after=None if retry_at is None else max(0, math.ceil((retry_at - now).total_seconds())),
             in_doubt=in_doubt,

@@ -22,12 +22,12 @@ from tests.scenarios.steps import (
 )
 from tests.support.instance import Client, Instance
 
-OUTLOOK = ("can_retry", "retry_after", "in_doubt", "next_check_at", "resolve_by")
+RETRY_ADVICE = ("can_retry", "retry_after", "in_doubt", "next_check_at", "resolve_by")
 AT_ONCE = (True, 0, False, None, None)
 NEVER = (False, None, False, None, None)
 
 
-def outlook(buyer: Client, session_id: str) -> tuple[Any, ...]:
+def retry_advice(buyer: Client, session_id: str) -> tuple[Any, ...]:
     """Return what status, session and list say alike of a session."""
     [listed] = [
         shown
@@ -35,7 +35,9 @@ def outlook(buyer: Client, session_id: str) -> tuple[Any, ...]:
         if shown["session_id"] == session_id
     ]
     session = buyer.get(f"/api/payments/sessions/{session_id}/").json()
-    said = {tuple(shown[name] for name in OUTLOOK) for shown in (buyer.status(session_id), session, listed)}
+    said = {
+        tuple(shown[name] for name in RETRY_ADVICE) for shown in (buyer.status(session_id), session, listed)
+    }
     assert len(said) == 1
     assert session["reason"] == listed["reason"] == buyer.status(session_id)["reason"]
     return said.pop()
@@ -49,8 +51,8 @@ def moment(now: Clock, seconds: int) -> str:
 @pytest.mark.usefixtures("clock")
 def test_a_new_session_may_be_paid_at_once(buyer: Client) -> None:
     created = buyer.create().json()
-    assert tuple(created[name] for name in OUTLOOK) == AT_ONCE
-    assert outlook(buyer, created["session_id"]) == AT_ONCE
+    assert tuple(created[name] for name in RETRY_ADVICE) == AT_ONCE
+    assert retry_advice(buyer, created["session_id"]) == AT_ONCE
 
 
 def test_a_live_prompt_is_waited_for_and_a_dead_one_is_in_doubt(
@@ -58,14 +60,14 @@ def test_a_live_prompt_is_waited_for_and_a_dead_one_is_in_doubt(
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
     initiated_at = clock()
-    assert outlook(buyer, session_id) == (True, 120, False, None, None)
+    assert retry_advice(buyer, session_id) == (True, 120, False, None, None)
     clock.tick(119.5)
     assert buyer.status(session_id)["retry_after"] == 1
     clock.tick(0.5)
     in_an_hour = f"{initiated_at + timedelta(seconds=12 + 2950):%Y-%m-%dT%H:%M:%SZ}"
-    assert outlook(buyer, session_id) == (True, 0, True, moment(clock, 0), in_an_hour)
+    assert retry_advice(buyer, session_id) == (True, 0, True, moment(clock, 0), in_an_hour)
     assert buyer.initiate(session_id, phone_number=PHONE).status_code == 200
-    assert outlook(buyer, session_id)[:3] == (True, 120, True)
+    assert retry_advice(buyer, session_id)[:3] == (True, 120, True)
 
 
 def test_the_next_check_is_the_one_that_the_worker_has_noted(
@@ -73,19 +75,19 @@ def test_the_next_check_is_the_one_that_the_worker_has_noted(
 ) -> None:
     session_id = buyer.create().json()["session_id"]
     assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
-    assert outlook(buyer, session_id)[:4] == (True, 120, True, moment(clock, 12))
+    assert retry_advice(buyer, session_id)[:4] == (True, 120, True, moment(clock, 12))
     clock.tick(13)
     instance.work()
-    assert outlook(buyer, session_id)[3] == moment(clock, 15)
+    assert retry_advice(buyer, session_id)[3] == moment(clock, 15)
 
 
 def test_a_prompt_that_outlives_the_session_cannot_be_repeated(clock: Clock, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     clock.tick(14 * 60)
     assert buyer.initiate(session_id).status_code == 200
-    assert outlook(buyer, session_id) == NEVER
+    assert retry_advice(buyer, session_id) == NEVER
     assert buyer.post(f"/api/payments/sessions/{session_id}/extend_session/").status_code == 200
-    assert outlook(buyer, session_id) == (True, 120, False, None, None)
+    assert retry_advice(buyer, session_id) == (True, 120, False, None, None)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +100,13 @@ def test_every_result_code_says_whether_another_try_makes_sense(
     prompt = prompt_of(instance)
     report(instance, own_path(prompt), callback(prompt, meaning.code))
     wait = (True, meaning.retry_after_seconds) if meaning.can_retry else (False, None)
-    assert outlook(buyer, session_id) == (*wait, False, None, None)
+    assert retry_advice(buyer, session_id) == (*wait, False, None, None)
     assert buyer.status(session_id)["reason"] == {
         "code": meaning.reason.upper(),
         "message": meaning.sentence,
     }
     clock.tick(121)
-    assert outlook(buyer, session_id) == (AT_ONCE if meaning.can_retry else NEVER)
+    assert retry_advice(buyer, session_id) == (AT_ONCE if meaning.can_retry else NEVER)
 
 
 def test_a_phone_that_mpesa_has_locked_is_tried_again_in_a_minute(
@@ -113,9 +115,9 @@ def test_a_phone_that_mpesa_has_locked_is_tried_again_in_a_minute(
     instance.simulator.fail_next("push", "subscriber-locked")
     session_id = buyer.create().json()["session_id"]
     assert buyer.initiate(session_id).status_code == 409
-    assert outlook(buyer, session_id) == (True, 60, False, None, None)
+    assert retry_advice(buyer, session_id) == (True, 60, False, None, None)
     clock.tick(60)
-    assert outlook(buyer, session_id) == AT_ONCE
+    assert retry_advice(buyer, session_id) == AT_ONCE
     assert buyer.initiate(session_id).status_code == 200
 
 
@@ -128,24 +130,24 @@ def test_a_phone_with_another_sessions_prompt_is_waited_for(
     instance.pay(buyer)
     clock.tick(20)
     held = instance.settings.daftari_prompt_seconds + HELD_LONGER.seconds
-    assert outlook(other, session_id) == (True, held - 20, False, None, None)
+    assert retry_advice(other, session_id) == (True, held - 20, False, None, None)
     approve(instance)
-    assert outlook(other, session_id) == AT_ONCE
+    assert retry_advice(other, session_id) == AT_ONCE
 
 
 def test_what_is_paid_is_not_tried_again(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
     approve(instance)
-    assert outlook(buyer, session_id) == NEVER
+    assert retry_advice(buyer, session_id) == NEVER
     instance.work()
-    assert outlook(buyer, session_id) == NEVER
+    assert retry_advice(buyer, session_id) == NEVER
 
 
 def test_who_comes_too_late_starts_a_new_checkout(clock: Clock, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     clock.tick(15 * 60)
     assert buyer.status(session_id)["session_status"] == "expired"
-    assert outlook(buyer, session_id) == AT_ONCE
+    assert retry_advice(buyer, session_id) == AT_ONCE
 
 
 def test_the_status_of_an_erased_customer_is_still_told(instance: Instance, buyer: Client) -> None:

@@ -25,14 +25,14 @@ from api.http.schemas.session_schemas import (
     SessionStatus,
     show_listed,
     show_session,
-    show_where_it_stands,
+    show_status_of,
 )
 from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_change
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.phone import PhoneNumber
 from ledger.session.values import Status
-from payments.checkout.next_action import NEW, Standing
+from payments.checkout.next_action import NEW, NextAction
 from projections import history, sessions
 
 blueprint = ApiBlueprint(
@@ -89,8 +89,8 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     session = ours.checkout.create(
         caller().user_id, wanted["delivery"], wanted["phone"], key=_name_of_request()
     )
-    standing = NEW if session.version == 1 else _standing(_own_row(session.id))
-    return show_session(session, ours.vault, standing, clock.now())
+    next_action = NEW if session.version == 1 else _next_action(_own_row(session.id))
+    return show_session(session, ours.vault, next_action, clock.now())
 
 
 @blueprint.route("/api/payments/sessions/", methods=["GET"])
@@ -113,9 +113,9 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
         as_of=page.as_of,
         now=now,
     )
-    standings = ours.standings.of(rows, now)
+    next_actions = ours.next_actions.of(rows, now)
     return page.show(
-        count, [show_listed(row, standing) for row, standing in zip(rows, standings, strict=True)]
+        count, [show_listed(row, next_action) for row, next_action in zip(rows, next_actions, strict=True)]
     )
 
 
@@ -127,7 +127,7 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
     ours = services()
     session = ours.ledger.session(session_id, user_id=caller().user_id)
-    return show_session(session, ours.vault, _standing(_own_row(session_id)), clock.now())
+    return show_session(session, ours.vault, _next_action(_own_row(session_id)), clock.now())
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
@@ -171,7 +171,7 @@ def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
     found = wait_for_change(
         services().notifier, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
     )
-    return found if isinstance(found, Response) else show_where_it_stands(found, _standing(found))
+    return found if isinstance(found, Response) else show_status_of(found, _next_action(found))
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
@@ -226,7 +226,7 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
     """
     ours, row = services(), _own_row(session_id, reader.user_id)
     seconds = reader.seconds_left(ours.settings.daftari_stream_seconds)
-    return stream(ours.notifier, row, _standing(row), seen, seconds, show_where_it_stands)
+    return stream(ours.notifier, row, _next_action(row), seen, seconds, show_status_of)
 
 
 def _name_of_request() -> str | None:
@@ -243,5 +243,5 @@ def _own_row(session_id: UUID, user_id: int | None = None) -> sessions.SessionRo
     return row
 
 
-def _standing(row: sessions.SessionRow) -> Standing:
-    return services().standings.of([row], clock.now())[0]
+def _next_action(row: sessions.SessionRow) -> NextAction:
+    return services().next_actions.of([row], clock.now())[0]

@@ -24,7 +24,7 @@ from api.http.schemas.pagination import Ordinal, PageQuery
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.vault import Vault
-from payments.checkout.next_action import Standing
+from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
 
 MOST_NAME_CHARACTERS = 100
@@ -166,7 +166,7 @@ class Reason(Answer):
     message = fields.String()
 
 
-class Outlook(Answer):
+class RetryAdvice(Answer):
     """What a buyer can do about a session."""
 
     reason = fields.Nested(Reason, allow_none=True)
@@ -192,7 +192,7 @@ class Outlook(Answer):
     )
 
 
-class Standpoint(Answer):
+class SessionState(Answer):
     """The guide's keys of a session's status."""
 
     session_id = fields.UUID()
@@ -203,11 +203,11 @@ class Standpoint(Answer):
     version = fields.Integer(metadata={"description": "Grows with every event of the session."})
 
 
-class SessionStatus(Outlook, Standpoint):
+class SessionStatus(RetryAdvice, SessionState):
     """Where a session stands."""
 
 
-class Purchase(Standpoint):
+class Purchase(SessionState):
     """The guide's keys of a session."""
 
     user = fields.Integer()
@@ -218,7 +218,7 @@ class Purchase(Standpoint):
     phone_number = fields.String()
 
 
-class Session(Outlook, Purchase):
+class Session(RetryAdvice, Purchase):
     """A session as its owner sees it."""
 
 
@@ -239,7 +239,7 @@ class ListEntry(Answer):
     order_details = fields.Nested(OrderName, allow_none=True)
 
 
-class ListedSession(Outlook, ListEntry):
+class ListedSession(RetryAdvice, ListEntry):
     """A session in a list."""
 
 
@@ -287,7 +287,9 @@ class History(Answer):
     events = fields.List(fields.Nested(Fact))
 
 
-def show_session(session: PaymentSession, vault: Vault, standing: Standing, now: datetime) -> dict[str, Any]:
+def show_session(
+    session: PaymentSession, vault: Vault, next_action: NextAction, now: datetime
+) -> dict[str, Any]:
     """Return a session in the guide's shape, its sealed details opened for its owner."""
     details = json.loads(vault.unseal(session.user_id, session.delivery_sealed))
     return {
@@ -303,11 +305,11 @@ def show_session(session: PaymentSession, vault: Vault, standing: Standing, now:
         "created_at": session.created_on,
         "expires_at": session.expires_at,
         "version": session.version,
-        **_show_outlook(session.failure, standing),
+        **_show_retry_advice(session.failure, next_action),
     }
 
 
-def show_where_it_stands(row: SessionRow, standing: Standing) -> dict[str, Any]:
+def show_status_of(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
     """Return where a session stands."""
     return {
         "session_id": row.session_id,
@@ -316,11 +318,11 @@ def show_where_it_stands(row: SessionRow, standing: Standing) -> dict[str, Any]:
         "expires_at": row.expires_at,
         "created_at": row.created_at,
         "version": row.version,
-        **_show_outlook(_failure(row), standing),
+        **_show_retry_advice(_failure(row), next_action),
     }
 
 
-def show_listed(row: SessionRow, standing: Standing) -> dict[str, Any]:
+def show_listed(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
     """Return a session as a list shows it."""
     order = {"order_id": row.order_id, "order_number": row.order_number}
     return {
@@ -329,7 +331,7 @@ def show_listed(row: SessionRow, standing: Standing) -> dict[str, Any]:
         "total_amount": amount_text(row.total_cents),
         "created_at": row.created_at,
         "order_details": order if row.order_id else None,
-        **_show_outlook(_failure(row), standing),
+        **_show_retry_advice(_failure(row), next_action),
     }
 
 
@@ -345,14 +347,14 @@ def show_order(order_id: int | None, order_number: str | None) -> dict[str, Any]
     }
 
 
-def _show_outlook(failure: tuple[str, str] | None, standing: Standing) -> dict[str, Any]:
+def _show_retry_advice(failure: tuple[str, str] | None, next_action: NextAction) -> dict[str, Any]:
     return {
         "reason": failure and {"code": failure[0], "message": failure[1]},
-        "can_retry": standing.can_retry,
-        "retry_after": standing.retry_after,
-        "in_doubt": standing.in_doubt,
-        "next_check_at": standing.next_check_at,
-        "resolve_by": standing.resolve_by,
+        "can_retry": next_action.can_retry,
+        "retry_after": next_action.retry_after,
+        "in_doubt": next_action.in_doubt,
+        "next_check_at": next_action.next_check_at,
+        "resolve_by": next_action.resolve_by,
     }
 
 

@@ -15,7 +15,7 @@ from flask import Response, g, request
 from api.http.framework import json
 from api.http.streaming.notifier import ChangeNotifier, Subscriber, turning_point
 from ledger.session.values import Status
-from payments.checkout.next_action import Standing
+from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
 
 REQUEST_SLOT = "daftari.place"
@@ -30,7 +30,7 @@ SETTLED = frozenset({Status.ORDER_CREATED, Status.FAILED, Status.EXPIRED})
 
 _HEARTBEAT = b":\n\n"
 
-Show = Callable[[SessionRow, Standing], dict[str, Any]]
+Show = Callable[[SessionRow, NextAction], dict[str, Any]]
 
 
 class Connection(Protocol):
@@ -70,7 +70,7 @@ class SuspendedAnswer(Subscriber):
 class Poll(SuspendedAnswer):
     """A request that is answered when there is news, or when its time is over."""
 
-    def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:  # noqa: ARG002 - it asks for itself
+    def notify(self, row: SessionRow | None, next_action: NextAction | None) -> bool:  # noqa: ARG002 - it asks for itself
         """Have the request answered."""
         self.connection.resume()
         return False
@@ -95,12 +95,12 @@ class Stream(SuspendedAnswer):
         self._show = show
         self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
 
-    def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:
+    def notify(self, row: SessionRow | None, next_action: NextAction | None) -> bool:
         """Send the status; end with that of a settled session."""
         assert row is not None
-        assert standing is not None
+        assert next_action is not None
         self.version, self.turns_at = row.version, turning_point(row)
-        self.connection.send(self.frame(row, standing))
+        self.connection.send(self.frame(row, next_action))
         if row.session_status in SETTLED:
             self.connection.close()
             return False
@@ -116,9 +116,9 @@ class Stream(SuspendedAnswer):
             self.connection.send(_HEARTBEAT)
         return True
 
-    def frame(self, row: SessionRow, standing: Standing) -> bytes:
+    def frame(self, row: SessionRow, next_action: NextAction) -> bytes:
         """Return a status as one event."""
-        return b"id: %d\ndata: %s\n\n" % (row.version, json.encode(self._show(row, standing)))
+        return b"id: %d\ndata: %s\n\n" % (row.version, json.encode(self._show(row, next_action)))
 
 
 @dataclass
@@ -186,7 +186,7 @@ def wait_for_change(
 def stream(
     notifier: ChangeNotifier,
     row: SessionRow,
-    standing: Standing,
+    next_action: NextAction,
     seen: int | None,
     seconds: float,
     show: Show,
@@ -203,7 +203,7 @@ def stream(
         return _event_stream(b"")
     held = Stream(notifier, row, row.version if has_changed else seen or 0, seconds, show)
     opening = b"retry: %d\n\n" % RECONNECT_AFTER_MILLISECONDS
-    opening += held.frame(row, standing) if has_changed else b""
+    opening += held.frame(row, next_action) if has_changed else b""
     if row.session_status in SETTLED:
         held.leave()
         return _event_stream(opening)

@@ -18,7 +18,7 @@ from ledger import clock
 from ledger.errors import LedgerError, Unavailable
 from ledger.session.values import Status
 from ledger.store.database import Database
-from payments.checkout.next_action import Standing, Standings
+from payments.checkout.next_action import NextAction, NextActions
 from projections import sessions
 from projections.sessions import SessionRow
 
@@ -46,7 +46,7 @@ class Subscriber(ABC):
         return self.turns_at is not None and now >= self.turns_at
 
     @abstractmethod
-    def notify(self, row: SessionRow | None, standing: Standing | None) -> bool:
+    def notify(self, row: SessionRow | None, next_action: NextAction | None) -> bool:
         """Pass the news on, with the session's row where it is wanted; return whether the client waits for more."""
 
     @abstractmethod
@@ -67,9 +67,9 @@ class ChangeNotifier:
     between threads.
     """
 
-    def __init__(self, database: Database, standings: Standings, most: int) -> None:
+    def __init__(self, database: Database, next_actions: NextActions, most: int) -> None:
         self._database = database
-        self._standings = standings
+        self._next_actions = next_actions
         self._most = most
         self._most_of_a_user = max(1, most // 2)
         self._lock = Lock()
@@ -175,17 +175,21 @@ class ChangeNotifier:
         self._is_cut_off = False
         return found
 
-    def _shown(self, session_ids: set[UUID], now: datetime) -> dict[UUID, tuple[SessionRow, Standing]] | None:
+    def _shown(
+        self, session_ids: set[UUID], now: datetime
+    ) -> dict[UUID, tuple[SessionRow, NextAction]] | None:
         """What these sessions have become; None where the database does not say, and the news has to wait."""
         if not session_ids:
             return {}
         try:
             rows = sessions.rows_of(self._database, session_ids, now)
-            standings = self._standings.of(rows, now)
+            next_actions = self._next_actions.of(rows, now)
         except LedgerError as error:
             self._cut_off(error)
             return None
-        return {row.session_id: (row, standing) for row, standing in zip(rows, standings, strict=True)}
+        return {
+            row.session_id: (row, next_action) for row, next_action in zip(rows, next_actions, strict=True)
+        }
 
     def _cut_off(self, error: LedgerError) -> None:
         if not self._is_cut_off:
