@@ -25,7 +25,7 @@ from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher
@@ -53,7 +53,7 @@ class Services:
     vault: Vault
     ledger: Ledger
     inbox: Inbox
-    prompts: LivePrompts
+    phone_locks: PhoneLocks
     checks: AttemptChecks
     idempotency: IdempotencyStore
     shop: BuiltinShop
@@ -123,12 +123,12 @@ def assemble(
     """Return the services on a store, a shop and a way to M-Pesa that exist already; `hands` are the matcher's."""
     ledger = Ledger(database)
     inbox = Inbox(database, vault)
-    prompts, checks = LivePrompts(database), AttemptChecks(database)
-    next_actions = NextActions(settings, vault, prompts)
+    phone_locks, checks = PhoneLocks(database), AttemptChecks(database)
+    next_actions = NextActions(settings, vault, phone_locks)
     budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
-    settlement = Settlement(ledger, vault, inbox, prompts, checks, daraja, budget)
+    settlement = Settlement(ledger, vault, inbox, phone_locks, checks, daraja, budget)
     movements, pulling = Movements(database, vault), Pulling(database)
-    matcher = Matcher(ledger, prompts, movements, max_workers=max_workers)
+    matcher = Matcher(ledger, phone_locks, movements, max_workers=max_workers)
     reconciliations = Reconciliations(database)
     refund_checks = RefundChecks(database)
     refund_results = RefundResults(ledger, vault, inbox, refund_checks)
@@ -139,12 +139,14 @@ def assemble(
         vault=vault,
         ledger=ledger,
         inbox=inbox,
-        prompts=prompts,
+        phone_locks=phone_locks,
         checks=checks,
         idempotency=IdempotencyStore(database, vault),
         shop=shop,
         daraja=daraja,
-        checkout=Checkout(settings, ledger, vault, prompts, shop, daraja, limiter or ConcurrencyLimiter()),
+        checkout=Checkout(
+            settings, ledger, vault, phone_locks, shop, daraja, limiter or ConcurrencyLimiter()
+        ),
         settlement=settlement,
         messages=InboxDispatcher(
             {Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
@@ -157,7 +159,7 @@ def assemble(
             matcher,
             pulling,
             reconciliations,
-            Absences(ledger, prompts),
+            Absences(ledger, phone_locks),
         ),
         reconciliations=reconciliations,
         c2b=c2b,

@@ -11,7 +11,7 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.exceptions.resolutions import CaseService
 from payments.inbox.inbox import Inbox
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import Pulling
@@ -33,7 +33,7 @@ def casework(settings: Settings) -> Iterator[Casework]:
     try:
         vault = Vault(database, settings.daftari_master_key)
         ledger, movements = Ledger(database), Movements(database, vault)
-        matcher = Matcher(ledger, LivePrompts(database), movements)
+        matcher = Matcher(ledger, PhoneLocks(database), movements)
         service = CaseService(ledger, Inbox(database, vault), movements, Pulling(database), matcher)
         yield Casework(database, service)
     finally:

@@ -6,7 +6,7 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.mpesa.credentials import CredentialStore
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences
@@ -22,14 +22,14 @@ def reconcile(settings: Settings, content: bytes) -> Reconciliation:
     try:
         vault = Vault(database, settings.daftari_master_key)
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
-        ledger, prompts = Ledger(database), LivePrompts(database)
+        ledger, phone_locks = Ledger(database), PhoneLocks(database)
         reconciler = Reconciler(
             shortcodes_of(settings),
             database,
-            Matcher(ledger, prompts, Movements(database, vault)),
+            Matcher(ledger, phone_locks, Movements(database, vault)),
             Pulling(database),
             Reconciliations(database),
-            Absences(ledger, prompts),
+            Absences(ledger, phone_locks),
         )
         return reconciler.reconcile(content)
     finally:

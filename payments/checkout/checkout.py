@@ -28,14 +28,14 @@ from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
 from payments.checkout.circuit_breaker import Breaker
 from payments.inbox.callback_tokens import make_token
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from shop.port import CartLine, Shop, UnknownPlace
 from shop.snapshot import cart_line, snapshot
 
 MOST_ATTEMPTS = 10
 """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
 
-HELD_LONGER = timedelta(seconds=30)
+PHONE_LOCK_GRACE = timedelta(seconds=30)
 """A phone is taken a moment before the attempt is written down, and is held for as long as that moment may be."""
 
 _SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
@@ -89,7 +89,7 @@ class Checkout:
         settings: Settings,
         ledger: Ledger,
         vault: Vault,
-        prompts: LivePrompts,
+        phone_locks: PhoneLocks,
         shop: Shop,
         daraja: DarajaClient,
         limiter: ConcurrencyLimiter,
@@ -97,7 +97,7 @@ class Checkout:
         self._settings = settings
         self._ledger = ledger
         self._vault = vault
-        self._prompts = prompts
+        self._phone_locks = phone_locks
         self._shop = shop
         self._daraja = daraja
         self._limiter = limiter
@@ -207,9 +207,9 @@ class Checkout:
     def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
         """Take the right to prompt the phone, and write the attempt down."""
         now = clock.now()
-        until = now + timedelta(seconds=self._settings.daftari_prompt_seconds) + HELD_LONGER
+        until = now + timedelta(seconds=self._settings.daftari_prompt_seconds) + PHONE_LOCK_GRACE
         digest = self._vault.digest("phone", phone.digits)
-        transaction_id = self._prompts.claim(digest, session.id, now=now, until=until)
+        transaction_id = self._phone_locks.acquire(digest, session.id, now=now, until=until)
         if transaction_id is None:
             raise _phone_busy()
         sealed = self._vault.seal(session.user_id, phone.digits)
@@ -225,17 +225,17 @@ class Checkout:
                 known=session,
             )
         except Rejected:
-            self._give_back(session.id, transaction_id, phone)
+            self._release_phone(session.id, transaction_id, phone)
             raise
 
-    def _give_back(self, session_id: UUID, transaction_id: int, phone: PhoneNumber) -> None:
+    def _release_phone(self, session_id: UUID, transaction_id: int, phone: PhoneNumber) -> None:
         """Give back a phone that was taken in vain: to the attempt whose prompt is on it, or to everybody."""
         session = self._ledger.session(session_id)
         for attempt in session.open_attempts:
             if self._vault.unseal(session.user_id, attempt.phone_sealed) == phone.digits:
-                self._prompts.hand_over(session_id, transaction_id, to=attempt.transaction_id)
+                self._phone_locks.transfer(session_id, transaction_id, to=attempt.transaction_id)
                 return
-        self._prompts.release(session_id, transaction_id)
+        self._phone_locks.release(session_id, transaction_id)
 
     def _push(self, session: PaymentSession, attempt: int, phone: PhoneNumber) -> Prompted:
         transaction_id = session.attempts[attempt].transaction_id
@@ -274,7 +274,7 @@ class Checkout:
                 attempt, code=refusal.code, message=refusal.message, at=clock.now()
             ),
         )
-        self._prompts.release(session_id, transaction_id)
+        self._phone_locks.release(session_id, transaction_id)
 
     def _record_uncertainty(
         self, session_id: UUID, attempt: int, transaction_id: int, reason: str

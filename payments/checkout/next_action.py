@@ -14,7 +14,7 @@ from ledger.session.values import OPEN_STATES, AttemptState, Status
 from ledger.store.vault import Erased, Vault
 from payments.checkout.checkout import MOST_ATTEMPTS
 from payments.confirmation.query_log import GAPS_SECONDS
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
@@ -56,11 +56,11 @@ NEW = NextAction(can_retry=True, retry_after=0)
 class NextActions:
     """Judges sessions by the settings' rules. Safe to share between threads."""
 
-    def __init__(self, settings: Settings, vault: Vault, prompts: LivePrompts) -> None:
+    def __init__(self, settings: Settings, vault: Vault, phone_locks: PhoneLocks) -> None:
         self._prompt = timedelta(seconds=settings.daftari_prompt_seconds)
         self._first_check = timedelta(seconds=settings.daftari_check_after_seconds)
         self._vault = vault
-        self._prompts = prompts
+        self._phone_locks = phone_locks
 
     def of(self, rows: Sequence[SessionRow], now: datetime) -> list[NextAction]:
         """Return how each of these sessions stands. Asks the database once, where a prompt could be sent for one."""
@@ -112,7 +112,7 @@ class NextActions:
         """Until when another session's prompt is on each session's phone; in the past where there is none."""
         digests = [self._digest(row) for row in rows]
         asked = {digest for digest in digests if digest}
-        live = self._prompts.live_on(asked, now) if asked else {}
+        live = self._phone_locks.holders(asked, now) if asked else {}
         held = []
         for row, digest in zip(rows, digests, strict=True):
             holder, until = live.get(digest, (row.session_id, now))

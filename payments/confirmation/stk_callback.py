@@ -30,7 +30,7 @@ from payments.confirmation.query_log import AttemptChecks
 from payments.inbox.callback_tokens import read_token
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from projections import sessions
 
 GAPS_SECONDS = (5, 10, 20, 40, 60, 120, 300, 600)
@@ -60,7 +60,7 @@ class Settlement:
         ledger: Ledger,
         vault: Vault,
         inbox: Inbox,
-        prompts: LivePrompts,
+        phone_locks: PhoneLocks,
         checks: AttemptChecks,
         daraja: DarajaClient,
         budget: QuestionBudget,
@@ -68,7 +68,7 @@ class Settlement:
         self._ledger = ledger
         self._vault = vault
         self._inbox = inbox
-        self._prompts = prompts
+        self._phone_locks = phone_locks
         self._checks = checks
         self._daraja = daraja
         self._budget = budget
@@ -214,7 +214,7 @@ class Settlement:
         session, _ = self._ledger.decide(session.id, command, known=session)
         attempt = session.attempts[number]
         if not attempt.is_open:
-            self._prompts.release(session.id, attempt.transaction_id)
+            self._phone_locks.release(session.id, attempt.transaction_id)
         return session
 
     def _act_on_unauthenticated(self, message: InboxMessage, callback: StkCallback, now: datetime) -> None:

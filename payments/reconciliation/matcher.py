@@ -20,7 +20,7 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Payment, Refund, RefundState
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation import lookups
 from payments.reconciliation.lookups import NamedAttempt
 from payments.reconciliation.movements import AT_REST, Movement, MovementKind, Movements, Settled, Verdict
@@ -57,11 +57,11 @@ class Matcher:
     """
 
     def __init__(
-        self, ledger: Ledger, prompts: LivePrompts, movements: Movements, *, max_workers: int = MAX_WORKERS
+        self, ledger: Ledger, phone_locks: PhoneLocks, movements: Movements, *, max_workers: int = MAX_WORKERS
     ) -> None:
         self._max_workers = max_workers
         self._ledger = ledger
-        self._prompts = prompts
+        self._phone_locks = phone_locks
         self._movements = movements
 
     def see(self, movements: Iterable[Movement]) -> list[Settled]:
@@ -191,7 +191,7 @@ class Matcher:
             session.id, lambda session: session.record_payment(payment, at=clock.now()), known=session
         )
         if was_open and not session.attempts[attempt].is_open:
-            self._prompts.release(session.id, session.attempts[attempt].transaction_id)
+            self._phone_locks.release(session.id, session.attempts[attempt].transaction_id)
         known_cents = session.credits[movement.receipt].amount_cents
         if known_cents != movement.amount_cents:
             told = f"{movement.amount_cents} cents, where {known_cents} cents are known."

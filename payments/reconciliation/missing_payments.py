@@ -16,7 +16,7 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import NO_PAYMENT_FOUND, NOT_PAID, PaymentSession
 from ledger.session.values import Evidence, Payment
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.lookups import OurPayment
 from projections import sessions
 
@@ -41,9 +41,9 @@ class Unpaid:
 class Absences:
     """Acts on what is not there after all of a statement was brought to its sessions. Every step may be repeated."""
 
-    def __init__(self, ledger: Ledger, prompts: LivePrompts) -> None:
+    def __init__(self, ledger: Ledger, phone_locks: PhoneLocks) -> None:
         self._ledger = ledger
-        self._prompts = prompts
+        self._phone_locks = phone_locks
 
     def end_unpaid(
         self, since: datetime, until: datetime, unexplained_cents: Collection[int]
@@ -90,5 +90,5 @@ class Absences:
 
         session, ended = self._ledger.decide(session_id, command)
         for each in ended:
-            self._prompts.release(session_id, session.attempts[each.attempt].transaction_id)
+            self._phone_locks.release(session_id, session.attempts[each.attempt].transaction_id)
         return ended

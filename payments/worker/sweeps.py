@@ -67,7 +67,7 @@ def tidy(services: Services) -> int:
     now = clock.now()
     removed = (
         services.idempotency.forget_old(now),
-        services.prompts.forget_dead(now),
+        services.phone_locks.purge_expired(now),
         services.checks.forget_before(now - NOTES_LAST),
         services.refund_checks.forget_before(now - REFUND_NOTES_LAST),
     )

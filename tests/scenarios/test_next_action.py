@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from daraja import RESULT_MEANINGS
-from payments.checkout.checkout import HELD_LONGER
+from payments.checkout.checkout import PHONE_LOCK_GRACE
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
     CALLBACK_LOST,
@@ -129,7 +129,7 @@ def test_a_phone_with_another_sessions_prompt_is_waited_for(
     session_id = other.create().json()["session_id"]
     instance.pay(buyer)
     clock.tick(20)
-    held = instance.settings.daftari_prompt_seconds + HELD_LONGER.seconds
+    held = instance.settings.daftari_prompt_seconds + PHONE_LOCK_GRACE.seconds
     assert retry_advice(other, session_id) == (True, held - 20, False, None, None)
     approve(instance)
     assert retry_advice(other, session_id) == AT_ONCE

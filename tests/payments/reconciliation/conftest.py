@@ -5,7 +5,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences
@@ -23,7 +23,7 @@ def movements(database: Database) -> Movements:
 
 @pytest.fixture
 def matcher(ledger: Ledger, movements: Movements, database: Database) -> Matcher:
-    return Matcher(ledger, LivePrompts(database), movements)
+    return Matcher(ledger, PhoneLocks(database), movements)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def pulling(database: Database) -> Pulling:
 
 @pytest.fixture
 def absences(ledger: Ledger, database: Database) -> Absences:
-    return Absences(ledger, LivePrompts(database))
+    return Absences(ledger, PhoneLocks(database))
 
 
 @pytest.fixture

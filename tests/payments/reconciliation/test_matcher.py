@@ -13,7 +13,7 @@ from ledger.errors import Rejected
 from ledger.session.values import AttemptState, Evidence, RefundState, Status
 from ledger.store.database import Database
 from payments.exceptions.work_list import Kind, open_cases
-from payments.prompts.phone_locks import LivePrompts
+from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import LEFT_OVER_AFTER, Matcher
 from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
 from payments.reconciliation.transactions import transaction_named
@@ -92,12 +92,12 @@ def test_an_attempt_without_an_outcome_is_settled(
 def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
-    checkout, prompts = Checkout(ledger).prompt(), LivePrompts(database)
-    taken_for = prompts.claim("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
+    checkout, phone_locks = Checkout(ledger).prompt(), PhoneLocks(database)
+    taken_for = phone_locks.acquire("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
     assert taken_for is not None
-    prompts.hand_over(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
+    phone_locks.transfer(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
     _see(matcher, _payment(checkout))
-    assert prompts.live_on(["phone"], LATER) == {}
+    assert phone_locks.holders(["phone"], LATER) == {}
 
 
 def test_seeing_it_again_is_no_news(ledger: Ledger, matcher: Matcher) -> None:

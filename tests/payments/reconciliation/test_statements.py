@@ -260,7 +260,7 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(10)]
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
-    dying = _Dies(ledger, matcher._prompts, matcher._movements)
+    dying = _Dies(ledger, matcher._phone_locks, matcher._movements)
     with pytest.raises(Unavailable):
         Reconciler({"174379"}, database, dying, pulling, Reconciliations(database), absences).reconcile(
             content
