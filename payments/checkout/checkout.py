@@ -26,7 +26,7 @@ from ledger.phone import PhoneNumber
 from ledger.session.cart import add_up
 from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
-from payments.checkout.circuit_breaker import Breaker
+from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.inbox.callback_tokens import make_token
 from payments.phone_locks.phone_locks import PhoneLocks
 from shop.port import CartLine, Shop, UnknownPlace
@@ -102,7 +102,7 @@ class Checkout:
         self._daraja = daraja
         self._limiter = limiter
         self._slots = PushSlots(settings.daftari_max_waiting_pushes)
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
 
     def create(
         self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, *, key: str | None
@@ -178,7 +178,7 @@ class Checkout:
             session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
             self._refuse_shortages([cart_line(line) for line in session.lines])
             number = phone or PhoneNumber(self._vault.unseal(user_id, session.phone_sealed))
-            self._refuse_while_silent()
+            self._refuse_while_open()
             session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
 
@@ -196,7 +196,7 @@ class Checkout:
                 "OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart."
             )
 
-    def _refuse_while_silent(self) -> None:
+    def _refuse_while_open(self) -> None:
         wait = self._breaker.seconds_to_wait(clock.now())
         if wait is not None:
             raise _mpesa_away(wait)
@@ -251,15 +251,15 @@ class Checkout:
                 )
         except (Refused, Retryable) as refusal:
             if refusal.code in _SILENT:
-                self._breaker.note_silence(clock.now())
+                self._breaker.record_failure(clock.now())
             else:
-                self._breaker.note_answer()
+                self._breaker.record_success()
             self._record_refusal(session.id, attempt, transaction_id, refusal)
             raise _shown(refusal) from None
         except Uncertain as doubt:
-            self._breaker.note_silence(clock.now())
+            self._breaker.record_failure(clock.now())
             return self._record_uncertainty(session.id, attempt, transaction_id, doubt.code)
-        self._breaker.note_answer()
+        self._breaker.record_success()
         return self._record_acceptance(session, attempt, accepted)
 
     def _record_refusal(

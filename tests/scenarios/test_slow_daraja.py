@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from payments.checkout.circuit_breaker import MOST_SILENCES, SHORTEST_REST
+from payments.checkout.circuit_breaker import MAX_FAILURES, MIN_OPEN
 from tests.scenarios.steps import (
     PAYS_AT_ONCE,
     TOMATOES,
@@ -48,17 +48,17 @@ def test_in_an_outage_no_more_payments_are_put_in_doubt_and_one_finds_its_end(
         return session_id, buyer.initiate(session_id, phone_number=f"25471200{user:04d}").status_code
 
     doubted = []
-    for user in range(1, MOST_SILENCES + 1):
+    for user in range(1, MAX_FAILURES + 1):
         instance.simulator.fail_next("push", "html-503")
         session_id, status = initiate(user)
         assert status == 202
         doubted.append(session_id)
-    late, later = MOST_SILENCES + 1, MOST_SILENCES + 2
+    late, later = MAX_FAILURES + 1, MAX_FAILURES + 2
     refused, status = initiate(late)
     assert (status, facts(instance, refused)) == (503, ["Created"])
     assert instance.client(1).status(doubted[0])["session_status"] == "payment_initiated"
 
-    clock.tick(SHORTEST_REST)
+    clock.tick(MIN_OPEN)
     retried = instance.client(late).initiate(refused, phone_number=PAYS_AT_ONCE)
     assert retried.status_code == 200
     assert initiate(later)[1] == 200
