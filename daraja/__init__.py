@@ -20,7 +20,7 @@ from daraja.errors import (
 )
 from daraja.initiator import Acknowledged
 from daraja.messages import StkCallback, parse_callback
-from daraja.pulling import PulledPage, PulledTransaction, PulledWindow
+from daraja.pull_api import PulledPage, PulledTransaction, PulledWindow
 from daraja.replies import Accepted, QueryVerdict
 from daraja.results import ApiResult, ApiTimeout, parse_result, parse_timeout
 from daraja.tokens import AccessToken, MemoryTokenStore, TokenStore

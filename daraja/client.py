@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from daraja import c2b, eat, initiator, pulling
+from daraja import c2b, eat, initiator, pull_api
 from daraja.callback_urls import is_callback_url
 from daraja.config import DarajaConfig
 from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
@@ -162,27 +162,27 @@ class DarajaClient:
         )
         return self._ask(c2b.REGISTER_PATH, request, c2b.read_registration)
 
-    def pull_register(self, *, nominated_number: str, callback_url: str) -> pulling.PullRegistrationState:
+    def pull_register(self, *, nominated_number: str, callback_url: str) -> pull_api.PullRegistrationState:
         """Ask once for Pull to be switched on; `nominated_number` is the Safaricom number of the shop's contact.
 
         Raise Refused or Retryable when M-Pesa did not do it.
         """
-        request = pulling.pull_registration_request(self._config.shortcode, nominated_number, callback_url)
-        return self._ask(pulling.PULL_REGISTER_PATH, request, pulling.read_pull_registration)
+        request = pull_api.pull_registration_request(self._config.shortcode, nominated_number, callback_url)
+        return self._ask(pull_api.PULL_REGISTER_PATH, request, pull_api.read_pull_registration)
 
-    def pull(self, *, start: datetime, end: datetime, offset: int = 0) -> pulling.PulledPage:
+    def pull(self, *, start: datetime, end: datetime, offset: int = 0) -> pull_api.PulledPage:
         """Return one page of the payments between two aware moments of the last 48 hours, from a row on.
 
         Raise Refused or Retryable when M-Pesa gives none.
         """
-        request = pulling.pull_request(self._config.shortcode, start, end, offset)
-        return self._ask(pulling.PULL_PATH, request, pulling.read_page, pulling.MOST_PULL_BYTES)
+        request = pull_api.pull_request(self._config.shortcode, start, end, offset)
+        return self._ask(pull_api.PULL_PATH, request, pull_api.read_page, pull_api.MOST_PULL_BYTES)
 
     def pull_all(
         self, *, start: datetime, end: datetime, most_pages: int = _MOST_PAGES
-    ) -> pulling.PulledWindow:
+    ) -> pull_api.PulledWindow:
         """Return the payments of all pages, each once; errors as of `pull`, and then nothing is returned."""
-        return pulling.pull_pages(lambda offset: self.pull(start=start, end=end, offset=offset), most_pages)
+        return pull_api.pull_pages(lambda offset: self.pull(start=start, end=end, offset=offset), most_pages)
 
     def _submit(
         self, path: str, request: dict[str, Any], read: Callable[[Answer], Outcome], doubt: str

@@ -8,7 +8,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ConnectTimeoutError
 
 from daraja.client import PUSH_PATH, QUERY_PATH
-from daraja.pulling import PULL_PATH
+from daraja.pull_api import PULL_PATH
 from tests.simulation.mpesa import Mpesa, Reply
 from tests.simulation.till import Till
 from tests.simulation.world import World
