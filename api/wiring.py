@@ -16,8 +16,8 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
-from payments.confirmation.query_budget import QuestionBudget
-from payments.confirmation.query_log import AttemptChecks
+from payments.confirmation.query_budget import QueryRateLimiter
+from payments.confirmation.query_log import QueryLog
 from payments.confirmation.stk_callback import Settlement
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.kept_answers import IdempotencyStore
@@ -31,14 +31,14 @@ from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher
 from payments.reconciliation.missing_payments import Absences
 from payments.reconciliation.movements import Movements
-from payments.reconciliation.pull import Puller
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull import TransactionPoller
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler, shortcodes_of
 from payments.refunds.decisions import RefundService
 from payments.refunds.reversal_results import RESULT_CHANNELS, RefundResults
 from payments.refunds.reversals import RefundSender
-from payments.refunds.status_check_log import RefundChecks
-from payments.refunds.status_checks import RefundDoubts
+from payments.refunds.status_check_log import RefundQueryLog
+from payments.refunds.status_checks import RefundStatusChecks
 from payments.verification.verifier import Verifier
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
@@ -54,7 +54,7 @@ class Services:
     ledger: Ledger
     inbox: Inbox
     phone_locks: PhoneLocks
-    checks: AttemptChecks
+    checks: QueryLog
     idempotency: IdempotencyStore
     shop: BuiltinShop
     daraja: DarajaClient
@@ -65,16 +65,16 @@ class Services:
     reconciler: Reconciler
     reconciliations: Reconciliations
     c2b: C2bHandler
-    puller: Puller
+    transaction_poller: TransactionPoller
     refunds: RefundService
     cases: CaseService
     verifier: Verifier
     sealer: Sealer
     blocks: Blocks
-    refund_checks: RefundChecks
+    refund_query_log: RefundQueryLog
     refund_results: RefundResults
     refund_sender: RefundSender
-    refund_doubts: RefundDoubts
+    refund_status_checks: RefundStatusChecks
     next_actions: NextActions
     notifier: ChangeNotifier
 
@@ -123,15 +123,15 @@ def assemble(
     """Return the services on a store, a shop and a way to M-Pesa that exist already; `hands` are the matcher's."""
     ledger = Ledger(database)
     inbox = Inbox(database, vault)
-    phone_locks, checks = PhoneLocks(database), AttemptChecks(database)
+    phone_locks, checks = PhoneLocks(database), QueryLog(database)
     next_actions = NextActions(settings, vault, phone_locks)
-    budget = QuestionBudget(database, _app_name(settings), settings.daftari_queries_per_minute)
+    budget = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
     settlement = Settlement(ledger, vault, inbox, phone_locks, checks, daraja, budget)
-    movements, pulling = Movements(database, vault), Pulling(database)
+    movements, pull_progress = Movements(database, vault), PullProgressStore(database)
     matcher = Matcher(ledger, phone_locks, movements, max_workers=max_workers)
     reconciliations = Reconciliations(database)
-    refund_checks = RefundChecks(database)
-    refund_results = RefundResults(ledger, vault, inbox, refund_checks)
+    refund_query_log = RefundQueryLog(database)
+    refund_results = RefundResults(ledger, vault, inbox, refund_query_log)
     c2b = C2bHandler(settings, vault, inbox, ledger, matcher)
     return Services(
         settings=settings,
@@ -157,15 +157,17 @@ def assemble(
             shortcodes_of(settings),
             database,
             matcher,
-            pulling,
+            pull_progress,
             reconciliations,
             Absences(ledger, phone_locks),
         ),
         reconciliations=reconciliations,
         c2b=c2b,
-        puller=Puller(settings.mpesa_business_shortcode, daraja, inbox, matcher, pulling),
+        transaction_poller=TransactionPoller(
+            settings.mpesa_business_shortcode, daraja, inbox, matcher, pull_progress
+        ),
         refunds=RefundService(ledger),
-        cases=CaseService(ledger, inbox, movements, pulling, matcher),
+        cases=CaseService(ledger, inbox, movements, pull_progress, matcher),
         verifier=Verifier(
             database,
             vault,
@@ -174,10 +176,10 @@ def assemble(
         ),
         sealer=Sealer(database, vault.block_key),
         blocks=Blocks(database),
-        refund_checks=refund_checks,
+        refund_query_log=refund_query_log,
         refund_results=refund_results,
         refund_sender=RefundSender(settings, ledger, vault, daraja),
-        refund_doubts=RefundDoubts(settings, ledger, vault, refund_checks, daraja),
+        refund_status_checks=RefundStatusChecks(settings, ledger, vault, refund_query_log, daraja),
         next_actions=next_actions,
         notifier=ChangeNotifier(database, next_actions, settings.daftari_web_waiters),
     )

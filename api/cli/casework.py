@@ -14,7 +14,7 @@ from payments.inbox.inbox import Inbox
 from payments.phone_locks.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import Movements
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def casework(settings: Settings) -> Iterator[Casework]:
         vault = Vault(database, settings.daftari_master_key)
         ledger, movements = Ledger(database), Movements(database, vault)
         matcher = Matcher(ledger, PhoneLocks(database), movements)
-        service = CaseService(ledger, Inbox(database, vault), movements, Pulling(database), matcher)
+        service = CaseService(ledger, Inbox(database, vault), movements, PullProgressStore(database), matcher)
         yield Casework(database, service)
     finally:
         database.close()

@@ -84,7 +84,7 @@ def pull(register: bool, nominated_number: str | None) -> None:
             told = "had it switched on already" if state == "already_registered" else "has switched it on"
             click.echo(f"M-Pesa {told}. Set DAFTARI_PULL=on for `daftari work`.")
             return
-        pulled = services.puller.pull()
+        pulled = services.transaction_poller.pull()
         click.echo(
             f"{len(pulled.settled)} payments from {pulled.start:%Y-%m-%d %H:%M} to {pulled.end:%H:%M} UTC"
         )

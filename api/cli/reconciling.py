@@ -11,7 +11,7 @@ from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences
 from payments.reconciliation.movements import Movements
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler, shortcodes_of
 
 
@@ -27,7 +27,7 @@ def reconcile(settings: Settings, content: bytes) -> Reconciliation:
             shortcodes_of(settings),
             database,
             Matcher(ledger, phone_locks, Movements(database, vault)),
-            Pulling(database),
+            PullProgressStore(database),
             Reconciliations(database),
             Absences(ledger, phone_locks),
         )

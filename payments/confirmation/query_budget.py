@@ -27,7 +27,7 @@ ON CONFLICT (name) DO UPDATE
 """
 
 
-class QuestionBudget:
+class QueryRateLimiter:
     """At most `per_minute` questions a minute under a name, in small bursts, and none while M-Pesa says too many."""
 
     def __init__(self, database: Database, name: str, per_minute: int) -> None:

@@ -29,7 +29,7 @@ _AT_REST = "SELECT attempt FROM attempt_checks WHERE session_id = %s AND next_ch
 _FORGET = "DELETE FROM attempt_checks WHERE next_check_at <= %s"
 
 
-class AttemptChecks:
+class QueryLog:
     """The notes of whoever asks M-Pesa about attempts. Losing them costs a question, never a fact."""
 
     def __init__(self, database: Database) -> None:

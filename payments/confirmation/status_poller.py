@@ -10,7 +10,7 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
-from payments.confirmation.query_log import AttemptChecks
+from payments.confirmation.query_log import QueryLog
 from payments.confirmation.stk_callback import Settlement
 from projections import sessions
 from projections.sessions import DueSession
@@ -26,12 +26,10 @@ NOT_ASKED = "not_asked"
 _log = structlog.get_logger(__name__)
 
 
-class Ladder:
+class StatusPoller:
     """Asks about open attempts that are due, and writes down what is known by then."""
 
-    def __init__(
-        self, settings: Settings, ledger: Ledger, settlement: Settlement, checks: AttemptChecks
-    ) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, settlement: Settlement, checks: QueryLog) -> None:
         self._first_check_after = settings.daftari_check_after_seconds
         self._ledger = ledger
         self._settlement = settlement

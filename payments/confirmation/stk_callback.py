@@ -25,8 +25,8 @@ from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState, Evidence, Payment
 from ledger.store.vault import SYSTEM_USER_ID, Vault
-from payments.confirmation.query_budget import QuestionBudget
-from payments.confirmation.query_log import AttemptChecks
+from payments.confirmation.query_budget import QueryRateLimiter
+from payments.confirmation.query_log import QueryLog
 from payments.inbox.callback_tokens import read_token
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
@@ -39,7 +39,7 @@ GAPS_SECONDS = (5, 10, 20, 40, 60, 120, 300, 600)
 UNAUTHENTICATED_QUERY_INTERVAL = timedelta(seconds=4)
 """Whoever knows an attempt's id may post as many hints as he likes; M-Pesa is asked no more often for that."""
 
-WAIT_FOR_A_QUESTION = timedelta(seconds=5)
+QUERY_LIMIT_DELAY = timedelta(seconds=5)
 """How long a hint rests where M-Pesa may not be asked at this moment; that is no try of the letter's."""
 
 
@@ -61,9 +61,9 @@ class Settlement:
         vault: Vault,
         inbox: Inbox,
         phone_locks: PhoneLocks,
-        checks: AttemptChecks,
+        checks: QueryLog,
         daraja: DarajaClient,
-        budget: QuestionBudget,
+        budget: QueryRateLimiter,
     ) -> None:
         self._ledger = ledger
         self._vault = vault
@@ -237,7 +237,7 @@ class Settlement:
             return
         answer = self.settle_by_query(session, attempt, is_unauthenticated=True)
         if answer is None:
-            self._inbox.wait(message, now + WAIT_FOR_A_QUESTION)
+            self._inbox.wait(message, now + QUERY_LIMIT_DELAY)
             return
         self._checks.note_in_between(session.id, attempt.number, answer=answer.kind, now=now)
         if answer.kind in ("paid", "failed"):

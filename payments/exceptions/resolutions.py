@@ -12,7 +12,7 @@ from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
 from payments.inbox.inbox import Inbox
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import AT_REST, Movements
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.refunds.notes import parse_note
 from payments.worker import event_processor
 from projections.cases import Subject
@@ -29,13 +29,18 @@ class CaseService:
     """
 
     def __init__(
-        self, ledger: Ledger, inbox: Inbox, movements: Movements, pulling: Pulling, matcher: Matcher
+        self,
+        ledger: Ledger,
+        inbox: Inbox,
+        movements: Movements,
+        pull_progress: PullProgressStore,
+        matcher: Matcher,
     ) -> None:
         self._ledger = ledger
         self._matcher = matcher
         self._inbox = inbox
         self._movements = movements
-        self._pulling = pulling
+        self._pulling = pull_progress
         self._close: dict[Kind, Act] = {
             Kind.CONTRADICTION: self._close_contradiction,
             Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,

@@ -14,7 +14,7 @@ from ledger import clock
 from payments.inbox.inbox import Channel, Inbox
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import Settled
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.transactions import of_pulled
 
 EVERY = timedelta(hours=1)
@@ -40,17 +40,22 @@ class Pulled:
     complete: bool
 
 
-class Puller:
+class TransactionPoller:
     """Fetches the list and brings it to the sessions. Two at once do the same work twice, and no harm."""
 
     def __init__(
-        self, shortcode: str, daraja: DarajaClient, inbox: Inbox, matcher: Matcher, pulling: Pulling
+        self,
+        shortcode: str,
+        daraja: DarajaClient,
+        inbox: Inbox,
+        matcher: Matcher,
+        pull_progress: PullProgressStore,
     ) -> None:
         self._shortcode = shortcode
         self._daraja = daraja
         self._inbox = inbox
         self._matcher = matcher
-        self._pulling = pulling
+        self._pulling = pull_progress
 
     def pull_if_due(self) -> int:
         """Pull where an hour has passed; return how many payments were listed. What M-Pesa refuses is tried again."""

@@ -42,7 +42,7 @@ class PullProgress:
     next_at: datetime | None
 
 
-class Pulling:
+class PullProgressStore:
     """The place of the hourly pull."""
 
     def __init__(self, database: Database) -> None:

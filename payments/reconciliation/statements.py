@@ -24,7 +24,7 @@ from payments.reconciliation.lookups import OurPayment
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences
 from payments.reconciliation.movements import MovementKind, Settled, Verdict
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.transactions import of_row
 
 EDGE = timedelta(minutes=10)
@@ -130,14 +130,14 @@ class Reconciler:
         shortcodes: Collection[str],
         database: Database,
         matcher: Matcher,
-        pulling: Pulling,
+        pull_progress: PullProgressStore,
         reconciliations: Reconciliations,
         absences: Absences,
     ) -> None:
         self._shortcodes = frozenset(shortcodes)
         self._database = database
         self._matcher = matcher
-        self._pulling = pulling
+        self._pulling = pull_progress
         self._reconciliations = reconciliations
         self._absences = absences
 

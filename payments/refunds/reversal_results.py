@@ -28,7 +28,7 @@ from payments.inbox.callback_tokens import RefundMatter, RefundProof, read_refun
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.refunds.attempt import Sending, sending_of
-from payments.refunds.status_check_log import RefundChecks
+from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import PAYMENT_TELLS_AFTER
 from projections import sessions
 
@@ -51,7 +51,7 @@ _log = structlog.get_logger(__name__)
 class RefundResults:
     """Acts on results and time-outs. Every step may be repeated; the second time is no news."""
 
-    def __init__(self, ledger: Ledger, vault: Vault, inbox: Inbox, checks: RefundChecks) -> None:
+    def __init__(self, ledger: Ledger, vault: Vault, inbox: Inbox, checks: RefundQueryLog) -> None:
         self._ledger = ledger
         self._vault = vault
         self._inbox = inbox

@@ -32,7 +32,7 @@ _ANSWERED_SINCE = "SELECT FROM refund_checks WHERE asked_at > %s AND last_answer
 _FORGET = "DELETE FROM refund_checks WHERE asked_at <= %s"
 
 
-class RefundChecks:
+class RefundQueryLog:
     """The notes of whoever asks M-Pesa about refunds. Losing them costs some questions, never a fact."""
 
     def __init__(self, database: Database) -> None:

@@ -17,7 +17,7 @@ from payments.refunds import queues
 from payments.refunds.attempt import Sending
 from payments.refunds.queues import InDoubt
 from payments.refunds.reversals import PAUSE_AFTER_TROUBLE
-from payments.refunds.status_check_log import RefundChecks
+from payments.refunds.status_check_log import RefundQueryLog
 
 SENDER_IS_LOST_AFTER = timedelta(seconds=90)
 """Longer than any request may take: whoever was sending this is gone, and M-Pesa's answer with it."""
@@ -35,11 +35,11 @@ BATCH = 20
 _log = structlog.get_logger(__name__)
 
 
-class RefundDoubts:
+class RefundStatusChecks:
     """Watches the refunds that are under way. Safe to repeat; of several workers one does it."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, vault: Vault, checks: RefundChecks, daraja: DarajaClient
+        self, settings: Settings, ledger: Ledger, vault: Vault, checks: RefundQueryLog, daraja: DarajaClient
     ) -> None:
         self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
         self._ledger = ledger

@@ -12,7 +12,7 @@ from api.wiring import Services, build_services
 from ledger import clock
 from ledger.errors import Unavailable
 from ledger.store.locks import ActiveLock, LockConnection
-from payments.confirmation.status_poller import Ladder
+from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.order_process import OrderMaker
 from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.worker.event_processor import MAX_WORKERS, Handler, Reaction
@@ -114,19 +114,19 @@ class _JobMaker:
         return [
             self._alone("refund_sending", ours.refund_sender.run, 0.5, 1),
             self._alone("refund_retries", lambda: approve_again(ours.ledger), 5, 5),
-            self._alone("refund_doubts", ours.refund_doubts.put_in_doubt, 5, 5),
-            self._alone("refund_questions", ours.refund_doubts.ask, 5, 5),
+            self._alone("refund_doubts", ours.refund_status_checks.put_in_doubt, 5, 5),
+            self._alone("refund_questions", ours.refund_status_checks.ask, 5, 5),
         ]
 
     def by_the_clock(self) -> list[Job]:
         """What is done now and again."""
         ours, settings, matcher = self.services, self.services.settings, self.services.matcher
-        ladder = Ladder(settings, ours.ledger, ours.settlement, ours.checks)
+        status_poller = StatusPoller(settings, ours.ledger, ours.settlement, ours.checks)
         seal_seconds = settings.daftari_seal_seconds
         found = [
             self._alone("letters", lambda: act_on_messages(ours), 0.2, 0.5),
             self._alone("expiry", lambda: expire_sessions(ours), 2, 2),
-            self._alone("ladder", ladder.run, 1, 1),
+            self._alone("ladder", status_poller.run, 1, 1),
             self._alone(
                 "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
             ),
@@ -135,7 +135,7 @@ class _JobMaker:
             self._alone("unproven_letters", ours.inbox.purge_unauthenticated, 10, 10),
         ]
         if settings.daftari_pull == "on":
-            found.append(self._alone("pull", ours.puller.pull_if_due, 30, 30))
+            found.append(self._alone("pull", ours.transaction_poller.pull_if_due, 30, 30))
         if settings.daftari_verify_hours > 0:
             found.append(self._alone("verifying", ours.verifier.run_if_due, 60, 60))
         return found

@@ -69,7 +69,7 @@ def tidy(services: Services) -> int:
         services.idempotency.forget_old(now),
         services.phone_locks.purge_expired(now),
         services.checks.forget_before(now - NOTES_LAST),
-        services.refund_checks.forget_before(now - REFUND_NOTES_LAST),
+        services.refund_query_log.forget_before(now - REFUND_NOTES_LAST),
     )
     return sum(removed)
 

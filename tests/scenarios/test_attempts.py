@@ -298,8 +298,8 @@ def test_an_attempt_that_cannot_be_asked_about_costs_the_others_no_question(
     put_in_cart(other, TOMATOES, "1")
     session_id = instance.pay(other, phone_number="254700010102")
     clock.tick(13)
-    ladder = next(job for job in instance.jobs if job.name == "ladder")
-    assert [ladder.work(), ladder.work()] == [2, 0]
+    status_poller = next(job for job in instance.jobs if job.name == "ladder")
+    assert [status_poller.work(), status_poller.work()] == [2, 0]
     assert instance.simulator.statistics()["query_requests"] == 1
     instance.work()
     assert other.status(session_id)["session_status"] == "order_created"
@@ -319,7 +319,7 @@ def test_a_query_that_says_cancelled_fails_the_session(
 def test_a_query_and_a_callback_in_the_same_moment_confirm_one_payment(
     clock: Clock, instance: Instance
 ) -> None:
-    ladder = next(job for job in instance.jobs if job.name == "ladder")
+    status_poller = next(job for job in instance.jobs if job.name == "ladder")
     for number in range(6):
         buyer = instance.client(number + 1)
         put_in_cart(buyer, TOMATOES, "1")
@@ -328,7 +328,10 @@ def test_a_query_and_a_callback_in_the_same_moment_confirm_one_payment(
         clock.tick(13)
         prompt = prompt_of(instance, phone)
         body = callback(prompt, MpesaReceiptNumber=f"UKG{number:07d}")
-        acts: list[Callable[[], object]] = [ladder.work, partial(report, instance, own_path(prompt), body)]
+        acts: list[Callable[[], object]] = [
+            status_poller.work,
+            partial(report, instance, own_path(prompt), body),
+        ]
         at_once(acts)
         instance.work()
 

@@ -177,7 +177,7 @@ def test_what_nobody_told_is_pulled(clock: Clock, instance: Instance, buyer: Cli
     assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
     wait(clock, instance, 60)
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
-    pulled = instance.services.puller.pull()
+    pulled = instance.services.transaction_poller.pull()
     assert [str(settled.verdict) for settled in pulled.settled] == ["credited"]
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"

@@ -316,4 +316,4 @@ class Machine:
 
 
 def _pull(services: Services) -> None:
-    services.puller.pull()
+    services.transaction_poller.pull()

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from ledger.store.database import Database
-from payments.confirmation.query_log import GAPS_SECONDS, AttemptChecks
+from payments.confirmation.query_log import GAPS_SECONDS, QueryLog
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -15,8 +15,8 @@ SESSION, OTHER = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture
-def checks(database: Database) -> AttemptChecks:
-    return AttemptChecks(database)
+def checks(database: Database) -> QueryLog:
+    return QueryLog(database)
 
 
 def notes(database: Database) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def notes(database: Database) -> list[dict[str, Any]]:
 
 
 def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
-    checks: AttemptChecks, database: Database
+    checks: QueryLog, database: Database
 ) -> None:
     now = NOW
     for tries, gap in enumerate((*GAPS_SECONDS, GAPS_SECONDS[-1], GAPS_SECONDS[-1]), 1):
@@ -43,7 +43,7 @@ def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
     assert list(GAPS_SECONDS) == sorted(GAPS_SECONDS)
 
 
-def test_attempts_are_counted_apart(checks: AttemptChecks, database: Database) -> None:
+def test_attempts_are_counted_apart(checks: QueryLog, database: Database) -> None:
     checks.note_asked(SESSION, 1, answer="pending", now=NOW)
     checks.note_asked(SESSION, 1, answer="pending", now=NOW)
     checks.note_asked(SESSION, 2, answer="no_handle", now=NOW)
@@ -52,7 +52,7 @@ def test_attempts_are_counted_apart(checks: AttemptChecks, database: Database) -
 
 
 def test_a_question_in_between_leaves_the_attempts_turn_as_it_was(
-    checks: AttemptChecks, database: Database
+    checks: QueryLog, database: Database
 ) -> None:
     checks.note_asked(SESSION, 1, answer="pending", now=NOW)
     checks.note_in_between(SESSION, 1, answer="no_answer", now=NOW + SECOND)
@@ -61,9 +61,7 @@ def test_a_question_in_between_leaves_the_attempts_turn_as_it_was(
     assert note["next_check_at"] == NOW + timedelta(seconds=GAPS_SECONDS[0])
 
 
-def test_a_question_in_between_does_not_put_off_the_first_turn(
-    checks: AttemptChecks, database: Database
-) -> None:
+def test_a_question_in_between_does_not_put_off_the_first_turn(checks: QueryLog, database: Database) -> None:
     checks.note_in_between(SESSION, 1, answer="pending", now=NOW)
     (note,) = notes(database)
     assert (note["tries"], note["asked_at"], note["next_check_at"], note["last_answer"]) == (
@@ -74,7 +72,7 @@ def test_a_question_in_between_does_not_put_off_the_first_turn(
     )
 
 
-def test_whether_it_was_asked_since_a_moment(checks: AttemptChecks) -> None:
+def test_whether_it_was_asked_since_a_moment(checks: QueryLog) -> None:
     checks.note_asked(SESSION, 1, answer="pending", now=NOW)
     assert checks.was_asked_since(SESSION, 1, NOW - SECOND)
     assert not checks.was_asked_since(SESSION, 1, NOW)
@@ -82,7 +80,7 @@ def test_whether_it_was_asked_since_a_moment(checks: AttemptChecks) -> None:
     assert not checks.was_asked_since(OTHER, 1, NOW - SECOND)
 
 
-def test_notes_whose_turn_is_long_past_are_forgotten(checks: AttemptChecks, database: Database) -> None:
+def test_notes_whose_turn_is_long_past_are_forgotten(checks: QueryLog, database: Database) -> None:
     checks.note_asked(SESSION, 1, answer="pending", now=NOW)
     checks.note_asked(OTHER, 1, answer="pending", now=NOW + SECOND)
     turn = NOW + timedelta(seconds=GAPS_SECONDS[0])

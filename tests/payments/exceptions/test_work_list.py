@@ -8,7 +8,7 @@ from ledger.application import Ledger
 from ledger.session.values import Evidence
 from ledger.store.database import Database
 from payments.exceptions.work_list import SET_UP_REASONS, WHAT_CAN_BE_DONE, Case, Kind, open_cases, tally
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from projections.cases import CaseKind, PaymentCases, rebuild
 from projections.follower import Follower
 from projections.integrity import invariants
@@ -174,13 +174,13 @@ def test_money_that_belongs_to_nobody_is_a_case(database: Database, verdict: str
 
 
 def test_days_that_were_never_pulled_are_a_case(database: Database) -> None:
-    pulling, day = Pulling(database), timedelta(days=1)
-    pulling.done(
+    pull_progress, day = PullProgressStore(database), timedelta(days=1)
+    pull_progress.done(
         "174379", HALF_PAST_TEN, HALF_PAST_TEN, gap=(HALF_PAST_TEN - 9 * day, HALF_PAST_TEN - 2 * day)
     )
     (case,) = open_cases(database, HALF_PAST_TEN)
     assert (case.kind, case.money_cents) == (Kind.PULL_GAP, None)
-    assert case.case_id == str(pulling.gaps()[0].gap_id)
+    assert case.case_id == str(pull_progress.gaps()[0].gap_id)
 
 
 def _fails(ledger: Ledger, code: str) -> Checkout:

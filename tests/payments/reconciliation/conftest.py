@@ -10,7 +10,7 @@ from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences
 from payments.reconciliation.movements import Movements
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
 
 MASTER_KEY = b"k" * 32
@@ -27,8 +27,8 @@ def matcher(ledger: Ledger, movements: Movements, database: Database) -> Matcher
 
 
 @pytest.fixture
-def pulling(database: Database) -> Pulling:
-    return Pulling(database)
+def pull_progress(database: Database) -> PullProgressStore:
+    return PullProgressStore(database)
 
 
 @pytest.fixture
@@ -37,5 +37,7 @@ def absences(ledger: Ledger, database: Database) -> Absences:
 
 
 @pytest.fixture
-def reconciler(database: Database, matcher: Matcher, pulling: Pulling, absences: Absences) -> Reconciler:
-    return Reconciler({"174379"}, database, matcher, pulling, Reconciliations(database), absences)
+def reconciler(
+    database: Database, matcher: Matcher, pull_progress: PullProgressStore, absences: Absences
+) -> Reconciler:
+    return Reconciler({"174379"}, database, matcher, pull_progress, Reconciliations(database), absences)

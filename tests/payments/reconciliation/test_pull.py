@@ -17,8 +17,15 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.inbox.inbox import Inbox
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.pull import EVERY, LONGEST_WINDOW, OVERLAP, TRY_AGAIN_AFTER, USUAL_WINDOW, Puller
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull import (
+    EVERY,
+    LONGEST_WINDOW,
+    OVERLAP,
+    TRY_AGAIN_AFTER,
+    USUAL_WINDOW,
+    TransactionPoller,
+)
+from payments.reconciliation.pull_progress import PullProgressStore
 from tests.payments.reconciliation.conftest import MASTER_KEY
 from tests.support.checkouts import Checkout
 
@@ -54,15 +61,15 @@ def listed() -> _List:
 
 
 @pytest.fixture
-def puller(
+def transaction_poller(
     time: FrozenDateTimeFactory,  # noqa: ARG001 - stops the clock first
     listed: _List,
     database: Database,
     matcher: Matcher,
-    pulling: Pulling,
-) -> Puller:
+    pull_progress: PullProgressStore,
+) -> TransactionPoller:
     inbox = Inbox(database, Vault(database, MASTER_KEY))
-    return Puller("174379", cast("DarajaClient", listed), inbox, matcher, pulling)
+    return TransactionPoller("174379", cast("DarajaClient", listed), inbox, matcher, pull_progress)
 
 
 def _transaction(checkout: Checkout, **changed: Any) -> PulledTransaction:
@@ -74,49 +81,59 @@ def _transaction(checkout: Checkout, **changed: Any) -> PulledTransaction:
 
 
 def test_every_window_reaches_back_further_than_the_last_one_ended(
-    puller: Puller, listed: _List, time: FrozenDateTimeFactory
+    transaction_poller: TransactionPoller, listed: _List, time: FrozenDateTimeFactory
 ) -> None:
     for _ in range(3):
-        assert puller.pull_if_due() == 0
-        assert puller.pull_if_due() == 0
+        assert transaction_poller.pull_if_due() == 0
+        assert transaction_poller.pull_if_due() == 0
         time.tick(EVERY)
     assert [end - start for start, end in listed.asked] == [USUAL_WINDOW] * 3
     assert [end for _, end in listed.asked] == [clock.now() - EVERY * hours for hours in (3, 2, 1)]
 
 
 def test_what_a_longer_stop_has_missed_is_a_gap(
-    puller: Puller, listed: _List, pulling: Pulling, time: FrozenDateTimeFactory
+    transaction_poller: TransactionPoller,
+    listed: _List,
+    pull_progress: PullProgressStore,
+    time: FrozenDateTimeFactory,
 ) -> None:
-    puller.pull_if_due()
+    transaction_poller.pull_if_due()
     stopped_at = clock.now()
     time.tick(timedelta(hours=30))
-    puller.pull_if_due()
-    assert (listed.asked[-1][0], pulling.gaps()) == (stopped_at - OVERLAP, [])
+    transaction_poller.pull_if_due()
+    assert (listed.asked[-1][0], pull_progress.gaps()) == (stopped_at - OVERLAP, [])
     stopped_at = clock.now()
     time.tick(timedelta(hours=60))
-    puller.pull_if_due()
+    transaction_poller.pull_if_due()
     earliest = clock.now() - LONGEST_WINDOW
     assert listed.asked[-1][0] == earliest
-    assert [(gap.since, gap.until) for gap in pulling.gaps()] == [(stopped_at - OVERLAP, earliest)]
+    assert [(gap.since, gap.until) for gap in pull_progress.gaps()] == [(stopped_at - OVERLAP, earliest)]
 
 
 def test_a_list_that_m_pesa_does_not_give_is_asked_for_again_soon_and_from_where_it_was(
-    puller: Puller, listed: _List, pulling: Pulling, time: FrozenDateTimeFactory
+    transaction_poller: TransactionPoller,
+    listed: _List,
+    pull_progress: PullProgressStore,
+    time: FrozenDateTimeFactory,
 ) -> None:
-    puller.pull_if_due()
-    until = pulling.progress("174379").pulled_until
+    transaction_poller.pull_if_due()
+    until = pull_progress.progress("174379").pulled_until
     time.tick(EVERY)
     listed.gives = Retryable("DARAJA_UNREACHABLE", "It is away.")
-    puller.pull_if_due()
+    transaction_poller.pull_if_due()
     time.tick(TRY_AGAIN_AFTER)
     listed.gives = replace(NOTHING, complete=False)
-    puller.pull_if_due()
+    transaction_poller.pull_if_due()
     assert len(listed.asked) == 3
-    assert pulling.progress("174379").pulled_until == until
+    assert pull_progress.progress("174379").pulled_until == until
 
 
 def test_a_payment_of_which_nothing_else_was_heard_is_booked_once(
-    puller: Puller, listed: _List, ledger: Ledger, database: Database, time: FrozenDateTimeFactory
+    transaction_poller: TransactionPoller,
+    listed: _List,
+    ledger: Ledger,
+    database: Database,
+    time: FrozenDateTimeFactory,
 ) -> None:
     checkout = Checkout(ledger, at=clock.now()).request().lose_the_answer()
     failed = Checkout(ledger, at=clock.now()).prompt().cancel()
@@ -124,7 +141,7 @@ def test_a_payment_of_which_nothing_else_was_heard_is_booked_once(
     rows = (_transaction(checkout), _transaction(failed, receipt="UKG7Q2X9NC"), unreadable)
     listed.gives = PulledWindow(rows, ('{"amount": "5"}',), pages=1, complete=True)
     for _ in range(2):
-        assert puller.pull_if_due() == 2
+        assert transaction_poller.pull_if_due() == 2
         time.tick(EVERY)
     assert checkout.session.credits["UKG7Q2X9LM"].evidence == Evidence.C2B
     assert [found.about for found in failed.session.contradictions.values()] == ["outcome"]

@@ -17,7 +17,7 @@ from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import PAID_WITHIN, Absences
 from payments.reconciliation.movements import Movement, Settled
-from payments.reconciliation.pull_progress import Pulling
+from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import KINDS, Reconciler, StatementRefused
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 from tests.support.statements import HEADER, PREAMBLE, Booking, cells, statement, written
@@ -255,14 +255,14 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
     matcher: Matcher,
     reconciler: Reconciler,
     database: Database,
-    pulling: Pulling,
+    pull_progress: PullProgressStore,
     absences: Absences,
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(10)]
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
     dying = _Dies(ledger, matcher._phone_locks, matcher._movements)
     with pytest.raises(Unavailable):
-        Reconciler({"174379"}, database, dying, pulling, Reconciliations(database), absences).reconcile(
+        Reconciler({"174379"}, database, dying, pull_progress, Reconciliations(database), absences).reconcile(
             content
         )
     assert {checkout.session.status for checkout in checkouts} == {Status.PAID, Status.PAYMENT_INITIATED}
@@ -274,9 +274,9 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
 
 
 def test_a_gap_of_the_pull_is_closed_by_a_statement_that_covers_it(
-    reconciler: Reconciler, pulling: Pulling
+    reconciler: Reconciler, pull_progress: PullProgressStore
 ) -> None:
     for began in (timedelta(hours=3), timedelta(days=3)):
-        pulling.done("174379", PAID_AT, PAID_AT, gap=(PAID_AT - began, PAID_AT))
+        pull_progress.done("174379", PAID_AT, PAID_AT, gap=(PAID_AT - began, PAID_AT))
     reconciler.reconcile(_day())
-    assert [gap.since for gap in pulling.gaps()] == [PAID_AT - timedelta(days=3)]
+    assert [gap.since for gap in pull_progress.gaps()] == [PAID_AT - timedelta(days=3)]

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from ledger.store.database import Database
-from payments.refunds.status_check_log import GAPS, MOST_TRIES, RefundChecks
+from payments.refunds.status_check_log import GAPS, MOST_TRIES, RefundQueryLog
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -15,8 +15,8 @@ SESSION, OTHER = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture
-def checks(database: Database) -> RefundChecks:
-    return RefundChecks(database)
+def checks(database: Database) -> RefundQueryLog:
+    return RefundQueryLog(database)
 
 
 def notes(database: Database) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def notes(database: Database) -> list[dict[str, Any]]:
 
 
 def test_each_question_about_a_refund_waits_longer_than_the_one_before(
-    checks: RefundChecks, database: Database
+    checks: RefundQueryLog, database: Database
 ) -> None:
     now = NOW
     for tries in range(1, MOST_TRIES + 1):
@@ -48,7 +48,7 @@ def test_each_question_about_a_refund_waits_longer_than_the_one_before(
     assert list(GAPS) == sorted(GAPS)
 
 
-def test_sendings_are_asked_about_apart(checks: RefundChecks, database: Database) -> None:
+def test_sendings_are_asked_about_apart(checks: RefundQueryLog, database: Database) -> None:
     for session_id, refund, sending in ((SESSION, 1, 1), (SESSION, 1, 2), (SESSION, 2, 1), (OTHER, 1, 1)):
         checks.note_asked(session_id, refund, sending, tries=1, answer="asked", now=NOW)
     checks.note_answer(SESSION, 1, 2, "reversed")
@@ -60,14 +60,14 @@ def test_sendings_are_asked_about_apart(checks: RefundChecks, database: Database
     ]
 
 
-def test_whether_a_question_had_such_an_answer_since_a_moment(checks: RefundChecks) -> None:
+def test_whether_a_question_had_such_an_answer_since_a_moment(checks: RefundQueryLog) -> None:
     checks.note_asked(SESSION, 1, 1, tries=1, answer="wrong_credential", now=NOW)
     assert checks.was_answered_since(NOW - SECOND, "operator_locked", "wrong_credential")
     assert not checks.was_answered_since(NOW, "wrong_credential")
     assert not checks.was_answered_since(NOW - SECOND, "operator_locked")
 
 
-def test_old_notes_are_forgotten(checks: RefundChecks, database: Database) -> None:
+def test_old_notes_are_forgotten(checks: RefundQueryLog, database: Database) -> None:
     checks.note_asked(SESSION, 1, 1, tries=1, answer="asked", now=NOW)
     checks.note_asked(OTHER, 1, 1, tries=1, answer="asked", now=NOW + SECOND)
     assert checks.forget_before(NOW - SECOND) == 0
