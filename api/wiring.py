@@ -25,7 +25,7 @@ from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher

@@ -11,7 +11,7 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.exceptions.resolutions import CaseService
 from payments.inbox.inbox import Inbox
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore

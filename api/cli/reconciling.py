@@ -6,7 +6,7 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.mpesa.credentials import CredentialStore
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences

@@ -38,7 +38,7 @@ class Suspended(Exception):
 
 
 class SuspendedConnection:
-    """A connection whose client waits. What the notifier calls is done by the main loop, which alone touches sockets."""
+    """A connection whose client waits. The main loop, which alone touches sockets, does what the notifier calls."""
 
     def __init__(self, worker: "LongPollWorker", conn: Any, request: Any, slot: RequestSlot) -> None:
         assert slot.held is not None

@@ -68,17 +68,17 @@ def _decode(cls: type[Event], text: bytes) -> dict[str, Any]:
 
 @cache
 def _reader(cls: type[Event]) -> tuple[msgspec.json.Decoder[Any], dict[str, Any]]:
-    unauthenticated = {
-        name: unauthenticated
-        for name, unauthenticated in get_type_hints(cls).items()
+    kinds = {
+        name: kind
+        for name, kind in get_type_hints(cls).items()
         if name not in _COLUMNS
-        and get_origin(unauthenticated) is not ClassVar
-        and unauthenticated is not ClassVar
+        and get_origin(kind) is not ClassVar
+        and kind is not ClassVar
     }
     defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
     shape = {
-        name: NotRequired[unauthenticated] if name in defaults else unauthenticated
-        for name, unauthenticated in unauthenticated.items()
+        name: NotRequired[kind] if name in defaults else kind
+        for name, kind in kinds.items()
     }
     typed: Any = TypedDict(cls.__name__, shape)  # type: ignore[misc]
     return msgspec.json.Decoder(typed), defaults

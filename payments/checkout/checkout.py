@@ -28,7 +28,7 @@ from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.inbox.callback_tokens import make_token
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from shop.port import CartLine, Shop, UnknownPlace
 from shop.snapshot import cart_line, snapshot
 

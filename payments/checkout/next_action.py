@@ -14,7 +14,7 @@ from ledger.session.values import OPEN_STATES, AttemptState, Status
 from ledger.store.vault import Erased, Vault
 from payments.checkout.checkout import MOST_ATTEMPTS
 from payments.confirmation.query_log import GAPS_SECONDS
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 

@@ -30,7 +30,7 @@ from payments.confirmation.query_log import QueryLog
 from payments.inbox.callback_tokens import read_token
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from projections import sessions
 
 GAPS_SECONDS = (5, 10, 20, 40, 60, 120, 300, 600)

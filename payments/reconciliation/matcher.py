@@ -20,7 +20,7 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Payment, Refund, RefundState
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation import lookups
 from payments.reconciliation.lookups import NamedAttempt
 from payments.reconciliation.movements import AT_REST, Movement, MovementKind, Movements, Settled, Verdict

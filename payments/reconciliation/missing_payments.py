@@ -16,7 +16,7 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import NO_PAYMENT_FOUND, NOT_PAID, PaymentSession
 from ledger.session.values import Evidence, Payment
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.lookups import OurPayment
 from projections import sessions
 

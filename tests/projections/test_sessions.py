@@ -4,7 +4,7 @@ from uuid import uuid4
 from ledger.application import Ledger
 from ledger.session.values import Status
 from ledger.store.database import Database
-from payments.confirmation.query_log import AttemptChecks
+from payments.confirmation.query_log import QueryLog
 from projections.sessions import (
     find_by_checkout_digest,
     list_of_user,
@@ -139,7 +139,7 @@ def test_an_attempt_is_first_asked_about_some_seconds_after_it_was_sent(
 def test_an_attempt_is_asked_about_again_when_its_note_says(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).request()
     again = checkout.at + timedelta(seconds=30)
-    checks = AttemptChecks(database)
+    checks = QueryLog(database)
     checks.note(checkout.session_id, 1, tries=1, next_check_at=again, answer="pending", now=checkout.at)
     assert not due(database, checkout, seconds=29)
     assert due(database, checkout, seconds=30)
@@ -148,7 +148,7 @@ def test_an_attempt_is_asked_about_again_when_its_note_says(ledger: Ledger, data
 def test_a_note_of_an_ended_attempt_neither_hides_nor_hurries_an_open_one(
     ledger: Ledger, database: Database
 ) -> None:
-    checks = AttemptChecks(database)
+    checks = QueryLog(database)
     checkout = Checkout(ledger).prompt().wait(seconds=100).prompt().cancel(1)
     far, near = checkout.at + timedelta(hours=1), checkout.at + timedelta(seconds=40)
     checks.note(checkout.session_id, 1, tries=8, next_check_at=far, answer="pending", now=HALF_PAST_TEN)
@@ -166,6 +166,6 @@ def test_what_has_been_due_for_longest_is_asked_about_first(ledger: Ledger, data
     old, older = Checkout(ledger).prompt(), Checkout(ledger, at=HALF_PAST_TEN - timedelta(hours=1)).prompt()
     fresh = Checkout(ledger, at=HALF_PAST_TEN + timedelta(seconds=30)).prompt()
     asked_at, now = HALF_PAST_TEN + timedelta(seconds=45), HALF_PAST_TEN + timedelta(minutes=2)
-    AttemptChecks(database).note_asked(older.session_id, 1, answer="pending", now=asked_at)
+    QueryLog(database).note_asked(older.session_id, 1, answer="pending", now=asked_at)
     rows = open_attempts_due(database, now, 15, 10)
     assert [row.session_id for row in rows] == [old.session_id, fresh.session_id, older.session_id]

@@ -35,7 +35,7 @@ def _push_before_recording() -> Any:
     def send(self: Checkout, session: PaymentSession, phone: PhoneNumber) -> tuple[Any, Any]:
         now, trial = clock.now(), self._ledger.session(session.id)
         digest = self._vault.digest("phone", phone.digits)
-        number = self._prompts.acquire(digest, session.id, now=now, until=now + timedelta(minutes=2))
+        number = self._phone_locks.acquire(digest, session.id, now=now, until=now + timedelta(minutes=2))
         sealed = self._vault.seal(session.user_id, phone.digits)
         if number is None:
             raise Conflict(code="PHONE_BUSY")
@@ -88,12 +88,12 @@ def _forget_the_key() -> Any:
 
 def _lend_every_phone() -> Any:
     """Let anybody prompt any phone."""
-    claim = PhoneLocks.claim
+    acquire = PhoneLocks.acquire
 
     def lend(self: PhoneLocks, phone_digest: str, session_id: Any, **moments: Any) -> int | None:
-        return claim(self, f"{phone_digest} {session_id}", session_id, **moments)
+        return acquire(self, f"{phone_digest} {session_id}", session_id, **moments)
 
-    return patch.object(PhoneLocks, "claim", lend)
+    return patch.object(PhoneLocks, "acquire", lend)
 
 
 def _acknowledge_before_keeping() -> Any:

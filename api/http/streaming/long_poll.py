@@ -164,7 +164,7 @@ def wait_for_change(
     """Return the session's row as `read` returns it, once it is beyond `version`, or after some seconds at most.
 
     Without a version, any change from now on is news. A Response means that the server has the request set aside:
-    return it, and the view is called again when it is time to answer. Raises as ChangeNotifier.admit does.
+    return it, and the view is called again when it is time to answer. Raises as ChangeNotifier.register does.
     """
     row = read()
     known = row.version if version is None else version
@@ -193,8 +193,8 @@ def stream(
 ) -> Response:
     """Answer with the session's changes beyond version `seen` as server-sent events, for some seconds at most.
 
-    204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as ChangeNotifier.admit
-    does.
+    204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as
+    ChangeNotifier.register does.
     """
     has_changed = seen is None or _has_changed(row, seen)
     if row.session_status in SETTLED and (not has_changed or (seen is not None and seen >= row.version)):

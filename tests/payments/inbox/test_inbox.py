@@ -37,7 +37,7 @@ def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
     )
 
 
-def unauthenticated(inbox: Inbox, now: datetime) -> InboxMessage:
+def unauthenticated_message(inbox: Inbox, now: datetime) -> InboxMessage:
     return inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_authenticated=False, now=now)
 
 
@@ -73,8 +73,8 @@ def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
 ) -> None:
     monkeypatch.setattr("payments.inbox.inbox.MAX_UNAUTHENTICATED_KEPT", 2)
     proven = [kept(inbox, 7), kept(inbox, 8)]
-    unauthenticated = [unauthenticated(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
-    looked_at = unauthenticated(inbox, NOW - timedelta(seconds=1))
+    unauthenticated = [unauthenticated_message(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
+    looked_at = unauthenticated_message(inbox, NOW - timedelta(seconds=1))
     inbox.dead_letter(unauthenticated[0], "malformed", NOW)
     inbox.settle(unauthenticated[3], "no_news", NOW)
     inbox.dead_letter(looked_at, "malformed", NOW)
@@ -159,7 +159,7 @@ def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
 
 def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(inbox: Inbox) -> None:
     proven, later = kept(inbox, 7), kept(inbox, 8)
-    other = unauthenticated(inbox, NOW)
+    other = unauthenticated_message(inbox, NOW)
     assert inbox.due(NOW, 10) == []
     assert inbox.due(NOW, 10, is_authenticated=False) == [other]
     assert inbox.due(NOW + LEFT_OVER_AFTER, 10) in ([proven, later], [later, proven])

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from ledger.store.database import Database
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 UNTIL = NOW + timedelta(minutes=2)

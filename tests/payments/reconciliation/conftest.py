@@ -5,7 +5,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import Absences

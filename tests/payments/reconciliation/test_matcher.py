@@ -13,7 +13,7 @@ from ledger.errors import Rejected
 from ledger.session.values import AttemptState, Evidence, RefundState, Status
 from ledger.store.database import Database
 from payments.exceptions.work_list import Kind, open_cases
-from payments.phone_locks.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import LEFT_OVER_AFTER, Matcher
 from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
 from payments.reconciliation.transactions import transaction_named
