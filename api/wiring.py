@@ -29,7 +29,7 @@ from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher
-from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.pull_progress import PullProgressStore
@@ -159,7 +159,7 @@ def assemble(
             matcher,
             pull_progress,
             reconciliations,
-            Absences(ledger, phone_locks),
+            MissingPayments(ledger, phone_locks),
         ),
         reconciliations=reconciliations,
         c2b=c2b,

@@ -9,7 +9,7 @@ from payments.mpesa.credentials import CredentialStore
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler, shortcodes_of
@@ -29,7 +29,7 @@ def reconcile(settings: Settings, content: bytes) -> Reconciliation:
             Matcher(ledger, phone_locks, Movements(database, vault)),
             PullProgressStore(database),
             Reconciliations(database),
-            Absences(ledger, phone_locks),
+            MissingPayments(ledger, phone_locks),
         )
         return reconciler.reconcile(content)
     finally:

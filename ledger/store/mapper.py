@@ -71,15 +71,10 @@ def _reader(cls: type[Event]) -> tuple[msgspec.json.Decoder[Any], dict[str, Any]
     kinds = {
         name: kind
         for name, kind in get_type_hints(cls).items()
-        if name not in _COLUMNS
-        and get_origin(kind) is not ClassVar
-        and kind is not ClassVar
+        if name not in _COLUMNS and get_origin(kind) is not ClassVar and kind is not ClassVar
     }
     defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
-    shape = {
-        name: NotRequired[kind] if name in defaults else kind
-        for name, kind in kinds.items()
-    }
+    shape = {name: NotRequired[kind] if name in defaults else kind for name, kind in kinds.items()}
     typed: Any = TypedDict(cls.__name__, shape)  # type: ignore[misc]
     return msgspec.json.Decoder(typed), defaults
 

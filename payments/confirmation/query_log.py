@@ -25,7 +25,7 @@ INSERT INTO attempt_checks (session_id, attempt, asked_at, tries, next_check_at,
 VALUES (%s, %s, %s, 0, %s, %s)
 ON CONFLICT (session_id, attempt) DO UPDATE SET asked_at = excluded.asked_at, last_answer = excluded.last_answer
 """
-_AT_REST = "SELECT attempt FROM attempt_checks WHERE session_id = %s AND next_check_at > %s"
+_WAITING = "SELECT attempt FROM attempt_checks WHERE session_id = %s AND next_check_at > %s"
 _FORGET = "DELETE FROM attempt_checks WHERE next_check_at <= %s"
 
 
@@ -40,10 +40,10 @@ class QueryLog:
         with self._database.connection() as connection:
             return bool(connection.execute(_ASKED_SINCE, (session_id, attempt, moment)).rowcount)
 
-    def at_rest(self, session_id: UUID, now: datetime) -> set[int]:
+    def waiting(self, session_id: UUID, now: datetime) -> set[int]:
         """Return the attempts of a session whose next look is still to come."""
         with self._database.connection() as connection:
-            return {row["attempt"] for row in connection.execute(_AT_REST, (session_id, now)).fetchall()}
+            return {row["attempt"] for row in connection.execute(_WAITING, (session_id, now)).fetchall()}
 
     def note_asked(self, session_id: UUID, attempt: int, *, answer: str, now: datetime) -> None:
         """Write down that the attempt was looked at, what came of it, and that it wants a look after the next gap."""

@@ -51,9 +51,9 @@ class StatusPoller:
                 _log.exception("session_not_asked_about", session_id=str(row.session_id))
                 self._put_off(row)
                 continue
-            at_rest = self._checks.at_rest(session.id, now)
+            waiting = self._checks.waiting(session.id, now)
             for attempt in session.open_attempts:
-                if attempt.number not in at_rest:
+                if attempt.number not in waiting:
                     if not self._look_at(session, attempt):
                         return looked_at  # M-Pesa may not be asked at this moment, about whatever else is due either.
                     looked_at += 1

@@ -11,7 +11,7 @@ from ledger.session.values import Attempt, AttemptState
 from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
 from payments.inbox.inbox import Inbox
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.movements import AT_REST, Movements
+from payments.reconciliation.movements import FINAL, Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.refunds.notes import parse_note
 from payments.worker import event_processor
@@ -84,7 +84,7 @@ class CaseService:
             by=by,
             note=f"Assigned to session {found.id}, attempt {attempt.number}.",
         )
-        if settled.verdict not in AT_REST and settled.told:
+        if settled.verdict not in FINAL and settled.told:
             raise Rejected("CASE_NEEDS_MORE", settled.told)
 
     def _close_contradiction(self, case_id: str, by: str, note: str) -> None:

@@ -14,7 +14,7 @@ MOST_BYTES_KEPT = 65_536
 MAX_UNAUTHENTICATED_KEPT = 10_000
 """Of letters that anybody could have posted, whatever became of them; a flood of such must not fill the disk."""
 
-LEFT_OVER_AFTER = timedelta(seconds=5)
+UNPROCESSED_AFTER = timedelta(seconds=5)
 
 _KEEP = """
 INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending,
@@ -116,7 +116,7 @@ class Inbox:
         """Store a body of at most MOST_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
 
         A proven letter is acted on by whoever received it, and is the worker's where that did not happen in
-        LEFT_OVER_AFTER; any other is the worker's at once.
+        UNPROCESSED_AFTER; any other is the worker's at once.
         """
         kept = body[:MOST_BYTES_KEPT]
         message = InboxMessage(
@@ -146,7 +146,7 @@ class Inbox:
             sealed,
             body_bytes,
             hashlib.sha256(kept).hexdigest(),
-            now + LEFT_OVER_AFTER if is_authenticated else now,
+            now + UNPROCESSED_AFTER if is_authenticated else now,
         )
         with self._database.connection() as connection:
             connection.execute(_KEEP, values)

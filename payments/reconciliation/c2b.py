@@ -97,7 +97,7 @@ class C2bHandler:
         if notice is None:
             self._inbox.dead_letter(message, objection, clock.now())
             return
-        [settled] = self._matcher.see([of_notice(notice, message.received_at)])
+        [settled] = self._matcher.ingest([of_notice(notice, message.received_at)])
         if settled.verdict == Verdict.NEW:
             raise Conflict  # Its handling failed and was said; the letter comes up again.
         self._inbox.settle(message, str(settled.verdict), clock.now())

@@ -23,7 +23,7 @@ from ledger.session.values import Payment, Refund, RefundState
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation import lookups
 from payments.reconciliation.lookups import NamedAttempt
-from payments.reconciliation.movements import AT_REST, Movement, MovementKind, Movements, Settled, Verdict
+from payments.reconciliation.movements import FINAL, Movement, MovementKind, Movements, Settled, Verdict
 
 AT_ONCE = 500
 """So many movements are kept, acted on and settled together."""
@@ -36,7 +36,7 @@ EARLIER_BY_AT_MOST = timedelta(hours=4)
 
 Wide enough for the zone of a pulled time, which nobody has confirmed."""
 
-LEFT_OVER_AFTER = timedelta(minutes=1)
+UNPROCESSED_AFTER = timedelta(minutes=1)
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Matcher:
         self._phone_locks = phone_locks
         self._movements = movements
 
-    def see(self, movements: Iterable[Movement]) -> list[Settled]:
+    def ingest(self, movements: Iterable[Movement]) -> list[Settled]:
         """Keep movements, act on what is news, and return what was made of each, in no order.
 
         What was known and agrees is POSTED again and touches nothing. Raises Unavailable where the database does not
@@ -75,13 +75,13 @@ class Matcher:
             left = batch
             while left:
                 by_key = {movement.key: movement for movement in reversed(left)}
-                found += self._see(list(by_key.values()))
+                found += self._ingest(list(by_key.values()))
                 left = [movement for movement in left if by_key[movement.key] is not movement]
         return found
 
-    def act_on_left_over(self, limit: int = AT_ONCE) -> int:
+    def act_on_unprocessed(self, limit: int = AT_ONCE) -> int:
         """Act on movements that a process kept and died over; return for how many that worked."""
-        left = self._movements.left_over(clock.now() - LEFT_OVER_AFTER, limit)
+        left = self._movements.unprocessed(clock.now() - UNPROCESSED_AFTER, limit)
         settled = self._settle(left) if left else []
         return sum(each.verdict != Verdict.NEW for each in settled)
 
@@ -103,7 +103,7 @@ class Matcher:
         [settled] = self._settle([self._movements.assign(key, transaction_id, by=by, note=note)])
         return settled
 
-    def _see(self, movements: Sequence[Movement]) -> list[Settled]:
+    def _ingest(self, movements: Sequence[Movement]) -> list[Settled]:
         known = self._movements.note(movements, clock.now())
         repeated = [
             _again(known[movement.key]) for movement in movements if _changes_nothing(movement, known)
@@ -120,7 +120,7 @@ class Matcher:
             with ThreadPoolExecutor(min(self._max_workers, len(movements))) as pool:
                 settled = list(pool.map(act, movements))
         self._movements.settle(settled, clock.now())
-        left = Counter(str(each.verdict) for each in settled if each.verdict not in AT_REST)
+        left = Counter(str(each.verdict) for each in settled if each.verdict not in FINAL)
         if left:
             _log.warning("money_not_posted", **left)
         return settled
@@ -245,7 +245,7 @@ def _batches(movements: Iterable[Movement]) -> Iterator[list[Movement]]:
 def _changes_nothing(movement: Movement, known: dict[str, Settled]) -> bool:
     before = known[movement.key]
     return (
-        before.verdict in AT_REST
+        before.verdict in FINAL
         and before.movement.amount_cents == movement.amount_cents
         and not movement.evidence.is_better_than(before.movement.evidence)
     )

@@ -38,7 +38,7 @@ class Unpaid:
     requested_at: datetime
 
 
-class Absences:
+class MissingPayments:
     """Acts on what is not there after all of a statement was brought to its sessions. Every step may be repeated."""
 
     def __init__(self, ledger: Ledger, phone_locks: PhoneLocks) -> None:

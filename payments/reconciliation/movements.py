@@ -42,7 +42,7 @@ kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id, se
 movement_key
 """
 _MOVEMENT = f"SELECT {_FIELDS} FROM mpesa_movements"  # noqa: S608 - a constant of ours
-_LEFT_OVER = _MOVEMENT + " WHERE verdict = 'new' AND first_seen_at <= %s ORDER BY first_seen_at LIMIT %s"
+_UNPROCESSED = _MOVEMENT + " WHERE verdict = 'new' AND first_seen_at <= %s ORDER BY first_seen_at LIMIT %s"
 _CLAIMED_MEANWHILE = (
     _MOVEMENT
     + """
@@ -100,7 +100,7 @@ class Verdict(StrEnum):
 WANT_A_PERSON = (Verdict.UNKNOWN, Verdict.KNOWN_ELSEWHERE, Verdict.REVERSAL_UNEXPECTED)
 """Open until somebody closes them, or a better sighting settles them. An amount that differs is the session's case."""
 
-AT_REST = frozenset({Verdict.POSTED, Verdict.CREDITED, Verdict.REFUND_SETTLED, Verdict.NOT_OURS})
+FINAL = frozenset({Verdict.POSTED, Verdict.CREDITED, Verdict.REFUND_SETTLED, Verdict.NOT_OURS})
 """Seeing the same again is no news after these."""
 
 
@@ -189,10 +189,10 @@ class Movements:
         with self._database.connection() as connection:
             connection.execute(_SETTLE, (now, *map(list, columns)))
 
-    def left_over(self, before: datetime, limit: int) -> list[Movement]:
+    def unprocessed(self, before: datetime, limit: int) -> list[Movement]:
         """Return movements that were kept before a moment and not acted on, because a process died in between."""
         with self._database.connection() as connection:
-            rows = connection.execute(_LEFT_OVER, (before, limit)).fetchall()
+            rows = connection.execute(_UNPROCESSED, (before, limit)).fetchall()
         return [self._movement(row) for row in rows]
 
     def claimed_meanwhile(self, limit: int) -> list[Movement]:

@@ -78,7 +78,7 @@ class TransactionPoller:
         start, gap = _window(now, pulled_until)
         window = self._daraja.pull_all(start=start, end=now)
         found = [of_pulled(transaction, now) for transaction in window.transactions]
-        settled = self._matcher.see([movement for movement in found if movement is not None])
+        settled = self._matcher.ingest([movement for movement in found if movement is not None])
         unreadable = self._keep_unreadable(window, now)
         if window.complete:
             self._pulling.done(self._shortcode, now, now + EVERY, gap=gap)

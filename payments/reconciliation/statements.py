@@ -22,7 +22,7 @@ from payments.reconciliation import lookups
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.lookups import OurPayment
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import MovementKind, Settled, Verdict
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.transactions import of_row
@@ -132,14 +132,14 @@ class Reconciler:
         matcher: Matcher,
         pull_progress: PullProgressStore,
         reconciliations: Reconciliations,
-        absences: Absences,
+        missing_payments: MissingPayments,
     ) -> None:
         self._shortcodes = frozenset(shortcodes)
         self._database = database
         self._matcher = matcher
         self._pulling = pull_progress
         self._reconciliations = reconciliations
-        self._absences = absences
+        self._absences = missing_payments
 
     def reconcile(self, content: bytes) -> Reconciliation:
         """Import a statement and keep what it found; return that.
@@ -175,7 +175,7 @@ class Reconciler:
 
     def _bring_together(self, statement: Statement) -> Found:
         rows = {of_row(row).key: row for row in statement.completed}
-        settled = self._matcher.see([of_row(row) for row in statement.completed])
+        settled = self._matcher.ingest([of_row(row) for row in statement.completed])
         differences = [_difference(each, rows[each.movement.key]) for each in settled]
         moments = [row.completed_at for row in statement.rows]
         if moments:

@@ -128,7 +128,7 @@ class _JobMaker:
             self._alone("expiry", lambda: expire_sessions(ours), 2, 2),
             self._alone("ladder", status_poller.run, 1, 1),
             self._alone(
-                "money_left_over", lambda: matcher.act_on_left_over() + matcher.act_on_claimed(), 10, 10
+                "money_left_over", lambda: matcher.act_on_unprocessed() + matcher.act_on_claimed(), 10, 10
             ),
             self._alone("signing_blocks", ours.sealer.run, seal_seconds, seal_seconds),
             self._alone("tidying", lambda: tidy(ours), 60, 60),

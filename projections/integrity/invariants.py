@@ -149,7 +149,7 @@ def check(
     *,
     known_texts: Iterable[str] = (),
     orders_of: OrdersOf | None = None,
-    at_rest: bool = True,
+    waiting: bool = True,
     with_messages: bool = False,
     prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
     kept_blocks: Iterable[blocks.KeptName] = (),
@@ -164,7 +164,7 @@ def check(
     """
     found: list[Violation] = []
     counted = Counter[str]()
-    settled_before = END_OF_TIME if at_rest else clock.now() - SETTLING
+    settled_before = END_OF_TIME if waiting else clock.now() - SETTLING
     with database.transaction() as connection:
         connection.execute(ONE_SNAPSHOT)
         connection.execute(TAKE_YOUR_TIME)

@@ -18,7 +18,7 @@ from projections import cases, metrics, refunds
 from tests.simulation.database import Tables
 from tests.simulation.world import BEGINNING
 
-LEFT_OVER_AFTER = timedelta(minutes=1)
+UNPROCESSED_AFTER = timedelta(minutes=1)
 NOW_AND_THEN_SECONDS = 7_200.0
 """What depends on nothing that happens is done less often than in earnest."""
 
@@ -47,7 +47,7 @@ class Agenda:
         self._last_done: dict[str, float] = {}
         tables.work.on_message = lambda at: poke("letters", seconds(at))
         tables.work.on_failure = lambda name, at: poke(f"{name}_again", seconds(at))
-        tables.money.on_movements = lambda at: poke("money_left_over", seconds(at + LEFT_OVER_AFTER))
+        tables.money.on_movements = lambda at: poke("money_left_over", seconds(at + UNPROCESSED_AFTER))
         tables.refunds.on_refund = self._refund_moved
         self._due: dict[str, Callable[[], float]] = {
             "orders_again": lambda: self._retry("orders"),
@@ -59,7 +59,7 @@ class Agenda:
             "letters": lambda: _first(tables.work.new_messages.values()),
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
             "ladder": lambda: _first(tables.ledger.next_look.values()),
-            "money_left_over": self._left_over,
+            "money_left_over": self._unprocessed,
             "pull": self._pull,
             "signing_blocks": lambda: self._now_and_then("signing_blocks"),
             "tidying": lambda: self._now_and_then("tidying"),
@@ -129,12 +129,12 @@ class Agenda:
         ]
         return _first(moment for moment in moments if moment is not None)
 
-    def _left_over(self) -> float:
+    def _unprocessed(self) -> float:
         money, receipts = self._tables.money, self._tables.ledger.receipts
         if any(movement["receipt"] in receipts for movement in money.unclaimed()):
             return 0.0
         new = (m["first_seen_at"] for m in money.movements.values() if m["verdict"] == "new")
-        return _first(first_seen_at + LEFT_OVER_AFTER for first_seen_at in new)
+        return _first(first_seen_at + UNPROCESSED_AFTER for first_seen_at in new)
 
     def _pull(self) -> float:
         pulled = self._tables.money.pulled

@@ -79,7 +79,7 @@ class LedgerTables:
             phone_locks._PURGE: self.forget_prompts,
             query_log._ASKED_SINCE: self.asked_since,
             query_log._TRIES: self.tries,
-            query_log._AT_REST: self.at_rest,
+            query_log._WAITING: self.waiting,
             query_log._NOTE: self.note,
             query_log._NOTE_IN_BETWEEN: self.note_in_between,
             query_log._FORGET: self.forget_notes,
@@ -208,7 +208,7 @@ class LedgerTables:
         note = self.notes.get(values[0], {}).get(values[1])
         return [] if note is None else [{"tries": note["tries"]}]
 
-    def at_rest(self, values: Any) -> list[Row]:
+    def waiting(self, values: Any) -> list[Row]:
         """Return the attempts of a session whose next look is still to come."""
         session_id, now = values
         notes = self.notes.get(session_id, {})

@@ -43,7 +43,7 @@ class MoneyTables:
             movements._NOTE: self.note,
             movements._KNOWN: self.known,
             movements._SETTLE: self.settle,
-            movements._LEFT_OVER: self.left_over,
+            movements._UNPROCESSED: self.unprocessed,
             movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
             movements._HELD: self.held,
             movements._CLOSE_HELD: self.close_held,
@@ -95,7 +95,7 @@ class MoneyTables:
             settled += 1
         return settled
 
-    def left_over(self, values: Any) -> list[Row]:
+    def unprocessed(self, values: Any) -> list[Row]:
         """Return movements that nobody has acted on."""
         before, limit = values
         left = [m for m in self.movements.values() if m["verdict"] == "new" and m["first_seen_at"] <= before]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.torture.promises import Promises
-from tests.torture.troubles import Told
+from tests.torture.troubles import Detail
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Result:
     seconds: float = 0
     drained_seconds: float = 0
     promises: Promises = field(default_factory=Promises)
-    told: Told = field(default_factory=Told)
+    told: Detail = field(default_factory=Detail)
     mpesa: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     payments: int = 0

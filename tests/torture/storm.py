@@ -11,7 +11,7 @@ from tests.torture.buyers import Crowd
 from tests.torture.machine import Machine
 from tests.torture.mpesa import Mpesa
 from tests.torture.result import Result
-from tests.torture.troubles import POSTGRES_STOPPED, Told, Troubles
+from tests.torture.troubles import POSTGRES_STOPPED, Detail, Troubles
 
 LONGEST_PEACE_SECONDS = 1.5
 BETWEEN_STOPS_SECONDS = 2.0
@@ -39,7 +39,7 @@ class Maker(Protocol):
 class Stops:
     """One trouble only: PostgreSQL's immediate shutdown, which aborts whatever runs and leaves recovery to the log."""
 
-    def __init__(self, machine: Machine, told: Told) -> None:
+    def __init__(self, machine: Machine, told: Detail) -> None:
         self.count = 0
         self._machine = machine
         self._told = told

@@ -21,7 +21,7 @@ POSTGRES_KILLED = "PostgreSQL (kill -9)"
 
 
 @dataclass
-class Told:
+class Detail:
     """What was done to the machine: processes killed, by name, and every other trouble, by kind."""
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -31,7 +31,7 @@ class Told:
 class Troubles:
     """Chosen by seed, made one at a time from the main thread, which alone may start processes."""
 
-    def __init__(self, machine: Machine, dice: Random, told: Told) -> None:
+    def __init__(self, machine: Machine, dice: Random, told: Detail) -> None:
         self.told = told
         self._machine = machine
         self.dice = dice

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.inbox.inbox import LEFT_OVER_AFTER, MOST_BYTES_KEPT, Channel, Inbox, InboxMessage
+from payments.inbox.inbox import MOST_BYTES_KEPT, UNPROCESSED_AFTER, Channel, Inbox, InboxMessage
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = datetime(2024, 1, 15, 10, 31, tzinfo=UTC)
@@ -138,7 +138,7 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
         "state": "new",
         "reason": None,
         "tries": 0,
-        "next_try_at": NOW + LEFT_OVER_AFTER,
+        "next_try_at": NOW + UNPROCESSED_AFTER,
         "settled_at": None,
     }
     assert (message.tries, message.was_cut) == (0, False)
@@ -162,9 +162,9 @@ def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(in
     other = unauthenticated_message(inbox, NOW)
     assert inbox.due(NOW, 10) == []
     assert inbox.due(NOW, 10, is_authenticated=False) == [other]
-    assert inbox.due(NOW + LEFT_OVER_AFTER, 10) in ([proven, later], [later, proven])
-    assert len(inbox.due(NOW + LEFT_OVER_AFTER, 1)) == 1
-    assert inbox.due(NOW + LEFT_OVER_AFTER, 10, is_authenticated=False) == [other]
+    assert inbox.due(NOW + UNPROCESSED_AFTER, 10) in ([proven, later], [later, proven])
+    assert len(inbox.due(NOW + UNPROCESSED_AFTER, 1)) == 1
+    assert inbox.due(NOW + UNPROCESSED_AFTER, 10, is_authenticated=False) == [other]
 
 
 def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, database: Database) -> None:
@@ -179,7 +179,7 @@ def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, 
     assert told == [
         ("acted_on", "paid", None, LATER),
         ("set_aside", "malformed", None, LATER),
-        ("new", None, NOW + LEFT_OVER_AFTER, None),
+        ("new", None, NOW + UNPROCESSED_AFTER, None),
     ]
 
 

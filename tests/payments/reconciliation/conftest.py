@@ -8,7 +8,7 @@ from ledger.store.vault import Vault
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.missing_payments import Absences
+from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
@@ -32,12 +32,14 @@ def pull_progress(database: Database) -> PullProgressStore:
 
 
 @pytest.fixture
-def absences(ledger: Ledger, database: Database) -> Absences:
-    return Absences(ledger, PhoneLocks(database))
+def missing_payments(ledger: Ledger, database: Database) -> MissingPayments:
+    return MissingPayments(ledger, PhoneLocks(database))
 
 
 @pytest.fixture
 def reconciler(
-    database: Database, matcher: Matcher, pull_progress: PullProgressStore, absences: Absences
+    database: Database, matcher: Matcher, pull_progress: PullProgressStore, missing_payments: MissingPayments
 ) -> Reconciler:
-    return Reconciler({"174379"}, database, matcher, pull_progress, Reconciliations(database), absences)
+    return Reconciler(
+        {"174379"}, database, matcher, pull_progress, Reconciliations(database), missing_payments
+    )

@@ -14,7 +14,7 @@ from ledger.session.values import AttemptState, Evidence, RefundState, Status
 from ledger.store.database import Database
 from payments.exceptions.work_list import Kind, open_cases
 from payments.prompts.phone_locks import PhoneLocks
-from payments.reconciliation.matcher import LEFT_OVER_AFTER, Matcher
+from payments.reconciliation.matcher import UNPROCESSED_AFTER, Matcher
 from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
 from payments.reconciliation.transactions import transaction_named
 from projections.history import history
@@ -45,8 +45,8 @@ def _reversal(original: str, receipt: str = "OAF7Q2X9RV", **changed: Any) -> Mov
     return Movement(kind=MovementKind.REVERSAL, receipt=receipt, **values | changed)
 
 
-def _see(matcher: Matcher, *movements: Movement) -> list[Verdict]:
-    return [settled.verdict for settled in matcher.see(movements)]
+def _ingest(matcher: Matcher, *movements: Movement) -> list[Verdict]:
+    return [settled.verdict for settled in matcher.ingest(movements)]
 
 
 def _facts(checkout: Checkout) -> list[str]:
@@ -154,7 +154,7 @@ def test_another_amount_under_a_known_receipt_is_told_once_and_changes_nothing(
 ) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     for _ in range(2):
-        [settled] = matcher.see([_payment(checkout, amount_cents=1_00)])
+        [settled] = matcher.ingest([_payment(checkout, amount_cents=1_00)])
         assert settled.verdict == Verdict.AMOUNT_DIFFERS
         assert settled.told == "100 cents, where 35000 cents are known."
     assert _facts(checkout).count("ContradictionFound") == 1
@@ -197,7 +197,7 @@ def test_a_receipt_of_another_session_is_an_incident_and_posted_once(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     first, second = Checkout(ledger).prompt().pay(RECEIPT), Checkout(ledger, user_id=8).prompt()
-    [settled] = matcher.see([_payment(second)])
+    [settled] = matcher.ingest([_payment(second)])
     assert (settled.verdict, settled.session_id) == (Verdict.KNOWN_ELSEWHERE, first.session_id)
     assert str(second.session_id) in str(settled.told)
     assert second.session.status == Status.PAYMENT_INITIATED
@@ -213,7 +213,7 @@ def test_money_of_an_unknown_payer_is_settled_by_a_witness_that_knows_more(
 
 
 def test_a_person_closes_a_case_once(matcher: Matcher, movements: Movements) -> None:
-    [settled] = matcher.see([_payment(None)])
+    [settled] = matcher.ingest([_payment(None)])
     movements.close(settled.movement.key, closed_by="operator 9", note="Rent of the stall.", now=LATER)
     with pytest.raises(Rejected, match="CASE_NOT_OPEN"):
         movements.close(settled.movement.key, closed_by="operator 9", note="Again.", now=LATER)
@@ -223,11 +223,11 @@ def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
     ledger: Ledger, matcher: Matcher, movements: Movements
 ) -> None:
     checkout = Checkout(ledger).prompt()
-    long_ago = clock.now() - 2 * LEFT_OVER_AFTER
+    long_ago = clock.now() - 2 * UNPROCESSED_AFTER
     movements.note([_payment(checkout), _payment(None, "OAF7Q2X9ZZ", reference="rent")], long_ago)
-    assert matcher.act_on_left_over() == 2
+    assert matcher.act_on_unprocessed() == 2
     assert checkout.session.status == Status.PAID
-    assert matcher.act_on_left_over() == 0
+    assert matcher.act_on_unprocessed() == 0
 
 
 def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
@@ -267,8 +267,8 @@ def test_all_channels_and_the_callback_at_the_same_moment_make_one_payment(
         checkout = Checkout(ledger).prompt()
         tell: list[Callable[[], object]] = [
             lambda checkout=checkout, receipt=receipt: checkout.pay(receipt),  # type: ignore[misc]
-            lambda checkout=checkout, receipt=receipt: matcher.see([_payment(checkout, receipt)]),  # type: ignore[misc]
-            lambda checkout=checkout, receipt=receipt: matcher.see(  # type: ignore[misc]
+            lambda checkout=checkout, receipt=receipt: matcher.ingest([_payment(checkout, receipt)]),  # type: ignore[misc]
+            lambda checkout=checkout, receipt=receipt: matcher.ingest(  # type: ignore[misc]
                 [_payment(checkout, receipt, evidence=Evidence.STATEMENT)]
             ),
         ]
@@ -325,13 +325,13 @@ def test_a_reversal_of_money_that_has_an_order_is_a_case(
 ) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
     before = _facts(checkout)
-    [settled] = matcher.see([_reversal(RECEIPT, **changed)])
+    [settled] = matcher.ingest([_reversal(RECEIPT, **changed)])
     assert (settled.verdict, settled.session_id) == (Verdict.REVERSAL_UNEXPECTED, checkout.session_id)
     assert _facts(checkout) == before
 
 
 def test_money_of_nobody_that_went_back_waits_for_nobody(matcher: Matcher, database: Database) -> None:
-    found = matcher.see([_reversal(RECEIPT), _payment(None)])
+    found = matcher.ingest([_reversal(RECEIPT), _payment(None)])
     assert {settled.verdict for settled in found} == {Verdict.UNKNOWN, Verdict.NOT_OURS}
     with database.connection() as connection:
         rows = connection.execute(
@@ -368,12 +368,12 @@ def test_one_session_that_cannot_be_read_does_not_keep_others_from_their_money(
             "UPDATE payment_events SET state = '{}' WHERE session_id = %s AND version = 1",
             (broken.session_id,),
         )
-    found = {settled.movement.receipt: settled.verdict for settled in matcher.see(movements)}
+    found = {settled.movement.receipt: settled.verdict for settled in matcher.ingest(movements)}
     assert found == {"OAF7Q2X9AA": Verdict.NEW, "OAF7Q2X9BB": Verdict.CREDITED}
 
 
 def test_the_moment_of_a_movement_may_be_anything_aware(matcher: Matcher) -> None:
-    found: list[Settled] = matcher.see(
+    found: list[Settled] = matcher.ingest(
         [_payment(None, happened_at=datetime.min.replace(tzinfo=LATER.tzinfo))]
     )
     assert found[0].verdict == Verdict.UNKNOWN

@@ -80,7 +80,7 @@ def test_what_a_payer_typed_is_sealed_and_comes_back(
     [row] = rows(database)
     assert "Jane" not in row["sealed_reference"]
     assert vault.unseal(SYSTEM_USER_ID, row["sealed_reference"]) == "rent of Jane"
-    [again] = movements.left_over(NOW, 10)
+    [again] = movements.unprocessed(NOW, 10)
     assert again == replace(typed, stored_key="payment OAF7Q2X9LM")
     assert "Jane" not in repr(again)
 
@@ -90,7 +90,7 @@ def test_a_reference_that_is_ours_is_kept_as_its_number_alone(
 ) -> None:
     movements.note([replace(PAYMENT, reference="D12")], NOW)
     assert rows(database)[0]["sealed_reference"] is None
-    assert movements.left_over(NOW, 10) == [replace(PAYMENT, stored_key="payment OAF7Q2X9LM")]
+    assert movements.unprocessed(NOW, 10) == [replace(PAYMENT, stored_key="payment OAF7Q2X9LM")]
 
 
 def test_a_payment_is_one_movement_whoever_tells_of_it() -> None:
@@ -172,10 +172,10 @@ def test_what_was_kept_and_never_acted_on_is_found_the_oldest_first(movements: M
     movements.note([REVERSAL], LATER)
     movements.note([PAYMENT], NOW)
     movements.note([replace(PAYMENT, receipt="OAF7Q2X9ZZ")], LATER + timedelta(seconds=1))
-    assert [found.receipt for found in movements.left_over(LATER, 10)] == ["OAF7Q2X9LM", "OAF7Q2X9RR"]
-    assert [found.receipt for found in movements.left_over(LATER, 1)] == ["OAF7Q2X9LM"]
+    assert [found.receipt for found in movements.unprocessed(LATER, 10)] == ["OAF7Q2X9LM", "OAF7Q2X9RR"]
+    assert [found.receipt for found in movements.unprocessed(LATER, 1)] == ["OAF7Q2X9LM"]
     movements.settle([Settled(PAYMENT, Verdict.POSTED)], LATER)
-    [left] = movements.left_over(LATER, 10)
+    [left] = movements.unprocessed(LATER, 10)
     assert left == replace(REVERSAL, reason_type="", stored_key=REVERSAL.key)
     assert left.key == REVERSAL.key
 

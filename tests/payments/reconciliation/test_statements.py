@@ -15,7 +15,7 @@ from ledger.session.values import Evidence, RefundState, Status
 from ledger.store.database import Database
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.missing_payments import PAID_WITHIN, Absences
+from payments.reconciliation.missing_payments import PAID_WITHIN, MissingPayments
 from payments.reconciliation.movements import Movement, Settled
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import KINDS, Reconciler, StatementRefused
@@ -256,15 +256,15 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
     reconciler: Reconciler,
     database: Database,
     pull_progress: PullProgressStore,
-    absences: Absences,
+    missing_payments: MissingPayments,
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(10)]
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
     dying = _Dies(ledger, matcher._phone_locks, matcher._movements)
     with pytest.raises(Unavailable):
-        Reconciler({"174379"}, database, dying, pull_progress, Reconciliations(database), absences).reconcile(
-            content
-        )
+        Reconciler(
+            {"174379"}, database, dying, pull_progress, Reconciliations(database), missing_payments
+        ).reconcile(content)
     assert {checkout.session.status for checkout in checkouts} == {Status.PAID, Status.PAYMENT_INITIATED}
 
     done = reconciler.reconcile(content)
