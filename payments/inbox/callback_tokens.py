@@ -19,7 +19,7 @@ Sign = Callable[[bytes], bytes]
 """Returns the 16 bytes that only we can compute for a message."""
 
 
-class RefundMatter(StrEnum):
+class RefundMessageKind(StrEnum):
     """What a letter about a refund is; the value is what its token is signed for."""
 
     REVERSAL_RESULT = "reversal result"
@@ -32,7 +32,7 @@ class RefundMatter(StrEnum):
 class RefundProof:
     """What a token about a refund proves: which refund of which session, and the how-manieth sending of it."""
 
-    matter: RefundMatter
+    matter: RefundMessageKind
     session_id: UUID
     refund: int
     sending: int
@@ -56,7 +56,7 @@ def make_refund_token(sign: Sign, proof: RefundProof) -> str:
 
 def read_refund_token(sign: Sign, token: str) -> RefundProof | None:
     """Return what a token proves about a refund, or None where it proves nothing."""
-    for matter in RefundMatter:
+    for matter in RefundMessageKind:
         found = _read(sign, matter, token, numbers=2)
         if found is not None:
             session_id, (refund, sending) = found

@@ -7,16 +7,16 @@ from uuid import UUID
 from ledger.application import Ledger
 from ledger.session.session import PaymentSession
 from ledger.session.values import Refund, RefundState
-from payments.inbox.callback_tokens import RefundMatter, RefundProof, Sign, make_refund_token
+from payments.inbox.callback_tokens import RefundMessageKind, RefundProof, Sign, make_refund_token
 
 
-def sending_of(refund: Refund) -> int:
+def attempt_of(refund: Refund) -> int:
     """Return the how-manieth sending of a refund is under way, or comes next."""
     return refund.failures + 1
 
 
 @dataclass(frozen=True)
-class Sending:
+class RefundAttempt:
     """One try to give a sum back through M-Pesa: the `number`th, from 1, of a session's refund."""
 
     session_id: UUID
@@ -27,7 +27,7 @@ class Sending:
         """Whether it was sent, and nobody knows yet what became of it."""
         refund = session.refunds.get(self.refund)
         return (
-            refund is not None and refund.state == RefundState.REQUESTED and sending_of(refund) == self.number
+            refund is not None and refund.state == RefundState.REQUESTED and attempt_of(refund) == self.number
         )
 
     def record(self, ledger: Ledger, command: Callable[[PaymentSession], None]) -> bool:
@@ -42,11 +42,11 @@ class Sending:
         _, was_under_way = ledger.decide(self.session_id, guarded)
         return was_under_way
 
-    def url(self, endpoints_url: str, sign: Sign, matter: RefundMatter) -> str:
+    def url(self, endpoints_url: str, sign: Sign, matter: RefundMessageKind) -> str:
         """Return the address to which M-Pesa reports a matter of this sending."""
         token = make_refund_token(sign, RefundProof(matter, self.session_id, self.refund, self.number))
         folder = "timeouts" if matter in _TIMEOUTS else "results"
         return f"{endpoints_url}{folder}/{token}/"
 
 
-_TIMEOUTS = (RefundMatter.REVERSAL_TIMEOUT, RefundMatter.STATUS_TIMEOUT)
+_TIMEOUTS = (RefundMessageKind.REVERSAL_TIMEOUT, RefundMessageKind.STATUS_TIMEOUT)

@@ -24,10 +24,10 @@ from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Refund, RefundState
 from ledger.store.vault import SYSTEM_USER_ID, Vault
-from payments.inbox.callback_tokens import RefundMatter, RefundProof, read_refund_token
+from payments.inbox.callback_tokens import RefundMessageKind, RefundProof, read_refund_token
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
-from payments.refunds.attempt import Sending, sending_of
+from payments.refunds.attempt import RefundAttempt, attempt_of
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import PAYMENT_TELLS_AFTER
 from projections import sessions
@@ -36,10 +36,10 @@ REVERSAL = "reversal"
 """The means of a refund that M-Pesa made at our request."""
 
 _CHANNELS = {
-    RefundMatter.REVERSAL_RESULT: Channel.REVERSAL_RESULT,
-    RefundMatter.REVERSAL_TIMEOUT: Channel.REVERSAL_TIMEOUT,
-    RefundMatter.STATUS_RESULT: Channel.STATUS_RESULT,
-    RefundMatter.STATUS_TIMEOUT: Channel.STATUS_TIMEOUT,
+    RefundMessageKind.REVERSAL_RESULT: Channel.REVERSAL_RESULT,
+    RefundMessageKind.REVERSAL_TIMEOUT: Channel.REVERSAL_TIMEOUT,
+    RefundMessageKind.STATUS_RESULT: Channel.STATUS_RESULT,
+    RefundMessageKind.STATUS_TIMEOUT: Channel.STATUS_TIMEOUT,
 }
 
 RESULT_CHANNELS = tuple(_CHANNELS.values())
@@ -84,14 +84,14 @@ class RefundResults:
         if message.session_id is None or message.refund is None or message.sending is None:
             self._inbox.dead_letter(message, "not_proven", now)
             return
-        sending = Sending(message.session_id, message.refund, message.sending)
+        sending = RefundAttempt(message.session_id, message.refund, message.sending)
         try:
             session = self._ledger.session(sending.session_id)
         except NotFound:
             self._inbox.dead_letter(message, "unknown_session", now)
             return
         refund = session.refunds.get(sending.refund)
-        if refund is None or sending_of(refund) < sending.number:
+        if refund is None or attempt_of(refund) < sending.number:
             self._inbox.dead_letter(message, "unknown_refund", now)
         elif message.channel == Channel.REVERSAL_TIMEOUT:
             self._doubt(sending, "QUEUE_TIMEOUT")
@@ -102,7 +102,9 @@ class RefundResults:
         else:
             self._act_on_result(message, sending, refund, now)
 
-    def _act_on_result(self, message: InboxMessage, sending: Sending, refund: Refund, now: datetime) -> None:
+    def _act_on_result(
+        self, message: InboxMessage, sending: RefundAttempt, refund: Refund, now: datetime
+    ) -> None:
         if message.was_cut:
             self._inbox.dead_letter(message, "too_large", now)
             return
@@ -126,7 +128,7 @@ class RefundResults:
         else:
             self._inbox.settle(message, None, now)
 
-    def _act_on_reversal(self, sending: Sending, refund: Refund, result: ApiResult) -> str | None:
+    def _act_on_reversal(self, sending: RefundAttempt, refund: Refund, result: ApiResult) -> str | None:
         """Record what a reversal came to; return why a person has to look at it, or None."""
         verdict = reversal_verdict(result)
         objection = _objection(sending, refund, result, verdict)
@@ -140,7 +142,7 @@ class RefundResults:
             return None
         return self._failed(sending, refund, verdict.reason, verdict.sentence)
 
-    def _act_on_status(self, sending: Sending, refund: Refund, verdict: StatusVerdict) -> str | None:
+    def _act_on_status(self, sending: RefundAttempt, refund: Refund, verdict: StatusVerdict) -> str | None:
         """Record what the status of a payment, or of its reversal, says; return as `_act_on_reversal` does."""
         self._checks.note_answer(sending.session_id, sending.refund, sending.number, verdict.reason)
         if verdict.receipt is None or verdict.kind not in ("completed", "reversed", "not_completed"):
@@ -159,7 +161,7 @@ class RefundResults:
         return "reversal_was_reversed"
 
     def _act_on_status_of_payment(
-        self, sending: Sending, refund: Refund, verdict: StatusVerdict
+        self, sending: RefundAttempt, refund: Refund, verdict: StatusVerdict
     ) -> str | None:
         if verdict.kind == "reversed":
             self._done(sending, None)
@@ -174,7 +176,7 @@ class RefundResults:
         )
         return self._failed(sending, refund, "not_reversed", sentence)
 
-    def _done(self, sending: Sending, reversal_receipt: str | None) -> None:
+    def _done(self, sending: RefundAttempt, reversal_receipt: str | None) -> None:
         def command(session: PaymentSession) -> None:
             session.record_refund(
                 sending.refund, reversal_receipt=reversal_receipt, means=REVERSAL, at=clock.now()
@@ -182,7 +184,7 @@ class RefundResults:
 
         self._ledger.decide(sending.session_id, command)
 
-    def _failed(self, sending: Sending, refund: Refund, reason: str, sentence: str) -> str | None:
+    def _failed(self, sending: RefundAttempt, refund: Refund, reason: str, sentence: str) -> str | None:
         """Record a failure of this sending; it is no news where that is known, and odd where the sum is back."""
         was_under_way = sending.record(
             self._ledger,
@@ -190,10 +192,10 @@ class RefundResults:
                 sending.refund, code=reason.upper(), text=sentence, at=clock.now()
             ),
         )
-        is_back = refund.state == RefundState.REFUNDED and sending_of(refund) == sending.number
+        is_back = refund.state == RefundState.REFUNDED and attempt_of(refund) == sending.number
         return "contradicts_the_refund" if is_back and not was_under_way else None
 
-    def _doubt(self, sending: Sending, reason: str) -> None:
+    def _doubt(self, sending: RefundAttempt, reason: str) -> None:
         sending.record(
             self._ledger,
             lambda session: session.record_refund_uncertainty(sending.refund, reason=reason, at=clock.now()),
@@ -204,10 +206,12 @@ class RefundResults:
         return SYSTEM_USER_ID if owner is None else owner
 
 
-def _objection(sending: Sending, refund: Refund, result: ApiResult, verdict: ReversalVerdict) -> str | None:
+def _objection(
+    sending: RefundAttempt, refund: Refund, result: ApiResult, verdict: ReversalVerdict
+) -> str | None:
     """Why a result with a good token is not believed, as a slug; None where nothing speaks against it."""
     ids = (result.conversation_id, result.originator_conversation_id)
-    is_latest = sending_of(refund) == sending.number
+    is_latest = attempt_of(refund) == sending.number
     if is_latest and refund.conversation_id is not None and refund.conversation_id not in ids:
         return "ids_differ"
     if verdict.original_receipt not in (None, refund.receipt):

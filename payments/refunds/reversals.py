@@ -12,10 +12,10 @@ from ledger.errors import Rejected, Unavailable
 from ledger.money import CENTS_PER_SHILLING, Money
 from ledger.session.values import Refund
 from ledger.store.vault import Vault
-from payments.inbox.callback_tokens import RefundMatter
+from payments.inbox.callback_tokens import RefundMessageKind
 from payments.inbox.callback_urls import endpoints_url
 from payments.refunds import queues
-from payments.refunds.attempt import Sending, sending_of
+from payments.refunds.attempt import RefundAttempt, attempt_of
 from projections.refunds import UNSENT, PaymentRefund
 
 PAUSE_AFTER_TROUBLE = timedelta(minutes=15)
@@ -70,7 +70,7 @@ class RefundSender:
         except Rejected:
             return False
         refund = session.refunds[row.refund]
-        sending = Sending(session.id, refund.number, sending_of(refund))
+        sending = RefundAttempt(session.id, refund.number, attempt_of(refund))
         try:
             acknowledged = self._reverse(sending, refund)
         except Refused as refusal:
@@ -93,7 +93,7 @@ class RefundSender:
         pause = PAUSE_WHEN_AWAY * 2 ** (self._silences - 1)
         self._paused_until = clock.now() + min(pause, PAUSE_AFTER_TROUBLE)
 
-    def _reverse(self, sending: Sending, refund: Refund) -> Acknowledged:
+    def _reverse(self, sending: RefundAttempt, refund: Refund) -> Acknowledged:
         if refund.amount_cents % CENTS_PER_SHILLING:
             raise Refused(
                 "AMOUNT_NOT_WHOLE",
@@ -105,11 +105,11 @@ class RefundSender:
             receipt=refund.receipt,
             amount_shillings=Money(refund.amount_cents).shillings,
             remarks=f"Refund {refund.number} of session {sending.session_id}",
-            result_url=sending.url(self._endpoints_url, sign, RefundMatter.REVERSAL_RESULT),
-            timeout_url=sending.url(self._endpoints_url, sign, RefundMatter.REVERSAL_TIMEOUT),
+            result_url=sending.url(self._endpoints_url, sign, RefundMessageKind.REVERSAL_RESULT),
+            timeout_url=sending.url(self._endpoints_url, sign, RefundMessageKind.REVERSAL_TIMEOUT),
         )
 
-    def _accept(self, sending: Sending, acknowledged: Acknowledged) -> None:
+    def _accept(self, sending: RefundAttempt, acknowledged: Acknowledged) -> None:
         _log.info("refund_sent", session_id=str(sending.session_id), refund=sending.refund)
         name = acknowledged.conversation_id or acknowledged.originator_conversation_id
         sending.record(
@@ -122,7 +122,7 @@ class RefundSender:
             ),
         )
 
-    def _fail(self, sending: Sending, code: str, text: str) -> None:
+    def _fail(self, sending: RefundAttempt, code: str, text: str) -> None:
         _log.warning("refund_refused", session_id=str(sending.session_id), refund=sending.refund, code=code)
         sending.record(
             self._ledger,
@@ -131,7 +131,7 @@ class RefundSender:
             ),
         )
 
-    def _doubt(self, sending: Sending, reason: str) -> None:
+    def _doubt(self, sending: RefundAttempt, reason: str) -> None:
         _log.warning("refund_uncertain", session_id=str(sending.session_id), refund=sending.refund)
         sending.record(
             self._ledger,

@@ -11,10 +11,10 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
-from payments.inbox.callback_tokens import RefundMatter
+from payments.inbox.callback_tokens import RefundMessageKind
 from payments.inbox.callback_urls import endpoints_url
 from payments.refunds import queues
-from payments.refunds.attempt import Sending
+from payments.refunds.attempt import RefundAttempt
 from payments.refunds.queues import InDoubt
 from payments.refunds.reversals import PAUSE_AFTER_TROUBLE
 from payments.refunds.status_check_log import RefundQueryLog
@@ -59,7 +59,7 @@ class RefundStatusChecks:
         doubted = 0
         for row in rows:
             reason = "SENDER_LOST" if row.conversation_id is None else "RESULT_LATE"
-            sending = Sending(row.session_id, row.refund, row.failures + 1)
+            sending = RefundAttempt(row.session_id, row.refund, row.failures + 1)
             doubted += self._doubt(sending, reason)
         return doubted
 
@@ -83,7 +83,7 @@ class RefundStatusChecks:
                 _log.exception("refund_not_asked_about", session_id=str(row.refund.session_id))
         return len(rows)
 
-    def _doubt(self, sending: Sending, reason: str) -> bool:
+    def _doubt(self, sending: RefundAttempt, reason: str) -> bool:
         """Put a refund in doubt; return whether that is news: its row may be late, and must not keep us busy."""
 
         def command(session: PaymentSession) -> bool:
@@ -101,7 +101,7 @@ class RefundStatusChecks:
 
     def _ask(self, doubt: InDoubt) -> None:
         row = doubt.refund
-        sending = Sending(row.session_id, row.refund, row.failures + 1)
+        sending = RefundAttempt(row.session_id, row.refund, row.failures + 1)
         sign = self._vault.sign
         answer = "asked"
         # Written down first: a question too many is harmless, and a crash must not make it one a second.
@@ -110,8 +110,8 @@ class RefundStatusChecks:
             self._daraja.transaction_status(
                 **self._handle(doubt),
                 remarks=f"Refund {row.refund} of session {row.session_id}",
-                result_url=sending.url(self._endpoints_url, sign, RefundMatter.STATUS_RESULT),
-                timeout_url=sending.url(self._endpoints_url, sign, RefundMatter.STATUS_TIMEOUT),
+                result_url=sending.url(self._endpoints_url, sign, RefundMessageKind.STATUS_RESULT),
+                timeout_url=sending.url(self._endpoints_url, sign, RefundMessageKind.STATUS_TIMEOUT),
             )
         except (Refused, Retryable) as refusal:
             answer = refusal.code
@@ -130,7 +130,7 @@ class RefundStatusChecks:
         assert row.conversation_id is not None
         return {"original_conversation_id": row.conversation_id}
 
-    def _note(self, sending: Sending, tries: int, answer: str) -> None:
+    def _note(self, sending: RefundAttempt, tries: int, answer: str) -> None:
         self._checks.note_asked(
             sending.session_id, sending.refund, sending.number, tries=tries, answer=answer, now=clock.now()
         )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.inbox.callback_tokens import (
-    RefundMatter,
+    RefundMessageKind,
     RefundProof,
     make_refund_token,
     make_token,
@@ -64,8 +64,10 @@ def test_a_token_with_blanks_in_it_proves_nothing() -> None:
     assert read_token(sign, f"{token[:66]}  ") is None
 
 
-@pytest.mark.parametrize("matter", list(RefundMatter))
-def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(matter: RefundMatter) -> None:
+@pytest.mark.parametrize("matter", list(RefundMessageKind))
+def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(
+    matter: RefundMessageKind,
+) -> None:
     proof = RefundProof(matter, SESSION, refund=2, sending=3)
     token = make_refund_token(sign, proof)
     assert read_refund_token(sign, token) == proof
@@ -76,9 +78,9 @@ def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(matt
 def test_a_token_of_one_kind_is_none_of_another() -> None:
     tokens = {
         matter: make_refund_token(sign, RefundProof(matter, SESSION, refund=1, sending=1))
-        for matter in RefundMatter
+        for matter in RefundMessageKind
     }
-    assert len(set(tokens.values())) == len(RefundMatter)
+    assert len(set(tokens.values())) == len(RefundMessageKind)
     for token in tokens.values():
         assert read_token(sign, token) is None
     assert read_refund_token(sign, make_token(sign, SESSION, 1)) is None
@@ -86,6 +88,8 @@ def test_a_token_of_one_kind_is_none_of_another() -> None:
 
 @pytest.mark.parametrize("place", range(0, 72, 3))
 def test_a_refunds_token_with_one_digit_changed_proves_nothing(place: int) -> None:
-    token = make_refund_token(sign, RefundProof(RefundMatter.REVERSAL_RESULT, SESSION, refund=1, sending=1))
+    token = make_refund_token(
+        sign, RefundProof(RefundMessageKind.REVERSAL_RESULT, SESSION, refund=1, sending=1)
+    )
     changed = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
     assert read_refund_token(sign, changed) is None
