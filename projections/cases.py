@@ -253,7 +253,7 @@ def _refunded(cases: CasesOfSession, event: Recorded) -> None:
     del cases[Subject.REFUND, event.state["refund"]]
 
 
-def _contradicted(cases: CasesOfSession, event: Recorded) -> None:
+def _discrepancy_found(cases: CasesOfSession, event: Recorded) -> None:
     says = event.state
     _open(
         cases,
@@ -291,7 +291,7 @@ _CHANGES: dict[str, Callable[[CasesOfSession, Recorded], None]] = {
     RefundUncertain.TOPIC: _refund_moved(CaseKind.REFUND_IN_DOUBT, lambda says: says["reason"]),
     RefundFailed.TOPIC: _refund_moved(CaseKind.REFUND_DUE, lambda says: f"failed: {says['code']}"),
     Refunded.TOPIC: _refunded,
-    ContradictionFound.TOPIC: _contradicted,
+    ContradictionFound.TOPIC: _discrepancy_found,
     ContradictionClosed.TOPIC: _settled,
 }
 TOPICS = tuple(_CHANGES)

@@ -12,7 +12,7 @@ from eventsourcing.domain import Aggregate
 
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.event import Event
-from ledger.session.values import Attempt, AttemptState, Contradiction, Credit, Evidence, Payment, Status
+from ledger.session.values import Attempt, AttemptState, Credit, Discrepancy, Evidence, Payment, Status
 
 if TYPE_CHECKING:
     from ledger.session.session import PaymentSession
@@ -42,7 +42,7 @@ class Created(Event, Aggregate.Created):
         session.attempts = {}
         session.paid = None
         session.credits = {}
-        session.contradictions = {}
+        session.discrepancies = {}
         session.received_cents = 0
         session.refunds = {}
         session.order = None
@@ -216,7 +216,7 @@ class ContradictionFound(Event):
     amount_cents: int | None = None
 
     def apply(self, session: "PaymentSession") -> None:
-        session.contradictions[self.contradiction] = Contradiction(
+        session.discrepancies[self.contradiction] = Discrepancy(
             self.contradiction,
             self.attempt,
             self.about,
@@ -234,8 +234,8 @@ class ContradictionClosed(Event):
     note: str
 
     def apply(self, session: "PaymentSession") -> None:
-        found = session.contradictions[self.contradiction]
-        session.contradictions[self.contradiction] = replace(found, is_open=False)
+        found = session.discrepancies[self.contradiction]
+        session.discrepancies[self.contradiction] = replace(found, is_open=False)
 
 
 class OrderCreated(Event):

@@ -19,7 +19,7 @@ CAN_BE_SENT_BY_HAND = frozenset({RefundState.DUE, RefundState.APPROVED, RefundSt
 NOT_DUE = "There is no such refund, or it has been decided already. Look at it again before you decide."
 
 
-class Refunding:
+class RefundCommands:
     """The commands of a payment session that are about its refunds; `at` is an aware UTC moment.
 
     Two people who decide at once write at the same version of the session, so one of them is refused.

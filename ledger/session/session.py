@@ -21,8 +21,8 @@ from eventsourcing.domain import Aggregate
 from ledger.errors import Rejected
 from ledger.session import events
 from ledger.session.cart import SnapshotLine, Totals
-from ledger.session.discrepancy_commands import Contradicting
-from ledger.session.refund_commands import Refunding
+from ledger.session.discrepancy_commands import DiscrepancyCommands
+from ledger.session.refund_commands import RefundCommands
 from ledger.session.values import (
     ATTEMPT_MAY_TAKE,
     Attempt,
@@ -49,7 +49,7 @@ OTHER_AMOUNT = "The amount that arrived is not the amount of this session. It go
 NOT_TAKEN = "M-Pesa did not take the last payment request, and sent nothing to the phone."
 
 
-class PaymentSession(Contradicting, Refunding, Aggregate):
+class PaymentSession(DiscrepancyCommands, RefundCommands, Aggregate):
     """One try of a buyer to pay for one cart. Amounts are cents; `at` is an aware UTC moment."""
 
     TOPIC = "payment_session.v1"
@@ -225,7 +225,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
         A payment is never undone by it: where one is known, the two contradict each other, and a person looks.
         """
         if self.attempts[attempt].state == AttemptState.PAID:
-            self._contradict(attempt, "outcome", evidence, f"{code}: {text}", at=at)
+            self._record_discrepancy(attempt, "outcome", evidence, f"{code}: {text}", at=at)
         if self.attempts[attempt].is_open:
             self._end_unpaid(attempt, code, text, at, result_code=result_code)
 
@@ -263,7 +263,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             self._take_surplus(payment, at, answers_attempt=answers)
         if answers and attempt.state in (AttemptState.FAILED, AttemptState.REFUSED):
             told = "Paid, after the attempt was known to have ended unpaid."
-            self._contradict(payment.attempt, "outcome", payment.evidence, told, payment, at=at)
+            self._record_discrepancy(payment.attempt, "outcome", payment.evidence, told, payment, at=at)
 
     def record_order(self, *, order_id: int, order_number: str, at: datetime) -> None:
         """The shop made the order of this paid session. Raises Rejected SESSION_NOT_PAID without money."""
@@ -334,7 +334,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
     def _compare(self, credit: Credit, payment: Payment, at: datetime) -> None:
         """Another witness tells of money that is known: better evidence, or another amount."""
         if payment.amount_cents not in (None, credit.amount_cents):
-            self._contradict_amount(credit.attempt, payment, credit.amount_cents, at)
+            self._record_other_amount(credit.attempt, payment, credit.amount_cents, at)
         elif payment.evidence.is_better_than(credit.evidence):
             self._write(
                 events.EvidenceUpgraded,
@@ -358,7 +358,7 @@ class PaymentSession(Contradicting, Refunding, Aggregate):
             at=at,
         )
         if payment.amount_cents not in (None, believed_cents):
-            self._contradict_amount(payment.attempt, payment, believed_cents, at)
+            self._record_other_amount(payment.attempt, payment, believed_cents, at)
 
     def _take_surplus(self, payment: Payment, at: datetime, *, answers_attempt: bool) -> None:
         why = "second_payment" if self.paid else "wrong_amount"

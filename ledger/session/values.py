@@ -115,7 +115,7 @@ class Credit:
 
 
 @dataclass(frozen=True)
-class Contradiction:
+class Discrepancy:
     """Two witnesses disagree about an attempt: its "outcome", the "amount" of a receipt, or what is in the "books".
 
     `receipt` and `amount_cents` are what the later one said, None where it named none.

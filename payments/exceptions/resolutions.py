@@ -42,7 +42,7 @@ class CaseService:
         self._movements = movements
         self._pulling = pull_progress
         self._close: dict[Kind, Act] = {
-            Kind.CONTRADICTION: self._close_contradiction,
+            Kind.CONTRADICTION: self._close_discrepancy,
             Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
             Kind.MESSAGE_DEAD_LETTERED: self._close_message,
             Kind.EVENT_DEAD_LETTERED: self._close_reaction,
@@ -87,11 +87,11 @@ class CaseService:
         if settled.verdict not in FINAL and settled.told:
             raise Rejected("CASE_NEEDS_MORE", settled.told)
 
-    def _close_contradiction(self, case_id: str, by: str, note: str) -> None:
+    def _close_discrepancy(self, case_id: str, by: str, note: str) -> None:
         session_id, number = _subject_of(case_id, Subject.CONTRADICTION)
         self._ledger.decide(
             session_id,
-            lambda session: session.close_contradiction(number, closed_by=by, note=note, at=clock.now()),
+            lambda session: session.close_discrepancy(number, closed_by=by, note=note, at=clock.now()),
         )
 
     def _give_up_attempt(self, case_id: str, by: str, note: str) -> None:

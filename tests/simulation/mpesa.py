@@ -180,12 +180,12 @@ class Mpesa:
     def _tell_truly(self, prompt: Prompt, delay: float) -> None:
         dice, body = prompt.chance, self.body(prompt, prompt.code or PAID, prompt.receipt)
         if prompt.code == PAID:
-            self._contradict(prompt, delay)
+            self._record_discrepancy(prompt, delay)
         for _ in range(1 + (dice.random() < self._world.odds.callback_doubled)):
             self.post(prompt.callback_url, body, delay, lambda: setattr(prompt, "is_told", True))
             delay += dice.choice((0.0, 0.001, 1.0, 30.0))
 
-    def _contradict(self, prompt: Prompt, delay: float) -> None:
+    def _record_discrepancy(self, prompt: Prompt, delay: float) -> None:
         """Let some witness say of a payment that it failed; the true callback is on its way."""
         odds, dice = self._world.odds, prompt.chance
         if dice.random() < odds.query_lies:

@@ -77,13 +77,13 @@ def _ending(order: tuple[int, ...]) -> tuple[Any, ...]:
         session = on.machine.services().ledger.session(session_id)
     assert faults == []
     refunds = tuple((refund.amount_cents, str(refund.state)) for refund in session.refunds.values())
-    contradictions = tuple((each.about, each.is_open) for each in session.contradictions.values())
+    discrepancies = tuple((each.about, each.is_open) for each in session.discrepancies.values())
     return (
         str(session.status),
         session.received_cents,
         tuple(sorted(session.receipts)),
         refunds,
-        contradictions,
+        discrepancies,
     )
 
 

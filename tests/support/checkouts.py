@@ -181,10 +181,10 @@ class Checkout:
             lambda session: session.record_refund_uncertainty(refund, reason="time-out", at=self.at)
         )
 
-    def close_contradiction(self, contradiction: int = 1) -> "Checkout":
+    def close_discrepancy(self, contradiction: int = 1) -> "Checkout":
         """An operator has looked at a contradiction."""
         return self._do(
-            lambda session: session.close_contradiction(
+            lambda session: session.close_discrepancy(
                 contradiction, closed_by="operator 99", note="Paid indeed.", at=self.at
             )
         )
@@ -244,7 +244,7 @@ def one_of_every_kind(ledger: Ledger) -> list[Checkout]:
         .request_refund()
         .accept_refund()
         .doubt_refund(),
-        Checkout(ledger, user_id=8).prompt().pay("RCPTSAID01").cancel().close_contradiction(),
+        Checkout(ledger, user_id=8).prompt().pay("RCPTSAID01").cancel().close_discrepancy(),
         Checkout(ledger, user_id=8).prompt().pay("RCPTSEEN01").pay("RCPTSEEN01", evidence=Evidence.C2B),
         Checkout(ledger, user_id=9).prompt().pay("RCPTODD001", amount_cents=1_00),
         Checkout(ledger, user_id=9).prompt().pay("RCPTODD002", amount_cents=None),

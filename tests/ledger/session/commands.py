@@ -110,8 +110,8 @@ def expire(*, at: str = "10:45") -> Command:
     return lambda session: session.expire(at=clock(at))
 
 
-def close_contradiction(contradiction: int = 1) -> Command:
-    return lambda session: session.close_contradiction(
+def close_discrepancy(contradiction: int = 1) -> Command:
+    return lambda session: session.close_discrepancy(
         contradiction, closed_by="operator 9", note="M-Pesa confirmed the payment.", at=clock("10:50")
     )
 

@@ -170,7 +170,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert session.receipts == model.money.keys()
         ways = {refund.number: WAYS_BACK[refund.state] for refund in session.refunds.values()}
         assert ways == dict.fromkeys(ways, "due") | model.on_its_way_back
-        disputed = {(found.attempt, found.about) for found in session.contradictions.values()}
+        disputed = {(found.attempt, found.about) for found in session.discrepancies.values()}
         assert disputed == model.disputed
 
     def check_money(self, session: PaymentSession) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from ledger.session.values import Evidence, Status
 from tests.ledger.session.commands import (
-    close_contradiction,
+    close_discrepancy,
     miss_payment,
     prove_payment,
     record_attempt_failure,
@@ -84,7 +84,7 @@ def test_a_receipt_that_comes_with_another_amount_than_was_proved_is_recorded_an
 
 def test_each_amount_that_differs_is_told_once_also_after_a_person_has_looked_at_another() -> None:
     one_shilling = record_payment(cents=1_00, evidence=Evidence.C2B)
-    looked_at = given(*PAID).when(one_shilling).when(close_contradiction())
+    looked_at = given(*PAID).when(one_shilling).when(close_discrepancy())
     told = "200 cents, where 35000 cents are known."
     looked_at.when(one_shilling).then_no_change()
     looked_at.when(record_payment(cents=2_00, evidence=Evidence.STATEMENT)).then(
@@ -107,15 +107,15 @@ def test_a_payment_that_the_books_lack_stands_and_is_looked_at_once() -> None:
             about="books", evidence=Evidence.STATEMENT, told=told, receipt=RECEIPT, cents=TOTAL
         )
     ).status(Status.PAID)
-    scenario.when(close_contradiction()).when(miss_payment()).then_no_change()
+    scenario.when(close_discrepancy()).when(miss_payment()).then_no_change()
 
 
 def test_a_contradiction_is_closed_once_by_a_person() -> None:
     disputed = given(*PAID, contradiction_found())
-    closed = disputed.when(close_contradiction()).then(contradiction_closed())
-    assert not closed.session.contradictions[1].is_open
-    closed.when(close_contradiction()).refused("CASE_NOT_OPEN")
-    disputed.when(close_contradiction(2)).refused("CASE_NOT_OPEN")
+    closed = disputed.when(close_discrepancy()).then(contradiction_closed())
+    assert not closed.session.discrepancies[1].is_open
+    closed.when(close_discrepancy()).refused("CASE_NOT_OPEN")
+    disputed.when(close_discrepancy(2)).refused("CASE_NOT_OPEN")
 
 
 def test_a_closed_contradiction_is_not_found_again() -> None:

@@ -147,7 +147,7 @@ def test_witnesses_who_disagree_are_a_case_until_somebody_has_looked(
     (case,) = cases(database, checkout)
     assert (case.kind, case.money_cents, case.number) == (Kind.CONTRADICTION, 350_00, 1)
     assert case.detail.startswith("attempt 1, outcome: the callback says: ")
-    checkout.close_contradiction()
+    checkout.close_discrepancy()
     assert cases(database, checkout) == []
 
 

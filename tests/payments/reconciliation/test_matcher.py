@@ -127,7 +127,7 @@ def test_money_wins_over_an_attempt_that_was_known_to_have_failed(ledger: Ledger
     checkout = Checkout(ledger).prompt().cancel()
     assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
     assert checkout.session.status == Status.PAID
-    assert len(checkout.session.contradictions) == 1
+    assert len(checkout.session.discrepancies) == 1
 
 
 def test_a_second_payment_of_the_same_attempt_is_due_back(ledger: Ledger, matcher: Matcher) -> None:

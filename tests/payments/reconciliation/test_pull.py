@@ -144,7 +144,7 @@ def test_a_payment_of_which_nothing_else_was_heard_is_booked_once(
         assert transaction_poller.pull_if_due() == 2
         time.tick(EVERY)
     assert checkout.session.credits["UKG7Q2X9LM"].evidence == Evidence.C2B
-    assert [found.about for found in failed.session.contradictions.values()] == ["outcome"]
+    assert [found.about for found in failed.session.discrepancies.values()] == ["outcome"]
     with database.connection() as connection:
         kept = connection.execute("SELECT state, reason FROM daraja_inbox").fetchall()
     assert [tuple(row.values()) for row in kept] == [("set_aside", "unreadable_row")] * 2

@@ -91,11 +91,11 @@ def test_each_row_is_told_as_what_it_is(ledger: Ledger, reconciler: Reconciler) 
     assert known.session.credits["OAFKNOWN01"].evidence == Evidence.STATEMENT
     [missing] = [each for each in done.found["differences"] if each["kind"] == "missing_there"]
     assert (missing["receipt"], missing["session_id"]) == ("OAFHERE001", str(only_here.session_id))
-    assert [found.about for found in only_here.session.contradictions.values()] == ["books"]
+    assert [found.about for found in only_here.session.discrepancies.values()] == ["books"]
     assert only_here.session.received_cents == TOTAL_CENTS
 
     again = reconciler.reconcile(content)
-    assert len(only_here.session.contradictions) == 1
+    assert len(only_here.session.discrepancies) == 1
     assert _counts(again) == {
         "posted": 6,
         "reversal_unexpected": 1,
@@ -157,7 +157,7 @@ def test_an_attempt_in_doubt_whose_time_is_covered_ends_unpaid(
     late = _day(_booking(lost, "OAFLATE001"))
     assert _counts(reconciler.reconcile(late)) == {"credited": 1}
     assert lost.session.status == Status.PAID
-    assert [found.about for found in lost.session.contradictions.values()] == ["outcome"]
+    assert [found.about for found in lost.session.discrepancies.values()] == ["outcome"]
 
 
 @pytest.mark.parametrize(
