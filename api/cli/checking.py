@@ -30,7 +30,7 @@ def check(context: click.Context, as_json: bool) -> None:
     else:
         for finding in findings:
             mark, colour = _MARKS[finding.verdict]
-            click.echo(f"{click.style(mark, fg=colour)} {finding.part}: {finding.sentence}")
+            click.echo(f"{click.style(mark, fg=colour)} {finding.part}: {finding.description}")
     problems = [finding.part for finding in findings if finding.verdict is Verdict.ILL]
     if problems:
         context.exit(WRONG_SETTINGS if "settings" in problems else IMPOSSIBLE)

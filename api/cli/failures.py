@@ -61,7 +61,7 @@ def told_in_words() -> Iterator[None]:
     except MachineProblem as error:
         raise Failure(error.message) from error
     except InvalidValue as error:
-        told = [f"{field}: {sentence}" for field, said in error.errors.items() for sentence in said]
+        told = [f"{field}: {description}" for field, said in error.errors.items() for description in said]
         raise Failure("\n".join(told) or error.message) from error
     except LedgerError as error:
         raise Failure(

@@ -52,8 +52,8 @@ def up(
     _tell("Everything has stopped. Your data are kept: `daftari up` finds them again.")
 
 
-def _tell(sentence: str) -> None:
-    click.echo(sentence, err=True)
+def _tell(description: str) -> None:
+    click.echo(description, err=True)
 
 
 def _welcome(settings: Settings) -> None:

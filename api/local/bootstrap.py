@@ -82,9 +82,9 @@ def run(command: list[str], environ: dict[str, str] | None = None) -> None:
         sys.exit(f"Error: `{' '.join(command)}` has failed; it says why above.")
 
 
-def say(sentence: str) -> None:
+def say(description: str) -> None:
     """Tell whoever waits what is being done."""
-    sys.stderr.write(sentence + "\n")
+    sys.stderr.write(description + "\n")
     sys.stderr.flush()
 
 

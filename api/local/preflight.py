@@ -37,7 +37,7 @@ class Finding:
 
     part: str
     verdict: Verdict
-    sentence: str
+    description: str
 
 
 def check_everything(environ: Mapping[str, str]) -> Iterator[Finding]:

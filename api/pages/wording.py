@@ -66,7 +66,7 @@ class Notice:
     """What a buyer is told: the heading, a sentence, and what can be done: `pay`, `again`, or nothing ("")."""
 
     heading: str
-    sentence: str
+    description: str
     action: str = ""
 
 

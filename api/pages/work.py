@@ -83,7 +83,7 @@ def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
     refusal = refusal_of(error)
     told = [refusal.message]
     if isinstance(error, InvalidValue):
-        told = [sentence for sentences in error.errors.values() for sentence in sentences] or told
+        told = [description for sentences in error.errors.values() for description in sentences] or told
     return render_template("work/error.html", told=told), refusal.status, refusal.headers
 
 

@@ -45,7 +45,7 @@ class CaseService:
             Kind.CONTRADICTION: self._close_discrepancy,
             Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
             Kind.MESSAGE_DEAD_LETTERED: self._close_message,
-            Kind.EVENT_DEAD_LETTERED: self._close_reaction,
+            Kind.EVENT_DEAD_LETTERED: self._close_event,
             Kind.MONEY_UNKNOWN: self._close_movement,
             Kind.MONEY_CLAIMED_TWICE: self._close_movement,
             Kind.MONEY_WENT_BACK: self._close_movement,
@@ -63,7 +63,7 @@ class CaseService:
         if kind == Kind.MESSAGE_DEAD_LETTERED:
             done = self._inbox.retry(_uuid(case_id), clock.now())
         else:
-            done = event_processor.retry_dead_lettered(self._ledger.database, *_reaction_of(case_id))
+            done = event_processor.retry_dead_lettered(self._ledger.database, *_event_of(case_id))
         if not done:
             raise _not_open()
 
@@ -105,8 +105,8 @@ class CaseService:
         if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
             raise _not_open()
 
-    def _close_reaction(self, case_id: str, by: str, note: str) -> None:
-        name, session_id, version = _reaction_of(case_id)
+    def _close_event(self, case_id: str, by: str, note: str) -> None:
+        name, session_id, version = _event_of(case_id)
         database = self._ledger.database
         if not event_processor.close_dead_lettered(
             database, name, session_id, version, closed_by=by, note=note
@@ -124,7 +124,7 @@ class CaseService:
 def _require(kind: Kind, means: Means) -> None:
     advice = WHAT_CAN_BE_DONE[kind]
     if means not in advice.means:
-        raise Rejected("CASE_NEEDS_MORE", f"That settles nothing here. {advice.sentence}")
+        raise Rejected("CASE_NEEDS_MORE", f"That settles nothing here. {advice.description}")
 
 
 def _attempt_that_lacks_money(session: PaymentSession) -> Attempt | None:
@@ -141,9 +141,9 @@ def _session_id(text: str) -> UUID:
     try:
         return UUID(text.strip())
     except ValueError:
-        sentence = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
+        description = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
         raise InvalidValue(
-            "Some fields are wrong; correct them and send again.", {"session": [sentence]}
+            "Some fields are wrong; correct them and send again.", {"session": [description]}
         ) from None
 
 
@@ -169,7 +169,7 @@ def _subject_of(case_id: str, expected: Subject) -> tuple[UUID, int]:
     return _uuid(session_id), _number(number)
 
 
-def _reaction_of(case_id: str) -> tuple[str, UUID, int]:
+def _event_of(case_id: str) -> tuple[str, UUID, int]:
     name, session_id, version = _parts(case_id, 3)
     return name, _uuid(session_id), _number(version)
 

@@ -116,7 +116,7 @@ class Means(StrEnum):
 class Advice:
     """What can be done about cases of a kind: a sentence, and by which doors."""
 
-    sentence: str
+    description: str
     means: tuple[Means, ...] = ()
 
 
@@ -195,7 +195,7 @@ class Case:
     @property
     def what_can_be_done(self) -> str:
         """A sentence for whoever looks at it."""
-        return WHAT_CAN_BE_DONE[self.kind].sentence
+        return WHAT_CAN_BE_DONE[self.kind].description
 
     @property
     def means(self) -> tuple[Means, ...]:

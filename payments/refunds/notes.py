@@ -41,5 +41,5 @@ def _with_plain_digits(text: str) -> str:
     return "".join(character if digit is None else str(digit) for character, digit in digits)
 
 
-def _refused(field: str, sentence: str) -> InvalidValue:
-    return InvalidValue("Some fields are wrong; correct them and send again.", {field: [sentence]})
+def _refused(field: str, description: str) -> InvalidValue:
+    return InvalidValue("Some fields are wrong; correct them and send again.", {field: [description]})

@@ -140,7 +140,7 @@ class RefundResults:
         if verdict.kind == "done":
             self._done(sending, verdict.receipt)
             return None
-        return self._failed(sending, refund, verdict.reason, verdict.sentence)
+        return self._failed(sending, refund, verdict.reason, verdict.description)
 
     def _act_on_status(self, sending: RefundAttempt, refund: Refund, verdict: StatusVerdict) -> str | None:
         """Record what the status of a payment, or of its reversal, says; return as `_act_on_reversal` does."""
@@ -157,7 +157,7 @@ class RefundResults:
             self._done(sending, verdict.receipt)
             return None
         if verdict.kind == "not_completed":
-            return self._failed(sending, refund, f"reversal_{verdict.reason}", verdict.sentence)
+            return self._failed(sending, refund, f"reversal_{verdict.reason}", verdict.description)
         return "reversal_was_reversed"
 
     def _act_on_status_of_payment(
@@ -170,11 +170,11 @@ class RefundResults:
             return "payment_not_completed"
         if refund.requested_at is not None and clock.now() - refund.requested_at < PAYMENT_TELLS_AFTER:
             return None
-        sentence = (
+        description = (
             "M-Pesa says that the payment is completed and not reversed. Look at the statement before you approve "
             "again."
         )
-        return self._failed(sending, refund, "not_reversed", sentence)
+        return self._failed(sending, refund, "not_reversed", description)
 
     def _done(self, sending: RefundAttempt, reversal_receipt: str | None) -> None:
         def command(session: PaymentSession) -> None:
@@ -184,12 +184,12 @@ class RefundResults:
 
         self._ledger.decide(sending.session_id, command)
 
-    def _failed(self, sending: RefundAttempt, refund: Refund, reason: str, sentence: str) -> str | None:
+    def _failed(self, sending: RefundAttempt, refund: Refund, reason: str, description: str) -> str | None:
         """Record a failure of this sending; it is no news where that is known, and odd where the sum is back."""
         was_under_way = sending.record(
             self._ledger,
             lambda session: session.record_refund_failure(
-                sending.refund, code=reason.upper(), text=sentence, at=clock.now()
+                sending.refund, code=reason.upper(), text=description, at=clock.now()
             ),
         )
         is_back = refund.state == RefundState.REFUNDED and attempt_of(refund) == sending.number

@@ -87,7 +87,7 @@ class DeadLettered:
     first_failed_at: datetime
 
 
-class Reaction:
+class EventProcessor:
     """Feeds one handler; of several workers one is active, by a lock that lives as long as its connection.
 
     That is one of `locks`, by default on a connection of its own. `hands` is how many sessions are handled at once:
@@ -125,7 +125,7 @@ class Reaction:
             batch, read, last = read_batch(
                 connection, origin, after, horizon, self.handler.topics, self._batch_size
             )
-        self._react_to_all(batch)
+        self._process_all(batch)
         if not read:
             self._caught_up_at = origin, horizon
             return 0
@@ -143,23 +143,23 @@ class Reaction:
             self._retry(recorded(row), row["tries"] + 1, now)
         return len(rows)
 
-    def _react_to_all(self, batch: Sequence[Recorded]) -> None:
+    def _process_all(self, batch: Sequence[Recorded]) -> None:
         """Handle events of several sessions at once, those of one session in their order."""
         by_session: dict[UUID, list[Recorded]] = defaultdict(list)
         for event in batch:
             by_session[event.session_id].append(event)
         if min(len(by_session), self._max_workers) < 2:
-            self._react_in_order(batch)
+            self._process_in_order(batch)
             return
         with ThreadPoolExecutor(min(self._max_workers, len(by_session))) as max_workers:
-            for _ in max_workers.map(self._react_in_order, by_session.values()):
+            for _ in max_workers.map(self._process_in_order, by_session.values()):
                 pass
 
-    def _react_in_order(self, events: Sequence[Recorded]) -> None:
+    def _process_in_order(self, events: Sequence[Recorded]) -> None:
         for event in events:
-            self._react(event)
+            self._process(event)
 
-    def _react(self, event: Recorded) -> None:
+    def _process(self, event: Recorded) -> None:
         error = self._error_of(event)
         if error is not None:
             now = clock.now()
@@ -194,7 +194,7 @@ class Reaction:
             told = describe(error)
             _log.warning(
                 "reaction_failed",
-                reaction=self.handler.name,
+                processor=self.handler.name,
                 session_id=str(event.session_id),
                 version=event.version,
                 topic=event.topic,

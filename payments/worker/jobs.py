@@ -15,7 +15,7 @@ from ledger.store.locks import ActiveLock, LockConnection
 from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.order_process import OrderMaker
 from payments.refunds.approval_policy import RefundPolicy, approve_again
-from payments.worker.event_processor import MAX_WORKERS, Handler, Reaction
+from payments.worker.event_processor import MAX_WORKERS, EventProcessor, Handler
 from payments.worker.sweeps import act_on_messages, expire_sessions, tidy
 from projections.cases import PaymentCases
 from projections.follower import Follower
@@ -93,8 +93,8 @@ class _JobMaker:
         """What follows the log."""
         ours = self.services
         is_automatic = ours.settings.daftari_refund_policy == "auto"
-        orders = self._react(OrderMaker(ours.ledger, ours.vault, ours.shop))
-        policy = self._react(RefundPolicy(ours.ledger, is_automatic=is_automatic))
+        orders = self._process(OrderMaker(ours.ledger, ours.vault, ours.shop))
+        policy = self._process(RefundPolicy(ours.ledger, is_automatic=is_automatic))
         metrics = Follower(ours.database, PaymentMetrics())
         refunds = Follower(ours.database, PaymentRefunds())
         cases = Follower(ours.database, PaymentCases())
@@ -140,8 +140,8 @@ class _JobMaker:
             found.append(self._alone("verifying", ours.verifier.run_if_due, 60, 60))
         return found
 
-    def _react(self, handler: Handler) -> Reaction:
-        return Reaction(self.services.database, handler, locks=self.locks, max_workers=self.max_workers)
+    def _process(self, handler: Handler) -> EventProcessor:
+        return EventProcessor(self.services.database, handler, locks=self.locks, max_workers=self.max_workers)
 
     def _alone(self, name: str, work: Callable[[], int], rest: float, longest_rest: float) -> Job:
         """Return a job that only one of several workers does."""

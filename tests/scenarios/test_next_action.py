@@ -103,7 +103,7 @@ def test_every_result_code_says_whether_another_try_makes_sense(
     assert retry_advice(buyer, session_id) == (*wait, False, None, None)
     assert buyer.status(session_id)["reason"] == {
         "code": meaning.reason.upper(),
-        "message": meaning.sentence,
+        "message": meaning.description,
     }
     clock.tick(121)
     assert retry_advice(buyer, session_id) == (AT_ONCE if meaning.can_retry else NEVER)

@@ -36,14 +36,14 @@ class UnderWay:
     sessions: int
     attempts: int
     messages: int
-    reactions: int
+    processors: int
     refunds: int
     in_doubt: int
 
     @property
     def is_nothing(self) -> bool:
         """Whether everything has its end, but for what a statement has to tell."""
-        return not (self.sessions or self.attempts or self.messages or self.reactions)
+        return not (self.sessions or self.attempts or self.messages or self.processors)
 
     @property
     def wants_a_statement(self) -> bool:
@@ -55,7 +55,7 @@ class UnderWay:
             "sessions": self.sessions,
             "attempts": self.attempts,
             "letters": self.messages,
-            "reactions": self.reactions,
+            "reactions": self.processors,
             "refunds": self.refunds,
             "in doubt": self.in_doubt,
         }
@@ -79,7 +79,7 @@ def under_way(ledger: Ledger) -> UnderWay:
     attempts = in_doubt = 0
     with ledger.database.connection() as connection:
         sessions = connection.execute(_MOVING).rowcount
-        messages, reactions, refunds = (
+        messages, processors, refunds = (
             _count(connection, each) for each in (_MESSAGES, _REACTIONS, _REFUNDS)
         )
         asked_about = [row["session_id"] for row in connection.execute(_ATTEMPTS)]
@@ -88,7 +88,7 @@ def under_way(ledger: Ledger) -> UnderWay:
             moves = attempt.checkout_sealed is not None or attempt.state == AttemptState.REQUESTED
             attempts += moves
             in_doubt += not moves
-    return UnderWay(sessions, attempts, messages, reactions, refunds, in_doubt)
+    return UnderWay(sessions, attempts, messages, processors, refunds, in_doubt)
 
 
 @contextmanager

@@ -59,9 +59,9 @@ class WholeNumber(fields.Integer):
     """A JSON integer within bounds: never a boolean, a fraction or text."""
 
     def __init__(self, *, least: int = 1, most: int = LARGEST_ID, **kwargs: Any) -> None:
-        sentence = f"Write a whole number from {least} to {most}."
-        super().__init__(validate=validate.Range(least, most, error=sentence), **kwargs)
-        self._sentence = sentence
+        description = f"Write a whole number from {least} to {most}."
+        super().__init__(validate=validate.Range(least, most, error=description), **kwargs)
+        self._sentence = description
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if type(value) is not int:
@@ -89,8 +89,8 @@ class Choice(fields.String):
     """One word of a closed list."""
 
     def __init__(self, choices: Sequence[str], **kwargs: Any) -> None:
-        sentence = "Choose one of: " + ", ".join(choices) + "."
-        super().__init__(validate=validate.OneOf(choices, error=sentence), **kwargs)
+        description = "Choose one of: " + ", ".join(choices) + "."
+        super().__init__(validate=validate.OneOf(choices, error=description), **kwargs)
 
 
 class TimeSlot(Choice):
@@ -138,5 +138,5 @@ def flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str
         if isinstance(found, Mapping):
             flat |= flatten(found, f"{path}.")
         else:
-            flat[path] = [str(sentence) for sentence in ([found] if isinstance(found, str) else found)]
+            flat[path] = [str(description) for description in ([found] if isinstance(found, str) else found)]
     return flat

@@ -75,7 +75,7 @@ def test_differences_that_are_left_have_an_exit_code_and_cells_that_no_spreadshe
 def test_each_refusal_has_its_exit_code_and_changes_nothing(shop: Shop) -> None:
     file = shop.write(shop.booking, Booking("OAF7Q2X9BB", paid_in=1_00, at=HALF_PAST_TEN))
     whole = shop.file.read_bytes()
-    for content, code, sentence in (
+    for content, code, description in (
         (b"not a statement", 6, "This is not an organisation statement"),
         (whole.replace(b"10,351.00", b"10,352.00"), 7, "The running balance breaks at row"),
         (
@@ -87,7 +87,7 @@ def test_each_refusal_has_its_exit_code_and_changes_nothing(shop: Shop) -> None:
         shop.file.write_bytes(content)
         told = daftari(COMMAND, file, **shop.environ)
         assert (told.returncode, told.stdout) == (code, ""), told.stderr
-        assert told.stderr.startswith(f"Error: {sentence}")
+        assert told.stderr.startswith(f"Error: {description}")
     assert shop.checkout.session.received_cents == 0
     shop.checkout.ledger.database.close()
 

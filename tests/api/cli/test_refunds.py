@@ -67,7 +67,7 @@ def test_what_cannot_be_decided_is_told_with_its_code_and_changes_nothing(
     types: Types, checkout: Checkout
 ) -> None:
     session_id = str(checkout.session_id)
-    for arguments, code, sentence in (
+    for arguments, code, description in (
         (("approve", session_id, "2"), 1, "There is no such refund."),
         (("refuse", session_id, "1", "--reason", "Call 0712345678"), 1, "reason: Leave the phone number out"),
         (("not-sent", session_id, "1", "--note", "No."), 1, "There is no such refund, or"),
@@ -76,6 +76,6 @@ def test_what_cannot_be_decided_is_told_with_its_code_and_changes_nothing(
     ):
         told = types(*arguments)
         assert (told.returncode, told.stdout) == (code, ""), told.stderr
-        assert sentence in told.stderr
+        assert description in told.stderr
     assert checkout.session.refunds[1].state == RefundState.DUE
     checkout.ledger.database.close()

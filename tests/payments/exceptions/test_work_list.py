@@ -251,7 +251,7 @@ def test_the_invariants_see_rows_that_are_not_what_the_log_says(
     follow(database)
     with database.connection() as connection:
         connection.execute(statement.encode())
-    assert any(told in sentence for sentence in wrong(database))
+    assert any(told in description for description in wrong(database))
     assert rebuild(database).wrong_rows > 0
     assert wrong(database) == []
 

@@ -12,7 +12,7 @@ from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from payments.worker.event_processor import (
     MOST_TRIES,
-    Reaction,
+    EventProcessor,
     gap_after,
     list_dead_lettered,
     retry_dead_lettered,
@@ -49,7 +49,7 @@ def service() -> Desk:
     return Desk()
 
 
-class Patient(Reaction):
+class Patient(EventProcessor):
     """Waits first until tests beside this one do not hold it back."""
 
     def __init__(self, database: Database, service: Desk) -> None:
@@ -62,63 +62,65 @@ class Patient(Reaction):
 
 
 @pytest.fixture
-def reaction(database: Database, service: Desk) -> Reaction:
+def processor(database: Database, service: Desk) -> EventProcessor:
     return Patient(database, service)
 
 
 def test_each_event_is_handed_on_once_and_the_place_is_kept(
-    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     Checkout(ledger).prompt()
-    assert reaction.run_once() == 3
-    assert reaction.run_once() == 0
-    reaction.lock.release()
+    assert processor.run_once() == 3
+    assert processor.run_once() == 0
+    processor.lock.release()
     assert Patient(database, service).run_once() == 0
     assert service.versions == [1, 2, 3]
 
 
-def test_a_handler_gets_the_topics_it_asked_for(ledger: Ledger, service: Desk, reaction: Reaction) -> None:
+def test_a_handler_gets_the_topics_it_asked_for(
+    ledger: Ledger, service: Desk, processor: EventProcessor
+) -> None:
     service.topics = (Paid.TOPIC, Created.TOPIC)
     Checkout(ledger).prompt().pay()
-    assert reaction.run_once() == 4
+    assert processor.run_once() == 4
     assert service.versions == [1, 4]
 
 
 def test_a_failing_event_does_not_stop_those_behind_it(
-    ledger: Ledger, service: Desk, reaction: Reaction
+    ledger: Ledger, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[2] = ArithmeticError()
     Checkout(ledger).prompt().pay()
-    reaction.run_once()
+    processor.run_once()
     assert service.versions == [1, 3, 4]
 
 
 def test_a_failed_event_is_tried_again_when_its_time_has_come(
-    ledger: Ledger, service: Desk, reaction: Reaction
+    ledger: Ledger, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[2] = ArithmeticError()
     Checkout(ledger).prompt()
     with freeze_time(NOW):
-        reaction.run_once()
-    assert reaction.retry_due(NOW) == 0
+        processor.run_once()
+    assert processor.retry_due(NOW) == 0
     service.refuses.clear()
-    assert reaction.retry_due(NOW + timedelta(seconds=1)) == 1
+    assert processor.retry_due(NOW + timedelta(seconds=1)) == 1
     assert service.versions == [1, 3, 2]
-    assert reaction.retry_due(NOW + timedelta(days=1)) == 0
+    assert processor.retry_due(NOW + timedelta(days=1)) == 0
 
 
 def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
-    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[1] = Rejected("CART_ALREADY_BOUGHT", "These goods have been bought.")
     session_id = Checkout(ledger).session_id
     with freeze_time(NOW):
-        reaction.run_once()
+        processor.run_once()
     now = NOW
     for tries in range(1, MOST_TRIES):
         now += gap_after(tries)
-        assert reaction.retry_due(now) == 1
-    assert reaction.retry_due(now + timedelta(days=1)) == 0
+        assert processor.retry_due(now) == 1
+    assert processor.retry_due(now + timedelta(days=1)) == 0
     (aside,) = list_dead_lettered(database)
     assert (aside.name, aside.session_id, aside.version, aside.tries) == (
         "service",
@@ -131,17 +133,17 @@ def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
     with freeze_time(now):
         assert retry_dead_lettered(database, "service", session_id, 1)
         assert not retry_dead_lettered(database, "service", session_id, 1)
-    assert reaction.retry_due(now) == 1
+    assert processor.retry_due(now) == 1
     assert service.versions == [1]
     assert list_dead_lettered(database) == []
 
 
 def test_the_message_of_a_stranger_is_not_kept_because_it_may_name_a_person(
-    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[1] = ValueError("cannot deliver to John Doe, 254712345678")
     Checkout(ledger)
-    reaction.run_once()
+    processor.run_once()
     with database.connection() as connection:
         kept = connection.execute("SELECT error FROM follower_failures").fetchone()
     assert kept == {"error": "ValueError"}
@@ -153,16 +155,16 @@ def test_gaps_grow_and_stay_below_a_few_minutes() -> None:
 
 
 def test_a_second_worker_stands_by_until_the_first_lets_go(
-    ledger: Ledger, database: Database, service: Desk, reaction: Reaction
+    ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     Checkout(ledger)
     second = Patient(database, service)
-    assert reaction.run_once() == 1
+    assert processor.run_once() == 1
     Checkout(ledger)
     assert (second.run_once(), second.retry_due(NOW)) == (0, 0)
-    reaction.lock.release()
+    processor.lock.release()
     assert second.run_once() == 1
-    assert reaction.run_once() == 0
+    assert processor.run_once() == 0
 
 
 class Meeting(Desk):
