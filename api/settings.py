@@ -10,7 +10,7 @@ from typing import Any
 from api import setting_values as values
 from api.local.folders import default_data_folder, read_or_make_private_file
 from api.local.instances import running_instance
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 from ledger.money import Money
 
 DARAJA_URLS = {
@@ -45,7 +45,7 @@ _MAY_BE_NONE = {
 }
 
 
-class ConfigurationError(MachineProblem):
+class ConfigurationError(LocalRuntimeError):
     """Settings cannot be used; `problems` holds one sentence for each, every one with what to type."""
 
     def __init__(self, problems: list[str]) -> None:

@@ -22,9 +22,9 @@ def check(context: click.Context, as_json: bool) -> None:
     Example: refuse to deploy with anything wrong
       daftari check || exit 1
     """
-    from api.local.preflight import Verdict, check_everything
+    from api.local.preflight import Verdict, run_preflight_checks
 
-    findings = list(check_everything(os.environ))
+    findings = list(run_preflight_checks(os.environ))
     if as_json:
         click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
     else:

@@ -8,7 +8,7 @@ from typing import IO, Any
 import click
 
 from api.local.ports import PortBusy
-from api.local.problems import DatabaseProblem, FolderBusy, MachineProblem
+from api.local.problems import DatabaseProblem, FolderBusy, LocalRuntimeError
 from api.settings import ConfigurationError, Settings, load_settings
 from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
 
@@ -58,7 +58,7 @@ def told_in_words() -> Iterator[None]:
         raise Failure(error.message, NOT_AVAILABLE) from error
     except Unavailable as error:
         raise Failure(error.message, NOT_AVAILABLE) from error
-    except MachineProblem as error:
+    except LocalRuntimeError as error:
         raise Failure(error.message) from error
     except InvalidValue as error:
         told = [f"{field}: {description}" for field, said in error.errors.items() for description in said]

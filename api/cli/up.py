@@ -44,10 +44,10 @@ def up(
     """
     stopping = stop_on_signals()  # Before the imports, which take a while.
     from api.local.local_simulator import Habits
-    from api.local.local_stack import Everything
+    from api.local.local_stack import LocalStack
 
     habits = Habits(auto_approve, seed, chaos, chaos_longest_delay)
-    everything = Everything(read_settings(), habits, tell=_tell, welcome=_welcome)
+    everything = LocalStack(read_settings(), habits, tell=_tell, welcome=_welcome)
     everything.run(stopping)
     _tell("Everything has stopped. Your data are kept: `daftari up` finds them again.")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 
 _ACCOUNTS = ("postgres", "nobody")
 
@@ -50,7 +50,7 @@ def account_for(cluster: Path) -> Account:
         except KeyError:
             continue
         return Account(entry.pw_uid, entry.pw_gid, switches=True)
-    raise MachineProblem(
+    raise LocalRuntimeError(
         "PostgreSQL refuses to run as root and this machine has neither a user postgres nor a user nobody: "
         "type `useradd --system postgres`, or run Daftari as an ordinary user."
     )

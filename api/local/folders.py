@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from api.local.problems import FolderBusy, MachineProblem
+from api.local.problems import FolderBusy, LocalRuntimeError
 
 ROOT_FOLDER = Path("/var/lib/daftari")
 
@@ -25,7 +25,7 @@ def default_data_folder(environ: Mapping[str, str]) -> Path:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may read; raise MachineProblem where that is not possible.
+    """Make a folder that only its owner may read; raise LocalRuntimeError where that is not possible.
 
     Root's may be entered by others, so that PostgreSQL's account reaches its own part in it; secrets in it are
     files that only root may read.
@@ -33,12 +33,12 @@ def make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
-        raise MachineProblem(
+        raise LocalRuntimeError(
             f"The data folder {folder} cannot be made ({error.strerror}): "
             "set DAFTARI_DATA_DIR to a folder that you may write to."
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise MachineProblem(
+        raise LocalRuntimeError(
             f"The data folder {folder} is not yours to write to: set DAFTARI_DATA_DIR to one that is."
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from api.local.folders import make_private_folder, take_lock, write_private_file
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 
 INSTANCE_FILE = "instance.json"
 LOCK_FILE = "instance.lock"
@@ -39,7 +39,7 @@ def running_instance(folder: Path) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except PermissionError as error:
-        raise MachineProblem(
+        raise LocalRuntimeError(
             f"The data folder {folder} belongs to another user: type the command as that user, "
             "or set DAFTARI_DATA_DIR to a folder of yours."
         ) from error

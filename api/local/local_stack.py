@@ -21,7 +21,7 @@ from api.settings import STORED_NAMES, Settings, load_settings
 _FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
 
 
-class Everything:
+class LocalStack:
     """The whole of Daftari in one terminal. `tell` shows a sentence, `welcome` what to try once all is ready."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Everything:
         return self.simulates and not is_near(self._settings.mpesa_callback_url)
 
     def run(self, stopping: threading.Event) -> None:
-        """Run until `stopping` is set, then stop it all; raise MachineProblem where something cannot work."""
+        """Run until `stopping` is set, then stop it all; raise LocalRuntimeError where something cannot work."""
         settings = self._settings
         with hold_instance(settings.daftari_data_dir):
             self._require_ports()

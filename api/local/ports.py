@@ -5,12 +5,12 @@ import errno
 import http.client
 import socket
 
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 
 _CONNECT_WITHIN_SECONDS = 1.0
 
 
-class PortBusy(MachineProblem):
+class PortBusy(LocalRuntimeError):
     """The address cannot be listened on."""
 
 

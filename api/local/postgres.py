@@ -20,7 +20,7 @@ from api.local import children, stale_server
 from api.local.accounts import Account, account_for
 from api.local.binaries import Binaries, find_binaries
 from api.local.folders import ROOT_FOLDER, make_private_folder, take_lock, write_private_file
-from api.local.problems import DatabaseProblem, MachineProblem
+from api.local.problems import DatabaseProblem, LocalRuntimeError
 
 DATABASE_NAME = "daftari"
 OWNER = "daftari"
@@ -104,7 +104,7 @@ class EmbeddedPostgres:
 
         Call it from the main thread. A server that a killed process left behind is stopped first. Raises FolderBusy
         where a living process keeps this folder, DatabaseProblem where PostgreSQL is missing, too old or will not
-        start, MachineProblem where the folder cannot be used.
+        start, LocalRuntimeError where the folder cannot be used.
         """
         make_private_folder(self._folder)
         self._lock = take_lock(self._folder / LOCK_FILE, "PostgreSQL")
@@ -265,7 +265,7 @@ def _socket_folder(cluster: Path, account: Account) -> Path:
             os.chown(folder, account.uid, account.gid)
     except FileExistsError:
         if folder.is_symlink() or folder.stat().st_uid != account.uid:
-            raise MachineProblem(
+            raise LocalRuntimeError(
                 f"{folder} belongs to somebody else and we need it for PostgreSQL's socket: "
                 "remove it, or set DAFTARI_DATA_DIR to a shorter path."
             ) from None

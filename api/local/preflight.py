@@ -11,7 +11,7 @@ from api.local.accounts import account_for
 from api.local.binaries import find_binaries
 from api.local.databases import server_major
 from api.local.ports import answers_http, http_url, require_free_port
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 from api.local.stored_credentials import stored_credentials
 from api.setting_values import is_near
 from api.settings import ConfigurationError, Settings, load_settings
@@ -40,7 +40,7 @@ class Finding:
     description: str
 
 
-def check_everything(environ: Mapping[str, str]) -> Iterator[Finding]:
+def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Check the settings, and with good ones all that they point to. Nothing is changed, save that a secret which a
     machine in development lacks is made.
     """
@@ -69,7 +69,7 @@ def _told(part: str, look: Callable[[Settings], tuple[Verdict, str]], settings: 
     """Take a look, and turn what it refuses into a finding."""
     try:
         return Finding(part, *look(settings))
-    except MachineProblem as problem:
+    except LocalRuntimeError as problem:
         return Finding(part, Verdict.ILL, problem.message)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from api.local import children
 from api.local.postgres import EmbeddedPostgres
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 
 READY_WITHIN_SECONDS = 60.0
 STOP_WITHIN_SECONDS = 15.0
@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 _BETWEEN_LOOKS_SECONDS = 0.05
 
 
-class KeepsDying(MachineProblem):
+class KeepsDying(LocalRuntimeError):
     """A service ended again and again; starting it once more would not help."""
 
 
@@ -32,7 +32,7 @@ class Service(Protocol):
     name: str
 
     def start(self) -> None:
-        """Start it, from the main thread; raise MachineProblem where that cannot work."""
+        """Start it, from the main thread; raise LocalRuntimeError where that cannot work."""
 
     def stop(self) -> None:
         """Stop it within a bound; harmless when it is not running."""
@@ -144,21 +144,21 @@ class Supervisor:
         self._watched: list[_Watched] = []
 
     def start(self, service: Service) -> None:
-        """Start a service, and do not wait for it; raise MachineProblem."""
+        """Start a service, and do not wait for it; raise LocalRuntimeError."""
         self._watched.append(_Watched(service, started_at=time.monotonic()))
         service.start()
 
     def wait_until_ready(self) -> None:
-        """Return when all that was started is ready, or when we are told to stop; raise MachineProblem."""
+        """Return when all that was started is ready, or when we are told to stop; raise LocalRuntimeError."""
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         waiting = [watched.service for watched in self._watched]
         while waiting and not self._stopping.is_set():
             ended = [service.name for service in waiting if not service.is_running()]
             if ended:
-                raise MachineProblem(f"{ended[0]} ended while it was starting; it says why above.")
+                raise LocalRuntimeError(f"{ended[0]} ended while it was starting; it says why above.")
             waiting = [service for service in waiting if not service.is_ready()]
             if waiting and time.monotonic() > deadline:
-                raise MachineProblem(
+                raise LocalRuntimeError(
                     f"{waiting[0].name} was not ready after {READY_WITHIN_SECONDS:.0f} s; see what it says above."
                 )
             self._stopping.wait(_BETWEEN_LOOKS_SECONDS if waiting else 0)

@@ -16,7 +16,7 @@ from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.order_process import OrderMaker
 from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.worker.event_processor import MAX_WORKERS, EventProcessor, Handler
-from payments.worker.sweeps import act_on_messages, expire_sessions, tidy
+from payments.worker.sweeps import act_on_messages, expire_sessions, purge
 from projections.cases import PaymentCases
 from projections.follower import Follower
 from projections.metrics import PaymentMetrics
@@ -131,7 +131,7 @@ class _JobMaker:
                 "money_left_over", lambda: matcher.act_on_unprocessed() + matcher.act_on_claimed(), 10, 10
             ),
             self._alone("signing_blocks", ours.sealer.run, seal_seconds, seal_seconds),
-            self._alone("tidying", lambda: tidy(ours), 60, 60),
+            self._alone("tidying", lambda: purge(ours), 60, 60),
             self._alone("unproven_letters", ours.inbox.purge_unauthenticated, 10, 10),
         ]
         if settings.daftari_pull == "on":

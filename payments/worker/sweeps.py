@@ -62,7 +62,7 @@ def act_on_messages(services: Services) -> int:
     return len(messages)
 
 
-def tidy(services: Services) -> int:
+def purge(services: Services) -> int:
     """Remove what has had its time: old answers, dead prompts, notes of ended attempts."""
     now = clock.now()
     removed = (

@@ -6,7 +6,7 @@ import pytest
 
 from api.local.instances import hold_instance, publish_instance
 from api.local.local_simulator import Habits
-from api.local.local_stack import Everything
+from api.local.local_stack import LocalStack
 from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
 from ledger.money import Money
 
@@ -81,7 +81,7 @@ def test_addresses_that_cannot_work_are_refused_and_not_repeated(address: str, s
 def test_a_simulator_whose_reports_go_elsewhere_is_told_of(tmp_path: Path) -> None:
     def goes_elsewhere(**environ: str) -> bool:
         settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
-        return Everything(settings, Habits(), tell=print, welcome=print).reports_elsewhere
+        return LocalStack(settings, Habits(), tell=print, welcome=print).reports_elsewhere
 
     theirs = "https://shop.example/api/payments/callbacks/"
     assert not goes_elsewhere()

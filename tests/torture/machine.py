@@ -22,7 +22,7 @@ from api.local.databases import migrate_database
 from api.local.local_simulator import SIMULATOR_CREDENTIALS
 from api.local.ports import answers_http, http_url
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 from api.settings import CALLBACK_PATH, Settings, load_settings
 from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST, free_port
@@ -188,7 +188,7 @@ class Machine:
             try:
                 self.postgres.stop()
                 self.postgres.start()
-            except (MachineProblem, OSError):
+            except (LocalRuntimeError, OSError):
                 down.append("PostgreSQL")
         for part in self.parts:
             if part.pid is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.local.problems import MachineProblem
+from api.local.problems import LocalRuntimeError
 from api.local.supervisor import MOST_DEATHS, WELL_AFTER_SECONDS, KeepsDying, Program, Supervisor
 from tests.support.waiting import is_alive, wait_until
 
@@ -122,7 +122,7 @@ def test_a_program_that_ends_at_once_is_not_waited_for() -> None:
         supervisor.start(
             Program("The program", [sys.executable, "-c", "raise SystemExit(3)"], os.environ, lambda: False)
         )
-        with pytest.raises(MachineProblem, match="ended while it was starting"):
+        with pytest.raises(LocalRuntimeError, match="ended while it was starting"):
             supervisor.wait_until_ready()
 
 
