@@ -12,8 +12,8 @@ from api.http.framework.services import services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
-from api.http.schemas.fields import Answer
-from payments.reconciliation.c2b import Answer as Decision
+from api.http.schemas.fields import ResponseSchema
+from payments.reconciliation.c2b import ResponseSchema as Decision
 
 CONFIRMED = {"ResultCode": 0, "ResultDesc": "Success"}
 
@@ -46,14 +46,14 @@ blueprint = ApiBlueprint(
 )
 
 
-class Validated(Answer):
+class Validated(ResponseSchema):
     """Whether the payment may be made."""
 
     ResultCode = fields.String(validate=validate.OneOf([str(code) for code in Decision]))
     ResultDesc = fields.String(validate=validate.OneOf(["Accepted", "Rejected"]))
 
 
-class Confirmed(Answer):
+class Confirmed(ResponseSchema):
     """What M-Pesa wants to hear."""
 
     ResultCode = fields.Integer(validate=validate.Equal(0))

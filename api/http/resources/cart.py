@@ -6,7 +6,7 @@ from typing import Any
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
-from api.http.schemas.cart_schemas import ShownCart, Wish, show_cart
+from api.http.schemas.cart_schemas import CartItemRequest, ShownCart, show_cart
 from shop.port import Cart
 
 blueprint = ApiBlueprint("cart", __name__, description="What the caller means to buy.")
@@ -22,7 +22,7 @@ def show_own_cart() -> dict[str, Any]:
 
 @blueprint.route("/api/cart/items/<int:listing_id>/", methods=["PUT"])
 @require_role(Role.CUSTOMER)
-@blueprint.arguments(Wish)
+@blueprint.arguments(CartItemRequest)
 @blueprint.refuses("LISTING_NOT_FOUND", "CART_FULL")
 @blueprint.response(200, ShownCart)
 def put_item(wish: dict[str, Any], listing_id: int) -> dict[str, Any]:

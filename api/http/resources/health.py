@@ -9,7 +9,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware import metrics
 from api.http.middleware.auth import Role, guarded, require_role
-from api.http.schemas.fields import Answer
+from api.http.schemas.fields import ResponseSchema
 from ledger.errors import Unavailable
 
 READY_WITHIN_SECONDS = 1.0
@@ -22,7 +22,7 @@ _asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
 """Asks the database apart from the request, which waits no longer than it should, even for a hung server."""
 
 
-class Health(Answer):
+class Health(ResponseSchema):
     """A sign of life."""
 
     status = fields.String(metadata={"example": "ok"})

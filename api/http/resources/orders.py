@@ -8,8 +8,8 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
-from api.http.schemas.fields import Answer, Moment
-from api.http.schemas.line_items import count_items, show_goods
+from api.http.schemas.fields import Moment, ResponseSchema
+from api.http.schemas.line_items import count_items, show_line_items
 from api.http.schemas.session_schemas import ShownDelivery
 from ledger.errors import NotFound
 from shop.port import Order
@@ -17,7 +17,7 @@ from shop.port import Order
 blueprint = ApiBlueprint("orders", __name__, description="What was paid for.")
 
 
-class OrderedItem(Answer):
+class OrderedItem(ResponseSchema):
     """So much of one listing, as it was bought."""
 
     listing_id = fields.Integer(metadata={"example": 123})
@@ -29,7 +29,7 @@ class OrderedItem(Answer):
     unit_of_measure = fields.String(metadata={"example": "kg"})
 
 
-class ShownOrder(Answer):
+class ShownOrder(ResponseSchema):
     """An order. `delivery_details` is null once the buyer's personal data have been erased."""
 
     order_id = fields.Integer(metadata={"example": 789})
@@ -65,7 +65,7 @@ def _shown(order: Order) -> dict[str, Any]:
         "order_status": order.order_status,
         "payment_status": order.payment_status,
         "session_id": order.session_id,
-        "items": [show_goods(item) for item in order.items],
+        "items": [show_line_items(item) for item in order.items],
         "total_items": count_items(order.items),
         "total_cost": amount(order.items_cents),
         "delivery_fee": amount_text(order.delivery_fee_cents),

@@ -9,7 +9,7 @@ from marshmallow import fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import public
-from api.http.schemas.fields import Answer
+from api.http.schemas.fields import ResponseSchema
 from shop.builtin.places import County, Subcounty
 
 blueprint = ApiBlueprint(
@@ -17,14 +17,14 @@ blueprint = ApiBlueprint(
 )
 
 
-class ShownCounty(Answer):
+class ShownCounty(ResponseSchema):
     """A county; its id is its official code, 1 to 47."""
 
     county_id = fields.Integer(metadata={"example": 1})
     name = fields.String(metadata={"example": "Mombasa"})
 
 
-class ShownSubcounty(Answer):
+class ShownSubcounty(ResponseSchema):
     """A subcounty of a county."""
 
     subcounty_id = fields.Integer(metadata={"example": 5})
@@ -32,7 +32,7 @@ class ShownSubcounty(Answer):
     name = fields.String(metadata={"example": "Mvita"})
 
 
-class WholeList(Answer):
+class WholeList(ResponseSchema):
     """A list that always comes whole: `next` and `previous` are there for clients that read every list alike."""
 
     count = fields.Integer()

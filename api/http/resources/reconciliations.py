@@ -8,7 +8,7 @@ from marshmallow import fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, require_role
-from api.http.schemas.fields import Answer, Moment
+from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import Page, PageQuery
 from ledger.errors import NotFound
 from payments.reconciliation.import_log import Reconciliation
@@ -16,7 +16,7 @@ from payments.reconciliation.import_log import Reconciliation
 blueprint = ApiBlueprint("reconciliations", __name__, description="M-Pesa's statements against our books.")
 
 
-class ShownImport(Answer):
+class ShownImport(ResponseSchema):
     """One import of a statement. Of each count's meaning `daftari reconcile --help` and the guide tell."""
 
     reconciliation_id = fields.UUID()
@@ -36,7 +36,7 @@ class WholeImport(ShownImport):
     differences = fields.List(fields.Dict())
 
 
-class Imports(Answer):
+class Imports(ResponseSchema):
     """A page of imports, the latest first."""
 
     count = fields.Integer()

@@ -10,7 +10,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, require_role
-from api.http.schemas.fields import Answer, Moment, Shape
+from api.http.schemas.fields import Moment, RequestSchema, ResponseSchema
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.errors import InvalidValue, NotFound
@@ -40,7 +40,7 @@ class AwareMoment(fields.String):
         return moment.astimezone(UTC)
 
 
-class PeriodQuery(Shape):
+class PeriodQuery(RequestSchema):
     """A period of session creation; both ends in whole hours of UTC."""
 
     since = AwareMoment(
@@ -49,7 +49,7 @@ class PeriodQuery(Shape):
     until = AwareMoment(metadata={"description": "The end; now where it is left out."})
 
 
-class ShownRate(Answer):
+class ShownRate(ResponseSchema):
     """A rate, and what it is made of in words and numbers."""
 
     name = fields.String(metadata={"example": "payment_success_rate"})
@@ -60,7 +60,7 @@ class ShownRate(Answer):
     denominator_is = fields.String()
 
 
-class Metrics(Answer):
+class Metrics(ResponseSchema):
     """How the sessions that were created in a period did. Those still open are counted apart, never as failures."""
 
     since = Moment()
@@ -71,14 +71,14 @@ class Metrics(Answer):
     amount_received = fields.String(metadata={"example": "350.00"})
 
 
-class AuditedHistory(Answer):
+class AuditedHistory(ResponseSchema):
     """Every event of a session with its place and its hashes; sealed personal data are left out."""
 
     session_id = fields.UUID()
     events = fields.List(fields.Dict())
 
 
-class Counterexample(Answer):
+class Counterexample(ResponseSchema):
     """One place where an invariant does not hold."""
 
     rule = fields.String()
@@ -86,7 +86,7 @@ class Counterexample(Answer):
     told = fields.String()
 
 
-class CheckedInvariant(Answer):
+class CheckedInvariant(ResponseSchema):
     """One thing that must always be true. `holds` is null where the store cannot tell, and tests show it instead."""
 
     number = fields.Integer()
@@ -95,7 +95,7 @@ class CheckedInvariant(Answer):
     violations = fields.List(fields.Nested(Counterexample))
 
 
-class Verified(Answer):
+class Verified(ResponseSchema):
     """The last look over the whole store."""
 
     run_id = fields.UUID()

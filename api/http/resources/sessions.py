@@ -14,11 +14,11 @@ from api.http.schemas.pagination import Page
 from api.http.schemas.session_schemas import (
     Extension,
     History,
+    InitiateRequest,
     LastEvent,
+    LongPollQuery,
     NewSession,
-    Patience,
     Prompt,
-    PromptWish,
     Session,
     SessionList,
     SessionQuery,
@@ -133,7 +133,7 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
 @require_role(Role.CUSTOMER)
 @idempotent
-@blueprint.arguments(PromptWish, required=False)
+@blueprint.arguments(InitiateRequest, required=False)
 @blueprint.refuses(*NO_PROMPT)
 @blueprint.response(200, Prompt)
 @blueprint.alt_response(202, schema=Prompt, description="M-Pesa's answer was lost")  # type: ignore[untyped-decorator]  # flask-smorest has no types
@@ -159,17 +159,17 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
 @require_role(Role.CUSTOMER)
-@blueprint.arguments(Patience, location="query")
+@blueprint.arguments(LongPollQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", *NO_PLACE)
 @blueprint.response(200, SessionStatus)
-def show_status(patience: dict[str, Any], session_id: UUID) -> Any:
+def show_status(long_poll: dict[str, Any], session_id: UUID) -> Any:
     """Show where a payment session stands.
 
     Reads one row and writes nothing, so it may be asked as often as is useful. With `wait`, the answer comes as soon
     as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
     """
     found = wait_for_change(
-        services().notifier, lambda: _own_row(session_id), patience.get("after"), patience["wait"]
+        services().notifier, lambda: _own_row(session_id), long_poll.get("after"), long_poll["wait"]
     )
     return found if isinstance(found, Response) else show_status_of(found, _next_action(found))
 
@@ -220,7 +220,7 @@ def show_events(session_id: UUID) -> dict[str, Any]:
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
-    """Answer with a stream of the reader's own session, beyond version `seen`, while his token is good.
+    """ResponseSchema with a stream of the reader's own session, beyond version `seen`, while his token is good.
 
     Raises NotFound, and Unavailable.
     """

@@ -7,14 +7,14 @@ from marshmallow import fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, require_role
-from api.http.schemas.fields import Answer, Moment
+from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import Page, PageQuery
 from ledger.store.blocks import Block
 
 blueprint = ApiBlueprint("blocks", __name__, description="The seals of the log, for auditors.")
 
 
-class ShownBlock(Answer):
+class ShownBlock(ResponseSchema):
     """One block: the events of its origin above one position and up to another.
 
     `digest` is the SHA-256 of their positions (8 bytes, big-endian) and hashes in the order of positions, `signature`
@@ -37,7 +37,7 @@ class ShownBlock(Answer):
     signed_at = Moment()
 
 
-class BlockList(Answer):
+class BlockList(ResponseSchema):
     """A page of blocks, the latest first."""
 
     count = fields.Integer()

@@ -12,7 +12,7 @@ from api.http.framework.services import services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
-from api.http.schemas.fields import Answer
+from api.http.schemas.fields import ResponseSchema
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 """The acknowledgement that every known consumer gives; M-Pesa does not document one."""
@@ -39,7 +39,7 @@ ANY_BODY = {
 blueprint = ApiBlueprint("callbacks", __name__, description="Where M-Pesa reports the results of payments.")
 
 
-class Acknowledgement(Answer):
+class Acknowledgement(ResponseSchema):
     """What M-Pesa wants to hear."""
 
     ResultCode = fields.Integer(validate=validate.Equal(0))

@@ -9,7 +9,7 @@ from api.http.framework.json import amount
 from api.http.framework.services import services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
-from api.http.schemas.fields import Answer, Choice, Moment, Shape, Text
+from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
 from api.http.schemas.pagination import Page, PageQuery
 from ledger import clock
 from ledger.errors import NotFound
@@ -32,7 +32,7 @@ class WorkQuery(PageQuery):
     kind = Choice([str(kind) for kind in Kind], metadata={"description": "Only cases of this kind."})
 
 
-class CaseAction(Answer):
+class CaseAction(ResponseSchema):
     """A request that does something about a case: POST to the path, with a text in the named member."""
 
     name = fields.String(metadata={"example": "close"})
@@ -40,7 +40,7 @@ class CaseAction(Answer):
     field = fields.String(allow_none=True, metadata={"example": "note"})
 
 
-class ShownCase(Answer):
+class ShownCase(ResponseSchema):
     """Something that waits for a person."""
 
     kind = fields.String()
@@ -54,7 +54,7 @@ class ShownCase(Answer):
     actions = fields.List(fields.Nested(CaseAction))
 
 
-class CaseTally(Answer):
+class CaseTally(ResponseSchema):
     """How many cases of a kind are open, and the money that they name together."""
 
     kind = fields.String()
@@ -62,7 +62,7 @@ class CaseTally(Answer):
     amount = fields.Decimal()
 
 
-class WorkList(Answer):
+class WorkList(ResponseSchema):
     """A page of open cases, the oldest first; `by_kind` counts all of them."""
 
     count = fields.Integer()
@@ -72,7 +72,7 @@ class WorkList(Answer):
     by_kind = fields.List(fields.Nested(CaseTally))
 
 
-class CaseNote(Shape):
+class CaseNote(RequestSchema):
     """What a person found out, or did."""
 
     note = Text(
@@ -82,13 +82,13 @@ class CaseNote(Shape):
     )
 
 
-class CaseOwner(Shape):
+class CaseOwner(RequestSchema):
     """Whose money it is."""
 
     session = fields.String(required=True, metadata={"example": "550e8400-e29b-41d4-a716-446655440000"})
 
 
-class CaseDone(Answer):
+class CaseDone(ResponseSchema):
     """That something was done about a case."""
 
     status = fields.String(metadata={"example": "success"})

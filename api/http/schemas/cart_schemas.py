@@ -6,18 +6,18 @@ from typing import Any
 from marshmallow import fields
 
 from api.http.framework.json import amount, amount_text
-from api.http.schemas.decimals import Figure
-from api.http.schemas.fields import Answer, Shape
+from api.http.schemas.decimals import DecimalField
+from api.http.schemas.fields import RequestSchema, ResponseSchema
 from api.http.schemas.line_items import CartItem, count_items, show_item
 from ledger.money import Money
 from shop.port import Cart
 from shop.quantities import MOST_UNITS
 
 
-class Wish(Shape):
+class CartItemRequest(RequestSchema):
     """How much of a listing the cart should hold."""
 
-    quantity = Figure(
+    quantity = DecimalField(
         required=True,
         decimals=3,
         least=Decimal("0.001"),
@@ -29,7 +29,7 @@ class Wish(Shape):
     )
 
 
-class ShownCart(Answer):
+class ShownCart(ResponseSchema):
     """A cart, and what it would cost now. `rounding` is what rounding to the shilling adds."""
 
     items = fields.List(fields.Nested(CartItem))

@@ -6,8 +6,8 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load
 
 from api.http.framework.json import amount, quantity
-from api.http.schemas.decimals import Figure
-from api.http.schemas.fields import Answer, Shape, Text, WholeNumber
+from api.http.schemas.decimals import DecimalField
+from api.http.schemas.fields import RequestSchema, ResponseSchema, Text, WholeNumber
 from shop.builtin.catalogue import (
     MOST_NAME_CHARACTERS,
     MOST_PRICE_CENTS,
@@ -38,12 +38,12 @@ class Flag(fields.Boolean):
         return value
 
 
-class ListingChange(Shape):
+class ListingChange(RequestSchema):
     """What an operator says of a listing. It replaces what was said before; only a stock that is left out stays."""
 
     product_name = Line(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "Fresh Tomatoes"})
     farm_name = Line(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "Green Valley Farm"})
-    price = Figure(
+    price = DecimalField(
         required=True,
         decimals=2,
         least=Decimal("0.01"),
@@ -51,7 +51,7 @@ class ListingChange(Shape):
         metadata={"example": "150.00", "description": "Shillings for one unit."},
     )
     unit_of_measure = Line(required=True, most=MOST_UNIT_CHARACTERS, metadata={"example": "kg"})
-    stock = Figure(
+    stock = DecimalField(
         load_default=None,
         decimals=3,
         least=Decimal(0),
@@ -83,7 +83,7 @@ class ListingChange(Shape):
         )
 
 
-class CatalogueListing(Answer):
+class CatalogueListing(ResponseSchema):
     """One product of one farm, as it is sold now."""
 
     listing_id = fields.Integer(metadata={"example": 123})
@@ -96,7 +96,7 @@ class CatalogueListing(Answer):
     withdrawn = fields.Boolean(metadata={"description": "No longer on sale."})
 
 
-class Catalogue(Answer):
+class Catalogue(ResponseSchema):
     """A page of the listings on sale, by their id."""
 
     count = fields.Integer()

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields
 _WRITTEN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 
-class Figure(fields.Field[Decimal]):
+class DecimalField(fields.Field[Decimal]):
     """A number from `least` to `most` with at most `decimals` decimals, sent as text ("2.5") or as a JSON number.
 
     Loads to a Decimal with exactly that many decimals. Zeros beyond them do no harm; other digits are refused and

@@ -24,7 +24,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class Shape(Schema):
+class RequestSchema(Schema):
     """A body or a query. Names it does not know are passed over, so that a client may send its whole form."""
 
     class Meta:
@@ -33,7 +33,7 @@ class Shape(Schema):
         unknown = EXCLUDE
 
 
-class Answer(Shape):
+class ResponseSchema(RequestSchema):
     """What we answer with. Every key is always there; where there is nothing to say its value is null."""
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's hook

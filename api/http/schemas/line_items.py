@@ -7,15 +7,15 @@ from typing import Any
 from marshmallow import fields
 
 from api.http.framework.json import amount, quantity
-from api.http.schemas.fields import Answer
+from api.http.schemas.fields import ResponseSchema
 from ledger.money import THOUSANDTHS_PER_UNIT
 from ledger.session.cart import SnapshotLine
 from shop.port import CartLine, OrderItem
 
-Goods = CartLine | SnapshotLine | OrderItem
+LineItems = CartLine | SnapshotLine | OrderItem
 
 
-class CartItem(Answer):
+class CartItem(ResponseSchema):
     """A line of the cart as it stood."""
 
     cart_item_id = fields.Integer()
@@ -30,10 +30,10 @@ class CartItem(Answer):
 
 def show_item(line: CartLine | SnapshotLine) -> dict[str, Any]:
     """Return a line of a cart in the guide's shape."""
-    return {"cart_item_id": line.cart_item_id, **show_goods(line)}
+    return {"cart_item_id": line.cart_item_id, **show_line_items(line)}
 
 
-def show_goods(line: Goods) -> dict[str, Any]:
+def show_line_items(line: LineItems) -> dict[str, Any]:
     """Return so much of one listing at its price, as the guide shows it."""
     return {
         "listing_id": line.listing_id,
@@ -46,7 +46,7 @@ def show_goods(line: Goods) -> dict[str, Any]:
     }
 
 
-def count_items(lines: Sequence[Goods]) -> Decimal:
+def count_items(lines: Sequence[LineItems]) -> Decimal:
     """Return the sum of the quantities, without decimals where it is whole: 2 kg and 1.5 kg are 3.5."""
     thousandths = sum(line.quantity_thousandths for line in lines)
     units, rest = divmod(thousandths, THOUSANDTHS_PER_UNIT)

@@ -15,7 +15,7 @@ from flask import request
 from marshmallow import ValidationError, fields, post_load, validate
 
 from api.http.middleware.proxies import base_url
-from api.http.schemas.fields import Shape
+from api.http.schemas.fields import RequestSchema
 from ledger.clock import now
 
 DEFAULT_PAGE_SIZE = 20
@@ -77,7 +77,7 @@ class Ordinal(fields.Integer):
         return int(value)
 
 
-class PageQuery(Shape):
+class PageQuery(RequestSchema):
     """The query of a list; a list with filters adds them in a subclass. Loads to `{"page": Page, ...filters}`."""
 
     page = Ordinal(

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from api.http.framework.json import amount
-from api.http.schemas.fields import Answer, Choice, Moment, Shape, Text
+from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
 from api.http.schemas.pagination import PageQuery
 from ledger.session.values import RefundState
 from payments.refunds.notes import LONGEST
@@ -23,13 +23,13 @@ class RefundQuery(PageQuery):
     )
 
 
-class RefundReason(Shape):
+class RefundReason(RequestSchema):
     """Why a refund is refused."""
 
     reason = Text(most=LONGEST, required=True, metadata={"description": f"Why the money is held. {_STAYS}"})
 
 
-class RefundNote(Shape):
+class RefundNote(RequestSchema):
     """What a person found out, or did."""
 
     note = Text(
@@ -37,7 +37,7 @@ class RefundNote(Shape):
     )
 
 
-class ShownRefund(Answer):
+class ShownRefund(ResponseSchema):
     """A sum that must go back, or has gone. What an earlier try left behind stays; `state` tells what counts."""
 
     session_id = fields.UUID()
@@ -69,7 +69,7 @@ class ShownRefund(Answer):
     failure_text = fields.String(allow_none=True)
 
 
-class Refunds(Answer):
+class Refunds(ResponseSchema):
     """A page of refunds, the newest first."""
 
     count = fields.Integer()

@@ -9,12 +9,12 @@ from marshmallow import ValidationError, fields, post_load, validate
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import services
 from api.http.schemas.fields import (
-    Answer,
     Choice,
     DeliveryDay,
     Moment,
     Phone,
-    Shape,
+    RequestSchema,
+    ResponseSchema,
     Text,
     TimeSlot,
     WholeNumber,
@@ -40,7 +40,7 @@ class TypedPhone(Phone):
         return value, super()._deserialize(value, *args, **kwargs)
 
 
-class DeliveryDetails(Shape):
+class DeliveryDetails(RequestSchema):
     """Where the order should go, and whom M-Pesa should ask."""
 
     full_name = Text(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "John Doe"})
@@ -52,7 +52,7 @@ class DeliveryDetails(Shape):
     )
 
 
-class NewSession(Shape):
+class NewSession(RequestSchema):
     """What a client sends to open a session for the caller's cart."""
 
     delivery_details = fields.Nested(DeliveryDetails, required=True)
@@ -85,7 +85,7 @@ class NewSession(Shape):
         return {"delivery": details, "phone": phone}
 
 
-class PromptWish(Shape):
+class InitiateRequest(RequestSchema):
     """What a client may send to start a payment."""
 
     phone_number = Phone(
@@ -103,7 +103,7 @@ class SessionQuery(PageQuery):
     )
 
 
-class Patience(Shape):
+class LongPollQuery(RequestSchema):
     """For how long a client waits for news, and beyond which version."""
 
     wait = Ordinal(
@@ -116,7 +116,7 @@ class Patience(Shape):
     )
 
 
-class LastEvent(Shape):
+class LastEvent(RequestSchema):
     """Where a stream goes on."""
 
     last_event_id = Ordinal(
@@ -127,7 +127,7 @@ class LastEvent(Shape):
     )
 
 
-class CartSnapshot(Answer):
+class CartSnapshot(ResponseSchema):
     """The cart as it stood when the session was created. `rounding` is what rounding to the shilling added."""
 
     items = fields.List(fields.Nested(CartItem))
@@ -137,7 +137,7 @@ class CartSnapshot(Answer):
     created_at = Moment()
 
 
-class ShownDelivery(Answer):
+class ShownDelivery(ResponseSchema):
     """The delivery details of a session."""
 
     full_name = fields.String()
@@ -150,7 +150,7 @@ class ShownDelivery(Answer):
     estimated_delivery_date = fields.String(allow_none=True)
 
 
-class OrderSummary(Answer):
+class OrderSummary(ResponseSchema):
     """The order of a session."""
 
     order_id = fields.Integer(metadata={"example": 789})
@@ -159,14 +159,14 @@ class OrderSummary(Answer):
     payment_status = fields.String(metadata={"example": "paid"})
 
 
-class Reason(Answer):
+class Reason(ResponseSchema):
     """Why a session failed: a stable code, and a sentence for people."""
 
     code = fields.String(metadata={"example": "CANCELLED_BY_USER"})
     message = fields.String()
 
 
-class RetryAdvice(Answer):
+class RetryAdvice(ResponseSchema):
     """What a buyer can do about a session."""
 
     reason = fields.Nested(Reason, allow_none=True)
@@ -192,7 +192,7 @@ class RetryAdvice(Answer):
     )
 
 
-class SessionState(Answer):
+class SessionState(ResponseSchema):
     """The guide's keys of a session's status."""
 
     session_id = fields.UUID()
@@ -222,14 +222,14 @@ class Session(RetryAdvice, Purchase):
     """A session as its owner sees it."""
 
 
-class OrderName(Answer):
+class OrderName(ResponseSchema):
     """The names of an order."""
 
     order_id = fields.Integer()
     order_number = fields.String()
 
 
-class ListEntry(Answer):
+class ListEntry(ResponseSchema):
     """The guide's keys of a session in a list."""
 
     session_id = fields.UUID()
@@ -243,7 +243,7 @@ class ListedSession(RetryAdvice, ListEntry):
     """A session in a list."""
 
 
-class SessionList(Answer):
+class SessionList(ResponseSchema):
     """A page of sessions, newest first."""
 
     count = fields.Integer()
@@ -252,7 +252,7 @@ class SessionList(Answer):
     results = fields.List(fields.Nested(ListedSession))
 
 
-class Prompt(Answer):
+class Prompt(ResponseSchema):
     """A prompt that was sent. `checkout_request_id` is null where M-Pesa's answer was lost; ask for the status."""
 
     status = fields.String(metadata={"example": "success"})
@@ -263,7 +263,7 @@ class Prompt(Answer):
     customer_message = fields.String()
 
 
-class Extension(Answer):
+class Extension(ResponseSchema):
     """A session that was given more time."""
 
     status = fields.String(metadata={"example": "success"})
@@ -271,7 +271,7 @@ class Extension(Answer):
     expires_at = Moment()
 
 
-class Fact(Answer):
+class Fact(ResponseSchema):
     """One fact about a session, as its owner may see it."""
 
     version = fields.Integer()
@@ -280,7 +280,7 @@ class Fact(Answer):
     details = fields.Dict(metadata={"description": "What the event says; amounts are text in shillings."})
 
 
-class History(Answer):
+class History(ResponseSchema):
     """A session's facts, oldest first."""
 
     session_id = fields.UUID()

@@ -10,7 +10,16 @@ from marshmallow import fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.middleware.auth import Role, caller, public, require_role
 from api.http.middleware.idempotency import idempotent
-from api.http.schemas.fields import Choice, Day, DeliveryDay, Phone, Shape, Text, TimeSlot, WholeNumber
+from api.http.schemas.fields import (
+    Choice,
+    Day,
+    DeliveryDay,
+    Phone,
+    RequestSchema,
+    Text,
+    TimeSlot,
+    WholeNumber,
+)
 from api.http.schemas.pagination import PageQuery
 from ledger import errors
 
@@ -30,12 +39,12 @@ ran: list[str] = []
 """What the counted view was asked to do; a test empties it before it counts."""
 
 
-class Inner(Shape):
+class Inner(RequestSchema):
     phone_number = Phone(required=True)
     county_id = WholeNumber(required=True)
 
 
-class Order(Shape):
+class Order(RequestSchema):
     """An order of a probe."""
 
     name = Text(required=True)

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from api.http.schemas.decimals import Figure
-from api.http.schemas.fields import Shape
+from api.http.schemas.decimals import DecimalField
+from api.http.schemas.fields import RequestSchema
 
 
-class Shelf(Shape):
-    price = Figure(decimals=2, least=Decimal("0.01"), most=Decimal(1_000_000))
+class Shelf(RequestSchema):
+    price = DecimalField(decimals=2, least=Decimal("0.01"), most=Decimal(1_000_000))
 
 
 def load(value: Any) -> Decimal:
