@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
-from daraja.simulator.bank import Bank, Proposal, Wish
 from daraja.simulator.books import Movement
-from daraja.simulator.courier import Courier, Parcel
+from daraja.simulator.callback_dispatcher import CallbackDispatcher, QueuedDelivery
 from daraja.simulator.journal import Fact, Journal, fact
 from daraja.simulator.kenya_time import Watch, compact_stamp
+from daraja.simulator.mobile_money import MobileMoney, PaymentOrder, Proposal
 from daraja.simulator.outcomes import PAID
-from daraja.simulator.postman import Mail, Postman
+from daraja.simulator.result_sender import ResultDelivery, ResultSender
 from daraja.simulator.settings import SimulatorSettings
 
 Order = Literal["never", "before", "after"]
@@ -51,16 +51,16 @@ class C2b:
         self,
         settings: SimulatorSettings,
         watch: Watch,
-        bank: Bank,
-        courier: Courier,
-        postman: Postman,
+        mobile_money: MobileMoney,
+        callback_dispatcher: CallbackDispatcher,
+        result_sender: ResultSender,
         journal: Journal,
     ) -> None:
         self._settings = settings
         self._watch = watch
-        self._bank = bank
-        self._courier = courier
-        self._postman = postman
+        self._mobile_money = mobile_money
+        self._callback_dispatcher = callback_dispatcher
+        self._result_sender = result_sender
         self.registration: Registration | None = None
         self._order: Order = settings.c2b_for_prompts
         readers = {
@@ -77,20 +77,20 @@ class C2b:
 
     def order_prompts(self, order: Order) -> None:
         """Choose it."""
-        with self._bank.changed:
-            self._bank.note(_order_fact(order))
+        with self._mobile_money.changed:
+            self._mobile_money.note(_order_fact(order))
             self._order = order
 
     def register(self, registration: Registration) -> None:
         """Post to these addresses from now on."""
-        with self._bank.changed:
-            self._bank.note(_registration_fact(registration))
+        with self._mobile_money.changed:
+            self._mobile_money.note(_registration_fact(registration))
             self.registration = registration
 
     def unregister(self) -> None:
         """Post nowhere, as after the addresses were deleted in the portal."""
-        with self._bank.changed:
-            self._bank.note(fact("c2b_deleted"))
+        with self._mobile_money.changed:
+            self._mobile_money.note(fact("c2b_deleted"))
             self.registration = None
 
     def forget(self) -> None:
@@ -98,49 +98,55 @@ class C2b:
         self.registration = None
         self._order = self._settings.c2b_for_prompts
 
-    def pay(self, wish: Wish) -> HandPayment:
+    def pay(self, order: PaymentOrder) -> HandPayment:
         """Let a payer pay by hand: validated by the shop, if it is asked, then moved, then confirmed.
 
         Blocks for as long as the shop takes to validate, at most eight seconds. The code is M-Pesa's result code, or
         the C2B code with which the shop refused.
         """
-        with self._bank.changed:
-            receipt = self._bank.identifiers.receipt(self._watch.now())
-        refusal = self._validate(wish, receipt)
-        with self._bank.changed:
+        with self._mobile_money.changed:
+            receipt = self._mobile_money.identifiers.receipt(self._watch.now())
+        refusal = self._validate(order, receipt)
+        with self._mobile_money.changed:
             code = refusal or PAID
-            proposal = self._bank.propose_payment(wish, code, self._watch.now(), receipt)
-            self._bank.commit(proposal)
-        self._bank.count(f"by_hand_{proposal.code}")
+            proposal = self._mobile_money.propose_payment(order, code, self._watch.now(), receipt)
+            self._mobile_money.commit(proposal)
+        self._mobile_money.count(f"by_hand_{proposal.code}")
         if proposal.receipt is not None:
             self.confirm(proposal.receipt)
         return _ended(proposal)
 
     def confirm(self, receipt: str | None, then: Then | None = None) -> None:
         """Give notice of a payment that was made; `then` runs once the notice is delivered, or will not be soon."""
-        with self._bank.changed:
-            movement = self._bank.books.find(receipt or "")
+        with self._mobile_money.changed:
+            movement = self._mobile_money.books.find(receipt or "")
         if self.registration is None or movement is None:
             if then is not None:
                 then()
             return
         notice = _notice(self._settings.shortcode, movement, f"{movement.balance_cents / 100:.2f}")
-        mail = Mail("confirmation", movement.reference, self.registration.confirmation_url, notice)
-        self._postman.post(mail, self._postman.fate_of("confirmation", movement.reference), then)
+        delivery = ResultDelivery(
+            "confirmation", movement.reference, self.registration.confirmation_url, notice
+        )
+        self._result_sender.post(
+            delivery, self._result_sender.delivery_fault_of("confirmation", movement.reference), then
+        )
 
-    def _validate(self, wish: Wish, receipt: str) -> str | None:
+    def _validate(self, order: PaymentOrder, receipt: str) -> str | None:
         """Return the code with which the shop refuses, or None."""
         if self.registration is None or not self._settings.c2b_validates:
             return None
-        with self._bank.changed:
-            proposal = self._bank.propose_payment(wish, PAID, self._watch.now(), receipt)
+        with self._mobile_money.changed:
+            proposal = self._mobile_money.propose_payment(order, PAID, self._watch.now(), receipt)
         if not proposal.movements:
             return None  # M-Pesa itself will refuse, and asks nobody.
         body = _notice(self._settings.shortcode, proposal.movements[0], "")
-        parcel = Parcel(self.registration.validation_url, body, self._settings.shortcode, lambda _: None)
-        fate, answered = self._courier.ask(parcel, _VALIDATION_SECONDS)
-        self._bank.count(f"validations_{fate}")
-        code = _code_of(answered) if fate == "200" else None
+        queued = QueuedDelivery(
+            self.registration.validation_url, body, self._settings.shortcode, lambda _: None
+        )
+        delivery_fault, answered = self._callback_dispatcher.ask(queued, _VALIDATION_SECONDS)
+        self._mobile_money.count(f"validations_{delivery_fault}")
+        code = _code_of(answered) if delivery_fault == "200" else None
         if code is None:
             return REJECTED if self.registration.when_silent == "Cancelled" else None
         return None if code == PAID else code

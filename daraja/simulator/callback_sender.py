@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 
-from daraja.simulator.bank import Bank
 from daraja.simulator.c2b import C2b
+from daraja.simulator.callback_dispatcher import CallbackDispatcher, QueuedDelivery
 from daraja.simulator.callbacks import Occasion, compose
-from daraja.simulator.courier import Courier, Parcel
 from daraja.simulator.kenya_time import Watch
+from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.outcomes import PAID, Delivery
 from daraja.simulator.prompts import Outcome, Prompt
 from daraja.simulator.settings import SimulatorSettings
@@ -27,25 +27,25 @@ class CallbackSender:
         settings: SimulatorSettings,
         watch: Watch,
         timetable: Timetable,
-        courier: Courier,
-        bank: Bank,
+        callback_dispatcher: CallbackDispatcher,
+        mobile_money: MobileMoney,
         c2b: C2b,
     ) -> None:
         self._settings = settings
         self._watch = watch
         self._timetable = timetable
-        self._courier = courier
-        self._bank = bank
+        self._callback_dispatcher = callback_dispatcher
+        self._mobile_money = mobile_money
         self._c2b = c2b
 
     @property
     def is_full(self) -> bool:
         """Whether so much is waiting that no more pushes should be taken."""
-        return self._courier.is_full or self._timetable.is_full
+        return self._callback_dispatcher.is_full or self._timetable.is_full
 
     def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Wait until everything that was handed over has met its fate; return False where the time runs out."""
-        return self._courier.wait_until_idle(timeout_seconds)
+        return self._callback_dispatcher.wait_until_idle(timeout_seconds)
 
     def tell(self, prompt: Prompt, outcome: Outcome) -> None:
         """Post the callbacks of a prompt that has ended, and a C2B confirmation where one is wanted."""
@@ -60,20 +60,20 @@ class CallbackSender:
     def forge(self, prompt: Prompt) -> None:
         """Post what somebody made up who has seen the ids and not the address; no money moves."""
         for delivery in prompt.script.forgeries:
-            with self._bank.changed:
+            with self._mobile_money.changed:
                 now = self._watch.now()
-                claimed = Outcome(PAID, now, None, self._bank.wallets.balance(prompt.phone))
-                occasion = Occasion(prompt, claimed, self._bank.identifiers.receipt(now))
-            self._bank.count("chaos_callback_forged")
+                claimed = Outcome(PAID, now, None, self._mobile_money.wallets.balance(prompt.phone))
+                occasion = Occasion(prompt, claimed, self._mobile_money.identifiers.receipt(now))
+            self._mobile_money.count("chaos_callback_forged")
             self._post(delivery, occasion)
 
     def _tell_callbacks(self, prompt: Prompt, outcome: Outcome, then: Then | None = None) -> None:
         script = prompt.script
         as_scripted = script.code in (None, outcome.code)
-        with self._bank.changed:
-            occasion = Occasion(prompt, outcome, self._bank.identifiers.receipt(outcome.at))
+        with self._mobile_money.changed:
+            occasion = Occasion(prompt, outcome, self._mobile_money.identifiers.receipt(outcome.at))
         if as_scripted and script.fault is not None:
-            self._bank.count(f"chaos_callback_{script.fault}")
+            self._mobile_money.count(f"chaos_callback_{script.fault}")
         deliveries = script.deliveries if as_scripted else _TRUTHFUL
         first_at_once = next((delivery for delivery in deliveries if delivery.delay_seconds == 0), None)
         for delivery in deliveries:
@@ -85,24 +85,24 @@ class CallbackSender:
         prompt = occasion.prompt
         body = compose(delivery.variant, occasion)
         url = guessed(prompt.callback_url) if delivery.to_wrong_address else prompt.callback_url
-        parcel = Parcel(url, body, self._settings.shortcode, self._note_fate_of(prompt, then))
+        queued = QueuedDelivery(url, body, self._settings.shortcode, self._note_fault_of(prompt, then))
         delay = (
             self._settings.late_callback_seconds if delivery.delay_seconds is None else delivery.delay_seconds
         )
         if delay:
             self._timetable.at(
-                occasion.outcome.at + timedelta(seconds=delay), lambda: self._courier.send(parcel)
+                occasion.outcome.at + timedelta(seconds=delay), lambda: self._callback_dispatcher.send(queued)
             )
         elif prompt.script.callback_first:
-            self._courier.send_and_wait(parcel)
+            self._callback_dispatcher.send_and_wait(queued)
         else:
-            self._courier.send(parcel)
+            self._callback_dispatcher.send(queued)
 
-    def _note_fate_of(self, prompt: Prompt, then: Then | None) -> Callable[[str], None]:
-        def note(fate: str) -> None:
-            with self._bank.changed:
-                prompt.deliveries.append(fate)
-                self._bank.count(f"callbacks_{fate}")
+    def _note_fault_of(self, prompt: Prompt, then: Then | None) -> Callable[[str], None]:
+        def note(delivery_fault: str) -> None:
+            with self._mobile_money.changed:
+                prompt.deliveries.append(delivery_fault)
+                self._mobile_money.count(f"callbacks_{delivery_fault}")
             if then is not None:
                 then()
 

@@ -70,7 +70,7 @@ _ANSWERS: Mapping[Endpoint, Mapping[str, float]] = {
 }
 """What a request meets, by weight. The retries of a shop meet dice of their own, so that none is unlucky for ever."""
 
-_FATES: Mapping[What, Mapping[str, float]] = {
+_DELIVERY_FAULTS: Mapping[What, Mapping[str, float]] = {
     "result": {
         TRUTH: 70,
         "lost": 8,
@@ -151,78 +151,89 @@ class Chaos:
         """Return the name of the fault that a request at a door meets, TRUTH for most of them."""
         if not self.is_on:
             return TRUTH
-        dice = self._dice(endpoint, reference)
-        name = _pick(dice, _ANSWERS.get(endpoint, _FAULTS_OF_OTHER_ENDPOINTS))
-        return f"{_STALL}:{self._short(dice):.2f}" if name == _STALL else name
+        random_source = self._random(endpoint, reference)
+        name = _pick(random_source, _ANSWERS.get(endpoint, _FAULTS_OF_OTHER_ENDPOINTS))
+        return f"{_STALL}:{self._short(random_source):.2f}" if name == _STALL else name
 
-    def fate_of(self, what: What, reference: str) -> str:
+    def delivery_fault_of(self, what: What, reference: str) -> str:
         """Return the fate of a result or a confirmation, TRUTH for most of them."""
         if not self.is_on:
             return TRUTH
-        dice = self._dice(what, reference)
-        fate = _pick(dice, _FATES[what])
-        return f"{fate}:{self._long(dice):.3f}" if fate == "late" else fate
+        random_source = self._random(what, reference)
+        delivery_fault = _pick(random_source, _DELIVERY_FAULTS[what])
+        return (
+            f"{delivery_fault}:{self._long(random_source):.3f}"
+            if delivery_fault == "late"
+            else delivery_fault
+        )
 
     def outage_after(self, reference: str) -> tuple[float, str] | None:
         """Return how many seconds of which fault all doors meet from this push on, or None."""
         if not self.is_on:
             return None
-        dice = self._dice("outage", reference)
-        if dice.random() >= _OUTAGES_IN_PUSHES:
+        random_source = self._random("outage", reference)
+        if random_source.random() >= _OUTAGES_IN_PUSHES:
             return None
-        return self._short(dice), dice.choice(_OUTAGE_FAULTS)
+        return self._short(random_source), random_source.choice(_OUTAGE_FAULTS)
 
     def script_for(self, reference: str) -> Script:
         """Return what the person does with a prompt, when, and what the callbacks and queries say of it."""
-        dice = self._dice("prompt", reference)
-        code = _pick(dice, _PEOPLE)
-        fault = _pick(dice, _CALLBACKS_OF_SUCCESS if code == PAID else _CALLBACKS_OF_FAILURE)
-        deliveries = self._deliveries(dice, code, fault)
-        lies = code == PAID and fault in ("", "doubled", "early") and dice.random() < _LYING_QUERIES
+        random_source = self._random("prompt", reference)
+        code = _pick(random_source, _PEOPLE)
+        fault = _pick(random_source, _CALLBACKS_OF_SUCCESS if code == PAID else _CALLBACKS_OF_FAILURE)
+        deliveries = self._deliveries(random_source, code, fault)
+        lies = code == PAID and fault in ("", "doubled", "early") and random_source.random() < _LYING_QUERIES
         return Script(
             "Chaos",
             code=code,
-            after_seconds=0 if fault == "early" else self._thinking_seconds(dice, code),
+            after_seconds=0 if fault == "early" else self._thinking_seconds(random_source, code),
             deliveries=deliveries,
-            forgeries=(self._forgery(dice),) if fault == "forged" else (),
+            forgeries=(self._forgery(random_source),) if fault == "forged" else (),
             query_code=CANCELLED if lies else None,
             callback_first=fault == "early",
             fault=None if fault in ("", "forged") else fault,
         )
 
-    def _deliveries(self, dice: Random, code: str, fault: str) -> tuple[Delivery, ...]:
+    def _deliveries(self, random_source: Random, code: str, fault: str) -> tuple[Delivery, ...]:
         if fault == "lost":
             return ()
         if fault == "doubled":
-            return (Delivery(), Delivery(delay_seconds=dice.choice((0.0, self._long(dice)))))
+            return (
+                Delivery(),
+                Delivery(delay_seconds=random_source.choice((0.0, self._long(random_source)))),
+            )
         if fault == "late":
-            return (Delivery(delay_seconds=self._long(dice)),)
+            return (Delivery(delay_seconds=self._long(random_source)),)
         if fault == "reordered":
-            return (Delivery(delay_seconds=self._short(dice)),)
+            return (Delivery(delay_seconds=self._short(random_source)),)
         if fault == "garbled":
-            return (Delivery(dice.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),)
+            return (
+                Delivery(random_source.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),
+            )
         if fault == "contradicted":
-            later = self._short(dice)
+            later = self._short(random_source)
             truth_first = (Delivery(), Delivery("cancelled", later))
-            return dice.choice((truth_first, (Delivery("cancelled"), Delivery(delay_seconds=later))))
+            return random_source.choice((truth_first, (Delivery("cancelled"), Delivery(delay_seconds=later))))
         return (Delivery(),)
 
-    def _forgery(self, dice: Random) -> Delivery:
-        return Delivery("forged", self._short(dice), to_wrong_address=True)
+    def _forgery(self, random_source: Random) -> Delivery:
+        return Delivery("forged", self._short(random_source), to_wrong_address=True)
 
-    def _thinking_seconds(self, dice: Random, code: str) -> float:
+    def _thinking_seconds(self, random_source: Random, code: str) -> float:
         ignores = code == NO_RESPONSE
-        return min(self._prompt_seconds, self._longest_seconds) if ignores else self._short(dice)
+        return min(self._prompt_seconds, self._longest_seconds) if ignores else self._short(random_source)
 
-    def _short(self, dice: Random) -> float:
-        return dice.uniform(0, min(_SHORT_SECONDS, self._longest_seconds))
+    def _short(self, random_source: Random) -> float:
+        return random_source.uniform(0, min(_SHORT_SECONDS, self._longest_seconds))
 
-    def _long(self, dice: Random) -> float:
+    def _long(self, random_source: Random) -> float:
         """Return seconds up to the longest delay, so that each order of magnitude from one second on is as common."""
         shortest = min(1.0, self._longest_seconds)
-        return float(shortest * (self._longest_seconds / shortest) ** dice.random()) if shortest else 0
+        return (
+            float(shortest * (self._longest_seconds / shortest) ** random_source.random()) if shortest else 0
+        )
 
-    def _dice(self, occasion: str, reference: str) -> Random:
+    def _random(self, occasion: str, reference: str) -> Random:
         with self._lock:
             key = (occasion, reference)
             turn = self._turns.pop(key, 0) + 1
@@ -233,5 +244,5 @@ class Chaos:
             return Random(f"{self.seed}/{occasion}/{reference}/{turn}")  # noqa: S311
 
 
-def _pick(dice: Random, weights: Mapping[str, float]) -> str:
-    return dice.choices(list(weights), list(weights.values()))[0]
+def _pick(random_source: Random, weights: Mapping[str, float]) -> str:
+    return random_source.choices(list(weights), list(weights.values()))[0]

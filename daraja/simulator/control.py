@@ -110,7 +110,7 @@ class Control:
         for endpoint in ENDPOINTS:
             faults.add(endpoint, read_names(wanted, endpoint))
         for what in WHATS:
-            faults.add_fates(what, read_names(wanted, what))
+            faults.add_delivery_faults(what, read_names(wanted, what))
         if "query_script" in wanted:
             self._script_queries(wanted)
         if "rates" in wanted:

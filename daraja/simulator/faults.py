@@ -31,7 +31,7 @@ LONGEST_STALL_SECONDS = 120.0
 
 MOST_LATE_SECONDS = 864_000
 LATE = re.compile(r"late(?::([0-9]{1,6}(?:\.[0-9]{1,3})?))?")
-_FATES: dict[What, tuple[str, ...]] = {
+_DELIVERY_FAULTS: dict[What, tuple[str, ...]] = {
     "result": (TRUTH, "lost", "doubled", "truncated", "early", "timeout", "timeout-then-result"),
     "confirmation": (TRUTH, "lost", "doubled", "truncated"),
 }
@@ -92,17 +92,17 @@ class Faults:
                 raise UnknownFault(f"At most {MOST_SCRIPTED} faults can wait at a door; clear them first.")
             self._next[endpoint].extend(wanted)
 
-    def add_fates(self, what: What, fates: Iterable[str]) -> None:
+    def add_delivery_faults(self, what: What, delivery_faults: Iterable[str]) -> None:
         """Let the next results or confirmations meet these fates, one each; raise UnknownFault."""
-        wanted = list(fates)
-        for fate in wanted:
-            check_fate(what, fate)
+        wanted = list(delivery_faults)
+        for delivery_fault in wanted:
+            check_delivery_fault(what, delivery_fault)
         with self._lock:
             if len(self._next_fates[what]) + len(wanted) > MOST_SCRIPTED:
                 raise UnknownFault(f"At most {MOST_SCRIPTED} fates can wait; clear them first.")
             self._next_fates[what].extend(wanted)
 
-    def take_fate(self, what: What) -> str | None:
+    def take_delivery_fault(self, what: What) -> str | None:
         """Return what becomes of the next result or confirmation, and use it up; None where nothing was set."""
         with self._lock:
             return self._next_fates[what].popleft() if self._next_fates[what] else None
@@ -210,10 +210,10 @@ def _names_for(endpoint: Endpoint) -> str:
     return f"There are: {', '.join(names)}."
 
 
-def check_fate(what: What, fate: str) -> None:
+def check_delivery_fault(what: What, delivery_fault: str) -> None:
     """Raise UnknownFault where there is no such fate, with those there are."""
-    late = LATE.fullmatch(fate)
+    late = LATE.fullmatch(delivery_fault)
     is_late = late is not None and float(late[1] or 0) <= MOST_LATE_SECONDS
-    if not is_late and fate not in _FATES[what]:
-        names = ", ".join((*_FATES[what], "late", f"late:SECONDS (up to {MOST_LATE_SECONDS})"))
-        raise UnknownFault(f"There is no fate {fate[:40]!r} for a {what}. There are: {names}.")
+    if not is_late and delivery_fault not in _DELIVERY_FAULTS[what]:
+        names = ", ".join((*_DELIVERY_FAULTS[what], "late", f"late:SECONDS (up to {MOST_LATE_SECONDS})"))
+        raise UnknownFault(f"There is no fate {delivery_fault[:40]!r} for a {what}. There are: {names}.")

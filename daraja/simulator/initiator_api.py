@@ -5,7 +5,6 @@ from collections.abc import Callable
 from flask import Blueprint, Response
 
 from daraja.simulator.answers import Answer, invalid_field, json_answer, refusal
-from daraja.simulator.bank import Bank, Wish
 from daraja.simulator.books import Channel
 from daraja.simulator.c2b import C2b, Registration
 from daraja.simulator.faults import Endpoint, Fault
@@ -20,6 +19,7 @@ from daraja.simulator.messages import (
     read_shortcode,
     read_text,
 )
+from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
 from daraja.simulator.operation_messages import read_reversal, read_status
 from daraja.simulator.operations import Operations
 from daraja.simulator.pipeline import RequestPipeline
@@ -41,14 +41,14 @@ class InitiatorApi:
         self,
         settings: SimulatorSettings,
         pipeline: RequestPipeline,
-        bank: Bank,
+        mobile_money: MobileMoney,
         operations: Operations,
         c2b: C2b,
         pull: Pull,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
-        self._bank = bank
+        self._mobile_money = mobile_money
         self._operations = operations
         self._c2b = c2b
         self._pull = pull
@@ -82,8 +82,8 @@ class InitiatorApi:
     def _name(self, document: Document) -> str:
         """Return what chaos makes its dice of: the reference of the payment in question, if there is one."""
         receipt = document.get("TransactionID")
-        with self._bank.changed:
-            payment = self._bank.books.find(receipt) if isinstance(receipt, str) else None
+        with self._mobile_money.changed:
+            payment = self._mobile_money.books.find(receipt) if isinstance(receipt, str) else None
         named = payment.reference if payment else document.get("BillRefNumber") or document.get("OffSetValue")
         return str(named or "-")
 
@@ -114,7 +114,7 @@ class InitiatorApi:
         reference = read_text(document, "BillRefNumber") if command == PAYBILL else ""
         if len(reference) > _MOST_BILL_REFERENCE:
             raise invalid_field("BillRefNumber")
-        wish = Wish(
+        order = PaymentOrder(
             read_phone(document, "Msisdn"),
             read_amount(document),
             reference,
@@ -122,13 +122,13 @@ class InitiatorApi:
             Channel.BY_HAND,
         )
 
-        self._bank.promise()
+        self._mobile_money.promise()
 
         def pay() -> None:
             try:
-                self._c2b.pay(wish)
+                self._c2b.pay(order)
             finally:
-                self._bank.keep_promise()
+                self._mobile_money.keep_promise()
 
         return self._c2b_answer(_ACCEPTED, after=pay)
 
@@ -149,8 +149,8 @@ class InitiatorApi:
 
     def _c2b_answer(self, description: str, after: Callable[[], None] | None = None) -> Answer:
         """Return M-Pesa's acknowledgement, in which one key lacks an "n"."""
-        with self._bank.changed:
-            originator_id = self._bank.identifiers.merchant_request_id()
+        with self._mobile_money.changed:
+            originator_id = self._mobile_money.identifiers.merchant_request_id()
         document = {
             "OriginatorCoversationID": originator_id,
             "ResponseCode": "0",

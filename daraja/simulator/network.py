@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from daraja.simulator.answers import refusal
-from daraja.simulator.bank import Bank, Wish
 from daraja.simulator.books import Channel
 from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.journal import Fact, Journal, StateFileProblem
 from daraja.simulator.kenya_time import Watch
 from daraja.simulator.messages import BUY_GOODS, PAYBILL, PushRequest
+from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
 from daraja.simulator.outcomes import (
     NO_RESPONSE,
     OPERATOR_UNKNOWN,
@@ -44,7 +44,7 @@ class Network:
         settings: SimulatorSettings,
         watch: Watch,
         timetable: Timetable,
-        bank: Bank,
+        mobile_money: MobileMoney,
         sender: CallbackSender,
         chaos: Chaos,
         journal: Journal,
@@ -52,10 +52,10 @@ class Network:
         self._settings = settings
         self._watch = watch
         self._timetable = timetable
-        self._bank = bank
+        self._mobile_money = mobile_money
         self._sender = sender
         self._chaos = chaos
-        self._changed = bank.changed
+        self._changed = mobile_money.changed
         self.forget()
         journal.register({"prompt": self._read_prompt, "ended": self._read_ending}, self._snapshot)
 
@@ -85,10 +85,10 @@ class Network:
         with self._changed:
             self._book.check_free(push.phone)
             prompt = self._new_prompt(push, script)
-            self._bank.note(prompt_fact(prompt))
+            self._mobile_money.note(prompt_fact(prompt))
             self._book.open(prompt)
             self._unbegun.add(prompt.checkout_request_id)
-            self._bank.count("pushes_accepted")
+            self._mobile_money.count("pushes_accepted")
             self._changed.notify_all()
         if script.callback_first and script.code is not None:
             self._answer_if_open(prompt, script.code)
@@ -110,7 +110,7 @@ class Network:
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
             begun = self._changed.wait_for(
-                lambda: not self._unbegun and not self._bank.has_promises, timeout_seconds
+                lambda: not self._unbegun and not self._mobile_money.has_promises, timeout_seconds
             )
         return begun and self._sender.wait_until_idle(max(0, deadline - time.monotonic()))
 
@@ -119,7 +119,7 @@ class Network:
         claimed = prompt.script.query_code
         if claimed is None or prompt.script.code != outcome.code:
             return outcome.code
-        self._bank.count("queries_contradicted")
+        self._mobile_money.count("queries_contradicted")
         return claimed
 
     def age_seconds(self, prompt: Prompt) -> float:
@@ -174,7 +174,7 @@ class Network:
 
     def _new_prompt(self, push: PushRequest, script: Script) -> Prompt:
         now = self._watch.now()
-        identifiers = self._bank.identifiers
+        identifiers = self._mobile_money.identifiers
         return Prompt(
             checkout_request_id=identifiers.checkout_request_id(push.phone, now, self._book),
             merchant_request_id=identifiers.merchant_request_id(),
@@ -213,13 +213,13 @@ class Network:
             self._plan_answer(prompt, code, self._watch.now() + _AGAIN)
 
     def _settle(self, prompt: Prompt, code: str, now: datetime) -> Outcome:
-        wish = Wish(
+        order = PaymentOrder(
             prompt.phone, prompt.amount_shillings, prompt.account_reference, prompt.is_till, Channel.PROMPT
         )
-        proposal = self._bank.propose_payment(wish, code, now)
+        proposal = self._mobile_money.propose_payment(order, code, now)
         outcome = Outcome(proposal.code, now, proposal.receipt, proposal.balance_shillings)
-        self._bank.commit(proposal, ending_fact(prompt, outcome))
-        self._bank.count(f"result_{outcome.code}")
+        self._mobile_money.commit(proposal, ending_fact(prompt, outcome))
+        self._mobile_money.count(f"result_{outcome.code}")
         return outcome
 
     def _snapshot(self) -> Iterator[Fact]:

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from daraja.simulator.answers import refusal
-from daraja.simulator.bank import Bank
 from daraja.simulator.books import Kind, Movement
 from daraja.simulator.identifiers import Conversation
+from daraja.simulator.initiator_keys import InitiatorKeys
 from daraja.simulator.journal import Fact, Journal, fact
 from daraja.simulator.kenya_time import Watch
+from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.operation_messages import OperatorRequest, ReversalRequest, StatusRequest
-from daraja.simulator.operator_key import InitiatorKeys
 from daraja.simulator.outcomes import PAID
-from daraja.simulator.postman import Mail, Postman
+from daraja.simulator.result_sender import ResultDelivery, ResultSender
 from daraja.simulator.results import (
     Ended,
     failed_result,
@@ -47,16 +47,16 @@ class Operations:
         self,
         settings: SimulatorSettings,
         watch: Watch,
-        bank: Bank,
+        mobile_money: MobileMoney,
         desk: InitiatorKeys,
-        postman: Postman,
+        result_sender: ResultSender,
         journal: Journal,
     ) -> None:
         self._settings = settings
         self._watch = watch
-        self._bank = bank
+        self._mobile_money = mobile_money
         self._desk = desk
-        self._postman = postman
+        self._result_sender = result_sender
         self._operations: OrderedDict[str, Operation] = OrderedDict()
         journal.register({"operation": self._read_operation}, self._snapshot)
 
@@ -72,18 +72,18 @@ class Operations:
         """
         self._require_room()
         objection = self._desk.objection_to(asked.initiator, asked.credential)
-        with self._bank.changed:
+        with self._mobile_money.changed:
             now = self._watch.now()
-            conversation = self._bank.identifiers.conversation(now)
-            proposal = self._bank.propose_reversal(asked.receipt, asked.shillings, now)
+            conversation = self._mobile_money.identifiers.conversation(now)
+            proposal = self._mobile_money.propose_reversal(asked.receipt, asked.shillings, now)
             if objection is not None:
                 proposal = replace(proposal, code=objection, movements=())
             operation = Operation(
                 conversation, asked.receipt, asked.shillings, proposal.code, proposal.receipt, now
             )
-            self._bank.commit(proposal, _operation_fact(operation))
+            self._mobile_money.commit(proposal, _operation_fact(operation))
             self._keep(operation)
-        self._bank.count(f"reversal_{proposal.code}")
+        self._mobile_money.count(f"reversal_{proposal.code}")
         if proposal.code == PAID:
             body = reversal_result(self._settings, conversation, asked.receipt, proposal.movements[0])
         else:
@@ -95,20 +95,20 @@ class Operations:
         """Find how a transaction ended; return as `reverse` does. Raise Refusal where there is too much to do."""
         self._require_room()
         objection = self._desk.objection_to(asked.initiator, asked.credential)
-        with self._bank.changed:
+        with self._mobile_money.changed:
             now = self._watch.now()
-            conversation = self._bank.identifiers.conversation(now)
+            conversation = self._mobile_money.identifiers.conversation(now)
             ended = None if objection else self._find(asked)
         if ended is None:
             body = failed_result(conversation, objection or RECEIPT_UNKNOWN, now)
         else:
             body = status_result(self._settings, conversation, ended, now)
-        self._bank.count(f"status_{objection or (RECEIPT_UNKNOWN if ended is None else PAID)}")
+        self._mobile_money.count(f"status_{objection or (RECEIPT_UNKNOWN if ended is None else PAID)}")
         self._tell(asked, asked.receipt or asked.original_conversation_id, conversation, body, now)
         return conversation
 
     def _require_room(self) -> None:
-        if self._postman.is_full:
+        if self._result_sender.is_full:
             raise refusal("busy")
 
     def _find(self, asked: StatusRequest) -> Ended | None:
@@ -116,23 +116,25 @@ class Operations:
         if operation is not None and operation.reversal_receipt is None:
             return Ended("Declined", operation.shillings, operation.at, None)
         receipt = operation.reversal_receipt if operation is not None else asked.receipt
-        movement = self._bank.books.find(receipt or "")
+        movement = self._mobile_money.books.find(receipt or "")
         if movement is None:
             return None
         return Ended(self._status_of(movement), movement.shillings, movement.at, movement)
 
     def _status_of(self, movement: Movement) -> str:
         """Say of a payment that was given back that it was reversed; what M-Pesa says then is not recorded."""
-        was_reversed = movement.kind == Kind.PAYMENT and self._bank.books.reversal_of(movement.receipt)
+        was_reversed = movement.kind == Kind.PAYMENT and self._mobile_money.books.reversal_of(
+            movement.receipt
+        )
         return "Reversed" if was_reversed else "Completed"
 
     def _tell(
         self, asked: OperatorRequest, name: str, conversation: Conversation, body: bytes, now: datetime
     ) -> None:
         """Send the result on its way; it comes after the acknowledgement unless its fate is to come before."""
-        with self._bank.changed:
-            payment = self._bank.books.find(name)
-        mail = Mail(
+        with self._mobile_money.changed:
+            payment = self._mobile_money.books.find(name)
+        delivery = ResultDelivery(
             "result",
             payment.reference if payment else name,
             asked.result_url,
@@ -141,7 +143,9 @@ class Operations:
             timeout_url=asked.timeout_url,
             timeout_body=timeout_notice(conversation, now),
         )
-        self._postman.post(mail, self._postman.fate_of(mail.what, mail.reference))
+        self._result_sender.post(
+            delivery, self._result_sender.delivery_fault_of(delivery.what, delivery.reference)
+        )
 
     def _keep(self, operation: Operation) -> None:
         for name in (operation.conversation.id, operation.conversation.originator_id):

@@ -14,7 +14,6 @@ from daraja.simulator.answers import (
     invalid_field,
     refusal,
 )
-from daraja.simulator.bank import Bank
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.faults import (
     LOSE_ANSWER,
@@ -29,6 +28,7 @@ from daraja.simulator.faults import (
 from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.kenya_time import Watch
 from daraja.simulator.messages import Document, read_document
+from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.server import CUT
 from daraja.simulator.tokens import TokenIssuer
 
@@ -53,14 +53,14 @@ class RequestPipeline:
 
     def __init__(
         self,
-        bank: Bank,
+        mobile_money: MobileMoney,
         tokens: TokenIssuer,
         faults: Faults,
         chaos: Chaos,
         watch: Watch,
         stall: Stall,
     ) -> None:
-        self._bank = bank
+        self._mobile_money = mobile_money
         self._tokens = tokens
         self._faults = faults
         self._chaos = chaos
@@ -71,7 +71,7 @@ class RequestPipeline:
         self, endpoint: Endpoint, answer: Callable[[Fault], Answer], name: Name = lambda _: "-"
     ) -> Response:
         """Answer one request at a door."""
-        self._bank.count(f"{endpoint}_requests")
+        self._mobile_money.count(f"{endpoint}_requests")
         fault = self._fault(endpoint, name)
         if fault.twist == VOID_TOKEN:
             self._tokens.void()
@@ -83,7 +83,7 @@ class RequestPipeline:
             _log.error("%s Nothing has happened, and the request is refused.", problem)
             return self.refuse("server-error")
         except Refusal as error:
-            self._bank.count(f"{endpoint}_refused_{error.code}")
+            self._mobile_money.count(f"{endpoint}_refused_{error.code}")
             return self._deliver(error_answer(error, self._request_id(endpoint)), fault)
 
     def read_body(self, endpoint: Endpoint) -> Document:
@@ -102,8 +102,8 @@ class RequestPipeline:
 
     def new_request_id(self) -> str:
         """Return a fresh id in the form of a MerchantRequestID."""
-        with self._bank.changed:
-            return self._bank.identifiers.merchant_request_id()
+        with self._mobile_money.changed:
+            return self._mobile_money.identifiers.merchant_request_id()
 
     def _fault(self, endpoint: Endpoint, name: Name) -> Fault:
         """Return the fault that was set by hand, else what chaos rolls."""
@@ -113,10 +113,10 @@ class RequestPipeline:
             return fault or NO_FAULT
         if endpoint == "push" and (outage := self._chaos.outage_after(reference)):
             self._faults.start_outage(self._watch.now(), *outage)
-            self._bank.count("chaos_outages")
+            self._mobile_money.count("chaos_outages")
         rolled = self._chaos.fault_for(endpoint, reference)
         if rolled != TRUTH:
-            self._bank.count(f"chaos_{endpoint}_{rolled.partition(':')[0]}")
+            self._mobile_money.count(f"chaos_{endpoint}_{rolled.partition(':')[0]}")
         return read_fault(rolled, endpoint)
 
     def _deliver(self, answer: Answer, fault: Fault) -> Response:

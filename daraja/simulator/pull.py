@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from daraja.simulator.answers import Refusal, invalid_field
-from daraja.simulator.bank import Bank
 from daraja.simulator.books import Kind, Movement
 from daraja.simulator.c2b import masked
 from daraja.simulator.kenya_time import Watch, in_kenya, parse_kenyan
 from daraja.simulator.messages import Document, is_callback_url, read_phone, read_shortcode, read_text
+from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.settings import SimulatorSettings
 
 EmptyForm = Literal["code-1001", "text", "http-500"]
@@ -35,10 +35,10 @@ class PullRequest:
 class Pull:
     """Answers registrations and queries. Safe to use from any thread."""
 
-    def __init__(self, settings: SimulatorSettings, watch: Watch, bank: Bank) -> None:
+    def __init__(self, settings: SimulatorSettings, watch: Watch, mobile_money: MobileMoney) -> None:
         self._settings = settings
         self._watch = watch
-        self._bank = bank
+        self._mobile_money = mobile_money
         self._empty_form: EmptyForm = "code-1001"
         self._is_registered = False
 
@@ -60,8 +60,8 @@ class Pull:
     def list(self, asked: PullRequest) -> dict[str, object]:
         """Return a page of the list, oldest first; raise Refusal where an empty one is written as a fault."""
         earliest = self._watch.now() - _WINDOW
-        with self._bank.changed:
-            payments = self._bank.books.where(
+        with self._mobile_money.changed:
+            payments = self._mobile_money.books.where(
                 lambda movement: (
                     movement.kind == Kind.PAYMENT
                     and movement.at >= earliest
@@ -100,8 +100,8 @@ class Pull:
         }
 
     def _reference_id(self) -> str:
-        with self._bank.changed:
-            return self._bank.identifiers.merchant_request_id()
+        with self._mobile_money.changed:
+            return self._mobile_money.identifiers.merchant_request_id()
 
 
 def read_pull_registration(document: Document, shortcode: str) -> None:

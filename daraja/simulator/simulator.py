@@ -7,29 +7,29 @@ from datetime import datetime
 
 from flask import Flask
 
-from daraja.simulator.bank import Bank, Wish
 from daraja.simulator.books import MOST_MOVEMENTS, Channel, Movement
 from daraja.simulator.books_control import BooksControl
 from daraja.simulator.c2b import C2b, HandPayment
+from daraja.simulator.callback_dispatcher import CallbackDispatcher
 from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.control import Control
-from daraja.simulator.courier import Courier
 from daraja.simulator.faults import Endpoint, Faults, What
 from daraja.simulator.gateway import Gateway
 from daraja.simulator.initiator_api import InitiatorApi
+from daraja.simulator.initiator_keys import InitiatorKeys
 from daraja.simulator.journal import Journal
 from daraja.simulator.kenya_time import Clock, Watch, utc_now
+from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
 from daraja.simulator.network import Network
 from daraja.simulator.operations import Operations
-from daraja.simulator.operator_key import InitiatorKeys
 from daraja.simulator.outcomes import CANCELLED, NO_RESPONSE, PAID, WRONG_PIN
 from daraja.simulator.phones import phone_pages
 from daraja.simulator.pipeline import RequestPipeline
-from daraja.simulator.postman import Postman
 from daraja.simulator.prompts import Outcome, Prompt
 from daraja.simulator.pull import Pull
 from daraja.simulator.rates import Rate
+from daraja.simulator.result_sender import ResultSender
 from daraja.simulator.server import SimulatorServer
 from daraja.simulator.settings import SimulatorSettings
 from daraja.simulator.statement_export import export_statement
@@ -56,19 +56,21 @@ class Simulator:
         self._stopping = threading.Event()
         self._watch = watch = Watch(clock)
         self._timetable = timetable = Timetable(watch.now)
-        courier = Courier(settings.callback_workers, settings.callback_timeout_seconds)
-        self._courier = courier
+        callback_dispatcher = CallbackDispatcher(settings.callback_workers, settings.callback_timeout_seconds)
+        self._callback_dispatcher = callback_dispatcher
         self._journal = journal = Journal(settings.state_file)
         self.faults = Faults()
         self.chaos = Chaos(settings.chaos_seed, settings.chaos_longest_delay_seconds, settings.prompt_seconds)
-        self._bank = bank = Bank(settings, watch, journal)
-        self.operators = InitiatorKeys(settings, watch, bank, journal)
-        postman = Postman(settings, watch, timetable, courier, self.faults, self.chaos, bank)
-        self.c2b = C2b(settings, watch, bank, courier, postman, journal)
-        sender = CallbackSender(settings, watch, timetable, courier, bank, self.c2b)
-        self._network = Network(settings, watch, timetable, bank, sender, self.chaos, journal)
-        self._operations = Operations(settings, watch, bank, self.operators, postman, journal)
-        self.pull = Pull(settings, watch, bank)
+        self._mobile_money = mobile_money = MobileMoney(settings, watch, journal)
+        self.operators = InitiatorKeys(settings, watch, mobile_money, journal)
+        result_sender = ResultSender(
+            settings, watch, timetable, callback_dispatcher, self.faults, self.chaos, mobile_money
+        )
+        self.c2b = C2b(settings, watch, mobile_money, callback_dispatcher, result_sender, journal)
+        sender = CallbackSender(settings, watch, timetable, callback_dispatcher, mobile_money, self.c2b)
+        self._network = Network(settings, watch, timetable, mobile_money, sender, self.chaos, journal)
+        self._operations = Operations(settings, watch, mobile_money, self.operators, result_sender, journal)
+        self.pull = Pull(settings, watch, mobile_money)
         self._tokens = TokenIssuer(
             settings.consumer_key, settings.consumer_secret, self._new_token, watch.now
         )
@@ -90,7 +92,7 @@ class Simulator:
                 "that port, or give the simulator another one."
             ) from error
         self._network.resume()
-        self._courier.start()
+        self._callback_dispatcher.start()
         self._timetable.start()
         self._serving = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="simulator-server", daemon=True
@@ -111,7 +113,7 @@ class Simulator:
         self._server.server_close()
         self._server = self._serving = None
         self._timetable.stop()
-        self._courier.stop()
+        self._callback_dispatcher.stop()
         self._journal.close()
 
     def now(self) -> datetime:
@@ -120,7 +122,7 @@ class Simulator:
 
     def advance(self, seconds: float) -> int:
         """Move the simulator's time on and do what is due; return how many things were done."""
-        self._bank.move_clock(seconds)
+        self._mobile_money.move_clock(seconds)
         return self.run_due()
 
     def run_due(self) -> int:
@@ -180,17 +182,17 @@ class Simulator:
 
     def statistics(self) -> dict[str, int]:
         """Return how many of each thing happened since the start or the last reset."""
-        return {**self._bank.counts(), "open_prompts": self._network.open_count}
+        return {**self._mobile_money.counts(), "open_prompts": self._network.open_count}
 
     def set_balance(self, phone: str, shillings: int) -> None:
         """Set what a payer's wallet holds, in whole shillings; raise ValueError below zero."""
-        with self._bank.changed:
-            self._bank.set_balance(phone, shillings)
+        with self._mobile_money.changed:
+            self._mobile_money.set_balance(phone, shillings)
 
     def balance(self, phone: str) -> int:
         """Return what a payer's wallet holds, in whole shillings."""
-        with self._bank.changed:
-            return self._bank.wallets.balance(phone)
+        with self._mobile_money.changed:
+            return self._mobile_money.wallets.balance(phone)
 
     def pay_by_hand(
         self, phone: str, shillings: int, reference: str, *, to_till: bool = False
@@ -199,28 +201,28 @@ class Simulator:
 
         Blocks while the shop validates, where it has registered for that. Raise StateFileProblem.
         """
-        return self.c2b.pay(Wish(phone, shillings, reference, to_till, Channel.BY_HAND))
+        return self.c2b.pay(PaymentOrder(phone, shillings, reference, to_till, Channel.BY_HAND))
 
     def withdraw(self, shillings: int) -> str:
         """Pay money of the shop's account out to its bank, and return the result code: 1 where there is too little."""
-        with self._bank.changed:
-            proposal = self._bank.propose_withdrawal(shillings, self.now())
-            self._bank.commit(proposal)
+        with self._mobile_money.changed:
+            proposal = self._mobile_money.propose_withdrawal(shillings, self.now())
+            self._mobile_money.commit(proposal)
         return proposal.code
 
     def movements(self, since: int = 0, limit: int = MOST_MOVEMENTS) -> list[Movement]:
         """Return the movements of the shop's account from a position on, oldest first: the truth."""
-        with self._bank.changed:
-            return self._bank.books.since(since, limit)
+        with self._mobile_money.changed:
+            return self._mobile_money.books.since(since, limit)
 
     def organisation_cents(self) -> int:
         """Return what the shop's account holds."""
-        with self._bank.changed:
-            return self._bank.books.balance_cents
+        with self._mobile_money.changed:
+            return self._mobile_money.books.balance_cents
 
     def statement(self, start: datetime | None = None, end: datetime | None = None) -> str:
         """Return the organisation statement of a period, or of everything that is kept, as CSV."""
-        return export_statement(self.settings, self._bank, start, end)
+        return export_statement(self.settings, self._mobile_money, start, end)
 
     def issue_token(self) -> str:
         """Make a new token the only valid one, as another process with the same key would."""
@@ -250,33 +252,33 @@ class Simulator:
         """Let a door take no more calls than a rate allows, and answer 429 beyond; None takes all."""
         self.faults.limit(endpoint, rate)
 
-    def fate_next(self, what: What, fate: str, times: int = 1) -> None:
+    def fault_next_delivery(self, what: What, delivery_fault: str, times: int = 1) -> None:
         """Let the next results or C2B confirmations meet a fate, such as `lost`; raise UnknownFault."""
-        self.faults.add_fates(what, [fate] * times)
+        self.faults.add_delivery_faults(what, [delivery_fault] * times)
 
     def reset(self) -> None:
         """Forget prompts, books, wallets, C2B addresses, counts and faults; the valid token stays."""
-        with self._bank.changed:
+        with self._mobile_money.changed:
             self._network.forget()
-            self._bank.forget()
+            self._mobile_money.forget()
             self._operations.forget()
             self.c2b.forget()
             self._journal.begin_anew()
         self.faults.clear()
 
     def _new_token(self) -> str:
-        self._bank.count("tokens")
-        with self._bank.changed:
-            return self._bank.identifiers.token()
+        self._mobile_money.count("tokens")
+        with self._mobile_money.changed:
+            return self._mobile_money.identifiers.token()
 
     def _create_app(self) -> Flask:
         app = Flask(__name__)
         pipeline = RequestPipeline(
-            self._bank, self._tokens, self.faults, self.chaos, self._watch, self._stopping.wait
+            self._mobile_money, self._tokens, self.faults, self.chaos, self._watch, self._stopping.wait
         )
         gateway = Gateway(self.settings, self._network, self._tokens, self.faults, pipeline)
         initiator_api = InitiatorApi(
-            self.settings, pipeline, self._bank, self._operations, self.c2b, self.pull
+            self.settings, pipeline, self._mobile_money, self._operations, self.c2b, self.pull
         )
         app.register_blueprint(gateway.blueprint())
         app.register_blueprint(initiator_api.blueprint())

@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 
-from daraja.simulator.bank import Bank
 from daraja.simulator.books import Kind, Movement
 from daraja.simulator.c2b import first_name
 from daraja.simulator.kenya_time import dashed_stamp
+from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.settings import SimulatorSettings
 
 HEADER = (
@@ -29,11 +29,11 @@ HEADER = (
 
 
 def export_statement(
-    settings: SimulatorSettings, bank: Bank, start: datetime | None, end: datetime | None
+    settings: SimulatorSettings, mobile_money: MobileMoney, start: datetime | None, end: datetime | None
 ) -> str:
     """Return the movements from `start` on and before `end`, aware moments or None for no bound, as CSV text."""
-    with bank.changed:
-        movements = bank.books.where(
+    with mobile_money.changed:
+        movements = mobile_money.books.where(
             lambda movement: (start is None or movement.at >= start) and (end is None or movement.at < end)
         )
     text = io.StringIO(newline="")

@@ -145,12 +145,12 @@ class Buyer:
             self._world.later(self._chance.uniform(0.0, 0.4), lambda: self._send(request))
 
     def _think(self, session_id: UUID) -> None:
-        dice = self._chance.random()
-        if dice < 0.08:
+        random_source = self._chance.random()
+        if random_source < 0.08:
             return
-        if dice < 0.16:
+        if random_source < 0.16:
             self._extend(session_id)
-        wait = self._chance.uniform(850.0, 950.0) if dice > 0.98 else 0.0
+        wait = self._chance.uniform(850.0, 950.0) if random_source > 0.98 else 0.0
         self._world.later(wait, lambda: self._pay(session_id, 0))
         if self._chance.random() < self._world.odds.double_click:
             self._world.later(

@@ -154,16 +154,16 @@ class Mpesa:
         self._tell(prompt)
 
     def _tell(self, prompt: Prompt) -> None:
-        odds, dice, world = self._world.odds, prompt.chance, self._world
-        if dice.random() < odds.callback_forged:
+        odds, random_source, world = self._world.odds, prompt.chance, self._world
+        if random_source.random() < odds.callback_forged:
             world.meet("forged", prompt.reference)
             forged = self.body(prompt, PAID, f"FORGED{self.count():04d}")
-            self.post(HINTS, forged, dice.uniform(0.2, 3.0), _nothing)
-        if prompt.code == PAID and dice.random() < odds.c2b_told:
+            self.post(HINTS, forged, random_source.uniform(0.2, 3.0), _nothing)
+        if prompt.code == PAID and random_source.random() < odds.c2b_told:
             self.on_payment(prompt)
-        if dice.random() < odds.callback_lost:
+        if random_source.random() < odds.callback_lost:
             world.meet("callback lost", prompt.reference)
-        elif dice.random() < odds.callback_maimed:
+        elif random_source.random() < odds.callback_maimed:
             world.meet("callback maimed", prompt.reference)
             body = self.body(prompt, prompt.code or PAID, prompt.receipt)
             self.post(prompt.callback_url, body[: len(body) // 2], self._delay(prompt), _nothing)
@@ -171,30 +171,37 @@ class Mpesa:
             self._tell_truly(prompt, self._delay(prompt))
 
     def _delay(self, prompt: Prompt) -> float:
-        odds, dice = self._world.odds, prompt.chance
-        if dice.random() < odds.callback_hours_late:
+        odds, random_source = self._world.odds, prompt.chance
+        if random_source.random() < odds.callback_hours_late:
             self._world.meet("callback hours late", prompt.reference)
-            return dice.uniform(0.1, 4.0) * HOUR
-        return dice.uniform(10.0, 600.0) if dice.random() < odds.callback_slow else dice.uniform(0.2, 3.0)
+            return random_source.uniform(0.1, 4.0) * HOUR
+        return (
+            random_source.uniform(10.0, 600.0)
+            if random_source.random() < odds.callback_slow
+            else random_source.uniform(0.2, 3.0)
+        )
 
     def _tell_truly(self, prompt: Prompt, delay: float) -> None:
-        dice, body = prompt.chance, self.body(prompt, prompt.code or PAID, prompt.receipt)
+        random_source, body = prompt.chance, self.body(prompt, prompt.code or PAID, prompt.receipt)
         if prompt.code == PAID:
             self._record_discrepancy(prompt, delay)
-        for _ in range(1 + (dice.random() < self._world.odds.callback_doubled)):
+        for _ in range(1 + (random_source.random() < self._world.odds.callback_doubled)):
             self.post(prompt.callback_url, body, delay, lambda: setattr(prompt, "is_told", True))
-            delay += dice.choice((0.0, 0.001, 1.0, 30.0))
+            delay += random_source.choice((0.0, 0.001, 1.0, 30.0))
 
     def _record_discrepancy(self, prompt: Prompt, delay: float) -> None:
         """Let some witness say of a payment that it failed; the true callback is on its way."""
-        odds, dice = self._world.odds, prompt.chance
-        if dice.random() < odds.query_lies:
+        odds, random_source = self._world.odds, prompt.chance
+        if random_source.random() < odds.query_lies:
             self._world.meet("query lies", prompt.reference)
             prompt.lies = True
-        if dice.random() < odds.callback_contradicted:
+        if random_source.random() < odds.callback_contradicted:
             self._world.meet("callback contradicted", prompt.reference)
             self.post(
-                prompt.callback_url, self.body(prompt, CANCELLED), delay + dice.uniform(-0.2, 6.0), _nothing
+                prompt.callback_url,
+                self.body(prompt, CANCELLED),
+                delay + random_source.uniform(-0.2, 6.0),
+                _nothing,
             )
 
     def body(self, prompt: Prompt, code: str, receipt: str | None = None) -> bytes:

@@ -146,10 +146,10 @@ class World:
             return False
         if actor.life != actor.process.life:
             raise Crash
-        trouble, dice = self.trouble, actor.chance.random()
-        if dice >= trouble.of_a_step:
+        trouble, random_source = self.trouble, actor.chance.random()
+        if random_source >= trouble.of_a_step:
             return False
-        return self._meet_trouble(actor, what, dice)
+        return self._meet_trouble(actor, what, random_source)
 
     def lose_answer(self, what: str) -> None:
         """The step was taken and nobody hears of it: the connection broke, or the process was killed."""
@@ -168,18 +168,18 @@ class World:
         self.meet("killed", process.name)
         self.when_killed(process)
 
-    def _meet_trouble(self, actor: Actor, what: str, dice: float) -> bool:
+    def _meet_trouble(self, actor: Actor, what: str, random_source: float) -> bool:
         trouble, name = self.trouble, actor.process.name
-        if dice < trouble.pause:
+        if random_source < trouble.pause:
             if not self.cannot_pause:
                 self.meet("paused", name, what)
                 self.wait(SHORTEST_PAUSE_SECONDS * 2.718281828 ** (_PAUSE_RANGE * actor.chance.random()))
             return False
-        if dice < trouble.pause + trouble.crash:
+        if random_source < trouble.pause + trouble.crash:
             self.meet("dies", name, what)
             self.kill(actor.process)
             raise Crash
-        if dice < trouble.pause + trouble.crash + trouble.silence:
+        if random_source < trouble.pause + trouble.crash + trouble.silence:
             self.meet("no answer", name, what)
             raise Unavailable
         return True

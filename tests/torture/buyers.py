@@ -83,8 +83,8 @@ class Crowd:
                 return
             asking = Asking(self._port, buyer.auth, self._promises, self._stop)
             try:
-                dice = Random(f"{self._seed}/{buyer.user}")
-                purchase = _Purchase(buyer, asking, dice, self._promises, self._stop)
+                random_source = Random(f"{self._seed}/{buyer.user}")
+                purchase = _Purchase(buyer, asking, random_source, self._promises, self._stop)
                 purchase.run(may_leave=not self._all_pay)
             finally:
                 asking.close()
@@ -93,10 +93,12 @@ class Crowd:
 class _Purchase:
     """One cart's way. Whatever is acknowledged on it is kept as a promise."""
 
-    def __init__(self, buyer: Buyer, asking: Asking, dice: Random, promises: Promises, stop: Event) -> None:
+    def __init__(
+        self, buyer: Buyer, asking: Asking, random_source: Random, promises: Promises, stop: Event
+    ) -> None:
         self._buyer = buyer
         self._asking = asking
-        self._dice = dice
+        self._random = random_source
         self._promises = promises
         self._stop = stop
 
@@ -111,7 +113,7 @@ class _Purchase:
             self._watch(session_id)
 
     def _happens(self, chance: float) -> bool:
-        return self._dice.random() < chance
+        return self._random.random() < chance
 
     def _create(self) -> str | None:
         self._promises.use_key_for_session(self._buyer.user)
@@ -132,7 +134,7 @@ class _Purchase:
     def _initiate(self, session_id: str, **wanted: str) -> bool:
         """Ask for a prompt, a few times where M-Pesa will not; return whether one may be on its way."""
         for attempt in range(MOST_ATTEMPTS):
-            if attempt and self._stop.wait(self._dice.uniform(0.2, 1.0)):
+            if attempt and self._stop.wait(self._random.uniform(0.2, 1.0)):
                 return False
             self._promises.use_key(session_id, "initiate")
             answer = self._asking.command(f"{SESSIONS}{session_id}/initiate_payment/", wanted)
@@ -168,7 +170,7 @@ class _Purchase:
             if has_another_phone and shown["can_retry"] and shown["retry_after"] == 0:
                 has_another_phone = False
                 self._initiate(session_id, phone_number=f"0{FIRST_OTHER_PHONE + self._buyer.user}")
-            self._stop.wait(self._dice.uniform(0.1, 0.6))
+            self._stop.wait(self._random.uniform(0.1, 0.6))
 
     def _not_behind(self, session_id: str, seen: int, version: int) -> int:
         if version < seen:

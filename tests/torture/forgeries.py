@@ -127,11 +127,13 @@ class Flood:
         """Whether all are posted."""
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _post(self, dice: Random) -> None:
-        forger = Forger(dice, self._vault.sign)
+    def _post(self, random_source: Random) -> None:
+        forger = Forger(random_source, self._vault.sign)
         with Connection(self._machine.api_port) as connection:
             while self._take():
-                forged = forger.make(dice.choice(self._shop.open), dice.choice(self._shop.paid))
+                forged = forger.make(
+                    random_source.choice(self._shop.open), random_source.choice(self._shop.paid)
+                )
                 status, _ = connection.request("POST", forged.path, "none", forged.body)
                 with self._lock:
                     self.answers[status] += 1

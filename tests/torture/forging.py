@@ -39,8 +39,8 @@ class Forgery:
 class Forger:
     """Makes forgeries by dice. `sign` is ours, and used only for a token that leaked from another session."""
 
-    def __init__(self, dice: Random, sign: Sign) -> None:
-        self._dice = dice
+    def __init__(self, random_source: Random, sign: Sign) -> None:
+        self._random = random_source
         self._sign = sign
         self.kinds: dict[str, Callable[[Target, Target], tuple[str, bytes]]] = {
             "no token": lambda open_one, _: (CALLBACKS, self._success(open_one)),
@@ -61,12 +61,12 @@ class Forger:
                 f"/api/payments/results/{self._digits()}00ff/",
                 self._json({"Result": {"ResultCode": 0, "TransactionID": self._receipt()}}),
             ),
-            "junk": lambda _, __: (CALLBACKS, self._dice.randbytes(self._dice.randint(0, 4_000))),
+            "junk": lambda _, __: (CALLBACKS, self._random.randbytes(self._random.randint(0, 4_000))),
         }
 
     def make(self, open_one: Target, paid: Target) -> Forgery:
         """Return a forgery that claims a payment: for a session that waits for one, or for one that was paid."""
-        kind = self._dice.choice(list(self.kinds))
+        kind = self._random.choice(list(self.kinds))
         return Forgery(kind, *self.kinds[kind](open_one, paid))
 
     def _guess_the_proof(self, open_one: Target, _: Target) -> tuple[str, bytes]:
@@ -78,10 +78,10 @@ class Forger:
         return self._address(token), self._success(open_one)
 
     def _replay_with_another_receipt(self, _: Target, paid: Target) -> tuple[str, bytes]:
-        return self._dice.choice((CALLBACKS, GUIDES_CALLBACK)), self._success(paid)
+        return self._random.choice((CALLBACKS, GUIDES_CALLBACK)), self._success(paid)
 
     def _replay_with_another_amount(self, _: Target, paid: Target) -> tuple[str, bytes]:
-        return CALLBACKS, self._success(paid, shillings=self._dice.randint(1, 250_000))
+        return CALLBACKS, self._success(paid, shillings=self._random.randint(1, 250_000))
 
     def _confirm_c2b(self, open_one: Target, _: Target) -> tuple[str, bytes]:
         told = {
@@ -90,7 +90,7 @@ class Forger:
             "TransTime": "20261116103000",
             "TransAmount": f"{open_one.shillings}.00",
             "BusinessShortCode": "174379",
-            "BillRefNumber": f"D{self._dice.randint(1, 10_000)}",
+            "BillRefNumber": f"D{self._random.randint(1, 10_000)}",
             "MSISDN": open_one.phone,
         }
         return f"/api/payments/c2b/{self._digits()}/confirmation/", self._json(told)
@@ -106,7 +106,7 @@ class Forger:
             "PhoneNumber": int(target.phone),
         }
         callback = {
-            "MerchantRequestID": f"{self._dice.randint(1, 99_999)}-{self._dice.randint(1, 99_999_999)}-1",
+            "MerchantRequestID": f"{self._random.randint(1, 99_999)}-{self._random.randint(1, 99_999_999)}-1",
             "CheckoutRequestID": named.checkout_request_id,
             "ResultCode": 0,
             "ResultDesc": "The service request is processed successfully.",
@@ -115,11 +115,11 @@ class Forger:
         return self._json({"Body": {"stkCallback": callback}})
 
     def _nobody(self, like: Target) -> Target:
-        checkout_id = f"ws_CO_16112026{self._dice.randint(10**11, 10**12)}"
+        checkout_id = f"ws_CO_16112026{self._random.randint(10**11, 10**12)}"
         return Target(like.session_id, checkout_id, like.shillings, like.phone)
 
     def _receipt(self) -> str:
-        return RECEIPT_PREFIX + "".join(self._dice.choices(_RECEIPT_LETTERS, k=6))
+        return RECEIPT_PREFIX + "".join(self._random.choices(_RECEIPT_LETTERS, k=6))
 
     def _digits(self, count: int = _TOKEN_DIGITS) -> str:
         return f"{self._dice.getrandbits(4 * count):0{count}x}"

@@ -53,13 +53,13 @@ class _Patient:
     """A buyer whose first answers are all lost."""
 
     def __init__(
-        self, buyer: Buyer, direct: Connection, eater: AnswerEater, promises: Promises, dice: Random
+        self, buyer: Buyer, direct: Connection, eater: AnswerEater, promises: Promises, random_source: Random
     ) -> None:
         self._buyer = buyer
         self._direct = direct
         self._eater = eater
         self._promises = promises
-        self._dice = dice
+        self._random = random_source
 
     def buy(self) -> None:
         """Create, extend, initiate, each asked for again and again under its key; the first failure ends it."""
@@ -82,7 +82,7 @@ class _Patient:
     def _ask(self, path: str, wanted: dict[str, Any], expected: int) -> dict[str, Any] | None:
         """Lose some answers, then take one: it must be the first, byte for byte."""
         key, body = str(uuid4()), json.dumps(wanted).encode()
-        for _ in range(self._dice.randint(1, MOST_LOST_OF_ONE)):
+        for _ in range(self._random.randint(1, MOST_LOST_OF_ONE)):
             with Connection(self._eater.port) as way, suppress(OSError, BadAnswer):
                 way.request("POST", path, self._buyer.auth, body, key=key)
                 self._promises.complain(f"POST {path} was answered where no answer should come through")

@@ -20,15 +20,15 @@ _TOKEN_MINUTES = 24 * 60
 class Shelves:
     """The shelves of the demo shop, through the operator's door."""
 
-    def __init__(self, machine: Machine, dice: Random) -> None:
+    def __init__(self, machine: Machine, random_source: Random) -> None:
         self._port = machine.api_port
         self._auth = f"Bearer {make_token(machine.settings, OPERATOR, [Role.OPERATOR], _TOKEN_MINUTES)}"
-        self._dice = dice
+        self._random = random_source
         self._empty: list[tuple[int, str, str, int, str, int]] = []
 
     def empty_some(self) -> int:
         """Take everything from a few shelves; return from how many."""
-        self._empty = self._dice.sample(LISTINGS, EMPTIED_AT_ONCE)
+        self._empty = self._random.sample(LISTINGS, EMPTIED_AT_ONCE)
         return sum(self._put(listing, "0") for listing in self._empty)
 
     def fill_again(self) -> None:

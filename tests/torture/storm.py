@@ -64,15 +64,15 @@ def storm(
     say: Say,
 ) -> None:
     """Let buyers buy while everything fails; add to the result what happened."""
-    dice = Random(seed)
-    result.more["c2b_confirmations"] = _choose_witnesses(machine, dice)
+    random_source = Random(seed)
+    result.more["c2b_confirmations"] = _choose_witnesses(machine, random_source)
     ends_at = time.monotonic() + seconds
 
     def peace() -> float | None:
-        return dice.uniform(0.1, LONGEST_PEACE_SECONDS) if time.monotonic() < ends_at else None
+        return random_source.uniform(0.1, LONGEST_PEACE_SECONDS) if time.monotonic() < ends_at else None
 
     crowd = Crowd(machine.front.port, buyers, at_once, seed, result.promises)
-    _rage(machine, Troubles(machine, dice, result.told), crowd, peace, result, say)
+    _rage(machine, Troubles(machine, random_source, result.told), crowd, peace, result, say)
 
 
 def stops(
@@ -88,9 +88,9 @@ def stops(
     _rage(machine, maker, crowd, peace, result, say)
 
 
-def _choose_witnesses(machine: Machine, dice: Random) -> str:
+def _choose_witnesses(machine: Machine, random_source: Random) -> str:
     """Let M-Pesa tell of each payment once, or twice: the second time by C2B, before or after the callback."""
-    order = dice.choice(("never", "before", "after"))
+    order = random_source.choice(("never", "before", "after"))
     if order != "never":
         tries = (machine.run("register-c2b").returncode for _ in range(_MOST_TRIES))
         assert 0 in tries, "The C2B addresses could not be registered."

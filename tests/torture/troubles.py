@@ -31,11 +31,11 @@ class Detail:
 class Troubles:
     """Chosen by seed, made one at a time from the main thread, which alone may start processes."""
 
-    def __init__(self, machine: Machine, dice: Random, told: Detail) -> None:
+    def __init__(self, machine: Machine, random_source: Random, told: Detail) -> None:
         self.told = told
         self._machine = machine
-        self.dice = dice
-        self._shelves = Shelves(machine, dice)
+        self.random_source = random_source
+        self._shelves = Shelves(machine, random_source)
         self._kinds: dict[str, tuple[float, Callable[[], None]]] = {
             "an API process": (3, self._kill_api_process),
             "the API's master": (0.7, self._kill_api_master),
@@ -66,18 +66,18 @@ class Troubles:
     def make_one(self) -> str:
         """Make a trouble, wait until it is over, and start what it killed; return its name."""
         weights = [weight for weight, _ in self._kinds.values()]
-        name = self.dice.choices(list(self._kinds), weights)[0]
+        name = self.random_source.choices(list(self._kinds), weights)[0]
         self._kinds[name][1]()
         self._machine.start_what_is_down()
         return name
 
     def _last(self) -> None:
-        time.sleep(self.dice.uniform(0.05, LONGEST_SECONDS))
+        time.sleep(self.random_source.uniform(0.05, LONGEST_SECONDS))
 
     def _kill_api_process(self) -> None:
         processes = self._machine.api.descendants()
         if processes:
-            self._kill_process(self.dice.choice(processes), "an API process")
+            self._kill_process(self.random_source.choice(processes), "an API process")
 
     def _kill_api_master(self) -> None:
         self._kill(self._machine.api, "the API's master")
@@ -88,7 +88,7 @@ class Troubles:
         self._last()
 
     def _kill_worker(self) -> None:
-        self._kill(self.dice.choice(self._machine.workers), "a worker")
+        self._kill(self.random_source.choice(self._machine.workers), "a worker")
 
     def _kill_workers(self) -> None:
         for worker in self._machine.workers:
@@ -118,12 +118,12 @@ class Troubles:
         pid = self._machine.postgres.pid
         backends = psutil.Process(pid).children() if pid else []
         if backends:
-            self._kill_process(self.dice.choice(backends), "a backend of PostgreSQL")
+            self._kill_process(self.random_source.choice(backends), "a backend of PostgreSQL")
 
     def _cut(self, proxy: TcpProxy) -> None:
         before = proxy.lines_cut
         proxy.cut()
-        if self.dice.random() < 0.5:
+        if self.random_source.random() < 0.5:
             self._last()
         proxy.restore()
         self.told.faults["connections cut"] += proxy.lines_cut - before
@@ -136,7 +136,7 @@ class Troubles:
 
     def _lose_answers(self, proxy: TcpProxy) -> None:
         before = proxy.answers_lost
-        proxy.lose_answers(self.dice.randint(1, MOST_ANSWERS_LOST))
+        proxy.lose_answers(self.random_source.randint(1, MOST_ANSWERS_LOST))
         self._last()
         proxy.restore()
         self.told.faults["answers lost after they were given"] += proxy.answers_lost - before
@@ -144,10 +144,10 @@ class Troubles:
     def _hold_api_process(self) -> None:
         processes = self._machine.api.descendants()
         if processes:
-            self._hold(self.dice.choice(processes))
+            self._hold(self.random_source.choice(processes))
 
     def _hold_worker(self) -> None:
-        pid = self.dice.choice(self._machine.workers).pid
+        pid = self.random_source.choice(self._machine.workers).pid
         if pid is not None:
             self._hold(psutil.Process(pid))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daraja.simulator import PromptClosed, Simulator, UnknownPrompt
-from daraja.simulator.courier import has_gone
+from daraja.simulator.callback_dispatcher import has_gone
 from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
 
 

@@ -137,8 +137,8 @@ def test_a_storm_can_be_repeated_is_counted_and_ends(open_shop: Any, receiver: R
     # Tokens are fetched anew by the shop's helper, not by chaos.
     assert without_tokens(counts) == without_tokens(again)
     assert counts["chaos_push_lose-answer"] > 0
-    for fate in ("lost", "doubled", "early", "forged"):
-        assert counts[f"chaos_callback_{fate}"] > 0, fate
+    for delivery_fault in ("lost", "doubled", "early", "forged"):
+        assert counts[f"chaos_callback_{delivery_fault}"] > 0, delivery_fault
     forged = [post for post in posted if post.path != OWN_PATH]
     assert len(forged) == counts["chaos_callback_forged"]
     assert {len(post.path) for post in forged} == {len(OWN_PATH)}

@@ -181,16 +181,16 @@ def test_a_failed_prompt_is_confirmed_by_nobody(shop: Shop, client: DarajaClient
 
 @pytest.mark.parametrize(("fate", "copies"), [("lost", 0), ("doubled", 2), ("late", 0), ("truncated", 1)])
 def test_a_confirmation_may_have_another_fate(
-    shop: Shop, client: DarajaClient, receiver: Receiver, fate: str, copies: int
+    shop: Shop, client: DarajaClient, receiver: Receiver, delivery_fault: str, copies: int
 ) -> None:
     register(client, receiver)
     receiver.answer = ACCEPT
-    assert post(shop, "/simulator/api/faults", {"confirmation": [fate]}).status_code == 200
+    assert post(shop, "/simulator/api/faults", {"confirmation": [delivery_fault]}).status_code == 200
     pay(shop)
     assert steps(receiver).count("confirmation") == copies
     shop.simulator.advance(131)
     assert shop.simulator.wait_until_idle()
-    assert steps(receiver).count("confirmation") == copies + (fate == "late")
+    assert steps(receiver).count("confirmation") == copies + (delivery_fault == "late")
 
 
 def test_addresses_may_be_registered_once_as_in_production(

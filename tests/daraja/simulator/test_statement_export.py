@@ -13,9 +13,9 @@ from tests.daraja.simulator.conftest import NOON, PHONE, Shop
 
 
 def reverse(simulator: Simulator, receipt: str, shillings: int) -> None:
-    bank = simulator._bank
-    with bank.changed:
-        bank.commit(bank.propose_reversal(receipt, shillings, simulator.now()))
+    mobile_money = simulator._mobile_money
+    with mobile_money.changed:
+        mobile_money.commit(mobile_money.propose_reversal(receipt, shillings, simulator.now()))
 
 
 def test_the_statement_is_what_the_portal_exports(open_shop: Callable[..., Shop]) -> None:

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from daraja.simulator.bank import Bank
 from daraja.simulator.journal import Fact, Journal, fact
 from daraja.simulator.kenya_time import Watch
+from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.settings import SimulatorSettings
 
 WRONG_CREDENTIAL = "2001"
@@ -33,10 +33,12 @@ _VALID_FOR = timedelta(days=365)
 class InitiatorKeys:
     """Judges SecurityCredentials. Without a password in the settings any credential is good."""
 
-    def __init__(self, settings: SimulatorSettings, watch: Watch, bank: Bank, journal: Journal) -> None:
+    def __init__(
+        self, settings: SimulatorSettings, watch: Watch, mobile_money: MobileMoney, journal: Journal
+    ) -> None:
         self._settings = settings
         self._watch = watch
-        self._bank = bank
+        self._mobile_money = mobile_money
         self._making = threading.Lock()
         self._key: rsa.RSAPrivateKey | None = None
         self._wrong_tries = 0
@@ -90,8 +92,8 @@ class InitiatorKeys:
         with self._making:
             if self._key is None:
                 self._key = rsa.generate_private_key(public_exponent=65_537, key_size=_KEY_BITS)
-                with self._bank.changed:
-                    self._bank.note(_key_fact(self._key))
+                with self._mobile_money.changed:
+                    self._mobile_money.note(_key_fact(self._key))
             return self._key
 
     def _snapshot(self) -> Iterator[Fact]:

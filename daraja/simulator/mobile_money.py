@@ -24,7 +24,7 @@ _COUNTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PaymentOrder:
     """Money that somebody wants to move to the organisation, in whole shillings."""
 
     phone: str
@@ -48,7 +48,7 @@ class Proposal:
         return self.movements[0].receipt if self.movements else None
 
 
-class Bank:
+class MobileMoney:
     """Holds all money under one lock, `changed`, which its callers take; only the counts take it themselves."""
 
     def __init__(self, settings: SimulatorSettings, watch: Watch, journal: Journal) -> None:
@@ -98,17 +98,19 @@ class Bank:
             self._promises -= 1
             self.changed.notify_all()
 
-    def propose_payment(self, wish: Wish, code: str, now: datetime, receipt: str | None = None) -> Proposal:
+    def propose_payment(
+        self, order: PaymentOrder, code: str, now: datetime, receipt: str | None = None
+    ) -> Proposal:
         """Return what comes of a payment that ends with a code, PAID only where the wallet's rules allow it."""
         if code == PAID:
-            code = self.wallets.judge(wish.phone, wish.shillings, now)
-        balance = self.wallets.balance(wish.phone)
+            code = self.wallets.judge(order.phone, order.shillings, now)
+        balance = self.wallets.balance(order.phone)
         if code != PAID:
             return Proposal(code, (), balance)
         return Proposal(
             code,
-            tuple(self._bookings(wish, now, receipt or self.identifiers.receipt(now))),
-            balance - wish.shillings,
+            tuple(self._bookings(order, now, receipt or self.identifiers.receipt(now))),
+            balance - order.shillings,
         )
 
     def propose_reversal(self, receipt: str, shillings: int, now: datetime) -> Proposal:
@@ -169,18 +171,18 @@ class Bank:
             self._journal.write(_clock_fact(moved))
             self._watch.moved = moved
 
-    def _bookings(self, wish: Wish, now: datetime, receipt: str) -> Iterator[Movement]:
-        cents = wish.shillings * 100
+    def _bookings(self, order: PaymentOrder, now: datetime, receipt: str) -> Iterator[Movement]:
+        cents = order.shillings * 100
         payment = Movement(
             Kind.PAYMENT,
             receipt,
             now,
             cents,
             self.books.balance_cents + cents,
-            phone=wish.phone,
-            reference=wish.reference,
-            is_till=wish.is_till,
-            channel=wish.channel,
+            phone=order.phone,
+            reference=order.reference,
+            is_till=order.is_till,
+            channel=order.channel,
         )
         yield payment
         yield from _charge(payment, self._settings.payment_charge_cents)

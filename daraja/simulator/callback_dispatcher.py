@@ -24,7 +24,7 @@ WhenDone = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class QueuedDelivery:
     """One callback to post; `when_done` is told the HTTP status as text, or `timeout`, or `unreachable`."""
 
     url: str = field(repr=False)
@@ -33,13 +33,13 @@ class Parcel:
     when_done: WhenDone
 
 
-class Courier:
+class CallbackDispatcher:
     """A pool of threads that post parcels in the order in which they were handed over."""
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
         self._workers = workers
         self._timeout_seconds = timeout_seconds
-        self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self._parcels: queue.SimpleQueue[QueuedDelivery | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._undelivered = 0
         self._settled = threading.Condition()
@@ -49,23 +49,23 @@ class Courier:
         """Whether so much is waiting that nothing more should be promised."""
         return self._parcels.qsize() >= MOST_WAITING
 
-    def send(self, parcel: Parcel) -> None:
+    def send(self, queued: QueuedDelivery) -> None:
         """Hand a parcel over and return at once."""
         with self._settled:
             self._undelivered += 1
-        self._parcels.put(parcel)
+        self._parcels.put(queued)
 
-    def send_and_wait(self, parcel: Parcel) -> None:
+    def send_and_wait(self, queued: QueuedDelivery) -> None:
         """Post a parcel on the caller's own thread."""
         with self._settled:
             self._undelivered += 1
-        self._deliver(parcel, _Connections(self._timeout_seconds))
+        self._deliver(queued, _Connections(self._timeout_seconds))
 
-    def ask(self, parcel: Parcel, timeout_seconds: float) -> tuple[str, bytes]:
+    def ask(self, queued: QueuedDelivery, timeout_seconds: float) -> tuple[str, bytes]:
         """Post a parcel on the caller's own thread and return its fate and what was answered, b"" where nothing was."""
         connections = _Connections(timeout_seconds)
         try:
-            return connections.exchange(parcel)
+            return connections.exchange(queued)
         finally:
             connections.close()
 
@@ -100,14 +100,14 @@ class Courier:
 
     def _work(self) -> None:
         connections = _Connections(self._timeout_seconds)
-        while (parcel := self._parcels.get()) is not None:
-            self._deliver(parcel, connections)
+        while (queued := self._parcels.get()) is not None:
+            self._deliver(queued, connections)
         connections.close()
 
-    def _deliver(self, parcel: Parcel, connections: "_Connections") -> None:
-        fate = connections.post(parcel)
-        _log.info("callback posted: %s", fate)
-        parcel.when_done(fate)
+    def _deliver(self, queued: QueuedDelivery, connections: "_Connections") -> None:
+        delivery_fault = connections.post(queued)
+        _log.info("callback posted: %s", delivery_fault)
+        queued.when_done(delivery_fault)
         self._count_one_done()
 
     def _count_one_done(self) -> None:
@@ -125,18 +125,18 @@ class _Connections:
         self._kept_for = ("", "")
         self._used_at = 0.0
 
-    def post(self, parcel: Parcel) -> str:
+    def post(self, queued: QueuedDelivery) -> str:
         """Post once and return the fate."""
-        return self.exchange(parcel)[0]
+        return self.exchange(queued)[0]
 
-    def exchange(self, parcel: Parcel) -> tuple[str, bytes]:
+    def exchange(self, queued: QueuedDelivery) -> tuple[str, bytes]:
         """Post once; return the fate and the answer's body. A failure is an answer here, not an error of ours."""
-        parts = urlsplit(parcel.url)
+        parts = urlsplit(queued.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": CONTENT_TYPE, "BusinessShortCode": parcel.shortcode}
+        headers = {"Content-Type": CONTENT_TYPE, "BusinessShortCode": queued.shortcode}
         try:
             connection = self._connect(parts.scheme, parts.netloc)
-            connection.request("POST", target, parcel.body, headers)
+            connection.request("POST", target, queued.body, headers)
             response = connection.getresponse()
             answered = response.read(_MOST_ANSWER_BYTES)
             if len(answered) == _MOST_ANSWER_BYTES:
