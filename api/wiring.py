@@ -11,7 +11,7 @@ from api.settings import DARAJA_URLS, Settings
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger
-from ledger.store.blocks import Blocks, Sealer
+from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
@@ -69,7 +69,7 @@ class Services:
     refunds: RefundService
     cases: CaseService
     verifier: Verifier
-    sealer: Sealer
+    block_signer: BlockSigner
     blocks: Blocks
     refund_query_log: RefundQueryLog
     refund_results: RefundResults
@@ -174,7 +174,7 @@ def assemble(
             prompt_seconds=settings.daftari_prompt_seconds,
             every=timedelta(hours=settings.daftari_verify_hours),
         ),
-        sealer=Sealer(database, vault.block_key),
+        block_signer=BlockSigner(database, vault.block_key),
         blocks=Blocks(database),
         refund_query_log=refund_query_log,
         refund_results=refund_results,

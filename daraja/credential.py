@@ -27,12 +27,12 @@ def security_credential(password: str, certificate_pem: bytes | str) -> str:
     """
     key = public_key(certificate_pem)
     try:
-        sealed = key.encrypt(password.encode(), padding.PKCS1v15())
+        encrypted = key.encrypt(password.encode(), padding.PKCS1v15())
     except ValueError:
         raise InvalidConfig(
             "initiator_password", "initiator_password is too long for the key in the certificate."
         ) from None
-    return base64.b64encode(sealed).decode()
+    return base64.b64encode(encrypted).decode()
 
 
 def public_key(certificate_pem: bytes | str) -> rsa.RSAPublicKey:

@@ -19,7 +19,7 @@ SELECT session_id, version, topic, state::text AS state, position, recorded_at, 
 FROM payment_events WHERE session_id = %s ORDER BY version
 """
 
-SEALED = "_sealed"
+ENCRYPTED_FIELDS = "_sealed"
 """How the names of fields end that hold personal data, which no view shows."""
 
 OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
@@ -117,7 +117,7 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
         "position": entry.position,
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
-        "state": {name: value for name, value in entry.state.items() if not name.endswith(SEALED)},
+        "state": {name: value for name, value in entry.state.items() if not name.endswith(ENCRYPTED_FIELDS)},
     }
 
 

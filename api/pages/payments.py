@@ -50,12 +50,12 @@ def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayme
     now = clock.now()
     session = services.ledger.session(session_id, user_id=user_id)
     [next_action] = services.next_actions.of(sessions.rows_of(services.database, [session_id], now), now)
-    phone = PhoneNumber(services.vault.unseal(user_id, session.phone_sealed))
+    phone = PhoneNumber(services.vault.decrypt(user_id, session.phone_sealed))
     return ShownPayment(
         session=session,
         status=session.status_at(now),
         next_action=next_action,
         phone=phone,
         phone_url=phone_url(services.settings, phone),
-        details=json.loads(services.vault.unseal(user_id, session.delivery_sealed)),
+        details=json.loads(services.vault.decrypt(user_id, session.delivery_sealed)),
     )

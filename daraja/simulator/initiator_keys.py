@@ -82,8 +82,8 @@ class InitiatorKeys:
 
     def _opened(self, credential: str) -> str | None:
         try:
-            sealed = base64.b64decode(credential, validate=True)
-            return self._private_key().decrypt(sealed, padding.PKCS1v15()).decode()
+            encrypted = base64.b64decode(credential, validate=True)
+            return self._private_key().decrypt(encrypted, padding.PKCS1v15()).decode()
         except (binascii.Error, ValueError):
             return None
 

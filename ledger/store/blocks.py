@@ -127,7 +127,7 @@ class KeptName:
         return name
 
 
-class Sealer:
+class BlockSigner:
     """Signs what the log has gained. Two at once do no harm: the second finds the block's number taken."""
 
     def __init__(self, database: Database, key: Ed25519PrivateKey) -> None:

@@ -27,7 +27,7 @@ SYSTEM_USER_ID = 0
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _MOST_KEYS_IN_MEMORY = 10_000
-_SEAL = "v1."
+_ENCRYPTED_V1 = "v1."
 
 _ENSURE_KEY = """
 WITH made AS (
@@ -87,20 +87,20 @@ class Vault:
         with self._database.connection() as connection:
             witness = connection.execute(_READ_WITNESS).fetchone()
         if witness is not None:
-            _decrypt(self._wrapper, bytes(witness["wrapped_key"]), _bound_to(witness["user_id"]))
+            _open_bytes(self._wrapper, bytes(witness["wrapped_key"]), _bound_to(witness["user_id"]))
 
     def claim(self) -> None:
         """Bind a new database to this master key, by a key of nobody's. Raises WrongKey where another was first."""
         self.check_master_key()
         self._load(SYSTEM_USER_ID, make=True)
 
-    def seal(self, user_id: int, text: str) -> str:
+    def encrypt(self, user_id: int, text: str) -> str:
         """Return the text sealed for a customer. Raises Erased where the customer was erased."""
-        return _seal(self._key(user_id, make=True), text, _bound_to(user_id))
+        return _encrypt(self._key(user_id, make=True), text, _bound_to(user_id))
 
-    def unseal(self, user_id: int, sealed: str) -> str:
+    def decrypt(self, user_id: int, encrypted: str) -> str:
         """Return the text of a sealed value. Raises Erased, or WrongKey where it does not open."""
-        return _unseal(self._key(user_id, make=False), sealed, _bound_to(user_id))
+        return _decrypt(self._key(user_id, make=False), encrypted, _bound_to(user_id))
 
     def erase(self, user_id: int) -> None:
         """Destroy a customer's key, for ever. Other processes forget it when they start anew."""
@@ -138,7 +138,7 @@ class Vault:
             raise WrongKey
         if row["wrapped_key"] is None:
             raise Erased
-        return _decrypt(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
+        return _open_bytes(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
 
     def _read(self, user_id: int) -> dict[str, Any] | None:
         with self._database.connection() as connection:
@@ -160,23 +160,25 @@ def _derive(master_key: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"daftari " + purpose).derive(master_key)
 
 
-def _seal(key: AESGCM, text: str, bound_to: bytes) -> str:
+def _encrypt(key: AESGCM, text: str, bound_to: bytes) -> str:
     nonce = os.urandom(_NONCE_BYTES)
-    return _SEAL + base64.urlsafe_b64encode(nonce + key.encrypt(nonce, text.encode(), bound_to)).decode()
+    return (
+        _ENCRYPTED_V1 + base64.urlsafe_b64encode(nonce + key.encrypt(nonce, text.encode(), bound_to)).decode()
+    )
 
 
-def _unseal(key: AESGCM, sealed: str, bound_to: bytes) -> str:
-    if not sealed.startswith(_SEAL):
+def _decrypt(key: AESGCM, encrypted: str, bound_to: bytes) -> str:
+    if not encrypted.startswith(_ENCRYPTED_V1):
         raise WrongKey
     try:
-        raw = base64.urlsafe_b64decode(sealed[len(_SEAL) :])
+        raw = base64.urlsafe_b64decode(encrypted[len(_ENCRYPTED_V1) :])
     except ValueError:
         raise WrongKey from None
-    return _decrypt(key, raw, bound_to).decode()
+    return _open_bytes(key, raw, bound_to).decode()
 
 
-def _decrypt(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
+def _open_bytes(key: AESGCM, encrypted: bytes, bound_to: bytes) -> bytes:
     try:
-        return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+        return key.decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], bound_to)
     except (InvalidTag, ValueError):  # Altered, sealed by another key, or cut short.
         raise WrongKey from None

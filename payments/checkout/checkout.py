@@ -133,8 +133,8 @@ class Checkout:
             user_id=user_id,
             lines=lines,
             totals=totals,
-            phone_sealed=self._vault.seal(user_id, phone.digits),
-            delivery_sealed=self._vault.seal(user_id, json.dumps(delivery)),
+            phone_sealed=self._vault.encrypt(user_id, phone.digits),
+            delivery_sealed=self._vault.encrypt(user_id, json.dumps(delivery)),
             expires_at=now + timedelta(minutes=self._settings.daftari_session_minutes),
             at=now,
         )
@@ -177,7 +177,7 @@ class Checkout:
             session = self._ledger.session(session_id, user_id=user_id)
             session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
             self._refuse_shortages([cart_line(line) for line in session.lines])
-            number = phone or PhoneNumber(self._vault.unseal(user_id, session.phone_sealed))
+            number = phone or PhoneNumber(self._vault.decrypt(user_id, session.phone_sealed))
             self._refuse_while_open()
             session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
@@ -212,13 +212,13 @@ class Checkout:
         transaction_id = self._phone_locks.acquire(digest, session.id, now=now, until=until)
         if transaction_id is None:
             raise _phone_busy()
-        sealed = self._vault.seal(session.user_id, phone.digits)
+        encrypted = self._vault.encrypt(session.user_id, phone.digits)
         try:
             return self._ledger.decide(
                 session.id,
                 lambda session: session.request_payment(
                     transaction_id=transaction_id,
-                    phone_sealed=sealed,
+                    phone_sealed=encrypted,
                     at=clock.now(),
                     **self._attempt_rules(),
                 ),
@@ -232,7 +232,7 @@ class Checkout:
         """Give back a phone that was taken in vain: to the attempt whose prompt is on it, or to everybody."""
         session = self._ledger.session(session_id)
         for attempt in session.open_attempts:
-            if self._vault.unseal(session.user_id, attempt.phone_sealed) == phone.digits:
+            if self._vault.decrypt(session.user_id, attempt.phone_sealed) == phone.digits:
                 self._phone_locks.transfer(session_id, transaction_id, to=attempt.transaction_id)
                 return
         self._phone_locks.release(session_id, transaction_id)
@@ -289,13 +289,13 @@ class Checkout:
 
     def _record_acceptance(self, session: PaymentSession, attempt: int, accepted: Accepted) -> Prompted:
         checkout_id = accepted.checkout_request_id
-        sealed = self._vault.seal(session.user_id, checkout_id)
+        encrypted = self._vault.encrypt(session.user_id, checkout_id)
         self._ledger.decide(
             session.id,
             lambda session: session.record_initiation(
                 attempt,
                 merchant_request_id=accepted.merchant_request_id,
-                checkout_sealed=sealed,
+                checkout_sealed=encrypted,
                 checkout_digest=self._vault.digest("checkout", checkout_id),
                 at=clock.now(),
             ),

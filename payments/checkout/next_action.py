@@ -123,7 +123,7 @@ class NextActions:
         if row.phone_sealed is None:
             return ""
         try:
-            return self._vault.digest("phone", self._vault.unseal(row.user_id, row.phone_sealed))
+            return self._vault.digest("phone", self._vault.decrypt(row.user_id, row.phone_sealed))
         except Erased:
             return ""
 

@@ -120,7 +120,7 @@ class Settlement:
         him M-Pesa's name of the attempt.
         """
         assert attempt.checkout_sealed is not None
-        checkout_id = self._vault.unseal(session.user_id, attempt.checkout_sealed)
+        checkout_id = self._vault.decrypt(session.user_id, attempt.checkout_sealed)
         if not self._budget.take(clock.now(), is_urgent=not is_unauthenticated):
             return None
         answer = self._daraja.query(checkout_id)
@@ -182,14 +182,14 @@ class Settlement:
         """Take the attempt's ids from its callback, where the answer to the push was lost or is still to come."""
         if session.attempts[number].state not in (AttemptState.REQUESTED, AttemptState.UNCERTAIN):
             return session
-        sealed = self._vault.seal(session.user_id, callback.checkout_request_id)
+        encrypted = self._vault.encrypt(session.user_id, callback.checkout_request_id)
         digest = self._vault.digest("checkout", callback.checkout_request_id)
         session, _ = self._ledger.decide(
             session.id,
             lambda session: session.record_initiation(
                 number,
                 merchant_request_id=callback.merchant_request_id,
-                checkout_sealed=sealed,
+                checkout_sealed=encrypted,
                 checkout_digest=digest,
                 at=clock.now(),
             ),

@@ -59,6 +59,6 @@ class OrderMaker:
             lines=tuple(cart_line(line) for line in session.lines),
             total_cents=session.totals.total_cents,
             delivery_fee_cents=session.totals.delivery_fee_cents,
-            delivery_details=json.loads(self._vault.unseal(session.user_id, session.delivery_sealed)),
+            delivery_details=json.loads(self._vault.decrypt(session.user_id, session.delivery_sealed)),
             placed_at=clock.now(),
         )

@@ -69,7 +69,7 @@ class IdempotencyStore:
                     "This Idempotency-Key was used for another request. Use a new key for a new request.",
                 )
             if row["status"] is not None:
-                return Replay(row["status"], self._vault.unseal(user_id, row["sealed_body"]))
+                return Replay(row["status"], self._vault.decrypt(user_id, row["sealed_body"]))
             taken = connection.execute(_TAKE_OVER, (now + CLAIM_LASTS, user_id, key, now)).rowcount
         if not taken:
             raise _in_use()
@@ -77,9 +77,9 @@ class IdempotencyStore:
 
     def finish(self, user_id: int, key: str, status: int, body: str) -> None:
         """Keep the answer that was given under a claimed key."""
-        sealed = self._vault.seal(user_id, body)
+        encrypted = self._vault.encrypt(user_id, body)
         with self._database.connection() as connection:
-            connection.execute(_FINISH, (status, sealed, user_id, key))
+            connection.execute(_FINISH, (status, encrypted, user_id, key))
 
     def release(self, user_id: int, key: str) -> None:
         """Give a claimed key back, because the request came to no lasting answer."""

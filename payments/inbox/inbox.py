@@ -132,7 +132,7 @@ class Inbox:
             body_bytes,
             tries=0,
         )
-        owner, sealed = self._seal(owner, kept.decode("latin-1"))
+        owner, encrypted = self._encrypt(owner, kept.decode("latin-1"))
         values = (
             message.inbox_id,
             now,
@@ -143,7 +143,7 @@ class Inbox:
             refund,
             sending,
             owner,
-            sealed,
+            encrypted,
             body_bytes,
             hashlib.sha256(kept).hexdigest(),
             now + UNPROCESSED_AFTER if is_authenticated else now,
@@ -219,12 +219,12 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 
-    def _seal(self, owner: int, text: str) -> tuple[int, str]:
+    def _encrypt(self, owner: int, text: str) -> tuple[int, str]:
         """Seal for the owner, or for the shop where the owner was erased: what arrives is kept all the same."""
         try:
-            return owner, self._vault.seal(owner, text)
+            return owner, self._vault.encrypt(owner, text)
         except Erased:
-            return SYSTEM_USER_ID, self._vault.seal(SYSTEM_USER_ID, text)
+            return SYSTEM_USER_ID, self._vault.encrypt(SYSTEM_USER_ID, text)
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
         return InboxMessage(
@@ -236,7 +236,7 @@ class Inbox:
             row["attempt"],
             row["refund"],
             row["sending"],
-            self._vault.unseal(row["key_owner"], row["sealed_body"]).encode("latin-1"),
+            self._vault.decrypt(row["key_owner"], row["sealed_body"]).encode("latin-1"),
             row["body_bytes"],
             row["tries"],
         )

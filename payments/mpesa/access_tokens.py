@@ -30,13 +30,13 @@ class AccessTokens:
         """Return (token, end of its life), or None where there is none."""
         with self._database.connection() as connection:
             row = connection.execute(_READ, (self._consumer,)).fetchone()
-        return (self._vault.unseal(SYSTEM_USER_ID, row["sealed_value"]), row["expires_at"]) if row else None
+        return (self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"]), row["expires_at"]) if row else None
 
     def write(self, token: str, expires_at: datetime) -> None:
         """Store a new token for everyone."""
-        sealed = self._vault.seal(SYSTEM_USER_ID, token)
+        encrypted = self._vault.encrypt(SYSTEM_USER_ID, token)
         with self._database.connection() as connection:
-            connection.execute(_WRITE, (self._consumer, sealed, expires_at))
+            connection.execute(_WRITE, (self._consumer, encrypted, expires_at))
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -24,11 +24,11 @@ class CredentialStore:
         """Return what is stored, by the names of the variables. Raises WrongKey under another master key."""
         with self._database.connection() as connection:
             rows = connection.execute(_READ).fetchall()
-        return {row["name"]: self._vault.unseal(SYSTEM_USER_ID, row["sealed_value"]) for row in rows}
+        return {row["name"]: self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"]) for row in rows}
 
     def write(self, partial: Mapping[str, str]) -> None:
         """Store the given values and keep the rest as it is; an empty mapping changes nothing."""
         now = clock.now()
         with self._database.transaction() as connection:
             for name, value in partial.items():
-                connection.execute(_WRITE, (name, self._vault.seal(SYSTEM_USER_ID, value), now))
+                connection.execute(_WRITE, (name, self._vault.encrypt(SYSTEM_USER_ID, value), now))

@@ -244,12 +244,12 @@ class Movements:
             movement.happened_at,
             str(movement.evidence),
             movement.transaction_id,
-            self._vault.seal(SYSTEM_USER_ID, typed) if typed else None,
+            self._vault.encrypt(SYSTEM_USER_ID, typed) if typed else None,
             movement.linked_receipt,
         )
 
     def _movement(self, row: dict[str, Any]) -> Movement:
-        sealed = row["sealed_reference"]
+        encrypted = row["sealed_reference"]
         return Movement(
             kind=MovementKind(row["kind"]),
             receipt=row["receipt"],
@@ -258,7 +258,7 @@ class Movements:
             evidence=Evidence(row["evidence"]),
             money_in=row["money_in"],
             transaction_id=row["transaction_id"],
-            reference=self._vault.unseal(SYSTEM_USER_ID, sealed) if sealed else "",
+            reference=self._vault.decrypt(SYSTEM_USER_ID, encrypted) if encrypted else "",
             linked_receipt=row["linked_receipt"],
             stored_key=row["movement_key"],
         )

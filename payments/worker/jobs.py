@@ -130,7 +130,7 @@ class _JobMaker:
             self._alone(
                 "money_left_over", lambda: matcher.act_on_unprocessed() + matcher.act_on_claimed(), 10, 10
             ),
-            self._alone("signing_blocks", ours.sealer.run, seal_seconds, seal_seconds),
+            self._alone("signing_blocks", ours.block_signer.run, seal_seconds, seal_seconds),
             self._alone("tidying", lambda: purge(ours), 60, 60),
             self._alone("unproven_letters", ours.inbox.purge_unauthenticated, 10, 10),
         ]

@@ -233,7 +233,7 @@ def _told_of(life: Life, walk: _Walk) -> Iterator[tuple[str, str]]:
     prompts = life.prompts(walk.prompt_seconds)
     yield from (("prompts", told) for told in session_rules.one_prompt_at_a_time(prompts))
     yield from (("receipts", told) for told in _gather(walk, life))
-    yield from (("personal data", told) for told in _open_sealed(walk, life, prompts))
+    yield from (("personal data", told) for told in _decrypt_fields(walk, life, prompts))
 
 
 def _gather(walk: _Walk, life: Life) -> Iterator[str]:
@@ -250,14 +250,14 @@ def _gather(walk: _Walk, life: Life) -> Iterator[str]:
     fold((fact for fact in life.facts if fact.position <= walk.position), walk.followed)
 
 
-def _open_sealed(walk: _Walk, life: Life, prompts: list[Prompt]) -> Iterator[str]:
+def _decrypt_fields(walk: _Walk, life: Life, prompts: list[Prompt]) -> Iterator[str]:
     session = life.session
     if walk.vault is None or session is None:
         return
     try:
-        walk.vault.unseal(session.user_id, session.delivery_sealed)
+        walk.vault.decrypt(session.user_id, session.delivery_sealed)
         for prompt in prompts:
-            phone = walk.vault.unseal(session.user_id, prompt.phone_sealed)
+            phone = walk.vault.decrypt(session.user_id, prompt.phone_sealed)
             walk.prompts[walk.vault.digest("one prompt a phone", phone)].append(prompt)
     except Erased:
         return

@@ -66,9 +66,9 @@ class BuiltinShop:
         """
         if not request.lines:
             raise InvalidValue("An order needs at least one line.", code="CART_EMPTY")
-        sealed = self._vault.seal(request.user_id, details_text(request))
+        encrypted = self._vault.encrypt(request.user_id, details_text(request))
         with self._database.transaction() as connection:
-            return place_order(connection, request, sealed)
+            return place_order(connection, request, encrypted)
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:
         """Return the user's own order, None where there is none or it is another's."""
@@ -87,10 +87,10 @@ class BuiltinShop:
         details = self._details(user_id, row.pop("sealed_delivery_details"))
         return Order(**row, items=tuple(OrderItem(**item) for item in items), delivery_details=details)
 
-    def _details(self, user_id: int, sealed: str) -> dict[str, object] | None:
+    def _details(self, user_id: int, encrypted: str) -> dict[str, object] | None:
         """Open the delivery details; an erased buyer's order remains, without a name or a place."""
         try:
-            text = self._vault.unseal(user_id, sealed)
+            text = self._vault.decrypt(user_id, encrypted)
         except Erased:
             return None
         details: dict[str, object] = json.loads(text)

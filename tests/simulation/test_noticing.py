@@ -36,13 +36,13 @@ def _push_before_recording() -> Any:
         now, trial = clock.now(), self._ledger.session(session.id)
         digest = self._vault.digest("phone", phone.digits)
         number = self._phone_locks.acquire(digest, session.id, now=now, until=now + timedelta(minutes=2))
-        sealed = self._vault.seal(session.user_id, phone.digits)
+        encrypted = self._vault.encrypt(session.user_id, phone.digits)
         if number is None:
             raise Conflict(code="PHONE_BUSY")
 
         def request(session: PaymentSession) -> int:
             return session.request_payment(
-                transaction_id=number, phone_sealed=sealed, at=now, **self._attempt_rules()
+                transaction_id=number, phone_sealed=encrypted, at=now, **self._attempt_rules()
             )
 
         attempt = request(trial)

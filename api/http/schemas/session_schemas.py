@@ -291,7 +291,7 @@ def show_session(
     session: PaymentSession, vault: Vault, next_action: NextAction, now: datetime
 ) -> dict[str, Any]:
     """Return a session in the guide's shape, its sealed details opened for its owner."""
-    details = json.loads(vault.unseal(session.user_id, session.delivery_sealed))
+    details = json.loads(vault.decrypt(session.user_id, session.delivery_sealed))
     return {
         "session_id": session.id,
         "user": session.user_id,

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 
 from ledger.application import Ledger
-from ledger.store.blocks import Blocks, Sealer
+from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from tests.api.cli.support import daftari
@@ -39,9 +39,9 @@ def test_a_row_that_somebody_changed_by_hand_is_named(database_url: str, data_fo
 def test_names_of_signed_blocks_that_were_kept_are_looked_for(database_url: str, data_folder: Path) -> None:
     database = Database(database_url)
     ledger, vault = Ledger(database), Vault(database, MASTER_KEY)
-    Checkout(ledger, phone_sealed=vault.seal(7, "254712345678"), delivery_sealed=vault.seal(7, "{}"))
+    Checkout(ledger, phone_sealed=vault.encrypt(7, "254712345678"), delivery_sealed=vault.encrypt(7, "{}"))
     until_readable(database)
-    Sealer(database, vault.block_key).run()
+    BlockSigner(database, vault.block_key).run()
     block = Blocks(database).last()
     database.close()
     assert block is not None

@@ -23,10 +23,10 @@ def due(instance: Instance) -> Checkout:
     """Money that must go back, seen by the worker, who must not make its order meanwhile."""
     services = instance.services
     instance.stop_worker()
-    sealed = services.vault.seal(7, "{}")
+    encrypted = services.vault.encrypt(7, "{}")
     before = clock.now() - timedelta(minutes=1)
-    checkout = Checkout(services.ledger, at=before, delivery_sealed=sealed, phone_sealed=sealed)
-    checkout.request(services.vault.seal(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
+    checkout = Checkout(services.ledger, at=before, delivery_sealed=encrypted, phone_sealed=encrypted)
+    checkout.request(services.vault.encrypt(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
     instance.start_worker()
     return checkout
 

@@ -46,7 +46,7 @@ class Server:
 
     def checkout(self, user_id: int) -> Checkout:
         """Return a new session of a user, which the test drives."""
-        phone = self.services.vault.seal(user_id, "254712345678")
+        phone = self.services.vault.encrypt(user_id, "254712345678")
         return Checkout(self.services.ledger, user_id=user_id, at=clock.now(), phone_sealed=phone)
 
     def ask(self, user_id: int, session_id: UUID, what: str = "status/", **headers: str) -> HTTPConnection:

@@ -10,7 +10,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import InvalidValue
 from ledger.store import blocks
-from ledger.store.blocks import Block, Blocks, KeptName, Sealer
+from ledger.store.blocks import Block, Blocks, BlockSigner, KeptName
 from ledger.store.canonical import GENESIS
 from ledger.store.database import APP_ROLE, Database
 from tests.ledger.store.test_finality import REWRITES
@@ -22,12 +22,12 @@ WRITE_FREELY = "SET session_replication_role = replica"
 
 
 @pytest.fixture
-def sealer(database: Database) -> Sealer:
-    return Sealer(database, KEY)
+def block_signer(database: Database) -> BlockSigner:
+    return BlockSigner(database, KEY)
 
 
 @pytest.fixture
-def sealed(ledger: Ledger, database: Database, sealer: Sealer) -> list[Checkout]:
+def encrypted(ledger: Ledger, database: Database, block_signer: BlockSigner) -> list[Checkout]:
     """Three blocks of a session each: one paid and ordered, one prompted, one just created."""
     sessions = []
     for steps in ("paid", "prompted", "created"):
@@ -37,13 +37,13 @@ def sealed(ledger: Ledger, database: Database, sealer: Sealer) -> list[Checkout]
         if steps == "paid":
             checkout.pay("NLJ7RT61SV").order(789)
         sessions.append(checkout)
-        sign(database, sealer)
+        sign(database, block_signer)
     return sessions
 
 
-def sign(database: Database, sealer: Sealer) -> None:
+def sign(database: Database, block_signer: BlockSigner) -> None:
     until_readable(database)
-    sealer.run()
+    block_signer.run()
 
 
 def told(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]:
@@ -74,38 +74,38 @@ def test_blocks_cover_the_whole_log_and_follow_one_another(database: Database) -
     assert told(database) == []
 
 
-def test_without_events_there_is_no_block(database: Database, sealer: Sealer) -> None:
-    sign(database, sealer)
+def test_without_events_there_is_no_block(database: Database, block_signer: BlockSigner) -> None:
+    sign(database, block_signer)
     assert (Blocks(database).last(), told(database)) == (None, [])
 
 
 def test_without_news_there_is_no_further_block(
-    database: Database, sealed: list[Checkout], sealer: Sealer
+    database: Database, encrypted: list[Checkout], block_signer: BlockSigner
 ) -> None:
-    assert len(sealed) == 3
-    sign(database, sealer)
+    assert len(encrypted) == 3
+    sign(database, block_signer)
     assert len(all_of(database)) == 3
 
 
 def test_full_blocks_follow_at_once_and_the_rest_waits_for_its_round(
-    ledger: Ledger, database: Database, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, database: Database, block_signer: BlockSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "MOST_EVENTS", 2)
     Checkout(ledger).prompt()
     until_readable(database)
-    assert (sealer.run(), sealer.run(), sealer.run()) == (2, 0, 0)
+    assert (block_signer.run(), block_signer.run(), block_signer.run()) == (2, 0, 0)
     assert [block.events for block in all_of(database)] == [2, 1]
 
 
 def test_an_event_above_the_horizon_waits_for_the_next_block(
-    ledger: Ledger, database: Database, sealer: Sealer
+    ledger: Ledger, database: Database, block_signer: BlockSigner
 ) -> None:
     with psycopg.connect(database.url) as slow:
         slow.execute("SELECT pg_current_xact_id()")
         Checkout(ledger)
-        assert sealer.run() == 0
+        assert block_signer.run() == 0
         assert Blocks(database).last() is None
-    sign(database, sealer)
+    sign(database, block_signer)
     assert all_of(database)[0].events == 1
 
 
@@ -114,7 +114,7 @@ def test_of_two_sealers_one_signs(
 ) -> None:
     Checkout(ledger)
     until_readable(database)
-    slow, quick = Sealer(database, KEY), Sealer(database, KEY)
+    slow, quick = BlockSigner(database, KEY), BlockSigner(database, KEY)
     sign_slowly = slow._sign
 
     def overtaken(*about: object) -> Block:
@@ -163,10 +163,10 @@ def test_of_two_sealers_one_signs(
     ],
 )
 def test_what_was_tampered_with_is_told(
-    database: Database, sealed: list[Checkout], statement: str, expected: str
+    database: Database, encrypted: list[Checkout], statement: str, expected: str
 ) -> None:
     names = ("first", "second", "third")
-    named = dict(zip(names, (checkout.session_id for checkout in sealed), strict=True))
+    named = dict(zip(names, (checkout.session_id for checkout in encrypted), strict=True))
     with psycopg.connect(database.url, autocommit=True) as intruder:
         intruder.execute(WRITE_FREELY)
         assert intruder.execute(statement.encode(), named).rowcount > 0

@@ -21,63 +21,63 @@ def vault(database: Database) -> Vault:
 
 def test_what_is_sealed_opens_again(vault: Vault) -> None:
     for text in (PHONE, "", "Ng'ang'a 🍅", "x" * 10_000):
-        sealed = vault.seal(7, text)
-        assert vault.unseal(7, sealed) == text
-        assert text == "" or text not in sealed
+        encrypted = vault.encrypt(7, text)
+        assert vault.decrypt(7, encrypted) == text
+        assert text == "" or text not in encrypted
 
 
 def test_another_process_with_the_same_master_key_opens_it(database: Database, vault: Vault) -> None:
-    assert Vault(database, MASTER_KEY).unseal(7, vault.seal(7, PHONE)) == PHONE
+    assert Vault(database, MASTER_KEY).decrypt(7, vault.encrypt(7, PHONE)) == PHONE
 
 
 def test_the_same_text_is_sealed_differently_each_time(vault: Vault) -> None:
-    assert vault.seal(7, PHONE) != vault.seal(7, PHONE)
+    assert vault.encrypt(7, PHONE) != vault.encrypt(7, PHONE)
 
 
 def test_another_customers_key_does_not_open_it(vault: Vault) -> None:
     with pytest.raises(WrongKey):
-        vault.unseal(8, vault.seal(7, PHONE))
+        vault.decrypt(8, vault.encrypt(7, PHONE))
     with pytest.raises(WrongKey):
-        vault.unseal(SYSTEM_USER_ID, vault.seal(7, PHONE))
+        vault.decrypt(SYSTEM_USER_ID, vault.encrypt(7, PHONE))
 
 
 def test_another_master_key_does_not_open_it(database: Database, vault: Vault) -> None:
-    sealed = vault.seal(7, PHONE)
+    encrypted = vault.encrypt(7, PHONE)
     with pytest.raises(WrongKey):
-        Vault(database, bytes(32)).unseal(7, sealed)
+        Vault(database, bytes(32)).decrypt(7, encrypted)
 
 
 def test_an_altered_value_does_not_open(vault: Vault) -> None:
-    sealed = vault.seal(7, PHONE)
-    altered = sealed[:-6] + ("A" if sealed[-6] != "A" else "B") + sealed[-5:]
-    for value in (altered, PHONE, "v2." + sealed[3:]):
+    encrypted = vault.encrypt(7, PHONE)
+    altered = encrypted[:-6] + ("A" if encrypted[-6] != "A" else "B") + encrypted[-5:]
+    for value in (altered, PHONE, "v2." + encrypted[3:]):
         with pytest.raises(WrongKey):
-            vault.unseal(7, value)
+            vault.decrypt(7, value)
 
 
 @pytest.mark.parametrize("cut", ["v1.", "v1.AAAA", "v1.%%%", "AAAA", ""])
 def test_a_value_that_was_cut_short_does_not_open(vault: Vault, cut: str) -> None:
-    vault.seal(7, "so that there is a key")
+    vault.encrypt(7, "so that there is a key")
     with pytest.raises(WrongKey):
-        vault.unseal(7, cut)
+        vault.decrypt(7, cut)
 
 
 def test_opening_makes_no_key(database: Database, vault: Vault) -> None:
     with pytest.raises(WrongKey):
-        vault.unseal(8, vault.seal(7, "Wanjiku"))
+        vault.decrypt(8, vault.encrypt(7, "Wanjiku"))
     with database.connection() as connection:
         assert connection.execute("SELECT user_id FROM customer_keys WHERE user_id = 8").fetchall() == []
 
 
 def test_who_is_erased_cannot_be_read_by_anyone_nor_written_anew(database: Database, vault: Vault) -> None:
-    sealed, others = vault.seal(7, PHONE), vault.seal(8, PHONE)
+    encrypted, others = vault.encrypt(7, PHONE), vault.encrypt(8, PHONE)
     vault.erase(7)
     for any_vault in (vault, Vault(database, MASTER_KEY)):
         with pytest.raises(Erased):
-            any_vault.unseal(7, sealed)
+            any_vault.decrypt(7, encrypted)
         with pytest.raises(Erased):
-            any_vault.seal(7, PHONE)
-        assert any_vault.unseal(8, others) == PHONE
+            any_vault.encrypt(7, PHONE)
+        assert any_vault.decrypt(8, others) == PHONE
 
 
 def test_a_database_belongs_to_the_master_key_that_claimed_it_first(database: Database, vault: Vault) -> None:
@@ -93,7 +93,7 @@ def test_a_database_belongs_to_the_master_key_that_claimed_it_first(database: Da
 def test_a_database_with_customers_that_nobody_claimed_belongs_to_their_key(
     database: Database, vault: Vault
 ) -> None:
-    vault.seal(7, PHONE)
+    vault.encrypt(7, PHONE)
     with pytest.raises(WrongKey):
         Vault(database, bytes(32)).claim()
     vault.claim()
@@ -113,7 +113,7 @@ def test_of_two_who_claim_a_database_at_once_one_is_refused(database: Database) 
 
 
 def test_the_database_holds_no_key_in_the_clear(database: Database, vault: Vault) -> None:
-    vault.seal(7, PHONE)
+    vault.encrypt(7, PHONE)
     with database.connection() as connection:
         row = connection.execute("SELECT wrapped_key FROM customer_keys").fetchone()
     assert row is not None
@@ -124,15 +124,15 @@ def test_the_database_holds_no_key_in_the_clear(database: Database, vault: Vault
 def test_vaults_at_once_agree_on_a_new_customers_key(database: Database) -> None:
     vaults = [Vault(database, MASTER_KEY) for _ in range(6)]
     with ThreadPoolExecutor(6) as threads:
-        sealed = list(threads.map(lambda vault: vault.seal(7, PHONE), vaults))
-    assert [Vault(database, MASTER_KEY).unseal(7, value) for value in sealed] == [PHONE] * 6
+        encrypted = list(threads.map(lambda vault: vault.encrypt(7, PHONE), vaults))
+    assert [Vault(database, MASTER_KEY).decrypt(7, value) for value in encrypted] == [PHONE] * 6
 
 
 def test_a_key_that_another_process_is_making_at_this_moment_is_waited_for_and_taken(
     database: Database,
 ) -> None:
     template = Vault(database, MASTER_KEY)
-    sealed = template.seal(7, PHONE)
+    encrypted = template.encrypt(7, PHONE)
     with database.connection() as connection:
         made = connection.execute(
             "DELETE FROM customer_keys RETURNING user_id, wrapped_key, created_at"
@@ -144,13 +144,13 @@ def test_a_key_that_another_process_is_making_at_this_moment_is_waited_for_and_t
         psycopg.connect(database.url) as other,
     ):
         other.execute("INSERT INTO customer_keys VALUES (%s, %s, %s)", list(made.values()))
-        sealing = threads.submit(Vault(database, MASTER_KEY).seal, 7, "Wanjiku")
+        sealing = threads.submit(Vault(database, MASTER_KEY).encrypt, 7, "Wanjiku")
         wait_until(
             lambda: watching.execute(WAITS_FOR_ANOTHER).fetchone() is not None, "it waits for the other"
         )
         other.commit()
-        assert template.unseal(7, sealing.result()) == "Wanjiku"
-    assert Vault(database, MASTER_KEY).unseal(7, sealed) == PHONE
+        assert template.decrypt(7, sealing.result()) == "Wanjiku"
+    assert Vault(database, MASTER_KEY).decrypt(7, encrypted) == PHONE
 
 
 def test_a_digest_is_stable_and_needs_the_master_key(database: Database, vault: Vault) -> None:
@@ -178,7 +178,7 @@ def test_a_master_key_of_another_length_is_refused(database: Database) -> None:
 def test_what_an_earlier_version_sealed_still_opens(database: Database, vault: Vault) -> None:
     """Made once and written down here: whoever changes how keys are derived loses every customer."""
     own = "v1.mx3dO-wqJeTHU9D9qQugMu_4UoPQ4hgorLyN-d7XxKDHECybO6BJJQ=="
-    assert vault.unseal(SYSTEM_USER_ID, own) == PHONE
+    assert vault.decrypt(SYSTEM_USER_ID, own) == PHONE
     nonce = "000000000000000000000000"
     wrapped = nonce + (
         "3ddc24a0b8605dc45b6671ee0d30af2b7d13bd1166e59526ee3c5fb9fc7bed40a60c0be1a769ab35bfc94adef01f618d"
@@ -188,7 +188,7 @@ def test_what_an_earlier_version_sealed_still_opens(database: Database, vault: V
             "INSERT INTO customer_keys (user_id, wrapped_key, created_at) VALUES (7, %s, now())",
             (bytes.fromhex(wrapped),),
         )
-    assert vault.unseal(7, "v1.vLoNftBl3p61VswGyK-2pKkIHaO_CNJDjO0KrHQajK3dehw=") == "Wanjiku"
+    assert vault.decrypt(7, "v1.vLoNftBl3p61VswGyK-2pKkIHaO_CNJDjO0KrHQajK3dehw=") == "Wanjiku"
 
 
 def test_digests_and_signatures_of_an_earlier_version_are_still_the_same(vault: Vault) -> None:
@@ -204,37 +204,37 @@ def test_digests_and_signatures_of_an_earlier_version_are_still_the_same(vault: 
 
 
 def test_a_key_is_read_once_and_kept_in_memory(database: Database, vault: Vault) -> None:
-    sealed = vault.seal(7, PHONE)
+    encrypted = vault.encrypt(7, PHONE)
     with database.connection() as connection:
         connection.execute("UPDATE customer_keys SET wrapped_key = %s", (b"altered",))
-    assert vault.unseal(7, sealed) == PHONE
+    assert vault.decrypt(7, encrypted) == PHONE
     with pytest.raises(WrongKey):
-        Vault(database, MASTER_KEY).unseal(7, sealed)
+        Vault(database, MASTER_KEY).decrypt(7, encrypted)
 
 
 def test_no_more_keys_are_kept_in_memory_than_are_allowed(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.store.vault._MOST_KEYS_IN_MEMORY", 2)
-    sealed = [vault.seal(user, PHONE) for user in (1, 2, 3)]
+    encrypted = [vault.encrypt(user, PHONE) for user in (1, 2, 3)]
     assert len(vault._keys) <= 2
-    assert [vault.unseal(user, text) for user, text in enumerate(sealed, 1)] == [PHONE] * 3
+    assert [vault.decrypt(user, text) for user, text in enumerate(encrypted, 1)] == [PHONE] * 3
 
 
 def test_who_was_never_known_can_be_erased_too(vault: Vault) -> None:
     vault.erase(99)
-    assert vault.unseal(99, vault.seal(99, PHONE)) == PHONE
+    assert vault.decrypt(99, vault.encrypt(99, PHONE)) == PHONE
 
 
 def test_refusals_say_what_happened(vault: Vault) -> None:
-    sealed = vault.seal(7, PHONE)
+    encrypted = vault.encrypt(7, PHONE)
     with pytest.raises(WrongKey) as wrong:
-        vault.unseal(8, sealed)
+        vault.decrypt(8, encrypted)
     assert str(wrong.value) == (
         "WRONG_MASTER_KEY: What is sealed in this database does not open with this master key. Set "
         "DAFTARI_MASTER_KEY to the one that it was made with, or DAFTARI_DATA_DIR to the folder that holds it."
     )
     vault.erase(7)
     with pytest.raises(Erased) as erased:
-        vault.unseal(7, sealed)
+        vault.decrypt(7, encrypted)
     assert str(erased.value) == "ERASED: The personal data of this customer have been erased."

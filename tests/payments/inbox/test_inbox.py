@@ -62,7 +62,7 @@ def test_letters_of_an_erased_customer_are_set_aside_and_stop_nobody(
 
 
 def test_what_arrives_for_an_erased_customer_is_kept_all_the_same(inbox: Inbox, vault: Vault) -> None:
-    vault.seal(7, "so that there is a key")
+    vault.encrypt(7, "so that there is a key")
     vault.erase(7)
     message = kept(inbox, 7)
     assert inbox.message(message.inbox_id) == message

@@ -79,7 +79,7 @@ def test_what_a_payer_typed_is_sealed_and_comes_back(
     movements.note([typed], NOW)
     [row] = rows(database)
     assert "Jane" not in row["sealed_reference"]
-    assert vault.unseal(SYSTEM_USER_ID, row["sealed_reference"]) == "rent of Jane"
+    assert vault.decrypt(SYSTEM_USER_ID, row["sealed_reference"]) == "rent of Jane"
     [again] = movements.unprocessed(NOW, 10)
     assert again == replace(typed, stored_key="payment OAF7Q2X9LM")
     assert "Jane" not in repr(again)

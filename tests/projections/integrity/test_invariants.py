@@ -260,18 +260,18 @@ def test_a_fault_everywhere_hides_no_other(ledger: Ledger, database: Database) -
 def test_two_prompts_at_once_on_one_phone_are_told(ledger: Ledger, database: Database) -> None:
     vault = Vault(database, VAULT_KEY)
 
-    def sealed(user_id: int, phone: str) -> Checkout:
+    def encrypted(user_id: int, phone: str) -> Checkout:
         return Checkout(
             ledger,
             user_id=user_id,
-            phone_sealed=vault.seal(user_id, phone),
-            delivery_sealed=vault.seal(user_id, "{}"),
+            phone_sealed=vault.encrypt(user_id, phone),
+            delivery_sealed=vault.encrypt(user_id, "{}"),
         )
 
-    sealed(7, "254712345678").request(vault.seal(7, "254712345678"))
-    other = sealed(8, "254712345679").request(vault.seal(8, "254712345679"))
+    encrypted(7, "254712345678").request(vault.encrypt(7, "254712345678"))
+    other = encrypted(8, "254712345679").request(vault.encrypt(8, "254712345679"))
     assert check(database, vault, prompt_seconds=60) == []
-    sealed(9, "254712345678").request(vault.seal(9, "254712345678"))
+    encrypted(9, "254712345678").request(vault.encrypt(9, "254712345678"))
     (violation,) = check(database, vault, prompt_seconds=60)
     assert violation.rule == "prompts"
     vault.erase(other.session.user_id)
@@ -291,8 +291,8 @@ def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
 def test_a_sealed_value_that_does_not_open_is_told(
     ledger: Ledger, database: Database, master_key: bytes
 ) -> None:
-    sealed = Vault(database, VAULT_KEY).seal(7, "{}")
-    Checkout(ledger, delivery_sealed=sealed if master_key != VAULT_KEY else "v1.too-short")
+    encrypted = Vault(database, VAULT_KEY).encrypt(7, "{}")
+    Checkout(ledger, delivery_sealed=encrypted if master_key != VAULT_KEY else "v1.too-short")
     assert rules(check(database, Vault(database, master_key))) == {"personal data"}
 
 
