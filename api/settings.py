@@ -34,9 +34,9 @@ STORED_NAMES = (
 )
 """The variables that `daftari set-mpesa-credentials` may keep in the database; the environment wins over it."""
 
-_SHORTEST_SECRET = 32
+_MIN_SECRET = 32
 _MASTER_KEY_BYTES = 32
-_LONGEST_CERTIFICATE_BYTES = 64 * 1024
+_MAX_CERTIFICATE_BYTES = 64 * 1024
 _MAY_BE_NONE = {
     "daftari_postgres_bin",
     "daftari_jwt_public_key_file",
@@ -101,7 +101,7 @@ class Settings:
         "In production nothing is made up: secrets and addresses must be given.",
     )
     daftari_jwt_secret: str = _setting(
-        values.secret(_SHORTEST_SECRET),
+        values.secret(_MIN_SECRET),
         "",
         "The HS256 secret of bearer tokens, 32 characters or more. In development one is made in the data folder.",
         secret=True,
@@ -263,7 +263,7 @@ class Settings:
             return None
         try:
             with path.open("rb") as file:
-                return file.read(_LONGEST_CERTIFICATE_BYTES)
+                return file.read(_MAX_CERTIFICATE_BYTES)
         except OSError as error:
             raise ConfigurationError(
                 [f"MPESA_CERTIFICATE_FILE names {path}, which cannot be read ({error.strerror})."]

@@ -98,7 +98,7 @@ def build_services(settings: Settings, limiter: ConcurrencyLimiter | None = None
     Raises Unavailable where the database does not answer, WrongKey where it was made with another master key, and
     InvalidConfig for bad M-Pesa settings.
     """
-    database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
+    database = Database(settings.database_url, max_connections=settings.daftari_database_connections)
     try:
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 _AMOUNT_TEXT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _NOTHING_TEXT = re.compile(r"0{1,15}(\.0{1,15})?")
-_MOST_DIGITS = 40
-_MOST_SHILLINGS = 10**13
+_MAX_DIGITS = 40
+_MAX_SHILLINGS = 10**13
 
 
 def amount_in_cents(value: object) -> int | None:
@@ -19,10 +19,10 @@ def amount_in_cents(value: object) -> int | None:
         value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
-    if not 0 < value < _MOST_SHILLINGS:
+    if not 0 < value < _MAX_SHILLINGS:
         return None
     _, digits, exponent = Decimal(value).as_tuple()
-    if not isinstance(exponent, int) or len(digits) > _MOST_DIGITS or exponent < -_MOST_DIGITS:
+    if not isinstance(exponent, int) or len(digits) > _MAX_DIGITS or exponent < -_MAX_DIGITS:
         return None
     cents, rest = divmod(
         int(Decimal((0, digits, 0))) * 10 ** max(exponent + 2, 0), 10 ** max(-exponent - 2, 0)

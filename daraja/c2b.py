@@ -19,8 +19,8 @@ WHEN_SILENT = ("Completed", "Cancelled")
 
 REGISTRATION_DOUBT = "it may or may not have taken the addresses. Register them again."
 
-_LONGEST_REFERENCE = 20
-_LONGEST_NAME = 100
+_MAX_REFERENCE = 20
+_MAX_NAME = 100
 
 RegistrationState = Literal["registered", "already_registered"]
 
@@ -115,15 +115,15 @@ def parse_c2b(body: bytes) -> C2bNotice:
         receipt=receipt,
         amount_cents=amount_cents,
         shortcode=shortcode,
-        transaction_type=_written(notice.get("TransactionType"), _LONGEST_NAME),
+        transaction_type=_written(notice.get("TransactionType"), _MAX_NAME),
         completed_at=fields.moment(notice.get("TransTime")),
-        bill_reference=_written(notice.get("BillRefNumber"), _LONGEST_REFERENCE),
-        invoice_number=_written(notice.get("InvoiceNumber"), _LONGEST_NAME),
-        third_party_id=_written(notice.get("ThirdPartyTransID"), _LONGEST_NAME),
+        bill_reference=_written(notice.get("BillRefNumber"), _MAX_REFERENCE),
+        invoice_number=_written(notice.get("InvoiceNumber"), _MAX_NAME),
+        third_party_id=_written(notice.get("ThirdPartyTransID"), _MAX_NAME),
         payer=fields.payer(notice.get("MSISDN")),
-        first_name=_written(notice.get("FirstName"), _LONGEST_NAME),
-        middle_name=_written(notice.get("MiddleName"), _LONGEST_NAME),
-        last_name=_written(notice.get("LastName"), _LONGEST_NAME),
+        first_name=_written(notice.get("FirstName"), _MAX_NAME),
+        middle_name=_written(notice.get("MiddleName"), _MAX_NAME),
+        last_name=_written(notice.get("LastName"), _MAX_NAME),
         balance_cents=balance_in_cents(notice.get("OrgAccountBalance")),
     )
 

@@ -13,7 +13,7 @@ from daraja.callback_urls import is_callback_url
 from daraja.config import DarajaConfig
 from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
 from daraja.gateway import Gateway
-from daraja.reading import MOST_BYTES
+from daraja.reading import MAX_BYTES
 from daraja.replies import PROMPT_DOUBT, Accepted, Answer, QueryVerdict, read_acceptance, read_verdict
 from daraja.tokens import TokenStore
 from daraja.wire import AnswerLost, NotSent, new_session
@@ -24,7 +24,7 @@ QUERY_PATH = "/mpesa/stkpushquery/v1/query"
 _PHONE = re.compile(r"254[17][0-9]{8}")
 _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,12}")
 _DESCRIPTION = re.compile(r"[\x20-\x7e]{1,13}")
-_MOST_PAGES = 200
+_MAX_PAGES = 200
 
 _UNREACHABLE = "M-Pesa cannot be reached ({manner}). Try again shortly."
 
@@ -176,13 +176,13 @@ class DarajaClient:
         Raise Refused or Retryable when M-Pesa gives none.
         """
         request = pull_api.pull_request(self._config.shortcode, start, end, offset)
-        return self._ask(pull_api.PULL_PATH, request, pull_api.read_page, pull_api.MOST_PULL_BYTES)
+        return self._ask(pull_api.PULL_PATH, request, pull_api.read_page, pull_api.MAX_PULL_BYTES)
 
     def pull_all(
-        self, *, start: datetime, end: datetime, most_pages: int = _MOST_PAGES
+        self, *, start: datetime, end: datetime, max_pages: int = _MAX_PAGES
     ) -> pull_api.PulledWindow:
         """Return the payments of all pages, each once; errors as of `pull`, and then nothing is returned."""
-        return pull_api.pull_pages(lambda offset: self.pull(start=start, end=end, offset=offset), most_pages)
+        return pull_api.pull_pages(lambda offset: self.pull(start=start, end=end, offset=offset), max_pages)
 
     def _submit(
         self, path: str, request: dict[str, Any], read: Callable[[Answer], Outcome], doubt: str
@@ -202,11 +202,11 @@ class DarajaClient:
         path: str,
         request: dict[str, Any],
         read: Callable[[Answer], Outcome],
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> Outcome:
         """Send what moves no money, so that whatever stays in doubt may simply be asked again."""
         try:
-            return read(self._gateway.call(path, request, most_bytes))
+            return read(self._gateway.call(path, request, max_bytes))
         except NotSent as error:
             raise Retryable("DARAJA_UNREACHABLE", _UNREACHABLE.format(manner=error)) from None
         except AnswerLost as error:

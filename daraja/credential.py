@@ -14,7 +14,7 @@ _UNUSABLE = (
     "certificate must be a PEM file with Safaricom's certificate, or its RSA public key: "
     "download it again from the Daraja portal, for the environment in use."
 )
-_FEWEST_BITS = 1024
+_MIN_BITS = 1024
 
 
 def security_credential(password: str, certificate_pem: bytes | str) -> str:
@@ -43,6 +43,6 @@ def public_key(certificate_pem: bytes | str) -> rsa.RSAPublicKey:
         key = x509.load_pem_x509_certificate(pem).public_key() if certified else load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidConfig("certificate", _UNUSABLE) from None
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _FEWEST_BITS:
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MIN_BITS:
         raise InvalidConfig("certificate", _UNUSABLE)
     return key

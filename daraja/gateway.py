@@ -11,7 +11,7 @@ import requests
 
 from daraja.config import DarajaConfig
 from daraja.errors import Refused, Retryable, SubmissionError
-from daraja.reading import MOST_BYTES, whole_number
+from daraja.reading import MAX_BYTES, whole_number
 from daraja.replies import Answer, read_answer
 from daraja.tokens import AccessToken, TokenStore
 from daraja.wire import AnswerLost, NotSent, exchange
@@ -19,10 +19,10 @@ from daraja.wire import AnswerLost, NotSent, exchange
 OAUTH_PATH = "/oauth/v1/generate?grant_type=client_credentials"
 
 _USUAL_LIFETIME_SECONDS = 3599
-_SHORTEST_LIFETIME_SECONDS = 120
-_LONGEST_LIFETIME_SECONDS = 86_400
+_MIN_LIFETIME_SECONDS = 120
+_MAX_LIFETIME_SECONDS = 86_400
 
-_MOST_REPEATS = 2
+_MAX_REPEATS = 2
 """Of a call whose token was refused. The gateway refused it before M-Pesa saw anything, so nothing is sent twice."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -43,7 +43,7 @@ class Gateway:
         """Close the kept connections."""
         self._http.close()
 
-    def call(self, path: str, request: dict[str, Any], most_bytes: int = MOST_BYTES) -> Answer:
+    def call(self, path: str, request: dict[str, Any], max_bytes: int = MAX_BYTES) -> Answer:
         """Post with the shared token; if the gateway refuses the token, once more with another.
 
         Where that other token was somebody else's it may have been voided since, and a third post has one of our own.
@@ -51,17 +51,17 @@ class Gateway:
         Refused or Retryable when there is no token to call with.
         """
         token, is_ours = self._token(refused=None)[0], False
-        answer = self._post(path, request, token, most_bytes)
+        answer = self._post(path, request, token, max_bytes)
         repeats = 0
-        while answer.is_token_refusal and not is_ours and repeats < _MOST_REPEATS:
+        while answer.is_token_refusal and not is_ours and repeats < _MAX_REPEATS:
             token, is_ours = self._token(refused=token)
-            answer = self._post(path, request, token, most_bytes)
+            answer = self._post(path, request, token, max_bytes)
             repeats += 1
         return answer
 
-    def _post(self, path: str, request: dict[str, Any], token: str, most_bytes: int) -> Answer:
+    def _post(self, path: str, request: dict[str, Any], token: str, max_bytes: int) -> Answer:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        return self._exchange("POST", path, headers, json.dumps(request).encode(), most_bytes)
+        return self._exchange("POST", path, headers, json.dumps(request).encode(), max_bytes)
 
     def _token(self, refused: str | None) -> tuple[str, bool]:
         """Return a token that is not the `refused` one, and whether it was fetched for this call."""
@@ -82,7 +82,7 @@ class Gateway:
         pair = f"{self._config.consumer_key}:{self._config.consumer_secret}".encode()
         headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
         try:
-            answer = self._exchange("GET", OAUTH_PATH, headers, None, MOST_BYTES)
+            answer = self._exchange("GET", OAUTH_PATH, headers, None, MAX_BYTES)
         except (NotSent, AnswerLost) as error:
             raise _no_token(f" ({error})") from None
         value = answer.members.get("access_token")
@@ -91,7 +91,7 @@ class Gateway:
         raise _token_error(answer)
 
     def _exchange(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None, most_bytes: int
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, max_bytes: int
     ) -> Answer:
         common = {
             "Accept": "application/json",
@@ -105,9 +105,9 @@ class Gateway:
             headers=common | headers,
             body=body,
             timeouts=(self._config.connect_timeout_seconds, self._config.read_timeout_seconds),
-            most_bytes=most_bytes,
+            max_bytes=max_bytes,
         )
-        return read_answer(reply, self._clock(), most_bytes)
+        return read_answer(reply, self._clock(), max_bytes)
 
 
 def _lifetime(expires_in: object) -> timedelta:
@@ -118,9 +118,9 @@ def _lifetime(expires_in: object) -> timedelta:
     """
     text = expires_in.strip() if isinstance(expires_in, str) else ""
     seconds = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else whole_number(expires_in)
-    if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME_SECONDS:
+    if seconds is None or not 0 < seconds <= _MAX_LIFETIME_SECONDS:
         seconds = _USUAL_LIFETIME_SECONDS
-    return timedelta(seconds=max(seconds, _SHORTEST_LIFETIME_SECONDS))
+    return timedelta(seconds=max(seconds, _MIN_LIFETIME_SECONDS))
 
 
 def _no_token(detail: str = "", vendor_code: str | None = None, wait_seconds: int | None = None) -> Retryable:

@@ -11,7 +11,7 @@ from daraja.codes import ResultMeaning, meaning_of
 from daraja.errors import MalformedCallback
 from daraja.reading import Unreadable, code, identifier, member, read_json, text
 
-_MOST_ITEMS = 100
+_MAX_ITEMS = 100
 
 Value = TypeVar("Value")
 
@@ -78,7 +78,7 @@ class _Items:
     def __init__(self, callback: dict[str, Any]) -> None:
         found = member(callback.get("CallbackMetadata"), "Item")
         listed = found if isinstance(found, list) else [found]
-        self._items = [item for item in listed[:_MOST_ITEMS] if isinstance(item, dict)]
+        self._items = [item for item in listed[:_MAX_ITEMS] if isinstance(item, dict)]
         self.unusable: list[str] = []
 
     def read(self, name: str, label: str, parse: Callable[[object], Value | None]) -> Value | None:

@@ -17,7 +17,7 @@ from daraja.replies import Answer, submission_error
 PULL_REGISTER_PATH = "/pulltransactions/v1/register"
 PULL_PATH = "/pulltransactions/v1/query"
 
-MOST_PULL_BYTES = 4 * 1024 * 1024
+MAX_PULL_BYTES = 4 * 1024 * 1024
 """A page of payments is longer than an answer about one of them; how long, nobody has documented."""
 
 PULL_DOUBT = "nothing is known of the payments. Ask again."
@@ -25,10 +25,10 @@ PULL_DOUBT = "nothing is known of the payments. Ask again."
 _NEW = "1000"
 _NONE = "1001"
 _PHONE = re.compile(r"254[17][0-9]{8}")
-_DEEPEST_LIST = 3
-_MOST_ROWS = 20_000
-_LONGEST_ROW = 2_000
-_LONGEST_REFERENCE = 100
+_MAX_LIST = 3
+_MAX_ROWS = 20_000
+_MAX_ROW = 2_000
+_MAX_REFERENCE = 100
 
 PullRegistrationState = Literal["registered", "already_registered"]
 
@@ -127,12 +127,12 @@ def read_page(answer: Answer) -> PulledPage:
     raise submission_error(answer, PULL_DOUBT)
 
 
-def pull_pages(ask: Callable[[int], PulledPage], most_pages: int) -> PulledWindow:
+def pull_pages(ask: Callable[[int], PulledPage], max_pages: int) -> PulledWindow:
     """Ask for page after page by row offset until one is empty or holds nothing new, or `most_pages` were read."""
     seen: dict[tuple[str, int | None], PulledTransaction] = {}
     unreadable: dict[str, None] = {}
     offset = 0
-    for page_number in range(1, most_pages + 1):
+    for page_number in range(1, max_pages + 1):
         page = ask(offset)
         known = len(seen) + len(unreadable)
         for transaction in page.transactions:
@@ -141,7 +141,7 @@ def pull_pages(ask: Callable[[int], PulledPage], most_pages: int) -> PulledWindo
         if len(seen) + len(unreadable) == known:
             return PulledWindow(tuple(seen.values()), tuple(unreadable), page_number, complete=True)
         offset += page.rows
-    return PulledWindow(tuple(seen.values()), tuple(unreadable), most_pages, complete=False)
+    return PulledWindow(tuple(seen.values()), tuple(unreadable), max_pages, complete=False)
 
 
 def _says_none(answer: Answer, response_code: str | None) -> bool:
@@ -157,11 +157,11 @@ def _rows(members: dict[str, Any]) -> list[object] | None:
         found = members.get(name)
         if isinstance(found, str):
             try:
-                found = read_json(found.encode("utf-8", "replace"), MOST_PULL_BYTES)
+                found = read_json(found.encode("utf-8", "replace"), MAX_PULL_BYTES)
             except Unreadable:
                 continue
         if isinstance(found, list):
-            return _flat(found, _DEEPEST_LIST)[:_MOST_ROWS]
+            return _flat(found, _MAX_LIST)[:_MAX_ROWS]
     return None
 
 
@@ -181,7 +181,7 @@ def _page(rows: list[object]) -> PulledPage:
         transactions=tuple(transaction for _, transaction in read if transaction is not None),
         rows=len(rows),
         unreadable=tuple(
-            json.dumps(row, default=str)[:_LONGEST_ROW] for row, transaction in read if transaction is None
+            json.dumps(row, default=str)[:_MAX_ROW] for row, transaction in read if transaction is None
         ),
     )
 
@@ -200,6 +200,6 @@ def _transaction(row: object) -> PulledTransaction | None:
         happened_at_text=written,
         happened_at=eat.guess_moment(written),
         kind=text(members.get("transactiontype")),
-        bill_reference=text(members.get("billreference"))[:_LONGEST_REFERENCE],
+        bill_reference=text(members.get("billreference"))[:_MAX_REFERENCE],
         payer=fields.payer(members.get("msisdn")) or fields.payer(members.get("sender")),
     )

@@ -5,10 +5,10 @@ import re
 from decimal import Decimal
 from typing import Any, NoReturn
 
-MOST_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 """No genuine body of the payment APIs comes near this."""
 
-_LONGEST_TEXT = 300
+_MAX_TEXT = 300
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,128}")
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -18,13 +18,13 @@ class Unreadable(Exception):
     """A body that is not JSON, or JSON that says two things at once; the argument is a stable slug."""
 
 
-def read_json(body: bytes, most_bytes: int = MOST_BYTES) -> Any:
+def read_json(body: bytes, max_bytes: int = MAX_BYTES) -> Any:
     """Decode a JSON body; numbers with a point or an exponent become Decimal, so nothing is rounded.
 
     Raise Unreadable for all else: longer than `most_bytes`, not UTF-8, not JSON, NaN, a key given twice, nesting or
     numbers without end.
     """
-    if len(body) > most_bytes:
+    if len(body) > max_bytes:
         raise Unreadable("too_large")
     try:
         return json.loads(
@@ -73,7 +73,7 @@ def whole_number(value: object) -> int | None:
 
 def text(value: object) -> str:
     """Return text fit to be stored and shown: one line, no control characters, at most 300 characters; else ''."""
-    return _UNPRINTABLE.sub(" ", value[:_LONGEST_TEXT]).strip() if isinstance(value, str) else ""
+    return _UNPRINTABLE.sub(" ", value[:_MAX_TEXT]).strip() if isinstance(value, str) else ""
 
 
 def member(value: object, key: str) -> Any:

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from daraja.codes import meaning_of
 from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.reading import MOST_BYTES, Unreadable, code, identifier, member, read_json, text
+from daraja.reading import MAX_BYTES, Unreadable, code, identifier, member, read_json, text
 from daraja.wire import Reply
 
-_LONGEST_RETRY_AFTER_SECONDS = 3600
+_MAX_RETRY_AFTER_SECONDS = 3600
 _TOKEN_REFUSALS = ("404.001.03", "400.003.01", "401.")
 _AMBIGUOUS_FAULT = "500.001.1001"
 _BUSY = "500.003.02"
@@ -45,10 +45,10 @@ class Answer:
         return self.status == 429 or (self.error_code or "").startswith("policies.ratelimit.")
 
 
-def read_answer(reply: Reply, now: datetime, most_bytes: int = MOST_BYTES) -> Answer:
+def read_answer(reply: Reply, now: datetime, max_bytes: int = MAX_BYTES) -> Answer:
     """Read a reply of any kind; what cannot be read has no members and no error code."""
     try:
-        decoded = read_json(reply.body, most_bytes)
+        decoded = read_json(reply.body, max_bytes)
     except Unreadable:
         decoded = None
     members = decoded if isinstance(decoded, dict) else {}
@@ -67,12 +67,12 @@ def _retry_after(header: str, now: datetime) -> int | None:
     """Read a Retry-After header, seconds or a date, as seconds between 0 and an hour; None when it is neither."""
     header = header.strip()
     if header.isascii() and header.isdigit():
-        return min(int(header[:9]), _LONGEST_RETRY_AFTER_SECONDS)
+        return min(int(header[:9]), _MAX_RETRY_AFTER_SECONDS)
     try:
         seconds = (parsedate_to_datetime(header) - now).total_seconds()
     except (ValueError, TypeError):
         return None
-    return min(max(int(seconds), 0), _LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(int(seconds), 0), _MAX_RETRY_AFTER_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

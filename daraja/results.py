@@ -12,8 +12,8 @@ from daraja.errors import MalformedResult
 from daraja.initiator import originator_conversation_id
 from daraja.reading import Unreadable, code, identifier, member, read_json, text
 
-_MOST_PARAMETERS = 100
-_LONGEST_KEY = 100
+_MAX_PARAMETERS = 100
+_MAX_KEY = 100
 
 ParameterValue = str | int | Decimal | None
 
@@ -115,9 +115,9 @@ def _parameters(result: dict[str, Any]) -> dict[str, tuple[ParameterValue, ...]]
 
 def _pairs(result: dict[str, Any]) -> Iterator[tuple[str, ParameterValue]]:
     found = member(result.get("ResultParameters"), "ResultParameter")
-    for item in (found if isinstance(found, list) else [found])[:_MOST_PARAMETERS]:
+    for item in (found if isinstance(found, list) else [found])[:_MAX_PARAMETERS]:
         key = member(item, "Key")
-        if isinstance(key, str) and 0 < len(key) <= _LONGEST_KEY:
+        if isinstance(key, str) and 0 < len(key) <= _MAX_KEY:
             yield key, _plain(member(item, "Value"))
 
 

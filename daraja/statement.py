@@ -17,9 +17,9 @@ from daraja.eat import parse_transaction_date
 from daraja.errors import DarajaError
 from daraja.running_balance import Step, broken_at
 
-MOST_BYTES = 64 << 20
-MOST_ROWS = 1_000_000
-MOST_PREAMBLE_ROWS = 50
+MAX_BYTES = 64 << 20
+MAX_ROWS = 1_000_000
+MAX_PREAMBLE_ROWS = 50
 
 _REQUIRED = ("receiptno", "completiontime", "transactionstatus", "paidin", "withdrawn", "balance")
 _OPTIONAL = ("details", "reasontype", "linkedtransactionid", "acno")
@@ -31,7 +31,7 @@ _TIME = re.compile(
 _ACCOUNT_IN_DETAILS = re.compile(r"\bAcc\.? +([^\s,;]{1,40})", re.IGNORECASE)
 _SHORTCODE_LABEL = re.compile(r"short ?code|paybill|till number|organi[sz]ation id", re.IGNORECASE)
 _SHORTCODE = re.compile(r"(?<![0-9])[0-9]{5,7}(?![0-9])")
-_LONGEST_CELL = 300
+_MAX_CELL = 300
 _COMPLETED = "completed"
 
 
@@ -95,9 +95,9 @@ def parse_statement(content: bytes) -> Statement:
     `shortcode` is the one that the preamble names, or None. UTF-8 with or without a byte order mark and Windows-1252
     are understood; commas, semicolons and tabs separate cells.
     """
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise StatementError(
-            "too_large", f"This file is larger than {MOST_BYTES >> 20} MiB. Export a shorter period."
+            "too_large", f"This file is larger than {MAX_BYTES >> 20} MiB. Export a shorter period."
         )
     text = _decode(content)
     header_at, columns, separator, preamble = _find_header(text)
@@ -125,7 +125,7 @@ def _find_header(text: str) -> tuple[int, dict[str, int], str, list[list[str]]]:
                 if all(name in columns for name in _REQUIRED):
                     return number, columns, separator, preamble
                 preamble.append(cells)
-                if number > MOST_PREAMBLE_ROWS:
+                if number > MAX_PREAMBLE_ROWS:
                     break
         except csv.Error:
             continue
@@ -151,9 +151,9 @@ def _rows(text: str, separator: str, header_at: int, columns: dict[str, int]) ->
     number = 0
     try:
         for number, cells in enumerate(reader, 1):
-            if number > header_at + MOST_ROWS:
+            if number > header_at + MAX_ROWS:
                 raise StatementError(
-                    "too_large", f"This file has more than {MOST_ROWS} rows. Export a shorter period."
+                    "too_large", f"This file has more than {MAX_ROWS} rows. Export a shorter period."
                 )
             if number > header_at and any(cell.strip() for cell in cells):
                 row = _row(number, _Cells(cells, columns, number))
@@ -179,7 +179,7 @@ class _Cells:
         index = self._columns.get(name)
         if index is None or index >= len(self._cells):
             return ""
-        return self._cells[index].replace("\u00a0", " ").strip()[:_LONGEST_CELL]
+        return self._cells[index].replace("\u00a0", " ").strip()[:_MAX_CELL]
 
     def receipt(self, name: str) -> str | None:
         """A receipt, also as spreadsheets write it to keep it text: ="UKF7Q2X9LM" or 'UKF7Q2X9LM."""

@@ -17,9 +17,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
-from daraja.reading import MOST_BYTES
+from daraja.reading import MAX_BYTES
 
-_LONGEST_IDLE_SECONDS = 30.0
+_MAX_IDLE_SECONDS = 30.0
 """Middle boxes forget silent connections; one that has been idle for longer is not trusted with a payment."""
 
 
@@ -67,7 +67,7 @@ def exchange(
     headers: Mapping[str, str],
     body: bytes | None,
     timeouts: tuple[float, float],
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
 ) -> Reply:
     """Send one request once; `timeouts` are the seconds to connect and, from then on, to have the whole answer.
 
@@ -85,16 +85,16 @@ def exchange(
     except HTTPError as error:
         raise AnswerLost(type(error).__name__) from None
     with response:
-        return Reply(response.status_code, response.headers, _body(response, most_bytes))
+        return Reply(response.status_code, response.headers, _body(response, max_bytes))
 
 
-def _body(response: requests.Response, most_bytes: int) -> bytes:
+def _body(response: requests.Response, max_bytes: int) -> bytes:
     """Read the body to its end: only the read that finds nothing more notices a body that was cut short."""
     body = b""
     try:
-        while part := response.raw.read(most_bytes + 1 - len(body), decode_content=False):
+        while part := response.raw.read(max_bytes + 1 - len(body), decode_content=False):
             body += part
-            if len(body) > most_bytes:
+            if len(body) > max_bytes:
                 raise AnswerLost("AnswerTooLarge")
     except (HTTPError, OSError) as error:
         raise AnswerLost(type(error).__name__) from None
@@ -156,7 +156,7 @@ class _Connecting(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        return time.monotonic() - self._last_used < _LONGEST_IDLE_SECONDS and super().is_connected
+        return time.monotonic() - self._last_used < _MAX_IDLE_SECONDS and super().is_connected
 
     def connect(self) -> None:
         try:

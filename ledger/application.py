@@ -19,7 +19,7 @@ from ledger.store.recorder import VersionConflict
 
 Answer = TypeVar("Answer")
 
-MOST_TRIES = 5
+MAX_TRIES = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +93,7 @@ class Ledger(Application[UUID]):
         where it is stale by now, the append finds out; go on with the session returned. Raises what `command`
         raises, NotFound, Unavailable, and Conflict after several tries.
         """
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             session = known or self.session(session_id, user_id=user_id)
             known = None
             answer = command(session)

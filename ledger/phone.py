@@ -9,7 +9,7 @@ PHONE_HELP = "Write a Kenyan mobile number such as 0712345678 or +254712345678."
 
 _SEPARATORS = re.compile(r"[ \u00a0\u2007\u202f().\-\u2010\u2011]+")
 _TYPED = re.compile(r"(?:\+?0{0,3}254)?0?([17][0-9]{8})")
-_MOST_CHARACTERS = 40
+_MAX_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PhoneNumber:
 
         Operator prefixes are not judged: numbers have been portable since 2011 and the ranges grow.
         """
-        if not isinstance(text, str) or len(text) > _MOST_CHARACTERS:
+        if not isinstance(text, str) or len(text) > _MAX_CHARACTERS:
             raise InvalidValue(PHONE_HELP)
         typed = _TYPED.fullmatch(_SEPARATORS.sub("", text.strip()))
         if typed is None:

@@ -18,7 +18,7 @@ from ledger.store.mapper import SessionMapper
 from ledger.store.positions import read_horizon
 
 BATCH_SIZE = 500
-MOST_COUNTED = 100_000
+MAX_COUNTED = 100_000
 """Where counting how far a follower is behind stops: the answer is then "very"."""
 
 _MAPPER = SessionMapper(JSONTranscoder())  # The transcoder is the library's; ours writes JSON by itself.
@@ -173,7 +173,7 @@ class Lag:
     """How far a follower is behind.
 
     `events` wait below the horizon, `held_back` above it, behind a transaction that is still running (both stop
-    counting at MOST_COUNTED together); `seconds` is the age of the oldest of them.
+    counting at MAX_COUNTED together); `seconds` is the age of the oldest of them.
     """
 
     events: int
@@ -189,7 +189,7 @@ def lag(database: Database, name: str) -> Lag:
             "origin": origin,
             "horizon": horizon,
             "after": position_of(connection, name, origin),
-            "limit": MOST_COUNTED,
+            "limit": MAX_COUNTED,
         }
         row = connection.execute(COUNT_BEHIND, values).fetchone()
     assert row is not None

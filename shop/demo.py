@@ -11,7 +11,7 @@ from ledger.store.database import Database
 
 BATCH = 1_000
 LINES_PER_BUYER = 3
-MOST_UNITS_PER_LINE = 3
+MAX_UNITS_PER_LINE = 3
 SHELF_THOUSANDTHS = 500_000
 """What the shelf holds of each product beside what the buyers' carts may ask for."""
 
@@ -121,7 +121,7 @@ def make_buyers(database: Database, first_user_id: int, count: int) -> Iterator[
 def _stock_up(connection: Connection[Any], buyers: int) -> None:
     """Hold enough of every product even if all buyers, old and new, should want the same one."""
     [carts] = connection.execute(ALL_IN_CARTS).fetchall()
-    new_carts = buyers * MOST_UNITS_PER_LINE * 1_000
+    new_carts = buyers * MAX_UNITS_PER_LINE * 1_000
     wanted = SHELF_THOUSANDTHS + int(carts["thousandths"]) + new_carts
     listing_ids = [listing[0] for listing in LISTINGS]
     connection.execute(TOP_UP_STOCK, {"listing_ids": listing_ids, "wanted": wanted, "now": clock.now()})
@@ -138,7 +138,7 @@ def _wishes(user_id: int) -> list[tuple[int, int, int]]:
     """Choose what a user wants, always the same: (user, listing, thousandths). All quantities are whole units."""
     listing_ids = FIRST_BUYER_LISTINGS if user_id == 1 else _choice(user_id)
     return [
-        (user_id, listing_id, 1_000 * (1 + (user_id + place) % MOST_UNITS_PER_LINE))
+        (user_id, listing_id, 1_000 * (1 + (user_id + place) % MAX_UNITS_PER_LINE))
         for place, listing_id in enumerate(listing_ids)
     ]
 

@@ -29,7 +29,7 @@ class Casework:
 def casework(settings: Settings) -> Iterator[Casework]:
     """Lend the work list of a database; raise DatabaseProblem."""
     server_major(settings.database_url)
-    database = Database(settings.database_url, most_connections=2)
+    database = Database(settings.database_url, max_connections=2)
     try:
         vault = Vault(database, settings.daftari_master_key)
         ledger, movements = Ledger(database), Movements(database, vault)

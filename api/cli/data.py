@@ -12,7 +12,7 @@ import click
 
 from api.cli.failures import Failure, read_settings
 
-MOST_USERS = 1_000_000
+MAX_USERS = 1_000_000
 
 
 @click.command(short_help="Give the database its shape.")
@@ -40,7 +40,7 @@ def migrate(as_json: bool) -> None:
 @click.command(name="demo-data", short_help="Fill the shop with things and buyers to try.")
 @click.option(
     "--users",
-    type=click.IntRange(1, MOST_USERS),
+    type=click.IntRange(1, MAX_USERS),
     default=1,
     show_default=True,
     help="How many buyers get a filled cart: users 1 to N.",

@@ -59,7 +59,7 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
     """
     from api.cli.reconciling import reconcile as import_statement
     from api.http.middleware.logging import configure_logging
-    from daraja.statement import MOST_BYTES
+    from daraja.statement import MAX_BYTES
     from payments.reconciliation.statements import StatementRefused
 
     settings = read_settings()
@@ -67,7 +67,7 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
         settings.daftari_log_format, lowest_level=logging.ERROR
     )  # What was found is the output.
     try:
-        done = import_statement(settings, statement.read(MOST_BYTES + 1))
+        done = import_statement(settings, statement.read(MAX_BYTES + 1))
     except StatementRefused as refusal:
         raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal
     if as_json:

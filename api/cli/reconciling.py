@@ -18,7 +18,7 @@ from payments.reconciliation.statements import Reconciler, shortcodes_of
 def reconcile(settings: Settings, content: bytes) -> Reconciliation:
     """Import a statement; raise StatementRefused, DatabaseProblem, and Unavailable where it has to be repeated."""
     server_major(settings.database_url)
-    database = Database(settings.database_url, most_connections=settings.daftari_database_connections)
+    database = Database(settings.database_url, max_connections=settings.daftari_database_connections)
     try:
         vault = Vault(database, settings.daftari_master_key)
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())

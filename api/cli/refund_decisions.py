@@ -13,7 +13,7 @@ from payments.refunds.decisions import RefundService
 def refund_service(database_url: str) -> Iterator[RefundService]:
     """Lend the service of a database's refunds; raise DatabaseProblem."""
     server_major(database_url)
-    database = Database(database_url, most_connections=2)
+    database = Database(database_url, max_connections=2)
     try:
         yield RefundService(Ledger(database))
     finally:

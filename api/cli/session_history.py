@@ -12,7 +12,7 @@ from projections.history import Entry, history
 def session_history(database_url: str, session_id: UUID) -> Sequence[Entry]:
     """Return every event of a session in order; raise NotFound where there is none, DatabaseProblem."""
     server_major(database_url)
-    database = Database(database_url, most_connections=2)
+    database = Database(database_url, max_connections=2)
     try:
         entries = history(database, session_id)
     finally:

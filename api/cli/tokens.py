@@ -5,7 +5,7 @@ import click
 from api.cli.failures import read_settings
 
 ROLES = ("customer", "auditor", "analyst", "operator")
-LONGEST_MINUTES = 366 * 24 * 60
+MAX_MINUTES = 366 * 24 * 60
 
 
 @click.command()
@@ -23,7 +23,7 @@ LONGEST_MINUTES = 366 * 24 * 60
 )
 @click.option(
     "--minutes",
-    type=click.IntRange(1, LONGEST_MINUTES),
+    type=click.IntRange(1, MAX_MINUTES),
     default=60,
     show_default=True,
     help="How long the token is good.",

@@ -18,7 +18,7 @@ def verify(settings: Settings, kept_blocks: Iterable[KeptName]) -> tuple[Verific
     Return the run, and the last signed block of the log, None before the first.
     """
     server_major(settings.database_url)
-    database = Database(settings.database_url, most_connections=4)
+    database = Database(settings.database_url, max_connections=4)
     try:
         vault = Vault(database, settings.daftari_master_key)
         prompt_seconds = settings.daftari_prompt_seconds

@@ -55,7 +55,7 @@ def create_app(
     """
     app = Flask("api.http", static_folder=None)
     app.config.update(
-        {"MAX_CONTENT_LENGTH": json.MOST_BODY_BYTES, PUBLIC_URL: settings.daftari_public_url.rstrip("/")}
+        {"MAX_CONTENT_LENGTH": json.MAX_BODY_BYTES, PUBLIC_URL: settings.daftari_public_url.rstrip("/")}
     )
     app.json = json.Json(app)
     app.url_map.strict_slashes = False

@@ -29,7 +29,7 @@ LOG_FILE = "postgres.log"
 LOCK_FILE = "postgres.lock"
 
 _INCLUDE_FILE = "daftari.conf"
-_LONGEST_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432.lock")
+_MAX_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432.lock")
 _START_WITHIN_SECONDS = 60
 _STOP_WITHIN_SECONDS = 30
 _INITDB_WITHIN_SECONDS = 120
@@ -253,11 +253,11 @@ def _initialise(cluster: Path, binaries: Binaries, account: Account, *, durable:
 
 def _socket_folder(cluster: Path, account: Account) -> Path:
     """Return a folder for the socket: the cluster itself, or a short one when its path would not fit in an address."""
-    if len(os.fsencode(cluster)) <= _LONGEST_SOCKET_FOLDER_BYTES:
+    if len(os.fsencode(cluster)) <= _MAX_SOCKET_FOLDER_BYTES:
         return cluster
     digest = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir(), f"daftari-{digest}")
-    if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER_BYTES:
+    if len(os.fsencode(folder)) > _MAX_SOCKET_FOLDER_BYTES:
         folder = Path("/tmp", folder.name)  # noqa: S108 - the name is ours, and the owner is checked below
     try:
         folder.mkdir(mode=0o700)

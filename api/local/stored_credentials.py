@@ -17,7 +17,7 @@ def store_credentials(settings: Settings, given: Mapping[str, str]) -> None:
     """
     load_settings({**settings.environ, **given})
     server_major(settings.database_url)
-    database = Database(settings.database_url, most_connections=2)
+    database = Database(settings.database_url, max_connections=2)
     try:
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
@@ -28,7 +28,7 @@ def store_credentials(settings: Settings, given: Mapping[str, str]) -> None:
 
 def stored_credentials(settings: Settings) -> dict[str, str]:
     """Return what is stored. Raises WrongKey under another master key, Unavailable without a database."""
-    database = Database(settings.database_url, most_connections=2)
+    database = Database(settings.database_url, max_connections=2)
     try:
         vault = Vault(database, settings.daftari_master_key)
         vault.check_master_key()
@@ -39,7 +39,7 @@ def stored_credentials(settings: Settings) -> dict[str, str]:
 
 def claim_database(database_url: str, master_key: bytes) -> None:
     """Bind a new database to the master key. Raises WrongKey where it is bound to another, Unavailable without it."""
-    database = Database(database_url, most_connections=2)
+    database = Database(database_url, max_connections=2)
     try:
         Vault(database, master_key).claim()
     finally:

@@ -14,10 +14,10 @@ from api.local.problems import LocalRuntimeError
 
 READY_WITHIN_SECONDS = 60.0
 STOP_WITHIN_SECONDS = 15.0
-MOST_DEATHS = 8
+MAX_DEATHS = 8
 WELL_AFTER_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
+MAX_PAUSE_SECONDS = 5.0
 
 _BETWEEN_LOOKS_SECONDS = 0.05
 
@@ -188,11 +188,11 @@ class Supervisor:
         """Count a death and return how many seconds to wait before the next start."""
         name = watched.service.name
         watched.deaths += 1
-        if watched.deaths == MOST_DEATHS:
+        if watched.deaths == MAX_DEATHS:
             raise KeepsDying(
-                f"{name} has ended {MOST_DEATHS} times in a row, so everything is being stopped: "
+                f"{name} has ended {MAX_DEATHS} times in a row, so everything is being stopped: "
                 "put right what it says above, then start again."
             )
-        pause = min(self._first_pause_seconds * 2.0 ** (watched.deaths - 1), LONGEST_PAUSE_SECONDS)
+        pause = min(self._first_pause_seconds * 2.0 ** (watched.deaths - 1), MAX_PAUSE_SECONDS)
         self._tell(f"{name} has ended by itself; it is started again in {pause:g} s.")
         return pause

@@ -5,7 +5,7 @@ from datetime import timedelta
 from flask import g, request
 from werkzeug.wrappers import Response
 
-from api.http.middleware.auth import LARGEST_USER, Role, make_token
+from api.http.middleware.auth import MAX_USER, Role, make_token
 from api.settings import ConfigurationError, Settings
 from ledger.errors import Unavailable
 
@@ -15,7 +15,7 @@ COOKIE = "daftari_buyer"
 COOKIE_PATH = "/shop/"
 COOKIE_DAYS = 30
 
-_MOST_DIGITS = len(str(LARGEST_USER))
+_MAX_DIGITS = len(str(MAX_USER))
 
 
 def buyer() -> int:
@@ -28,10 +28,10 @@ def buyer() -> int:
 
 def read_user(text: str | None) -> int | None:
     """Return the user whom text names, or None where it names none."""
-    if not text or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdigit()):
+    if not text or len(text) > _MAX_DIGITS or not (text.isascii() and text.isdigit()):
         return None
     user = int(text)
-    return user if 0 < user <= LARGEST_USER else None
+    return user if 0 < user <= MAX_USER else None
 
 
 def remember(response: Response, user: int) -> None:

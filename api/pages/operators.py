@@ -20,7 +20,7 @@ from ledger.errors import NotAllowed, Unauthenticated, Unavailable
 COOKIE = "daftari_operator"
 COOKIE_PATH = "/work/"
 PROOF = "proof"
-MOST_COOKIE_CHARACTERS = 3_800
+MAX_COOKIE_CHARACTERS = 3_800
 """What a browser keeps in one cookie is about 4 KB, its name and attributes included."""
 
 DEMO_OPERATOR = 9
@@ -55,7 +55,7 @@ def operator_here() -> Caller | None:
 def check(token: str) -> str:
     """Return the token of an operator or auditor, trimmed. Raises Unauthenticated and NotAllowed."""
     token = token.strip().removeprefix("Bearer ").strip()
-    if len(token) > MOST_COOKIE_CHARACTERS:
+    if len(token) > MAX_COOKIE_CHARACTERS:
         raise Unauthenticated(
             "TOKEN_INVALID", "This token is too long for this page. Ask for one with fewer claims."
         )

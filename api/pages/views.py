@@ -13,8 +13,8 @@ from api.http.framework.services import services
 from api.http.middleware.auth import Caller, Role
 from api.http.middleware.headers import PAGE_POLICY
 from api.http.resources.sessions import stream_to
-from api.http.schemas.fields import FURTHEST_DAYS, TIME_SLOTS
-from api.http.schemas.pagination import LARGEST_PAGE
+from api.http.schemas.fields import MAX_DAYS, TIME_SLOTS
+from api.http.schemas.pagination import MAX_PAGE
 from api.pages import wording
 from api.pages.buyers import buyer, buyer_token, read_user, remember
 from api.pages.payments import payment_of
@@ -23,7 +23,7 @@ from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
 from projections import history, sessions
-from shop.builtin.catalogue import MOST_PAGE_SIZE
+from shop.builtin.catalogue import MAX_PAGE_SIZE
 
 SESSIONS_SHOWN = 20
 
@@ -78,13 +78,13 @@ def go_to_an_order(order_id: int) -> AnyResponse:
 @pages.get("/shop/")
 def show_catalogue() -> str:
     """Show what is on sale, farm by farm, with what of it is in the cart."""
-    number = min(max(request.args.get("page", 1, int), 1), LARGEST_PAGE)
-    found = services().shop.catalogue.page(number, MOST_PAGE_SIZE)
+    number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
+    found = services().shop.catalogue.page(number, MAX_PAGE_SIZE)
     return _page(
         "catalogue",
         listings=found.listings,
         number=number,
-        has_more=number * MOST_PAGE_SIZE < found.count,
+        has_more=number * MAX_PAGE_SIZE < found.count,
     )
 
 
@@ -105,7 +105,7 @@ def show_checkout() -> str:
         counties=services().shop.places.counties,
         slots=TIME_SLOTS,
         today=today,
-        furthest_day=today + timedelta(days=FURTHEST_DAYS),
+        furthest_day=today + timedelta(days=MAX_DAYS),
         simulator=simulator_url(services().settings),
     )
 

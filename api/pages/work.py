@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.http.framework.errors import refusal_of
 from api.http.framework.services import services
 from api.http.middleware.auth import Role
-from api.http.schemas.pagination import LARGEST_PAGE
+from api.http.schemas.pagination import MAX_PAGE
 from api.pages import operators, wording
 from ledger import clock
 from ledger.errors import InvalidValue, LedgerError, NotFound
@@ -94,7 +94,7 @@ def show_work() -> AnyResponse | str:
     if here is None:
         return render_template("work/sign_in.html", demo=not services().settings.is_production)
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
-    number = min(max(request.args.get("page", 1, int), 1), LARGEST_PAGE)
+    number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     database, now = services().database, clock.now()
     tallies = work_list.tally(database, now)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))

@@ -22,7 +22,7 @@ class ConcurrencyLimiter:
     """
 
     def __init__(self, most: int | None = None) -> None:
-        self._most = most
+        self._max = most
         self._free = Semaphore(most or 1)
         self._free_to_change = Semaphore(max(1, (most or 1) // 4))
         self._of_thread = local()
@@ -39,7 +39,7 @@ class ConcurrencyLimiter:
             finally:
                 self._of_thread.limiter = []
 
-        return application if self._most is None else in_turn
+        return application if self._max is None else in_turn
 
     @contextmanager
     def released(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
-MOST_MOVEMENTS = 300_000
+MAX_MOVEMENTS = 300_000
 """Beyond this the oldest are forgotten, and the books open with the balance that they left."""
 
 
@@ -54,8 +54,8 @@ class Movement:
 class Books:
     """Movements, oldest first, the last `most` of them. Not thread-safe; its owner holds a lock."""
 
-    def __init__(self, opening_cents: int, most: int = MOST_MOVEMENTS) -> None:
-        self._most = most
+    def __init__(self, opening_cents: int, most: int = MAX_MOVEMENTS) -> None:
+        self._max = most
         self.opening_cents = opening_cents
         self.balance_cents = opening_cents
         self.booked = 0
@@ -79,7 +79,7 @@ class Books:
             self._by_receipt[movement.receipt] = movement
         if movement.kind == Kind.REVERSAL and movement.linked_receipt:
             self._reversals[movement.linked_receipt] = movement
-        if len(self._movements) > self._most:
+        if len(self._movements) > self._max:
             self._forget_oldest()
 
     def find(self, receipt: str) -> Movement | None:

@@ -11,16 +11,16 @@ from daraja.simulator.c2b import ORDERS
 from daraja.simulator.control_bodies import problem, read_object, read_whole
 from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.kenya_time import parse_kenyan
-from daraja.simulator.messages import MOST_SHILLINGS, is_phone
+from daraja.simulator.messages import MAX_SHILLINGS, is_phone
 from daraja.simulator.outcomes import RESULT_TEXTS
 from daraja.simulator.pull import EMPTY_FORMS
 
 if TYPE_CHECKING:
     from daraja.simulator.simulator import Simulator
 
-_MOST_LISTED = 1_000
-_MOST_WITHDRAWN = 1_000_000_000
-_MOST_REFERENCE = 20
+_MAX_LISTED = 1_000
+_MAX_WITHDRAWN = 1_000_000_000
+_MAX_REFERENCE = 20
 _HABITS = ("withdraw", "c2b_for_prompts", "pull_empty", "unlock_operator", "forget_c2b")
 
 
@@ -63,7 +63,7 @@ class BooksControl:
             raise BadRequest(f"Send some of {', '.join(_HABITS)}.")
         self._choose(wanted)
         if "withdraw" in wanted:
-            code = self._simulator.withdraw(read_whole(wanted, "withdraw", 1, _MOST_WITHDRAWN))
+            code = self._simulator.withdraw(read_whole(wanted, "withdraw", 1, _MAX_WITHDRAWN))
             if code != "0":
                 raise BadRequest(RESULT_TEXTS[code])
         return self.show()
@@ -73,7 +73,7 @@ class BooksControl:
         since, limit = (
             request.args.get(name, default, type=int) for name, default in (("since", 0), ("limit", 100))
         )
-        found = self._simulator.movements(max(since, 0), min(max(limit, 0), _MOST_LISTED))
+        found = self._simulator.movements(max(since, 0), min(max(limit, 0), _MAX_LISTED))
         return jsonify(movements=[_described(movement) for movement in found])
 
     def pay(self) -> tuple[Response, int]:
@@ -82,9 +82,9 @@ class BooksControl:
         phone, reference = str(wanted.get("phone")), wanted.get("reference", "")
         if not is_phone(phone):
             raise BadRequest("phone is 254, then 7 or 1, then eight digits.")
-        if not isinstance(reference, str) or len(reference) > _MOST_REFERENCE:
-            raise BadRequest(f"reference is text of at most {_MOST_REFERENCE} characters.")
-        amount = read_whole(wanted, "amount", 1, MOST_SHILLINGS)
+        if not isinstance(reference, str) or len(reference) > _MAX_REFERENCE:
+            raise BadRequest(f"reference is text of at most {_MAX_REFERENCE} characters.")
+        amount = read_whole(wanted, "amount", 1, MAX_SHILLINGS)
         paid = self._simulator.pay_by_hand(phone, amount, reference, to_till=wanted.get("to_till") is True)
         answer = jsonify(
             code=paid.code,

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from daraja.simulator.callbacks import CONTENT_TYPE
 
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 """Beyond this the network answers "busy" to new pushes."""
 _REUSE_SECONDS = 1.0
 """An idle connection older than this may be closing at the other end just now, which would lose a callback."""
-_MOST_ANSWER_BYTES = 65_536
+_MAX_ANSWER_BYTES = 65_536
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class CallbackDispatcher:
     @property
     def is_full(self) -> bool:
         """Whether so much is waiting that nothing more should be promised."""
-        return self._parcels.qsize() >= MOST_WAITING
+        return self._parcels.qsize() >= MAX_WAITING
 
     def send(self, queued: QueuedDelivery) -> None:
         """Hand a parcel over and return at once."""
@@ -138,8 +138,8 @@ class _Connections:
             connection = self._connect(parts.scheme, parts.netloc)
             connection.request("POST", target, queued.body, headers)
             response = connection.getresponse()
-            answered = response.read(_MOST_ANSWER_BYTES)
-            if len(answered) == _MOST_ANSWER_BYTES:
+            answered = response.read(_MAX_ANSWER_BYTES)
+            if len(answered) == _MAX_ANSWER_BYTES:
                 self.close()
         except TimeoutError:
             self.close()

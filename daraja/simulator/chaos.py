@@ -21,7 +21,7 @@ from daraja.simulator.outcomes import (
     Script,
 )
 
-_MOST_REMEMBERED = 100_000
+_MAX_REMEMBERED = 100_000
 _SHORT_SECONDS = 3.0
 """How long people think, answers stall and callbacks are held to let others overtake, at most."""
 _STALL = "stall"
@@ -238,7 +238,7 @@ class Chaos:
             key = (occasion, reference)
             turn = self._turns.pop(key, 0) + 1
             self._turns[key] = turn
-            if len(self._turns) > _MOST_REMEMBERED:
+            if len(self._turns) > _MAX_REMEMBERED:
                 self._turns.popitem(last=False)
             # Guards nothing: the money is not real.
             return Random(f"{self.seed}/{occasion}/{reference}/{turn}")  # noqa: S311

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from daraja.simulator.simulator import Simulator
 
 _ROOT = "/simulator/api"
-_MOST_LISTED = 200
-_MOST_ADVANCE_SECONDS = 10 * 86_400
-_MOST_OUTAGE_SECONDS = 86_400
-_MOST_SHILLINGS = 1_000_000_000
-_MOST_CALLS = 1_000_000
+_MAX_LISTED = 200
+_MAX_ADVANCE_SECONDS = 10 * 86_400
+_MAX_OUTAGE_SECONDS = 86_400
+_MAX_SHILLINGS = 1_000_000_000
+_MAX_CALLS = 1_000_000
 _OTHER_FAULTS = ("query_script", "pending", "outage", "rates")
 _RATE_EXAMPLE = (
     'rates is an object, such as {"query": {"calls": 5, "seconds": 60, "burst": 1}}, or null for no limit.'
@@ -71,7 +71,7 @@ class Control:
 
     def list_prompts(self) -> Response:
         """List prompts, open ones first; `phone`, `state=open` and `limit` narrow the list."""
-        limit = min(request.args.get("limit", 50, type=int), _MOST_LISTED)
+        limit = min(request.args.get("limit", 50, type=int), _MAX_LISTED)
         open_only = request.args.get("state") == "open"
         found = self._simulator.prompts(request.args.get("phone") or None, open_only=open_only)
         now = self._simulator.now()
@@ -142,12 +142,12 @@ class Control:
         """Set a wallet's balance in whole shillings."""
         if not is_phone(phone):
             raise BadRequest("A wallet belongs to a phone: 254, then 7 or 1, then eight digits.")
-        self._simulator.set_balance(phone, read_whole(read_object(), "balance", 0, _MOST_SHILLINGS))
+        self._simulator.set_balance(phone, read_whole(read_object(), "balance", 0, _MAX_SHILLINGS))
         return jsonify(phone=phone, balance=self._simulator.balance(phone))
 
     def move_clock(self) -> Response:
         """Move the simulator's time on."""
-        done = self._simulator.advance(read_number(read_object(), "advance_seconds", _MOST_ADVANCE_SECONDS))
+        done = self._simulator.advance(read_number(read_object(), "advance_seconds", _MAX_ADVANCE_SECONDS))
         return jsonify(now=self._simulator.now().isoformat(), done=done)
 
     def reset(self) -> Response:
@@ -174,7 +174,7 @@ class Control:
     def _start_outage(self, outage: object) -> None:
         if not isinstance(outage, dict):
             raise BadRequest('outage is an object, such as {"seconds": 30, "fault": "html-503"}.')
-        seconds = read_number(outage, "seconds", _MOST_OUTAGE_SECONDS)
+        seconds = read_number(outage, "seconds", _MAX_OUTAGE_SECONDS)
         self._simulator.start_outage(seconds, str(outage.get("fault", "html-503")))
 
     def _one(self, prompt: Prompt) -> Response:
@@ -204,8 +204,8 @@ class Control:
 def _rate(wanted: object) -> Rate:
     if not isinstance(wanted, dict) or set(wanted) - {"calls", "seconds", "burst"}:
         raise BadRequest(_RATE_EXAMPLE)
-    calls, burst = (read_whole({"burst": 1, **wanted}, name, 1, _MOST_CALLS) for name in ("calls", "burst"))
+    calls, burst = (read_whole({"burst": 1, **wanted}, name, 1, _MAX_CALLS) for name in ("calls", "burst"))
     try:
-        return Rate(calls, read_number(wanted, "seconds", _MOST_OUTAGE_SECONDS), burst)
+        return Rate(calls, read_number(wanted, "seconds", _MAX_OUTAGE_SECONDS), burst)
     except ValueError as error:
         raise BadRequest(str(error)) from error

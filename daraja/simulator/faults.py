@@ -26,10 +26,10 @@ NO_CHECKOUT_ID = "no-checkout-id"
 VOID_TOKEN = "void-token"  # noqa: S105 - a fault's name
 TRUTH = "truth"
 _SPIKE_ARREST = "spike-arrest"
-MOST_SCRIPTED = 10_000
-LONGEST_STALL_SECONDS = 120.0
+MAX_SCRIPTED = 10_000
+MAX_STALL_SECONDS = 120.0
 
-MOST_LATE_SECONDS = 864_000
+MAX_LATE_SECONDS = 864_000
 LATE = re.compile(r"late(?::([0-9]{1,6}(?:\.[0-9]{1,3})?))?")
 _DELIVERY_FAULTS: dict[What, tuple[str, ...]] = {
     "result": (TRUTH, "lost", "doubled", "truncated", "early", "timeout", "timeout-then-result"),
@@ -88,8 +88,8 @@ class Faults:
         for name in wanted:
             read_fault(name, endpoint)
         with self._lock:
-            if len(self._next[endpoint]) + len(wanted) > MOST_SCRIPTED:
-                raise UnknownFault(f"At most {MOST_SCRIPTED} faults can wait at a door; clear them first.")
+            if len(self._next[endpoint]) + len(wanted) > MAX_SCRIPTED:
+                raise UnknownFault(f"At most {MAX_SCRIPTED} faults can wait at a door; clear them first.")
             self._next[endpoint].extend(wanted)
 
     def add_delivery_faults(self, what: What, delivery_faults: Iterable[str]) -> None:
@@ -98,8 +98,8 @@ class Faults:
         for delivery_fault in wanted:
             check_delivery_fault(what, delivery_fault)
         with self._lock:
-            if len(self._next_fates[what]) + len(wanted) > MOST_SCRIPTED:
-                raise UnknownFault(f"At most {MOST_SCRIPTED} fates can wait; clear them first.")
+            if len(self._next_fates[what]) + len(wanted) > MAX_SCRIPTED:
+                raise UnknownFault(f"At most {MAX_SCRIPTED} fates can wait; clear them first.")
             self._next_fates[what].extend(wanted)
 
     def take_delivery_fault(self, what: What) -> str | None:
@@ -116,7 +116,7 @@ class Faults:
 
     def script_queries(self, names: Iterable[str]) -> None:
         """Let queries meet these answers in turn, the last one for ever; an empty list tells the truth again."""
-        wanted = deque(names, MOST_SCRIPTED)
+        wanted = deque(names, MAX_SCRIPTED)
         for name in wanted:
             read_fault(name, "query")
         with self._lock:
@@ -184,7 +184,7 @@ def read_fault(name: str, endpoint: Endpoint) -> Fault:
         return Fault(page=PAGES[name])
     if name in _twists_of(endpoint):
         return Fault(twist=name)
-    if (stall := _STALL.fullmatch(name)) and float(stall[1]) <= LONGEST_STALL_SECONDS:
+    if (stall := _STALL.fullmatch(name)) and float(stall[1]) <= MAX_STALL_SECONDS:
         return Fault(stall_seconds=float(stall[1]))
     if endpoint == "query" and _RESULT_CODE.fullmatch(name):
         return Fault(result_code=name)
@@ -203,7 +203,7 @@ def _names_for(endpoint: Endpoint) -> str:
         *ERRORS,
         *PAGES,
         *_twists_of(endpoint),
-        f"stall:SECONDS (up to {LONGEST_STALL_SECONDS:.0f})",
+        f"stall:SECONDS (up to {MAX_STALL_SECONDS:.0f})",
     ]
     if endpoint == "query":
         names.append(f"any result code, such as {', '.join(list(RESULT_TEXTS)[:3])}")
@@ -213,7 +213,7 @@ def _names_for(endpoint: Endpoint) -> str:
 def check_delivery_fault(what: What, delivery_fault: str) -> None:
     """Raise UnknownFault where there is no such fate, with those there are."""
     late = LATE.fullmatch(delivery_fault)
-    is_late = late is not None and float(late[1] or 0) <= MOST_LATE_SECONDS
+    is_late = late is not None and float(late[1] or 0) <= MAX_LATE_SECONDS
     if not is_late and delivery_fault not in _DELIVERY_FAULTS[what]:
-        names = ", ".join((*_DELIVERY_FAULTS[what], "late", f"late:SECONDS (up to {MOST_LATE_SECONDS})"))
+        names = ", ".join((*_DELIVERY_FAULTS[what], "late", f"late:SECONDS (up to {MAX_LATE_SECONDS})"))
         raise UnknownFault(f"There is no fate {delivery_fault[:40]!r} for a {what}. There are: {names}.")

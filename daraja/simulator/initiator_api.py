@@ -28,7 +28,7 @@ from daraja.simulator.settings import SimulatorSettings
 
 _ACCEPTED = "Accept the service request successfully."
 _FORBIDDEN_WORDS = ("m-pesa", "mpesa", "safaricom", "exe", "cmd", "sql", "query")
-_MOST_BILL_REFERENCE = 20
+_MAX_BILL_REFERENCE = 20
 _WHEN_SILENT = ("Completed", "Cancelled")
 
 Answering = Callable[[Document], Answer]
@@ -112,7 +112,7 @@ class InitiatorApi:
         if command not in (PAYBILL, BUY_GOODS):
             raise invalid_field("CommandID")
         reference = read_text(document, "BillRefNumber") if command == PAYBILL else ""
-        if len(reference) > _MOST_BILL_REFERENCE:
+        if len(reference) > _MAX_BILL_REFERENCE:
             raise invalid_field("BillRefNumber")
         order = PaymentOrder(
             read_phone(document, "Msisdn"),

@@ -16,10 +16,10 @@ from daraja.simulator.kenya_time import is_compact_stamp
 
 PAYBILL = "CustomerPayBillOnline"
 BUY_GOODS = "CustomerBuyGoodsOnline"
-MOST_SHILLINGS = 250_000
-_MOST_REFERENCE = 12
-_MOST_DESCRIPTION = 13
-_MOST_URL = 2_000
+MAX_SHILLINGS = 250_000
+_MAX_REFERENCE = 12
+_MAX_DESCRIPTION = 13
+_MAX_URL = 2_000
 
 _SHORTCODE = re.compile(r"[0-9]{5,7}")
 _PHONE = re.compile(r"254[17][0-9]{8}")
@@ -92,7 +92,7 @@ def read_push(document: Document, strict: bool) -> PushRequest:
         phone=phone,
         party_b=party_b,
         callback_url=_callback_url(document),
-        account_reference=_limited(document, "AccountReference", _MOST_REFERENCE, strict),
+        account_reference=_limited(document, "AccountReference", _MAX_REFERENCE, strict),
         description=_description(document, strict),
     )
 
@@ -151,9 +151,9 @@ def read_matching(document: Document, name: str, pattern: re.Pattern[str]) -> st
     return value
 
 
-def _limited(document: Document, name: str, most_characters: int, strict: bool) -> str:
+def _limited(document: Document, name: str, max_characters: int, strict: bool) -> str:
     value = read_text(document, name)
-    if strict and len(value) > most_characters:
+    if strict and len(value) > max_characters:
         raise invalid_field(name)
     return value
 
@@ -161,7 +161,7 @@ def _limited(document: Document, name: str, most_characters: int, strict: bool) 
 def read_amount(document: Document) -> int:
     """Return an amount of whole shillings that M-Pesa moves at once; raise Refusal."""
     shillings = int(read_matching(document, "Amount", _AMOUNT))
-    if not 1 <= shillings <= MOST_SHILLINGS:
+    if not 1 <= shillings <= MAX_SHILLINGS:
         raise invalid_field("Amount")
     return shillings
 
@@ -169,7 +169,7 @@ def read_amount(document: Document) -> int:
 def _description(document: Document, strict: bool) -> str:
     if not strict and "TransactionDesc" not in document:
         return ""
-    return _limited(document, "TransactionDesc", _MOST_DESCRIPTION, strict)
+    return _limited(document, "TransactionDesc", _MAX_DESCRIPTION, strict)
 
 
 def _callback_url(document: Document) -> str:
@@ -181,7 +181,7 @@ def _callback_url(document: Document) -> str:
 
 def is_callback_url(url: str) -> bool:
     """Tell whether an address is one that the gateway takes: http(s), plain text, its host in small deliveries."""
-    if len(url) > _MOST_URL or not url.isascii() or any(character <= " " for character in url):
+    if len(url) > _MAX_URL or not url.isascii() or any(character <= " " for character in url):
         return False
     try:
         parts = urlsplit(url)

@@ -16,8 +16,8 @@ from daraja.simulator.messages import (
 )
 
 _RECEIPT = re.compile(r"[A-Z0-9]{10}")
-_MOST_REMARKS = 100
-_MOST_CREDENTIAL = 2_000
+_MAX_REMARKS = 100
+_MAX_CREDENTIAL = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def read_status(document: Document, shortcode: str) -> StatusRequest:
 
 def _operator(document: Document) -> tuple[str, str]:
     credential = read_text(document, "SecurityCredential")
-    if len(credential) > _MOST_CREDENTIAL:
+    if len(credential) > _MAX_CREDENTIAL:
         raise invalid_field("SecurityCredential")
-    if not 2 <= len(read_text(document, "Remarks")) <= _MOST_REMARKS:
+    if not 2 <= len(read_text(document, "Remarks")) <= _MAX_REMARKS:
         raise invalid_field("Remarks")
     return read_text(document, "Initiator"), credential
 

@@ -25,7 +25,7 @@ from daraja.simulator.results import (
 from daraja.simulator.settings import SimulatorSettings
 
 RECEIPT_UNKNOWN = "2032"
-_MOST_OPERATIONS = 50_000
+_MAX_OPERATIONS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Operations:
     def _keep(self, operation: Operation) -> None:
         for name in (operation.conversation.id, operation.conversation.originator_id):
             self._operations[name] = operation
-        while len(self._operations) > _MOST_OPERATIONS:
+        while len(self._operations) > _MAX_OPERATIONS:
             self._operations.popitem(last=False)
 
     def _snapshot(self) -> Iterator[Fact]:

@@ -9,9 +9,9 @@ from itertools import islice
 from daraja.simulator.answers import refusal
 from daraja.simulator.outcomes import PAID, Script
 
-MOST_OPEN_PROMPTS = 10_000
-MOST_CLOSED_PROMPTS = 30_000
-_MOST_DELIVERIES_NOTED = 20
+MAX_OPEN_PROMPTS = 10_000
+MAX_CLOSED_PROMPTS = 30_000
+_MAX_DELIVERIES_NOTED = 20
 
 
 class UnknownPrompt(LookupError):
@@ -51,7 +51,7 @@ class Prompt:
     script: Script
     is_till: bool = False
     outcome: Outcome | None = None
-    deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_DELIVERIES_NOTED))
+    deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_DELIVERIES_NOTED))
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +84,7 @@ class PromptBook:
         """Raise Refusal where the phone shows a prompt already, or where the book is full."""
         if phone in self._open_by_phone:
             raise refusal("subscriber-locked")
-        if len(self._open_by_phone) >= MOST_OPEN_PROMPTS:
+        if len(self._open_by_phone) >= MAX_OPEN_PROMPTS:
             raise refusal("busy")
 
     def open(self, prompt: Prompt) -> None:
@@ -97,7 +97,7 @@ class PromptBook:
         prompt.outcome = outcome
         del self._open_by_phone[prompt.phone]
         self._closed.append(prompt)
-        if len(self._closed) > MOST_CLOSED_PROMPTS:
+        if len(self._closed) > MAX_CLOSED_PROMPTS:
             del self._by_id[self._closed.popleft().checkout_request_id]
 
     def get(self, checkout_request_id: str) -> Prompt:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CUT = "daraja.simulator.cut"
 """The environ key by which the application asks for an end without an answer: `close` or `reset`."""
 
-_MOST_BODY_BYTES = 1_048_576
-_MOST_CONNECTIONS = 512
+_MAX_BODY_BYTES = 1_048_576
+_MAX_CONNECTIONS = 512
 _IDLE_SECONDS = 60
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -38,7 +38,7 @@ class SimulatorServer(socketserver.ThreadingTCPServer):
         self.application = application
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self._room = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         super().__init__(address, _Handler)
 
     @property
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read_body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > _MOST_BODY_BYTES:
+        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
             self.close_connection = True
             self._write("413 Content Too Large", [("Content-Type", "text/plain")], b"")
             return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-MOST_DELAY_SECONDS = 10 * 86_400
+MAX_DELAY_SECONDS = 10 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class SimulatorSettings:
             raise ValueError("The simulator's shortcode is 5 to 7 digits, such as 174379.")
         if self.auto_approve_seconds is not None and self.auto_approve_seconds < 0:
             raise ValueError("Auto-approve takes 0 or more seconds; leave it out to wait for a person.")
-        if not 0 <= self.chaos_longest_delay_seconds <= MOST_DELAY_SECONDS:
-            raise ValueError(f"The longest delay of chaos is 0 to {MOST_DELAY_SECONDS} seconds.")
+        if not 0 <= self.chaos_longest_delay_seconds <= MAX_DELAY_SECONDS:
+            raise ValueError(f"The longest delay of chaos is 0 to {MAX_DELAY_SECONDS} seconds.")
         if self.prompt_seconds <= 0 or self.callback_timeout_seconds <= 0 or self.callback_workers < 1:
             raise ValueError(
                 "The prompt's lifetime, the callback's timeout and its workers are all above zero."

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flask import Flask
 
-from daraja.simulator.books import MOST_MOVEMENTS, Channel, Movement
+from daraja.simulator.books import MAX_MOVEMENTS, Channel, Movement
 from daraja.simulator.books_control import BooksControl
 from daraja.simulator.c2b import C2b, HandPayment
 from daraja.simulator.callback_dispatcher import CallbackDispatcher
@@ -36,7 +36,7 @@ from daraja.simulator.statement_export import export_statement
 from daraja.simulator.timetable import Timetable
 from daraja.simulator.tokens import TokenIssuer
 
-_MOST_LISTED = 1_000
+_MAX_LISTED = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Simulator:
 
     def prompts(self, phone: str | None = None, *, open_only: bool = False) -> list[Prompt]:
         """Return the prompts kept, open ones first, each group newest first, at most a thousand."""
-        return self._network.prompts(phone, _MOST_LISTED, open_only)
+        return self._network.prompts(phone, _MAX_LISTED, open_only)
 
     def prompt(self, checkout_request_id: str) -> Prompt:
         """Return one prompt; raise UnknownPrompt."""
@@ -210,7 +210,7 @@ class Simulator:
             self._mobile_money.commit(proposal)
         return proposal.code
 
-    def movements(self, since: int = 0, limit: int = MOST_MOVEMENTS) -> list[Movement]:
+    def movements(self, since: int = 0, limit: int = MAX_MOVEMENTS) -> list[Movement]:
         """Return the movements of the shop's account from a position on, oldest first: the truth."""
         with self._mobile_money.changed:
             return self._mobile_money.books.since(since, limit)

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from daraja.simulator.kenya_time import Clock
 
-MOST_ENTRIES = 100_000
+MAX_ENTRIES = 100_000
 """Beyond this the network answers "busy" to new pushes."""
-_LONGEST_NAP_SECONDS = 1.0
+_MAX_NAP_SECONDS = 1.0
 """The clock may be moved by a test without telling us, so never sleep through to a far-off moment."""
 
 Action = Callable[[], None]
@@ -31,7 +31,7 @@ class Timetable:
     @property
     def is_full(self) -> bool:
         """Whether no more should be planned."""
-        return len(self._entries) >= MOST_ENTRIES
+        return len(self._entries) >= MAX_ENTRIES
 
     def at(self, moment: datetime, action: Action) -> None:
         """Plan an action; those of one moment run in the order in which they were planned."""
@@ -91,5 +91,5 @@ class Timetable:
                 seconds = (self._entries[0][0] - self._clock()).total_seconds()
                 if seconds <= 0:
                     return True
-                self._changed.wait(min(seconds, _LONGEST_NAP_SECONDS))
+                self._changed.wait(min(seconds, _MAX_NAP_SECONDS))
             return False

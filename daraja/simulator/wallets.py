@@ -15,7 +15,7 @@ from daraja.simulator.outcomes import (
 )
 from daraja.simulator.settings import SimulatorSettings
 
-MOST_WALLETS = 20_000
+MAX_WALLETS = 20_000
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Wallets:
         wallet = self._wallets.get(phone)
         if wallet is None:
             wallet = self._wallets[phone] = _Wallet(self._settings.wallet_shillings)
-            if len(self._wallets) > MOST_WALLETS:
+            if len(self._wallets) > MAX_WALLETS:
                 self._wallets.popitem(last=False)
         else:
             self._wallets.move_to_end(phone)

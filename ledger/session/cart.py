@@ -35,7 +35,7 @@ def subtotal_cents(price_cents: int, quantity_thousandths: int) -> int:
     return Money(price_cents).times_thousandths(quantity_thousandths).cents
 
 
-def add_up(lines: tuple[SnapshotLine, ...], delivery_fee_cents: int, most_shillings: int) -> Totals:
+def add_up(lines: tuple[SnapshotLine, ...], delivery_fee_cents: int, max_shillings: int) -> Totals:
     """Return the totals of a cart, rounded half up to the shilling because M-Pesa takes whole shillings.
 
     Raises Rejected CART_EMPTY for no lines, and InvalidValue AMOUNT_OUT_OF_RANGE where M-Pesa could not take
@@ -46,9 +46,9 @@ def add_up(lines: tuple[SnapshotLine, ...], delivery_fee_cents: int, most_shilli
     goods_cents = sum(line.subtotal_cents for line in lines)
     exact = Money(goods_cents + delivery_fee_cents)
     total = exact.to_whole_shilling()
-    if not CENTS_PER_SHILLING <= total.cents <= most_shillings * CENTS_PER_SHILLING:
+    if not CENTS_PER_SHILLING <= total.cents <= max_shillings * CENTS_PER_SHILLING:
         raise InvalidValue(
-            f"The total of {total} shillings cannot be paid at once by M-Pesa, which takes 1 to {most_shillings:,}."
+            f"The total of {total} shillings cannot be paid at once by M-Pesa, which takes 1 to {max_shillings:,}."
             " Please change your cart.",
             code="AMOUNT_OUT_OF_RANGE",
         )

@@ -116,7 +116,7 @@ class PaymentSession(DiscrepancyCommands, RefundCommands, Aggregate):
         """The status as a reader should see it: expired from that instant, whether or not it is written yet."""
         return Status.EXPIRED if self._has_run_out(moment) else self.status
 
-    def extend(self, *, minutes: int, most_extensions: int, at: datetime, request: str | None = None) -> None:
+    def extend(self, *, minutes: int, max_extensions: int, at: datetime, request: str | None = None) -> None:
         """Give the buyer more time, counted from the present expiry. The same `request` again is no news.
 
         Raises Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID or EXTENSION_LIMIT_REACHED.
@@ -124,14 +124,14 @@ class PaymentSession(DiscrepancyCommands, RefundCommands, Aggregate):
         if request is not None and request in self.extended_for:
             return
         self._refuse_if_settled(at)
-        if self.extensions >= most_extensions:
+        if self.extensions >= max_extensions:
             raise Rejected(
-                "EXTENSION_LIMIT_REACHED", f"A session can be extended {most_extensions} times, and has been."
+                "EXTENSION_LIMIT_REACHED", f"A session can be extended {max_extensions} times, and has been."
             )
         until = self.expires_at + timedelta(minutes=minutes)
         self._write(events.Extended, expires_at=until, request=request, at=at)
 
-    def refuse_another_attempt(self, *, prompt_seconds: int, most_attempts: int, at: datetime) -> None:
+    def refuse_another_attempt(self, *, prompt_seconds: int, max_attempts: int, at: datetime) -> None:
         """Raise Rejected where no attempt may be made now; decide nothing else.
 
         A prompt counts as live for `prompt_seconds`: only then may the buyer try again, because two live prompts
@@ -144,7 +144,7 @@ class PaymentSession(DiscrepancyCommands, RefundCommands, Aggregate):
                 "PAYMENT_IN_PROGRESS",
                 "A payment prompt is already on its way. Please answer it on your phone.",
             )
-        if len(self.attempts) >= most_attempts:
+        if len(self.attempts) >= max_attempts:
             raise Rejected(
                 "TOO_MANY_ATTEMPTS", "This session has been tried too often. Please start a new checkout."
             )
@@ -155,7 +155,7 @@ class PaymentSession(DiscrepancyCommands, RefundCommands, Aggregate):
         transaction_id: int,
         phone_sealed: str,
         prompt_seconds: int,
-        most_attempts: int,
+        max_attempts: int,
         at: datetime,
     ) -> int:
         """Write down that an attempt is about to be sent, before it is; return its number.
@@ -163,7 +163,7 @@ class PaymentSession(DiscrepancyCommands, RefundCommands, Aggregate):
         Raises Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS or
         TOO_MANY_ATTEMPTS.
         """
-        self.refuse_another_attempt(prompt_seconds=prompt_seconds, most_attempts=most_attempts, at=at)
+        self.refuse_another_attempt(prompt_seconds=prompt_seconds, max_attempts=max_attempts, at=at)
         number = len(self.attempts) + 1
         self._write(
             events.PaymentRequested,

@@ -22,7 +22,7 @@ from ledger.store.canonical import GENESIS, canonical_json
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 
-MOST_EVENTS = 10_000
+MAX_EVENTS = 10_000
 """In one block: what is signed while the sealer catches up, and what an auditor folds at a time."""
 
 _FORMAT = "daftari block v1"
@@ -147,7 +147,7 @@ class BlockSigner:
                 "origin": origin,
                 "after": last.until_position if last else 0,
                 "horizon": horizon,
-                "most": MOST_EVENTS,
+                "most": MAX_EVENTS,
             }
             found = connection.execute(_NEXT, values).fetchone()
             assert found is not None
@@ -155,7 +155,7 @@ class BlockSigner:
                 return 0
             block = self._sign(origin, last, found)
             taken = connection.execute(_ADD, _values(block)).rowcount
-        return block.events if taken and block.events == MOST_EVENTS else 0
+        return block.events if taken and block.events == MAX_EVENTS else 0
 
     def _sign(self, origin: int, last: Block | None, found: dict[str, Any]) -> Block:
         block = Block(

@@ -31,7 +31,7 @@ PREPARE_AFTER = 1
 """A statement that comes a second time on a connection is prepared: to parse and plan it costs several times as much as
 to run it, and a pool has many connections that each must learn it.
 """
-MOST_WAITING = 200
+MAX_WAITING = 200
 
 _NO_TABLES = "The database has not got its tables yet: type `daftari migrate`."
 
@@ -52,7 +52,7 @@ class Database(PostgresDatastore):
     transaction as the victim of a deadlock.
     """
 
-    def __init__(self, url: str, *, most_connections: int = 16, name: str = "daftari") -> None:
+    def __init__(self, url: str, *, max_connections: int = 16, name: str = "daftari") -> None:
         self.url = url
         self.schema = "public"
         self.originator_id_type = "uuid"
@@ -78,11 +78,11 @@ class Database(PostgresDatastore):
                 "tcp_user_timeout": UNANSWERED_MILLISECONDS,
             },
             min_size=1,
-            max_size=most_connections,
+            max_size=max_connections,
             open=False,
             configure=_configure,
             timeout=WAIT_FOR_CONNECTION_SECONDS,
-            max_waiting=MOST_WAITING,
+            max_waiting=MAX_WAITING,
             reconnect_timeout=TRY_TO_CONNECT_SECONDS,
         )
 

@@ -26,7 +26,7 @@ SYSTEM_USER_ID = 0
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
-_MOST_KEYS_IN_MEMORY = 10_000
+_MAX_KEYS_IN_MEMORY = 10_000
 _ENCRYPTED_V1 = "v1."
 
 _ENSURE_KEY = """
@@ -125,7 +125,7 @@ class Vault:
             return known
         key = AESGCM(self._load(user_id, make=make))
         with self._lock:
-            if len(self._keys) >= _MOST_KEYS_IN_MEMORY:
+            if len(self._keys) >= _MAX_KEYS_IN_MEMORY:
                 self._keys.clear()
             self._keys[user_id] = key
         return key

@@ -32,7 +32,7 @@ from payments.prompts.phone_locks import PhoneLocks
 from shop.port import CartLine, Shop, UnknownPlace
 from shop.snapshot import cart_line, snapshot
 
-MOST_ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
@@ -158,7 +158,7 @@ class Checkout:
             session_id,
             lambda session: session.extend(
                 minutes=settings.daftari_session_minutes,
-                most_extensions=settings.daftari_max_extensions,
+                max_extensions=settings.daftari_max_extensions,
                 at=clock.now(),
                 request=request,
             ),
@@ -202,7 +202,7 @@ class Checkout:
             raise _mpesa_away(wait)
 
     def _attempt_rules(self) -> dict[str, int]:
-        return {"prompt_seconds": self._settings.daftari_prompt_seconds, "most_attempts": MOST_ATTEMPTS}
+        return {"prompt_seconds": self._settings.daftari_prompt_seconds, "most_attempts": MAX_ATTEMPTS}
 
     def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
         """Take the right to prompt the phone, and write the attempt down."""

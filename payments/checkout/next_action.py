@@ -12,7 +12,7 @@ from api.settings import Settings
 from daraja import RESULT_MEANINGS
 from ledger.session.values import OPEN_STATES, AttemptState, Status
 from ledger.store.vault import Erased, Vault
-from payments.checkout.checkout import MOST_ATTEMPTS
+from payments.checkout.checkout import MAX_ATTEMPTS
 from payments.confirmation.query_log import GAPS_SECONDS
 from payments.prompts.phone_locks import PhoneLocks
 from projections.sessions import SessionRow
@@ -106,7 +106,7 @@ class NextActions:
             code, refused_at = row.refusal
             moments.append(refused_at + timedelta(seconds=_AFTER_REFUSAL.get(code, 0)))
         in_time = max(moments) < row.expires_at
-        return max(moments) if in_time and row.attempts < MOST_ATTEMPTS else None
+        return max(moments) if in_time and row.attempts < MAX_ATTEMPTS else None
 
     def _held_elsewhere(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
         """Until when another session's prompt is on each session's phone; in the past where there is none."""

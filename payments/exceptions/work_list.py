@@ -10,7 +10,7 @@ from payments.reconciliation.movements import WANT_A_PERSON
 from projections.cases import TABLE as PAYMENT_CASES
 from projections.cases import CaseKind
 
-MOST_OF_A_PAGE = 200
+MAX_OF_A_PAGE = 200
 
 _WANTING = ", ".join(f"'{verdict}'" for verdict in WANT_A_PERSON)
 
@@ -230,8 +230,8 @@ class Tally:
 def open_cases(
     database: Database, now: datetime, *, kind: Kind | None = None, page: int = 1, page_size: int = 50
 ) -> list[Case]:
-    """Return a page of the open cases, the oldest first; pages count from 1 and hold MOST_OF_A_PAGE at most."""
-    limit = min(page_size, MOST_OF_A_PAGE)
+    """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most."""
+    limit = min(page_size, MAX_OF_A_PAGE)
     values = {"now": now, "kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
     with database.connection() as connection:
         rows = connection.execute(PAGE.encode(), values).fetchall()

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault
 
-MOST_BYTES_KEPT = 65_536
+MAX_BYTES_KEPT = 65_536
 MAX_UNAUTHENTICATED_KEPT = 10_000
 """Of letters that anybody could have posted, whatever became of them; a flood of such must not fill the disk."""
 
@@ -113,12 +113,12 @@ class Inbox:
         owner: int = SYSTEM_USER_ID,
         now: datetime,
     ) -> InboxMessage:
-        """Store a body of at most MOST_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
+        """Store a body of at most MAX_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
 
         A proven letter is acted on by whoever received it, and is the worker's where that did not happen in
         UNPROCESSED_AFTER; any other is the worker's at once.
         """
-        kept = body[:MOST_BYTES_KEPT]
+        kept = body[:MAX_BYTES_KEPT]
         message = InboxMessage(
             uuid4(),
             now,
@@ -204,7 +204,7 @@ class Inbox:
     def holds(self, channel: Channel, body: bytes) -> bool:
         """Whether the very same body came by a channel before."""
         with self._database.connection() as connection:
-            digest = hashlib.sha256(body[:MOST_BYTES_KEPT]).hexdigest()
+            digest = hashlib.sha256(body[:MAX_BYTES_KEPT]).hexdigest()
             return connection.execute(_HOLDS, (str(channel), digest)).rowcount > 0
 
     def purge_unauthenticated(self) -> int:

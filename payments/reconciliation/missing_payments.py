@@ -20,7 +20,7 @@ from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.lookups import OurPayment
 from projections import sessions
 
-MOST_SESSIONS = 10_000
+MAX_SESSIONS = 10_000
 
 PAID_WITHIN = timedelta(hours=1)
 """A prompt lives for a minute; so long after its request no payment of it can come, whatever M-Pesa's clock says."""
@@ -54,7 +54,7 @@ class MissingPayments:
         """
         found: list[Unpaid] = []
         latest = until - PAID_WITHIN
-        for session_id in sessions.with_open_attempts(self._ledger.database, since, latest, MOST_SESSIONS):
+        for session_id in sessions.with_open_attempts(self._ledger.database, since, latest, MAX_SESSIONS):
             try:
                 found += self._end_those_of(session_id, since, latest, unexplained_cents)
             except Unavailable:

@@ -19,7 +19,7 @@ from payments.reconciliation.transactions import of_pulled
 
 EVERY = timedelta(hours=1)
 USUAL_WINDOW = timedelta(hours=26)
-LONGEST_WINDOW = timedelta(hours=47, minutes=50)
+MAX_WINDOW = timedelta(hours=47, minutes=50)
 """M-Pesa's 48 hours, less what its clock and ours may differ by."""
 
 OVERLAP = timedelta(hours=2)
@@ -118,6 +118,6 @@ def _window(
     if pulled_until is None:
         return now - USUAL_WINDOW, None
     wanted = min(now - USUAL_WINDOW, pulled_until - OVERLAP)
-    earliest = now - LONGEST_WINDOW
+    earliest = now - MAX_WINDOW
     gap = (pulled_until - OVERLAP, earliest) if pulled_until < earliest else None
     return max(wanted, earliest), gap

@@ -30,8 +30,8 @@ from payments.reconciliation.transactions import of_row
 EDGE = timedelta(minutes=10)
 """At the ends of a statement's period a payment may lie on the other side by M-Pesa's clock."""
 
-MOST_PAYMENTS = 1_000_000
-MOST_TOLD = 1_000
+MAX_PAYMENTS = 1_000_000
+MAX_TOLD = 1_000
 """Differences of each kind that are listed one by one; all are counted."""
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an import found: counts by kind, and the differences, at most MOST_TOLD of each kind."""
+    """What an import found: counts by kind, and the differences, at most MAX_TOLD of each kind."""
 
     rows: int
     period_from: datetime | None
@@ -202,7 +202,7 @@ class Reconciler:
         )
 
     def _missing_there(self, first: datetime, last: datetime, receipts: set[str]) -> list[OurPayment]:
-        ours = lookups.paid_between(self._database, first + EDGE, last - EDGE, MOST_PAYMENTS)
+        ours = lookups.paid_between(self._database, first + EDGE, last - EDGE, MAX_PAYMENTS)
         return [payment for payment in ours if payment.receipt not in receipts]
 
     def _found_unpaid(self, first: datetime, last: datetime, settled: Iterable[Settled]) -> list[Difference]:
@@ -269,6 +269,6 @@ def _missed(payment: OurPayment) -> Difference:
 def _bounded(differences: Iterable[Difference]) -> Iterable[Difference]:
     told = dict.fromkeys(TOLD, 0)
     for difference in differences:
-        if difference.kind in told and told[difference.kind] < MOST_TOLD:
+        if difference.kind in told and told[difference.kind] < MAX_TOLD:
             told[difference.kind] += 1
             yield difference

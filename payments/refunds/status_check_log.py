@@ -17,7 +17,7 @@ GAPS = (
 )
 """From one question about a refund to the next; after the last one a person or the statement must tell."""
 
-MOST_TRIES = len(GAPS) + 1
+MAX_TRIES = len(GAPS) + 1
 
 _NOTE_ASKED = """
 INSERT INTO refund_checks (session_id, refund, sending, asked_at, tries, next_check_at, last_answer)

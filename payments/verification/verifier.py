@@ -15,7 +15,7 @@ from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.integrity import verification_runs
-from projections.integrity.invariants import SHORTEST_PROMPT_SECONDS, ShopOrder, Violation, check
+from projections.integrity.invariants import MIN_PROMPT_SECONDS, ShopOrder, Violation, check
 from projections.integrity.verification_runs import VerificationRun
 from shop import invariants as shop_invariants
 
@@ -114,7 +114,7 @@ def violations(
     known_texts: Iterable[str] = (),
     waiting: bool = True,
     with_messages: bool = False,
-    prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
+    prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[KeptName] = (),
 ) -> list[Violation]:
     """Return each thing that is wrong in ledger, read side and shop; see projections.invariants."""

@@ -20,8 +20,8 @@ from projections.follower import STORE_POSITION, Recorded, position_of, read_bat
 BATCH_SIZE = 100
 MAX_WORKERS = 4
 """How many sessions are handled at once: a handler mostly waits for PostgreSQL."""
-MOST_TRIES = 12
-LONGEST_GAP_SECONDS = 300
+MAX_TRIES = 12
+MAX_GAP_SECONDS = 300
 
 KEEP_FAILURE = """
 INSERT INTO follower_failures (name, session_id, version, topic, error, tries, next_try_at, first_failed_at, state)
@@ -178,7 +178,7 @@ class EventProcessor:
             if error is None:
                 connection.execute(FORGET_FAILURE, (self.handler.name, event.session_id, event.version))
                 return
-            given_up = tries >= MOST_TRIES
+            given_up = tries >= MAX_TRIES
             values = self._key(event) | {
                 "error": error,
                 "tries": tries,
@@ -214,7 +214,7 @@ def describe(error: Exception) -> str:
 
 def gap_after(tries: int) -> timedelta:
     """Return how long to wait after so many tries: 1, 2, 4, ... seconds, and no longer than a few minutes."""
-    return timedelta(seconds=min(2 ** (tries - 1), LONGEST_GAP_SECONDS))
+    return timedelta(seconds=min(2 ** (tries - 1), MAX_GAP_SECONDS))
 
 
 def list_dead_lettered(database: Database, *, limit: int = 100, offset: int = 0) -> list[DeadLettered]:

@@ -23,7 +23,7 @@ from projections.metrics import PaymentMetrics
 from projections.refunds import PaymentRefunds
 
 FIRST_PAUSE_AFTER_FAILURE_SECONDS = 1.0
-LONGEST_PAUSE_AFTER_FAILURE_SECONDS = 30.0
+MAX_PAUSE_AFTER_FAILURE_SECONDS = 30.0
 STAND_BY_SECONDS = 2.0
 PATIENT_ROUNDS = 50
 """After so many rounds without work a rest has doubled."""
@@ -42,7 +42,7 @@ class Job:
     name: str
     work: Callable[[], int]
     rest_seconds: float
-    longest_rest_seconds: float
+    max_rest_seconds: float
     lock: ActiveLock | None = None
 
     def rest(self, idle_rounds: int) -> float:
@@ -50,7 +50,7 @@ class Job:
         if self.lock is not None and not self.lock.was_held:
             return STAND_BY_SECONDS
         longer = self.rest_seconds * (1 + idle_rounds / PATIENT_ROUNDS)
-        return min(longer, self.longest_rest_seconds)
+        return min(longer, self.max_rest_seconds)
 
 
 class Stop(Protocol):
@@ -143,10 +143,10 @@ class _JobMaker:
     def _process(self, handler: Handler) -> EventProcessor:
         return EventProcessor(self.services.database, handler, locks=self.locks, max_workers=self.max_workers)
 
-    def _alone(self, name: str, work: Callable[[], int], rest: float, longest_rest: float) -> Job:
+    def _alone(self, name: str, work: Callable[[], int], rest: float, max_rest: float) -> Job:
         """Return a job that only one of several workers does."""
         lock = ActiveLock(self.locks, name)
-        return Job(name, lambda: work() if lock.try_acquire() else 0, rest, longest_rest, lock)
+        return Job(name, lambda: work() if lock.try_acquire() else 0, rest, max_rest, lock)
 
 
 def run_jobs(all_jobs: list[Job], stop: Event) -> None:
@@ -181,9 +181,7 @@ def _pause_after(error: Exception, failures: int) -> float:
     """Return for how long a job that failed waits: ever longer for a fault, about a second for a silent database."""
     if isinstance(error, Unavailable):
         return FIRST_PAUSE_AFTER_FAILURE_SECONDS
-    return min(
-        FIRST_PAUSE_AFTER_FAILURE_SECONDS * 2.0 ** min(failures, 10), LONGEST_PAUSE_AFTER_FAILURE_SECONDS
-    )
+    return min(FIRST_PAUSE_AFTER_FAILURE_SECONDS * 2.0 ** min(failures, 10), MAX_PAUSE_AFTER_FAILURE_SECONDS)
 
 
 def _report(job: Job, error: Exception) -> None:

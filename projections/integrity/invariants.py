@@ -31,7 +31,7 @@ from projections.integrity import session_rules
 from projections.integrity.session_rules import Life, Prompt
 from projections.metrics import FROM_SESSIONS, READ_ALL, TABLE, Figures, fold
 
-MOST_TOLD = 200
+MAX_TOLD = 200
 """After so many violations of a rule nothing more is learnt from one more; they are counted."""
 
 SETTLING = timedelta(hours=1)
@@ -39,7 +39,7 @@ SETTLING = timedelta(hours=1)
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
-SHORTEST_PROMPT_SECONDS = 10
+MIN_PROMPT_SECONDS = 10
 _ROWS_AT_ONCE = 2_000
 
 ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -151,10 +151,10 @@ def check(
     orders_of: OrdersOf | None = None,
     waiting: bool = True,
     with_messages: bool = False,
-    prompt_seconds: int = SHORTEST_PROMPT_SECONDS,
+    prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[blocks.KeptName] = (),
 ) -> list[Violation]:
-    """Return what is wrong, of each rule at most MOST_TOLD and how many more; nothing where all is well.
+    """Return what is wrong, of each rule at most MAX_TOLD and how many more; nothing where all is well.
 
     With the `vault`, phones are compared, and signed blocks have to be signed by its key. `known_texts` are names and
     addresses that must not be found in the clear. `orders_of` reads the shop's orders on the given connection.
@@ -188,9 +188,9 @@ def check(
         for rule in rules:
             for violation in rule:
                 counted[violation.rule] += 1
-                if counted[violation.rule] <= MOST_TOLD:
+                if counted[violation.rule] <= MAX_TOLD:
                     found.append(violation)
-    more = {rule: count - MOST_TOLD for rule, count in counted.items() if count > MOST_TOLD}
+    more = {rule: count - MAX_TOLD for rule, count in counted.items() if count > MAX_TOLD}
     return found + [Violation(rule, f"and {count} more of the kind") for rule, count in more.items()]
 
 
@@ -275,7 +275,7 @@ def _stream(
 
 
 def _positions(connection: Connection[Any]) -> Iterator[Violation]:
-    for row in connection.execute(SHARED_POSITIONS, (MOST_TOLD,)):
+    for row in connection.execute(SHARED_POSITIONS, (MAX_TOLD,)):
         yield Violation("versions", f"position {row['position']} is not of one event only")
 
 
@@ -370,10 +370,10 @@ def _cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
 
 
 def _messages(connection: Connection[Any]) -> Iterator[Violation]:
-    for row in connection.execute(UNWITNESSED, (MOST_TOLD,)):
+    for row in connection.execute(UNWITNESSED, (MAX_TOLD,)):
         told = "its payment is known by a callback, and none is in the inbox"
         yield Violation("letters", told, row["session_id"])
-    for row in connection.execute(MESSAGES_OF_THE_SYSTEM, (MOST_TOLD,)):
+    for row in connection.execute(MESSAGES_OF_THE_SYSTEM, (MAX_TOLD,)):
         yield Violation("letters", "the inbox has a letter about it, and it has no event", row["session_id"])
 
 

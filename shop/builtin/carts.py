@@ -10,7 +10,7 @@ from shop.builtin.catalogue import no_such_listing
 from shop.port import Cart, CartLine
 from shop.quantities import parse_quantity
 
-MOST_LINES = 100
+MAX_LINES = 100
 
 LINES = """
 SELECT c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
@@ -49,7 +49,7 @@ class Carts:
         """Let the cart hold exactly this much of a listing, at today's price; return the whole cart.
 
         `quantity` is decimal text such as "2" or "0.5". Raises InvalidValue for a quantity that cannot be sold,
-        NotFound for a listing that is not on sale, Rejected CART_FULL beyond MOST_LINES lines.
+        NotFound for a listing that is not on sale, Rejected CART_FULL beyond MAX_LINES lines.
         """
         with self._database.transaction() as connection:
             listing = connection.execute(LISTING_ON_SALE, (listing_id,)).fetchone()
@@ -75,5 +75,5 @@ def _refuse_a_full_cart(connection: Connection[Any], user_id: int, listing_id: i
     """Count under a lock on the cart, because two lines put at once would each see room for one."""
     connection.execute(LOCK_CART, (user_id,))
     [others] = connection.execute(COUNT_OTHER_LINES, (user_id, listing_id)).fetchall()
-    if others["count"] >= MOST_LINES:
-        raise Rejected("CART_FULL", f"A cart holds at most {MOST_LINES} products. Take one out first.")
+    if others["count"] >= MAX_LINES:
+        raise Rejected("CART_FULL", f"A cart holds at most {MAX_LINES} products. Take one out first.")

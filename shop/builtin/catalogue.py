@@ -9,13 +9,13 @@ from ledger import clock
 from ledger.errors import InvalidValue, NotFound
 from ledger.store.database import Database
 
-MOST_PRICE_CENTS = 1_000_000_00
-MOST_STOCK_THOUSANDTHS = 1_000_000_000
-MOST_UNIT_WEIGHT_GRAMS = 1_000_000
-MOST_LISTING_ID = 2**53 - 1
-MOST_NAME_CHARACTERS = 100
-MOST_UNIT_CHARACTERS = 20
-MOST_PAGE_SIZE = 100
+MAX_PRICE_CENTS = 1_000_000_00
+MAX_STOCK_THOUSANDTHS = 1_000_000_000
+MAX_UNIT_WEIGHT_GRAMS = 1_000_000
+MAX_LISTING_ID = 2**53 - 1
+MAX_NAME_CHARACTERS = 100
+MAX_UNIT_CHARACTERS = 20
+MAX_PAGE_SIZE = 100
 
 LISTING = """
 SELECT listing_id, farm_name, product_name, price_cents, unit_of_measure, unit_weight_grams,
@@ -76,12 +76,12 @@ class ListingDraft:
 
     def __post_init__(self) -> None:
         errors = {
-            **_text_errors("farm_name", self.farm_name, MOST_NAME_CHARACTERS),
-            **_text_errors("product_name", self.product_name, MOST_NAME_CHARACTERS),
-            **_text_errors("unit_of_measure", self.unit_of_measure, MOST_UNIT_CHARACTERS),
-            **_number_errors("price", self.price_cents, 1, MOST_PRICE_CENTS),
-            **_number_errors("unit_weight_grams", self.unit_weight_grams, 0, MOST_UNIT_WEIGHT_GRAMS),
-            **_number_errors("stock", self.stock_thousandths or 0, 0, MOST_STOCK_THOUSANDTHS),
+            **_text_errors("farm_name", self.farm_name, MAX_NAME_CHARACTERS),
+            **_text_errors("product_name", self.product_name, MAX_NAME_CHARACTERS),
+            **_text_errors("unit_of_measure", self.unit_of_measure, MAX_UNIT_CHARACTERS),
+            **_number_errors("price", self.price_cents, 1, MAX_PRICE_CENTS),
+            **_number_errors("unit_weight_grams", self.unit_weight_grams, 0, MAX_UNIT_WEIGHT_GRAMS),
+            **_number_errors("stock", self.stock_thousandths or 0, 0, MAX_STOCK_THOUSANDTHS),
         }
         if errors:
             raise InvalidValue("The listing is not as it should be; see errors.", errors)
@@ -102,8 +102,8 @@ class Catalogue:
         self._database = database
 
     def page(self, number: int, size: int) -> CataloguePage:
-        """Return page `number`, from 1, of the listings on sale, by id; `size` is cut to MOST_PAGE_SIZE."""
-        size = max(1, min(size, MOST_PAGE_SIZE))
+        """Return page `number`, from 1, of the listings on sale, by id; `size` is cut to MAX_PAGE_SIZE."""
+        size = max(1, min(size, MAX_PAGE_SIZE))
         with self._database.connection() as connection:
             [counted] = connection.execute(COUNT_ON_SALE).fetchall()
             rows = connection.execute(LISTINGS_ON_SALE, (size, size * (max(1, number) - 1))).fetchall()
@@ -124,7 +124,7 @@ class Catalogue:
 
         A stock is set absolutely, and the difference is recorded as a stock change. Raises InvalidValue.
         """
-        errors = _number_errors("listing_id", listing_id, 1, MOST_LISTING_ID)
+        errors = _number_errors("listing_id", listing_id, 1, MAX_LISTING_ID)
         if errors:
             raise InvalidValue(errors["listing_id"][0], errors)
         values = {
@@ -156,10 +156,10 @@ def _stock_change(connection: Connection[Any], listing_id: int, wanted_thousandt
     return 0 if wanted_thousandths is None else wanted_thousandths - int(held["stock_thousandths"])
 
 
-def _text_errors(field: str, text: str, most_characters: int) -> dict[str, list[str]]:
-    if text.strip() and len(text) <= most_characters and text.isprintable():
+def _text_errors(field: str, text: str, max_characters: int) -> dict[str, list[str]]:
+    if text.strip() and len(text) <= max_characters and text.isprintable():
         return {}
-    return {field: [f"Write 1 to {most_characters} printable characters."]}
+    return {field: [f"Write 1 to {max_characters} printable characters."]}
 
 
 def _number_errors(field: str, number: int, least: int, most: int) -> dict[str, list[str]]:

@@ -87,7 +87,7 @@ def _measure(
 def _broken_rules(daftari: Running) -> list[str]:
     """Return a sentence for each rule that the database breaks."""
     settings = load_settings(daftari.environ)
-    with closing(Database(settings.database_url, most_connections=2)) as database:
+    with closing(Database(settings.database_url, max_connections=2)) as database:
         vault = Vault(database, settings.daftari_master_key)
         return [str(found) for found in violations(database, vault, known_texts=[BUYERS_NAME])]
 

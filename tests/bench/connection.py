@@ -7,7 +7,7 @@ from typing import Self
 from tests.support.ports import LOCALHOST
 
 TIMEOUT_SECONDS = 30
-_MOST_HEADERS = 64
+_MAX_HEADERS = 64
 
 
 class BadAnswer(Exception):
@@ -77,7 +77,7 @@ class Connection:
 
     def _read_headers(self) -> dict[bytes, bytes]:
         headers: dict[bytes, bytes] = {}
-        for _ in range(_MOST_HEADERS):
+        for _ in range(_MAX_HEADERS):
             name, colon, value = self._reader.readline().partition(b":")
             if not colon:
                 return headers

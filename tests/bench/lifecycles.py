@@ -13,7 +13,7 @@ from tests.bench.connection import BadAnswer, Connection
 SESSIONS = "/api/payments/sessions/"
 LIFECYCLE_WITHIN_SECONDS = 60.0
 LONGER_EACH_TIME = 1.5
-LONGEST_POLL_SECONDS = 0.25
+MAX_POLL_SECONDS = 0.25
 FIRST_PHONE = 710_000_000
 """Ordinary phones: the simulator has plans of its own for some numbers, and these are none of them."""
 
@@ -122,7 +122,7 @@ class _Purchase:
             if perf_counter() > deadline:
                 raise _Failed(f"status: still {status} after {LIFECYCLE_WITHIN_SECONDS:.0f} s")
             sleep(wait_seconds)
-            wait_seconds = min(wait_seconds * LONGER_EACH_TIME, LONGEST_POLL_SECONDS)
+            wait_seconds = min(wait_seconds * LONGER_EACH_TIME, MAX_POLL_SECONDS)
         if status != "order_created":
             raise _Failed(f"status: {status}")
 

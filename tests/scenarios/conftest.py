@@ -21,7 +21,7 @@ MORNING = "2026-11-16T07:30:00Z"
 def _invariants_hold(database_url: str, data_folder: Path) -> Iterator[None]:
     yield
     settings = load_settings({"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder)})
-    database = Database(database_url, most_connections=2)
+    database = Database(database_url, max_connections=2)
     try:
         assert_all_is_well(
             database,

@@ -168,5 +168,5 @@ def messages(instance: Instance) -> list[tuple[str, str | None]]:
 
 def cases(instance: Instance) -> list[tuple[str, str]]:
     """Return (kind, detail) of everything that waits for an operator, oldest first."""
-    found = work_list.open_cases(instance.services.database, clock.now(), page_size=work_list.MOST_OF_A_PAGE)
+    found = work_list.open_cases(instance.services.database, clock.now(), page_size=work_list.MAX_OF_A_PAGE)
     return [(str(case.kind), case.detail) for case in found]

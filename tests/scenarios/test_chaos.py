@@ -10,7 +10,7 @@ from tests.support.instance import DELIVERY, Client, Instance
 pytestmark = pytest.mark.usefixtures("clock")
 
 BUYERS = 14
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def _storm(instance: Instance) -> None:
 
 def pay(buyer: Client, session_id: str) -> None:
     """Ask for prompts until one was, or may have been, shown."""
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         if buyer.initiate(session_id).status_code != 503:
             return
 

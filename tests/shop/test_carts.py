@@ -5,7 +5,7 @@ import pytest
 
 from ledger.errors import InvalidValue, NotFound, Rejected
 from shop.builtin import BuiltinShop
-from shop.builtin.carts import MOST_LINES
+from shop.builtin.carts import MAX_LINES
 from shop.builtin.catalogue import ListingDraft
 from shop.port import Cart
 from tests.shop.conftest import EGGS, TOMATOES, change_listing, filled, stock_of
@@ -73,9 +73,9 @@ def test_a_tray_of_eggs_is_not_cut(shop: BuiltinShop) -> None:
 
 def test_a_cart_has_room_for_a_hundred_lines_however_fast_they_come(shop: BuiltinShop) -> None:
     draft = ListingDraft("Green Valley Farm", "Kale", 10_00, "bunch", 100)
-    for listing_id in range(1_000, 1_000 + MOST_LINES + 4):
+    for listing_id in range(1_000, 1_000 + MAX_LINES + 4):
         shop.catalogue.put(listing_id, draft)
-    for listing_id in range(1_000, 1_000 + MOST_LINES - 1):
+    for listing_id in range(1_000, 1_000 + MAX_LINES - 1):
         shop.carts.put_line(1, listing_id, "1")
     gate = threading.Barrier(5)
 
@@ -88,9 +88,9 @@ def test_a_cart_has_room_for_a_hundred_lines_however_fast_they_come(shop: Builti
         return "room"
 
     with ThreadPoolExecutor(5) as threads:
-        outcomes = list(threads.map(put, range(1_000 + MOST_LINES - 1, 1_000 + MOST_LINES + 4)))
+        outcomes = list(threads.map(put, range(1_000 + MAX_LINES - 1, 1_000 + MAX_LINES + 4)))
     assert sorted(outcomes) == ["CART_FULL"] * 4 + ["room"]
-    assert len(shop.carts.put_line(1, 1_000, "9").lines) == MOST_LINES
+    assert len(shop.carts.put_line(1, 1_000, "9").lines) == MAX_LINES
 
 
 def test_a_line_enlarged_while_it_is_being_bought_is_never_stuck_under_its_bought_id(

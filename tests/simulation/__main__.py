@@ -9,7 +9,7 @@ from tests.simulation.report import default_processes, run_all
 from tests.simulation.run import SESSIONS, Outcome, Plan, run
 from tests.simulation.shrinking import shrink
 
-MOST_TOLD = 5
+MAX_TOLD = 5
 
 
 def parse_seeds(text: str) -> range:
@@ -66,7 +66,7 @@ def main(seeds: range, sessions: int, processes: int, spare: tuple[str, ...], *,
     summary, seconds = run_all(seeds, sessions, processes)
     for line in summary.lines(seconds, processes):
         click.echo(line)
-    for seed, violations in sorted(summary.failed.items())[:MOST_TOLD]:
+    for seed, violations in sorted(summary.failed.items())[:MAX_TOLD]:
         click.echo(f"\nseed {seed} fails, with {len(violations)} violations:")
         _tell_one(shrink(Plan(seed, sessions)), log=False)
     sys.exit(1 if summary.failed else 0)
@@ -75,7 +75,7 @@ def main(seeds: range, sessions: int, processes: int, spare: tuple[str, ...], *,
 def _tell_one(outcome: Outcome, *, log: bool) -> None:
     if log:
         click.echo(outcome.log_text(), nl=False)
-    for violation in outcome.violations[:MOST_TOLD]:
+    for violation in outcome.violations[:MAX_TOLD]:
         click.echo(f"  {violation}")
     plan = outcome.plan
     spared = "".join(f" --spare {fault}" for fault in sorted(plan.spared))

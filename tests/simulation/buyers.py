@@ -27,7 +27,7 @@ from tests.simulation.world import World
 LISTINGS = 5
 PRICES_CENTS = (150_00, 80_50, 999_99, 20_00, 333_33)
 PLENTY_THOUSANDTHS, SCARCE_THOUSANDTHS = 10**9, 6_000
-MOST_TRIES = 5
+MAX_TRIES = 5
 SENT_AGAIN = frozenset({"UNAVAILABLE", "IDEMPOTENCY_KEY_IN_USE"})
 ASKED_AGAIN_LATER = frozenset(
     {"PAYMENT_IN_PROGRESS", "PHONE_BUSY", "CONFLICT", "MPESA_UNAVAILABLE", "PAYMENTS_BUSY"}
@@ -153,9 +153,7 @@ class Buyer:
         wait = self._chance.uniform(850.0, 950.0) if random_source > 0.98 else 0.0
         self._world.later(wait, lambda: self._pay(session_id, 0))
         if self._chance.random() < self._world.odds.double_click:
-            self._world.later(
-                wait + self._chance.uniform(0.0, 0.5), lambda: self._pay(session_id, MOST_TRIES)
-            )
+            self._world.later(wait + self._chance.uniform(0.0, 0.5), lambda: self._pay(session_id, MAX_TRIES))
 
     def _extend(self, session_id: UUID) -> None:
         def extended(answer: Any) -> None:
@@ -188,7 +186,7 @@ class Buyer:
             again()
 
         def again(wait: float = 130.0) -> None:
-            if tries < MOST_TRIES and self._chance.random() < 0.3:
+            if tries < MAX_TRIES and self._chance.random() < 0.3:
                 self._world.later(
                     wait * self._chance.uniform(0.2, 1.5), lambda: self._pay(session_id, tries + 1)
                 )
@@ -215,7 +213,7 @@ class Buyer:
         """Send a request with its key; whoever gets no answer sends the same again, a few times."""
 
         def again() -> None:
-            if tries < MOST_TRIES:
+            if tries < MAX_TRIES:
                 self._world.later(self._chance.uniform(0.5, 8.0), lambda: self._send(request, tries + 1))
 
         def serve(services: Services) -> None:

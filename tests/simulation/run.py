@@ -27,7 +27,7 @@ ALL_HAVE_COME_AFTER_SECONDS = 40.0
 TROUBLE_ENDS_AFTER_SECONDS = 2 * 3_600.0
 ALL_IS_OVER_AFTER_SECONDS = 8 * 3_600.0
 TEXTS_ARE_READ_IN_ONE_RUN_OF = 10
-LONGEST_OUTAGE_SECONDS = 600.0
+MAX_OUTAGE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _play(plan: Plan, on: Stage, buyers: Buyers) -> None:
         world.later(chance.uniform(2.0, ALL_HAVE_COME_AFTER_SECONDS), partial(buyers.come, number))
     if chance.random() < world.odds.outage:
         since = chance.uniform(0.0, 200.0)
-        on.mpesa.outage = since, since + chance.uniform(1.0, LONGEST_OUTAGE_SECONDS)
+        on.mpesa.outage = since, since + chance.uniform(1.0, MAX_OUTAGE_SECONDS)
     world.run(TROUBLE_ENDS_AFTER_SECONDS)
     world.calm_down()
     world.run(ALL_IS_OVER_AFTER_SECONDS)

@@ -23,7 +23,7 @@ from projections import follower, sessions
 
 Row = dict[str, Any]
 Answer = Callable[[Any], Any]
-MOST_AT_ONCE = 12
+MAX_AT_ONCE = 12
 """No command writes more events than that."""
 
 FIRST_TRANSACTION_ID = 1_000_001
@@ -68,7 +68,7 @@ class LedgerTables:
         """Return what answers each statement."""
         select = recorder._SELECT.encode()
         return {
-            **{recorder._append(count): self.append for count in range(1, 1 + MOST_AT_ONCE)},
+            **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
             select + b" ORDER BY version": self.select_events,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,

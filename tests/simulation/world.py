@@ -19,8 +19,8 @@ from tests.simulation.odds import NO_TROUBLE, Odds
 BEGINNING = datetime(2026, 11, 16, 5, 0, tzinfo=UTC)
 """Eight in the morning in Nairobi, a Monday."""
 
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 12.0
-_PAUSE_RANGE = log(LONGEST_PAUSE_SECONDS / SHORTEST_PAUSE_SECONDS)
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.001, 12.0
+_PAUSE_RANGE = log(MAX_PAUSE_SECONDS / MIN_PAUSE_SECONDS)
 
 Action = Callable[[], None]
 
@@ -173,7 +173,7 @@ class World:
         if random_source < trouble.pause:
             if not self.cannot_pause:
                 self.meet("paused", name, what)
-                self.wait(SHORTEST_PAUSE_SECONDS * 2.718281828 ** (_PAUSE_RANGE * actor.chance.random()))
+                self.wait(MIN_PAUSE_SECONDS * 2.718281828 ** (_PAUSE_RANGE * actor.chance.random()))
             return False
         if random_source < trouble.pause + trouble.crash:
             self.meet("dies", name, what)

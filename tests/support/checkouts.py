@@ -68,7 +68,7 @@ class Checkout:
 
     def extend(self) -> "Checkout":
         """Ask for 15 minutes more."""
-        return self._do(lambda session: session.extend(minutes=15, most_extensions=3, at=self.at))
+        return self._do(lambda session: session.extend(minutes=15, max_extensions=3, at=self.at))
 
     def request(self, phone_sealed: str = "v1.phone") -> "Checkout":
         """Write down an attempt."""
@@ -77,7 +77,7 @@ class Checkout:
                 transaction_id=next(_transaction_ids),
                 phone_sealed=phone_sealed,
                 prompt_seconds=90,
-                most_attempts=5,
+                max_attempts=5,
                 at=self.at,
             )
         )

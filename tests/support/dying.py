@@ -9,7 +9,7 @@ from ledger.errors import Unavailable
 from tests.support.instance import Instance
 from tests.support.proxy import DatabaseProxy
 
-FEWEST_STATEMENTS, MOST_STATEMENTS = 4, 60
+MIN_STATEMENTS, MAX_STATEMENTS = 4, 60
 
 
 class Doomed:
@@ -41,7 +41,7 @@ def each_statement(
     """Yield (a user, whether to go on, how to die) for each statement of some work, and for each of its answers."""
     doomed = Doomed(instance, proxy)
     for answer_is_lost in (False, True):
-        for statement in range(1, MOST_STATEMENTS):
+        for statement in range(1, MAX_STATEMENTS):
             user = 1_000 * (1 + answer_is_lost) + statement
             broke: list[bool] = []
 
@@ -53,7 +53,7 @@ def each_statement(
 
             yield user, answer_is_lost, die
             if not broke[-1]:
-                assert statement > FEWEST_STATEMENTS
+                assert statement > MIN_STATEMENTS
                 break
         else:
             raise AssertionError("The work never came to its end.")

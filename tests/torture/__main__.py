@@ -21,7 +21,7 @@ from tests.torture.storm import SETTINGS, stops, storm
 CARTS_A_MINUTE = 600
 """More than a storm of two cores gets through."""
 
-FEWEST_CARTS = 200
+MIN_CARTS = 200
 FORGERIES_A_CART = 50
 
 
@@ -104,7 +104,7 @@ def run_retries(lost: int, buyers: int, as_json: bool, folder: Path | None) -> N
 def run_forgeries(count: int, buyers: int, as_json: bool, folder: Path | None) -> None:
     """Post forged callbacks by the thousand beside buyers who pay: none is believed, and the payments go on."""
     with running_machine(Habits(auto_approve_seconds=None), parent=folder) as machine:
-        carts = machine.make_buyers(FEWEST_CARTS + count // FORGERIES_A_CART)
+        carts = machine.make_buyers(MIN_CARTS + count // FORGERIES_A_CART)
         result = Result()
         forgeries(machine, carts, result, count=count, at_once=buyers, seed=1)
         _finish(machine, result, as_json=as_json, also=count_believed)

@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 45.0
 """Shorter than an unfinished request holds its key (CLAIM_LASTS in kept_answers.py): one effect a key at most."""
 
 FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 2.0
+MAX_PAUSE_SECONDS = 2.0
 ASK_AGAIN = frozenset({"UNAVAILABLE", "IDEMPOTENCY_KEY_IN_USE", "CONFLICT"})
 """Refusals of the moment, which say nothing about the command; the same key is good for another try."""
 
@@ -66,7 +66,7 @@ class Asking:
                 return answer
             if self._stop.wait(pause):
                 return None
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
         self._promises.count("gave up")
         return None
 

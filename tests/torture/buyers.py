@@ -12,7 +12,7 @@ from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
 from tests.torture.asking import Asking
 from tests.torture.promises import Created, Extended, Ordered, Promises, Prompted
 
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 GONE_WITHIN_SECONDS = 20.0
 WATCH_SECONDS = 14.0
 """Longer than a prompt counts as live in a storm (tests/torture/storm.py): then a buyer may try again."""
@@ -133,7 +133,7 @@ class _Purchase:
 
     def _initiate(self, session_id: str, **wanted: str) -> bool:
         """Ask for a prompt, a few times where M-Pesa will not; return whether one may be on its way."""
-        for attempt in range(MOST_ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             if attempt and self._stop.wait(self._random.uniform(0.2, 1.0)):
                 return False
             self._promises.use_key(session_id, "initiate")

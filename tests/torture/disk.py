@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOMY_BYTES = 4 << 30
 _MOUNT_WITHIN_SECONDS = 10
-_MOST_SPARE_PAGES = 64
+_MAX_SPARE_PAGES = 64
 
 
 class SmallDisk:
@@ -20,7 +20,7 @@ class SmallDisk:
 
     def fill(self) -> None:
         """Leave no room for one more page, or for a few, where somebody writes meanwhile."""
-        for spare_pages in range(_MOST_SPARE_PAGES):
+        for spare_pages in range(_MAX_SPARE_PAGES):
             figures = os.statvfs(self.folder)
             used_pages = figures.f_blocks - figures.f_bfree
             try:

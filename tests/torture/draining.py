@@ -94,7 +94,7 @@ def under_way(ledger: Ledger) -> UnderWay:
 @contextmanager
 def database_of(machine: Machine) -> Iterator[Database]:
     """Lend a pool on the machine's database, past the proxy."""
-    with closing(Database(machine.database_url, most_connections=4)) as database:
+    with closing(Database(machine.database_url, max_connections=4)) as database:
         yield database
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.torture.result import Result
 
-MOST_SHOWN = 30
+MAX_SHOWN = 30
 
 
 def figures(result: Result) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def table(shown: Mapping[str, Any]) -> str:
         *_rows(shown["reconciled"]),
         *(f"{'':>7}  {name.replace('_', ' ')}: {value}" for name, value in shown["more"].items()),
         f"{len(shown['violations']):>7}  violations",
-        *(f"         {sentence}" for sentence in shown["violations"][:MOST_SHOWN]),
+        *(f"         {sentence}" for sentence in shown["violations"][:MAX_SHOWN]),
     ]
     return "\n".join(lines)
 

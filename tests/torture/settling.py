@@ -20,7 +20,7 @@ from tests.torture.result import Result
 DRAINED_WITHIN_SECONDS = 420.0
 DRAINED_AGAIN_WITHIN_SECONDS = 60.0
 UNTIL_THE_STATEMENT_SECONDS = 7_200.0
-MOST_STATEMENTS = 4
+MAX_STATEMENTS = 4
 MONEY_GOES_BACK_WITHIN_SECONDS = 10.0
 BROUGHT = ("credited", "found_unpaid")
 SETTLED = (*BROUGHT, "refund_settled")
@@ -50,7 +50,7 @@ def settle(machine: Machine, result: Result) -> None:
     mpesa.let_time_pass(UNTIL_THE_STATEMENT_SECONDS)
     result.by_hand.append(mpesa.pay_by_hand())
     left, wrong = _drain(machine, result, DRAINED_AGAIN_WITHIN_SECONDS), list[str]()
-    for _ in range(MOST_STATEMENTS):
+    for _ in range(MAX_STATEMENTS):
         time.sleep(MONEY_GOES_BACK_WITHIN_SECONDS if left.refunds else 0)
         wrong = _reconcile(machine, mpesa.statement(), result)
         left = _drain(machine, result, DRAINED_AGAIN_WITHIN_SECONDS)

@@ -13,9 +13,9 @@ from tests.torture.mpesa import Mpesa
 from tests.torture.result import Result
 from tests.torture.troubles import POSTGRES_STOPPED, Detail, Troubles
 
-LONGEST_PEACE_SECONDS = 1.5
+MAX_PEACE_SECONDS = 1.5
 BETWEEN_STOPS_SECONDS = 2.0
-_MOST_TRIES = 10
+_MAX_TRIES = 10
 
 SETTINGS = {
     "DAFTARI_SESSION_MINUTES": "1",
@@ -69,7 +69,7 @@ def storm(
     ends_at = time.monotonic() + seconds
 
     def peace() -> float | None:
-        return random_source.uniform(0.1, LONGEST_PEACE_SECONDS) if time.monotonic() < ends_at else None
+        return random_source.uniform(0.1, MAX_PEACE_SECONDS) if time.monotonic() < ends_at else None
 
     crowd = Crowd(machine.front.port, buyers, at_once, seed, result.promises)
     _rage(machine, Troubles(machine, random_source, result.told), crowd, peace, result, say)
@@ -92,7 +92,7 @@ def _choose_witnesses(machine: Machine, random_source: Random) -> str:
     """Let M-Pesa tell of each payment once, or twice: the second time by C2B, before or after the callback."""
     order = random_source.choice(("never", "before", "after"))
     if order != "never":
-        tries = (machine.run("register-c2b").returncode for _ in range(_MOST_TRIES))
+        tries = (machine.run("register-c2b").returncode for _ in range(_MAX_TRIES))
         assert 0 in tries, "The C2B addresses could not be registered."
         Mpesa(machine.simulator_port).confirm_prompts(order)
     return order

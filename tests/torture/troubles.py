@@ -14,8 +14,8 @@ from tests.support.proxy import TcpProxy
 from tests.torture.machine import Machine, Part
 from tests.torture.shelves import Shelves
 
-LONGEST_SECONDS = 3.0
-MOST_ANSWERS_LOST = 6
+MAX_SECONDS = 3.0
+MAX_ANSWERS_LOST = 6
 POSTGRES_STOPPED = "PostgreSQL (immediate stop)"
 POSTGRES_KILLED = "PostgreSQL (kill -9)"
 
@@ -72,7 +72,7 @@ class Troubles:
         return name
 
     def _last(self) -> None:
-        time.sleep(self.random_source.uniform(0.05, LONGEST_SECONDS))
+        time.sleep(self.random_source.uniform(0.05, MAX_SECONDS))
 
     def _kill_api_process(self) -> None:
         processes = self._machine.api.descendants()
@@ -136,7 +136,7 @@ class Troubles:
 
     def _lose_answers(self, proxy: TcpProxy) -> None:
         before = proxy.answers_lost
-        proxy.lose_answers(self.random_source.randint(1, MOST_ANSWERS_LOST))
+        proxy.lose_answers(self.random_source.randint(1, MAX_ANSWERS_LOST))
         self._last()
         proxy.restore()
         self.told.faults["answers lost after they were given"] += proxy.answers_lost - before

@@ -15,8 +15,8 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from ledger.errors import InvalidValue
 
-MOST_BODY_BYTES = 64 * 1024
-MOST_DEPTH = 16
+MAX_BODY_BYTES = 64 * 1024
+MAX_DEPTH = 16
 """How deep objects and lists may nest in a body; the deepest that we document is 2."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -85,7 +85,7 @@ def _read_object() -> dict[str, Any]:
         raise _malformed("The body is not JSON that we can read. " + _SEND_AN_OBJECT) from None
     if not isinstance(value, dict):
         raise _malformed(_SEND_AN_OBJECT)
-    _refuse_the_unstorable(value, MOST_DEPTH)
+    _refuse_the_unstorable(value, MAX_DEPTH)
     return value
 
 
@@ -95,7 +95,7 @@ def _refuse_the_unstorable(value: object, depth_left: int) -> None:
             raise _malformed("The body holds a NUL character, which no text of ours may have. Remove it.")
     elif isinstance(value, dict | list):
         if depth_left == 0:
-            raise _malformed(f"The body is nested deeper than {MOST_DEPTH} levels.")
+            raise _malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         for part in parts:
             _refuse_the_unstorable(part, depth_left - 1)

@@ -19,7 +19,7 @@ from flask import Flask, current_app, g, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import MethodNotAllowed
 
-from api.http.middleware.published_keys import LEAST_RSA_BITS, PublicKey, PublishedKeys, is_strong
+from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
@@ -27,10 +27,10 @@ from ledger.errors import NotAllowed, Unauthenticated
 View = TypeVar("View", bound=Callable[..., Any])
 
 LEEWAY_SECONDS = 30
-MOST_TOKEN_CHARACTERS = 4096
+MAX_TOKEN_CHARACTERS = 4096
 KNOWN_FOR_SECONDS = 30
-MOST_KNOWN = 10_000
-LARGEST_USER = 2**63 - 1
+MAX_KNOWN = 10_000
+MAX_USER = 2**63 - 1
 OUR_NAME = "daftari"
 """What `iss` and `aud` must say where they are present and no other name is configured."""
 
@@ -88,13 +88,13 @@ class Verifier:
             return known[0]
         claims = self._claims_of(token)
         caller = _caller(claims)
-        if len(self._known) >= MOST_KNOWN:
+        if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[token] = caller, min(int(claims["exp"]), seconds + KNOWN_FOR_SECONDS)
         return caller
 
     def _claims_of(self, token: str) -> dict[str, Any]:
-        if len(token) > MOST_TOKEN_CHARACTERS:
+        if len(token) > MAX_TOKEN_CHARACTERS:
             raise _invalid()
         try:
             key, algorithm = self._key_for(token)
@@ -223,7 +223,7 @@ def _bearer_token() -> str:
 
 def _caller(claims: dict[str, Any]) -> Caller:
     subject, roles = claims["sub"], claims.get("roles", [])
-    if not isinstance(subject, str) or not _USER.fullmatch(subject) or int(subject) > LARGEST_USER:
+    if not isinstance(subject, str) or not _USER.fullmatch(subject) or int(subject) > MAX_USER:
         raise _invalid()
     if not isinstance(roles, list):
         raise _invalid()
@@ -260,7 +260,7 @@ def _key_from(file: Path) -> KeySource:
         return lambda _token: _with_its_algorithm(key)
     raise ConfigurationError(
         [
-            f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} must hold an RSA key of {LEAST_RSA_BITS} bits or more, or Ed25519."
+            f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} must hold an RSA key of {MIN_RSA_BITS} bits or more, or Ed25519."
         ]
     )
 

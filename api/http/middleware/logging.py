@@ -18,9 +18,9 @@ import structlog
 Event = MutableMapping[str, Any]
 
 HIDDEN = "[hidden]"
-MOST_FRAMES = 40
-MOST_CHARACTERS = 4_000
-SHORTEST_SECRET_NUMBER = 10**11
+MAX_FRAMES = 40
+MAX_CHARACTERS = 4_000
+MIN_SECRET_NUMBER = 10**11
 """A phone number that is written as a number begins with 254 and has twelve digits."""
 
 _SECRET_NAME = re.compile(
@@ -96,13 +96,13 @@ def show_where(_logger: object, _method: str, event: Event) -> Event:
 
 
 def _frames(trace: TracebackType | None) -> list[str]:
-    frames = traceback.extract_tb(trace)[-MOST_FRAMES:]
+    frames = traceback.extract_tb(trace)[-MAX_FRAMES:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, str):
-        return _SECRET_VALUE.sub(HIDDEN, value[:MOST_CHARACTERS])
+        return _SECRET_VALUE.sub(HIDDEN, value[:MAX_CHARACTERS])
     if isinstance(value, dict):
         return {
             name: HIDDEN if _is_secret(str(name)) else _without_secrets(part) for name, part in value.items()
@@ -112,10 +112,10 @@ def _without_secrets(value: Any) -> Any:
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
-        if -SHORTEST_SECRET_NUMBER < value < SHORTEST_SECRET_NUMBER:
+        if -MIN_SECRET_NUMBER < value < MIN_SECRET_NUMBER:
             return value
         return value if _SECRET_VALUE.sub(HIDDEN, str(value)) == str(value) else HIDDEN
-    return _SECRET_VALUE.sub(HIDDEN, str(value)[:MOST_CHARACTERS])
+    return _SECRET_VALUE.sub(HIDDEN, str(value)[:MAX_CHARACTERS])
 
 
 def _renderer(log_format: str, stream: TextIO) -> Any:

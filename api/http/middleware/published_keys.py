@@ -20,9 +20,9 @@ from ledger.errors import Unavailable
 FETCH_TIMEOUT_SECONDS = 3
 FRESH_FOR = timedelta(minutes=5)
 KEPT_FOR = timedelta(hours=1)
-MOST_FETCHES_AT_ONCE = 5
+MAX_FETCHES_AT_ONCE = 5
 FETCH_AGAIN_AFTER = timedelta(seconds=2)
-LEAST_RSA_BITS = 2048
+MIN_RSA_BITS = 2048
 
 PublicKey = RSAPublicKey | Ed25519PublicKey
 
@@ -30,7 +30,7 @@ PublicKey = RSAPublicKey | Ed25519PublicKey
 def is_strong(key: object) -> TypeGuard[PublicKey]:
     """Say whether tokens may be signed with this key's private half: Ed25519, or RSA of 2048 bits or more."""
     return isinstance(key, Ed25519PublicKey) or (
-        isinstance(key, RSAPublicKey) and key.key_size >= LEAST_RSA_BITS
+        isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS
     )
 
 
@@ -52,13 +52,13 @@ class KeySet:
 class Budget:
     """How many fetches are allowed now: a few at once, then one each two seconds."""
 
-    left: float = MOST_FETCHES_AT_ONCE
+    left: float = MAX_FETCHES_AT_ONCE
     counted_at: datetime = field(default_factory=now)
 
     def take(self, at: datetime) -> bool:
         """Take one, where there is one."""
         earned = (at - self.counted_at) / FETCH_AGAIN_AFTER
-        self.left, self.counted_at = min(MOST_FETCHES_AT_ONCE, self.left + earned), at
+        self.left, self.counted_at = min(MAX_FETCHES_AT_ONCE, self.left + earned), at
         if self.left < 1:
             return False
         self.left -= 1

@@ -20,7 +20,7 @@ class RateLimit:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._max = most
         self._lock = Lock()
         self._ends_at = 0.0
         self._counts = Counter[str]()
@@ -32,7 +32,7 @@ class RateLimit:
                 self._ends_at = now_seconds + RATE_WINDOW_SECONDS
                 self._counts.clear()
             self._counts[caller] += 1
-            return self._counts[caller] <= self._most
+            return self._counts[caller] <= self._max
 
 
 def install_rate_limit(app: Flask, settings: Settings) -> None:

@@ -4,9 +4,9 @@ import sys
 
 from flask import request
 
-from payments.inbox.inbox import MOST_BYTES_KEPT
+from payments.inbox.inbox import MAX_BYTES_KEPT
 
-MOST_BYTES_READ = 16 << 20
+MAX_BYTES_READ = 16 << 20
 """Beyond this a body is not even read to its end: cut off earlier, its sender would miss our answer."""
 
 
@@ -14,8 +14,8 @@ def read_bounded() -> tuple[bytes, int]:
     """Return the head of the request's body and how long it was, as far as it was read."""
     # The bound of other doors answers 413, which M-Pesa would not understand; None would mean that bound again.
     request.max_content_length = sys.maxsize
-    kept = request.stream.read(MOST_BYTES_KEPT)
+    kept = request.stream.read(MAX_BYTES_KEPT)
     length = len(kept)
-    while length < MOST_BYTES_READ and (more := request.stream.read(MOST_BYTES_KEPT)):
+    while length < MAX_BYTES_READ and (more := request.stream.read(MAX_BYTES_KEPT)):
         length += len(more)
     return kept, max(length, request.content_length or 0)

@@ -18,7 +18,7 @@ from payments.verification.verifier import INVARIANTS, Invariant
 from projections import history, metrics
 
 DEFAULT_PERIOD = timedelta(hours=24)
-LONGEST_PERIOD = timedelta(days=366)
+MAX_PERIOD = timedelta(days=366)
 YEARS = range(2000, 2200)
 """Beyond them there is nothing to report, and at the ends of the calendar moments cannot be reckoned with."""
 
@@ -120,7 +120,7 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
     since: datetime = query.get("since") or until - DEFAULT_PERIOD
     if since > until:
         raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
-    if until - since > LONGEST_PERIOD:
+    if until - since > MAX_PERIOD:
         raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
     found = metrics.rates(services().database, since, until)
     return {

@@ -11,7 +11,7 @@ from api.http.schemas.fields import RequestSchema, ResponseSchema
 from api.http.schemas.line_items import CartItem, count_items, show_item
 from ledger.money import Money
 from shop.port import Cart
-from shop.quantities import MOST_UNITS
+from shop.quantities import MAX_UNITS
 
 
 class CartItemRequest(RequestSchema):
@@ -21,7 +21,7 @@ class CartItemRequest(RequestSchema):
         required=True,
         decimals=3,
         least=Decimal("0.001"),
-        most=Decimal(MOST_UNITS),
+        most=Decimal(MAX_UNITS),
         metadata={
             "example": "2",
             "description": "In the listing's unit; fractions only of what is weighed or poured.",

@@ -9,11 +9,11 @@ from api.http.framework.json import amount, quantity
 from api.http.schemas.decimals import DecimalField
 from api.http.schemas.fields import RequestSchema, ResponseSchema, Text, WholeNumber
 from shop.builtin.catalogue import (
-    MOST_NAME_CHARACTERS,
-    MOST_PRICE_CENTS,
-    MOST_STOCK_THOUSANDTHS,
-    MOST_UNIT_CHARACTERS,
-    MOST_UNIT_WEIGHT_GRAMS,
+    MAX_NAME_CHARACTERS,
+    MAX_PRICE_CENTS,
+    MAX_STOCK_THOUSANDTHS,
+    MAX_UNIT_CHARACTERS,
+    MAX_UNIT_WEIGHT_GRAMS,
     Listing,
     ListingDraft,
 )
@@ -41,21 +41,21 @@ class Flag(fields.Boolean):
 class ListingChange(RequestSchema):
     """What an operator says of a listing. It replaces what was said before; only a stock that is left out stays."""
 
-    product_name = Line(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "Fresh Tomatoes"})
-    farm_name = Line(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "Green Valley Farm"})
+    product_name = Line(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "Fresh Tomatoes"})
+    farm_name = Line(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "Green Valley Farm"})
     price = DecimalField(
         required=True,
         decimals=2,
         least=Decimal("0.01"),
-        most=Decimal(MOST_PRICE_CENTS // 100),
+        most=Decimal(MAX_PRICE_CENTS // 100),
         metadata={"example": "150.00", "description": "Shillings for one unit."},
     )
-    unit_of_measure = Line(required=True, most=MOST_UNIT_CHARACTERS, metadata={"example": "kg"})
+    unit_of_measure = Line(required=True, most=MAX_UNIT_CHARACTERS, metadata={"example": "kg"})
     stock = DecimalField(
         load_default=None,
         decimals=3,
         least=Decimal(0),
-        most=Decimal(MOST_STOCK_THOUSANDTHS // 1_000),
+        most=Decimal(MAX_STOCK_THOUSANDTHS // 1_000),
         metadata={
             "example": "40",
             "description": "Units on the shelf, counted now. Leave it out to keep what is there.",
@@ -63,7 +63,7 @@ class ListingChange(RequestSchema):
     )
     unit_weight_grams = WholeNumber(
         least=0,
-        most=MOST_UNIT_WEIGHT_GRAMS,
+        most=MAX_UNIT_WEIGHT_GRAMS,
         load_default=0,
         metadata={
             "example": 1000,

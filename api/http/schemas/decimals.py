@@ -25,13 +25,13 @@ class DecimalField(fields.Field[Decimal]):
         }
         super().__init__(metadata=shown | kwargs.pop("metadata", {}), **kwargs)
         self._step = Decimal(1).scaleb(-decimals)
-        self._least, self._most = least, most
+        self._least, self._max = least, most
         self._sentence = f"Write a number from {least} to {most:,} with at most {decimals} decimals."
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Decimal:
         number = _exact(value)
         # The range comes first: it keeps a number with a huge exponent from being written out.
-        if number is None or not self._least <= number <= self._most:
+        if number is None or not self._least <= number <= self._max:
             raise ValidationError(self._sentence)
         rounded = number.quantize(self._step)
         if rounded != number:

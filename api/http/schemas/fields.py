@@ -14,8 +14,8 @@ from ledger.errors import InvalidValue
 from ledger.phone import PhoneNumber
 
 TIME_SLOTS = ("morning", "afternoon", "evening")
-LARGEST_ID = 2**31 - 1
-FURTHEST_DAYS = 366
+MAX_ID = 2**31 - 1
+MAX_DAYS = 366
 
 _PHONE_FORMS = r"^(\+?254|0)?[17][0-9]{8}$"
 """What we ask clients to write. Blanks, brackets and dashes between the digits do no harm."""
@@ -58,7 +58,7 @@ class Phone(fields.String):
 class WholeNumber(fields.Integer):
     """A JSON integer within bounds: never a boolean, a fraction or text."""
 
-    def __init__(self, *, least: int = 1, most: int = LARGEST_ID, **kwargs: Any) -> None:
+    def __init__(self, *, least: int = 1, most: int = MAX_ID, **kwargs: Any) -> None:
         description = f"Write a whole number from {least} to {most}."
         super().__init__(validate=validate.Range(least, most, error=description), **kwargs)
         self._sentence = description
@@ -118,7 +118,7 @@ class DeliveryDay(Day):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> date:
         day = super()._deserialize(value)
         ahead = (day - now().astimezone(NAIROBI).date()).days
-        if not 0 <= ahead <= FURTHEST_DAYS:
+        if not 0 <= ahead <= MAX_DAYS:
             raise ValidationError("Choose today or a later day, within a year.")
         return day
 

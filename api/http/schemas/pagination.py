@@ -19,8 +19,8 @@ from api.http.schemas.fields import RequestSchema
 from ledger.clock import now
 
 DEFAULT_PAGE_SIZE = 20
-LARGEST_PAGE_SIZE = 100
-LARGEST_PAGE = 1_000_000
+MAX_PAGE_SIZE = 100
+MAX_PAGE = 1_000_000
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _OF_OUR_TIME = re.compile(r"2[01][0-9]{2}-[0-9:.T-]{21}Z")
 _AS_OF = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -82,19 +82,19 @@ class PageQuery(RequestSchema):
 
     page = Ordinal(
         load_default=1,
-        validate=validate.Range(1, LARGEST_PAGE),
+        validate=validate.Range(1, MAX_PAGE),
         metadata={"description": "Which page, from 1."},
     )
     page_size = Ordinal(
         load_default=DEFAULT_PAGE_SIZE,
         validate=validate.Range(1),
-        metadata={"description": f"Rows a page; more than {LARGEST_PAGE_SIZE} means {LARGEST_PAGE_SIZE}."},
+        metadata={"description": f"Rows a page; more than {MAX_PAGE_SIZE} means {MAX_PAGE_SIZE}."},
     )
     as_of = AsOf(metadata={"description": "The moment that the links carry; leave it out at the start."})
 
     @post_load
     def _to_page(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        size = min(data.pop("page_size"), LARGEST_PAGE_SIZE)
+        size = min(data.pop("page_size"), MAX_PAGE_SIZE)
         page = Page(data.pop("page"), size, data.pop("as_of", None) or now())
         return data | {"page": page}
 

@@ -27,10 +27,10 @@ from ledger.store.vault import Vault
 from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
 
-MOST_NAME_CHARACTERS = 100
-MOST_ADDRESS_CHARACTERS = 500
-MOST_INSTRUCTION_CHARACTERS = 500
-LONGEST_WAIT_SECONDS = 30
+MAX_NAME_CHARACTERS = 100
+MAX_ADDRESS_CHARACTERS = 500
+MAX_INSTRUCTION_CHARACTERS = 500
+MAX_WAIT_SECONDS = 30
 
 
 class TypedPhone(Phone):
@@ -43,12 +43,12 @@ class TypedPhone(Phone):
 class DeliveryDetails(RequestSchema):
     """Where the order should go, and whom M-Pesa should ask."""
 
-    full_name = Text(required=True, most=MOST_NAME_CHARACTERS, metadata={"example": "John Doe"})
+    full_name = Text(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "John Doe"})
     phone_number = TypedPhone(required=True, metadata={"example": "0712345678"})
     county_id = WholeNumber(required=True, metadata={"example": 1})
     subcounty_id = WholeNumber(required=True, metadata={"example": 5})
     detailed_address = Text(
-        required=True, most=MOST_ADDRESS_CHARACTERS, metadata={"example": "123 Main Street, Apartment 4B"}
+        required=True, most=MAX_ADDRESS_CHARACTERS, metadata={"example": "123 Main Street, Apartment 4B"}
     )
 
 
@@ -58,7 +58,7 @@ class NewSession(RequestSchema):
     delivery_details = fields.Nested(DeliveryDetails, required=True)
     special_instructions = Text(
         least=0,
-        most=MOST_INSTRUCTION_CHARACTERS,
+        most=MAX_INSTRUCTION_CHARACTERS,
         load_default=None,
         allow_none=True,
         metadata={"example": "Leave at the gate"},
@@ -108,7 +108,7 @@ class LongPollQuery(RequestSchema):
 
     wait = Ordinal(
         load_default=0,
-        validate=validate.Range(0, LONGEST_WAIT_SECONDS),
+        validate=validate.Range(0, MAX_WAIT_SECONDS),
         metadata={"description": "Seconds to wait for news; 0 asks for the status as it is."},
     )
     after = Ordinal(

@@ -70,8 +70,8 @@ class ChangeNotifier:
     def __init__(self, database: Database, next_actions: NextActions, most: int) -> None:
         self._database = database
         self._next_actions = next_actions
-        self._most = most
-        self._most_of_a_user = max(1, most // 2)
+        self._max = most
+        self._max_of_a_user = max(1, most // 2)
         self._lock = Lock()
         self._places: set[Subscriber] = set()
         self._of_user = Counter[int]()
@@ -84,14 +84,14 @@ class ChangeNotifier:
     def register(self, subscriber: Subscriber) -> None:
         """Take a place for a waiter. Raises Unavailable TOO_MANY_WAITING of this user, or NO_ROOM_TO_WAIT at all."""
         with self._lock:
-            if self._of_user[subscriber.user_id] >= self._most_of_a_user:
+            if self._of_user[subscriber.user_id] >= self._max_of_a_user:
                 raise Unavailable(
-                    f"You have {self._most_of_a_user} requests waiting for news already. End some of them, or ask "
+                    f"You have {self._max_of_a_user} requests waiting for news already. End some of them, or ask "
                     "without waiting.",
                     code="TOO_MANY_WAITING",
                     retry_after_seconds=RETRY_AFTER_SECONDS,
                 )
-            if len(self._places) >= self._most:
+            if len(self._places) >= self._max:
                 raise Unavailable(
                     "Too many clients are waiting for news at this moment. Ask without waiting, or try again shortly.",
                     code="NO_ROOM_TO_WAIT",

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.http.framework import json
 
-MOST_DEPTH = 6
+MAX_DEPTH = 6
 Schema = dict[str, Any]
 
 _PLACEHOLDERS: dict[str, Any] = {
@@ -104,7 +104,7 @@ class _Reader:
             parts.append("-d " + shlex.quote(json.encode(example).decode()))
         return " \\\n  ".join(parts)
 
-    def _rows(self, schema: Schema, prefix: str = "", depth: int = MOST_DEPTH) -> Iterator[Row]:
+    def _rows(self, schema: Schema, prefix: str = "", depth: int = MAX_DEPTH) -> Iterator[Row]:
         schema = self._resolved(schema)
         if schema.get("type") == "array":
             schema = self._resolved(schema["items"])
@@ -117,7 +117,7 @@ class _Reader:
                     part, f"{path}[]." if part.get("type") == "array" else f"{path}.", depth - 1
                 )
 
-    def _example(self, schema: Schema, depth: int = MOST_DEPTH) -> Any:
+    def _example(self, schema: Schema, depth: int = MAX_DEPTH) -> Any:
         schema = self._resolved(schema)
         if "example" in schema:
             return schema["example"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.local.problems import LocalRuntimeError
-from api.local.supervisor import MOST_DEATHS, WELL_AFTER_SECONDS, KeepsDying, Program, Supervisor
+from api.local.supervisor import MAX_DEATHS, WELL_AFTER_SECONDS, KeepsDying, Program, Supervisor
 from tests.support.waiting import is_alive, wait_until
 
 PATIENT = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write('started ')\ntime.sleep(60)"
@@ -96,9 +96,9 @@ def test_a_service_that_dies_again_and_again_is_given_up() -> None:
     with supervised([]) as (supervisor, _):
         supervisor.start(Recorded("It", diary, lambda: alive[0]))
         alive[0] = False
-        with pytest.raises(KeepsDying, match=f"It has ended {MOST_DEATHS} times"):
+        with pytest.raises(KeepsDying, match=f"It has ended {MAX_DEATHS} times"):
             supervisor.watch()
-    assert diary.count("start It") == MOST_DEATHS
+    assert diary.count("start It") == MAX_DEATHS
 
 
 def test_a_service_that_was_well_in_between_is_never_given_up() -> None:
@@ -107,7 +107,7 @@ def test_a_service_that_was_well_in_between_is_never_given_up() -> None:
         supervisor.start(Recorded("It", [], lambda: alive[0]))
         (watched,) = supervisor._watched
         now = watched.started_at
-        for _ in range(3 * MOST_DEATHS):
+        for _ in range(3 * MAX_DEATHS):
             alive[0] = False
             supervisor._look_after(watched, now)
             alive[0] = True

@@ -168,7 +168,7 @@ def test_a_repeated_page_ends_the_reading(client: DarajaClient, script: Script) 
 
 def test_pages_without_end_have_an_end(client: DarajaClient, script: Script) -> None:
     script.at(QUERY, *[page(row(f"AAA{number}")) for number in range(9)])
-    window = client.pull_all(start=START, end=NOW, most_pages=4)
+    window = client.pull_all(start=START, end=NOW, max_pages=4)
     assert (len(window.transactions), window.pages, window.complete) == (4, 4, False)
 
 

@@ -8,7 +8,7 @@ import pytest
 from daraja.simulator import Outcome, Prompt, UnknownPrompt
 from daraja.simulator.answers import Refusal
 from daraja.simulator.outcomes import WAITS_FOR_A_PERSON
-from daraja.simulator.prompts import MOST_CLOSED_PROMPTS, MOST_OPEN_PROMPTS, PromptBook
+from daraja.simulator.prompts import MAX_CLOSED_PROMPTS, MAX_OPEN_PROMPTS, PromptBook
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 
 BUY_GOODS = {"TransactionType": "CustomerBuyGoodsOnline"}
@@ -50,7 +50,7 @@ def make_prompt(number: int) -> Prompt:
 
 def test_beyond_the_most_open_prompts_the_system_is_busy() -> None:
     book = PromptBook()
-    for number in range(MOST_OPEN_PROMPTS):
+    for number in range(MAX_OPEN_PROMPTS):
         book.open(make_prompt(number))
     with pytest.raises(Refusal) as refused:
         book.check_free(PHONE)
@@ -59,7 +59,7 @@ def test_beyond_the_most_open_prompts_the_system_is_busy() -> None:
 
 def test_the_oldest_closed_prompt_is_forgotten_beyond_the_limit() -> None:
     book = PromptBook()
-    for number in range(MOST_CLOSED_PROMPTS + 1):
+    for number in range(MAX_CLOSED_PROMPTS + 1):
         prompt = make_prompt(number)
         book.open(prompt)
         book.close(prompt, Outcome("1032", NOON, None, 0))

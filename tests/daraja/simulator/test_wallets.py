@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from daraja.simulator.settings import SimulatorSettings
-from daraja.simulator.wallets import MOST_WALLETS, Wallets
+from daraja.simulator.wallets import MAX_WALLETS, Wallets
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 
 
@@ -64,6 +64,6 @@ def test_a_wallet_cannot_hold_less_than_nothing(shop: Shop) -> None:
 def test_the_wallet_used_longest_ago_is_forgotten_beyond_the_limit() -> None:
     wallets = Wallets(SimulatorSettings())
     wallets.take(PHONE, 350, NOON)
-    for number in range(MOST_WALLETS):
+    for number in range(MAX_WALLETS):
         wallets.balance(f"2547{number:08d}")
     assert wallets.balance(PHONE) == 400_000

@@ -10,9 +10,7 @@ Command = Callable[[PaymentSession], object]
 
 
 def extend(*, minutes: int = 15, most: int = 3, at: str = "10:40", request: str | None = None) -> Command:
-    return lambda session: session.extend(
-        minutes=minutes, most_extensions=most, at=clock(at), request=request
-    )
+    return lambda session: session.extend(minutes=minutes, max_extensions=most, at=clock(at), request=request)
 
 
 def request_payment(
@@ -22,14 +20,14 @@ def request_payment(
         transaction_id=transaction_id,
         phone_sealed=PHONE,
         prompt_seconds=prompt_seconds,
-        most_attempts=most,
+        max_attempts=most,
         at=clock(at),
     )
 
 
 def refuse_another_attempt(*, prompt_seconds: int = 120, most: int = 5, at: str = "10:31") -> Command:
     return lambda session: session.refuse_another_attempt(
-        prompt_seconds=prompt_seconds, most_attempts=most, at=clock(at)
+        prompt_seconds=prompt_seconds, max_attempts=most, at=clock(at)
     )
 
 

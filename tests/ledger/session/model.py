@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from tests.ledger.session.facts import TOTAL, clock
 
 PROMPT_SECONDS = 120
-MOST_ATTEMPTS = 3
-MOST_EXTENSIONS = 2
+MAX_ATTEMPTS = 3
+MAX_EXTENSIONS = 2
 SETTLED = {
     "paid": "SESSION_ALREADY_PAID",
     "order_created": "SESSION_ALREADY_PAID",
@@ -59,7 +59,7 @@ class Model:
     def extend(self, at: datetime) -> str | None:
         if code := self._too_late(at):
             return code
-        if self.extensions == MOST_EXTENSIONS:
+        if self.extensions == MAX_EXTENSIONS:
             return "EXTENSION_LIMIT_REACHED"
         self.extensions += 1
         self.expires_at += timedelta(minutes=15)
@@ -70,7 +70,7 @@ class Model:
             return code
         if self.live_prompts(at):
             return "PAYMENT_IN_PROGRESS"
-        if len(self.attempts) == MOST_ATTEMPTS:
+        if len(self.attempts) == MAX_ATTEMPTS:
             return "TOO_MANY_ATTEMPTS"
         number = len(self.attempts) + 1
         self.attempts[number] = "asked"

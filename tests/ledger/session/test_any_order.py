@@ -14,7 +14,7 @@ from ledger.session.values import AttemptState, RefundState, Status
 from tests.ledger.session import commands
 from tests.ledger.session.commands import Command
 from tests.ledger.session.facts import TOTAL, clock, created
-from tests.ledger.session.model import MOST_ATTEMPTS, MOST_EXTENSIONS, PROMPT_SECONDS, Model
+from tests.ledger.session.model import MAX_ATTEMPTS, MAX_EXTENSIONS, PROMPT_SECONDS, Model
 from tests.ledger.session.scenario import Scenario, given
 
 LEGAL_MOVES = {
@@ -47,7 +47,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     attempts: Bundle[int] = Bundle("attempts")
 
-    @initialize(answers=st.lists(ANSWERS, min_size=1, max_size=MOST_ATTEMPTS), target=attempts)
+    @initialize(answers=st.lists(ANSWERS, min_size=1, max_size=MAX_ATTEMPTS), target=attempts)
     def create(self, answers: list[str]) -> MultipleResults[int]:
         self.model = Model()
         self.model_before = Model()
@@ -67,7 +67,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(skew=SKEWS)
     def extend(self, skew: timedelta) -> None:
         at = self.now + skew
-        self.decide(commands.extend(most=MOST_EXTENSIONS, at=_text(at)), self.model.extend(at))
+        self.decide(commands.extend(most=MAX_EXTENSIONS, at=_text(at)), self.model.extend(at))
 
     @rule(wait=st.sampled_from([120, 0, 60]), skew=SKEWS, answer=ANSWERS, target=attempts)
     def request(self, wait: int, skew: timedelta, answer: str) -> MultipleResults[int]:
@@ -126,7 +126,7 @@ class AnyOrder(RuleBasedStateMachine):
         live_before = self.model.live_prompts(at)
         refusal = self.model.request(at)
         self.decide(
-            commands.request_payment(prompt_seconds=PROMPT_SECONDS, most=MOST_ATTEMPTS, at=_text(at)), refusal
+            commands.request_payment(prompt_seconds=PROMPT_SECONDS, most=MAX_ATTEMPTS, at=_text(at)), refusal
         )
         assert refusal or not live_before
         if not refusal:

@@ -44,7 +44,7 @@ def test_the_number_of_the_attempt_is_the_answer() -> None:
     session = given(created(), requested(), refused()).session
     assert (
         session.request_payment(
-            transaction_id=457, phone_sealed=PHONE, prompt_seconds=120, most_attempts=5, at=clock("10:32")
+            transaction_id=457, phone_sealed=PHONE, prompt_seconds=120, max_attempts=5, at=clock("10:32")
         )
         == 2
     )

@@ -37,7 +37,7 @@ def versions(database: Database, session_id: UUID) -> list[int]:
 
 
 def extend(session: PaymentSession) -> None:
-    session.extend(minutes=15, most_extensions=100, at=HALF_PAST_TEN)
+    session.extend(minutes=15, max_extensions=100, at=HALF_PAST_TEN)
 
 
 def test_every_kind_of_session_comes_back_as_it_was_decided(ledger: Ledger) -> None:

@@ -90,7 +90,7 @@ def test_without_news_there_is_no_further_block(
 def test_full_blocks_follow_at_once_and_the_rest_waits_for_its_round(
     ledger: Ledger, database: Database, block_signer: BlockSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "MOST_EVENTS", 2)
+    monkeypatch.setattr(blocks, "MAX_EVENTS", 2)
     Checkout(ledger).prompt()
     until_readable(database)
     assert (block_signer.run(), block_signer.run(), block_signer.run()) == (2, 0, 0)

@@ -6,7 +6,7 @@ from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 
 
 def extend(session: PaymentSession) -> None:
-    session.extend(minutes=15, most_extensions=3, at=HALF_PAST_TEN)
+    session.extend(minutes=15, max_extensions=3, at=HALF_PAST_TEN)
 
 
 def test_commands_in_a_row_on_a_known_session_leave_what_the_log_says(ledger: Ledger) -> None:

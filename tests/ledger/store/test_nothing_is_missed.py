@@ -22,7 +22,7 @@ from tests.support.horizon import until_readable
 WRITERS = 8
 EVENTS_OF_EACH = 1_280
 SECONDS_AT_MOST = 60
-MOST_ROUNDS_AT_THE_END = 10_000
+MAX_ROUNDS_AT_THE_END = 10_000
 ELSEWHERE = """
 INSERT INTO attempt_checks (session_id, attempt, asked_at, tries, next_check_at, last_answer)
 VALUES (gen_random_uuid(), 1, now(), 0, now(), 'waiting')
@@ -91,7 +91,7 @@ class Race:
         session = new_session()
         for extension in range(chance.randint(3, 9)):
             at = HALF_PAST_TEN + timedelta(seconds=extension)
-            session.extend(minutes=15, most_extensions=100, at=at)
+            session.extend(minutes=15, max_extensions=100, at=at)
         append(connection, self.ledger, session)
         return {(session.id, version) for version in range(1, session.version + 1)}
 
@@ -116,7 +116,7 @@ def follow(database: Database, notebook: Notebook, over: threading.Event) -> Non
         with suppress(Stumbled):
             follower.run_once()
     until_readable(database)
-    for _ in range(MOST_ROUNDS_AT_THE_END):
+    for _ in range(MAX_ROUNDS_AT_THE_END):
         if not lag(database, notebook.name).events:
             return
         with suppress(Stumbled):
@@ -131,7 +131,7 @@ def hold_back_for_a_while(race: Race) -> None:
 
 
 def test_ten_thousand_events_of_eight_writers_are_each_seen_once_and_in_order(database_url: str) -> None:
-    database = Database(database_url, most_connections=WRITERS + 6)
+    database = Database(database_url, max_connections=WRITERS + 6)
     notebook = Stumbling()
     Notebook.opened(database)
     race = Race(Ledger(database), database)

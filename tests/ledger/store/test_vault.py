@@ -215,7 +215,7 @@ def test_a_key_is_read_once_and_kept_in_memory(database: Database, vault: Vault)
 def test_no_more_keys_are_kept_in_memory_than_are_allowed(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.store.vault._MOST_KEYS_IN_MEMORY", 2)
+    monkeypatch.setattr("ledger.store.vault._MAX_KEYS_IN_MEMORY", 2)
     encrypted = [vault.encrypt(user, PHONE) for user in (1, 2, 3)]
     assert len(vault._keys) <= 2
     assert [vault.decrypt(user, text) for user, text in enumerate(encrypted, 1)] == [PHONE] * 3

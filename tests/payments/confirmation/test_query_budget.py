@@ -86,7 +86,7 @@ def test_names_do_not_share_their_questions(database: Database) -> None:
 
 
 def test_several_processes_share_one_bucket(database_url: str) -> None:
-    databases = [Database(database_url, most_connections=4) for _ in range(2)]
+    databases = [Database(database_url, max_connections=4) for _ in range(2)]
     try:
         budgets = [QueryRateLimiter(database, "queries", 120) for database in databases] * 4
         with ThreadPoolExecutor(len(budgets)) as pool:

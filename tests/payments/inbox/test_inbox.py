@@ -8,7 +8,7 @@ import pytest
 
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.inbox.inbox import MOST_BYTES_KEPT, UNPROCESSED_AFTER, Channel, Inbox, InboxMessage
+from payments.inbox.inbox import MAX_BYTES_KEPT, UNPROCESSED_AFTER, Channel, Inbox, InboxMessage
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = datetime(2024, 1, 15, 10, 31, tzinfo=UTC)
@@ -145,14 +145,14 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
 
 
 def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
-    body = b"x" * (MOST_BYTES_KEPT + 1)
+    body = b"x" * (MAX_BYTES_KEPT + 1)
     message = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_authenticated=False, now=NOW)
-    assert message.body == body[:MOST_BYTES_KEPT]
+    assert message.body == body[:MAX_BYTES_KEPT]
     assert message.was_cut
     found = inbox.message(message.inbox_id)
     assert found == message
     whole = inbox.keep(
-        body[:-1], body_bytes=MOST_BYTES_KEPT, channel=Channel.STK, is_authenticated=False, now=NOW
+        body[:-1], body_bytes=MAX_BYTES_KEPT, channel=Channel.STK, is_authenticated=False, now=NOW
     )
     assert not whole.was_cut
 
@@ -201,7 +201,7 @@ def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, d
 
 
 def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
-    long = b"y" * (MOST_BYTES_KEPT + 5)
+    long = b"y" * (MAX_BYTES_KEPT + 5)
     for body in (b"{}", long):
         inbox.keep(body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=NOW)
     assert inbox.holds(Channel.PULL, b"{}")

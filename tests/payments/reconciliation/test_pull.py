@@ -19,7 +19,7 @@ from payments.inbox.inbox import Inbox
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.pull import (
     EVERY,
-    LONGEST_WINDOW,
+    MAX_WINDOW,
     OVERLAP,
     TRY_AGAIN_AFTER,
     USUAL_WINDOW,
@@ -105,7 +105,7 @@ def test_what_a_longer_stop_has_missed_is_a_gap(
     stopped_at = clock.now()
     time.tick(timedelta(hours=60))
     transaction_poller.pull_if_due()
-    earliest = clock.now() - LONGEST_WINDOW
+    earliest = clock.now() - MAX_WINDOW
     assert listed.asked[-1][0] == earliest
     assert [(gap.since, gap.until) for gap in pull_progress.gaps()] == [(stopped_at - OVERLAP, earliest)]
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from ledger.store.database import Database
-from payments.refunds.status_check_log import GAPS, MOST_TRIES, RefundQueryLog
+from payments.refunds.status_check_log import GAPS, MAX_TRIES, RefundQueryLog
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -30,7 +30,7 @@ def test_each_question_about_a_refund_waits_longer_than_the_one_before(
     checks: RefundQueryLog, database: Database
 ) -> None:
     now = NOW
-    for tries in range(1, MOST_TRIES + 1):
+    for tries in range(1, MAX_TRIES + 1):
         checks.note_asked(SESSION, 1, 2, tries=tries, answer="asked", now=now)
         gap = GAPS[min(tries, len(GAPS)) - 1]
         assert notes(database) == [

@@ -11,7 +11,7 @@ from ledger.errors import Rejected
 from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from payments.worker.event_processor import (
-    MOST_TRIES,
+    MAX_TRIES,
     EventProcessor,
     gap_after,
     list_dead_lettered,
@@ -117,7 +117,7 @@ def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
     with freeze_time(NOW):
         processor.run_once()
     now = NOW
-    for tries in range(1, MOST_TRIES):
+    for tries in range(1, MAX_TRIES):
         now += gap_after(tries)
         assert processor.retry_due(now) == 1
     assert processor.retry_due(now + timedelta(days=1)) == 0
@@ -126,7 +126,7 @@ def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
         "service",
         session_id,
         1,
-        MOST_TRIES,
+        MAX_TRIES,
     )
     assert aside.error == "CART_ALREADY_BOUGHT: These goods have been bought."
     service.refuses.clear()
@@ -150,7 +150,7 @@ def test_the_message_of_a_stranger_is_not_kept_because_it_may_name_a_person(
 
 
 def test_gaps_grow_and_stay_below_a_few_minutes() -> None:
-    gaps = [int(gap_after(tries).total_seconds()) for tries in range(1, MOST_TRIES)]
+    gaps = [int(gap_after(tries).total_seconds()) for tries in range(1, MAX_TRIES)]
     assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 

@@ -10,7 +10,7 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.follower import Follower
-from projections.integrity.invariants import MOST_TOLD, ShopOrder, Violation, check
+from projections.integrity.invariants import MAX_TOLD, ShopOrder, Violation, check
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
@@ -247,13 +247,13 @@ def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
 
 
 def test_a_fault_everywhere_hides_no_other(ledger: Ledger, database: Database) -> None:
-    for _ in range(MOST_TOLD + 3):
+    for _ in range(MAX_TOLD + 3):
         Checkout(ledger)
     tamper(database, "UPDATE payment_sessions SET attempts = 7")
     ledger.reserve_receipt("LOST000001", UUID(int=1))
     found = check(database)
     assert rules(found) == {"rows", "receipts"}
-    assert len(found) == MOST_TOLD + 2
+    assert len(found) == MAX_TOLD + 2
     assert found[-1].told == "and 3 more of the kind"
 
 

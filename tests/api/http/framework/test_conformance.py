@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.http.app import create_app
 from api.http.middleware.headers import IDEMPOTENCY_KEY
-from api.http.schemas.session_schemas import LONGEST_WAIT_SECONDS
+from api.http.schemas.session_schemas import MAX_WAIT_SECONDS
 from api.settings import load_settings
 from shop.demo import make_buyers
 from tests.api.http.conftest import SECRET
@@ -126,7 +126,7 @@ def _name_something_known(case: schemathesis.Case[Any], known: Known) -> None:
 def _be_impatient(case: schemathesis.Case[Any]) -> None:
     """Wait for news no longer than it takes to see that waiting works."""
     wait = case.query.get("wait")
-    if isinstance(wait, int) and 1 < wait <= LONGEST_WAIT_SECONDS:
+    if isinstance(wait, int) and 1 < wait <= MAX_WAIT_SECONDS:
         case.query["wait"] = 1
 
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from api.http.framework.json import MOST_BODY_BYTES, MOST_DEPTH
+from api.http.framework.json import MAX_BODY_BYTES, MAX_DEPTH
 
 Bearer = Callable[..., dict[str, str]]
 PROBLEM = "application/problem+json"
@@ -105,7 +105,7 @@ def test_another_method_is_405_and_names_those_that_work(client: FlaskClient, be
         b'{"name": "a\\u0000b"}',
         b'{"a\\u0000b": 1}',
         b'{"delivery": [{"x": "\\u0000"}]}',
-        b'{"a":' * (MOST_DEPTH + 1) + b"1" + b"}" * (MOST_DEPTH + 1),
+        b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1),
         b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
         b'{"a":' + b"9" * 10_000 + b"}",
         b'\xef\xbb\xbf{"name": "x"}',
@@ -119,7 +119,7 @@ def test_a_body_that_is_not_one_sound_object_is_400(client: FlaskClient, bearer:
 
 
 def test_a_body_that_is_too_large_is_413(client: FlaskClient, bearer: Bearer) -> None:
-    answer = client.post("/api/probes/orders/", headers=bearer(), json={"name": "x" * MOST_BODY_BYTES})
+    answer = client.post("/api/probes/orders/", headers=bearer(), json={"name": "x" * MAX_BODY_BYTES})
     assert answer.status_code == 413
     assert answer.json is not None
     assert answer.json["error_code"] == "BODY_TOO_LARGE"

@@ -13,7 +13,7 @@ from api.http.middleware.published_keys import (
     FETCH_AGAIN_AFTER,
     FRESH_FOR,
     KEPT_FOR,
-    MOST_FETCHES_AT_ONCE,
+    MAX_FETCHES_AT_ONCE,
     PublishedKeys,
 )
 from ledger.errors import Unavailable
@@ -48,7 +48,7 @@ def test_invented_key_ids_are_no_flood_of_requests_and_do_no_harm_to_good_tokens
         for number in range(50):
             with pytest.raises(jwt.PyJWTError):
                 keys.key_for(token(OLD, kid=f"invented-{number}"))
-        assert key_set.asked == MOST_FETCHES_AT_ONCE
+        assert key_set.asked == MAX_FETCHES_AT_ONCE
         assert keys.key_for(token(OLD, kid="old")) == OLD.public_key()
         clock.tick(FETCH_AGAIN_AFTER)
         key_set.publish(published(NEW, kid="new"))

@@ -3,7 +3,7 @@ from typing import Any
 
 from api.http.middleware.auth import Role
 from shop.builtin import BuiltinShop
-from shop.builtin.carts import MOST_LINES
+from shop.builtin.carts import MAX_LINES
 from shop.builtin.catalogue import ListingDraft
 from tests.api.http.resources.shop.conftest import STRANGER, Ask, code_of, content
 from tests.shop.conftest import EGGS, TOMATOES, change_listing
@@ -156,11 +156,11 @@ def test_only_what_is_on_sale_can_be_put(ask: Ask, shop: BuiltinShop) -> None:
 
 
 def test_a_cart_has_an_end(ask: Ask, shop: BuiltinShop) -> None:
-    for listing_id in range(1_000, 1_000 + MOST_LINES):
+    for listing_id in range(1_000, 1_000 + MAX_LINES):
         shop.catalogue.put(listing_id, ListingDraft("Farm", "Thing", 1_00, "piece", 0))
         shop.carts.put_line(7, listing_id, "1")
     assert code_of(put(ask, "1")) == (400, "CART_FULL")
-    assert content(put(ask, "2", 1_000))["total_items"] == MOST_LINES + 1
+    assert content(put(ask, "2", 1_000))["total_items"] == MAX_LINES + 1
 
 
 def test_each_buyer_has_a_cart_of_their_own(ask: Ask) -> None:
