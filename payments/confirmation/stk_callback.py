@@ -206,7 +206,7 @@ class Settlement:
                     number,
                     evidence=verdict.evidence,
                     code=verdict.failure.reason.upper(),
-                    text=verdict.failure.description,
+                    text=verdict.failure.sentence,
                     result_code=verdict.failure.code,
                     at=clock.now(),
                 )

@@ -140,7 +140,7 @@ class RefundResults:
         if verdict.kind == "done":
             self._done(sending, verdict.receipt)
             return None
-        return self._failed(sending, refund, verdict.reason, verdict.description)
+        return self._failed(sending, refund, verdict.reason, verdict.sentence)
 
     def _act_on_status(self, sending: RefundAttempt, refund: Refund, verdict: StatusVerdict) -> str | None:
         """Record what the status of a payment, or of its reversal, says; return as `_act_on_reversal` does."""
@@ -157,7 +157,7 @@ class RefundResults:
             self._done(sending, verdict.receipt)
             return None
         if verdict.kind == "not_completed":
-            return self._failed(sending, refund, f"reversal_{verdict.reason}", verdict.description)
+            return self._failed(sending, refund, f"reversal_{verdict.reason}", verdict.sentence)
         return "reversal_was_reversed"
 
     def _act_on_status_of_payment(

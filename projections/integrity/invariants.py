@@ -149,7 +149,7 @@ def check(
     *,
     known_texts: Iterable[str] = (),
     orders_of: OrdersOf | None = None,
-    waiting: bool = True,
+    is_idle: bool = True,
     with_messages: bool = False,
     prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[blocks.KeptName] = (),
@@ -158,13 +158,13 @@ def check(
 
     With the `vault`, phones are compared, and signed blocks have to be signed by its key. `known_texts` are names and
     addresses that must not be found in the clear. `orders_of` reads the shop's orders on the given connection.
-    `at_rest` says that nothing is under way, so that a receipt reserved a moment ago without a payment is a fault too;
+    `is_idle` says that nothing is under way, so that a receipt reserved a moment ago without a payment is a fault too;
     `with_letters`, that all callbacks came by the inbox. `prompt_seconds` is how long a prompt counts as live;
     `kept_blocks` are names that somebody kept elsewhere.
     """
     found: list[Violation] = []
     counted = Counter[str]()
-    settled_before = END_OF_TIME if waiting else clock.now() - SETTLING
+    settled_before = END_OF_TIME if is_idle else clock.now() - SETTLING
     with database.transaction() as connection:
         connection.execute(ONE_SNAPSHOT)
         connection.execute(TAKE_YOUR_TIME)

@@ -122,7 +122,7 @@ class Forger:
         return RECEIPT_PREFIX + "".join(self._random.choices(_RECEIPT_LETTERS, k=6))
 
     def _digits(self, count: int = _TOKEN_DIGITS) -> str:
-        return f"{self._dice.getrandbits(4 * count):0{count}x}"
+        return f"{self._random.getrandbits(4 * count):0{count}x}"
 
     def _address(self, token: str) -> str:
         return f"{CALLBACKS}{token}/"

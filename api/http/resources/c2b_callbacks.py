@@ -13,7 +13,7 @@ from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
 from api.http.schemas.fields import ResponseSchema
-from payments.reconciliation.c2b import ResponseSchema as Decision
+from payments.reconciliation.c2b import Answer as Decision
 
 CONFIRMED = {"ResultCode": 0, "ResultDesc": "Success"}
 

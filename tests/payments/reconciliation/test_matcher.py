@@ -82,7 +82,7 @@ def test_an_attempt_without_an_outcome_is_settled(
     ledger: Ledger, matcher: Matcher, begin: Callable[[Checkout], Checkout], evidence: Evidence
 ) -> None:
     checkout = begin(Checkout(ledger))
-    assert _see(matcher, _payment(checkout, evidence=evidence)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout, evidence=evidence)) == [Verdict.CREDITED]
     session = checkout.session
     assert session.status == Status.PAID
     assert session.paid is not None
@@ -96,43 +96,43 @@ def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
     taken_for = phone_locks.acquire("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
     assert taken_for is not None
     phone_locks.transfer(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
-    _see(matcher, _payment(checkout))
+    _ingest(matcher, _payment(checkout))
     assert phone_locks.holders(["phone"], LATER) == {}
 
 
 def test_seeing_it_again_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
     before = _facts(checkout)
-    assert _see(matcher, _payment(checkout), _payment(checkout)) == [Verdict.POSTED, Verdict.POSTED]
+    assert _ingest(matcher, _payment(checkout), _payment(checkout)) == [Verdict.POSTED, Verdict.POSTED]
     assert _facts(checkout) == before
 
 
 def test_a_better_witness_is_written_down_once(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     for evidence in (Evidence.C2B, Evidence.STATEMENT, Evidence.C2B, Evidence.STATEMENT):
-        assert _see(matcher, _payment(None, evidence=evidence)) == [Verdict.POSTED]
+        assert _ingest(matcher, _payment(None, evidence=evidence)) == [Verdict.POSTED]
     assert _facts(checkout).count("EvidenceUpgraded") == 2
     assert checkout.session.credits[RECEIPT].evidence == Evidence.STATEMENT
 
 
 def test_the_receipt_of_money_that_a_query_had_proved_is_found(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(None)
-    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
     assert _facts(checkout)[-1] == "ReceiptRecorded"
     assert checkout.session.receipts == {RECEIPT}
 
 
 def test_money_wins_over_an_attempt_that_was_known_to_have_failed(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().cancel()
-    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
     assert checkout.session.status == Status.PAID
     assert len(checkout.session.discrepancies) == 1
 
 
 def test_a_second_payment_of_the_same_attempt_is_due_back(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
-    assert _see(matcher, _payment(checkout, "OAF7Q2X9XX")) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout, "OAF7Q2X9XX")) == [Verdict.CREDITED]
     assert checkout.session.refunds[1].receipt == "OAF7Q2X9XX"
     assert checkout.session.status == Status.ORDER_CREATED
 
@@ -141,7 +141,7 @@ def test_an_amount_that_is_not_the_one_asked_for_is_held_and_due_back(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _see(matcher, _payment(checkout, amount_cents=1_00)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout, amount_cents=1_00)) == [Verdict.CREDITED]
     assert checkout.session.refunds[1].amount_cents == 1_00
     assert (
         checkout.session.status == Status.PAYMENT_INITIATED
@@ -170,7 +170,7 @@ def test_money_that_names_no_attempt_is_kept_for_a_person(
 ) -> None:
     checkout = Checkout(ledger).prompt()
     before = _facts(checkout)
-    assert _see(matcher, _payment(None, **stray)) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment(None, **stray)) == [Verdict.UNKNOWN]
     assert _facts(checkout) == before
     with database.connection() as connection:
         [row] = connection.execute("SELECT * FROM mpesa_movements").fetchall()
@@ -180,7 +180,7 @@ def test_money_that_names_no_attempt_is_kept_for_a_person(
 
 def test_the_amount_and_the_time_alone_never_choose_a_session(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _see(matcher, _payment(None, happened_at=checkout.at)) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment(None, happened_at=checkout.at)) == [Verdict.UNKNOWN]
     assert checkout.session.status == Status.PAYMENT_INITIATED
 
 
@@ -189,7 +189,7 @@ def test_an_old_payment_that_names_a_new_attempt_is_another_databases(
 ) -> None:
     checkout = Checkout(ledger).prompt()
     old = _payment(checkout, happened_at=HALF_PAST_TEN - timedelta(days=30), evidence=Evidence.STATEMENT)
-    assert _see(matcher, old) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, old) == [Verdict.UNKNOWN]
     assert checkout.session.received_cents == 0
 
 
@@ -208,8 +208,8 @@ def test_money_of_an_unknown_payer_is_settled_by_a_witness_that_knows_more(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _see(matcher, _payment(None)) == [Verdict.UNKNOWN]
-    assert _see(matcher, _payment(checkout, evidence=Evidence.STATEMENT)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(None)) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment(checkout, evidence=Evidence.STATEMENT)) == [Verdict.CREDITED]
 
 
 def test_a_person_closes_a_case_once(matcher: Matcher, movements: Movements) -> None:
@@ -233,7 +233,7 @@ def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
 def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
     database: Database, ledger: Ledger, matcher: Matcher
 ) -> None:
-    assert _see(matcher, _payment(reference=""), _payment(receipt="OAF7Q2X9NB")) == [Verdict.UNKNOWN] * 2
+    assert _ingest(matcher, _payment(reference=""), _payment(receipt="OAF7Q2X9NB")) == [Verdict.UNKNOWN] * 2
     assert matcher.act_on_claimed() == 0
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     assert matcher.act_on_claimed() == 1
@@ -247,7 +247,7 @@ def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
 def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
     ledger: Ledger, matcher: Matcher
 ) -> None:
-    assert _see(matcher, _payment()) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment()) == [Verdict.UNKNOWN]
     assert ledger.reserve_receipt(RECEIPT, Checkout(ledger).prompt().session_id)
     assert matcher.act_on_claimed() == 0
 
@@ -255,7 +255,7 @@ def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
 def test_a_receipt_that_was_reserved_before_a_crash_is_recorded(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
     assert ledger.reserve_receipt(RECEIPT, checkout.session_id)
-    assert _see(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
     assert checkout.session.receipts == {RECEIPT}
 
 
@@ -296,17 +296,17 @@ def test_a_reversal_in_the_statement_settles_the_refund(
     ledger: Ledger, matcher: Matcher, decide: Callable[[Checkout], Checkout]
 ) -> None:
     checkout = decide(_refused(ledger))
-    assert _see(matcher, _reversal(RECEIPT)) == [Verdict.REFUND_SETTLED]
+    assert _ingest(matcher, _reversal(RECEIPT)) == [Verdict.REFUND_SETTLED]
     assert checkout.session.refunds[1].state == RefundState.REFUNDED
     before = _facts(checkout)
-    assert _see(matcher, _reversal(RECEIPT)) == [Verdict.POSTED]
+    assert _ingest(matcher, _reversal(RECEIPT)) == [Verdict.POSTED]
     assert _facts(checkout) == before
 
 
 def test_a_reversal_that_mpesa_had_reported_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
     checkout = _refused(ledger).request_refund().refund()
     before = _facts(checkout)
-    assert _see(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [Verdict.REFUND_SETTLED]
+    assert _ingest(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [Verdict.REFUND_SETTLED]
     assert _facts(checkout) == before
 
 
@@ -316,7 +316,7 @@ def test_money_that_went_back_by_hand_and_by_reversal_is_a_case(ledger: Ledger, 
         checkout.session_id,
         lambda session: session.record_refund_by_hand(1, recorded_by="operator 9", note="Cash.", at=LATER),
     )
-    assert _see(matcher, _reversal(RECEIPT)) == [Verdict.REVERSAL_UNEXPECTED]
+    assert _ingest(matcher, _reversal(RECEIPT)) == [Verdict.REVERSAL_UNEXPECTED]
 
 
 @pytest.mark.parametrize("changed", [{}, {"amount_cents": 1_00}])
@@ -352,7 +352,7 @@ def test_charges_and_settlements_concern_nobody(ledger: Ledger, matcher: Matcher
         money_in=False,
         reason_type="Pay Bill Charge",
     )
-    assert _see(matcher, charge) == [Verdict.NOT_OURS]
+    assert _ingest(matcher, charge) == [Verdict.NOT_OURS]
     assert _facts(checkout) == before
 
 

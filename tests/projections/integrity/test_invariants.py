@@ -188,7 +188,7 @@ def test_a_receipt_may_be_reserved_for_a_moment_while_things_are_under_way(
 ) -> None:
     ledger.reserve_receipt("SOON000001", checkout.session_id)
     assert rules(check(database)) == {"receipts"}
-    assert check(database, at_rest=False) == []
+    assert check(database, is_idle=False) == []
 
 
 def test_a_receipt_that_stays_reserved_without_its_money_is_told(
@@ -199,7 +199,7 @@ def test_a_receipt_that_stays_reserved_without_its_money_is_told(
         database,
         "UPDATE payment_refs SET reserved_at = now() - interval '2 hours' WHERE value = 'LOST000001'",
     )
-    (violation,) = check(database, at_rest=False)
+    (violation,) = check(database, is_idle=False)
     assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
 
 
@@ -232,7 +232,7 @@ def test_money_that_is_credited_and_waits_for_an_owner_as_well_is_told(
     tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "unknown", None)
     (violation,) = check(database)
     assert (violation.rule, violation.session_id) == ("money", checkout.session_id)
-    assert check(database, at_rest=False) == []
+    assert check(database, is_idle=False) == []
 
 
 def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
