@@ -44,7 +44,7 @@ class ConcurrencyLimiter:
     @contextmanager
     def released(self) -> Iterator[None]:
         """Wait for something without the turn, where this thread has one."""
-        limiter = getattr(self._of_thread, "turns", [])
+        limiter = getattr(self._of_thread, "limiter", [])
         for turn in reversed(limiter):
             turn.release()
         try:

@@ -121,7 +121,7 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
         """Go on after a thread has done its part: keep the connection, close it, or set it aside."""
         self._resumed.discard(conn)
         self._resume_more()
-        suspended: SuspendedConnection | None = conn.__dict__.pop("parked", None)
+        suspended: SuspendedConnection | None = conn.__dict__.pop("suspended", None)
         if suspended is None:
             super().finish_request(conn, fs)
         else:
@@ -164,7 +164,7 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
 
     def _offering_a_slot(self, application: Wsgi) -> Wsgi:
         def offered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            slot: RequestSlot | None = getattr(self._of_thread, "place", None)
+            slot: RequestSlot | None = getattr(self._of_thread, "slot", None)
             if slot is None:  # HTTP/2: its connections carry several requests and cannot be set aside.
                 return application(environ, start_response)
 

@@ -202,7 +202,7 @@ class Checkout:
             raise _mpesa_away(wait)
 
     def _attempt_rules(self) -> dict[str, int]:
-        return {"prompt_seconds": self._settings.daftari_prompt_seconds, "most_attempts": MAX_ATTEMPTS}
+        return {"prompt_seconds": self._settings.daftari_prompt_seconds, "max_attempts": MAX_ATTEMPTS}
 
     def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
         """Take the right to prompt the phone, and write the attempt down."""

@@ -32,7 +32,7 @@ def _start() -> None:
 
 
 def _finish(response: Response) -> Response:
-    if g.get("is_set_aside"):
+    if g.get("is_suspended"):
         return response  # Not an answer yet: it is counted and logged when it is.
     seconds = perf_counter() - g.started
     metrics.observe(response, seconds)

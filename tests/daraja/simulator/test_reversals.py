@@ -141,7 +141,7 @@ def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
 
 
 @pytest.mark.parametrize(
-    ("fate", "after_seconds", "paths"),
+    ("delivery_fault", "after_seconds", "paths"),
     [
         ("lost", 200, []),
         ("doubled", 2, ["results", "results"]),

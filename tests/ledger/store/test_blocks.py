@@ -63,7 +63,7 @@ def all_of(database: Database) -> list[Block]:
     return sorted(found, key=lambda block: block.number)
 
 
-@pytest.mark.usefixtures("sealed")
+@pytest.mark.usefixtures("encrypted")
 def test_blocks_cover_the_whole_log_and_follow_one_another(database: Database) -> None:
     first, second, third = all_of(database)
     assert [block.events for block in (first, second, third)] == [5, 3, 1]
@@ -173,7 +173,7 @@ def test_what_was_tampered_with_is_told(
     assert any(expected in one for one in told(database))
 
 
-@pytest.mark.usefixtures("sealed")
+@pytest.mark.usefixtures("encrypted")
 def test_a_block_that_was_signed_anew_by_somebody_else_is_told(database: Database) -> None:
     stranger = Ed25519PrivateKey.generate()
     last = all_of(database)[-1]
@@ -190,7 +190,7 @@ def test_a_block_that_was_signed_anew_by_somebody_else_is_told(database: Databas
     assert told(database, key=None) == []
 
 
-@pytest.mark.usefixtures("sealed")
+@pytest.mark.usefixtures("encrypted")
 def test_whoever_kept_a_name_notices_that_the_last_blocks_are_gone(database: Database) -> None:
     kept = KeptName.parse(all_of(database)[-1].name)
     with database.transaction() as connection:
@@ -207,7 +207,7 @@ def test_a_name_that_is_none_is_refused(text: str) -> None:
         KeptName.parse(text)
 
 
-@pytest.mark.usefixtures("sealed")
+@pytest.mark.usefixtures("encrypted")
 @pytest.mark.parametrize("statement", [text.replace("payment_events", "signed_blocks") for text in REWRITES])
 def test_blocks_are_final(database: Database, statement: str) -> None:
     statement = statement.replace("topic = 'x'", "events = 1")
