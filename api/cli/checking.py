@@ -22,15 +22,16 @@ def check(context: click.Context, as_json: bool) -> None:
     Example: refuse to deploy with anything wrong
       daftari check || exit 1
     """
-    from api.local.preflight import Verdict, run_preflight_checks
+    from api.local.preflight import Level, run_preflight_checks
 
     findings = list(run_preflight_checks(os.environ))
     if as_json:
-        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+        named = [{"part": each.part, "verdict": each.level, "sentence": each.message} for each in findings]
+        click.echo(json.dumps(named, indent=2))
     else:
         for finding in findings:
-            mark, colour = _MARKS[finding.verdict]
-            click.echo(f"{click.style(mark, fg=colour)} {finding.part}: {finding.description}")
-    problems = [finding.part for finding in findings if finding.verdict is Verdict.ILL]
+            mark, colour = _MARKS[finding.level]
+            click.echo(f"{click.style(mark, fg=colour)} {finding.part}: {finding.message}")
+    problems = [finding.part for finding in findings if finding.level is Level.PROBLEM]
     if problems:
         context.exit(WRONG_SETTINGS if "settings" in problems else IMPOSSIBLE)

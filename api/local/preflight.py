@@ -1,4 +1,4 @@
-"""Look at everything that a deployment needs, and say of each part in one sentence whether it is well."""
+"""The preflight check: the settings and all that they point to, each with what is wrong and what to type."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ _DARAJA_ANSWERS_WITHIN_SECONDS = 5
 _NEEDED = ("mpesa_consumer_key", "mpesa_consumer_secret", "mpesa_business_shortcode", "mpesa_passkey")
 
 
-class Verdict(StrEnum):
-    """How a part is."""
+class Level(StrEnum):
+    """How serious a finding is."""
 
-    WELL = "ok"
-    DOUBTFUL = "warning"
-    ILL = "problem"
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A part, how it is, and a sentence about it; no secret and no personal data is in it."""
+    """What was found out about one part; the message holds no secret and no personal data."""
 
     part: str
-    verdict: Verdict
-    description: str
+    level: Level
+    message: str
 
 
 def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -47,16 +47,16 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         settings = load_settings(environ)
     except ConfigurationError as error:
-        yield from (Finding("settings", Verdict.ILL, problem) for problem in error.problems)
+        yield from (Finding("settings", Level.PROBLEM, problem) for problem in error.problems)
         return
-    yield Finding("settings", Verdict.WELL, f"The settings can be used; the mode is {settings.daftari_mode}.")
+    yield Finding("settings", Level.OK, f"The settings can be used; the mode is {settings.daftari_mode}.")
     database = _told("database", _look_at_database, settings)
     yield database
-    if settings.database_url and database.verdict is Verdict.WELL:
+    if settings.database_url and database.level is Level.OK:
         try:
             settings = settings.with_stored_credentials(stored_credentials(settings))
         except LedgerError as error:
-            yield Finding("stored credentials", Verdict.ILL, error.message)
+            yield Finding("stored credentials", Level.PROBLEM, error.message)
     yield _told("tokens", _look_at_tokens, settings)
     yield _told("address", _look_at_address, settings)
     yield _told("credentials", _look_at_credentials, settings)
@@ -65,33 +65,33 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _told("Daraja", _look_at_daraja, settings)
 
 
-def _told(part: str, look: Callable[[Settings], tuple[Verdict, str]], settings: Settings) -> Finding:
+def _told(part: str, look: Callable[[Settings], tuple[Level, str]], settings: Settings) -> Finding:
     """Take a look, and turn what it refuses into a finding."""
     try:
         return Finding(part, *look(settings))
     except LocalRuntimeError as problem:
-        return Finding(part, Verdict.ILL, problem.message)
+        return Finding(part, Level.PROBLEM, problem.message)
 
 
-def _look_at_database(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_database(settings: Settings) -> tuple[Level, str]:
     folder = settings.daftari_data_dir
     if not settings.database_url:
         binaries = find_binaries(account_for(folder / "postgres"), settings.daftari_postgres_bin)
-        return Verdict.WELL, f"None runs now; `daftari up` starts PostgreSQL {binaries.major} on {folder}."
+        return Level.OK, f"None runs now; `daftari up` starts PostgreSQL {binaries.major} on {folder}."
     major = server_major(settings.database_url)
     try:
         missing = pending(settings.database_url)
     except psycopg.Error:
-        return Verdict.ILL, "Its tables cannot be read: give DATABASE_URL a user who may read them."
+        return Level.PROBLEM, "Its tables cannot be read: give DATABASE_URL a user who may read them."
     if missing:
         return (
-            Verdict.ILL,
+            Level.PROBLEM,
             f"PostgreSQL {major} answers, but {len(missing)} migrations are missing: `daftari migrate`.",
         )
-    return Verdict.WELL, f"PostgreSQL {major} answers, and the database has its shape."
+    return Level.OK, f"PostgreSQL {major} answers, and the database has its shape."
 
 
-def _look_at_tokens(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_tokens(settings: Settings) -> tuple[Level, str]:
     from api.http.middleware.auth import Verifier  # noqa: PLC0415 - Flask comes with it; the other commands do without
 
     Verifier(settings)
@@ -99,84 +99,84 @@ def _look_at_tokens(settings: Settings) -> tuple[Verdict, str]:
     if url:
         return _look_at_published_keys(url)
     if settings.daftari_jwt_public_key_file:
-        return Verdict.WELL, "Bearer tokens are verified with the public key of the file."
-    return Verdict.WELL, "Bearer tokens are verified with the HS256 secret."
+        return Level.OK, "Bearer tokens are verified with the public key of the file."
+    return Level.OK, "Bearer tokens are verified with the HS256 secret."
 
 
-def _look_at_published_keys(url: str) -> tuple[Verdict, str]:
+def _look_at_published_keys(url: str) -> tuple[Level, str]:
     from api.http.middleware.published_keys import PublishedKeys  # noqa: PLC0415 - as above
 
     try:
         count = PublishedKeys(url).count()
     except Unavailable:
-        return Verdict.ILL, f"{url} gives no key set: check DAFTARI_JWT_JWKS_URL and the identity provider."
+        return Level.PROBLEM, f"{url} gives no key set: check DAFTARI_JWT_JWKS_URL and the identity provider."
     if not count:
-        return Verdict.ILL, f"{url} holds no key that we can use: RSA of 2048 bits or more, or Ed25519."
+        return Level.PROBLEM, f"{url} holds no key that we can use: RSA of 2048 bits or more, or Ed25519."
     return (
-        Verdict.WELL,
+        Level.OK,
         f"Bearer tokens are verified with {count} published {'key' if count == 1 else 'keys'}.",
     )
 
 
-def _look_at_address(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_address(settings: Settings) -> tuple[Level, str]:
     host, port = settings.daftari_host, settings.daftari_port
     if answers_http(host, port, "/healthz"):
-        return Verdict.WELL, f"The API answers at {http_url(host, port)}."
+        return Level.OK, f"The API answers at {http_url(host, port)}."
     require_free_port(host, port, "DAFTARI_PORT", "daftari up")
-    return Verdict.WELL, f"Port {port} of {host} is free for the API."
+    return Level.OK, f"Port {port} of {host} is free for the API."
 
 
-def _look_at_credentials(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_credentials(settings: Settings) -> tuple[Level, str]:
     missing = [name.upper() for name in _NEEDED if not getattr(settings, name)]
     if missing:
-        verdict = Verdict.ILL if settings.is_production else Verdict.DOUBTFUL
-        return verdict, f"{', '.join(missing)} are missing: type `daftari set-mpesa-credentials`."
+        level = Level.PROBLEM if settings.is_production else Level.WARNING
+        return level, f"{', '.join(missing)} are missing: type `daftari set-mpesa-credentials`."
     if settings.mpesa_transaction_type == "CustomerBuyGoodsOnline" and not settings.mpesa_party_b:
-        return Verdict.ILL, "Buy goods is paid to a till: set MPESA_PARTY_B to its number."
-    return Verdict.WELL, f"All credentials of shortcode {settings.mpesa_business_shortcode} are there."
+        return Level.PROBLEM, "Buy goods is paid to a till: set MPESA_PARTY_B to its number."
+    return Level.OK, f"All credentials of shortcode {settings.mpesa_business_shortcode} are there."
 
 
-def _look_at_operator(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_operator(settings: Settings) -> tuple[Level, str]:
     ready = settings.mpesa_security_credential
     if not settings.mpesa_initiator_name or not (ready or settings.mpesa_initiator_password):
         return (
-            Verdict.DOUBTFUL,
+            Level.WARNING,
             "Nothing can be given back through M-Pesa without its operator: set MPESA_INITIATOR_NAME, and "
             "MPESA_SECURITY_CREDENTIAL or MPESA_INITIATOR_PASSWORD with MPESA_CERTIFICATE_FILE.",
         )
     certificate = settings.certificate()
     if not ready and certificate is None:
-        return Verdict.ILL, "The operator's password needs a certificate: set MPESA_CERTIFICATE_FILE."
+        return Level.PROBLEM, "The operator's password needs a certificate: set MPESA_CERTIFICATE_FILE."
     if not ready and certificate is not None:
         try:
             security_credential(settings.mpesa_initiator_password, certificate)
         except InvalidConfig as error:
-            return Verdict.ILL, f"MPESA_CERTIFICATE_FILE cannot be used: {error.message}"
-    return Verdict.WELL, f"M-Pesa's operator {settings.mpesa_initiator_name} is set."
+            return Level.PROBLEM, f"MPESA_CERTIFICATE_FILE cannot be used: {error.message}"
+    return Level.OK, f"M-Pesa's operator {settings.mpesa_initiator_name} is set."
 
 
-def _look_at_callback_url(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_callback_url(settings: Settings) -> tuple[Level, str]:
     url = settings.mpesa_callback_url
     words = forbidden_words_in(url)
     if words:
         return (
-            Verdict.DOUBTFUL,
+            Level.WARNING,
             f"Safaricom forbids the words {', '.join(words)} in callback URLs: prefer one that ends in "
             "/api/payments/callbacks/, which serves the same purpose.",
         )
     if not url.startswith("https://") and not is_near(settings.mpesa_base_url):
-        return Verdict.DOUBTFUL, "Safaricom cannot reach this machine's own address: set MPESA_CALLBACK_URL."
-    return Verdict.WELL, "M-Pesa's results are expected at the address that is set."
+        return Level.WARNING, "Safaricom cannot reach this machine's own address: set MPESA_CALLBACK_URL."
+    return Level.OK, "M-Pesa's results are expected at the address that is set."
 
 
-def _look_at_daraja(settings: Settings) -> tuple[Verdict, str]:
+def _look_at_daraja(settings: Settings) -> tuple[Level, str]:
     url = settings.mpesa_base_url
     try:
         requests.head(url, timeout=_DARAJA_ANSWERS_WITHIN_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
-        verdict = Verdict.ILL if settings.is_production else Verdict.DOUBTFUL
+        level = Level.PROBLEM if settings.is_production else Level.WARNING
         return (
-            verdict,
+            level,
             f"{url} does not answer ({type(error).__name__}): check the network and MPESA_BASE_URL.",
         )
-    return Verdict.WELL, f"{url} answers."
+    return Level.OK, f"{url} answers."

@@ -1,6 +1,6 @@
 """Runs commands in processes that are forked from this one, which has imported what they need.
 
-`python -m tests.cli.forking` reads one request a line from its standard input and answers with the exit code of the
+`python -m tests.api.cli.forking` reads one request a line from its standard input and answers with the exit code of the
 command. To import a command's parts takes several times as long as to run most of them.
 """
 

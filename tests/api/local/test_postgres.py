@@ -20,7 +20,7 @@ from tests.support.waiting import is_alive, wait_until
 KEEPER = """
 import sys, time
 from pathlib import Path
-from api.machine.postgres import EmbeddedPostgres
+from api.local.postgres import EmbeddedPostgres
 
 server = EmbeddedPostgres(Path(sys.argv[1]))
 server.start()

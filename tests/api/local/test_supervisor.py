@@ -17,7 +17,7 @@ PATIENT = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write(
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 PARENT = """
 import pathlib, sys, threading
-from api.machine.supervisor import Program, Supervisor
+from api.local.supervisor import Program, Supervisor
 
 child = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
 supervisor = Supervisor(threading.Event(), print)
