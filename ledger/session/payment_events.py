@@ -6,16 +6,13 @@ count it by the event alone.
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from eventsourcing.domain import Aggregate
 
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.event import Event
+from ledger.session.state import SessionState
 from ledger.session.values import Attempt, AttemptState, Credit, Discrepancy, Evidence, Payment, Status
-
-if TYPE_CHECKING:
-    from ledger.session.session import PaymentSession
 
 
 class Created(Event, Aggregate.Created):
@@ -29,7 +26,7 @@ class Created(Event, Aggregate.Created):
     delivery_sealed: str
     expires_at: datetime
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.user_id = self.user_id
         session.lines = self.lines
         session.totals = self.totals
@@ -57,7 +54,7 @@ class Extended(Event):
     expires_at: datetime
     request: str | None = None
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.expires_at = self.expires_at
         session.extensions += 1
         session.extended_for |= {self.request}
@@ -72,7 +69,7 @@ class PaymentRequested(Event):
     phone_sealed: str
     amount_cents: int
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.attempts[self.attempt] = Attempt(
             self.attempt, self.transaction_id, self.phone_sealed, requested_at=self.timestamp
         )
@@ -89,7 +86,7 @@ class PaymentInitiated(Event):
     previous_status: str
     session_created_at: datetime
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.attempts[self.attempt] = replace(
             session.attempts[self.attempt],
             state=AttemptState.INITIATED,
@@ -108,7 +105,7 @@ class PaymentRefused(Event):
     code: str
     message: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _close(session, self.attempt, AttemptState.REFUSED)
 
 
@@ -121,7 +118,7 @@ class PaymentUncertain(Event):
     previous_status: str
     session_created_at: datetime
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _close(session, self.attempt, AttemptState.UNCERTAIN)
         _prompted(session, self.timestamp)
 
@@ -140,7 +137,7 @@ class AttemptFailed(Event):
     recorded_by: str | None = None
     note: str | None = None
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _close(session, self.attempt, AttemptState.FAILED)
 
 
@@ -156,7 +153,7 @@ class Paid(Event):
     previous_status: str
     session_created_at: datetime
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.status = Status.PAID
         session.paid = Payment(
             self.attempt, self.receipt, self.amount_cents, Evidence(self.evidence), self.paid_at
@@ -173,7 +170,7 @@ class ReceiptRecorded(Event):
     receipt: str
     evidence: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         attempt = session.attempts[self.attempt]
         _credit(session, self.receipt, self.attempt, attempt.received_cents, self.evidence)
         session.attempts[self.attempt] = replace(attempt, receipt=self.receipt)
@@ -192,7 +189,7 @@ class EvidenceUpgraded(Event):
     receipt: str
     evidence: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         credit = session.credits[self.receipt]
         session.credits[self.receipt] = replace(credit, evidence=Evidence(self.evidence))
         if session.paid and session.paid.receipt == self.receipt:
@@ -215,7 +212,7 @@ class ContradictionFound(Event):
     receipt: str | None = None
     amount_cents: int | None = None
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.discrepancies[self.contradiction] = Discrepancy(
             self.contradiction,
             self.attempt,
@@ -233,7 +230,7 @@ class ContradictionClosed(Event):
     closed_by: str
     note: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         found = session.discrepancies[self.contradiction]
         session.discrepancies[self.contradiction] = replace(found, is_open=False)
 
@@ -247,7 +244,7 @@ class OrderCreated(Event):
     previous_status: str
     session_created_at: datetime
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.status = Status.ORDER_CREATED
         session.order = (self.order_id, self.order_number)
         session.order_created_at = session.ended_at = self.timestamp
@@ -270,7 +267,7 @@ class Failed(Event):
     recorded_by: str | None = None
     note: str | None = None
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.status = Status.FAILED
         session.failure = (self.code, self.text)
         session.ended_at = self.timestamp
@@ -285,7 +282,7 @@ class Expired(Event):
     previous_status: str
     session_created_at: datetime
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.status = Status.EXPIRED
         session.ended_at = self.timestamp
 
@@ -305,21 +302,21 @@ class SurplusReceived(Event):
     why: str
     answers_attempt: bool = True
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _receive(session, self, answers=self.answers_attempt)
 
 
-def _prompted(session: "PaymentSession", moment: datetime) -> None:
+def _prompted(session: SessionState, moment: datetime) -> None:
     if session.status == Status.PENDING:
         session.status = Status.PAYMENT_INITIATED
     session.initiated_at = session.initiated_at or moment
 
 
-def _close(session: "PaymentSession", attempt: int, state: AttemptState) -> None:
+def _close(session: SessionState, attempt: int, state: AttemptState) -> None:
     session.attempts[attempt] = replace(session.attempts[attempt], state=state)
 
 
-def _receive(session: "PaymentSession", money: Paid | SurplusReceived, *, answers: bool = True) -> None:
+def _receive(session: SessionState, money: Paid | SurplusReceived, *, answers: bool = True) -> None:
     """The first money that answers an attempt gives it its receipt, known or not; no other money of it does."""
     session.received_cents += money.amount_cents
     attempt = session.attempts[money.attempt]
@@ -331,5 +328,5 @@ def _receive(session: "PaymentSession", money: Paid | SurplusReceived, *, answer
         _credit(session, money.receipt, money.attempt, money.amount_cents, money.evidence)
 
 
-def _credit(session: "PaymentSession", receipt: str, attempt: int, amount_cents: int, evidence: str) -> None:
+def _credit(session: SessionState, receipt: str, attempt: int, amount_cents: int, evidence: str) -> None:
     session.credits[receipt] = Credit(receipt, attempt, amount_cents, Evidence(evidence))

@@ -1,13 +1,11 @@
 """The facts of giving money back: that it is due, who agreed, that it was sent, and what became of it."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ledger.session.event import Event
+from ledger.session.state import SessionState
 from ledger.session.values import Refund, RefundState
-
-if TYPE_CHECKING:
-    from ledger.session.session import PaymentSession
 
 
 class RefundDue(Event):
@@ -20,7 +18,7 @@ class RefundDue(Event):
     receipt: str | None
     why: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         session.refunds[self.refund] = Refund(self.refund, self.attempt, self.amount_cents, self.receipt)
 
 
@@ -31,7 +29,7 @@ class RefundApproved(Event):
     refund: int
     approved_by: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(session, self.refund, state=RefundState.APPROVED)
 
 
@@ -43,7 +41,7 @@ class RefundRefused(Event):
     refused_by: str
     reason: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(session, self.refund, state=RefundState.REFUSED)
 
 
@@ -54,7 +52,7 @@ class RefundRequested(Event):
     refund: int
     requested_by: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(session, self.refund, state=RefundState.REQUESTED, requested_at=self.timestamp)
 
 
@@ -66,7 +64,7 @@ class RefundAccepted(Event):
     conversation_id: str
     originator_conversation_id: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(session, self.refund, conversation_id=self.conversation_id)
 
 
@@ -77,7 +75,7 @@ class RefundUncertain(Event):
     refund: int
     reason: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(session, self.refund, in_doubt=True)
 
 
@@ -91,7 +89,7 @@ class Refunded(Event):
     recorded_by: str | None = None
     note: str | None = None
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(session, self.refund, state=RefundState.REFUNDED, in_doubt=False)
 
 
@@ -103,7 +101,7 @@ class RefundFailed(Event):
     code: str
     text: str
 
-    def apply(self, session: "PaymentSession") -> None:
+    def apply(self, session: SessionState) -> None:
         _change(
             session,
             self.refund,
@@ -114,5 +112,5 @@ class RefundFailed(Event):
         )
 
 
-def _change(session: "PaymentSession", refund: int, **fields: Any) -> None:
+def _change(session: SessionState, refund: int, **fields: Any) -> None:
     session.refunds[refund] = replace(session.refunds[refund], **fields)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ledger.session.session import PaymentSession
+from ledger.session.state import SessionState
 from ledger.session.values import Attempt, RefundState
 
 
-def status_row(session: PaymentSession) -> dict[str, Any]:
+def status_row(session: SessionState) -> dict[str, Any]:
     """Return the columns of the session's row, ready for JSON; amounts are cents, moments ISO 8601 in UTC."""
     last = _last_attempt(session)
     refunded = sum(r.amount_cents for r in session.refunds.values() if r.state == RefundState.REFUNDED)
@@ -47,7 +47,7 @@ def status_row(session: PaymentSession) -> dict[str, Any]:
     return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
 
 
-def _last_attempt(session: PaymentSession) -> Attempt | None:
+def _last_attempt(session: SessionState) -> Attempt | None:
     """The attempt that matters: the one that paid, else the latest."""
     if session.paid:
         return session.attempts[session.paid.attempt]

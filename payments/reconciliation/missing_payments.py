@@ -14,7 +14,8 @@ import structlog
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Unavailable
-from ledger.session.session import NO_PAYMENT_FOUND, NOT_PAID, PaymentSession
+from ledger.session.outcome_commands import NO_PAYMENT_FOUND, NOT_PAID
+from ledger.session.session import PaymentSession
 from ledger.session.values import Evidence, Payment
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.lookups import OurPayment

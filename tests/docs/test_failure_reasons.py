@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from daraja.codes import RESULT_MEANINGS
-from ledger.session.session import NOT_PAID
+from ledger.session.outcome_commands import NOT_PAID
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"

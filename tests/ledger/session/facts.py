@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ledger.session import events
 from ledger.session.cart import SnapshotLine, Totals
-from ledger.session.session import OTHER_AMOUNT
+from ledger.session.outcome_commands import OTHER_AMOUNT
 from ledger.session.values import Evidence, Status
 
 SESSION_ID = UUID("550e8400-e29b-41d4-a716-446655440000")

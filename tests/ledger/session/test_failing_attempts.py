@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ledger.session.session import NO_PAYMENT_FOUND
+from ledger.session.outcome_commands import NO_PAYMENT_FOUND
 from ledger.session.values import AttemptState, Evidence, Status
 from tests.ledger.session.commands import give_up_attempt, record_attempt_failure, record_payment
 from tests.ledger.session.facts import (

@@ -10,7 +10,7 @@ import pytest
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Unavailable
-from ledger.session.session import NO_PAYMENT_FOUND
+from ledger.session.outcome_commands import NO_PAYMENT_FOUND
 from ledger.session.values import Evidence, RefundState, Status
 from ledger.store.database import Database
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
