@@ -27,7 +27,7 @@ def block_signer(database: Database) -> BlockSigner:
 
 
 @pytest.fixture
-def encrypted(ledger: Ledger, database: Database, block_signer: BlockSigner) -> list[Checkout]:
+def signed(ledger: Ledger, database: Database, block_signer: BlockSigner) -> list[Checkout]:
     """Three blocks of a session each: one paid and ordered, one prompted, one just created."""
     sessions = []
     for steps in ("paid", "prompted", "created"):
@@ -46,7 +46,7 @@ def sign(database: Database, block_signer: BlockSigner) -> None:
     block_signer.run()
 
 
-def told(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]:
+def faults(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]:
     with database.transaction() as connection:
         return list(blocks.faults(connection, key.public_key() if key else None))
 
@@ -63,7 +63,7 @@ def all_of(database: Database) -> list[Block]:
     return sorted(found, key=lambda block: block.number)
 
 
-@pytest.mark.usefixtures("encrypted")
+@pytest.mark.usefixtures("signed")
 def test_blocks_cover_the_whole_log_and_follow_one_another(database: Database) -> None:
     first, second, third = all_of(database)
     assert [block.events for block in (first, second, third)] == [5, 3, 1]
@@ -71,23 +71,23 @@ def test_blocks_cover_the_whole_log_and_follow_one_another(database: Database) -
     assert (second.after_position, second.previous_hash) == (first.until_position, first.hash)
     assert (third.after_position, third.previous_hash) == (second.until_position, second.hash)
     assert third == Blocks(database).last()
-    assert told(database) == []
+    assert faults(database) == []
 
 
 def test_without_events_there_is_no_block(database: Database, block_signer: BlockSigner) -> None:
     sign(database, block_signer)
-    assert (Blocks(database).last(), told(database)) == (None, [])
+    assert (Blocks(database).last(), faults(database)) == (None, [])
 
 
-def test_without_news_there_is_no_further_block(
-    database: Database, encrypted: list[Checkout], block_signer: BlockSigner
+def test_without_new_events_there_is_no_further_block(
+    database: Database, signed: list[Checkout], block_signer: BlockSigner
 ) -> None:
-    assert len(encrypted) == 3
+    assert len(signed) == 3
     sign(database, block_signer)
     assert len(all_of(database)) == 3
 
 
-def test_full_blocks_follow_at_once_and_the_rest_waits_for_its_round(
+def test_full_blocks_follow_at_once_and_the_rest_waits_for_the_next_round(
     ledger: Ledger, database: Database, block_signer: BlockSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "MAX_EVENTS", 2)
@@ -109,7 +109,7 @@ def test_an_event_above_the_horizon_waits_for_the_next_block(
     assert all_of(database)[0].events == 1
 
 
-def test_of_two_sealers_one_signs(
+def test_of_two_signers_one_signs(
     database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Checkout(ledger)
@@ -124,7 +124,7 @@ def test_of_two_sealers_one_signs(
     monkeypatch.setattr(slow, "_sign", overtaken)
     assert slow.run() == 0
     assert len(all_of(database)) == 1
-    assert told(database) == []
+    assert faults(database) == []
 
 
 @pytest.mark.parametrize(
@@ -162,19 +162,19 @@ def test_of_two_sealers_one_signs(
         ),
     ],
 )
-def test_what_was_tampered_with_is_told(
-    database: Database, encrypted: list[Checkout], statement: str, expected: str
+def test_tampering_is_reported(
+    database: Database, signed: list[Checkout], statement: str, expected: str
 ) -> None:
     names = ("first", "second", "third")
-    named = dict(zip(names, (checkout.session_id for checkout in encrypted), strict=True))
+    named = dict(zip(names, (checkout.session_id for checkout in signed), strict=True))
     with psycopg.connect(database.url, autocommit=True) as intruder:
         intruder.execute(WRITE_FREELY)
         assert intruder.execute(statement.encode(), named).rowcount > 0
-    assert any(expected in one for one in told(database))
+    assert any(expected in one for one in faults(database))
 
 
-@pytest.mark.usefixtures("encrypted")
-def test_a_block_that_was_signed_anew_by_somebody_else_is_told(database: Database) -> None:
+@pytest.mark.usefixtures("signed")
+def test_a_block_signed_again_by_somebody_else_is_reported(database: Database) -> None:
     stranger = Ed25519PrivateKey.generate()
     last = all_of(database)[-1]
     forged = replace(last, public_key=stranger.public_key().public_bytes_raw())
@@ -186,28 +186,28 @@ def test_a_block_that_was_signed_anew_by_somebody_else_is_told(database: Databas
         forged.hash,
         stranger.sign(forged.hash),
     )
-    assert told(database) == ["block 1-3 is signed by another key than that of DAFTARI_MASTER_KEY"]
-    assert told(database, key=None) == []
+    assert faults(database) == ["block 1-3 is signed by another key than that of DAFTARI_MASTER_KEY"]
+    assert faults(database, key=None) == []
 
 
-@pytest.mark.usefixtures("encrypted")
-def test_whoever_kept_a_name_notices_that_the_last_blocks_are_gone(database: Database) -> None:
+@pytest.mark.usefixtures("signed")
+def test_a_kept_name_shows_that_the_last_blocks_are_gone(database: Database) -> None:
     kept = KeptName.parse(all_of(database)[-1].name)
     with database.transaction() as connection:
         assert blocks.is_kept(connection, kept)
     tamper(database, "DELETE FROM signed_blocks WHERE number = 3")
-    assert told(database) == []
+    assert faults(database) == []
     with database.transaction() as connection:
         assert not blocks.is_kept(connection, kept)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-2", "1-2-abcd", "x-2-" + "00" * 32, f"1-{10**30}-" + "00" * 32])
-def test_a_name_that_is_none_is_refused(text: str) -> None:
+def test_text_that_is_no_block_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match="64 hex digits"):
         KeptName.parse(text)
 
 
-@pytest.mark.usefixtures("encrypted")
+@pytest.mark.usefixtures("signed")
 @pytest.mark.parametrize("statement", [text.replace("payment_events", "signed_blocks") for text in REWRITES])
 def test_blocks_are_final(database: Database, statement: str) -> None:
     statement = statement.replace("topic = 'x'", "events = 1")
