@@ -12,6 +12,7 @@ from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import Environment, EnvType
 
 from ledger.errors import Conflict, NotFound
+from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
 from ledger.store.database import Database
@@ -108,12 +109,12 @@ class Ledger(Application[UUID]):
 
     def _append(self, session: PaymentSession) -> None:
         """Append what was decided with the session's new row, in one commit, and say at which position it landed."""
-        facts = [type(fact).__name__ for fact in session.pending_events]
+        events = [PUBLIC_NAMES[type(event)] for event in session.pending_events]
         # Not by save(): it asks of every object, by runtime protocols, what it is, and takes a millisecond for that.
         recordings = self.events.put(session.collect_events(), row=status_row(session))
         position = str(recordings[-1].notification.id)
         _log.info(
-            "appended", session_id=str(session.id), version=session.version, position=position, facts=facts
+            "appended", session_id=str(session.id), version=session.version, position=position, events=events
         )
 
     def reserve_receipt(self, receipt: str, session_id: UUID) -> bool:

@@ -12,8 +12,8 @@ from psycopg import Connection
 
 from ledger.session.events import (
     AttemptFailed,
-    ContradictionClosed,
-    ContradictionFound,
+    DiscrepancyClosed,
+    DiscrepancyFound,
     Failed,
     OrderCreated,
     Paid,
@@ -291,8 +291,8 @@ _CHANGES: dict[str, Callable[[CasesOfSession, Recorded], None]] = {
     RefundUncertain.TOPIC: _refund_moved(CaseKind.REFUND_IN_DOUBT, lambda says: says["reason"]),
     RefundFailed.TOPIC: _refund_moved(CaseKind.REFUND_DUE, lambda says: f"failed: {says['code']}"),
     Refunded.TOPIC: _refunded,
-    ContradictionFound.TOPIC: _discrepancy_found,
-    ContradictionClosed.TOPIC: _settled,
+    DiscrepancyFound.TOPIC: _discrepancy_found,
+    DiscrepancyClosed.TOPIC: _settled,
 }
 TOPICS = tuple(_CHANGES)
 

@@ -78,7 +78,7 @@ def _evidence_upgraded(event: events.EvidenceUpgraded) -> str:
 
 
 @sentence.register
-def _contradiction_found(event: events.ContradictionFound) -> str:
+def _discrepancy_found(event: events.DiscrepancyFound) -> str:
     return (
         f"contradiction {event.contradiction} about the {event.about} of attempt {event.attempt},"
         f" {event.evidence} says: {event.told}"
@@ -86,7 +86,7 @@ def _contradiction_found(event: events.ContradictionFound) -> str:
 
 
 @sentence.register
-def _contradiction_closed(event: events.ContradictionClosed) -> str:
+def _discrepancy_closed(event: events.DiscrepancyClosed) -> str:
     return f"contradiction {event.contradiction} looked at by {event.closed_by}: {event.note}"
 
 

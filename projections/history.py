@@ -33,8 +33,8 @@ OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
     events.Paid: ("attempt", "receipt", "amount_cents", "paid_at"),
     events.ReceiptRecorded: ("attempt", "receipt"),
     events.EvidenceUpgraded: ("attempt", "receipt"),
-    events.ContradictionFound: ("attempt", "about"),
-    events.ContradictionClosed: (),
+    events.DiscrepancyFound: ("attempt", "about"),
+    events.DiscrepancyClosed: (),
     events.OrderCreated: ("order_id", "order_number"),
     events.Failed: ("attempt", "code", "text", "money_held"),
     events.Expired: (),
@@ -72,8 +72,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The kind of event in one word, such as PaymentRequested."""
-        return type(self.event).__name__
+        """The public name of its kind, such as PaymentRequested."""
+        return events.PUBLIC_NAMES[type(self.event)]
 
     @property
     def happened_at(self) -> datetime:

@@ -17,7 +17,7 @@ class DiscrepancyCommands(SessionState):
         if known is None or not known.is_open:
             raise Rejected("CASE_NOT_OPEN", "There is no such case, or somebody closed it already.")
         self._write(
-            events.ContradictionClosed, contradiction=contradiction, closed_by=closed_by, note=note, at=at
+            events.DiscrepancyClosed, contradiction=contradiction, closed_by=closed_by, note=note, at=at
         )
 
     def miss_payment(self, payment: Payment, *, at: datetime) -> None:
@@ -43,7 +43,7 @@ class DiscrepancyCommands(SessionState):
         if any(known.is_repeated_by(attempt, about, payment) for known in self.discrepancies.values()):
             return
         self._write(
-            events.ContradictionFound,
+            events.DiscrepancyFound,
             contradiction=len(self.discrepancies) + 1,
             attempt=attempt,
             about=about,

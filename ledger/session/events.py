@@ -1,4 +1,4 @@
-"""Every fact that can be written about a payment session.
+"""Every event of a payment session.
 
 Each class has a versioned TOPIC, because a stored name must survive a move of the file.
 """
@@ -8,9 +8,9 @@ from eventsourcing.utils import register_topic
 from ledger.session.event import Event
 from ledger.session.payment_events import (
     AttemptFailed,
-    ContradictionClosed,
-    ContradictionFound,
     Created,
+    DiscrepancyClosed,
+    DiscrepancyFound,
     EvidenceUpgraded,
     Expired,
     Extended,
@@ -35,62 +35,36 @@ from ledger.session.refund_events import (
     RefundUncertain,
 )
 
-FACTS: tuple[type[Event], ...] = (
-    Created,
-    Extended,
-    PaymentRequested,
-    PaymentInitiated,
-    PaymentRefused,
-    PaymentUncertain,
-    AttemptFailed,
-    Paid,
-    ReceiptRecorded,
-    EvidenceUpgraded,
-    ContradictionFound,
-    ContradictionClosed,
-    OrderCreated,
-    Failed,
-    Expired,
-    SurplusReceived,
-    RefundDue,
-    RefundApproved,
-    RefundRefused,
-    RefundRequested,
-    RefundAccepted,
-    RefundUncertain,
-    Refunded,
-    RefundFailed,
-)
-"""Every event class there is: what the store can write and read."""
+PUBLIC_NAMES: dict[type, str] = {
+    Created: "Created",
+    Extended: "Extended",
+    PaymentRequested: "PaymentRequested",
+    PaymentInitiated: "PaymentInitiated",
+    PaymentRefused: "PaymentRefused",
+    PaymentUncertain: "PaymentUncertain",
+    AttemptFailed: "AttemptFailed",
+    Paid: "Paid",
+    ReceiptRecorded: "ReceiptRecorded",
+    EvidenceUpgraded: "EvidenceUpgraded",
+    DiscrepancyFound: "ContradictionFound",
+    DiscrepancyClosed: "ContradictionClosed",
+    OrderCreated: "OrderCreated",
+    Failed: "Failed",
+    Expired: "Expired",
+    SurplusReceived: "SurplusReceived",
+    RefundDue: "RefundDue",
+    RefundApproved: "RefundApproved",
+    RefundRefused: "RefundRefused",
+    RefundRequested: "RefundRequested",
+    RefundAccepted: "RefundAccepted",
+    RefundUncertain: "RefundUncertain",
+    Refunded: "Refunded",
+    RefundFailed: "RefundFailed",
+}
+"""Every event class with its name in the history API. The names are public, so they outlive a renamed class."""
 
-for _fact in FACTS:
-    register_topic(_fact.TOPIC, _fact)
+EVENT_CLASSES: tuple[type[Event], ...] = tuple(PUBLIC_NAMES)
+"""What the store can write and read."""
 
-__all__ = [
-    "FACTS",
-    "AttemptFailed",
-    "ContradictionClosed",
-    "ContradictionFound",
-    "Created",
-    "Event",
-    "EvidenceUpgraded",
-    "Expired",
-    "Extended",
-    "Failed",
-    "OrderCreated",
-    "Paid",
-    "PaymentInitiated",
-    "PaymentRefused",
-    "PaymentRequested",
-    "PaymentUncertain",
-    "ReceiptRecorded",
-    "RefundAccepted",
-    "RefundApproved",
-    "RefundDue",
-    "RefundFailed",
-    "RefundRefused",
-    "RefundRequested",
-    "RefundUncertain",
-    "Refunded",
-    "SurplusReceived",
-]
+for _event_class in EVENT_CLASSES:
+    register_topic(_event_class.TOPIC, _event_class)

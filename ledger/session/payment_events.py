@@ -196,7 +196,7 @@ class EvidenceUpgraded(Event):
             session.paid = replace(session.paid, evidence=Evidence(self.evidence))
 
 
-class ContradictionFound(Event):
+class DiscrepancyFound(Event):
     """Two witnesses disagree about one attempt; what was proved stands, and a person looks at it.
 
     `about` is "outcome" (one says paid, another says not), "amount", or "books" (one should know of it and does not);
@@ -222,7 +222,7 @@ class ContradictionFound(Event):
         )
 
 
-class ContradictionClosed(Event):
+class DiscrepancyClosed(Event):
     """A person looked at a contradiction and says what came of it."""
 
     TOPIC = "payment_session.contradiction_closed.v1"

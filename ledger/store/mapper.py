@@ -1,4 +1,4 @@
-"""Turn facts into stored JSON and back, typed by event class."""
+"""Turn events into stored JSON and back, typed by event class."""
 
 from dataclasses import MISSING, fields
 from functools import cache
@@ -10,7 +10,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, MapperDeserialisationError, StoredEvent
 from eventsourcing.utils import resolve_topic
 
-from ledger.session.events import FACTS, Event
+from ledger.session.events import EVENT_CLASSES, Event
 
 _COLUMNS = ("originator_id", "originator_version")
 _ENCODER = msgspec.json.Encoder(order="sorted")
@@ -80,5 +80,5 @@ def _reader(cls: type[Event]) -> tuple[msgspec.json.Decoder[Any], dict[str, Any]
 
 
 # Made now, and not at the first read, when a test may have put a fake class in datetime's place.
-for _fact in FACTS:
-    _reader(_fact)
+for _event_class in EVENT_CLASSES:
+    _reader(_event_class)

@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 
 from ledger.application import Ledger
-from ledger.session.events import FACTS, Event
+from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES, Event
 from ledger.store.database import Database
 from projections.event_descriptions import sentence
 from projections.history import OWNERS_FIELDS, for_auditor, for_owner, history, timeline
@@ -53,7 +53,7 @@ def test_the_owner_sees_no_internals_of_any_kind_of_event(ledger: Ledger, databa
         for checkout in one_of_every_kind(ledger)
         for entry in history(database, checkout.session_id)
     ]
-    assert {view["event"] for view in views} == {fact.__name__ for fact in FACTS}
+    assert {view["event"] for view in views} == set(PUBLIC_NAMES.values())
     text = json.dumps(views)
     for internal in ("sealed", "v1.", "digest", "hash", "29115", "position", "operator"):
         assert internal not in text
@@ -94,14 +94,14 @@ def test_every_kind_of_event_has_a_sentence_of_its_own(ledger: Ledger, database:
         for checkout in one_of_every_kind(ledger)
         for entry in history(database, checkout.session_id)
     }
-    assert set(told) == {fact.__name__ for fact in FACTS}
+    assert set(told) == set(PUBLIC_NAMES.values())
     assert told["RefundFailed"] == "refund 1 did not arrive, R1: No funds.; it is due still"
     assert told["Expired"] == "the time ran out while the session was pending"
     assert all("sealed" not in words and "v1." not in words for words in told.values())
 
 
 def test_every_kind_of_event_is_decided_upon_for_the_owner() -> None:
-    assert set(OWNERS_FIELDS) == set(FACTS)
+    assert set(OWNERS_FIELDS) == set(EVENT_CLASSES)
 
 
 def test_an_event_without_a_sentence_is_not_passed_over() -> None:

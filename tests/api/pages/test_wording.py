@@ -2,13 +2,13 @@
 
 from api.pages import wording
 from ledger.phone import PhoneNumber
+from ledger.session.events import PUBLIC_NAMES
 from ledger.session.values import Status
-from projections.history import OWNERS_FIELDS
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
 
 def test_every_event_and_every_status_has_a_name_for_people() -> None:
-    assert set(wording.EVENT_NAMES) == {event.__name__ for event in OWNERS_FIELDS}
+    assert set(wording.EVENT_NAMES) == set(PUBLIC_NAMES.values())
     assert set(wording.STATUS_NAMES) == set(Status)
 
 

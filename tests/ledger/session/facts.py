@@ -169,7 +169,7 @@ def contradiction_found(
     cents: int | None = None,
 ) -> Fact:
     return _fact(
-        events.ContradictionFound,
+        events.DiscrepancyFound,
         None,
         contradiction=contradiction,
         attempt=attempt,
@@ -194,7 +194,7 @@ def reopened(contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT
 
 def contradiction_closed(contradiction: int = 1) -> Fact:
     return _fact(
-        events.ContradictionClosed,
+        events.DiscrepancyClosed,
         None,
         contradiction=contradiction,
         closed_by="operator 9",

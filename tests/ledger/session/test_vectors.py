@@ -15,7 +15,7 @@ from eventsourcing.utils import resolve_topic
 
 from ledger.session import events
 from ledger.session.cart import SnapshotLine, Totals
-from ledger.session.events import FACTS
+from ledger.session.events import EVENT_CLASSES
 from ledger.session.values import RefundState, Status
 from ledger.store.mapper import SessionMapper
 from tests.ledger.session.facts import SESSION_ID
@@ -56,8 +56,8 @@ SAID_LATER: dict[str, dict[str, Any]] = {
 
 
 def test_every_kind_of_event_has_a_vector() -> None:
-    assert {topic_of(name) for name in EVENTS} == {fact.TOPIC for fact in FACTS}
-    assert {fact.TOPIC for fact in FACTS} <= EVENTS.keys()
+    assert {topic_of(name) for name in EVENTS} == {event.TOPIC for event in EVENT_CLASSES}
+    assert {event.TOPIC for event in EVENT_CLASSES} <= EVENTS.keys()
 
 
 @pytest.mark.parametrize("name", EVENTS)

@@ -7,7 +7,7 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from eventsourcing.utils import register_topic
 
 from ledger.application import Ledger
-from ledger.session.events import FACTS, Event, Paid
+from ledger.session.events import EVENT_CLASSES, Event, Paid
 from tests.support.checkouts import Checkout, new_session, one_of_every_kind
 
 
@@ -18,7 +18,7 @@ def test_every_kind_of_event_comes_back_as_it_was_written(ledger: Ledger) -> Non
             stored = ledger.mapper.to_stored_event(event)
             assert ledger.mapper.to_domain_event(stored) == event
             written.add(type(event))
-    assert written == set(FACTS)
+    assert written == set(EVENT_CLASSES)
 
 
 def test_an_event_that_was_never_stored_comes_back_equal(ledger: Ledger) -> None:
