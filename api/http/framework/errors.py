@@ -61,7 +61,7 @@ class Refusal:
 
 
 def install_error_handlers(app: Flask) -> None:
-    """ResponseSchema every refusal and every fault in our form."""
+    """Answer every refusal and every fault in our form."""
     app.register_error_handler(Exception, lambda error: answer(refusal_of(error)))
 
 

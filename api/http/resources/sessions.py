@@ -220,7 +220,7 @@ def show_events(session_id: UUID) -> dict[str, Any]:
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
-    """ResponseSchema with a stream of the reader's own session, beyond version `seen`, while his token is good.
+    """Answer with a stream of the reader's own session, beyond version `seen`, while his token is good.
 
     Raises NotFound, and Unavailable.
     """
