@@ -1,7 +1,7 @@
 """The invariants of the whole store: ledger, read side, inbox and shop together, each run kept for auditors."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -15,8 +15,10 @@ from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.integrity import verification_runs
-from projections.integrity.invariants import MIN_PROMPT_SECONDS, ShopOrder, Violation, check
+from projections.integrity.invariants import MIN_PROMPT_SECONDS, check
+from projections.integrity.money_rules import ShopOrder
 from projections.integrity.verification_runs import VerificationRun
+from projections.integrity.violations import Violation
 from shop import invariants as shop_invariants
 
 ORDERS = "SELECT session_id, order_id, total_cents FROM shop_orders"
@@ -136,7 +138,11 @@ def violations(
 
 def _plain(violation: Violation) -> dict[str, Any]:
     session_id = violation.session_id
-    return asdict(violation) | {"session_id": str(session_id) if session_id else None}
+    return {
+        "rule": violation.rule,
+        "told": violation.detail,
+        "session_id": str(session_id) if session_id else None,
+    }
 
 
 def orders_of_shop(connection: Connection[Any]) -> Iterator[ShopOrder]:

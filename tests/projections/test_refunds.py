@@ -69,7 +69,7 @@ def change(database: Database, statement: str) -> None:
 
 
 def told(database: Database) -> list[str]:
-    return [violation.told for violation in invariants.check(database) if violation.rule == "refunds"]
+    return [violation.detail for violation in invariants.check(database) if violation.rule == "refunds"]
 
 
 def test_a_sum_that_falls_due_is_listed(ledger: Ledger, database: Database, refunds: Follower) -> None:

@@ -7,6 +7,8 @@ from uuid import UUID
 from ledger.session.session import PaymentSession
 from ledger.session.values import AttemptState, RefundState
 from projections.integrity import invariants
+from projections.integrity.money_rules import ShopOrder
+from projections.integrity.violations import Violation
 from tests.simulation.buyers import Buyers
 from tests.simulation.database import DatabaseTwin
 from tests.simulation.machine import Machine
@@ -51,7 +53,7 @@ class Checks:
             found += rule()
         return found
 
-    def _of_store(self) -> list[invariants.Violation]:
+    def _of_store(self) -> list[Violation]:
         tables = self._tables
         tables.answers.update(Auditor(tables, with_texts=self._with_texts).answers())
         shop = self._machine.shelves
@@ -60,7 +62,7 @@ class Checks:
             self._services.vault,
             known_texts=NEVER_TOLD,
             orders_of=lambda _: [
-                invariants.ShopOrder(session_id, placed.order_id, request.total_cents)
+                ShopOrder(session_id, placed.order_id, request.total_cents)
                 for session_id, (placed, request) in shop.orders.items()
             ],
             with_messages=True,

@@ -1,4 +1,4 @@
-"""The statements of whoever looks over the whole store, answered from memory."""
+"""The statements of a verification run, answered from memory."""
 
 import re
 from collections import Counter
@@ -12,19 +12,19 @@ from ledger.application import RECEIPT
 from ledger.session.values import Evidence
 from ledger.store import blocks
 from projections import cases, metrics, refunds
-from projections.integrity import invariants
-from projections.integrity.session_rules import _MOMENTS
+from projections.integrity import inbox_rules, invariants, log_rules, money_rules, personal_data_rules
+from projections.integrity.projection_rules import MOMENTS
 from projections.rebuild import comparison
 from tests.simulation.database import Tables
 from tests.simulation.tables_of_ledger import Answer, Row
 
 _MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
 _SETTLED = ("posted", "credited", "amount_differs")
-_PERSONAL = re.compile(invariants.PERSONAL)
+_PERSONAL = re.compile(personal_data_rules.PERSONAL)
 
 
 class Auditor:
-    """Answers what `projections.invariants.check` asks."""
+    """Answers what `projections.integrity.invariants.check` asks."""
 
     def __init__(self, tables: Tables, *, with_texts: bool) -> None:
         self._with_texts = with_texts
@@ -35,26 +35,28 @@ class Auditor:
         """Return what answers each statement."""
         found: dict[Any, Answer] = {
             invariants.ONE_SNAPSHOT: lambda _: [],
-            invariants.TAKE_YOUR_TIME: lambda _: [],
+            invariants.NO_TIMEOUT: lambda _: [],
             invariants.LOG: lambda _: self._log(),
             invariants.ROWS: lambda _: [self._row(row) for _, row in sorted(self._ledger.rows.items())],
-            invariants.SHARED_POSITIONS: lambda _: self._shared_positions(),
-            invariants.REFERENCES.encode(): self._references,
-            invariants.MONEY_OF_ROWS: lambda _: [self._money()],
+            log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),
+            money_rules.REFERENCES.encode(): self._references,
+            money_rules.MONEY_OF_ROWS: lambda _: [self._money()],
             blocks._AGAIN: lambda _: self._blocks(),
-            invariants.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
-            invariants.OPEN_MOVEMENTS.encode(): self._open_movements,
-            invariants.MESSAGES_OF_THE_SYSTEM: lambda _: self._messages_of_the_system(),
-            invariants.UNWITNESSED: lambda _: self._unwitnessed(),
-            invariants.EXISTS: lambda values: [{"there": self._with_texts and values[0] in self._texts()}],
+            money_rules.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
+            money_rules.OPEN_MOVEMENTS.encode(): self._open_movements,
+            inbox_rules.MESSAGES_WITHOUT_SESSION: lambda _: self._messages_without_session(),
+            inbox_rules.PAYMENTS_WITHOUT_MESSAGE: lambda _: self._payments_without_message(),
+            personal_data_rules.EXISTS: lambda values: [
+                {"there": self._with_texts and values[0] in self._texts()}
+            ],
             comparison.FACTS_IN_ORDER: self._facts,
             metrics.READ_ALL.encode(): lambda _: self._figures(),
             metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
             _all_of(refunds.TABLE): lambda _: _sorted(self._tables.refunds.refunds),
             _all_of(cases.TABLE): lambda _: _sorted(self._tables.refunds.cases),
         }
-        for table, text in invariants.TABLES_WITHOUT_PERSONS.items():
-            statement = invariants.IN_THE_CLEAR.format(table=table, text=text).encode()
+        for table, text in personal_data_rules.TABLES_WITHOUT_PERSONS.items():
+            statement = personal_data_rules.IN_THE_CLEAR.format(table=table, text=text).encode()
             found[statement] = partial(self._in_the_clear, table)
         return found
 
@@ -62,7 +64,7 @@ class Auditor:
         return [event for _, history in sorted(self._ledger.events.items()) for event in history]
 
     def _row(self, row: Row) -> Row:
-        moments = {name: row[name] and datetime.fromisoformat(row[name]) for name in _MOMENTS}
+        moments = {name: row[name] and datetime.fromisoformat(row[name]) for name in MOMENTS}
         return row | moments | {"session_id": UUID(row["session_id"])}
 
     def _shared_positions(self) -> list[Row]:
@@ -101,11 +103,11 @@ class Auditor:
         unclaimed = self._tables.money.unclaimed()
         return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
 
-    def _messages_of_the_system(self) -> list[Row]:
+    def _messages_without_session(self) -> list[Row]:
         about = {message["session_id"] for message in self._tables.work.messages.values()}
         return [{"session_id": each} for each in about - self._ledger.events.keys() - {None}]
 
-    def _unwitnessed(self) -> list[Row]:
+    def _payments_without_message(self) -> list[Row]:
         messages = self._tables.work.messages.values()
         witnessed = {x["session_id"] for x in messages if x["channel"] == "stk" and x["is_proven"]}
         return [

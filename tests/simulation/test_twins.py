@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from ledger.store import blocks, positions
 from projections import follower
-from projections.integrity import invariants
+from projections.integrity import personal_data_rules
 from projections.rebuild import comparison as comparing
 from tests.simulation.machine import Machine
 from tests.simulation.odds import USUAL, Odds
@@ -32,7 +32,7 @@ NOT_ASKED = {
     blocks._AGAIN,
     positions._HORIZON,
     follower.TRY_TO_BE_ACTIVE,
-    invariants.EXISTS,
+    personal_data_rules.EXISTS,
 }
 """What is about positions alone, the lock of a moment, and which tables there are."""
 

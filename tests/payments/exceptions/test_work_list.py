@@ -257,4 +257,4 @@ def test_the_invariants_see_rows_that_are_not_what_the_log_says(
 
 
 def wrong(database: Database) -> list[str]:
-    return [violation.told for violation in invariants.check(database) if violation.rule == "cases"]
+    return [violation.detail for violation in invariants.check(database) if violation.rule == "cases"]

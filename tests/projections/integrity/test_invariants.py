@@ -10,7 +10,9 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.follower import Follower
-from projections.integrity.invariants import MAX_TOLD, ShopOrder, Violation, check
+from projections.integrity.invariants import check
+from projections.integrity.money_rules import ShopOrder
+from projections.integrity.violations import MAX_PER_RULE, Violation
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
@@ -64,7 +66,7 @@ def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Databas
 
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize(
-    ("statement", "rule", "told"),
+    ("statement", "rule", "detail"),
     [
         (
             "UPDATE payment_events SET state = jsonb_set(state, '{amount_cents}', '1') WHERE version = 4",
@@ -100,14 +102,14 @@ def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Databas
         ("UPDATE payment_refs SET value = 'ELSE'", "receipts", "no event speaks of it"),
     ],
 )
-def test_what_was_tampered_with_is_told(database: Database, statement: str, rule: str, told: str) -> None:
+def test_tampering_is_reported(database: Database, statement: str, rule: str, detail: str) -> None:
     tamper(database, statement)
-    assert any(told in violation.told for violation in check(database) if violation.rule == rule)
+    assert any(detail in violation.detail for violation in check(database) if violation.rule == rule)
 
 
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize(
-    ("version", "topic", "state", "rule", "told"),
+    ("version", "topic", "state", "rule", "detail"),
     [
         (6, "payment_session.expired.v1", {}, "transitions", "from order_created to expired"),
         (
@@ -140,13 +142,13 @@ def test_what_was_tampered_with_is_told(database: Database, statement: str, rule
         ),
     ],
 )
-def test_an_event_that_should_not_have_been_written_is_told(
+def test_an_event_that_should_not_have_been_written_is_reported(
     database: Database,
     version: int,
     topic: str,
     state: dict[str, object],
     rule: str,
-    told: str,
+    detail: str,
 ) -> None:
     moved = {"previous_status": "order_created", "session_created_at": "2024-01-15T10:30:00Z"}
     whole = {"timestamp": "2024-01-15T10:31:00Z"} | (state or moved)
@@ -158,10 +160,12 @@ def test_an_event_that_should_not_have_been_written_is_told(
         topic,
         Jsonb(whole),
     )
-    assert any(told in violation.told for violation in check(database) if violation.rule == rule)
+    assert any(detail in violation.detail for violation in check(database) if violation.rule == rule)
 
 
-def test_an_order_without_its_money_is_told(ledger: Ledger, database: Database, checkout: Checkout) -> None:
+def test_an_order_without_its_money_is_reported(
+    ledger: Ledger, database: Database, checkout: Checkout
+) -> None:
     unpaid = Checkout(ledger).prompt().session_id
     made = [ShopOrder(checkout.session_id, 789, 350_00), ShopOrder(unpaid, 790, 350_00)]
     assert check(database, orders_of=lambda _: made[:1]) == []
@@ -170,15 +174,13 @@ def test_an_order_without_its_money_is_told(ledger: Ledger, database: Database, 
     assert "without its money" in str(violation)
 
 
-def test_an_order_that_the_shop_lost_or_changed_is_told(database: Database, checkout: Checkout) -> None:
+def test_an_order_that_the_shop_lost_or_changed_is_reported(database: Database, checkout: Checkout) -> None:
     assert rules(check(database, orders_of=lambda _: [])) == {"orders"}
     changed = [ShopOrder(checkout.session_id, 789, 349_00)]
     assert rules(check(database, orders_of=lambda _: changed)) == {"orders"}
 
 
-def test_a_paid_session_whose_order_is_just_being_made_is_in_order(
-    ledger: Ledger, database: Database
-) -> None:
+def test_a_paid_session_may_wait_for_the_record_of_its_order(ledger: Ledger, database: Database) -> None:
     paid = Checkout(ledger).prompt().pay()
     assert check(database, orders_of=lambda _: [ShopOrder(paid.session_id, 1, 350_00)]) == []
 
@@ -191,7 +193,7 @@ def test_a_receipt_may_be_reserved_for_a_moment_while_things_are_under_way(
     assert check(database, is_idle=False) == []
 
 
-def test_a_receipt_that_stays_reserved_without_its_money_is_told(
+def test_a_receipt_that_stays_reserved_without_its_money_is_reported(
     ledger: Ledger, database: Database, checkout: Checkout
 ) -> None:
     ledger.reserve_receipt("LOST000001", checkout.session_id)
@@ -203,12 +205,12 @@ def test_a_receipt_that_stays_reserved_without_its_money_is_told(
     assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
 
 
-def test_a_receipt_of_two_sessions_is_told(ledger: Ledger, database: Database) -> None:
+def test_a_receipt_of_two_sessions_is_reported(ledger: Ledger, database: Database) -> None:
     Checkout(ledger).prompt().pay("NLJ7RT61SV")
     other = Checkout(ledger).prompt().pay("NLJ7RT61SW").session_id
     statement = "UPDATE payment_events SET state = state || %s WHERE version = 4 AND session_id = %s"
     tamper(database, statement, Jsonb({"receipt": "NLJ7RT61SV"}), other)
-    assert any("credited to another session too" in violation.told for violation in check(database))
+    assert any("credited to another session too" in violation.detail for violation in check(database))
 
 
 MOVEMENT = """
@@ -218,7 +220,9 @@ VALUES ('payment ' || %s, 'payment', %s, true, 35000, now(), 'c2b', %s, %s, now(
 """
 
 
-def test_money_that_was_booked_where_it_is_not_is_told(database: Database, checkout: Checkout) -> None:
+def test_a_movement_booked_on_a_session_without_its_money_is_reported(
+    database: Database, checkout: Checkout
+) -> None:
     tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "posted", checkout.session_id)
     assert check(database) == []
     tamper(database, MOVEMENT, "GONE000001", "GONE000001", "credited", checkout.session_id)
@@ -226,7 +230,7 @@ def test_money_that_was_booked_where_it_is_not_is_told(database: Database, check
     assert (violation.rule, violation.session_id) == ("receipts", checkout.session_id)
 
 
-def test_money_that_is_credited_and_waits_for_an_owner_as_well_is_told(
+def test_money_that_is_credited_and_unmatched_as_well_is_reported(
     database: Database, checkout: Checkout
 ) -> None:
     tamper(database, MOVEMENT, "NLJ7RT61SV", "NLJ7RT61SV", "unknown", None)
@@ -235,7 +239,7 @@ def test_money_that_is_credited_and_waits_for_an_owner_as_well_is_told(
     assert check(database, is_idle=False) == []
 
 
-def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
+def test_a_session_of_which_only_its_messages_are_left_is_reported(
     ledger: Ledger, database: Database
 ) -> None:
     checkout = Checkout(ledger).prompt()
@@ -246,18 +250,18 @@ def test_a_session_of_which_nothing_but_its_letters_is_left_is_told(
     assert (violation.rule, violation.session_id) == ("letters", checkout.session_id)
 
 
-def test_a_fault_everywhere_hides_no_other(ledger: Ledger, database: Database) -> None:
-    for _ in range(MAX_TOLD + 3):
+def test_a_violation_everywhere_hides_no_other(ledger: Ledger, database: Database) -> None:
+    for _ in range(MAX_PER_RULE + 3):
         Checkout(ledger)
     tamper(database, "UPDATE payment_sessions SET attempts = 7")
     ledger.reserve_receipt("LOST000001", UUID(int=1))
     found = check(database)
     assert rules(found) == {"rows", "receipts"}
-    assert len(found) == MAX_TOLD + 2
-    assert found[-1].told == "and 3 more of the kind"
+    assert len(found) == MAX_PER_RULE + 2
+    assert found[-1].detail == "and 3 more of the kind"
 
 
-def test_two_prompts_at_once_on_one_phone_are_told(ledger: Ledger, database: Database) -> None:
+def test_two_live_prompts_on_one_phone_are_reported(ledger: Ledger, database: Database) -> None:
     vault = Vault(database, VAULT_KEY)
 
     def encrypted(user_id: int, phone: str) -> Checkout:
@@ -288,7 +292,7 @@ def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
 
 
 @pytest.mark.parametrize("master_key", [bytes(32), VAULT_KEY])
-def test_a_sealed_value_that_does_not_open_is_told(
+def test_a_value_that_cannot_be_decrypted_is_reported(
     ledger: Ledger, database: Database, master_key: bytes
 ) -> None:
     encrypted = Vault(database, VAULT_KEY).encrypt(7, "{}")
@@ -299,11 +303,11 @@ def test_a_sealed_value_that_does_not_open_is_told(
 @pytest.mark.parametrize(
     "text", ["254712345678", "+254112345678", "0712345678", "ws_CO_15012024103045123", "John Doe"]
 )
-def test_personal_data_in_the_clear_are_told(ledger: Ledger, database: Database, text: str) -> None:
+def test_personal_data_in_the_clear_are_reported(ledger: Ledger, database: Database, text: str) -> None:
     checkout = Checkout(ledger, delivery_sealed=text)
     found = check(database, known_texts=["John Doe"])
     assert rules(found) == {"personal data"}
-    assert "1 rows of payment_events" in found[0].told
+    assert "1 rows of payment_events" in found[0].detail
     assert text not in str(found)
     assert checkout.at == HALF_PAST_TEN
 
@@ -314,7 +318,7 @@ def test_a_position_with_the_digits_of_a_phone_is_no_phone(ledger: Ledger, datab
     assert "personal data" not in rules(check(database))
 
 
-def test_a_callback_of_which_no_letter_is_kept_is_told(ledger: Ledger, database: Database) -> None:
+def test_a_callback_of_which_no_message_is_stored_is_reported(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay()
     found = check(database, with_messages=True)
     assert [(violation.rule, violation.session_id) for violation in found] == [

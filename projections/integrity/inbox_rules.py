@@ -1,0 +1,32 @@
+"""Invariants of the inbox: what was acknowledged is in it, and leads to a session."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from psycopg import Connection
+
+from projections.integrity.violations import MAX_PER_RULE, Violation
+
+PAYMENTS_WITHOUT_MESSAGE = """
+SELECT DISTINCT session_id FROM payment_events AS event
+WHERE topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1') AND state->>'evidence' = 'callback'
+  AND NOT EXISTS (SELECT FROM daraja_inbox AS message WHERE message.session_id = event.session_id
+                                                        AND message.channel = 'stk' AND message.is_proven)
+LIMIT %s
+"""
+MESSAGES_WITHOUT_SESSION = """
+SELECT DISTINCT session_id FROM daraja_inbox AS message
+WHERE session_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM payment_events AS event WHERE event.session_id = message.session_id)
+LIMIT %s
+"""
+
+
+def messages(connection: Connection[Any]) -> Iterator[Violation]:
+    """A payment known by a callback has its callback in the inbox, and a session with messages has events."""
+    for row in connection.execute(PAYMENTS_WITHOUT_MESSAGE, (MAX_PER_RULE,)):
+        detail = "its payment is known by a callback, and none is in the inbox"
+        yield Violation("letters", detail, row["session_id"])
+    for row in connection.execute(MESSAGES_WITHOUT_SESSION, (MAX_PER_RULE,)):
+        detail = "the inbox has a message about it, and it has no event"
+        yield Violation("letters", detail, row["session_id"])

@@ -1,0 +1,57 @@
+"""Invariants of the log: versions, positions, hash chains, signed blocks."""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.store import blocks
+from ledger.store.canonical import GENESIS, chained_hash, event_digest
+from ledger.store.vault import Vault
+from projections.integrity.session_log import SessionLog
+from projections.integrity.violations import MAX_PER_RULE, Violation
+
+SHARED_POSITIONS = """
+SELECT position FROM payment_events GROUP BY origin, position HAVING count(*) > 1 LIMIT %s
+"""
+
+
+def versions(log: SessionLog) -> Iterator[Violation]:
+    """Versions run 1, 2, 3, ... and positions rise with them."""
+    if [event.version for event in log.recorded] != list(range(1, len(log.recorded) + 1)):
+        yield log.violation("versions", "its versions do not run 1, 2, 3, ...")
+    if any(later.position <= earlier.position for earlier, later in pairwise(log.recorded)):
+        yield log.violation("versions", "its positions do not rise with its versions")
+
+
+def hash_chain(log: SessionLog) -> Iterator[Violation]:
+    """Each event carries the hash of the one before, and its own fits its content."""
+    previous = GENESIS
+    for row, event in zip(log.rows, log.recorded, strict=True):
+        digest = event_digest(log.session_id, event.version, event.topic, event.state)
+        if bytes(row["previous_hash"]) != previous:
+            detail = f"version {event.version} does not carry the hash of the one before"
+            yield log.violation("hash chain", detail)
+        if bytes(row["hash"]) != chained_hash(bytes(row["previous_hash"]), digest):
+            yield log.violation("hash chain", f"version {event.version} was altered after it was written")
+        previous = bytes(row["hash"])
+
+
+def positions(connection: Connection[Any]) -> Iterator[Violation]:
+    """No two events of an origin share a position."""
+    for row in connection.execute(SHARED_POSITIONS, (MAX_PER_RULE,)):
+        yield Violation("versions", f"position {row['position']} is not of one event only")
+
+
+def signed_blocks(
+    connection: Connection[Any], vault: Vault | None, kept: Iterable[blocks.KeptName]
+) -> Iterator[Violation]:
+    """Signed blocks fit the log and one another, and those whose names were kept elsewhere are still there."""
+    own_key = vault.block_key.public_key() if vault is not None else None
+    for fault in blocks.faults(connection, own_key):
+        yield Violation("blocks", fault)
+    for name in kept:
+        if not blocks.is_kept(connection, name):
+            detail = f"block {name.origin}-{name.number} is not there as it was when its name was kept"
+            yield Violation("blocks", detail)

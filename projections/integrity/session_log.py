@@ -1,0 +1,68 @@
+"""One session as it is stored, and the transitions that its events may make."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from ledger.session import events
+from ledger.session.events import Event
+from ledger.session.session import PaymentSession
+from ledger.session.values import Status
+from projections.follower import Recorded, recorded
+from projections.integrity.violations import Violation
+
+LEGAL_MOVES: dict[Status | None, set[Status]] = {
+    None: {Status.PENDING},
+    Status.PENDING: {Status.PAYMENT_INITIATED, Status.PAID, Status.FAILED, Status.EXPIRED},
+    Status.PAYMENT_INITIATED: {Status.PAID, Status.FAILED},
+    Status.PAID: {Status.ORDER_CREATED, Status.FAILED},
+    Status.FAILED: {Status.PAID},
+    Status.EXPIRED: {Status.PAID},
+    Status.ORDER_CREATED: set(),
+}
+"""From where to where a session may go. Money that arrives late makes even a failed or expired session paid."""
+
+CREDITS = (events.Paid.TOPIC, events.SurplusReceived.TOPIC, events.ReceiptRecorded.TOPIC)
+
+
+@dataclass
+class SessionLog:
+    """All that is stored of one session: its rows of the log, oldest first, and its status row, if there is one.
+
+    `events` and `session` are there once it is folded.
+    """
+
+    session_id: UUID
+    rows: list[dict[str, Any]]
+    status_row: dict[str, Any] | None
+    recorded: list[Recorded] = field(init=False)
+    events: list[Event] = field(init=False, default_factory=list)
+    session: PaymentSession | None = None
+
+    def __post_init__(self) -> None:
+        self.recorded = [recorded(row) for row in self.rows]
+
+    def receipts(self) -> list[str]:
+        """Return the M-Pesa receipts of its credits, one for each event that names one."""
+        receipts = [event.state["receipt"] for event in self.recorded if event.topic in CREDITS]
+        return [receipt for receipt in receipts if receipt is not None]
+
+    def violation(self, rule: str, detail: str) -> Violation:
+        """Return a violation of this session."""
+        return Violation(rule, detail, self.session_id)
+
+    def fold(self) -> Iterator[Violation]:
+        """Load the session from its events; report each transition on the way that is not legal."""
+        session: PaymentSession | None = None
+        status: Status | None = None
+        for entry in self.recorded:
+            event = entry.event
+            session = event.mutate(session)
+            assert session is not None
+            self.events.append(event)
+            if session.status != status and session.status not in LEGAL_MOVES[status]:
+                detail = f"version {entry.version} moves it from {status} to {session.status}"
+                yield self.violation("transitions", detail)
+            status = session.status
+        self.session = session
