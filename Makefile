@@ -15,7 +15,7 @@ SEEDS  ?= 1000
 MUTATION = build/mutation
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-setup check bench simulate torture mutate format lock clean
+.PHONY: help run test test-setup check bench simulate torture mutate schema format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ mutate: $(MUTATION)/.ready ## Change the ledger in thousands of ways and count w
 	@rm -rf mutants && echo "What mutmut says goes into $(MUTATION)/run.log ..."
 	@$(MUTATION)/bin/mutmut run > $(MUTATION)/run.log 2>&1
 	@$(MUTATION)/bin/mutmut export-cicd-stats > $(MUTATION)/stats.log && cat mutants/mutmut-cicd-stats.json
+
+schema: $(VENV)/.ready-to-test ## Write docs/schema.md from a database that was just migrated
+	@$(BIN)/python -m tests.support.schema_page
 
 format: $(VENV)/.ready-to-test ## Put the code into its form
 	@$(BIN)/ruff format .

@@ -179,7 +179,9 @@ def test_a_failed_prompt_is_confirmed_by_nobody(shop: Shop, client: DarajaClient
     assert steps(receiver) == ["secret-path"]
 
 
-@pytest.mark.parametrize(("delivery_fault", "copies"), [("lost", 0), ("doubled", 2), ("late", 0), ("truncated", 1)])
+@pytest.mark.parametrize(
+    ("delivery_fault", "copies"), [("lost", 0), ("doubled", 2), ("late", 0), ("truncated", 1)]
+)
 def test_a_confirmation_may_have_another_fate(
     shop: Shop, client: DarajaClient, receiver: Receiver, delivery_fault: str, copies: int
 ) -> None:

@@ -1,0 +1,136 @@
+"""The last minutes of the past: sessions that are still open when everything stops, and messages that wait."""
+
+import json
+from unittest import mock
+from uuid import UUID
+
+from daraja import PulledWindow
+from ledger.errors import Unavailable
+from payments.idempotency.kept_answers import IdempotencyStore
+from payments.inbox.inbox import Channel
+from payments.mpesa.credentials import CredentialStore
+from shop.builtin import BuiltinShop
+from tests.scenarios.steps import (
+    CALLBACKS,
+    MAIZE,
+    callback,
+    observe,
+    own_path,
+    put_in_cart,
+    report,
+    written_callback,
+)
+from tests.support.instance import SIMULATED
+from tests.upgrade.past import ALL_LOST, NOT_SET_UP, PAID_AT_ONCE, WAITS_FOR_A_PERSON, Past, phone_of
+from tests.upgrade.past_payments import note_a_movement
+from tests.upgrade.past_refunds import begin_and_die, leave_one_due
+
+CREATE_KEY, LOST_KEY = "release-0-1-create", "release-0-1-lost"
+UNREADABLE = ('{"amount": "5"}',)
+
+
+def store_credentials(past: Past) -> None:
+    """An operator stores M-Pesa's credentials in the database."""
+    services = past.instance.services
+    CredentialStore(services.database, services.vault).write(SIMULATED)
+
+
+def pull(past: Past, unreadable: tuple[str, ...] = ()) -> None:
+    """Fetch M-Pesa's own list of payments, which may have rows that cannot be read."""
+    services = past.instance.services
+    if not unreadable:
+        services.transaction_poller.pull()
+        return
+    window = PulledWindow((), unreadable, pages=1, complete=True)
+    with mock.patch.object(services.daraja, "pull_all", return_value=window):
+        services.transaction_poller.pull()
+
+
+def keep_what_has_no_endpoint(past: Past) -> None:
+    """A channel that had a name and no endpoint yet."""
+    services = past.instance.services
+    message = services.inbox.keep(
+        b"{}", body_bytes=2, channel=Channel.C2B_VALIDATION, is_authenticated=False, now=past.now()
+    )
+    services.inbox.dead_letter(message, "not_json", past.now())
+
+
+def end(past: Past) -> None:
+    """Leave something of everything open."""
+    leave_one_due(past)
+    begin_and_die(past)
+    past.wait(seconds=130)
+    _fail_one_order(past)
+    _wait_for_people(past)
+    note_a_movement(past)
+    _open_sessions(past)
+    _keep_messages(past)
+    past.clock.tick(2)
+    for _ in range(3):
+        past.fail(NOT_SET_UP)
+
+
+def _fail_one_order(past: Past) -> None:
+    """An order could not be made a moment ago, and will be tried again."""
+    session_id, _ = past.prompt(PAID_AT_ONCE)
+    with mock.patch.object(BuiltinShop, "create_order", side_effect=ConnectionError):
+        past.work()
+    past.name("order_retried", session_id)
+
+
+def _wait_for_people(past: Past) -> None:
+    """Prompts are on phones; their callbacks are still to come."""
+    for name in ("prompted", "prompted_for_c2b", "prompted_and_told"):
+        session_id, prompt = past.prompt(WAITS_FOR_A_PERSON)
+        past.name(
+            name,
+            session_id,
+            callback_path=own_path(prompt),
+            callback=callback(prompt, MpesaReceiptNumber=f"UKG{len(past.named):07}"),
+            reference=prompt.account_reference,
+            shillings=prompt.amount_shillings,
+            phone=prompt.phone,
+        )
+
+
+def _open_sessions(past: Past) -> None:
+    """Sessions that were just opened, or just paid, when everything stops."""
+    buyer = past.buyer()
+    put_in_cart(buyer.client, MAIZE, "2")
+    answer = buyer.client.create(key=CREATE_KEY, delivery_details=buyer.delivery)
+    past.name(
+        "pending", answer.json()["session_id"], delivery=buyer.delivery, key=CREATE_KEY, answer=answer.json()
+    )
+    buyer = past.buyer()
+    put_in_cart(buyer.client, MAIZE, "2")
+    with mock.patch.object(IdempotencyStore, "finish", side_effect=Unavailable):
+        assert buyer.client.create(key=LOST_KEY, delivery_details=buyer.delivery).status_code == 503
+    statement = "SELECT session_id FROM payment_sessions WHERE user_id = %s"
+    [[lost]] = observe(past.instance, statement, buyer.number)
+    past.name("answer_not_kept", str(lost), delivery=buyer.delivery, key=LOST_KEY)
+    past.instance.services.idempotency.claim(buyer.number, "release-0-1-claimed", "0" * 64)
+    buyer = past.buyer()
+    session_id = buyer.create()
+    buyer.initiate(session_id, phone_of(ALL_LOST, buyer.number), 202)
+    past.name("uncertain", session_id)
+    session_id, _ = past.prompt(PAID_AT_ONCE)
+    assert past.instance.simulator.wait_until_idle(20)
+    past.name("paid_and_not_ordered", session_id)
+
+
+def _keep_messages(past: Past) -> None:
+    """Messages are kept, and nobody has acted on them yet."""
+    report(past.instance, CALLBACKS, written_callback(0, amount=100))
+    told = past.named["prompted_and_told"]
+    body = json.dumps(told["callback"]).encode()
+    services, session_id = past.instance.services, UUID(told["session_id"])
+    services.inbox.keep(
+        body,
+        body_bytes=len(body),
+        channel=Channel.STK,
+        is_authenticated=True,
+        session_id=session_id,
+        attempt=1,
+        owner=services.ledger.session(session_id).user_id,
+        now=past.now(),
+    )
