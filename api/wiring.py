@@ -1,12 +1,11 @@
-"""The composition root: every part that a process of ours is made of, built from the settings in one place."""
+"""The composition root: every part of a process, built from the settings. The only file that sees them all."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 import requests
 
-from api.http.streaming.notifier import ChangeNotifier
-from api.server.concurrency import ConcurrencyLimiter
 from api.settings import DARAJA_URLS, Settings
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
@@ -16,84 +15,46 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
+from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_budget import QueryRateLimiter
 from payments.confirmation.query_log import QueryLog
+from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.stk_callback import Settlement
 from payments.exceptions.resolutions import CaseService
+from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.kept_answers import IdempotencyStore
+from payments.inbox.callback_urls import endpoints_url
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
 from payments.prompts.phone_locks import PhoneLocks
-from payments.reconciliation.c2b import C2bHandler
+from payments.reconciliation.c2b import C2bHandler, C2bTerms
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher
 from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.pull_progress import PullProgressStore
-from payments.reconciliation.statements import Reconciler, shortcodes_of
+from payments.reconciliation.statements import Reconciler
+from payments.refunds.approval_policy import RefundPolicy
 from payments.refunds.decisions import RefundService
 from payments.refunds.reversal_results import RESULT_CHANNELS, RefundResults
 from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
+from payments.refunds.terms import RefundTerms
+from payments.services import Services
 from payments.verification.verifier import Verifier
+from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
 
-
-@dataclass(frozen=True)
-class Services:
-    """What the doors and the worker ask. One set a process, built after a fork."""
-
-    settings: Settings
-    database: Database
-    vault: Vault
-    ledger: Ledger
-    inbox: Inbox
-    phone_locks: PhoneLocks
-    checks: QueryLog
-    idempotency: IdempotencyStore
-    shop: BuiltinShop
-    daraja: DarajaClient
-    checkout: Checkout
-    settlement: Settlement
-    messages: InboxDispatcher
-    matcher: Matcher
-    reconciler: Reconciler
-    reconciliations: Reconciliations
-    c2b: C2bHandler
-    transaction_poller: TransactionPoller
-    refunds: RefundService
-    cases: CaseService
-    verifier: Verifier
-    block_signer: BlockSigner
-    blocks: Blocks
-    refund_query_log: RefundQueryLog
-    refund_results: RefundResults
-    refund_sender: RefundSender
-    refund_status_checks: RefundStatusChecks
-    next_actions: NextActions
-    notifier: ChangeNotifier
-
-    def check_database(self, within_seconds: float) -> None:
-        """Ask the database for a sign of life. Raises Unavailable where none comes in time."""
-        with self.database.transaction() as connection:
-            connection.execute(f"SET LOCAL statement_timeout = {round(within_seconds * 1_000)}")
-            connection.execute("SELECT FROM payment_sessions LIMIT 1")
-
-    def close(self) -> None:
-        """End the search for news, and close the pool of connections and Daraja's kept connections."""
-        self.notifier.close()
-        self.c2b.close()
-        self.daraja.close()
-        self.database.close()
+WhileWaiting = Callable[[], AbstractContextManager[None]]
 
 
-def build_services(settings: Settings, limiter: ConcurrencyLimiter | None = None) -> Services:
-    """Build the parts; a web server's requests take `turns`.
+def build_services(settings: Settings, while_waiting: WhileWaiting = nullcontext) -> Services:
+    """Return the services that the settings describe. A thread waits for M-Pesa inside `while_waiting()`.
 
     Raises Unavailable where the database does not answer, WrongKey where it was made with another master key, and
     InvalidConfig for bad M-Pesa settings.
@@ -104,7 +65,9 @@ def build_services(settings: Settings, limiter: ConcurrencyLimiter | None = None
         vault.claim()
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
         shop = BuiltinShop(database, vault, delivery_rates(settings))
-        return assemble(settings, database, vault, shop, daraja_client(settings, database, vault), limiter)
+        return assemble(
+            settings, database, vault, shop, daraja_client(settings, database, vault), while_waiting
+        )
     except BaseException:
         database.close()
         raise
@@ -116,45 +79,75 @@ def assemble(
     vault: Vault,
     shop: BuiltinShop,
     daraja: DarajaClient,
-    limiter: ConcurrencyLimiter | None = None,
+    while_waiting: WhileWaiting = nullcontext,
     *,
     max_workers: int = MAX_WORKERS,
 ) -> Services:
-    """Return the services on a store, a shop and a way to M-Pesa that exist already; `hands` are the matcher's."""
-    ledger = Ledger(database)
-    inbox = Inbox(database, vault)
-    phone_locks, checks = PhoneLocks(database), QueryLog(database)
-    next_actions = NextActions(settings, vault, phone_locks)
-    budget = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
-    settlement = Settlement(ledger, vault, inbox, phone_locks, checks, daraja, budget)
+    """Return the services on a store, a shop and a client of M-Pesa; `max_workers` are the matcher's threads."""
+    ledger, inbox, phone_locks = Ledger(database), Inbox(database, vault), PhoneLocks(database)
+    query_log, refund_query_log = QueryLog(database), RefundQueryLog(database)
     movements, pull_progress = Movements(database, vault), PullProgressStore(database)
+    idempotency, reconciliations = IdempotencyStore(database, vault), Reconciliations(database)
+    checkout_terms, refund_terms, c2b_terms = (
+        _checkout_terms(settings),
+        _refund_terms(settings),
+        _c2b_terms(settings),
+    )
+    first_query_seconds = settings.daftari_check_after_seconds
+    budget = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
+    stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, daraja, budget)
+    reversal_results = RefundResults(ledger, vault, inbox, refund_query_log)
     matcher = Matcher(ledger, phone_locks, movements, max_workers=max_workers)
-    reconciliations = Reconciliations(database)
-    refund_query_log = RefundQueryLog(database)
-    refund_results = RefundResults(ledger, vault, inbox, refund_query_log)
-    c2b = C2bHandler(settings, vault, inbox, ledger, matcher)
+    c2b = C2bHandler(c2b_terms, vault, inbox, ledger, matcher)
+    transaction_poller = TransactionPoller(
+        settings.mpesa_business_shortcode, daraja, inbox, matcher, pull_progress
+    )
+    verifier = Verifier(
+        database,
+        vault,
+        prompt_seconds=settings.daftari_prompt_seconds,
+        every=timedelta(hours=settings.daftari_verify_hours),
+    )
+    worker = WorkerParts(
+        ledger=ledger,
+        order_maker=OrderMaker(ledger, vault, shop),
+        refund_policy=RefundPolicy(ledger, is_automatic=refund_terms.is_automatic),
+        refund_sender=RefundSender(refund_terms, ledger, vault, daraja),
+        refund_status_checks=RefundStatusChecks(refund_terms, ledger, vault, refund_query_log, daraja),
+        refund_query_log=refund_query_log,
+        inbox=inbox,
+        dispatcher=InboxDispatcher(
+            {Channel.STK: stk_callbacks.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
+            | dict.fromkeys(RESULT_CHANNELS, reversal_results.act_on)
+        ),
+        status_poller=StatusPoller(ledger, stk_callbacks, query_log, first_query_seconds=first_query_seconds),
+        query_log=query_log,
+        matcher=matcher,
+        transaction_poller=transaction_poller,
+        phone_locks=phone_locks,
+        idempotency=idempotency,
+        block_signer=BlockSigner(database, vault.block_key),
+        verifier=verifier,
+        signing_seconds=settings.daftari_seal_seconds,
+        switched_off=_switched_off(settings),
+    )
     return Services(
-        settings=settings,
         database=database,
         vault=vault,
         ledger=ledger,
-        inbox=inbox,
-        phone_locks=phone_locks,
-        checks=checks,
-        idempotency=IdempotencyStore(database, vault),
         shop=shop,
         daraja=daraja,
-        checkout=Checkout(
-            settings, ledger, vault, phone_locks, shop, daraja, limiter or ConcurrencyLimiter()
-        ),
-        settlement=settlement,
-        messages=InboxDispatcher(
-            {Channel.STK: settlement.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
-            | dict.fromkeys(RESULT_CHANNELS, refund_results.act_on)
-        ),
-        matcher=matcher,
+        daraja_url=_base_url(settings),
+        checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shop, daraja, while_waiting),
+        next_actions=NextActions(checkout_terms, vault, phone_locks, first_query_seconds=first_query_seconds),
+        idempotency=idempotency,
+        stk_callbacks=stk_callbacks,
+        reversal_results=reversal_results,
+        c2b=c2b,
+        refunds=RefundService(ledger),
+        cases=CaseService(ledger, inbox, movements, pull_progress, matcher),
         reconciler=Reconciler(
-            shortcodes_of(settings),
+            c2b_terms.shortcodes,
             database,
             matcher,
             pull_progress,
@@ -162,27 +155,48 @@ def assemble(
             MissingPayments(ledger, phone_locks),
         ),
         reconciliations=reconciliations,
-        c2b=c2b,
-        transaction_poller=TransactionPoller(
-            settings.mpesa_business_shortcode, daraja, inbox, matcher, pull_progress
-        ),
-        refunds=RefundService(ledger),
-        cases=CaseService(ledger, inbox, movements, pull_progress, matcher),
-        verifier=Verifier(
-            database,
-            vault,
-            prompt_seconds=settings.daftari_prompt_seconds,
-            every=timedelta(hours=settings.daftari_verify_hours),
-        ),
-        block_signer=BlockSigner(database, vault.block_key),
+        transaction_poller=transaction_poller,
+        verifier=verifier,
         blocks=Blocks(database),
-        refund_query_log=refund_query_log,
-        refund_results=refund_results,
-        refund_sender=RefundSender(settings, ledger, vault, daraja),
-        refund_status_checks=RefundStatusChecks(settings, ledger, vault, refund_query_log, daraja),
-        next_actions=next_actions,
-        notifier=ChangeNotifier(database, next_actions, settings.daftari_web_waiters),
+        worker=worker,
     )
+
+
+def shortcodes_of(settings: Settings) -> frozenset[str]:
+    """Return the numbers that our payments go to: the paybill, or the store and its till."""
+    return frozenset({settings.mpesa_business_shortcode, settings.mpesa_party_b}) - {""}
+
+
+def _checkout_terms(settings: Settings) -> CheckoutTerms:
+    return CheckoutTerms(
+        session_minutes=settings.daftari_session_minutes,
+        max_extensions=settings.daftari_max_extensions,
+        prompt_seconds=settings.daftari_prompt_seconds,
+        max_amount_shillings=settings.daftari_max_amount_shillings,
+        max_waiting_pushes=settings.daftari_max_waiting_pushes,
+        callback_url=settings.mpesa_callback_url,
+    )
+
+
+def _refund_terms(settings: Settings) -> RefundTerms:
+    return RefundTerms(
+        is_automatic=settings.daftari_refund_policy == "auto",
+        endpoints_url=endpoints_url(settings.mpesa_callback_url),
+    )
+
+
+def _c2b_terms(settings: Settings) -> C2bTerms:
+    return C2bTerms(
+        shortcodes=shortcodes_of(settings),
+        accepts_unknown=settings.daftari_c2b_unknown == "accept",
+        endpoints_url=endpoints_url(settings.mpesa_callback_url),
+    )
+
+
+def _switched_off(settings: Settings) -> frozenset[str]:
+    """Return which of the worker's PROCESSES do not run."""
+    runs = {"pull": settings.daftari_pull == "on", "verifying": settings.daftari_verify_hours > 0}
+    return frozenset(name for name in runs if not runs[name])
 
 
 def delivery_rates(settings: Settings) -> DeliveryRates:

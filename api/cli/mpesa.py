@@ -10,7 +10,7 @@ import click
 from api.cli.failures import IMPOSSIBLE, NOT_AVAILABLE, WRONG_SETTINGS, Failure, read_settings
 
 if TYPE_CHECKING:
-    from api.wiring import Services
+    from payments.services import Services
 
 
 @click.command(name="register-c2b", short_help="Tell M-Pesa where to report payments made by hand.")

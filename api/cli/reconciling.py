@@ -2,6 +2,7 @@
 
 from api.local.databases import server_major
 from api.settings import Settings
+from api.wiring import shortcodes_of
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.vault import Vault
@@ -12,7 +13,7 @@ from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
-from payments.reconciliation.statements import Reconciler, shortcodes_of
+from payments.reconciliation.statements import Reconciler
 
 
 def reconcile(settings: Settings, content: bytes) -> Reconciliation:

@@ -43,12 +43,18 @@ def work() -> None:
     """
     from api.http.middleware.logging import configure_logging
     from api.local.databases import require_url
-    from payments.worker.jobs import run
+    from api.wiring import build_services
+    from payments.worker.jobs import run_jobs
+    from payments.worker.processes import jobs
 
     settings = read_settings()
     require_url(settings.database_url)
     configure_logging(settings.daftari_log_format)
-    run(settings, stop_on_signals())
+    stopping, services = stop_on_signals(), build_services(settings)
+    try:
+        run_jobs(jobs(services.worker), stopping)
+    finally:
+        services.close()
 
 
 @click.command(short_help="Run a simulated Daraja with a phones page.")

@@ -1,8 +1,7 @@
-"""The web application: every door, in the order in which a request meets them."""
+"""The Flask application: middleware in request order, then the endpoints."""
 
-from functools import partial
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -17,11 +16,9 @@ from api.http.middleware.proxies import PUBLIC_URL, behind_proxies
 from api.http.middleware.rate_limit import install_rate_limit
 from api.http.middleware.request_log import install_request_log
 from api.http.middleware.slashes import OptionalSlash
-from api.server.concurrency import ConcurrencyLimiter
+from api.http.streaming.notifier import ChangeNotifier, install_notifier
 from api.settings import Settings
-
-if TYPE_CHECKING:
-    from api.wiring import Services
+from payments.services import Services
 
 RESOURCES = (
     "api.http.resources.sessions",
@@ -45,11 +42,9 @@ PAGES = ("api.pages.docs", "api.pages", "api.pages.work")
 """The modules whose `pages` are for people, and not part of the document."""
 
 
-def create_app(
-    settings: Settings, services: "Services | None" = None, limiter: ConcurrencyLimiter | None = None
-) -> Flask:
-    """Return the application. Without `services` they are built from the settings at the first request that
-    needs them, in the process that serves it, with its `turns`: connections do not survive a fork.
+def create_app(settings: Settings, build_services: Callable[[], Services]) -> Flask:
+    """Return the application. Its services are built at the first request that needs them, in the process that
+    serves it, because connections do not survive a fork.
 
     Raises ConfigurationError where the settings for tokens cannot work.
     """
@@ -62,7 +57,8 @@ def create_app(
     app.url_map.merge_slashes = False
     completed = OptionalSlash(app.wsgi_app)
     app.wsgi_app = behind_proxies(completed, settings.daftari_trusted_proxies)  # type: ignore[method-assign,assignment]  # Flask's way
-    install_services(app, (lambda: services) if services else partial(_build_services, settings, limiter))
+    services = install_services(app, settings, build_services)
+    install_notifier(app, ChangeNotifier(services.get, settings.daftari_web_waiters))
     install_metrics(app)
     install_error_handlers(app)
     install_request_log(app)
@@ -75,9 +71,3 @@ def create_app(
     for name in PAGES:
         app.register_blueprint(import_module(name).pages)
     return app
-
-
-def _build_services(settings: Settings, limiter: ConcurrencyLimiter | None) -> "Services":
-    from api.wiring import build_services  # noqa: PLC0415 - imports all parts; an app that was given its own does without
-
-    return build_services(settings, limiter)

@@ -11,7 +11,7 @@ from typing import Any
 from flask import request
 from werkzeug.wrappers import Response
 
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, Role, caller_of, make_token
 from api.http.middleware.proxies import base_url
 from api.settings import ConfigurationError
@@ -66,7 +66,7 @@ def check(token: str) -> str:
 
 def demo_token() -> str:
     """Make the demo operator's token; raise NotAllowed in production, Unavailable where others issue the tokens."""
-    settings = services().settings
+    settings = current_settings()
     if settings.is_production:
         raise NotAllowed("ROLE_REQUIRED", "There is no demo operator in production. Sign in with your token.")
     try:
@@ -88,7 +88,7 @@ def sign_out(response: Response) -> None:
 def proof() -> str:
     """Return what each form of this operator's page carries."""
     token = request.cookies.get(COOKIE, "")
-    return services().vault.sign(_PURPOSE + token.encode()).hex()
+    return current_services().vault.sign(_PURPOSE + token.encode()).hex()
 
 
 def require_proof() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from api.pages.phones import phone_url
-from api.wiring import Services
 from ledger import clock
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from payments.checkout.next_action import NextAction
+from payments.services import Services
 from projections import sessions
 
 WISHES = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
@@ -56,6 +56,6 @@ def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayme
         status=session.status_at(now),
         next_action=next_action,
         phone=phone,
-        phone_url=phone_url(services.settings, phone),
+        phone_url=phone_url(services.daraja_url, phone),
         details=json.loads(services.vault.decrypt(user_id, session.delivery_sealed)),
     )

@@ -3,21 +3,20 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from api.settings import Settings
 from ledger.phone import PhoneNumber
 
 
-def simulator_url(settings: Settings) -> str | None:
+def simulator_url(daraja_url: str) -> str | None:
     """Return the simulator's address, or None where payments go to M-Pesa: only a loopback address can be it."""
-    address = urlsplit(settings.mpesa_base_url)
+    address = urlsplit(daraja_url)
     if not _is_loopback(address.hostname or ""):
         return None
     return f"{address.scheme}://{address.netloc}"
 
 
-def phone_url(settings: Settings, phone: PhoneNumber) -> str | None:
+def phone_url(daraja_url: str, phone: PhoneNumber) -> str | None:
     """Return the address of a simulated phone, or None where there is no simulator."""
-    base = simulator_url(settings)
+    base = simulator_url(daraja_url)
     return f"{base}/phones/{phone.digits}" if base else None
 
 

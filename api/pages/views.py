@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.errors import refusal_of
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, Role
 from api.http.middleware.headers import PAGE_POLICY
 from api.http.resources.sessions import stream_to
@@ -30,7 +30,7 @@ SESSIONS_SHOWN = 20
 pages = Blueprint(
     "shop", __name__, template_folder="templates", static_folder="static", static_url_path="/shop/static"
 )
-pages.before_request(lambda: abort(404) if services().settings.is_production else None)
+pages.before_request(lambda: abort(404) if current_settings().is_production else None)
 for show in (wording.shillings, wording.quantity, wording.measure, wording.moment, wording.time_of_day):
     pages.add_app_template_filter(show)
 
@@ -50,7 +50,7 @@ def switch_buyer() -> AnyResponse | None:
 def protect(response: Response) -> Response:
     """Keep pages out of caches, for they hold a token, and let them frame the simulator's phones alone."""
     if response.mimetype == "text/html":
-        frames = simulator_url(services().settings) or "'none'"
+        frames = simulator_url(current_services().daraja_url) or "'none'"
         response.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; frame-src {frames}"
         response.headers["Cache-Control"] = "no-store"
     return response
@@ -79,7 +79,7 @@ def go_to_an_order(order_id: int) -> AnyResponse:
 def show_catalogue() -> str:
     """Show what is on sale, farm by farm, with what of it is in the cart."""
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
-    found = services().shop.catalogue.page(number, MAX_PAGE_SIZE)
+    found = current_services().shop.catalogue.page(number, MAX_PAGE_SIZE)
     return _page(
         "catalogue",
         listings=found.listings,
@@ -91,8 +91,8 @@ def show_catalogue() -> str:
 @pages.get("/shop/cart/")
 def show_cart() -> str:
     """Show the cart, and what of it could not be sold now."""
-    cart = services().shop.cart_of(buyer())
-    shortages = {short.listing_id: short for short in services().shop.shortages(cart.lines)}
+    cart = current_services().shop.cart_of(buyer())
+    shortages = {short.listing_id: short for short in current_services().shop.shortages(cart.lines)}
     return _page("cart", shortages=shortages)
 
 
@@ -102,11 +102,11 @@ def show_checkout() -> str:
     today = clock.now().astimezone(clock.NAIROBI).date()
     return _page(
         "checkout",
-        counties=services().shop.places.counties,
+        counties=current_services().shop.places.counties,
         slots=TIME_SLOTS,
         today=today,
         furthest_day=today + timedelta(days=MAX_DAYS),
-        simulator=simulator_url(services().settings),
+        simulator=simulator_url(current_services().daraja_url),
     )
 
 
@@ -114,7 +114,7 @@ def show_checkout() -> str:
 def show_subcounties() -> str:
     """Show the options of a county's subcounties, for the form."""
     county_id = request.args.get("delivery_details.county_id", 0, int)
-    found = services().shop.places.subcounties(county_id) if county_id else ()
+    found = current_services().shop.places.subcounties(county_id) if county_id else ()
     return render_template("shop/subcounties.html", subcounties=found)
 
 
@@ -122,7 +122,7 @@ def show_subcounties() -> str:
 def show_sessions() -> str:
     """Show the buyer's latest payments."""
     count, rows = sessions.list_of_user(
-        services().database, buyer(), now=clock.now(), page_size=SESSIONS_SHOWN
+        current_services().database, buyer(), now=clock.now(), page_size=SESSIONS_SHOWN
     )
     return _page("sessions", count=count, rows=rows, names=wording.STATUS_NAMES)
 
@@ -130,13 +130,13 @@ def show_sessions() -> str:
 @pages.get("/shop/sessions/<uuid:session_id>/")
 def show_session(session_id: UUID) -> str:
     """Show where a payment stands, what can be done, and everything that has happened to it."""
-    ours = services()
-    payment = payment_of(ours, buyer(), session_id)
+    services = current_services()
+    payment = payment_of(services, buyer(), session_id)
     return _page(
         "session",
         payment=payment,
         notice=wording.notice_of(payment.session, payment.status, payment.next_action, payment.phone),
-        facts=history.history(ours.database, session_id),
+        facts=history.history(services.database, session_id),
         event_names=wording.EVENT_NAMES,
     )
 
@@ -151,7 +151,7 @@ def stream_session(session_id: UUID) -> AnyResponse:
 @pages.get("/shop/orders/<int:order_id>/")
 def show_order(order_id: int) -> str:
     """Show an order of the buyer's own."""
-    order = services().shop.order_of(buyer(), order_id)
+    order = current_services().shop.order_of(buyer(), order_id)
     if order is None:
         raise NotFound("There is no such order, or it is another buyer's.")
     return _page("order", order=order)
@@ -159,15 +159,15 @@ def show_order(order_id: int) -> str:
 
 def _page(name: str, **shown: Any) -> str:
     """Render a page with what every page shows: the buyer, the cart, and the token for its script."""
-    ours = services()
-    cart = ours.shop.cart_of(buyer())
-    fee_cents = ours.shop.delivery_fee_cents(cart)
+    services = current_services()
+    cart = services.shop.cart_of(buyer())
+    fee_cents = services.shop.delivery_fee_cents(cart)
     exact = Money(cart.goods_cents + fee_cents)
     total = exact.to_whole_shilling()
     return render_template(
         f"shop/{name}.html",
         buyer=buyer(),
-        token=buyer_token(ours.settings),
+        token=buyer_token(current_settings()),
         cart=cart,
         in_cart={line.listing_id: line for line in cart.lines},
         fee_cents=fee_cents,

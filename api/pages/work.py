@@ -13,7 +13,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.errors import refusal_of
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Role
 from api.http.schemas.pagination import MAX_PAGE
 from api.pages import operators, wording
@@ -92,10 +92,10 @@ def show_work() -> AnyResponse | str:
     """Show the open cases, or the form to sign in."""
     here = operators.who_is_here()
     if here is None:
-        return render_template("work/sign_in.html", demo=not services().settings.is_production)
+        return render_template("work/sign_in.html", demo=not current_settings().is_production)
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
-    database, now = services().database, clock.now()
+    database, now = current_services().database, clock.now()
     tallies = work_list.tally(database, now)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
     cases = work_list.open_cases(database, now, kind=kind, page=number, page_size=CASES_SHOWN)
@@ -154,20 +154,20 @@ def act() -> AnyResponse:
 
 
 def _do(kind: Kind, case_id: str, action: str, text: str, by: str) -> None:
-    ours = services()
+    services = current_services()
     if action == "close":
-        ours.cases.close(kind, case_id, by=by, note=text)
+        services.cases.close(kind, case_id, by=by, note=text)
     elif action == "retry":
-        ours.cases.retry(kind, case_id)
+        services.cases.retry(kind, case_id)
     elif action == "assign":
-        ours.cases.assign(kind, case_id, text, by=by)
+        services.cases.assign(kind, case_id, text, by=by)
     else:
         session_id, refund = _refund_of(case_id)
         decide: dict[str, Callable[[], Any]] = {
-            "approve": lambda: ours.refunds.approve(session_id, refund, by=by),
-            "refuse": lambda: ours.refunds.refuse(session_id, refund, by=by, reason=text),
-            "returned": lambda: ours.refunds.record_by_hand(session_id, refund, by=by, note=text),
-            "not-sent": lambda: ours.refunds.record_not_sent(session_id, refund, by=by, note=text),
+            "approve": lambda: services.refunds.approve(session_id, refund, by=by),
+            "refuse": lambda: services.refunds.refuse(session_id, refund, by=by, reason=text),
+            "returned": lambda: services.refunds.record_by_hand(session_id, refund, by=by, note=text),
+            "not-sent": lambda: services.refunds.record_not_sent(session_id, refund, by=by, note=text),
         }
         decide[action]()
 

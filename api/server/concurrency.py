@@ -16,15 +16,11 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class ConcurrencyLimiter:
-    """So many turns, and fewer of them for requests that change something: a crowd of those leaves room for the others.
+    """So many turns, and fewer for requests that change something: a crowd of those leaves room for the others."""
 
-    None means that everybody has one, which is for processes without a web server's threads.
-    """
-
-    def __init__(self, most: int | None = None) -> None:
-        self._max = most
-        self._free = Semaphore(most or 1)
-        self._free_to_change = Semaphore(max(1, (most or 1) // 4))
+    def __init__(self, most: int) -> None:
+        self._free = Semaphore(most)
+        self._free_to_change = Semaphore(max(1, most // 4))
         self._of_thread = local()
 
     def limit(self, application: Wsgi) -> Wsgi:
@@ -39,7 +35,7 @@ class ConcurrencyLimiter:
             finally:
                 self._of_thread.limiter = []
 
-        return application if self._max is None else in_turn
+        return in_turn
 
     @contextmanager
     def released(self) -> Iterator[None]:

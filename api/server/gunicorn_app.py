@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,9 +125,11 @@ def serve(settings: Settings) -> None:
     os.environ[METRICS_FOLDER] = folder
     try:
         from api.http.app import create_app  # noqa: PLC0415 - as said above
+        from api.wiring import build_services  # noqa: PLC0415 - imports the application too
 
         limiter = ConcurrencyLimiter(settings.daftari_web_threads)
-        WebServer(settings, create_app(settings, limiter=limiter), limiter).run()
+        app = create_app(settings, partial(build_services, settings, limiter.released))
+        WebServer(settings, app, limiter).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -5,8 +5,8 @@ and every step may be the last one before a crash.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import BoundedSemaphore
@@ -15,8 +15,6 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 
-from api.server.concurrency import ConcurrencyLimiter
-from api.settings import Settings
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import Ledger
@@ -27,13 +25,11 @@ from ledger.session.cart import add_up
 from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
+from payments.checkout.terms import CheckoutTerms
 from payments.inbox.callback_tokens import make_token
 from payments.prompts.phone_locks import PhoneLocks
 from shop.port import CartLine, Shop, UnknownPlace
 from shop.snapshot import cart_line, snapshot
-
-MAX_ATTEMPTS = 10
-"""Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
 """A phone is taken a moment before the attempt is written down, and is held for as long as that moment may be."""
@@ -82,26 +78,29 @@ class PushSlots:
 
 
 class Checkout:
-    """The buyer's commands. Safe to share between threads."""
+    """The buyer's commands. Safe to share between threads.
+
+    A thread waits for M-Pesa inside a `while_waiting()` context.
+    """
 
     def __init__(
         self,
-        settings: Settings,
+        terms: CheckoutTerms,
         ledger: Ledger,
         vault: Vault,
         phone_locks: PhoneLocks,
         shop: Shop,
         daraja: DarajaClient,
-        limiter: ConcurrencyLimiter,
+        while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._settings = settings
+        self._terms = terms
         self._ledger = ledger
         self._vault = vault
         self._phone_locks = phone_locks
         self._shop = shop
         self._daraja = daraja
-        self._limiter = limiter
-        self._slots = PushSlots(settings.daftari_max_waiting_pushes)
+        self._while_waiting = while_waiting
+        self._slots = PushSlots(terms.max_waiting_pushes)
         self._breaker = CircuitBreaker()
 
     def create(
@@ -125,7 +124,7 @@ class Checkout:
         cart = self._shop.cart_of(user_id)
         fee_cents = self._shop.delivery_fee_cents(cart) if cart.lines else 0
         lines = tuple(snapshot(line) for line in cart.lines)
-        totals = add_up(lines, fee_cents, self._settings.daftari_max_amount_shillings)
+        totals = add_up(lines, fee_cents, self._terms.max_amount_shillings)
         self._refuse_shortages(cart.lines)
         now = clock.now()
         session = PaymentSession.create(
@@ -135,7 +134,7 @@ class Checkout:
             totals=totals,
             phone_sealed=self._vault.encrypt(user_id, phone.digits),
             delivery_sealed=self._vault.encrypt(user_id, json.dumps(delivery)),
-            expires_at=now + timedelta(minutes=self._settings.daftari_session_minutes),
+            expires_at=now + timedelta(minutes=self._terms.session_minutes),
             at=now,
         )
         if not self._ledger.add(session):
@@ -152,13 +151,12 @@ class Checkout:
 
         Raises NotFound, and Rejected as PaymentSession.extend does.
         """
-        settings = self._settings
         request = str(uuid5(_SESSION_NAMES, f"{user_id}:{key}")) if key else None
         session, _ = self._ledger.decide(
             session_id,
             lambda session: session.extend(
-                minutes=settings.daftari_session_minutes,
-                max_extensions=settings.daftari_max_extensions,
+                minutes=self._terms.session_minutes,
+                max_extensions=self._terms.max_extensions,
                 at=clock.now(),
                 request=request,
             ),
@@ -202,12 +200,12 @@ class Checkout:
             raise _mpesa_away(wait)
 
     def _attempt_rules(self) -> dict[str, int]:
-        return {"prompt_seconds": self._settings.daftari_prompt_seconds, "max_attempts": MAX_ATTEMPTS}
+        return {"prompt_seconds": self._terms.prompt_seconds, "max_attempts": self._terms.max_attempts}
 
     def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
         """Take the right to prompt the phone, and write the attempt down."""
         now = clock.now()
-        until = now + timedelta(seconds=self._settings.daftari_prompt_seconds) + PHONE_LOCK_GRACE
+        until = now + timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
         digest = self._vault.digest("phone", phone.digits)
         transaction_id = self._phone_locks.acquire(digest, session.id, now=now, until=until)
         if transaction_id is None:
@@ -241,11 +239,11 @@ class Checkout:
         transaction_id = session.attempts[attempt].transaction_id
         token = make_token(self._vault.sign, session.id, attempt)
         try:
-            with self._limiter.released():
+            with self._while_waiting():
                 accepted = self._daraja.push(
                     phone=phone.digits,
                     amount_shillings=Money(session.totals.total_cents).shillings,
-                    callback_url=f"{self._settings.mpesa_callback_url.rstrip('/')}/{token}/",
+                    callback_url=f"{self._terms.callback_url.rstrip('/')}/{token}/",
                     account_reference=f"D{transaction_id}",
                     description=_DESCRIPTION,
                 )

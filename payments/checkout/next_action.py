@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from api.settings import Settings
 from daraja import RESULT_MEANINGS
 from ledger.session.values import OPEN_STATES, AttemptState, Status
 from ledger.store.vault import Erased, Vault
-from payments.checkout.checkout import MAX_ATTEMPTS
+from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import GAPS_SECONDS
 from payments.prompts.phone_locks import PhoneLocks
 from projections.sessions import SessionRow
@@ -54,11 +53,17 @@ NEW = NextAction(can_retry=True, retry_after=0)
 
 
 class NextActions:
-    """Judges sessions by the settings' rules. Safe to share between threads."""
+    """Judges sessions by the terms; M-Pesa is first asked about an attempt after `first_query_seconds`.
 
-    def __init__(self, settings: Settings, vault: Vault, phone_locks: PhoneLocks) -> None:
-        self._prompt = timedelta(seconds=settings.daftari_prompt_seconds)
-        self._first_check = timedelta(seconds=settings.daftari_check_after_seconds)
+    Safe to share between threads.
+    """
+
+    def __init__(
+        self, terms: CheckoutTerms, vault: Vault, phone_locks: PhoneLocks, *, first_query_seconds: int
+    ) -> None:
+        self._max_attempts = terms.max_attempts
+        self._prompt = timedelta(seconds=terms.prompt_seconds)
+        self._first_check = timedelta(seconds=first_query_seconds)
         self._vault = vault
         self._phone_locks = phone_locks
 
@@ -106,7 +111,7 @@ class NextActions:
             code, refused_at = row.refusal
             moments.append(refused_at + timedelta(seconds=_AFTER_REFUSAL.get(code, 0)))
         in_time = max(moments) < row.expires_at
-        return max(moments) if in_time and row.attempts < MAX_ATTEMPTS else None
+        return max(moments) if in_time and row.attempts < self._max_attempts else None
 
     def _held_elsewhere(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
         """Until when another session's prompt is on each session's phone; in the past where there is none."""

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from api.settings import Settings
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Unavailable
@@ -29,8 +28,10 @@ _log = structlog.get_logger(__name__)
 class StatusPoller:
     """Asks about open attempts that are due, and writes down what is known by then."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, settlement: Settlement, checks: QueryLog) -> None:
-        self._first_check_after = settings.daftari_check_after_seconds
+    def __init__(
+        self, ledger: Ledger, settlement: Settlement, checks: QueryLog, *, first_query_seconds: int
+    ) -> None:
+        self._first_query_seconds = first_query_seconds
         self._ledger = ledger
         self._settlement = settlement
         self._checks = checks
@@ -42,7 +43,7 @@ class StatusPoller:
         their answer.
         """
         now, looked_at = clock.now(), 0
-        for row in sessions.open_attempts_due(self._ledger.database, now, self._first_check_after, BATCH):
+        for row in sessions.open_attempts_due(self._ledger.database, now, self._first_query_seconds, BATCH):
             try:
                 session = self._ledger.session(row.session_id)
             except Unavailable:

@@ -6,24 +6,22 @@ believed by nobody.
 
 import hmac
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
 
-from api.settings import Settings
 from daraja import C2bNotice, MalformedNotice, parse_c2b
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Conflict, LedgerError
 from ledger.session.values import Status
 from ledger.store.vault import Vault
-from payments.inbox.callback_urls import endpoints_url
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.reconciliation import lookups
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import Verdict
-from payments.reconciliation.statements import shortcodes_of
 from payments.reconciliation.transactions import of_notice, transaction_named
 
 C2B_FOLDER = "c2b/"
@@ -46,15 +44,20 @@ class Answer(StrEnum):
     OTHER = "C2B00016"
 
 
+@dataclass(frozen=True, slots=True)
+class C2bTerms:
+    """Which payments are taken: those to our shortcodes, and with `accepts_unknown` those that name no attempt."""
+
+    shortcodes: frozenset[str]
+    accepts_unknown: bool
+    endpoints_url: str
+
+
 class C2bHandler:
     """Answers validations, takes confirmations. Safe to share between threads."""
 
-    def __init__(
-        self, settings: Settings, vault: Vault, inbox: Inbox, ledger: Ledger, matcher: Matcher
-    ) -> None:
-        self._takes_unknown = settings.daftari_c2b_unknown == "accept"
-        self._shortcodes = shortcodes_of(settings)
-        self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
+    def __init__(self, terms: C2bTerms, vault: Vault, inbox: Inbox, ledger: Ledger, matcher: Matcher) -> None:
+        self._terms = terms
         self._secret = vault.sign(_SECRET_OF).hex()
         self._inbox = inbox
         self._ledger = ledger
@@ -64,13 +67,13 @@ class C2bHandler:
     @property
     def urls(self) -> tuple[str, str]:
         """The addresses to register: of confirmations, of validations. They are secrets."""
-        base = f"{self._endpoints_url}{C2B_FOLDER}{self._secret}/"
+        base = f"{self._terms.endpoints_url}{C2B_FOLDER}{self._secret}/"
         return f"{base}confirmation/", f"{base}validation/"
 
     @property
     def response_type(self) -> str:
         """What M-Pesa should do where we are silent, as it spells it."""
-        return "Completed" if self._takes_unknown else "Cancelled"
+        return "Completed" if self._terms.accepts_unknown else "Cancelled"
 
     def proves(self, token: str) -> bool:
         """Whether the segment of an address is ours."""
@@ -135,7 +138,7 @@ class C2bHandler:
             notice = parse_c2b(message.body)
         except MalformedNotice as error:
             return error.reason, None
-        if notice.shortcode not in self._shortcodes:
+        if notice.shortcode not in self._terms.shortcodes:
             return "other_shortcode", None
         return "", notice
 
@@ -145,7 +148,7 @@ class C2bHandler:
         except MalformedNotice as error:
             _log.warning("validation_malformed", reason=error.reason)
             return self._unknown(Answer.OTHER)
-        if notice.shortcode not in self._shortcodes:
+        if notice.shortcode not in self._terms.shortcodes:
             return self._unknown(Answer.WRONG_SHORTCODE)
         number = transaction_named(notice.bill_reference)
         named = lookups.attempts_named(self._ledger.database, [number]).get(number) if number else None
@@ -160,4 +163,4 @@ class C2bHandler:
         return Answer.ACCEPT
 
     def _unknown(self, refusal: Answer) -> Answer:
-        return Answer.ACCEPT if self._takes_unknown else refusal
+        return Answer.ACCEPT if self._terms.accepts_unknown else refusal

@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from api.settings import Settings
 from daraja.statement import Statement, StatementError, StatementRow, parse_statement
 from ledger import clock
 from ledger.errors import Rejected
@@ -115,11 +114,6 @@ UNEXPLAINED = (Verdict.UNKNOWN, Verdict.NEW, Verdict.KNOWN_ELSEWHERE)
 
 TOLD = ("credited", "refund_settled", "found_unpaid", *LOOKED_AT)
 """What is listed one by one; the rest is only counted."""
-
-
-def shortcodes_of(settings: Settings) -> set[str]:
-    """Return the numbers that our payments go to: the paybill, or the store and its till."""
-    return {settings.mpesa_business_shortcode, settings.mpesa_party_b} - {""}
 
 
 class Reconciler:

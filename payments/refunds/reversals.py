@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from api.settings import Settings
 from daraja import Acknowledged, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import Ledger
@@ -13,9 +12,9 @@ from ledger.money import CENTS_PER_SHILLING, Money
 from ledger.session.values import Refund
 from ledger.store.vault import Vault
 from payments.inbox.callback_tokens import RefundMessageKind
-from payments.inbox.callback_urls import endpoints_url
 from payments.refunds import queues
 from payments.refunds.attempt import RefundAttempt, attempt_of
+from payments.refunds.terms import RefundTerms
 from projections.refunds import UNSENT, PaymentRefund
 
 PAUSE_AFTER_TROUBLE = timedelta(minutes=15)
@@ -32,8 +31,8 @@ _log = structlog.get_logger(__name__)
 class RefundSender:
     """Takes the approved refunds to M-Pesa, one after the other."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, vault: Vault, daraja: DarajaClient) -> None:
-        self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
+    def __init__(self, terms: RefundTerms, ledger: Ledger, vault: Vault, daraja: DarajaClient) -> None:
+        self._endpoints_url = terms.endpoints_url
         self._ledger = ledger
         self._vault = vault
         self._daraja = daraja

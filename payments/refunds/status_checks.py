@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import structlog
 
-from api.settings import Settings
 from daraja import DarajaClient, Refused, Retryable
 from ledger import clock
 from ledger.application import Ledger
@@ -12,12 +11,12 @@ from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.store.vault import Vault
 from payments.inbox.callback_tokens import RefundMessageKind
-from payments.inbox.callback_urls import endpoints_url
 from payments.refunds import queues
 from payments.refunds.attempt import RefundAttempt
 from payments.refunds.queues import InDoubt
 from payments.refunds.reversals import PAUSE_AFTER_TROUBLE
 from payments.refunds.status_check_log import RefundQueryLog
+from payments.refunds.terms import RefundTerms
 
 SENDER_IS_LOST_AFTER = timedelta(seconds=90)
 """Longer than any request may take: whoever was sending this is gone, and M-Pesa's answer with it."""
@@ -39,9 +38,9 @@ class RefundStatusChecks:
     """Watches the refunds that are under way. Safe to repeat; of several workers one does it."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, vault: Vault, checks: RefundQueryLog, daraja: DarajaClient
+        self, terms: RefundTerms, ledger: Ledger, vault: Vault, checks: RefundQueryLog, daraja: DarajaClient
     ) -> None:
-        self._endpoints_url = endpoints_url(settings.mpesa_callback_url)
+        self._endpoints_url = terms.endpoints_url
         self._ledger = ledger
         self._vault = vault
         self._checks = checks

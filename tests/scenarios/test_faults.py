@@ -12,9 +12,10 @@ import requests
 
 from api.http.app import create_app
 from api.settings import load_settings
-from api.wiring import Services, build_services
+from api.wiring import build_services
 from ledger.phone import PhoneNumber
-from payments.worker.jobs import jobs
+from payments.services import Services
+from payments.worker.processes import jobs
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     TOMATOES,
@@ -174,7 +175,7 @@ def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
         headers = {"Authorization": f"Bearer {well_stocked.token(user)}", "Idempotency-Key": "once"}
 
         def create(services: Services, headers: dict[str, str] = headers) -> None:
-            endpoint = create_app(well_stocked.settings, services).test_client()
+            endpoint = create_app(well_stocked.settings, lambda: services).test_client()
             body = {"delivery_details": DELIVERY}
             assert endpoint.post("/api/payments/sessions/", json=body, headers=headers).status_code in (
                 201,
@@ -196,7 +197,7 @@ def test_a_repeat_with_its_key_extends_once_wherever_the_process_of_the_first_di
         path = f"/api/payments/sessions/{session_id}/extend_session/"
 
         def extend(services: Services, headers: dict[str, str] = headers, path: str = path) -> None:
-            endpoint = create_app(well_stocked.settings, services).test_client()
+            endpoint = create_app(well_stocked.settings, lambda: services).test_client()
             assert endpoint.post(path, json={}, headers=headers).status_code in (200, 503)
 
         die(extend)
@@ -236,7 +237,7 @@ def test_a_process_that_dies_over_a_callback_loses_none_that_it_acknowledged(
 
         def receive(services: Services, body: object = body, token: str = token) -> None:
             text = str(body).replace("'", '"').encode()
-            services.settlement.receive(text, body_bytes=len(text), token=token)
+            services.stk_callbacks.receive(text, body_bytes=len(text), token=token)
             acknowledged.append(True)  # noqa: B023 - called in this round
 
         die(receive)
@@ -260,7 +261,7 @@ def test_a_worker_that_dies_over_an_order_leaves_exactly_one(
         assert buyer.initiate(session_id, phone_number=phone).status_code == 200
         approve(well_stocked, phone)
         _let_go(well_stocked)
-        die(lambda services: [job.work() for job in jobs(services) if job.name == "orders"])
+        die(lambda services: [job.work() for job in jobs(services.worker) if job.name == "orders"])
 
         def is_ordered(buyer: Client = buyer, session_id: str = session_id) -> bool:
             clock.tick(2)
@@ -285,7 +286,7 @@ def test_two_workers_at_once_do_everything_once(instance: Instance, database_url
     settings = load_settings({**instance.settings.environ, "DATABASE_URL": database_url})
     second = build_services(settings)
     try:
-        rivals = [[job.work for job in jobs(second)], [job.work for job in instance.jobs]]
+        rivals = [[job.work for job in jobs(second.worker)], [job.work for job in instance.jobs]]
         paid = {}
         for user in range(1, 9):
             buyer, session_id = _ready_buyer(instance, user)

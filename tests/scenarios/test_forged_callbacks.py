@@ -176,7 +176,7 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
     for _ in range(2 * MAX_UNAUTHENTICATED_AT_ONCE):
         report(instance, CALLBACKS, written_callback(0, amount=350))
     body = json.dumps(callback(prompt)).encode()
-    instance.services.inbox.keep(
+    instance.services.worker.inbox.keep(
         body,
         body_bytes=len(body),
         channel=Channel.STK,
@@ -187,9 +187,10 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
         now=now(),
     )
     clock.tick(6)
-    assert act_on_messages(instance.services) == 1
+    inbox, dispatcher = instance.services.worker.inbox, instance.services.worker.dispatcher
+    assert act_on_messages(inbox, dispatcher) == 1
     assert buyer.status(session_id)["session_status"] == "paid"
-    assert act_on_messages(instance.services) == MAX_UNAUTHENTICATED_AT_ONCE
+    assert act_on_messages(inbox, dispatcher) == MAX_UNAUTHENTICATED_AT_ONCE
 
 
 def test_a_success_without_its_token_counts_once_a_query_confirms_it(

@@ -12,13 +12,13 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from api.wiring import Services
 from ledger.errors import LedgerError
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from payments.checkout.checkout import Prompted
 from payments.idempotency.idempotency import answer_once
 from payments.idempotency.kept_answers import Replay
+from payments.services import Services
 from shop.port import Cart, CartLine
 from tests.simulation.machine import Machine
 from tests.simulation.mpesa import CANCELLED, NO_FUNDS, PAID, WRONG_PIN, Mpesa, Prompt

@@ -15,11 +15,13 @@ from uuid import UUID
 from greenlet import getcurrent, greenlet
 
 from api.settings import Settings, load_settings
-from api.wiring import Services, assemble, daraja_client
+from api.wiring import assemble, daraja_client
 from ledger.errors import Unavailable
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.vault import Vault
-from payments.worker.jobs import Job, jobs, run_job
+from payments.services import Services
+from payments.worker.jobs import Job, run_job
+from payments.worker.processes import jobs
 from tests.simulation.agenda import Agenda
 from tests.simulation.database import DatabaseTwin, Tables
 from tests.simulation.line import Line
@@ -197,12 +199,12 @@ class Machine:
                         body, body_bytes=len(body), is_authenticated=services.c2b.proves(endpoint)
                     )
                 elif endpoint in ("results", "timeouts"):
-                    services.refund_results.receive(
+                    services.reversal_results.receive(
                         body, body_bytes=len(body), token=token, is_timeout=endpoint == "timeouts"
                     )
                 else:
                     of_attempt = token if endpoint == "callbacks" else None
-                    services.settlement.receive(body, body_bytes=len(body), token=of_attempt)
+                    services.stk_callbacks.receive(body, body_bytes=len(body), token=of_attempt)
             except Unavailable:
                 self.world.note("not acknowledged", endpoint)
                 return
@@ -283,7 +285,7 @@ class Machine:
         self._services[process.name] = services
         if process in self._workers:
             locks = LockConnectionTwin(process, self)
-            for job in jobs(services, locks=locks, max_workers=1):
+            for job in jobs(services.worker, locks=locks, max_workers=1):
                 self._start_job(process, job)
 
     def _start_job(self, process: Process, job: Job) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from api.settings import load_settings
-from api.wiring import Services, build_services
+from api.wiring import build_services
 from ledger.errors import Unavailable
+from payments.services import Services
 from tests.support.instance import Instance
 from tests.support.proxy import DatabaseProxy
 

@@ -19,11 +19,14 @@ from werkzeug.serving import make_server
 
 from api.http.app import create_app
 from api.http.middleware.auth import make_token
+from api.http.streaming.notifier import current_notifier
 from api.settings import Settings, load_settings
-from api.wiring import Services, build_services
+from api.wiring import build_services
 from daraja.simulator import Simulator, SimulatorSettings, create_simulator
 from ledger import clock
-from payments.worker.jobs import Job, jobs, run_jobs
+from payments.services import Services
+from payments.worker.jobs import Job, run_jobs
+from payments.worker.processes import jobs
 from tests.support.horizon import until_readable
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until
@@ -125,12 +128,12 @@ class Instance:
             }
         )
         self.services: Services = build_services(self.settings)
-        self.app = create_app(self.settings, self.services)
+        self.app = create_app(self.settings, lambda: self.services)
         with listening:  # The server listens on a duplicate of it.
             self._server = make_server(LOCALHOST, port, self.app, threaded=True, fd=listening.fileno())
         self._serving = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._serving.start()
-        self.jobs: list[Job] = jobs(self.services)
+        self.jobs: list[Job] = jobs(self.services.worker)
         self._stop = Event()
         self._working: Thread | None = None
 
@@ -192,6 +195,8 @@ class Instance:
         self._server.shutdown()
         self._serving.join()
         self.simulator.stop()
+        with self.app.app_context():
+            current_notifier().close()
         self.services.close()
 
 

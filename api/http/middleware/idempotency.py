@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.http.framework import json
 from api.http.framework.errors import answer, refusal_of
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
 from api.http.middleware.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from ledger.errors import InvalidValue, LedgerError
@@ -59,7 +59,7 @@ def fingerprint() -> str:
 
 def _answer_once(key: str, run: Callable[[], Any]) -> Response:
     answered = answer_once(
-        services().idempotency, caller().user_id, key, fingerprint(), lambda: _decide(run), _kept_as
+        current_services().idempotency, caller().user_id, key, fingerprint(), lambda: _decide(run), _kept_as
     )
     return _replayed(answered) if isinstance(answered, Replay) else answered
 

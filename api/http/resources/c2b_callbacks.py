@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from api.http.framework import json
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
@@ -71,7 +71,7 @@ def validate_payment(token: str) -> Response:
     DAFTARI_C2B_UNKNOWN decides. Always answered in M-Pesa's form, in less than the eight seconds that it waits.
     """
     body, _ = read_bounded()
-    decision = services().c2b.validate(body, is_authenticated=_is_authenticated(token))
+    decision = current_services().c2b.validate(body, is_authenticated=_is_authenticated(token))
     description = "Accepted" if decision == Decision.ACCEPT else "Rejected"
     answer = {"ResultCode": str(decision), "ResultDesc": description}
     return Response(json.encode(answer), mimetype="application/json")
@@ -87,11 +87,11 @@ def confirm_payment(token: str) -> Response:
     Kept first, then acknowledged in M-Pesa's form, whatever the body is. 503 only where it could not be kept.
     """
     body, length = read_bounded()
-    services().c2b.confirm(body, body_bytes=length, is_authenticated=_is_authenticated(token))
+    current_services().c2b.confirm(body, body_bytes=length, is_authenticated=_is_authenticated(token))
     return Response(json.encode(CONFIRMED), mimetype="application/json")
 
 
 def _is_authenticated(token: str) -> bool:
-    ours = services()
-    believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
-    return ours.c2b.proves(token) and believed
+    services = current_services()
+    believed = is_believed(current_settings().daftari_safaricom_addresses, request.remote_addr)
+    return services.c2b.proves(token) and believed

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.schemas.cart_schemas import CartItemRequest, ShownCart, show_cart
 from shop.port import Cart
@@ -17,7 +17,7 @@ blueprint = ApiBlueprint("cart", __name__, description="What the caller means to
 @blueprint.response(200, ShownCart)
 def show_own_cart() -> dict[str, Any]:
     """Show the caller's cart, and what it would cost."""
-    return _shown(services().shop.cart_of(caller().user_id))
+    return _shown(current_services().shop.cart_of(caller().user_id))
 
 
 @blueprint.route("/api/cart/items/<int:listing_id>/", methods=["PUT"])
@@ -31,7 +31,7 @@ def put_item(wish: dict[str, Any], listing_id: int) -> dict[str, Any]:
     The cart then holds exactly this quantity, at today's price. Answers with the whole cart.
     """
     wanted: Decimal = wish["quantity"]
-    return _shown(services().shop.carts.put_line(caller().user_id, listing_id, str(wanted)))
+    return _shown(current_services().shop.carts.put_line(caller().user_id, listing_id, str(wanted)))
 
 
 @blueprint.route("/api/cart/items/<int:listing_id>/", methods=["DELETE"])
@@ -42,8 +42,8 @@ def delete_item(listing_id: int) -> dict[str, Any]:
 
     Answers with the rest of the cart, also where there was no such product in it.
     """
-    return _shown(services().shop.carts.delete_line(caller().user_id, listing_id))
+    return _shown(current_services().shop.carts.delete_line(caller().user_id, listing_id))
 
 
 def _shown(cart: Cart) -> dict[str, Any]:
-    return show_cart(cart, services().shop.delivery_fee_cents(cart))
+    return show_cart(cart, current_services().shop.delivery_fee_cents(cart))

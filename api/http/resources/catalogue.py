@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, public, require_role
 from api.http.schemas.catalogue_schemas import Catalogue, CatalogueListing, ListingChange, show_listing
 from api.http.schemas.pagination import Page, PageQuery
@@ -25,7 +25,7 @@ def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
     By listing id. Needs no token.
     """
     page: Page = query["page"]
-    found = services().shop.catalogue.page(page.number, page.size)
+    found = current_services().shop.catalogue.page(page.number, page.size)
     return page.show(found.count, [show_listing(listing) for listing in found.listings])
 
 
@@ -38,7 +38,7 @@ def show_one_listing(listing_id: int) -> dict[str, Any]:
 
     One that is no longer on sale is shown too, as `withdrawn`. Needs no token.
     """
-    return show_listing(services().shop.catalogue.get(listing_id))
+    return show_listing(current_services().shop.catalogue.get(listing_id))
 
 
 @blueprint.route("/api/catalogue/<int:listing_id>/", methods=["PUT"])
@@ -52,5 +52,5 @@ def put_listing(draft: ListingDraft, listing_id: int) -> tuple[dict[str, Any], i
     What is sent replaces what was there; only a stock that is left out stays as the sales have left it. 201 where the
     listing is new.
     """
-    listing, is_new = services().shop.catalogue.put(listing_id, draft, caller().user_id)
+    listing, is_new = current_services().shop.catalogue.put(listing_id, draft, caller().user_id)
     return show_listing(listing), HTTPStatus.CREATED if is_new else HTTPStatus.OK

@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware import metrics
 from api.http.middleware.auth import Role, guarded, require_role
 from api.http.schemas.fields import ResponseSchema
@@ -45,7 +45,7 @@ def readyz() -> dict[str, str]:
 
     503 where the database does not answer within a second.
     """
-    asked = _asker.submit(services().check_database, READY_WITHIN_SECONDS)
+    asked = _asker.submit(current_services().check_database, READY_WITHIN_SECONDS)
     try:
         asked.result(READY_WITHIN_SECONDS)
     except TimeoutError as error:

@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount, amount_text
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.line_items import count_items, show_line_items
@@ -52,7 +52,7 @@ class ShownOrder(ResponseSchema):
 @blueprint.response(200, ShownOrder)
 def show_own_order(order_id: int) -> dict[str, Any]:
     """Show an order of the caller."""
-    order = services().shop.order_of(caller().user_id, order_id)
+    order = current_services().shop.order_of(caller().user_id, order_id)
     if order is None:
         raise NotFound("You have no such order.")
     return _shown(order)

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import public
 from api.http.schemas.fields import ResponseSchema
 from shop.builtin.places import County, Subcounty
@@ -60,7 +60,7 @@ def list_counties() -> dict[str, Any]:
 
     Needs no token.
     """
-    return _whole(services().shop.places.counties)
+    return _whole(current_services().shop.places.counties)
 
 
 @blueprint.route("/api/places/counties/<int:county_id>/subcounties/", methods=["GET"])
@@ -71,7 +71,7 @@ def list_subcounties(county_id: int) -> dict[str, Any]:
 
     Needs no token.
     """
-    return _whole(services().shop.places.subcounties(county_id))
+    return _whole(current_services().shop.places.subcounties(county_id))
 
 
 def _whole(places: Sequence[County | Subcounty]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from uuid import UUID
 from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import Page, PageQuery
@@ -55,7 +55,9 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     The latest first, with their counts and without their differences.
     """
     page: Page = query["page"]
-    count, found = services().reconciliations.page(limit=page.size, offset=page.offset, as_of=page.as_of)
+    count, found = current_services().reconciliations.page(
+        limit=page.size, offset=page.offset, as_of=page.as_of
+    )
     return page.show(count, [_show(each) for each in found])
 
 
@@ -68,7 +70,7 @@ def show_import(reconciliation_id: UUID) -> dict[str, Any]:
 
     With its differences, at most a thousand of each kind.
     """
-    found = services().reconciliations.find(reconciliation_id)
+    found = current_services().reconciliations.find(reconciliation_id)
     if found is None:
         raise NotFound("There is no such import.", code="RECONCILIATION_NOT_FOUND")
     return _show(found)

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.pagination import Page
@@ -37,7 +37,9 @@ def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     """
     page: Page = query["page"]
     state = RefundState(query["state"]) if query.get("state") else None
-    count, found = services().refunds.list(state=state, limit=page.size, offset=page.offset, as_of=page.as_of)
+    count, found = current_services().refunds.list(
+        state=state, limit=page.size, offset=page.offset, as_of=page.as_of
+    )
     return page.show(count, [show_refund(refund) for refund in found])
 
 
@@ -47,7 +49,7 @@ def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, ShownRefund)
 def show_one_refund(session_id: UUID, refund: int) -> dict[str, Any]:
     """Show a refund, as the log has it."""
-    return show_refund(services().refunds.find(session_id, refund))
+    return show_refund(current_services().refunds.find(session_id, refund))
 
 
 @blueprint.route(f"{ONE}approve/", methods=["POST"])
@@ -60,7 +62,7 @@ def approve_refund(session_id: UUID, refund: int) -> dict[str, Any]:
 
     The worker sends it once. Of two operators who decide at the same moment one gets 409.
     """
-    return show_refund(services().refunds.approve(session_id, refund, by=_operator()))
+    return show_refund(current_services().refunds.approve(session_id, refund, by=_operator()))
 
 
 @blueprint.route(f"{ONE}refuse/", methods=["POST"])
@@ -74,7 +76,9 @@ def refuse_refund(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict
 
     The case stays open: it may be approved later, or returned by other means.
     """
-    return show_refund(services().refunds.refuse(session_id, refund, by=_operator(), reason=wanted["reason"]))
+    return show_refund(
+        current_services().refunds.refuse(session_id, refund, by=_operator(), reason=wanted["reason"])
+    )
 
 
 @blueprint.route(f"{ONE}returned/", methods=["POST"])
@@ -89,7 +93,7 @@ def record_return(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict
     Not while M-Pesa is expected to answer for it, or it might go back twice.
     """
     return show_refund(
-        services().refunds.record_by_hand(session_id, refund, by=_operator(), note=wanted["note"])
+        current_services().refunds.record_by_hand(session_id, refund, by=_operator(), note=wanted["note"])
     )
 
 
@@ -105,7 +109,7 @@ def record_not_sent(wanted: dict[str, Any], session_id: UUID, refund: int) -> di
     It is due again. Look at the statement first: what is sent twice is lost once.
     """
     return show_refund(
-        services().refunds.record_not_sent(session_id, refund, by=_operator(), note=wanted["note"])
+        current_services().refunds.record_not_sent(session_id, refund, by=_operator(), note=wanted["note"])
     )
 
 

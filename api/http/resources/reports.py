@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, RequestSchema, ResponseSchema
 from ledger import clock
@@ -122,7 +122,7 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
         raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
     if until - since > MAX_PERIOD:
         raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
-    found = metrics.rates(services().database, since, until)
+    found = metrics.rates(current_services().database, since, until)
     return {
         "since": found.since,
         "until": found.until,
@@ -142,7 +142,7 @@ def show_invariants() -> dict[str, Any]:
 
     Each invariant, whether it held, and the counter-examples. The worker looks once a day, `daftari verify` at once.
     """
-    run = services().verifier.last()
+    run = current_services().verifier.last()
     if run is None:
         raise NotFound("Nobody has looked over the store yet. Run `daftari verify`.", code="NOT_VERIFIED_YET")
     return {
@@ -165,7 +165,7 @@ def audit_session(session_id: UUID) -> dict[str, Any]:
 
     All of each event but its sealed personal data, with position and hashes, so that the chain can be verified.
     """
-    entries = history.history(services().database, session_id)
+    entries = history.history(current_services().database, session_id)
     if not entries:
         raise no_such_session()
     return {"session_id": session_id, "events": [history.for_auditor(entry) for entry in entries]}

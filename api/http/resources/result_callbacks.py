@@ -7,7 +7,7 @@ from flask import Response, request
 
 from api.http.framework import json
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
@@ -63,9 +63,9 @@ def take_timeout(token: str) -> Response:
 
 def _take(token: str, *, is_timeout: bool) -> Response:
     body, length = read_bounded()
-    ours = services()
-    believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
-    ours.refund_results.receive(
+    services = current_services()
+    believed = is_believed(current_settings().daftari_safaricom_addresses, request.remote_addr)
+    services.reversal_results.receive(
         body, body_bytes=length, token=token if believed else None, is_timeout=is_timeout
     )
     return Response(json.encode(ACCEPTED), mimetype="application/json")

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response, request
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, Role, caller, require_role
 from api.http.middleware.headers import IDEMPOTENCY_KEY
 from api.http.middleware.idempotency import fingerprint, idempotent
@@ -28,6 +28,7 @@ from api.http.schemas.session_schemas import (
     show_status_of,
 )
 from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_change
+from api.http.streaming.notifier import current_notifier
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.phone import PhoneNumber
@@ -85,12 +86,12 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
 
     Takes a snapshot of the caller's cart and prices it; nothing is reserved and nothing is asked of M-Pesa yet.
     """
-    ours = services()
-    session = ours.checkout.create(
+    services = current_services()
+    session = services.checkout.create(
         caller().user_id, wanted["delivery"], wanted["phone"], key=_name_of_request()
     )
     next_action = NEW if session.version == 1 else _next_action(_own_row(session.id))
-    return show_session(session, ours.vault, next_action, clock.now())
+    return show_session(session, services.vault, next_action, clock.now())
 
 
 @blueprint.route("/api/payments/sessions/", methods=["GET"])
@@ -103,9 +104,9 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     Newest first. The pages do not shift while new sessions are created.
     """
     page: Page = query["page"]
-    status, ours, now = query.get("status"), services(), clock.now()
+    status, services, now = query.get("status"), current_services(), clock.now()
     count, rows = sessions.list_of_user(
-        ours.database,
+        services.database,
         caller().user_id,
         status=Status(status) if status else None,
         page=page.number,
@@ -113,7 +114,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
         as_of=page.as_of,
         now=now,
     )
-    next_actions = ours.next_actions.of(rows, now)
+    next_actions = services.next_actions.of(rows, now)
     return page.show(
         count, [show_listed(row, next_action) for row, next_action in zip(rows, next_actions, strict=True)]
     )
@@ -125,9 +126,9 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, Session)
 def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
-    ours = services()
-    session = ours.ledger.session(session_id, user_id=caller().user_id)
-    return show_session(session, ours.vault, _next_action(_own_row(session_id)), clock.now())
+    services = current_services()
+    session = services.ledger.session(session_id, user_id=caller().user_id)
+    return show_session(session, services.vault, _next_action(_own_row(session_id)), clock.now())
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
@@ -144,7 +145,7 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     status will tell.
     """
     phone: PhoneNumber | None = wanted["phone_number"]
-    sent = services().checkout.initiate(caller().user_id, session_id, phone)
+    sent = current_services().checkout.initiate(caller().user_id, session_id, phone)
     known = sent.checkout_request_id is not None
     shown = {
         "status": "success",
@@ -169,7 +170,7 @@ def show_status(long_poll: dict[str, Any], session_id: UUID) -> Any:
     as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
     """
     found = wait_for_change(
-        services().notifier, lambda: _own_row(session_id), long_poll.get("after"), long_poll["wait"]
+        current_notifier(), lambda: _own_row(session_id), long_poll.get("after"), long_poll["wait"]
     )
     return found if isinstance(found, Response) else show_status_of(found, _next_action(found))
 
@@ -200,7 +201,7 @@ def extend_session(session_id: UUID) -> dict[str, Any]:
 
     Counted from its present expiry; a session can be extended a few times only.
     """
-    session = services().checkout.extend(caller().user_id, session_id, key=_name_of_request())
+    session = current_services().checkout.extend(caller().user_id, session_id, key=_name_of_request())
     return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
 
 
@@ -213,9 +214,9 @@ def show_events(session_id: UUID) -> dict[str, Any]:
 
     Every fact about it, oldest first, as its owner may see it.
     """
-    ours = services()
-    ours.ledger.session(session_id, user_id=caller().user_id)
-    entries = history.history(ours.database, session_id)
+    services = current_services()
+    services.ledger.session(session_id, user_id=caller().user_id)
+    entries = history.history(services.database, session_id)
     return {"session_id": session_id, "events": [history.for_owner(entry) for entry in entries]}
 
 
@@ -224,9 +225,9 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
 
     Raises NotFound, and Unavailable.
     """
-    ours, row = services(), _own_row(session_id, reader.user_id)
-    seconds = reader.seconds_left(ours.settings.daftari_stream_seconds)
-    return stream(ours.notifier, row, _next_action(row), seen, seconds, show_status_of)
+    row = _own_row(session_id, reader.user_id)
+    seconds = reader.seconds_left(current_settings().daftari_stream_seconds)
+    return stream(current_notifier(), row, _next_action(row), seen, seconds, show_status_of)
 
 
 def _name_of_request() -> str | None:
@@ -237,11 +238,11 @@ def _name_of_request() -> str | None:
 
 def _own_row(session_id: UUID, user_id: int | None = None) -> sessions.SessionRow:
     owner = caller().user_id if user_id is None else user_id
-    row = sessions.status_of(services().database, session_id, owner, clock.now())
+    row = sessions.status_of(current_services().database, session_id, owner, clock.now())
     if row is None:
         raise no_such_session()
     return row
 
 
 def _next_action(row: sessions.SessionRow) -> NextAction:
-    return services().next_actions.of([row], clock.now())[0]
+    return current_services().next_actions.of([row], clock.now())[0]

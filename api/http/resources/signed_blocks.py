@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import Page, PageQuery
@@ -56,7 +56,7 @@ def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
     The latest first. Each carries the hash of the one before it, and covers every event between two positions.
     """
     page: Page = query["page"]
-    count, found = services().blocks.page(limit=page.size, offset=page.offset, as_of=page.as_of)
+    count, found = current_services().blocks.page(limit=page.size, offset=page.offset, as_of=page.as_of)
     return page.show(count, [_show(block) for block in found])
 
 

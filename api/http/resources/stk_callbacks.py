@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from api.http.framework import json
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import services
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
@@ -59,7 +59,7 @@ def take_callback(token: str | None) -> Response:
     Always answered in Daraja's form, whatever the body is. 503 only where it could not be kept.
     """
     body, length = read_bounded()
-    ours = services()
-    believed = is_believed(ours.settings.daftari_safaricom_addresses, request.remote_addr)
-    ours.settlement.receive(body, body_bytes=length, token=token if believed else None)
+    services = current_services()
+    believed = is_believed(current_settings().daftari_safaricom_addresses, request.remote_addr)
+    services.stk_callbacks.receive(body, body_bytes=length, token=token if believed else None)
     return Response(json.encode(ACCEPTED), mimetype="application/json")

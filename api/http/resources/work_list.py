@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
@@ -107,7 +107,7 @@ def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
     """
     page: Page = query["page"]
     kind = Kind(query["kind"]) if query.get("kind") else None
-    database, now = services().database, clock.now()
+    database, now = current_services().database, clock.now()
     tallies = work_list.tally(database, now)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
     cases = work_list.open_cases(database, now, kind=kind, page=page.number, page_size=page.size)
@@ -129,7 +129,7 @@ def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any
 
     For contradictions, letters, reactions, money of nobody and gaps. Of two operators who close one, one gets 409.
     """
-    services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=wanted["note"])
+    current_services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=wanted["note"])
     return {"status": "success", "message": "The case is closed."}
 
 
@@ -145,7 +145,7 @@ def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, An
     It becomes the receipt of a payment that has none, settles an attempt in doubt, or is one more payment, which falls
     due to go back. Of two operators who assign it, one gets 409.
     """
-    services().cases.assign(_kind(kind), case_id, wanted["session"], by=operator(caller().user_id))
+    current_services().cases.assign(_kind(kind), case_id, wanted["session"], by=operator(caller().user_id))
     return {"status": "success", "message": "It is booked on the session."}
 
 
@@ -159,7 +159,7 @@ def retry_case(kind: str, case_id: str) -> dict[str, Any]:
 
     The worker takes it within seconds. Where it fails again, it comes back to the list.
     """
-    services().cases.retry(_kind(kind), case_id)
+    current_services().cases.retry(_kind(kind), case_id)
     return {"status": "success", "message": "It will be tried again."}
 
 

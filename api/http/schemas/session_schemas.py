@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate
 
 from api.http.framework.json import amount, amount_text
-from api.http.framework.services import services
+from api.http.framework.services import current_services
 from api.http.schemas.fields import (
     Choice,
     DeliveryDay,
@@ -71,7 +71,7 @@ class NewSession(RequestSchema):
         read = error.valid_data if isinstance(error.valid_data, dict) else {}
         details = read.get("delivery_details") or {}
         if "county_id" in details and "subcounty_id" in details:
-            wrong = services().checkout.wrong_place(details["county_id"], details["subcounty_id"])
+            wrong = current_services().checkout.wrong_place(details["county_id"], details["subcounty_id"])
             error.messages_dict.setdefault("delivery_details", {}).update(wrong)
 
     @post_load

@@ -6,25 +6,29 @@ a payment knows that anybody waits, so waiting costs those who write nothing.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Event, Lock, Thread
 from time import monotonic
+from typing import cast
 from uuid import UUID
 
 import structlog
+from flask import Flask, current_app
 
 from ledger import clock
 from ledger.errors import LedgerError, Unavailable
 from ledger.session.values import Status
-from ledger.store.database import Database
-from payments.checkout.next_action import NextAction, NextActions
+from payments.checkout.next_action import NextAction
+from payments.services import Services
 from projections import sessions
 from projections.sessions import SessionRow
 
 LOOK_EACH_SECONDS = 0.1
 LOOK_EACH_SECONDS_IN_AN_OUTAGE = 1.0
 RETRY_AFTER_SECONDS = 5
+
+_EXTENSION = "daftari_notifier"
 
 _log = structlog.get_logger(__name__)
 
@@ -67,9 +71,8 @@ class ChangeNotifier:
     between threads.
     """
 
-    def __init__(self, database: Database, next_actions: NextActions, most: int) -> None:
-        self._database = database
-        self._next_actions = next_actions
+    def __init__(self, services: Callable[[], Services], most: int) -> None:
+        self._services = services
         self._max = most
         self._max_of_a_user = max(1, most // 2)
         self._lock = Lock()
@@ -168,7 +171,7 @@ class ChangeNotifier:
                 subscriber.version, known.get(subscriber.session_id, subscriber.version)
             )
         try:
-            found = sessions.versions_beyond(self._database, known) if known else {}
+            found = sessions.versions_beyond(self._services().database, known) if known else {}
         except LedgerError as error:
             self._cut_off(error)
             return {}
@@ -182,8 +185,8 @@ class ChangeNotifier:
         if not session_ids:
             return {}
         try:
-            rows = sessions.rows_of(self._database, session_ids, now)
-            next_actions = self._next_actions.of(rows, now)
+            rows = sessions.rows_of(self._services().database, session_ids, now)
+            next_actions = self._services().next_actions.of(rows, now)
         except LedgerError as error:
             self._cut_off(error)
             return None
@@ -195,3 +198,13 @@ class ChangeNotifier:
         if not self._is_cut_off:
             _log.warning("no_news_for_now", code=error.code)
         self._is_cut_off = True
+
+
+def install_notifier(app: Flask, notifier: ChangeNotifier) -> None:
+    """Give the app the notifier of its process."""
+    app.extensions[_EXTENSION] = notifier
+
+
+def current_notifier() -> ChangeNotifier:
+    """Return the notifier of the current app."""
+    return cast("ChangeNotifier", current_app.extensions[_EXTENSION])

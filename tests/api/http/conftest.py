@@ -52,7 +52,7 @@ def services() -> ProbeServices:
 @pytest.fixture
 def make_app(services: ProbeServices) -> Callable[[Settings], Flask]:
     def make(settings: Settings) -> Flask:
-        app = create_app(settings, services)  # type: ignore[arg-type]  # a part of them is enough here
+        app = create_app(settings, lambda: services)  # type: ignore[arg-type,return-value]  # a part of them is enough here
         app.extensions[EXTENSION].register_blueprint(blueprint)
         return app
 

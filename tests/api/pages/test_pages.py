@@ -9,8 +9,9 @@ from flask.testing import FlaskClient
 
 from api.http.app import create_app
 from api.http.middleware.auth import make_token
-from api.settings import load_settings
-from api.wiring import Services, build_services
+from api.settings import Settings, load_settings
+from api.wiring import build_services
+from payments.services import Services
 from shop.demo import demo_data
 from tests.support.instance import DELIVERY, SIMULATED
 
@@ -27,29 +28,28 @@ SIMULATOR = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def services(database_url: str, tmp_path: Path) -> Iterator[Services]:
-    """The parts of a shop with two buyers."""
+def settings(database_url: str, tmp_path: Path) -> Settings:
     places = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": SIMULATOR}
-    services = build_services(load_settings({**places, **SIMULATED}))
+    return load_settings({**places, **SIMULATED})
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    """The services of a shop with two buyers."""
+    services = build_services(settings)
     demo_data(services.database, users=2)
     yield services
     services.close()
 
 
 @pytest.fixture
-def client(services: Services) -> FlaskClient:
-    return create_app(services.settings, services).test_client()
+def client(settings: Settings, services: Services) -> FlaskClient:
+    return create_app(settings, lambda: services).test_client()
 
 
-def in_mode(services: Services, **changed: str) -> FlaskClient:
-    """Return a client of the same shop under other settings."""
-    settings = replace(services.settings, **changed)  # type: ignore[arg-type]  # all of these are text
-    return create_app(settings, replace(services, settings=settings)).test_client()
-
-
-def open_session(services: Services, client: FlaskClient, user: int) -> str:
+def open_session(settings: Settings, client: FlaskClient, user: int) -> str:
     """Open a session for a buyer's cart; return its id."""
-    bearer = {"Authorization": f"Bearer {make_token(services.settings, user, ['customer'], 5)}"}
+    bearer = {"Authorization": f"Bearer {make_token(settings, user, ['customer'], 5)}"}
     answer = client.post("/api/payments/sessions/", json={"delivery_details": DELIVERY}, headers=bearer)
     assert answer.json is not None
     session_id: str = answer.json["session_id"]
@@ -64,8 +64,8 @@ def test_the_guides_address_of_an_order_leads_to_its_page(client: FlaskClient) -
     assert client.get("/orders/789").headers["Location"] == "/shop/orders/789/"
 
 
-def test_in_production_there_are_no_pages(services: Services) -> None:
-    client = in_mode(services, daftari_mode="production")
+def test_in_production_there_are_no_pages(settings: Settings, services: Services) -> None:
+    client = create_app(replace(settings, daftari_mode="production"), lambda: services).test_client()
     assert {client.get(path).status_code for path in PATHS} == {404}
 
 
@@ -76,8 +76,9 @@ def test_a_page_is_kept_by_no_cache_and_frames_the_simulator_alone(client: Flask
     assert "unsafe" not in headers["Content-Security-Policy"]
 
 
-def test_where_mpesa_is_real_nothing_is_framed(services: Services) -> None:
-    client = in_mode(services, mpesa_base_url="https://sandbox.safaricom.co.ke")
+def test_where_mpesa_is_real_nothing_is_framed(settings: Settings, services: Services) -> None:
+    services = replace(services, daraja_url="https://sandbox.safaricom.co.ke")
+    client = create_app(settings, lambda: services).test_client()
     answer = client.get("/shop/checkout/")
     assert answer.headers["Content-Security-Policy"].endswith("; frame-src 'none'")
     assert "simulated" not in answer.text
@@ -98,8 +99,8 @@ def test_what_is_no_buyer_changes_nothing(client: FlaskClient) -> None:
         assert "Set-Cookie" not in answer.headers
 
 
-def test_anothers_payment_and_order_look_like_none(services: Services, client: FlaskClient) -> None:
-    session_id = open_session(services, client, user=2)
+def test_anothers_payment_and_order_look_like_none(settings: Settings, client: FlaskClient) -> None:
+    session_id = open_session(settings, client, user=2)
     for path in (f"/shop/sessions/{session_id}/", "/shop/orders/1/"):
         answer = client.get(path)
         assert answer.status_code == 404
@@ -111,8 +112,10 @@ def test_a_county_that_does_not_exist_is_not_found(client: FlaskClient) -> None:
     assert client.get("/shop/subcounties/?delivery_details.county_id=99").status_code == 404
 
 
-def test_where_others_issue_the_tokens_the_page_says_what_to_unset(services: Services) -> None:
-    key_set = "http://127.0.0.1:9/keys"
-    answer = in_mode(services, daftari_jwt_jwks_url=key_set, daftari_jwt_secret="").get("/shop/")
+def test_where_others_issue_the_tokens_the_page_says_what_to_unset(
+    settings: Settings, services: Services
+) -> None:
+    settings = replace(settings, daftari_jwt_jwks_url="http://127.0.0.1:9/keys", daftari_jwt_secret="")
+    answer = create_app(settings, lambda: services).test_client().get("/shop/")
     assert answer.status_code == 503
     assert "unset DAFTARI_JWT_PUBLIC_KEY_FILE" in answer.text

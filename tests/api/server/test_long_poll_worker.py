@@ -21,8 +21,9 @@ import pytest
 
 from api.http.middleware.auth import make_token
 from api.settings import Settings, load_settings
-from api.wiring import Services, build_services
+from api.wiring import build_services
 from ledger import clock
+from payments.services import Services
 from tests.support.checkouts import Checkout
 from tests.support.database import new_database, reachable_folder
 from tests.support.instance import SIMULATED

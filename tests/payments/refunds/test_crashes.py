@@ -35,7 +35,7 @@ def test_a_sender_that_dies_anywhere_sends_no_money_twice(till: Till, proxy: Dat
         checkout = till.due(receipt)
         assert till.decide(checkout, "approve").status_code == 200
         _until_the_worker_sees_it(till)
-        die(lambda services: services.refund_sender.run())
+        die(lambda services: services.worker.refund_sender.run())
         till.wait(seconds=91)
         if not _sent(till, receipt):
             till.wait(minutes=16)

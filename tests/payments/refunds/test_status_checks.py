@@ -58,7 +58,7 @@ def test_a_result_that_does_not_come_is_asked_for_by_m_pesas_own_name(till: Till
 def test_doubt_is_news_once_while_its_row_is_still_late(till: Till) -> None:
     _sent(till)
     till.clock.tick(timedelta(minutes=11))
-    doubts = till.instance.services.refund_status_checks
+    doubts = till.instance.services.worker.refund_status_checks
     assert [doubts.put_in_doubt() for _ in range(3)] == [1, 0, 0]
 
 

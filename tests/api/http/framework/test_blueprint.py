@@ -5,8 +5,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api.http.framework.services import LazyServices, install_services
-from api.http.framework.services import services as current_services
+from api.http.framework.services import LazyServices, current_services, install_services
+from api.settings import Settings
 from ledger.errors import Unavailable
 from tests.api.http.conftest import ProbeServices
 
@@ -58,14 +58,14 @@ def test_refusals_carry_the_headers_too(client: FlaskClient) -> None:
     assert headers["X-Request-ID"]
 
 
-def test_services_are_built_once_and_only_when_a_request_needs_them(app: Flask) -> None:
+def test_services_are_built_once_and_only_when_a_request_needs_them(app: Flask, settings: Settings) -> None:
     built: list[str] = []
 
     def build() -> Any:
         built.append("built")
         return ProbeServices()
 
-    install_services(app, build)
+    install_services(app, settings, build)
     app.test_client().get("/healthz")
     assert built == []
     with app.app_context():

@@ -4,13 +4,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 import pytest
 import schemathesis
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
@@ -19,6 +20,7 @@ from api.http.app import create_app
 from api.http.middleware.headers import IDEMPOTENCY_KEY
 from api.http.schemas.session_schemas import MAX_WAIT_SECONDS
 from api.settings import load_settings
+from api.wiring import build_services
 from shop.demo import make_buyers
 from tests.api.http.conftest import SECRET
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart
@@ -61,7 +63,8 @@ def document() -> dict[str, Any]:
         "DAFTARI_JWT_SECRET": SECRET,
         "DAFTARI_MASTER_KEY": "A" * 43 + "=",
     }
-    answer = create_app(load_settings(variables)).test_client().get("/openapi.json")
+    settings = load_settings(variables)
+    answer = create_app(settings, partial(build_services, settings)).test_client().get("/openapi.json")
     made: dict[str, Any] = json.loads(answer.data)
     return made
 
@@ -97,7 +100,7 @@ def known(instance: Instance) -> Known:
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+@hypothesis_settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
 def test_every_answer_is_as_documented(
     case: schemathesis.Case[Any], instance: Instance, known: Known
 ) -> None:

@@ -22,7 +22,7 @@ def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
 def test_a_block_can_be_checked_by_whoever_reads_it(instance: Instance) -> None:
     Checkout(instance.services.ledger)
     until_readable(instance.services.database)
-    instance.services.block_signer.run()
+    instance.services.worker.block_signer.run()
 
     listed = instance.client(9, "auditor").get(PATH).json()
 

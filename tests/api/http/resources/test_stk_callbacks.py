@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.http.app import create_app
 from api.settings import load_settings
+from api.wiring import build_services
 from tests.scenarios.steps import (
     TOMATOES,
     callback,
@@ -116,7 +118,8 @@ def test_a_result_under_a_token_that_was_cut_is_no_proof(instance: Instance, end
 
 def test_what_cannot_be_kept_is_not_acknowledged(tmp_path: Path, free_port: int) -> None:
     lost = {"DATABASE_URL": f"postgresql://127.0.0.1:{free_port}/lost", "DAFTARI_DATA_DIR": str(tmp_path)}
-    answer = create_app(load_settings(lost)).test_client().post(PATHS[0], json={})
+    settings = load_settings(lost)
+    answer = create_app(settings, partial(build_services, settings)).test_client().post(PATHS[0], json={})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert answer.json is not None
@@ -143,7 +146,7 @@ def test_a_result_from_elsewhere_is_believed_unless_addresses_count(
     session_id = open_prompt(instance)
     prompt = prompt_of(instance)
     settings = replace(instance.settings, daftari_safaricom_addresses=policy, daftari_trusted_proxies=proxies)
-    endpoint = create_app(settings, replace(instance.services, settings=settings)).test_client()
+    endpoint = create_app(settings, lambda: instance.services).test_client()
     answer = endpoint.post(
         own_path(prompt),
         json=callback(prompt),
@@ -159,7 +162,7 @@ def test_a_result_from_elsewhere_is_logged_without_what_it_says(
     instance: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = replace(instance.settings, daftari_safaricom_addresses="warn")
-    endpoint = create_app(settings, replace(instance.services, settings=settings)).test_client()
+    endpoint = create_app(settings, lambda: instance.services).test_client()
     endpoint.post(PATHS[1], json={"phone": "254712345678"}, environ_overrides={"REMOTE_ADDR": STRANGER})
     said = "".join(capsys.readouterr())
     assert STRANGER in said

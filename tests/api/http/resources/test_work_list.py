@@ -120,7 +120,7 @@ def test_money_of_nobody_is_booked_where_an_operator_says(instance: Instance) ->
     movement = Movement(
         MovementKind.PAYMENT, "UKG7Q2X9LM", 350_00, clock.now(), Evidence.C2B, reference="my tomatoes"
     )
-    instance.services.matcher.ingest([movement])
+    instance.services.worker.matcher.ingest([movement])
     buyer = instance.client(1)
     put_in_cart(buyer, TOMATOES, "2")
     session_id = buyer.create().json()["session_id"]

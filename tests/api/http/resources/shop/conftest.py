@@ -10,7 +10,8 @@ from werkzeug.test import TestResponse
 
 from api.http.middleware.auth import Role
 from api.settings import Settings, load_settings
-from api.wiring import Services, build_services
+from api.wiring import build_services
+from payments.services import Services
 from shop.builtin import BuiltinShop
 from shop.builtin.catalogue import ListingDraft
 from tests.api.http.conftest import SECRET

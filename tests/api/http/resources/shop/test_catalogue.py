@@ -4,7 +4,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from api.http.middleware.auth import Role
-from api.wiring import Services
+from payments.services import Services
 from shop.builtin import BuiltinShop
 from tests.api.http.resources.shop.conftest import OPERATOR, Ask, code_of, content
 from tests.shop.conftest import EGGS, TOMATOES, change_listing, set_stock, stock_of

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from api.http.middleware.auth import Role
-from api.wiring import Services
+from payments.services import Services
 from shop.builtin import BuiltinShop
 from tests.api.http.resources.shop.conftest import BUYER, OPERATOR, STRANGER, Ask, code_of, content
 from tests.shop.conftest import DETAILS, EGGS, TOMATOES, change_listing, request_for

@@ -1,0 +1,20 @@
+"""The terms on which a shop lets its buyers pay."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutTerms:
+    """How long and how often a session may be paid. M-Pesa's callbacks arrive under `callback_url`.
+
+    `max_waiting_pushes` bounds how many requests of one process wait for Daraja at once.
+    """
+
+    session_minutes: int
+    max_extensions: int
+    prompt_seconds: int
+    max_amount_shillings: int
+    max_waiting_pushes: int
+    callback_url: str
+    max_attempts: int = 10
+    """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""

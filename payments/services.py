@@ -1,0 +1,72 @@
+"""What the entry points may ask of a process: one object, which api/wiring.py builds after a fork."""
+
+from dataclasses import dataclass
+
+from daraja import DarajaClient
+from ledger.application import Ledger
+from ledger.store.blocks import Blocks
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.checkout.checkout import Checkout
+from payments.checkout.next_action import NextActions
+from payments.confirmation.stk_callback import Settlement
+from payments.exceptions.resolutions import CaseService
+from payments.idempotency.kept_answers import IdempotencyStore
+from payments.reconciliation.c2b import C2bHandler
+from payments.reconciliation.import_log import Reconciliations
+from payments.reconciliation.pull import TransactionPoller
+from payments.reconciliation.statements import Reconciler
+from payments.refunds.decisions import RefundService
+from payments.refunds.reversal_results import RefundResults
+from payments.verification.verifier import Verifier
+from payments.worker.processes import WorkerParts
+from shop.builtin import BuiltinShop
+
+
+@dataclass(frozen=True)
+class Services:
+    """The use cases by whom they serve, and the store beneath them. Safe to share between threads."""
+
+    # The store, the shop and M-Pesa. `daraja_url` is where requests to M-Pesa go.
+    database: Database
+    vault: Vault
+    ledger: Ledger
+    shop: BuiltinShop
+    daraja: DarajaClient
+    daraja_url: str
+
+    # Buyers
+    checkout: Checkout
+    next_actions: NextActions
+    idempotency: IdempotencyStore
+
+    # M-Pesa, which calls back
+    stk_callbacks: Settlement
+    reversal_results: RefundResults
+    c2b: C2bHandler
+
+    # Operators
+    refunds: RefundService
+    cases: CaseService
+    reconciler: Reconciler
+    reconciliations: Reconciliations
+    transaction_poller: TransactionPoller
+
+    # Auditors
+    verifier: Verifier
+    blocks: Blocks
+
+    # The background worker
+    worker: WorkerParts
+
+    def check_database(self, within_seconds: float) -> None:
+        """Read one row. Raises Unavailable where the database does not answer in time."""
+        with self.database.transaction() as connection:
+            connection.execute(f"SET LOCAL statement_timeout = {round(within_seconds * 1_000)}")
+            connection.execute("SELECT FROM payment_sessions LIMIT 1")
+
+    def close(self) -> None:
+        """Close the connections to PostgreSQL and M-Pesa, and end the threads of C2B."""
+        self.c2b.close()
+        self.daraja.close()
+        self.database.close()

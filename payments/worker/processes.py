@@ -1,0 +1,243 @@
+"""The reaction graph in one table, from which the worker's jobs are built: on what, or how often, something is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from ledger import clock
+from ledger.application import Ledger
+from ledger.session.event import Event
+from ledger.session.events import Paid, ReceiptRecorded, RefundDue
+from ledger.store.blocks import BlockSigner
+from ledger.store.locks import ActiveLock, LockConnection
+from payments.confirmation.query_log import QueryLog
+from payments.confirmation.status_poller import StatusPoller
+from payments.fulfilment.order_process import OrderMaker
+from payments.idempotency.kept_answers import IdempotencyStore
+from payments.inbox.dispatcher import InboxDispatcher
+from payments.inbox.inbox import Inbox
+from payments.prompts.phone_locks import PhoneLocks
+from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.pull import TransactionPoller
+from payments.refunds.approval_policy import RefundPolicy, approve_again
+from payments.refunds.reversals import RefundSender
+from payments.refunds.status_check_log import RefundQueryLog
+from payments.refunds.status_checks import RefundStatusChecks
+from payments.verification.verifier import Verifier
+from payments.worker.event_processor import MAX_WORKERS, EventProcessor, Handler
+from payments.worker.jobs import Job
+from payments.worker.sweeps import act_on_messages, expire_sessions
+from projections.cases import PaymentCases
+from projections.follower import Follower, Projection
+from projections.metrics import PaymentMetrics
+from projections.refunds import PaymentRefunds
+
+QUERY_LOG_KEPT = timedelta(days=2)
+REFUND_QUERY_LOG_KEPT = timedelta(days=30)
+"""Longer than M-Pesa is asked about a refund, or it would be asked about anew."""
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What the processes use. Blocks are signed every `signing_seconds`; those named in `switched_off` do not run."""
+
+    ledger: Ledger
+    order_maker: OrderMaker
+    refund_policy: RefundPolicy
+    refund_sender: RefundSender
+    refund_status_checks: RefundStatusChecks
+    refund_query_log: RefundQueryLog
+    inbox: Inbox
+    dispatcher: InboxDispatcher
+    status_poller: StatusPoller
+    query_log: QueryLog
+    matcher: Matcher
+    transaction_poller: TransactionPoller
+    phone_locks: PhoneLocks
+    idempotency: IdempotencyStore
+    block_signer: BlockSigner
+    verifier: Verifier
+    signing_seconds: float
+    switched_off: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class OnEvent:
+    """A handler that acts on the world once one of the events `on` is recorded; failures are retried every second.
+
+    As below, `every` is the seconds between two looks for work: at first, and at most after many without any.
+    """
+
+    name: str
+    on: tuple[type[Event], ...]
+    every: tuple[float, float]
+    effect: str
+    handler: Callable[[WorkerParts], Handler]
+
+    def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int) -> list[Job]:
+        """Return the job that follows the log and the one that retries; of several workers one does them."""
+        processor = EventProcessor(
+            parts.ledger.database, self.handler(parts), locks=locks, max_workers=max_workers
+        )
+        retry = partial(_retry_due, processor)
+        return [
+            Job(self.name, processor.run_once, *self.every, processor.lock),
+            Job(f"{self.name}_again", retry, 1, 1, processor.lock),
+        ]
+
+
+@dataclass(frozen=True)
+class View:
+    """A table that the events it names are folded into."""
+
+    name: str
+    every: tuple[float, float]
+    projection: Callable[[], Projection]
+
+    def jobs(self, parts: WorkerParts, _locks: LockConnection, _max_workers: int) -> list[Job]:
+        """Return the job that follows the log."""
+        return [Job(self.name, Follower(parts.ledger.database, self.projection()).run_once, *self.every)]
+
+
+@dataclass(frozen=True)
+class OnTime:
+    """Work that is looked for by the clock. `every` is None where a setting says it."""
+
+    name: str
+    every: tuple[float, float] | None
+    effect: str
+    work: Callable[[WorkerParts], int]
+
+    def jobs(self, parts: WorkerParts, locks: LockConnection, _max_workers: int) -> list[Job]:
+        """Return the job, which one of several workers does; none where a setting switches it off."""
+        if self.name in parts.switched_off:
+            return []
+        lock = ActiveLock(locks, self.name)
+        every = self.every or (parts.signing_seconds, parts.signing_seconds)
+        return [Job(self.name, partial(_work_alone, lock, self.work, parts), *every, lock)]
+
+
+def purge(parts: WorkerParts) -> int:
+    """Delete what is kept for a time only; return how many rows."""
+    now = clock.now()
+    return (
+        parts.idempotency.forget_old(now)
+        + parts.phone_locks.purge_expired(now)
+        + parts.query_log.forget_before(now - QUERY_LOG_KEPT)
+        + parts.refund_query_log.forget_before(now - REFUND_QUERY_LOG_KEPT)
+    )
+
+
+PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
+    OnEvent(
+        "orders",
+        (Paid,),
+        (0.02, 0.2),
+        "Order in the shop, then record_order; where the shop refuses, refuse_order: Failed and RefundDue.",
+        lambda parts: parts.order_maker,
+    ),
+    View("payment_metrics", (0.1, 0.5), PaymentMetrics),
+    View("payment_refunds", (0.1, 0.5), PaymentRefunds),
+    View("payment_cases", (0.1, 0.5), PaymentCases),
+    OnEvent(
+        "refund_policy",
+        (RefundDue, ReceiptRecorded),
+        (0.2, 1),
+        "Where refunds are automatic, approve_refund.",
+        lambda parts: parts.refund_policy,
+    ),
+    OnTime(
+        "refund_sending",
+        (0.5, 1),
+        "request_refund, ask M-Pesa for the reversal of the oldest approved refund, then record the answer.",
+        lambda parts: parts.refund_sender.run(),
+    ),
+    OnTime(
+        "refund_retries",
+        (5, 5),
+        "approve_refund again, a few times, where M-Pesa took no reversal.",
+        lambda parts: approve_again(parts.ledger),
+    ),
+    OnTime(
+        "refund_doubts",
+        (5, 5),
+        "record_refund_uncertainty where no result of a reversal came.",
+        lambda parts: parts.refund_status_checks.put_in_doubt(),
+    ),
+    OnTime(
+        "refund_questions",
+        (5, 5),
+        "Ask M-Pesa for the status of the reversals in doubt; the answers come as callbacks.",
+        lambda parts: parts.refund_status_checks.ask(),
+    ),
+    OnTime(
+        "letters",
+        (0.2, 0.5),
+        "Act on callbacks that were not acted on when they came: record_payment, record_failure, record_refund ...",
+        lambda parts: act_on_messages(parts.inbox, parts.dispatcher),
+    ),
+    OnTime(
+        "expiry",
+        (2, 2),
+        "expire pending sessions whose time is up.",
+        lambda parts: expire_sessions(parts.ledger),
+    ),
+    OnTime(
+        "ladder",
+        (1, 1),
+        "Ask M-Pesa for the status of prompts without a callback: record_payment, record_failure, record_uncertainty.",
+        lambda parts: parts.status_poller.run(),
+    ),
+    OnTime(
+        "money_left_over",
+        (10, 10),
+        "record_payment for payments of C2B, Pull and statements that were stored and not acted on.",
+        lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed(),
+    ),
+    OnTime(
+        "signing_blocks",
+        None,
+        "Sign the part of the log that no block covers.",
+        lambda parts: parts.block_signer.run(),
+    ),
+    OnTime("tidying", (60, 60), "Delete old idempotency keys, phone locks and query logs.", purge),
+    OnTime(
+        "unproven_letters",
+        (10, 10),
+        "Delete the oldest unauthenticated messages beyond the most that are kept.",
+        lambda parts: parts.inbox.purge_unauthenticated(),
+    ),
+    OnTime(
+        "pull",
+        (30, 30),
+        "Every hour, fetch M-Pesa's list of payments: record_payment where one is missing.",
+        lambda parts: parts.transaction_poller.pull_if_due(),
+    ),
+    OnTime(
+        "verifying",
+        (60, 60),
+        "Check every invariant of the store, where the last run is long enough ago.",
+        lambda parts: parts.verifier.run_if_due(),
+    ),
+)
+"""Names are keys of locks, of positions in the log and of failures: they stay as they are."""
+
+
+def jobs(
+    parts: WorkerParts, *, locks: LockConnection | None = None, max_workers: int = MAX_WORKERS
+) -> list[Job]:
+    """Return every job of the worker. Their locks are held on `locks`, by default a connection of their own.
+
+    An event handler works on `max_workers` sessions at once.
+    """
+    locks = locks or LockConnection(parts.ledger.database.url)
+    return [job for process in PROCESSES for job in process.jobs(parts, locks, max_workers)]
+
+
+def _retry_due(processor: EventProcessor) -> int:
+    return processor.retry_due(clock.now())
+
+
+def _work_alone(lock: ActiveLock, work: Callable[[WorkerParts], int], parts: WorkerParts) -> int:
+    return work(parts) if lock.try_acquire() else 0
