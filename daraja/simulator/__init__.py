@@ -1,19 +1,19 @@
 """A simulated Daraja: a real HTTP server that speaks Safaricom's wire format, faults included."""
 
 from daraja.simulator.faults import UnknownFault
-from daraja.simulator.journal import StateFileProblem
-from daraja.simulator.prompts import Outcome, Prompt, PromptClosed, UnknownPrompt
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.prompts import PromptClosed, PromptOutcome, StkPrompt, UnknownPrompt
 from daraja.simulator.simulator import PortTaken, Simulator, create_simulator, run
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.state_file import StateFileProblem
 
 __all__ = [
-    "Outcome",
     "PortTaken",
-    "Prompt",
     "PromptClosed",
+    "PromptOutcome",
     "Simulator",
     "SimulatorSettings",
     "StateFileProblem",
+    "StkPrompt",
     "UnknownFault",
     "UnknownPrompt",
     "create_simulator",

@@ -13,7 +13,7 @@ Cut = Literal["close", "reset"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GatewayAnswer:
     """One HTTP answer; `cut` sends nothing and ends the connection; `after` runs once the answer is written."""
 
     status: int
@@ -23,7 +23,7 @@ class Answer:
     after: Callable[[], None] | None = None
 
 
-class Refusal(Exception):
+class GatewayRefusal(Exception):
     """The gateway says no: an HTTP status, a dotted `code` and a message, as Safaricom's error table has them."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -78,34 +78,36 @@ _BLOCK_PAGE = (
 )
 _OUTAGE_PAGE = b"<html><head><title>503</title></head><body><h1>Service Unavailable</h1></body></html>"
 
-PAGES: dict[str, Answer] = {
-    "spike-arrest": Answer(429, _SPIKE_ARREST),
-    "html-403": Answer(403, _BLOCK_PAGE, _HTML_TYPE),
-    "html-503": Answer(503, _OUTAGE_PAGE, _HTML_TYPE),
-    "text-503": Answer(503, b"Service is temporarily unavailable. Please try again later", "text/plain"),
-    "empty-502": Answer(502, b"", "text/plain"),
-    "empty-503": Answer(503, b"", "text/plain"),
-    "empty-504": Answer(504, b"", "text/plain"),
-    "reset": Answer(200, b"", cut="reset"),
+PAGES: dict[str, GatewayAnswer] = {
+    "spike-arrest": GatewayAnswer(429, _SPIKE_ARREST),
+    "html-403": GatewayAnswer(403, _BLOCK_PAGE, _HTML_TYPE),
+    "html-503": GatewayAnswer(503, _OUTAGE_PAGE, _HTML_TYPE),
+    "text-503": GatewayAnswer(
+        503, b"Service is temporarily unavailable. Please try again later", "text/plain"
+    ),
+    "empty-502": GatewayAnswer(502, b"", "text/plain"),
+    "empty-503": GatewayAnswer(503, b"", "text/plain"),
+    "empty-504": GatewayAnswer(504, b"", "text/plain"),
+    "reset": GatewayAnswer(200, b"", cut="reset"),
 }
 
 
-def refusal(name: str) -> Refusal:
+def refusal(name: str) -> GatewayRefusal:
     """Return the refusal of that name from the error table."""
-    return Refusal(*ERRORS[name])
+    return GatewayRefusal(*ERRORS[name])
 
 
-def invalid_field(field: str) -> Refusal:
+def invalid_field(field: str) -> GatewayRefusal:
     """Return the refusal that names the field which is missing or wrong."""
-    return Refusal(400, "400.002.02", f"Bad Request - Invalid {field}")
+    return GatewayRefusal(400, "400.002.02", f"Bad Request - Invalid {field}")
 
 
-def error_answer(error: Refusal, request_id: str) -> Answer:
+def error_answer(error: GatewayRefusal, request_id: str) -> GatewayAnswer:
     """Write a refusal in Safaricom's error shape."""
     document = {"requestId": request_id, "errorCode": error.code, "errorMessage": error.message}
-    return Answer(error.status, json.dumps(document).encode())
+    return GatewayAnswer(error.status, json.dumps(document).encode())
 
 
-def json_answer(document: object, after: Callable[[], None] | None = None) -> Answer:
+def json_answer(document: object, after: Callable[[], None] | None = None) -> GatewayAnswer:
     """Write a document as a 200."""
-    return Answer(200, json.dumps(document).encode(), after=after)
+    return GatewayAnswer(200, json.dumps(document).encode(), after=after)

@@ -1,4 +1,4 @@
-"""The organisation's books: every movement of its money, in order. They are the truth, whatever callbacks said."""
+"""The organisation's books: every booking of its money, in order. They are the truth, whatever callbacks said."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -7,11 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
-MAX_MOVEMENTS = 300_000
+MAX_BOOKINGS = 300_000
 """Beyond this the oldest are forgotten, and the books open with the balance that they left."""
 
 
-class Kind(StrEnum):
+class BookingKind(StrEnum):
     """What moved money."""
 
     PAYMENT = "payment"
@@ -20,7 +20,7 @@ class Kind(StrEnum):
     SETTLEMENT = "settlement"
 
 
-class Channel(StrEnum):
+class PaymentChannel(StrEnum):
     """How a payment was made: by prompt, or by hand in the payer's own menu."""
 
     PROMPT = "prompt"
@@ -28,13 +28,13 @@ class Channel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Movement:
+class Booking:
     """One booking. `change_cents` has its sign; `balance_cents` is what the organisation holds afterwards.
 
     `linked_receipt` ties a reversal or a charge to its payment. `phone` is the payer's, "" where there is none.
     """
 
-    kind: Kind
+    kind: BookingKind
     receipt: str
     at: datetime
     change_cents: int
@@ -42,7 +42,7 @@ class Movement:
     phone: str = field(default="", repr=False)
     reference: str = field(default="", repr=False)
     is_till: bool = False
-    channel: Channel = Channel.PROMPT
+    channel: PaymentChannel = PaymentChannel.PROMPT
     linked_receipt: str | None = None
 
     @property
@@ -54,58 +54,58 @@ class Movement:
 class Books:
     """Movements, oldest first, the last `most` of them. Not thread-safe; its owner holds a lock."""
 
-    def __init__(self, opening_cents: int, most: int = MAX_MOVEMENTS) -> None:
+    def __init__(self, opening_cents: int, most: int = MAX_BOOKINGS) -> None:
         self._max = most
         self.opening_cents = opening_cents
         self.balance_cents = opening_cents
         self.booked = 0
-        self._movements: deque[Movement] = deque()
-        self._by_receipt: dict[str, Movement] = {}
-        self._reversals: dict[str, Movement] = {}
+        self._bookings: deque[Booking] = deque()
+        self._by_receipt: dict[str, Booking] = {}
+        self._reversals: dict[str, Booking] = {}
 
-    def __iter__(self) -> Iterator[Movement]:
-        return iter(self._movements)
+    def __iter__(self) -> Iterator[Booking]:
+        return iter(self._bookings)
 
     def __len__(self) -> int:
-        return len(self._movements)
+        return len(self._bookings)
 
-    def add(self, movement: Movement) -> None:
-        """Book a movement whose balance follows from the one before."""
-        assert movement.balance_cents == self.balance_cents + movement.change_cents
-        self.balance_cents = movement.balance_cents
+    def add(self, booking: Booking) -> None:
+        """Book a booking whose balance follows from the one before."""
+        assert booking.balance_cents == self.balance_cents + booking.change_cents
+        self.balance_cents = booking.balance_cents
         self.booked += 1
-        self._movements.append(movement)
-        if movement.kind != Kind.CHARGE:
-            self._by_receipt[movement.receipt] = movement
-        if movement.kind == Kind.REVERSAL and movement.linked_receipt:
-            self._reversals[movement.linked_receipt] = movement
-        if len(self._movements) > self._max:
+        self._bookings.append(booking)
+        if booking.kind != BookingKind.CHARGE:
+            self._by_receipt[booking.receipt] = booking
+        if booking.kind == BookingKind.REVERSAL and booking.linked_receipt:
+            self._reversals[booking.linked_receipt] = booking
+        if len(self._bookings) > self._max:
             self._forget_oldest()
 
-    def find(self, receipt: str) -> Movement | None:
+    def find(self, receipt: str) -> Booking | None:
         """Return what has this receipt, never a charge for it."""
         return self._by_receipt.get(receipt)
 
-    def reversal_of(self, receipt: str) -> Movement | None:
+    def reversal_of(self, receipt: str) -> Booking | None:
         """Return the reversal of a payment, or None where its money stayed."""
         return self._reversals.get(receipt)
 
-    def since(self, position: int, limit: int) -> list[Movement]:
-        """Return movements from a position on, counted from the first that was ever booked."""
+    def since(self, position: int, limit: int) -> list[Booking]:
+        """Return bookings from a position on, counted from the first that was ever booked."""
         start = max(0, position - self.first_position)
-        return list(islice(self._movements, start, start + limit))
+        return list(islice(self._bookings, start, start + limit))
 
     @property
     def first_position(self) -> int:
-        """The position of the oldest movement that is kept."""
-        return self.booked - len(self._movements)
+        """The position of the oldest booking that is kept."""
+        return self.booked - len(self._bookings)
 
-    def where(self, holds: Callable[[Movement], bool]) -> list[Movement]:
-        """Return the movements for which something holds, oldest first."""
-        return [movement for movement in self._movements if holds(movement)]
+    def where(self, holds: Callable[[Booking], bool]) -> list[Booking]:
+        """Return the bookings for which something holds, oldest first."""
+        return [booking for booking in self._bookings if holds(booking)]
 
     def _forget_oldest(self) -> None:
-        oldest = self._movements.popleft()
+        oldest = self._bookings.popleft()
         self.opening_cents = oldest.balance_cents
         if self._by_receipt.get(oldest.receipt) is oldest:
             del self._by_receipt[oldest.receipt]

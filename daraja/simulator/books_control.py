@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
-from daraja.simulator.books import Movement
-from daraja.simulator.c2b import ORDERS
+from daraja.simulator.books import Booking
+from daraja.simulator.c2b_payments import PROMPT_CONFIRMATIONS
 from daraja.simulator.control_bodies import problem, read_object, read_whole
-from daraja.simulator.journal import StateFileProblem
 from daraja.simulator.kenya_time import parse_kenyan
-from daraja.simulator.messages import MAX_SHILLINGS, is_phone
 from daraja.simulator.outcomes import RESULT_TEXTS
-from daraja.simulator.pull import EMPTY_FORMS
+from daraja.simulator.pull_transactions import EMPTY_FORMS
+from daraja.simulator.state_file import StateFileProblem
+from daraja.simulator.stk_requests import MAX_SHILLINGS, is_phone
 
 if TYPE_CHECKING:
     from daraja.simulator.simulator import Simulator
@@ -35,7 +35,7 @@ class BooksControl:
         blueprint = Blueprint("books", __name__, url_prefix="/simulator/api")
         blueprint.get("/organisation")(self.show)
         blueprint.post("/organisation")(self.change)
-        blueprint.get("/movements")(self.list_movements)
+        blueprint.get("/movements")(self.list_bookings)
         blueprint.post("/payments")(self.pay)
         blueprint.get("/statement.csv")(self.export)
         blueprint.get("/certificate")(self.certificate)
@@ -53,7 +53,7 @@ class BooksControl:
             balance=simulator.organisation_cents() / 100,
             c2b_registered=registration is not None,
             c2b_when_silent=registration.when_silent if registration else None,
-            c2b_for_prompts=simulator.c2b.order_for_prompts,
+            c2b_for_prompts=simulator.c2b.prompt_confirmation,
         )
 
     def change(self) -> Response:
@@ -68,13 +68,13 @@ class BooksControl:
                 raise BadRequest(RESULT_TEXTS[code])
         return self.show()
 
-    def list_movements(self) -> Response:
+    def list_bookings(self) -> Response:
         """List what moved the shop's money, oldest first, from position `since` on, up to `limit`."""
         since, limit = (
             request.args.get(name, default, type=int) for name, default in (("since", 0), ("limit", 100))
         )
         found = self._simulator.movements(max(since, 0), min(max(limit, 0), _MAX_LISTED))
-        return jsonify(movements=[_described(movement) for movement in found])
+        return jsonify(movements=[_described(booking) for booking in found])
 
     def pay(self) -> tuple[Response, int]:
         """Pay by hand: 201 where money moved, 409 where it did not, with M-Pesa's code or the shop's."""
@@ -102,35 +102,35 @@ class BooksControl:
 
     def certificate(self) -> Response:
         """Give the certificate that seals the operator's password, as PEM."""
-        return Response(self._simulator.operators.certificate(), content_type="application/x-pem-file")
+        return Response(self._simulator.initiator_keys.certificate(), content_type="application/x-pem-file")
 
     def _choose(self, wanted: dict[str, object]) -> None:
         order, empty = wanted.get("c2b_for_prompts"), wanted.get("pull_empty")
-        if order is not None and order not in ORDERS:
-            raise BadRequest(f"c2b_for_prompts is one of {', '.join(ORDERS)}.")
+        if order is not None and order not in PROMPT_CONFIRMATIONS:
+            raise BadRequest(f"c2b_for_prompts is one of {', '.join(PROMPT_CONFIRMATIONS)}.")
         if empty is not None and empty not in EMPTY_FORMS:
             raise BadRequest(f"pull_empty is one of {', '.join(EMPTY_FORMS)}.")
         if order is not None:
-            self._simulator.c2b.order_prompts(order)
+            self._simulator.c2b.confirm_prompts(order)
         if empty is not None:
             self._simulator.pull.say_empty(empty)
         if wanted.get("unlock_operator") is True:
-            self._simulator.operators.unlock()
+            self._simulator.initiator_keys.unlock()
         if wanted.get("forget_c2b") is True:
             self._simulator.c2b.unregister()
 
 
-def _described(movement: Movement) -> dict[str, object]:
+def _described(booking: Booking) -> dict[str, object]:
     return {
-        "kind": movement.kind,
-        "channel": movement.channel,
-        "receipt": movement.receipt,
-        "at": movement.at.isoformat(),
-        "change_cents": movement.change_cents,
-        "balance_cents": movement.balance_cents,
-        "phone": movement.phone,
-        "reference": movement.reference,
-        "linked_receipt": movement.linked_receipt,
+        "kind": booking.kind,
+        "channel": booking.channel,
+        "receipt": booking.receipt,
+        "at": booking.at.isoformat(),
+        "change_cents": booking.change_cents,
+        "balance_cents": booking.balance_cents,
+        "phone": booking.phone,
+        "reference": booking.reference,
+        "linked_receipt": booking.linked_receipt,
     }
 
 

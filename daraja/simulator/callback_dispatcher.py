@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from daraja.simulator.callbacks import CONTENT_TYPE
+from daraja.simulator.callback_bodies import CONTENT_TYPE
 
 MAX_WAITING = 10_000
 """Beyond this the network answers "busy" to new pushes."""

@@ -4,17 +4,17 @@ import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 
-from daraja.simulator.c2b import C2b
+from daraja.simulator.c2b_payments import C2b
+from daraja.simulator.callback_bodies import Occasion, compose
 from daraja.simulator.callback_dispatcher import CallbackDispatcher, QueuedDelivery
-from daraja.simulator.callbacks import Occasion, compose
-from daraja.simulator.kenya_time import Watch
+from daraja.simulator.kenya_time import SimulatedClock
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.outcomes import PAID, Delivery
-from daraja.simulator.prompts import Outcome, Prompt
-from daraja.simulator.settings import SimulatorSettings
-from daraja.simulator.timetable import Timetable
+from daraja.simulator.outcomes import PAID, CallbackDelivery
+from daraja.simulator.prompts import PromptOutcome, StkPrompt
+from daraja.simulator.scheduler import Scheduler
+from daraja.simulator.simulator_settings import SimulatorSettings
 
-_TRUTHFUL = (Delivery(),)
+_TRUTHFUL = (CallbackDelivery(),)
 
 Then = Callable[[], None]
 
@@ -25,15 +25,15 @@ class CallbackSender:
     def __init__(
         self,
         settings: SimulatorSettings,
-        watch: Watch,
-        timetable: Timetable,
+        clock: SimulatedClock,
+        scheduler: Scheduler,
         callback_dispatcher: CallbackDispatcher,
         mobile_money: MobileMoney,
         c2b: C2b,
     ) -> None:
         self._settings = settings
-        self._watch = watch
-        self._timetable = timetable
+        self._clock = clock
+        self._scheduler = scheduler
         self._callback_dispatcher = callback_dispatcher
         self._mobile_money = mobile_money
         self._c2b = c2b
@@ -41,15 +41,15 @@ class CallbackSender:
     @property
     def is_full(self) -> bool:
         """Whether so much is waiting that no more pushes should be taken."""
-        return self._callback_dispatcher.is_full or self._timetable.is_full
+        return self._callback_dispatcher.is_full or self._scheduler.is_full
 
     def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Wait until everything that was handed over has met its fate; return False where the time runs out."""
         return self._callback_dispatcher.wait_until_idle(timeout_seconds)
 
-    def tell(self, prompt: Prompt, outcome: Outcome) -> None:
+    def tell(self, prompt: StkPrompt, outcome: PromptOutcome) -> None:
         """Post the callbacks of a prompt that has ended, and a C2B confirmation where one is wanted."""
-        order = self._c2b.order_for_prompts if outcome.receipt is not None else "never"
+        order = self._c2b.prompt_confirmation if outcome.receipt is not None else "never"
         if order == "never":
             self._tell_callbacks(prompt, outcome)
         elif order == "before" and not prompt.script.callback_first:
@@ -57,17 +57,17 @@ class CallbackSender:
         else:
             self._tell_callbacks(prompt, outcome, then=lambda: self._c2b.confirm(outcome.receipt))
 
-    def forge(self, prompt: Prompt) -> None:
+    def forge(self, prompt: StkPrompt) -> None:
         """Post what somebody made up who has seen the ids and not the address; no money moves."""
         for delivery in prompt.script.forgeries:
             with self._mobile_money.changed:
-                now = self._watch.now()
-                claimed = Outcome(PAID, now, None, self._mobile_money.wallets.balance(prompt.phone))
+                now = self._clock.now()
+                claimed = PromptOutcome(PAID, now, None, self._mobile_money.wallets.balance(prompt.phone))
                 occasion = Occasion(prompt, claimed, self._mobile_money.identifiers.receipt(now))
             self._mobile_money.count("chaos_callback_forged")
             self._post(delivery, occasion)
 
-    def _tell_callbacks(self, prompt: Prompt, outcome: Outcome, then: Then | None = None) -> None:
+    def _tell_callbacks(self, prompt: StkPrompt, outcome: PromptOutcome, then: Then | None = None) -> None:
         script = prompt.script
         as_scripted = script.code in (None, outcome.code)
         with self._mobile_money.changed:
@@ -81,7 +81,7 @@ class CallbackSender:
         if first_at_once is None and then is not None:
             then()
 
-    def _post(self, delivery: Delivery, occasion: Occasion, then: Then | None = None) -> None:
+    def _post(self, delivery: CallbackDelivery, occasion: Occasion, then: Then | None = None) -> None:
         prompt = occasion.prompt
         body = compose(delivery.variant, occasion)
         url = guessed(prompt.callback_url) if delivery.to_wrong_address else prompt.callback_url
@@ -90,7 +90,7 @@ class CallbackSender:
             self._settings.late_callback_seconds if delivery.delay_seconds is None else delivery.delay_seconds
         )
         if delay:
-            self._timetable.at(
+            self._scheduler.at(
                 occasion.outcome.at + timedelta(seconds=delay), lambda: self._callback_dispatcher.send(queued)
             )
         elif prompt.script.callback_first:
@@ -98,7 +98,7 @@ class CallbackSender:
         else:
             self._callback_dispatcher.send(queued)
 
-    def _note_fault_of(self, prompt: Prompt, then: Then | None) -> Callable[[str], None]:
+    def _note_fault_of(self, prompt: StkPrompt, then: Then | None) -> Callable[[str], None]:
         def note(delivery_fault: str) -> None:
             with self._mobile_money.changed:
                 prompt.deliveries.append(delivery_fault)

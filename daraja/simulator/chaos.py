@@ -10,14 +10,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from random import Random
 
-from daraja.simulator.faults import TRUTH, VOID_TOKEN, Endpoint, What
+from daraja.simulator.faults import TRUTH, VOID_TOKEN, DeliveryKind, Endpoint
 from daraja.simulator.outcomes import (
     CANCELLED,
     INSUFFICIENT_FUNDS,
     NO_RESPONSE,
     PAID,
     WRONG_PIN,
-    Delivery,
+    CallbackDelivery,
     Script,
 )
 
@@ -70,7 +70,7 @@ _ANSWERS: Mapping[Endpoint, Mapping[str, float]] = {
 }
 """What a request meets, by weight. The retries of a shop meet dice of their own, so that none is unlucky for ever."""
 
-_DELIVERY_FAULTS: Mapping[What, Mapping[str, float]] = {
+_DELIVERY_FAULTS: Mapping[DeliveryKind, Mapping[str, float]] = {
     "result": {
         TRUTH: 70,
         "lost": 8,
@@ -155,7 +155,7 @@ class Chaos:
         name = _pick(random_source, _ANSWERS.get(endpoint, _FAULTS_OF_OTHER_ENDPOINTS))
         return f"{_STALL}:{self._short(random_source):.2f}" if name == _STALL else name
 
-    def delivery_fault_of(self, what: What, reference: str) -> str:
+    def delivery_fault_of(self, what: DeliveryKind, reference: str) -> str:
         """Return the fate of a result or a confirmation, TRUTH for most of them."""
         if not self.is_on:
             return TRUTH
@@ -194,30 +194,34 @@ class Chaos:
             fault=None if fault in ("", "forged") else fault,
         )
 
-    def _deliveries(self, random_source: Random, code: str, fault: str) -> tuple[Delivery, ...]:
+    def _deliveries(self, random_source: Random, code: str, fault: str) -> tuple[CallbackDelivery, ...]:
         if fault == "lost":
             return ()
         if fault == "doubled":
             return (
-                Delivery(),
-                Delivery(delay_seconds=random_source.choice((0.0, self._long(random_source)))),
+                CallbackDelivery(),
+                CallbackDelivery(delay_seconds=random_source.choice((0.0, self._long(random_source)))),
             )
         if fault == "late":
-            return (Delivery(delay_seconds=self._long(random_source)),)
+            return (CallbackDelivery(delay_seconds=self._long(random_source)),)
         if fault == "reordered":
-            return (Delivery(delay_seconds=self._short(random_source)),)
+            return (CallbackDelivery(delay_seconds=self._short(random_source)),)
         if fault == "garbled":
             return (
-                Delivery(random_source.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),
+                CallbackDelivery(
+                    random_source.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)
+                ),
             )
         if fault == "contradicted":
             later = self._short(random_source)
-            truth_first = (Delivery(), Delivery("cancelled", later))
-            return random_source.choice((truth_first, (Delivery("cancelled"), Delivery(delay_seconds=later))))
-        return (Delivery(),)
+            truth_first = (CallbackDelivery(), CallbackDelivery("cancelled", later))
+            return random_source.choice(
+                (truth_first, (CallbackDelivery("cancelled"), CallbackDelivery(delay_seconds=later)))
+            )
+        return (CallbackDelivery(),)
 
-    def _forgery(self, random_source: Random) -> Delivery:
-        return Delivery("forged", self._short(random_source), to_wrong_address=True)
+    def _forgery(self, random_source: Random) -> CallbackDelivery:
+        return CallbackDelivery("forged", self._short(random_source), to_wrong_address=True)
 
     def _thinking_seconds(self, random_source: Random, code: str) -> float:
         ignores = code == NO_RESPONSE

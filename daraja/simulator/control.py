@@ -8,12 +8,12 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from daraja.simulator.control_bodies import problem, read_names, read_number, read_object, read_whole
-from daraja.simulator.faults import ENDPOINTS, WHATS, Endpoint, UnknownFault
-from daraja.simulator.journal import StateFileProblem
-from daraja.simulator.messages import is_phone
+from daraja.simulator.faults import DELIVERY_KINDS, ENDPOINTS, Endpoint, UnknownFault
 from daraja.simulator.outcomes import KINDS, RECORDED_ANSWERS, callback_text
-from daraja.simulator.prompts import Prompt, PromptClosed, UnknownPrompt
-from daraja.simulator.rates import Rate
+from daraja.simulator.prompts import PromptClosed, StkPrompt, UnknownPrompt
+from daraja.simulator.spike_arrest import CallRate
+from daraja.simulator.state_file import StateFileProblem
+from daraja.simulator.stk_requests import is_phone
 
 if TYPE_CHECKING:
     from daraja.simulator.simulator import Simulator
@@ -35,7 +35,7 @@ class Control:
 
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator = simulator
-        self._actions: Mapping[str, Callable[[str], Prompt]] = {
+        self._actions: Mapping[str, Callable[[str], StkPrompt]] = {
             "approve": simulator.approve,
             "wrong-pin": simulator.wrong_pin,
             "cancel": simulator.cancel,
@@ -104,12 +104,14 @@ class Control:
     def set_faults(self) -> Response:
         """Add faults by name for the next requests, script the query, choose the pending shape, start an outage."""
         wanted = read_object()
-        if set(wanted) - {*ENDPOINTS, *WHATS, *_OTHER_FAULTS}:
-            raise BadRequest(f"Faults are set for {', '.join((*ENDPOINTS, *WHATS, *_OTHER_FAULTS))}.")
+        if set(wanted) - {*ENDPOINTS, *DELIVERY_KINDS, *_OTHER_FAULTS}:
+            raise BadRequest(
+                f"Faults are set for {', '.join((*ENDPOINTS, *DELIVERY_KINDS, *_OTHER_FAULTS))}."
+            )
         faults = self._simulator.faults
         for endpoint in ENDPOINTS:
             faults.add(endpoint, read_names(wanted, endpoint))
-        for what in WHATS:
+        for what in DELIVERY_KINDS:
             faults.add_delivery_faults(what, read_names(wanted, what))
         if "query_script" in wanted:
             self._script_queries(wanted)
@@ -177,10 +179,10 @@ class Control:
         seconds = read_number(outage, "seconds", _MAX_OUTAGE_SECONDS)
         self._simulator.start_outage(seconds, str(outage.get("fault", "html-503")))
 
-    def _one(self, prompt: Prompt) -> Response:
+    def _one(self, prompt: StkPrompt) -> Response:
         return jsonify(self._describe(prompt, self._simulator.now()))
 
-    def _describe(self, prompt: Prompt, now: datetime) -> dict[str, object]:
+    def _describe(self, prompt: StkPrompt, now: datetime) -> dict[str, object]:
         outcome = prompt.outcome
         return {
             "id": prompt.checkout_request_id,
@@ -201,11 +203,11 @@ class Control:
         }
 
 
-def _rate(wanted: object) -> Rate:
+def _rate(wanted: object) -> CallRate:
     if not isinstance(wanted, dict) or set(wanted) - {"calls", "seconds", "burst"}:
         raise BadRequest(_RATE_EXAMPLE)
     calls, burst = (read_whole({"burst": 1, **wanted}, name, 1, _MAX_CALLS) for name in ("calls", "burst"))
     try:
-        return Rate(calls, read_number(wanted, "seconds", _MAX_OUTAGE_SECONDS), burst)
+        return CallRate(calls, read_number(wanted, "seconds", _MAX_OUTAGE_SECONDS), burst)
     except ValueError as error:
         raise BadRequest(str(error)) from error

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from daraja.simulator.answers import ERRORS, PAGES, Answer, error_answer, refusal
+from daraja.simulator.answers import ERRORS, PAGES, GatewayAnswer, error_answer, refusal
 from daraja.simulator.outcomes import RESULT_TEXTS
-from daraja.simulator.rates import Rate, RateLimit
+from daraja.simulator.spike_arrest import CallRate, SpikeArrest
 
 Endpoint = Literal[
     "token", "push", "query", "reversal", "status", "c2b_register", "c2b_simulate", "pull_register", "pull"
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
-What = Literal["result", "confirmation"]
+DeliveryKind = Literal["result", "confirmation"]
 """What is posted later, and may meet a fate of its own."""
-WHATS: tuple[What, ...] = get_args(What)
+DELIVERY_KINDS: tuple[DeliveryKind, ...] = get_args(DeliveryKind)
 
 PENDING_SHAPES = ("4999", "being-processed", "being-processed-200", "empty-message", "empty-message-200")
 LOSE_ANSWER = "lose-answer"
@@ -31,7 +31,7 @@ MAX_STALL_SECONDS = 120.0
 
 MAX_LATE_SECONDS = 864_000
 LATE = re.compile(r"late(?::([0-9]{1,6}(?:\.[0-9]{1,3})?))?")
-_DELIVERY_FAULTS: dict[What, tuple[str, ...]] = {
+_DELIVERY_FAULTS: dict[DeliveryKind, tuple[str, ...]] = {
     "result": (TRUTH, "lost", "doubled", "truncated", "early", "timeout", "timeout-then-result"),
     "confirmation": (TRUTH, "lost", "doubled", "truncated"),
 }
@@ -52,12 +52,12 @@ class Fault:
     """
 
     error: str | None = None
-    page: Answer | None = None
+    page: GatewayAnswer | None = None
     stall_seconds: float = 0
     twist: str | None = None
     result_code: str | None = None
 
-    def answer(self, request_id: Callable[[], str]) -> Answer | None:
+    def answer(self, request_id: Callable[[], str]) -> GatewayAnswer | None:
         """Return what is said in place of the true answer, or None; an id is asked for where one is needed."""
         return self.page if self.error is None else error_answer(refusal(self.error), request_id())
 
@@ -76,8 +76,8 @@ class Faults:
         """Behave again."""
         with self._lock:
             self._next: dict[Endpoint, deque[str]] = {endpoint: deque() for endpoint in ENDPOINTS}
-            self._next_fates: dict[What, deque[str]] = {what: deque() for what in WHATS}
-            self._limits: dict[Endpoint, RateLimit] = {}
+            self._next_fates: dict[DeliveryKind, deque[str]] = {what: deque() for what in DELIVERY_KINDS}
+            self._limits: dict[Endpoint, SpikeArrest] = {}
             self._query_script: deque[str] = deque()
             self._pending_shape = PENDING_SHAPES[0]
             self._outage: tuple[datetime, str] | None = None
@@ -92,7 +92,7 @@ class Faults:
                 raise UnknownFault(f"At most {MAX_SCRIPTED} faults can wait at a door; clear them first.")
             self._next[endpoint].extend(wanted)
 
-    def add_delivery_faults(self, what: What, delivery_faults: Iterable[str]) -> None:
+    def add_delivery_faults(self, what: DeliveryKind, delivery_faults: Iterable[str]) -> None:
         """Let the next results or confirmations meet these fates, one each; raise UnknownFault."""
         wanted = list(delivery_faults)
         for delivery_fault in wanted:
@@ -102,17 +102,17 @@ class Faults:
                 raise UnknownFault(f"At most {MAX_SCRIPTED} fates can wait; clear them first.")
             self._next_fates[what].extend(wanted)
 
-    def take_delivery_fault(self, what: What) -> str | None:
+    def take_delivery_fault(self, what: DeliveryKind) -> str | None:
         """Return what becomes of the next result or confirmation, and use it up; None where nothing was set."""
         with self._lock:
             return self._next_fates[what].popleft() if self._next_fates[what] else None
 
-    def limit(self, endpoint: Endpoint, rate: Rate | None) -> None:
+    def limit(self, endpoint: Endpoint, rate: CallRate | None) -> None:
         """Let a door take no more calls than a rate allows; None takes all."""
         with self._lock:
             self._limits.pop(endpoint, None)
             if rate is not None:
-                self._limits[endpoint] = RateLimit(rate)
+                self._limits[endpoint] = SpikeArrest(rate)
 
     def script_queries(self, names: Iterable[str]) -> None:
         """Let queries meet these answers in turn, the last one for ever; an empty list tells the truth again."""
@@ -210,7 +210,7 @@ def _names_for(endpoint: Endpoint) -> str:
     return f"There are: {', '.join(names)}."
 
 
-def check_delivery_fault(what: What, delivery_fault: str) -> None:
+def check_delivery_fault(what: DeliveryKind, delivery_fault: str) -> None:
     """Raise UnknownFault where there is no such fate, with those there are."""
     late = LATE.fullmatch(delivery_fault)
     is_late = late is not None and float(late[1] or 0) <= MAX_LATE_SECONDS

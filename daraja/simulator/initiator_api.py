@@ -4,12 +4,18 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
-from daraja.simulator.answers import Answer, invalid_field, json_answer, refusal
-from daraja.simulator.books import Channel
-from daraja.simulator.c2b import C2b, Registration
+from daraja.simulator.answers import GatewayAnswer, invalid_field, json_answer, refusal
+from daraja.simulator.books import PaymentChannel
+from daraja.simulator.c2b_payments import C2b, Registration
 from daraja.simulator.faults import Endpoint, Fault
 from daraja.simulator.identifiers import Conversation
-from daraja.simulator.messages import (
+from daraja.simulator.initiator_operations import InitiatorOperations
+from daraja.simulator.initiator_requests import read_reversal, read_status
+from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
+from daraja.simulator.pipeline import RequestPipeline
+from daraja.simulator.pull_transactions import Pull, read_pull, read_pull_registration
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.stk_requests import (
     BUY_GOODS,
     PAYBILL,
     Document,
@@ -19,19 +25,13 @@ from daraja.simulator.messages import (
     read_shortcode,
     read_text,
 )
-from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
-from daraja.simulator.operation_messages import read_reversal, read_status
-from daraja.simulator.operations import Operations
-from daraja.simulator.pipeline import RequestPipeline
-from daraja.simulator.pull import Pull, read_pull, read_pull_registration
-from daraja.simulator.settings import SimulatorSettings
 
 _ACCEPTED = "Accept the service request successfully."
 _FORBIDDEN_WORDS = ("m-pesa", "mpesa", "safaricom", "exe", "cmd", "sql", "query")
 _MAX_BILL_REFERENCE = 20
 _WHEN_SILENT = ("Completed", "Cancelled")
 
-Answering = Callable[[Document], Answer]
+Answering = Callable[[Document], GatewayAnswer]
 
 
 class InitiatorApi:
@@ -42,7 +42,7 @@ class InitiatorApi:
         settings: SimulatorSettings,
         pipeline: RequestPipeline,
         mobile_money: MobileMoney,
-        operations: Operations,
+        operations: InitiatorOperations,
         c2b: C2b,
         pull: Pull,
     ) -> None:
@@ -72,7 +72,7 @@ class InitiatorApi:
 
     def _served(self, endpoint: Endpoint, answer: Answering) -> Callable[[], Response]:
         def serve() -> Response:
-            def answering(_: Fault) -> Answer:
+            def answering(_: Fault) -> GatewayAnswer:
                 return answer(self._pipeline.read_body(endpoint))
 
             return self._pipeline.serve(endpoint, answering, self._name)
@@ -87,14 +87,14 @@ class InitiatorApi:
         named = payment.reference if payment else document.get("BillRefNumber") or document.get("OffSetValue")
         return str(named or "-")
 
-    def _reverse(self, document: Document) -> Answer:
+    def _reverse(self, document: Document) -> GatewayAnswer:
         asked = read_reversal(document, self._settings.shortcode)
         return _acknowledged(self._operations.reverse(asked))
 
-    def _look_up(self, document: Document) -> Answer:
+    def _look_up(self, document: Document) -> GatewayAnswer:
         return _acknowledged(self._operations.look_up(read_status(document, self._settings.shortcode)))
 
-    def _register(self, document: Document) -> Answer:
+    def _register(self, document: Document) -> GatewayAnswer:
         read_shortcode(document, "ShortCode", self._settings.shortcode)
         when_silent = read_text(document, "ResponseType")
         if when_silent not in _WHEN_SILENT:
@@ -106,7 +106,7 @@ class InitiatorApi:
         self._c2b.register(Registration(confirmation_url, validation_url, when_silent))
         return self._c2b_answer("Success")
 
-    def _simulate(self, document: Document) -> Answer:
+    def _simulate(self, document: Document) -> GatewayAnswer:
         read_shortcode(document, "ShortCode", self._settings.shortcode)
         command = read_text(document, "CommandID")
         if command not in (PAYBILL, BUY_GOODS):
@@ -119,7 +119,7 @@ class InitiatorApi:
             read_amount(document),
             reference,
             command == BUY_GOODS,
-            Channel.BY_HAND,
+            PaymentChannel.BY_HAND,
         )
 
         self._mobile_money.promise()
@@ -132,11 +132,11 @@ class InitiatorApi:
 
         return self._c2b_answer(_ACCEPTED, after=pay)
 
-    def _register_pull(self, document: Document) -> Answer:
+    def _register_pull(self, document: Document) -> GatewayAnswer:
         read_pull_registration(document, self._settings.shortcode)
         return json_answer(self._pull.register())
 
-    def _list(self, document: Document) -> Answer:
+    def _list(self, document: Document) -> GatewayAnswer:
         return json_answer(self._pull.list(read_pull(document, self._settings.shortcode)))
 
     def _c2b_url(self, document: Document, name: str) -> str:
@@ -147,7 +147,7 @@ class InitiatorApi:
             raise invalid_field(name)
         return url
 
-    def _c2b_answer(self, description: str, after: Callable[[], None] | None = None) -> Answer:
+    def _c2b_answer(self, description: str, after: Callable[[], None] | None = None) -> GatewayAnswer:
         """Return M-Pesa's acknowledgement, in which one key lacks an "n"."""
         with self._mobile_money.changed:
             originator_id = self._mobile_money.identifiers.merchant_request_id()
@@ -159,7 +159,7 @@ class InitiatorApi:
         return json_answer(document, after=after)
 
 
-def _acknowledged(conversation: Conversation) -> Answer:
+def _acknowledged(conversation: Conversation) -> GatewayAnswer:
     document = {
         "OriginatorConversationID": conversation.originator_id,
         "ConversationID": conversation.id,

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from daraja.simulator.journal import Fact, Journal, fact
-from daraja.simulator.kenya_time import Watch
+from daraja.simulator.kenya_time import SimulatedClock
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.state_file import Record, StateFile, record
 
 WRONG_CREDENTIAL = "2001"
 LOCKED = "8006"
@@ -34,15 +34,19 @@ class InitiatorKeys:
     """Judges SecurityCredentials. Without a password in the settings any credential is good."""
 
     def __init__(
-        self, settings: SimulatorSettings, watch: Watch, mobile_money: MobileMoney, journal: Journal
+        self,
+        settings: SimulatorSettings,
+        clock: SimulatedClock,
+        mobile_money: MobileMoney,
+        state_file: StateFile,
     ) -> None:
         self._settings = settings
-        self._watch = watch
+        self._clock = clock
         self._mobile_money = mobile_money
         self._making = threading.Lock()
         self._key: rsa.RSAPrivateKey | None = None
         self._wrong_tries = 0
-        journal.register({"operator_key": self._read_key}, self._snapshot)
+        state_file.register({"operator_key": self._read_key}, self._snapshot)
 
     def objection_to(self, name: str, credential: str) -> str | None:
         """Return the result code with which an operator is refused, or None."""
@@ -67,7 +71,7 @@ class InitiatorKeys:
         """Return the certificate whose key seals the password, as PEM text."""
         key = self._private_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "apicrypt.simulator")])
-        now = self._watch.now()
+        now = self._clock.now()
         made = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -93,19 +97,19 @@ class InitiatorKeys:
             if self._key is None:
                 self._key = rsa.generate_private_key(public_exponent=65_537, key_size=_KEY_BITS)
                 with self._mobile_money.changed:
-                    self._mobile_money.note(_key_fact(self._key))
+                    self._mobile_money.note(_key_record(self._key))
             return self._key
 
-    def _snapshot(self) -> Iterator[Fact]:
+    def _snapshot(self) -> Iterator[Record]:
         if self._key is not None:
-            yield _key_fact(self._key)
+            yield _key_record(self._key)
 
-    def _read_key(self, read: Fact) -> None:
+    def _read_key(self, read: Record) -> None:
         key = load_pem_private_key(str(read["pem"]).encode(), password=None)
         assert isinstance(key, rsa.RSAPrivateKey)
         self._key = key
 
 
-def _key_fact(key: rsa.RSAPrivateKey) -> Fact:
+def _key_record(key: rsa.RSAPrivateKey) -> Record:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return fact("operator_key", pem=pem.decode())
+    return record("operator_key", pem=pem.decode())

@@ -10,7 +10,7 @@ Clock = Callable[[], datetime]
 _EAT = timezone(timedelta(hours=3), "EAT")
 
 
-class Watch:
+class SimulatedClock:
     """A clock that can be moved on; `moved` is by how much."""
 
     def __init__(self, clock: Clock) -> None:

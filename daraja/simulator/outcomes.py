@@ -15,7 +15,7 @@ CANCELLED = "1032"
 NO_RESPONSE = "1037"
 WRONG_PIN = "2001"
 PRODUCT_MISMATCH = "2028"
-OPERATOR_UNKNOWN = "SFC_IC0003"
+RECEIVER_UNKNOWN = "SFC_IC0003"
 STILL_PROCESSING = "4999"
 
 RESULT_TEXTS = {
@@ -58,7 +58,7 @@ def query_text(code: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class CallbackDelivery:
     """One callback to post: which body, and how long after the outcome; None means the configured lateness.
 
     `to_wrong_address` posts it to the callback's address with another last segment, as one would who does not know it.
@@ -83,15 +83,15 @@ class Script:
     code: str | None = None
     after_seconds: float = 0
     answer: str | None = None
-    deliveries: tuple[Delivery, ...] = (Delivery(),)
-    forgeries: tuple[Delivery, ...] = ()
+    deliveries: tuple[CallbackDelivery, ...] = (CallbackDelivery(),)
+    forgeries: tuple[CallbackDelivery, ...] = ()
     query_code: str | None = None
     queries: tuple[tuple[float, str], ...] = ()
     callback_first: bool = False
     fault: str | None = None
 
 
-WAITS_FOR_A_PERSON = Script("A prompt that waits for a person")
+ANSWERED_BY_HAND = Script("A prompt that waits for a person")
 
 _SOON_SECONDS = 2.0
 
@@ -122,42 +122,46 @@ RECORDED_ANSWERS: dict[str, tuple[str, ...]] = {
 
 
 def _paid(
-    about: str, *deliveries: Delivery, answer: str | None = None, query_code: str | None = None
+    about: str, *deliveries: CallbackDelivery, answer: str | None = None, query_code: str | None = None
 ) -> Script:
     return Script(about, code=PAID, deliveries=deliveries, answer=answer, query_code=query_code)
 
 
 KINDS: dict[str, Script] = {
-    "00": _paid("Paid at once", Delivery()),
+    "00": _paid("Paid at once", CallbackDelivery()),
     "01": _paid("Paid, the callback is lost"),
-    "02": _paid("Paid, the callback comes twice at the same instant", Delivery(), Delivery()),
-    "03": _paid("Paid, the callback comes late", Delivery(delay_seconds=None)),
+    "02": _paid("Paid, the callback comes twice at the same instant", CallbackDelivery(), CallbackDelivery()),
+    "03": _paid("Paid, the callback comes late", CallbackDelivery(delay_seconds=None)),
     "04": Script("Paid, the callback comes before the push is answered", code=PAID, callback_first=True),
-    "05": _paid("Paid, the answer to the push is lost", Delivery(), answer="lose-answer"),
+    "05": _paid("Paid, the answer to the push is lost", CallbackDelivery(), answer="lose-answer"),
     "06": _paid("Paid, the answer and the callback are lost", answer="lose-answer"),
-    "07": _paid('Paid, ResultCode is the text "0"', Delivery("text-code")),
-    "08": _paid("Paid, the callback says 1 shilling", Delivery("amount-of-one")),
-    "09": _paid("Paid, the callback says one shilling more", Delivery("amount-plus-one")),
-    "10": _paid("Paid, the callback's amount is text", Delivery("amount-as-text")),
-    "11": _paid("Paid, the callback has no amount", Delivery("amount-missing")),
-    "12": _paid("Paid, the callback's phone is masked", Delivery("phone-masked")),
-    "13": _paid("Paid, the callback has no phone", Delivery("phone-missing")),
-    "14": _paid("Paid, items reversed with unknown ones between", Delivery("items-shuffled")),
+    "07": _paid('Paid, ResultCode is the text "0"', CallbackDelivery("text-code")),
+    "08": _paid("Paid, the callback says 1 shilling", CallbackDelivery("amount-of-one")),
+    "09": _paid("Paid, the callback says one shilling more", CallbackDelivery("amount-plus-one")),
+    "10": _paid("Paid, the callback's amount is text", CallbackDelivery("amount-as-text")),
+    "11": _paid("Paid, the callback has no amount", CallbackDelivery("amount-missing")),
+    "12": _paid("Paid, the callback's phone is masked", CallbackDelivery("phone-masked")),
+    "13": _paid("Paid, the callback has no phone", CallbackDelivery("phone-missing")),
+    "14": _paid("Paid, items reversed with unknown ones between", CallbackDelivery("items-shuffled")),
     "15": _paid(
-        "Paid, then a callback 1032 for the same push", Delivery(), Delivery("cancelled", _SOON_SECONDS)
+        "Paid, then a callback 1032 for the same push",
+        CallbackDelivery(),
+        CallbackDelivery("cancelled", _SOON_SECONDS),
     ),
     "16": _paid(
-        "Paid, a callback 1032 comes first", Delivery("cancelled"), Delivery(delay_seconds=_SOON_SECONDS)
+        "Paid, a callback 1032 comes first",
+        CallbackDelivery("cancelled"),
+        CallbackDelivery(delay_seconds=_SOON_SECONDS),
     ),
     "17": Script(
-        "Cancelled, yet a forged callback says paid", code=CANCELLED, deliveries=(Delivery("forged"),)
+        "Cancelled, yet a forged callback says paid", code=CANCELLED, deliveries=(CallbackDelivery("forged"),)
     ),
-    "18": Script("ResultCode SFC_IC0003, which is text", code=OPERATOR_UNKNOWN),
-    "19": _paid("Paid, the query says 1032", Delivery(), query_code=CANCELLED),
-    "20": _paid("Paid, the callback is an empty object", Delivery("empty-object")),
-    "21": _paid("Paid, the callback is JSON cut short", Delivery("truncated")),
-    "22": _paid("Paid, the callback is 1 MB of junk", Delivery("junk")),
-    "23": _paid("Paid, the callback has no receipt", Delivery("receipt-missing")),
+    "18": Script("ResultCode SFC_IC0003, which is text", code=RECEIVER_UNKNOWN),
+    "19": _paid("Paid, the query says 1032", CallbackDelivery(), query_code=CANCELLED),
+    "20": _paid("Paid, the callback is an empty object", CallbackDelivery("empty-object")),
+    "21": _paid("Paid, the callback is JSON cut short", CallbackDelivery("truncated")),
+    "22": _paid("Paid, the callback is 1 MB of junk", CallbackDelivery("junk")),
+    "23": _paid("Paid, the callback has no receipt", CallbackDelivery("receipt-missing")),
     "24": Script("Paid after 17 s, queries as recorded", PAID, 17, queries=RECORDED_QUERIES["paid"]),
     "25": Script(
         "Cancelled after 13 s, queries as recorded", CANCELLED, 13, queries=RECORDED_QUERIES["cancelled"]
@@ -181,8 +185,8 @@ def script_for(phone: str) -> Script:
     if phone.startswith("25470000"):
         return code_script(str(int(phone[8:])))
     if phone.startswith("25470001"):
-        return KINDS.get(phone[8:10], WAITS_FOR_A_PERSON)
-    return WAITS_FOR_A_PERSON
+        return KINDS.get(phone[8:10], ANSWERED_BY_HAND)
+    return ANSWERED_BY_HAND
 
 
 def code_script(code: str) -> Script:

@@ -8,8 +8,8 @@ from flask import Response, request
 
 from daraja.simulator.answers import (
     JSON_TYPE,
-    Answer,
-    Refusal,
+    GatewayAnswer,
+    GatewayRefusal,
     error_answer,
     invalid_field,
     refusal,
@@ -25,12 +25,12 @@ from daraja.simulator.faults import (
     Faults,
     read_fault,
 )
-from daraja.simulator.journal import StateFileProblem
-from daraja.simulator.kenya_time import Watch
-from daraja.simulator.messages import Document, read_document
+from daraja.simulator.kenya_time import SimulatedClock
 from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.server import CUT
-from daraja.simulator.tokens import TokenIssuer
+from daraja.simulator.state_file import StateFileProblem
+from daraja.simulator.stk_requests import Document, read_document
+from daraja.simulator.token_issuer import TokenIssuer
 
 _TOKEN_REFUSALS: Mapping[Endpoint, str] = {
     "status": "invalid-token-c2b",
@@ -57,18 +57,18 @@ class RequestPipeline:
         tokens: TokenIssuer,
         faults: Faults,
         chaos: Chaos,
-        watch: Watch,
+        clock: SimulatedClock,
         stall: Stall,
     ) -> None:
         self._mobile_money = mobile_money
         self._tokens = tokens
         self._faults = faults
         self._chaos = chaos
-        self._watch = watch
+        self._clock = clock
         self._stall = stall
 
     def serve(
-        self, endpoint: Endpoint, answer: Callable[[Fault], Answer], name: Name = lambda _: "-"
+        self, endpoint: Endpoint, answer: Callable[[Fault], GatewayAnswer], name: Name = lambda _: "-"
     ) -> Response:
         """Answer one request at a door."""
         self._mobile_money.count(f"{endpoint}_requests")
@@ -82,12 +82,12 @@ class RequestPipeline:
         except StateFileProblem as problem:
             _log.error("%s Nothing has happened, and the request is refused.", problem)
             return self.refuse("server-error")
-        except Refusal as error:
+        except GatewayRefusal as error:
             self._mobile_money.count(f"{endpoint}_refused_{error.code}")
             return self._deliver(error_answer(error, self._request_id(endpoint)), fault)
 
     def read_body(self, endpoint: Endpoint) -> Document:
-        """Return the body of a request with a valid token; raise Refusal, for the token as the door's product does."""
+        """Return the body of a request with a valid token; raise GatewayRefusal, for the token as the door's product does."""
         self._tokens.check(
             request.headers.get("Authorization", ""), _TOKEN_REFUSALS.get(endpoint, "invalid-token")
         )
@@ -107,19 +107,19 @@ class RequestPipeline:
 
     def _fault(self, endpoint: Endpoint, name: Name) -> Fault:
         """Return the fault that was set by hand, else what chaos rolls."""
-        fault = self._faults.take(endpoint, self._watch.now())
+        fault = self._faults.take(endpoint, self._clock.now())
         reference = name(_document()) if self._chaos.is_on and fault is None else ""
         if fault is not None or not reference:
             return fault or NO_FAULT
         if endpoint == "push" and (outage := self._chaos.outage_after(reference)):
-            self._faults.start_outage(self._watch.now(), *outage)
+            self._faults.start_outage(self._clock.now(), *outage)
             self._mobile_money.count("chaos_outages")
         rolled = self._chaos.fault_for(endpoint, reference)
         if rolled != TRUTH:
             self._mobile_money.count(f"chaos_{endpoint}_{rolled.partition(':')[0]}")
         return read_fault(rolled, endpoint)
 
-    def _deliver(self, answer: Answer, fault: Fault) -> Response:
+    def _deliver(self, answer: GatewayAnswer, fault: Fault) -> Response:
         if fault.stall_seconds:
             # The prompt does not wait for the answer: what is held back is only our word about it.
             if answer.after is not None:
@@ -138,11 +138,11 @@ def _document() -> Document:
     """Return the body as it is before anybody has judged it, {} where it is no object."""
     try:
         return read_document(request.get_data())
-    except Refusal:
+    except GatewayRefusal:
         return {}
 
 
-def _respond(answer: Answer, lose: bool = False) -> Response:
+def _respond(answer: GatewayAnswer, lose: bool = False) -> Response:
     response = Response(answer.body, answer.status, content_type=answer.content_type)
     if cut := "close" if lose else answer.cut:
         request.environ[CUT] = cut

@@ -1,20 +1,20 @@
-"""Prompts and how they ended as facts of the journal, and back."""
+"""Prompts and how they ended as records of the state file, and back."""
 
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 
-from daraja.simulator.journal import Fact, fact
-from daraja.simulator.outcomes import Delivery, Script
-from daraja.simulator.prompts import Outcome, Prompt
+from daraja.simulator.outcomes import CallbackDelivery, Script
+from daraja.simulator.prompts import PromptOutcome, StkPrompt
+from daraja.simulator.state_file import Record, record
 
 _SCRIPT_FIELDS = fields(Script)
-_WRITTEN_DELIVERY = attrgetter(*(field.name for field in fields(Delivery)))
+_WRITTEN_DELIVERY = attrgetter(*(field.name for field in fields(CallbackDelivery)))
 
 
-def prompt_fact(prompt: Prompt) -> Fact:
-    """Return the fact that a prompt was opened."""
-    return fact(
+def prompt_record(prompt: StkPrompt) -> Record:
+    """Return the record that a prompt was opened."""
+    return record(
         "prompt",
         checkout_request_id=prompt.checkout_request_id,
         merchant_request_id=prompt.merchant_request_id,
@@ -30,16 +30,16 @@ def prompt_fact(prompt: Prompt) -> Fact:
     )
 
 
-def read_prompt(read: Fact) -> Prompt:
-    """Return the prompt of a fact."""
+def read_prompt(read: Record) -> StkPrompt:
+    """Return the prompt of a record."""
     script = read.pop("script")
     opened_at, expires_at = (datetime.fromisoformat(read.pop(name)) for name in ("opened_at", "expires_at"))
-    return Prompt(opened_at=opened_at, expires_at=expires_at, script=_script(script), **read)
+    return StkPrompt(opened_at=opened_at, expires_at=expires_at, script=_script(script), **read)
 
 
-def ending_fact(prompt: Prompt, outcome: Outcome) -> Fact:
-    """Return the fact that a prompt has ended."""
-    return fact(
+def ending_record(prompt: StkPrompt, outcome: PromptOutcome) -> Record:
+    """Return the record that a prompt has ended."""
+    return record(
         "ended",
         checkout_request_id=prompt.checkout_request_id,
         code=outcome.code,
@@ -49,13 +49,13 @@ def ending_fact(prompt: Prompt, outcome: Outcome) -> Fact:
     )
 
 
-def read_ending(read: Fact) -> tuple[str, Outcome]:
+def read_ending(read: Record) -> tuple[str, PromptOutcome]:
     """Return the id of the prompt that has ended, and how."""
     checkout_request_id, at = str(read.pop("checkout_request_id")), datetime.fromisoformat(read.pop("at"))
-    return checkout_request_id, Outcome(at=at, **read)
+    return checkout_request_id, PromptOutcome(at=at, **read)
 
 
-def _written(script: Script) -> Fact:
+def _written(script: Script) -> Record:
     """Return a script's fields; asdict() would take as long as all the rest of a push."""
     written = {field.name: getattr(script, field.name) for field in _SCRIPT_FIELDS}
     for name in ("deliveries", "forgeries"):
@@ -63,9 +63,10 @@ def _written(script: Script) -> Fact:
     return written
 
 
-def _script(written: Fact) -> Script:
+def _script(written: Record) -> Script:
     deliveries, forgeries = (
-        tuple(Delivery(*delivery) for delivery in written.pop(name)) for name in ("deliveries", "forgeries")
+        tuple(CallbackDelivery(*delivery) for delivery in written.pop(name))
+        for name in ("deliveries", "forgeries")
     )
     queries = tuple((float(age), str(name)) for age, name in written.pop("queries"))
     return Script(deliveries=deliveries, forgeries=forgeries, queries=queries, **written)

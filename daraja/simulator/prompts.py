@@ -23,7 +23,7 @@ class PromptClosed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PromptOutcome:
     """How a prompt ended; `receipt` is the M-Pesa receipt where money moved, else None."""
 
     code: str
@@ -33,7 +33,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Prompt:
+class StkPrompt:
     """One accepted push.
 
     `outcome` is None while the prompt is on the phone; `deliveries` notes the fate of each callback.
@@ -50,7 +50,7 @@ class Prompt:
     expires_at: datetime
     script: Script
     is_till: bool = False
-    outcome: Outcome | None = None
+    outcome: PromptOutcome | None = None
     deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_DELIVERIES_NOTED))
 
     @property
@@ -68,9 +68,9 @@ class PromptBook:
     """Every open prompt, one a phone, and the last closed ones; not thread-safe, its owner holds a lock."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Prompt] = {}
-        self._open_by_phone: OrderedDict[str, Prompt] = OrderedDict()
-        self._closed: deque[Prompt] = deque()
+        self._by_id: dict[str, StkPrompt] = {}
+        self._open_by_phone: OrderedDict[str, StkPrompt] = OrderedDict()
+        self._closed: deque[StkPrompt] = deque()
 
     def __contains__(self, checkout_request_id: object) -> bool:
         return checkout_request_id in self._by_id
@@ -81,18 +81,18 @@ class PromptBook:
         return len(self._open_by_phone)
 
     def check_free(self, phone: str) -> None:
-        """Raise Refusal where the phone shows a prompt already, or where the book is full."""
+        """Raise GatewayRefusal where the phone shows a prompt already, or where the book is full."""
         if phone in self._open_by_phone:
             raise refusal("subscriber-locked")
         if len(self._open_by_phone) >= MAX_OPEN_PROMPTS:
             raise refusal("busy")
 
-    def open(self, prompt: Prompt) -> None:
+    def open(self, prompt: StkPrompt) -> None:
         """Keep a new prompt and mark its phone as taken."""
         self._by_id[prompt.checkout_request_id] = prompt
         self._open_by_phone[prompt.phone] = prompt
 
-    def close(self, prompt: Prompt, outcome: Outcome) -> None:
+    def close(self, prompt: StkPrompt, outcome: PromptOutcome) -> None:
         """End a prompt and free its phone; the oldest closed prompt is forgotten beyond the limit."""
         prompt.outcome = outcome
         del self._open_by_phone[prompt.phone]
@@ -100,24 +100,24 @@ class PromptBook:
         if len(self._closed) > MAX_CLOSED_PROMPTS:
             del self._by_id[self._closed.popleft().checkout_request_id]
 
-    def get(self, checkout_request_id: str) -> Prompt:
+    def get(self, checkout_request_id: str) -> StkPrompt:
         """Return a prompt; raise UnknownPrompt."""
         try:
             return self._by_id[checkout_request_id]
         except KeyError:
             raise UnknownPrompt("No such prompt; it may be too old, or from before a reset.") from None
 
-    def __iter__(self) -> Iterator[Prompt]:
+    def __iter__(self) -> Iterator[StkPrompt]:
         """Closed ones first, each group oldest first."""
         yield from self._closed
         yield from self._open_by_phone.values()
 
-    def newest(self, phone: str | None, limit: int, open_only: bool) -> list[Prompt]:
+    def newest(self, phone: str | None, limit: int, open_only: bool) -> list[StkPrompt]:
         """Return open prompts, then closed ones, each newest first, at most `limit` in all."""
         kept = (prompt for prompt in self._newest_first(open_only) if phone in (None, prompt.phone))
         return list(islice(kept, limit))
 
-    def _newest_first(self, open_only: bool) -> Iterator[Prompt]:
+    def _newest_first(self, open_only: bool) -> Iterator[StkPrompt]:
         yield from reversed(self._open_by_phone.values())
         if not open_only:
             yield from reversed(self._closed)

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from daraja.simulator.callback_dispatcher import CallbackDispatcher, QueuedDelivery
 from daraja.simulator.chaos import Chaos
-from daraja.simulator.faults import LATE, TRUTH, Faults, What
-from daraja.simulator.kenya_time import Watch
+from daraja.simulator.faults import LATE, TRUTH, DeliveryKind, Faults
+from daraja.simulator.kenya_time import SimulatedClock
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.settings import SimulatorSettings
-from daraja.simulator.timetable import Timetable
+from daraja.simulator.scheduler import Scheduler
+from daraja.simulator.simulator_settings import SimulatorSettings
 
 _AFTER_TIMEOUT_SECONDS = 5.0
 _CUT_BYTES = 25
@@ -25,7 +25,7 @@ class ResultDelivery:
     `timeout_url` and `timeout_body` are for the news that M-Pesa gave up waiting, where there is such news.
     """
 
-    what: What
+    what: DeliveryKind
     reference: str
     url: str = field(repr=False)
     body: bytes = field(repr=False)
@@ -40,16 +40,16 @@ class ResultSender:
     def __init__(
         self,
         settings: SimulatorSettings,
-        watch: Watch,
-        timetable: Timetable,
+        clock: SimulatedClock,
+        scheduler: Scheduler,
         callback_dispatcher: CallbackDispatcher,
         faults: Faults,
         chaos: Chaos,
         mobile_money: MobileMoney,
     ) -> None:
         self._settings = settings
-        self._watch = watch
-        self._timetable = timetable
+        self._clock = clock
+        self._scheduler = scheduler
         self._callback_dispatcher = callback_dispatcher
         self._faults = faults
         self._chaos = chaos
@@ -58,9 +58,9 @@ class ResultSender:
     @property
     def is_full(self) -> bool:
         """Whether so much is waiting that nothing more should be promised."""
-        return self._callback_dispatcher.is_full or self._timetable.is_full
+        return self._callback_dispatcher.is_full or self._scheduler.is_full
 
-    def delivery_fault_of(self, what: What, reference: str) -> str:
+    def delivery_fault_of(self, what: DeliveryKind, reference: str) -> str:
         """Return what becomes of the next mail: a fault set by hand, else what chaos rolls; it is counted."""
         delivery_fault = self._faults.take_delivery_fault(what)
         if delivery_fault is not None:
@@ -94,8 +94,8 @@ class ResultSender:
     def _send(self, url: str, body: bytes, delay_seconds: float, then: Then | None = None) -> None:
         queued = self._queue_entry(url, body, then)
         if delay_seconds:
-            moment = self._watch.now() + timedelta(seconds=delay_seconds)
-            self._timetable.at(moment, lambda: self._callback_dispatcher.send(queued))
+            moment = self._clock.now() + timedelta(seconds=delay_seconds)
+            self._scheduler.at(moment, lambda: self._callback_dispatcher.send(queued))
         else:
             self._callback_dispatcher.send(queued)
 

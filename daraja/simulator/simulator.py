@@ -7,34 +7,34 @@ from datetime import datetime
 
 from flask import Flask
 
-from daraja.simulator.books import MAX_MOVEMENTS, Channel, Movement
+from daraja.simulator.books import MAX_BOOKINGS, Booking, PaymentChannel
 from daraja.simulator.books_control import BooksControl
-from daraja.simulator.c2b import C2b, HandPayment
+from daraja.simulator.c2b_payments import C2b, HandPayment
 from daraja.simulator.callback_dispatcher import CallbackDispatcher
 from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.control import Control
-from daraja.simulator.faults import Endpoint, Faults, What
-from daraja.simulator.gateway import Gateway
+from daraja.simulator.faults import DeliveryKind, Endpoint, Faults
 from daraja.simulator.initiator_api import InitiatorApi
 from daraja.simulator.initiator_keys import InitiatorKeys
-from daraja.simulator.journal import Journal
-from daraja.simulator.kenya_time import Clock, Watch, utc_now
+from daraja.simulator.initiator_operations import InitiatorOperations
+from daraja.simulator.kenya_time import Clock, SimulatedClock, utc_now
 from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
-from daraja.simulator.network import Network
-from daraja.simulator.operations import Operations
 from daraja.simulator.outcomes import CANCELLED, NO_RESPONSE, PAID, WRONG_PIN
-from daraja.simulator.phones import phone_pages
+from daraja.simulator.phone_pages import phone_pages
 from daraja.simulator.pipeline import RequestPipeline
-from daraja.simulator.prompts import Outcome, Prompt
-from daraja.simulator.pull import Pull
-from daraja.simulator.rates import Rate
+from daraja.simulator.prompt_lifecycle import PromptLifecycle
+from daraja.simulator.prompts import PromptOutcome, StkPrompt
+from daraja.simulator.pull_transactions import Pull
 from daraja.simulator.result_sender import ResultSender
+from daraja.simulator.scheduler import Scheduler
 from daraja.simulator.server import SimulatorServer
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.spike_arrest import CallRate
+from daraja.simulator.state_file import StateFile
 from daraja.simulator.statement_export import export_statement
-from daraja.simulator.timetable import Timetable
-from daraja.simulator.tokens import TokenIssuer
+from daraja.simulator.stk_api import StkApi
+from daraja.simulator.token_issuer import TokenIssuer
 
 _MAX_LISTED = 1_000
 
@@ -54,25 +54,29 @@ class Simulator:
     def __init__(self, settings: SimulatorSettings, clock: Clock = utc_now) -> None:
         self.settings = settings
         self._stopping = threading.Event()
-        self._watch = watch = Watch(clock)
-        self._timetable = timetable = Timetable(watch.now)
+        self._clock = simulated = SimulatedClock(clock)
+        self._scheduler = scheduler = Scheduler(simulated.now)
         callback_dispatcher = CallbackDispatcher(settings.callback_workers, settings.callback_timeout_seconds)
         self._callback_dispatcher = callback_dispatcher
-        self._journal = journal = Journal(settings.state_file)
+        self._state_file = state_file = StateFile(settings.state_file)
         self.faults = Faults()
         self.chaos = Chaos(settings.chaos_seed, settings.chaos_longest_delay_seconds, settings.prompt_seconds)
-        self._mobile_money = mobile_money = MobileMoney(settings, watch, journal)
-        self.operators = InitiatorKeys(settings, watch, mobile_money, journal)
+        self._mobile_money = mobile_money = MobileMoney(settings, simulated, state_file)
+        self.initiator_keys = InitiatorKeys(settings, simulated, mobile_money, state_file)
         result_sender = ResultSender(
-            settings, watch, timetable, callback_dispatcher, self.faults, self.chaos, mobile_money
+            settings, simulated, scheduler, callback_dispatcher, self.faults, self.chaos, mobile_money
         )
-        self.c2b = C2b(settings, watch, mobile_money, callback_dispatcher, result_sender, journal)
-        sender = CallbackSender(settings, watch, timetable, callback_dispatcher, mobile_money, self.c2b)
-        self._network = Network(settings, watch, timetable, mobile_money, sender, self.chaos, journal)
-        self._operations = Operations(settings, watch, mobile_money, self.operators, result_sender, journal)
-        self.pull = Pull(settings, watch, mobile_money)
+        self.c2b = C2b(settings, simulated, mobile_money, callback_dispatcher, result_sender, state_file)
+        sender = CallbackSender(settings, simulated, scheduler, callback_dispatcher, mobile_money, self.c2b)
+        self._prompt_lifecycle = PromptLifecycle(
+            settings, simulated, scheduler, mobile_money, sender, self.chaos, state_file
+        )
+        self._operations = InitiatorOperations(
+            settings, simulated, mobile_money, self.initiator_keys, result_sender, state_file
+        )
+        self.pull = Pull(settings, simulated, mobile_money)
         self._tokens = TokenIssuer(
-            settings.consumer_key, settings.consumer_secret, self._new_token, watch.now
+            settings.consumer_key, settings.consumer_secret, self._new_token, simulated.now
         )
         self.app = self._create_app()
         self._server: SimulatorServer | None = None
@@ -81,19 +85,19 @@ class Simulator:
     def start(self, host: str | None = None, port: int | None = None) -> str:
         """Serve in the background, return the base URL; port 0 takes a free one. Raise PortTaken, StateFileProblem."""
         self._stopping.clear()
-        self._journal.open()
+        self._state_file.open()
         address = (host or self.settings.host, self.settings.port if port is None else port)
         try:
             self._server = SimulatorServer(address, self.app)
         except OSError as error:
-            self._journal.close()
+            self._state_file.close()
             raise PortTaken(
                 f"The simulator cannot listen on {address[0]}:{address[1]} ({error.strerror}). Stop what uses "
                 "that port, or give the simulator another one."
             ) from error
-        self._network.resume()
+        self._prompt_lifecycle.resume()
         self._callback_dispatcher.start()
-        self._timetable.start()
+        self._scheduler.start()
         self._serving = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="simulator-server", daemon=True
         )
@@ -112,13 +116,13 @@ class Simulator:
         self._server.hang_up_on_all()
         self._server.server_close()
         self._server = self._serving = None
-        self._timetable.stop()
+        self._scheduler.stop()
         self._callback_dispatcher.stop()
-        self._journal.close()
+        self._state_file.close()
 
     def now(self) -> datetime:
         """Return the simulator's own time: its clock, plus what `advance` has added."""
-        return self._watch.now()
+        return self._clock.now()
 
     def advance(self, seconds: float) -> int:
         """Move the simulator's time on and do what is due; return how many things were done."""
@@ -127,52 +131,52 @@ class Simulator:
 
     def run_due(self) -> int:
         """Do what is due by the clock, such as expiring prompts, and return how many things were done."""
-        return self._timetable.run_due()
+        return self._scheduler.run_due()
 
     def wait_until_idle(self, timeout_seconds: float = 10) -> bool:
         """Wait until every push is answered and every callback due by now is posted; False where time runs out."""
-        return self._network.wait_until_idle(timeout_seconds)
+        return self._prompt_lifecycle.wait_until_idle(timeout_seconds)
 
-    def prompts(self, phone: str | None = None, *, open_only: bool = False) -> list[Prompt]:
+    def prompts(self, phone: str | None = None, *, open_only: bool = False) -> list[StkPrompt]:
         """Return the prompts kept, open ones first, each group newest first, at most a thousand."""
-        return self._network.prompts(phone, _MAX_LISTED, open_only)
+        return self._prompt_lifecycle.prompts(phone, _MAX_LISTED, open_only)
 
-    def prompt(self, checkout_request_id: str) -> Prompt:
+    def prompt(self, checkout_request_id: str) -> StkPrompt:
         """Return one prompt; raise UnknownPrompt."""
-        return self._network.get(checkout_request_id)
+        return self._prompt_lifecycle.get(checkout_request_id)
 
-    def wait_for_prompt(self, phone: str, timeout_seconds: float = 5) -> Prompt:
+    def wait_for_prompt(self, phone: str, timeout_seconds: float = 5) -> StkPrompt:
         """Wait until a phone shows a prompt and return it; raise TimeoutError."""
 
-        def found() -> Prompt | None:
-            return next(iter(self._network.prompts(phone, 1, open_only=True)), None)
+        def found() -> StkPrompt | None:
+            return next(iter(self._prompt_lifecycle.prompts(phone, 1, open_only=True)), None)
 
-        return self._network.wait_for(found, timeout_seconds)
+        return self._prompt_lifecycle.wait_for(found, timeout_seconds)
 
-    def wait_for_outcome(self, checkout_request_id: str, timeout_seconds: float = 5) -> Outcome:
+    def wait_for_outcome(self, checkout_request_id: str, timeout_seconds: float = 5) -> PromptOutcome:
         """Wait until a prompt has ended and return how; raise UnknownPrompt or TimeoutError."""
-        prompt = self._network.get(checkout_request_id)
-        return self._network.wait_for(lambda: prompt.outcome, timeout_seconds)
+        prompt = self._prompt_lifecycle.get(checkout_request_id)
+        return self._prompt_lifecycle.wait_for(lambda: prompt.outcome, timeout_seconds)
 
-    def approve(self, checkout_request_id: str) -> Prompt:
+    def approve(self, checkout_request_id: str) -> StkPrompt:
         """Enter the PIN. The wallet's rules may still say no: look at the outcome. Raise PromptClosed."""
         return self.answer(checkout_request_id, PAID)
 
-    def wrong_pin(self, checkout_request_id: str) -> Prompt:
+    def wrong_pin(self, checkout_request_id: str) -> StkPrompt:
         """Enter a wrong PIN: result 2001. Raise PromptClosed."""
         return self.answer(checkout_request_id, WRONG_PIN)
 
-    def cancel(self, checkout_request_id: str) -> Prompt:
+    def cancel(self, checkout_request_id: str) -> StkPrompt:
         """Dismiss the prompt: result 1032. Raise PromptClosed."""
         return self.answer(checkout_request_id, CANCELLED)
 
-    def ignore(self, checkout_request_id: str) -> Prompt:
+    def ignore(self, checkout_request_id: str) -> StkPrompt:
         """Let the prompt run out now: result 1037. Raise PromptClosed."""
         return self.answer(checkout_request_id, NO_RESPONSE)
 
-    def answer(self, checkout_request_id: str, code: str) -> Prompt:
+    def answer(self, checkout_request_id: str, code: str) -> StkPrompt:
         """End a prompt with any result code. Raise UnknownPrompt or PromptClosed."""
-        return self._network.answer(self._network.get(checkout_request_id), code)
+        return self._prompt_lifecycle.answer(self._prompt_lifecycle.get(checkout_request_id), code)
 
     def submissions(self, phone: str | None = None) -> int:
         """Count the pushes accepted since the start or the last reset; for one phone, those still kept."""
@@ -182,7 +186,7 @@ class Simulator:
 
     def statistics(self) -> dict[str, int]:
         """Return how many of each thing happened since the start or the last reset."""
-        return {**self._mobile_money.counts(), "open_prompts": self._network.open_count}
+        return {**self._mobile_money.counts(), "open_prompts": self._prompt_lifecycle.open_count}
 
     def set_balance(self, phone: str, shillings: int) -> None:
         """Set what a payer's wallet holds, in whole shillings; raise ValueError below zero."""
@@ -201,7 +205,7 @@ class Simulator:
 
         Blocks while the shop validates, where it has registered for that. Raise StateFileProblem.
         """
-        return self.c2b.pay(PaymentOrder(phone, shillings, reference, to_till, Channel.BY_HAND))
+        return self.c2b.pay(PaymentOrder(phone, shillings, reference, to_till, PaymentChannel.BY_HAND))
 
     def withdraw(self, shillings: int) -> str:
         """Pay money of the shop's account out to its bank, and return the result code: 1 where there is too little."""
@@ -210,8 +214,8 @@ class Simulator:
             self._mobile_money.commit(proposal)
         return proposal.code
 
-    def movements(self, since: int = 0, limit: int = MAX_MOVEMENTS) -> list[Movement]:
-        """Return the movements of the shop's account from a position on, oldest first: the truth."""
+    def movements(self, since: int = 0, limit: int = MAX_BOOKINGS) -> list[Booking]:
+        """Return the bookings of the shop's account from a position on, oldest first: the truth."""
         with self._mobile_money.changed:
             return self._mobile_money.books.since(since, limit)
 
@@ -248,22 +252,22 @@ class Simulator:
         """Let every request meet a fault until so much of the simulator's time has passed."""
         self.faults.start_outage(self.now(), seconds, fault)
 
-    def limit(self, endpoint: Endpoint, rate: Rate | None) -> None:
+    def limit(self, endpoint: Endpoint, rate: CallRate | None) -> None:
         """Let a door take no more calls than a rate allows, and answer 429 beyond; None takes all."""
         self.faults.limit(endpoint, rate)
 
-    def fault_next_delivery(self, what: What, delivery_fault: str, times: int = 1) -> None:
+    def fault_next_delivery(self, what: DeliveryKind, delivery_fault: str, times: int = 1) -> None:
         """Let the next results or C2B confirmations meet a fate, such as `lost`; raise UnknownFault."""
         self.faults.add_delivery_faults(what, [delivery_fault] * times)
 
     def reset(self) -> None:
         """Forget prompts, books, wallets, C2B addresses, counts and faults; the valid token stays."""
         with self._mobile_money.changed:
-            self._network.forget()
+            self._prompt_lifecycle.forget()
             self._mobile_money.forget()
             self._operations.forget()
             self.c2b.forget()
-            self._journal.begin_anew()
+            self._state_file.begin_anew()
         self.faults.clear()
 
     def _new_token(self) -> str:
@@ -274,9 +278,9 @@ class Simulator:
     def _create_app(self) -> Flask:
         app = Flask(__name__)
         pipeline = RequestPipeline(
-            self._mobile_money, self._tokens, self.faults, self.chaos, self._watch, self._stopping.wait
+            self._mobile_money, self._tokens, self.faults, self.chaos, self._clock, self._stopping.wait
         )
-        gateway = Gateway(self.settings, self._network, self._tokens, self.faults, pipeline)
+        gateway = StkApi(self.settings, self._prompt_lifecycle, self._tokens, self.faults, pipeline)
         initiator_api = InitiatorApi(
             self.settings, pipeline, self._mobile_money, self._operations, self.c2b, self.pull
         )

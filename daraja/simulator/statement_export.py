@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterator
 from datetime import datetime
 
-from daraja.simulator.books import Kind, Movement
-from daraja.simulator.c2b import first_name
+from daraja.simulator.books import Booking, BookingKind
+from daraja.simulator.c2b_payments import first_name
 from daraja.simulator.kenya_time import dashed_stamp
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
 
 HEADER = (
     "Receipt No.",
@@ -31,10 +31,10 @@ HEADER = (
 def export_statement(
     settings: SimulatorSettings, mobile_money: MobileMoney, start: datetime | None, end: datetime | None
 ) -> str:
-    """Return the movements from `start` on and before `end`, aware moments or None for no bound, as CSV text."""
+    """Return the bookings from `start` on and before `end`, aware moments or None for no bound, as CSV text."""
     with mobile_money.changed:
-        movements = mobile_money.books.where(
-            lambda movement: (start is None or movement.at >= start) and (end is None or movement.at < end)
+        bookings = mobile_money.books.where(
+            lambda booking: (start is None or booking.at >= start) and (end is None or booking.at < end)
         )
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -43,49 +43,47 @@ def export_statement(
     writer.writerow(["Time Period", f"From {_bound(start)} to {_bound(end)}"])
     writer.writerow([])
     writer.writerow(HEADER)
-    writer.writerows(_row(movement) for movement in reversed(movements))
+    writer.writerows(_row(booking) for booking in reversed(bookings))
     return text.getvalue()
 
 
-def _row(movement: Movement) -> Iterator[str]:
-    at = dashed_stamp(movement.at)
-    is_in = movement.change_cents > 0
-    yield movement.receipt
+def _row(booking: Booking) -> Iterator[str]:
+    at = dashed_stamp(booking.at)
+    is_in = booking.change_cents > 0
+    yield booking.receipt
     yield at
     yield at
-    yield _details(movement)
+    yield _details(booking)
     yield "Completed"
-    yield _shillings(movement.change_cents) if is_in else ""
-    yield "" if is_in else _shillings(movement.change_cents)
-    yield _shillings(movement.balance_cents)
+    yield _shillings(booking.change_cents) if is_in else ""
+    yield "" if is_in else _shillings(booking.change_cents)
+    yield _shillings(booking.balance_cents)
     yield "true"
-    yield _reason(movement)
+    yield _reason(booking)
     yield (
-        f"{movement.phone[:4]}****{movement.phone[-3:]} - {first_name(movement.phone)}"
-        if movement.phone
-        else ""
+        f"{booking.phone[:4]}****{booking.phone[-3:]} - {first_name(booking.phone)}" if booking.phone else ""
     )
-    yield movement.linked_receipt or ""
-    yield "" if movement.is_till or movement.kind != Kind.PAYMENT else movement.reference
+    yield booking.linked_receipt or ""
+    yield "" if booking.is_till or booking.kind != BookingKind.PAYMENT else booking.reference
 
 
-def _reason(movement: Movement) -> str:
-    if movement.kind == Kind.REVERSAL:
+def _reason(booking: Booking) -> str:
+    if booking.kind == BookingKind.REVERSAL:
         return "Transaction Reversal"
-    if movement.kind == Kind.SETTLEMENT:
+    if booking.kind == BookingKind.SETTLEMENT:
         return "Organization Settlement"
-    reason = "Customer Buy Goods Online" if movement.is_till else "Pay Bill Online"
-    return f"{reason} Charge" if movement.kind == Kind.CHARGE else reason
+    reason = "Customer Buy Goods Online" if booking.is_till else "Pay Bill Online"
+    return f"{reason} Charge" if booking.kind == BookingKind.CHARGE else reason
 
 
-def _details(movement: Movement) -> str:
-    if movement.kind == Kind.REVERSAL:
-        return f"Reversal of {movement.linked_receipt}"
-    if movement.kind == Kind.SETTLEMENT:
+def _details(booking: Booking) -> str:
+    if booking.kind == BookingKind.REVERSAL:
+        return f"Reversal of {booking.linked_receipt}"
+    if booking.kind == BookingKind.SETTLEMENT:
         return "Organization settlement to bank"
-    if movement.kind == Kind.CHARGE:
-        return f"Charge for {movement.linked_receipt}"
-    return f"Payment received. Acc. {movement.reference}"
+    if booking.kind == BookingKind.CHARGE:
+        return f"Charge for {booking.linked_receipt}"
+    return f"Payment received. Acc. {booking.reference}"
 
 
 def _shillings(cents: int) -> str:

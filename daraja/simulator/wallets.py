@@ -13,7 +13,7 @@ from daraja.simulator.outcomes import (
     PAID,
     RULE_LIMITED,
 )
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
 
 MAX_WALLETS = 20_000
 

@@ -12,7 +12,7 @@ import psycopg
 import requests
 from freezegun.api import FrozenDateTimeFactory
 
-from daraja.simulator.prompts import Prompt
+from daraja.simulator.prompts import StkPrompt
 from ledger import clock
 from payments.exceptions import work_list
 from projections import history
@@ -69,7 +69,7 @@ def on_shelf(client: Client, listing_id: int = TOMATOES) -> float:
     return stock
 
 
-def prompt_of(instance: Instance, phone: str = PHONE) -> Prompt:
+def prompt_of(instance: Instance, phone: str = PHONE) -> StkPrompt:
     """Return the newest prompt of a phone, open or closed."""
     return instance.simulator.prompts(phone)[0]
 
@@ -80,7 +80,7 @@ def approve(instance: Instance, phone: str = PHONE) -> None:
     assert instance.simulator.wait_until_idle(20)
 
 
-def callback(prompt: Prompt, code: object = 0, **items: object) -> dict[str, Any]:
+def callback(prompt: StkPrompt, code: object = 0, **items: object) -> dict[str, Any]:
     """Write a callback for a prompt; `items` replaces metadata of a success, None leaves an item out."""
     body = written_callback(code, amount=prompt.amount_shillings, **items)
     body["Body"]["stkCallback"] |= {
@@ -106,14 +106,14 @@ def written_callback(code: object, *, amount: int, **items: object) -> dict[str,
     return {"Body": {"stkCallback": said}}
 
 
-def receipt_of(prompt: Prompt) -> str:
+def receipt_of(prompt: StkPrompt) -> str:
     """Return the receipt of a prompt that was paid."""
     assert prompt.outcome is not None
     assert prompt.outcome.receipt is not None
     return prompt.outcome.receipt
 
 
-def own_path(prompt: Prompt) -> str:
+def own_path(prompt: StkPrompt) -> str:
     """Return the path that M-Pesa was told to report this prompt's result to."""
     return urlsplit(prompt.callback_url).path
 

@@ -4,7 +4,7 @@ import json
 from functools import partial
 from itertools import permutations
 
-from daraja.simulator.prompts import Prompt
+from daraja.simulator.prompts import StkPrompt
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     ANSWER_AND_CALLBACK_LOST,
@@ -50,7 +50,7 @@ def test_a_success_reported_ten_times_at_once_is_one_payment(instance: Instance,
     assert on_shelf(buyer) == 38
 
 
-def _prompted(instance: Instance, number: int) -> tuple[Client, str, Prompt]:
+def _prompted(instance: Instance, number: int) -> tuple[Client, str, StkPrompt]:
     """Take buyer number 10, 11, ... to an open prompt for 2 kg of tomatoes; return also the session's id."""
     buyer = instance.client(10 + number)
     put_in_cart(buyer, TOMATOES, "2")

@@ -20,7 +20,7 @@ def _storm(instance: Instance) -> None:
     instance.services.daraja.register_c2b(
         confirmation_url=confirmation_url, validation_url=validation_url, response_type="Completed"
     )
-    instance.simulator.c2b.order_prompts("after")
+    instance.simulator.c2b.confirm_prompts("after")
     instance.simulator.chaos.turn_on(11)
 
 

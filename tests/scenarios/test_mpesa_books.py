@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daraja.simulator.c2b import Order
+from daraja.simulator.c2b_payments import PromptConfirmation
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
     CALLBACK_LOST,
@@ -64,14 +64,14 @@ def wait(clock: Clock, instance: Instance, seconds: float) -> None:
     instance.work()
 
 
-def register(instance: Instance, order: Order = "never") -> None:
+def register(instance: Instance, order: PromptConfirmation = "never") -> None:
     confirmation_url, validation_url = instance.services.c2b.urls
     instance.services.daraja.register_c2b(
         confirmation_url=confirmation_url,
         validation_url=validation_url,
         response_type=instance.services.c2b.response_type,
     )
-    instance.simulator.c2b.order_prompts(order)
+    instance.simulator.c2b.confirm_prompts(order)
 
 
 def test_money_for_goods_that_are_gone_is_back_in_the_wallet(
@@ -161,7 +161,7 @@ def test_another_amount_for_an_open_payment_is_refused_before_it_moves(
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_payment_told_by_callback_and_by_c2b_is_one_payment(
-    instance: Instance, buyer: Client, order: Order
+    instance: Instance, buyer: Client, order: PromptConfirmation
 ) -> None:
     register(instance, order)
     session_id = instance.pay(buyer)

@@ -242,8 +242,8 @@ def _operator(variables: dict[str, str], simulator: Simulator, folder: Path) -> 
     """
     if OPERATOR_PASSWORD not in variables:
         return {}
-    simulator.operators._key = _operator_key()
-    public = simulator.operators._key.public_key()
+    simulator.initiator_keys._key = _operator_key()
+    public = simulator.initiator_keys._key.public_key()
     file = folder / "operator.pem"
     file.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return {"MPESA_CERTIFICATE_FILE": str(file), "MPESA_SECURITY_CREDENTIAL": ""}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import requests
 
+from daraja.simulator.callback_bodies import VARIANTS
 from daraja.simulator.callback_sender import guessed
-from daraja.simulator.callbacks import VARIANTS
 from daraja.simulator.chaos import Chaos
 from daraja.simulator.faults import ENDPOINTS, TRUTH, read_fault
 from daraja.simulator.outcomes import PAID, Script

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from daraja.simulator import Outcome, Prompt, UnknownPrompt
-from daraja.simulator.answers import Refusal
-from daraja.simulator.outcomes import WAITS_FOR_A_PERSON
+from daraja.simulator import PromptOutcome, StkPrompt, UnknownPrompt
+from daraja.simulator.answers import GatewayRefusal
+from daraja.simulator.outcomes import ANSWERED_BY_HAND
 from daraja.simulator.prompts import MAX_CLOSED_PROMPTS, MAX_OPEN_PROMPTS, PromptBook
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 
@@ -33,8 +33,8 @@ def test_a_push_to_the_wrong_kind_of_account_fails_afterwards(
     assert receiver.codes() == [code]
 
 
-def make_prompt(number: int) -> Prompt:
-    return Prompt(
+def make_prompt(number: int) -> StkPrompt:
+    return StkPrompt(
         checkout_request_id=f"ws_CO_{number}",
         merchant_request_id=f"{number}",
         phone=f"2547{number:08d}",
@@ -44,7 +44,7 @@ def make_prompt(number: int) -> Prompt:
         callback_url="http://shop.example/",
         opened_at=NOON,
         expires_at=NOON + timedelta(seconds=60),
-        script=WAITS_FOR_A_PERSON,
+        script=ANSWERED_BY_HAND,
     )
 
 
@@ -52,7 +52,7 @@ def test_beyond_the_most_open_prompts_the_system_is_busy() -> None:
     book = PromptBook()
     for number in range(MAX_OPEN_PROMPTS):
         book.open(make_prompt(number))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(GatewayRefusal) as refused:
         book.check_free(PHONE)
     assert refused.value.code == "500.003.02"
 
@@ -62,7 +62,7 @@ def test_the_oldest_closed_prompt_is_forgotten_beyond_the_limit() -> None:
     for number in range(MAX_CLOSED_PROMPTS + 1):
         prompt = make_prompt(number)
         book.open(prompt)
-        book.close(prompt, Outcome("1032", NOON, None, 0))
+        book.close(prompt, PromptOutcome("1032", NOON, None, 0))
     assert "ws_CO_1" in book
     with pytest.raises(UnknownPrompt):
         book.get("ws_CO_0")

@@ -6,20 +6,20 @@ from datetime import timedelta
 import pytest
 
 from daraja import DarajaClient
-from daraja.simulator.rates import Rate, RateLimit
+from daraja.simulator.spike_arrest import CallRate, SpikeArrest
 from tests.daraja.simulator.conftest import NOON, Shop
 
 SANDBOX = {"query": {"calls": 5, "seconds": 60, "burst": 1}}
 
 
 def test_calls_are_spread_over_the_time() -> None:
-    limit = RateLimit(Rate(5, 60))
+    limit = SpikeArrest(CallRate(5, 60))
     taken = [second for second in range(61) if limit.takes(NOON + timedelta(seconds=second))]
     assert taken == [0, 12, 24, 36, 48, 60]
 
 
 def test_a_burst_passes_at_once_and_no_more() -> None:
-    limit = RateLimit(Rate(10, 1, burst=3))
+    limit = SpikeArrest(CallRate(10, 1, burst=3))
     assert [limit.takes(NOON) for _ in range(5)] == [True, True, True, False, False]
     assert limit.takes(NOON + timedelta(milliseconds=100))
     assert not limit.takes(NOON + timedelta(milliseconds=100))
@@ -28,7 +28,7 @@ def test_a_burst_passes_at_once_and_no_more() -> None:
 @pytest.mark.parametrize("rate", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 86_401, 1)])
 def test_a_rate_that_makes_no_sense_is_refused(rate: tuple[int, float, int]) -> None:
     with pytest.raises(ValueError, match="A rate is"):
-        Rate(*rate)
+        CallRate(*rate)
 
 
 def test_the_sandboxs_rate_holds_for_the_query_and_for_no_other_door(shop: Shop) -> None:

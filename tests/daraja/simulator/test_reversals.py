@@ -127,8 +127,8 @@ def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
     shop = open_shop(initiator_password="correct horse")
     receipt = shop.pay()
     for credential in ["A" * 344, "!" * 344, *["B" * 344] * (WRONG_TRIES_UNTIL_LOCKED - 2)]:
-        assert shop.simulator.operators.objection_to("testapi", credential) == "2001"
-    good = security_credential("correct horse", shop.simulator.operators.certificate())
+        assert shop.simulator.initiator_keys.objection_to("testapi", credential) == "2001"
+    good = security_credential("correct horse", shop.simulator.initiator_keys.certificate())
     client = open_client(shop, security_credential=good)
     reverse(client, shop, receipt)
     assert codes(shop) == ["8006"]

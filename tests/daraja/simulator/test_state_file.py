@@ -14,7 +14,7 @@ import requests
 
 from daraja import DarajaClient
 from daraja.simulator import SimulatorSettings, StateFileProblem, create_simulator
-from daraja.simulator.journal import Journal, fact
+from daraja.simulator.state_file import StateFile, record
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 from tests.daraja.simulator.test_paying_by_hand import register
 from tests.daraja.simulator.test_reversals import results, reverse
@@ -53,7 +53,7 @@ def reopen(open_shop: Callable[..., Shop], state_file: Path) -> Callable[..., Sh
     def start(**settings: Any) -> Shop:
         if running:
             # As a kill does: the file is let go as it is, with nothing written at the end.
-            running[-1].simulator._journal.close()
+            running[-1].simulator._state_file.close()
         running.append(open_shop(state_file=state_file, **settings))
         return running[-1]
 
@@ -122,18 +122,18 @@ def test_addresses_and_habits_of_c2b_survive_and_so_does_their_deletion(
 ) -> None:
     shop = reopen()
     register(open_client(shop), receiver)
-    shop.simulator.c2b.order_prompts("before")
+    shop.simulator.c2b.confirm_prompts("before")
     registered = shop.simulator.c2b.registration
     shop = reopen()
-    assert (shop.simulator.c2b.registration, shop.simulator.c2b.order_for_prompts) == (registered, "before")
+    assert (shop.simulator.c2b.registration, shop.simulator.c2b.prompt_confirmation) == (registered, "before")
     shop.simulator.c2b.unregister()
     assert reopen().simulator.c2b.registration is None
 
 
 def test_the_certificate_stays_good(reopen: Callable[..., Shop]) -> None:
     shop = reopen(initiator_password="correct horse")
-    before = shop.simulator.operators._private_key()
-    after = reopen(initiator_password="correct horse").simulator.operators._private_key()
+    before = shop.simulator.initiator_keys._private_key()
+    after = reopen(initiator_password="correct horse").simulator.initiator_keys._private_key()
     assert before.private_numbers() == after.private_numbers()
 
 
@@ -167,17 +167,17 @@ def test_prompts_written_by_chaos_keep_their_scripts(reopen: Callable[..., Shop]
 def test_a_file_that_has_grown_long_is_begun_anew_without_what_no_longer_matters(state_file: Path) -> None:
     known: dict[str, int] = {}
 
-    def open_journal() -> Journal:
-        journal = Journal(state_file, begin_anew_bytes=2_000)
+    def open_journal() -> StateFile:
+        journal = StateFile(state_file, begin_anew_bytes=2_000)
         readers = {"balance": lambda read: known.update(shillings=read["shillings"])}
-        journal.register(readers, lambda: [fact("balance", **known)] if known else [])
+        journal.register(readers, lambda: [record("balance", **known)] if known else [])
         journal.open()
         return journal
 
     journal = open_journal()
     sizes = []
     for shillings in range(200):
-        journal.write(fact("balance", shillings=shillings))
+        journal.write(record("balance", shillings=shillings))
         known["shillings"] = shillings
         sizes.append(state_file.stat().st_size)
     assert max(sizes) < 2_100
@@ -196,12 +196,12 @@ def test_a_line_that_a_kill_cut_short_was_told_to_nobody(
     kept = state_file.read_bytes()
     shop.pay("254712345679")
     whole = state_file.read_bytes()
-    shop.simulator._journal.close()
+    shop.simulator._state_file.close()
     for end in (len(kept) + 1, len(whole) - 1):
         state_file.write_bytes(whole[:end])
         again = reopen()
         assert [movement.receipt for movement in again.simulator.movements()] == [first]
-        again.simulator._journal.close()
+        again.simulator._state_file.close()
 
 
 def test_an_ending_and_its_money_are_one_line(reopen: Callable[..., Shop], state_file: Path) -> None:
@@ -250,7 +250,7 @@ def test_what_the_disk_does_not_take_has_not_happened(
         assert shop.simulator.balance(PHONE) == 400_000
         refused = shop.send_push(shop.document("254712345679"))
         assert (refused.status_code, refused.json()["errorCode"]) == (500, "500.003.1001")
-        network = shop.simulator._network
+        network = shop.simulator._prompt_lifecycle
         network._answer_if_open(network.get(checkout_request_id), "1037")
     assert state_file.read_bytes() == written
     shop.simulator.advance(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from daraja.simulator import Simulator
-from daraja.simulator.books import Books, Kind, Movement
+from daraja.simulator.books import Booking, BookingKind, Books
 from daraja.statement import parse_statement
 from tests.daraja.simulator.conftest import NOON, PHONE, Shop
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_done_to_the_organisation_is_refused(shop: Shop, wanted: 
 def test_books_forget_the_oldest_and_carry_their_balance() -> None:
     books = Books(0, most=10)
     for number in range(12):
-        books.add(Movement(Kind.PAYMENT, f"R{number}", NOON, 100, (number + 1) * 100))
+        books.add(Booking(BookingKind.PAYMENT, f"R{number}", NOON, 100, (number + 1) * 100))
     assert (len(books), books.opening_cents, books.first_position) == (10, 200, 2)
     assert books.find("R1") is None
     assert [movement.receipt for movement in books.since(0, 2)] == ["R2", "R3"]

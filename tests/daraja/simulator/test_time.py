@@ -8,7 +8,7 @@ import pytest
 from daraja.simulator import SimulatorSettings, create_simulator
 from daraja.simulator.identifiers import Identifiers, receipt_date_code
 from daraja.simulator.kenya_time import compact_stamp, in_kenya, is_compact_stamp
-from daraja.simulator.timetable import Timetable
+from daraja.simulator.scheduler import Scheduler
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 
 LAST_SECOND_OF_2026_IN_KENYA = datetime(2026, 12, 31, 20, 59, 59, tzinfo=UTC)
@@ -65,7 +65,7 @@ def test_the_timetables_own_thread_does_what_is_due(receiver: Receiver) -> None:
 
 def test_what_is_planned_is_done_in_order_and_once() -> None:
     now = [NOON]
-    timetable = Timetable(lambda: now[0])
+    timetable = Scheduler(lambda: now[0])
     done: list[str] = []
     timetable.at(NOON + timedelta(seconds=2), lambda: done.append("later"))
     timetable.at(NOON + timedelta(seconds=1), lambda: done.append("soon"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
 from daraja.simulator.wallets import MAX_WALLETS, Wallets
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 

@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
-from daraja.simulator.books import Movement
+from daraja.simulator.books import Booking
 from daraja.simulator.callback_dispatcher import CallbackDispatcher, QueuedDelivery
-from daraja.simulator.journal import Fact, Journal, fact
-from daraja.simulator.kenya_time import Watch, compact_stamp
+from daraja.simulator.kenya_time import SimulatedClock, compact_stamp
 from daraja.simulator.mobile_money import MobileMoney, PaymentOrder, Proposal
 from daraja.simulator.outcomes import PAID
 from daraja.simulator.result_sender import ResultDelivery, ResultSender
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.state_file import Record, StateFile, record
 
-Order = Literal["never", "before", "after"]
-ORDERS: tuple[Order, ...] = get_args(Order)
+PromptConfirmation = Literal["never", "before", "after"]
+PROMPT_CONFIRMATIONS: tuple[PromptConfirmation, ...] = get_args(PromptConfirmation)
 
 REJECTED = "C2B00016"
 """What a payer is told of a payment that nobody validated where silence cancels it."""
@@ -50,47 +50,47 @@ class C2b:
     def __init__(
         self,
         settings: SimulatorSettings,
-        watch: Watch,
+        clock: SimulatedClock,
         mobile_money: MobileMoney,
         callback_dispatcher: CallbackDispatcher,
         result_sender: ResultSender,
-        journal: Journal,
+        state_file: StateFile,
     ) -> None:
         self._settings = settings
-        self._watch = watch
+        self._clock = clock
         self._mobile_money = mobile_money
         self._callback_dispatcher = callback_dispatcher
         self._result_sender = result_sender
         self.registration: Registration | None = None
-        self._order: Order = settings.c2b_for_prompts
+        self._order: PromptConfirmation = settings.c2b_for_prompts
         readers = {
             "c2b": self._read_registration,
             "c2b_deleted": self._read_deletion,
             "c2b_order": self._read_order,
         }
-        journal.register(readers, self._snapshot)
+        state_file.register(readers, self._snapshot)
 
     @property
-    def order_for_prompts(self) -> Order:
+    def prompt_confirmation(self) -> PromptConfirmation:
         """Whether payments by prompt are confirmed by C2B as well, and before or after their callback."""
         return self._order if self.registration is not None else "never"
 
-    def order_prompts(self, order: Order) -> None:
+    def confirm_prompts(self, order: PromptConfirmation) -> None:
         """Choose it."""
         with self._mobile_money.changed:
-            self._mobile_money.note(_order_fact(order))
+            self._mobile_money.note(_prompt_confirmation_record(order))
             self._order = order
 
     def register(self, registration: Registration) -> None:
         """Post to these addresses from now on."""
         with self._mobile_money.changed:
-            self._mobile_money.note(_registration_fact(registration))
+            self._mobile_money.note(_registration_record(registration))
             self.registration = registration
 
     def unregister(self) -> None:
         """Post nowhere, as after the addresses were deleted in the portal."""
         with self._mobile_money.changed:
-            self._mobile_money.note(fact("c2b_deleted"))
+            self._mobile_money.note(record("c2b_deleted"))
             self.registration = None
 
     def forget(self) -> None:
@@ -105,11 +105,11 @@ class C2b:
         the C2B code with which the shop refused.
         """
         with self._mobile_money.changed:
-            receipt = self._mobile_money.identifiers.receipt(self._watch.now())
+            receipt = self._mobile_money.identifiers.receipt(self._clock.now())
         refusal = self._validate(order, receipt)
         with self._mobile_money.changed:
             code = refusal or PAID
-            proposal = self._mobile_money.propose_payment(order, code, self._watch.now(), receipt)
+            proposal = self._mobile_money.propose_payment(order, code, self._clock.now(), receipt)
             self._mobile_money.commit(proposal)
         self._mobile_money.count(f"by_hand_{proposal.code}")
         if proposal.receipt is not None:
@@ -119,17 +119,17 @@ class C2b:
     def confirm(self, receipt: str | None, then: Then | None = None) -> None:
         """Give notice of a payment that was made; `then` runs once the notice is delivered, or will not be soon."""
         with self._mobile_money.changed:
-            movement = self._mobile_money.books.find(receipt or "")
-        if self.registration is None or movement is None:
+            booking = self._mobile_money.books.find(receipt or "")
+        if self.registration is None or booking is None:
             if then is not None:
                 then()
             return
-        notice = _notice(self._settings.shortcode, movement, f"{movement.balance_cents / 100:.2f}")
+        notice = _notice(self._settings.shortcode, booking, f"{booking.balance_cents / 100:.2f}")
         delivery = ResultDelivery(
-            "confirmation", movement.reference, self.registration.confirmation_url, notice
+            "confirmation", booking.reference, self.registration.confirmation_url, notice
         )
         self._result_sender.post(
-            delivery, self._result_sender.delivery_fault_of("confirmation", movement.reference), then
+            delivery, self._result_sender.delivery_fault_of("confirmation", booking.reference), then
         )
 
     def _validate(self, order: PaymentOrder, receipt: str) -> str | None:
@@ -137,10 +137,10 @@ class C2b:
         if self.registration is None or not self._settings.c2b_validates:
             return None
         with self._mobile_money.changed:
-            proposal = self._mobile_money.propose_payment(order, PAID, self._watch.now(), receipt)
-        if not proposal.movements:
+            proposal = self._mobile_money.propose_payment(order, PAID, self._clock.now(), receipt)
+        if not proposal.bookings:
             return None  # M-Pesa itself will refuse, and asks nobody.
-        body = _notice(self._settings.shortcode, proposal.movements[0], "")
+        body = _notice(self._settings.shortcode, proposal.bookings[0], "")
         queued = QueuedDelivery(
             self.registration.validation_url, body, self._settings.shortcode, lambda _: None
         )
@@ -151,18 +151,18 @@ class C2b:
             return REJECTED if self.registration.when_silent == "Cancelled" else None
         return None if code == PAID else code
 
-    def _snapshot(self) -> Iterator[Fact]:
-        yield _order_fact(self._order)
+    def _snapshot(self) -> Iterator[Record]:
+        yield _prompt_confirmation_record(self._order)
         if self.registration is not None:
-            yield _registration_fact(self.registration)
+            yield _registration_record(self.registration)
 
-    def _read_registration(self, read: Fact) -> None:
+    def _read_registration(self, read: Record) -> None:
         self.registration = Registration(**read)
 
-    def _read_deletion(self, _: Fact) -> None:
+    def _read_deletion(self, _: Record) -> None:
         self.registration = None
 
-    def _read_order(self, read: Fact) -> None:
+    def _read_order(self, read: Record) -> None:
         self._order = read["order"]
 
 
@@ -176,7 +176,7 @@ def first_name(phone: str) -> str:
     return _FIRST_NAMES[int(phone[-4:]) % len(_FIRST_NAMES)]
 
 
-def _notice(shortcode: str, payment: Movement, balance: str) -> bytes:
+def _notice(shortcode: str, payment: Booking, balance: str) -> bytes:
     """Write the object that validation and confirmation post: every value is text."""
     return json.dumps(
         {
@@ -211,9 +211,9 @@ def _ended(proposal: Proposal) -> HandPayment:
     return HandPayment(proposal.code, proposal.receipt, proposal.balance_shillings)
 
 
-def _registration_fact(registration: Registration) -> Fact:
-    return fact("c2b", **asdict(registration))
+def _registration_record(registration: Registration) -> Record:
+    return record("c2b", **asdict(registration))
 
 
-def _order_fact(order: Order) -> Fact:
-    return fact("c2b_order", order=order)
+def _prompt_confirmation_record(order: PromptConfirmation) -> Record:
+    return record("c2b_order", order=order)

@@ -4,12 +4,12 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from daraja.simulator.books import Kind, Movement
-from daraja.simulator.c2b import first_name, masked
+from daraja.simulator.books import Booking, BookingKind
+from daraja.simulator.c2b_payments import first_name, masked
 from daraja.simulator.identifiers import Conversation, receipt_date_code
 from daraja.simulator.kenya_time import compact_stamp, in_kenya
 from daraja.simulator.outcomes import PAID, RESULT_TEXTS
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
 
 Pairs = list[tuple[str, object]]
 
@@ -19,25 +19,25 @@ _TEXTS = {
     "R000002": "The OriginalTransactionID is invalid.",
 }
 _REASONS = {
-    Kind.PAYMENT: "Pay Bill Online",
-    Kind.REVERSAL: "Transaction Reversal",
-    Kind.SETTLEMENT: "Organization Settlement",
+    BookingKind.PAYMENT: "Pay Bill Online",
+    BookingKind.REVERSAL: "Transaction Reversal",
+    BookingKind.SETTLEMENT: "Organization Settlement",
 }
 _IN_QUEUE_TOO_LONG = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a transaction ended; `movement` is None where no money moved."""
+    """How a transaction ended; `booking` is None where no money moved."""
 
     status: str
     shillings: int
     at: datetime
-    movement: Movement | None
+    booking: Booking | None
 
 
 def reversal_result(
-    settings: SimulatorSettings, conversation: Conversation, original_receipt: str, reversal: Movement
+    settings: SimulatorSettings, conversation: Conversation, original_receipt: str, reversal: Booking
 ) -> bytes:
     """Write the result of a reversal that was done."""
     pairs: Pairs = [
@@ -59,9 +59,9 @@ def status_result(
     settings: SimulatorSettings, conversation: Conversation, ended: Ended, now: datetime
 ) -> bytes:
     """Write the result of a question about a transaction. A key comes twice, and one has no value, as in the sample."""
-    movement = ended.movement
-    payer, organisation = _payer(movement.phone) if movement else "", _organisation(settings)
-    comes_in = movement is not None and movement.change_cents > 0
+    booking = ended.booking
+    payer, organisation = _payer(booking.phone) if booking else "", _organisation(settings)
+    comes_in = booking is not None and booking.change_cents > 0
     pairs: Pairs = [
         ("DebitPartyName", payer if comes_in else organisation),
         ("CreditPartyName", organisation if comes_in else payer),
@@ -70,12 +70,12 @@ def status_result(
         ("DebitAccountType", "MMF Account For Customer" if comes_in else "Utility Account"),
         ("DebitPartyCharges", "Fee For C2B Payment|KES|0.00"),
         ("TransactionReason", None),
-        ("ReasonType", _REASONS.get(movement.kind, "") if movement else _REASONS[Kind.REVERSAL]),
+        ("ReasonType", _REASONS.get(booking.kind, "") if booking else _REASONS[BookingKind.REVERSAL]),
         ("TransactionStatus", ended.status),
         ("FinalisedTime", int(compact_stamp(ended.at))),
         ("Amount", float(ended.shillings)),
         ("ConversationID", conversation.id),
-        ("ReceiptNo", movement.receipt if movement else _placeholder(ended.at)),
+        ("ReceiptNo", booking.receipt if booking else _placeholder(ended.at)),
         ("DebitPartyName", organisation if comes_in else payer),
     ]
     return _write(conversation, PAID, _placeholder(now), pairs)
@@ -118,8 +118,8 @@ def _placeholder(moment: datetime) -> str:
     return f"{receipt_date_code(in_kenya(moment))}0000000"
 
 
-def _available(movement: Movement) -> str:
-    return f"{movement.balance_cents / 100:.2f}"
+def _available(booking: Booking) -> str:
+    return f"{booking.balance_cents / 100:.2f}"
 
 
 def _payer(phone: str) -> str:

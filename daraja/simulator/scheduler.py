@@ -13,15 +13,15 @@ MAX_ENTRIES = 100_000
 _MAX_NAP_SECONDS = 1.0
 """The clock may be moved by a test without telling us, so never sleep through to a far-off moment."""
 
-Action = Callable[[], None]
+Task = Callable[[], None]
 
 
-class Timetable:
+class Scheduler:
     """Runs each action once its moment has come: by its own thread, or when `run_due` is called."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._entries: list[tuple[datetime, int, Action]] = []
+        self._entries: list[tuple[datetime, int, Task]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._running = threading.RLock()
@@ -33,7 +33,7 @@ class Timetable:
         """Whether no more should be planned."""
         return len(self._entries) >= MAX_ENTRIES
 
-    def at(self, moment: datetime, action: Action) -> None:
+    def at(self, moment: datetime, action: Task) -> None:
         """Plan an action; those of one moment run in the order in which they were planned."""
         with self._changed:
             heapq.heappush(self._entries, (moment, next(self._order), action))
@@ -72,7 +72,7 @@ class Timetable:
             self._thread.join()
             self._thread = None
 
-    def _take_due(self) -> Action | None:
+    def _take_due(self) -> Task | None:
         with self._changed:
             if self._entries and self._entries[0][0] <= self._clock():
                 return heapq.heappop(self._entries)[2]

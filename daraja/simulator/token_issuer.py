@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from daraja.simulator.answers import Refusal, refusal
+from daraja.simulator.answers import GatewayRefusal, refusal
 from daraja.simulator.kenya_time import Clock
 
 LIFETIME = timedelta(seconds=3600)
@@ -29,7 +29,7 @@ class TokenIssuer:
         self._expires_at: datetime | None = None
 
     def issue_for(self, authorization: str, grant_type: str | None) -> str:
-        """Answer a token request; raise Refusal for its form and WrongCredentials for its key or secret."""
+        """Answer a token request; raise GatewayRefusal for its form and WrongCredentials for its key or secret."""
         scheme, _, encoded = authorization.partition(" ")
         if scheme.lower() != "basic" or not encoded:
             raise refusal("authentication-type")
@@ -47,7 +47,7 @@ class TokenIssuer:
             return self._token
 
     def check(self, authorization: str, refusal_name: str = "invalid-token") -> None:
-        """Raise Refusal where the header is not a bearer's, or, of that name, where its token is not the valid one."""
+        """Raise GatewayRefusal where the header is not a bearer's, or, of that name, where its token is not the valid one."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise refusal("authentication-header")
@@ -72,5 +72,5 @@ def _decode(encoded: str) -> bytes:
     try:
         return base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
-        malformed: Refusal = refusal("authentication-type")
+        malformed: GatewayRefusal = refusal("authentication-type")
         raise malformed from None

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from daraja.simulator.answers import invalid_field
-from daraja.simulator.messages import (
+from daraja.simulator.stk_requests import (
     Document,
     is_callback_url,
     read_amount,
@@ -21,7 +21,7 @@ _MAX_CREDENTIAL = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorRequest:
+class InitiatorRequest:
     """What every request of an operator holds."""
 
     initiator: str
@@ -32,7 +32,7 @@ class OperatorRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ReversalRequest(OperatorRequest):
+class ReversalRequest(InitiatorRequest):
     """To give a payment back."""
 
     receipt: str
@@ -40,7 +40,7 @@ class ReversalRequest(OperatorRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class StatusRequest(OperatorRequest):
+class StatusRequest(InitiatorRequest):
     """To say how a transaction ended: that with a receipt, or that which a request made. Either may be "", not both."""
 
     receipt: str
@@ -48,7 +48,7 @@ class StatusRequest(OperatorRequest):
 
 
 def read_reversal(document: Document, shortcode: str) -> ReversalRequest:
-    """Read a reversal; raise Refusal 400.002.02 naming the first field that is wrong."""
+    """Read a reversal; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     _require(document, "CommandID", "TransactionReversal")
     _require(document, "RecieverIdentifierType", "11")
     read_shortcode(document, "ReceiverParty", shortcode)
@@ -61,7 +61,7 @@ def read_reversal(document: Document, shortcode: str) -> ReversalRequest:
 
 
 def read_status(document: Document, shortcode: str) -> StatusRequest:
-    """Read a question after a transaction; raise Refusal 400.002.02 naming the first field that is wrong."""
+    """Read a question after a transaction; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     _require(document, "CommandID", "TransactionStatusQuery")
     _require(document, "IdentifierType", "4")
     read_shortcode(document, "PartyA", shortcode)

@@ -61,7 +61,7 @@ def is_phone(text: str) -> bool:
 
 
 def read_document(body: bytes) -> Document:
-    """Read a JSON object; raise Refusal 400.002.05 for anything else."""
+    """Read a JSON object; raise GatewayRefusal 400.002.05 for anything else."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ def read_document(body: bytes) -> Document:
 
 
 def read_push(document: Document, strict: bool) -> PushRequest:
-    """Read a push; raise Refusal 400.002.02 naming the first field that is wrong."""
+    """Read a push; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     shortcode, password, timestamp = _credentials(document)
     transaction_type = read_text(document, "TransactionType")
     if transaction_type not in (PAYBILL, BUY_GOODS):
@@ -98,14 +98,14 @@ def read_push(document: Document, strict: bool) -> PushRequest:
 
 
 def read_query(document: Document) -> QueryRequest:
-    """Read a query; raise Refusal 400.002.02 naming the first field that is wrong."""
+    """Read a query; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     shortcode, password, timestamp = _credentials(document)
     checkout_request_id = read_matching(document, "CheckoutRequestID", _CHECKOUT_ID)
     return QueryRequest(shortcode, timestamp, password, checkout_request_id)
 
 
 def check_merchant(asked: PushRequest | QueryRequest, shortcode: str, passkey: str) -> None:
-    """Raise Refusal where the shortcode is not this merchant's or the password was made of something else."""
+    """Raise GatewayRefusal where the shortcode is not this merchant's or the password was made of something else."""
     if asked.shortcode != shortcode:
         raise refusal("unknown-merchant")
     expected = base64.b64encode(f"{shortcode}{passkey}{asked.timestamp}".encode())
@@ -123,7 +123,7 @@ def _credentials(document: Document) -> tuple[str, str, str]:
 
 
 def read_text(document: Document, name: str) -> str:
-    """Return a field as text, whether it came as text or as a whole number; raise Refusal where it is blank."""
+    """Return a field as text, whether it came as text or as a whole number; raise GatewayRefusal where it is blank."""
     value = document.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -133,18 +133,18 @@ def read_text(document: Document, name: str) -> str:
 
 
 def read_shortcode(document: Document, name: str, shortcode: str) -> None:
-    """Raise Refusal where a field does not name our shortcode."""
+    """Raise GatewayRefusal where a field does not name our shortcode."""
     if read_matching(document, name, _SHORTCODE) != shortcode:
         raise invalid_field(name)
 
 
 def read_phone(document: Document, name: str) -> str:
-    """Return a payer's number; raise Refusal."""
+    """Return a payer's number; raise GatewayRefusal."""
     return read_matching(document, name, _PHONE)
 
 
 def read_matching(document: Document, name: str, pattern: re.Pattern[str]) -> str:
-    """Return a field that has a form; raise Refusal."""
+    """Return a field that has a form; raise GatewayRefusal."""
     value = read_text(document, name)
     if not pattern.fullmatch(value):
         raise invalid_field(name)
@@ -159,7 +159,7 @@ def _limited(document: Document, name: str, max_characters: int, strict: bool) -
 
 
 def read_amount(document: Document) -> int:
-    """Return an amount of whole shillings that M-Pesa moves at once; raise Refusal."""
+    """Return an amount of whole shillings that M-Pesa moves at once; raise GatewayRefusal."""
     shillings = int(read_matching(document, "Amount", _AMOUNT))
     if not 1 <= shillings <= MAX_SHILLINGS:
         raise invalid_field("Amount")

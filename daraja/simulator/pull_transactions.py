@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
-from daraja.simulator.answers import Refusal, invalid_field
-from daraja.simulator.books import Kind, Movement
-from daraja.simulator.c2b import masked
-from daraja.simulator.kenya_time import Watch, in_kenya, parse_kenyan
-from daraja.simulator.messages import Document, is_callback_url, read_phone, read_shortcode, read_text
+from daraja.simulator.answers import GatewayRefusal, invalid_field
+from daraja.simulator.books import Booking, BookingKind
+from daraja.simulator.c2b_payments import masked
+from daraja.simulator.kenya_time import SimulatedClock, in_kenya, parse_kenyan
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.settings import SimulatorSettings
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.stk_requests import Document, is_callback_url, read_phone, read_shortcode, read_text
 
 EmptyForm = Literal["code-1001", "text", "http-500"]
 EMPTY_FORMS: tuple[EmptyForm, ...] = get_args(EmptyForm)
@@ -35,9 +35,9 @@ class PullRequest:
 class Pull:
     """Answers registrations and queries. Safe to use from any thread."""
 
-    def __init__(self, settings: SimulatorSettings, watch: Watch, mobile_money: MobileMoney) -> None:
+    def __init__(self, settings: SimulatorSettings, clock: SimulatedClock, mobile_money: MobileMoney) -> None:
         self._settings = settings
-        self._watch = watch
+        self._clock = clock
         self._mobile_money = mobile_money
         self._empty_form: EmptyForm = "code-1001"
         self._is_registered = False
@@ -58,14 +58,14 @@ class Pull:
         }
 
     def list(self, asked: PullRequest) -> dict[str, object]:
-        """Return a page of the list, oldest first; raise Refusal where an empty one is written as a fault."""
-        earliest = self._watch.now() - _WINDOW
+        """Return a page of the list, oldest first; raise GatewayRefusal where an empty one is written as a fault."""
+        earliest = self._clock.now() - _WINDOW
         with self._mobile_money.changed:
             payments = self._mobile_money.books.where(
-                lambda movement: (
-                    movement.kind == Kind.PAYMENT
-                    and movement.at >= earliest
-                    and asked.start <= movement.at.replace(microsecond=0) <= asked.end
+                lambda booking: (
+                    booking.kind == BookingKind.PAYMENT
+                    and booking.at >= earliest
+                    and asked.start <= booking.at.replace(microsecond=0) <= asked.end
                 )
             )
         page = payments[asked.offset : asked.offset + self._settings.pull_page_rows]
@@ -73,7 +73,7 @@ class Pull:
             rows = [self._row(payment) for payment in page]
             return self._answer(_SOME, "Success", Response=[rows])
         if self._empty_form == "http-500":
-            raise Refusal(500, "500.001.1001", "No transactions found for the given period")
+            raise GatewayRefusal(500, "500.001.1001", "No transactions found for the given period")
         if self._empty_form == "text":
             return self._answer(_SOME, "Success", Transaction="[[]]")
         return self._answer(_NONE, "No transactions found", Response=[[]])
@@ -85,7 +85,7 @@ class Pull:
             "ResponseMessage": message,
         } | members
 
-    def _row(self, payment: Movement) -> dict[str, object]:
+    def _row(self, payment: Booking) -> dict[str, object]:
         # The sample ends in Z; whether its hours are those of UTC or of Nairobi, nobody has said.
         at = in_kenya(payment.at) if self._settings.pull_writes_eat else payment.at.astimezone(UTC)
         return {
@@ -105,7 +105,7 @@ class Pull:
 
 
 def read_pull_registration(document: Document, shortcode: str) -> None:
-    """Read a registration; raise Refusal 400.002.02 naming the first field that is wrong."""
+    """Read a registration; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     read_shortcode(document, "ShortCode", shortcode)
     if read_text(document, "RequestType") != "Pull":
         raise invalid_field("RequestType")
@@ -115,7 +115,7 @@ def read_pull_registration(document: Document, shortcode: str) -> None:
 
 
 def read_pull(document: Document, shortcode: str) -> PullRequest:
-    """Read a question for the list; raise Refusal 400.002.02 naming the first field that is wrong."""
+    """Read a question for the list; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     read_shortcode(document, "ShortCode", shortcode)
     offset = read_text(document, "OffSetValue")
     if not _OFFSET.fullmatch(offset):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from daraja.simulator.kenya_time import compact_stamp
 from daraja.simulator.outcomes import CANCELLED, PAID, callback_text
-from daraja.simulator.prompts import Outcome, Prompt
+from daraja.simulator.prompts import PromptOutcome, StkPrompt
 
 CONTENT_TYPE = "application/json;charset=UTF-8"
 _JUNK = b"\x00x" * 524_288
@@ -22,8 +22,8 @@ Items = list[dict[str, object]]
 class Occasion:
     """What a callback is written from: a closed prompt, its outcome, and a receipt for a forger to use."""
 
-    prompt: Prompt
-    outcome: Outcome
+    prompt: StkPrompt
+    outcome: PromptOutcome
     spare_receipt: str
 
 
@@ -71,7 +71,7 @@ def _truthful(occasion: Occasion) -> bytes:
     return _write(occasion, int(code) if code.isdecimal() else code)
 
 
-def _success(**changed: Callable[[Prompt], object]) -> Callable[[Occasion], bytes]:
+def _success(**changed: Callable[[StkPrompt], object]) -> Callable[[Occasion], bytes]:
     """Return a writer of success callbacks in which some items are worked out anew from the prompt."""
 
     def write(occasion: Occasion) -> bytes:

@@ -7,67 +7,67 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from daraja.simulator.answers import refusal
-from daraja.simulator.books import Channel
+from daraja.simulator.books import PaymentChannel
 from daraja.simulator.callback_sender import CallbackSender
 from daraja.simulator.chaos import Chaos
-from daraja.simulator.journal import Fact, Journal, StateFileProblem
-from daraja.simulator.kenya_time import Watch
-from daraja.simulator.messages import BUY_GOODS, PAYBILL, PushRequest
+from daraja.simulator.kenya_time import SimulatedClock
 from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
 from daraja.simulator.outcomes import (
+    ANSWERED_BY_HAND,
     NO_RESPONSE,
-    OPERATOR_UNKNOWN,
     PAID,
     PRODUCT_MISMATCH,
-    WAITS_FOR_A_PERSON,
+    RECEIVER_UNKNOWN,
     Script,
     code_script,
     script_for,
 )
-from daraja.simulator.prompt_records import ending_fact, prompt_fact, read_ending, read_prompt
-from daraja.simulator.prompts import Outcome, Prompt, PromptBook, PromptClosed
-from daraja.simulator.settings import SimulatorSettings
-from daraja.simulator.timetable import Timetable
+from daraja.simulator.prompt_records import ending_record, prompt_record, read_ending, read_prompt
+from daraja.simulator.prompts import PromptBook, PromptClosed, PromptOutcome, StkPrompt
+from daraja.simulator.scheduler import Scheduler
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.state_file import Record, StateFile, StateFileProblem
+from daraja.simulator.stk_requests import BUY_GOODS, PAYBILL, PushRequest
 
-Found = TypeVar("Found", Prompt, Outcome)
+Awaited = TypeVar("Awaited", StkPrompt, PromptOutcome)
 
 _AGAIN = timedelta(seconds=1)
 
 _log = logging.getLogger(__name__)
 
 
-class Network:
+class PromptLifecycle:
     """Holds the prompts, under the bank's lock; every method is safe to call from any thread."""
 
     def __init__(
         self,
         settings: SimulatorSettings,
-        watch: Watch,
-        timetable: Timetable,
+        clock: SimulatedClock,
+        scheduler: Scheduler,
         mobile_money: MobileMoney,
         sender: CallbackSender,
         chaos: Chaos,
-        journal: Journal,
+        state_file: StateFile,
     ) -> None:
         self._settings = settings
-        self._watch = watch
-        self._timetable = timetable
+        self._clock = clock
+        self._scheduler = scheduler
         self._mobile_money = mobile_money
         self._sender = sender
         self._chaos = chaos
         self._changed = mobile_money.changed
         self.forget()
-        journal.register({"prompt": self._read_prompt, "ended": self._read_ending}, self._snapshot)
+        state_file.register({"prompt": self._read_prompt, "ended": self._read_ending}, self._snapshot)
 
     def forget(self) -> None:
         """Forget every prompt, and what was planned for it."""
         with self._changed:
-            self._timetable.clear()
+            self._scheduler.clear()
             self._book = PromptBook()
             self._unbegun: set[str] = set()
 
     def resume(self) -> None:
-        """Let prompts that a journal knew to be open take their course again; their forgeries were posted."""
+        """Let prompts that a state file knew to be open take their course again; their forgeries were posted."""
         for prompt in self.prompts(None, self.open_count, open_only=True):
             self._plan(prompt)
 
@@ -77,15 +77,15 @@ class Network:
         with self._changed:
             return self._book.open_count
 
-    def submit(self, push: PushRequest) -> Prompt:
-        """Open a prompt; raise Refusal where the phone shows one already or there is too much to do."""
+    def submit(self, push: PushRequest) -> StkPrompt:
+        """Open a prompt; raise GatewayRefusal where the phone shows one already or there is too much to do."""
         if self._sender.is_full:
             raise refusal("busy")
         script = self._script_of(push)
         with self._changed:
             self._book.check_free(push.phone)
             prompt = self._new_prompt(push, script)
-            self._mobile_money.note(prompt_fact(prompt))
+            self._mobile_money.note(prompt_record(prompt))
             self._book.open(prompt)
             self._unbegun.add(prompt.checkout_request_id)
             self._mobile_money.count("pushes_accepted")
@@ -94,7 +94,7 @@ class Network:
             self._answer_if_open(prompt, script.code)
         return prompt
 
-    def begin(self, prompt: Prompt) -> None:
+    def begin(self, prompt: StkPrompt) -> None:
         """Let fixed outcomes and the clock take their course; called once the push has been answered."""
         try:
             if prompt.is_open:
@@ -114,7 +114,7 @@ class Network:
             )
         return begun and self._sender.wait_until_idle(max(0, deadline - time.monotonic()))
 
-    def told_to_queries(self, prompt: Prompt, outcome: Outcome) -> str:
+    def told_to_queries(self, prompt: StkPrompt, outcome: PromptOutcome) -> str:
         """Return the code that a query is told of a prompt that has ended; some scripts let it lie."""
         claimed = prompt.script.query_code
         if claimed is None or prompt.script.code != outcome.code:
@@ -122,11 +122,11 @@ class Network:
         self._mobile_money.count("queries_contradicted")
         return claimed
 
-    def age_seconds(self, prompt: Prompt) -> float:
+    def age_seconds(self, prompt: StkPrompt) -> float:
         """Return how long ago a prompt was opened."""
-        return (self._watch.now() - prompt.opened_at).total_seconds()
+        return (self._clock.now() - prompt.opened_at).total_seconds()
 
-    def answer(self, prompt: Prompt, code: str) -> Prompt:
+    def answer(self, prompt: StkPrompt, code: str) -> StkPrompt:
         """End a prompt with a result code; PAID moves money if the wallet's rules allow.
 
         Raise PromptClosed, or StateFileProblem where that could not be kept: then nothing has happened.
@@ -134,23 +134,23 @@ class Network:
         with self._changed:
             if not prompt.is_open or prompt.checkout_request_id not in self._book:
                 raise PromptClosed("This prompt was answered already, has run out, or was forgotten.")
-            outcome = self._settle(prompt, code, self._watch.now())
+            outcome = self._settle(prompt, code, self._clock.now())
             self._book.close(prompt, outcome)
             self._changed.notify_all()
         self._sender.tell(prompt, outcome)
         return prompt
 
-    def get(self, checkout_request_id: str) -> Prompt:
+    def get(self, checkout_request_id: str) -> StkPrompt:
         """Return a prompt; raise UnknownPrompt."""
         with self._changed:
             return self._book.get(checkout_request_id)
 
-    def prompts(self, phone: str | None, limit: int, open_only: bool) -> list[Prompt]:
+    def prompts(self, phone: str | None, limit: int, open_only: bool) -> list[StkPrompt]:
         """Return open prompts, then closed ones, each newest first."""
         with self._changed:
             return self._book.newest(phone, limit, open_only)
 
-    def wait_for(self, found: Callable[[], Found | None], timeout_seconds: float) -> Found:
+    def wait_for(self, found: Callable[[], Awaited | None], timeout_seconds: float) -> Awaited:
         """Wait until something of a prompt is found; raise TimeoutError."""
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
@@ -166,16 +166,16 @@ class Network:
         if push.transaction_type == BUY_GOODS and push.party_b == push.shortcode:
             return code_script(PRODUCT_MISMATCH)
         if push.transaction_type == BUY_GOODS and self._settings.till not in (None, push.party_b):
-            return code_script(OPERATOR_UNKNOWN)
+            return code_script(RECEIVER_UNKNOWN)
         script = script_for(push.phone)
-        if script is WAITS_FOR_A_PERSON and self._chaos.is_on:
+        if script is ANSWERED_BY_HAND and self._chaos.is_on:
             return self._chaos.script_for(push.account_reference)
         return script
 
-    def _new_prompt(self, push: PushRequest, script: Script) -> Prompt:
-        now = self._watch.now()
+    def _new_prompt(self, push: PushRequest, script: Script) -> StkPrompt:
+        now = self._clock.now()
         identifiers = self._mobile_money.identifiers
-        return Prompt(
+        return StkPrompt(
             checkout_request_id=identifiers.checkout_request_id(push.phone, now, self._book),
             merchant_request_id=identifiers.merchant_request_id(),
             phone=push.phone,
@@ -189,7 +189,7 @@ class Network:
             is_till=push.transaction_type == BUY_GOODS,
         )
 
-    def _plan(self, prompt: Prompt) -> None:
+    def _plan(self, prompt: StkPrompt) -> None:
         code, wait = prompt.script.code, prompt.script.after_seconds
         if code is None and self._settings.auto_approve_seconds is not None:
             code, wait = PAID, self._settings.auto_approve_seconds
@@ -200,37 +200,41 @@ class Network:
             self._plan_answer(prompt, code, prompt.opened_at + timedelta(seconds=wait))
         self._plan_answer(prompt, NO_RESPONSE, prompt.expires_at)
 
-    def _plan_answer(self, prompt: Prompt, code: str, moment: datetime) -> None:
-        self._timetable.at(moment, lambda: self._answer_if_open(prompt, code))
+    def _plan_answer(self, prompt: StkPrompt, code: str, moment: datetime) -> None:
+        self._scheduler.at(moment, lambda: self._answer_if_open(prompt, code))
 
-    def _answer_if_open(self, prompt: Prompt, code: str) -> None:
+    def _answer_if_open(self, prompt: StkPrompt, code: str) -> None:
         try:
             self.answer(prompt, code)
         except PromptClosed:
             return  # a person was quicker, which is no news
         except StateFileProblem as problem:
             _log.warning("%s The prompt stays open; its end is tried again.", problem)
-            self._plan_answer(prompt, code, self._watch.now() + _AGAIN)
+            self._plan_answer(prompt, code, self._clock.now() + _AGAIN)
 
-    def _settle(self, prompt: Prompt, code: str, now: datetime) -> Outcome:
+    def _settle(self, prompt: StkPrompt, code: str, now: datetime) -> PromptOutcome:
         order = PaymentOrder(
-            prompt.phone, prompt.amount_shillings, prompt.account_reference, prompt.is_till, Channel.PROMPT
+            prompt.phone,
+            prompt.amount_shillings,
+            prompt.account_reference,
+            prompt.is_till,
+            PaymentChannel.PROMPT,
         )
         proposal = self._mobile_money.propose_payment(order, code, now)
-        outcome = Outcome(proposal.code, now, proposal.receipt, proposal.balance_shillings)
-        self._mobile_money.commit(proposal, ending_fact(prompt, outcome))
+        outcome = PromptOutcome(proposal.code, now, proposal.receipt, proposal.balance_shillings)
+        self._mobile_money.commit(proposal, ending_record(prompt, outcome))
         self._mobile_money.count(f"result_{outcome.code}")
         return outcome
 
-    def _snapshot(self) -> Iterator[Fact]:
+    def _snapshot(self) -> Iterator[Record]:
         for prompt in self._book:
-            yield prompt_fact(prompt)
+            yield prompt_record(prompt)
             if prompt.outcome is not None:
-                yield ending_fact(prompt, prompt.outcome)
+                yield ending_record(prompt, prompt.outcome)
 
-    def _read_prompt(self, read: Fact) -> None:
+    def _read_prompt(self, read: Record) -> None:
         self._book.open(read_prompt(read))
 
-    def _read_ending(self, read: Fact) -> None:
+    def _read_ending(self, read: Record) -> None:
         checkout_request_id, outcome = read_ending(read)
         self._book.close(self._book.get(checkout_request_id), outcome)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class CallRate:
     """`calls` in `seconds`, of which at most `burst` at once. The sandbox's query: 5 in 60 seconds, burst 1."""
 
     calls: int
@@ -17,10 +17,10 @@ class Rate:
             raise ValueError("A rate is 1 or more calls in up to 86400 seconds, with a burst of 1 or more.")
 
 
-class RateLimit:
+class SpikeArrest:
     """Counts calls against a rate (the generic cell rate algorithm). Not thread-safe; its owner holds a lock."""
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: CallRate) -> None:
         self.rate = rate
         self._gap = timedelta(seconds=rate.seconds / rate.calls)
         self._tolerance = self._gap * (rate.burst - 1)

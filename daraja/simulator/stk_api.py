@@ -4,15 +4,15 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from daraja.simulator.answers import Answer, error_answer, json_answer, refusal
+from daraja.simulator.answers import GatewayAnswer, error_answer, json_answer, refusal
 from daraja.simulator.faults import LOSE_ANSWER, NO_CHECKOUT_ID, TRUTH, Fault, Faults, read_fault
-from daraja.simulator.messages import Document, check_merchant, read_push, read_query
-from daraja.simulator.network import Network
-from daraja.simulator.outcomes import STILL_PROCESSING, WAITS_FOR_A_PERSON, query_text, script_for
+from daraja.simulator.outcomes import ANSWERED_BY_HAND, STILL_PROCESSING, query_text, script_for
 from daraja.simulator.pipeline import RequestPipeline
-from daraja.simulator.prompts import Prompt, UnknownPrompt
-from daraja.simulator.settings import SimulatorSettings
-from daraja.simulator.tokens import TokenIssuer, WrongCredentials
+from daraja.simulator.prompt_lifecycle import PromptLifecycle
+from daraja.simulator.prompts import StkPrompt, UnknownPrompt
+from daraja.simulator.simulator_settings import SimulatorSettings
+from daraja.simulator.stk_requests import Document, check_merchant, read_push, read_query
+from daraja.simulator.token_issuer import TokenIssuer, WrongCredentials
 
 _OAUTH_PATH = "/oauth/v1/generate"
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
@@ -21,19 +21,19 @@ _ACCEPTED = "Success. Request accepted for processing"
 _QUERY_ACCEPTED = "The service request has been accepted successfully"
 
 
-class Gateway:
+class StkApi:
     """Answers for the three doors."""
 
     def __init__(
         self,
         settings: SimulatorSettings,
-        network: Network,
+        network: PromptLifecycle,
         tokens: TokenIssuer,
         faults: Faults,
         pipeline: RequestPipeline,
     ) -> None:
         self._settings = settings
-        self._network = network
+        self._prompt_lifecycle = network
         self._tokens = tokens
         self._faults = faults
         self._pipeline = pipeline
@@ -60,22 +60,22 @@ class Gateway:
         """Serve an STK query."""
         return self._pipeline.serve("query", self._query, self._reference_of_query)
 
-    def _token(self) -> Answer:
+    def _token(self) -> GatewayAnswer:
         try:
             token = self._tokens.issue_for(
                 request.headers.get("Authorization", ""), request.args.get("grant_type")
             )
         except WrongCredentials:
-            return Answer(400, b"")
+            return GatewayAnswer(400, b"")
         return json_answer({"access_token": token, "expires_in": "3599"})
 
-    def _push(self, fault: Fault) -> Answer:
+    def _push(self, fault: Fault) -> GatewayAnswer:
         push = read_push(self._pipeline.read_body("push"), self._settings.strict)
         check_merchant(push, self._settings.shortcode, self._settings.passkey)
         scripted = read_fault(script_for(push.phone).answer or TRUTH, "push")
         if (canned := scripted.answer(self._pipeline.new_request_id)) is not None:
             return canned
-        prompt = self._network.submit(push)
+        prompt = self._prompt_lifecycle.submit(push)
         accepted = {
             "MerchantRequestID": prompt.merchant_request_id,
             "CheckoutRequestID": prompt.checkout_request_id,
@@ -85,22 +85,22 @@ class Gateway:
         }
         if fault.twist == NO_CHECKOUT_ID:
             del accepted["CheckoutRequestID"]
-        answer = json_answer(accepted, after=lambda: self._network.begin(prompt))
+        answer = json_answer(accepted, after=lambda: self._prompt_lifecycle.begin(prompt))
         return replace(answer, cut="close") if scripted.twist == LOSE_ANSWER else answer
 
-    def _query(self, fault: Fault) -> Answer:
+    def _query(self, fault: Fault) -> GatewayAnswer:
         asked = read_query(self._pipeline.read_body("query"))
         check_merchant(asked, self._settings.shortcode, self._settings.passkey)
         try:
-            prompt = self._network.get(asked.checkout_request_id)
+            prompt = self._prompt_lifecycle.get(asked.checkout_request_id)
         except UnknownPrompt:
             return error_answer(refusal("unknown-transaction"), asked.checkout_request_id)
         if fault.result_code is not None:
             return _verdict(prompt, fault.result_code)
-        if (recorded := _recorded(prompt, self._network.age_seconds(prompt))) is not None:
+        if (recorded := _recorded(prompt, self._prompt_lifecycle.age_seconds(prompt))) is not None:
             return recorded
         if prompt.outcome is not None:
-            return _verdict(prompt, self._network.told_to_queries(prompt, prompt.outcome))
+            return _verdict(prompt, self._prompt_lifecycle.told_to_queries(prompt, prompt.outcome))
         shape = self._faults.pending_shape
         if shape == STILL_PROCESSING:
             return _verdict(prompt, STILL_PROCESSING)
@@ -108,19 +108,19 @@ class Gateway:
 
     def _reference_of_query(self, document: Document) -> str:
         try:
-            prompt = self._network.get(str(document.get("CheckoutRequestID")))
+            prompt = self._prompt_lifecycle.get(str(document.get("CheckoutRequestID")))
         except UnknownPrompt:
             return "-"
-        return prompt.account_reference if script_for(prompt.phone) is WAITS_FOR_A_PERSON else ""
+        return prompt.account_reference if script_for(prompt.phone) is ANSWERED_BY_HAND else ""
 
 
 def _reference_of_push(document: Document) -> str:
     """Numbers whose outcome is fixed stay out of chaos, so that a script can rely on them."""
-    is_fixed = script_for(str(document.get("PhoneNumber"))) is not WAITS_FOR_A_PERSON
+    is_fixed = script_for(str(document.get("PhoneNumber"))) is not ANSWERED_BY_HAND
     return "" if is_fixed else str(document.get("AccountReference"))
 
 
-def _recorded(prompt: Prompt, age_seconds: float) -> Answer | None:
+def _recorded(prompt: StkPrompt, age_seconds: float) -> GatewayAnswer | None:
     """Return what was recorded of a push of this age, where the prompt's script repeats a recording."""
     names = [name for age, name in prompt.script.queries if age <= age_seconds]
     if not names:
@@ -131,7 +131,7 @@ def _recorded(prompt: Prompt, age_seconds: float) -> Answer | None:
     return fault.answer(lambda: prompt.checkout_request_id)
 
 
-def _verdict(prompt: Prompt, code: str) -> Answer:
+def _verdict(prompt: StkPrompt, code: str) -> GatewayAnswer:
     return json_answer(
         {
             "ResponseCode": "0",

@@ -1,4 +1,4 @@
-"""The journal: facts that must outlive a kill of the simulator, one JSON line each, written before anybody is told."""
+"""The state file: records that must outlive a kill of the simulator, one JSON line each, written before anybody is told."""
 
 import fcntl
 import json
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-Fact = dict[str, Any]
-Reader = Callable[[Fact], None]
-Snapshot = Callable[[], Iterable[Fact]]
+Record = dict[str, Any]
+Reader = Callable[[Record], None]
+Snapshot = Callable[[], Iterable[Record]]
 
 _KIND = "is"
 BEGIN_ANEW_BYTES = 64 << 20
@@ -22,10 +22,10 @@ class StateFileProblem(RuntimeError):
     """The state file cannot be used; the message says what to do."""
 
 
-class Journal:
-    """A file of facts. Without a path it keeps nothing. Not thread-safe: its owners share one lock.
+class StateFile:
+    """A file of records. Without a path it keeps nothing. Not thread-safe: its owners share one lock.
 
-    A line is a list of facts that hold together; a line that a kill cut short was told to nobody and is dropped. A
+    A line is a list of records that hold together; a line that a kill cut short was told to nobody and is dropped. A
     file that has grown to `begin_anew_bytes`, and to twice what it was when it was begun, is begun anew.
     """
 
@@ -40,7 +40,7 @@ class Journal:
         self._snapshots: list[Snapshot] = []
 
     def register(self, readers: Mapping[str, Reader], snapshot: Snapshot) -> None:
-        """Say who reads which kinds of fact, and who writes down anew what of them still matters."""
+        """Say who reads which kinds of record, and who writes down anew what of them still matters."""
         self._readers.update(readers)
         self._snapshots.append(snapshot)
 
@@ -51,8 +51,8 @@ class Journal:
         try:
             self._lock = _lock(self._path)
             if not self._was_read and self._path.exists():
-                for fact in _facts(self._path):
-                    self._read(fact)
+                for record in _records(self._path):
+                    self._read(record)
             self._was_read = True
             self._begin_anew(self._path)
         except OSError as error:
@@ -81,7 +81,7 @@ class Journal:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             for snapshot in self._snapshots:
-                file.writelines(_line([fact]) for fact in snapshot())
+                file.writelines(_line([record]) for record in snapshot())
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -90,13 +90,13 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._too_long_bytes = max(self._begin_anew_bytes, 2 * os.fstat(self._file).st_size)
 
-    def write(self, *facts: Fact) -> None:
-        """Keep facts that hold together; raise StateFileProblem, and keep none, where the disk takes no more."""
+    def write(self, *records: Record) -> None:
+        """Keep records that hold together; raise StateFileProblem, and keep none, where the disk takes no more."""
         if self._file is None:
             return
         if os.fstat(self._file).st_size > self._too_long_bytes:
             self._shorten()
-        line = _line(facts)
+        line = _line(records)
         size = os.fstat(self._file).st_size
         try:
             is_whole = os.write(self._file, line) == len(line)
@@ -120,9 +120,9 @@ class Journal:
                 os.close(descriptor)
         self._file = self._lock = None
 
-    def _read(self, fact: Fact) -> None:
+    def _read(self, record: Record) -> None:
         try:
-            self._readers[fact.pop(_KIND)](fact)
+            self._readers[record.pop(_KIND)](record)
         except (LookupError, ValueError, TypeError, AssertionError) as error:
             raise StateFileProblem(
                 f"The state file {self._path} holds something that is not understood ({error!r}). Move it away "
@@ -130,29 +130,29 @@ class Journal:
             ) from error
 
 
-def fact(kind: str, /, **members: Any) -> Fact:
-    """Return a fact of a kind."""
+def record(kind: str, /, **members: Any) -> Record:
+    """Return a record of a kind."""
     return {_KIND: kind, **members}
 
 
-def _line(facts: Iterable[Fact]) -> bytes:
-    return json.dumps(list(facts), separators=(",", ":")).encode() + b"\n"
+def _line(records: Iterable[Record]) -> bytes:
+    return json.dumps(list(records), separators=(",", ":")).encode() + b"\n"
 
 
-def _facts(path: Path) -> Iterator[Fact]:
+def _records(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
             try:
-                facts = json.loads(line)
+                records = json.loads(line)
             except ValueError:
-                facts = None
-            if not isinstance(facts, list) or not all(isinstance(read, dict) for read in facts):
+                records = None
+            if not isinstance(records, list) or not all(isinstance(read, dict) for read in records):
                 raise StateFileProblem(
                     f"Line {number} of the state file {path} is damaged. Move the file away to begin anew."
                 )
-            yield from facts
+            yield from records
 
 
 def _lock(path: Path) -> int:
