@@ -1,8 +1,9 @@
-"""A simulated Daraja: a real HTTP server that speaks Safaricom's wire format, faults included."""
+"""A simulated Daraja: a real HTTP server with Safaricom's wire format, faults included."""
 
+from daraja.simulator.app import create_simulator, run
 from daraja.simulator.faults import UnknownFault
 from daraja.simulator.prompts import PromptClosed, PromptOutcome, StkPrompt, UnknownPrompt
-from daraja.simulator.simulator import PortTaken, Simulator, create_simulator, run
+from daraja.simulator.simulator import PortTaken, Simulator
 from daraja.simulator.simulator_settings import SimulatorSettings
 from daraja.simulator.state_file import StateFileProblem
 

@@ -1,7 +1,6 @@
-"""The JSON door to the organisation's books: the truth, paying by hand, the statement, the operator's certificate."""
+"""The control API of the organisation's books: bookings, paying by hand, the statement, the initiator's certificate."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
@@ -9,29 +8,27 @@ from werkzeug.exceptions import BadRequest
 from daraja.simulator.books import Booking
 from daraja.simulator.c2b_payments import PROMPT_CONFIRMATIONS
 from daraja.simulator.control_bodies import problem, read_object, read_whole
+from daraja.simulator.gateway_requests import MAX_SHILLINGS, is_phone
 from daraja.simulator.kenya_time import parse_kenyan
 from daraja.simulator.outcomes import RESULT_TEXTS
 from daraja.simulator.pull_transactions import EMPTY_FORMS
+from daraja.simulator.simulator import Simulator
 from daraja.simulator.state_file import StateFileProblem
-from daraja.simulator.stk_requests import MAX_SHILLINGS, is_phone
-
-if TYPE_CHECKING:
-    from daraja.simulator.simulator import Simulator
 
 _MAX_LISTED = 1_000
 _MAX_WITHDRAWN = 1_000_000_000
 _MAX_REFERENCE = 20
-_HABITS = ("withdraw", "c2b_for_prompts", "pull_empty", "unlock_operator", "forget_c2b")
+_CHANGES = ("withdraw", "c2b_for_prompts", "pull_empty", "unlock_operator", "forget_c2b")
 
 
 class BooksControl:
-    """Shows and moves the organisation's money. It trusts whoever reaches it: the money here is not real."""
+    """Shows and moves the organisation's money, without authentication: the money here is not real."""
 
-    def __init__(self, simulator: "Simulator") -> None:
+    def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
     def blueprint(self) -> Blueprint:
-        """Return the doors for a Flask application."""
+        """Return the endpoints for a Flask application."""
         blueprint = Blueprint("books", __name__, url_prefix="/simulator/api")
         blueprint.get("/organisation")(self.show)
         blueprint.post("/organisation")(self.change)
@@ -50,42 +47,42 @@ class BooksControl:
         return jsonify(
             shortcode=simulator.settings.shortcode,
             name=simulator.settings.business_name,
-            balance=simulator.organisation_cents() / 100,
+            balance=simulator.mobile_money.organisation_cents() / 100,
             c2b_registered=registration is not None,
             c2b_when_silent=registration.when_silent if registration else None,
             c2b_for_prompts=simulator.c2b.prompt_confirmation,
         )
 
     def change(self) -> Response:
-        """Pay money out to the bank, choose habits, or do what the portal can."""
-        wanted = read_object()
-        if not wanted or set(wanted) - set(_HABITS):
-            raise BadRequest(f"Send some of {', '.join(_HABITS)}.")
-        self._choose(wanted)
-        if "withdraw" in wanted:
-            code = self._simulator.withdraw(read_whole(wanted, "withdraw", 1, _MAX_WITHDRAWN))
+        """Pay out to the bank, change how the simulator behaves, or do what the portal can."""
+        changes = read_object()
+        if not changes or set(changes) - set(_CHANGES):
+            raise BadRequest(f"Send some of {', '.join(_CHANGES)}.")
+        self._apply(changes)
+        if "withdraw" in changes:
+            code = self._simulator.withdraw(read_whole(changes, "withdraw", 1, _MAX_WITHDRAWN))
             if code != "0":
                 raise BadRequest(RESULT_TEXTS[code])
         return self.show()
 
     def list_bookings(self) -> Response:
-        """List what moved the shop's money, oldest first, from position `since` on, up to `limit`."""
+        """List the bookings, oldest first, from position `since` on, up to `limit`."""
         since, limit = (
             request.args.get(name, default, type=int) for name, default in (("since", 0), ("limit", 100))
         )
-        found = self._simulator.movements(max(since, 0), min(max(limit, 0), _MAX_LISTED))
-        return jsonify(movements=[_described(booking) for booking in found])
+        bookings = self._simulator.movements(max(since, 0), min(max(limit, 0), _MAX_LISTED))
+        return jsonify(movements=[_booking_json(booking) for booking in bookings])
 
     def pay(self) -> tuple[Response, int]:
-        """Pay by hand: 201 where money moved, 409 where it did not, with M-Pesa's code or the shop's."""
-        wanted = read_object()
-        phone, reference = str(wanted.get("phone")), wanted.get("reference", "")
+        """Pay by hand: 201 if money moved, 409 if it did not, with M-Pesa's code or the shop's."""
+        payment = read_object()
+        phone, reference = str(payment.get("phone")), payment.get("reference", "")
         if not is_phone(phone):
             raise BadRequest("phone is 254, then 7 or 1, then eight digits.")
         if not isinstance(reference, str) or len(reference) > _MAX_REFERENCE:
             raise BadRequest(f"reference is text of at most {_MAX_REFERENCE} characters.")
-        amount = read_whole(wanted, "amount", 1, MAX_SHILLINGS)
-        paid = self._simulator.pay_by_hand(phone, amount, reference, to_till=wanted.get("to_till") is True)
+        amount = read_whole(payment, "amount", 1, MAX_SHILLINGS)
+        paid = self._simulator.pay_by_hand(phone, amount, reference, to_till=payment.get("to_till") is True)
         answer = jsonify(
             code=paid.code,
             text=RESULT_TEXTS.get(paid.code, "The shop does not accept this payment."),
@@ -101,26 +98,26 @@ class BooksControl:
         return Response(text, content_type="text/csv; charset=utf-8", headers=headers)
 
     def certificate(self) -> Response:
-        """Give the certificate that seals the operator's password, as PEM."""
+        """Return the certificate that encrypts the initiator's password, as PEM."""
         return Response(self._simulator.initiator_keys.certificate(), content_type="application/x-pem-file")
 
-    def _choose(self, wanted: dict[str, object]) -> None:
-        order, empty = wanted.get("c2b_for_prompts"), wanted.get("pull_empty")
-        if order is not None and order not in PROMPT_CONFIRMATIONS:
+    def _apply(self, changes: dict[str, object]) -> None:
+        confirmation, empty = changes.get("c2b_for_prompts"), changes.get("pull_empty")
+        if confirmation is not None and confirmation not in PROMPT_CONFIRMATIONS:
             raise BadRequest(f"c2b_for_prompts is one of {', '.join(PROMPT_CONFIRMATIONS)}.")
         if empty is not None and empty not in EMPTY_FORMS:
             raise BadRequest(f"pull_empty is one of {', '.join(EMPTY_FORMS)}.")
-        if order is not None:
-            self._simulator.c2b.confirm_prompts(order)
+        if confirmation is not None:
+            self._simulator.c2b.confirm_prompts(confirmation)
         if empty is not None:
-            self._simulator.pull.say_empty(empty)
-        if wanted.get("unlock_operator") is True:
+            self._simulator.pull.write_empty_as(empty)
+        if changes.get("unlock_operator") is True:
             self._simulator.initiator_keys.unlock()
-        if wanted.get("forget_c2b") is True:
+        if changes.get("forget_c2b") is True:
             self._simulator.c2b.unregister()
 
 
-def _described(booking: Booking) -> dict[str, object]:
+def _booking_json(booking: Booking) -> dict[str, object]:
     return {
         "kind": booking.kind,
         "channel": booking.channel,

@@ -1,34 +1,30 @@
-"""C2B: payments made by hand to the shortcode, and where the shop wants to hear of them."""
+"""C2B: payments made by hand to the shortcode, and the notices that the shop has registered for."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from daraja.simulator.books import Booking
-from daraja.simulator.callback_dispatcher import CallbackDispatcher, QueuedDelivery
-from daraja.simulator.kenya_time import SimulatedClock, compact_stamp
+from daraja.simulator.delivery_sender import DeliverySender, ResultDelivery, Then, nothing
+from daraja.simulator.kenya_time import compact_stamp
 from daraja.simulator.mobile_money import MobileMoney, PaymentOrder, Proposal
 from daraja.simulator.outcomes import PAID
-from daraja.simulator.result_sender import ResultDelivery, ResultSender
-from daraja.simulator.simulator_settings import SimulatorSettings
-from daraja.simulator.state_file import Record, StateFile, record
+from daraja.simulator.state_file import Record, record
 
 PromptConfirmation = Literal["never", "before", "after"]
 PROMPT_CONFIRMATIONS: tuple[PromptConfirmation, ...] = get_args(PromptConfirmation)
 
 REJECTED = "C2B00016"
-"""What a payer is told of a payment that nobody validated where silence cancels it."""
+"""The code of a payment that was not validated, if the registration says Cancelled."""
 
 _VALIDATION_SECONDS = 8.0
 _FIRST_NAMES = ("JANE", "JOHN", "MARY", "PETER", "GRACE", "JAMES", "ANN", "PAUL")
 
-Then = Callable[[], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Where to post. `when_silent` is `Completed` or `Cancelled`: what happens where a validation gets no answer."""
+    """Where to post. `when_silent`, `Completed` or `Cancelled`, is what happens if a validation gets no answer."""
 
     confirmation_url: str = field(repr=False)
     validation_url: str = field(repr=False)
@@ -45,114 +41,100 @@ class HandPayment:
 
 
 class C2b:
-    """Takes payments by hand and gives notice of payments. Safe to use from any thread."""
+    """Takes payments by hand, and validates and confirms payments with the shop. Safe to use from any thread."""
 
-    def __init__(
-        self,
-        settings: SimulatorSettings,
-        clock: SimulatedClock,
-        mobile_money: MobileMoney,
-        callback_dispatcher: CallbackDispatcher,
-        result_sender: ResultSender,
-        state_file: StateFile,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
+    def __init__(self, mobile_money: MobileMoney, sender: DeliverySender) -> None:
+        self._settings = mobile_money.settings
         self._mobile_money = mobile_money
-        self._callback_dispatcher = callback_dispatcher
-        self._result_sender = result_sender
+        self._sender = sender
         self.registration: Registration | None = None
-        self._order: PromptConfirmation = settings.c2b_for_prompts
+        self._prompt_confirmation: PromptConfirmation = self._settings.c2b_for_prompts
         readers = {
             "c2b": self._read_registration,
             "c2b_deleted": self._read_deletion,
-            "c2b_order": self._read_order,
+            "c2b_order": self._read_prompt_confirmation,
         }
-        state_file.register(readers, self._snapshot)
+        mobile_money.state_file.register(readers, self._snapshot)
 
     @property
     def prompt_confirmation(self) -> PromptConfirmation:
-        """Whether payments by prompt are confirmed by C2B as well, and before or after their callback."""
-        return self._order if self.registration is not None else "never"
+        """Whether C2B confirms payments by prompt as well, and before or after their callback."""
+        return self._prompt_confirmation if self.registration is not None else "never"
 
-    def confirm_prompts(self, order: PromptConfirmation) -> None:
-        """Choose it."""
+    def confirm_prompts(self, prompt_confirmation: PromptConfirmation) -> None:
+        """Choose whether, and when, C2B confirms payments by prompt."""
         with self._mobile_money.changed:
-            self._mobile_money.note(_prompt_confirmation_record(order))
-            self._order = order
+            self._mobile_money.state_file.write(_prompt_confirmation_record(prompt_confirmation))
+            self._prompt_confirmation = prompt_confirmation
 
     def register(self, registration: Registration) -> None:
         """Post to these addresses from now on."""
         with self._mobile_money.changed:
-            self._mobile_money.note(_registration_record(registration))
+            self._mobile_money.state_file.write(_registration_record(registration))
             self.registration = registration
 
     def unregister(self) -> None:
-        """Post nowhere, as after the addresses were deleted in the portal."""
+        """Post nothing from now on, as after the addresses were deleted in the portal."""
         with self._mobile_money.changed:
-            self._mobile_money.note(record("c2b_deleted"))
+            self._mobile_money.state_file.write(record("c2b_deleted"))
             self.registration = None
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget the registration, as at the start."""
         self.registration = None
-        self._order = self._settings.c2b_for_prompts
+        self._prompt_confirmation = self._settings.c2b_for_prompts
 
     def pay(self, order: PaymentOrder) -> HandPayment:
-        """Let a payer pay by hand: validated by the shop, if it is asked, then moved, then confirmed.
+        """Let a payer pay by hand: validated by the shop if it has registered, then moved, then confirmed.
 
         Blocks for as long as the shop takes to validate, at most eight seconds. The code is M-Pesa's result code, or
         the C2B code with which the shop refused.
         """
         with self._mobile_money.changed:
-            receipt = self._mobile_money.identifiers.receipt(self._clock.now())
+            receipt = self._mobile_money.identifiers.receipt(self._mobile_money.clock.now())
         refusal = self._validate(order, receipt)
         with self._mobile_money.changed:
             code = refusal or PAID
-            proposal = self._mobile_money.propose_payment(order, code, self._clock.now(), receipt)
+            proposal = self._mobile_money.propose_payment(
+                order, code, self._mobile_money.clock.now(), receipt
+            )
             self._mobile_money.commit(proposal)
         self._mobile_money.count(f"by_hand_{proposal.code}")
         if proposal.receipt is not None:
             self.confirm(proposal.receipt)
         return _ended(proposal)
 
-    def confirm(self, receipt: str | None, then: Then | None = None) -> None:
-        """Give notice of a payment that was made; `then` runs once the notice is delivered, or will not be soon."""
+    def confirm(self, receipt: str | None, then: Then = nothing) -> None:
+        """Post the confirmation of a payment; `then` runs once it is delivered, or will not be soon."""
         with self._mobile_money.changed:
             booking = self._mobile_money.books.find(receipt or "")
         if self.registration is None or booking is None:
-            if then is not None:
-                then()
+            then()
             return
         notice = _notice(self._settings.shortcode, booking, f"{booking.balance_cents / 100:.2f}")
-        delivery = ResultDelivery(
-            "confirmation", booking.reference, self.registration.confirmation_url, notice
-        )
-        self._result_sender.post(
-            delivery, self._result_sender.delivery_fault_of("confirmation", booking.reference), then
-        )
+        url = self.registration.confirmation_url
+        self._sender.post_result(ResultDelivery("confirmation", booking.reference, url, notice), then)
 
     def _validate(self, order: PaymentOrder, receipt: str) -> str | None:
         """Return the code with which the shop refuses, or None."""
         if self.registration is None or not self._settings.c2b_validates:
             return None
         with self._mobile_money.changed:
-            proposal = self._mobile_money.propose_payment(order, PAID, self._clock.now(), receipt)
+            proposal = self._mobile_money.propose_payment(
+                order, PAID, self._mobile_money.clock.now(), receipt
+            )
         if not proposal.bookings:
-            return None  # M-Pesa itself will refuse, and asks nobody.
+            return None  # M-Pesa itself will refuse, and does not ask the shop.
         body = _notice(self._settings.shortcode, proposal.bookings[0], "")
-        queued = QueuedDelivery(
-            self.registration.validation_url, body, self._settings.shortcode, lambda _: None
-        )
-        delivery_fault, answered = self._callback_dispatcher.ask(queued, _VALIDATION_SECONDS)
-        self._mobile_money.count(f"validations_{delivery_fault}")
-        code = _code_of(answered) if delivery_fault == "200" else None
+        status, answer = self._sender.ask(self.registration.validation_url, body, _VALIDATION_SECONDS)
+        self._mobile_money.count(f"validations_{status}")
+        code = _code_of(answer) if status == "200" else None
         if code is None:
             return REJECTED if self.registration.when_silent == "Cancelled" else None
         return None if code == PAID else code
 
     def _snapshot(self) -> Iterator[Record]:
-        yield _prompt_confirmation_record(self._order)
+        yield _prompt_confirmation_record(self._prompt_confirmation)
         if self.registration is not None:
             yield _registration_record(self.registration)
 
@@ -162,8 +144,8 @@ class C2b:
     def _read_deletion(self, _: Record) -> None:
         self.registration = None
 
-    def _read_order(self, read: Record) -> None:
-        self._order = read["order"]
+    def _read_prompt_confirmation(self, read: Record) -> None:
+        self._prompt_confirmation = read["order"]
 
 
 def masked(phone: str) -> str:
@@ -197,10 +179,10 @@ def _notice(shortcode: str, payment: Booking, balance: str) -> bytes:
     ).encode()
 
 
-def _code_of(answered: bytes) -> str | None:
+def _code_of(answer: bytes) -> str | None:
     """Return the ResultCode of an answer to a validation, None where it holds none."""
     try:
-        document = json.loads(answered)
+        document = json.loads(answer)
     except (ValueError, RecursionError):
         return None
     code = document.get("ResultCode") if isinstance(document, dict) else None
@@ -215,5 +197,5 @@ def _registration_record(registration: Registration) -> Record:
     return record("c2b", **asdict(registration))
 
 
-def _prompt_confirmation_record(order: PromptConfirmation) -> Record:
-    return record("c2b_order", order=order)
+def _prompt_confirmation_record(prompt_confirmation: PromptConfirmation) -> Record:
+    return record("c2b_order", order=prompt_confirmation)

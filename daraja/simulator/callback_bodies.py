@@ -1,4 +1,4 @@
-"""Callback bodies: the truthful one, and the crooked ones that fixed numbers ask for.
+"""Callback bodies: the truthful one, and the faulty ones that fixed numbers and chaos ask for.
 
 The two shapes and the JSON types follow recorded STK callbacks: ResultCode a number (text only where the code is
 not numeric), Amount with a decimal point, Balance without a Value, TransactionDate and PhoneNumber as numbers.
@@ -12,14 +12,13 @@ from daraja.simulator.kenya_time import compact_stamp
 from daraja.simulator.outcomes import CANCELLED, PAID, callback_text
 from daraja.simulator.prompts import PromptOutcome, StkPrompt
 
-CONTENT_TYPE = "application/json;charset=UTF-8"
 _JUNK = b"\x00x" * 524_288
 
 Items = list[dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class CallbackContext:
     """What a callback is written from: a closed prompt, its outcome, and a receipt for a forger to use."""
 
     prompt: StkPrompt
@@ -27,15 +26,15 @@ class Occasion:
     spare_receipt: str
 
 
-def compose(variant: str, occasion: Occasion) -> bytes:
+def compose(variant: str, context: CallbackContext) -> bytes:
     """Write the body of a callback in one of VARIANTS."""
-    return VARIANTS[variant](occasion)
+    return VARIANTS[variant](context)
 
 
-def _write(occasion: Occasion, code: str | int, items: Items | None = None) -> bytes:
+def _write(context: CallbackContext, code: str | int, items: Items | None = None) -> bytes:
     callback: dict[str, object] = {
-        "MerchantRequestID": occasion.prompt.merchant_request_id,
-        "CheckoutRequestID": occasion.prompt.checkout_request_id,
+        "MerchantRequestID": context.prompt.merchant_request_id,
+        "CheckoutRequestID": context.prompt.checkout_request_id,
         "ResultCode": code,
         "ResultDesc": callback_text(str(code)),
     }
@@ -44,14 +43,14 @@ def _write(occasion: Occasion, code: str | int, items: Items | None = None) -> b
     return json.dumps({"Body": {"stkCallback": callback}}).encode()
 
 
-def _items(occasion: Occasion, **changed: object) -> Items:
-    prompt = occasion.prompt
+def _items(context: CallbackContext, **changed: object) -> Items:
+    prompt = context.prompt
     values: dict[str, object] = {
         # The wire shows 350.0; whole shillings up to 250,000 are exact in a float.
         "Amount": float(prompt.amount_shillings),
-        "MpesaReceiptNumber": occasion.outcome.receipt or occasion.spare_receipt,
+        "MpesaReceiptNumber": context.outcome.receipt or context.spare_receipt,
         "Balance": None,
-        "TransactionDate": int(compact_stamp(occasion.outcome.at)),
+        "TransactionDate": int(compact_stamp(context.outcome.at)),
         "PhoneNumber": int(prompt.phone),
     }
     return [
@@ -64,36 +63,36 @@ def _without(items: Items, name: str) -> Items:
     return [item for item in items if item["Name"] != name]
 
 
-def _truthful(occasion: Occasion) -> bytes:
-    code = occasion.outcome.code
+def _truthful(context: CallbackContext) -> bytes:
+    code = context.outcome.code
     if code == PAID:
-        return _write(occasion, 0, _items(occasion))
-    return _write(occasion, int(code) if code.isdecimal() else code)
+        return _write(context, 0, _items(context))
+    return _write(context, int(code) if code.isdecimal() else code)
 
 
-def _success(**changed: Callable[[StkPrompt], object]) -> Callable[[Occasion], bytes]:
-    """Return a writer of success callbacks in which some items are worked out anew from the prompt."""
+def _success(**changed: Callable[[StkPrompt], object]) -> Callable[[CallbackContext], bytes]:
+    """Return a writer of success callbacks in which some items are computed from the prompt instead."""
 
-    def write(occasion: Occasion) -> bytes:
-        values = {name: work_out(occasion.prompt) for name, work_out in changed.items()}
-        return _write(occasion, 0, _items(occasion, **values))
+    def write(context: CallbackContext) -> bytes:
+        values = {name: value_of(context.prompt) for name, value_of in changed.items()}
+        return _write(context, 0, _items(context, **values))
 
     return write
 
 
-def _success_without(name: str) -> Callable[[Occasion], bytes]:
-    return lambda occasion: _write(occasion, 0, _without(_items(occasion), name))
+def _success_without(name: str) -> Callable[[CallbackContext], bytes]:
+    return lambda context: _write(context, 0, _without(_items(context), name))
 
 
-def _items_shuffled(occasion: Occasion) -> bytes:
+def _items_shuffled(context: CallbackContext) -> bytes:
     unknown: dict[str, object] = {"Name": "LoyaltyPoints", "Value": 3}
-    return _write(occasion, 0, [unknown, *reversed(_items(occasion)), {"Name": "Remarks"}])
+    return _write(context, 0, [unknown, *reversed(_items(context)), {"Name": "Remarks"}])
 
 
-VARIANTS: dict[str, Callable[[Occasion], bytes]] = {
+VARIANTS: dict[str, Callable[[CallbackContext], bytes]] = {
     "truthful": _truthful,
-    "text-code": lambda occasion: _write(occasion, "0", _items(occasion)),
-    "cancelled": lambda occasion: _write(occasion, int(CANCELLED)),
+    "text-code": lambda context: _write(context, "0", _items(context)),
+    "cancelled": lambda context: _write(context, int(CANCELLED)),
     "forged": _success(),
     "amount-of-one": _success(Amount=lambda _: 1.0),
     "amount-plus-one": _success(Amount=lambda prompt: float(prompt.amount_shillings + 1)),
@@ -104,6 +103,6 @@ VARIANTS: dict[str, Callable[[Occasion], bytes]] = {
     "receipt-missing": _success_without("MpesaReceiptNumber"),
     "items-shuffled": _items_shuffled,
     "empty-object": lambda _: b"{}",
-    "truncated": lambda occasion: _truthful(occasion)[:-25],
+    "truncated": lambda context: _truthful(context)[:-25],
     "junk": lambda _: _JUNK,
 }

@@ -1,4 +1,4 @@
-"""Delivers callbacks: each once, from a few threads, with a time-out, and never again whatever comes back."""
+"""Posts callbacks over HTTP: each once, from a few threads, with a time-out, never repeated whatever the answer."""
 
 import http.client
 import logging
@@ -10,82 +10,81 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from daraja.simulator.callback_bodies import CONTENT_TYPE
+from daraja.simulator.simulator_settings import SimulatorSettings
 
+CONTENT_TYPE = "application/json;charset=UTF-8"
 MAX_WAITING = 10_000
-"""Beyond this the network answers "busy" to new pushes."""
+"""Beyond this new pushes are answered "busy"."""
 _REUSE_SECONDS = 1.0
-"""An idle connection older than this may be closing at the other end just now, which would lose a callback."""
+"""A connection idle for longer may be closing at the other end just now, which would lose a callback."""
 _MAX_ANSWER_BYTES = 65_536
 
 _log = logging.getLogger(__name__)
 
-WhenDone = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class QueuedDelivery:
-    """One callback to post; `when_done` is told the HTTP status as text, or `timeout`, or `unreachable`."""
+    """One body to post; `when_done` is called with the HTTP status as text, or `timeout`, or `unreachable`."""
 
     url: str = field(repr=False)
     body: bytes = field(repr=False)
-    shortcode: str
-    when_done: WhenDone
+    when_done: Callable[[str], None]
 
 
 class CallbackDispatcher:
-    """A pool of threads that post parcels in the order in which they were handed over."""
+    """A pool of threads that post deliveries in the order in which they were sent."""
 
-    def __init__(self, workers: int, timeout_seconds: float) -> None:
-        self._workers = workers
-        self._timeout_seconds = timeout_seconds
-        self._parcels: queue.SimpleQueue[QueuedDelivery | None] = queue.SimpleQueue()
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self._workers = settings.callback_workers
+        self._timeout_seconds = settings.callback_timeout_seconds
+        self._shortcode = settings.shortcode
+        self._queue: queue.SimpleQueue[QueuedDelivery | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._undelivered = 0
         self._settled = threading.Condition()
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is waiting that nothing more should be promised."""
-        return self._parcels.qsize() >= MAX_WAITING
+        """Whether so much is queued that no more requests should be accepted."""
+        return self._queue.qsize() >= MAX_WAITING
 
     def send(self, queued: QueuedDelivery) -> None:
-        """Hand a parcel over and return at once."""
+        """Queue a delivery and return at once."""
         with self._settled:
             self._undelivered += 1
-        self._parcels.put(queued)
+        self._queue.put(queued)
 
     def send_and_wait(self, queued: QueuedDelivery) -> None:
-        """Post a parcel on the caller's own thread."""
+        """Post a delivery on the caller's own thread."""
         with self._settled:
             self._undelivered += 1
-        self._deliver(queued, _Connections(self._timeout_seconds))
+        self._deliver(queued, _Connection(self._shortcode, self._timeout_seconds))
 
-    def ask(self, queued: QueuedDelivery, timeout_seconds: float) -> tuple[str, bytes]:
-        """Post a parcel on the caller's own thread and return its fate and what was answered, b"" where nothing was."""
-        connections = _Connections(timeout_seconds)
+    def ask(self, url: str, body: bytes, timeout_seconds: float) -> tuple[str, bytes]:
+        """Post on the caller's own thread; return the status as `when_done` has it, and the answer's body or b""."""
+        connection = _Connection(self._shortcode, timeout_seconds)
         try:
-            return connections.exchange(queued)
+            return connection.post(url, body)
         finally:
-            connections.close()
+            connection.close()
 
     def wait_until_idle(self, timeout_seconds: float) -> bool:
-        """Wait until every parcel handed over has met its fate; return False where the time runs out first."""
+        """Wait until every delivery was posted or has failed; return False if the time runs out first."""
         with self._settled:
             return self._settled.wait_for(lambda: self._undelivered == 0, timeout_seconds)
 
     def start(self) -> None:
         """Start the threads."""
         for number in range(self._workers):
-            thread = threading.Thread(target=self._work, name=f"simulator-courier-{number}", daemon=True)
+            thread = threading.Thread(target=self._work, name=f"simulator-callbacks-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Let each thread finish what it is posting; what still waits is left unposted."""
+        """Let each thread finish its delivery; those still queued are dropped."""
         self._drop_waiting()
         for _ in self._threads:
-            self._parcels.put(None)
+            self._queue.put(None)
         for thread in self._threads:
             thread.join(self._timeout_seconds * 3)
         self._threads.clear()
@@ -93,21 +92,21 @@ class CallbackDispatcher:
     def _drop_waiting(self) -> None:
         while True:
             try:
-                self._parcels.get_nowait()
+                self._queue.get_nowait()
             except queue.Empty:
                 return
             self._count_one_done()
 
     def _work(self) -> None:
-        connections = _Connections(self._timeout_seconds)
-        while (queued := self._parcels.get()) is not None:
-            self._deliver(queued, connections)
-        connections.close()
+        connection = _Connection(self._shortcode, self._timeout_seconds)
+        while (queued := self._queue.get()) is not None:
+            self._deliver(queued, connection)
+        connection.close()
 
-    def _deliver(self, queued: QueuedDelivery, connections: "_Connections") -> None:
-        delivery_fault = connections.post(queued)
-        _log.info("callback posted: %s", delivery_fault)
-        queued.when_done(delivery_fault)
+    def _deliver(self, queued: QueuedDelivery, connection: "_Connection") -> None:
+        status, _ = connection.post(queued.url, queued.body)
+        _log.info("callback posted: %s", status)
+        queued.when_done(status)
         self._count_one_done()
 
     def _count_one_done(self) -> None:
@@ -116,27 +115,24 @@ class CallbackDispatcher:
             self._settled.notify_all()
 
 
-class _Connections:
-    """One thread's last connection, kept for the next parcel to the same host."""
+class _Connection:
+    """One thread's last connection, kept for the next delivery to the same host."""
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, shortcode: str, timeout_seconds: float) -> None:
+        self._shortcode = shortcode
         self._timeout_seconds = timeout_seconds
         self._kept: http.client.HTTPConnection | None = None
         self._kept_for = ("", "")
         self._used_at = 0.0
 
-    def post(self, queued: QueuedDelivery) -> str:
-        """Post once and return the fate."""
-        return self.exchange(queued)[0]
-
-    def exchange(self, queued: QueuedDelivery) -> tuple[str, bytes]:
-        """Post once; return the fate and the answer's body. A failure is an answer here, not an error of ours."""
-        parts = urlsplit(queued.url)
+    def post(self, url: str, body: bytes) -> tuple[str, bytes]:
+        """Post once; return the status and the answer's body. A failure is a status here, not an exception."""
+        parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": CONTENT_TYPE, "BusinessShortCode": queued.shortcode}
+        headers = {"Content-Type": CONTENT_TYPE, "BusinessShortCode": self._shortcode}
         try:
             connection = self._connect(parts.scheme, parts.netloc)
-            connection.request("POST", target, queued.body, headers)
+            connection.request("POST", target, body, headers)
             response = connection.getresponse()
             answered = response.read(_MAX_ANSWER_BYTES)
             if len(answered) == _MAX_ANSWER_BYTES:
@@ -168,7 +164,7 @@ class _Connections:
 
 
 def has_gone(connection: http.client.HTTPConnection | None) -> bool:
-    """Tell whether the other end of an idle connection has closed it, or said something nobody asked for."""
+    """Tell whether the other end of an idle connection has closed it, or has sent something unasked."""
     if connection is None or connection.sock is None:
         return False
     poll = select.poll()

@@ -1,8 +1,8 @@
-"""Chaos by seed: which fault each request, each callback and each person meets, while it is turned on.
+"""Chaos by seed: which fault each request and each callback meets, and what each payer does, while it is on.
 
-Every choice has dice of its own, made of the seed, the occasion, a reference that the shop chose, and how often that
-reference was there before. Threads share no stream of chance, so the same seed and the same submissions give the same
-choices, however they are interleaved. The books tell the truth all the while.
+Every choice is a random draw of its own, seeded by the seed, the occasion, a reference that the shop chose, and how
+often that reference came before. Threads share no random stream, so the same seed and the same submissions give the
+same choices, however they are interleaved. The books hold the truth all the while.
 """
 
 import threading
@@ -23,11 +23,11 @@ from daraja.simulator.outcomes import (
 
 _MAX_REMEMBERED = 100_000
 _SHORT_SECONDS = 3.0
-"""How long people think, answers stall and callbacks are held to let others overtake, at most."""
+"""How long payers think, answers stall, and callbacks are held back for others to overtake, at most."""
 _STALL = "stall"
-_FAULTS_OF_ANY_ENDPOINT = {"html-503": 2, "empty-503": 1, "empty-504": 1, "server-error": 1, "busy": 2}
+_COMMON_FAULTS = {"html-503": 2, "empty-503": 1, "empty-504": 1, "server-error": 1, "busy": 2}
 
-_FAULTS_OF_OTHER_ENDPOINTS: Mapping[str, float] = {
+_FAULTS_OF_OTHERS: Mapping[str, float] = {
     TRUTH: 80,
     "lose-answer": 5,
     _STALL: 2,
@@ -35,7 +35,7 @@ _FAULTS_OF_OTHER_ENDPOINTS: Mapping[str, float] = {
     "html-403": 1,
     "spike-arrest": 2,
     VOID_TOKEN: 2,
-    **_FAULTS_OF_ANY_ENDPOINT,
+    **_COMMON_FAULTS,
 }
 _ANSWERS: Mapping[Endpoint, Mapping[str, float]] = {
     "token": {TRUTH: 94, "html-503": 2, "lose-answer": 2, "empty-503": 1, "server-error": 1},
@@ -51,7 +51,7 @@ _ANSWERS: Mapping[Endpoint, Mapping[str, float]] = {
         "quota": 0.5,
         "subscriber-locked": 0.5,
         VOID_TOKEN: 2,
-        **_FAULTS_OF_ANY_ENDPOINT,
+        **_COMMON_FAULTS,
     },
     "query": {
         TRUTH: 72,
@@ -65,10 +65,10 @@ _ANSWERS: Mapping[Endpoint, Mapping[str, float]] = {
         "lose-answer": 2,
         _STALL: 1,
         VOID_TOKEN: 1,
-        **_FAULTS_OF_ANY_ENDPOINT,
+        **_COMMON_FAULTS,
     },
 }
-"""What a request meets, by weight. The retries of a shop meet dice of their own, so that none is unlucky for ever."""
+"""What a request meets, by weight. A retry is a new draw, so that no request fails for ever."""
 
 _DELIVERY_FAULTS: Mapping[DeliveryKind, Mapping[str, float]] = {
     "result": {
@@ -87,7 +87,7 @@ _DELIVERY_FAULTS: Mapping[DeliveryKind, Mapping[str, float]] = {
 _OUTAGES_IN_PUSHES = 0.002
 _OUTAGE_FAULTS = ("html-503", "empty-503", "text-503")
 
-_PEOPLE = {PAID: 78, CANCELLED: 9, NO_RESPONSE: 6, WRONG_PIN: 5, INSUFFICIENT_FUNDS: 2}
+_PAYERS = {PAID: 78, CANCELLED: 9, NO_RESPONSE: 6, WRONG_PIN: 5, INSUFFICIENT_FUNDS: 2}
 _CALLBACKS_OF_SUCCESS = {
     "": 58,
     "lost": 9,
@@ -120,133 +120,127 @@ _GARBLED_SUCCESSES = (
     "phone-missing",
 )
 _GARBLED_FAILURES = ("empty-object", "truncated")
-_LYING_QUERIES = 0.03
-"""Of the successes that a callback tells: the sandbox was seen to call such payments failed when it was asked."""
+_CONTRADICTING_QUERIES = 0.03
+"""Of the successes that a callback reports: the sandbox was seen to answer queries for such payments with a failure."""
 
 
 class Chaos:
-    """Rolls the dice; safe to use from any thread. Without a seed it is off until it is turned on."""
+    """Draws the faults; safe to use from any thread. Without a seed it is off until it is turned on."""
 
     def __init__(self, seed: int | None, longest_delay_seconds: float, prompt_seconds: float) -> None:
         self._lock = threading.Lock()
-        self._turns: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._draws: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._longest_seconds = longest_delay_seconds
         self._prompt_seconds = prompt_seconds
         self.is_on = seed is not None
         self.seed = 0 if seed is None else seed
 
     def turn_on(self, seed: int | None = None) -> None:
-        """Begin, or go on where it was turned off; a seed begins anew."""
+        """Start, or go on after `turn_off`; a seed starts over."""
         with self._lock:
             if seed is not None:
                 self.seed = seed
-                self._turns.clear()
+                self._draws.clear()
             self.is_on = True
 
     def turn_off(self) -> None:
-        """Behave from now on; people and callbacks that are under way go on as they were rolled."""
+        """Draw nothing from now on; what was drawn before still happens."""
         self.is_on = False
 
     def fault_for(self, endpoint: Endpoint, reference: str) -> str:
-        """Return the name of the fault that a request at a door meets, TRUTH for most of them."""
+        """Return the name of the fault that a request meets, TRUTH for most of them."""
         if not self.is_on:
             return TRUTH
-        random_source = self._random(endpoint, reference)
-        name = _pick(random_source, _ANSWERS.get(endpoint, _FAULTS_OF_OTHER_ENDPOINTS))
-        return f"{_STALL}:{self._short(random_source):.2f}" if name == _STALL else name
+        random = self._random_for(endpoint, reference)
+        name = _pick(random, _ANSWERS.get(endpoint, _FAULTS_OF_OTHERS))
+        return f"{_STALL}:{self._short(random):.2f}" if name == _STALL else name
 
-    def delivery_fault_of(self, what: DeliveryKind, reference: str) -> str:
-        """Return the fate of a result or a confirmation, TRUTH for most of them."""
+    def delivery_fault_for(self, kind: DeliveryKind, reference: str) -> str:
+        """Return the fault that a result or a confirmation meets, TRUTH for most of them."""
         if not self.is_on:
             return TRUTH
-        random_source = self._random(what, reference)
-        delivery_fault = _pick(random_source, _DELIVERY_FAULTS[what])
-        return (
-            f"{delivery_fault}:{self._long(random_source):.3f}"
-            if delivery_fault == "late"
-            else delivery_fault
-        )
+        random = self._random_for(kind, reference)
+        delivery_fault = _pick(random, _DELIVERY_FAULTS[kind])
+        return f"{delivery_fault}:{self._long(random):.3f}" if delivery_fault == "late" else delivery_fault
 
     def outage_after(self, reference: str) -> tuple[float, str] | None:
-        """Return how many seconds of which fault all doors meet from this push on, or None."""
+        """Return how many seconds of which fault all requests meet from this push on, or None."""
         if not self.is_on:
             return None
-        random_source = self._random("outage", reference)
-        if random_source.random() >= _OUTAGES_IN_PUSHES:
+        random = self._random_for("outage", reference)
+        if random.random() >= _OUTAGES_IN_PUSHES:
             return None
-        return self._short(random_source), random_source.choice(_OUTAGE_FAULTS)
+        return self._short(random), random.choice(_OUTAGE_FAULTS)
 
     def script_for(self, reference: str) -> Script:
-        """Return what the person does with a prompt, when, and what the callbacks and queries say of it."""
-        random_source = self._random("prompt", reference)
-        code = _pick(random_source, _PEOPLE)
-        fault = _pick(random_source, _CALLBACKS_OF_SUCCESS if code == PAID else _CALLBACKS_OF_FAILURE)
-        deliveries = self._deliveries(random_source, code, fault)
-        lies = code == PAID and fault in ("", "doubled", "early") and random_source.random() < _LYING_QUERIES
+        """Return what the payer does with a prompt, when, and what the callbacks and queries say of it."""
+        random = self._random_for("prompt", reference)
+        code = _pick(random, _PAYERS)
+        fault = _pick(random, _CALLBACKS_OF_SUCCESS if code == PAID else _CALLBACKS_OF_FAILURE)
+        deliveries = self._deliveries(random, code, fault)
+        contradicts = (
+            code == PAID and fault in ("", "doubled", "early") and random.random() < _CONTRADICTING_QUERIES
+        )
         return Script(
             "Chaos",
             code=code,
-            after_seconds=0 if fault == "early" else self._thinking_seconds(random_source, code),
+            after_seconds=0 if fault == "early" else self._thinking_seconds(random, code),
             deliveries=deliveries,
-            forgeries=(self._forgery(random_source),) if fault == "forged" else (),
-            query_code=CANCELLED if lies else None,
+            forgeries=(self._forgery(random),) if fault == "forged" else (),
+            query_code=CANCELLED if contradicts else None,
             callback_first=fault == "early",
             fault=None if fault in ("", "forged") else fault,
         )
 
-    def _deliveries(self, random_source: Random, code: str, fault: str) -> tuple[CallbackDelivery, ...]:
+    def _deliveries(self, random: Random, code: str, fault: str) -> tuple[CallbackDelivery, ...]:
         if fault == "lost":
             return ()
         if fault == "doubled":
             return (
                 CallbackDelivery(),
-                CallbackDelivery(delay_seconds=random_source.choice((0.0, self._long(random_source)))),
+                CallbackDelivery(delay_seconds=random.choice((0.0, self._long(random)))),
             )
         if fault == "late":
-            return (CallbackDelivery(delay_seconds=self._long(random_source)),)
+            return (CallbackDelivery(delay_seconds=self._long(random)),)
         if fault == "reordered":
-            return (CallbackDelivery(delay_seconds=self._short(random_source)),)
+            return (CallbackDelivery(delay_seconds=self._short(random)),)
         if fault == "garbled":
             return (
-                CallbackDelivery(
-                    random_source.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)
-                ),
+                CallbackDelivery(random.choice(_GARBLED_SUCCESSES if code == PAID else _GARBLED_FAILURES)),
             )
         if fault == "contradicted":
-            later = self._short(random_source)
+            later = self._short(random)
             truth_first = (CallbackDelivery(), CallbackDelivery("cancelled", later))
-            return random_source.choice(
+            return random.choice(
                 (truth_first, (CallbackDelivery("cancelled"), CallbackDelivery(delay_seconds=later)))
             )
         return (CallbackDelivery(),)
 
-    def _forgery(self, random_source: Random) -> CallbackDelivery:
-        return CallbackDelivery("forged", self._short(random_source), to_wrong_address=True)
+    def _forgery(self, random: Random) -> CallbackDelivery:
+        return CallbackDelivery("forged", self._short(random), to_wrong_address=True)
 
-    def _thinking_seconds(self, random_source: Random, code: str) -> float:
+    def _thinking_seconds(self, random: Random, code: str) -> float:
         ignores = code == NO_RESPONSE
-        return min(self._prompt_seconds, self._longest_seconds) if ignores else self._short(random_source)
+        return min(self._prompt_seconds, self._longest_seconds) if ignores else self._short(random)
 
-    def _short(self, random_source: Random) -> float:
-        return random_source.uniform(0, min(_SHORT_SECONDS, self._longest_seconds))
+    def _short(self, random: Random) -> float:
+        return random.uniform(0, min(_SHORT_SECONDS, self._longest_seconds))
 
-    def _long(self, random_source: Random) -> float:
-        """Return seconds up to the longest delay, so that each order of magnitude from one second on is as common."""
+    def _long(self, random: Random) -> float:
+        """Return seconds up to the longest delay; each order of magnitude from one second on is equally likely."""
         shortest = min(1.0, self._longest_seconds)
-        return (
-            float(shortest * (self._longest_seconds / shortest) ** random_source.random()) if shortest else 0
-        )
+        return float(shortest * (self._longest_seconds / shortest) ** random.random()) if shortest else 0
 
-    def _random(self, occasion: str, reference: str) -> Random:
+    def _random_for(self, occasion: str, reference: str) -> Random:
         with self._lock:
             key = (occasion, reference)
-            turn = self._turns.pop(key, 0) + 1
-            self._turns[key] = turn
-            if len(self._turns) > _MAX_REMEMBERED:
-                self._turns.popitem(last=False)
+            draw = self._draws.pop(key, 0) + 1
+            self._draws[key] = draw
+            if len(self._draws) > _MAX_REMEMBERED:
+                self._draws.popitem(last=False)
             # Guards nothing: the money is not real.
-            return Random(f"{self.seed}/{occasion}/{reference}/{turn}")  # noqa: S311
+            return Random(f"{self.seed}/{occasion}/{reference}/{draw}")  # noqa: S311
 
 
-def _pick(random_source: Random, weights: Mapping[str, float]) -> str:
-    return random_source.choices(list(weights), list(weights.values()))[0]
+def _pick(random: Random, weights: Mapping[str, float]) -> str:
+    return random.choices(list(weights), list(weights.values()))[0]

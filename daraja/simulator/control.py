@@ -1,22 +1,20 @@
-"""The JSON door behind the phones page: prompts and what a person does with them, faults, time and counts."""
+"""The control API behind the phones page: prompts and what a payer does with them, faults, time and counts."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from daraja.simulator.control_bodies import problem, read_names, read_number, read_object, read_whole
 from daraja.simulator.faults import DELIVERY_KINDS, ENDPOINTS, Endpoint, UnknownFault
+from daraja.simulator.gateway_requests import is_phone
 from daraja.simulator.outcomes import KINDS, RECORDED_ANSWERS, callback_text
 from daraja.simulator.prompts import PromptClosed, StkPrompt, UnknownPrompt
+from daraja.simulator.simulator import Simulator
 from daraja.simulator.spike_arrest import CallRate
 from daraja.simulator.state_file import StateFileProblem
-from daraja.simulator.stk_requests import is_phone
-
-if TYPE_CHECKING:
-    from daraja.simulator.simulator import Simulator
 
 _ROOT = "/simulator/api"
 _MAX_LISTED = 200
@@ -31,9 +29,9 @@ _RATE_EXAMPLE = (
 
 
 class Control:
-    """Steers one simulator over HTTP. It trusts whoever reaches it: the money here is not real."""
+    """Steers one simulator over HTTP, without authentication: the money here is not real."""
 
-    def __init__(self, simulator: "Simulator") -> None:
+    def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._actions: Mapping[str, Callable[[str], StkPrompt]] = {
             "approve": simulator.approve,
@@ -43,7 +41,7 @@ class Control:
         }
 
     def blueprint(self) -> Blueprint:
-        """Return the doors for a Flask application."""
+        """Return the endpoints for a Flask application."""
         blueprint = Blueprint("control", __name__, url_prefix=_ROOT)
         blueprint.get("/health")(self.health)
         blueprint.get("/prompts")(self.list_prompts)
@@ -82,13 +80,13 @@ class Control:
         return self._one(self._simulator.prompt(checkout_request_id))
 
     def act(self, checkout_request_id: str, action: str) -> Response:
-        """Do what a person would: `approve`, `wrong-pin`, `cancel` or `ignore`."""
+        """Do what a payer would: `approve`, `wrong-pin`, `cancel` or `ignore`."""
         if action not in self._actions:
             raise BadRequest(f"The actions are {', '.join(self._actions)}.")
         return self._one(self._actions[action](checkout_request_id))
 
     def show_statistics(self) -> Response:
-        """Show how many of each thing happened."""
+        """Show the counts since the start or the last reset."""
         return jsonify(self._simulator.statistics())
 
     def list_numbers(self) -> Response:
@@ -99,40 +97,40 @@ class Control:
 
     def show_faults(self) -> Response:
         """Show which faults are set."""
-        return jsonify(self._simulator.faults.describe(self._simulator.now()))
+        return jsonify(self._simulator.faults.describe())
 
     def set_faults(self) -> Response:
         """Add faults by name for the next requests, script the query, choose the pending shape, start an outage."""
-        wanted = read_object()
-        if set(wanted) - {*ENDPOINTS, *DELIVERY_KINDS, *_OTHER_FAULTS}:
+        changes = read_object()
+        if set(changes) - {*ENDPOINTS, *DELIVERY_KINDS, *_OTHER_FAULTS}:
             raise BadRequest(
                 f"Faults are set for {', '.join((*ENDPOINTS, *DELIVERY_KINDS, *_OTHER_FAULTS))}."
             )
         faults = self._simulator.faults
         for endpoint in ENDPOINTS:
-            faults.add(endpoint, read_names(wanted, endpoint))
-        for what in DELIVERY_KINDS:
-            faults.add_delivery_faults(what, read_names(wanted, what))
-        if "query_script" in wanted:
-            self._script_queries(wanted)
-        if "rates" in wanted:
-            self._limit(wanted["rates"])
-        if "pending" in wanted:
-            faults.set_pending_shape(str(wanted["pending"]))
-        if "outage" in wanted:
-            self._start_outage(wanted["outage"])
+            faults.add(endpoint, read_names(changes, endpoint))
+        for kind in DELIVERY_KINDS:
+            faults.add_delivery_faults(kind, read_names(changes, kind))
+        if "query_script" in changes:
+            self._script_queries(changes)
+        if "rates" in changes:
+            self._limit(changes["rates"])
+        if "pending" in changes:
+            faults.set_pending_shape(str(changes["pending"]))
+        if "outage" in changes:
+            self._start_outage(changes["outage"])
         return self.show_faults()
 
     def show_chaos(self) -> Response:
-        """Show whether chaos is on, and of which seed."""
+        """Show whether chaos is on, and its seed."""
         return jsonify(on=self._simulator.chaos.is_on, seed=self._simulator.chaos.seed)
 
     def turn_chaos(self) -> Response:
         """Turn chaos on, with a seed or the one it had, or off."""
-        wanted = read_object()
-        on, seed = wanted.get("on"), wanted.get("seed")
+        changes = read_object()
+        on, seed = changes.get("on"), changes.get("seed")
         is_seed = isinstance(seed, int) and not isinstance(seed, bool)
-        if not isinstance(on, bool) or set(wanted) - {"on", "seed"} or not (seed is None or is_seed):
+        if not isinstance(on, bool) or set(changes) - {"on", "seed"} or not (seed is None or is_seed):
             raise BadRequest('Send {"on": true, "seed": 7}, or without a seed, or {"on": false}.')
         if on:
             self._simulator.chaos.turn_on(seed if isinstance(seed, int) else None)
@@ -148,22 +146,22 @@ class Control:
         return jsonify(phone=phone, balance=self._simulator.balance(phone))
 
     def move_clock(self) -> Response:
-        """Move the simulator's time on."""
+        """Advance the simulated time."""
         done = self._simulator.advance(read_number(read_object(), "advance_seconds", _MAX_ADVANCE_SECONDS))
         return jsonify(now=self._simulator.now().isoformat(), done=done)
 
     def reset(self) -> Response:
-        """Forget everything but the token."""
+        """Forget everything but the valid token."""
         self._simulator.reset()
         return jsonify(status="reset")
 
-    def _script_queries(self, wanted: Mapping[str, object]) -> None:
-        """Take a list of answers, or the name of a recording, which is played answer by answer."""
-        named = wanted["query_script"]
-        if not isinstance(named, str):
-            self._simulator.faults.script_queries(read_names(wanted, "query_script"))
-        elif named in RECORDED_ANSWERS:
-            self._simulator.faults.script_queries(RECORDED_ANSWERS[named])
+    def _script_queries(self, changes: Mapping[str, object]) -> None:
+        """Take a list of answers, or the name of a recording, which is replayed answer by answer."""
+        script = changes["query_script"]
+        if not isinstance(script, str):
+            self._simulator.faults.script_queries(*read_names(changes, "query_script"))
+        elif script in RECORDED_ANSWERS:
+            self._simulator.faults.script_queries(*RECORDED_ANSWERS[script])
         else:
             raise BadRequest(f"query_script is a list of names, or one of {', '.join(RECORDED_ANSWERS)}.")
 
@@ -171,13 +169,13 @@ class Control:
         if not isinstance(rates, dict) or set(rates) - set(ENDPOINTS):
             raise BadRequest(_RATE_EXAMPLE)
         for endpoint, rate in rates.items():
-            self._simulator.limit(cast("Endpoint", endpoint), None if rate is None else _rate(rate))
+            self._simulator.faults.limit(cast("Endpoint", endpoint), None if rate is None else _rate(rate))
 
     def _start_outage(self, outage: object) -> None:
         if not isinstance(outage, dict):
             raise BadRequest('outage is an object, such as {"seconds": 30, "fault": "html-503"}.')
         seconds = read_number(outage, "seconds", _MAX_OUTAGE_SECONDS)
-        self._simulator.start_outage(seconds, str(outage.get("fault", "html-503")))
+        self._simulator.faults.start_outage(seconds, str(outage.get("fault", "html-503")))
 
     def _one(self, prompt: StkPrompt) -> Response:
         return jsonify(self._describe(prompt, self._simulator.now()))
@@ -203,11 +201,11 @@ class Control:
         }
 
 
-def _rate(wanted: object) -> CallRate:
-    if not isinstance(wanted, dict) or set(wanted) - {"calls", "seconds", "burst"}:
+def _rate(changes: object) -> CallRate:
+    if not isinstance(changes, dict) or set(changes) - {"calls", "seconds", "burst"}:
         raise BadRequest(_RATE_EXAMPLE)
-    calls, burst = (read_whole({"burst": 1, **wanted}, name, 1, _MAX_CALLS) for name in ("calls", "burst"))
+    calls, burst = (read_whole({"burst": 1, **changes}, name, 1, _MAX_CALLS) for name in ("calls", "burst"))
     try:
-        return CallRate(calls, read_number(wanted, "seconds", _MAX_OUTAGE_SECONDS), burst)
+        return CallRate(calls, read_number(changes, "seconds", _MAX_OUTAGE_SECONDS), burst)
     except ValueError as error:
         raise BadRequest(str(error)) from error

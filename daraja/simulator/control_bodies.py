@@ -1,4 +1,4 @@
-"""What the simulator's own JSON doors have in common: objects in, sentences out where something is wrong."""
+"""What the control endpoints have in common: objects in, error messages out."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from werkzeug.exceptions import BadRequest
 
 
 def problem(status: int, error: object) -> tuple[Response, int]:
-    """Return an error's sentence as JSON."""
+    """Return an error's message as JSON."""
     return jsonify(error=str(error)), status
 
 
@@ -19,25 +19,25 @@ def read_object() -> dict[str, object]:
     return document
 
 
-def read_names(wanted: Mapping[str, object], key: str) -> list[str]:
-    """Return a list of names, [] where there is none; raise BadRequest."""
-    value = wanted.get(key, [])
+def read_names(document: Mapping[str, object], key: str) -> list[str]:
+    """Return a list of names, [] if there is none; raise BadRequest."""
+    value = document.get(key, [])
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise BadRequest(f'{key} is a list of names, such as ["busy", "busy"].')
     return value
 
 
-def read_number(document: Mapping[str, object], key: str, most: float) -> float:
-    """Return a number from 0 to `most`; raise BadRequest."""
+def read_number(document: Mapping[str, object], key: str, maximum: float) -> float:
+    """Return a number from 0 to `maximum`; raise BadRequest."""
     value = document.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise BadRequest(f"{key} is a number from 0 to {most:g}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= maximum:
+        raise BadRequest(f"{key} is a number from 0 to {maximum:g}.")
     return value
 
 
-def read_whole(document: Mapping[str, object], key: str, least: int, most: int) -> int:
-    """Return a whole number from `least` to `most`; raise BadRequest."""
+def read_whole(document: Mapping[str, object], key: str, minimum: int, maximum: int) -> int:
+    """Return a whole number from `minimum` to `maximum`; raise BadRequest."""
     value = document.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise BadRequest(f"{key} is a whole number from {least} to {most}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+        raise BadRequest(f"{key} is a whole number from {minimum} to {maximum}.")
     return value

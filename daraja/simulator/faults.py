@@ -1,4 +1,4 @@
-"""Knobs that make the gateway misbehave: for the next requests, for the query, or for a stretch of time."""
+"""Faults set by hand: for the next requests or deliveries, for queries, or for all endpoints over a period."""
 
 import re
 import threading
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from daraja.simulator.answers import ERRORS, PAGES, GatewayAnswer, error_answer, refusal
+from daraja.simulator.kenya_time import Clock
 from daraja.simulator.outcomes import RESULT_TEXTS
 from daraja.simulator.spike_arrest import CallRate, SpikeArrest
 
@@ -17,7 +18,7 @@ Endpoint = Literal[
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 DeliveryKind = Literal["result", "confirmation"]
-"""What is posted later, and may meet a fate of its own."""
+"""What is posted later, and may meet a delivery fault."""
 DELIVERY_KINDS: tuple[DeliveryKind, ...] = get_args(DeliveryKind)
 
 PENDING_SHAPES = ("4999", "being-processed", "being-processed-200", "empty-message", "empty-message-200")
@@ -40,15 +41,15 @@ _RESULT_CODE = re.compile(r"[0-9]{1,5}|[A-Z]{1,4}[A-Z0-9_]{1,12}")
 
 
 class UnknownFault(ValueError):
-    """There is no fault of that name here; the message lists those there are."""
+    """No fault has that name here; the message lists those that exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What one request meets: an `error` or a `page` in place of the true answer, or a twist of the true one.
 
-    `stall_seconds` holds the true answer back; `twist` is `lose-answer`, `no-checkout-id` or
-    `void-token`; `result_code` is what a query claims.
+    `stall_seconds` delays the true answer; `twist` is `lose-answer`, `no-checkout-id` or `void-token`; `result_code`
+    is what a query answers.
     """
 
     error: str | None = None
@@ -58,7 +59,7 @@ class Fault:
     result_code: str | None = None
 
     def answer(self, request_id: Callable[[], str]) -> GatewayAnswer | None:
-        """Return what is said in place of the true answer, or None; an id is asked for where one is needed."""
+        """Return what replaces the true answer, or None; `request_id` is called only if an id is needed."""
         return self.page if self.error is None else error_answer(refusal(self.error), request_id())
 
 
@@ -68,54 +69,59 @@ NO_FAULT = Fault()
 class Faults:
     """The faults that are set now; safe to use from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self.clear()
 
     def clear(self) -> None:
-        """Behave again."""
+        """Remove every fault."""
         with self._lock:
             self._next: dict[Endpoint, deque[str]] = {endpoint: deque() for endpoint in ENDPOINTS}
-            self._next_fates: dict[DeliveryKind, deque[str]] = {what: deque() for what in DELIVERY_KINDS}
+            self._next_delivery_faults: dict[DeliveryKind, deque[str]] = {
+                kind: deque() for kind in DELIVERY_KINDS
+            }
             self._limits: dict[Endpoint, SpikeArrest] = {}
             self._query_script: deque[str] = deque()
             self._pending_shape = PENDING_SHAPES[0]
             self._outage: tuple[datetime, str] | None = None
 
     def add(self, endpoint: Endpoint, names: Iterable[str]) -> None:
-        """Let the next requests at a door meet these faults, one each; raise UnknownFault."""
+        """Let the next requests at an endpoint meet these faults, one each; raise UnknownFault."""
         wanted = list(names)
         for name in wanted:
             read_fault(name, endpoint)
         with self._lock:
             if len(self._next[endpoint]) + len(wanted) > MAX_SCRIPTED:
-                raise UnknownFault(f"At most {MAX_SCRIPTED} faults can wait at a door; clear them first.")
+                raise UnknownFault(
+                    f"At most {MAX_SCRIPTED} faults can wait at an endpoint; clear them first."
+                )
             self._next[endpoint].extend(wanted)
 
-    def add_delivery_faults(self, what: DeliveryKind, delivery_faults: Iterable[str]) -> None:
-        """Let the next results or confirmations meet these fates, one each; raise UnknownFault."""
+    def add_delivery_faults(self, kind: DeliveryKind, delivery_faults: Iterable[str]) -> None:
+        """Let the next results or confirmations meet these faults, one each; raise UnknownFault."""
         wanted = list(delivery_faults)
         for delivery_fault in wanted:
-            check_delivery_fault(what, delivery_fault)
+            _check_delivery_fault(kind, delivery_fault)
         with self._lock:
-            if len(self._next_fates[what]) + len(wanted) > MAX_SCRIPTED:
-                raise UnknownFault(f"At most {MAX_SCRIPTED} fates can wait; clear them first.")
-            self._next_fates[what].extend(wanted)
+            if len(self._next_delivery_faults[kind]) + len(wanted) > MAX_SCRIPTED:
+                raise UnknownFault(f"At most {MAX_SCRIPTED} delivery faults can wait; clear them first.")
+            self._next_delivery_faults[kind].extend(wanted)
 
-    def take_delivery_fault(self, what: DeliveryKind) -> str | None:
-        """Return what becomes of the next result or confirmation, and use it up; None where nothing was set."""
+    def take_delivery_fault(self, kind: DeliveryKind) -> str | None:
+        """Return the fault of the next result or confirmation, and use it up; None if none was set."""
         with self._lock:
-            return self._next_fates[what].popleft() if self._next_fates[what] else None
+            return self._next_delivery_faults[kind].popleft() if self._next_delivery_faults[kind] else None
 
     def limit(self, endpoint: Endpoint, rate: CallRate | None) -> None:
-        """Let a door take no more calls than a rate allows; None takes all."""
+        """Let an endpoint take no more calls than a rate allows, and answer 429 beyond; None takes all."""
         with self._lock:
             self._limits.pop(endpoint, None)
             if rate is not None:
                 self._limits[endpoint] = SpikeArrest(rate)
 
-    def script_queries(self, names: Iterable[str]) -> None:
-        """Let queries meet these answers in turn, the last one for ever; an empty list tells the truth again."""
+    def script_queries(self, *names: str) -> None:
+        """Let queries meet these answers in turn, the last one for ever; none restores the truth."""
         wanted = deque(names, MAX_SCRIPTED)
         for name in wanted:
             read_fault(name, "query")
@@ -134,25 +140,25 @@ class Faults:
         """How a query says "not finished yet"."""
         return self._pending_shape
 
-    def start_outage(self, now: datetime, seconds: float, name: str) -> None:
-        """Let every door meet one fault until the time is over; raise UnknownFault."""
+    def start_outage(self, seconds: float, name: str = "html-503") -> None:
+        """Let every request meet one fault until so much simulated time has passed; raise UnknownFault."""
         read_fault(name, "token")
         with self._lock:
-            self._outage = (now + timedelta(seconds=seconds), name)
+            self._outage = (self._clock() + timedelta(seconds=seconds), name)
 
-    def take(self, endpoint: Endpoint, now: datetime) -> Fault | None:
-        """Return what a request at the door meets, and use it up; None where nothing was set."""
+    def take(self, endpoint: Endpoint) -> Fault | None:
+        """Return the fault that a request meets, and use it up; None if none was set."""
         with self._lock:
-            name = self._take_name(endpoint, now)
+            name = self._take_name(endpoint, self._clock())
         return None if name is None else read_fault(name, endpoint)
 
-    def describe(self, now: datetime) -> dict[str, object]:
-        """Return what is set, for people: waiting faults counted by name for each door."""
+    def describe(self) -> dict[str, object]:
+        """Return what is set: the waiting faults of each endpoint counted by name, and the rest as it was set."""
         with self._lock:
-            outage = self._outage is not None and now < self._outage[0]
+            outage = self._outage is not None and self._clock() < self._outage[0]
             return {
                 **{endpoint: dict(Counter(waiting)) for endpoint, waiting in self._next.items()},
-                **{what: dict(Counter(waiting)) for what, waiting in self._next_fates.items()},
+                **{kind: dict(Counter(waiting)) for kind, waiting in self._next_delivery_faults.items()},
                 "rates": {endpoint: asdict(limit.rate) for endpoint, limit in self._limits.items()},
                 "query_script": list(self._query_script)[:100],
                 "pending": self._pending_shape,
@@ -175,7 +181,7 @@ class Faults:
 
 
 def read_fault(name: str, endpoint: Endpoint) -> Fault:
-    """Return the fault of that name; raise UnknownFault with the names that the door knows."""
+    """Return the fault of that name; raise UnknownFault with the names that the endpoint knows."""
     if name == TRUTH:
         return NO_FAULT
     if name in ERRORS:
@@ -210,10 +216,10 @@ def _names_for(endpoint: Endpoint) -> str:
     return f"There are: {', '.join(names)}."
 
 
-def check_delivery_fault(what: DeliveryKind, delivery_fault: str) -> None:
-    """Raise UnknownFault where there is no such fate, with those there are."""
+def _check_delivery_fault(kind: DeliveryKind, delivery_fault: str) -> None:
+    """Raise UnknownFault, with the names that exist, if there is no such delivery fault."""
     late = LATE.fullmatch(delivery_fault)
     is_late = late is not None and float(late[1] or 0) <= MAX_LATE_SECONDS
-    if not is_late and delivery_fault not in _DELIVERY_FAULTS[what]:
-        names = ", ".join((*_DELIVERY_FAULTS[what], "late", f"late:SECONDS (up to {MAX_LATE_SECONDS})"))
-        raise UnknownFault(f"There is no fate {delivery_fault[:40]!r} for a {what}. There are: {names}.")
+    if not is_late and delivery_fault not in _DELIVERY_FAULTS[kind]:
+        names = ", ".join((*_DELIVERY_FAULTS[kind], "late", f"late:SECONDS (up to {MAX_LATE_SECONDS})"))
+        raise UnknownFault(f"There is no fault {delivery_fault[:40]!r} for a {kind}. There are: {names}.")

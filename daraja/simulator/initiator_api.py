@@ -1,4 +1,4 @@
-"""Daraja's doors for the organisation: reversal, transaction status, C2B and Pull."""
+"""Daraja's endpoints for the organisation: reversal, transaction status, C2B and Pull."""
 
 from collections.abc import Callable
 
@@ -6,25 +6,25 @@ from flask import Blueprint, Response
 
 from daraja.simulator.answers import GatewayAnswer, invalid_field, json_answer, refusal
 from daraja.simulator.books import PaymentChannel
-from daraja.simulator.c2b_payments import C2b, Registration
+from daraja.simulator.c2b_payments import Registration
 from daraja.simulator.faults import Endpoint, Fault
-from daraja.simulator.identifiers import Conversation
-from daraja.simulator.initiator_operations import InitiatorOperations
-from daraja.simulator.initiator_requests import read_reversal, read_status
-from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
-from daraja.simulator.pipeline import RequestPipeline
-from daraja.simulator.pull_transactions import Pull, read_pull, read_pull_registration
-from daraja.simulator.simulator_settings import SimulatorSettings
-from daraja.simulator.stk_requests import (
+from daraja.simulator.gateway_requests import (
     BUY_GOODS,
     PAYBILL,
     Document,
     is_callback_url,
     read_amount,
     read_phone,
+    read_reversal,
     read_shortcode,
+    read_status,
     read_text,
 )
+from daraja.simulator.identifiers import Conversation
+from daraja.simulator.mobile_money import PaymentOrder
+from daraja.simulator.pipeline import RequestPipeline
+from daraja.simulator.pull_transactions import read_pull, read_pull_registration
+from daraja.simulator.simulator import Simulator
 
 _ACCEPTED = "Accept the service request successfully."
 _FORBIDDEN_WORDS = ("m-pesa", "mpesa", "safaricom", "exe", "cmd", "sql", "query")
@@ -35,27 +35,19 @@ Answering = Callable[[Document], GatewayAnswer]
 
 
 class InitiatorApi:
-    """Answers for these doors."""
+    """Answers requests to these endpoints."""
 
-    def __init__(
-        self,
-        settings: SimulatorSettings,
-        pipeline: RequestPipeline,
-        mobile_money: MobileMoney,
-        operations: InitiatorOperations,
-        c2b: C2b,
-        pull: Pull,
-    ) -> None:
-        self._settings = settings
+    def __init__(self, simulator: Simulator, pipeline: RequestPipeline) -> None:
+        self._settings = simulator.settings
+        self._mobile_money = simulator.mobile_money
+        self._operations = simulator.operations
+        self._c2b = simulator.c2b
+        self._pull = simulator.pull
         self._pipeline = pipeline
-        self._mobile_money = mobile_money
-        self._operations = operations
-        self._c2b = c2b
-        self._pull = pull
 
     def blueprint(self) -> Blueprint:
-        """Return the doors for a Flask application."""
-        blueprint = Blueprint("operator", __name__)
+        """Return the endpoints for a Flask application."""
+        blueprint = Blueprint("initiator", __name__)
         posts: list[tuple[str, Endpoint, Answering]] = [
             ("/mpesa/reversal/v1/request", "reversal", self._reverse),
             ("/mpesa/transactionstatus/v1/query", "status", self._look_up),
@@ -65,7 +57,7 @@ class InitiatorApi:
             ("/pulltransactions/v1/query", "pull", self._list),
         ]
         for path, endpoint, answer in posts:
-            # The prose of Pull says GET, and everybody sends POST with a body.
+            # Pull's documentation says GET, and every client sends POST with a body.
             methods = ["POST", "GET"] if endpoint == "pull" else ["POST"]
             blueprint.add_url_rule(path, endpoint, self._served(endpoint, answer), methods=methods)
         return blueprint
@@ -75,12 +67,12 @@ class InitiatorApi:
             def answering(_: Fault) -> GatewayAnswer:
                 return answer(self._pipeline.read_body(endpoint))
 
-            return self._pipeline.serve(endpoint, answering, self._name)
+            return self._pipeline.serve(endpoint, answering, self._reference_of)
 
         return serve
 
-    def _name(self, document: Document) -> str:
-        """Return what chaos makes its dice of: the reference of the payment in question, if there is one."""
+    def _reference_of(self, document: Document) -> str:
+        """Return the reference from which chaos draws: that of the payment in question, if there is one."""
         receipt = document.get("TransactionID")
         with self._mobile_money.changed:
             payment = self._mobile_money.books.find(receipt) if isinstance(receipt, str) else None
@@ -88,8 +80,7 @@ class InitiatorApi:
         return str(named or "-")
 
     def _reverse(self, document: Document) -> GatewayAnswer:
-        asked = read_reversal(document, self._settings.shortcode)
-        return _acknowledged(self._operations.reverse(asked))
+        return _acknowledged(self._operations.reverse(read_reversal(document, self._settings.shortcode)))
 
     def _look_up(self, document: Document) -> GatewayAnswer:
         return _acknowledged(self._operations.look_up(read_status(document, self._settings.shortcode)))
@@ -122,13 +113,13 @@ class InitiatorApi:
             PaymentChannel.BY_HAND,
         )
 
-        self._mobile_money.promise()
+        self._mobile_money.begin()
 
         def pay() -> None:
             try:
                 self._c2b.pay(order)
             finally:
-                self._mobile_money.keep_promise()
+                self._mobile_money.finish()
 
         return self._c2b_answer(_ACCEPTED, after=pay)
 
@@ -140,7 +131,7 @@ class InitiatorApi:
         return json_answer(self._pull.list(read_pull(document, self._settings.shortcode)))
 
     def _c2b_url(self, document: Document, name: str) -> str:
-        """Return an address; in strict mode none of the words that the portal forbids may be in it."""
+        """Return an address; in strict mode it may hold none of the words that the portal forbids."""
         url = read_text(document, name)
         forbidden = self._settings.strict and any(word in url.lower() for word in _FORBIDDEN_WORDS)
         if forbidden or not is_callback_url(url):

@@ -1,4 +1,4 @@
-"""The operator of the organisation: its name and password, and the key pair that the password is sealed with."""
+"""The organisation's initiator: its name and password, and the key pair that encrypts the password."""
 
 import base64
 import binascii
@@ -17,62 +17,53 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from daraja.simulator.kenya_time import SimulatedClock
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.simulator_settings import SimulatorSettings
-from daraja.simulator.state_file import Record, StateFile, record
+from daraja.simulator.state_file import Record, record
 
 WRONG_CREDENTIAL = "2001"
 LOCKED = "8006"
-WRONG_TRIES_UNTIL_LOCKED = 5
+MAX_WRONG_CREDENTIALS = 5
 
 _KEY_BITS = 2048
 _VALID_FOR = timedelta(days=365)
 
 
 class InitiatorKeys:
-    """Judges SecurityCredentials. Without a password in the settings any credential is good."""
+    """Checks SecurityCredentials. Without a password in the settings any credential is accepted."""
 
-    def __init__(
-        self,
-        settings: SimulatorSettings,
-        clock: SimulatedClock,
-        mobile_money: MobileMoney,
-        state_file: StateFile,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
+    def __init__(self, mobile_money: MobileMoney) -> None:
+        self._settings = mobile_money.settings
         self._mobile_money = mobile_money
-        self._making = threading.Lock()
+        self._generating = threading.Lock()
         self._key: rsa.RSAPrivateKey | None = None
-        self._wrong_tries = 0
-        state_file.register({"operator_key": self._read_key}, self._snapshot)
+        self._wrong_credentials = 0
+        mobile_money.state_file.register({"operator_key": self._read_key}, self._snapshot)
 
     def objection_to(self, name: str, credential: str) -> str | None:
-        """Return the result code with which an operator is refused, or None."""
+        """Return the result code with which an initiator is refused, or None."""
         if self._settings.initiator_password is None:
             return None
-        if self._wrong_tries >= WRONG_TRIES_UNTIL_LOCKED:
+        if self._wrong_credentials >= MAX_WRONG_CREDENTIALS:
             return LOCKED
         if (
             name != self._settings.initiator_name
-            or self._opened(credential) != self._settings.initiator_password
+            or self._decrypted(credential) != self._settings.initiator_password
         ):
-            self._wrong_tries += 1
+            self._wrong_credentials += 1
             return WRONG_CREDENTIAL
-        self._wrong_tries = 0
+        self._wrong_credentials = 0
         return None
 
     def unlock(self) -> None:
-        """Let the operator try again."""
-        self._wrong_tries = 0
+        """Unlock the initiator after too many wrong credentials."""
+        self._wrong_credentials = 0
 
     def certificate(self) -> bytes:
-        """Return the certificate whose key seals the password, as PEM text."""
+        """Return the certificate whose key encrypts the password, as PEM text."""
         key = self._private_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "apicrypt.simulator")])
-        now = self._clock.now()
-        made = (
+        now = self._mobile_money.clock.now()
+        certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
@@ -82,9 +73,9 @@ class InitiatorKeys:
             .not_valid_after(now + _VALID_FOR)
             .sign(key, hashes.SHA256())
         )
-        return made.public_bytes(Encoding.PEM)
+        return certificate.public_bytes(Encoding.PEM)
 
-    def _opened(self, credential: str) -> str | None:
+    def _decrypted(self, credential: str) -> str | None:
         try:
             encrypted = base64.b64decode(credential, validate=True)
             return self._private_key().decrypt(encrypted, padding.PKCS1v15()).decode()
@@ -92,12 +83,12 @@ class InitiatorKeys:
             return None
 
     def _private_key(self) -> rsa.RSAPrivateKey:
-        """Return the key, made when it is first wanted: it takes a tenth of a second."""
-        with self._making:
+        """Return the key, generated on first use: that takes a tenth of a second."""
+        with self._generating:
             if self._key is None:
                 self._key = rsa.generate_private_key(public_exponent=65_537, key_size=_KEY_BITS)
                 with self._mobile_money.changed:
-                    self._mobile_money.note(_key_record(self._key))
+                    self._mobile_money.state_file.write(_key_record(self._key))
             return self._key
 
     def _snapshot(self) -> Iterator[Record]:

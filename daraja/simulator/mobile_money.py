@@ -1,4 +1,4 @@
-"""What M-Pesa itself keeps: payers' wallets, the organisation's books, identifiers, counts, and a state file of it all."""
+"""What M-Pesa itself keeps: payers' wallets, the organisation's books, identifiers, counts, all in one state file."""
 
 import threading
 from collections import Counter
@@ -25,7 +25,7 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class PaymentOrder:
-    """Money that somebody wants to move to the organisation, in whole shillings."""
+    """A payment to the organisation that was asked for, in whole shillings."""
 
     phone: str
     shillings: int
@@ -36,7 +36,7 @@ class PaymentOrder:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What would come of it: a result code, and the bookings where that is PAID. Nothing has moved yet."""
+    """How a transaction would end: its result code, and its bookings if that is PAID. Nothing has moved yet."""
 
     code: str
     bookings: tuple[Booking, ...]
@@ -49,59 +49,64 @@ class Proposal:
 
 
 class MobileMoney:
-    """Holds all money under one lock, `changed`, which its callers take; only the counts take it themselves."""
+    """Holds all money under one lock, `changed`, which callers take; methods that take it themselves say so.
+
+    Its settings, clock and state file are those of the whole simulator.
+    """
 
     def __init__(self, settings: SimulatorSettings, clock: SimulatedClock, state_file: StateFile) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._state_file = state_file
+        self.settings = settings
+        self.clock = clock
+        self.state_file = state_file
         self._counts: Counter[str] = Counter()
         self.changed = threading.Condition()
-        self._promises = 0
+        self._unfinished = 0
         self.identifiers = Identifiers(settings.seed, clock.now())
         self.forget()
-        state_file.register(
-            {"opening": self._read_opening, "movement": self._read_booking, "wallet": self._read_wallet}
-            | {"clock": self._read_clock},
-            self._snapshot,
-        )
+        readers = {
+            "opening": self._read_opening,
+            "movement": self._read_booking,
+            "wallet": self._read_wallet,
+            "clock": self._read_clock,
+        }
+        state_file.register(readers, self._snapshot)
 
     def forget(self) -> None:
-        """Forget every wallet, booking and count; identifiers go on, so that none comes twice."""
-        self.wallets = Wallets(self._settings)
-        self.books = Books(self._settings.organisation_shillings * 100)
+        """Forget every wallet, booking and count; identifiers go on, so that none repeats."""
+        self.wallets = Wallets(self.settings)
+        self.books = Books(self.settings.organisation_shillings * 100)
         self._counts.clear()
 
     def count(self, what: str, times: int = 1) -> None:
-        """Count something for the statistics."""
+        """Count an event for the statistics; takes the lock."""
         with self.changed:
             self._counts[what] += times
 
     def counts(self) -> dict[str, int]:
-        """Return how many of each thing happened since the start or the last reset."""
+        """Return the counts since the start or the last reset; takes the lock."""
         with self.changed:
             return dict(self._counts)
 
     @property
-    def has_promises(self) -> bool:
-        """Whether something was accepted that has still to be done."""
-        return self._promises > 0
+    def has_unfinished(self) -> bool:
+        """Whether a request was acknowledged whose effect is still to come."""
+        return self._unfinished > 0
 
-    def promise(self) -> None:
-        """Say that something will be done once its request is answered."""
+    def begin(self) -> None:
+        """Note that a request will be acknowledged before its effect; takes the lock."""
         with self.changed:
-            self._promises += 1
+            self._unfinished += 1
 
-    def keep_promise(self) -> None:
-        """Say that it was done."""
+    def finish(self) -> None:
+        """Note that such an effect has come; takes the lock."""
         with self.changed:
-            self._promises -= 1
+            self._unfinished -= 1
             self.changed.notify_all()
 
     def propose_payment(
         self, order: PaymentOrder, code: str, now: datetime, receipt: str | None = None
     ) -> Proposal:
-        """Return what comes of a payment that ends with a code, PAID only where the wallet's rules allow it."""
+        """Return how a payment that ends with `code` would end: PAID only if the wallet's rules allow it."""
         if code == PAID:
             code = self.wallets.judge(order.phone, order.shillings, now)
         balance = self.wallets.balance(order.phone)
@@ -114,13 +119,13 @@ class MobileMoney:
         )
 
     def propose_reversal(self, receipt: str, shillings: int, now: datetime) -> Proposal:
-        """Return what comes of giving a payment back; it goes back whole or not at all."""
+        """Return how a reversal would end; a payment goes back whole or not at all."""
         payment = self.books.find(receipt)
         if payment is None or payment.kind != BookingKind.PAYMENT or payment.shillings != shillings:
             return Proposal(NOT_REVERSIBLE, (), 0)
         if self.books.reversal_of(receipt) is not None:
             return Proposal(ALREADY_REVERSED, (), 0)
-        charge_cents = self._settings.reversal_charge_cents
+        charge_cents = self.settings.reversal_charge_cents
         if self.books.balance_cents < shillings * 100 + charge_cents:
             return Proposal(INSUFFICIENT_FUNDS, (), 0)
         reversal = Booking(
@@ -140,7 +145,7 @@ class MobileMoney:
         )
 
     def propose_withdrawal(self, shillings: int, now: datetime) -> Proposal:
-        """Return what comes of paying money out to the organisation's bank."""
+        """Return how a payout to the organisation's bank would end."""
         if self.books.balance_cents < shillings * 100:
             return Proposal(INSUFFICIENT_FUNDS, (), 0)
         balance = self.books.balance_cents - shillings * 100
@@ -148,28 +153,29 @@ class MobileMoney:
         return Proposal(PAID, (Booking(BookingKind.SETTLEMENT, receipt, now, -shillings * 100, balance),), 0)
 
     def commit(self, proposal: Proposal, *records: Record) -> None:
-        """Let money move, together with other records: written first, then so. Raise StateFileProblem."""
-        self._state_file.write(*records, *(_booking_record(booking) for booking in proposal.bookings))
+        """Move the money, once its bookings are in the state file together with `records`. Raise StateFileProblem."""
+        self.state_file.write(*records, *(_booking_record(booking) for booking in proposal.bookings))
         for booking in proposal.bookings:
             self._book(booking)
             if booking.kind != BookingKind.CHARGE:
                 self._counts[_COUNTED[booking.kind]] += booking.shillings
 
-    def note(self, *records: Record) -> None:
-        """Keep records that move no money; raise StateFileProblem."""
-        self._state_file.write(*records)
-
     def set_balance(self, phone: str, shillings: int) -> None:
         """Set a wallet's balance; raise ValueError below zero."""
         self.wallets.set_balance(phone, shillings)
-        self._state_file.write(_wallet_record(phone, shillings))
+        self.state_file.write(_wallet_record(phone, shillings))
+
+    def organisation_cents(self) -> int:
+        """Return what the organisation's account holds; takes the lock."""
+        with self.changed:
+            return self.books.balance_cents
 
     def move_clock(self, seconds: float) -> None:
-        """Move the simulator's time on, also for whoever reads the state file later."""
+        """Advance the simulator's time, in the state file too; takes the lock."""
         with self.changed:
-            moved = self._clock.moved + timedelta(seconds=seconds)
-            self._state_file.write(_clock_record(moved))
-            self._clock.moved = moved
+            moved = self.clock.moved + timedelta(seconds=seconds)
+            self.state_file.write(_clock_record(moved))
+            self.clock.moved = moved
 
     def _bookings_of(self, order: PaymentOrder, now: datetime, receipt: str) -> Iterator[Booking]:
         cents = order.shillings * 100
@@ -185,7 +191,7 @@ class MobileMoney:
             channel=order.channel,
         )
         yield payment
-        yield from _charge(payment, self._settings.payment_charge_cents)
+        yield from _charge(payment, self.settings.payment_charge_cents)
 
     def _book(self, booking: Booking) -> None:
         self.books.add(booking)
@@ -195,13 +201,13 @@ class MobileMoney:
             self.wallets.give_back(booking.phone, booking.shillings)
 
     def _snapshot(self) -> Iterator[Record]:
-        yield _clock_record(self._clock.moved)
+        yield _clock_record(self.clock.moved)
         yield record("opening", cents=self.books.opening_cents, first=self.books.first_position)
         yield from (_booking_record(booking) for booking in self.books)
         yield from (_wallet_record(phone, balance) for phone, balance in self.wallets.balances())
 
     def _read_clock(self, read: Record) -> None:
-        self._clock.moved = timedelta(seconds=float(read["moved_seconds"]))
+        self.clock.moved = timedelta(seconds=float(read["moved_seconds"]))
 
     def _read_opening(self, read: Record) -> None:
         self.books = Books(int(read["cents"]))
@@ -217,7 +223,7 @@ class MobileMoney:
 
 
 def _charge(booking: Booking, cents: int) -> Iterator[Booking]:
-    """Yield the charge for a booking, which bears the same receipt."""
+    """Yield the charge for a booking, with the same receipt; nothing if there is none."""
     if cents:
         balance = booking.balance_cents - cents
         yield Booking(

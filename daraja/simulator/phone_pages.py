@@ -2,9 +2,9 @@
 
 from flask import Blueprint, Response, abort, make_response, render_template
 
+from daraja.simulator.gateway_requests import is_phone
 from daraja.simulator.outcomes import KINDS
 from daraja.simulator.simulator_settings import SimulatorSettings
-from daraja.simulator.stk_requests import is_phone
 
 _POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:"
 """Nothing from elsewhere; framing is allowed, so that a shop can show one phone beside its checkout."""

@@ -1,4 +1,4 @@
-"""What all of Daraja's doors have in common: faults first, then the token, then the request itself."""
+"""What all of Daraja's endpoints have in common: faults first, then the token, then the request itself."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,7 +14,6 @@ from daraja.simulator.answers import (
     invalid_field,
     refusal,
 )
-from daraja.simulator.chaos import Chaos
 from daraja.simulator.faults import (
     LOSE_ANSWER,
     NO_FAULT,
@@ -22,15 +21,12 @@ from daraja.simulator.faults import (
     VOID_TOKEN,
     Endpoint,
     Fault,
-    Faults,
     read_fault,
 )
-from daraja.simulator.kenya_time import SimulatedClock
-from daraja.simulator.mobile_money import MobileMoney
+from daraja.simulator.gateway_requests import Document, read_document
 from daraja.simulator.server import CUT
+from daraja.simulator.simulator import Simulator
 from daraja.simulator.state_file import StateFileProblem
-from daraja.simulator.stk_requests import Document, read_document
-from daraja.simulator.token_issuer import TokenIssuer
 
 _TOKEN_REFUSALS: Mapping[Endpoint, str] = {
     "status": "invalid-token-c2b",
@@ -39,40 +35,33 @@ _TOKEN_REFUSALS: Mapping[Endpoint, str] = {
     "pull_register": "invalid-token-pull",
     "pull": "invalid-token-pull",
 }
-"""How products word it that a token is not valid, where not as STK does."""
+"""How the products that differ from STK say that a token is not valid."""
 
 _log = logging.getLogger(__name__)
 
-Stall = Callable[[float], object]
-Name = Callable[[Document], str]
-"""Tells from a request's body what chaos makes its dice of: a reference that the shop chose, or "" for no chaos."""
+ReferenceOf = Callable[[Document], str]
+"""Returns, for a request's body, the reference from which chaos draws: one that the shop chose, or "" for no chaos."""
 
 
 class RequestPipeline:
-    """Lets a request in, or has it meet a fault that was set by hand or rolled by chaos."""
+    """Serves a request, or the fault that was set by hand or drawn by chaos in its place."""
 
-    def __init__(
-        self,
-        mobile_money: MobileMoney,
-        tokens: TokenIssuer,
-        faults: Faults,
-        chaos: Chaos,
-        clock: SimulatedClock,
-        stall: Stall,
-    ) -> None:
-        self._mobile_money = mobile_money
-        self._tokens = tokens
-        self._faults = faults
-        self._chaos = chaos
-        self._clock = clock
-        self._stall = stall
+    def __init__(self, simulator: Simulator) -> None:
+        self._mobile_money = simulator.mobile_money
+        self._tokens = simulator.tokens
+        self._faults = simulator.faults
+        self._chaos = simulator.chaos
+        self._stall = simulator.stopping.wait
 
     def serve(
-        self, endpoint: Endpoint, answer: Callable[[Fault], GatewayAnswer], name: Name = lambda _: "-"
+        self,
+        endpoint: Endpoint,
+        answer: Callable[[Fault], GatewayAnswer],
+        reference_of: ReferenceOf = lambda _: "-",
     ) -> Response:
-        """Answer one request at a door."""
+        """Answer one request."""
         self._mobile_money.count(f"{endpoint}_requests")
-        fault = self._fault(endpoint, name)
+        fault = self._fault(endpoint, reference_of)
         if fault.twist == VOID_TOKEN:
             self._tokens.void()
         if (canned := fault.answer(lambda: self._request_id(endpoint))) is not None:
@@ -87,12 +76,12 @@ class RequestPipeline:
             return self._deliver(error_answer(error, self._request_id(endpoint)), fault)
 
     def read_body(self, endpoint: Endpoint) -> Document:
-        """Return the body of a request with a valid token; raise GatewayRefusal, for the token as the door's product does."""
+        """Return the body of a request with a valid token; raise GatewayRefusal, worded as the product does."""
         self._tokens.check(
             request.headers.get("Authorization", ""), _TOKEN_REFUSALS.get(endpoint, "invalid-token")
         )
         if request.mimetype != JSON_TYPE:
-            # Misleading, and what the gateway is documented to say where the content type is missing.
+            # Misleading, but documented as the gateway's answer to a missing content type.
             raise invalid_field("BusinessShortCode")
         return read_document(request.get_data())
 
@@ -105,23 +94,23 @@ class RequestPipeline:
         with self._mobile_money.changed:
             return self._mobile_money.identifiers.merchant_request_id()
 
-    def _fault(self, endpoint: Endpoint, name: Name) -> Fault:
-        """Return the fault that was set by hand, else what chaos rolls."""
-        fault = self._faults.take(endpoint, self._clock.now())
-        reference = name(_document()) if self._chaos.is_on and fault is None else ""
+    def _fault(self, endpoint: Endpoint, reference_of: ReferenceOf) -> Fault:
+        """Return the fault that was set by hand, else what chaos draws."""
+        fault = self._faults.take(endpoint)
+        reference = reference_of(_document()) if self._chaos.is_on and fault is None else ""
         if fault is not None or not reference:
             return fault or NO_FAULT
         if endpoint == "push" and (outage := self._chaos.outage_after(reference)):
-            self._faults.start_outage(self._clock.now(), *outage)
+            self._faults.start_outage(*outage)
             self._mobile_money.count("chaos_outages")
-        rolled = self._chaos.fault_for(endpoint, reference)
-        if rolled != TRUTH:
-            self._mobile_money.count(f"chaos_{endpoint}_{rolled.partition(':')[0]}")
-        return read_fault(rolled, endpoint)
+        drawn = self._chaos.fault_for(endpoint, reference)
+        if drawn != TRUTH:
+            self._mobile_money.count(f"chaos_{endpoint}_{drawn.partition(':')[0]}")
+        return read_fault(drawn, endpoint)
 
     def _deliver(self, answer: GatewayAnswer, fault: Fault) -> Response:
         if fault.stall_seconds:
-            # The prompt does not wait for the answer: what is held back is only our word about it.
+            # Only the answer is held back: the prompt does not wait for it.
             if answer.after is not None:
                 answer.after()
                 answer = replace(answer, after=None)
@@ -129,13 +118,13 @@ class RequestPipeline:
         return _respond(answer, lose=fault.twist == LOSE_ANSWER)
 
     def _request_id(self, endpoint: Endpoint) -> str:
-        """An error about a query repeats the CheckoutRequestID asked about; every other makes an id up."""
-        asked = _document().get("CheckoutRequestID") if endpoint == "query" else None
-        return asked if isinstance(asked, str) else self.new_request_id()
+        """Return the queried CheckoutRequestID for an error about a query, else a fresh id."""
+        queried = _document().get("CheckoutRequestID") if endpoint == "query" else None
+        return queried if isinstance(queried, str) else self.new_request_id()
 
 
 def _document() -> Document:
-    """Return the body as it is before anybody has judged it, {} where it is no object."""
+    """Return the body before any check, {} if it is no object."""
     try:
         return read_document(request.get_data())
     except GatewayRefusal:

@@ -1,4 +1,4 @@
-"""Prompts and how they ended as records of the state file, and back."""
+"""Prompts and their outcomes as records of the state file, and back."""
 
 from dataclasses import fields
 from datetime import datetime
@@ -13,7 +13,7 @@ _WRITTEN_DELIVERY = attrgetter(*(field.name for field in fields(CallbackDelivery
 
 
 def prompt_record(prompt: StkPrompt) -> Record:
-    """Return the record that a prompt was opened."""
+    """Return the record of a prompt that was opened."""
     return record(
         "prompt",
         checkout_request_id=prompt.checkout_request_id,
@@ -37,8 +37,8 @@ def read_prompt(read: Record) -> StkPrompt:
     return StkPrompt(opened_at=opened_at, expires_at=expires_at, script=_script(script), **read)
 
 
-def ending_record(prompt: StkPrompt, outcome: PromptOutcome) -> Record:
-    """Return the record that a prompt has ended."""
+def outcome_record(prompt: StkPrompt, outcome: PromptOutcome) -> Record:
+    """Return the record of how a prompt ended."""
     return record(
         "ended",
         checkout_request_id=prompt.checkout_request_id,
@@ -49,14 +49,14 @@ def ending_record(prompt: StkPrompt, outcome: PromptOutcome) -> Record:
     )
 
 
-def read_ending(read: Record) -> tuple[str, PromptOutcome]:
-    """Return the id of the prompt that has ended, and how."""
+def read_outcome(read: Record) -> tuple[str, PromptOutcome]:
+    """Return the id of the prompt that ended, and how."""
     checkout_request_id, at = str(read.pop("checkout_request_id")), datetime.fromisoformat(read.pop("at"))
     return checkout_request_id, PromptOutcome(at=at, **read)
 
 
 def _written(script: Script) -> Record:
-    """Return a script's fields; asdict() would take as long as all the rest of a push."""
+    """Return a script's fields; asdict() would take as long as the rest of a push."""
     written = {field.name: getattr(script, field.name) for field in _SCRIPT_FIELDS}
     for name in ("deliveries", "forgeries"):
         written[name] = [_WRITTEN_DELIVERY(delivery) for delivery in written[name]]

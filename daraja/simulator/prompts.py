@@ -1,4 +1,4 @@
-"""Prompts on phones: what a push became, and the bounded book that keeps them."""
+"""Prompts on phones: what a push becomes, and the bounded store that keeps them."""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from daraja.simulator.outcomes import PAID, Script
 
 MAX_OPEN_PROMPTS = 10_000
 MAX_CLOSED_PROMPTS = 30_000
-_MAX_DELIVERIES_NOTED = 20
+_MAX_DELIVERIES = 20
 
 
 class UnknownPrompt(LookupError):
@@ -19,7 +19,7 @@ class UnknownPrompt(LookupError):
 
 
 class PromptClosed(RuntimeError):
-    """The prompt was already answered, cancelled or has run out."""
+    """The prompt was answered or cancelled, or has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PromptOutcome:
 class StkPrompt:
     """One accepted push.
 
-    `outcome` is None while the prompt is on the phone; `deliveries` notes the fate of each callback.
+    `outcome` is None while the prompt is on the phone; `deliveries` has the status of each callback.
     """
 
     checkout_request_id: str = field(repr=False)
@@ -51,7 +51,7 @@ class StkPrompt:
     script: Script
     is_till: bool = False
     outcome: PromptOutcome | None = None
-    deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_DELIVERIES_NOTED))
+    deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_DELIVERIES))
 
     @property
     def is_open(self) -> bool:
@@ -81,14 +81,14 @@ class PromptBook:
         return len(self._open_by_phone)
 
     def check_free(self, phone: str) -> None:
-        """Raise GatewayRefusal where the phone shows a prompt already, or where the book is full."""
+        """Raise GatewayRefusal if the phone shows a prompt already, or if there are too many."""
         if phone in self._open_by_phone:
             raise refusal("subscriber-locked")
         if len(self._open_by_phone) >= MAX_OPEN_PROMPTS:
             raise refusal("busy")
 
     def open(self, prompt: StkPrompt) -> None:
-        """Keep a new prompt and mark its phone as taken."""
+        """Keep a new prompt; its phone is then busy."""
         self._by_id[prompt.checkout_request_id] = prompt
         self._open_by_phone[prompt.phone] = prompt
 

@@ -1,4 +1,4 @@
-"""Pull: the list of payments of the last 48 hours, with the quirks of its answers."""
+"""Pull: the payments of the last 48 hours by page, with the quirks of its answers."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from typing import Literal, get_args
 from daraja.simulator.answers import GatewayRefusal, invalid_field
 from daraja.simulator.books import Booking, BookingKind
 from daraja.simulator.c2b_payments import masked
-from daraja.simulator.kenya_time import SimulatedClock, in_kenya, parse_kenyan
+from daraja.simulator.gateway_requests import Document, is_callback_url, read_phone, read_shortcode, read_text
+from daraja.simulator.kenya_time import in_kenya, parse_kenyan
 from daraja.simulator.mobile_money import MobileMoney
-from daraja.simulator.simulator_settings import SimulatorSettings
-from daraja.simulator.stk_requests import Document, is_callback_url, read_phone, read_shortcode, read_text
 
 EmptyForm = Literal["code-1001", "text", "http-500"]
 EMPTY_FORMS: tuple[EmptyForm, ...] = get_args(EmptyForm)
@@ -24,8 +23,8 @@ _SOME = "1000"
 
 
 @dataclass(frozen=True, slots=True)
-class PullRequest:
-    """Rows from an offset on, of payments between two moments."""
+class PullQuery:
+    """A query for the payments between two moments, from a row on."""
 
     start: datetime
     end: datetime
@@ -33,17 +32,16 @@ class PullRequest:
 
 
 class Pull:
-    """Answers registrations and queries. Safe to use from any thread."""
+    """Answers registrations and queries of Pull. Safe to use from any thread."""
 
-    def __init__(self, settings: SimulatorSettings, clock: SimulatedClock, mobile_money: MobileMoney) -> None:
-        self._settings = settings
-        self._clock = clock
+    def __init__(self, mobile_money: MobileMoney) -> None:
+        self._settings = mobile_money.settings
         self._mobile_money = mobile_money
         self._empty_form: EmptyForm = "code-1001"
         self._is_registered = False
 
-    def say_empty(self, form: EmptyForm) -> None:
-        """Choose how a list without rows is written."""
+    def write_empty_as(self, form: EmptyForm) -> None:
+        """Choose the form of an answer without rows."""
         self._empty_form = form
 
     def register(self) -> dict[str, object]:
@@ -57,18 +55,18 @@ class Pull:
             "ResponseDescription": text,
         }
 
-    def list(self, asked: PullRequest) -> dict[str, object]:
-        """Return a page of the list, oldest first; raise GatewayRefusal where an empty one is written as a fault."""
-        earliest = self._clock.now() - _WINDOW
+    def list(self, query: PullQuery) -> dict[str, object]:
+        """Return a page, oldest first; raise GatewayRefusal if there are no rows and that is written as a fault."""
+        earliest = self._mobile_money.clock.now() - _WINDOW
         with self._mobile_money.changed:
             payments = self._mobile_money.books.where(
                 lambda booking: (
                     booking.kind == BookingKind.PAYMENT
                     and booking.at >= earliest
-                    and asked.start <= booking.at.replace(microsecond=0) <= asked.end
+                    and query.start <= booking.at.replace(microsecond=0) <= query.end
                 )
             )
-        page = payments[asked.offset : asked.offset + self._settings.pull_page_rows]
+        page = payments[query.offset : query.offset + self._settings.pull_page_rows]
         if page:
             rows = [self._row(payment) for payment in page]
             return self._answer(_SOME, "Success", Response=[rows])
@@ -86,7 +84,7 @@ class Pull:
         } | members
 
     def _row(self, payment: Booking) -> dict[str, object]:
-        # The sample ends in Z; whether its hours are those of UTC or of Nairobi, nobody has said.
+        # The sample ends in Z; whether its hours are UTC or Nairobi's is not documented.
         at = in_kenya(payment.at) if self._settings.pull_writes_eat else payment.at.astimezone(UTC)
         return {
             "transactionId": payment.receipt,
@@ -114,13 +112,13 @@ def read_pull_registration(document: Document, shortcode: str) -> None:
         raise invalid_field("CallBackURL")
 
 
-def read_pull(document: Document, shortcode: str) -> PullRequest:
-    """Read a question for the list; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
+def read_pull(document: Document, shortcode: str) -> PullQuery:
+    """Read a query; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
     read_shortcode(document, "ShortCode", shortcode)
     offset = read_text(document, "OffSetValue")
     if not _OFFSET.fullmatch(offset):
         raise invalid_field("OffSetValue")
-    return PullRequest(_moment(document, "StartDate"), _moment(document, "EndDate"), int(offset))
+    return PullQuery(_moment(document, "StartDate"), _moment(document, "EndDate"), int(offset))
 
 
 def _moment(document: Document, name: str) -> datetime:

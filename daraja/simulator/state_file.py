@@ -1,4 +1,4 @@
-"""The state file: records that must outlive a kill of the simulator, one JSON line each, written before anybody is told."""
+"""The state file: records that survive a kill of the simulator, one JSON line each, written before any answer."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ Reader = Callable[[Record], None]
 Snapshot = Callable[[], Iterable[Record]]
 
 _KIND = "is"
-BEGIN_ANEW_BYTES = 64 << 20
+COMPACT_AT_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -25,27 +25,28 @@ class StateFileProblem(RuntimeError):
 class StateFile:
     """A file of records. Without a path it keeps nothing. Not thread-safe: its owners share one lock.
 
-    A line is a list of records that hold together; a line that a kill cut short was told to nobody and is dropped. A
-    file that has grown to `begin_anew_bytes`, and to twice what it was when it was begun, is begun anew.
+    A line is a list of records that are kept together or not at all. A line that a kill cut short was never
+    acknowledged, so it is dropped. A file that has grown to `compact_at_bytes`, and to twice its size after the last
+    compaction, is compacted.
     """
 
-    def __init__(self, path: Path | None, begin_anew_bytes: int = BEGIN_ANEW_BYTES) -> None:
+    def __init__(self, path: Path | None, compact_at_bytes: int = COMPACT_AT_BYTES) -> None:
         self._path = path
-        self._begin_anew_bytes = begin_anew_bytes
+        self._compact_at_bytes = compact_at_bytes
         self._file: int | None = None
         self._lock: int | None = None
         self._was_read = False
-        self._too_long_bytes = begin_anew_bytes
+        self._max_bytes = compact_at_bytes
         self._readers: dict[str, Reader] = {}
         self._snapshots: list[Snapshot] = []
 
     def register(self, readers: Mapping[str, Reader], snapshot: Snapshot) -> None:
-        """Say who reads which kinds of record, and who writes down anew what of them still matters."""
+        """Register who reads which kinds of record, and who lists those that a compacted file must hold."""
         self._readers.update(readers)
         self._snapshots.append(snapshot)
 
     def open(self) -> None:
-        """Read what is there, once, then begin a file without what no longer matters; raise StateFileProblem."""
+        """Read the file, the first time only, then compact it; raise StateFileProblem."""
         if self._path is None:
             return
         try:
@@ -54,7 +55,7 @@ class StateFile:
                 for record in _records(self._path):
                     self._read(record)
             self._was_read = True
-            self._begin_anew(self._path)
+            self._compact(self._path)
         except OSError as error:
             self.close()
             raise StateFileProblem(
@@ -64,19 +65,19 @@ class StateFile:
             self.close()
             raise
 
-    def begin_anew(self) -> None:
-        """Write the file anew, from what its owners know now; raise StateFileProblem, and leave the old one."""
+    def compact(self) -> None:
+        """Write the file again from its owners' snapshots; raise StateFileProblem and leave the old file."""
         if self._path is None or self._file is None:
             return
         try:
-            self._begin_anew(self._path)
+            self._compact(self._path)
         except OSError as error:
             raise StateFileProblem(
-                f"The state file {self._path} cannot be begun anew ({error.strerror})."
+                f"The state file {self._path} cannot be compacted ({error.strerror})."
             ) from error
 
-    def _begin_anew(self, path: Path) -> None:
-        """Write beside the old file and take its place; the old one is there until the new one is whole."""
+    def _compact(self, path: Path) -> None:
+        """Write a new file beside the old one, then replace it: a kill leaves one of the two, whole."""
         fresh = path.with_name(f"{path.name}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -88,14 +89,14 @@ class StateFile:
         if self._file is not None:
             os.close(self._file)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-        self._too_long_bytes = max(self._begin_anew_bytes, 2 * os.fstat(self._file).st_size)
+        self._max_bytes = max(self._compact_at_bytes, 2 * os.fstat(self._file).st_size)
 
     def write(self, *records: Record) -> None:
-        """Keep records that hold together; raise StateFileProblem, and keep none, where the disk takes no more."""
+        """Append records, all or none; raise StateFileProblem, with none appended, if the disk is full."""
         if self._file is None:
             return
-        if os.fstat(self._file).st_size > self._too_long_bytes:
-            self._shorten()
+        if os.fstat(self._file).st_size > self._max_bytes:
+            self._compact_if_possible()
         line = _line(records)
         size = os.fstat(self._file).st_size
         try:
@@ -104,17 +105,19 @@ class StateFile:
             is_whole = False
         if not is_whole:
             os.ftruncate(self._file, size)
-            raise StateFileProblem(f"The state file {self._path} takes no more: its disk is full or away.")
+            raise StateFileProblem(
+                f"The state file {self._path} cannot be written: its disk is full or not there."
+            )
 
-    def _shorten(self) -> None:
+    def _compact_if_possible(self) -> None:
         try:
-            self.begin_anew()
+            self.compact()
         except StateFileProblem as problem:
-            _log.warning("%s It is written on.", problem)
-            self._too_long_bytes *= 2
+            _log.warning("%s Writing goes on in the old file.", problem)
+            self._max_bytes *= 2
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file and release its lock."""
         for descriptor in (self._file, self._lock):
             if descriptor is not None:
                 os.close(descriptor)
@@ -125,13 +128,13 @@ class StateFile:
             self._readers[record.pop(_KIND)](record)
         except (LookupError, ValueError, TypeError, AssertionError) as error:
             raise StateFileProblem(
-                f"The state file {self._path} holds something that is not understood ({error!r}). Move it away "
-                "to begin anew."
+                f"The state file {self._path} holds a record that cannot be read ({error!r}). Move it away "
+                "to start over."
             ) from error
 
 
 def record(kind: str, /, **members: Any) -> Record:
-    """Return a record of a kind."""
+    """Return a record of a kind with its members."""
     return {_KIND: kind, **members}
 
 
@@ -148,15 +151,15 @@ def _records(path: Path) -> Iterator[Record]:
                 records = json.loads(line)
             except ValueError:
                 records = None
-            if not isinstance(records, list) or not all(isinstance(read, dict) for read in records):
+            if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
                 raise StateFileProblem(
-                    f"Line {number} of the state file {path} is damaged. Move the file away to begin anew."
+                    f"Line {number} of the state file {path} is damaged. Move the file away to start over."
                 )
             yield from records
 
 
 def _lock(path: Path) -> int:
-    """Hold a file beside the state file, so that no other simulator writes to it; raise StateFileProblem."""
+    """Lock a file beside the state file, so that no other simulator writes to it; raise StateFileProblem."""
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,18 +1,17 @@
-"""Daraja's doors for payments by prompt: the token, the push and the query, as Safaricom's gateway answers them."""
+"""Daraja's endpoints for payments by prompt: the token, the push and the query, as Safaricom's gateway answers."""
 
 from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
 from daraja.simulator.answers import GatewayAnswer, error_answer, json_answer, refusal
-from daraja.simulator.faults import LOSE_ANSWER, NO_CHECKOUT_ID, TRUTH, Fault, Faults, read_fault
+from daraja.simulator.faults import LOSE_ANSWER, NO_CHECKOUT_ID, TRUTH, Fault, read_fault
+from daraja.simulator.gateway_requests import Document, check_merchant, read_push, read_query
 from daraja.simulator.outcomes import ANSWERED_BY_HAND, STILL_PROCESSING, query_text, script_for
 from daraja.simulator.pipeline import RequestPipeline
-from daraja.simulator.prompt_lifecycle import PromptLifecycle
 from daraja.simulator.prompts import StkPrompt, UnknownPrompt
-from daraja.simulator.simulator_settings import SimulatorSettings
-from daraja.simulator.stk_requests import Document, check_merchant, read_push, read_query
-from daraja.simulator.token_issuer import TokenIssuer, WrongCredentials
+from daraja.simulator.simulator import Simulator
+from daraja.simulator.token_issuer import WrongCredentials
 
 _OAUTH_PATH = "/oauth/v1/generate"
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
@@ -22,24 +21,17 @@ _QUERY_ACCEPTED = "The service request has been accepted successfully"
 
 
 class StkApi:
-    """Answers for the three doors."""
+    """Answers requests to the three endpoints."""
 
-    def __init__(
-        self,
-        settings: SimulatorSettings,
-        network: PromptLifecycle,
-        tokens: TokenIssuer,
-        faults: Faults,
-        pipeline: RequestPipeline,
-    ) -> None:
-        self._settings = settings
-        self._prompt_lifecycle = network
-        self._tokens = tokens
-        self._faults = faults
+    def __init__(self, simulator: Simulator, pipeline: RequestPipeline) -> None:
+        self._settings = simulator.settings
+        self._prompts = simulator.prompt_lifecycle
+        self._tokens = simulator.tokens
+        self._faults = simulator.faults
         self._pipeline = pipeline
 
     def blueprint(self) -> Blueprint:
-        """Return the doors for a Flask application."""
+        """Return the endpoints for a Flask application."""
         blueprint = Blueprint("gateway", __name__)
         blueprint.add_url_rule(_OAUTH_PATH, view_func=self.token, methods=["GET"])
         blueprint.add_url_rule(_PUSH_PATH, view_func=self.push, methods=["POST"])
@@ -75,7 +67,7 @@ class StkApi:
         scripted = read_fault(script_for(push.phone).answer or TRUTH, "push")
         if (canned := scripted.answer(self._pipeline.new_request_id)) is not None:
             return canned
-        prompt = self._prompt_lifecycle.submit(push)
+        prompt = self._prompts.submit(push)
         accepted = {
             "MerchantRequestID": prompt.merchant_request_id,
             "CheckoutRequestID": prompt.checkout_request_id,
@@ -85,22 +77,22 @@ class StkApi:
         }
         if fault.twist == NO_CHECKOUT_ID:
             del accepted["CheckoutRequestID"]
-        answer = json_answer(accepted, after=lambda: self._prompt_lifecycle.begin(prompt))
+        answer = json_answer(accepted, after=lambda: self._prompts.begin(prompt))
         return replace(answer, cut="close") if scripted.twist == LOSE_ANSWER else answer
 
     def _query(self, fault: Fault) -> GatewayAnswer:
-        asked = read_query(self._pipeline.read_body("query"))
-        check_merchant(asked, self._settings.shortcode, self._settings.passkey)
+        query = read_query(self._pipeline.read_body("query"))
+        check_merchant(query, self._settings.shortcode, self._settings.passkey)
         try:
-            prompt = self._prompt_lifecycle.get(asked.checkout_request_id)
+            prompt = self._prompts.get(query.checkout_request_id)
         except UnknownPrompt:
-            return error_answer(refusal("unknown-transaction"), asked.checkout_request_id)
+            return error_answer(refusal("unknown-transaction"), query.checkout_request_id)
         if fault.result_code is not None:
             return _verdict(prompt, fault.result_code)
-        if (recorded := _recorded(prompt, self._prompt_lifecycle.age_seconds(prompt))) is not None:
+        if (recorded := _recorded(prompt, self._prompts.age_seconds(prompt))) is not None:
             return recorded
         if prompt.outcome is not None:
-            return _verdict(prompt, self._prompt_lifecycle.told_to_queries(prompt, prompt.outcome))
+            return _verdict(prompt, self._prompts.code_for_queries(prompt, prompt.outcome))
         shape = self._faults.pending_shape
         if shape == STILL_PROCESSING:
             return _verdict(prompt, STILL_PROCESSING)
@@ -108,20 +100,20 @@ class StkApi:
 
     def _reference_of_query(self, document: Document) -> str:
         try:
-            prompt = self._prompt_lifecycle.get(str(document.get("CheckoutRequestID")))
+            prompt = self._prompts.get(str(document.get("CheckoutRequestID")))
         except UnknownPrompt:
             return "-"
         return prompt.account_reference if script_for(prompt.phone) is ANSWERED_BY_HAND else ""
 
 
 def _reference_of_push(document: Document) -> str:
-    """Numbers whose outcome is fixed stay out of chaos, so that a script can rely on them."""
+    """Return "" for numbers whose outcome is fixed: chaos passes over them, so that a script can rely on them."""
     is_fixed = script_for(str(document.get("PhoneNumber"))) is not ANSWERED_BY_HAND
     return "" if is_fixed else str(document.get("AccountReference"))
 
 
 def _recorded(prompt: StkPrompt, age_seconds: float) -> GatewayAnswer | None:
-    """Return what was recorded of a push of this age, where the prompt's script repeats a recording."""
+    """Return what was recorded for a push of this age, if the prompt's script replays a recording."""
     names = [name for age, name in prompt.script.queries if age <= age_seconds]
     if not names:
         return None

@@ -1,29 +1,28 @@
-"""The OAuth desk: one valid token for the consumer key, and a new one voids the old."""
+"""OAuth tokens: one is valid for the consumer key at a time, and a new one voids the old."""
 
 import base64
 import binascii
 import hmac
 import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from daraja.simulator.answers import GatewayRefusal, refusal
-from daraja.simulator.kenya_time import Clock
+from daraja.simulator.mobile_money import MobileMoney
 
 LIFETIME = timedelta(seconds=3600)
 
 
 class WrongCredentials(Exception):
-    """The key or the secret is not the one we know; the gateway answers 400 with an empty body."""
+    """The consumer key or secret is wrong; the gateway answers 400 with an empty body."""
 
 
 class TokenIssuer:
-    """Issues tokens and judges them; safe to use from any thread."""
+    """Issues tokens and checks them; safe to use from any thread."""
 
-    def __init__(self, key: str, secret: str, new_token: Callable[[], str], clock: Clock) -> None:
-        self._credentials = f"{key}:{secret}".encode()
-        self._new_token = new_token
-        self._clock = clock
+    def __init__(self, mobile_money: MobileMoney) -> None:
+        settings = mobile_money.settings
+        self._credentials = f"{settings.consumer_key}:{settings.consumer_secret}".encode()
+        self._mobile_money = mobile_money
         self._lock = threading.Lock()
         self._token: str | None = None
         self._expires_at: datetime | None = None
@@ -41,13 +40,16 @@ class TokenIssuer:
 
     def issue(self) -> str:
         """Make a new token the only valid one."""
+        self._mobile_money.count("tokens")
+        with self._mobile_money.changed:
+            token = self._mobile_money.identifiers.token()
         with self._lock:
-            self._token = self._new_token()
-            self._expires_at = self._clock() + LIFETIME
-            return self._token
+            self._token = token
+            self._expires_at = self._mobile_money.clock.now() + LIFETIME
+        return token
 
     def check(self, authorization: str, refusal_name: str = "invalid-token") -> None:
-        """Raise GatewayRefusal where the header is not a bearer's, or, of that name, where its token is not the valid one."""
+        """Raise GatewayRefusal if the header is no bearer's, or the one of that name if its token is not valid."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise refusal("authentication-header")
@@ -56,14 +58,14 @@ class TokenIssuer:
             raise refusal(refusal_name)
 
     def valid_token(self) -> str | None:
-        """Return the token that would be accepted now."""
+        """Return the token that is valid now."""
         with self._lock:
-            if self._expires_at is None or self._clock() >= self._expires_at:
+            if self._expires_at is None or self._mobile_money.clock.now() >= self._expires_at:
                 return None
             return self._token
 
     def void(self) -> None:
-        """Let no token be valid, as when another process has asked for one."""
+        """Void the valid token, as when another process has asked for one."""
         with self._lock:
             self._token = self._expires_at = None
 

@@ -132,7 +132,7 @@ def test_an_attempt_that_needs_a_token_which_cannot_be_had_is_not_sent(
 ) -> None:
     session_id = buyer.create().json()["session_id"]
     for fault, status in (("wrong-credentials", 502), ("html-403", 502), ("empty-503", 503), ("reset", 503)):
-        instance.simulator.void_token()
+        instance.simulator.tokens.void()
         instance.simulator.fail_next("token", fault)
         assert buyer.initiate(session_id).status_code in {status, 502, 503}, fault
         assert facts(instance, session_id)[-1] == "PaymentRefused", fault
@@ -224,7 +224,7 @@ def test_a_token_that_another_process_voided_is_refreshed_once_for_all(
             session_id = client.create().json()["session_id"]
             wishes.append(partial(client.initiate, session_id, phone_number=f"2547000100{user:02d}"))
         assert wishes.pop()().status_code == 200
-        instance.simulator.issue_token()
+        instance.simulator.tokens.issue()
         before = instance.simulator.statistics()
 
         answers = at_once(wishes)
@@ -274,7 +274,7 @@ def test_answers_to_a_query_that_decide_nothing_change_nothing(
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
     before = facts(instance, session_id)
     for answer in UNDECIDED:
-        instance.simulator.script_queries(answer)
+        instance.simulator.faults.script_queries(answer)
         asked = instance.simulator.statistics().get("query_requests", 0)
         clock.tick(3_601)
         instance.work()
@@ -283,7 +283,7 @@ def test_answers_to_a_query_that_decide_nothing_change_nothing(
     assert instance.client(1).status(session_id)["session_status"] == "payment_initiated"
     assert [kind for kind, _ in cases(instance)] == ["attempt_in_doubt"]
 
-    instance.simulator.script_queries("0")
+    instance.simulator.faults.script_queries("0")
     clock.tick(3_601)
     instance.work()
     assert instance.client(1).status(session_id)["session_status"] == "order_created"
@@ -309,7 +309,7 @@ def test_a_query_that_says_cancelled_fails_the_session(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
-    instance.simulator.script_queries("1032")
+    instance.simulator.faults.script_queries("1032")
     clock.tick(13)
     instance.work()
     shown = buyer.status(session_id)

@@ -151,7 +151,7 @@ def test_a_success_without_its_token_is_no_payment_before_a_query_confirms_it(
     assert count(instance, "shop_orders") == 0
 
     clock.tick(6)
-    instance.simulator.script_queries("1032")
+    instance.simulator.faults.script_queries("1032")
     instance.work()
     assert buyer.status(session_id)["session_status"] == "failed"
     assert buyer.status(session_id)["reason"]["code"] == "CANCELLED_BY_USER"

@@ -92,7 +92,7 @@ def test_money_for_goods_that_are_gone_is_back_in_the_wallet(
 def test_a_result_that_is_lost_is_asked_for_and_the_money_goes_back_once(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
-    instance.simulator.fault_next_delivery("result", "lost")
+    instance.simulator.faults.add_delivery_faults("result", ["lost"])
     session_id = pay_for_what_is_gone(instance, buyer)
     wait(clock, instance, 11 * 60)
     assert refund(instance, session_id)["in_doubt"] is True
@@ -116,7 +116,7 @@ def test_answer_and_result_lost_the_payment_itself_tells(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.simulator.fail_next("reversal", "lose-answer")
-    instance.simulator.fault_next_delivery("result", "lost")
+    instance.simulator.faults.add_delivery_faults("result", ["lost"])
     session_id = pay_for_what_is_gone(instance, buyer)
     for _ in range(8):
         wait(clock, instance, 5 * 60)

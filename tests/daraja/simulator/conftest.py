@@ -131,7 +131,7 @@ class Shop:
         }
 
     def headers(self) -> dict[str, str]:
-        token = self.simulator.valid_token() or self.simulator.issue_token()
+        token = self.simulator.tokens.valid_token() or self.simulator.tokens.issue()
         return {"Authorization": f"Bearer {token}"}
 
     def send_push(self, document: object, **changed: Any) -> requests.Response:

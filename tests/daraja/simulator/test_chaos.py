@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from daraja.simulator.callback_bodies import VARIANTS
-from daraja.simulator.callback_sender import guessed
 from daraja.simulator.chaos import Chaos
+from daraja.simulator.delivery_sender import guessed
 from daraja.simulator.faults import ENDPOINTS, TRUTH, read_fault
 from daraja.simulator.outcomes import PAID, Script
 from tests.daraja.simulator.conftest import Receiver, Shop
@@ -179,7 +179,7 @@ def test_a_token_can_be_voided_before_a_request(shop: Shop) -> None:
     shop.simulator.fail_next("push", "void-token")
     answer = shop.send_push(shop.document())
     assert (answer.status_code, answer.json()["errorCode"]) == (404, "404.001.03")
-    assert shop.simulator.valid_token() is None
+    assert shop.simulator.tokens.valid_token() is None
     shop.push()
 
 

@@ -1,13 +1,12 @@
 """Faults on knobs: each does what it says to as many requests as it was set for."""
 
 import threading
-from datetime import timedelta
 
 import pytest
 import requests
 
 from daraja.simulator import UnknownFault
-from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
+from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
 
 
 @pytest.mark.parametrize(
@@ -103,22 +102,22 @@ def _push_and_be_cut_off(shop: Shop, headers: dict[str, str]) -> None:
 
 def test_a_query_script_is_played_and_its_last_answer_repeats(shop: Shop) -> None:
     checkout_request_id = shop.push()["CheckoutRequestID"]
-    shop.simulator.script_queries("4999", "empty-message-200", "spike-arrest", "0")
+    shop.simulator.faults.script_queries("4999", "empty-message-200", "spike-arrest", "0")
     answers = [shop.query(checkout_request_id) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 429, 200, 200]
     assert [answer.json().get("ResultCode") for answer in answers] == ["4999", None, None, "0", "0"]
-    shop.simulator.script_queries()
+    shop.simulator.faults.script_queries()
     assert shop.query(checkout_request_id).json()["ResultCode"] == "4999"
 
 
 def test_an_outage_ends_with_its_time(shop: Shop) -> None:
-    shop.simulator.start_outage(30)
+    shop.simulator.faults.start_outage(30)
     assert shop.ask_token().status_code == 503
     assert shop.send_push(shop.document()).status_code == 503
-    assert shop.simulator.faults.describe(NOON)["outage"] is True
+    assert shop.simulator.faults.describe()["outage"] is True
     shop.simulator.advance(30)
     assert shop.ask_token().status_code == 200
-    assert shop.simulator.faults.describe(NOON + timedelta(seconds=30))["outage"] is False
+    assert shop.simulator.faults.describe()["outage"] is False
 
 
 @pytest.mark.parametrize("name", ["nonsense", "stall:121", "stall:x", "1032", ""])

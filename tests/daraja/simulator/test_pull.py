@@ -169,7 +169,7 @@ def test_a_token_that_is_not_valid_is_worded_as_this_product_does(
     )
     assert (answer.status_code, answer.json()["errorCode"]) == (401, "401.001")
     assert pulled(client) == []
-    shop.simulator.void_token()
+    shop.simulator.tokens.void()
     assert pulled(client) == []
     shop.simulator.fail_next("pull", "unauthorized", times=2)
     with pytest.raises(Refused):

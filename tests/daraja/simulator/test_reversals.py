@@ -8,7 +8,7 @@ import pytest
 
 from daraja import DarajaClient, Refused, Retryable, Uncertain, reversal_verdict, security_credential
 from daraja.initiator import Acknowledged
-from daraja.simulator.initiator_keys import WRONG_TRIES_UNTIL_LOCKED
+from daraja.simulator.initiator_keys import MAX_WRONG_CREDENTIALS
 from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
 
 OpenClient = Callable[..., DarajaClient]
@@ -126,7 +126,7 @@ def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
 ) -> None:
     shop = open_shop(initiator_password="correct horse")
     receipt = shop.pay()
-    for credential in ["A" * 344, "!" * 344, *["B" * 344] * (WRONG_TRIES_UNTIL_LOCKED - 2)]:
+    for credential in ["A" * 344, "!" * 344, *["B" * 344] * (MAX_WRONG_CREDENTIALS - 2)]:
         assert shop.simulator.initiator_keys.objection_to("testapi", credential) == "2001"
     good = security_credential("correct horse", shop.simulator.initiator_keys.certificate())
     client = open_client(shop, security_credential=good)
@@ -157,7 +157,7 @@ def test_a_result_may_have_another_fate_and_the_money_has_moved_all_the_same(
     shop: Shop, client: DarajaClient, delivery_fault: str, after_seconds: float, paths: list[str]
 ) -> None:
     receipt = shop.pay()
-    shop.simulator.fault_next_delivery("result", delivery_fault)
+    shop.simulator.faults.add_delivery_faults("result", [delivery_fault])
     reverse(client, shop, receipt)
     assert sorted(post.path.split("/")[1] for post in results(shop, after_seconds)) == paths
     assert [movement.kind for movement in shop.simulator.movements()] == ["payment", "reversal"]
@@ -167,7 +167,7 @@ def test_a_result_may_come_before_the_acknowledgement(
     shop: Shop, client: DarajaClient, receiver: Receiver
 ) -> None:
     receipt = shop.pay()
-    shop.simulator.fault_next_delivery("result", "early")
+    shop.simulator.faults.add_delivery_faults("result", ["early"])
     reverse(client, shop, receipt)
     assert [post.result.result_code for post in receiver.received] == ["0"]
 

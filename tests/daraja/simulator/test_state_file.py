@@ -68,7 +68,7 @@ def test_payments_wallets_and_endings_survive(reopen: Callable[..., Shop]) -> No
     again = reopen(organisation_shillings=100)
     assert [movement.receipt for movement in again.simulator.movements()] == [receipt]
     assert again.simulator.movements() == shop.simulator.movements()
-    assert again.simulator.organisation_cents() == 450_00
+    assert again.simulator.mobile_money.organisation_cents() == 450_00
     assert (again.simulator.balance(PHONE), again.simulator.balance("254712345679")) == (399_650, 5)
     assert again.simulator.prompt(paid.checkout_request_id).outcome == paid.outcome
     assert again.query(paid.checkout_request_id).json()["ResultCode"] == "0"
@@ -168,7 +168,7 @@ def test_a_file_that_has_grown_long_is_begun_anew_without_what_no_longer_matters
     known: dict[str, int] = {}
 
     def open_journal() -> StateFile:
-        journal = StateFile(state_file, begin_anew_bytes=2_000)
+        journal = StateFile(state_file, compact_at_bytes=2_000)
         readers = {"balance": lambda read: known.update(shillings=read["shillings"])}
         journal.register(readers, lambda: [record("balance", **known)] if known else [])
         journal.open()
@@ -250,7 +250,7 @@ def test_what_the_disk_does_not_take_has_not_happened(
         assert shop.simulator.balance(PHONE) == 400_000
         refused = shop.send_push(shop.document("254712345679"))
         assert (refused.status_code, refused.json()["errorCode"]) == (500, "500.003.1001")
-        network = shop.simulator._prompt_lifecycle
+        network = shop.simulator.prompt_lifecycle
         network._answer_if_open(network.get(checkout_request_id), "1037")
     assert state_file.read_bytes() == written
     shop.simulator.advance(1)

@@ -13,7 +13,7 @@ from tests.daraja.simulator.conftest import NOON, PHONE, Shop
 
 
 def reverse(simulator: Simulator, receipt: str, shillings: int) -> None:
-    mobile_money = simulator._mobile_money
+    mobile_money = simulator.mobile_money
     with mobile_money.changed:
         mobile_money.commit(mobile_money.propose_reversal(receipt, shillings, simulator.now()))
 

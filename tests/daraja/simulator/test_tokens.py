@@ -53,13 +53,13 @@ def test_a_new_token_voids_the_old_one(shop: Shop) -> None:
 def test_a_token_lives_for_an_hour(shop: Shop) -> None:
     shop.ask_token()
     shop.simulator.advance(3599)
-    assert shop.simulator.valid_token() is not None
+    assert shop.simulator.tokens.valid_token() is not None
     shop.simulator.advance(1)
-    assert shop.simulator.valid_token() is None
+    assert shop.simulator.tokens.valid_token() is None
 
 
 def test_a_voided_token_is_refused_until_the_next_is_issued(shop: Shop) -> None:
     old = shop.headers()
-    shop.simulator.void_token()
+    shop.simulator.tokens.void()
     assert shop.send_push(shop.document(), headers=old).json()["errorMessage"] == "Invalid Access Token"
     assert shop.send_push(shop.document()).status_code == 200
