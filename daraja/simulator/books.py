@@ -10,6 +10,8 @@ from itertools import islice
 MAX_BOOKINGS = 300_000
 """Beyond this the oldest are forgotten, and the books open with the balance that they left."""
 
+_FIRST_NAMES = ("JANE", "JOHN", "MARY", "PETER", "GRACE", "JAMES", "ANN", "PAUL")
+
 
 class BookingKind(StrEnum):
     """What moved money."""
@@ -49,6 +51,16 @@ class Booking:
     def shillings(self) -> int:
         """The amount in whole shillings, without its sign."""
         return abs(self.change_cents) // 100
+
+    @property
+    def masked_phone(self) -> str:
+        """The payer's number as C2B v2 shows it: `2547 ***** 126`."""
+        return f"{self.phone[:4]} ***** {self.phone[-3:]}"
+
+    @property
+    def first_name(self) -> str:
+        """The name that the simulation gives the payer."""
+        return _FIRST_NAMES[int(self.phone[-4:]) % len(_FIRST_NAMES)]
 
 
 class Books:

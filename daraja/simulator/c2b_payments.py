@@ -19,7 +19,6 @@ REJECTED = "C2B00016"
 """The code of a payment that was not validated, if the registration says Cancelled."""
 
 _VALIDATION_SECONDS = 8.0
-_FIRST_NAMES = ("JANE", "JOHN", "MARY", "PETER", "GRACE", "JAMES", "ANN", "PAUL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +147,6 @@ class C2b:
         self._prompt_confirmation = read["order"]
 
 
-def masked(phone: str) -> str:
-    """Return a number as C2B v2 shows it: `2547 ***** 126`."""
-    return f"{phone[:4]} ***** {phone[-3:]}"
-
-
-def first_name(phone: str) -> str:
-    """Return the name that this simulation gives the owner of a number."""
-    return _FIRST_NAMES[int(phone[-4:]) % len(_FIRST_NAMES)]
-
-
 def _notice(shortcode: str, payment: Booking, balance: str) -> bytes:
     """Write the object that validation and confirmation post: every value is text."""
     return json.dumps(
@@ -171,8 +160,8 @@ def _notice(shortcode: str, payment: Booking, balance: str) -> bytes:
             "InvoiceNumber": "",
             "OrgAccountBalance": balance,
             "ThirdPartyTransID": "",
-            "MSISDN": masked(payment.phone),
-            "FirstName": first_name(payment.phone),
+            "MSISDN": payment.masked_phone,
+            "FirstName": payment.first_name,
             "MiddleName": "",
             "LastName": "",
         }

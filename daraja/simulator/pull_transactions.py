@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 from daraja.simulator.answers import GatewayRefusal, invalid_field
 from daraja.simulator.books import Booking, BookingKind
-from daraja.simulator.c2b_payments import masked
 from daraja.simulator.gateway_requests import Document, is_callback_url, read_phone, read_shortcode, read_text
 from daraja.simulator.kenya_time import in_kenya, parse_kenyan
 from daraja.simulator.mobile_money import MobileMoney
@@ -89,7 +88,7 @@ class Pull:
         return {
             "transactionId": payment.receipt,
             "trxDate": f"{at:%Y-%m-%dT%H:%M:%S}Z",
-            "msisdn": masked(payment.phone).replace(" ", ""),
+            "msisdn": payment.masked_phone.replace(" ", ""),
             "sender": "MPESA",
             "transactiontype": "c2b-buy-goods-debit" if payment.is_till else "c2b-pay-bill-debit",
             "billreference": payment.reference,

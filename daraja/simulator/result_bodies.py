@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from daraja.simulator.books import Booking, BookingKind
-from daraja.simulator.c2b_payments import first_name, masked
 from daraja.simulator.identifiers import Conversation, receipt_date_code
 from daraja.simulator.kenya_time import compact_stamp, in_kenya
 from daraja.simulator.outcomes import PAID, RESULT_TEXTS
@@ -49,7 +48,7 @@ def reversal_result(
         ("TransCompletedTime", int(compact_stamp(reversal.at))),
         ("OriginalTransactionID", original_receipt),
         ("Charge", settings.reversal_charge_cents / 100),
-        ("CreditPartyPublicName", _payer(reversal.phone)),
+        ("CreditPartyPublicName", _payer(reversal)),
         ("DebitPartyPublicName", _organisation(settings)),
     ]
     return _write(conversation, PAID, reversal.receipt, pairs)
@@ -60,7 +59,7 @@ def status_result(
 ) -> bytes:
     """Write the result of a question about a transaction. A key comes twice, and one has no value, as in the sample."""
     booking = ended.booking
-    payer, organisation = _payer(booking.phone) if booking else "", _organisation(settings)
+    payer, organisation = _payer(booking) if booking else "", _organisation(settings)
     comes_in = booking is not None and booking.change_cents > 0
     pairs: Pairs = [
         ("DebitPartyName", payer if comes_in else organisation),
@@ -122,8 +121,8 @@ def _available(booking: Booking) -> str:
     return f"{booking.balance_cents / 100:.2f}"
 
 
-def _payer(phone: str) -> str:
-    return f"{masked(phone)} - {first_name(phone)}" if phone else ""
+def _payer(booking: Booking) -> str:
+    return f"{booking.masked_phone} - {booking.first_name}" if booking.phone else ""
 
 
 def _organisation(settings: SimulatorSettings) -> str:

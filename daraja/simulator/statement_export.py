@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from daraja.simulator.books import Booking, BookingKind
-from daraja.simulator.c2b_payments import first_name
 from daraja.simulator.kenya_time import dashed_stamp
 from daraja.simulator.mobile_money import MobileMoney
 from daraja.simulator.simulator_settings import SimulatorSettings
@@ -60,9 +59,7 @@ def _row(booking: Booking) -> Iterator[str]:
     yield _shillings(booking.balance_cents)
     yield "true"
     yield _reason(booking)
-    yield (
-        f"{booking.phone[:4]}****{booking.phone[-3:]} - {first_name(booking.phone)}" if booking.phone else ""
-    )
+    yield (f"{booking.phone[:4]}****{booking.phone[-3:]} - {booking.first_name}" if booking.phone else "")
     yield booking.linked_receipt or ""
     yield "" if booking.is_till or booking.kind != BookingKind.PAYMENT else booking.reference
 

@@ -51,12 +51,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "LISTING_NOT_FOUND": ErrorCode(404, "No such product is on sale. Choose one from the catalogue."),
     "METHOD_NOT_ALLOWED": ErrorCode(405, "This address knows other methods; the Allow header lists them."),
     "CONFLICT": ErrorCode(409, "Somebody else changed the same thing at the same moment. Send it again."),
-    "PAYMENT_IN_PROGRESS": ErrorCode(
-        409, "A prompt of this session is still open. Answer it on the phone."
-    ),
-    "PHONE_BUSY": ErrorCode(
-        409, "Another prompt is open on this phone. Answer it, or wait for Retry-After."
-    ),
+    "PAYMENT_IN_PROGRESS": ErrorCode(409, "A prompt of this session is still open. Answer it on the phone."),
+    "PHONE_BUSY": ErrorCode(409, "Another prompt is open on this phone. Answer it, or wait for Retry-After."),
     "TOO_MANY_ATTEMPTS": ErrorCode(409, "The session was tried as often as it may be. Start a new checkout."),
     "OUT_OF_STOCK": ErrorCode(409, "There is less in stock than the cart asks for. Change the cart."),
     "SESSION_NOT_PAID": ErrorCode(409, "An order is made only for a session that is paid."),
