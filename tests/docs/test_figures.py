@@ -29,25 +29,25 @@ from api.pages.buyers import TOKEN_MINUTES
 from api.server.concurrency import ConcurrencyLimiter
 from api.server.long_poll_worker import LINGER_MILLISECONDS, RESUMED_AT_ONCE
 from api.settings import described_settings
-from daraja.simulator.books import MAX_MOVEMENTS
+from daraja.simulator.books import MAX_BOOKINGS
 from daraja.simulator.books_control import _MAX_LISTED as MOST_BOOKINGS_LISTED
-from daraja.simulator.c2b import _VALIDATION_SECONDS as VALIDATION_SECONDS
+from daraja.simulator.c2b_payments import _VALIDATION_SECONDS as VALIDATION_SECONDS
 from daraja.simulator.callback_dispatcher import MAX_WAITING as MOST_POSTS_WAITING
-from daraja.simulator.chaos import _LYING_QUERIES as LYING_QUERIES
+from daraja.simulator.chaos import _CONTRADICTING_QUERIES as CONTRADICTING_QUERIES
 from daraja.simulator.chaos import _OUTAGES_IN_PUSHES as OUTAGES_IN_PUSHES
-from daraja.simulator.chaos import _PEOPLE as PEOPLE
+from daraja.simulator.chaos import _PAYERS as PAYERS
 from daraja.simulator.chaos import _SHORT_SECONDS as SHORT_SECONDS
 from daraja.simulator.control import _MAX_LISTED as MOST_PROMPTS_LISTED
-from daraja.simulator.initiator_keys import WRONG_TRIES_UNTIL_LOCKED
-from daraja.simulator.messages import _MAX_DESCRIPTION as MOST_DESCRIPTION
-from daraja.simulator.messages import _MAX_REFERENCE as MOST_REFERENCE
-from daraja.simulator.messages import MAX_SHILLINGS
-from daraja.simulator.operations import _MAX_OPERATIONS as MOST_OPERATIONS
+from daraja.simulator.gateway_requests import _MAX_DESCRIPTION as MOST_DESCRIPTION
+from daraja.simulator.gateway_requests import _MAX_REFERENCE as MOST_REFERENCE
+from daraja.simulator.gateway_requests import MAX_SHILLINGS
+from daraja.simulator.initiator_keys import MAX_WRONG_CREDENTIALS
+from daraja.simulator.initiator_operations import _MAX_REVERSALS as MOST_REVERSALS
 from daraja.simulator.prompts import MAX_CLOSED_PROMPTS, MAX_OPEN_PROMPTS
-from daraja.simulator.pull import _WINDOW as PULL_WINDOW
+from daraja.simulator.pull_transactions import _WINDOW as PULL_WINDOW
 from daraja.simulator.server import _MAX_BODY_BYTES as MOST_BYTES_SIMULATED
 from daraja.simulator.server import _MAX_CONNECTIONS as MOST_CONNECTIONS_SIMULATED
-from daraja.simulator.settings import MAX_DELAY_SECONDS, SimulatorSettings
+from daraja.simulator.simulator_settings import MAX_DELAY_SECONDS, SimulatorSettings
 from daraja.simulator.wallets import MAX_WALLETS
 from ledger.session.events import EVENT_CLASSES
 from ledger.store.database import PREPARE_AFTER
@@ -251,7 +251,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/simulator.md", "| {} s after the acknowledgement |", SIMULATED.result_seconds),
     ("docs/simulator.md", "after at most {} s without an answer", SIMULATED.callback_timeout_seconds),
     ("docs/simulator.md", "oldest first, at most {} |", MOST_BOOKINGS_LISTED),
-    ("docs/simulator.md", "after {} wrong tries", WRONG_TRIES_UNTIL_LOCKED),
+    ("docs/simulator.md", "after {} wrong tries", MAX_WRONG_CREDENTIALS),
     ("docs/simulator.md", "validated first ({} s;", VALIDATION_SECONDS),
     (
         "docs/simulator.md",
@@ -272,9 +272,9 @@ HELD: list[tuple[str, str, Figures]] = [
     (
         "docs/simulator.md",
         "{} % pay within {} seconds, {} % cancel, {} % ignore, {} % enter a wrong PIN, {} % have no money",
-        (next(iter(PEOPLE.values())), SHORT_SECONDS, *list(PEOPLE.values())[1:]),
+        (next(iter(PAYERS.values())), SHORT_SECONDS, *list(PAYERS.values())[1:]),
     ),
-    ("docs/simulator.md", "| 1 in {} | say 1032 |", 1 // LYING_QUERIES),
+    ("docs/simulator.md", "| 1 in {} | say 1032 |", 1 // CONTRADICTING_QUERIES),
     (
         "docs/simulator.md",
         "in the simulator's time: {} seconds unless told otherwise, up to {}",
@@ -283,13 +283,13 @@ HELD: list[tuple[str, str, Figures]] = [
     (
         "docs/simulator.md",
         "{} open prompts and the last {} closed ones; {} bookings",
-        (MAX_OPEN_PROMPTS, MAX_CLOSED_PROMPTS, MAX_MOVEMENTS),
+        (MAX_OPEN_PROMPTS, MAX_CLOSED_PROMPTS, MAX_BOOKINGS),
     ),
     (
         "docs/simulator.md",
         "{} names of reversals; {} posts waiting; {} wallets; {} connections; bodies up to {} MiB",
         (
-            MOST_OPERATIONS,
+            MOST_REVERSALS,
             MOST_POSTS_WAITING,
             MAX_WALLETS,
             MOST_CONNECTIONS_SIMULATED,

@@ -9,8 +9,8 @@ from typing import Any
 
 import requests
 
-from daraja.simulator.c2b import Order
-from daraja.simulator.prompts import Prompt
+from daraja.simulator.c2b_payments import PromptConfirmation
+from daraja.simulator.prompts import StkPrompt
 from ledger import clock
 from payments.exceptions.work_list import Kind
 from tests.scenarios.steps import (
@@ -113,7 +113,7 @@ class Past:
         number = next(self._numbers)
         return Buyer(number, self.instance.client(number))
 
-    def prompt(self, kind: str, listing: int = TOMATOES, status: int = 200) -> tuple[str, Prompt]:
+    def prompt(self, kind: str, listing: int = TOMATOES, status: int = 200) -> tuple[str, StkPrompt]:
         """Take somebody new to a prompt on a phone of a kind; return the session and the prompt."""
         buyer = self.buyer()
         session_id = buyer.create(listing)
@@ -121,7 +121,7 @@ class Past:
         buyer.initiate(session_id, phone, status)
         return session_id, prompt_of(self.instance, phone)
 
-    def fail(self, code: str) -> tuple[str, Prompt]:
+    def fail(self, code: str) -> tuple[str, StkPrompt]:
         """Take somebody new to a prompt that ends unpaid."""
         buyer = self.buyer()
         session_id = buyer.create()
@@ -138,9 +138,9 @@ class Past:
         self.clock.tick(span.get("seconds", 0) + 60 * span.get("minutes", 0))
         self.work()
 
-    def notify_of_prompts(self, order: Order) -> None:
+    def notify_of_prompts(self, order: PromptConfirmation) -> None:
         """Let M-Pesa confirm payments by prompt through C2B as well, before or after their callback, or never."""
-        self.instance.simulator.c2b.order_prompts(order)
+        self.instance.simulator.c2b.confirm_prompts(order)
 
     def pay_by_hand(self, shillings: int, reference: str) -> None:
         """Let somebody pay to the shortcode by hand."""

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from daraja.simulator.prompts import Prompt
+from daraja.simulator.prompts import StkPrompt
 from payments.inbox.callback_tokens import RefundMessageKind
 from payments.inbox.callback_urls import endpoints_url
 from payments.refunds.attempt import RefundAttempt
@@ -15,7 +15,7 @@ RESULT_SECONDS = 3
 STANDING_STILL = {"refund_sending", "refund_retries", "refund_doubts", "refund_questions"}
 
 
-def due(past: Past, kind: str = PAID_AT_ONCE) -> tuple[str, Prompt]:
+def due(past: Past, kind: str = PAID_AT_ONCE) -> tuple[str, StkPrompt]:
     """Let somebody pay for goods that are gone by then; return the session and the prompt."""
     put_on_shelf(past.instance, HONEY, stock="5")
     session_id, prompt = past.prompt(kind, HONEY)
@@ -59,9 +59,9 @@ def refund_well(past: Past) -> None:
     approve_and_wait(past, session_id)
     for delivery_fault in ("timeout", "lost"):
         session_id, _ = due(past)
-        past.instance.simulator.fault_next_delivery("result", delivery_fault)
+        past.instance.simulator.faults.add_delivery_faults("result", [delivery_fault])
         approve_and_wait(past, session_id)
-        past.instance.simulator.fault_next_delivery("result", "timeout")
+        past.instance.simulator.faults.add_delivery_faults("result", ["timeout"])
         for minutes in (11, 3, 3, 6, 11):
             past.wait(minutes=minutes)
             past.wait(seconds=RESULT_SECONDS)
@@ -70,7 +70,7 @@ def refund_well(past: Past) -> None:
 def refund_badly(past: Past) -> None:
     """The money has gone to the bank; or an operator holds it; or finds that it was never sent."""
     session_id, _ = due(past)
-    past.instance.simulator.withdraw(past.instance.simulator.organisation_cents() // 100)
+    past.instance.simulator.withdraw(past.instance.simulator.mobile_money.organisation_cents() // 100)
     approve_and_wait(past, session_id)
     past.name("refund_failed", session_id)
     session_id, _ = due(past)
@@ -78,7 +78,7 @@ def refund_badly(past: Past) -> None:
     past.name("refund_held", session_id)
     session_id, _ = due(past)
     past.instance.simulator.fail_next("reversal", "lose-answer")
-    past.instance.simulator.fault_next_delivery("result", "lost")
+    past.instance.simulator.faults.add_delivery_faults("result", ["lost"])
     approve_and_wait(past, session_id)
     decide(past, session_id, "not-sent", note="Not in the statement.")
 
@@ -112,7 +112,7 @@ def import_a_statement_of_reversals(past: Past) -> None:
 def doubt(past: Past) -> None:
     """No result comes from now on: a refund is in doubt, and M-Pesa has been asked about it in vain."""
     session_id, prompt = due(past)
-    past.instance.simulator.fault_next_delivery("result", "lost", 100)
+    past.instance.simulator.faults.add_delivery_faults("result", ["lost"] * 100)
     approve_and_wait(past, session_id)
     past.wait(minutes=11)
     past.wait(minutes=3)
@@ -149,7 +149,7 @@ def leave_one_due(past: Past) -> None:
     past.name("refund_due", session_id)
 
 
-def _what_would_settle(past: Past, session_id: str, prompt: Prompt) -> dict[str, str]:
+def _what_would_settle(past: Past, session_id: str, prompt: StkPrompt) -> dict[str, str]:
     """Return where M-Pesa would report the result of a session's reversal, and the ids that it would name."""
     services = past.instance.services
     sending = RefundAttempt(UUID(session_id), 1, 1)
