@@ -1,4 +1,4 @@
-"""How the text of a setting becomes a value. A ValueError's text continues a sentence that begins with the name."""
+"""Parsers of settings: text in, value out. A ValueError's text continues a sentence that begins with the variable."""
 
 import base64
 import binascii
@@ -14,67 +14,35 @@ from ledger.money import Money
 
 Parser = Callable[[str], Any]
 
+MASTER_KEY_BYTES = 32
 COMMAND_FOR_A_SECRET = 'python3 -c "import secrets; print(secrets.token_hex(32))"'  # noqa: S105 - makes one, is none
 COMMAND_FOR_A_KEY = (
     'python3 -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"'
 )
 
-_HIGHEST_PORT = 65_535
+_MIN_SECRET = 32
+_MAX_PORT = 65_535
 
 
-def text(given: str) -> str:
-    """Take any text in one line."""
-    if not given.isprintable():
-        raise ValueError("has a line break or a control character in it: type it again, in one line.")
-    return given
-
-
-def key(given: str) -> str:
-    """Take a key as a portal shows it: visible characters, no blanks inside."""
-    if not given.isascii() or not given.isprintable() or " " in given:
-        raise ValueError(
-            "has a blank, a line break or a foreign character inside: copy it again, in one piece."
-        )
-    return given
-
-
-def secret(shortest: int) -> Parser:
-    """Make a parser of secrets with at least `shortest` characters."""
+def matching(pattern: str, problem: str) -> Parser:
+    """Make a parser of text that a pattern describes whole; `problem` is what to say of any other."""
 
     def parse(given: str) -> str:
-        if len(key(given)) < shortest:
-            raise ValueError(
-                f"is shorter than {shortest} characters: type `{COMMAND_FOR_A_SECRET}` to make one."
-            )
+        if not re.fullmatch(pattern, given):
+            raise ValueError(problem)
         return given
-
-    return parse
-
-
-def key_bytes(length: int) -> Parser:
-    """Make a parser of base64, of either alphabet, that stands for `length` bytes."""
-
-    def parse(given: str) -> bytes:
-        try:
-            decoded = base64.b64decode(given.replace("-", "+").replace("_", "/"), validate=True)
-        except binascii.Error:
-            decoded = b""
-        if len(decoded) != length:
-            raise ValueError(f"must be base64 of {length} bytes: type `{COMMAND_FOR_A_KEY}` to make one.")
-        return decoded
 
     return parse
 
 
 def choice(*allowed: str) -> Parser:
-    """Make a parser that takes one of a few words."""
+    """Make a parser of one of a few words."""
+    return matching("|".join(map(re.escape, allowed)), f"must be one of: {', '.join(allowed)}.")
 
-    def parse(given: str) -> str:
-        if given not in allowed:
-            raise ValueError(f"must be one of: {', '.join(allowed)}.")
-        return given
 
-    return parse
+def digits(fewest: int, most: int) -> Parser:
+    """Make a parser of shortcodes and till numbers."""
+    return matching(rf"[0-9]{{{fewest},{most}}}", f"must be {fewest} to {most} digits, such as 174379.")
 
 
 def whole(lowest: int, highest: int) -> Parser:
@@ -88,22 +56,48 @@ def whole(lowest: int, highest: int) -> Parser:
     return parse
 
 
-port = whole(1, _HIGHEST_PORT)
+port = whole(1, _MAX_PORT)
+host = matching(r"[A-Za-z0-9.:_-]{1,253}", "must be an address such as 127.0.0.1 or 0.0.0.0.")
+key = matching(
+    r"[!-~]+", "has a blank, a line break or a foreign character inside: copy it again, in one piece."
+)
+database_url = matching(
+    r"(?s:(postgres(ql)?://|[a-z_]+ *=).*)",
+    "must be an address of PostgreSQL, such as postgresql://user:password@host:5432/daftari.",
+)
 
 
-def digits(fewest: int, most: int) -> Parser:
-    """Make a parser of shortcodes and till numbers."""
+def text(given: str) -> str:
+    """Parse any text in one line."""
+    if not given.isprintable():
+        raise ValueError("has a line break or a control character in it: type it again, in one line.")
+    return given
 
-    def parse(given: str) -> str:
-        if not re.fullmatch(rf"[0-9]{{{fewest},{most}}}", given):
-            raise ValueError(f"must be {fewest} to {most} digits, such as 174379.")
-        return given
 
-    return parse
+def secret(given: str) -> str:
+    """Parse a secret, which is a key of some length."""
+    if len(key(given)) < _MIN_SECRET:
+        raise ValueError(
+            f"is shorter than {_MIN_SECRET} characters: type `{COMMAND_FOR_A_SECRET}` to make one."
+        )
+    return given
+
+
+def master_key(given: str) -> bytes:
+    """Parse base64, of either alphabet, into the bytes of a master key."""
+    try:
+        decoded = base64.b64decode(given.replace("-", "+").replace("_", "/"), validate=True)
+    except binascii.Error:
+        decoded = b""
+    if len(decoded) != MASTER_KEY_BYTES:
+        raise ValueError(
+            f"must be base64 of {MASTER_KEY_BYTES} bytes: type `{COMMAND_FOR_A_KEY}` to make one."
+        )
+    return decoded
 
 
 def money(given: str) -> Money:
-    """Take shillings and cents, zero or more."""
+    """Parse shillings and cents, zero or more."""
     try:
         amount = Money.parse(given)
     except InvalidValue:
@@ -113,15 +107,8 @@ def money(given: str) -> Money:
     return amount
 
 
-def host(given: str) -> str:
-    """Take an address or a host name to listen on."""
-    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", given):
-        raise ValueError("must be an address such as 127.0.0.1 or 0.0.0.0.")
-    return given
-
-
 def url(given: str) -> str:
-    """Take an https address; http too where it does not leave the machine."""
+    """Parse an https address, or an http address of this machine."""
     parts = _parts_of(key(given))
     if parts is None or not (parts.scheme == "https" or (parts.scheme == "http" and is_near(given))):
         raise ValueError(
@@ -132,18 +119,8 @@ def url(given: str) -> str:
     return given
 
 
-def _parts_of(address: str) -> SplitResult | None:
-    """Return the parts of an address, None where it names no host or no port that there can be."""
-    try:
-        parts = urlsplit(address)
-        is_whole = parts.hostname is not None and parts.port != 0
-    except ValueError:
-        return None
-    return parts if is_whole else None
-
-
 def base_url(given: str) -> str:
-    """Take an address, as url() does, that others are made of by adding to its path."""
+    """Parse an address, as url() does, to which more of a path is added."""
     if "?" in url(given):
         raise ValueError(
             "must end with a path, without ? and what follows it: more of the path is added to it."
@@ -152,33 +129,34 @@ def base_url(given: str) -> str:
 
 
 def is_near(address: str) -> bool:
-    """Say whether an address is of this machine itself."""
-    host = urlsplit(address).hostname or ""
+    """Return whether an address is this machine's own."""
+    name = urlsplit(address).hostname or ""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         return False
 
 
-def database_url(given: str) -> str:
-    """Take what libpq takes: a URL, or words such as `host=... dbname=...`."""
-    if not re.match(r"postgres(ql)?://|[a-z_]+ *=", given):
-        raise ValueError(
-            "must be an address of PostgreSQL, such as postgresql://user:password@host:5432/daftari."
-        )
-    return given
-
-
 def folder(given: str) -> Path:
-    """Take a folder, made when it is missing, so that it need not exist."""
+    """Parse the path of a folder, which need not exist yet."""
     return Path(text(given)).expanduser().absolute()
 
 
 def file(given: str) -> Path:
-    """Take a file that can be read."""
+    """Parse the path of a file that can be read."""
     path = folder(given)
     try:
         path.open("rb").close()
     except OSError as error:
         raise ValueError(f"names {path}, which cannot be read ({error.strerror}).") from None
     return path
+
+
+def _parts_of(address: str) -> SplitResult | None:
+    """Return the parts of an address, None if its host is missing or its port impossible."""
+    try:
+        parts = urlsplit(address)
+        is_whole = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_whole else None

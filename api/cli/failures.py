@@ -7,9 +7,10 @@ from typing import IO, Any
 
 import click
 
+from api.local.local_settings import local_settings
 from api.local.ports import PortBusy
 from api.local.problems import DatabaseProblem, FolderBusy, LocalRuntimeError
-from api.settings import ConfigurationError, Settings, load_settings
+from api.settings import ConfigurationError, Settings
 from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
 
 IMPOSSIBLE = 1
@@ -71,4 +72,4 @@ def told_in_words() -> Iterator[None]:
 
 def read_settings() -> Settings:
     """Read the settings from this process's environment."""
-    return load_settings(os.environ)
+    return local_settings(os.environ)

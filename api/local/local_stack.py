@@ -118,7 +118,7 @@ class LocalStack:
         names = {"DATABASE_URL", "DAFTARI_PORT", "DAFTARI_SIMULATOR_PORT", *STORED_NAMES}
         published = {name: text for name, text in self._variables.items() if name in names}
         publish_instance(self._settings.daftari_data_dir, published)
-        self._welcome(load_settings(self._variables))
+        self._welcome(load_settings(self._variables, {}))
 
 
 def _daftari(command: str) -> list[str]:

@@ -10,11 +10,12 @@ import requests
 from api.local.accounts import account_for
 from api.local.binaries import find_binaries
 from api.local.databases import server_major
+from api.local.local_settings import local_settings
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.problems import LocalRuntimeError
 from api.local.stored_credentials import stored_credentials
 from api.setting_values import is_near
-from api.settings import ConfigurationError, Settings, load_settings
+from api.settings import ConfigurationError, Settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError, Unavailable
 from ledger.store.migrate import pending
@@ -45,7 +46,7 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     machine in development lacks is made.
     """
     try:
-        settings = load_settings(environ)
+        settings = local_settings(environ)
     except ConfigurationError as error:
         yield from (Finding("settings", Level.PROBLEM, problem) for problem in error.problems)
         return
@@ -69,7 +70,7 @@ def _told(part: str, look: Callable[[Settings], tuple[Level, str]], settings: Se
     """Take a look, and turn what it refuses into a finding."""
     try:
         return Finding(part, *look(settings))
-    except LocalRuntimeError as problem:
+    except (ConfigurationError, LocalRuntimeError) as problem:
         return Finding(part, Level.PROBLEM, problem.message)
 
 

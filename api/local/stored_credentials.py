@@ -15,7 +15,7 @@ def store_credentials(settings: Settings, given: Mapping[str, str]) -> None:
     Raises ConfigurationError where a value could not be used and WrongKey under another master key, and then stores
     nothing; DatabaseProblem where the database does not answer.
     """
-    load_settings({**settings.environ, **given})
+    load_settings(given, settings.environ)
     server_major(settings.database_url)
     database = Database(settings.database_url, max_connections=2)
     try:

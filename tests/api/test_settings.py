@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.local.instances import hold_instance, publish_instance
+from api.local.local_settings import local_settings
 from api.local.local_simulator import Habits
 from api.local.local_stack import LocalStack
 from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
@@ -16,12 +17,12 @@ KEY = base64.b64encode(bytes(32)).decode()
 
 def problems_of(**environ: str) -> list[str]:
     with pytest.raises(ConfigurationError) as refused:
-        load_settings(environ)
+        load_settings(environ, {"DAFTARI_DATA_DIR": "/nowhere"})
     return refused.value.problems
 
 
 def test_a_machine_in_development_needs_no_setting_at_all(tmp_path: Path) -> None:
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
     assert settings.daftari_port == 8000
     assert settings.daftari_delivery_fee == Money(50_00)
     assert settings.database_url == ""
@@ -31,8 +32,8 @@ def test_a_machine_in_development_needs_no_setting_at_all(tmp_path: Path) -> Non
 
 
 def test_secrets_that_were_made_are_kept_and_are_for_the_owner_alone(tmp_path: Path) -> None:
-    first = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
-    second = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    first = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    second = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
     assert first.daftari_jwt_secret == second.daftari_jwt_secret
     assert first.daftari_master_key == second.daftari_master_key
     assert len(first.daftari_master_key) == 32
@@ -52,7 +53,7 @@ def test_secrets_that_were_made_are_kept_and_are_for_the_owner_alone(tmp_path: P
 )
 def test_addresses_that_can_work_are_taken(tmp_path: Path, address: str) -> None:
     environ = {"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": address, "MPESA_CALLBACK_URL": address}
-    assert load_settings(environ).mpesa_callback_url == address
+    assert local_settings(environ).mpesa_callback_url == address
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_addresses_that_cannot_work_are_refused_and_not_repeated(address: str, s
 
 def test_a_simulator_whose_reports_go_elsewhere_is_told_of(tmp_path: Path) -> None:
     def goes_elsewhere(**environ: str) -> bool:
-        settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
+        settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
         return LocalStack(settings, Habits(), tell=print, welcome=print).reports_elsewhere
 
     theirs = "https://shop.example/api/payments/callbacks/"
@@ -90,8 +91,8 @@ def test_a_simulator_whose_reports_go_elsewhere_is_told_of(tmp_path: Path) -> No
 
 
 def test_two_machines_do_not_make_the_same_secrets(tmp_path: Path) -> None:
-    one = load_settings({"DAFTARI_DATA_DIR": str(tmp_path / "one")})
-    other = load_settings({"DAFTARI_DATA_DIR": str(tmp_path / "other")})
+    one = local_settings({"DAFTARI_DATA_DIR": str(tmp_path / "one")})
+    other = local_settings({"DAFTARI_DATA_DIR": str(tmp_path / "other")})
     assert one.daftari_jwt_secret != other.daftari_jwt_secret
     assert one.daftari_master_key != other.daftari_master_key
 
@@ -152,12 +153,12 @@ def test_a_problem_never_repeats_the_value(name: str) -> None:
 
 
 def test_blanks_around_a_value_are_not_part_of_it(tmp_path: Path) -> None:
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_CONSUMER_KEY": "  key \n"})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_CONSUMER_KEY": "  key \n"})
     assert settings.mpesa_consumer_key == "key"
 
 
 def test_a_blank_value_is_no_value(tmp_path: Path) -> None:
-    assert load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_PORT": " "}).daftari_port == 8000
+    assert local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_PORT": " "}).daftari_port == 8000
 
 
 def test_production_says_everything_that_must_be_given() -> None:
@@ -166,7 +167,7 @@ def test_production_says_everything_that_must_be_given() -> None:
 
 
 def test_production_makes_nothing_up_in_the_data_folder(tmp_path: Path) -> None:
-    settings = load_settings(
+    settings = local_settings(
         {
             "DAFTARI_DATA_DIR": str(tmp_path),
             "DAFTARI_MODE": "production",
@@ -183,12 +184,16 @@ def test_production_makes_nothing_up_in_the_data_folder(tmp_path: Path) -> None:
 
 
 def test_two_ways_to_verify_tokens_exclude_each_other() -> None:
-    (problem,) = problems_of(DAFTARI_JWT_SECRET=SECRET, DAFTARI_JWT_JWKS_URL="https://issuer.example/keys")
+    (problem,) = problems_of(
+        DAFTARI_JWT_SECRET=SECRET,
+        DAFTARI_MASTER_KEY=KEY,
+        DAFTARI_JWT_JWKS_URL="https://issuer.example/keys",
+    )
     assert problem == "DAFTARI_JWT_SECRET and DAFTARI_JWT_JWKS_URL exclude each other: unset all but one."
 
 
 def test_no_secret_is_made_where_a_public_key_verifies(tmp_path: Path) -> None:
-    settings = load_settings(
+    settings = local_settings(
         {"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_JWKS_URL": "https://issuer.example/keys"}
     )
     assert settings.daftari_jwt_secret == ""
@@ -196,7 +201,7 @@ def test_no_secret_is_made_where_a_public_key_verifies(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
-    settings = load_settings(
+    settings = local_settings(
         {
             "DAFTARI_DATA_DIR": str(tmp_path),
             "DATABASE_URL": "postgresql://shop:hush-url@db/daftari",
@@ -213,7 +218,7 @@ def test_secrets_are_not_in_the_repr(tmp_path: Path) -> None:
 
 
 def test_variables_win_over_stored_credentials(tmp_path: Path) -> None:
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_CONSUMER_KEY": "from-variable"})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_CONSUMER_KEY": "from-variable"})
     merged = settings.with_stored_credentials(
         {"MPESA_CONSUMER_KEY": "stored", "MPESA_PASSKEY": "stored", "DAFTARI_PORT": "1"}
     )
@@ -226,17 +231,32 @@ def test_a_running_instances_variables_fill_the_gaps_until_it_ends(tmp_path: Pat
     environ = {"DAFTARI_DATA_DIR": str(tmp_path)}
     with hold_instance(tmp_path):
         publish_instance(tmp_path, {"DATABASE_URL": "postgresql://running/daftari"})
-        assert load_settings(environ).database_url == "postgresql://running/daftari"
-        named = load_settings(environ | {"DATABASE_URL": "postgresql://named/other"})
+        assert local_settings(environ).database_url == "postgresql://running/daftari"
+        named = local_settings(environ | {"DATABASE_URL": "postgresql://named/other"})
         assert named.database_url == "postgresql://named/other"
-    assert load_settings(environ).database_url == ""
+    assert local_settings(environ).database_url == ""
 
 
 def test_what_a_killed_instance_left_behind_counts_for_nothing(tmp_path: Path) -> None:
     publish_instance(tmp_path, {"DATABASE_URL": "postgresql://gone/daftari"})
     (tmp_path / "instance.lock").touch()
-    assert load_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).database_url == ""
+    assert local_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).database_url == ""
 
 
 def test_every_stored_name_is_a_setting() -> None:
     assert set(STORED_NAMES) <= {name for name, _, _ in described_settings()}
+
+
+def test_settings_of_an_environment_alone_make_up_no_secret(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"DAFTARI_DATA_DIR": str(tmp_path)}, {})
+    assert [problem.split()[0] for problem in refused.value.problems] == [
+        "DAFTARI_JWT_SECRET",
+        "DAFTARI_MASTER_KEY",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_folder_with_a_line_break_is_refused_like_any_other_setting() -> None:
+    (problem,) = problems_of(DAFTARI_DATA_DIR="/one\n/two")
+    assert problem.startswith("DAFTARI_DATA_DIR has a line break")

@@ -11,7 +11,7 @@ from time import perf_counter
 import click
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
-from api.settings import load_settings
+from api.local.local_settings import local_settings
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.verification.verifier import violations
@@ -86,7 +86,7 @@ def _measure(
 
 def _broken_rules(daftari: Running) -> list[str]:
     """Return a sentence for each rule that the database breaks."""
-    settings = load_settings(daftari.environ)
+    settings = local_settings(daftari.environ)
     with closing(Database(settings.database_url, max_connections=2)) as database:
         vault = Vault(database, settings.daftari_master_key)
         return [str(found) for found in violations(database, vault, known_texts=[BUYERS_NAME])]

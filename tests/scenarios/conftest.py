@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
-from api.settings import load_settings
+from api.local.local_settings import local_settings
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from tests.scenarios.steps import TOMATOES, Clock, put_in_cart, put_on_shelf
@@ -20,7 +20,7 @@ MORNING = "2026-11-16T07:30:00Z"
 @pytest.fixture(autouse=True)
 def _invariants_hold(database_url: str, data_folder: Path) -> Iterator[None]:
     yield
-    settings = load_settings({"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder)})
+    settings = local_settings({"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder)})
     database = Database(database_url, max_connections=2)
     try:
         assert_all_is_well(

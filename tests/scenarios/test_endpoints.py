@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from api.cli import main
 from api.http.middleware.auth import make_token
+from api.local.local_settings import local_settings
 from api.local.stored_credentials import stored_credentials
-from api.settings import load_settings
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, at_once, facts, observe, put_in_cart
 from tests.support.instance import DELIVERY, Client, Instance
 
@@ -230,7 +230,7 @@ def _set(shell: dict[str, str], *arguments: str, **variables: str) -> str:
 def test_credentials_are_kept_in_part_and_never_shown(shell: dict[str, str]) -> None:
     said = _set(shell, "--consumer-key", "key-one", "--consumer-secret", "a-secret", "--passkey", "a-passkey")
     said += _set(shell)
-    settings = load_settings(shell)
+    settings = local_settings(shell)
     first = {
         "MPESA_CONSUMER_KEY": "key-one",
         "MPESA_CONSUMER_SECRET": "a-secret",
@@ -254,12 +254,12 @@ def test_credentials_that_cannot_work_change_nothing(shell: dict[str, str]) -> N
     assert result.exit_code != 0
     assert "hush-hush" not in result.output
     assert "MPESA_BUSINESS_SHORTCODE" in result.output
-    assert stored_credentials(load_settings(shell)) == {"MPESA_BUSINESS_SHORTCODE": "174379"}
+    assert stored_credentials(local_settings(shell)) == {"MPESA_BUSINESS_SHORTCODE": "174379"}
 
 
 def test_stored_credentials_are_used_and_variables_win(shell: dict[str, str], instance: Instance) -> None:
     _set(shell, "--consumer-key", "stored-key", "--callback-url", "https://shop.example/pay/")
-    settings = load_settings(shell | {"MPESA_CONSUMER_KEY": "given-key"})
+    settings = local_settings(shell | {"MPESA_CONSUMER_KEY": "given-key"})
     mixed = settings.with_stored_credentials(stored_credentials(settings))
     assert (mixed.mpesa_consumer_key, mixed.mpesa_callback_url) == ("given-key", "https://shop.example/pay/")
     rows = json.dumps(_all_rows(instance)["sealed_settings"])

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from api.http.app import create_app
-from api.settings import load_settings
+from api.local.local_settings import local_settings
 from api.wiring import build_services
 from ledger.phone import PhoneNumber
 from payments.services import Services
@@ -283,7 +283,7 @@ def _let_go(instance: Instance) -> None:
 
 def test_two_workers_at_once_do_everything_once(instance: Instance, database_url: str) -> None:
     put_on_shelf(instance, TOMATOES, stock="100")
-    settings = load_settings({**instance.settings.environ, "DATABASE_URL": database_url})
+    settings = local_settings({**instance.settings.environ, "DATABASE_URL": database_url})
     second = build_services(settings)
     try:
         rivals = [[job.work for job in jobs(second.worker)], [job.work for job in instance.jobs]]

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from greenlet import getcurrent, greenlet
 
-from api.settings import Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import Settings
 from api.wiring import assemble, daraja_client
 from ledger.errors import Unavailable
 from ledger.store.locks import ActiveLock, LockConnection
@@ -46,7 +47,7 @@ Handle = Callable[[Services], None]
 
 @cache
 def _settings() -> Settings:
-    return load_settings(
+    return local_settings(
         {
             "DATABASE_URL": "postgresql://twin/",
             "DAFTARI_DATA_DIR": "/nonexistent",

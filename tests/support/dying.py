@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from api.settings import load_settings
+from api.local.local_settings import local_settings
 from api.wiring import build_services
 from ledger.errors import Unavailable
 from payments.services import Services
@@ -22,7 +22,7 @@ class Doomed:
 
     def do(self, work: Callable[[Services], object], statement: int, *, answer_is_lost: bool) -> bool:
         """Begin some work and die at its n-th statement; return whether it came that far."""
-        settings = load_settings({**self._instance.settings.environ, "DATABASE_URL": self._proxy.url})
+        settings = local_settings({**self._instance.settings.environ, "DATABASE_URL": self._proxy.url})
         services = build_services(settings)
         services.check_database(1)
         services.database.pool.timeout = 0.1  # The dying do not wait for a database that will not come back.

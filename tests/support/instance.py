@@ -20,7 +20,8 @@ from werkzeug.serving import make_server
 from api.http.app import create_app
 from api.http.middleware.auth import make_token
 from api.http.streaming.notifier import current_notifier
-from api.settings import Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import Settings
 from api.wiring import build_services
 from daraja.simulator import Simulator, SimulatorSettings, create_simulator
 from ledger import clock
@@ -115,7 +116,7 @@ class Instance:
         listening = socket.create_server((LOCALHOST, 0), backlog=128)
         port: int = listening.getsockname()[1]
         self.base_url = f"http://{LOCALHOST}:{port}"
-        self.settings: Settings = load_settings(
+        self.settings: Settings = local_settings(
             {
                 "DATABASE_URL": database_url,
                 "DAFTARI_DATA_DIR": str(data_folder),

@@ -19,11 +19,12 @@ import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from api.local import children
 from api.local.databases import migrate_database
+from api.local.local_settings import local_settings
 from api.local.local_simulator import SIMULATOR_CREDENTIALS
 from api.local.ports import answers_http, http_url
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from api.local.problems import LocalRuntimeError
-from api.settings import CALLBACK_PATH, Settings, load_settings
+from api.settings import CALLBACK_PATH, Settings
 from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST, free_port
 from tests.support.proxy import DatabaseProxy, TcpProxy
@@ -161,7 +162,7 @@ class Machine:
     @property
     def settings(self) -> Settings:
         """The settings of every process, but for the database's address: ours leads around the proxy."""
-        return load_settings({**self.environ, "DATABASE_URL": self.database_url})
+        return local_settings({**self.environ, "DATABASE_URL": self.database_url})
 
     def make_buyers(self, count: int) -> list[Buyer]:
         """Return so many buyers, users 1 to `count`, each with a filled cart and a token."""

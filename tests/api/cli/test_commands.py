@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.cli import main
 from api.cli.failures import FailureGroup
+from api.local.local_settings import local_settings
 from api.local.stored_credentials import stored_credentials
-from api.settings import load_settings
 from tests.api.cli.support import daftari
 from tests.api.http.middleware.key_set import KeySet
 from tests.api.local.test_postgres import pretend_programs
@@ -58,7 +58,7 @@ def test_a_token_is_printed_and_nothing_else(tmp_path: Path) -> None:
     answer = daftari("token", "--user", "7", "--role", "customer", DAFTARI_DATA_DIR=str(tmp_path))
     assert answer.returncode == 0
     assert answer.stderr == ""
-    secret = load_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).daftari_jwt_secret
+    secret = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).daftari_jwt_secret
     claims = jwt.decode(answer.stdout.strip(), secret, algorithms=["HS256"], audience="daftari")
     assert claims["sub"] == "7"
     assert claims["roles"] == ["customer"]
@@ -197,7 +197,7 @@ def test_credentials_run_bare_change_nothing(database_url: str, tmp_path: Path) 
     answer = daftari("set-mpesa-credentials", **environ)
     assert answer.returncode == 0
     assert "nothing has changed" in answer.stdout
-    assert stored_credentials(load_settings(environ)) == {"MPESA_PASSKEY": "kept"}
+    assert stored_credentials(local_settings(environ)) == {"MPESA_PASSKEY": "kept"}
 
 
 def test_a_partial_update_keeps_the_rest_and_echoes_no_secret(database_url: str, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_partial_update_keeps_the_rest_and_echoes_no_secret(database_url: str,
     assert code == 0
     assert "MPESA_CONSUMER_KEY" in said
     assert "hush" not in said + error
-    assert stored_credentials(load_settings(environ)) == {
+    assert stored_credentials(local_settings(environ)) == {
         "MPESA_BUSINESS_SHORTCODE": "174379",
         "MPESA_CONSUMER_KEY": "hush-key",
         "MPESA_PASSKEY": "hush-passkey",
@@ -224,7 +224,7 @@ def test_a_database_of_another_master_key_is_left_alone(database_url: str, tmp_p
     code, said, _ = run("check", **theirs)
     assert code == 1
     assert "DAFTARI_MASTER_KEY" in said
-    assert stored_credentials(load_settings(ours)) == {"MPESA_PASSKEY": "ours"}
+    assert stored_credentials(local_settings(ours)) == {"MPESA_PASSKEY": "ours"}
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_credential_that_cannot_work_is_refused_and_nothing_is_stored(
     )
     assert code == 3
     assert "MPESA_PASSKEY has a blank" in error
-    assert stored_credentials(load_settings(environ)) == {}
+    assert stored_credentials(local_settings(environ)) == {}
 
 
 def findings_of(**environ: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -362,8 +362,8 @@ def test_check_looks_into_the_certificate(tmp_path: Path, free_port: int) -> Non
     assert found["operator"]["verdict"] == "ok"
 
 
-def test_check_tells_wrong_settings_apart_by_its_exit_code() -> None:
-    code, found = findings_of(DAFTARI_PORT="x")
+def test_check_tells_wrong_settings_apart_by_its_exit_code(tmp_path: Path) -> None:
+    code, found = findings_of(DAFTARI_DATA_DIR=str(tmp_path), DAFTARI_PORT="x")
     assert code == 3
     assert "DAFTARI_PORT" in found["settings"]["sentence"]
 

@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from api.http.app import create_app
 from api.http.framework.openapi import EXTENSION
 from api.http.middleware.auth import Role, make_token
-from api.settings import Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import Settings
 from ledger.store.database import Database
 from payments.idempotency.kept_answers import IdempotencyStore
 from tests.api.http.probes import blueprint
@@ -35,7 +36,7 @@ class ProbeServices:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings(
+    return local_settings(
         {
             "DAFTARI_DATA_DIR": str(tmp_path),
             "DAFTARI_JWT_SECRET": SECRET,

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from api.cli.failures import NOT_AVAILABLE
+from api.local.local_settings import local_settings
 from api.local.local_simulator import Habits, simulator_credentials, simulator_settings
-from api.settings import load_settings
 from tests.api.cli.support import daftari
 
 
 def test_habits_that_are_not_named_are_the_simulators_own(data_folder: Path) -> None:
-    settings = load_settings({"DAFTARI_DATA_DIR": str(data_folder)})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(data_folder)})
     assert Habits().options() == []
     assert simulator_settings(settings, Habits()).chaos_longest_delay_seconds == 60
 
@@ -20,7 +20,7 @@ def test_habits_go_to_the_program_as_options_and_come_out_as_they_were(data_fold
         *("--auto-approve", "0", "--seed", "3", "--chaos", "7"),
         *("--chaos-longest-delay", "30.5", "--state-file", "/books"),
     ]
-    told = simulator_settings(load_settings({"DAFTARI_DATA_DIR": str(data_folder)}), habits)
+    told = simulator_settings(local_settings({"DAFTARI_DATA_DIR": str(data_folder)}), habits)
     assert (told.auto_approve_seconds, told.seed, told.chaos_seed) == (0, 3, 7)
     assert (told.chaos_longest_delay_seconds, told.state_file) == (30.5, Path("/books"))
 

@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 
 from api.http.app import create_app
 from api.http.middleware.auth import make_token
-from api.settings import Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import Settings
 from api.wiring import build_services
 from payments.services import Services
 from shop.demo import demo_data
@@ -30,7 +31,7 @@ SIMULATOR = "http://127.0.0.1:9"
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     places = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": SIMULATOR}
-    return load_settings({**places, **SIMULATED})
+    return local_settings({**places, **SIMULATED})
 
 
 @pytest.fixture

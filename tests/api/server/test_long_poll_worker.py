@@ -20,7 +20,8 @@ from uuid import UUID
 import pytest
 
 from api.http.middleware.auth import make_token
-from api.settings import Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import Settings
 from api.wiring import build_services
 from ledger import clock
 from payments.services import Services
@@ -110,7 +111,7 @@ def serving(database_url: str, data_folder: Path, **variables: str) -> Iterator[
         **SIMULATED,
         **variables,
     }
-    settings = load_settings(environ)
+    settings = local_settings(environ)
     services = build_services(settings)
     process = subprocess.Popen(
         [sys.executable, "-m", "api.cli", "serve"], env=os.environ | environ, stderr=subprocess.DEVNULL

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi import checks
 from api.http.app import create_app
 from api.http.middleware.headers import IDEMPOTENCY_KEY
 from api.http.schemas.session_schemas import MAX_WAIT_SECONDS
-from api.settings import load_settings
+from api.local.local_settings import local_settings
 from api.wiring import build_services
 from shop.demo import make_buyers
 from tests.api.http.conftest import SECRET
@@ -63,7 +63,7 @@ def document() -> dict[str, Any]:
         "DAFTARI_JWT_SECRET": SECRET,
         "DAFTARI_MASTER_KEY": "A" * 43 + "=",
     }
-    settings = load_settings(variables)
+    settings = local_settings(variables)
     answer = create_app(settings, partial(build_services, settings)).test_client().get("/openapi.json")
     made: dict[str, Any] = json.loads(answer.data)
     return made

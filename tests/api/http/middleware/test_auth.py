@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from freezegun import freeze_time
 
 from api.http.middleware.auth import make_token
-from api.settings import ConfigurationError, Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import ConfigurationError, Settings
 from tests.api.http.conftest import SECRET
 from tests.api.http.middleware.key_set import KeySet
 
@@ -134,7 +135,7 @@ def test_a_public_view_asks_nobody_who_he_is(client: FlaskClient) -> None:
 
 def test_a_configured_issuer_and_audience_must_match(make_app: MakeApp, settings: Settings) -> None:
     environ = {"DAFTARI_JWT_ISSUER": "https://login.example", "DAFTARI_JWT_AUDIENCE": "payments"}
-    strict = load_settings({**settings.environ, **environ})
+    strict = local_settings({**settings.environ, **environ})
     client = make_app(strict).test_client()
     good: dict[str, Any] = {"iss": "https://login.example", "aud": ["payments"]}
     assert client.get(WHO, headers=signed(**good)).status_code == 200
@@ -154,7 +155,7 @@ def test_a_public_key_file_fixes_the_algorithm(
 ) -> None:
     file = tmp_path / "key.pem"
     file.write_bytes(pem(key))
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
     client = make_app(settings).test_client()
     assert client.get(WHO, headers=signed(key, algorithm)).status_code == 200
     assert client.get(WHO, headers=signed(Ed25519PrivateKey.generate(), "EdDSA")).status_code == 401
@@ -166,7 +167,7 @@ def test_a_public_key_file_fixes_the_algorithm(
 def test_the_public_key_is_never_taken_for_an_hmac_secret(make_app: MakeApp, tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_bytes(pem(generate_private_key(65537, 2048)))
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
     forger = jwt.PyJWS()
     del forger._algorithms["HS256"]
     forger.register_algorithm("HS256", _CarelessHmac(jwt.algorithms.HMACAlgorithm.SHA256))
@@ -190,7 +191,7 @@ def test_a_useless_public_key_file_is_refused_at_the_start(
 ) -> None:
     file = tmp_path / "key.pem"
     file.write_bytes(content)
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
     with pytest.raises(ConfigurationError, match="DAFTARI_JWT_PUBLIC_KEY_FILE"):
         make_app(settings)
 
@@ -200,7 +201,7 @@ def test_published_keys_are_fetched_once_and_a_lost_provider_is_503(
 ) -> None:
     key = Ed25519PrivateKey.generate()
     key_set = KeySet(first=key)
-    settings = load_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_JWKS_URL": key_set.url})
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_JWKS_URL": key_set.url})
     first, second = make_app(settings).test_client(), make_app(settings).test_client()
     try:
         assert [first.get(WHO, headers=signed(key, "EdDSA")).status_code for _ in range(3)] == [200] * 3

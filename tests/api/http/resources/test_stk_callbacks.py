@@ -10,7 +10,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from api.http.app import create_app
-from api.settings import load_settings
+from api.local.local_settings import local_settings
 from api.wiring import build_services
 from tests.scenarios.steps import (
     TOMATOES,
@@ -118,7 +118,7 @@ def test_a_result_under_a_token_that_was_cut_is_no_proof(instance: Instance, end
 
 def test_what_cannot_be_kept_is_not_acknowledged(tmp_path: Path, free_port: int) -> None:
     lost = {"DATABASE_URL": f"postgresql://127.0.0.1:{free_port}/lost", "DAFTARI_DATA_DIR": str(tmp_path)}
-    settings = load_settings(lost)
+    settings = local_settings(lost)
     answer = create_app(settings, partial(build_services, settings)).test_client().post(PATHS[0], json={})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]

@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.http.middleware.auth import Role
-from api.settings import Settings, load_settings
+from api.local.local_settings import local_settings
+from api.settings import Settings
 from api.wiring import build_services
 from payments.services import Services
 from shop.builtin import BuiltinShop
@@ -24,7 +25,7 @@ Ask = Callable[..., TestResponse]
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    return load_settings(
+    return local_settings(
         {
             "DATABASE_URL": database_url,
             "DAFTARI_DATA_DIR": str(tmp_path),
