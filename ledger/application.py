@@ -61,7 +61,7 @@ class Ledger(Application[UUID]):
     def session(self, session_id: UUID, *, user_id: int | None = None) -> PaymentSession:
         """Return the session as it stands now.
 
-        Raises NotFound where there is none, or where `user_id` is given and it is another's.
+        Raises NotFound if there is none, or if `user_id` is given and it is another's.
         """
         try:
             session: PaymentSession = self.repository.get(session_id, projector_func=_project)
@@ -72,7 +72,7 @@ class Ledger(Application[UUID]):
         return session
 
     def add(self, session: PaymentSession) -> bool:
-        """Append a new session; return False where one with its id exists, and write nothing then."""
+        """Append a new session; return False, and write nothing, if one with its id exists."""
         try:
             self._append(session)
         except VersionConflict:
@@ -108,9 +108,9 @@ class Ledger(Application[UUID]):
         raise Conflict
 
     def _append(self, session: PaymentSession) -> None:
-        """Append what was decided with the session's new row, in one commit, and say at which position it landed."""
+        """Append the new events with the session's new row, in one commit, and log their position."""
         events = [PUBLIC_NAMES[type(event)] for event in session.pending_events]
-        # Not by save(): it asks of every object, by runtime protocols, what it is, and takes a millisecond for that.
+        # Not by save(): its runtime protocol checks of every object take a millisecond.
         recordings = self.events.put(session.collect_events(), row=status_row(session))
         position = str(recordings[-1].notification.id)
         _log.info(
@@ -128,14 +128,14 @@ class Ledger(Application[UUID]):
 
 
 def no_such_session() -> NotFound:
-    """Return the answer for a session that does not exist and for another's alike."""
+    """Return the same refusal for a session that does not exist and for another's."""
     return NotFound("There is no such payment session.", code="SESSION_NOT_FOUND")
 
 
 def _project(
     session: PaymentSession | None, history: Iterable[DomainEventProtocol[UUID]]
 ) -> PaymentSession | None:
-    fact: Any
-    for fact in history:
-        session = fact.mutate(session)
+    event: Any
+    for event in history:
+        session = event.mutate(session)
     return session

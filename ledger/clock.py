@@ -18,7 +18,7 @@ def now() -> datetime:
 @contextmanager
 def read_from(source: Callable[[], datetime]) -> Iterator[None]:
     """Take the time from `source`, aware datetimes in UTC, in the whole process until the end of the block."""
-    global _read  # noqa: PLW0603 - there is one clock, and everybody who holds `now` must see it change
+    global _read  # noqa: PLW0603 - there is one clock, and every holder of `now` must see it change
     before, _read = _read, source
     try:
         yield

@@ -2,12 +2,12 @@
 
 LedgerError
 ├── InvalidValue      the input is malformed, whatever the history says
-├── Unauthenticated   nobody we know is asking
-├── NotAllowed        somebody we know, without the role for it
+├── Unauthenticated   the caller is unknown
+├── NotAllowed        the caller is known and lacks the role
 ├── Rejected          well-formed, but the history forbids it
 ├── NotFound          no such thing, or not yours
 ├── Conflict          someone else was first; reload and decide again
-└── Unavailable       something we need does not answer, and may have done what was asked: ask again
+└── Unavailable       a dependency does not answer, and may have done what was asked: try again
 
 Each carries a stable code that a client may rely on and a sentence that a person can read.
 """
@@ -15,7 +15,7 @@ Each carries a stable code that a client may rely on and a sentence that a perso
 from collections.abc import Mapping, Sequence
 
 WRONG_MASTER_KEY = "WRONG_MASTER_KEY"
-"""The code of what cannot be opened with the master key that was given."""
+"""The code of what cannot be decrypted with the given master key."""
 
 
 class LedgerError(Exception):
@@ -44,7 +44,7 @@ class InvalidValue(LedgerError):
 
 
 class Unauthenticated(LedgerError):
-    """There is no valid proof of who is asking."""
+    """There is no valid proof of who the caller is."""
 
 
 class NotAllowed(LedgerError):
@@ -56,7 +56,7 @@ class Rejected(LedgerError):
 
 
 class NotFound(LedgerError):
-    """There is no such thing, or it belongs to someone else, which must look the same."""
+    """There is no such thing, or it is another's, which must look the same."""
 
     def __init__(self, message: str = "There is no such thing here.", code: str = "NOT_FOUND") -> None:
         super().__init__(code, message)
@@ -76,9 +76,9 @@ class Conflict(LedgerError):
 
 
 class Unavailable(LedgerError):
-    """Something we depend on does not answer; `retry_after_seconds` says when to ask again.
+    """A dependency does not answer; `retry_after_seconds` says when to try again.
 
-    Whether a write took effect is not known, so that whoever repeats it must do so in a way that is safe to repeat.
+    Whether a write took effect is unknown, so it may only be repeated in a way that is safe to repeat.
     """
 
     def __init__(

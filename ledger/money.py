@@ -25,7 +25,7 @@ class Money:
 
     @classmethod
     def parse(cls, text: str) -> "Money":
-        """Read decimal text such as "350.00" or "350"; raise InvalidValue where it is not whole cents."""
+        """Read decimal text such as "350.00" or "350"; raise InvalidValue if it is not whole cents."""
         written = _WRITTEN.fullmatch(text)
         if written is None:
             raise InvalidValue("This is not an amount in whole cents; write it like 350.00.")
@@ -49,13 +49,13 @@ class Money:
 
     @property
     def shillings(self) -> int:
-        """The amount in whole shillings; raise ValueError where cents would be lost."""
+        """The amount in whole shillings; raise ValueError if cents would be lost."""
         if self.cents % CENTS_PER_SHILLING:
             raise ValueError("This amount has cents; round it to the shilling first.")
         return self.cents // CENTS_PER_SHILLING
 
     def as_decimal(self) -> Decimal:
-        """The amount in shillings with two decimals, as the guide prints it."""
+        """The amount in shillings with two decimals, as the checkout contract prints it."""
         return Decimal(self.cents).scaleb(-2)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The cart as it stood when its payment session was created, and what it comes to."""
+"""The cart as it stood when its payment session was created, and its totals."""
 
 from dataclasses import dataclass
 
@@ -38,8 +38,8 @@ def subtotal_cents(price_cents: int, quantity_thousandths: int) -> int:
 def add_up(lines: tuple[SnapshotLine, ...], delivery_fee_cents: int, max_shillings: int) -> Totals:
     """Return the totals of a cart, rounded half up to the shilling because M-Pesa takes whole shillings.
 
-    Raises Rejected CART_EMPTY for no lines, and InvalidValue AMOUNT_OUT_OF_RANGE where M-Pesa could not take
-    the total in one payment of 1 to `most_shillings` shillings.
+    Raises Rejected CART_EMPTY without lines, and InvalidValue AMOUNT_OUT_OF_RANGE if the total is not a payment of 1
+    to `max_shillings` shillings.
     """
     if not lines:
         raise Rejected("CART_EMPTY", "Your cart is empty. Put something in it before you check out.")

@@ -1,4 +1,4 @@
-"""What every fact about a payment session is."""
+"""What every event of a payment session is."""
 
 from typing import ClassVar
 
@@ -6,10 +6,10 @@ from eventsourcing.domain import Aggregate
 
 
 class Event(Aggregate.Event):
-    """A fact about one session; each kind has a TOPIC of its own.
+    """Something that happened to one session; each class has a versioned TOPIC, which is stored and never changes.
 
-    `apply` only sets fields: it runs again at every load, so there is no rule, no clock and no choice of business in
-    it. Amounts are cents, moments are aware UTC, personal data are sealed.
+    `apply` only sets fields: it runs again at every load, so it holds no rule and asks no clock. Amounts are cents,
+    moments are aware UTC, personal data are encrypted.
     """
 
     TOPIC: ClassVar[str]

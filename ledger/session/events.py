@@ -1,7 +1,4 @@
-"""Every event of a payment session.
-
-Each class has a versioned TOPIC, because a stored name must survive a move of the file.
-"""
+"""Every event of a payment session, with its public name."""
 
 from eventsourcing.utils import register_topic
 

@@ -1,6 +1,6 @@
-"""The facts of being paid, in the order in which a session lives them.
+"""Events of a payment, in the order in which a session lives them.
 
-An event that moves the public status says from where, and when the session was created, so that a projection can
+An event that moves the public status names the previous status and the session's creation, so that a projection can
 count it by the event alone.
 """
 
@@ -16,7 +16,7 @@ from ledger.session.values import Attempt, AttemptState, Credit, Discrepancy, Ev
 
 
 class Created(Event, Aggregate.Created):
-    """A buyer went to the checkout: the cart, what it costs, and where it should go."""
+    """A buyer went to the checkout: the cart, its cost, and where to deliver it."""
 
     TOPIC = "payment_session.created.v1"
     user_id: int
@@ -48,7 +48,7 @@ class Created(Event, Aggregate.Created):
 
 
 class Extended(Event):
-    """The buyer asked for more time, by a `request` with a name of its own where he gave it one."""
+    """The buyer was given more time; `request` names the request, if it had an idempotency key."""
 
     TOPIC = "payment_session.extended.v1"
     expires_at: datetime
@@ -110,7 +110,7 @@ class PaymentRefused(Event):
 
 
 class PaymentUncertain(Event):
-    """The answer was lost; a prompt may be on the phone."""
+    """M-Pesa's answer was lost; a prompt may be on the phone."""
 
     TOPIC = "payment_session.payment_uncertain.v1"
     attempt: int
@@ -126,7 +126,7 @@ class PaymentUncertain(Event):
 class AttemptFailed(Event):
     """One attempt ended unpaid while another is open, or after the session was settled.
 
-    `recorded_by` and `note` are there where a person said so.
+    `recorded_by` and `note` are set if a person recorded it.
     """
 
     TOPIC = "payment_session.attempt_failed.v1"
@@ -182,7 +182,7 @@ class ReceiptRecorded(Event):
 
 
 class EvidenceUpgraded(Event):
-    """A better witness tells of money that is known: the same receipt, the same amount."""
+    """A better source confirmed a known payment: the same receipt, the same amount."""
 
     TOPIC = "payment_session.evidence_upgraded.v1"
     attempt: int
@@ -197,10 +197,10 @@ class EvidenceUpgraded(Event):
 
 
 class DiscrepancyFound(Event):
-    """Two witnesses disagree about one attempt; what was proved stands, and a person looks at it.
+    """Two sources disagree about one attempt; what was proved stands, and a person looks at it.
 
-    `about` is "outcome" (one says paid, another says not), "amount", or "books" (one should know of it and does not);
-    `told` is what the later one said.
+    `about` is "outcome" (one reports it paid, another not), "amount", or "books" (one should know of it and does not);
+    `told` is what the later one reported.
     """
 
     TOPIC = "payment_session.contradiction_found.v1"
@@ -223,7 +223,7 @@ class DiscrepancyFound(Event):
 
 
 class DiscrepancyClosed(Event):
-    """A person looked at a contradiction and says what came of it."""
+    """A person looked at a discrepancy and noted what came of it."""
 
     TOPIC = "payment_session.contradiction_closed.v1"
     contradiction: int
@@ -231,8 +231,8 @@ class DiscrepancyClosed(Event):
     note: str
 
     def apply(self, session: SessionState) -> None:
-        found = session.discrepancies[self.contradiction]
-        session.discrepancies[self.contradiction] = replace(found, is_open=False)
+        known = session.discrepancies[self.contradiction]
+        session.discrepancies[self.contradiction] = replace(known, is_open=False)
 
 
 class OrderCreated(Event):
@@ -253,7 +253,7 @@ class OrderCreated(Event):
 class Failed(Event):
     """The session came to nothing; `money_held` says whether the buyer's money is with us.
 
-    `recorded_by` and `note` are there where a person said that its last attempt was not paid.
+    `recorded_by` and `note` are set if a person recorded that its last attempt was not paid.
     """
 
     TOPIC = "payment_session.failed.v1"

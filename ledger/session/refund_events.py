@@ -1,4 +1,4 @@
-"""The facts of giving money back: that it is due, who agreed, that it was sent, and what became of it."""
+"""Events of a refund: that it is due, who approved it, that it was requested, and how it ended."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ class RefundDue(Event):
 
 
 class RefundApproved(Event):
-    """The policy, or a person, agreed that a sum is sent back."""
+    """The policy, or a person, approved that a sum is sent back."""
 
     TOPIC = "payment_session.refund_approved.v1"
     refund: int
@@ -57,7 +57,7 @@ class RefundRequested(Event):
 
 
 class RefundAccepted(Event):
-    """M-Pesa took the request and will report its result under these ids."""
+    """M-Pesa accepted the request and will report its result under these ids."""
 
     TOPIC = "payment_session.refund_accepted.v1"
     refund: int
@@ -69,7 +69,7 @@ class RefundAccepted(Event):
 
 
 class RefundUncertain(Event):
-    """M-Pesa's answer or its result did not come: the sum may have gone back, so it is not sent again."""
+    """M-Pesa's answer or result was lost: the sum may have gone back, so it is not sent again."""
 
     TOPIC = "payment_session.refund_uncertain.v1"
     refund: int
@@ -80,7 +80,7 @@ class RefundUncertain(Event):
 
 
 class Refunded(Event):
-    """A sum has gone back: by `means` "reversal", or in another way, as `recorded_by` writes down in `note`."""
+    """A sum has gone back: by `means` "reversal", or in another way, as `recorded_by` says in `note`."""
 
     TOPIC = "payment_session.refunded.v1"
     refund: int

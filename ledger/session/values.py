@@ -1,4 +1,4 @@
-"""One try to be paid, and one sum to give back: what a payment session remembers of each."""
+"""The values of a payment session: its status, attempts, credits, refunds and discrepancies."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,8 +19,8 @@ class Status(StrEnum):
 class Evidence(StrEnum):
     """How we know that money moved, from the weakest to the strongest.
 
-    A query names no receipt; a callback does; a C2B confirmation and the list of pulled transactions come from the
-    books of the paybill; the statement is what the bank is settled by.
+    A status query names no receipt; a callback does; C2B confirmations and pulled transactions come from the books of
+    the paybill; the statement is what the bank is settled by.
     """
 
     QUERY = "query"
@@ -29,13 +29,13 @@ class Evidence(StrEnum):
     STATEMENT = "statement"
 
     def is_better_than(self, other: "Evidence") -> bool:
-        """Whether this witness is believed before the other."""
+        """Whether this source is believed before the other."""
         grades = list(Evidence)
         return grades.index(self) > grades.index(other)
 
 
 class AttemptState(StrEnum):
-    """Where one attempt stands. The first three are open: a prompt may be on the phone, money may yet come."""
+    """The state of an attempt. The first three are open: a prompt may be on the phone, money may yet arrive."""
 
     REQUESTED = "requested"
     INITIATED = "initiated"
@@ -46,14 +46,14 @@ class AttemptState(StrEnum):
 
 
 ATTEMPT_MAY_TAKE = timedelta(minutes=10)
-"""How long an attempt may be open before a person should look: M-Pesa is asked meanwhile."""
+"""How long an attempt may be open before a person should look; status queries are sent meanwhile."""
 
 OPEN_STATES = frozenset({AttemptState.REQUESTED, AttemptState.INITIATED, AttemptState.UNCERTAIN})
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One prompt that was, or was about to be, sent; its phone and checkout id are sealed.
+    """One prompt that was, or was about to be, sent; its phone and checkout id are encrypted.
 
     `receipt` is the first that answered it, `received_cents` the money that came with it.
     """
@@ -76,7 +76,7 @@ class Attempt:
 
 
 class RefundState(StrEnum):
-    """Where a sum that must go back stands; only REFUNDED is the end."""
+    """The state of a refund; only REFUNDED is final."""
 
     DUE = "due"
     APPROVED = "approved"
@@ -89,8 +89,8 @@ class RefundState(StrEnum):
 class Refund:
     """A sum in cents, paid at `attempt`, that must go back to the payer of `receipt` (None until it is known).
 
-    `conversation_id` is M-Pesa's name of the request under way, once it took it. `in_doubt` says that its end may
-    have been missed. `failures` counts the tries that came to nothing.
+    `conversation_id` is M-Pesa's id of the request under way, once accepted. `in_doubt` says that its result may have
+    been missed. `failures` counts the requests that failed.
     """
 
     number: int
@@ -106,7 +106,7 @@ class Refund:
 
 @dataclass(frozen=True)
 class Credit:
-    """Money that arrived under a receipt, for an attempt, and the best witness to it so far."""
+    """Money that arrived under a receipt, for an attempt, and the best evidence of it so far."""
 
     receipt: str
     attempt: int
@@ -116,9 +116,9 @@ class Credit:
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """Two witnesses disagree about an attempt: its "outcome", the "amount" of a receipt, or what is in the "books".
+    """Two sources disagree about an attempt: its "outcome", the "amount" of a receipt, or what is in the "books".
 
-    `receipt` and `amount_cents` are what the later one said, None where it named none.
+    `receipt` and `amount_cents` are what the later one reported, None if it named none.
     """
 
     number: int
@@ -129,19 +129,19 @@ class Discrepancy:
     amount_cents: int | None = None
 
     def is_repeated_by(self, attempt: int, about: str, payment: "Payment | None") -> bool:
-        """Whether somebody who disagrees says nothing new: of outcomes there are two, of amounts any number."""
+        """Whether a report adds nothing to this one: of outcomes there are two, of amounts any number."""
         if (self.attempt, self.about) != (attempt, about):
             return False
-        told = (payment.receipt, payment.amount_cents) if payment else (None, None)
-        return about == "outcome" or (self.receipt, self.amount_cents) == told
+        reported = (payment.receipt, payment.amount_cents) if payment else (None, None)
+        return about == "outcome" or (self.receipt, self.amount_cents) == reported
 
 
 @dataclass(frozen=True)
 class Payment:
-    """Money that moved, as a witness reports it: `amount_cents` received at `paid_at`, known by `evidence`.
+    """Money that moved, as a source reports it: `amount_cents` received at `paid_at`, known by `evidence`.
 
-    `receipt` is M-Pesa's; an STK query proves a payment without one. `amount_cents` is None where a witness to a
-    payment names no amount. `attempt` is the attempt it answers.
+    `receipt` is M-Pesa's; a status query proves a payment without one. `amount_cents` is None if the source names no
+    amount. `attempt` is the attempt it answers.
     """
 
     attempt: int
@@ -151,9 +151,9 @@ class Payment:
     paid_at: datetime
 
     def answers_the_prompt(self, asked_cents: int) -> bool:
-        """Whether it is the payment that a prompt for so much had asked for, and no other under the same reference.
+        """Whether it is the payment that a prompt for `asked_cents` asked for, and no other under the same reference.
 
-        A callback's address is the attempt's own, and so is what a query asks by. Every other witness goes by the
+        A callback's URL is the attempt's own, and so is the id that a query names. Every other source goes by the
         reference, which anybody may type into a payment by hand: then another sum is another payment.
         """
         by_reference = self.evidence in (Evidence.C2B, Evidence.STATEMENT)

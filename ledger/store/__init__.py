@@ -1,1 +1,1 @@
-"""The durable side of the ledger: PostgreSQL tables, the event recorder, keys, and what must survive a crash."""
+"""The durable side of the ledger: PostgreSQL tables, the event recorder, keys and locks."""

@@ -1,9 +1,9 @@
-"""Signed blocks over the log, each chained to the one before: the seals by which an auditor knows that nothing is gone.
+"""Signed blocks over the log, each chained to the one before, which show an auditor that nothing is gone.
 
 The hashes inside a session show an altered event, and not a session that was removed whole, nor a chain that was
 computed anew. A block covers all events between two positions of one origin, so neither can be done below the last
-block without forging every block since, and the key for that is made of the master key, which the database never
-sees. Removing the last blocks together with their events shows only to whoever kept the name of one elsewhere.
+block without forging every block since, and the key for that is derived from the master key, which the database never
+sees. Removing the last blocks together with their events shows only if somebody kept the name of one elsewhere.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 
 MAX_EVENTS = 10_000
-"""In one block: what is signed while the sealer catches up, and what an auditor folds at a time."""
+"""In one block: what is signed at once while the signer catches up, and what an auditor folds at a time."""
 
 _FORMAT = "daftari block v1"
 
@@ -75,12 +75,12 @@ class Block:
 
     @property
     def name(self) -> str:
-        """ORIGIN-NUMBER-HASH: who keeps this elsewhere can show later that the log up to it is still the same."""
+        """ORIGIN-NUMBER-HASH: kept elsewhere, it shows later that the log up to it is still the same."""
         return f"{self.origin}-{self.number}-{self.hash.hex()}"
 
     def computed_hash(self) -> bytes:
         """Return the SHA-256 of what the block says, in canonical JSON (RFC 8785)."""
-        says = [
+        content = [
             _FORMAT,
             self.origin,
             str(self.number),
@@ -92,7 +92,7 @@ class Block:
             self.public_key.hex(),
             self.signed_at.astimezone(UTC).isoformat(),
         ]
-        return sha256(canonical_json(says)).digest()
+        return sha256(canonical_json(content)).digest()
 
     def is_signed(self) -> bool:
         """Say whether the signature is that of its public key over its hash."""
@@ -128,16 +128,16 @@ class KeptName:
 
 
 class BlockSigner:
-    """Signs what the log has gained. Two at once do no harm: the second finds the block's number taken."""
+    """Signs new events of the log. Two at once do no harm: the second finds the block's number taken."""
 
     def __init__(self, database: Database, key: Ed25519PrivateKey) -> None:
         self._database = database
         self._key = key
 
     def run(self) -> int:
-        """Sign the next block, below the horizon; return how many events a full one holds, so that the next may follow.
+        """Sign the next block, below the horizon; return its number of events if it is full, and the next may follow.
 
-        Return 0 where nothing more is worth signing now: what comes until the next round goes into one block.
+        Return 0 otherwise: the events until the next round go into one block.
         """
         with self._database.connection() as connection:
             origin, horizon = read_horizon(connection)
@@ -176,7 +176,7 @@ class BlockSigner:
 
 
 class Blocks:
-    """The blocks that were signed, for whoever looks at them."""
+    """Reads the signed blocks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -198,9 +198,9 @@ class Blocks:
 
 
 def faults(connection: Connection[Any], own_key: Ed25519PublicKey | None) -> Iterator[str]:
-    """Tell what is wrong with the blocks, folding every event that they cover; nothing where all is well.
+    """Report what is wrong with the blocks, folding every event that they cover; nothing if all is well.
 
-    With `own_key`, a block that somebody else signed is wrong too.
+    With `own_key`, a block signed by another key is wrong too.
     """
     own = own_key.public_bytes_raw() if own_key is not None else None
     before: Block | None = None
@@ -211,7 +211,7 @@ def faults(connection: Connection[Any], own_key: Ed25519PublicKey | None) -> Ite
             if before is not None and before.origin != block.origin:
                 before = None
             yield from (
-                f"block {block.origin}-{block.number} {told}" for told in _faults_of(block, before, own)
+                f"block {block.origin}-{block.number} {fault}" for fault in _faults_of(block, before, own)
             )
             if (events, digest) != (block.events, block.digest):
                 yield (

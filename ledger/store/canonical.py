@@ -1,4 +1,4 @@
-"""One spelling of a fact, for hashing: JSON in its canonical form (RFC 8785).
+"""One spelling of an event, for hashing: JSON in its canonical form (RFC 8785).
 
 States hold objects, arrays, strings, integers, booleans and null only, and their keys are ASCII. For those,
 sorted keys and no white space are the whole of RFC 8785; a test holds this against a library of the standard.

@@ -1,4 +1,4 @@
-"""One pool of PostgreSQL connections for a process, and what its errors mean to us.
+"""One pool of PostgreSQL connections for a process, and its errors as those of the ledger.
 
 Build it after a fork: a pool does not survive one.
 """
@@ -15,16 +15,21 @@ from psycopg.rows import DictRow, dict_row
 from ledger.errors import Conflict, Unavailable
 
 APP_ROLE = "daftari_app"
-"""The role that running processes take: it may append and read, and cannot rewrite history."""
+"""The role that running processes assume: it may append and read, and cannot rewrite history."""
 
-CONNECT_TIMEOUT_SECONDS = 3
-WAIT_FOR_CONNECTION_SECONDS = 3.0
-TRY_TO_CONNECT_SECONDS = 2.0
-"""Then the pool gives up until somebody asks again: its pauses double, so that it would sleep long past an outage."""
-LOOK_AFTER_SECONDS = 5
-LOOKS = 3
-UNANSWERED_MILLISECONDS = 15_000
-"""A silent connection is looked after, and dropped in about this time where the machine behind it is gone."""
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""A silent connection is probed, and closed in about 15 seconds if the machine behind it is gone."""
+
+POOL_TIMEOUT_SECONDS = 3.0
+RECONNECT_TIMEOUT_SECONDS = 2.0
+"""Then the pool gives up until the next request: its pauses double, so that it would sleep long past an outage."""
 
 STATEMENT_TIMEOUT_MILLISECONDS = 15_000
 PREPARE_AFTER = 1
@@ -47,9 +52,9 @@ SELECT set_config('timezone', 'UTC', false),
 class Database(PostgresDatastore):
     """A pool of autocommit connections that the event recorder and all other SQL of a process share.
 
-    `url` is a libpq connection string or URL. Raises nothing until the first use; then `Unavailable` where
-    PostgreSQL does not answer within a few seconds or lacks our tables, and `Conflict` where it chose this
-    transaction as the victim of a deadlock.
+    `url` is a libpq connection string or URL. Raises nothing until the first use; then `Unavailable` if PostgreSQL
+    does not answer within a few seconds or lacks our tables, and `Conflict` if it chose this transaction as the
+    victim of a deadlock.
     """
 
     def __init__(self, url: str, *, max_connections: int = 16, name: str = "daftari") -> None:
@@ -67,23 +72,18 @@ class Database(PostgresDatastore):
             url,
             connection_class=Connection[DictRow],
             kwargs={
+                **CONNECTION_OPTIONS,
                 "row_factory": dict_row,
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "application_name": name,
-                "autocommit": True,
                 "prepare_threshold": PREPARE_AFTER,
-                "keepalives_idle": LOOK_AFTER_SECONDS,
-                "keepalives_interval": LOOK_AFTER_SECONDS,
-                "keepalives_count": LOOKS,
-                "tcp_user_timeout": UNANSWERED_MILLISECONDS,
             },
             min_size=1,
             max_size=max_connections,
             open=False,
             configure=_configure,
-            timeout=WAIT_FOR_CONNECTION_SECONDS,
+            timeout=POOL_TIMEOUT_SECONDS,
             max_waiting=MAX_WAITING,
-            reconnect_timeout=TRY_TO_CONNECT_SECONDS,
+            reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
         )
 
     @contextmanager
@@ -107,7 +107,7 @@ class Database(PostgresDatastore):
 
     @contextmanager
     def transaction(self, *, commit: bool = True) -> Iterator[Any]:
-        """Lend a connection inside one transaction, committed at the end (rolled back where `commit` is false)."""
+        """Lend a connection inside one transaction, committed at the end (rolled back if `commit` is false)."""
         with self.connection() as connection, connection.transaction(force_rollback=not commit):
             yield connection
 

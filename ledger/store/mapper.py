@@ -19,8 +19,8 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 class SessionMapper(Mapper[UUID]):
     """Writes the state of an event as canonical JSON that SQL can read; reads it with its types.
 
-    A field that an event class gained later has a default; a shape that changed has a `class_version` and an
-    upcaster `upcast_vN_vM(state)`, which turns the decoded JSON of the older version.
+    A field that an event class gained later has a default; a class whose fields changed otherwise has a `class_version`
+    and an upcaster `upcast_vN_vM(state)`, which changes the decoded JSON of the older version.
     """
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
@@ -37,7 +37,7 @@ class SessionMapper(Mapper[UUID]):
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        """Return the event; raise MapperDeserialisationError where its state does not fit its class."""
+        """Return the event; raise MapperDeserialisationError if its state does not fit its class."""
         cls: type[Event] = resolve_topic(stored_event.topic)
         try:
             state = _decode(cls, stored_event.state)
@@ -68,14 +68,14 @@ def _decode(cls: type[Event], text: bytes) -> dict[str, Any]:
 
 @cache
 def _reader(cls: type[Event]) -> tuple[msgspec.json.Decoder[Any], dict[str, Any]]:
-    kinds = {
-        name: kind
-        for name, kind in get_type_hints(cls).items()
-        if name not in _COLUMNS and get_origin(kind) is not ClassVar and kind is not ClassVar
+    types = {
+        name: hint
+        for name, hint in get_type_hints(cls).items()
+        if name not in _COLUMNS and get_origin(hint) is not ClassVar and hint is not ClassVar
     }
     defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
-    shape = {name: NotRequired[kind] if name in defaults else kind for name, kind in kinds.items()}
-    typed: Any = TypedDict(cls.__name__, shape)  # type: ignore[misc]
+    schema = {name: NotRequired[hint] if name in defaults else hint for name, hint in types.items()}
+    typed: Any = TypedDict(cls.__name__, schema)  # type: ignore[misc]
     return msgspec.json.Decoder(typed), defaults
 
 

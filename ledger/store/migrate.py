@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from ledger.errors import LedgerError
 
 PACKAGES = ("ledger.store", "projections", "shop")
-"""Whose `migrations/` folders make up a database, in the order in which they are applied."""
+"""The packages whose `migrations/` folders make up a database, in the order of application."""
 
 OLDEST_POSTGRESQL = 15
 _ADVISORY_LOCK = 0x0DAF7A21
@@ -20,7 +20,7 @@ _WAIT_FOR_OTHERS = "60s"
 
 
 class MigrationError(LedgerError):
-    """The database cannot be brought to the shape that this code needs; the message says why."""
+    """The database cannot be migrated to the schema that this code needs; the message says why."""
 
     def __init__(self, message: str) -> None:
         super().__init__("MIGRATION_FAILED", message)
@@ -53,10 +53,10 @@ def migrations() -> list[Migration]:
 
 
 def migrate(database_url: str) -> list[str]:
-    """Bring the database to this code's shape; return the names of what was applied, perhaps none.
+    """Apply the pending migrations; return their names, perhaps none.
 
-    Safe to run from several processes at once: they take turns. Raises MigrationError where PostgreSQL is
-    too old or an applied file was changed, and psycopg.OperationalError where the database does not answer.
+    Safe to run from several processes at once: they take turns. Raises MigrationError if PostgreSQL is
+    too old or an applied file was changed, and psycopg.OperationalError if the database does not answer.
     """
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         _refuse_an_old_server(connection)

@@ -1,9 +1,9 @@
 """Positions in the log, and how far a reader may go.
 
 A position is (epoch + transaction id) << 20 | ordinal in the transaction, stamped where the row lands. Transactions
-commit in another order than they start, so a reader that only asked for "what is above my position" would step over
-a slow writer for ever. The horizon is the position of the oldest transaction that is still running: below it nothing
-new can appear. It is read in a statement of its own, before the rows.
+commit in another order than they start, so a reader that asked for all events above its position would miss those of
+a slow writer for ever. The horizon is the position of the oldest transaction that is still running: nothing new can
+appear below it. It is read in a statement of its own, before the rows.
 """
 
 from typing import Any

@@ -55,7 +55,7 @@ class SessionRecorder(PostgresApplicationRecorder):
     ) -> Sequence[int]:
         """Append the events of one session with its new status row; return their positions.
 
-        Raises VersionConflict where another writer was first, and Unavailable where PostgreSQL does not answer;
+        Raises VersionConflict if another writer was first, and Unavailable if PostgreSQL does not answer;
         then the events may have been written, and a repeat meets its own rows as a conflict.
         """
         if not stored_events:
@@ -65,7 +65,7 @@ class SessionRecorder(PostgresApplicationRecorder):
         assert isinstance(first.originator_id, UUID)
         try:
             with self.datastore.get_connection() as connection:
-                answer = connection.execute(
+                appended = connection.execute(
                     _append(len(stored_events)),
                     (
                         first.originator_id,
@@ -80,8 +80,8 @@ class SessionRecorder(PostgresApplicationRecorder):
             if error.sqlstate == VERSION_CONFLICT:
                 raise VersionConflict(str(error)) from error
             raise
-        assert answer is not None
-        last = int(answer["position"])
+        assert appended is not None
+        last = int(appended["position"])
         return range(last - len(stored_events) + 1, last + 1)
 
     def select_events(
@@ -152,7 +152,7 @@ class SessionRecorder(PostgresApplicationRecorder):
 
 @cache
 def _append(count: int) -> str:
-    """Return the call for so many events, each in placeholders of its own: psycopg writes lists slowly."""
+    """Return the call for `count` events, each with placeholders of its own: psycopg writes lists slowly."""
     texts, digests = ", ".join(["%s"] * count), ", ".join(["%b"] * count)
     arrays = f"ARRAY[{texts}]::text[], ARRAY[{texts}]::jsonb[], ARRAY[{digests}]::bytea[]"
     return f"SELECT append_events(%s, %s, {arrays}, %s::jsonb) AS position"

@@ -1,7 +1,6 @@
-"""Personal data at rest: sealed with a key per customer, which the master key wraps.
+"""Personal data at rest: encrypted with a key per customer, which the master key wraps.
 
-Destroying a customer's key erases the person from every event, row and body ever sealed for him; what was counted
-and hashed stays and still verifies.
+Destroying a customer's key erases their data from every event, row and body; counts and hashes stay and still verify.
 """
 
 import base64
@@ -22,7 +21,7 @@ from ledger.errors import WRONG_MASTER_KEY, LedgerError
 from ledger.store.database import Database
 
 SYSTEM_USER_ID = 0
-"""The owner of what belongs to no known customer: the shop's own secrets and unrecognised callbacks."""
+"""The owner of what belongs to no known customer: the shop's own secrets, and callbacks of no known session."""
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -36,7 +35,7 @@ WITH made AS (
 )
 SELECT wrapped_key FROM made UNION ALL SELECT wrapped_key FROM customer_keys WHERE user_id = %(user)s
 """
-_READ_WITNESS = """
+_ANY_WRAPPED_KEY = """
 SELECT user_id, wrapped_key FROM customer_keys WHERE wrapped_key IS NOT NULL ORDER BY user_id LIMIT 1
 """
 _READ_KEY = "SELECT wrapped_key FROM customer_keys WHERE user_id = %s"
@@ -46,28 +45,28 @@ UPDATE customer_keys SET wrapped_key = NULL, destroyed_at = %s WHERE user_id = %
 
 
 class Erased(LedgerError):
-    """The customer's key was destroyed: what was sealed for him cannot be read again, by anyone."""
+    """The customer's key was destroyed: nobody can decrypt their data again."""
 
     def __init__(self) -> None:
         super().__init__("ERASED", "The personal data of this customer have been erased.")
 
 
 class WrongKey(LedgerError):
-    """A sealed value does not open: it was altered, or the master key is not the one that sealed it."""
+    """A value cannot be decrypted: it was altered, or it was encrypted under another master key."""
 
     def __init__(self) -> None:
         super().__init__(
             WRONG_MASTER_KEY,
-            "What is sealed in this database does not open with this master key. Set DAFTARI_MASTER_KEY to the one "
+            "The data in this database cannot be decrypted with this master key. Set DAFTARI_MASTER_KEY to the one "
             "that it was made with, or DAFTARI_DATA_DIR to the folder that holds it.",
         )
 
 
 class Vault:
-    """Seals and opens text by customer. Safe to share between threads.
+    """Encrypts and decrypts text by customer. Safe to share between threads.
 
-    `master_key` is 32 bytes. A sealed value is text: "v1." and the URL-safe base64 of nonce and AES-256-GCM
-    ciphertext, bound to the customer's number. `block_key` signs the blocks of the log.
+    `master_key` is 32 bytes. An encrypted value is text: "v1." and the URL-safe base64 of nonce and AES-256-GCM
+    ciphertext, bound to the customer's id. `block_key` signs the blocks of the log.
     """
 
     def __init__(self, database: Database, master_key: bytes) -> None:
@@ -75,7 +74,7 @@ class Vault:
             raise ValueError("The master key is 32 bytes.")
         self._database = database
         self._wrapper = AESGCM(_derive(master_key, b"customer keys"))
-        self._own = AESGCM(_derive(master_key, b"own secrets"))
+        self._system_key = AESGCM(_derive(master_key, b"own secrets"))
         self._digest_key = _derive(master_key, b"digests")
         self._token_key = _derive(master_key, b"callback tokens")
         self.block_key = Ed25519PrivateKey.from_private_bytes(_derive(master_key, b"signed blocks"))
@@ -83,27 +82,27 @@ class Vault:
         self._lock = Lock()
 
     def check_master_key(self) -> None:
-        """Raise WrongKey where the database was made with another master key; change nothing."""
+        """Raise WrongKey if the database was made with another master key; change nothing."""
         with self._database.connection() as connection:
-            witness = connection.execute(_READ_WITNESS).fetchone()
-        if witness is not None:
-            _open_bytes(self._wrapper, bytes(witness["wrapped_key"]), _bound_to(witness["user_id"]))
+            row = connection.execute(_ANY_WRAPPED_KEY).fetchone()
+        if row is not None:
+            _decrypt_bytes(self._wrapper, bytes(row["wrapped_key"]), _bound_to(row["user_id"]))
 
     def claim(self) -> None:
-        """Bind a new database to this master key, by a key of nobody's. Raises WrongKey where another was first."""
+        """Bind a new database to this master key, by a key for SYSTEM_USER_ID. Raises WrongKey if another was first."""
         self.check_master_key()
         self._load(SYSTEM_USER_ID, make=True)
 
     def encrypt(self, user_id: int, text: str) -> str:
-        """Return the text sealed for a customer. Raises Erased where the customer was erased."""
+        """Return the text encrypted for a customer. Raises Erased if the customer was erased."""
         return _encrypt(self._key(user_id, make=True), text, _bound_to(user_id))
 
     def decrypt(self, user_id: int, encrypted: str) -> str:
-        """Return the text of a sealed value. Raises Erased, or WrongKey where it does not open."""
+        """Return the text of an encrypted value. Raises Erased, or WrongKey if it cannot be decrypted."""
         return _decrypt(self._key(user_id, make=False), encrypted, _bound_to(user_id))
 
     def erase(self, user_id: int) -> None:
-        """Destroy a customer's key, for ever. Other processes forget it when they start anew."""
+        """Destroy a customer's key, for ever. Other processes forget it when they restart."""
         with self._database.connection() as connection:
             connection.execute(_DESTROY_KEY, (clock.now(), user_id))
         with self._lock:
@@ -119,7 +118,7 @@ class Vault:
 
     def _key(self, user_id: int, *, make: bool) -> AESGCM:
         if user_id == SYSTEM_USER_ID:
-            return self._own
+            return self._system_key
         known = self._keys.get(user_id)
         if known is not None:
             return known
@@ -138,7 +137,7 @@ class Vault:
             raise WrongKey
         if row["wrapped_key"] is None:
             raise Erased
-        return _open_bytes(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
+        return _decrypt_bytes(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
 
     def _read(self, user_id: int) -> dict[str, Any] | None:
         with self._database.connection() as connection:
@@ -174,11 +173,11 @@ def _decrypt(key: AESGCM, encrypted: str, bound_to: bytes) -> str:
         raw = base64.urlsafe_b64decode(encrypted[len(_ENCRYPTED_V1) :])
     except ValueError:
         raise WrongKey from None
-    return _open_bytes(key, raw, bound_to).decode()
+    return _decrypt_bytes(key, raw, bound_to).decode()
 
 
-def _open_bytes(key: AESGCM, encrypted: bytes, bound_to: bytes) -> bytes:
+def _decrypt_bytes(key: AESGCM, encrypted: bytes, bound_to: bytes) -> bytes:
     try:
         return key.decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], bound_to)
-    except (InvalidTag, ValueError):  # Altered, sealed by another key, or cut short.
+    except (InvalidTag, ValueError):  # Altered, encrypted by another key, or cut short.
         raise WrongKey from None

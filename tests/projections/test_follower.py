@@ -16,7 +16,7 @@ from tests.support.horizon import until_readable
 
 
 class Clumsy(Notebook):
-    """Writes its notes, and then falls over where it is told to."""
+    """Writes its notes, and then fails where it should."""
 
     falls = True
 
@@ -94,7 +94,7 @@ def test_one_follower_of_a_name_is_active_and_the_others_stand_by(
     assert standing_by.run_once() == 1
 
 
-def test_who_is_caught_up_does_not_look_again_until_the_horizon_moves(
+def test_a_follower_that_caught_up_does_not_read_again_until_the_horizon_moves(
     ledger: Ledger, database: Database, notebook: Notebook
 ) -> None:
     follower = Follower(database, notebook)

@@ -26,11 +26,11 @@ def test_a_history_holds_every_event_in_order(ledger: Ledger, database: Database
     assert all(entry.position.isdecimal() for entry in entries)
 
 
-def test_there_is_no_history_of_a_session_that_is_not_there(database: Database) -> None:
+def test_an_unknown_session_has_no_history(database: Database) -> None:
     assert history(database, uuid4()) == []
 
 
-def test_the_owner_sees_what_concerns_him(ledger: Ledger, database: Database) -> None:
+def test_the_owner_sees_what_concerns_them(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").order(789)
     views = [for_owner(entry) for entry in history(database, checkout.session_id)]
     assert views[0]["details"] == {"expires_at": "2024-01-15T10:45:00Z", "total": "350.00"}
@@ -59,7 +59,7 @@ def test_the_owner_sees_no_internals_of_any_kind_of_event(ledger: Ledger, databa
         assert internal not in text
 
 
-def test_the_auditor_sees_everything_but_what_is_sealed(ledger: Ledger, database: Database) -> None:
+def test_the_auditor_sees_everything_but_encrypted_fields(ledger: Ledger, database: Database) -> None:
     views = [
         for_auditor(entry)
         for checkout in one_of_every_kind(ledger)
@@ -72,7 +72,7 @@ def test_the_auditor_sees_everything_but_what_is_sealed(ledger: Ledger, database
         assert internal in text
 
 
-def test_a_timeline_reads_like_a_story(ledger: Ledger, database: Database) -> None:
+def test_a_timeline_has_a_line_for_each_event(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").wait(days=1).order(789)
     story = timeline(history(database, checkout.session_id))
     transaction_id = checkout.session.attempts[1].transaction_id
@@ -88,22 +88,22 @@ def test_a_timeline_reads_like_a_story(ledger: Ledger, database: Database) -> No
     ]
 
 
-def test_every_kind_of_event_has_a_sentence_of_its_own(ledger: Ledger, database: Database) -> None:
-    told = {
+def test_every_event_class_has_a_description_of_its_own(ledger: Ledger, database: Database) -> None:
+    described = {
         entry.name: sentence(entry.event)
         for checkout in one_of_every_kind(ledger)
         for entry in history(database, checkout.session_id)
     }
-    assert set(told) == set(PUBLIC_NAMES.values())
-    assert told["RefundFailed"] == "refund 1 did not arrive, R1: No funds.; it is due still"
-    assert told["Expired"] == "the time ran out while the session was pending"
-    assert all("sealed" not in words and "v1." not in words for words in told.values())
+    assert set(described) == set(PUBLIC_NAMES.values())
+    assert described["RefundFailed"] == "refund 1 did not arrive, R1: No funds.; it is due still"
+    assert described["Expired"] == "the time ran out while the session was pending"
+    assert all("sealed" not in words and "v1." not in words for words in described.values())
 
 
-def test_every_kind_of_event_is_decided_upon_for_the_owner() -> None:
+def test_the_owners_fields_are_decided_for_every_event_class() -> None:
     assert set(OWNERS_FIELDS) == set(EVENT_CLASSES)
 
 
-def test_an_event_without_a_sentence_is_not_passed_over() -> None:
+def test_an_event_class_without_a_description_is_refused() -> None:
     with pytest.raises(TypeError, match="No sentence tells of Event"):
         sentence(object.__new__(Event))

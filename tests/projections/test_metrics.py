@@ -95,7 +95,7 @@ def test_a_rebuild_of_right_figures_changes_nothing(
     assert rows(database, READ_ALL) == before
 
 
-def test_a_rebuild_mends_wrong_figures_and_says_so(
+def test_a_rebuild_corrects_wrong_figures_and_counts_them(
     ledger: Ledger, database: Database, metrics: Follower
 ) -> None:
     one_of_every_kind(ledger)
@@ -157,7 +157,7 @@ def test_a_period_that_ends_before_it_begins_is_refused(database: Database) -> N
         rates(database, HALF_PAST_TEN, HALF_PAST_TEN - timedelta(hours=1))
 
 
-def test_the_guides_queries_run_as_they_stand(ledger: Ledger, database: Database) -> None:
+def test_the_contracts_queries_run_as_printed(ledger: Ledger, database: Database) -> None:
     checkouts = one_of_every_kind(ledger)
     by_status = {row["session_status"]: row["count"] for row in rows(database, BY_STATUS)}
     assert by_status == Counter(checkout.session.status for checkout in checkouts)

@@ -68,7 +68,7 @@ def change(database: Database, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def told(database: Database) -> list[str]:
+def differences(database: Database) -> list[str]:
     return [violation.detail for violation in invariants.check(database) if violation.rule == "refunds"]
 
 
@@ -92,7 +92,7 @@ def test_a_receipt_that_comes_later_is_the_refunds_too(
     assert the_row(database).receipt == "RCPTHELD01"
 
 
-def test_the_way_back_is_told_step_by_step(ledger: Ledger, database: Database, refunds: Follower) -> None:
+def test_a_refund_is_followed_step_by_step(ledger: Ledger, database: Database, refunds: Follower) -> None:
     checkout = due(ledger).request_refund()
     refunds.catch_up()
     row = the_row(database)
@@ -128,7 +128,9 @@ def test_what_failed_is_due_again_under_no_conversation(
     assert (row.failure_code, row.failure_text, row.failed_at) == ("R1", "No funds.", checkout.at)
 
 
-def test_what_was_refused_says_who_and_why(ledger: Ledger, database: Database, refunds: Follower) -> None:
+def test_a_refused_refund_holds_who_refused_it_and_why(
+    ledger: Ledger, database: Database, refunds: Follower
+) -> None:
     due(ledger).refuse_refund()
     refunds.catch_up()
     row = the_row(database)
@@ -163,7 +165,7 @@ def approve(checkout: Checkout, by: str) -> None:
         (payment_refunds.RETRY_POLICY, "INSUFFICIENT_FUNDS", 0),
     ],
 )
-def test_only_tries_of_the_retry_policy_count_as_in_a_row(
+def test_only_requests_of_the_retry_policy_count_as_in_a_row(
     ledger: Ledger,
     database: Database,
     refunds: Follower,
@@ -238,13 +240,13 @@ def test_the_invariants_see_a_row_that_is_not_what_the_log_says(
 ) -> None:
     one_of_every_kind(ledger)
     refunds.catch_up()
-    assert told(database) == []
+    assert differences(database) == []
     change(
         database, "UPDATE payment_refunds SET amount_cents = amount_cents + 1 WHERE receipt = 'RCPTHELD01'"
     )
-    assert told(database) == ["payment_refunds is not what its events come to"]
+    assert differences(database) == ["payment_refunds is not what its events come to"]
     change(database, "DELETE FROM payment_refunds WHERE receipt = 'RCPTHELD01'")
-    assert told(database) == ["payment_refunds lacks its rows"]
+    assert differences(database) == ["payment_refunds lacks its rows"]
 
 
 def test_the_invariants_see_a_row_that_no_event_speaks_of(
@@ -258,10 +260,10 @@ def test_the_invariants_see_a_row_that_no_event_speaks_of(
             "INSERT INTO payment_refunds (session_id, refund, attempt, state, amount_cents, why, due_at, in_doubt,"
             f" failures, unsent_in_a_row) VALUES ('{session_id}', 1, 1, 'due', 1, 'x', now(), false, 0, 0)",
         )
-    assert told(database) == ["payment_refunds has rows that no event speaks of"] * 2
+    assert differences(database) == ["payment_refunds has rows that no event speaks of"] * 2
 
 
-def test_a_rebuild_mends_wrong_rows_and_says_how_many(
+def test_a_rebuild_corrects_wrong_rows_and_counts_them(
     ledger: Ledger, database: Database, refunds: Follower
 ) -> None:
     one_of_every_kind(ledger)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ledger.session.session import PaymentSession
 from ledger.session.values import Evidence, Payment
-from tests.ledger.session.facts import PHONE, RECEIPT, TOTAL, clock
+from tests.ledger.session.event_specs import PHONE, RECEIPT, TOTAL, clock
 
 Command = Callable[[PaymentSession], object]
 
@@ -35,7 +35,7 @@ def record_initiation(attempt: int = 1, *, at: str = "10:31") -> Command:
     return lambda session: session.record_initiation(
         attempt,
         merchant_request_id=f"merchant-{attempt}",
-        checkout_sealed=f"sealed checkout {attempt}",
+        checkout_sealed=f"encrypted checkout {attempt}",
         checkout_digest=f"digest-{attempt}",
         at=clock(at),
     )

@@ -6,7 +6,7 @@ It knows no events. Each method takes what a command takes, and returns the code
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tests.ledger.session.facts import TOTAL, clock
+from tests.ledger.session.event_specs import TOTAL, clock
 
 PROMPT_SECONDS = 120
 MAX_ATTEMPTS = 3
@@ -23,7 +23,7 @@ SETTLED = {
 class Model:
     """`attempts` are asked, prompted, unsure or over; `money` is cents by receipt, `unnamed` cents by attempt.
 
-    `unpaid` are the attempts that ended without money, `disputed` those of which witnesses disagree, and about what.
+    `unpaid` are the attempts that ended without money, `disputed` those of which sources disagree, and about what.
     `owed` are cents, `owed_for` the attempt that brought them and whether their receipt was known at once.
     """
 

@@ -1,6 +1,6 @@
-"""`given(facts).when(command).then(facts)`: a decision of a payment session as one sentence.
+"""`given(events).when(command).then(events)`: a decision of a payment session as one sentence.
 
-Each step also checks what must hold always: versions run 1..n, and the facts folded anew give an equal session.
+Each step also checks what must hold always: versions run 1..n, and the events folded anew give an equal session.
 """
 
 from dataclasses import fields
@@ -13,61 +13,63 @@ from ledger.session import events
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from tests.ledger.session.commands import Command
-from tests.ledger.session.facts import DAY, SESSION_ID, Fact, clock
+from tests.ledger.session.event_specs import DAY, SESSION_ID, EventSpec, clock
 
 USUAL_TIME = "10:31"
 STORE_FIELDS = ("originator_id", "originator_version")
 
 
-def given(*history: Fact) -> "Scenario":
-    """Return a scenario in which these facts are past; what a fact leaves open follows from those before it."""
+def given(*history: EventSpec) -> "Scenario":
+    """Return a scenario with these events in the past; what one leaves open follows from those before it."""
     past: list[Any] = []
-    for fact in history:
-        past.append(_complete(fact, len(past) + 1, fold(past)))
+    for spec in history:
+        past.append(_complete(spec, len(past) + 1, fold(past)))
     return Scenario(past)
 
 
 class Scenario:
-    """A session with its past, and what the last command made of it."""
+    """A session with its past events, and what the last command wrote or refused."""
 
     def __init__(
-        self, past: list[Any], news: list[Any] | None = None, refusal: Rejected | None = None
+        self, past: list[Any], written: list[Any] | None = None, refusal: Rejected | None = None
     ) -> None:
         self.past = past
-        self.news = news or []
+        self.written = written or []
         self.refusal = refusal
 
     @property
     def session(self) -> PaymentSession:
-        """The session as its facts tell it."""
-        session = fold(self.past + self.news)
+        """The session as its events give it."""
+        session = fold(self.past + self.written)
         assert session is not None
         return session
 
     def when(self, command: Command) -> "Scenario":
         """Run a command on the session, with all that is known so far as its past."""
         session = self.session
-        past, refusal = self.past + self.news, None
+        past, refusal = self.past + self.written, None
         try:
             command(session)
         except Rejected as error:
             refusal = error
-        news = list(session.collect_events())
-        assert [event.originator_version for event in past + news] == list(range(1, len(past + news) + 1))
-        assert {event.timestamp.date() for event in news} <= {DAY}, (
+        written = list(session.collect_events())
+        assert [event.originator_version for event in past + written] == list(
+            range(1, len(past + written) + 1)
+        )
+        assert {event.timestamp.date() for event in written} <= {DAY}, (
             "its time did not come in with the command"
         )
-        assert fold(past + news) == session
-        return Scenario(past, news, refusal)
+        assert fold(past + written) == session
+        return Scenario(past, written, refusal)
 
-    def then(self, *facts: Fact) -> "Scenario":
-        """Check that the command wrote these facts, in this order, and nothing else."""
+    def then(self, *expected: EventSpec) -> "Scenario":
+        """Check that the command wrote these events, in this order, and nothing else."""
         if self.refusal:
             raise AssertionError("the command was refused") from self.refusal
-        assert [type(event) for event in self.news] == [fact.kind for fact in facts]
-        for event, fact in zip(self.news, facts, strict=True):
-            assert _tested(event, fact) == fact.says
-            assert fact.at is None or event.timestamp == clock(fact.at)
+        assert [type(event) for event in self.written] == [spec.kind for spec in expected]
+        for event, spec in zip(self.written, expected, strict=True):
+            assert _tested(event, spec) == spec.fields
+            assert spec.at is None or event.timestamp == clock(spec.at)
         return self
 
     def then_no_change(self) -> "Scenario":
@@ -79,7 +81,7 @@ class Scenario:
         assert self.refusal is not None
         assert self.refusal.code == code
         assert is_sentence(self.refusal.message)
-        assert self.news == []
+        assert self.written == []
         return self
 
     def status(self, expected: Status) -> "Scenario":
@@ -103,24 +105,25 @@ def fold(history: list[Any]) -> PaymentSession | None:
     return session
 
 
-def _complete(fact: Fact, version: int, session: PaymentSession | None) -> events.Event:
-    says = dict(fact.says)
-    names = {field.name for field in fields(fact.kind)}
+def _complete(spec: EventSpec, version: int, session: PaymentSession | None) -> events.Event:
+    values = dict(spec.fields)
+    names = {field.name for field in fields(spec.kind)}
     if session is None:
-        says["originator_topic"] = get_topic(PaymentSession)
+        values["originator_topic"] = get_topic(PaymentSession)
     elif "previous_status" in names:
-        says = {"previous_status": str(session.status), "session_created_at": session.created_on} | says
-    return fact.kind(
+        moved = {"previous_status": str(session.status), "session_created_at": session.created_on}
+        values = moved | values
+    return spec.kind(
         originator_id=SESSION_ID,
         originator_version=version,
-        timestamp=clock(fact.at or USUAL_TIME),
-        **says,
+        timestamp=clock(spec.at or USUAL_TIME),
+        **values,
     )
 
 
-def _tested(event: events.Event, fact: Fact) -> dict[str, Any]:
-    """What the event says, without the store's columns, and without context that the fact does not name."""
-    context = {"timestamp", "originator_topic", "session_created_at", "previous_status"} - fact.says.keys()
+def _tested(event: events.Event, spec: EventSpec) -> dict[str, Any]:
+    """The fields of the event, without the store's columns, and without context that the spec does not name."""
+    context = {"timestamp", "originator_topic", "session_created_at", "previous_status"} - spec.fields.keys()
     return {
         name: value for name, value in vars(event).items() if name not in context and name not in STORE_FIELDS
     }

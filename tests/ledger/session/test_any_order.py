@@ -13,7 +13,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import AttemptState, RefundState, Status
 from tests.ledger.session import commands
 from tests.ledger.session.commands import Command
-from tests.ledger.session.facts import TOTAL, clock, created
+from tests.ledger.session.event_specs import TOTAL, clock, created
 from tests.ledger.session.model import MAX_ATTEMPTS, MAX_EXTENSIONS, PROMPT_SECONDS, Model
 from tests.ledger.session.scenario import Scenario, given
 
@@ -109,13 +109,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.model.expire(at)
         self.decide(commands.expire(at=_text(at)))
 
-    @rule(refund=st.integers(1, 2), news=st.sampled_from(["sent", "arrived", "bounced"]))
-    def refund(self, refund: int, news: str) -> None:
-        if news == "sent":
+    @rule(refund=st.integers(1, 2), step=st.sampled_from(["sent", "arrived", "bounced"]))
+    def refund(self, refund: int, step: str) -> None:
+        if step == "sent":
             self.decide(_approve_and_send(refund), self.model.send_back(refund))
         elif refund > len(self.model.owed):
             return
-        elif news == "arrived":
+        elif step == "arrived":
             self.model.arrive(refund)
             self.decide(commands.record_refund(refund))
         else:
@@ -149,8 +149,8 @@ class AnyOrder(RuleBasedStateMachine):
         if refusal:
             self.scenario.refused(refusal)
         assert self.scenario.refusal is None or refusal
-        assert bool(self.scenario.news) == (self.model != self.model_before), (
-            "news, and only news, is written"
+        assert bool(self.scenario.written) == (self.model != self.model_before), (
+            "changes, and only changes, are written"
         )
         self.model_before = deepcopy(self.model)
         session = self.scenario.session
@@ -184,8 +184,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert owed == self.model.owed
         order_refused = (Status.PAID, Status.FAILED) in self.moves
         assert sum(owed) == surplus + (paid if order_refused else 0)
-        if isinstance(self.scenario.news[-1] if self.scenario.news else None, events.Failed):
-            assert self.scenario.news[-1].money_held == self.model.is_held
+        if isinstance(self.scenario.written[-1] if self.scenario.written else None, events.Failed):
+            assert self.scenario.written[-1].money_held == self.model.is_held
 
     def check_moves(self, session: PaymentSession) -> None:
         assert set(self.moves) <= LEGAL_MOVES | LATE_MONEY_MOVES | QUICK_OUTCOME_MOVES
@@ -198,8 +198,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @property
     def history(self) -> list[Any]:
-        """All facts so far."""
-        return self.scenario.past + self.scenario.news
+        """All events so far."""
+        return self.scenario.past + self.scenario.written
 
 
 def _approve_and_send(refund: int) -> Command:

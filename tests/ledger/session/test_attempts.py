@@ -6,9 +6,9 @@ import pytest
 
 from ledger.session.values import AttemptState, Status
 from tests.ledger.session.commands import Command, refuse_another_attempt, request_payment
-from tests.ledger.session.facts import (
+from tests.ledger.session.event_specs import (
     PHONE,
-    Fact,
+    EventSpec,
     attempt_failed,
     clock,
     created,
@@ -28,7 +28,7 @@ from tests.ledger.session.scenario import given
 BOTH = pytest.mark.parametrize("command", [request_payment, refuse_another_attempt])
 
 
-def test_an_attempt_is_written_down_before_it_is_sent_and_leaves_the_session_pending() -> None:
+def test_an_attempt_is_recorded_before_it_is_sent_and_leaves_the_session_pending() -> None:
     given(created()).when(request_payment(456, at="10:31")).then(requested(1, at="10:31")).status(
         Status.PENDING
     )
@@ -57,7 +57,7 @@ def test_asking_whether_an_attempt_may_be_made_writes_nothing() -> None:
 @BOTH
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
 def test_there_is_no_second_prompt_while_the_first_may_be_on_the_phone(
-    command: Callable[..., Command], answer: list[Fact]
+    command: Callable[..., Command], answer: list[EventSpec]
 ) -> None:
     given(created(), requested(at="10:31"), *answer).when(command(at="10:32:59")).refused(
         "PAYMENT_IN_PROGRESS"
@@ -65,7 +65,7 @@ def test_there_is_no_second_prompt_while_the_first_may_be_on_the_phone(
 
 
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
-def test_an_unanswered_prompt_gives_way_once_its_time_is_over(answer: list[Fact]) -> None:
+def test_an_unanswered_prompt_gives_way_once_its_time_is_over(answer: list[EventSpec]) -> None:
     given(created(), requested(at="10:31"), *answer).when(request_payment(457, at="10:33")).then(requested(2))
 
 
@@ -99,7 +99,7 @@ def test_attempts_are_capped(command: Callable[..., Command]) -> None:
     given(created(), *history).when(command(most=2)).refused("TOO_MANY_ATTEMPTS")
 
 
-def test_a_live_prompt_is_told_before_the_cap() -> None:
+def test_a_live_prompt_is_refused_before_the_cap() -> None:
     given(created(), requested()).when(request_payment(most=1)).refused("PAYMENT_IN_PROGRESS")
 
 
@@ -114,7 +114,7 @@ def test_a_live_prompt_is_told_before_the_cap() -> None:
     ],
 )
 def test_a_settled_session_takes_no_attempt(
-    command: Callable[..., Command], history: list[Fact], code: str
+    command: Callable[..., Command], history: list[EventSpec], code: str
 ) -> None:
     given(created(), *history).when(command(at="10:40")).refused(code)
 

@@ -1,4 +1,4 @@
-"""The witnesses of one attempt may speak in any order; the end is the same."""
+"""The sources of one attempt may speak in any order; the end is the same."""
 
 from itertools import permutations
 
@@ -13,7 +13,7 @@ from tests.ledger.session.commands import (
     record_order,
     record_payment,
 )
-from tests.ledger.session.facts import SECOND_RECEIPT, TOTAL, created, initiated, requested
+from tests.ledger.session.event_specs import SECOND_RECEIPT, TOTAL, created, initiated, requested
 from tests.ledger.session.scenario import given
 
 SUCCESS = record_payment()
@@ -62,11 +62,11 @@ def test_a_wrong_amount_among_the_callbacks_is_held_in_all_orders() -> None:
     assert endings == {(Status.ORDER_CREATED, TOTAL + 1_00, frozenset({"UAF0000001", "UAF0000003"}), (1_00,))}
 
 
-def test_what_somebody_typed_by_hand_never_passes_for_the_prompts_payment_in_any_order() -> None:
+def test_a_payment_typed_by_hand_never_passes_for_the_prompts_payment_in_any_order() -> None:
     by_hand = record_payment(receipt="UAF0000003", cents=1_00, evidence=Evidence.C2B)
     in_the_books = record_payment(evidence=Evidence.STATEMENT)
-    witnesses = (SUCCESS, prove_payment(), by_hand, by_hand, in_the_books)
-    endings = {ending(order, with_shop=True) for order in permutations(witnesses)}
+    sources = (SUCCESS, prove_payment(), by_hand, by_hand, in_the_books)
+    endings = {ending(order, with_shop=True) for order in permutations(sources)}
     assert endings == {(Status.ORDER_CREATED, TOTAL + 1_00, frozenset({"UAF0000001", "UAF0000003"}), (1_00,))}
 
 

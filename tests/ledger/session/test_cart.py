@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import InvalidValue, Rejected
 from ledger.session.cart import SnapshotLine, Totals, add_up, subtotal_cents
-from tests.ledger.session.facts import LINES
+from tests.ledger.session.event_specs import LINES
 
 LIMIT = 250_000
 
@@ -17,7 +17,7 @@ def cart(*subtotals: int) -> tuple[SnapshotLine, ...]:
     return tuple(replace(LINES[0], subtotal_cents=cents) for cents in subtotals)
 
 
-def test_the_guides_cart_comes_to_the_guides_total() -> None:
+def test_the_contracts_cart_has_the_contracts_total() -> None:
     assert add_up(LINES, 50_00, LIMIT) == Totals(300_00, 50_00, 0, 350_00)
 
 
@@ -35,7 +35,7 @@ def test_the_lines_add_up() -> None:
         (300_99, 50_01, 0, 351_00),
     ],
 )
-def test_the_total_is_rounded_half_up_to_the_shilling_and_the_rounding_is_written_down(
+def test_the_total_is_rounded_half_up_to_the_shilling_and_the_rounding_is_recorded(
     goods: int, fee: int, rounding: int, total: int
 ) -> None:
     assert add_up(cart(goods), fee, LIMIT) == Totals(goods, fee, rounding, total)

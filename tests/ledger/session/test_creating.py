@@ -2,7 +2,7 @@
 
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from tests.ledger.session.facts import DELIVERY, LINES, PHONE, SESSION_ID, TOTALS, clock, created
+from tests.ledger.session.event_specs import DELIVERY, LINES, PHONE, SESSION_ID, TOTALS, clock, created
 from tests.ledger.session.scenario import fold, given
 
 
@@ -41,7 +41,7 @@ def test_a_new_session_has_no_attempt_no_money_and_no_end() -> None:
     assert (session.initiated_at, session.order_created_at, session.ended_at) == (None, None, None)
 
 
-def test_creating_a_session_is_one_fact_that_tells_all_of_it() -> None:
+def test_creating_a_session_is_one_event_that_holds_all_of_it() -> None:
     session = create()
     history = list(session.collect_events())
     assert len(history) == 1

@@ -1,4 +1,4 @@
-"""Whatever was paid, by prompt or by hand, and in whatever order its witnesses speak: it is booked, to the cent."""
+"""Whatever was paid, by prompt or by hand, and in whatever order its sources speak: it is booked, to the cent."""
 
 from collections import Counter
 from random import Random
@@ -11,14 +11,14 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import AttemptState, Evidence, RefundState, Status
 from tests.ledger.session import commands
 from tests.ledger.session.commands import Command, record_payment
-from tests.ledger.session.facts import TOTAL, created, initiated, requested, uncertain
+from tests.ledger.session.event_specs import TOTAL, created, initiated, requested, uncertain
 from tests.ledger.session.scenario import given
 
 BOOKS = (Evidence.C2B, Evidence.STATEMENT)
 
 
 class _Happening:
-    """What was paid, by receipt in cents, and what the witnesses say of it."""
+    """What was paid, by receipt in cents, and what the sources say of it."""
 
     def __init__(self, chance: Random, attempts: int) -> None:
         self._chance = chance
@@ -76,8 +76,8 @@ def test_every_payment_is_booked_once_and_to_the_cent(chance: Random) -> None:
     session = given(created(), *prompts[: 2 * attempts]).session
     happening = _Happening(chance, attempts)
     shop = chance.choice([None, commands.record_order(), commands.refuse_order()])
-    for witness in happening.said:
-        witness(session)
+    for source in happening.said:
+        source(session)
         if chance.random() < 0.7:
             _meanwhile(session, chance, shop)
 

@@ -4,8 +4,8 @@ import pytest
 
 from ledger.session.values import Status
 from tests.ledger.session.commands import expire
-from tests.ledger.session.facts import (
-    Fact,
+from tests.ledger.session.event_specs import (
+    EventSpec,
     clock,
     created,
     expired,
@@ -24,7 +24,7 @@ PROMPT = [requested(1, at="10:31"), initiated(1)]
 
 
 @pytest.mark.parametrize("at", ["10:45", "10:46", "23:00"])
-def test_a_session_that_nobody_pays_expires(at: str) -> None:
+def test_an_unpaid_session_expires(at: str) -> None:
     scenario = given(created()).when(expire(at=at))
     scenario.then(expired(at=at, previous=Status.PENDING)).status(Status.EXPIRED)
     assert scenario.session.ended_at == clock(at)
@@ -34,7 +34,7 @@ def test_a_session_does_not_expire_before_its_time() -> None:
     given(created()).when(expire(at="10:44:59.999999")).then_no_change()
 
 
-def test_a_repeated_expiry_is_no_news() -> None:
+def test_a_repeated_expiry_changes_nothing() -> None:
     given(created(), expired()).when(expire()).then_no_change()
 
 
@@ -43,14 +43,14 @@ def test_a_session_whose_attempts_were_refused_expires() -> None:
 
 
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
-def test_a_session_with_an_open_attempt_never_expires(answer: list[Fact]) -> None:
+def test_a_session_with_an_open_attempt_never_expires(answer: list[EventSpec]) -> None:
     given(created(), requested(), *answer).when(expire(at="23:59")).then_no_change()
 
 
 @pytest.mark.parametrize(
     "history", [[*PROMPT, failed()], [*PROMPT, paid()], [*PROMPT, paid(), order_created()]]
 )
-def test_a_settled_session_never_expires(history: list[Fact]) -> None:
+def test_a_settled_session_never_expires(history: list[EventSpec]) -> None:
     given(created(), *history).when(expire(at="23:59")).then_no_change()
 
 
@@ -79,6 +79,6 @@ def test_a_reader_sees_expired_from_that_instant_whether_or_not_it_is_written() 
     ],
 )
 def test_a_reader_sees_any_other_status_as_it_is_long_after_the_expiry(
-    history: list[Fact], status: Status
+    history: list[EventSpec], status: Status
 ) -> None:
     assert given(created(), *history).session.status_at(clock("23:59")) == status

@@ -4,8 +4,8 @@ import pytest
 
 from ledger.session.values import Status
 from tests.ledger.session.commands import expire, extend
-from tests.ledger.session.facts import (
-    Fact,
+from tests.ledger.session.event_specs import (
+    EventSpec,
     clock,
     created,
     expired,
@@ -19,7 +19,7 @@ from tests.ledger.session.facts import (
 from tests.ledger.session.scenario import given
 
 
-def test_an_extension_is_counted_from_the_present_expiry_as_in_the_guide() -> None:
+def test_an_extension_is_counted_from_the_present_expiry_as_in_the_contract() -> None:
     given(created(at="10:30", expires="10:45")).when(extend(minutes=15, at="10:44")).then(
         extended("11:00", at="10:44")
     )
@@ -66,7 +66,7 @@ def test_the_last_moment_before_the_expiry_is_early_enough() -> None:
 
 
 @pytest.mark.parametrize("at", ["10:45", "10:45:00.000001", "12:00"])
-def test_a_session_that_ran_out_cannot_be_extended_though_nobody_wrote_that_down_yet(at: str) -> None:
+def test_a_session_that_ran_out_cannot_be_extended_though_its_expiry_is_not_recorded_yet(at: str) -> None:
     given(created()).when(extend(at=at)).refused("SESSION_EXPIRED")
 
 
@@ -79,11 +79,11 @@ def test_a_session_that_ran_out_cannot_be_extended_though_nobody_wrote_that_down
         ([requested(), initiated(), paid(), order_created()], "SESSION_ALREADY_PAID"),
     ],
 )
-def test_a_settled_session_cannot_be_extended(history: list[Fact], code: str) -> None:
+def test_a_settled_session_cannot_be_extended(history: list[EventSpec], code: str) -> None:
     given(created(), *history).when(extend(at="10:40")).refused(code)
 
 
-def test_a_settled_session_says_how_it_was_settled_and_not_that_time_ran_out() -> None:
+def test_a_settled_session_refuses_with_how_it_was_settled_and_not_with_its_expiry() -> None:
     given(created(), requested(), initiated(), paid()).when(extend(at="12:00")).refused(
         "SESSION_ALREADY_PAID"
     )

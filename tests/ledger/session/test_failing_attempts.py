@@ -1,4 +1,4 @@
-"""A witness says that an attempt ended unpaid."""
+"""A source reports that an attempt ended unpaid."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import pytest
 from ledger.session.outcome_commands import NO_PAYMENT_FOUND
 from ledger.session.values import AttemptState, Evidence, Status
 from tests.ledger.session.commands import give_up_attempt, record_attempt_failure, record_payment
-from tests.ledger.session.facts import (
-    Fact,
+from tests.ledger.session.event_specs import (
+    EventSpec,
     attempt_failed,
     clock,
-    contradiction_found,
     created,
+    discrepancy_found,
     expired,
     failed,
     initiated,
@@ -32,7 +32,7 @@ TWO_PROMPTS = [*PROMPT, requested(2, at="10:34"), initiated(2)]
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
-def test_a_session_fails_with_its_only_attempt(answer: Fact) -> None:
+def test_a_session_fails_with_its_only_attempt(answer: EventSpec) -> None:
     scenario = given(created(), requested(), answer).when(record_attempt_failure(at="10:32"))
     scenario.then(failed(at="10:32", previous=Status.PAYMENT_INITIATED)).status(Status.FAILED)
     assert scenario.session.failure == ("CANCELLED", "The prompt was cancelled.")
@@ -44,7 +44,7 @@ def test_a_failure_that_outran_the_answer_to_the_push_counts() -> None:
     given(created(), requested()).when(record_attempt_failure()).then(failed(previous=Status.PENDING))
 
 
-def test_a_repeated_failure_is_no_news() -> None:
+def test_a_repeated_failure_changes_nothing() -> None:
     given(created(), *PROMPT, failed()).when(record_attempt_failure(code="TIMEOUT")).then_no_change()
 
 
@@ -62,13 +62,13 @@ def test_a_repeated_failure_of_the_first_attempt_does_not_fail_the_second() -> N
     given(created(), *TWO_PROMPTS, attempt_failed(1)).when(record_attempt_failure(1)).then_no_change()
 
 
-@pytest.mark.parametrize("witness", [Evidence.CALLBACK, Evidence.QUERY])
+@pytest.mark.parametrize("source", [Evidence.CALLBACK, Evidence.QUERY])
 @pytest.mark.parametrize("history", [[paid()], [paid(), order_created()]])
-def test_a_failure_after_the_payment_of_the_same_attempt_is_a_contradiction_and_moves_nothing(
-    history: list[Fact], witness: Evidence
+def test_a_failure_after_the_payment_of_the_same_attempt_is_a_discrepancy_and_moves_nothing(
+    history: list[EventSpec], source: Evidence
 ) -> None:
     before = given(created(), *PROMPT, *history)
-    once = before.when(record_attempt_failure(evidence=witness)).then(contradiction_found(evidence=witness))
+    once = before.when(record_attempt_failure(evidence=source)).then(discrepancy_found(evidence=source))
     once.status(before.session.status)
     once.when(record_attempt_failure(code="TIMEOUT", evidence=Evidence.QUERY)).then_no_change()
 
@@ -78,22 +78,22 @@ def test_a_failure_after_the_payment_of_the_same_attempt_is_a_contradiction_and_
     [([paid(1)], Status.PAID), ([paid(1), order_created()], Status.ORDER_CREATED)],
 )
 def test_a_cancelled_second_prompt_never_undoes_the_payment_of_the_first(
-    history: list[Fact], status: Status
+    history: list[EventSpec], status: Status
 ) -> None:
     given(created(), *TWO_PROMPTS, *history).when(record_attempt_failure(2)).then(attempt_failed(2)).status(
         status
     )
 
 
-def test_a_failure_of_an_attempt_that_was_never_sent_is_no_news() -> None:
+def test_a_failure_of_an_attempt_that_was_never_sent_changes_nothing() -> None:
     given(created(), requested(), refused()).when(record_attempt_failure()).then_no_change()
 
 
-def test_a_failure_after_the_expiry_is_no_news() -> None:
+def test_a_failure_after_the_expiry_changes_nothing() -> None:
     given(created(), requested(), refused(), expired()).when(record_attempt_failure()).then_no_change()
 
 
-def test_a_failed_session_says_so_when_it_holds_the_wrong_amount_of_an_earlier_attempt() -> None:
+def test_a_failed_session_records_that_it_holds_the_wrong_amount_of_an_earlier_attempt() -> None:
     wrong = [surplus(1, cents=349_00, why="wrong_amount"), refund_due(cents=349_00, why="wrong_amount")]
     given(created(), *TWO_PROMPTS, *wrong).when(record_attempt_failure(2)).then(failed(2, money_held=True))
 
@@ -114,7 +114,7 @@ BY_HAND: dict[str, Any] = {
 }
 
 
-def test_a_person_ends_an_attempt_in_doubt_and_money_that_comes_all_the_same_is_booked() -> None:
+def test_a_person_ends_an_attempt_in_doubt_and_money_that_arrives_later_is_booked() -> None:
     doubted = given(created(), requested(), uncertain()).when(give_up_attempt())
     doubted.then(failed(previous=Status.PAYMENT_INITIATED, **BY_HAND)).status(Status.FAILED)
     doubted.when(record_payment(at="10:50")).status(Status.PAID)
@@ -134,5 +134,5 @@ def test_an_attempt_is_given_up_only_when_its_time_to_be_answered_is_over(at: st
 
 
 @pytest.mark.parametrize("history", [[failed()], [paid()], []])
-def test_what_has_ended_and_what_was_never_sent_is_not_given_up(history: list[Fact]) -> None:
+def test_what_has_ended_and_what_was_never_sent_is_not_given_up(history: list[EventSpec]) -> None:
     given(created(), *PROMPT, *history).when(give_up_attempt(1 if history else 2)).refused("CASE_NOT_OPEN")

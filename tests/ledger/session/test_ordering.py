@@ -4,10 +4,10 @@ import pytest
 
 from ledger.session.values import Evidence, RefundState, Status
 from tests.ledger.session.commands import record_order, record_payment, refuse_order
-from tests.ledger.session.facts import (
+from tests.ledger.session.event_specs import (
     RECEIPT,
     TOTAL,
-    Fact,
+    EventSpec,
     clock,
     created,
     expired,
@@ -43,12 +43,12 @@ def test_an_order_ends_a_paid_session() -> None:
     assert session.order_created_at == session.ended_at == clock("10:33")
 
 
-def test_a_repeated_order_is_no_news() -> None:
+def test_a_repeated_order_changes_nothing() -> None:
     given(created(), *PROMPT, paid(), order_created()).when(record_order()).then_no_change()
 
 
 @pytest.mark.parametrize("history", UNPAID)
-def test_there_is_no_order_without_money(history: list[Fact]) -> None:
+def test_there_is_no_order_without_money(history: list[EventSpec]) -> None:
     given(created(), *history).when(record_order()).refused("SESSION_NOT_PAID")
 
 
@@ -80,7 +80,7 @@ def test_an_order_that_was_made_can_no_longer_be_refused() -> None:
 
 
 @pytest.mark.parametrize("history", UNPAID)
-def test_an_order_that_nobody_paid_for_cannot_be_refused(history: list[Fact]) -> None:
+def test_the_order_of_an_unpaid_session_cannot_be_refused(history: list[EventSpec]) -> None:
     given(created(), *history).when(refuse_order()).then_no_change()
 
 

@@ -9,11 +9,11 @@ from tests.ledger.session.commands import (
     record_payment,
     record_uncertainty,
 )
-from tests.ledger.session.facts import (
+from tests.ledger.session.event_specs import (
     RECEIPT,
     SECOND_RECEIPT,
     TOTAL,
-    Fact,
+    EventSpec,
     clock,
     created,
     expired,
@@ -45,39 +45,41 @@ def test_a_payment_settles_the_session() -> None:
     assert session.refunds == {}
 
 
-def test_a_payment_says_when_its_session_was_created_so_that_it_can_be_counted_by_itself() -> None:
-    (event,) = given(created(at="10:30"), *PROMPT).when(record_payment()).news
+def test_a_payment_carries_the_creation_of_its_session_so_that_it_can_be_counted_by_itself() -> None:
+    (event,) = given(created(at="10:30"), *PROMPT).when(record_payment()).written
     assert event.session_created_at == clock("10:30")
 
 
 @pytest.mark.parametrize("evidence", list(Evidence))
-def test_the_evidence_of_a_payment_is_written_down(evidence: Evidence) -> None:
+def test_the_evidence_of_a_payment_is_recorded(evidence: Evidence) -> None:
     given(created(), *PROMPT).when(record_payment(evidence=evidence)).then(paid(evidence=evidence))
 
 
 @pytest.mark.parametrize("evidence", [Evidence.QUERY, Evidence.CALLBACK])
-def test_a_repeated_payment_is_no_news_whoever_reports_it(evidence: Evidence) -> None:
+def test_a_repeated_payment_changes_nothing_whatever_its_source(evidence: Evidence) -> None:
     given(created(), *PROMPT, paid()).when(record_payment(evidence=evidence)).then_no_change()
 
 
-def test_a_repeated_payment_after_the_order_is_no_news() -> None:
+def test_a_repeated_payment_after_the_order_changes_nothing() -> None:
     given(created(), *PROMPT, paid(), order_created()).when(record_payment()).then_no_change().status(
         Status.ORDER_CREATED
     )
 
 
-def test_a_known_receipt_is_no_news_even_for_another_attempt() -> None:
+def test_a_known_receipt_changes_nothing_even_for_another_attempt() -> None:
     history = [*PROMPT, requested(2, at="10:34"), initiated(2), paid(1)]
     given(created(), *history).when(record_payment(2)).then_no_change()
 
 
 @pytest.mark.parametrize(
-    ("answer", "news"),
+    ("answer", "expected"),
     [([], [paid()]), ([uncertain()], [paid()]), ([refused()], [paid(), reopened()])],
     ids=["requested", "uncertain", "refused"],
 )
-def test_a_payment_counts_whatever_we_know_of_the_prompt(answer: list[Fact], news: list[Fact]) -> None:
-    given(created(), requested(), *answer).when(record_payment()).then(*news).status(Status.PAID)
+def test_a_payment_counts_whatever_we_know_of_the_prompt(
+    answer: list[EventSpec], expected: list[EventSpec]
+) -> None:
+    given(created(), requested(), *answer).when(record_payment()).then(*expected).status(Status.PAID)
 
 
 def test_a_payment_before_the_push_has_answered_needs_no_answer_any_more() -> None:
@@ -93,14 +95,16 @@ def test_a_payment_before_the_push_has_answered_needs_no_answer_any_more() -> No
         ([*PROMPT, failed()], Status.FAILED),
     ],
 )
-def test_money_that_arrives_after_the_end_is_still_a_payment(history: list[Fact], before: Status) -> None:
+def test_money_that_arrives_after_the_end_is_still_a_payment(
+    history: list[EventSpec], before: Status
+) -> None:
     scenario = given(created(), *history).when(record_payment(at="11:30"))
     scenario.then(paid(previous=before, at="11:30"), reopened()).status(Status.PAID)
     assert scenario.session.failure is None
     assert scenario.session.ended_at is None
 
 
-def test_money_that_arrives_past_the_expiry_is_a_payment_though_nobody_wrote_the_expiry_down() -> None:
+def test_money_that_arrives_past_the_expiry_is_a_payment_though_the_expiry_is_not_recorded() -> None:
     given(created(), *PROMPT).when(record_payment(at="12:00")).then(paid())
 
 
@@ -117,7 +121,7 @@ def test_a_query_proves_a_payment_without_its_receipt() -> None:
 
 
 @pytest.mark.parametrize("receipt", [None, RECEIPT])
-def test_a_query_after_the_payment_is_no_news(receipt: str | None) -> None:
+def test_a_query_after_the_payment_changes_nothing(receipt: str | None) -> None:
     given(created(), *PROMPT, paid(receipt=receipt)).when(prove_payment()).then_no_change()
 
 

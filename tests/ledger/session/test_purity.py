@@ -67,7 +67,7 @@ def imported(tree: ast.Module) -> set[str]:
     return names
 
 
-def test_the_domain_imports_no_input_no_output_no_clock_and_no_dice(tree: ast.Module) -> None:
+def test_the_domain_imports_no_input_no_output_no_clock_and_no_randomness(tree: ast.Module) -> None:
     assert not {name.split(".")[0] for name in imported(tree)} & FORBIDDEN_MODULES
 
 

@@ -5,8 +5,8 @@ import pytest
 from ledger.session.session import NOT_TAKEN
 from ledger.session.values import AttemptState, Status
 from tests.ledger.session.commands import Command, record_initiation, record_refusal, record_uncertainty
-from tests.ledger.session.facts import (
-    Fact,
+from tests.ledger.session.event_specs import (
+    EventSpec,
     attempt_failed,
     clock,
     created,
@@ -33,10 +33,10 @@ def test_an_accepted_attempt_remembers_by_which_ids_m_pesa_knows_it() -> None:
     attempt = given(created(), requested(), initiated()).session.attempts[1]
     assert attempt.state == AttemptState.INITIATED
     assert attempt.merchant_request_id == "merchant-1"
-    assert (attempt.checkout_sealed, attempt.checkout_digest) == ("sealed checkout 1", "digest-1")
+    assert (attempt.checkout_sealed, attempt.checkout_digest) == ("encrypted checkout 1", "digest-1")
 
 
-def test_a_repeated_acceptance_is_no_news() -> None:
+def test_a_repeated_acceptance_changes_nothing() -> None:
     given(created(), requested(), initiated()).when(record_initiation()).then_no_change()
 
 
@@ -52,7 +52,9 @@ def test_an_answer_that_was_given_up_may_still_come() -> None:
     ids=["failed", "paid", "order", "no"],
 )
 @pytest.mark.parametrize("command", [record_initiation(), record_refusal(), record_uncertainty()])
-def test_an_answer_that_comes_after_the_outcome_is_no_news(outcome: list[Fact], command: Command) -> None:
+def test_an_answer_that_comes_after_the_outcome_changes_nothing(
+    outcome: list[EventSpec], command: Command
+) -> None:
     given(created(), requested(), *outcome).when(command).then_no_change()
 
 
@@ -83,12 +85,12 @@ def test_a_refused_attempt_stays_in_the_history() -> None:
     assert session.open_attempts == []
 
 
-def test_a_repeated_refusal_is_no_news() -> None:
+def test_a_repeated_refusal_changes_nothing() -> None:
     given(created(), requested(), refused()).when(record_refusal()).then_no_change()
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
-def test_a_refusal_cannot_take_back_a_prompt_that_may_be_on_the_phone(answer: Fact) -> None:
+def test_a_refusal_cannot_take_back_a_prompt_that_may_be_on_the_phone(answer: EventSpec) -> None:
     given(created(), requested(), answer).when(record_refusal()).then_no_change()
 
 
@@ -109,7 +111,7 @@ def test_a_session_fails_when_its_last_attempt_is_refused_after_the_others_faile
     ).status(Status.FAILED)
 
 
-def test_a_refusal_after_the_session_was_paid_is_only_written_down() -> None:
+def test_a_refusal_after_the_session_was_paid_is_only_recorded() -> None:
     given(created(), *TWO_PROMPTS, paid(1)).when(record_refusal(2)).then(refused(2)).status(Status.PAID)
 
 
@@ -120,5 +122,5 @@ def test_a_lost_answer_initiates_the_payment_because_a_prompt_may_be_on_the_phon
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
-def test_a_known_answer_is_not_lost_and_a_lost_answer_is_not_lost_twice(answer: Fact) -> None:
+def test_a_known_answer_is_not_lost_and_a_lost_answer_is_not_lost_twice(answer: EventSpec) -> None:
     given(created(), requested(), answer).when(record_uncertainty()).then_no_change()

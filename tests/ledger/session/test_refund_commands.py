@@ -17,8 +17,8 @@ from tests.ledger.session.commands import (
     refuse_refund,
     request_refund,
 )
-from tests.ledger.session.facts import (
-    Fact,
+from tests.ledger.session.event_specs import (
+    EventSpec,
     created,
     initiated,
     order_created,
@@ -56,7 +56,7 @@ def test_a_refund_is_written_down_before_it_is_sent() -> None:
 @pytest.mark.parametrize(
     "history", [[refund_approved()], [refund_approved(), refund_requested()], [refunded_by_hand()]]
 )
-def test_two_people_cannot_approve_one_refund_twice(history: list[Fact]) -> None:
+def test_two_people_cannot_approve_one_refund_twice(history: list[EventSpec]) -> None:
     given(*OWING, *history).when(approve_refund()).refused("REFUND_NOT_DUE")
 
 
@@ -86,12 +86,12 @@ def test_a_refund_is_sent_once() -> None:
 
 
 @pytest.mark.parametrize("command", [approve_refund, refuse_refund, request_refund, record_refund_by_hand])
-def test_a_refund_that_nobody_owes_is_refused(command: Callable[..., Command]) -> None:
+def test_a_refund_that_is_not_due_is_refused(command: Callable[..., Command]) -> None:
     given(*OWING).when(command(2)).refused("REFUND_NOT_DUE")
     given(created()).when(command()).refused("REFUND_NOT_DUE")
 
 
-def test_what_mpesa_calls_the_request_is_written_down_once() -> None:
+def test_mpesas_ids_of_the_request_are_recorded_once() -> None:
     scenario = given(*SENT).when(record_refund_acceptance()).then(refund_accepted())
     assert scenario.session.refunds[1].conversation_id == "AG_1"
     scenario.when(record_refund_acceptance()).then_no_change()
@@ -114,7 +114,7 @@ def test_a_refund_that_arrived_is_done_and_no_longer_in_doubt() -> None:
 
 
 @pytest.mark.parametrize("history", [[], [refund_approved()], [refund_refused()]])
-def test_a_person_may_return_the_money_by_other_means_until_it_is_sent(history: list[Fact]) -> None:
+def test_a_person_may_return_the_money_by_other_means_until_it_is_sent(history: list[EventSpec]) -> None:
     given(*OWING, *history).when(record_refund_by_hand()).then(refunded_by_hand())
 
 
@@ -141,11 +141,11 @@ def test_money_returned_twice_by_hand_is_refused() -> None:
 
 
 @pytest.mark.parametrize("history", [[], [refund_approved()], [refund_refused()]])
-def test_a_reversal_that_the_statement_shows_is_done_whatever_was_decided(history: list[Fact]) -> None:
+def test_a_reversal_that_the_statement_shows_is_done_whatever_was_decided(history: list[EventSpec]) -> None:
     given(*OWING, *history).when(record_refund(means="statement")).then(refunded(means="statement"))
 
 
-def test_a_repeated_refund_is_no_news() -> None:
+def test_a_repeated_refund_changes_nothing() -> None:
     given(*SENT, refunded()).when(record_refund()).then_no_change()
 
 
@@ -160,7 +160,7 @@ def test_a_refund_that_was_in_doubt_and_failed_is_in_doubt_no_longer() -> None:
     assert given(*SENT, refund_uncertain(), refund_failed()).session.refunds[1].in_doubt is False
 
 
-def test_a_repeated_failure_of_a_refund_is_no_news() -> None:
+def test_a_repeated_failure_of_a_refund_changes_nothing() -> None:
     given(*SENT, refund_failed()).when(record_refund_failure()).then_no_change()
 
 
@@ -172,7 +172,7 @@ def test_a_refund_that_arrived_cannot_fail_any_more() -> None:
     given(*SENT, refunded()).when(record_refund_failure()).then_no_change()
 
 
-def test_a_refund_whose_failure_was_told_too_soon_is_done_when_it_arrives() -> None:
+def test_a_refund_whose_failure_was_reported_too_soon_is_done_when_it_arrives() -> None:
     given(*SENT, refund_failed()).when(record_refund()).then(refunded())
 
 

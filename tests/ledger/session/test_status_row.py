@@ -1,4 +1,4 @@
-"""The row of a session tells what its facts tell, column by column."""
+"""The row of a session shows what its events say, column by column."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import pytest
 
 from ledger.session.status_row import status_row
 from ledger.session.values import Evidence
-from tests.ledger.session.facts import (
+from tests.ledger.session.event_specs import (
     RECEIPT,
     SESSION_ID,
     TOTAL,
-    Fact,
+    EventSpec,
     clock,
     created,
     extended,
@@ -117,11 +117,11 @@ ORDERED: dict[str, Any] = PROMPTED | {
         ([*PROMPT, paid(evidence=Evidence.C2B, at="10:32:30"), order_created(at="10:33")], ORDERED),
     ],
 )
-def test_each_column_is_what_the_facts_say(history: list[Fact], changed: dict[str, Any]) -> None:
+def test_each_column_is_what_the_events_say(history: list[EventSpec], changed: dict[str, Any]) -> None:
     assert status_row(given(*history).session) == FRESH | changed
 
 
-def test_of_two_attempts_the_one_that_paid_is_told_and_else_the_latest() -> None:
+def test_of_two_attempts_the_row_shows_the_one_that_paid_else_the_latest() -> None:
     two = [*PROMPT, requested(2, at="10:34"), initiated(2, at="10:34:05")]
     assert status_row(given(*two).session)["transaction_id"] == 457
     row = status_row(given(*two, paid()).session)

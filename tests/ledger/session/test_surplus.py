@@ -2,13 +2,14 @@
 
 import pytest
 
+from ledger.session.events import RefundDue, SurplusReceived
 from ledger.session.values import AttemptState, Evidence, Status
 from tests.ledger.session.commands import prove_payment, record_payment
-from tests.ledger.session.facts import (
+from tests.ledger.session.event_specs import (
     RECEIPT,
     SECOND_RECEIPT,
     TOTAL,
-    Fact,
+    EventSpec,
     created,
     expired,
     failed,
@@ -38,7 +39,9 @@ SOLD_OUT = [
     ("history", "status"),
     [([paid()], Status.PAID), ([paid(), order_created()], Status.ORDER_CREATED)],
 )
-def test_a_second_receipt_is_a_surplus_and_not_a_second_payment(history: list[Fact], status: Status) -> None:
+def test_a_second_receipt_is_a_surplus_and_not_a_second_payment(
+    history: list[EventSpec], status: Status
+) -> None:
     scenario = given(created(), *PROMPT, *history).when(record_payment(receipt=SECOND_RECEIPT))
     scenario.then(surplus(), refund_due()).status(status)
     assert scenario.session.received_cents == 2 * TOTAL
@@ -58,7 +61,7 @@ def test_a_surplus_leaves_the_payment_and_its_attempt_with_their_own_receipt() -
     assert session.paid.receipt == RECEIPT
 
 
-def test_a_repeated_surplus_is_no_news() -> None:
+def test_a_repeated_surplus_changes_nothing() -> None:
     given(created(), *PROMPT, paid(), surplus(), refund_due()).when(
         record_payment(receipt=SECOND_RECEIPT)
     ).then_no_change()
@@ -88,7 +91,7 @@ def test_a_wrong_amount_is_held_and_due_back_and_fails_the_session(cents: int) -
     assert scenario.session.paid is None
 
 
-def test_money_whose_witness_names_no_amount_is_held_as_what_the_prompt_asked_for() -> None:
+def test_money_whose_source_names_no_amount_is_held_as_what_the_prompt_asked_for() -> None:
     given(created(), *PROMPT).when(record_payment(cents=None)).then(
         surplus(receipt=RECEIPT, why="amount_not_named"),
         refund_due(receipt=RECEIPT, why="amount_not_named"),
@@ -96,7 +99,7 @@ def test_money_whose_witness_names_no_amount_is_held_as_what_the_prompt_asked_fo
     )
 
 
-def test_a_repeated_wrong_amount_is_no_news() -> None:
+def test_a_repeated_wrong_amount_changes_nothing() -> None:
     once = given(created(), *PROMPT).when(record_payment(cents=1_00))
     once.when(record_payment(cents=1_00)).then_no_change()
 
@@ -119,9 +122,9 @@ def test_a_wrong_amount_leaves_the_session_open_while_another_prompt_is() -> Non
         ([*PROMPT, paid(receipt="UAF0000003"), order_created()], Status.ORDER_CREATED),
     ],
 )
-def test_a_wrong_amount_never_moves_a_settled_session(history: list[Fact], status: Status) -> None:
+def test_a_wrong_amount_never_moves_a_settled_session(history: list[EventSpec], status: Status) -> None:
     scenario = given(created(), *history).when(record_payment(cents=1_00)).status(status)
-    assert [type(event).__name__ for event in scenario.news][:2] == ["SurplusReceived", "RefundDue"]
+    assert [type(event) for event in scenario.written][:2] == [SurplusReceived, RefundDue]
 
 
 def test_the_right_amount_after_a_wrong_one_pays_the_session() -> None:

@@ -18,7 +18,7 @@ from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.events import EVENT_CLASSES
 from ledger.session.values import RefundState, Status
 from ledger.store.mapper import SessionMapper
-from tests.ledger.session.facts import SESSION_ID
+from tests.ledger.session.event_specs import SESSION_ID
 from tests.ledger.session.scenario import fold
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -42,7 +42,9 @@ def event(name: str) -> Any:
 
 def session(name: str) -> Any:
     history = json.loads((VECTORS / "sessions" / f"{name}.json").read_text())
-    return fold([read(told["topic"], told["state"], version) for version, told in enumerate(history, 1)])
+    return fold(
+        [read(stored["topic"], stored["state"], version) for version, stored in enumerate(history, 1)]
+    )
 
 
 _OF_FAILURES = {"result_code": None, "recorded_by": None, "note": None}
@@ -70,30 +72,30 @@ def test_a_stored_event_is_read_and_written_back_as_it_was(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_stored_event_becomes_the_class_of_its_topic_with_aware_moments(name: str) -> None:
-    fact = event(name)
-    assert type(fact) is resolve_topic(topic_of(name))
-    for value in vars(fact).values():
+    decoded = event(name)
+    assert type(decoded) is resolve_topic(topic_of(name))
+    for value in vars(decoded).values():
         assert not isinstance(value, datetime) or value.utcoffset() is not None
 
 
 def test_the_creation_of_a_session_is_read_with_its_types() -> None:
-    fact = event("payment_session.created.v1")
-    assert fact.user_id == 7
-    assert fact.totals == Totals(1020_75, 50_00, 25, 1071_00)
-    assert fact.lines == (
+    decoded = event("payment_session.created.v1")
+    assert decoded.user_id == 7
+    assert decoded.totals == Totals(1020_75, 50_00, 25, 1071_00)
+    assert decoded.lines == (
         SnapshotLine(11, 31, "Sukuma wiki, ½ bunch", "Wanjikũ's Farm", 1_500, 80_50, 120_75, "kg"),
         SnapshotLine(12, 32, 'Eggs "tray"', "Kilifi Poultry", 2_000, 450_00, 900_00, "tray"),
     )
-    assert fact.expires_at == datetime(2026, 3, 1, 6, 45, tzinfo=UTC)
-    assert fact.timestamp == CREATED
+    assert decoded.expires_at == datetime(2026, 3, 1, 6, 45, tzinfo=UTC)
+    assert decoded.timestamp == CREATED
 
 
 def test_a_payment_is_read_with_its_types() -> None:
-    fact = event("payment_session.paid.v1")
-    assert (fact.receipt, fact.amount_cents, fact.evidence) == ("UC10000001", 1071_00, "callback")
-    assert fact.paid_at == datetime(2026, 3, 1, 6, 31, 7, tzinfo=UTC)
-    assert fact.timestamp == datetime(2026, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
-    assert fact.session_created_at == CREATED
+    decoded = event("payment_session.paid.v1")
+    assert (decoded.receipt, decoded.amount_cents, decoded.evidence) == ("UC10000001", 1071_00, "callback")
+    assert decoded.paid_at == datetime(2026, 3, 1, 6, 31, 7, tzinfo=UTC)
+    assert decoded.timestamp == datetime(2026, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
+    assert decoded.session_created_at == CREATED
     assert event("payment_session.paid.v1.proved_by_a_query").receipt is None
 
 

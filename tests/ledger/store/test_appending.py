@@ -101,7 +101,7 @@ def test_who_meets_a_conflict_reloads_and_decides_again(ledger: Ledger, database
     assert versions(database, session_id) == [1, 2, 3]
 
 
-def test_who_is_overtaken_again_and_again_is_told_of_the_conflict(ledger: Ledger) -> None:
+def test_a_writer_overtaken_again_and_again_meets_a_conflict(ledger: Ledger) -> None:
     session_id = Checkout(ledger).session_id
 
     def always_overtaken(session: PaymentSession) -> None:
@@ -125,7 +125,7 @@ def test_writers_at_once_leave_versions_without_a_gap(ledger: Ledger, database: 
     assert versions(database, session_id) == [1, 2, 3, 4, 5]
 
 
-def test_a_decision_without_news_writes_nothing(ledger: Ledger, database: Database) -> None:
+def test_a_decision_that_changes_nothing_writes_nothing(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV")
     before = counted(database)
     checkout.pay("NLJ7RT61SV").pay(None)
@@ -173,7 +173,7 @@ def test_positions_go_on_after_a_rollback_inside_a_transaction(ledger: Ledger, d
     assert len(positions) == len(set(positions)) == 2
 
 
-def test_the_ledger_is_told_the_positions_of_what_it_wrote(ledger: Ledger, database: Database) -> None:
+def test_the_ledger_gets_the_positions_of_its_events(ledger: Ledger, database: Database) -> None:
     session = new_session()
     extend(session)
     recordings = ledger.save(session, row=status_row(session))
@@ -205,7 +205,7 @@ def test_of_claims_at_once_for_one_receipt_one_wins(ledger: Ledger, database: Da
     assert kept == [{"session_id": claimants[won.index(True)], "kind": RECEIPT}]
 
 
-def test_what_was_appended_is_said_with_its_place_in_the_log(ledger: Ledger, database: Database) -> None:
+def test_appended_events_are_logged_with_their_position(ledger: Ledger, database: Database) -> None:
     with structlog.testing.capture_logs() as said:
         checkout = Checkout(ledger).request()
     until_readable(database)
@@ -216,11 +216,11 @@ def test_what_was_appended_is_said_with_its_place_in_the_log(ledger: Ledger, dat
         "session_id": str(checkout.session_id),
         "version": 2,
         "position": str(last),
-        "facts": ["PaymentRequested"],
+        "events": ["PaymentRequested"],
     }
 
 
-def test_a_decision_is_refused_to_whoever_does_not_own_the_session(ledger: Ledger) -> None:
+def test_a_decision_is_refused_to_users_who_do_not_own_the_session(ledger: Ledger) -> None:
     checkout = Checkout(ledger, user_id=7)
     for stranger in (8, 0):
         with pytest.raises(NotFound) as refusal:

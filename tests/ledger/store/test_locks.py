@@ -41,33 +41,33 @@ def test_with_their_connection_all_its_locks_are_lost_and_can_be_taken_again(
     database_url: str, operator: psycopg.Connection
 ) -> None:
     ours = LockConnection(database_url)
-    sweep, ladder = ActiveLock(ours, "sweep"), ActiveLock(ours, "ladder")
+    sweep, poller = ActiveLock(ours, "sweep"), ActiveLock(ours, "poller")
     assert sweep.try_acquire()
-    assert ladder.try_acquire()
+    assert poller.try_acquire()
     operator.execute(END_THEM + " AND datname = current_database()")
     assert sweep.try_acquire()
-    assert not ladder.held()
-    assert ladder.try_acquire()
+    assert not poller.held()
+    assert poller.try_acquire()
     assert operator.execute(LOCKS_HELD).fetchone() == (2, 1)
     sweep.release()
-    ladder.release()
+    poller.release()
 
 
 def test_locks_of_one_worker_share_a_connection_that_ends_with_the_last(
     database_url: str, operator: psycopg.Connection
 ) -> None:
     ours, others = LockConnection(database_url), LockConnection(database_url)
-    sweep, ladder = ActiveLock(ours, "sweep"), ActiveLock(ours, "ladder")
+    sweep, poller = ActiveLock(ours, "sweep"), ActiveLock(ours, "poller")
     assert sweep.try_acquire()
-    assert ladder.try_acquire()
+    assert poller.try_acquire()
     assert sweep.try_acquire()
     assert operator.execute(LOCKS_HELD).fetchone() == (2, 1)
     sweep.release()
     assert not sweep.was_held
     next_one = ActiveLock(others, "sweep")
     assert next_one.try_acquire()
-    assert not ActiveLock(others, "ladder").try_acquire()
-    ladder.release()
+    assert not ActiveLock(others, "poller").try_acquire()
+    poller.release()
     next_one.release()
     assert operator.execute(LOCKS_HELD).fetchone() == (0, 0)
 

@@ -34,7 +34,7 @@ def test_a_state_that_does_not_fit_its_class_is_named(ledger: Ledger) -> None:
 
 
 class Moved(Event):
-    """An event whose shape changed twice: a text became a number of cents, which then was called otherwise."""
+    """An event whose fields changed twice: a text became a number of cents, which then was renamed."""
 
     TOPIC = "payment_session.moved_in_a_test.v1"
     class_version = 3
@@ -63,7 +63,7 @@ MOMENT = '"timestamp": "2026-03-01T06:30:00Z"'
         f'{{{MOMENT}, "class_version": 3, "amount_cents": 35000}}',
     ],
 )
-def test_an_older_shape_is_read_as_the_newest(ledger: Ledger, stored: str) -> None:
+def test_an_older_class_version_is_read_as_the_newest(ledger: Ledger, stored: str) -> None:
     session_id = new_session().id
     event = ledger.mapper.to_domain_event(StoredEvent(session_id, 4, Moved.TOPIC, stored.encode()))
     assert vars(event) == {
@@ -78,7 +78,7 @@ def test_an_older_shape_is_read_as_the_newest(ledger: Ledger, stored: str) -> No
     assert ledger.mapper.to_domain_event(written) == event
 
 
-def test_an_older_shape_that_does_not_fit_is_named(ledger: Ledger) -> None:
+def test_an_older_class_version_that_does_not_fit_is_named(ledger: Ledger) -> None:
     stored = StoredEvent(new_session().id, 1, Moved.TOPIC, b'{"class_version": 2, "cents": "many"}')
     with pytest.raises(MapperDeserialisationError):
         ledger.mapper.to_domain_event(stored)

@@ -72,7 +72,7 @@ def test_a_postgresql_that_is_too_old_is_named_and_left_as_it_was(
     assert migrate(empty_database_url) == ALL
 
 
-def test_what_is_pending_is_told_by_itself_and_by_what_was_applied(
+def test_pending_migrations_are_listed_and_so_are_applied_ones(
     empty_database_url: str, database_url: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -19,35 +19,35 @@ def vault(database: Database) -> Vault:
     return Vault(database, MASTER_KEY)
 
 
-def test_what_is_sealed_opens_again(vault: Vault) -> None:
+def test_an_encrypted_value_can_be_decrypted(vault: Vault) -> None:
     for text in (PHONE, "", "Ng'ang'a 🍅", "x" * 10_000):
         encrypted = vault.encrypt(7, text)
         assert vault.decrypt(7, encrypted) == text
         assert text == "" or text not in encrypted
 
 
-def test_another_process_with_the_same_master_key_opens_it(database: Database, vault: Vault) -> None:
+def test_another_process_with_the_same_master_key_decrypts_it(database: Database, vault: Vault) -> None:
     assert Vault(database, MASTER_KEY).decrypt(7, vault.encrypt(7, PHONE)) == PHONE
 
 
-def test_the_same_text_is_sealed_differently_each_time(vault: Vault) -> None:
+def test_the_same_text_is_encrypted_differently_each_time(vault: Vault) -> None:
     assert vault.encrypt(7, PHONE) != vault.encrypt(7, PHONE)
 
 
-def test_another_customers_key_does_not_open_it(vault: Vault) -> None:
+def test_another_customers_key_does_not_decrypt_it(vault: Vault) -> None:
     with pytest.raises(WrongKey):
         vault.decrypt(8, vault.encrypt(7, PHONE))
     with pytest.raises(WrongKey):
         vault.decrypt(SYSTEM_USER_ID, vault.encrypt(7, PHONE))
 
 
-def test_another_master_key_does_not_open_it(database: Database, vault: Vault) -> None:
+def test_another_master_key_does_not_decrypt_it(database: Database, vault: Vault) -> None:
     encrypted = vault.encrypt(7, PHONE)
     with pytest.raises(WrongKey):
         Vault(database, bytes(32)).decrypt(7, encrypted)
 
 
-def test_an_altered_value_does_not_open(vault: Vault) -> None:
+def test_an_altered_value_cannot_be_decrypted(vault: Vault) -> None:
     encrypted = vault.encrypt(7, PHONE)
     altered = encrypted[:-6] + ("A" if encrypted[-6] != "A" else "B") + encrypted[-5:]
     for value in (altered, PHONE, "v2." + encrypted[3:]):
@@ -56,13 +56,13 @@ def test_an_altered_value_does_not_open(vault: Vault) -> None:
 
 
 @pytest.mark.parametrize("cut", ["v1.", "v1.AAAA", "v1.%%%", "AAAA", ""])
-def test_a_value_that_was_cut_short_does_not_open(vault: Vault, cut: str) -> None:
+def test_a_value_that_was_cut_short_cannot_be_decrypted(vault: Vault, cut: str) -> None:
     vault.encrypt(7, "so that there is a key")
     with pytest.raises(WrongKey):
         vault.decrypt(7, cut)
 
 
-def test_opening_makes_no_key(database: Database, vault: Vault) -> None:
+def test_decrypting_makes_no_key(database: Database, vault: Vault) -> None:
     with pytest.raises(WrongKey):
         vault.decrypt(8, vault.encrypt(7, "Wanjiku"))
     with database.connection() as connection:
@@ -90,9 +90,7 @@ def test_a_database_belongs_to_the_master_key_that_claimed_it_first(database: Da
             refused()
 
 
-def test_a_database_with_customers_that_nobody_claimed_belongs_to_their_key(
-    database: Database, vault: Vault
-) -> None:
+def test_an_unclaimed_database_with_customers_belongs_to_their_key(database: Database, vault: Vault) -> None:
     vault.encrypt(7, PHONE)
     with pytest.raises(WrongKey):
         Vault(database, bytes(32)).claim()
@@ -175,8 +173,8 @@ def test_a_master_key_of_another_length_is_refused(database: Database) -> None:
         Vault(database, b"short")
 
 
-def test_what_an_earlier_version_sealed_still_opens(database: Database, vault: Vault) -> None:
-    """Made once and written down here: whoever changes how keys are derived loses every customer."""
+def test_a_value_encrypted_by_an_earlier_version_can_be_decrypted(database: Database, vault: Vault) -> None:
+    """Made once and kept here: a change in how keys are derived loses every customer."""
     own = "v1.mx3dO-wqJeTHU9D9qQugMu_4UoPQ4hgorLyN-d7XxKDHECybO6BJJQ=="
     assert vault.decrypt(SYSTEM_USER_ID, own) == PHONE
     nonce = "000000000000000000000000"
@@ -231,7 +229,7 @@ def test_refusals_say_what_happened(vault: Vault) -> None:
     with pytest.raises(WrongKey) as wrong:
         vault.decrypt(8, encrypted)
     assert str(wrong.value) == (
-        "WRONG_MASTER_KEY: What is sealed in this database does not open with this master key. Set "
+        "WRONG_MASTER_KEY: The data in this database cannot be decrypted with this master key. Set "
         "DAFTARI_MASTER_KEY to the one that it was made with, or DAFTARI_DATA_DIR to the folder that holds it."
     )
     vault.erase(7)

@@ -1,7 +1,7 @@
-"""Every fact about one session in a few words, for the given and the then of a test.
+"""Every event of a session in a few words, for the given and the then of a test.
 
 A moment is written as the time of the session's day, "10:31" or "10:31:05", in UTC. Amounts are cents.
-What a test does not name has a default here; `previous` and `at` are compared only where they are named.
+What a test does not name has a default here; `previous` and `at` are compared only if they are named.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ DAY = date(2024, 1, 15)
 TOTAL = 350_00
 RECEIPT = "UAF0000001"
 SECOND_RECEIPT = "UAF0000002"
-PHONE = "sealed phone"
-DELIVERY = "sealed delivery details"
+PHONE = "encrypted phone"
+DELIVERY = "encrypted delivery details"
 TOTALS = Totals(goods_cents=300_00, delivery_fee_cents=50_00, rounding_cents=0, total_cents=TOTAL)
 LINES = (
     SnapshotLine(
@@ -42,22 +42,24 @@ def clock(moment: str) -> datetime:
 
 
 @dataclass(frozen=True)
-class Fact:
-    """An event to be: its kind, what it says, and when, where that matters."""
+class EventSpec:
+    """An event to write or to expect: its class, its fields, and when, if that matters."""
 
     kind: type[events.Event]
-    says: dict[str, Any]
+    fields: dict[str, Any]
     at: str | None = None
 
 
-def _fact(kind: type[events.Event], at: str | None, previous: Status | None = None, **says: Any) -> Fact:
+def _spec(
+    kind: type[events.Event], at: str | None, previous: Status | None = None, **fields: Any
+) -> EventSpec:
     if previous is not None:
-        says["previous_status"] = str(previous)
-    return Fact(kind, says, at)
+        fields["previous_status"] = str(previous)
+    return EventSpec(kind, fields, at)
 
 
-def created(*, at: str | None = "10:30", expires: str = "10:45") -> Fact:
-    return _fact(
+def created(*, at: str | None = "10:30", expires: str = "10:45") -> EventSpec:
+    return _spec(
         events.Created,
         at,
         user_id=1,
@@ -69,12 +71,12 @@ def created(*, at: str | None = "10:30", expires: str = "10:45") -> Fact:
     )
 
 
-def extended(expires: str, *, at: str | None = None, request: str | None = None) -> Fact:
-    return _fact(events.Extended, at, expires_at=clock(expires), request=request)
+def extended(expires: str, *, at: str | None = None, request: str | None = None) -> EventSpec:
+    return _spec(events.Extended, at, expires_at=clock(expires), request=request)
 
 
-def requested(attempt: int = 1, *, at: str | None = None) -> Fact:
-    return _fact(
+def requested(attempt: int = 1, *, at: str | None = None) -> EventSpec:
+    return _spec(
         events.PaymentRequested,
         at,
         attempt=attempt,
@@ -84,24 +86,24 @@ def requested(attempt: int = 1, *, at: str | None = None) -> Fact:
     )
 
 
-def initiated(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> Fact:
-    return _fact(
+def initiated(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> EventSpec:
+    return _spec(
         events.PaymentInitiated,
         at,
         previous,
         attempt=attempt,
         merchant_request_id=f"merchant-{attempt}",
-        checkout_sealed=f"sealed checkout {attempt}",
+        checkout_sealed=f"encrypted checkout {attempt}",
         checkout_digest=f"digest-{attempt}",
     )
 
 
-def refused(attempt: int = 1, *, code: str = "MPESA_BUSY", at: str | None = None) -> Fact:
-    return _fact(events.PaymentRefused, at, attempt=attempt, code=code, message="M-Pesa is busy.")
+def refused(attempt: int = 1, *, code: str = "MPESA_BUSY", at: str | None = None) -> EventSpec:
+    return _spec(events.PaymentRefused, at, attempt=attempt, code=code, message="M-Pesa is busy.")
 
 
-def uncertain(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> Fact:
-    return _fact(events.PaymentUncertain, at, previous, attempt=attempt, reason="no answer in time")
+def uncertain(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> EventSpec:
+    return _spec(events.PaymentUncertain, at, previous, attempt=attempt, reason="no answer in time")
 
 
 def attempt_failed(
@@ -113,8 +115,8 @@ def attempt_failed(
     at: str | None = None,
     by: str | None = None,
     note: str | None = None,
-) -> Fact:
-    return _fact(
+) -> EventSpec:
+    return _spec(
         events.AttemptFailed,
         at,
         attempt=attempt,
@@ -133,8 +135,8 @@ def paid(
     evidence: Evidence = Evidence.CALLBACK,
     at: str | None = None,
     previous: Status | None = None,
-) -> Fact:
-    return _fact(
+) -> EventSpec:
+    return _spec(
         events.Paid,
         at,
         previous,
@@ -148,17 +150,17 @@ def paid(
 
 def receipt_recorded(
     attempt: int = 1, *, receipt: str = RECEIPT, evidence: Evidence = Evidence.CALLBACK, at: str | None = None
-) -> Fact:
-    return _fact(events.ReceiptRecorded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
+) -> EventSpec:
+    return _spec(events.ReceiptRecorded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
 
 
 def evidence_upgraded(
     attempt: int = 1, *, receipt: str = RECEIPT, evidence: Evidence = Evidence.C2B, at: str | None = None
-) -> Fact:
-    return _fact(events.EvidenceUpgraded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
+) -> EventSpec:
+    return _spec(events.EvidenceUpgraded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
 
 
-def contradiction_found(
+def discrepancy_found(
     contradiction: int = 1,
     *,
     attempt: int = 1,
@@ -167,8 +169,8 @@ def contradiction_found(
     told: str = "CANCELLED: The prompt was cancelled.",
     receipt: str | None = None,
     cents: int | None = None,
-) -> Fact:
-    return _fact(
+) -> EventSpec:
+    return _spec(
         events.DiscrepancyFound,
         None,
         contradiction=contradiction,
@@ -181,9 +183,11 @@ def contradiction_found(
     )
 
 
-def reopened(contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT, cents: int = TOTAL) -> Fact:
+def reopened(
+    contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT, cents: int = TOTAL
+) -> EventSpec:
     """Money came for an attempt that was known to have ended unpaid."""
-    return contradiction_found(
+    return discrepancy_found(
         contradiction,
         attempt=attempt,
         told="Paid, after the attempt was known to have ended unpaid.",
@@ -192,8 +196,8 @@ def reopened(contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT
     )
 
 
-def contradiction_closed(contradiction: int = 1) -> Fact:
-    return _fact(
+def discrepancy_closed(contradiction: int = 1) -> EventSpec:
+    return _spec(
         events.DiscrepancyClosed,
         None,
         contradiction=contradiction,
@@ -202,8 +206,8 @@ def contradiction_closed(contradiction: int = 1) -> Fact:
     )
 
 
-def order_created(*, at: str | None = None, previous: Status | None = None) -> Fact:
-    return _fact(events.OrderCreated, at, previous, order_id=789, order_number="ORD-20240115-001")
+def order_created(*, at: str | None = None, previous: Status | None = None) -> EventSpec:
+    return _spec(events.OrderCreated, at, previous, order_id=789, order_number="ORD-20240115-001")
 
 
 def failed(
@@ -217,8 +221,8 @@ def failed(
     previous: Status | None = None,
     by: str | None = None,
     note: str | None = None,
-) -> Fact:
-    return _fact(
+) -> EventSpec:
+    return _spec(
         events.Failed,
         at,
         previous,
@@ -232,7 +236,7 @@ def failed(
     )
 
 
-def mismatched(attempt: int = 1, *, previous: Status | None = None) -> Fact:
+def mismatched(attempt: int = 1, *, previous: Status | None = None) -> EventSpec:
     """The session failed because the amount that arrived was not its own."""
     return failed(
         attempt,
@@ -244,8 +248,8 @@ def mismatched(attempt: int = 1, *, previous: Status | None = None) -> Fact:
     )
 
 
-def expired(*, at: str | None = None, previous: Status | None = None) -> Fact:
-    return _fact(events.Expired, at, previous)
+def expired(*, at: str | None = None, previous: Status | None = None) -> EventSpec:
+    return _spec(events.Expired, at, previous)
 
 
 def surplus(
@@ -257,8 +261,8 @@ def surplus(
     why: str = "second_payment",
     answers: bool = True,
     at: str | None = None,
-) -> Fact:
-    return _fact(
+) -> EventSpec:
+    return _spec(
         events.SurplusReceived,
         at,
         attempt=attempt,
@@ -278,18 +282,18 @@ def refund_due(
     receipt: str | None = SECOND_RECEIPT,
     cents: int = TOTAL,
     why: str = "second_payment",
-) -> Fact:
-    return _fact(
+) -> EventSpec:
+    return _spec(
         events.RefundDue, None, refund=refund, attempt=attempt, amount_cents=cents, receipt=receipt, why=why
     )
 
 
-def refund_approved(refund: int = 1) -> Fact:
-    return _fact(events.RefundApproved, "10:40", refund=refund, approved_by="operator 9")
+def refund_approved(refund: int = 1) -> EventSpec:
+    return _spec(events.RefundApproved, "10:40", refund=refund, approved_by="operator 9")
 
 
-def refund_refused(refund: int = 1) -> Fact:
-    return _fact(
+def refund_refused(refund: int = 1) -> EventSpec:
+    return _spec(
         events.RefundRefused,
         "10:40",
         refund=refund,
@@ -298,12 +302,12 @@ def refund_refused(refund: int = 1) -> Fact:
     )
 
 
-def refund_requested(refund: int = 1) -> Fact:
-    return _fact(events.RefundRequested, "10:40", refund=refund, requested_by="worker")
+def refund_requested(refund: int = 1) -> EventSpec:
+    return _spec(events.RefundRequested, "10:40", refund=refund, requested_by="worker")
 
 
-def refund_accepted(refund: int = 1) -> Fact:
-    return _fact(
+def refund_accepted(refund: int = 1) -> EventSpec:
+    return _spec(
         events.RefundAccepted,
         "10:40",
         refund=refund,
@@ -312,12 +316,12 @@ def refund_accepted(refund: int = 1) -> Fact:
     )
 
 
-def refund_uncertain(refund: int = 1) -> Fact:
-    return _fact(events.RefundUncertain, "10:41", refund=refund, reason="no answer in time")
+def refund_uncertain(refund: int = 1) -> EventSpec:
+    return _spec(events.RefundUncertain, "10:41", refund=refund, reason="no answer in time")
 
 
-def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal") -> Fact:
-    return _fact(
+def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal") -> EventSpec:
+    return _spec(
         events.Refunded,
         "10:41",
         refund=refund,
@@ -328,8 +332,8 @@ def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str
     )
 
 
-def refunded_by_hand(refund: int = 1) -> Fact:
-    return _fact(
+def refunded_by_hand(refund: int = 1) -> EventSpec:
+    return _spec(
         events.Refunded,
         "10:45",
         refund=refund,
@@ -346,5 +350,5 @@ def refund_failed(
     code: str = "1",
     text: str = "The shortcode has too little money.",
     at: str = "10:41",
-) -> Fact:
-    return _fact(events.RefundFailed, at, refund=refund, code=code, text=text)
+) -> EventSpec:
+    return _spec(events.RefundFailed, at, refund=refund, code=code, text=text)
