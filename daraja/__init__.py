@@ -1,12 +1,13 @@
 """A client of Safaricom's Daraja, the API of M-Pesa. It knows nothing of ledgers and shops; anyone could use it."""
 
-from daraja.c2b import C2bNotice, C2bRegistration, parse_c2b
-from daraja.callback_urls import FORBIDDEN_WORDS, forbidden_words_in
+from daraja.api_results import ApiResult, ApiTimeout, parse_result, parse_timeout
+from daraja.c2b_api import FORBIDDEN_WORDS, C2bNotice, C2bRegistration, forbidden_words_in, parse_c2b
+from daraja.callback_parser import StkCallback, parse_callback
 from daraja.client import DarajaClient
 from daraja.codes import RESULT_MEANINGS, ResultMeaning, meaning_of
 from daraja.config import BUY_GOODS, PAYBILL, PRODUCTION_URL, SANDBOX_URL, DarajaConfig
 from daraja.credential import security_credential
-from daraja.errors import (
+from daraja.daraja_errors import (
     DarajaError,
     InvalidConfig,
     MalformedBody,
@@ -18,12 +19,11 @@ from daraja.errors import (
     SubmissionError,
     Uncertain,
 )
+from daraja.gateway import AccessToken, TokenStore
 from daraja.initiator import Acknowledged
-from daraja.messages import StkCallback, parse_callback
+from daraja.memory_token_store import MemoryTokenStore
 from daraja.pull_api import PulledPage, PulledTransaction, PulledWindow
 from daraja.replies import Accepted, QueryVerdict
-from daraja.results import ApiResult, ApiTimeout, parse_result, parse_timeout
-from daraja.tokens import AccessToken, MemoryTokenStore, TokenStore
 from daraja.verdicts import ReversalVerdict, StatusVerdict, reversal_verdict, status_verdict
 
 __all__ = [

@@ -1,21 +1,20 @@
-"""A client of M-Pesa's Daraja: ask a phone for money, ask what became of it, give it back. It repeats nothing."""
+"""A client of M-Pesa's Daraja: request payments, query them, reverse them. It repeats nothing."""
 
 import base64
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 
-from daraja import c2b, eat, initiator, pull_api
-from daraja.callback_urls import is_callback_url
+from daraja import c2b_api, eat, initiator, pull_api
 from daraja.config import DarajaConfig
-from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.gateway import Gateway
-from daraja.reading import MAX_BYTES
-from daraja.replies import PROMPT_DOUBT, Accepted, Answer, QueryVerdict, read_acceptance, read_verdict
-from daraja.tokens import TokenStore
+from daraja.daraja_errors import Refused, Retryable, SubmissionError, Uncertain
+from daraja.gateway import Gateway, TokenStore
+from daraja.replies import PROMPT_DOUBT, Accepted, DarajaAnswer, QueryVerdict, read_acceptance, read_verdict
+from daraja.untrusted import MAX_BYTES
 from daraja.wire import AnswerLost, NotSent, new_session
 
 PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
@@ -24,17 +23,18 @@ QUERY_PATH = "/mpesa/stkpushquery/v1/query"
 _PHONE = re.compile(r"254[17][0-9]{8}")
 _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,12}")
 _DESCRIPTION = re.compile(r"[\x20-\x7e]{1,13}")
+_URL = re.compile(r"[\x21-\x7e]{1,1000}")
 _MAX_PAGES = 200
 
 _UNREACHABLE = "M-Pesa cannot be reached ({manner}). Try again shortly."
 
-Outcome = TypeVar("Outcome")
+Parsed = TypeVar("Parsed")
 
 
 class DarajaClient:
     """Talks to one Daraja environment for one shortcode; one object serves all threads of a process.
 
-    `tokens` must be shared by everybody who uses this consumer key, other processes included. `clock` returns
+    `tokens` must be shared by all processes that use this consumer key. `clock` returns
     aware datetimes. `http` replaces the session that the client makes for itself. Make the client after a
     fork, not before.
     """
@@ -82,7 +82,7 @@ class DarajaClient:
         return self._submit(PUSH_PATH, request | self._receiver(), read_acceptance, PROMPT_DOUBT)
 
     def query(self, checkout_request_id: str) -> QueryVerdict:
-        """Ask what became of a prompt. Trouble on the way is a verdict too: `no_answer`, with its reason."""
+        """Ask how a prompt ended. Trouble on the way is a verdict too: `no_answer`, with its reason."""
         request = self._signed() | {"CheckoutRequestID": checkout_request_id}
         try:
             return read_verdict(self._gateway.call(QUERY_PATH, request), checkout_request_id)
@@ -100,12 +100,13 @@ class DarajaClient:
     def reverse(
         self, *, receipt: str, amount_shillings: int, remarks: str, result_url: str, timeout_url: str
     ) -> initiator.Acknowledged:
-        """Ask M-Pesa to give a payment back. Not idempotent: record the intent before the call.
+        """Ask M-Pesa to reverse a payment. Not idempotent: record the intent before the call.
 
         `receipt` is the payment's, the amount all of it in whole shillings (partial reversals are said not to
         work), `remarks` 2 to 100 characters. The result comes to `result_url`; what comes to `timeout_url` is no
         failure. Raise Refused or Retryable when nothing was sent, Uncertain when the money may be on its way.
         """
+        _check_urls("result", result_url, timeout_url)
         request = initiator.reversal_request(
             self._config,
             receipt=receipt,
@@ -135,6 +136,7 @@ class DarajaClient:
 
         The answer comes to `result_url`. Nothing moves, so it may be asked again: raise Refused or Retryable.
         """
+        _check_urls("result", result_url, timeout_url)
         request = initiator.status_request(
             self._config,
             receipt=receipt,
@@ -151,22 +153,24 @@ class DarajaClient:
 
     def register_c2b(
         self, *, confirmation_url: str, validation_url: str, response_type: str
-    ) -> c2b.C2bRegistration:
-        """Tell M-Pesa where to report payments made by hand; in production this works once.
+    ) -> c2b_api.C2bRegistration:
+        """Register where M-Pesa reports payments made by hand; in production this works once.
 
         `response_type`, Completed or Cancelled, is what happens to a payment when the validation gets no answer.
         Raise Refused or Retryable when M-Pesa did not take the addresses.
         """
-        request = c2b.registration_request(
+        _check_urls("C2B", confirmation_url, validation_url)
+        request = c2b_api.registration_request(
             self._config.shortcode, confirmation_url, validation_url, response_type
         )
-        return self._ask(c2b.REGISTER_PATH, request, c2b.read_registration)
+        return self._ask(c2b_api.REGISTER_PATH, request, c2b_api.read_registration)
 
     def pull_register(self, *, nominated_number: str, callback_url: str) -> pull_api.PullRegistrationState:
         """Ask once for Pull to be switched on; `nominated_number` is the Safaricom number of the shop's contact.
 
         Raise Refused or Retryable when M-Pesa did not do it.
         """
+        _check_urls("callback", callback_url)
         request = pull_api.pull_registration_request(self._config.shortcode, nominated_number, callback_url)
         return self._ask(pull_api.PULL_REGISTER_PATH, request, pull_api.read_pull_registration)
 
@@ -185,9 +189,9 @@ class DarajaClient:
         return pull_api.pull_pages(lambda offset: self.pull(start=start, end=end, offset=offset), max_pages)
 
     def _submit(
-        self, path: str, request: dict[str, Any], read: Callable[[Answer], Outcome], doubt: str
-    ) -> Outcome:
-        """Send what may move money, once."""
+        self, path: str, request: dict[str, Any], read: Callable[[DarajaAnswer], Parsed], doubt: str
+    ) -> Parsed:
+        """Send a request that may move money, once."""
         try:
             return read(self._gateway.call(path, request))
         except NotSent as error:
@@ -201,10 +205,10 @@ class DarajaClient:
         self,
         path: str,
         request: dict[str, Any],
-        read: Callable[[Answer], Outcome],
+        read: Callable[[DarajaAnswer], Parsed],
         max_bytes: int = MAX_BYTES,
-    ) -> Outcome:
-        """Send what moves no money, so that whatever stays in doubt may simply be asked again."""
+    ) -> Parsed:
+        """Send a request that moves no money: if its answer is in doubt, it may be sent again."""
         try:
             return read(self._gateway.call(path, request, max_bytes))
         except NotSent as error:
@@ -222,27 +226,43 @@ class DarajaClient:
         for holds, rule in (
             (_PHONE.fullmatch(phone), "The phone must be 254, then 7 or 1, then eight digits."),
             (whole and 1 <= shillings <= most, f"The amount must be 1 to {most} whole shillings."),
-            (
-                is_callback_url(callback_url),
-                "The callback URL must be http(s), with its host in small letters.",
-            ),
             (_REFERENCE.fullmatch(reference), "The reference must be 1 to 12 letters, digits or hyphens."),
             (_DESCRIPTION.fullmatch(description), "The description must be 1 to 13 plain characters."),
         ):
             if not holds:
                 raise Refused("DARAJA_INVALID_REQUEST", rule)
+        _check_urls("callback", callback_url)
 
     def _receiver(self) -> dict[str, str]:
         return {"TransactionType": self._config.transaction_type, "PartyB": self._config.receiver}
 
     def _signed(self) -> dict[str, Any]:
-        """Return the three fields that open every STK request, made for this moment."""
+        """Return the three fields that open every STK request, signed for this moment."""
         moment = eat.timestamp(self._clock())
         return {
             "BusinessShortCode": self._config.shortcode,
             "Password": password(self._config.shortcode, self._config.passkey, moment),
             "Timestamp": moment,
         }
+
+
+def _check_urls(what: str, *urls: str) -> None:
+    if not all(_is_callback_url(url) for url in urls):
+        raise Refused(
+            "DARAJA_INVALID_REQUEST", f"The {what} URL must be http(s), with its host in small letters."
+        )
+
+
+def _is_callback_url(url: str) -> bool:
+    """Say whether a URL has the form that Daraja takes: http(s), and a host in small letters."""
+    if not _URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and host == host.lower()
+    except ValueError:
+        return False
 
 
 def password(shortcode: str, passkey: str, timestamp: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["paid", "failed", "pending", "unknown"]
+ResultOutcome = Literal["paid", "failed", "pending", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class ResultMeaning:
     """
 
     code: str
-    outcome: Outcome
+    outcome: ResultOutcome
     reason: str
     sentence: str
     can_retry: bool = False

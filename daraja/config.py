@@ -1,11 +1,11 @@
-"""What a client of Daraja must be told, checked once at start-up rather than by the first customer."""
+"""The configuration of a Daraja client, checked at start-up rather than by the first payment."""
 
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from daraja.credential import public_key, security_credential
-from daraja.errors import InvalidConfig
+from daraja.daraja_errors import InvalidConfig
 
 SANDBOX_URL = "https://sandbox.safaricom.co.ke"
 PRODUCTION_URL = "https://api.safaricom.co.ke"
@@ -29,7 +29,7 @@ class DarajaConfig:
     shortcode is the store number used at go-live. `read_timeout_seconds` bounds everything from the request's
     last byte to the answer's last byte; `connect_timeout_seconds` bounds each address that is tried.
 
-    Giving money back and asking after a transaction need an operator: `initiator_name`, and either a
+    Reversals and transaction status need an initiator: `initiator_name`, and either a
     `security_credential` that was made elsewhere or `initiator_password` with the PEM text of Safaricom's
     `certificate`. A ready-made credential wins.
     """
@@ -82,7 +82,7 @@ class DarajaConfig:
         return self.party_b or self.shortcode
 
     def initiator(self) -> tuple[str, str]:
-        """Return the operator's name and SecurityCredential; raise InvalidConfig when they are not configured."""
+        """Return the initiator's name and SecurityCredential; raise InvalidConfig if they are not configured."""
         if self.initiator_name is None:
             raise InvalidConfig("initiator_name", _NO_INITIATOR)
         if self.security_credential is not None:
@@ -93,7 +93,7 @@ class DarajaConfig:
 
     def _check_initiator(self) -> None:
         for name, form, rule in (
-            ("initiator_name", _INITIATOR, "must be the operator's name, without blanks"),
+            ("initiator_name", _INITIATOR, "must be the initiator's name, without blanks"),
             ("initiator_password", _PASSWORD, "must be one line of plain text"),
             ("security_credential", _CREDENTIAL, "must be base64, in one piece"),
         ):
@@ -104,7 +104,7 @@ class DarajaConfig:
 
 
 _NO_INITIATOR = (
-    "M-Pesa takes this from an operator only: set MPESA_INITIATOR_NAME, and MPESA_SECURITY_CREDENTIAL "
+    "M-Pesa takes this from an initiator only: set MPESA_INITIATOR_NAME, and MPESA_SECURITY_CREDENTIAL "
     "or MPESA_INITIATOR_PASSWORD with MPESA_CERTIFICATE_FILE."
 )
 

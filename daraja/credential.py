@@ -1,4 +1,4 @@
-"""The SecurityCredential: an operator's password that only M-Pesa can read."""
+"""The SecurityCredential: an initiator's password that only M-Pesa can read."""
 
 import base64
 
@@ -7,7 +7,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from daraja.errors import InvalidConfig
+from daraja.daraja_errors import InvalidConfig
 
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _UNUSABLE = (
@@ -18,10 +18,10 @@ _MIN_BITS = 1024
 
 
 def security_credential(password: str, certificate_pem: bytes | str) -> str:
-    """Encrypt an operator's password for M-Pesa: RSA, PKCS#1 v1.5, in base64 (344 characters for a 2048-bit key).
+    """Encrypt an initiator's password for M-Pesa: RSA, PKCS#1 v1.5, in base64 (344 characters for a 2048-bit key).
 
-    `certificate_pem` is Safaricom's certificate for the environment, or a public key. Its dates are not looked
-    at: the certificates in use ended years ago. Padding is random, so the text differs each time, and each may be
+    `certificate_pem` is Safaricom's certificate for the environment, or a public key. Its dates are ignored:
+    the certificates in use expired years ago. Padding is random, so the text differs each time, and each may be
     used again. Raise InvalidConfig, without repeating either, when one of them cannot be used.
     Source: the portal's page on security credentials.
     """

@@ -46,7 +46,7 @@ def parse_transaction_date(written: int | str) -> datetime:
 
 
 def guess_moment(written: str) -> datetime | None:
-    """Read a time whose form nobody has promised as aware UTC: in the zone that it names, else in EAT; or None."""
+    """Read a time of undocumented form as aware UTC: in the zone that it names, else in EAT; or None."""
     try:
         return parse_transaction_date(written)
     except ValueError:

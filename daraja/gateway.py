@@ -1,19 +1,20 @@
-"""Calls to Daraja's gateway with the shared access token; one is repeated only where the token itself was refused."""
+"""Calls to Daraja's gateway with the shared access token; a call is repeated only if the token itself was refused."""
 
 import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 
+from daraja import untrusted
 from daraja.config import DarajaConfig
-from daraja.errors import Refused, Retryable, SubmissionError
-from daraja.reading import MAX_BYTES, whole_number
-from daraja.replies import Answer, read_answer
-from daraja.tokens import AccessToken, TokenStore
+from daraja.daraja_errors import Refused, Retryable, SubmissionError
+from daraja.replies import DarajaAnswer, read_answer
+from daraja.untrusted import MAX_BYTES
 from daraja.wire import AnswerLost, NotSent, exchange
 
 OAUTH_PATH = "/oauth/v1/generate?grant_type=client_credentials"
@@ -26,6 +27,39 @@ _MAX_REPEATS = 2
 """Of a call whose token was refused. The gateway refused it before M-Pesa saw anything, so nothing is sent twice."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
+
+
+REFRESH_EARLY = timedelta(seconds=60)
+"""A token is replaced this long before it expires, so that none expires on its way to Daraja."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A bearer token and the aware moment at which it expires. Its repr hides the value."""
+
+    value: str = field(repr=False)
+    expires_at: datetime
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Say whether the token may still be used at `now`."""
+        return now < self.expires_at - REFRESH_EARLY
+
+
+class TokenStore(Protocol):
+    """Keeps the token. All processes with one consumer key must share one store: a second token voids the first."""
+
+    def read(self) -> AccessToken | None:
+        """Return the stored token, fresh or not, without waiting."""
+        ...
+
+    def refresh(self, refused: str | None, fetch: Callable[[], AccessToken]) -> AccessToken:
+        """Return a usable token, under a lock that all users share.
+
+        If the stored token is fresh and is not the `refused` one, another user was faster: return it. Otherwise call
+        `fetch` (one HTTP request, bounded in time), store its token and return it. What `fetch` raises passes through;
+        waiting for the lock has a bound and ends in Retryable.
+        """
+        ...
 
 
 class Gateway:
@@ -43,23 +77,23 @@ class Gateway:
         """Close the kept connections."""
         self._http.close()
 
-    def call(self, path: str, request: dict[str, Any], max_bytes: int = MAX_BYTES) -> Answer:
+    def call(self, path: str, request: dict[str, Any], max_bytes: int = MAX_BYTES) -> DarajaAnswer:
         """Post with the shared token; if the gateway refuses the token, once more with another.
 
-        Where that other token was somebody else's it may have been voided since, and a third post has one of our own.
-        An answer longer than `most_bytes` counts as lost. Raise NotSent or AnswerLost for the call itself, and
+        If another process fetched that one, it may be void by now too: a third post has a token fetched for this call.
+        An answer longer than `max_bytes` counts as lost. Raise NotSent or AnswerLost for the call itself, and
         Refused or Retryable when there is no token to call with.
         """
-        token, is_ours = self._token(refused=None)[0], False
+        token, is_fetched = self._token(refused=None)[0], False
         answer = self._post(path, request, token, max_bytes)
         repeats = 0
-        while answer.is_token_refusal and not is_ours and repeats < _MAX_REPEATS:
-            token, is_ours = self._token(refused=token)
+        while answer.is_token_refusal and not is_fetched and repeats < _MAX_REPEATS:
+            token, is_fetched = self._token(refused=token)
             answer = self._post(path, request, token, max_bytes)
             repeats += 1
         return answer
 
-    def _post(self, path: str, request: dict[str, Any], token: str, max_bytes: int) -> Answer:
+    def _post(self, path: str, request: dict[str, Any], token: str, max_bytes: int) -> DarajaAnswer:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         return self._exchange("POST", path, headers, json.dumps(request).encode(), max_bytes)
 
@@ -77,7 +111,7 @@ class Gateway:
         return self._tokens.refresh(refused, fetch).value, bool(fetched)
 
     def _fetch_token(self) -> AccessToken:
-        """Get a new token, which voids the one before. Every failure here means that no payment was sent."""
+        """Fetch a new token, which voids the one before. Every failure here means that no payment was sent."""
         asked_at = self._clock()
         pair = f"{self._config.consumer_key}:{self._config.consumer_secret}".encode()
         headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
@@ -92,7 +126,7 @@ class Gateway:
 
     def _exchange(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None, max_bytes: int
-    ) -> Answer:
+    ) -> DarajaAnswer:
         common = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -113,11 +147,11 @@ class Gateway:
 def _lifetime(expires_in: object) -> timedelta:
     """Read `expires_in`, a number or text; assume Daraja's usual hour when it is neither.
 
-    A very short life is not believed: fetching a token for each call would void everybody else's, while a
-    token that does end early costs one refusal and one retry.
+    A very short lifetime is not believed: fetching a token for each call would void those of other processes, while a
+    token that does expire early costs one refusal and one retry.
     """
     text = expires_in.strip() if isinstance(expires_in, str) else ""
-    seconds = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else whole_number(expires_in)
+    seconds = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else untrusted.whole_number(expires_in)
     if seconds is None or not 0 < seconds <= _MAX_LIFETIME_SECONDS:
         seconds = _USUAL_LIFETIME_SECONDS
     return timedelta(seconds=max(seconds, _MIN_LIFETIME_SECONDS))
@@ -128,7 +162,7 @@ def _no_token(detail: str = "", vendor_code: str | None = None, wait_seconds: in
     return Retryable("DARAJA_TOKEN_UNAVAILABLE", message, vendor_code, wait_seconds)
 
 
-def _token_error(answer: Answer) -> SubmissionError:
+def _token_error(answer: DarajaAnswer) -> SubmissionError:
     if answer.status == 403 and answer.is_html:
         message = "Safaricom's edge has blocked the request. Check our address and the user agent."
         return Refused("DARAJA_BLOCKED", message, answer.error_code)

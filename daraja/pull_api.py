@@ -1,4 +1,4 @@
-"""Pull: asking M-Pesa for the payments of the last 48 hours, for those that were never reported."""
+"""Pull: asking M-Pesa for the payments of the last 48 hours, to find those that were never reported."""
 
 import json
 import re
@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from daraja import eat, fields
-from daraja.amounts import amount_in_cents
-from daraja.callback_urls import is_callback_url
-from daraja.errors import Refused, Uncertain
-from daraja.reading import Unreadable, code, read_json, text
-from daraja.replies import Answer, submission_error
+from daraja import eat, untrusted
+from daraja.daraja_errors import Refused, Uncertain
+from daraja.replies import DarajaAnswer, submission_error
+from daraja.untrusted import Unreadable
 
 PULL_REGISTER_PATH = "/pulltransactions/v1/register"
 PULL_PATH = "/pulltransactions/v1/query"
 
 MAX_PULL_BYTES = 4 * 1024 * 1024
-"""A page of payments is longer than an answer about one of them; how long, nobody has documented."""
+"""A page of payments is longer than an answer about one; how long is not documented."""
 
 PULL_DOUBT = "nothing is known of the payments. Ask again."
 
@@ -38,8 +36,8 @@ class PulledTransaction:
     """One payment as Pull lists it. Match it by `receipt`, never by its time alone.
 
     `happened_at_text` is the time as it came; `happened_at` is a guess in aware UTC, taking a trailing Z at its word
-    though nobody has confirmed it (three hours may be amiss). `amount_cents` is exact, None when unreadable. The
-    rest is text of strangers and personal data, kept out of the repr.
+    which is not confirmed (it may be three hours off). `amount_cents` is exact, None when unreadable. The
+    rest is untrusted text and personal data, kept out of the repr.
     """
 
     receipt: str
@@ -62,7 +60,7 @@ class PulledPage:
 
 @dataclass(frozen=True, slots=True)
 class PulledWindow:
-    """All pages of a window, each payment once. `complete` is False when there were more pages than were asked for."""
+    """All pages of a window, each payment once. `complete` is False if there were more pages than were read."""
 
     transactions: tuple[PulledTransaction, ...]
     unreadable: tuple[str, ...] = field(repr=False)
@@ -77,10 +75,6 @@ def pull_registration_request(shortcode: str, nominated_number: str, callback_ur
             "DARAJA_INVALID_REQUEST",
             "The nominated number must be 254, then 7 or 1, then eight digits: a Safaricom number of the shop.",
         )
-    if not is_callback_url(callback_url):
-        raise Refused(
-            "DARAJA_INVALID_REQUEST", "The callback URL must be http(s), with its host in small letters."
-        )
     return {
         "ShortCode": shortcode,
         "RequestType": "Pull",
@@ -89,17 +83,17 @@ def pull_registration_request(shortcode: str, nominated_number: str, callback_ur
     }
 
 
-def read_pull_registration(answer: Answer) -> PullRegistrationState:
+def read_pull_registration(answer: DarajaAnswer) -> PullRegistrationState:
     """Read the answer to a registration: 1000 is new, 1001 had been made before; raise a SubmissionError if neither."""
     for spelling in ("ResponseStatus", "Response Status", "ResponseCode"):
-        status = code(answer.members.get(spelling))
+        status = untrusted.code(answer.members.get(spelling))
         if answer.error_code is None and status in (_NEW, _NONE):
             return "registered" if status == _NEW else "already_registered"
     raise submission_error(answer, "it may or may not have registered the shortcode. Register it again.")
 
 
 def pull_request(shortcode: str, start: datetime, end: datetime, offset: int) -> dict[str, Any]:
-    """Return the body of a question; `start` and `end` are aware, `offset` is the number of rows to skip."""
+    """Return the body of a query; `start` and `end` are aware, `offset` is the number of rows to skip."""
     if not (start < end and offset >= 0):
         raise Refused("DARAJA_INVALID_REQUEST", "A window must begin before it ends, at a row of 0 or more.")
     return {
@@ -110,12 +104,12 @@ def pull_request(shortcode: str, start: datetime, end: datetime, offset: int) ->
     }
 
 
-def read_page(answer: Answer) -> PulledPage:
+def read_page(answer: DarajaAnswer) -> PulledPage:
     """Read a page; raise Refused, Retryable or Uncertain when the answer is none.
 
     An empty page comes as code 1001, as `[[]]`, as that in quotes, or as a server fault that says so.
     """
-    response_code = code(answer.members.get("ResponseCode"))
+    response_code = untrusted.code(answer.members.get("ResponseCode"))
     listed = answer.error_code is None and answer.status == 200 and response_code in (_NEW, _NONE, None)
     rows = _rows(answer.members) if listed else None
     if rows:
@@ -128,7 +122,7 @@ def read_page(answer: Answer) -> PulledPage:
 
 
 def pull_pages(ask: Callable[[int], PulledPage], max_pages: int) -> PulledWindow:
-    """Ask for page after page by row offset until one is empty or holds nothing new, or `most_pages` were read."""
+    """Ask for page after page by row offset until one is empty or holds nothing new, or `max_pages` were read."""
     seen: dict[tuple[str, int | None], PulledTransaction] = {}
     unreadable: dict[str, None] = {}
     offset = 0
@@ -144,10 +138,10 @@ def pull_pages(ask: Callable[[int], PulledPage], max_pages: int) -> PulledWindow
     return PulledWindow(tuple(seen.values()), tuple(unreadable), max_pages, complete=False)
 
 
-def _says_none(answer: Answer, response_code: str | None) -> bool:
+def _says_none(answer: DarajaAnswer, response_code: str | None) -> bool:
     if answer.is_token_refusal or answer.is_rate_limit:
         return False
-    words = f"{answer.error_message} {text(answer.members.get('ResponseMessage'))}".lower()
+    words = f"{answer.error_message} {untrusted.text(answer.members.get('ResponseMessage'))}".lower()
     return _NONE in (response_code, answer.error_code) or "no transaction" in words
 
 
@@ -157,7 +151,7 @@ def _rows(members: dict[str, Any]) -> list[object] | None:
         found = members.get(name)
         if isinstance(found, str):
             try:
-                found = read_json(found.encode("utf-8", "replace"), MAX_PULL_BYTES)
+                found = untrusted.read_json(found.encode("utf-8", "replace"), MAX_PULL_BYTES)
             except Unreadable:
                 continue
         if isinstance(found, list):
@@ -190,16 +184,16 @@ def _transaction(row: object) -> PulledTransaction | None:
     if not isinstance(row, dict):
         return None
     members = {name.lower(): value for name, value in row.items()}
-    receipt = fields.genuine_receipt(members.get("transactionid"))
+    receipt = untrusted.genuine_receipt(members.get("transactionid"))
     if receipt is None:
         return None
-    written = text(members.get("trxdate"))
+    written = untrusted.text(members.get("trxdate"))
     return PulledTransaction(
         receipt=receipt,
-        amount_cents=amount_in_cents(members.get("amount")),
+        amount_cents=untrusted.amount_in_cents(members.get("amount")),
         happened_at_text=written,
         happened_at=eat.guess_moment(written),
-        kind=text(members.get("transactiontype")),
-        bill_reference=text(members.get("billreference"))[:_MAX_REFERENCE],
-        payer=fields.payer(members.get("msisdn")) or fields.payer(members.get("sender")),
+        kind=untrusted.text(members.get("transactiontype")),
+        bill_reference=untrusted.text(members.get("billreference"))[:_MAX_REFERENCE],
+        payer=untrusted.payer(members.get("msisdn")) or untrusted.payer(members.get("sender")),
     )

@@ -1,28 +1,30 @@
 """What Daraja's answers mean: each row of the vendor's error tables, judged by body and status together."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from daraja.codes import meaning_of
-from daraja.errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.reading import MAX_BYTES, Unreadable, code, identifier, member, read_json, text
+from daraja.daraja_errors import Refused, Retryable, SubmissionError, Uncertain
+from daraja.untrusted import MAX_BYTES, Unreadable, code, identifier, member, read_json, text
 from daraja.wire import Reply
 
 _MAX_RETRY_AFTER_SECONDS = 3600
 _TOKEN_REFUSALS = ("404.001.03", "400.003.01", "401.")
 _AMBIGUOUS_FAULT = "500.001.1001"
 _BUSY = "500.003.02"
+_ZEROS = re.compile(r"0+")
 
 PROMPT_DOUBT = "a request may be on the phone. Wait for its result."
-"""How a sentence about a push in doubt ends."""
+"""How the message of an Uncertain push ends."""
 
 QueryKind = Literal["paid", "failed", "pending", "no_answer", "unknown_id"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DarajaAnswer:
     """A reply, read: `members` of its JSON object (empty when it is none) and the error in it, if there is one."""
 
     status: int
@@ -41,11 +43,11 @@ class Answer:
 
     @property
     def is_rate_limit(self) -> bool:
-        """Say whether a gateway policy on the number of calls has stopped this one."""
+        """Say whether a rate limit of the gateway has stopped this call."""
         return self.status == 429 or (self.error_code or "").startswith("policies.ratelimit.")
 
 
-def read_answer(reply: Reply, now: datetime, max_bytes: int = MAX_BYTES) -> Answer:
+def read_answer(reply: Reply, now: datetime, max_bytes: int = MAX_BYTES) -> DarajaAnswer:
     """Read a reply of any kind; what cannot be read has no members and no error code."""
     try:
         decoded = read_json(reply.body, max_bytes)
@@ -53,7 +55,7 @@ def read_answer(reply: Reply, now: datetime, max_bytes: int = MAX_BYTES) -> Answ
         decoded = None
     members = decoded if isinstance(decoded, dict) else {}
     fault = members.get("fault")
-    return Answer(
+    return DarajaAnswer(
         status=reply.status,
         members=members,
         error_code=code(members.get("errorCode")) or code(member(member(fault, "detail"), "errorcode")),
@@ -91,7 +93,7 @@ class Accepted:
         return f"Accepted(merchant_request_id={self.merchant_request_id!r})"
 
 
-def read_acceptance(answer: Answer) -> Accepted:
+def read_acceptance(answer: DarajaAnswer) -> Accepted:
     """Return the acceptance of a push; raise Refused, Retryable or Uncertain when the answer is none."""
     checkout_request_id = identifier(answer.members.get("CheckoutRequestID"))
     if answer.error_code is None and _is_accepted(answer) and checkout_request_id is not None:
@@ -103,8 +105,13 @@ def read_acceptance(answer: Answer) -> Accepted:
     raise submission_error(answer)
 
 
-def _is_accepted(answer: Answer) -> bool:
+def _is_accepted(answer: DarajaAnswer) -> bool:
     return code(answer.members.get("ResponseCode")) == "0"
+
+
+def is_success(answer: DarajaAnswer) -> bool:
+    """Say whether the ResponseCode is "0", or "00000000" as some products write it."""
+    return bool(_ZEROS.fullmatch(code(answer.members.get("ResponseCode")) or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ class _Row:
     message: str
     retry_after_seconds: int | None = None
 
-    def fits(self, answer: Answer) -> bool:
+    def fits(self, answer: DarajaAnswer) -> bool:
         return answer.error_code == self.error_code and self.fragment in answer.error_message.lower()
 
 
@@ -150,10 +157,10 @@ _ROWS = (
 )
 
 
-def submission_error(answer: Answer, doubt: str = PROMPT_DOUBT) -> SubmissionError:
-    """Judge an answer that is no acceptance. What the tables do not know to be unsent is Uncertain.
+def submission_error(answer: DarajaAnswer, doubt: str = PROMPT_DOUBT) -> SubmissionError:
+    """Judge an answer that is no acceptance. What the table does not list as unsent is Uncertain.
 
-    `doubt` ends the sentence of an Uncertain: what may have happened, and what to do.
+    `doubt` ends the message of an Uncertain: what may have happened, and what to do.
     """
     if answer.is_token_refusal:
         return Refused("DARAJA_NOT_AUTHORISED", _NOT_AUTHORISED, answer.error_code)
@@ -166,12 +173,12 @@ def submission_error(answer: Answer, doubt: str = PROMPT_DOUBT) -> SubmissionErr
     return _judge_by_status(answer, doubt)
 
 
-def _judge_by_status(answer: Answer, doubt: str) -> SubmissionError:
+def _judge_by_status(answer: DarajaAnswer, doubt: str) -> SubmissionError:
     vendor_code = answer.error_code
     clear = vendor_code is None or vendor_code.startswith("4")
     if clear and answer.status == 403:
         return Refused("DARAJA_BLOCKED", _BLOCKED, vendor_code)
-    # 408 is a gateway that waited for something: what it had passed on by then is not known.
+    # 408 is a gateway time-out: what it had passed on by then is unknown.
     if clear and 400 <= answer.status < 500 and answer.status != 408:
         return Refused("DARAJA_INVALID_REQUEST", _BAD_REQUEST, vendor_code)
     response_code = code(answer.members.get("ResponseCode"))
@@ -186,7 +193,7 @@ class QueryVerdict:
 
     `paid` and `failed` are final. `pending`, `no_answer` and `unknown_id` say nothing about the money: ask
     again later. `reason` is a stable slug: the meaning of the result code, or one of our DARAJA_ codes. When
-    `rate_limited`, ask less often; `retry_after_seconds` is Daraja's own word on when.
+    `rate_limited`, ask less often; `retry_after_seconds` is Daraja's Retry-After.
     """
 
     kind: QueryKind
@@ -197,19 +204,23 @@ class QueryVerdict:
     retry_after_seconds: int | None = None
 
 
-def read_verdict(answer: Answer, asked: str) -> QueryVerdict:
-    """Judge the answer to a query for the CheckoutRequestID `asked`; what is not clearly a verdict is `no_answer`."""
+def read_verdict(answer: DarajaAnswer, checkout_request_id: str) -> QueryVerdict:
+    """Judge the answer to a query for `checkout_request_id`; what is not clearly a verdict is `no_answer`."""
     if answer.error_code is not None or not 200 <= answer.status < 300:
         return _verdict_of_error(answer)
     result_code = code(answer.members.get("ResultCode"))
-    if not _is_accepted(answer) or answer.members.get("CheckoutRequestID") != asked or result_code is None:
+    if (
+        not _is_accepted(answer)
+        or answer.members.get("CheckoutRequestID") != checkout_request_id
+        or result_code is None
+    ):
         return QueryVerdict("no_answer", reason="DARAJA_UNCERTAIN")
     meaning = meaning_of(result_code)
     kind: QueryKind = "no_answer" if meaning.outcome == "unknown" else meaning.outcome
     return QueryVerdict(kind, result_code, text(answer.members.get("ResultDesc")), meaning.reason)
 
 
-def _verdict_of_error(answer: Answer) -> QueryVerdict:
+def _verdict_of_error(answer: DarajaAnswer) -> QueryVerdict:
     message = answer.error_message.lower()
     if answer.error_code == _AMBIGUOUS_FAULT and "transaction is being processed" in message:
         return QueryVerdict("pending", reason="processing")

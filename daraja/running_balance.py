@@ -1,4 +1,4 @@
-"""Is a list of bookings whole? Each must leave the balance that the one before it and its own amount come to."""
+"""Check that a list of bookings is complete: each balance is the one before it plus the booking's own amount."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from daraja.daraja_errors import DarajaError
 from daraja.eat import parse_transaction_date
-from daraja.errors import DarajaError
 from daraja.running_balance import Step, broken_at
 
 MAX_BYTES = 64 << 20

@@ -1,10 +1,10 @@
-"""What a result means for the money: of a reversal, and of a question after a transaction."""
+"""What a result means for the money: the result of a reversal, or of a transaction status request."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from daraja.results import ApiResult
+from daraja.api_results import ApiResult
 
 ReversalKind = Literal["done", "failed", "unclear"]
 StatusKind = Literal["completed", "reversed", "not_completed", "transient", "unknown_receipt", "unclear"]
@@ -14,24 +14,24 @@ _SUCCESS = "0"
 _ALREADY_REVERSED = "R000001"
 _UNKNOWN_RECEIPT = "2032"
 
-_REFUSED_TO_US: dict[str, tuple[str, str]] = {
+_REQUEST_FAULTS: dict[str, tuple[str, str]] = {
     "11": ("party_invalid", "M-Pesa says that the state of an account does not allow this. Ask Safaricom."),
     "21": (
         "not_permitted",
-        "The M-Pesa operator may not do this. Give it the role in the organisation portal.",
+        "The M-Pesa initiator may not do this. Give it the role in the organisation portal.",
     ),
     "2001": (
         "wrong_credential",
-        "M-Pesa does not accept the operator's name or password; a password ends after 90 days. Set a new one.",
+        "M-Pesa does not accept the initiator's name or password; a password expires after 90 days. Set a new one.",
     ),
     "2006": ("account_not_active", "M-Pesa says that the account is not active. Ask Safaricom."),
     "2028": ("product_mismatch", "M-Pesa does not allow this for the shortcode. Check its set-up."),
-    "8006": ("operator_locked", "The M-Pesa operator is locked. Unlock it in the organisation portal."),
-    "SFC_IC0003": ("party_unknown", "M-Pesa does not know the shortcode or operator. Check the set-up."),
+    "8006": ("operator_locked", "The M-Pesa initiator is locked. Unlock it in the organisation portal."),
+    "SFC_IC0003": ("party_unknown", "M-Pesa does not know the shortcode or the initiator. Check the set-up."),
 }
-"""What M-Pesa answers when it is not the transaction that is at fault but our way of asking."""
+"""Results that blame our request or set-up, not the transaction."""
 
-_REVERSAL_FAILURES = _REFUSED_TO_US | {
+_REVERSAL_FAILURES = _REQUEST_FAULTS | {
     "1": (
         "insufficient_funds",
         "The shop's M-Pesa account holds too little to give this back; it may have been paid out to the bank.",
@@ -39,8 +39,8 @@ _REVERSAL_FAILURES = _REFUSED_TO_US | {
     "R000002": ("original_invalid", "M-Pesa does not know a payment with this receipt that can be reversed."),
 }
 
-_STATUS_FAILURES = _REFUSED_TO_US | {
-    "25": ("bad_request", "M-Pesa did not understand the question. Check the shop's M-Pesa settings."),
+_STATUS_FAILURES = _REQUEST_FAULTS | {
+    "25": ("bad_request", "M-Pesa did not understand the request. Check the shop's M-Pesa settings."),
 }
 
 _TRANSACTION_STATUSES: dict[str, tuple[StatusKind, str]] = {
@@ -95,7 +95,7 @@ class StatusVerdict:
 def reversal_verdict(result: ApiResult) -> ReversalVerdict:
     """Judge the result of a reversal: done for 0 and R000001, failed for the documented codes, else unclear.
 
-    R000001, "already reversed", is what a repeated request gets: the money is back, whoever sent it.
+    R000001, "already reversed", is what a repeated request gets: the money is back, by whichever request.
     """
     kind, reason, sentence = _judge_reversal(result)
     done = kind == "done"
@@ -123,7 +123,7 @@ def _judge_reversal(result: ApiResult) -> tuple[ReversalKind, str, str]:
     return (
         "unclear",
         "unknown",
-        "M-Pesa gave an answer that we do not know. Ask for the status of the payment.",
+        "M-Pesa sent an unknown result code. Ask for the status of the payment.",
     )
 
 
@@ -155,4 +155,4 @@ def _judge_status(result: ApiResult) -> tuple[StatusKind, str, str]:
     if result.result_code == _SUCCESS and word in _TRANSACTION_STATUSES:
         kind, sentence = _TRANSACTION_STATUSES[word]
         return kind, word.replace(" ", "_"), sentence
-    return "unclear", "unknown", "M-Pesa gave an answer that we do not know. Look at the organisation portal."
+    return "unclear", "unknown", "M-Pesa sent an unknown result code. Look at the organisation portal."

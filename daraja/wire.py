@@ -17,10 +17,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
-from daraja.reading import MAX_BYTES
+from daraja.untrusted import MAX_BYTES
 
 _MAX_IDLE_SECONDS = 30.0
-"""Middle boxes forget silent connections; one that has been idle for longer is not trusted with a payment."""
+"""Middleboxes drop idle connections; one idle for longer is not trusted with a payment."""
 
 
 class NotSent(Exception):
@@ -71,8 +71,8 @@ def exchange(
 ) -> Reply:
     """Send one request once; `timeouts` are the seconds to connect and, from then on, to have the whole answer.
 
-    A body longer than `most_bytes` counts as lost. Raise NotSent when provably nothing was written, AnswerLost
-    whenever that is in doubt.
+    A body longer than `max_bytes` counts as lost. Raise NotSent if provably nothing was written, AnswerLost if
+    that is in doubt.
     """
     try:
         response = session.request(
@@ -107,7 +107,7 @@ def _is_before_writing(error: requests.RequestException) -> bool:
 
 
 def _manner(error: requests.RequestException) -> str:
-    """Name the class of the innermost cause: enough for an operator, and free of addresses."""
+    """Name the class of the innermost cause: enough for a log, and free of addresses."""
     return type(_reason(error) or error).__name__
 
 

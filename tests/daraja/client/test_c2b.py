@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daraja import C2bNotice, C2bRegistration, DarajaClient, MalformedNotice, Refused, Retryable, parse_c2b
-from daraja.amounts import balance_in_cents
+from daraja.untrusted import balance_in_cents
 from tests.daraja.client import scripted
 from tests.daraja.client.scripted import Script, error_reply, json_reply
 

@@ -1,45 +1,12 @@
-"""One OAuth token for everybody who uses a consumer key: a second token voids the first, so it is shared."""
+"""A token store for one process; several processes with one consumer key need a store that they share."""
 
 import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from datetime import UTC, datetime
 
-from daraja.errors import Retryable, SubmissionError
-
-REFRESH_EARLY = timedelta(seconds=60)
-"""A token is replaced this long before it ends, so that none ends between our reading it and Daraja's."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A bearer token and the aware moment at which it ends. Its repr hides the value."""
-
-    value: str = field(repr=False)
-    expires_at: datetime
-
-    def is_fresh(self, now: datetime) -> bool:
-        """Say whether the token may still be used at `now`."""
-        return now < self.expires_at - REFRESH_EARLY
-
-
-class TokenStore(Protocol):
-    """Where the token lives. Everybody who uses one consumer key must use one store."""
-
-    def read(self) -> AccessToken | None:
-        """Return the stored token, fresh or not, without waiting."""
-        ...
-
-    def refresh(self, refused: str | None, fetch: Callable[[], AccessToken]) -> AccessToken:
-        """Return a usable token, under a lock that all users share.
-
-        If the stored token is fresh and is not the `refused` one, somebody else was faster: return it.
-        Otherwise call `fetch` (one HTTP request, bounded in time), store what it gives and return it. What
-        `fetch` raises passes through; the wait for the lock has a bound and ends in Retryable.
-        """
-        ...
+from daraja.daraja_errors import Retryable, SubmissionError
+from daraja.gateway import AccessToken
 
 
 class MemoryTokenStore:
@@ -60,7 +27,7 @@ class MemoryTokenStore:
         return self._token
 
     def refresh(self, refused: str | None, fetch: Callable[[], AccessToken]) -> AccessToken:
-        """Return a usable token; whoever waits while a fetch fails shares that failure instead of trying in turn."""
+        """Return a usable token; threads that wait while a fetch fails share that failure instead of trying in turn."""
         failures_before = self._failures
         if not self._lock.acquire(timeout=self._wait_seconds):
             raise Retryable(

@@ -1,11 +1,11 @@
-"""Every way a call to Daraja ends without an answer, sorted by what matters: may money move because of it?
+"""Every way a call to Daraja fails, sorted by what matters: may money move because of it?
 
 DarajaError
-├── InvalidConfig       the configuration cannot work; say so at start-up
+├── InvalidConfig       the configuration cannot work; raised at start-up
 ├── SubmissionError     a request did not end in an acceptance
 │   ├── Refused         nothing was sent, and the same again will not help
 │   ├── Retryable       nothing was sent, or nothing that moves money; a new attempt may be made later
-│   └── Uncertain       a prompt may be on the phone, or money on its way; never send this again by machine
+│   └── Uncertain       a prompt may be on the phone, or money on its way; never resend automatically
 └── MalformedBody       what was posted to us cannot be read; `reason` says where reading stopped
     ├── MalformedCallback   it is not an STK callback
     ├── MalformedResult     it is not the result of a reversal or a transaction status
@@ -66,7 +66,7 @@ class Retryable(SubmissionError):
 
 
 class Uncertain(SubmissionError):
-    """A prompt may be on the phone, or money on its way: wait for the result, never send again by machine."""
+    """A prompt may be on the phone, or money on its way: wait for the result, never resend automatically."""
 
 
 class MalformedBody(DarajaError):

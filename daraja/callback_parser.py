@@ -1,15 +1,14 @@
-"""The STK callback: hostile bytes in, a typed value or one kind of refusal out."""
+"""The STK callback: untrusted bytes in, a typed value or MalformedCallback out."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from daraja import fields
-from daraja.amounts import amount_in_cents
+from daraja import untrusted
 from daraja.codes import ResultMeaning, meaning_of
-from daraja.errors import MalformedCallback
-from daraja.reading import Unreadable, code, identifier, member, read_json, text
+from daraja.daraja_errors import MalformedCallback
+from daraja.untrusted import Unreadable
 
 _MAX_ITEMS = 100
 
@@ -18,7 +17,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class StkCallback:
-    """What one STK callback says; whether it is true is for others to find out, for it is not signed.
+    """What one STK callback says. It is not signed, so the caller must find out whether it is true.
 
     `amount_cents` is exact, or None when there was none or none that is a whole number of cents. `unusable`
     names the items that were there and could not be used: `amount`, `receipt`, `transaction_date`, `phone`. A
@@ -43,13 +42,13 @@ class StkCallback:
 
 
 def parse_callback(body: bytes) -> StkCallback:
-    """Read the body of an STK callback; raise MalformedCallback, and nothing else, when it is none.
+    """Read the body of an STK callback; raise MalformedCallback, and nothing else, if it is none.
 
     The result code may be a number or text and becomes text. Items are found by name; repeats that agree are
     one.
     """
     try:
-        callback = member(member(read_json(body), "Body"), "stkCallback")
+        callback = untrusted.member(untrusted.member(untrusted.read_json(body), "Body"), "stkCallback")
     except Unreadable as error:
         raise MalformedCallback(str(error)) from None
     if not isinstance(callback, dict):
@@ -57,27 +56,27 @@ def parse_callback(body: bytes) -> StkCallback:
     items = _Items(callback)
     return StkCallback(
         merchant_request_id=_required(
-            identifier(callback.get("MerchantRequestID")), "no_merchant_request_id"
+            untrusted.identifier(callback.get("MerchantRequestID")), "no_merchant_request_id"
         ),
         checkout_request_id=_required(
-            identifier(callback.get("CheckoutRequestID")), "no_checkout_request_id"
+            untrusted.identifier(callback.get("CheckoutRequestID")), "no_checkout_request_id"
         ),
-        result_code=_required(code(callback.get("ResultCode")), "no_result_code"),
-        result_desc=text(callback.get("ResultDesc")),
-        amount_cents=items.read("Amount", "amount", amount_in_cents),
-        receipt=items.read("MpesaReceiptNumber", "receipt", fields.receipt),
-        transaction_date=items.read("TransactionDate", "transaction_date", fields.moment),
-        phone=items.read("PhoneNumber", "phone", fields.phone),
+        result_code=_required(untrusted.code(callback.get("ResultCode")), "no_result_code"),
+        result_desc=untrusted.text(callback.get("ResultDesc")),
+        amount_cents=items.read("Amount", "amount", untrusted.amount_in_cents),
+        receipt=items.read("MpesaReceiptNumber", "receipt", untrusted.receipt),
+        transaction_date=items.read("TransactionDate", "transaction_date", untrusted.moment),
+        phone=items.read("PhoneNumber", "phone", untrusted.phone),
         unusable=tuple(items.unusable),
     )
 
 
 class _Items:
-    """The metadata of a callback by name, and a note of those that could not be used."""
+    """The metadata of a callback by name, and the names of items that could not be used."""
 
     def __init__(self, callback: dict[str, Any]) -> None:
-        found = member(callback.get("CallbackMetadata"), "Item")
-        listed = found if isinstance(found, list) else [found]
+        items = untrusted.member(callback.get("CallbackMetadata"), "Item")
+        listed = items if isinstance(items, list) else [items]
         self._items = [item for item in listed[:_MAX_ITEMS] if isinstance(item, dict)]
         self.unusable: list[str] = []
 
