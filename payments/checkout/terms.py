@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MAX_ATTEMPTS = 10
+"""Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckoutTerms:
@@ -16,5 +19,4 @@ class CheckoutTerms:
     max_amount_shillings: int
     max_waiting_pushes: int
     callback_url: str
-    max_attempts: int = 10
-    """Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
+    max_attempts: int = MAX_ATTEMPTS

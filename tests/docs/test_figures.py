@@ -53,11 +53,11 @@ from ledger.session.events import EVENT_CLASSES
 from ledger.store.database import PREPARE_AFTER
 from ledger.store.locks import ASK_AGAIN_SECONDS
 from ledger.store.migrate import OLDEST_POSTGRESQL, migrations
-from payments.checkout.checkout import MAX_ATTEMPTS
 from payments.checkout.circuit_breaker import MAX_FAILURES, MAX_OPEN, MIN_OPEN
 from payments.checkout.next_action import _AFTER_REFUSAL as AFTER_REFUSAL
 from payments.checkout.next_action import _AFTER_RESULT as AFTER_RESULT
 from payments.checkout.next_action import _GROWING_GAPS as GROWING_GAPS
+from payments.checkout.terms import MAX_ATTEMPTS
 from payments.confirmation.query_log import GAPS_SECONDS as QUERY_GAPS_SECONDS
 from payments.confirmation.stk_callback import UNAUTHENTICATED_QUERY_INTERVAL
 from payments.idempotency.kept_answers import ANSWERS_LAST

@@ -154,7 +154,7 @@ def _what_would_settle(past: Past, session_id: str, prompt: StkPrompt) -> dict[s
     services = past.instance.services
     sending = RefundAttempt(UUID(session_id), 1, 1)
     url = sending.url(
-        endpoints_url(services.settings.mpesa_callback_url),
+        endpoints_url(past.instance.settings.mpesa_callback_url),
         services.vault.sign,
         RefundMessageKind.REVERSAL_RESULT,
     )
