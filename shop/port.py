@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from ledger.errors import Rejected
-from ledger.session.cart import subtotal_cents
+from ledger.session.cart import SnapshotLine, subtotal_cents
 
 OUT_OF_STOCK = "OUT_OF_STOCK"
 CART_ALREADY_BOUGHT = "CART_ALREADY_BOUGHT"
@@ -52,6 +52,20 @@ class CartLine:
         """The weight of the whole line, exact: grams of a unit times thousandths of a unit."""
         return self.unit_weight_grams * self.quantity_thousandths
 
+    @property
+    def snapshot(self) -> SnapshotLine:
+        """The line as a payment session keeps it."""
+        return SnapshotLine(
+            self.cart_item_id,
+            self.listing_id,
+            self.product_name,
+            self.farm_name,
+            self.quantity_thousandths,
+            self.price_cents,
+            self.subtotal_cents,
+            self.unit_of_measure,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cart:
@@ -82,12 +96,22 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """A user's cart, what it costs to deliver it to a place, and what stands in the way of buying it now."""
+
+    cart: Cart
+    delivery_fee_cents: int
+    unknown_place: UnknownPlace | None
+    shortages: tuple[Shortage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRequest:
     """A paid session that wants its order. `delivery_details` is personal data: JSON values only."""
 
     session_id: UUID
     user_id: int
-    lines: tuple[CartLine, ...]
+    lines: tuple[SnapshotLine, ...]
     total_cents: int
     delivery_fee_cents: int
     delivery_details: Mapping[str, object]
@@ -136,16 +160,13 @@ class Order:
 class Shop(Protocol):
     """The questions. Each may raise Unavailable, where the shop does not answer and asking again may help."""
 
-    def cart_of(self, user_id: int) -> Cart:
-        """Return the user's cart, empty if there is none."""
+    def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
+        """Quote the user's cart, empty if there is none, to a place."""
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
         """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
 
-    def delivery_fee_cents(self, cart: Cart) -> int:
-        """Return what bringing this cart to the buyer costs."""
-
-    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return the listings that could not be sold now in the quantity asked; promise nothing about later."""
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:

@@ -91,9 +91,8 @@ def show_catalogue() -> str:
 @pages.get("/shop/cart/")
 def show_cart() -> str:
     """Show the cart, and what of it could not be sold now."""
-    cart = current_services().shop.cart_of(buyer())
-    shortages = {short.listing_id: short for short in current_services().shop.shortages(cart.lines)}
-    return _page("cart", shortages=shortages)
+    _, shortages = current_services().shop.carts.with_shortages(buyer())
+    return _page("cart", shortages={short.listing_id: short for short in shortages})
 
 
 @pages.get("/shop/checkout/")

@@ -1,14 +1,15 @@
-"""What a buyer can do: open a payment session for the cart, ask for the prompt, ask for more time.
+"""The buyer's commands: open a payment session for the cart, send the STK push, extend the session.
 
-Here ledger, shop and Daraja meet. The order of the steps is the point: an attempt is written down before it is sent,
-and every step may be the last one before a crash.
+Ledger, shop and Daraja meet here. The order of the steps is the point: an attempt is recorded before it is sent, and
+every step may be the last one before a crash.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -23,21 +24,24 @@ from ledger.money import Money
 from ledger.phone import PhoneNumber
 from ledger.session.cart import add_up
 from ledger.session.session import PaymentSession
+from ledger.session.values import Attempt
 from ledger.store.vault import Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.terms import CheckoutTerms
 from payments.inbox.callback_tokens import make_token
 from payments.prompts.phone_locks import PhoneLocks
-from shop.port import CartLine, Shop, UnknownPlace
-from shop.snapshot import cart_line, snapshot
+from shop.port import Shop, Shortage, UnknownPlace
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
-"""A phone is taken a moment before the attempt is written down, and is held for as long as that moment may be."""
+"""A phone lock is acquired a moment before the attempt is recorded, and outlives the prompt by that moment."""
 
 _SESSION_NAMES = UUID("6f0a1f6e-52f4-4f0b-9f0b-2f1f1d0c7c11")
 _DESCRIPTION = "Payment"
-_SILENT = frozenset({"DARAJA_UNREACHABLE", "DARAJA_TOKEN_UNAVAILABLE"})
-"""Refusals of ours that M-Pesa knows nothing of, because it did not answer."""
+_NOT_REACHED = frozenset({"DARAJA_UNREACHABLE", "DARAJA_TOKEN_UNAVAILABLE"})
+"""Refusals of our own, because M-Pesa did not answer."""
+_SENT = "STK Push sent successfully. Please check your phone."
+_CHECK_YOUR_PHONE = "Please check your phone for M-Pesa prompt."
+_CHECKING = "We are checking with M-Pesa. If a prompt appears on your phone, please answer it."
 _NO_SUCH_PLACE = {
     UnknownPlace.COUNTY: "There is no such county; see /api/places/counties/.",
     UnknownPlace.SUBCOUNTY: "There is no such subcounty in this county; see /api/places/counties/.",
@@ -48,23 +52,24 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Prompted:
-    """An attempt that was sent. `checkout_request_id` is None where M-Pesa's answer was lost."""
+    """An attempt that was sent. `checkout_request_id` is None if M-Pesa's answer was lost."""
 
     session_id: UUID
     transaction_id: int
     checkout_request_id: str | None
+    message: str
     customer_message: str
 
 
 class PushSlots:
-    """Bounds how many requests of this process wait for Daraja. Beyond the bound a buyer hears so at once."""
+    """Bounds how many requests of this process wait for Daraja; one too many is refused at once."""
 
-    def __init__(self, most: int) -> None:
-        self._slots = BoundedSemaphore(most)
+    def __init__(self, max_slots: int) -> None:
+        self._slots = BoundedSemaphore(max_slots)
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Hold a slot. Raises Unavailable PAYMENTS_BUSY where none is free."""
+        """Hold a slot. Raises Unavailable PAYMENTS_BUSY if none is free."""
         if not self._slots.acquire(blocking=False):
             raise Unavailable(
                 "Too many payments are being started at this moment. Please try again in a few seconds.",
@@ -117,16 +122,16 @@ class Checkout:
         earlier = self._find(session_id, user_id) if key else None
         if earlier is not None:
             return earlier
-        wrong_place = self.wrong_place(delivery["county_id"], delivery["subcounty_id"])
-        if wrong_place:
-            errors = {f"delivery_details.{field}": sentences for field, sentences in wrong_place.items()}
-            raise InvalidValue("Some fields are wrong; correct them and send again.", errors)
-        cart = self._shop.cart_of(user_id)
-        fee_cents = self._shop.delivery_fee_cents(cart) if cart.lines else 0
-        lines = tuple(snapshot(line) for line in cart.lines)
-        totals = add_up(lines, fee_cents, self._terms.max_amount_shillings)
-        self._refuse_shortages(cart.lines)
         now = clock.now()
+        quote = self._shop.quote(user_id, delivery["county_id"], delivery["subcounty_id"])
+        if quote.unknown_place:
+            raise InvalidValue(
+                "Some fields are wrong; correct them and send again.",
+                {f"delivery_details.{quote.unknown_place}": [_NO_SUCH_PLACE[quote.unknown_place]]},
+            )
+        lines = tuple(line.snapshot for line in quote.cart.lines)
+        totals = add_up(lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
+        _refuse_shortages(quote.shortages)
         session = PaymentSession.create(
             session_id,
             user_id=user_id,
@@ -142,42 +147,44 @@ class Checkout:
         return session
 
     def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
-        """Say what is wrong with a place, by the field of the details that names it; empty where it is right."""
+        """Say what is wrong with a place, by the field of the details that names it; empty if it is right."""
         wrong = self._shop.unknown_place(county_id, subcounty_id)
         return {} if wrong is None else {wrong.value: [_NO_SUCH_PLACE[wrong]]}
 
     def extend(self, user_id: int, session_id: UUID, *, key: str | None = None) -> PaymentSession:
-        """Give the buyer more time, once for the same `key` of the same user, also where a crash hid that it was given.
+        """Give the buyer more time: once for the same `key` of the same user, even if a crash hid the first answer.
 
         Raises NotFound, and Rejected as PaymentSession.extend does.
         """
-        request = str(uuid5(_SESSION_NAMES, f"{user_id}:{key}")) if key else None
-        session, _ = self._ledger.decide(
-            session_id,
-            lambda session: session.extend(
-                minutes=self._terms.session_minutes,
-                max_extensions=self._terms.max_extensions,
-                at=clock.now(),
-                request=request,
-            ),
-            user_id=user_id,
+        command = partial(
+            PaymentSession.extend,
+            minutes=self._terms.session_minutes,
+            max_extensions=self._terms.max_extensions,
+            at=clock.now(),
+            request=str(uuid5(_SESSION_NAMES, f"{user_id}:{key}")) if key else None,
         )
+        session, _ = self._ledger.decide(session_id, command, user_id=user_id)
         return session
 
     def initiate(self, user_id: int, session_id: UUID, phone: PhoneNumber | None) -> Prompted:
-        """Send a payment prompt to `phone`, or to the session's own number where it is None.
+        """Send an STK push to `phone`, or to the session's own number if it is None.
 
         Raises NotFound; Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS,
         TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY; Unavailable PAYMENTS_BUSY or
         MPESA_UNAVAILABLE. After each of them the session can be paid as before.
         """
         with self._slots.take():
+            now = clock.now()
             session = self._ledger.session(session_id, user_id=user_id)
-            session.refuse_another_attempt(at=clock.now(), **self._attempt_rules())
-            self._refuse_shortages([cart_line(line) for line in session.lines])
+            session.refuse_another_attempt(
+                prompt_seconds=self._terms.prompt_seconds, max_attempts=self._terms.max_attempts, at=now
+            )
+            _refuse_shortages(self._shop.shortages(session.lines))
             number = phone or PhoneNumber(self._vault.decrypt(user_id, session.phone_sealed))
-            self._refuse_while_open()
-            session, attempt = self._request(session, number)
+            wait = self._breaker.seconds_to_wait(now)
+            if wait is not None:
+                raise _mpesa_unavailable(wait)
+            session, attempt = self._request(session, number, now)
             return self._push(session, attempt, number)
 
     def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
@@ -186,48 +193,32 @@ class Checkout:
         except NotFound:
             return None
 
-    def _refuse_shortages(self, lines: list[CartLine] | tuple[CartLine, ...]) -> None:
-        shortages = self._shop.shortages(lines)
-        if shortages:
-            names = ", ".join(shortage.product_name for shortage in shortages)
-            raise Rejected(
-                "OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart."
-            )
-
-    def _refuse_while_open(self) -> None:
-        wait = self._breaker.seconds_to_wait(clock.now())
-        if wait is not None:
-            raise _mpesa_away(wait)
-
-    def _attempt_rules(self) -> dict[str, int]:
-        return {"prompt_seconds": self._terms.prompt_seconds, "max_attempts": self._terms.max_attempts}
-
-    def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, int]:
-        """Take the right to prompt the phone, and write the attempt down."""
-        now = clock.now()
+    def _request(
+        self, session: PaymentSession, phone: PhoneNumber, now: datetime
+    ) -> tuple[PaymentSession, Attempt]:
+        """Acquire the phone's lock, then record the attempt."""
         until = now + timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
         digest = self._vault.digest("phone", phone.digits)
         transaction_id = self._phone_locks.acquire(digest, session.id, now=now, until=until)
         if transaction_id is None:
             raise _phone_busy()
-        encrypted = self._vault.encrypt(session.user_id, phone.digits)
+        command = partial(
+            PaymentSession.request_payment,
+            transaction_id=transaction_id,
+            phone_sealed=self._vault.encrypt(session.user_id, phone.digits),
+            prompt_seconds=self._terms.prompt_seconds,
+            max_attempts=self._terms.max_attempts,
+            at=now,
+        )
         try:
-            return self._ledger.decide(
-                session.id,
-                lambda session: session.request_payment(
-                    transaction_id=transaction_id,
-                    phone_sealed=encrypted,
-                    at=clock.now(),
-                    **self._attempt_rules(),
-                ),
-                known=session,
-            )
+            session, number = self._ledger.decide(session.id, command, known=session)
         except Rejected:
             self._release_phone(session.id, transaction_id, phone)
             raise
+        return session, session.attempts[number]
 
     def _release_phone(self, session_id: UUID, transaction_id: int, phone: PhoneNumber) -> None:
-        """Give back a phone that was taken in vain: to the attempt whose prompt is on it, or to everybody."""
+        """Release a phone lock acquired for a request that was not sent, or transfer it to the prompt on the phone."""
         session = self._ledger.session(session_id)
         for attempt in session.open_attempts:
             if self._vault.decrypt(session.user_id, attempt.phone_sealed) == phone.digits:
@@ -235,76 +226,70 @@ class Checkout:
                 return
         self._phone_locks.release(session_id, transaction_id)
 
-    def _push(self, session: PaymentSession, attempt: int, phone: PhoneNumber) -> Prompted:
-        transaction_id = session.attempts[attempt].transaction_id
-        token = make_token(self._vault.sign, session.id, attempt)
+    def _push(self, session: PaymentSession, attempt: Attempt, phone: PhoneNumber) -> Prompted:
+        token = make_token(self._vault.sign, session.id, attempt.number)
         try:
             with self._while_waiting():
                 accepted = self._daraja.push(
                     phone=phone.digits,
                     amount_shillings=Money(session.totals.total_cents).shillings,
                     callback_url=f"{self._terms.callback_url.rstrip('/')}/{token}/",
-                    account_reference=f"D{transaction_id}",
+                    account_reference=f"D{attempt.transaction_id}",
                     description=_DESCRIPTION,
                 )
         except (Refused, Retryable) as refusal:
-            if refusal.code in _SILENT:
+            if refusal.code in _NOT_REACHED:
                 self._breaker.record_failure(clock.now())
             else:
                 self._breaker.record_success()
-            self._record_refusal(session.id, attempt, transaction_id, refusal)
-            raise _shown(refusal) from None
+            self._record_refusal(session.id, attempt, refusal)
+            raise _refusal_for_buyer(refusal) from None
         except Uncertain as doubt:
             self._breaker.record_failure(clock.now())
-            return self._record_uncertainty(session.id, attempt, transaction_id, doubt.code)
+            return self._record_uncertainty(session.id, attempt, doubt.code)
         self._breaker.record_success()
         return self._record_acceptance(session, attempt, accepted)
 
-    def _record_refusal(
-        self, session_id: UUID, attempt: int, transaction_id: int, refusal: Refused | Retryable
-    ) -> None:
+    def _record_refusal(self, session_id: UUID, attempt: Attempt, refusal: Refused | Retryable) -> None:
         _log.warning(
             "push_refused", session_id=str(session_id), code=refusal.code, vendor=refusal.vendor_code
         )
-        self._ledger.decide(
-            session_id,
-            lambda session: session.record_refusal(
-                attempt, code=refusal.code, message=refusal.message, at=clock.now()
-            ),
+        command = partial(
+            PaymentSession.record_refusal,
+            attempt=attempt.number,
+            code=refusal.code,
+            message=refusal.message,
+            at=clock.now(),
         )
-        self._phone_locks.release(session_id, transaction_id)
+        self._ledger.decide(session_id, command)
+        self._phone_locks.release(session_id, attempt.transaction_id)
 
-    def _record_uncertainty(
-        self, session_id: UUID, attempt: int, transaction_id: int, reason: str
-    ) -> Prompted:
+    def _record_uncertainty(self, session_id: UUID, attempt: Attempt, reason: str) -> Prompted:
         _log.warning("push_uncertain", session_id=str(session_id), code=reason)
-        self._ledger.decide(
-            session_id,
-            lambda session: session.record_uncertainty(attempt, reason=reason, at=clock.now()),
+        command = partial(
+            PaymentSession.record_uncertainty, attempt=attempt.number, reason=reason, at=clock.now()
         )
-        message = "We are checking with M-Pesa. If a prompt appears on your phone, please answer it."
-        return Prompted(session_id, transaction_id, None, message)
+        self._ledger.decide(session_id, command)
+        return Prompted(session_id, attempt.transaction_id, None, _CHECKING, _CHECKING)
 
-    def _record_acceptance(self, session: PaymentSession, attempt: int, accepted: Accepted) -> Prompted:
+    def _record_acceptance(self, session: PaymentSession, attempt: Attempt, accepted: Accepted) -> Prompted:
         checkout_id = accepted.checkout_request_id
-        encrypted = self._vault.encrypt(session.user_id, checkout_id)
-        self._ledger.decide(
-            session.id,
-            lambda session: session.record_initiation(
-                attempt,
-                merchant_request_id=accepted.merchant_request_id,
-                checkout_sealed=encrypted,
-                checkout_digest=self._vault.digest("checkout", checkout_id),
-                at=clock.now(),
-            ),
-            known=session,
+        command = partial(
+            PaymentSession.record_initiation,
+            attempt=attempt.number,
+            merchant_request_id=accepted.merchant_request_id,
+            checkout_sealed=self._vault.encrypt(session.user_id, checkout_id),
+            checkout_digest=self._vault.digest("checkout", checkout_id),
+            at=clock.now(),
         )
-        return Prompted(
-            session.id,
-            session.attempts[attempt].transaction_id,
-            checkout_id,
-            "Please check your phone for M-Pesa prompt.",
-        )
+        self._ledger.decide(session.id, command, known=session)
+        return Prompted(session.id, attempt.transaction_id, checkout_id, _SENT, _CHECK_YOUR_PHONE)
+
+
+def _refuse_shortages(shortages: Sequence[Shortage]) -> None:
+    if shortages:
+        names = ", ".join(shortage.product_name for shortage in shortages)
+        raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")
 
 
 def _phone_busy() -> Conflict:
@@ -315,21 +300,21 @@ def _phone_busy() -> Conflict:
     )
 
 
-def _mpesa_away(retry_after_seconds: int) -> Unavailable:
+def _mpesa_unavailable(retry_after_seconds: int) -> Unavailable:
     return Unavailable(
-        "M-Pesa takes no payments at this moment. Nothing was sent to your phone; please try again shortly.",
+        "M-Pesa is temporarily unavailable. Nothing was sent to your phone; please try again shortly.",
         code="MPESA_UNAVAILABLE",
         retry_after_seconds=retry_after_seconds,
     )
 
 
-def _shown(refusal: Refused | Retryable) -> LedgerError:
-    """What a buyer is told of a refusal: nothing of how we reach M-Pesa."""
+def _refusal_for_buyer(refusal: Refused | Retryable) -> LedgerError:
+    """Return what a buyer may know of a refusal: nothing about how we reach M-Pesa."""
     if refusal.code == "DARAJA_SUBSCRIBER_BUSY":
         return _phone_busy()
     if isinstance(refusal, Retryable):
-        return _mpesa_away(refusal.retry_after_seconds or 10)
+        return _mpesa_unavailable(refusal.retry_after_seconds or 10)
     return Rejected(
         "PAYMENT_REFUSED",
-        "M-Pesa did not take this payment. Nothing was sent to your phone; please tell the shop.",
+        "M-Pesa rejected the payment request. You have not been charged; please contact the shop.",
     )

@@ -12,7 +12,6 @@ from ledger.session.values import Status
 from ledger.store.vault import Vault
 from projections.follower import Recorded
 from shop.port import OrderRefused, OrderRequest, Shop
-from shop.snapshot import cart_line
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +55,7 @@ class OrderMaker:
         return OrderRequest(
             session_id=session.id,
             user_id=session.user_id,
-            lines=tuple(cart_line(line) for line in session.lines),
+            lines=session.lines,
             total_cents=session.totals.total_cents,
             delivery_fee_cents=session.totals.delivery_fee_cents,
             delivery_details=json.loads(self._vault.decrypt(session.user_id, session.delivery_sealed)),

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.errors import InvalidValue
+from ledger.session.cart import SnapshotLine
 from ledger.store.database import Database
 from ledger.store.vault import Erased, Vault
 from shop.builtin.carts import Carts
@@ -13,7 +14,7 @@ from shop.builtin.catalogue import Catalogue
 from shop.builtin.ordering import details_text, find_shortages, place_order
 from shop.builtin.places import Places
 from shop.delivery import DeliveryRates
-from shop.port import Cart, CartLine, Order, OrderItem, OrderRequest, PlacedOrder, Shortage, UnknownPlace
+from shop.port import Cart, Order, OrderItem, OrderRequest, PlacedOrder, Quote, Shortage, UnknownPlace
 
 ORDER_BY_SESSION = "SELECT order_id, order_number FROM shop_orders WHERE session_id = %s"
 ORDER_OF_USER = """
@@ -41,6 +42,12 @@ class BuiltinShop:
         self.carts = Carts(database)
         self.places = Places(database)
 
+    def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
+        """Quote the user's cart, empty if there is none, to a place."""
+        cart, shortages = self.carts.with_shortages(user_id)
+        place = self.places.unknown(county_id, subcounty_id)
+        return Quote(cart, self._rates.fee_cents(cart), place, shortages)
+
     def cart_of(self, user_id: int) -> Cart:
         """Return the user's cart, empty if there is none."""
         return self.carts.get(user_id)
@@ -53,7 +60,7 @@ class BuiltinShop:
         """Return what bringing this cart to the buyer costs."""
         return self._rates.fee_cents(cart)
 
-    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return the listings that could not be sold now in the quantity asked; promise nothing about later."""
         with self._database.connection() as connection:
             return find_shortages(connection, lines)

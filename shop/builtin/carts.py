@@ -1,5 +1,6 @@
 """What each buyer means to buy: at most one line for each listing, at most a hundred lines."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -7,14 +8,14 @@ from psycopg import Connection
 from ledger.errors import Rejected
 from ledger.store.database import Database
 from shop.builtin.catalogue import no_such_listing
-from shop.port import Cart, CartLine
+from shop.port import Cart, CartLine, Shortage
 from shop.quantities import parse_quantity
 
 MAX_LINES = 100
 
 LINES = """
 SELECT c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
-       l.unit_of_measure, l.unit_weight_grams
+       l.unit_of_measure, l.unit_weight_grams, l.stock_thousandths, l.withdrawn
   FROM shop_cart_items c
   JOIN shop_listings l USING (listing_id)
  WHERE c.user_id = %s
@@ -43,7 +44,13 @@ class Carts:
     def get(self, user_id: int) -> Cart:
         """Return the user's cart, empty if nothing lies in it."""
         with self._database.connection() as connection:
-            return _cart(connection, user_id)
+            return _cart(connection.execute(LINES, (user_id,)).fetchall())
+
+    def with_shortages(self, user_id: int) -> tuple[Cart, tuple[Shortage, ...]]:
+        """Return the user's cart, and its lines that could not be sold now."""
+        with self._database.connection() as connection:
+            rows = connection.execute(LINES, (user_id,)).fetchall()
+        return _cart(rows), tuple(shortage for row in rows if (shortage := _shortage(row)))
 
     def put_line(self, user_id: int, listing_id: int, quantity: object) -> Cart:
         """Let the cart hold exactly this much of a listing, at today's price; return the whole cart.
@@ -58,17 +65,27 @@ class Carts:
             thousandths = parse_quantity(quantity, listing["unit_of_measure"])
             _refuse_a_full_cart(connection, user_id, listing_id)
             connection.execute(PUT_LINE, (user_id, listing_id, thousandths, listing["price_cents"]))
-            return _cart(connection, user_id)
+            return _cart(connection.execute(LINES, (user_id,)).fetchall())
 
     def delete_line(self, user_id: int, listing_id: int) -> Cart:
         """Let the cart hold nothing of a listing, whether or not it did; return the whole cart."""
         with self._database.transaction() as connection:
             connection.execute(DELETE_LINE, (user_id, listing_id))
-            return _cart(connection, user_id)
+            return _cart(connection.execute(LINES, (user_id,)).fetchall())
 
 
-def _cart(connection: Connection[Any], user_id: int) -> Cart:
-    return Cart(tuple(CartLine(**row) for row in connection.execute(LINES, (user_id,))))
+def _cart(rows: Sequence[dict[str, Any]]) -> Cart:
+    names = CartLine.__match_args__
+    return Cart(tuple(CartLine(*(row[name] for name in names)) for row in rows))
+
+
+def _shortage(row: dict[str, Any]) -> Shortage | None:
+    """Return what is missing of a line; a cart has one line a listing at most."""
+    available = 0 if row["withdrawn"] else row["stock_thousandths"]
+    asked = row["quantity_thousandths"]
+    if available >= asked:
+        return None
+    return Shortage(row["listing_id"], row["product_name"], asked, available, row["withdrawn"])
 
 
 def _refuse_a_full_cart(connection: Connection[Any], user_id: int, listing_id: int) -> None:

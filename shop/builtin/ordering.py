@@ -13,11 +13,11 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.clock import NAIROBI
+from ledger.session.cart import SnapshotLine
 from shop.port import (
     CART_ALREADY_BOUGHT,
     LISTING_WITHDRAWN,
     OUT_OF_STOCK,
-    CartLine,
     OrderRefused,
     OrderRequest,
     PlacedOrder,
@@ -97,7 +97,7 @@ def place_order(connection: Connection[Any], request: OrderRequest, sealed_detai
     return _write_down(connection, request, sealed_details)
 
 
-def find_shortages(connection: Connection[Any], lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+def find_shortages(connection: Connection[Any], lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
     """Compare what is asked with what is there, listing by listing."""
     asked = _asked_by_listing(lines)
     names = {line.listing_id: line.product_name for line in lines}
@@ -116,7 +116,7 @@ def order_number(day: date, number: int) -> str:
     return f"ORD-{day:%Y%m%d}-{number:03d}"
 
 
-def _asked_by_listing(lines: Sequence[CartLine]) -> dict[int, int]:
+def _asked_by_listing(lines: Sequence[SnapshotLine]) -> dict[int, int]:
     asked: Counter[int] = Counter()
     for line in lines:
         asked[line.listing_id] += line.quantity_thousandths
@@ -167,7 +167,7 @@ def _write_down(connection: Connection[Any], request: OrderRequest, sealed_detai
     return PlacedOrder(**order)
 
 
-def _columns(lines: Sequence[CartLine]) -> tuple[list[Any], ...]:
+def _columns(lines: Sequence[SnapshotLine]) -> tuple[list[Any], ...]:
     return (
         [line.cart_item_id for line in lines],
         [line.listing_id for line in lines],

@@ -93,9 +93,8 @@ def request_for(
     cart = shop.cart_of(user_id)
     fee_cents = shop.delivery_fee_cents(cart)
     total = Money(cart.goods_cents + fee_cents).to_whole_shilling()
-    return OrderRequest(
-        session_id or uuid4(), user_id, cart.lines, total.cents, fee_cents, DETAILS, placed_at
-    )
+    lines = tuple(line.snapshot for line in cart.lines)
+    return OrderRequest(session_id or uuid4(), user_id, lines, total.cents, fee_cents, DETAILS, placed_at)
 
 
 def filled(shop: BuiltinShop, user_id: int, **lines: str) -> OrderRequest:

@@ -13,7 +13,7 @@ def test_the_demo_has_farms_goods_and_a_buyer_with_a_cart(database: Database) ->
     assert len({listing.farm_name for listing in page.listings}) == 6
     lines = shop.cart_of(1).lines
     assert (lines[0].listing_id, lines[0].quantity_thousandths, len(lines)) == (TOMATOES, 2_000, 3)
-    assert shop.shortages(lines) == ()
+    assert shop.shortages([line.snapshot for line in lines]) == ()
 
 
 def test_doing_it_twice_changes_nothing(database: Database) -> None:

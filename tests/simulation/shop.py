@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ledger.clock import NAIROBI
+from ledger.session.cart import SnapshotLine
 from shop.builtin import BuiltinShop
 from shop.builtin.ordering import order_number
 from shop.delivery import DeliveryRates
@@ -11,10 +12,10 @@ from shop.port import (
     CART_ALREADY_BOUGHT,
     OUT_OF_STOCK,
     Cart,
-    CartLine,
     OrderRefused,
     OrderRequest,
     PlacedOrder,
+    Quote,
     Shortage,
     UnknownPlace,
 )
@@ -36,7 +37,7 @@ class Shelves:
         """Have so much of a listing to sell."""
         self.stocked[listing_id] = self.stock[listing_id] = thousandths
 
-    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return what there is too little of."""
         return tuple(
             Shortage(
@@ -81,16 +82,20 @@ class ShopTwin(BuiltinShop):
         self._world = world
         self._rates = DeliveryRates()
 
-    def cart_of(self, user_id: int) -> Cart:
-        """Return the user's cart."""
-        self._ask("cart_of")
-        return self._shelves.carts.get(user_id, Cart())
+    def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
+        """Quote the user's cart to a place."""
+        self._ask("quote")
+        cart = self._shelves.carts.get(user_id, Cart())
+        shortages = self._shelves.shortages([line.snapshot for line in cart.lines])
+        return Quote(
+            cart, self._rates.fee_cents(cart), self.unknown_place(county_id, subcounty_id), shortages
+        )
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
         """Say that the one place exists where everybody lives."""
         return None if (county_id, subcounty_id) == (1, 5) else UnknownPlace.COUNTY
 
-    def shortages(self, lines: Sequence[CartLine]) -> tuple[Shortage, ...]:
+    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return what could not be sold now."""
         self._ask("shortages")
         return self._shelves.shortages(lines)
@@ -111,7 +116,7 @@ class ShopTwin(BuiltinShop):
         return self._world is not None and self._world.before(what)
 
 
-def _asked(lines: Sequence[CartLine]) -> dict[int, int]:
+def _asked(lines: Sequence[SnapshotLine]) -> dict[int, int]:
     asked: dict[int, int] = {}
     for line in lines:
         asked[line.listing_id] = asked.get(line.listing_id, 0) + line.quantity_thousandths

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid5
 
 import pytest
 
-from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Conflict
 from ledger.phone import PhoneNumber
@@ -32,20 +32,23 @@ Plant = Callable[[], Any]
 def _push_before_recording() -> Any:
     """Send the prompt, and write the attempt down afterwards."""
 
-    def send(self: Checkout, session: PaymentSession, phone: PhoneNumber) -> tuple[Any, Any]:
-        now, trial = clock.now(), self._ledger.session(session.id)
+    def send(self: Checkout, session: PaymentSession, phone: PhoneNumber, now: datetime) -> tuple[Any, Any]:
+        trial = self._ledger.session(session.id)
         digest = self._vault.digest("phone", phone.digits)
         number = self._phone_locks.acquire(digest, session.id, now=now, until=now + timedelta(minutes=2))
         encrypted = self._vault.encrypt(session.user_id, phone.digits)
         if number is None:
             raise Conflict(code="PHONE_BUSY")
 
-        def request(session: PaymentSession) -> int:
-            return session.request_payment(
-                transaction_id=number, phone_sealed=encrypted, at=now, **self._attempt_rules()
-            )
-
-        attempt = request(trial)
+        request = partial(
+            PaymentSession.request_payment,
+            transaction_id=number,
+            phone_sealed=encrypted,
+            prompt_seconds=self._terms.prompt_seconds,
+            max_attempts=self._terms.max_attempts,
+            at=now,
+        )
+        attempt = trial.attempts[request(trial)]
         prompted = push(self, trial, attempt, phone)
         self._ledger.decide(session.id, request)
         return prompted, attempt
@@ -56,7 +59,7 @@ def _push_before_recording() -> Any:
         _request=send,
         _push=lambda _, prompted, *__: prompted,
         _record_acceptance=lambda _, session, attempt, accepted: Prompted(
-            session.id, session.attempts[attempt].transaction_id, accepted.checkout_request_id, ""
+            session.id, attempt.transaction_id, accepted.checkout_request_id, "", ""
         ),
     )
 

@@ -1,5 +1,7 @@
-"""The guide's five endpoints of payment sessions, and a session's own page and history."""
+"""The checkout contract's five endpoints of payment sessions, and a session's own page and history."""
 
+import json
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +33,6 @@ from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_change
 from api.http.streaming.notifier import current_notifier
 from ledger import clock
 from ledger.application import no_such_session
-from ledger.phone import PhoneNumber
 from ledger.session.values import Status
 from payments.checkout.next_action import NEW, NextAction
 from projections import history, sessions
@@ -91,7 +92,7 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
         caller().user_id, wanted["delivery"], wanted["phone"], key=_name_of_request()
     )
     next_action = NEW if session.version == 1 else _next_action(_own_row(session.id))
-    return show_session(session, services.vault, next_action, clock.now())
+    return show_session(session, wanted["delivery"], next_action, clock.now())
 
 
 @blueprint.route("/api/payments/sessions/", methods=["GET"])
@@ -128,7 +129,8 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
     services = current_services()
     session = services.ledger.session(session_id, user_id=caller().user_id)
-    return show_session(session, services.vault, _next_action(_own_row(session_id)), clock.now())
+    details = json.loads(services.vault.decrypt(session.user_id, session.delivery_sealed))
+    return show_session(session, details, _next_action(_own_row(session_id)), clock.now())
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
@@ -144,18 +146,8 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     To the session's phone, or to another. 202 where M-Pesa's answer was lost: a prompt may be on the phone, and the
     status will tell.
     """
-    phone: PhoneNumber | None = wanted["phone_number"]
-    sent = current_services().checkout.initiate(caller().user_id, session_id, phone)
-    known = sent.checkout_request_id is not None
-    shown = {
-        "status": "success",
-        "message": "STK Push sent successfully. Please check your phone." if known else sent.customer_message,
-        "session_id": sent.session_id,
-        "transaction_id": sent.transaction_id,
-        "checkout_request_id": sent.checkout_request_id,
-        "customer_message": sent.customer_message,
-    }
-    return shown, 200 if known else 202
+    prompted = current_services().checkout.initiate(caller().user_id, session_id, wanted["phone_number"])
+    return {"status": "success", **asdict(prompted)}, 200 if prompted.checkout_request_id else 202
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])

@@ -1,6 +1,6 @@
 """The guide's shapes of payment sessions: what comes in, and what is shown, key by key."""
 
-import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -23,7 +23,6 @@ from api.http.schemas.line_items import CartItem, count_items, show_item
 from api.http.schemas.pagination import Ordinal, PageQuery
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from ledger.store.vault import Vault
 from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
 
@@ -288,10 +287,9 @@ class History(ResponseSchema):
 
 
 def show_session(
-    session: PaymentSession, vault: Vault, next_action: NextAction, now: datetime
+    session: PaymentSession, details: Mapping[str, Any], next_action: NextAction, now: datetime
 ) -> dict[str, Any]:
-    """Return a session in the guide's shape, its sealed details opened for its owner."""
-    details = json.loads(vault.decrypt(session.user_id, session.delivery_sealed))
+    """Return a session in the contract's shape; `details` are its delivery details in the clear."""
     return {
         "session_id": session.id,
         "user": session.user_id,
