@@ -169,7 +169,5 @@ def walk(database_url: str, data_folder: Path) -> dict[str, Trace]:
     with _open_mailbox() as mailbox:
         variables = {"MPESA_CALLBACK_URL": f"{mailbox.url}/api/payments/callbacks/"}
         with running_instance(database_url, data_folder, **variables) as instance:
-            instance.jobs = jobs(
-                instance.services.worker, max_workers=1
-            )  # One worker: all on this thread.
+            instance.jobs = jobs(instance.services.worker, max_workers=1)  # One worker: all on this thread.
             return Walker(instance, mailbox).walk()
