@@ -1,22 +1,23 @@
-"""Keeping callers off a service that has fallen silent: a quick word to a buyer, and not one more payment in doubt."""
+"""Keeps callers off a service that does not answer: buyers hear at once, and no more payments end up in doubt."""
 
 import math
 from datetime import datetime, timedelta
 from threading import Lock
 
 MAX_FAILURES = 20
-"""So many calls in a row without a word that could be understood; chance does not do that."""
+"""Calls in a row without an answer that could be understood; chance does not do that."""
 
 MIN_OPEN = timedelta(seconds=5)
 MAX_OPEN = timedelta(seconds=20)
-"""So late, at most, is it found out that the service is back: each second more is a shop that sells nothing."""
+"""It takes this long at most to find out that the service is back; until then the shop sells nothing."""
 
 
 class CircuitBreaker:
-    """Counts the silences of one service, for one process. Safe to share between threads.
+    """Counts the failures of one service, for one process. Safe to share between threads.
 
-    After MAX_FAILURES in a row nobody may call for a while; then one call finds out for all. Where it finds silence,
-    the next while is longer. Calls that were under way when the first while began say nothing new, however many.
+    After MAX_FAILURES in a row it opens: no caller may call for a while. Then it is half-open: one call finds out for
+    all, and if it fails, the circuit stays open for longer. Calls that were under way when the circuit opened do not
+    count, however many fail.
     """
 
     def __init__(self) -> None:
@@ -26,23 +27,23 @@ class CircuitBreaker:
         self._open_until: datetime | None = None
 
     def seconds_to_wait(self, now: datetime) -> int | None:
-        """Return for how many seconds not to call; None where this caller may call now."""
+        """Return for how many seconds not to call; None if this caller may call now."""
         with self._lock:
             if self._open_until is None:
                 return None
             if now < self._open_until:
                 return math.ceil((self._open_until - now).total_seconds())
-            self._open_until = now + MIN_OPEN  # One goes; the others wait for what it finds.
+            self._open_until = now + MIN_OPEN  # One caller goes; the others wait for its result.
             self._is_half_open = True
             return None
 
     def record_success(self) -> None:
-        """The service said something that could be understood."""
+        """The service gave an answer that could be understood."""
         with self._lock:
             self._failures, self._open_until, self._is_half_open = 0, None, False
 
     def record_failure(self, now: datetime) -> None:
-        """The service could not be reached, or said nothing that could be understood."""
+        """The service could not be reached, or gave no answer that could be understood."""
         with self._lock:
             if self._open_until is not None and not self._is_half_open:
                 return

@@ -1,6 +1,6 @@
-"""What a buyer can do about a payment: try again, and when; or wait, while nobody knows what became of the last try.
+"""What a buyer can do about a payment: try again, and when; or wait while the outcome of an attempt is in doubt.
 
-Computed from a session's row whenever somebody looks, and never stored: most of it changes by time alone.
+Computed from the session's row on each read and never stored: most of it changes with time alone.
 """
 
 import math
@@ -18,27 +18,30 @@ from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
 _GROWING_GAPS = timedelta(seconds=sum(GAPS_SECONDS[:-1]))
-"""How long M-Pesa is asked about an attempt at growing gaps; then hourly, and a person has it in the work list."""
+"""How long M-Pesa is asked about an attempt at growing gaps; then hourly, with a case in the work list."""
 
 _AFTER_RESULT = {meaning.reason.upper(): meaning.retry_after_seconds for meaning in RESULT_MEANINGS}
 _AFTER_REFUSAL = {"DARAJA_SUBSCRIBER_BUSY": 60, "DARAJA_BUSY": 120, "DARAJA_QUOTA": 300}
-"""Seconds before a try for the same customer makes sense: after a result, and after a request that M-Pesa refused."""
+"""Seconds to wait before another attempt by the same customer: after a result, and after a refused request."""
 
-_NO_USE = frozenset({meaning.reason.upper() for meaning in RESULT_MEANINGS if not meaning.can_retry}) | {
+_NOT_RETRYABLE = frozenset(
+    {meaning.reason.upper() for meaning in RESULT_MEANINGS if not meaning.can_retry}
+) | {
     CART_ALREADY_BOUGHT,
     LISTING_WITHDRAWN,
     OUT_OF_STOCK,
 }
-"""Failures that the same cart, paid from the same account, would meet again."""
+"""Failures that the same cart, paid from the same account, would repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
     """What a buyer can do about a session at a moment.
 
-    `can_retry`: another try can succeed, `retry_after` whole seconds from now (None where it cannot): by another
-    prompt while the session is open, by a new checkout once it failed or expired. `in_doubt`: money may have moved
-    and nobody knows yet; M-Pesa is asked at `next_check_at`, and by `resolve_by` it is known or a person looks.
+    `can_retry`: another attempt can succeed, `retry_after` whole seconds from now (None if it cannot): another
+    prompt while the session is open, a new checkout once it has failed or expired. `in_doubt`: money may have moved,
+    and the outcome is unknown; M-Pesa is asked at `next_check_at`, and by `resolve_by` the outcome is known or an
+    operator has a case.
     """
 
     can_retry: bool
@@ -49,11 +52,11 @@ class NextAction:
 
 
 NEW = NextAction(can_retry=True, retry_after=0)
-"""How a session stands at its creation."""
+"""Of a session that was just created."""
 
 
 class NextActions:
-    """Judges sessions by the terms; M-Pesa is first asked about an attempt after `first_query_seconds`.
+    """Derives next actions from session rows; M-Pesa is first asked about an attempt after `first_query_seconds`.
 
     Safe to share between threads.
     """
@@ -63,20 +66,20 @@ class NextActions:
     ) -> None:
         self._max_attempts = terms.max_attempts
         self._prompt = timedelta(seconds=terms.prompt_seconds)
-        self._first_check = timedelta(seconds=first_query_seconds)
+        self._first_query = timedelta(seconds=first_query_seconds)
         self._vault = vault
         self._phone_locks = phone_locks
 
     def of(self, rows: Sequence[SessionRow], now: datetime) -> list[NextAction]:
-        """Return how each of these sessions stands. Asks the database once, where a prompt could be sent for one."""
-        held = self._held_elsewhere(rows, now)
-        return [self._one(row, now, busy_until) for row, busy_until in zip(rows, held, strict=True)]
+        """Return the next action of each session. Reads the phone locks once, if any session could be prompted."""
+        busy = self._phones_busy_until(rows, now)
+        return [self._of_row(row, now, until) for row, until in zip(rows, busy, strict=True)]
 
-    def _one(self, row: SessionRow, now: datetime, phone_busy_until: datetime) -> NextAction:
+    def _of_row(self, row: SessionRow, now: datetime, phone_busy_until: datetime) -> NextAction:
         in_doubt = self._is_in_doubt(row, now)
         next_check_at = resolve_by = None
         if in_doubt and row.last_requested_at is not None:
-            first_check_at = row.last_requested_at + self._first_check
+            first_check_at = row.last_requested_at + self._first_query
             next_check_at = row.next_check_at or max(first_check_at, now)
             resolve_by = first_check_at + _GROWING_GAPS
         retry_at = self._retry_at(row, phone_busy_until)
@@ -89,7 +92,7 @@ class NextActions:
         )
 
     def _is_in_doubt(self, row: SessionRow, now: datetime) -> bool:
-        """Whether an attempt is open beyond its prompt's life, or its answer was lost."""
+        """Whether an attempt is open after its prompt has expired, or its answer was lost."""
         if not row.open_attempts or row.last_requested_at is None:
             return False
         older_are_open = row.open_attempts > 1 or row.last_attempt_state not in OPEN_STATES
@@ -97,7 +100,7 @@ class NextActions:
         return older_are_open or answer_was_lost or row.last_requested_at + self._prompt <= now
 
     def _retry_at(self, row: SessionRow, phone_busy_until: datetime) -> datetime | None:
-        """The moment from which another try makes sense, in the past where it is at once; None for never."""
+        """The moment from which another attempt can succeed, past if that is now; None for never."""
         if row.session_status in (Status.PAID, Status.ORDER_CREATED):
             return None
         if row.session_status == Status.EXPIRED:
@@ -113,18 +116,18 @@ class NextActions:
         in_time = max(moments) < row.expires_at
         return max(moments) if in_time and row.attempts < self._max_attempts else None
 
-    def _held_elsewhere(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
-        """Until when another session's prompt is on each session's phone; in the past where there is none."""
-        digests = [self._digest(row) for row in rows]
-        asked = {digest for digest in digests if digest}
-        live = self._phone_locks.holders(asked, now) if asked else {}
-        held = []
+    def _phones_busy_until(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
+        """Until when another session holds each session's phone lock; past if none does."""
+        digests = [self._phone_digest(row) for row in rows]
+        wanted = {digest for digest in digests if digest}
+        holders = self._phone_locks.holders(wanted, now) if wanted else {}
+        busy = []
         for row, digest in zip(rows, digests, strict=True):
-            holder, until = live.get(digest, (row.session_id, now))
-            held.append(until if holder != row.session_id else row.created_at)
-        return held
+            holder, until = holders.get(digest, (row.session_id, now))
+            busy.append(until if holder != row.session_id else row.created_at)
+        return busy
 
-    def _digest(self, row: SessionRow) -> str:
+    def _phone_digest(self, row: SessionRow) -> str:
         if row.phone_sealed is None:
             return ""
         try:
@@ -135,6 +138,6 @@ class NextActions:
 
 def _retry_after_failure(row: SessionRow) -> datetime | None:
     code, ended_at = row.failure_code or "", row.ended_at or row.updated_at
-    if code in _NO_USE:
+    if code in _NOT_RETRYABLE:
         return None
     return ended_at + timedelta(seconds=_AFTER_RESULT.get(code, 0) or _AFTER_REFUSAL.get(code, 0))

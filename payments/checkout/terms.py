@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MAX_ATTEMPTS = 10
-"""Of one session; then the buyer starts a new checkout. Bounds what a session can do to a phone."""
+"""Attempts of one session; then the buyer starts a new checkout. Bounds how often a session can prompt a phone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""At most one live prompt a phone: the right to prompt it is a row, so that two processes cannot both have it."""
+"""At most one live prompt a phone: its lock is a row, so that two processes cannot both hold it."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -24,16 +24,15 @@ _PURGE = "DELETE FROM live_prompts WHERE live_until <= %s"
 
 
 class PhoneLocks:
-    """Who may prompt which phone, and until when."""
+    """Which session may prompt which phone, and until when."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def acquire(self, phone_digest: str, session_id: UUID, *, now: datetime, until: datetime) -> int | None:
-        """Take the right to prompt a phone until a moment; return the number of the transaction to come.
+        """Lock a phone until a moment and return the id of the transaction to come.
 
-        Returns None where another session's prompt is live on that phone. May be repeated by its holder, and is then
-        for the latest transaction.
+        Returns None while another session holds the lock. Its holder may acquire it again, for the latest transaction.
         """
         values = {"phone_digest": phone_digest, "session_id": session_id, "live_until": until, "now": now}
         with self._database.connection() as connection:
@@ -41,25 +40,25 @@ class PhoneLocks:
         return int(row["transaction_id"]) if row else None
 
     def holders(self, phone_digests: Collection[str], now: datetime) -> dict[str, tuple[UUID, datetime]]:
-        """Return, for each of these phones that has a live prompt, whose session's it is and until when."""
+        """Return the session that holds each locked phone of these, and until when."""
         with self._database.connection() as connection:
             rows = connection.execute(_HOLDERS, (list(phone_digests), now)).fetchall()
         return {row["phone_digest"]: (row["session_id"], row["live_until"]) for row in rows}
 
     def release(self, session_id: UUID, transaction_id: int) -> None:
-        """Give up the phone that was taken for an attempt: its prompt has ended, or was never sent.
+        """Release the phone lock of an attempt whose prompt has ended, or was never sent.
 
-        Nothing happens where the phone was taken for another attempt since, of this session or of any.
+        A no-op if the phone was locked for another attempt since, of this session or of any.
         """
         with self._database.connection() as connection:
             connection.execute(_RELEASE, (session_id, transaction_id))
 
     def transfer(self, session_id: UUID, transaction_id: int, to: int) -> None:
-        """Let a phone that was taken for one attempt of a session be another's, whose prompt is on it."""
+        """Transfer the lock of one attempt of a session to another, whose prompt is on the phone."""
         with self._database.connection() as connection:
             connection.execute(_TRANSFER, (to, session_id, transaction_id))
 
     def purge_expired(self, now: datetime) -> int:
-        """Remove prompts whose time is over; return how many."""
+        """Delete expired locks and return how many."""
         with self._database.connection() as connection:
             return connection.execute(_PURGE, (now,)).rowcount
