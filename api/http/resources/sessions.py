@@ -56,7 +56,7 @@ NO_PROMPT = (
     "MPESA_UNAVAILABLE",
     "PAYMENTS_BUSY",
 )
-"""Why a prompt may not be sent."""
+"""Why a prompt was not sent."""
 
 STATUS_EVENT = {
     "type": "object",
@@ -72,8 +72,8 @@ STATUS_EVENT = {
 }
 """One server-sent event of a stream, as JSON Schema."""
 
-NO_PLACE = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
-"""Why a request may not wait for news."""
+NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
+"""Why a request may not wait for a change."""
 
 
 @blueprint.route("/api/payments/sessions/", methods=["POST"])
@@ -85,7 +85,7 @@ NO_PLACE = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     """Create a payment session.
 
-    Takes a snapshot of the caller's cart and prices it; nothing is reserved and nothing is asked of M-Pesa yet.
+    Prices a snapshot of the caller's cart. No stock is reserved and M-Pesa is not called yet.
     """
     services = current_services()
     session = services.checkout.create(
@@ -102,7 +102,7 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
 def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     """List the caller's payment sessions.
 
-    Newest first. The pages do not shift while new sessions are created.
+    Newest first. Pages do not shift while new sessions are created.
     """
     page: Page = query["page"]
     status, services, now = query.get("status"), current_services(), clock.now()
@@ -143,8 +143,8 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
 def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     """Send a payment prompt.
 
-    To the session's phone, or to another. 202 where M-Pesa's answer was lost: a prompt may be on the phone, and the
-    status will tell.
+    To the session's phone, or to another. 202 if M-Pesa's answer was lost: a prompt may be on the phone; poll the
+    status.
     """
     prompted = current_services().checkout.initiate(caller().user_id, session_id, wanted["phone_number"])
     return {"status": "success", **asdict(prompted)}, 200 if prompted.checkout_request_id else 202
@@ -153,13 +153,13 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
 @require_role(Role.CUSTOMER)
 @blueprint.arguments(LongPollQuery, location="query")
-@blueprint.refuses("SESSION_NOT_FOUND", *NO_PLACE)
+@blueprint.refuses("SESSION_NOT_FOUND", *NO_SLOT)
 @blueprint.response(200, SessionStatus)
 def show_status(long_poll: dict[str, Any], session_id: UUID) -> Any:
-    """Show where a payment session stands.
+    """Show the status of a payment session.
 
-    Reads one row and writes nothing, so it may be asked as often as is useful. With `wait`, the answer comes as soon
-    as the session is beyond version `after`, or runs out of time; else after so many seconds, unchanged.
+    Reads one row and writes nothing, so poll it as often as is useful. With `wait`, the answer comes as soon as the
+    session is beyond version `after`, or expires; otherwise after that many seconds, unchanged.
     """
     found = wait_for_change(
         current_notifier(), lambda: _own_row(session_id), long_poll.get("after"), long_poll["wait"]
@@ -170,15 +170,14 @@ def show_status(long_poll: dict[str, Any], session_id: UUID) -> Any:
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
 @require_role(Role.CUSTOMER)
 @blueprint.arguments(LastEvent, location="headers")
-@blueprint.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_PLACE)
+@blueprint.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_SLOT)
 @blueprint.response(200, STATUS_EVENT, content_type=EVENT_STREAM)
-@blueprint.alt_response(204, description="All was seen, and nothing more comes")  # type: ignore[untyped-decorator]  # as above
+@blueprint.alt_response(204, description="Every change was seen, and no more will come")  # type: ignore[untyped-decorator]  # as above
 def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
-    """Stream where a payment session stands.
+    """Stream the status of a payment session.
 
-    Server-sent events: the status now, and again at each change, each with the session's version as its id. Ends when
-    the session is settled, after some minutes, or with the token: connect again, and `Last-Event-ID` continues where
-    you were.
+    Server-sent events: the status now, then after each change, with the session's version as the event's id. Ends when
+    the session is settled, after some minutes, or when the token expires: connect again with `Last-Event-ID` to go on.
     """
     return stream_to(session_id, caller(), last_event.get("last_event_id"))
 
@@ -189,9 +188,9 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
 @blueprint.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
 @blueprint.response(200, Extension)
 def extend_session(session_id: UUID) -> dict[str, Any]:
-    """Give a payment session more time.
+    """Extend a payment session.
 
-    Counted from its present expiry; a session can be extended a few times only.
+    The new time counts from the present expiry; a session can be extended a few times only.
     """
     session = current_services().checkout.extend(caller().user_id, session_id, key=_name_of_request())
     return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
@@ -204,7 +203,7 @@ def extend_session(session_id: UUID) -> dict[str, Any]:
 def show_events(session_id: UUID) -> dict[str, Any]:
     """Show a payment session's history.
 
-    Every fact about it, oldest first, as its owner may see it.
+    Every event, oldest first, as its owner may see it.
     """
     services = current_services()
     services.ledger.session(session_id, user_id=caller().user_id)
@@ -213,9 +212,9 @@ def show_events(session_id: UUID) -> dict[str, Any]:
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
-    """Answer with a stream of the reader's own session, beyond version `seen`, while his token is good.
+    """Answer with a stream of the reader's own session, beyond version `seen`, while their token is valid.
 
-    Raises NotFound, and Unavailable.
+    Raises NotFound and Unavailable.
     """
     row = _own_row(session_id, reader.user_id)
     seconds = reader.seconds_left(current_settings().daftari_stream_seconds)
