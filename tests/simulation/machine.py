@@ -75,7 +75,7 @@ class LockConnectionTwin(LockConnection):
         self._machine = machine
         self._session = object()
 
-    def take(self, name: str) -> Any:
+    def acquire(self, name: str) -> Any:
         """Take a lock; return what it lives on, None where another worker holds it."""
         holder, _ = self._machine.holders.setdefault(name, (self._session, self.process))
         if holder is not self._session:
@@ -83,11 +83,11 @@ class LockConnectionTwin(LockConnection):
         self._machine.may_lose_locks(self)
         return self._session
 
-    def lives(self, connection: object) -> bool:
+    def is_alive(self, connection: object) -> bool:
         """Say whether a lock that was taken still lives."""
         return connection is self._session
 
-    def let_go(self, name: str, connection: object) -> None:
+    def release(self, name: str, connection: object) -> None:
         """Free a lock."""
         if connection is self._session:
             self._machine.free(name)
