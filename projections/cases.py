@@ -1,14 +1,11 @@
 """What about a payment may come to wait for a person: opened by one event, closed by another, shown after its time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
-
-from psycopg import Connection
 
 from ledger.session.events import (
     AttemptFailed,
@@ -31,13 +28,10 @@ from ledger.session.events import (
     SurplusReceived,
 )
 from ledger.session.values import ATTEMPT_MAY_TAKE
-from ledger.store.database import Database
 from projections.follower import Recorded
-from projections.rebuild import comparison
-from projections.rebuild.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.session_rows import SessionRows
 
 TABLE = "payment_cases"
-REBUILT = "payment_cases_rebuilt"
 
 RECEIPT_MAY_TAKE = timedelta(minutes=30)
 ORDER_MAY_TAKE = timedelta(minutes=2)
@@ -82,52 +76,7 @@ class PaymentCase:
     detail: str
 
 
-Key = tuple[str, int]
-CasesOfSession = dict[Key, PaymentCase]
-
-_NAMES = tuple(column.name for column in fields(PaymentCase))
-NAMES = ", ".join(_NAMES)
-_KEY = ("session_id", "subject", "number")
-_values = attrgetter(*_NAMES)
-PUT = f"""
-INSERT INTO {{table}} ({NAMES}) VALUES ({", ".join(["%s"] * len(_NAMES))})
-ON CONFLICT (session_id, subject, number) DO UPDATE
-SET {", ".join(f"{name} = excluded.{name}" for name in _NAMES if name not in _KEY)}
-"""  # noqa: S608 - made of this file's constants only
-REMOVE = "DELETE FROM {table} WHERE session_id = %s AND subject = %s AND number = %s"
-OF_SESSIONS = f"SELECT {NAMES} FROM {{table}} WHERE session_id = ANY(%s)"  # noqa: S608 - as above
-
-
-class PaymentCases:
-    """Follows what opens and closes cases, by the event alone."""
-
-    def __init__(self, table: str = TABLE) -> None:
-        self.name = table
-        self.topics = TOPICS
-
-    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
-        """Open and close the cases of the sessions that the batch speaks of."""
-        sessions: dict[UUID, CasesOfSession] = {event.session_id: {} for event in batch}
-        for row in connection.execute(OF_SESSIONS.format(table=self.name).encode(), (list(sessions),)):
-            known = PaymentCase(**row)
-            sessions[known.session_id][known.subject, known.number] = known
-        before = {session_id: dict(cases) for session_id, cases in sessions.items()}
-        for event in batch:
-            fold(sessions[event.session_id], event)
-        gone, put = [], []
-        for session_id, cases in sessions.items():
-            was = before[session_id]
-            gone += [(session_id, *key) for key in was.keys() - cases.keys()]
-            put += [_values(case) for key, case in cases.items() if was.get(key) != case]
-        with connection.cursor() as cursor:
-            cursor.executemany(REMOVE.format(table=self.name).encode(), gone)
-            cursor.executemany(PUT.format(table=self.name).encode(), put)
-
-
-def fold(cases: CasesOfSession, event: Recorded) -> None:
-    """Change a session's cases as one of its events says."""
-    if event.topic in _CHANGES:
-        _CHANGES[event.topic](cases, event)
+CasesOfSession = dict[tuple[str, int], PaymentCase]
 
 
 def _open(
@@ -141,7 +90,7 @@ def _open(
     detail: str,
     after: timedelta = timedelta(),
 ) -> None:
-    since = _moment(event)
+    since = event.happened_at
     cases[subject, number] = PaymentCase(
         session_id=event.session_id,
         subject=subject,
@@ -243,7 +192,7 @@ def _refund_moved(
     def change(cases: CasesOfSession, event: Recorded) -> None:
         key = Subject.REFUND, event.state["refund"]
         cases[key] = replace(
-            cases[key], kind=kind, visible_from=_moment(event) + after, detail=tell(event.state)
+            cases[key], kind=kind, visible_from=event.happened_at + after, detail=tell(event.state)
         )
 
     return change
@@ -294,32 +243,18 @@ _CHANGES: dict[str, Callable[[CasesOfSession, Recorded], None]] = {
     DiscrepancyFound.TOPIC: _discrepancy_found,
     DiscrepancyClosed.TOPIC: _settled,
 }
-TOPICS = tuple(_CHANGES)
 
 
-def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
-    """Fold the log anew and put the result in place of the live rows."""
-    key = ", ".join(_KEY)
-    return rebuild_table(database, PaymentCases, live=TABLE, shadow=REBUILT, key=key, batch_size=batch_size)
+class PaymentCases(SessionRows[PaymentCase]):
+    """Opens and closes cases, by the event alone."""
 
+    table = TABLE
+    row = PaymentCase
+    key = ("subject", "number")
+    topics = tuple(_CHANGES)
 
-def differences(connection: Connection[Any], until: int) -> Iterator[tuple[UUID, str]]:
-    """Say where the rows are not what the events up to a position come to: each session, and what is wrong."""
-    return comparison.differences(
-        connection, table=TABLE, topics=TOPICS, until=until, fold=_folded, stored=_stored
-    )
-
-
-def _folded(events: Iterable[Recorded]) -> CasesOfSession:
-    cases: CasesOfSession = {}
-    for event in events:
-        fold(cases, event)
-    return cases
-
-
-def _stored(rows: Iterable[dict[str, Any]]) -> CasesOfSession:
-    return {(row["subject"], row["number"]): PaymentCase(**row) for row in rows}
-
-
-def _moment(event: Recorded) -> datetime:
-    return datetime.fromisoformat(event.state["timestamp"])
+    @staticmethod
+    def fold(cases: CasesOfSession, event: Recorded) -> None:
+        """Change a session's cases as one of its events says."""
+        if event.topic in _CHANGES:
+            _CHANGES[event.topic](cases, event)

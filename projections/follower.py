@@ -57,6 +57,11 @@ class Recorded:
     recorded_at: datetime
 
     @property
+    def happened_at(self) -> datetime:
+        """The moment that the event itself names."""
+        return datetime.fromisoformat(self.state["timestamp"])
+
+    @property
     def event(self) -> Event:
         """The event as an object of its class."""
         stored = StoredEvent(self.session_id, self.version, self.topic, msgspec.json.encode(self.state))

@@ -1,4 +1,4 @@
-"""How payments go, by the hour in which their sessions were created, and the rates that follow from it.
+"""Figures of payments by the hour in which their sessions were created, and the rates that follow from them.
 
 A session counts in the hour of its creation for ever, so that the figures of an hour always sum up to its sessions.
 """
@@ -25,10 +25,9 @@ from ledger.session.events import (
 from ledger.session.values import Status
 from ledger.store.database import Database
 from projections.follower import Recorded
-from projections.rebuild.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
 
 TABLE = "payment_metrics"
-REBUILT = "payment_metrics_rebuilt"
 FIGURES = (
     "sessions_created",
     "pending",
@@ -100,7 +99,7 @@ class PaymentMetrics:
 
 
 def fold(events: Iterable[Recorded], into: dict[datetime, Figures] | None = None) -> dict[datetime, Figures]:
-    """Return what these events come to by hour, added to `into` where it is given."""
+    """Return what these events come to by hour, added to `into` if that is given."""
     hours = {} if into is None else into
     for event in events:
         if event.topic == Created.TOPIC:
@@ -134,14 +133,12 @@ def _move(event: Recorded) -> Figures:
 
 def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
     """Fold the log anew and put the result in place of the live figures; a row is an hour."""
-    return rebuild_table(
-        database, PaymentMetrics, live=TABLE, shadow=REBUILT, key="hour", batch_size=batch_size
-    )
+    return rebuild_table(database, PaymentMetrics, table=TABLE, key="hour", batch_size=batch_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One of the guide's rates; `rate` is numerator over denominator to four places, None where that is zero."""
+    """One of the contract's rates: numerator over denominator, with what each counts."""
 
     name: str
     numerator: int
@@ -151,7 +148,7 @@ class Rate:
 
     @property
     def rate(self) -> Decimal | None:
-        """The quotient, or None where nothing has been decided yet."""
+        """The quotient to four places, None if the denominator is zero."""
         if not self.denominator:
             return None
         return (Decimal(self.numerator) / self.denominator).quantize(Decimal("0.0001"))
@@ -174,9 +171,9 @@ class Rates:
 
 
 def rates(database: Database, since: datetime, until: datetime) -> Rates:
-    """Return the guide's five rates for the sessions created from the hour of `since` to before `until`.
+    """Return the contract's five rates for the sessions created from the hour of `since` to before `until`.
 
-    Raises InvalidValue where the period is empty.
+    Raises InvalidValue if the period is empty.
     """
     since = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     if since >= until:

@@ -1,13 +1,10 @@
 """Sums that must go back, or have gone: what was decided about each, and how far it is on its way."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
-
-from psycopg import Connection
 
 from ledger.session.events import (
     ReceiptRecorded,
@@ -23,11 +20,9 @@ from ledger.session.events import (
 from ledger.session.values import RefundState
 from ledger.store.database import Database
 from projections.follower import Recorded, recorded
-from projections.rebuild import comparison
-from projections.rebuild.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.session_rows import SessionRows
 
 TABLE = "payment_refunds"
-REBUILT = "payment_refunds_rebuilt"
 
 UNSENT = "MPESA_UNAVAILABLE"
 """The code of a failure of which M-Pesa took nothing, so that it may be sent again without asking a person."""
@@ -73,17 +68,8 @@ class PaymentRefund:
     failure_text: str | None = None
 
 
-COLUMNS = tuple(column.name for column in fields(PaymentRefund))
-NAMES = ", ".join(COLUMNS)
-_KEY = ("session_id", "refund")
-_values = attrgetter(*COLUMNS)
+NAMES = ", ".join(column.name for column in fields(PaymentRefund))
 
-PUT = f"""
-INSERT INTO {{table}} ({NAMES}) VALUES ({", ".join(["%s"] * len(COLUMNS))})
-ON CONFLICT (session_id, refund) DO UPDATE
-SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in _KEY)}
-"""  # noqa: S608 - made of this file's constants only
-OF_SESSIONS = f"SELECT {NAMES} FROM {{table}} WHERE session_id = ANY(%s)"  # noqa: S608 - as above
 PAGE = f"""
 SELECT {NAMES} FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s::text IS NULL OR state = %(state)s)
 ORDER BY due_at DESC, session_id, refund LIMIT %(limit)s OFFSET %(offset)s
@@ -91,59 +77,12 @@ ORDER BY due_at DESC, session_id, refund LIMIT %(limit)s OFFSET %(offset)s
 COUNT = f"""
 SELECT count(*) AS refunds FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s::text IS NULL OR state = %(state)s)
 """  # noqa: S608 - as above
-_FACTS = "SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events"
-FACTS_OF_SESSION = f"{_FACTS} WHERE session_id = %s AND topic = ANY(%s) ORDER BY version"
+EVENTS_OF_SESSION = """
+SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events
+WHERE session_id = %s AND topic = ANY(%s) ORDER BY version
+"""
 
 RefundsOfSession = dict[int, PaymentRefund]
-
-
-class PaymentRefunds:
-    """Follows the facts of refunds, by the event alone."""
-
-    def __init__(self, table: str = TABLE) -> None:
-        self.name = table
-        self.topics = TOPICS
-
-    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
-        """Move the rows of the sessions that the batch speaks of."""
-        sessions: dict[UUID, RefundsOfSession] = {event.session_id: {} for event in batch}
-        for row in connection.execute(OF_SESSIONS.format(table=self.name).encode(), (list(sessions),)):
-            known = PaymentRefund(**row)
-            sessions[known.session_id][known.refund] = known
-        before = {session_id: dict(refunds) for session_id, refunds in sessions.items()}
-        for event in batch:
-            fold(sessions[event.session_id], event)
-        changed = [
-            refund
-            for session_id, refunds in sessions.items()
-            for refund in refunds.values()
-            if refund != before[session_id].get(refund.refund)
-        ]
-        with connection.cursor() as cursor:
-            cursor.executemany(PUT.format(table=self.name).encode(), [_values(refund) for refund in changed])
-
-
-def fold(refunds: RefundsOfSession, event: Recorded) -> None:
-    """Change a session's refunds as one of its events says."""
-    says = event.state
-    if event.topic == RefundDue.TOPIC:
-        refunds[says["refund"]] = PaymentRefund(
-            session_id=event.session_id,
-            refund=says["refund"],
-            attempt=says["attempt"],
-            state=RefundState.DUE.value,
-            amount_cents=says["amount_cents"],
-            receipt=says["receipt"],
-            why=says["why"],
-            due_at=_moment(event),
-        )
-    elif event.topic == ReceiptRecorded.TOPIC:
-        for number, refund in refunds.items():
-            if refund.attempt == says["attempt"] and refund.receipt is None:
-                refunds[number] = replace(refund, receipt=says["receipt"])
-    elif event.topic in _CHANGES:
-        refund = refunds[says["refund"]]
-        refunds[says["refund"]] = replace(refund, **_CHANGES[event.topic](refund, event))
 
 
 def _approved(refund: PaymentRefund, event: Recorded) -> dict[str, Any]:
@@ -151,7 +90,7 @@ def _approved(refund: PaymentRefund, event: Recorded) -> dict[str, Any]:
     return {
         "state": RefundState.APPROVED.value,
         "approved_by": by,
-        "approved_at": _moment(event),
+        "approved_at": event.happened_at,
         "unsent_in_a_row": refund.unsent_in_a_row if by == RETRY_POLICY else 0,
     }
 
@@ -160,13 +99,13 @@ def _refused(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
     return {
         "state": RefundState.REFUSED.value,
         "refused_by": event.state["refused_by"],
-        "refused_at": _moment(event),
+        "refused_at": event.happened_at,
         "refused_reason": event.state["reason"],
     }
 
 
 def _requested(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
-    return {"state": RefundState.REQUESTED.value, "requested_at": _moment(event)}
+    return {"state": RefundState.REQUESTED.value, "requested_at": event.happened_at}
 
 
 def _accepted(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
@@ -174,12 +113,12 @@ def _accepted(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
 
 
 def _doubted(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
-    return {"in_doubt": True, "doubted_at": _moment(event), "doubt_reason": event.state["reason"]}
+    return {"in_doubt": True, "doubted_at": event.happened_at, "doubt_reason": event.state["reason"]}
 
 
 def _done(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
     said = {name: event.state[name] for name in ("means", "reversal_receipt", "recorded_by", "note")}
-    return {"state": RefundState.REFUNDED.value, "in_doubt": False, "done_at": _moment(event), **said}
+    return {"state": RefundState.REFUNDED.value, "in_doubt": False, "done_at": event.happened_at, **said}
 
 
 def _failed(refund: PaymentRefund, event: Recorded) -> dict[str, Any]:
@@ -190,7 +129,7 @@ def _failed(refund: PaymentRefund, event: Recorded) -> dict[str, Any]:
         "in_doubt": False,
         "failures": refund.failures + 1,
         "unsent_in_a_row": refund.unsent_in_a_row + 1 if code == UNSENT else 0,
-        "failed_at": _moment(event),
+        "failed_at": event.happened_at,
         "failure_code": code,
         "failure_text": event.state["text"],
     }
@@ -205,7 +144,38 @@ _CHANGES: dict[str, Callable[[PaymentRefund, Recorded], dict[str, Any]]] = {
     Refunded.TOPIC: _done,
     RefundFailed.TOPIC: _failed,
 }
-TOPICS = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, *_CHANGES)
+
+
+class PaymentRefunds(SessionRows[PaymentRefund]):
+    """Moves refunds, by the event alone."""
+
+    table = TABLE
+    row = PaymentRefund
+    key = ("refund",)
+    topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, *_CHANGES)
+
+    @staticmethod
+    def fold(refunds: RefundsOfSession, event: Recorded) -> None:
+        """Change a session's refunds as one of its events says."""
+        says = event.state
+        if event.topic == RefundDue.TOPIC:
+            refunds[says["refund"]] = PaymentRefund(
+                session_id=event.session_id,
+                refund=says["refund"],
+                attempt=says["attempt"],
+                state=RefundState.DUE.value,
+                amount_cents=says["amount_cents"],
+                receipt=says["receipt"],
+                why=says["why"],
+                due_at=event.happened_at,
+            )
+        elif event.topic == ReceiptRecorded.TOPIC:
+            for number, refund in refunds.items():
+                if refund.attempt == says["attempt"] and refund.receipt is None:
+                    refunds[number] = replace(refund, receipt=says["receipt"])
+        elif event.topic in _CHANGES:
+            refund = refunds[says["refund"]]
+            refunds[says["refund"]] = replace(refund, **_CHANGES[event.topic](refund, event))
 
 
 def list_refunds(
@@ -221,35 +191,8 @@ def list_refunds(
 
 
 def refunds_of(database: Database, session_id: UUID) -> RefundsOfSession:
-    """Return a session's refunds by number, folded from the log, so that whoever has just written sees it."""
+    """Return a session's refunds by number, folded from the log, so that a client reads its own write."""
+    projection = PaymentRefunds()
     with database.connection() as connection:
-        rows = connection.execute(FACTS_OF_SESSION, (session_id, list(TOPICS))).fetchall()
-    return _folded(recorded(row) for row in rows)
-
-
-def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
-    """Fold the log anew and put the result in place of the live rows."""
-    key = ", ".join(_KEY)
-    return rebuild_table(database, PaymentRefunds, live=TABLE, shadow=REBUILT, key=key, batch_size=batch_size)
-
-
-def differences(connection: Connection[Any], until: int) -> Iterator[tuple[UUID, str]]:
-    """Say where the rows are not what the events up to a position come to: each session, and what is wrong."""
-    return comparison.differences(
-        connection, table=TABLE, topics=TOPICS, until=until, fold=_folded, stored=_stored
-    )
-
-
-def _stored(rows: Iterable[dict[str, Any]]) -> RefundsOfSession:
-    return {row["refund"]: PaymentRefund(**row) for row in rows}
-
-
-def _folded(events: Iterable[Recorded]) -> RefundsOfSession:
-    refunds: RefundsOfSession = {}
-    for event in events:
-        fold(refunds, event)
-    return refunds
-
-
-def _moment(event: Recorded) -> datetime:
-    return datetime.fromisoformat(event.state["timestamp"])
+        rows = connection.execute(EVENTS_OF_SESSION, (session_id, list(projection.topics))).fetchall()
+    return projection.folded(map(recorded, rows))

@@ -8,11 +8,12 @@ from psycopg import Connection
 
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
-from projections import cases, refunds
+from projections.cases import PaymentCases
 from projections.follower import position_of
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Violation, Walk
 from projections.metrics import FROM_SESSIONS, READ_ALL, Figures, fold
+from projections.refunds import PaymentRefunds
 
 MOMENTS = (
     "created_at",
@@ -65,7 +66,7 @@ def metrics(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
 
 def refunds_and_cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
     """The rows of refunds and cases are what the followed events come to."""
-    for rule, projection in (("refunds", refunds), ("cases", cases)):
-        until = position_of(connection, projection.TABLE, origin)
+    for rule, projection in (("refunds", PaymentRefunds()), ("cases", PaymentCases())):
+        until = position_of(connection, projection.name, origin)
         for session_id, detail in projection.differences(connection, until):
             yield Violation(rule, detail, session_id)

@@ -16,7 +16,6 @@ from projections.refunds import (
     PaymentRefund,
     PaymentRefunds,
     list_refunds,
-    rebuild,
     refunds_of,
 )
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
@@ -269,10 +268,10 @@ def test_a_rebuild_corrects_wrong_rows_and_counts_them(
     one_of_every_kind(ledger)
     refunds.catch_up()
     before = rows(database)
-    assert rebuild(database).wrong_rows == 0
+    assert PaymentRefunds.rebuild(database).wrong_rows == 0
     change(
         database,
         "UPDATE payment_refunds SET state = 'refunded' WHERE receipt IN ('RCPTHELD01', 'RCPTHELD04')",
     )
-    assert rebuild(database, batch_size=9).wrong_rows == 2
+    assert PaymentRefunds.rebuild(database, batch_size=9).wrong_rows == 2
     assert rows(database) == before

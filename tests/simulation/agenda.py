@@ -28,8 +28,8 @@ FOLLOWED: dict[str, tuple[str, ...]] = {
     "orders": (events.Paid.TOPIC,),
     "refund_policy": (events.RefundDue.TOPIC, events.ReceiptRecorded.TOPIC),
     "payment_metrics": metrics.PaymentMetrics.topics,
-    "payment_refunds": refunds.TOPICS,
-    "payment_cases": cases.TOPICS,
+    "payment_refunds": refunds.PaymentRefunds.topics,
+    "payment_cases": cases.PaymentCases.topics,
 }
 _FOLLOWERS_OF = {
     topic: [name for name, topics in FOLLOWED.items() if topic in topics]

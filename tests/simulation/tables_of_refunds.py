@@ -29,14 +29,14 @@ class RefundTables:
 
     def answers(self) -> dict[Any, Answer]:
         """Return what answers each statement."""
-        cases, refunds = payment_cases.TABLE, payment_refunds.TABLE
+        cases, refunds = payment_cases.PaymentCases(), payment_refunds.PaymentRefunds()
         return {
-            payment_refunds.PUT.format(table=refunds).encode(): self.put_refund,
-            payment_refunds.OF_SESSIONS.format(table=refunds).encode(): self.refunds_of,
-            payment_refunds.FACTS_OF_SESSION: self.facts_of,
-            payment_cases.PUT.format(table=cases).encode(): self.put_case,
-            payment_cases.REMOVE.format(table=cases).encode(): self.remove_case,
-            payment_cases.OF_SESSIONS.format(table=cases).encode(): self.cases_of,
+            refunds.put.encode(): self.put_refund,
+            refunds.select.encode(): self.refunds_of,
+            payment_refunds.EVENTS_OF_SESSION: self.facts_of,
+            cases.put.encode(): self.put_case,
+            cases.remove.encode(): self.remove_case,
+            cases.select.encode(): self.cases_of,
             queues.TROUBLE: self.trouble,
             queues.TO_SEND: self.to_send,
             queues.UNANSWERED: self.unanswered,
@@ -49,7 +49,7 @@ class RefundTables:
 
     def put_refund(self, values: Any) -> tuple[list[Row], Undo]:
         """Write one refund."""
-        row = dict(zip(payment_refunds.COLUMNS, values, strict=True))
+        row = dict(zip(payment_refunds.PaymentRefunds().columns, values, strict=True))
         put = _put(self.refunds.setdefault(row["session_id"], {}), row["refund"], row)
         self.on_refund()
         return put

@@ -14,7 +14,7 @@ from ledger.store import blocks
 from projections import cases, metrics, refunds
 from projections.integrity import inbox_rules, invariants, log_rules, money_rules, personal_data_rules
 from projections.integrity.projection_rules import MOMENTS
-from projections.rebuild import comparison
+from projections.session_rows import EVENTS_IN_ORDER
 from tests.simulation.database import Tables
 from tests.simulation.tables_of_ledger import Answer, Row
 
@@ -49,7 +49,7 @@ class Auditor:
             personal_data_rules.EXISTS: lambda values: [
                 {"there": self._with_texts and values[0] in self._texts()}
             ],
-            comparison.FACTS_IN_ORDER: self._facts,
+            EVENTS_IN_ORDER: self._facts,
             metrics.READ_ALL.encode(): lambda _: self._figures(),
             metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
             _all_of(refunds.TABLE): lambda _: _sorted(self._tables.refunds.refunds),

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from ledger.store import blocks, positions
 from projections import follower
 from projections.integrity import personal_data_rules
-from projections.rebuild import comparison as comparing
+from projections.session_rows import EVENTS_IN_ORDER
 from tests.simulation.machine import Machine
 from tests.simulation.odds import USUAL, Odds
 from tests.simulation.run import Plan, run
@@ -85,7 +85,7 @@ class Comparison:
         if statement == follower.STORE_POSITION:
             name, origin, position = values
             return name, origin, self._real_of[position]
-        if statement == comparing.FACTS_IN_ORDER:
+        if statement == EVENTS_IN_ORDER:
             return values[0], self._real_of[values[1]]
         return values
 

@@ -9,7 +9,7 @@ from ledger.session.values import Evidence
 from ledger.store.database import Database
 from payments.exceptions.work_list import SET_UP_REASONS, WHAT_CAN_BE_DONE, Case, Kind, open_cases, tally
 from payments.reconciliation.pull_progress import PullProgressStore
-from projections.cases import CaseKind, PaymentCases, rebuild
+from projections.cases import CaseKind, PaymentCases
 from projections.follower import Follower
 from projections.integrity import invariants
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
@@ -233,7 +233,7 @@ def test_the_rows_are_what_the_log_comes_to_whatever_the_batches(ledger: Ledger,
     until_readable(database)
     Follower(database, PaymentCases(), batch_size=3).catch_up()
     assert wrong(database) == []
-    assert rebuild(database).wrong_rows == 0
+    assert PaymentCases.rebuild(database).wrong_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_the_invariants_see_rows_that_are_not_what_the_log_says(
     with database.connection() as connection:
         connection.execute(statement.encode())
     assert any(told in description for description in wrong(database))
-    assert rebuild(database).wrong_rows > 0
+    assert PaymentCases.rebuild(database).wrong_rows > 0
     assert wrong(database) == []
 
 

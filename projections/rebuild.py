@@ -1,4 +1,4 @@
-"""Build a projection anew beside the live one, compare, and take its place, with no reader noticing."""
+"""Rebuild a projection in a shadow table beside the live one, compare, and take its place, unnoticed by readers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,31 +32,31 @@ def rebuild_table(
     database: Database,
     make: Callable[[str], Projection],
     *,
-    live: str,
-    shadow: str,
+    table: str,
     key: str,
     batch_size: int = BATCH_SIZE,
 ) -> Rebuilt:
-    """Fold the log anew into the table `shadow`, compare it with `live` by `key`, and put it there in one commit.
+    """Fold the log into the shadow table `…_rebuilt`, compare it with `table` by `key`, and replace that in one commit.
 
     `make` returns the projection that writes a table, whose name is the table's. Readers see the old rows or the new
     ones. Rows are replaced and the table is not renamed: a rename waits for every reader and holds up those behind
     it, and the application's role may not do it.
     """
-    ours = Follower(database, make(live), batch_size)
-    anew = Follower(database, make(shadow), batch_size)
+    live, shadow = table, f"{table}_rebuilt"
+    current = Follower(database, make(live), batch_size)
+    rebuilt = Follower(database, make(shadow), batch_size)
     with database.transaction() as connection:
         connection.execute(BE_ACTIVE, (shadow,))
         connection.execute(EMPTY.format(table=shadow))
         connection.execute(FORGET_POSITION, (shadow,))
-    events = anew.catch_up()
+    events = rebuilt.catch_up()
     with database.transaction() as connection:
         for name in (live, shadow):
             connection.execute(BE_ACTIVE, (name,))
         origin, horizon = read_horizon(connection)
-        for follower in (ours, anew):
+        for follower in (current, rebuilt):
             while read := follower.advance(connection, origin, horizon):
-                events += read if follower is anew else 0
+                events += read if follower is rebuilt else 0
         tables = {"live": live, "shadow": shadow}
         differing = connection.execute(COUNT_DIFFERENCES.format(key=key, **tables)).fetchone()["keys"]
         connection.execute(EMPTY.format(table=live))

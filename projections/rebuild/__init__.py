@@ -1,1 +1,0 @@
-"""Rebuild a projection from the first event and compare it with the live one."""

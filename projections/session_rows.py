@@ -1,0 +1,126 @@
+"""Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from heapq import merge
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from psycopg import Connection
+
+from ledger.store.database import Database
+from projections.follower import Recorded, recorded
+from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+
+Row = TypeVar("Row")
+
+EVENTS_IN_ORDER = """
+SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events
+WHERE topic = ANY(%s) AND position <= %s ORDER BY session_id, version
+"""
+
+_BY_SESSION = itemgetter("session_id")
+
+
+class SessionRows(Generic[Row]):
+    """A projection whose rows of a session follow from that session's events alone.
+
+    A subclass names its `table`, the dataclass of a `row`, whose fields are the columns, the columns in `key` that
+    tell the rows of a session apart, its `topics`, and what an event changes.
+    """
+
+    table: ClassVar[str]
+    row: type[Row]
+    key: ClassVar[tuple[str, ...]]
+    topics: Sequence[str]
+
+    def __init__(self, table: str | None = None) -> None:
+        self.name = table or self.table
+        self.columns = tuple(column.name for column in fields(self.row))  # type: ignore[arg-type]
+        key = ("session_id", *self.key)
+        self._key_of, self._full_key_of = attrgetter(*self.key), attrgetter(*key)
+        self._values_of = attrgetter(*self.columns)
+        names = ", ".join(self.columns)
+        self.select = f"SELECT {names} FROM {self.name} WHERE session_id = ANY(%s)"  # noqa: S608 - made of names of our own
+        self.put = f"""
+            INSERT INTO {self.name} ({names}) VALUES ({", ".join(["%s"] * len(self.columns))})
+            ON CONFLICT ({", ".join(key)}) DO UPDATE
+            SET {", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in key)}
+        """  # noqa: S608 - as above
+        by_key = " AND ".join(f"{name} = %s" for name in key)
+        self.remove = f"DELETE FROM {self.name} WHERE {by_key}"  # noqa: S608 - as above
+
+    @staticmethod
+    def fold(rows: dict[Any, Row], event: Recorded) -> None:
+        """Change a session's rows, by key, as one of its events says."""
+        raise NotImplementedError
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Change the rows of the sessions that the batch is about."""
+        sessions: dict[UUID, dict[Any, Row]] = {event.session_id: {} for event in batch}
+        for values in connection.execute(self.select.encode(), (list(sessions),)):
+            sessions[values["session_id"]] |= self.stored([values])
+        before = {session_id: dict(rows) for session_id, rows in sessions.items()}
+        for event in batch:
+            self.fold(sessions[event.session_id], event)
+        gone, put = [], []
+        for session_id, rows in sessions.items():
+            was = before[session_id]
+            gone += [self._full_key_of(was[key]) for key in was.keys() - rows.keys()]
+            put += [self._values_of(row) for key, row in rows.items() if was.get(key) != row]
+        with connection.cursor() as cursor:
+            if gone:
+                cursor.executemany(self.remove.encode(), gone)
+            cursor.executemany(self.put.encode(), put)
+
+    def folded(self, events: Iterable[Recorded]) -> dict[Any, Row]:
+        """Return the rows, by key, that a session's events come to."""
+        rows: dict[Any, Row] = {}
+        for event in events:
+            self.fold(rows, event)
+        return rows
+
+    def stored(self, values: Iterable[dict[str, Any]]) -> dict[Any, Row]:
+        """Return rows as the table has them, by key."""
+        return {self._key_of(row): row for row in (self.row(**each) for each in values)}
+
+    @classmethod
+    def rebuild(cls, database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
+        """Fold the log anew and put the result in place of the live rows."""
+        key = ", ".join(("session_id", *cls.key))
+        return rebuild_table(database, cls, table=cls.table, key=key, batch_size=batch_size)
+
+    def differences(self, connection: Connection[Any], until: int) -> Iterator[tuple[UUID, str]]:
+        """Compare the rows with what the events up to a position come to; yield each session, and what is wrong.
+
+        Reads two streams in the order of sessions, on the connection's own snapshot.
+        """
+        with (
+            connection.cursor(name=f"{self.name}_events") as events,
+            connection.cursor(name=f"{self.name}_rows") as rows,
+        ):
+            events.execute(EVENTS_IN_ORDER, (list(self.topics), until))
+            rows.execute(f"SELECT * FROM {self.name} ORDER BY session_id".encode())  # noqa: S608 - as above
+            folded = (
+                (session_id, "folded", self.folded(map(recorded, group)))
+                for session_id, group in groupby(events, key=_BY_SESSION)
+            )
+            stored = (
+                (session_id, "stored", self.stored(group))
+                for session_id, group in groupby(rows, key=_BY_SESSION)
+            )
+            by_session = itemgetter(0)
+            for session_id, sides in groupby(merge(folded, stored, key=by_session), key=by_session):
+                fault = _fault(**{side: found for _, side, found in sides})
+                if fault:
+                    yield session_id, f"{self.name} {fault}"
+
+
+def _fault(folded: dict[Any, Any] | None = None, stored: dict[Any, Any] | None = None) -> str | None:
+    if stored is None:
+        return "lacks its rows" if folded else None
+    if folded is None:
+        return "has rows that no event speaks of"
+    return None if folded == stored else "is not what its events come to"
