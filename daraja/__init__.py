@@ -1,11 +1,11 @@
 """A client of Safaricom's Daraja, the API of M-Pesa. It knows nothing of ledgers and shops; anyone could use it."""
 
 from daraja.api_results import ApiResult, ApiTimeout, parse_result, parse_timeout
-from daraja.c2b_api import FORBIDDEN_WORDS, C2bNotice, C2bRegistration, forbidden_words_in, parse_c2b
+from daraja.c2b_api import C2bNotice, C2bRegistration, forbidden_words_in, parse_c2b
 from daraja.callback_parser import StkCallback, parse_callback
 from daraja.client import DarajaClient
 from daraja.codes import RESULT_MEANINGS, ResultMeaning, meaning_of
-from daraja.config import BUY_GOODS, PAYBILL, PRODUCTION_URL, SANDBOX_URL, DarajaConfig
+from daraja.config import BUY_GOODS, PAYBILL, DarajaConfig
 from daraja.credential import security_credential
 from daraja.daraja_errors import (
     DarajaError,
@@ -28,11 +28,8 @@ from daraja.verdicts import ReversalVerdict, StatusVerdict, reversal_verdict, st
 
 __all__ = [
     "BUY_GOODS",
-    "FORBIDDEN_WORDS",
     "PAYBILL",
-    "PRODUCTION_URL",
     "RESULT_MEANINGS",
-    "SANDBOX_URL",
     "Accepted",
     "AccessToken",
     "Acknowledged",

@@ -19,7 +19,7 @@ REGISTRATION_DOUBT = "it may or may not have taken the addresses. Register them 
 _MAX_REFERENCE = 20
 _MAX_NAME = 100
 
-FORBIDDEN_WORDS: tuple[str, ...] = ("m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query")
+_FORBIDDEN_WORDS: tuple[str, ...] = ("m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query")
 """The portal lists them for C2B. The sandbox took an STK path with `mpesa`: for STK avoid them, do not refuse them."""
 
 RegistrationState = Literal["registered", "already_registered"]
@@ -61,7 +61,7 @@ class C2bNotice:
 def forbidden_words_in(url: str) -> tuple[str, ...]:
     """Return the forbidden words that occur anywhere in a URL, in any case, in the order of the list."""
     lowered = url.lower()
-    return tuple(word for word in FORBIDDEN_WORDS if word in lowered)
+    return tuple(word for word in _FORBIDDEN_WORDS if word in lowered)
 
 
 def registration_request(

@@ -44,8 +44,8 @@ class StkCallback:
 def parse_callback(body: bytes) -> StkCallback:
     """Read the body of an STK callback; raise MalformedCallback, and nothing else, if it is none.
 
-    The result code may be a number or text and becomes text. Items are found by name; repeats that agree are
-    one.
+    The result code may be a number or text and becomes text. Items are read by name; repeats that agree
+    count once.
     """
     try:
         callback = untrusted.member(untrusted.member(untrusted.read_json(body), "Body"), "stkCallback")

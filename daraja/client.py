@@ -34,9 +34,8 @@ Parsed = TypeVar("Parsed")
 class DarajaClient:
     """Talks to one Daraja environment for one shortcode; one object serves all threads of a process.
 
-    `tokens` must be shared by all processes that use this consumer key. `clock` returns
-    aware datetimes. `http` replaces the session that the client makes for itself. Make the client after a
-    fork, not before.
+    `tokens` must be shared by all processes that use this consumer key. `clock` returns aware datetimes. `http`
+    replaces the session that the client makes for itself. Make the client after a fork, not before.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class DarajaClient:
     ) -> initiator.Acknowledged:
         """Ask how a transaction ended, by its receipt or by the conversation id of the request that made it.
 
-        The answer comes to `result_url`. Nothing moves, so it may be asked again: raise Refused or Retryable.
+        The answer comes to `result_url`. No money moves, so it may be repeated: raise Refused or Retryable.
         """
         _check_urls("result", result_url, timeout_url)
         request = initiator.status_request(
@@ -177,7 +176,7 @@ class DarajaClient:
     def pull(self, *, start: datetime, end: datetime, offset: int = 0) -> pull_api.PulledPage:
         """Return one page of the payments between two aware moments of the last 48 hours, from a row on.
 
-        Raise Refused or Retryable when M-Pesa gives none.
+        Raise Refused or Retryable if M-Pesa gives none.
         """
         request = pull_api.pull_request(self._config.shortcode, start, end, offset)
         return self._ask(pull_api.PULL_PATH, request, pull_api.read_page, pull_api.MAX_PULL_BYTES)

@@ -7,9 +7,6 @@ from urllib.parse import urlsplit
 from daraja.credential import public_key, security_credential
 from daraja.daraja_errors import InvalidConfig
 
-SANDBOX_URL = "https://sandbox.safaricom.co.ke"
-PRODUCTION_URL = "https://api.safaricom.co.ke"
-
 PAYBILL = "CustomerPayBillOnline"
 BUY_GOODS = "CustomerBuyGoodsOnline"
 

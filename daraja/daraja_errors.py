@@ -41,7 +41,7 @@ class SubmissionError(DarajaError):
     """A request that was not accepted.
 
     `vendor_code` is Daraja's own code, if it gave one. `retry_after_seconds` is how long to wait before a new
-    attempt makes sense, where that is known.
+    attempt makes sense, if that is known.
     """
 
     def __init__(

@@ -18,12 +18,12 @@ PULL_PATH = "/pulltransactions/v1/query"
 MAX_PULL_BYTES = 4 * 1024 * 1024
 """A page of payments is longer than an answer about one; how long is not documented."""
 
-PULL_DOUBT = "nothing is known of the payments. Ask again."
+PULL_DOUBT = "it says nothing of the payments. Ask again."
 
 _NEW = "1000"
 _NONE = "1001"
 _PHONE = re.compile(r"254[17][0-9]{8}")
-_MAX_LIST = 3
+_MAX_NESTING = 3
 _MAX_ROWS = 20_000
 _MAX_ROW = 2_000
 _MAX_REFERENCE = 100
@@ -148,20 +148,20 @@ def _says_none(answer: DarajaAnswer, response_code: str | None) -> bool:
 def _rows(members: dict[str, Any]) -> list[object] | None:
     """Return the rows of an answer, out of the lists that they are wrapped in; None when there is no list."""
     for name in ("Response", "Transaction", "Transactions"):
-        found = members.get(name)
-        if isinstance(found, str):
+        rows = members.get(name)
+        if isinstance(rows, str):
             try:
-                found = untrusted.read_json(found.encode("utf-8", "replace"), MAX_PULL_BYTES)
+                rows = untrusted.read_json(rows.encode("utf-8", "replace"), MAX_PULL_BYTES)
             except Unreadable:
                 continue
-        if isinstance(found, list):
-            return _flat(found, _MAX_LIST)[:_MAX_ROWS]
+        if isinstance(rows, list):
+            return _flat(rows, _MAX_NESTING)[:_MAX_ROWS]
     return None
 
 
-def _flat(found: list[object], depth: int) -> list[object]:
+def _flat(rows: list[object], depth: int) -> list[object]:
     flat: list[object] = []
-    for item in found:
+    for item in rows:
         if isinstance(item, list) and depth > 1:
             flat.extend(_flat(item, depth - 1))
         else:

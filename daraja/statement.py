@@ -1,8 +1,8 @@
 """The organisation statement: the CSV that the M-Pesa portal exports, read as typed rows or refused with a reason.
 
 Its form is not documented; what is tolerated here is what unrelated importers met between 2017 and 2026. A file is
-taken whole or not at all: a row that cannot be read, or a running balance that breaks, means that something is
-missing, and then nothing in the file may be relied on.
+read whole or refused: a row that cannot be read, or a running balance that breaks, means that something is missing,
+and then nothing in the file may be relied on.
 """
 
 import csv
@@ -36,7 +36,7 @@ _COMPLETED = "completed"
 
 
 class StatementError(DarajaError):
-    """A file that is no statement or not a whole one. `reason` is a stable slug, `row` where it was seen, if anywhere.
+    """A file that is no statement or an incomplete one. `reason` is a stable slug, `row` if one is at fault.
 
     Reasons: `too_large`, `not_a_statement`, `unreadable_row`, `broken_balance`. Rows are counted as a spreadsheet
     counts them, from 1. The message repeats nothing of the file but amounts and row numbers.
@@ -54,7 +54,7 @@ class StatementRow:
     """One row. Amounts are cents and never negative; `completed_at` is aware UTC; `number` is the row in the file.
 
     `reference` is the account number that the payer typed or we pushed, `details` and `reason_type` are M-Pesa's
-    words: text of strangers, all three, to be used as data only. `linked_receipt` ties a reversal or a charge to
+    words: all three are untrusted text, to be used as data only. `linked_receipt` ties a reversal or a charge to
     the transaction it belongs to.
     """
 
@@ -78,7 +78,7 @@ class StatementRow:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement that is whole: every row readable, the running balance unbroken. Rows are in the file's order."""
+    """A complete statement: every row readable, the running balance unbroken. Rows are in the file's order."""
 
     rows: tuple[StatementRow, ...]
     shortcode: str | None
@@ -90,7 +90,7 @@ class Statement:
 
 
 def parse_statement(content: bytes) -> Statement:
-    """Read an exported statement; raise StatementError, and nothing else, where it cannot be relied on.
+    """Read an exported statement; raise StatementError, and nothing else, if it cannot be relied on.
 
     `shortcode` is the one that the preamble names, or None. UTF-8 with or without a byte order mark and Windows-1252
     are understood; commas, semicolons and tabs separate cells.
@@ -133,17 +133,17 @@ def _find_header(text: str) -> tuple[int, dict[str, int], str, list[list[str]]]:
 
 
 def _columns(cells: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for index, cell in enumerate(cells):
         name = re.sub(r"[^a-z]", "", cell.lower())
         if name in _REQUIRED + _OPTIONAL:
-            if name in found:
+            if name in columns:
                 raise StatementError(
                     "not_a_statement",
                     "The header names a column twice. Export the statement again, unedited.",
                 )
-            found[name] = index
-    return found
+            columns[name] = index
+    return columns
 
 
 def _rows(text: str, separator: str, header_at: int, columns: dict[str, int]) -> Iterator[StatementRow]:
@@ -197,9 +197,9 @@ class _Cells:
 
     def moment(self, name: str) -> datetime:
         """A time in EAT, in either form, as aware UTC."""
-        found = _TIME.fullmatch(self.text(name))
-        if found:
-            day, month, year, other_year, other_month, other_day, hour, minute, second = found.groups()
+        match = _TIME.fullmatch(self.text(name))
+        if match:
+            day, month, year, other_year, other_month, other_day, hour, minute, second = match.groups()
             date = f"{year}{month}{day}" if year else f"{other_year}{other_month}{other_day}"
             try:
                 return parse_transaction_date(f"{date}{hour}{minute}{second or '00'}")
@@ -211,7 +211,7 @@ class _Cells:
 
 
 def _row(number: int, cells: _Cells) -> StatementRow | None:
-    """Read one row; None for what is no transaction at all, such as a line of totals."""
+    """Read one row; None if it is no transaction, such as a line of totals."""
     if not any(cells.text(name) for name in ("receiptno", "completiontime", "transactionstatus")):
         return None
     if cells.are_cut_short:
@@ -241,8 +241,8 @@ def _row(number: int, cells: _Cells) -> StatementRow | None:
 
 
 def _account_in(details: str) -> str:
-    found = _ACCOUNT_IN_DETAILS.search(details)
-    return found[1] if found else ""
+    match = _ACCOUNT_IN_DETAILS.search(details)
+    return match[1] if match else ""
 
 
 def _refuse_broken_balance(rows: Sequence[StatementRow]) -> None:

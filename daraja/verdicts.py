@@ -34,7 +34,7 @@ _REQUEST_FAULTS: dict[str, tuple[str, str]] = {
 _REVERSAL_FAILURES = _REQUEST_FAULTS | {
     "1": (
         "insufficient_funds",
-        "The shop's M-Pesa account holds too little to give this back; it may have been paid out to the bank.",
+        "The shop's M-Pesa account holds too little for this reversal; it may have been paid out to the bank.",
     ),
     "R000002": ("original_invalid", "M-Pesa does not know a payment with this receipt that can be reversed."),
 }
@@ -128,7 +128,7 @@ def _judge_reversal(result: ApiResult) -> tuple[ReversalKind, str, str]:
 
 
 def status_verdict(result: ApiResult) -> StatusVerdict:
-    """Judge the result of a transaction status request; what the table does not hold is unclear."""
+    """Judge the result of a transaction status request; what the table does not list is unclear."""
     kind, reason, sentence = _judge_status(result)
     return StatusVerdict(
         kind,

@@ -149,7 +149,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 
 class _Connecting(HTTPConnection):
-    """What both kinds of connection add: any failure to connect is told apart from a failure to talk."""
+    """What both kinds of connection add: a failure to connect is distinguished from a failure to exchange."""
 
     response_class = _DeadlineResponse
     _last_used = 0.0
@@ -172,11 +172,11 @@ class _Connecting(HTTPConnection):
 
 
 class _PlainConnection(_Connecting):
-    """An HTTP connection with those habits."""
+    """An HTTP connection with both."""
 
 
 class _TlsConnection(_Connecting, HTTPSConnection):
-    """An HTTPS connection with those habits."""
+    """An HTTPS connection with both."""
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -1,4 +1,4 @@
-"""Every answer the gateway can give that is not a success, by a name that tests and people can ask for."""
+"""Every answer the gateway can give that is not a success, by the name under which it can be set as a fault."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ JSON_TYPE = "application/json"
 _HTML_TYPE = "text/html"
 
 Cut = Literal["close", "reset"]
-"""How a connection ends without an answer: in good order, or torn down."""
+"""How a connection ends without an answer: closed or reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class GatewayAnswer:
 
 
 class GatewayRefusal(Exception):
-    """The gateway says no: an HTTP status, a dotted `code` and a message, as Safaricom's error table has them."""
+    """The gateway refuses: an HTTP status, a dotted `code` and a message, as Safaricom's error table has them."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(status, code, message)

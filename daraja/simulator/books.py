@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 
 MAX_BOOKINGS = 300_000
-"""Beyond this the oldest are forgotten, and the books open with the balance that they left."""
+"""Beyond this the oldest are forgotten, and the books open with the balance after them."""
 
 _FIRST_NAMES = ("JANE", "JOHN", "MARY", "PETER", "GRACE", "JAMES", "ANN", "PAUL")
 
@@ -33,7 +33,7 @@ class PaymentChannel(StrEnum):
 class Booking:
     """One booking. `change_cents` has its sign; `balance_cents` is what the organisation holds afterwards.
 
-    `linked_receipt` ties a reversal or a charge to its payment. `phone` is the payer's, "" where there is none.
+    `linked_receipt` ties a reversal or a charge to its payment. `phone` is the payer's, "" if there is none.
     """
 
     kind: BookingKind

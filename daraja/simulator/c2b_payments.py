@@ -32,7 +32,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class HandPayment:
-    """How a payment by hand ended; `receipt` is None where no money moved."""
+    """How a payment by hand ended; `receipt` is None if no money moved."""
 
     code: str
     receipt: str | None
@@ -90,13 +90,11 @@ class C2b:
         the C2B code with which the shop refused.
         """
         with self._mobile_money.changed:
-            receipt = self._mobile_money.identifiers.receipt(self._mobile_money.clock.now())
+            receipt = self._mobile_money.identifiers.receipt(self._mobile_money.now())
         refusal = self._validate(order, receipt)
         with self._mobile_money.changed:
             code = refusal or PAID
-            proposal = self._mobile_money.propose_payment(
-                order, code, self._mobile_money.clock.now(), receipt
-            )
+            proposal = self._mobile_money.propose_payment(order, code, self._mobile_money.now(), receipt)
             self._mobile_money.commit(proposal)
         self._mobile_money.count(f"by_hand_{proposal.code}")
         if proposal.receipt is not None:
@@ -119,9 +117,7 @@ class C2b:
         if self.registration is None or not self._settings.c2b_validates:
             return None
         with self._mobile_money.changed:
-            proposal = self._mobile_money.propose_payment(
-                order, PAID, self._mobile_money.clock.now(), receipt
-            )
+            proposal = self._mobile_money.propose_payment(order, PAID, self._mobile_money.now(), receipt)
         if not proposal.bookings:
             return None  # M-Pesa itself will refuse, and does not ask the shop.
         body = _notice(self._settings.shortcode, proposal.bookings[0], "")
@@ -169,7 +165,7 @@ def _notice(shortcode: str, payment: Booking, balance: str) -> bytes:
 
 
 def _code_of(answer: bytes) -> str | None:
-    """Return the ResultCode of an answer to a validation, None where it holds none."""
+    """Return the ResultCode of an answer to a validation, None if it holds none."""
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError):

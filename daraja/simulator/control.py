@@ -71,9 +71,9 @@ class Control:
         """List prompts, open ones first; `phone`, `state=open` and `limit` narrow the list."""
         limit = min(request.args.get("limit", 50, type=int), _MAX_LISTED)
         open_only = request.args.get("state") == "open"
-        found = self._simulator.prompts(request.args.get("phone") or None, open_only=open_only)
+        prompts = self._simulator.prompts(request.args.get("phone") or None, open_only=open_only)
         now = self._simulator.now()
-        return jsonify(prompts=[self._describe(prompt, now) for prompt in found[: max(limit, 0)]])
+        return jsonify(prompts=[self._describe(prompt, now) for prompt in prompts[: max(limit, 0)]])
 
     def show_prompt(self, checkout_request_id: str) -> Response:
         """Show one prompt."""

@@ -91,7 +91,7 @@ class DeliverySender:
         """Post the forged callbacks of a prompt's script: right ids, wrong address, and no money moves."""
         for delivery in prompt.script.forgeries:
             with self._mobile_money.changed:
-                now = self._mobile_money.clock.now()
+                now = self._mobile_money.now()
                 balance = self._mobile_money.wallets.balance(prompt.phone)
                 receipt = self._mobile_money.identifiers.receipt(now)
             self._mobile_money.count("chaos_callback_forged")
@@ -154,7 +154,7 @@ class DeliverySender:
     def _send_counted(self, url: str, body: bytes, delay_seconds: float, then: Then = nothing) -> None:
         queued = self._counted(url, body, then)
         if delay_seconds:
-            self._send_at(self._mobile_money.clock.now() + timedelta(seconds=delay_seconds), queued)
+            self._send_at(self._mobile_money.now() + timedelta(seconds=delay_seconds), queued)
         else:
             self._dispatcher.send(queued)
 

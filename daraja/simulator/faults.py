@@ -88,25 +88,25 @@ class Faults:
 
     def add(self, endpoint: Endpoint, names: Iterable[str]) -> None:
         """Let the next requests at an endpoint meet these faults, one each; raise UnknownFault."""
-        wanted = list(names)
-        for name in wanted:
+        added = list(names)
+        for name in added:
             read_fault(name, endpoint)
         with self._lock:
-            if len(self._next[endpoint]) + len(wanted) > MAX_SCRIPTED:
+            if len(self._next[endpoint]) + len(added) > MAX_SCRIPTED:
                 raise UnknownFault(
                     f"At most {MAX_SCRIPTED} faults can wait at an endpoint; clear them first."
                 )
-            self._next[endpoint].extend(wanted)
+            self._next[endpoint].extend(added)
 
     def add_delivery_faults(self, kind: DeliveryKind, delivery_faults: Iterable[str]) -> None:
         """Let the next results or confirmations meet these faults, one each; raise UnknownFault."""
-        wanted = list(delivery_faults)
-        for delivery_fault in wanted:
+        added = list(delivery_faults)
+        for delivery_fault in added:
             _check_delivery_fault(kind, delivery_fault)
         with self._lock:
-            if len(self._next_delivery_faults[kind]) + len(wanted) > MAX_SCRIPTED:
+            if len(self._next_delivery_faults[kind]) + len(added) > MAX_SCRIPTED:
                 raise UnknownFault(f"At most {MAX_SCRIPTED} delivery faults can wait; clear them first.")
-            self._next_delivery_faults[kind].extend(wanted)
+            self._next_delivery_faults[kind].extend(added)
 
     def take_delivery_fault(self, kind: DeliveryKind) -> str | None:
         """Return the fault of the next result or confirmation, and use it up; None if none was set."""
@@ -122,11 +122,11 @@ class Faults:
 
     def script_queries(self, *names: str) -> None:
         """Let queries meet these answers in turn, the last one for ever; none restores the truth."""
-        wanted = deque(names, MAX_SCRIPTED)
-        for name in wanted:
+        script = deque(names, MAX_SCRIPTED)
+        for name in script:
             read_fault(name, "query")
         with self._lock:
-            self._query_script = wanted
+            self._query_script = script
 
     def set_pending_shape(self, shape: str) -> None:
         """Choose how a query says "not finished yet"; raise UnknownFault."""

@@ -1,4 +1,4 @@
-"""The identifiers M-Pesa hands out, in the layouts seen on the wire, each unique while the simulator lives."""
+"""The identifiers that M-Pesa issues, in the layouts seen on the wire, each unique while the simulator runs."""
 
 import string
 from collections.abc import Container
@@ -21,7 +21,7 @@ _TENTH = timedelta(milliseconds=100)
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The two names of a request whose result comes later: M-Pesa's own, and that of whoever passed it on."""
+    """The two ids of a request whose result comes later: M-Pesa's own, and the originator's."""
 
     id: str
     originator_id: str
@@ -31,7 +31,7 @@ class Identifiers:
     """A source of identifiers; not thread-safe, its owner holds a lock.
 
     The starting moment is mixed into the seed: two runs with one seed on one day must not share receipts,
-    because a ledger that outlives the simulator would take the second payment for the first.
+    because a ledger that outlives the simulator would take the second payment for a repeat of the first.
     """
 
     def __init__(self, seed: int, started_at: datetime) -> None:
@@ -51,7 +51,7 @@ class Identifiers:
         return f"{digits[:4]}-{digits[4:8]}-{digits[8:12]}-{digits[12:]}{self._tail}"
 
     def conversation(self, moment: datetime) -> Conversation:
-        """Return the ids of a new conversation: `AG_`, the day in EAT and twenty letters and digits; and the other."""
+        """Return the ids of a new conversation; M-Pesa's is `AG_`, the day in EAT and twenty letters and digits."""
         letters = "".join(self._random.choices(_CONVERSATION_LETTERS, k=10))
         self._tail += 1
         own = f"AG_{in_kenya(moment):%Y%m%d}_{self._tail:010}{letters}"
@@ -60,7 +60,7 @@ class Identifiers:
     def checkout_request_id(self, phone: str, moment: datetime, taken: Container[str]) -> str:
         """Return `ws_CO_`, the EAT date and time, one digit of fraction and the phone without 254.
 
-        The layout leaves a tenth of a second for each phone; where that is taken the next tenth is used.
+        The layout leaves a tenth of a second for each phone; if that is taken the next tenth is used.
         """
         while (candidate := _checkout_request_id(phone, moment)) in taken:
             moment += _TENTH

@@ -62,7 +62,7 @@ class InitiatorKeys:
         """Return the certificate whose key encrypts the password, as PEM text."""
         key = self._private_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "apicrypt.simulator")])
-        now = self._mobile_money.clock.now()
+        now = self._mobile_money.now()
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)

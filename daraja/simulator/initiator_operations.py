@@ -28,7 +28,7 @@ _MAX_REVERSALS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class RequestedReversal:
-    """A reversal that was asked for and how it ended; `reversal_receipt` is None where no money moved."""
+    """A requested reversal and how it ended; `reversal_receipt` is None if no money moved."""
 
     conversation: Conversation
     original_receipt: str
@@ -52,7 +52,7 @@ class InitiatorOperations:
         mobile_money.state_file.register({"operation": self._read_reversal}, self._snapshot)
 
     def forget(self) -> None:
-        """Forget every reversal that was asked for."""
+        """Forget every requested reversal."""
         self._reversals.clear()
 
     def reverse(self, request: ReversalRequest) -> Conversation:
@@ -64,7 +64,7 @@ class InitiatorOperations:
         self._require_room()
         objection = self._initiator_keys.objection_to(request.initiator, request.credential)
         with self._mobile_money.changed:
-            now = self._mobile_money.clock.now()
+            now = self._mobile_money.now()
             conversation = self._mobile_money.identifiers.conversation(now)
             proposal = self._mobile_money.propose_reversal(request.receipt, request.shillings, now)
             if objection is not None:
@@ -87,7 +87,7 @@ class InitiatorOperations:
         self._require_room()
         objection = self._initiator_keys.objection_to(request.initiator, request.credential)
         with self._mobile_money.changed:
-            now = self._mobile_money.clock.now()
+            now = self._mobile_money.now()
             conversation = self._mobile_money.identifiers.conversation(now)
             ended = None if objection else self._find(request)
         if ended is None:

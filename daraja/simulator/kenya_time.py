@@ -11,7 +11,7 @@ _EAT = timezone(timedelta(hours=3), "EAT")
 
 
 class SimulatedClock:
-    """A clock that can be moved on; `moved` is by how much."""
+    """A clock that can be advanced; `moved` is by how much."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -25,7 +25,7 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class PaymentOrder:
-    """A payment to the organisation that was asked for, in whole shillings."""
+    """A requested payment to the organisation, in whole shillings."""
 
     phone: str
     shillings: int
@@ -51,7 +51,7 @@ class Proposal:
 class MobileMoney:
     """Holds all money under one lock, `changed`, which callers take; methods that take it themselves say so.
 
-    Its settings, clock and state file are those of the whole simulator.
+    Its settings, clock and state file are the whole simulator's.
     """
 
     def __init__(self, settings: SimulatorSettings, clock: SimulatedClock, state_file: StateFile) -> None:
@@ -77,10 +77,14 @@ class MobileMoney:
         self.books = Books(self.settings.organisation_shillings * 100)
         self._counts.clear()
 
-    def count(self, what: str, times: int = 1) -> None:
+    def now(self) -> datetime:
+        """Return the simulated time."""
+        return self.clock.now()
+
+    def count(self, name: str, times: int = 1) -> None:
         """Count an event for the statistics; takes the lock."""
         with self.changed:
-            self._counts[what] += times
+            self._counts[name] += times
 
     def counts(self) -> dict[str, int]:
         """Return the counts since the start or the last reset; takes the lock."""
@@ -108,7 +112,7 @@ class MobileMoney:
     ) -> Proposal:
         """Return how a payment that ends with `code` would end: PAID only if the wallet's rules allow it."""
         if code == PAID:
-            code = self.wallets.judge(order.phone, order.shillings, now)
+            code = self.wallets.result_code_for(order.phone, order.shillings, now)
         balance = self.wallets.balance(order.phone)
         if code != PAID:
             return Proposal(code, (), balance)

@@ -1,4 +1,4 @@
-"""Result codes with their texts, and the numbers whose outcome is fixed so that scripts need no person.
+"""Result codes with their texts, and the phone numbers whose outcome is fixed, for scripts.
 
 Two blocks of numbers are set apart. `25470000CCCC` ends with the result code CCCC, so 254700001032 cancels.
 `25470001KKNN` behaves as the kind KK, with a hundred numbers NN of each so that tests need not share one.
@@ -44,7 +44,7 @@ RESULT_TEXTS = {
 }
 
 _QUERY_TEXTS = {"1032": "Request Cancelled by user.", "1037": "DS timeout user cannot be reached."}
-"""The query words these differently from the callback, as recorded on the wire."""
+"""The query's texts that differ from the callback's, as recorded on the wire."""
 
 
 def callback_text(code: str) -> str:
@@ -59,9 +59,9 @@ def query_text(code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CallbackDelivery:
-    """One callback to post: which body, and how long after the outcome; None means the configured lateness.
+    """One callback to post: which body, and how long after the outcome; None is the configured delay of late ones.
 
-    `to_wrong_address` posts it to the callback's address with another last segment, as one would who does not know it.
+    `to_wrong_address` changes the last segment of the callback's address, as a forger who does not know it would.
     """
 
     variant: str = "truthful"
@@ -71,10 +71,10 @@ class CallbackDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What happens to a push. Without a `code` the prompt waits for a person.
+    """What happens to a push. Without a `code` a person answers the prompt.
 
-    `answer` names the fault that the push itself meets; `query_code` is what a query claims instead of the truth;
-    `callback_first` posts the callback before the push is answered. The person takes `after_seconds`, in which
+    `answer` names the fault that the push itself meets; `query_code` is what a query answers in place of the truth;
+    `callback_first` posts the callback before the push is answered. The payer takes `after_seconds`, during which
     `forgeries` are posted. `queries` says from which age of the prompt in seconds on a query meets which fault.
     `fault` is what chaos does to the `deliveries`, for the statistics.
     """
@@ -111,14 +111,14 @@ RECORDED_QUERIES: dict[str, tuple[tuple[float, str], ...]] = {
         (142, NO_RESPONSE),
     ),
 }
-"""What queries were answered in three runs that were recorded, by the age of the push in seconds."""
+"""The answers to queries in three recorded runs, by the age of the push in seconds."""
 
 RECORDED_ANSWERS: dict[str, tuple[str, ...]] = {
     "paid": ("4999", "4999", PAID),
     "cancelled": ("empty-message-200", "empty-message-200", CANCELLED),
     "unreachable": ("4999", "4999", *[NO_RESPONSE, "empty-message"] * 4, NO_RESPONSE),
 }
-"""The same answers one by one, whenever it is asked; the last one repeats."""
+"""The same answers one by one, whatever the age; the last one repeats."""
 
 
 def _paid(
@@ -177,11 +177,11 @@ KINDS: dict[str, Script] = {
     "32": Script("Refused: unable to lock subscriber", answer="subscriber-locked"),
     "33": Script("Answered with an HTML page and 503, nothing sent", answer="html-503"),
 }
-"""Outcomes by the two digits KK of 25470001KKNN; numbers of a kind not listed wait for a person."""
+"""Outcomes by the two digits KK of 25470001KKNN; prompts of other numbers are answered by hand."""
 
 
 def script_for(phone: str) -> Script:
-    """Return what the number's digits say will happen; ordinary numbers wait for a person."""
+    """Return the script of a number with a fixed outcome, else ANSWERED_BY_HAND."""
     if phone.startswith("25470000"):
         return code_script(str(int(phone[8:])))
     if phone.startswith("25470001"):

@@ -122,7 +122,7 @@ class PromptLifecycle:
 
     def age_seconds(self, prompt: StkPrompt) -> float:
         """Return how long ago a prompt was opened."""
-        return (self._mobile_money.clock.now() - prompt.opened_at).total_seconds()
+        return (self._mobile_money.now() - prompt.opened_at).total_seconds()
 
     def answer(self, prompt: StkPrompt, code: str) -> StkPrompt:
         """End a prompt with a result code; PAID moves money if the wallet's rules allow.
@@ -132,7 +132,7 @@ class PromptLifecycle:
         with self._changed:
             if not prompt.is_open or prompt.checkout_request_id not in self._book:
                 raise PromptClosed("This prompt was answered already, has run out, or was forgotten.")
-            outcome = self._settle(prompt, code, self._mobile_money.clock.now())
+            outcome = self._settle(prompt, code, self._mobile_money.now())
             self._book.close(prompt, outcome)
             self._changed.notify_all()
         self._report(prompt, outcome)
@@ -171,7 +171,7 @@ class PromptLifecycle:
         return script
 
     def _new_prompt(self, push: PushRequest, script: Script) -> StkPrompt:
-        now = self._mobile_money.clock.now()
+        now = self._mobile_money.now()
         identifiers = self._mobile_money.identifiers
         return StkPrompt(
             checkout_request_id=identifiers.checkout_request_id(push.phone, now, self._book),
@@ -208,7 +208,7 @@ class PromptLifecycle:
             return  # the payer was quicker
         except StateFileProblem as problem:
             _log.warning("%s The prompt stays open; ending it is retried.", problem)
-            self._schedule_answer(prompt, code, self._mobile_money.clock.now() + _RETRY_AFTER)
+            self._schedule_answer(prompt, code, self._mobile_money.now() + _RETRY_AFTER)
 
     def _report(self, prompt: StkPrompt, outcome: PromptOutcome) -> None:
         """Post the callbacks, and the C2B confirmation before or after them if prompts are confirmed."""

@@ -24,7 +24,7 @@ class PromptClosed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class PromptOutcome:
-    """How a prompt ended; `receipt` is the M-Pesa receipt where money moved, else None."""
+    """How a prompt ended; `receipt` is the M-Pesa receipt if money moved, else None."""
 
     code: str
     at: datetime

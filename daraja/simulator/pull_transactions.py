@@ -56,7 +56,7 @@ class Pull:
 
     def list(self, query: PullQuery) -> dict[str, object]:
         """Return a page, oldest first; raise GatewayRefusal if there are no rows and that is written as a fault."""
-        earliest = self._mobile_money.clock.now() - _WINDOW
+        earliest = self._mobile_money.now() - _WINDOW
         with self._mobile_money.changed:
             payments = self._mobile_money.books.where(
                 lambda booking: (

@@ -27,7 +27,7 @@ _IN_QUEUE_TOO_LONG = "1"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a transaction ended; `booking` is None where no money moved."""
+    """How a transaction ended; `booking` is None if no money moved."""
 
     status: str
     shillings: int
@@ -57,16 +57,16 @@ def reversal_result(
 def status_result(
     settings: SimulatorSettings, conversation: Conversation, ended: Ended, now: datetime
 ) -> bytes:
-    """Write the result of a question about a transaction. A key comes twice, and one has no value, as in the sample."""
+    """Write the result of a status request. One key comes twice and one has no value, as in the sample."""
     booking = ended.booking
     payer, organisation = _payer(booking) if booking else "", _organisation(settings)
-    comes_in = booking is not None and booking.change_cents > 0
+    is_payment = booking is not None and booking.change_cents > 0
     pairs: Pairs = [
-        ("DebitPartyName", payer if comes_in else organisation),
-        ("CreditPartyName", organisation if comes_in else payer),
+        ("DebitPartyName", payer if is_payment else organisation),
+        ("CreditPartyName", organisation if is_payment else payer),
         ("OriginatorConversationID", conversation.originator_id),
         ("InitiatedTime", int(compact_stamp(ended.at))),
-        ("DebitAccountType", "MMF Account For Customer" if comes_in else "Utility Account"),
+        ("DebitAccountType", "MMF Account For Customer" if is_payment else "Utility Account"),
         ("DebitPartyCharges", "Fee For C2B Payment|KES|0.00"),
         ("TransactionReason", None),
         ("ReasonType", _REASONS.get(booking.kind, "") if booking else _REASONS[BookingKind.REVERSAL]),
@@ -75,7 +75,7 @@ def status_result(
         ("Amount", float(ended.shillings)),
         ("ConversationID", conversation.id),
         ("ReceiptNo", booking.receipt if booking else _placeholder(ended.at)),
-        ("DebitPartyName", organisation if comes_in else payer),
+        ("DebitPartyName", organisation if is_payment else payer),
     ]
     return _write(conversation, PAID, _placeholder(now), pairs)
 
@@ -86,7 +86,7 @@ def failed_result(conversation: Conversation, code: str, now: datetime) -> bytes
 
 
 def timeout_notice(conversation: Conversation, now: datetime) -> bytes:
-    """Write what comes to a QueueTimeOutURL. Nobody has documented it; most code expects the envelope of results."""
+    """Write what comes to a QueueTimeOutURL: undocumented, but most code expects the envelope of results."""
     return _write(
         conversation, _IN_QUEUE_TOO_LONG, _placeholder(now), [], "The request timed out in the queue."
     )

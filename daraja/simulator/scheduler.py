@@ -1,4 +1,4 @@
-"""Things to do later: one thread, one heap, and whatever clock it is given."""
+"""Tasks to run later: one thread, one heap, and an injected clock."""
 
 import heapq
 import itertools
@@ -9,15 +9,15 @@ from datetime import datetime
 from daraja.simulator.kenya_time import Clock
 
 MAX_ENTRIES = 100_000
-"""Beyond this the network answers "busy" to new pushes."""
+"""Beyond this new pushes are answered "busy"."""
 _MAX_NAP_SECONDS = 1.0
-"""The clock may be moved by a test without telling us, so never sleep through to a far-off moment."""
+"""A test may move the clock without notice, so the thread never sleeps for longer."""
 
 Task = Callable[[], None]
 
 
 class Scheduler:
-    """Runs each action once its moment has come: by its own thread, or when `run_due` is called."""
+    """Runs each task when its moment has come: on its own thread, or when `run_due` is called."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -30,41 +30,41 @@ class Scheduler:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be planned."""
+        """Whether so much is scheduled that no more requests should be accepted."""
         return len(self._entries) >= MAX_ENTRIES
 
-    def at(self, moment: datetime, action: Task) -> None:
-        """Plan an action; those of one moment run in the order in which they were planned."""
+    def at(self, moment: datetime, task: Task) -> None:
+        """Schedule a task; those of one moment run in the order in which they were scheduled."""
         with self._changed:
-            heapq.heappush(self._entries, (moment, next(self._order), action))
+            heapq.heappush(self._entries, (moment, next(self._order), task))
             if self._entries[0][0] == moment:
                 self._changed.notify()
 
     def run_due(self) -> int:
-        """Run every action whose moment has come, earliest first, and return how many ran.
+        """Run every task that is due, earliest first, and return how many ran.
 
-        Returns after those that another thread has begun, too: then nothing that was due is still to be done.
+        Also waits for the task that another thread is running, so that nothing due is left undone.
         """
         ran = 0
         with self._running:
-            while (action := self._take_due()) is not None:
-                action()
+            while (task := self._take_due()) is not None:
+                task()
                 ran += 1
         return ran
 
     def clear(self) -> None:
-        """Forget everything planned."""
+        """Forget every scheduled task."""
         with self._changed:
             self._entries.clear()
 
     def start(self) -> None:
-        """Begin to run actions on a thread of our own."""
+        """Start the thread that runs the tasks."""
         self._stopping = False
-        self._thread = threading.Thread(target=self._keep_time, name="simulator-timetable", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="simulator-scheduler", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what is still planned stays undone."""
+        """End the thread; what is still scheduled does not run."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -78,7 +78,7 @@ class Scheduler:
                 return heapq.heappop(self._entries)[2]
             return None
 
-    def _keep_time(self) -> None:
+    def _work(self) -> None:
         while self._wait_for_due():
             self.run_due()
 

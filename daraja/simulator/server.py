@@ -1,4 +1,4 @@
-"""A small threaded HTTP/1.1 server for a WSGI application, with kept connections and answers that can be lost.
+"""A small threaded HTTP/1.1 server for a WSGI application, with keep-alive and answers that can be lost.
 
 Werkzeug's own server closes the connection after each answer, and gunicorn cannot run inside a test's process.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 CUT = "daraja.simulator.cut"
-"""The environ key by which the application asks for an end without an answer: `close` or `reset`."""
+"""The environ key by which the application asks to end the connection without an answer: `close` or `reset`."""
 
 _MAX_BODY_BYTES = 1_048_576
 _MAX_CONNECTIONS = 512
@@ -38,7 +38,7 @@ class SimulatorServer(socketserver.ThreadingTCPServer):
         self.application = application
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         super().__init__(address, _Handler)
 
     @property
@@ -48,8 +48,8 @@ class SimulatorServer(socketserver.ThreadingTCPServer):
         return f"http://{host}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin a connection; wait for one to end where there are too many."""
-        self._room.acquire()
+        """Begin a connection, once another has ended if there are too many."""
+        self._slots.acquire()
         with self._lock:
             self._connections.add(request)
         super().process_request(request, client_address)
@@ -58,26 +58,26 @@ class SimulatorServer(socketserver.ThreadingTCPServer):
         """End a connection."""
         with self._lock:
             self._connections.discard(request)
-        self._room.release()
+        self._slots.release()
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over clients that went away; anything else is a fault of ours and is shown."""
+        """Ignore clients that went away; anything else is our own fault and is shown."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def hang_up_on_all(self) -> None:
-        """Cut every open connection, so that no thread waits for a client's next request."""
+        """Close every open connection, so that no thread waits for a client's next request."""
         with self._lock:
             for connection in self._connections:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    continue  # the client was quicker
+                    continue  # the client closed it first
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection: requests in turn, until one of the two sides has had enough."""
+    """One connection: requests in turn, until one side closes it."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(environ, head, result)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: request lines hold phone numbers and callback tokens."""
+        """Log nothing: request lines hold phone numbers and callback tokens."""
 
     def _answer(
         self,

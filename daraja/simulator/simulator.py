@@ -134,10 +134,10 @@ class Simulator:
     def wait_for_prompt(self, phone: str, timeout_seconds: float = 5) -> StkPrompt:
         """Wait until a phone shows a prompt and return it; raise TimeoutError."""
 
-        def found() -> StkPrompt | None:
+        def newest() -> StkPrompt | None:
             return next(iter(self.prompt_lifecycle.prompts(phone, 1, open_only=True)), None)
 
-        return self.prompt_lifecycle.wait_for(found, timeout_seconds)
+        return self.prompt_lifecycle.wait_for(newest, timeout_seconds)
 
     def wait_for_outcome(self, checkout_request_id: str, timeout_seconds: float = 5) -> PromptOutcome:
         """Wait until a prompt has ended and return how; raise UnknownPrompt or TimeoutError."""

@@ -1,4 +1,4 @@
-"""What the simulator can be told before it starts, with defaults that fit a checkout on one machine."""
+"""The settings of a simulator, with defaults for a checkout on one machine."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ MAX_DELAY_SECONDS = 10 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
-    """Credentials, limits and habits of the simulated M-Pesa; amounts are whole shillings, times are seconds.
+    """Credentials, limits and behaviour of the simulated M-Pesa; amounts are whole shillings, times are seconds.
 
-    `auto_approve_seconds`: None waits for a person, 0 pays the moment a push is answered, more pays after so long.
+    `auto_approve_seconds`: None: a person answers prompts; 0: paid when the push is answered; else after so long.
     `strict`: refuse what the real gateway is documented to limit (12 and 13 characters, a missing description, a
     payer who is not the prompted phone); lax accepts them. `seed` fixes random choices; identifiers and receipts
     depend on the clock as well, so that a restarted simulator does not issue a receipt twice.
     `till`: the only till number that CustomerBuyGoodsOnline may pay to; None takes any.
     `organisation_shillings` is what the shop's account holds at the start. `state_file` keeps the books over a kill;
     None keeps them in memory.
-    `initiator_password`: where it is given, the operator's credential is checked. `result_seconds`: how long after
+    `initiator_password`: if it is set, the initiator's credential is checked. `result_seconds`: how long after
     the acknowledgement a result comes. `c2b_for_prompts`: whether payments by prompt are confirmed by C2B as well, and
     before or after their callback.
-    `chaos_seed`: None behaves; a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
+    `chaos_seed`: a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
     its callbacks come, in the simulator's time.
     """
 
@@ -64,7 +64,7 @@ class SimulatorSettings:
         if not re.fullmatch(r"[0-9]{5,7}", self.shortcode):
             raise ValueError("The simulator's shortcode is 5 to 7 digits, such as 174379.")
         if self.auto_approve_seconds is not None and self.auto_approve_seconds < 0:
-            raise ValueError("Auto-approve takes 0 or more seconds; leave it out to wait for a person.")
+            raise ValueError("Auto-approve takes 0 or more seconds; leave it out to answer prompts by hand.")
         if not 0 <= self.chaos_longest_delay_seconds <= MAX_DELAY_SECONDS:
             raise ValueError(f"The longest delay of chaos is 0 to {MAX_DELAY_SECONDS} seconds.")
         if self.prompt_seconds <= 0 or self.callback_timeout_seconds <= 0 or self.callback_workers < 1:

@@ -1,4 +1,4 @@
-"""Spike arrest: how many calls a door takes, spread over time and with a small burst, as the gateway's policy does."""
+"""Spike arrest: how many calls an endpoint takes, spread over time with a small burst, as the gateway does."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -45,7 +45,7 @@ class TokenIssuer:
             token = self._mobile_money.identifiers.token()
         with self._lock:
             self._token = token
-            self._expires_at = self._mobile_money.clock.now() + LIFETIME
+            self._expires_at = self._mobile_money.now() + LIFETIME
         return token
 
     def check(self, authorization: str, refusal_name: str = "invalid-token") -> None:
@@ -60,7 +60,7 @@ class TokenIssuer:
     def valid_token(self) -> str | None:
         """Return the token that is valid now."""
         with self._lock:
-            if self._expires_at is None or self._mobile_money.clock.now() >= self._expires_at:
+            if self._expires_at is None or self._mobile_money.now() >= self._expires_at:
                 return None
             return self._token
 

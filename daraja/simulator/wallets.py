@@ -1,4 +1,4 @@
-"""Payers' wallets: what M-Pesa checks once the PIN is right. All amounts are whole shillings."""
+"""Payers' wallets and the rules that M-Pesa checks once the PIN is right. All amounts are whole shillings."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class _Wallet:
 
 
 class Wallets:
-    """Wallets by phone, made full when first seen; the least used is forgotten beyond the limit. Not thread-safe."""
+    """Wallets by phone, full when first used; beyond the limit the least recently used goes. Not thread-safe."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
@@ -48,9 +48,9 @@ class Wallets:
         """Return what every wallet holds that was ever used."""
         return ((phone, wallet.balance) for phone, wallet in self._wallets.items())
 
-    def judge(self, phone: str, shillings: int, now: datetime) -> str:
+    def result_code_for(self, phone: str, shillings: int, now: datetime) -> str:
         """Return the result code of a payment: PAID where every rule allows it."""
-        return self._judge(self._wallet(phone), shillings, now)
+        return self._result_code(self._wallet(phone), shillings, now)
 
     def take(self, phone: str, shillings: int, now: datetime) -> None:
         """Take the amount of a payment that was allowed."""
@@ -64,7 +64,7 @@ class Wallets:
         """Put the amount of a reversal back; what was spent that day stays spent."""
         self._wallet(phone).balance += shillings
 
-    def _judge(self, wallet: _Wallet, shillings: int, now: datetime) -> str:
+    def _result_code(self, wallet: _Wallet, shillings: int, now: datetime) -> str:
         if shillings > self._settings.transaction_limit_shillings:
             return OVER_TRANSACTION_LIMIT
         if self._spent_today(wallet, now) + shillings > self._settings.daily_limit_shillings:

@@ -277,7 +277,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/simulator.md", "| 1 in {} | say 1032 |", 1 // CONTRADICTING_QUERIES),
     (
         "docs/simulator.md",
-        "in the simulator's time: {} seconds unless told otherwise, up to {}",
+        "in simulated time: {} seconds by default, up to {}",
         (SIMULATED.chaos_longest_delay_seconds, MAX_DELAY_SECONDS),
     ),
     (
@@ -287,7 +287,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ),
     (
         "docs/simulator.md",
-        "{} names of reversals; {} posts waiting; {} wallets; {} connections; bodies up to {} MiB",
+        "{} ids of reversals; {} posts waiting; {} wallets; {} connections; bodies up to {} MiB",
         (
             MOST_REVERSALS,
             MOST_POSTS_WAITING,
