@@ -22,7 +22,7 @@ from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.stk_callback import Settlement
 from payments.exceptions.resolutions import CaseService
 from payments.fulfilment.order_process import OrderMaker
-from payments.idempotency.kept_answers import IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.callback_urls import endpoints_url
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox

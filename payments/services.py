@@ -11,7 +11,7 @@ from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
 from payments.confirmation.stk_callback import Settlement
 from payments.exceptions.resolutions import CaseService
-from payments.idempotency.kept_answers import IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.pull import TransactionPoller

@@ -14,7 +14,7 @@ from ledger.store.locks import ActiveLock, LockConnection
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.order_process import OrderMaker
-from payments.idempotency.kept_answers import IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox
 from payments.prompts.phone_locks import PhoneLocks

@@ -60,7 +60,7 @@ from payments.checkout.next_action import _GROWING_GAPS as GROWING_GAPS
 from payments.checkout.terms import MAX_ATTEMPTS
 from payments.confirmation.query_log import GAPS_SECONDS as QUERY_GAPS_SECONDS
 from payments.confirmation.stk_callback import UNAUTHENTICATED_QUERY_INTERVAL
-from payments.idempotency.kept_answers import ANSWERS_LAST
+from payments.idempotency.idempotency_store import ANSWERS_LAST
 from payments.inbox.callback_tokens import _PROOF_BYTES as PROOF_BYTES
 from payments.inbox.callback_tokens import make_token
 from payments.inbox.inbox import MAX_BYTES_KEPT, MAX_UNAUTHENTICATED_KEPT

@@ -16,8 +16,7 @@ from ledger.errors import LedgerError
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from payments.checkout.checkout import Prompted
-from payments.idempotency.idempotency import answer_once
-from payments.idempotency.kept_answers import Replay
+from payments.idempotency.idempotency_store import Replay
 from payments.services import Services
 from shop.port import Cart, CartLine
 from tests.simulation.machine import Machine
@@ -33,7 +32,7 @@ ASKED_AGAIN_LATER = frozenset(
     {"PAYMENT_IN_PROGRESS", "PHONE_BUSY", "CONFLICT", "MPESA_UNAVAILABLE", "PAYMENTS_BUSY"}
 )
 OF_THE_MOMENT = SENT_AGAIN | ASKED_AGAIN_LATER
-"""Refusals that the doors do not keep under an idempotency key."""
+"""Refusals that the endpoints do not keep under an idempotency key."""
 
 ENDINGS = (PAID, PAID, PAID, PAID, PAID, PAID, CANCELLED, None, WRONG_PIN, NO_FUNDS)
 """What the owner of a phone does about a prompt; None is nothing."""
@@ -258,10 +257,9 @@ class _Request:
     """Called where a process fell silent over the request, which may have had its effect or not."""
 
     def answer(self, services: Services, user_id: int) -> Any:
-        """Return the answer of some process, kept as the doors keep it; a refusal is returned too."""
+        """Return the answer of some process, kept as the endpoints keep it; a refusal is returned too."""
         try:
-            return answer_once(
-                services.idempotency,
+            return services.idempotency.answer_once(
                 user_id,
                 self.key,
                 self.key,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from payments.idempotency import kept_answers
+from payments.idempotency import idempotency_store
 from payments.inbox import inbox
 from payments.worker import event_processor
 from projections import follower, metrics
@@ -55,12 +55,12 @@ class WorkTables:
             inbox._PURGE_UNAUTHENTICATED: self.purge_unauthenticated,
             inbox._DUE: self.due_messages,
             inbox._ONE: self.message,
-            kept_answers._CLAIM: self.claim,
-            kept_answers._READ: self.read_key,
-            kept_answers._TAKE_OVER: self.take_over,
-            kept_answers._FINISH: self.finish,
-            kept_answers._RELEASE: self.release,
-            kept_answers._FORGET: self.forget_keys,
+            idempotency_store._CLAIM: self.claim,
+            idempotency_store._READ: self.read_key,
+            idempotency_store._TAKE_OVER: self.take_over,
+            idempotency_store._FINISH: self.finish,
+            idempotency_store._RELEASE: self.release,
+            idempotency_store._FORGET: self.forget_keys,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.place,
             follower.STORE_POSITION: self.move,

@@ -17,7 +17,7 @@ from ledger.session.session import PaymentSession
 from payments.checkout.checkout import Checkout, Prompted
 from payments.confirmation.stk_callback import Settlement
 from payments.fulfilment.order_process import OrderMaker
-from payments.idempotency.kept_answers import Claimed, IdempotencyStore
+from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
 from payments.prompts.phone_locks import PhoneLocks
 from payments.refunds.reversals import RefundSender
 from tests.simulation.odds import NO_TROUBLE, USUAL, Odds

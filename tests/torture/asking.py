@@ -12,7 +12,7 @@ from tests.bench.connection import BadAnswer, Connection
 from tests.torture.promises import Promises
 
 PATIENCE_SECONDS = 45.0
-"""Shorter than an unfinished request holds its key (CLAIM_LASTS in kept_answers.py): one effect a key at most."""
+"""Shorter than an unfinished request holds its key (CLAIM_LASTS in idempotency_store.py): one effect a key at most."""
 
 FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 2.0

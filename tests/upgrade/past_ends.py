@@ -6,7 +6,7 @@ from uuid import UUID
 
 from daraja import PulledWindow
 from ledger.errors import Unavailable
-from payments.idempotency.kept_answers import IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.inbox import Channel
 from payments.mpesa.credentials import CredentialStore
 from shop.builtin import BuiltinShop

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request, sent twice with one key, has one effect and one answer."""
+"""The Idempotency-Key header: the same request, sent twice with one key, has one effect and one answer."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from flask import Response, make_response, request
+from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from api.http.framework import json
@@ -16,22 +16,21 @@ from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
 from api.http.middleware.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from ledger.errors import InvalidValue, LedgerError
-from payments.idempotency.idempotency import answer_once
-from payments.idempotency.kept_answers import Replay
+from payments.idempotency.idempotency_store import Replay
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 NOT_KEPT = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
-"""Refusals of the moment: the same request may well succeed later, so its key is set free."""
+"""Temporary refusals: the same request may succeed later, so its key is released."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def idempotent(view: View) -> View:
-    """Give a view that changes something its Idempotency-Key; without the header it runs as it is.
+    """Let a view that changes something take an Idempotency-Key; without the header it runs as usual.
 
-    The key is bound to the caller, the method, the path and the body. A decision (2xx, or a 4xx that would come
-    again) is kept and repeated; a fault, 401, 409 and 429 are not. The view must already know its caller.
+    The key is bound to the caller, the method, the path and the body. A final answer (2xx, or a 4xx that a repeat would
+    get again) is kept and replayed; faults, 401, 409 and 429 are not. The view must already know its caller.
     """
 
     @wraps(view)
@@ -44,27 +43,32 @@ def idempotent(view: View) -> View:
                 "An Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
                 code="INVALID_IDEMPOTENCY_KEY",
             )
-        return _answer_once(key, lambda: view(*args, **kwargs))
+        asked = fingerprint()
+        g.request_name = f"{key}:{asked}"
+        answered = current_services().idempotency.answer_once(
+            caller().user_id, key, asked, lambda: _response_of(lambda: view(*args, **kwargs)), _kept_as
+        )
+        return _replayed(answered) if isinstance(answered, Replay) else answered
 
     once.is_idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI document
     return once  # type: ignore[return-value]  # wraps keeps the signature
 
 
+def request_name() -> str | None:
+    """Return what names the current request for ever, None without a key: the key together with the fingerprint, so
+    that a key that is used again after its day names something else.
+    """
+    name: str | None = g.get("request_name")
+    return name
+
+
 def fingerprint() -> str:
     """Return the SHA-256, in hex, of what the current request asks for: method, path and body."""
-    path = request.path.rstrip("/")
-    wanted = [request.method, path, json.json_object()]
-    return hashlib.sha256(json.canonical(wanted)).hexdigest()
+    asked = [request.method, request.path.rstrip("/"), json.json_object()]
+    return hashlib.sha256(json.canonical(asked)).hexdigest()
 
 
-def _answer_once(key: str, run: Callable[[], Any]) -> Response:
-    answered = answer_once(
-        current_services().idempotency, caller().user_id, key, fingerprint(), lambda: _decide(run), _kept_as
-    )
-    return _replayed(answered) if isinstance(answered, Replay) else answered
-
-
-def _decide(run: Callable[[], Any]) -> Response:
+def _response_of(run: Callable[[], Any]) -> Response:
     try:
         return make_response(run())
     except (LedgerError, HTTPException) as error:
@@ -72,13 +76,13 @@ def _decide(run: Callable[[], Any]) -> Response:
 
 
 def _kept_as(response: Response) -> tuple[int, str] | None:
-    """Return a decision as it is kept, None for a refusal of the moment or a fault."""
+    """Return a final answer as it is kept, None for a temporary refusal or a fault."""
     status = response.status_code
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in NOT_KEPT:
         return None
     return status, f"{response.mimetype}\n{response.get_data(as_text=True)}"
 
 
-def _replayed(claim: Replay) -> Response:
-    mimetype, _, body = claim.body.partition("\n")
-    return Response(body, claim.status, {IDEMPOTENCY_REPLAYED: "true"}, mimetype=mimetype)
+def _replayed(kept: Replay) -> Response:
+    mimetype, _, body = kept.body.partition("\n")
+    return Response(body, kept.status, {IDEMPOTENCY_REPLAYED: "true"}, mimetype=mimetype)

@@ -5,13 +5,12 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from flask import Response, request
+from flask import Response
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, Role, caller, require_role
-from api.http.middleware.headers import IDEMPOTENCY_KEY
-from api.http.middleware.idempotency import fingerprint, idempotent
+from api.http.middleware.idempotency import idempotent, request_name
 from api.http.schemas.pagination import Page
 from api.http.schemas.session_schemas import (
     Extension,
@@ -89,7 +88,7 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     """
     services = current_services()
     session = services.checkout.create(
-        caller().user_id, wanted["delivery"], wanted["phone"], key=_name_of_request()
+        caller().user_id, wanted["delivery"], wanted["phone"], key=request_name()
     )
     next_action = NEW if session.version == 1 else _next_action(_own_row(session.id))
     return show_session(session, wanted["delivery"], next_action, clock.now())
@@ -192,7 +191,7 @@ def extend_session(session_id: UUID) -> dict[str, Any]:
 
     The new time counts from the present expiry; a session can be extended a few times only.
     """
-    session = current_services().checkout.extend(caller().user_id, session_id, key=_name_of_request())
+    session = current_services().checkout.extend(caller().user_id, session_id, key=request_name())
     return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
 
 
@@ -219,12 +218,6 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
     row = _own_row(session_id, reader.user_id)
     seconds = reader.seconds_left(current_settings().daftari_stream_seconds)
     return stream(current_notifier(), row, _next_action(row), seen, seconds, show_status_of)
-
-
-def _name_of_request() -> str | None:
-    """Return the key with the body in its name: one that was forgotten after a day brings nothing else back."""
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    return f"{key}:{fingerprint()}" if key else None
 
 
 def _own_row(session_id: UUID, user_id: int | None = None) -> sessions.SessionRow:

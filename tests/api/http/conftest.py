@@ -14,7 +14,7 @@ from api.http.middleware.auth import Role, make_token
 from api.local.local_settings import local_settings
 from api.settings import Settings
 from ledger.store.database import Database
-from payments.idempotency.kept_answers import IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from tests.api.http.probes import blueprint
 
 SECRET = "a-secret-of-the-tests-long-enough-for-HS256"

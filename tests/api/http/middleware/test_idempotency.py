@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from api.http.middleware.idempotency import fingerprint
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.idempotency.kept_answers import IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from tests.api.http import probes
 from tests.api.http.conftest import ProbeServices
 

@@ -1,15 +1,19 @@
-"""Answers that are given again: one idempotency key, one effect."""
+"""One idempotency key, one effect: a request runs once, and a repeat gets its first answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from ledger import clock
 from ledger.errors import Conflict, Rejected
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 
+Answer = TypeVar("Answer")
+
 CLAIM_LASTS = timedelta(seconds=90)
-"""Longer than any request may take; after it a crashed request's key may be used again by the same body."""
+"""Longer than any request may take; after a crash, the same request may use its key again after this time."""
 
 ANSWERS_LAST = timedelta(hours=24)
 
@@ -31,29 +35,57 @@ _FORGET = "DELETE FROM idempotency_keys WHERE created_at <= %s"
 
 @dataclass(frozen=True)
 class Claimed:
-    """The request is the first with its key: do it, then finish or release."""
+    """The request is the first with its key: run it, then finish or release."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The request was answered before: give `status` and `body` again."""
+    """The request was answered before, with this status and body."""
 
     status: int
     body: str
 
 
 class IdempotencyStore:
-    """First answers by (user, key); bodies are sealed, because they hold personal data."""
+    """First answers by user and key. Bodies are encrypted, because they hold personal data."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
 
+    def answer_once(
+        self,
+        user_id: int,
+        key: str,
+        fingerprint: str,
+        run: Callable[[], Answer],
+        kept_as: Callable[[Answer], tuple[int, str] | None],
+    ) -> Answer | Replay:
+        """Run a request under its key, or return the answer that was given under it.
+
+        `fingerprint` identifies what the request asks for. `kept_as` returns the status and the body to keep for an
+        answer, or None for a temporary one: then, and if `run` raises, the key is released. Raises what `claim` and
+        `run` raise.
+        """
+        claim = self.claim(user_id, key, fingerprint)
+        if isinstance(claim, Replay):
+            return claim
+        was_kept = False
+        try:
+            answer = run()
+            if kept := kept_as(answer):
+                self.finish(user_id, key, *kept)
+                was_kept = True
+        finally:
+            if not was_kept:
+                self.release(user_id, key)
+        return answer
+
     def claim(self, user_id: int, key: str, fingerprint: str) -> Claimed | Replay:
         """Claim a key for a request, or return the answer that was given under it.
 
         Raises Rejected IDEMPOTENCY_KEY_REUSED for another request under the same key, and Conflict
-        IDEMPOTENCY_KEY_IN_USE while the first is still running.
+        IDEMPOTENCY_KEY_IN_USE while the first request is still running.
         """
         now = clock.now()
         with self._database.connection() as connection:
@@ -76,18 +108,18 @@ class IdempotencyStore:
         return Claimed()
 
     def finish(self, user_id: int, key: str, status: int, body: str) -> None:
-        """Keep the answer that was given under a claimed key."""
+        """Keep the answer to the request that claimed a key."""
         encrypted = self._vault.encrypt(user_id, body)
         with self._database.connection() as connection:
             connection.execute(_FINISH, (status, encrypted, user_id, key))
 
     def release(self, user_id: int, key: str) -> None:
-        """Give a claimed key back, because the request came to no lasting answer."""
+        """Release a claimed key: its request got no answer to keep."""
         with self._database.connection() as connection:
             connection.execute(_RELEASE, (user_id, key))
 
     def forget_old(self, now: datetime) -> int:
-        """Remove answers older than ANSWERS_LAST; return how many."""
+        """Delete keys older than ANSWERS_LAST; return how many."""
         with self._database.connection() as connection:
             return connection.execute(_FORGET, (now - ANSWERS_LAST,)).rowcount
 

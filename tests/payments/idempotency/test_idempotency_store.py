@@ -10,7 +10,13 @@ from ledger import clock
 from ledger.errors import Conflict, Rejected
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.idempotency.kept_answers import ANSWERS_LAST, CLAIM_LASTS, Claimed, IdempotencyStore, Replay
+from payments.idempotency.idempotency_store import (
+    ANSWERS_LAST,
+    CLAIM_LASTS,
+    Claimed,
+    IdempotencyStore,
+    Replay,
+)
 
 NOON = "2024-01-15 12:00:00"
 
