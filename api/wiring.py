@@ -86,8 +86,7 @@ def assemble(
     """Return the services on a store, a shop and a client of M-Pesa; `max_workers` are the matcher's threads."""
     ledger, inbox, phone_locks = Ledger(database), Inbox(database, vault), PhoneLocks(database)
     query_log, refund_query_log = QueryLog(database), RefundQueryLog(database)
-    movements, pull_progress = Movements(database, vault), PullProgressStore(database)
-    idempotency, reconciliations = IdempotencyStore(database, vault), Reconciliations(database)
+    idempotency = IdempotencyStore(database, vault)
     checkout_terms, refund_terms, c2b_terms = (
         _checkout_terms(settings),
         _refund_terms(settings),
@@ -97,10 +96,10 @@ def assemble(
     budget = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
     stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, daraja, budget)
     reversal_results = RefundResults(ledger, vault, inbox, refund_query_log)
-    matcher = Matcher(ledger, phone_locks, movements, max_workers=max_workers)
+    matcher = build_matcher(database, vault, max_workers)
     c2b = C2bHandler(c2b_terms, vault, inbox, ledger, matcher)
     transaction_poller = TransactionPoller(
-        settings.mpesa_business_shortcode, daraja, inbox, matcher, pull_progress
+        settings.mpesa_business_shortcode, daraja, inbox, matcher, PullProgressStore(database)
     )
     verifier = Verifier(
         database,
@@ -145,21 +144,34 @@ def assemble(
         reversal_results=reversal_results,
         c2b=c2b,
         refunds=RefundService(ledger),
-        cases=CaseService(ledger, inbox, movements, pull_progress, matcher),
-        reconciler=Reconciler(
-            c2b_terms.shortcodes,
-            database,
-            matcher,
-            pull_progress,
-            reconciliations,
-            MissingPayments(ledger, phone_locks),
-        ),
-        reconciliations=reconciliations,
+        cases=build_case_service(database, vault, matcher),
+        reconciler=build_reconciler(settings, database, matcher),
+        reconciliations=Reconciliations(database),
         transaction_poller=transaction_poller,
         verifier=verifier,
         blocks=Blocks(database),
         worker=worker,
     )
+
+
+def build_matcher(database: Database, vault: Vault, max_workers: int = MAX_WORKERS) -> Matcher:
+    """Return what records the payments that M-Pesa lists, by `max_workers` threads."""
+    return Matcher(
+        Ledger(database), PhoneLocks(database), Movements(database, vault), max_workers=max_workers
+    )
+
+
+def build_case_service(database: Database, vault: Vault, matcher: Matcher) -> CaseService:
+    """Return what operators do about open cases."""
+    inbox, movements = Inbox(database, vault), Movements(database, vault)
+    return CaseService(Ledger(database), inbox, movements, PullProgressStore(database), matcher)
+
+
+def build_reconciler(settings: Settings, database: Database, matcher: Matcher) -> Reconciler:
+    """Return what imports statements."""
+    missing = MissingPayments(Ledger(database), PhoneLocks(database))
+    progress, reconciliations = PullProgressStore(database), Reconciliations(database)
+    return Reconciler(shortcodes_of(settings), database, matcher, progress, reconciliations, missing)
 
 
 def shortcodes_of(settings: Settings) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""`python -m api.cli`, for whoever starts a command without looking for its program."""
+"""`python -m api.cli`: the `daftari` of this interpreter."""
 
 from api.cli import main
 

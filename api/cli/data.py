@@ -1,4 +1,4 @@
-"""`daftari migrate` and `demo-data`: the shape of a database, and something to try in it."""
+"""`daftari migrate` and `daftari demo-data`: the schema of a database, and a shop to try."""
 
 import json
 import os
@@ -15,12 +15,14 @@ from api.cli.failures import Failure, read_settings
 MAX_USERS = 1_000_000
 
 
-@click.command(short_help="Give the database its shape.")
-@click.option("--json", "as_json", is_flag=True, help="Print the names of what was applied as a JSON list.")
+@click.command(short_help="Migrate the database to this version.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the names of the applied migrations as a JSON list."
+)
 def migrate(as_json: bool) -> None:
-    """Bring the database to the shape that this version needs.
+    """Apply the migrations that this version needs.
 
-    Forward only, and safe while the version before is running. Done twice, it changes nothing.
+    Migrations go forward only, and are safe while the previous version is running. Running this again changes nothing.
 
     \b
     Example
@@ -34,10 +36,10 @@ def migrate(as_json: bool) -> None:
     elif applied:
         click.echo("\n".join(f"applied {name}" for name in applied))
     else:
-        click.echo("The database has its shape already.")
+        click.echo("The database is up to date.")
 
 
-@click.command(name="demo-data", short_help="Fill the shop with things and buyers to try.")
+@click.command(name="demo-data", short_help="Fill the shop with demo data.")
 @click.option(
     "--users",
     type=click.IntRange(1, MAX_USERS),
@@ -48,36 +50,33 @@ def migrate(as_json: bool) -> None:
 @click.option(
     "--tokens-file",
     type=click.Path(dir_okay=False, writable=True, allow_dash=True, path_type=Path),
-    help="Where to write one JSON object a line for each buyer, with a token; - for the terminal.",
+    help="Where to write one line of JSON for each buyer, with a token; - for standard output.",
 )
 @click.option(
     "--minutes",
     type=click.IntRange(min=1),
     default=24 * 60,
     show_default=True,
-    help="How long the tokens are good.",
+    help="How long the tokens are valid.",
 )
 def demo_data(users: int, tokens_file: Path | None, minutes: int) -> None:
     """Fill the shop with farms, listings, and buyers with filled carts.
 
-    Carts that hold something are left as they are; empty ones are filled again. A line of the tokens file is
+    Fills empty carts and leaves the others alone. A line of the tokens file is
     {"auth": "Bearer ...", "user": 7, "county_id": 1, "subcounty_id": 5}.
 
     \b
     Example: a thousand buyers for a load test
       daftari demo-data --users 1000 --tokens-file buyers.jsonl
     """
-    from api.cli.demo_buyers import make_demo_buyers
+    from api.cli.opened import open_database
     from api.http.middleware.auth import make_token
-    from api.local.databases import server_major
+    from shop.demo import make_buyers
 
-    settings = read_settings()
-    if settings.is_production:
-        raise Failure("Demo data are not for production: unset DAFTARI_MODE, or use another database.")
-    server_major(settings.database_url)
-    buyers = make_demo_buyers(settings.database_url, users)
-    with _opened(tokens_file) as file:
-        for buyer in buyers:
+    if read_settings().is_production:
+        raise Failure("Demo data is not for production: unset DAFTARI_MODE, or use another database.")
+    with open_database() as (settings, database), _opened(tokens_file) as file:
+        for buyer in make_buyers(database, 1, users):
             if file is not None:
                 line = {
                     "auth": f"Bearer {make_token(settings, buyer.user_id, ['customer'], minutes)}",
@@ -86,12 +85,12 @@ def demo_data(users: int, tokens_file: Path | None, minutes: int) -> None:
                     "subcounty_id": buyer.subcounty_id,
                 }
                 file.write(json.dumps(line) + "\n")
-    click.echo(f"{users} buyers with filled carts are in the database.", err=True)
+    click.echo(f"The database has {users} buyers with filled carts.", err=True)
 
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO | None]:
-    """Open the tokens file for its owner alone, because whoever reads it can buy."""
+    """Open the tokens file for its owner alone: a token lets anyone buy as its user."""
     if path is None:
         yield None
     elif str(path) == "-":

@@ -1,4 +1,4 @@
-"""How a refusal becomes a sentence and an exit code."""
+"""Errors of commands: a message and an exit code, never a traceback."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ STOPPED = 130
 
 
 class Failure(click.ClickException):
-    """Ends a command with a sentence on stderr and an exit code."""
+    """Ends a command with a message on stderr and an exit code."""
 
     def __init__(self, message: str, exit_code: int = IMPOSSIBLE) -> None:
         super().__init__(message)
@@ -33,43 +33,40 @@ class Failure(click.ClickException):
 
 
 class FailureGroup(click.Group):
-    """Commands whose refusals are sentences and never tracebacks; they are listed in the order they were added."""
+    """Commands whose expected errors are messages; help lists them in the order in which they were added."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            with told_in_words():
+            with errors_as_failures():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             raise click.exceptions.Exit(STOPPED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the commands as we chose to show them."""
+        """Return the commands in the order in which they were added."""
         return list(self.commands)
 
 
 @contextmanager
-def told_in_words() -> Iterator[None]:
-    """Turn what our own code refuses into a Failure; anything else is a fault of ours and stays a traceback."""
+def errors_as_failures() -> Iterator[None]:
+    """Turn expected errors into a Failure; any other is a bug and keeps its traceback."""
     try:
         yield
     except ConfigurationError as error:
         raise Failure(error.message, WRONG_SETTINGS) from error
-    except (DatabaseProblem, FolderBusy, PortBusy) as error:
-        raise Failure(error.message, NOT_AVAILABLE) from error
-    except Unavailable as error:
+    except (DatabaseProblem, FolderBusy, PortBusy, Unavailable) as error:
         raise Failure(error.message, NOT_AVAILABLE) from error
     except LocalRuntimeError as error:
         raise Failure(error.message) from error
     except InvalidValue as error:
-        told = [f"{field}: {description}" for field, said in error.errors.items() for description in said]
-        raise Failure("\n".join(told) or error.message) from error
+        problems = [f"{field}: {problem}" for field, found in error.errors.items() for problem in found]
+        raise Failure("\n".join(problems) or error.message) from error
     except LedgerError as error:
-        raise Failure(
-            error.message, WRONG_SETTINGS if error.code == WRONG_MASTER_KEY else IMPOSSIBLE
-        ) from error
+        exit_code = WRONG_SETTINGS if error.code == WRONG_MASTER_KEY else IMPOSSIBLE
+        raise Failure(error.message, exit_code) from error
 
 
 def read_settings() -> Settings:
-    """Read the settings from this process's environment."""
+    """Return the settings of this process; raise ConfigurationError, LocalRuntimeError."""
     return local_settings(os.environ)

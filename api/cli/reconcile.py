@@ -1,14 +1,13 @@
-"""`daftari reconcile`: M-Pesa's statement against our books."""
+"""`daftari reconcile`: import an M-Pesa statement and compare it with the ledger."""
 
 import json
-import logging
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
 import click
 
-from api.cli.failures import Failure, read_settings
+from api.cli.failures import Failure
 
 DIFFERENCES_LEFT = 5
 NO_STATEMENT = 6
@@ -18,69 +17,72 @@ OF_ANOTHER = 8
 EXIT_CODES = {"STATEMENT_BALANCE_BROKEN": BALANCE_BROKEN, "STATEMENT_OF_ANOTHER": OF_ANOTHER}
 
 MEANINGS = {
-    "posted": "known here, and agree",
-    "credited": "were missing here, and are recorded now",
-    "unknown": "are missing here, and belong to no session: money held",
-    "amount_differs": "have another amount here",
+    "posted": "match the ledger",
+    "credited": "were missing from the ledger and are recorded now",
+    "unknown": "unmatched payments: they belong to no session",
+    "amount_differs": "have another amount in the ledger",
     "known_elsewhere": "name another session than the one that was credited",
-    "refund_settled": "are the way back of refunds",
-    "reversal_unexpected": "went back though no refund was due",
-    "not_acted_on": "could not be recorded now; the worker tries again",
-    "missing_there": "are recorded here, and the statement lacks them",
-    "found_unpaid": "are attempts in doubt that the statement shows to be unpaid, and have ended",
-    "not_ours": "concern no payment: charges, settlements, transfers",
+    "refund_settled": "settle a refund",
+    "reversal_unexpected": "were reversed although no refund was due",
+    "not_acted_on": "could not be recorded now; the worker retries them",
+    "missing_there": "are in the ledger but not in the statement",
+    "found_unpaid": "attempts in doubt that the statement shows as unpaid; they have failed now",
+    "not_ours": "are no payments: charges, settlements, transfers",
     "not_completed": "moved no money",
 }
 
 
-@click.command(short_help="Compare a statement of M-Pesa with our books.")
+@click.command(short_help="Import an M-Pesa statement and compare it.")
 @click.argument("statement", type=click.File("rb"))
-@click.option("--json", "as_json", is_flag=True, help="Print everything that was found as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
 @click.pass_context
 def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> None:
     """Import STATEMENT, the CSV that the M-Pesa organisation portal exports ("-" reads standard input).
 
-    Payments that were missing here are recorded where they name one of our attempts; attempts in doubt are settled,
-    receipts found, refunds closed. A file that is not whole is refused before anything is recorded. The same file
-    again, or one that overlaps it, is no news.
+    Records missing payments that match an attempt, settles attempts in doubt, adds missing receipts and closes
+    refunds. An incomplete file is rejected before anything is recorded. Importing the same file again, or one that
+    overlaps it, changes nothing.
 
     \b
     Exit codes
-      0  all agrees, or was brought to agree
-      5  differences are left for a person; they are listed
-      6  this is not a statement that can be read; nothing was recorded
-      7  its running balance is broken; nothing was recorded
-      8  it is of another shortcode; nothing was recorded
+      0  the statement and the ledger agree, if need be after recording what was missing
+      5  differences remain for an operator; they are listed
+      6  the file is not a readable statement; nothing was recorded
+      7  the statement's running balance is inconsistent; nothing was recorded
+      8  the statement is of another shortcode; nothing was recorded
 
     \b
     Examples
       daftari reconcile statement.csv
       daftari reconcile --json - < statement.csv | jq .found.counts
     """
-    from api.cli.reconciling import reconcile as import_statement
-    from api.http.middleware.logging import configure_logging
+    from api.cli.opened import open_database
+    from api.wiring import build_matcher, build_reconciler
     from daraja.statement import MAX_BYTES
+    from ledger.store.vault import Vault
+    from payments.mpesa.credentials import CredentialStore
     from payments.reconciliation.statements import StatementRefused
 
-    settings = read_settings()
-    configure_logging(
-        settings.daftari_log_format, lowest_level=logging.ERROR
-    )  # What was found is the output.
     try:
-        done = import_statement(settings, statement.read(MAX_BYTES + 1))
+        with open_database() as (settings, database):
+            vault = Vault(database, settings.daftari_master_key)
+            stored = CredentialStore(database, vault).read()
+            settings_in_use = settings.with_stored_credentials(stored)
+            reconciler = build_reconciler(settings_in_use, database, build_matcher(database, vault))
+            done = reconciler.reconcile(statement.read(MAX_BYTES + 1))
     except StatementRefused as refusal:
         raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal
     if as_json:
         shown = {"reconciliation_id": str(done.reconciliation_id), "file_sha256": done.file_sha256}
         click.echo(json.dumps(shown | {"found": done.found}, indent=2))
     else:
-        click.echo("\n".join(_told(done.found)))
+        click.echo("\n".join(_report(done.found)))
     if done.found["wants_a_person"]:
         context.exit(DIFFERENCES_LEFT)
 
 
-def _told(found: dict[str, Any]) -> Iterator[str]:
-    """Tell what was found: counts, then one line a difference whose cells a tab separates, for a spreadsheet."""
+def _report(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the counts, then one line for each difference, tab-separated for a spreadsheet."""
     period = (
         f" from {_moment(found['period_from'])} to {_moment(found['period_to'])}"
         if found["period_from"]

@@ -1,15 +1,12 @@
-"""`daftari refunds`: money that must go back, and what is decided about it."""
+"""`daftari refunds`: list refunds and decide about them."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
-
-from api.cli.failures import read_settings
 
 if TYPE_CHECKING:
     from payments.refunds.decisions import RefundService
@@ -18,12 +15,12 @@ if TYPE_CHECKING:
 STATES = ("due", "approved", "refused", "requested", "refunded")
 
 
-@click.group(short_help="Decide about money that must go back.")
+@click.group(short_help="List refunds and decide about them.")
 def refunds() -> None:
-    """List the sums that must go back to their payers, and decide about them.
+    """List refunds and decide about them.
 
-    A refund is named by its session and its number in it. What is approved, the worker sends back through M-Pesa, once;
-    M-Pesa's result follows within minutes. Whoever decides second is told so, and changes nothing.
+    A refund is identified by its session and its number within the session. The worker sends each approved refund
+    through M-Pesa, once; M-Pesa's result follows within minutes. A second decision is rejected and changes nothing.
 
     \b
     Examples
@@ -34,14 +31,14 @@ def refunds() -> None:
     """
 
 
-@refunds.command(name="list", short_help="List refunds, the newest first.")
+@refunds.command(name="list", short_help="List refunds, newest first.")
 @click.option("--state", type=click.Choice(STATES), help="Only refunds in this state.")
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print them as a JSON list.")
 def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
-    """List refunds: session, number, state, shillings, receipt, and why.
+    """List refunds: session, number, state, amount in shillings, receipt and reason.
 
     \b
     Example
@@ -50,7 +47,7 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
     from ledger import clock
     from ledger.session.values import RefundState
 
-    with _desk() as service:
+    with _refund_service() as service:
         wanted = RefundState(state) if state else None
         count, found = service.list(state=wanted, limit=limit, offset=0, as_of=clock.now())
     if as_json:
@@ -63,7 +60,7 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
 
 
 def _decision(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], click.Command]:
-    """Return the decorator of a command that decides about one refund."""
+    """Return a decorator for a command that decides about one refund."""
 
     def decorate(run: Callable[..., None]) -> click.Command:
         for option in (
@@ -81,20 +78,20 @@ def _decision(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[.
     return decorate
 
 
-_STAYS = "It stays in the log for ever: no phone number, no name."
+_STAYS = "It stays in the log for ever: give no phone number and no name."
 _NOTE = click.option("--note", required=True, help=f"What was done or found out. {_STAYS}")
-_REASON = click.option("--reason", required=True, help=f"Why the money is held. {_STAYS}")
+_REASON = click.option("--reason", required=True, help=f"Why the refund is refused. {_STAYS}")
 
 
 @_decision("approve")
 def approve(session: UUID, refund: int, user: int | None, *, as_json: bool) -> None:
-    """Agree that a sum goes back through M-Pesa; the worker sends it."""
+    """Approve a refund through M-Pesa; the worker sends it."""
     _decide(session, refund, user, lambda service, *of, by: service.approve(*of, by=by), as_json=as_json)
 
 
 @_decision("refuse", _REASON)
 def refuse(session: UUID, refund: int, reason: str, user: int | None, *, as_json: bool) -> None:
-    """Hold a sum for now; it may be approved later."""
+    """Refuse a refund for now; it can be approved later."""
     _decide(
         session,
         refund,
@@ -106,7 +103,7 @@ def refuse(session: UUID, refund: int, reason: str, user: int | None, *, as_json
 
 @_decision("returned", _NOTE)
 def returned(session: UUID, refund: int, note: str, user: int | None, *, as_json: bool) -> None:
-    """Record that a sum went back by other means, in cash for instance."""
+    """Record a refund paid by other means, in cash for instance."""
     _decide(
         session,
         refund,
@@ -118,7 +115,7 @@ def returned(session: UUID, refund: int, note: str, user: int | None, *, as_json
 
 @_decision("not-sent", _NOTE)
 def not_sent(session: UUID, refund: int, note: str, user: int | None, *, as_json: bool) -> None:
-    """Record that a sum in doubt did not go back, and is due again. Look at the statement first."""
+    """Record that a refund in doubt was not sent, so that it is due again. Check the statement first."""
     _decide(
         session,
         refund,
@@ -138,22 +135,19 @@ def _decide(
 ) -> None:
     from payments.refunds.decisions import COMMAND_LINE, operator
 
-    with _desk() as service:
+    with _refund_service() as service:
         decided = decision(service, session, refund, by=operator(user) if user else COMMAND_LINE)
     click.echo(json.dumps(_plain(decided), indent=2) if as_json else _line(decided))
 
 
 @contextmanager
-def _desk() -> Iterator["RefundService"]:
-    from api.cli.refund_decisions import refund_service
-    from api.http.middleware.logging import configure_logging
+def _refund_service() -> Iterator["RefundService"]:
+    from api.cli.opened import open_database
+    from ledger.application import Ledger
+    from payments.refunds.decisions import RefundService
 
-    settings = read_settings()
-    configure_logging(
-        settings.daftari_log_format, lowest_level=logging.ERROR
-    )  # What is printed is the refund.
-    with refund_service(settings.database_url) as service:
-        yield service
+    with open_database() as (_, database):
+        yield RefundService(Ledger(database))
 
 
 def _line(refund: "PaymentRefund") -> str:
@@ -170,11 +164,9 @@ def _plain(refund: "PaymentRefund") -> dict[str, Any]:
     from dataclasses import asdict
     from datetime import datetime
 
-    return {
-        name: value.isoformat()
-        if isinstance(value, datetime)
-        else str(value)
-        if isinstance(value, UUID)
-        else value
-        for name, value in asdict(refund).items()
-    }
+    def plain(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        return str(value) if isinstance(value, UUID) else value
+
+    return {name: plain(value) for name, value in asdict(refund).items()}

@@ -1,4 +1,4 @@
-"""`daftari serve`, `work` and `simulator`: the programs that `daftari up` runs, one by one."""
+"""`daftari serve`, `work` and `simulator`: the programs that `daftari up` runs."""
 
 import signal
 import threading
@@ -13,33 +13,33 @@ from api.local.ports import require_free_port
 from ledger.errors import Unavailable
 
 
-@click.command(short_help="Answer HTTP: API, documentation, shop page.")
+@click.command(short_help="Run the web server: API, documentation, shop page.")
 def serve() -> None:
-    """Answer HTTP: the API, its documentation and the shop page.
+    """Run the web server: the API, its documentation and the shop page.
 
     \b
-    Example: two processes with sixteen threads each, on all addresses
+    Example: two processes of sixteen threads each, on all addresses
       DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
     """
     from api.http.middleware.logging import configure_logging
-    from api.local.databases import require_url
-    from api.local.stored_credentials import claim_database
+    from api.local.databases import claim_database, require_url
+    from api.local.problems import DatabaseProblem
     from api.server.gunicorn_app import serve as serve_http
 
     settings = read_settings()
     require_url(settings.database_url)
     require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari serve")
-    with suppress(Unavailable):  # It may come up later; until then requests are answered with 503.
+    with suppress(DatabaseProblem, Unavailable):  # It may come up later; until then requests get a 503.
         claim_database(settings.database_url, settings.daftari_master_key)
     configure_logging(settings.daftari_log_format)
     serve_http(settings)
 
 
-@click.command(short_help="Do what follows from payments.")
+@click.command(short_help="Run the background worker.")
 def work() -> None:
-    """Do what follows from payments: orders, expiry, questions to M-Pesa, projections.
+    """Run the background worker: orders, refunds, callbacks, status queries, expiry, projections.
 
-    Any number of these may run; each job has one active worker, and the others stand by.
+    Any number can run: each job is active in one of them, and the others stand by.
     """
     from api.http.middleware.logging import configure_logging
     from api.local.databases import require_url
@@ -62,27 +62,27 @@ def work() -> None:
     "--auto-approve",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Pay each prompt after so many seconds; 0 pays at once. Without it, people use the phones page.",
+    help="Pay each prompt after this many seconds; 0 pays at once. Without it, use the phones page.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Fixes the random choices.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of the random choices.")
 @click.option(
     "--chaos",
     type=int,
     metavar="SEED",
-    help="Misbehave as the real M-Pesa can, in ways that the seed fixes: answers and callbacks lost, doubled, late, "
-    "early, forged, contradicted. People then answer by themselves.",
+    help="Misbehave as the real M-Pesa can, reproducibly for a seed: lost, repeated, late, early, forged and "
+    "conflicting responses and callbacks. Prompts are then answered at random.",
 )
 @click.option(
     "--chaos-longest-delay",
     type=click.FloatRange(0, 864_000),
     metavar="SECONDS",
-    help="How late chaos may be.  [default: 60]",
+    help="The longest delay of --chaos.  [default: 60]",
 )
 @click.option(
     "--state-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Keep payments, reversals, prompts and C2B addresses here, also when killed. Without it, in memory.",
+    help="Keep payments, reversals, prompts and C2B URLs in this file. Without it, in memory.",
 )
 def simulator(
     auto_approve: float | None,
@@ -91,14 +91,14 @@ def simulator(
     chaos_longest_delay: float | None,
     state_file: Path | None,
 ) -> None:
-    """Run a simulated Daraja, with a page of phones to enter PINs on.
+    """Run a simulated Daraja, with a page of phones on which to enter PINs.
 
     \b
     Examples
-      daftari simulator --auto-approve 2     pay every prompt two seconds after it is shown
-      daftari simulator --chaos 7            see what survives
+      daftari simulator --auto-approve 2     pay every prompt after two seconds
+      daftari simulator --chaos 7            test with faults
       MPESA_INITIATOR_PASSWORD=secret daftari simulator
-                                             check the operator's credential, as M-Pesa does
+                                             check the initiator's credential, as M-Pesa does
     """
     from api.http.middleware.logging import configure_logging
     from api.local.local_simulator import Habits, simulator_settings
@@ -113,7 +113,7 @@ def simulator(
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGINT, SIGTERM and SIGHUP set, in place of what they usually do."""
+    """Return an event that SIGINT, SIGTERM and SIGHUP set instead of ending the process."""
     stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,6 @@
-"""`daftari work-list`: what waits for a person, and what is done about it."""
+"""`daftari work-list`: the open cases, and what operators do about them."""
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.cli.failures import read_settings
-
 if TYPE_CHECKING:
-    from api.cli.casework import Casework
+    from payments.exceptions.resolutions import CaseService
     from payments.exceptions.work_list import Case
 
 CASES_OPEN = 5
@@ -36,19 +33,16 @@ KINDS = (
 )
 
 
-@click.group(
-    name="work-list", invoke_without_command=True, short_help="Show what waits for a person, and act on it."
-)
+@click.group(name="work-list", invoke_without_command=True, short_help="List open cases and act on them.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only cases of this kind.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as a JSON list.")
-@click.option("--check", is_flag=True, help=f"End with exit code {CASES_OPEN} where a case is open.")
+@click.option("--check", is_flag=True, help=f"Exit with {CASES_OPEN} if a case is open.")
 @click.pass_context
 def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: bool, check: bool) -> None:
-    """Show what waits for a person, the oldest first: age, money at stake, what is known, what can be done.
+    """List open cases, oldest first: age, amount at stake, what is known, what can be done.
 
-    Refunds are decided about with `daftari refunds`; what else can be closed or tried again is so here, by kind and
-    case as the list shows them.
+    Use `daftari refunds` to decide about refunds. Close or retry other cases here, by kind and case as listed.
 
     \b
     Examples
@@ -59,18 +53,16 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     """
     if context.invoked_subcommand is not None:
         return
+    from api.cli.opened import open_database
     from ledger import clock
     from payments.exceptions.work_list import Kind, open_cases
 
-    with _casework() as lent:
-        cases = open_cases(lent.database, clock.now(), kind=Kind(kind) if kind else None, page_size=limit)
+    with open_database() as (_, database):
+        cases = open_cases(database, clock.now(), kind=Kind(kind) if kind else None, page_size=limit)
     if as_json:
         click.echo(json.dumps([_plain(case) for case in cases], indent=2))
     else:
-        for case in cases or ():
-            click.echo("\n".join(_told(case)))
-        if not cases:
-            click.echo("Nothing waits for a person.")
+        click.echo("\n".join(line for case in cases for line in _lines(case)) or "No open cases.")
     if check and cases:
         context.exit(CASES_OPEN)
 
@@ -79,16 +71,18 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("case")
 @click.option(
-    "--note", required=True, help="What was found or done. It is kept for ever: no number, no name."
+    "--note",
+    required=True,
+    help="What was found or done. It is kept for ever: give no phone number and no name.",
 )
 @click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
 def close(kind: str, case: str, note: str, user: int | None) -> None:
-    """Close a CASE of a KIND with what was found or done."""
+    """Close a CASE of a KIND with a note of what was found or done."""
     from payments.exceptions.work_list import Kind
     from payments.refunds.decisions import COMMAND_LINE, operator
 
-    with _casework() as lent:
-        lent.service.close(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
+    with _case_service() as service:
+        service.close(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
     click.echo("The case is closed.")
 
 
@@ -98,39 +92,39 @@ def close(kind: str, case: str, note: str, user: int | None) -> None:
 @click.argument("session")
 @click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
 def assign(kind: str, case: str, session: str, user: int | None) -> None:
-    """Say that money of nobody is of a SESSION: it settles its attempt in doubt, or falls due to go back."""
+    """Allocate an unmatched payment to SESSION: it settles an attempt in doubt, or becomes a refund due."""
     from payments.exceptions.work_list import Kind
     from payments.refunds.decisions import COMMAND_LINE, operator
 
-    with _casework() as lent:
-        lent.service.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
-    click.echo("It is booked on the session.")
+    with _case_service() as service:
+        service.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
+    click.echo("Payment allocated.")
 
 
 @work_list.command()
 @click.argument("kind", type=click.Choice(["letter_set_aside", "reaction_set_aside"]))
 @click.argument("case")
 def retry(kind: str, case: str) -> None:
-    """Have a letter or a handler that gave up tried again; the worker takes it within seconds."""
+    """Retry a dead-lettered message or event; the worker picks it up within seconds."""
     from payments.exceptions.work_list import Kind
 
-    with _casework() as lent:
-        lent.service.retry(Kind(kind), case)
-    click.echo("It will be tried again.")
+    with _case_service() as service:
+        service.retry(Kind(kind), case)
+    click.echo("The worker retries it.")
 
 
 @contextmanager
-def _casework() -> Iterator["Casework"]:
-    from api.cli.casework import casework
-    from api.http.middleware.logging import configure_logging
+def _case_service() -> Iterator["CaseService"]:
+    from api.cli.opened import open_database
+    from api.wiring import build_case_service, build_matcher
+    from ledger.store.vault import Vault
 
-    settings = read_settings()
-    configure_logging(settings.daftari_log_format, lowest_level=logging.ERROR)  # What is printed is the list.
-    with casework(settings) as lent:
-        yield lent
+    with open_database() as (settings, database):
+        vault = Vault(database, settings.daftari_master_key)
+        yield build_case_service(database, vault, build_matcher(database, vault))
 
 
-def _told(case: "Case") -> Iterator[str]:
+def _lines(case: "Case") -> Iterator[str]:
     money = "" if case.money_cents is None else f"  {case.money_cents // 100}.{case.money_cents % 100:02}"
     yield f"{case.kind}  {case.case_id}  since {case.since:%Y-%m-%d %H:%M} UTC{money}"
     yield f"    {case.detail}"

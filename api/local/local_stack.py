@@ -7,16 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from api.cli.demo_buyers import make_demo_buyers
-from api.local.databases import migrate_database
+from api.local.databases import claim_database, migrate_database, open_database
 from api.local.instances import hold_instance, publish_instance
 from api.local.local_simulator import STATE_FILE, Habits, simulator_credentials
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
-from api.local.stored_credentials import claim_database
 from api.local.supervisor import PostgresService, Program, Supervisor
 from api.setting_values import is_near
 from api.settings import STORED_NAMES, Settings, load_settings
+from shop.demo import make_buyers
 
 _FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
 
@@ -85,7 +84,8 @@ class LocalStack:
         is_new = any(name.startswith(_FIRST_MIGRATION_OF_THE_SHOP) for name in applied)
         if is_new and not settings.is_production:
             self._tell("Filling the shop with demo data.")
-            deque(make_demo_buyers(url, users=1), maxlen=0)
+            with open_database(url, max_connections=2) as database:
+                deque(make_buyers(database, 1, 1), maxlen=0)
 
     def _start_simulator(self, supervisor: Supervisor) -> None:
         """Start it first: it needs nobody, and is ready by the time that the database is."""

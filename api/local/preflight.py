@@ -9,11 +9,10 @@ import requests
 
 from api.local.accounts import account_for
 from api.local.binaries import find_binaries
-from api.local.databases import server_major
+from api.local.databases import server_major, stored_credentials
 from api.local.local_settings import local_settings
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.problems import LocalRuntimeError
-from api.local.stored_credentials import stored_credentials
 from api.setting_values import is_near
 from api.settings import ConfigurationError, Settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential

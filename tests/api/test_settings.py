@@ -51,7 +51,7 @@ def test_secrets_that_were_made_are_kept_and_are_for_the_owner_alone(tmp_path: P
         "https://a.example:8443/x/",
     ],
 )
-def test_addresses_that_can_work_are_taken(tmp_path: Path, address: str) -> None:
+def test_usable_addresses_are_accepted(tmp_path: Path, address: str) -> None:
     environ = {"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": address, "MPESA_CALLBACK_URL": address}
     assert local_settings(environ).mpesa_callback_url == address
 
@@ -73,13 +73,13 @@ def test_addresses_that_can_work_are_taken(tmp_path: Path, address: str) -> None
         ("https://a.example/callback?token=hush", "without ?"),
     ],
 )
-def test_addresses_that_cannot_work_are_refused_and_not_repeated(address: str, says: str) -> None:
+def test_unusable_addresses_are_refused_and_not_repeated(address: str, says: str) -> None:
     problems = problems_of(MPESA_BASE_URL=address, MPESA_CALLBACK_URL=address)
     assert [problem.split()[0] for problem in problems] == ["MPESA_CALLBACK_URL", "MPESA_BASE_URL"]
     assert all(says in problem and "hush" not in problem for problem in problems)
 
 
-def test_a_simulator_whose_reports_go_elsewhere_is_told_of(tmp_path: Path) -> None:
+def test_the_stack_knows_a_simulator_whose_callbacks_go_elsewhere(tmp_path: Path) -> None:
     def goes_elsewhere(**environ: str) -> bool:
         settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
         return LocalStack(settings, Habits(), tell=print, welcome=print).reports_elsewhere
@@ -97,7 +97,7 @@ def test_two_machines_do_not_make_the_same_secrets(tmp_path: Path) -> None:
     assert one.daftari_master_key != other.daftari_master_key
 
 
-def test_all_problems_are_told_at_once_and_each_names_its_variable() -> None:
+def test_all_problems_are_reported_at_once_and_each_names_its_variable() -> None:
     problems = problems_of(
         DAFTARI_PORT="eighty",
         DAFTARI_MODE="test",
@@ -138,7 +138,7 @@ def test_all_problems_are_told_at_once_and_each_names_its_variable() -> None:
         ("DAFTARI_LOG_FORMAT", "xml", "json, console"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused_with_what_to_write(name: str, value: str, says: str) -> None:
+def test_an_unusable_value_is_refused_with_what_to_type(name: str, value: str, says: str) -> None:
     (problem,) = problems_of(**{name: value})
     assert problem.startswith(f"{name} ")
     assert says in problem
@@ -161,12 +161,12 @@ def test_a_blank_value_is_no_value(tmp_path: Path) -> None:
     assert local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_PORT": " "}).daftari_port == 8000
 
 
-def test_production_says_everything_that_must_be_given() -> None:
+def test_production_reports_everything_that_must_be_given() -> None:
     names = [problem.split()[0] for problem in problems_of(DAFTARI_MODE="production")]
     assert names == ["DAFTARI_JWT_SECRET", "DAFTARI_MASTER_KEY", "MPESA_CALLBACK_URL"]
 
 
-def test_production_makes_nothing_up_in_the_data_folder(tmp_path: Path) -> None:
+def test_production_generates_nothing_in_the_data_folder(tmp_path: Path) -> None:
     settings = local_settings(
         {
             "DAFTARI_DATA_DIR": str(tmp_path),
@@ -192,7 +192,7 @@ def test_two_ways_to_verify_tokens_exclude_each_other() -> None:
     assert problem == "DAFTARI_JWT_SECRET and DAFTARI_JWT_JWKS_URL exclude each other: unset all but one."
 
 
-def test_no_secret_is_made_where_a_public_key_verifies(tmp_path: Path) -> None:
+def test_no_secret_is_generated_if_a_public_key_verifies_tokens(tmp_path: Path) -> None:
     settings = local_settings(
         {"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_JWKS_URL": "https://issuer.example/keys"}
     )
@@ -227,7 +227,7 @@ def test_variables_win_over_stored_credentials(tmp_path: Path) -> None:
     assert merged.daftari_port == 8000
 
 
-def test_a_running_instances_variables_fill_the_gaps_until_it_ends(tmp_path: Path) -> None:
+def test_a_running_instance_provides_variables_until_it_ends(tmp_path: Path) -> None:
     environ = {"DAFTARI_DATA_DIR": str(tmp_path)}
     with hold_instance(tmp_path):
         publish_instance(tmp_path, {"DATABASE_URL": "postgresql://running/daftari"})
@@ -237,7 +237,7 @@ def test_a_running_instances_variables_fill_the_gaps_until_it_ends(tmp_path: Pat
     assert local_settings(environ).database_url == ""
 
 
-def test_what_a_killed_instance_left_behind_counts_for_nothing(tmp_path: Path) -> None:
+def test_variables_of_a_killed_instance_are_ignored(tmp_path: Path) -> None:
     publish_instance(tmp_path, {"DATABASE_URL": "postgresql://gone/daftari"})
     (tmp_path / "instance.lock").touch()
     assert local_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).database_url == ""

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from api.cli import main
 from api.http.middleware.auth import make_token
+from api.local.databases import stored_credentials
 from api.local.local_settings import local_settings
-from api.local.stored_credentials import stored_credentials
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, at_once, facts, observe, put_in_cart
 from tests.support.instance import DELIVERY, Client, Instance
 

@@ -16,8 +16,7 @@ from api.cli import main
 IMPORTED_ONCE = (
     "api.http.middleware.auth",
     "api.http.middleware.logging",
-    "api.cli.refund_decisions",
-    "api.cli.verification",
+    "api.cli.opened",
     "api.wiring",
     "daraja.simulator",
     "ledger.store.migrate",

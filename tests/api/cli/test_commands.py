@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.cli import main
 from api.cli.failures import FailureGroup
+from api.local.databases import stored_credentials
 from api.local.local_settings import local_settings
-from api.local.stored_credentials import stored_credentials
 from tests.api.cli.support import daftari
 from tests.api.http.middleware.key_set import KeySet
 from tests.api.local.test_postgres import pretend_programs
@@ -34,7 +34,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     assert answer.returncode == 0
     for name in COMMANDS:
         assert name in answer.stdout
-    assert "3    the settings are wrong" in answer.stdout
+    assert "3    configuration error" in answer.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -44,7 +44,7 @@ def test_every_command_explains_itself(name: str) -> None:
     assert len(said.splitlines()) > 5
 
 
-def test_whoever_stops_a_command_gets_the_exit_code_for_it() -> None:
+def test_an_interrupted_command_has_its_own_exit_code() -> None:
     @click.command()
     def stopped() -> None:
         raise KeyboardInterrupt
@@ -64,7 +64,7 @@ def test_a_token_is_printed_and_nothing_else(tmp_path: Path) -> None:
     assert claims["roles"] == ["customer"]
 
 
-def test_a_token_may_have_several_roles_and_a_life_of_its_own(tmp_path: Path) -> None:
+def test_a_token_can_have_several_roles_and_a_lifetime(tmp_path: Path) -> None:
     _, said, _ = run(
         "token",
         "--user",
@@ -82,7 +82,7 @@ def test_a_token_may_have_several_roles_and_a_life_of_its_own(tmp_path: Path) ->
     assert claims["exp"] - claims["iat"] == 300
 
 
-def test_a_token_that_somebody_else_must_issue_is_refused(tmp_path: Path) -> None:
+def test_no_token_is_made_if_an_identity_provider_issues_them(tmp_path: Path) -> None:
     code, said, error = run(
         "token",
         "--user",
@@ -97,13 +97,13 @@ def test_a_token_that_somebody_else_must_issue_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "arguments", [("token",), ("token", "--user", "0"), ("token", "--user", "1", "--role", "king")]
 )
-def test_a_command_written_wrongly_exits_with_2(arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_exits_with_2(arguments: tuple[str, ...]) -> None:
     code, _, error = run(*arguments)
     assert code == 2
     assert "Usage:" in error
 
 
-def test_wrong_settings_are_all_told_without_a_traceback() -> None:
+def test_all_wrong_settings_are_reported_without_a_traceback() -> None:
     answer = daftari("token", "--user", "7", DAFTARI_PORT="x", DAFTARI_MODE="y")
     assert answer.returncode == 3
     assert answer.stderr.splitlines() == [
@@ -113,7 +113,7 @@ def test_wrong_settings_are_all_told_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "serve"])
-def test_a_busy_port_is_told_with_what_to_type(command: str, tmp_path: Path) -> None:
+def test_a_busy_port_is_reported_with_what_to_type(command: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         answer = daftari(
@@ -135,7 +135,9 @@ def test_a_command_without_a_database_says_how_to_get_one(command: str, tmp_path
     assert "type `daftari up`" in error
 
 
-def test_a_silent_database_is_told_without_its_password(tmp_path: Path, free_port: int) -> None:
+def test_a_database_that_does_not_answer_is_reported_without_its_password(
+    tmp_path: Path, free_port: int
+) -> None:
     url = f"postgresql://shop:hush@127.0.0.1:{free_port}/daftari"
     code, _, error = run("migrate", DAFTARI_DATA_DIR=str(tmp_path), DATABASE_URL=url)
     assert code == 4
@@ -143,7 +145,7 @@ def test_a_silent_database_is_told_without_its_password(tmp_path: Path, free_por
     assert "hush" not in error
 
 
-def test_a_postgresql_that_is_too_old_is_told_by_up(data_folder: Path, free_port: int) -> None:
+def test_up_reports_a_postgresql_that_is_too_old(data_folder: Path, free_port: int) -> None:
     answer = daftari(
         "up",
         DAFTARI_DATA_DIR=str(data_folder / "data"),
@@ -163,7 +165,7 @@ def test_migrate_says_what_it_applied_and_does_it_once(empty_database_url: str, 
     assert json.loads(second) == []
 
 
-def test_demo_data_writes_a_usable_token_for_each_buyer_and_for_no_other_eyes(
+def test_demo_data_writes_a_usable_token_for_each_buyer_into_a_private_file(
     database_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "buyers.jsonl"
@@ -177,7 +179,7 @@ def test_demo_data_writes_a_usable_token_for_each_buyer_and_for_no_other_eyes(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_demo_data_are_refused_in_production(database_url: str, tmp_path: Path) -> None:
+def test_demo_data_is_refused_in_production(database_url: str, tmp_path: Path) -> None:
     code, _, error = run(
         "demo-data",
         DATABASE_URL=database_url,
@@ -263,7 +265,7 @@ def findings_of(**environ: str) -> tuple[int, dict[str, dict[str, str]]]:
     return code, {finding["part"]: finding for finding in json.loads(said)}
 
 
-def test_check_finds_a_migrated_database_well(database_url: str, tmp_path: Path, free_port: int) -> None:
+def test_check_accepts_a_migrated_database(database_url: str, tmp_path: Path, free_port: int) -> None:
     code, found = findings_of(
         DATABASE_URL=database_url,
         DAFTARI_DATA_DIR=str(tmp_path),
@@ -286,7 +288,7 @@ def test_check_finds_missing_migrations(empty_database_url: str, tmp_path: Path,
     assert "daftari migrate" in found["database"]["sentence"]
 
 
-def test_check_looks_at_the_key_that_tokens_are_verified_with(tmp_path: Path, free_port: int) -> None:
+def test_check_reads_the_key_that_verifies_tokens(tmp_path: Path, free_port: int) -> None:
     key = tmp_path / "key.pem"
     environ = {"DAFTARI_DATA_DIR": str(tmp_path), "MPESA_BASE_URL": f"http://127.0.0.1:{free_port}"}
     assert findings_of(**environ)[1]["tokens"]["verdict"] == "ok"
@@ -332,7 +334,7 @@ def test_check_warns_of_words_that_safaricom_forbids(tmp_path: Path, free_port: 
         ),
     ],
 )
-def test_check_tells_whether_money_can_be_given_back(
+def test_check_says_whether_refunds_can_be_sent(
     tmp_path: Path, free_port: int, given: dict[str, str], verdict: str, says: str
 ) -> None:
     _, found = findings_of(
@@ -342,7 +344,7 @@ def test_check_tells_whether_money_can_be_given_back(
     assert says in found["operator"]["sentence"]
 
 
-def test_check_looks_into_the_certificate(tmp_path: Path, free_port: int) -> None:
+def test_check_reads_the_certificate(tmp_path: Path, free_port: int) -> None:
     certificate = tmp_path / "certificate.pem"
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     environ = {
@@ -362,7 +364,7 @@ def test_check_looks_into_the_certificate(tmp_path: Path, free_port: int) -> Non
     assert found["operator"]["verdict"] == "ok"
 
 
-def test_check_tells_wrong_settings_apart_by_its_exit_code(tmp_path: Path) -> None:
+def test_check_has_an_exit_code_for_wrong_settings(tmp_path: Path) -> None:
     code, found = findings_of(DAFTARI_DATA_DIR=str(tmp_path), DAFTARI_PORT="x")
     assert code == 3
     assert "DAFTARI_PORT" in found["settings"]["sentence"]

@@ -48,18 +48,18 @@ def operator(database_url: str, data_folder: Path) -> Iterator[Operator]:
     stop()
 
 
-def _addresses(told: CompletedProcess[str]) -> dict[str, str]:
-    lines = [line.split() for line in told.stdout.splitlines() if "://" in line]
+def _addresses(result: CompletedProcess[str]) -> dict[str, str]:
+    lines = [line.split() for line in result.stdout.splitlines() if "://" in line]
     return {line[0]: line[1] for line in lines}
 
 
-def test_the_doors_of_c2b_are_registered_as_they_are_printed(operator: Operator) -> None:
+def test_the_c2b_urls_are_registered_as_they_are_printed(operator: Operator) -> None:
     operator.script.at(C2B, json_reply(200, REGISTERED))
-    told = operator.types("register-c2b")
-    assert told.returncode == 0, told.stderr
-    assert "Registered; where we are silent a payment is Completed." in told.stdout
+    result = operator.types("register-c2b")
+    assert result.returncode == 0, result.stderr
+    assert "Registered. If we do not respond, M-Pesa treats the payment as Completed." in result.stdout
     [request] = operator.script.seen(C2B)
-    printed = _addresses(told)
+    printed = _addresses(result)
     assert request.json == {
         "ShortCode": "174379",
         "ResponseType": "Completed",
@@ -70,37 +70,37 @@ def test_the_doors_of_c2b_are_registered_as_they_are_printed(operator: Operator)
     assert printed["confirmation"].endswith("/confirmation/")
 
 
-def test_silence_may_refuse_payments_by_choice_or_by_the_setting(operator: Operator) -> None:
+def test_the_response_type_comes_from_the_option_or_the_setting(operator: Operator) -> None:
     operator.script.at(C2B, json_reply(200, REGISTERED))
     operator.types("register-c2b", "--response-type", "Cancelled")
     operator.types("register-c2b", DAFTARI_C2B_UNKNOWN="refuse")
     assert [request.json["ResponseType"] for request in operator.script.seen(C2B)] == ["Cancelled"] * 2
 
 
-def test_the_addresses_can_be_read_without_registering(operator: Operator) -> None:
-    told = operator.types("register-c2b", "--print-only")
-    assert told.returncode == 0
-    assert set(_addresses(told)) == {"confirmation", "validation"}
+def test_the_c2b_urls_can_be_printed_without_registering(operator: Operator) -> None:
+    result = operator.types("register-c2b", "--print-only")
+    assert result.returncode == 0
+    assert set(_addresses(result)) == {"confirmation", "validation"}
     assert operator.script.requests == []
 
 
-def test_addresses_that_are_registered_already_are_said_as_such(operator: Operator) -> None:
+def test_urls_that_are_registered_already_are_reported(operator: Operator) -> None:
     operator.script.at(C2B, error_reply(500, "500.003.1001", "Urls are already registered."))
-    told = operator.types("register-c2b")
-    assert told.returncode == 0, told.stderr
-    assert "M-Pesa has addresses for this shortcode already and keeps them." in told.stdout
+    result = operator.types("register-c2b")
+    assert result.returncode == 0, result.stderr
+    assert "M-Pesa already has URLs for this shortcode and keeps them." in result.stdout
 
 
-def test_an_address_that_safaricom_forbids_is_not_sent(operator: Operator) -> None:
-    told = operator.types(
+def test_a_url_that_safaricom_forbids_is_not_sent(operator: Operator) -> None:
+    result = operator.types(
         "register-c2b", MPESA_CALLBACK_URL="https://mpesa.shop.example/api/payments/callback/"
     )
-    assert told.returncode == 3
-    assert "mpesa" in told.stderr
+    assert result.returncode == 3
+    assert "mpesa" in result.stderr
     assert operator.script.requests == []
 
 
-def test_a_list_is_fetched_and_its_money_counted(operator: Operator) -> None:
+def test_a_list_is_fetched_and_its_payments_counted(operator: Operator) -> None:
     row = {
         "transactionId": "UKF7Q2X9LM",
         "trxDate": "2026-11-15T06:07:22Z",
@@ -114,37 +114,39 @@ def test_a_list_is_fetched_and_its_money_counted(operator: Operator) -> None:
     answer = {"ResponseRefID": "1", "ResponseCode": "1000", "ResponseMessage": "Success", "Response": [[row]]}
     nothing = {"ResponseRefID": "1", "ResponseCode": "1001", "ResponseMessage": "No transactions"}
     operator.script.at(PULL, json_reply(200, answer), json_reply(200, nothing))
-    told = operator.types("pull")
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[0].startswith("1 payments from ")
-    assert "1  unknown" in told.stdout
-    assert "254708374149" not in told.stdout + told.stderr
+    result = operator.types("pull")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0].startswith("1 payments from ")
+    assert "1  unknown" in result.stdout
+    assert "254708374149" not in result.stdout + result.stderr
 
 
-def test_the_list_is_switched_on_once(operator: Operator) -> None:
+def test_the_list_is_enabled_once(operator: Operator) -> None:
     operator.script.at(
         PULL_REGISTER,
         json_reply(200, {"ResponseRefID": "1", "ResponseStatus": "1000", "ShortCode": "174379"}),
     )
-    told = operator.types("pull", "--register", "--nominated-number", "254712345678")
-    assert told.returncode == 0, told.stderr
-    assert "DAFTARI_PULL=on" in told.stdout
+    result = operator.types("pull", "--register", "--nominated-number", "254712345678")
+    assert result.returncode == 0, result.stderr
+    assert "DAFTARI_PULL=on" in result.stdout
     [request] = operator.script.seen(PULL_REGISTER)
     assert request.json["NominatedNumber"] == "254712345678"
 
 
 @pytest.mark.parametrize("options", [("--register",), ("--nominated-number", "254712345678")])
 def test_registering_without_a_number_is_refused(operator: Operator, options: tuple[str, ...]) -> None:
-    told = operator.types("pull", *options)
-    assert told.returncode == 2
-    assert "go together" in told.stderr
+    result = operator.types("pull", *options)
+    assert result.returncode == 2
+    assert "go together" in result.stderr
     assert operator.script.requests == []
 
 
 @pytest.mark.parametrize(("command", "path"), [("pull", PULL), ("register-c2b", C2B)])
-def test_an_mpesa_that_is_away_is_said_in_a_sentence(operator: Operator, command: str, path: str) -> None:
+def test_an_mpesa_that_does_not_answer_is_reported_in_a_sentence(
+    operator: Operator, command: str, path: str
+) -> None:
     operator.script.at(path, html_reply(503))
-    told = operator.types(command)
-    assert told.returncode == 4, told.stdout + told.stderr
-    assert told.stderr.startswith("Error: ")
-    assert "Traceback" not in told.stderr
+    result = operator.types(command)
+    assert result.returncode == 4, result.stdout + result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr

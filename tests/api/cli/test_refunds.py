@@ -49,11 +49,11 @@ def test_what_is_due_is_listed_and_approved_by_number(types: Types, checkout: Ch
     checkout.ledger.database.close()
 
 
-def test_a_sum_returned_by_other_means_is_recorded_with_its_note(types: Types, checkout: Checkout) -> None:
+def test_a_refund_by_other_means_is_recorded_with_its_note(types: Types, checkout: Checkout) -> None:
     session_id = str(checkout.session_id)
     assert types("refuse", session_id, "1", "--reason", "Held for now.").returncode == 0
-    told = types("returned", session_id, "1", "--note", "Paid out in cash.", "--json")
-    shown = json.loads(told.stdout)
+    result = types("returned", session_id, "1", "--note", "Paid out in cash.", "--json")
+    shown = json.loads(result.stdout)
     assert (shown["state"], shown["recorded_by"], shown["note"]) == (
         "refunded",
         "command line",
@@ -63,9 +63,7 @@ def test_a_sum_returned_by_other_means_is_recorded_with_its_note(types: Types, c
     checkout.ledger.database.close()
 
 
-def test_what_cannot_be_decided_is_told_with_its_code_and_changes_nothing(
-    types: Types, checkout: Checkout
-) -> None:
+def test_a_rejected_decision_has_its_exit_code_and_changes_nothing(types: Types, checkout: Checkout) -> None:
     session_id = str(checkout.session_id)
     for arguments, code, description in (
         (("approve", session_id, "2"), 1, "There is no such refund."),
@@ -74,8 +72,8 @@ def test_what_cannot_be_decided_is_told_with_its_code_and_changes_nothing(
         (("refuse", session_id, "1"), 2, "Missing option '--reason'"),
         (("approve", "nonsense", "1"), 2, "'nonsense' is not a valid UUID"),
     ):
-        told = types(*arguments)
-        assert (told.returncode, told.stdout) == (code, ""), told.stderr
-        assert description in told.stderr
+        result = types(*arguments)
+        assert (result.returncode, result.stdout) == (code, ""), result.stderr
+        assert description in result.stderr
     assert checkout.session.refunds[1].state == RefundState.DUE
     checkout.ledger.database.close()

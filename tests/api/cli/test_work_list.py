@@ -35,25 +35,25 @@ def database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
-def test_nothing_to_do_is_said(types: Types) -> None:
-    told = types("--check")
-    assert (told.returncode, told.stdout) == (0, "Nothing waits for a person.\n"), told.stderr
+def test_an_empty_list_is_reported(types: Types) -> None:
+    result = types("--check")
+    assert (result.returncode, result.stdout) == (0, "No open cases.\n"), result.stderr
 
 
-def test_what_waits_is_told_with_its_money_and_closed_with_a_note(types: Types, database: Database) -> None:
+def test_a_case_is_listed_with_its_amount_and_closed_with_a_note(types: Types, database: Database) -> None:
     begun_at = clock.now() - timedelta(hours=1)
     checkout = Checkout(Ledger(database), at=begun_at).prompt().cancel().pay().order()
     until_readable(database)
     Follower(database, PaymentCases()).catch_up()
     case_id = f"{checkout.session_id}.contradiction.1"
 
-    told = types("--check")
-    assert told.returncode == 5
-    assert told.stdout.startswith(f"contradiction  {case_id}  since ")
-    assert "  350.00\n" in told.stdout
+    result = types("--check")
+    assert result.returncode == 5
+    assert result.stdout.startswith(f"contradiction  {case_id}  since ")
+    assert "  350.00\n" in result.stdout
     [plain] = json.loads(types("--json", "--kind", "contradiction").stdout)
     assert (plain["money_cents"], plain["actions"][0]["name"]) == (350_00, "close")
-    assert types("--kind", "pull_gap").stdout == "Nothing waits for a person.\n"
+    assert types("--kind", "pull_gap").stdout == "No open cases.\n"
 
     refused = types("close", "contradiction", case_id, "--note", "Call 0712345678")
     assert refused.returncode == 1
@@ -65,7 +65,7 @@ def test_what_waits_is_told_with_its_money_and_closed_with_a_note(types: Types, 
     assert "somebody" in again.stderr
 
 
-def test_what_gave_up_is_tried_again(types: Types, database: Database) -> None:
+def test_a_dead_lettered_event_is_retried(types: Types, database: Database) -> None:
     checkout = Checkout(Ledger(database))
     session_id = checkout.session_id
     with database.connection() as connection:
@@ -75,15 +75,15 @@ def test_what_gave_up_is_tried_again(types: Types, database: Database) -> None:
             (session_id,),
         )
     case_id = f"orders.{session_id}.1"
-    assert types("retry", "reaction_set_aside", case_id).stdout == "It will be tried again.\n"
+    assert types("retry", "reaction_set_aside", case_id).stdout == "The worker retries it.\n"
     assert types("retry", "reaction_set_aside", case_id).returncode == 1
     assert types("retry", "contradiction", case_id).returncode == 2
 
 
-def test_what_does_not_belong_to_a_session_is_not_assigned_to_it(types: Types) -> None:
-    told = types("assign", "money_unknown", "payment.UKG7Q2X9LM", "the tomatoes")
-    assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr.startswith("Error: session: Write the id of a session")
+def test_a_payment_is_only_allocated_to_a_session_id(types: Types) -> None:
+    result = types("assign", "money_unknown", "payment.UKG7Q2X9LM", "the tomatoes")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: session: Write the id of a session")
 
 
 def test_the_command_knows_every_kind() -> None:

@@ -7,7 +7,7 @@ import pytest
 from api.local import bootstrap
 
 
-def test_a_missing_venv_module_is_told_with_the_line_to_type(
+def test_a_missing_venv_module_is_reported_with_the_line_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -8,24 +8,24 @@ from api.local.local_simulator import Habits, simulator_credentials, simulator_s
 from tests.api.cli.support import daftari
 
 
-def test_habits_that_are_not_named_are_the_simulators_own(data_folder: Path) -> None:
+def test_options_that_are_not_given_have_the_simulators_defaults(data_folder: Path) -> None:
     settings = local_settings({"DAFTARI_DATA_DIR": str(data_folder)})
     assert Habits().options() == []
     assert simulator_settings(settings, Habits()).chaos_longest_delay_seconds == 60
 
 
-def test_habits_go_to_the_program_as_options_and_come_out_as_they_were(data_folder: Path) -> None:
+def test_options_survive_the_trip_through_the_command_line(data_folder: Path) -> None:
     habits = Habits(0, 3, 7, 30.5, Path("/books"))
     assert habits.options() == [
         *("--auto-approve", "0", "--seed", "3", "--chaos", "7"),
         *("--chaos-longest-delay", "30.5", "--state-file", "/books"),
     ]
-    told = simulator_settings(local_settings({"DAFTARI_DATA_DIR": str(data_folder)}), habits)
-    assert (told.auto_approve_seconds, told.seed, told.chaos_seed) == (0, 3, 7)
-    assert (told.chaos_longest_delay_seconds, told.state_file) == (30.5, Path("/books"))
+    settings = simulator_settings(local_settings({"DAFTARI_DATA_DIR": str(data_folder)}), habits)
+    assert (settings.auto_approve_seconds, settings.seed, settings.chaos_seed) == (0, 3, 7)
+    assert (settings.chaos_longest_delay_seconds, settings.state_file) == (30.5, Path("/books"))
 
 
-def test_a_password_of_the_operator_takes_the_place_of_the_ready_made_credential() -> None:
+def test_an_initiator_password_replaces_the_ready_made_credential() -> None:
     assert "MPESA_SECURITY_CREDENTIAL" in simulator_credentials({})
     given = {"MPESA_INITIATOR_PASSWORD": "secret"}
     assert "MPESA_SECURITY_CREDENTIAL" not in simulator_credentials(given)

@@ -76,7 +76,7 @@ def test_rows_are_there_again_after_a_stop(folder: Path) -> None:
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
-def test_a_folder_that_a_living_process_keeps_is_refused(folder: Path) -> None:
+def test_a_folder_that_a_live_process_holds_is_refused(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         with pytest.raises(FolderBusy, match="already running"):
             EmbeddedPostgres(folder).start()
@@ -84,13 +84,13 @@ def test_a_folder_that_a_living_process_keeps_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's own")
-def test_the_server_ends_with_a_keeper_that_is_killed(folder: Path) -> None:
+def test_the_server_ends_with_a_parent_that_is_killed(folder: Path) -> None:
     keeper, pid, _ = keep(folder)
     end(keeper)
     wait_until(lambda: not is_alive(pid), "the orphaned server had ended")
 
 
-def test_after_a_keeper_was_killed_the_next_start_finds_every_committed_row(folder: Path) -> None:
+def test_after_the_parent_was_killed_the_next_start_finds_every_committed_row(folder: Path) -> None:
     keeper, _, url = keep(folder)
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
@@ -112,7 +112,7 @@ def test_after_the_server_was_killed_the_next_start_finds_every_committed_row(fo
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
-def test_a_server_that_outlived_its_keeper_is_stopped_and_started_anew(folder: Path) -> None:
+def test_a_server_that_outlived_its_parent_is_stopped_and_started_again(folder: Path) -> None:
     cluster = folder / "postgres"
     account = account_for(cluster)
     orphan = subprocess.Popen(
@@ -130,7 +130,7 @@ def test_a_server_that_outlived_its_keeper_is_stopped_and_started_anew(folder: P
         orphan.wait(timeout=10)
 
 
-def test_a_stale_file_that_names_a_stranger_is_no_obstacle_and_the_stranger_lives(folder: Path) -> None:
+def test_a_stale_pid_file_of_another_program_is_no_obstacle_and_that_program_lives(folder: Path) -> None:
     account = account_for(folder / "postgres")
     stranger = subprocess.Popen(["sleep", "60"], **account.subprocess_options())
     (folder / "postgres" / "postmaster.pid").write_text(f"{stranger.pid}\n{folder}/postgres\n")
@@ -143,7 +143,7 @@ def test_a_stale_file_that_names_a_stranger_is_no_obstacle_and_the_stranger_live
         stranger.wait()
 
 
-def test_a_cut_off_beginning_is_made_anew(data_folder: Path) -> None:
+def test_an_interrupted_initialisation_starts_over(data_folder: Path) -> None:
     (data_folder / "postgres.unfinished").mkdir()
     (data_folder / "postgres.unfinished" / "PG_VERSION").write_text("18\n")
     with EmbeddedPostgres(data_folder) as server:

@@ -49,10 +49,10 @@ class Recorded:
 
 @contextmanager
 def supervised(
-    told: list[str], first_pause_seconds: float = 0
+    messages: list[str], first_pause_seconds: float = 0
 ) -> Iterator[tuple[Supervisor, threading.Event]]:
     stopping = threading.Event()
-    supervisor = Supervisor(stopping, told.append, first_pause_seconds)
+    supervisor = Supervisor(stopping, messages.append, first_pause_seconds)
     try:
         yield supervisor, stopping
     finally:
@@ -68,8 +68,8 @@ def test_services_are_stopped_in_reverse() -> None:
 
 
 def test_a_program_that_is_killed_is_started_again(tmp_path: Path) -> None:
-    mark, told = tmp_path / "mark", list[str]()
-    with supervised(told) as (supervisor, stopping):
+    mark, messages = tmp_path / "mark", list[str]()
+    with supervised(messages) as (supervisor, stopping):
         program = Program("The program", [sys.executable, "-c", PATIENT, str(mark)], os.environ)
         supervisor.start(program)
         wait_until(lambda: mark.exists() and mark.read_text() == "started ", "it had started")
@@ -80,7 +80,7 @@ def test_a_program_that_is_killed_is_started_again(tmp_path: Path) -> None:
         supervisor.watch()
         watcher.join()
     assert mark.read_text() == "started started "
-    assert told == ["The program has ended by itself; it is started again in 0 s."]
+    assert messages == ["The program has ended by itself; it is started again in 0 s."]
 
 
 def wait_and_stop(mark: Path, stopping: threading.Event) -> None:
@@ -90,7 +90,7 @@ def wait_and_stop(mark: Path, stopping: threading.Event) -> None:
         stopping.set()
 
 
-def test_a_service_that_dies_again_and_again_is_given_up() -> None:
+def test_the_supervisor_gives_up_a_service_that_keeps_dying() -> None:
     diary: list[str] = []
     alive = [True]
     with supervised([]) as (supervisor, _):
@@ -101,7 +101,7 @@ def test_a_service_that_dies_again_and_again_is_given_up() -> None:
     assert diary.count("start It") == MAX_DEATHS
 
 
-def test_a_service_that_was_well_in_between_is_never_given_up() -> None:
+def test_a_service_that_was_healthy_in_between_is_never_given_up() -> None:
     alive = [True]
     with supervised([]) as (supervisor, _):
         supervisor.start(Recorded("It", [], lambda: alive[0]))
@@ -126,14 +126,14 @@ def test_a_program_that_ends_at_once_is_not_waited_for() -> None:
             supervisor.wait_until_ready()
 
 
-def test_being_told_to_stop_ends_the_wait_for_a_slow_start() -> None:
+def test_stopping_ends_the_wait_for_a_slow_start() -> None:
     with supervised([]) as (supervisor, stopping):
         stopping.set()
         supervisor.start(Program("The program", ["sleep", "60"], os.environ, lambda: False))
         supervisor.wait_until_ready()
 
 
-def test_a_program_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     command = [sys.executable, "-c", STUBBORN, str(mark)]
     program = Program("The program", command, os.environ, stop_within_seconds=0.1)
@@ -154,7 +154,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not is_alive(child), "the child had ended too")
 
 
-def test_all_that_was_started_is_waited_for() -> None:
+def test_the_supervisor_waits_for_every_service() -> None:
     looks = iter([False, False, True])
     diary: list[str] = []
     with supervised([]) as (supervisor, _):

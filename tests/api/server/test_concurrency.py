@@ -25,7 +25,7 @@ def served(limiter: ConcurrencyLimiter, work: Answer, method: str = "GET") -> Ca
     return lambda: limiter.limit(application)({"REQUEST_METHOD": method}, lambda *_: None)
 
 
-def test_no_more_work_at_once_than_there_are_turns() -> None:
+def test_no_more_requests_run_at_once_than_the_limit() -> None:
     limiter, lock, meeting = ConcurrencyLimiter(3), Lock(), Barrier(3)
     working, most = 0, 0
 
@@ -43,13 +43,13 @@ def test_no_more_work_at_once_than_there_are_turns() -> None:
     assert most == 3
 
 
-def test_who_waits_hands_the_turn_on_and_takes_it_again() -> None:
-    limiter, told, waiting = ConcurrencyLimiter(1), Event(), Event()
+def test_a_waiting_request_releases_its_slot_and_acquires_it_again() -> None:
+    limiter, notified, waiting = ConcurrencyLimiter(1), Event(), Event()
 
     def wait() -> None:
         with limiter.released():
             waiting.set()
-            assert told.wait(10)
+            assert notified.wait(10)
         with limiter.released():
             pass
 
@@ -65,14 +65,14 @@ def test_who_waits_hands_the_turn_on_and_takes_it_again() -> None:
 
         second = pool.submit(served(limiter, hold))
         assert held.wait(10)
-        told.set()
+        notified.set()
         assert not first.done()  # Its wait is over, and the turn is another's.
         leave.set()
         wait_until(lambda: first.done() and second.done(), "both are served")
     assert list(served(limiter, lambda: None)()) == [b"done"]
 
 
-def test_a_turn_comes_back_whatever_happens_to_its_request() -> None:
+def test_a_slot_is_released_even_if_its_request_fails() -> None:
     limiter = ConcurrencyLimiter(1)
 
     def fail() -> None:
@@ -85,13 +85,13 @@ def test_a_turn_comes_back_whatever_happens_to_its_request() -> None:
     assert list(served(limiter, lambda: None)()) == [b"done"]
 
 
-def test_who_has_no_turn_waits_without_one() -> None:
+def test_a_thread_without_a_slot_can_wait_too() -> None:
     limiter = ConcurrencyLimiter(1)
     with limiter.released():
         assert list(served(limiter, lambda: None)()) == [b"done"]
 
 
-def test_beyond_the_bound_a_buyer_hears_so_at_once_and_when_to_come_again() -> None:
+def test_beyond_the_limit_a_buyer_is_refused_at_once_with_a_retry_time() -> None:
     slots = PushSlots(2)
     with slots.take(), slots.take():
         with pytest.raises(Unavailable) as refusal, slots.take():

@@ -167,7 +167,7 @@ def read(connection: HTTPConnection) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize("path", ["/api/payments/callbacks/", "/api/payments/sessions/"])
 @pytest.mark.parametrize("body", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}", b"2;\r\n{}xx0\r\n\r\n"])
-def test_a_body_whose_chunks_are_none_is_the_clients_fault(
+def test_a_body_with_malformed_chunks_is_the_clients_fault(
     server: Server, user: int, path: str, body: bytes
 ) -> None:
     token = make_token(server.settings, user, ["customer"], 60)
@@ -192,7 +192,7 @@ def next_event(response: HTTPResponse) -> dict[str, str]:
     raise AssertionError("The stream has ended.")
 
 
-def test_more_wait_than_there_are_threads_and_the_others_are_served(
+def test_more_clients_wait_than_there_are_threads_and_others_are_served(
     database_url: str, data_folder: Path
 ) -> None:
     with serving(database_url, data_folder) as server:
@@ -218,7 +218,7 @@ def fill_with_polls(server: Server) -> None:
     assert server.code_of(3, other.session_id) is None
 
 
-def test_a_poll_without_news_keeps_its_connection(server: Server, user: int) -> None:
+def test_a_poll_without_a_change_keeps_its_connection(server: Server, user: int) -> None:
     session_id = server.checkout(user).session_id
     connection = server.ask(user, session_id, "status/?wait=1")
     first = read(connection)
@@ -245,7 +245,7 @@ def test_a_request_that_is_sent_behind_a_poll_is_answered_after_it(server: Serve
     assert text.index('"version":1') < text.index('"count":1')
 
 
-def test_a_stream_tells_each_change_until_the_session_is_settled(server: Server, user: int) -> None:
+def test_a_stream_sends_each_change_until_the_session_is_settled(server: Server, user: int) -> None:
     checkout = server.checkout(user)
     response = server.ask(user, checkout.session_id, "stream/").getresponse()
     assert response.getheader("Content-Type", "").startswith("text/event-stream")
@@ -293,7 +293,7 @@ def test_requests_behind_one_another_are_answered_whether_a_thread_stays_with_th
         assert [read(connection)[0] for connection in kept] == [200] * PLACES
 
 
-def test_a_client_that_has_gone_gives_its_place_back(server: Server, user: int) -> None:
+def test_a_client_that_has_gone_frees_its_request_slot(server: Server, user: int) -> None:
     session_id = server.checkout(user).session_id
     streams = [server.ask(user, session_id, "stream/").getresponse() for _ in range(PLACES // 4)]
     for stream in streams:
@@ -309,7 +309,7 @@ def test_a_client_that_has_gone_gives_its_place_back(server: Server, user: int) 
     wait_until(lambda: server.code_of(user, session_id) is None, "there is room again")
 
 
-def test_who_waits_is_answered_when_the_server_stops(database_url: str, data_folder: Path) -> None:
+def test_waiting_clients_are_answered_when_the_server_stops(database_url: str, data_folder: Path) -> None:
     with serving(database_url, data_folder) as server:
         stop_while_clients_wait(server)
 

@@ -1,4 +1,4 @@
-"""`daftari check`: is everything that Daftari needs there, and as it should be?"""
+"""`daftari check`: the preflight check of settings, database and M-Pesa."""
 
 import json
 import os
@@ -10,16 +10,16 @@ from api.cli.failures import IMPOSSIBLE, WRONG_SETTINGS
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
 
-@click.command(short_help="Say in words what is wrong, if anything.")
+@click.command(short_help="Check the configuration before you deploy.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
-    """Look at the settings and at all that they point to, and say what is wrong in words.
+    """Check the settings and everything they point to, and say how to fix what is wrong.
 
-    Exit code 0 where nothing is wrong (warnings are not), 1 where something is, 3 where it is the settings.
+    Exits with 0 if there is no problem (warnings are none), with 1 if there is one, with 3 if it is in the settings.
 
     \b
-    Example: refuse to deploy with anything wrong
+    Example: do not deploy a broken configuration
       daftari check || exit 1
     """
     from api.local.preflight import Level, run_preflight_checks

@@ -43,7 +43,7 @@ def shop(database_url: str, data_folder: Path, tmp_path: Path) -> Shop:
     return Shop(environ, checkout, tmp_path / "statement.csv")
 
 
-def test_a_payment_in_doubt_is_settled_and_the_second_time_is_no_news(shop: Shop) -> None:
+def test_a_payment_in_doubt_is_settled_and_the_second_import_changes_nothing(shop: Shop) -> None:
     first = daftari(COMMAND, shop.write(shop.booking), **shop.environ)
     assert first.returncode == 0, first.stderr
     assert "1  credited" in first.stdout
@@ -56,18 +56,18 @@ def test_a_payment_in_doubt_is_settled_and_the_second_time_is_no_news(shop: Shop
     shop.checkout.ledger.database.close()
 
 
-def test_differences_that_are_left_have_an_exit_code_and_cells_that_no_spreadsheet_runs(shop: Shop) -> None:
+def test_differences_have_an_exit_code_and_cells_that_no_spreadsheet_runs(shop: Shop) -> None:
     evil = "=cmd|' /C calc'!A0"
-    told = daftari(
+    result = daftari(
         COMMAND,
         shop.write(
             Booking("OAF7Q2X9EV", paid_in=5_00, at=HALF_PAST_TEN, account=evil, reason=evil, details=evil)
         ),
         **shop.environ,
     )
-    assert told.returncode == 5
-    assert "unknown\tOAF7Q2X9EV\t5.00" in told.stdout
-    cells = [cell for line in told.stdout.splitlines() for cell in line.split("\t")]
+    assert result.returncode == 5
+    assert "unknown\tOAF7Q2X9EV\t5.00" in result.stdout
+    cells = [cell for line in result.stdout.splitlines() for cell in line.split("\t")]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     shop.checkout.ledger.database.close()
 
@@ -85,15 +85,15 @@ def test_each_refusal_has_its_exit_code_and_changes_nothing(shop: Shop) -> None:
         ),
     ):
         shop.file.write_bytes(content)
-        told = daftari(COMMAND, file, **shop.environ)
-        assert (told.returncode, told.stdout) == (code, ""), told.stderr
-        assert told.stderr.startswith(f"Error: {description}")
+        result = daftari(COMMAND, file, **shop.environ)
+        assert (result.returncode, result.stdout) == (code, ""), result.stderr
+        assert result.stderr.startswith(f"Error: {description}")
     assert shop.checkout.session.received_cents == 0
     shop.checkout.ledger.database.close()
 
 
-def test_a_file_that_is_not_there_is_said_as_such(shop: Shop) -> None:
-    told = daftari(COMMAND, "nowhere.csv", **shop.environ)
-    assert told.returncode == 2
-    assert "nowhere.csv" in told.stderr
+def test_a_missing_file_is_a_usage_error(shop: Shop) -> None:
+    result = daftari(COMMAND, "nowhere.csv", **shop.environ)
+    assert result.returncode == 2
+    assert "nowhere.csv" in result.stderr
     shop.checkout.ledger.database.close()

@@ -10,7 +10,7 @@ MAX_MINUTES = 366 * 24 * 60
 
 @click.command()
 @click.option(
-    "--user", type=click.IntRange(min=1), required=True, help="The user's number: the token's `sub`."
+    "--user", type=click.IntRange(min=1), required=True, help="The user's number, the `sub` of the token."
 )
 @click.option(
     "--role",
@@ -19,20 +19,20 @@ MAX_MINUTES = 366 * 24 * 60
     multiple=True,
     default=("customer",),
     show_default=True,
-    help="What the user may do; give it again for each further role.",
+    help="What the user may do; can be repeated.",
 )
 @click.option(
     "--minutes",
     type=click.IntRange(1, MAX_MINUTES),
     default=60,
     show_default=True,
-    help="How long the token is good.",
+    help="How long the token is valid.",
 )
 def token(user: int, roles: tuple[str, ...], minutes: int) -> None:
     """Print a bearer token, and nothing else.
 
     \b
-    Example: look into the cart of user 7
+    Example: show the cart of user 7
       curl -H "Authorization: Bearer $(daftari token --user 7 --role customer)" localhost:8000/api/cart/
     """
     from api.http.middleware.auth import make_token

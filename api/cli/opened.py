@@ -1,0 +1,47 @@
+"""What a command works with: the database, or all services, opened from the environment and closed afterwards."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.cli.failures import NOT_AVAILABLE, WRONG_SETTINGS, Failure, read_settings
+from api.http.middleware.logging import configure_logging
+from api.local.databases import open_database as open_database_of
+from api.local.databases import server_major
+from api.settings import Settings
+from api.wiring import build_services
+from daraja import InvalidConfig, Refused, SubmissionError
+from ledger.store.database import Database
+from payments.services import Services
+
+
+@contextmanager
+def open_database(log_level: int = logging.ERROR) -> Iterator[tuple[Settings, Database]]:
+    """Open the database that the settings name; raise ConfigurationError, DatabaseProblem.
+
+    What the command prints is its result, so the log is silent below `log_level`.
+    """
+    settings = read_settings()
+    configure_logging(settings.daftari_log_format, lowest_level=log_level)
+    with open_database_of(settings.database_url, settings.daftari_database_connections) as database:
+        yield settings, database
+
+
+@contextmanager
+def open_services() -> Iterator[Services]:
+    """Open all services, M-Pesa's client included; whatever M-Pesa refuses becomes a Failure."""
+    settings = read_settings()
+    configure_logging(settings.daftari_log_format, lowest_level=logging.ERROR)
+    server_major(settings.database_url)
+    try:
+        services = build_services(settings)
+    except InvalidConfig as error:
+        raise Failure(f"{error.setting}: {error.message}", WRONG_SETTINGS) from error
+    try:
+        yield services
+    except Refused as error:
+        raise Failure(error.message) from error
+    except SubmissionError as error:
+        raise Failure(error.message, NOT_AVAILABLE) from error
+    finally:
+        services.close()
