@@ -5,10 +5,10 @@ from typing import Any, NoReturn, TypeVar
 
 from flask_smorest import Blueprint  # type: ignore[import-untyped]  # it has no types
 from marshmallow import Schema, ValidationError
+from marshmallow.exceptions import SCHEMA
 from webargs.flaskparser import FlaskParser
 
 from api.http.framework import json
-from api.http.schemas.fields import flatten
 from ledger.errors import InvalidValue
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -27,7 +27,7 @@ class Parser(FlaskParser):
         """Raise what marshmallow found as our own error."""
         fields: dict[str, list[str]] = {}
         for found in error.messages_dict.values():
-            fields |= flatten(found)
+            fields |= _flatten(found)
         raise InvalidValue("Some fields are wrong; correct them and send again.", fields)
 
 
@@ -88,3 +88,15 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         """Show what the view returns, by a schema, under a status; a dictionary is JSON Schema of a ready answer."""
         decorate: Callable[[View], View] = super().response(status_code, schema, **options)
         return decorate
+
+
+def _flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
+    """Turn marshmallow's nested messages into sentences by field, a nested field named with dots."""
+    flat: dict[str, list[str]] = {}
+    for name, found in messages.items():
+        path = prefix.removesuffix(".") if name == SCHEMA and prefix else f"{prefix}{name}"
+        if isinstance(found, Mapping):
+            flat |= _flatten(found, f"{path}.")
+        else:
+            flat[path] = [str(description) for description in ([found] if isinstance(found, str) else found)]
+    return flat

@@ -11,11 +11,9 @@ from flask_smorest import Api  # type: ignore[import-untyped]  # it has no types
 from flask_smorest.spec.plugins import FlaskPlugin  # type: ignore[import-untyped]  # it has no types
 from marshmallow import Schema, fields, validate
 
-from api.http.framework import json
+from api.http.framework import API_PREFIX, json
 from api.http.framework.errors import PLAIN_JSON
 from api.http.framework.refusals import refusals
-from api.http.middleware.auth import GUARDED_PREFIX
-from api.http.middleware.headers import IDEMPOTENCY_KEY
 
 DESCRIPTION = """\
 Payments through M-Pesa for a shop: pay first, then the order is made.
@@ -28,14 +26,6 @@ EXTENSION = "daftari.api"
 _SCHEME = "bearerToken"
 _SUCCESS = "2"
 _CONFIG = {"API_TITLE": "Daftari", "OPENAPI_VERSION": "3.1.0", "JSON_SORT_KEYS": False}
-
-_KEY_PARAMETER = {
-    "name": IDEMPOTENCY_KEY,
-    "in": "header",
-    "required": False,
-    "description": "Makes the request safe to repeat: the same key and body get the first answer again.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-}
 
 
 class Error(Schema):
@@ -140,14 +130,14 @@ def _documented_views(made: dict[str, Any]) -> list[tuple[str, str, Any]]:
 def _finish(operation: dict[str, Any], path: str, method: str, view: Any) -> None:
     """Add who may ask, and replace flask-smorest's notes on errors by what is really answered."""
     needs_token = getattr(view, "is_guarded", False) or (
-        path.startswith(GUARDED_PREFIX) and not getattr(view, "is_public", False)
+        path.startswith(API_PREFIX) and not getattr(view, "is_public", False)
     )
     operation["security"] = [{_SCHEME: []}] if needs_token else []
     roles = getattr(view, "required_roles", ())
     if roles:
         operation["x-roles"] = [str(role) for role in roles]
-    if getattr(view, "is_idempotent", False):
-        operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+    if hasattr(view, "key_parameter"):
+        operation.setdefault("parameters", []).append(view.key_parameter)
     answers = {
         status: said for status, said in sorted(operation["responses"].items()) if status.startswith(_SUCCESS)
     }

@@ -66,7 +66,7 @@ def _codes(operation: dict[str, Any], path: str, method: str, view: Any) -> Iter
         found |= _WITH_INPUT
     if any(media.get("schema") for media in operation.get("requestBody", {}).get("content", {}).values()):
         found |= _WITH_BODY
-    if getattr(view, "is_idempotent", False):
+    if hasattr(view, "key_parameter"):
         found |= _WITH_KEY
     return found
 

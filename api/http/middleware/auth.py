@@ -19,6 +19,7 @@ from flask import Flask, current_app, g, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import MethodNotAllowed
 
+from api.http.framework import API_PREFIX
 from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
@@ -34,7 +35,6 @@ MAX_USER = 2**63 - 1
 OUR_NAME = "daftari"
 """What `iss` and `aud` must say where they are present and no other name is configured."""
 
-GUARDED_PREFIX = "/api/"
 _VERIFIER = "daftari_token_verifier"
 _USER = re.compile(r"[1-9][0-9]{0,18}")
 
@@ -201,7 +201,7 @@ def _is_guarded() -> bool:
     view = current_app.view_functions.get(request.endpoint or "")
     if getattr(view, "is_guarded", False):
         return True
-    if not request.path.startswith(GUARDED_PREFIX) or getattr(view, "is_public", False):
+    if not request.path.startswith(API_PREFIX) or getattr(view, "is_public", False):
         return False
     return not _is_wrong_method_of_a_public_address()
 

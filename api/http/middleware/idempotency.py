@@ -14,11 +14,22 @@ from api.http.framework import json
 from api.http.framework.errors import answer, refusal_of
 from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
-from api.http.middleware.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from ledger.errors import InvalidValue, LedgerError
 from payments.idempotency.idempotency_store import Replay
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
+
+KEY_PARAMETER = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "description": "Makes the request safe to repeat: the same key and body get the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+"""The header in the OpenAPI document."""
 
 NOT_KEPT = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 """Temporary refusals: the same request may succeed later, so its key is released."""
@@ -50,7 +61,7 @@ def idempotent(view: View) -> View:
         )
         return _replayed(answered) if isinstance(answered, Replay) else answered
 
-    once.is_idempotent = True  # type: ignore[attr-defined]  # read by the OpenAPI document
+    once.key_parameter = KEY_PARAMETER  # type: ignore[attr-defined]  # read by the OpenAPI document
     return once  # type: ignore[return-value]  # wraps keeps the signature
 
 

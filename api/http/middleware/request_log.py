@@ -1,4 +1,4 @@
-"""One line of log for each request, under an id that the client may choose and always gets back."""
+"""One log line a request, under a request id that the client may choose and always gets back."""
 
 import re
 from time import perf_counter
@@ -8,14 +8,15 @@ import structlog
 from flask import Flask, Response, g, request
 
 from api.http.middleware import metrics
-from api.http.middleware.headers import REQUEST_ID
+
+REQUEST_ID = "X-Request-ID"
 
 _SAFE = re.compile(r"[0-9A-Za-z._-]{8,64}")
 _log = structlog.get_logger(__name__)
 
 
 def install_request_log(app: Flask) -> None:
-    """Name, time and log every request; must come before everything that may refuse one."""
+    """Give every request an id, time it and log it; must come before all that may refuse a request."""
     app.before_request(_start)
     app.after_request(_finish)
 
@@ -33,7 +34,7 @@ def _start() -> None:
 
 def _finish(response: Response) -> Response:
     if g.get("is_suspended"):
-        return response  # Not an answer yet: it is counted and logged when it is.
+        return response  # Not the answer yet; that is counted and logged when it is given.
     seconds = perf_counter() - g.started
     metrics.observe(response, seconds)
     line = {

@@ -1,12 +1,11 @@
 """The fields of requests and answers: strict, bounded, and each with a sentence for whoever got it wrong."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
-from marshmallow.exceptions import SCHEMA
 
 from api.http.framework.json import moment_text
 from ledger.clock import NAIROBI, now
@@ -128,15 +127,3 @@ class Moment(fields.DateTime):
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else moment_text(value)
-
-
-def flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
-    """Turn marshmallow's nested messages into sentences by field, a nested field named with dots."""
-    flat: dict[str, list[str]] = {}
-    for name, found in messages.items():
-        path = prefix.removesuffix(".") if name == SCHEMA and prefix else f"{prefix}{name}"
-        if isinstance(found, Mapping):
-            flat |= flatten(found, f"{path}.")
-        else:
-            flat[path] = [str(description) for description in ([found] if isinstance(found, str) else found)]
-    return flat

@@ -17,7 +17,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
 
 from api.http.app import create_app
-from api.http.middleware.headers import IDEMPOTENCY_KEY
+from api.http.middleware.idempotency import IDEMPOTENCY_KEY
 from api.http.schemas.session_schemas import MAX_WAIT_SECONDS
 from api.local.local_settings import local_settings
 from api.wiring import build_services
