@@ -1,4 +1,4 @@
-"""What about a payment may come to wait for a person: opened by one event, closed by another, shown after its time."""
+"""Open cases of payments: opened by one event, closed by another, and shown on the work list after a while."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,22 +35,22 @@ TABLE = "payment_cases"
 
 RECEIPT_MAY_TAKE = timedelta(minutes=30)
 ORDER_MAY_TAKE = timedelta(minutes=2)
-SENDING_MAY_TAKE = timedelta(minutes=30)
-"""How long each may take before a person should look: the worker tries meanwhile."""
+REFUND_MAY_TAKE = timedelta(minutes=30)
+"""How long each may take before a person should look; the worker tries meanwhile."""
 
 
 class Subject(StrEnum):
-    """What a case is about; within a session a number tells those of one subject apart."""
+    """What a case is about; within a session it has a number among the cases of its subject."""
 
     ATTEMPT = "attempt"
     RECEIPT = "receipt"
     ORDER = "order"
     REFUND = "refund"
-    CONTRADICTION = "contradiction"
+    DISCREPANCY = "contradiction"
 
 
 class CaseKind(StrEnum):
-    """Why a payment waits for a person."""
+    """Why a person should look at a payment."""
 
     ATTEMPT_IN_DOUBT = "attempt_in_doubt"
     RECEIPT_MISSING = "receipt_missing"
@@ -59,12 +59,12 @@ class CaseKind(StrEnum):
     REFUND_HELD = "refund_held"
     REFUND_UNDER_WAY = "refund_under_way"
     REFUND_IN_DOUBT = "refund_in_doubt"
-    CONTRADICTION = "contradiction"
+    DISCREPANCY = "contradiction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentCase:
-    """One thing that is open; money in cents, None where it names no sum. `detail` is a word or a sentence."""
+    """One open case; money in cents, None if the event names no sum. `detail` is a word or a sentence."""
 
     session_id: UUID
     subject: str
@@ -77,171 +77,114 @@ class PaymentCase:
 
 
 CasesOfSession = dict[tuple[str, int], PaymentCase]
+Change = Callable[[CasesOfSession, Recorded], None]
+Describe = Callable[[dict[str, Any]], str]
 
 
-def _open(
-    cases: CasesOfSession,
-    event: Recorded,
-    subject: Subject,
-    number: int,
-    kind: CaseKind,
-    *,
-    money_cents: int | None,
-    detail: str,
-    after: timedelta = timedelta(),
-) -> None:
-    since = event.happened_at
-    cases[subject, number] = PaymentCase(
-        session_id=event.session_id,
-        subject=subject,
-        number=number,
-        kind=kind,
-        since=since,
-        visible_from=since + after,
-        money_cents=money_cents,
-        detail=detail,
-    )
+def _key(subject: Subject, event: Recorded) -> tuple[str, int]:
+    """Return the key of an event's case of a subject: a session has one order, an attempt one missing receipt."""
+    if subject == Subject.ORDER:
+        return subject, 1
+    return subject, event.state["attempt" if subject == Subject.RECEIPT else subject]
 
 
-def _requested(cases: CasesOfSession, event: Recorded) -> None:
-    says = event.state
-    _open(
-        cases,
-        event,
-        Subject.ATTEMPT,
-        says["attempt"],
-        CaseKind.ATTEMPT_IN_DOUBT,
-        money_cents=says["amount_cents"],
-        detail="M-Pesa has not said how it ended",
-        after=ATTEMPT_MAY_TAKE,
-    )
-
-
-def _uncertain(cases: CasesOfSession, event: Recorded) -> None:
-    key = Subject.ATTEMPT, event.state["attempt"]
-    if key in cases:
-        cases[key] = replace(cases[key], detail="M-Pesa's answer to the request was lost")
-
-
-def _attempt_ended(cases: CasesOfSession, event: Recorded) -> None:
-    cases.pop((Subject.ATTEMPT, event.state["attempt"]), None)
-
-
-def _failed(cases: CasesOfSession, event: Recorded) -> None:
-    _attempt_ended(cases, event)
-    cases.pop((Subject.ORDER, 1), None)
-
-
-def _money_came(cases: CasesOfSession, event: Recorded) -> None:
-    says = event.state
-    if says.get("answers_attempt", True):
-        _attempt_ended(cases, event)
-    if says["receipt"] is None:
-        _open(
-            cases,
-            event,
-            Subject.RECEIPT,
-            says["attempt"],
-            CaseKind.RECEIPT_MISSING,
-            money_cents=says["amount_cents"],
-            detail=f"known by {says['evidence']}",
-            after=RECEIPT_MAY_TAKE,
-        )
-
-
-def _paid(cases: CasesOfSession, event: Recorded) -> None:
-    _money_came(cases, event)
-    _open(
-        cases,
-        event,
-        Subject.ORDER,
-        1,
-        CaseKind.ORDER_MISSING,
-        money_cents=event.state["amount_cents"],
-        detail="paid without an order",
-        after=ORDER_MAY_TAKE,
-    )
-
-
-def _receipt_came(cases: CasesOfSession, event: Recorded) -> None:
-    cases.pop((Subject.RECEIPT, event.state["attempt"]), None)
-
-
-def _ordered(cases: CasesOfSession, _: Recorded) -> None:
-    cases.pop((Subject.ORDER, 1), None)
-
-
-def _refund_due(cases: CasesOfSession, event: Recorded) -> None:
-    says = event.state
-    _open(
-        cases,
-        event,
-        Subject.REFUND,
-        says["refund"],
-        CaseKind.REFUND_DUE,
-        money_cents=says["amount_cents"],
-        detail=says["why"],
-    )
-
-
-def _refund_moved(
-    kind: CaseKind, tell: Callable[[dict[str, Any]], str], after: timedelta = timedelta()
-) -> Callable[[CasesOfSession, Recorded], None]:
-    """Return the change of a refund's case to another kind; its age counts from when the money fell due."""
+def _opens(subject: Subject, kind: CaseKind, describe: Describe, after: timedelta = timedelta()) -> Change:
+    """Return the change that opens a case, to be shown `after` the event."""
 
     def change(cases: CasesOfSession, event: Recorded) -> None:
-        key = Subject.REFUND, event.state["refund"]
-        cases[key] = replace(
-            cases[key], kind=kind, visible_from=event.happened_at + after, detail=tell(event.state)
+        key = _key(subject, event)
+        cases[key] = PaymentCase(
+            session_id=event.session_id,
+            subject=subject,
+            number=key[1],
+            kind=kind,
+            since=event.happened_at,
+            visible_from=event.happened_at + after,
+            money_cents=event.state["amount_cents"],
+            detail=describe(event.state),
         )
 
     return change
 
 
-def _refunded(cases: CasesOfSession, event: Recorded) -> None:
-    del cases[Subject.REFUND, event.state["refund"]]
+def _closes(*subjects: Subject) -> Change:
+    def change(cases: CasesOfSession, event: Recorded) -> None:
+        for subject in subjects:
+            cases.pop(_key(subject, event), None)
+
+    return change
 
 
-def _discrepancy_found(cases: CasesOfSession, event: Recorded) -> None:
-    says = event.state
-    _open(
-        cases,
-        event,
-        Subject.CONTRADICTION,
-        says["contradiction"],
-        CaseKind.CONTRADICTION,
-        money_cents=says["amount_cents"],
-        detail=f"attempt {says['attempt']}, {says['about']}: the {says['evidence']} says: {says['told']}",
-    )
+def _moves_refund(kind: CaseKind, describe: Describe, after: timedelta = timedelta()) -> Change:
+    """Return the change of a refund's case to another kind; its age counts from when the money fell due."""
+
+    def change(cases: CasesOfSession, event: Recorded) -> None:
+        key = _key(Subject.REFUND, event)
+        cases[key] = replace(
+            cases[key], kind=kind, visible_from=event.happened_at + after, detail=describe(event.state)
+        )
+
+    return change
 
 
-def _settled(cases: CasesOfSession, event: Recorded) -> None:
-    del cases[Subject.CONTRADICTION, event.state["contradiction"]]
+_close_attempt = _closes(Subject.ATTEMPT)
+_miss_receipt = _opens(
+    Subject.RECEIPT, CaseKind.RECEIPT_MISSING, lambda state: f"known by {state['evidence']}", RECEIPT_MAY_TAKE
+)
+_miss_order = _opens(Subject.ORDER, CaseKind.ORDER_MISSING, lambda _: "paid without an order", ORDER_MAY_TAKE)
 
 
-_CHANGES: dict[str, Callable[[CasesOfSession, Recorded], None]] = {
-    PaymentRequested.TOPIC: _requested,
-    PaymentUncertain.TOPIC: _uncertain,
-    PaymentRefused.TOPIC: _attempt_ended,
-    AttemptFailed.TOPIC: _attempt_ended,
-    Failed.TOPIC: _failed,
-    Paid.TOPIC: _paid,
-    SurplusReceived.TOPIC: _money_came,
-    ReceiptRecorded.TOPIC: _receipt_came,
-    OrderCreated.TOPIC: _ordered,
-    RefundDue.TOPIC: _refund_due,
-    RefundApproved.TOPIC: _refund_moved(
-        CaseKind.REFUND_UNDER_WAY, lambda _: "approved, and not sent yet", SENDING_MAY_TAKE
+def _receive(cases: CasesOfSession, event: Recorded) -> None:
+    if event.state.get("answers_attempt", True):
+        _close_attempt(cases, event)
+    if event.state["receipt"] is None:
+        _miss_receipt(cases, event)
+
+
+def _pay(cases: CasesOfSession, event: Recorded) -> None:
+    _receive(cases, event)
+    _miss_order(cases, event)
+
+
+def _doubt_attempt(cases: CasesOfSession, event: Recorded) -> None:
+    key = _key(Subject.ATTEMPT, event)
+    if key in cases:
+        cases[key] = replace(cases[key], detail="M-Pesa's answer to the request was lost")
+
+
+def _describe_discrepancy(state: dict[str, Any]) -> str:
+    return f"attempt {state['attempt']}, {state['about']}: the {state['evidence']} says: {state['told']}"
+
+
+# The texts are stored, so that another text for an old event would differ from its row.
+_CHANGES: dict[str, Change] = {
+    PaymentRequested.TOPIC: _opens(
+        Subject.ATTEMPT,
+        CaseKind.ATTEMPT_IN_DOUBT,
+        lambda _: "M-Pesa has not said how it ended",
+        ATTEMPT_MAY_TAKE,
     ),
-    RefundRefused.TOPIC: _refund_moved(CaseKind.REFUND_HELD, lambda says: says["reason"]),
-    RefundRequested.TOPIC: _refund_moved(
-        CaseKind.REFUND_UNDER_WAY, lambda _: "sent, and not confirmed yet", SENDING_MAY_TAKE
+    PaymentUncertain.TOPIC: _doubt_attempt,
+    PaymentRefused.TOPIC: _close_attempt,
+    AttemptFailed.TOPIC: _close_attempt,
+    Failed.TOPIC: _closes(Subject.ATTEMPT, Subject.ORDER),
+    Paid.TOPIC: _pay,
+    SurplusReceived.TOPIC: _receive,
+    ReceiptRecorded.TOPIC: _closes(Subject.RECEIPT),
+    OrderCreated.TOPIC: _closes(Subject.ORDER),
+    RefundDue.TOPIC: _opens(Subject.REFUND, CaseKind.REFUND_DUE, lambda state: state["why"]),
+    RefundApproved.TOPIC: _moves_refund(
+        CaseKind.REFUND_UNDER_WAY, lambda _: "approved, and not sent yet", REFUND_MAY_TAKE
     ),
-    RefundUncertain.TOPIC: _refund_moved(CaseKind.REFUND_IN_DOUBT, lambda says: says["reason"]),
-    RefundFailed.TOPIC: _refund_moved(CaseKind.REFUND_DUE, lambda says: f"failed: {says['code']}"),
-    Refunded.TOPIC: _refunded,
-    DiscrepancyFound.TOPIC: _discrepancy_found,
-    DiscrepancyClosed.TOPIC: _settled,
+    RefundRefused.TOPIC: _moves_refund(CaseKind.REFUND_HELD, lambda state: state["reason"]),
+    RefundRequested.TOPIC: _moves_refund(
+        CaseKind.REFUND_UNDER_WAY, lambda _: "sent, and not confirmed yet", REFUND_MAY_TAKE
+    ),
+    RefundUncertain.TOPIC: _moves_refund(CaseKind.REFUND_IN_DOUBT, lambda state: state["reason"]),
+    RefundFailed.TOPIC: _moves_refund(CaseKind.REFUND_DUE, lambda state: f"failed: {state['code']}"),
+    Refunded.TOPIC: _closes(Subject.REFUND),
+    DiscrepancyFound.TOPIC: _opens(Subject.DISCREPANCY, CaseKind.DISCREPANCY, _describe_discrepancy),
+    DiscrepancyClosed.TOPIC: _closes(Subject.DISCREPANCY),
 }
 
 

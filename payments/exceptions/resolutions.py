@@ -88,7 +88,7 @@ class CaseService:
             raise Rejected("CASE_NEEDS_MORE", settled.told)
 
     def _close_discrepancy(self, case_id: str, by: str, note: str) -> None:
-        session_id, number = _subject_of(case_id, Subject.CONTRADICTION)
+        session_id, number = _subject_of(case_id, Subject.DISCREPANCY)
         self._ledger.decide(
             session_id,
             lambda session: session.close_discrepancy(number, closed_by=by, note=note, at=clock.now()),

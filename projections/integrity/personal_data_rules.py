@@ -8,7 +8,7 @@ from psycopg import Connection
 from ledger.session.session import PaymentSession
 from ledger.store.vault import Erased, WrongKey
 from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import Prompt, Violation, Walk
+from projections.integrity.violations import PromptWindow, Violation, Walk
 
 # Encrypted values and hashes are long runs of letters and digits, so a number counts only if it stands by itself.
 PERSONAL = r"(^|[^0-9A-Za-z_-])\+?(254[17][0-9]{8}|0[17][0-9]{8})($|[^0-9A-Za-z_-])|ws_CO_"
@@ -33,7 +33,7 @@ EXISTS = "SELECT to_regclass(%s) IS NOT NULL AS there"
 
 
 def decryptable(
-    log: SessionLog, session: PaymentSession, prompts: list[Prompt], walk: Walk
+    log: SessionLog, session: PaymentSession, prompts: list[PromptWindow], walk: Walk
 ) -> Iterator[Violation]:
     """The encrypted values of a session can be decrypted; note its prompts by their phones."""
     if walk.vault is None:

@@ -31,7 +31,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptWindow:
     """The time during which an attempt may be on a phone, and that phone's number, encrypted."""
 
     began: datetime
@@ -57,7 +57,7 @@ class Walk:
     awaiting_order: dict[UUID, int] = field(default_factory=dict)
     followed: dict[datetime, Figures] = field(default_factory=dict)
     figures: dict[datetime, Figures] = field(default_factory=dict)
-    prompts: dict[str, list[Prompt]] = field(default_factory=lambda: defaultdict(list))
+    prompts: dict[str, list[PromptWindow]] = field(default_factory=lambda: defaultdict(list))
 
 
 def stream(
