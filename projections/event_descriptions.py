@@ -1,4 +1,4 @@
-"""What each event says, as a person would: one sentence-maker an event class. No personal data is in it."""
+"""Descriptions of events for people, one for each event class, without personal data."""
 
 from datetime import UTC, datetime
 from functools import singledispatch
@@ -13,14 +13,14 @@ def clock_time(moment: datetime) -> str:
 
 
 @singledispatch
-def sentence(event: events.Event) -> str:
-    """Say what happened. Raises TypeError for a class of event that nobody has taught to speak."""
+def describe(event: events.Event) -> str:
+    """Return what happened. Raises TypeError for an event class without a description."""
     raise TypeError(
-        f"No sentence tells of {type(event).__name__}; add one to projections/event_descriptions.py."
+        f"No description of {type(event).__name__}; add one to projections/event_descriptions.py."
     )
 
 
-@sentence.register
+@describe.register
 def _created(event: events.Created) -> str:
     totals, lines = event.totals, len(event.lines)
     goods = f"{lines} {'line' if lines == 1 else 'lines'} of goods at {Money(totals.goods_cents)}"
@@ -29,37 +29,37 @@ def _created(event: events.Created) -> str:
     return f"{Money(totals.total_cents)} by user {event.user_id}: {goods}, {delivery}; open until {until}"
 
 
-@sentence.register
+@describe.register
 def _extended(event: events.Extended) -> str:
     return f"open until {clock_time(event.expires_at)}"
 
 
-@sentence.register
+@describe.register
 def _payment_requested(event: events.PaymentRequested) -> str:
     return f"attempt {event.attempt}, {Money(event.amount_cents)}, transaction {event.transaction_id}"
 
 
-@sentence.register
+@describe.register
 def _payment_initiated(event: events.PaymentInitiated) -> str:
     return f"attempt {event.attempt} accepted by M-Pesa as {event.merchant_request_id}"
 
 
-@sentence.register
+@describe.register
 def _payment_refused(event: events.PaymentRefused) -> str:
     return f"attempt {event.attempt} not sent, {event.code}: {event.message}"
 
 
-@sentence.register
+@describe.register
 def _payment_uncertain(event: events.PaymentUncertain) -> str:
     return f"attempt {event.attempt} without an answer, {event.reason}; a prompt may be on the phone"
 
 
-@sentence.register
+@describe.register
 def _attempt_failed(event: events.AttemptFailed) -> str:
-    return f"attempt {event.attempt} unpaid, {_why(event.code, event.result_code, event.text)}{_says(event)}"
+    return f"attempt {event.attempt} unpaid, {_why(event.code, event.result_code, event.text)}{_recorded_by(event)}"
 
 
-@sentence.register
+@describe.register
 def _paid(event: events.Paid) -> str:
     return (
         f"{Money(event.amount_cents)} for attempt {event.attempt} at {clock_time(event.paid_at)},"
@@ -67,46 +67,46 @@ def _paid(event: events.Paid) -> str:
     )
 
 
-@sentence.register
+@describe.register
 def _receipt_recorded(event: events.ReceiptRecorded) -> str:
     return f"{_receipt(event.receipt)} of attempt {event.attempt}, known by {event.evidence}"
 
 
-@sentence.register
+@describe.register
 def _evidence_upgraded(event: events.EvidenceUpgraded) -> str:
     return f"{_receipt(event.receipt)} of attempt {event.attempt}, known by {event.evidence} now"
 
 
-@sentence.register
+@describe.register
 def _discrepancy_found(event: events.DiscrepancyFound) -> str:
     return (
-        f"contradiction {event.contradiction} about the {event.about} of attempt {event.attempt},"
-        f" {event.evidence} says: {event.told}"
+        f"discrepancy {event.contradiction} about the {event.about} of attempt {event.attempt},"
+        f" {event.evidence} reports: {event.told}"
     )
 
 
-@sentence.register
+@describe.register
 def _discrepancy_closed(event: events.DiscrepancyClosed) -> str:
-    return f"contradiction {event.contradiction} looked at by {event.closed_by}: {event.note}"
+    return f"discrepancy {event.contradiction} looked at by {event.closed_by}: {event.note}"
 
 
-@sentence.register
+@describe.register
 def _order_created(event: events.OrderCreated) -> str:
     return f"order {event.order_number} (id {event.order_id})"
 
 
-@sentence.register
+@describe.register
 def _failed(event: events.Failed) -> str:
     held = "the buyer's money is held" if event.money_held else "no money is held"
-    return f"{_why(event.code, event.result_code, event.text)} ({held}){_says(event)}"
+    return f"{_why(event.code, event.result_code, event.text)} ({held}){_recorded_by(event)}"
 
 
-@sentence.register
+@describe.register
 def _expired(event: events.Expired) -> str:
     return f"the time ran out while the session was {event.previous_status}"
 
 
-@sentence.register
+@describe.register
 def _surplus_received(event: events.SurplusReceived) -> str:
     return (
         f"{Money(event.amount_cents)} more than was owed, {event.why}: attempt {event.attempt},"
@@ -114,46 +114,46 @@ def _surplus_received(event: events.SurplusReceived) -> str:
     )
 
 
-@sentence.register
+@describe.register
 def _refund_due(event: events.RefundDue) -> str:
     return f"refund {event.refund} of {Money(event.amount_cents)}, {_receipt(event.receipt)}: {event.why}"
 
 
-@sentence.register
+@describe.register
 def _refund_approved(event: events.RefundApproved) -> str:
-    return f"refund {event.refund} may be sent back, says {event.approved_by}"
+    return f"refund {event.refund} approved by {event.approved_by}"
 
 
-@sentence.register
+@describe.register
 def _refund_refused(event: events.RefundRefused) -> str:
-    return f"refund {event.refund} is held, says {event.refused_by}: {event.reason}"
+    return f"refund {event.refund} held by {event.refused_by}: {event.reason}"
 
 
-@sentence.register
+@describe.register
 def _refund_accepted(event: events.RefundAccepted) -> str:
-    return f"refund {event.refund} taken by M-Pesa as {event.conversation_id}"
+    return f"refund {event.refund} accepted by M-Pesa as {event.conversation_id}"
 
 
-@sentence.register
+@describe.register
 def _refund_uncertain(event: events.RefundUncertain) -> str:
     return f"refund {event.refund} without an answer, {event.reason}; it may have gone back"
 
 
-@sentence.register
+@describe.register
 def _refund_requested(event: events.RefundRequested) -> str:
     return f"refund {event.refund} is being sent back, by {event.requested_by}"
 
 
-@sentence.register
+@describe.register
 def _refunded(event: events.Refunded) -> str:
     if event.recorded_by:
-        return f"refund {event.refund} has gone back by hand, says {event.recorded_by}: {event.note}"
+        return f"refund {event.refund} has gone back by hand, recorded by {event.recorded_by}: {event.note}"
     return f"refund {event.refund} has gone back by {event.means}, {_receipt(event.reversal_receipt)}"
 
 
-@sentence.register
+@describe.register
 def _refund_failed(event: events.RefundFailed) -> str:
-    return f"refund {event.refund} did not arrive, {event.code}: {event.text}; it is due still"
+    return f"refund {event.refund} failed, {event.code}: {event.text}; it is still due"
 
 
 def _receipt(receipt: str | None) -> str:
@@ -164,5 +164,5 @@ def _why(code: str, result_code: str | None, text: str) -> str:
     return f"{code} ({result_code}): {text}" if result_code else f"{code}: {text}"
 
 
-def _says(event: events.AttemptFailed | events.Failed) -> str:
-    return f", {event.recorded_by} says: {event.note}" if event.recorded_by else ""
+def _recorded_by(event: events.AttemptFailed | events.Failed) -> str:
+    return f", recorded by {event.recorded_by}: {event.note}" if event.recorded_by else ""

@@ -19,7 +19,7 @@ from ledger.store.positions import read_horizon
 
 BATCH_SIZE = 500
 MAX_COUNTED = 100_000
-"""Where counting how far a follower is behind stops: the answer is then "very"."""
+"""Where the count of a follower's lag stops."""
 
 _MAPPER = SessionMapper(JSONTranscoder())  # The transcoder is the library's; ours writes JSON by itself.
 
@@ -79,14 +79,14 @@ class Projection(Protocol):
 
     @property
     def name(self) -> str:
-        """Under which its position is kept."""
+        """The name that its position is stored under."""
 
     @property
     def topics(self) -> Sequence[str]:
         """The topics it wants, none meaning all."""
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
-        """Move the view by these events, in their order."""
+        """Change the view by these events, in their order."""
 
 
 class Follower:
@@ -137,7 +137,7 @@ class Follower:
 
 
 def position_of(connection: Connection[Any], name: str, origin: int) -> int:
-    """Return the position of the last event that this follower is done with, 0 before the first."""
+    """Return the position of the last event that this follower has applied, 0 before the first."""
     row = connection.execute(READ_POSITION, (name, origin)).fetchone()
     return int(row["position"]) if row else 0
 

@@ -1,4 +1,4 @@
-"""The story of one session, straight from the log: for its owner, for an auditor, and as a timeline to read."""
+"""The event history of one session, straight from the log: for its owner, for an auditor, and as a timeline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
 from ledger.store.database import Database
-from projections.event_descriptions import clock_time, sentence
+from projections.event_descriptions import clock_time, describe
 from projections.follower import recorded
 
 HISTORY = """
@@ -20,7 +20,7 @@ FROM payment_events WHERE session_id = %s ORDER BY version
 """
 
 ENCRYPTED_FIELDS = "_sealed"
-"""How the names of fields end that hold personal data, which no view shows."""
+"""The end of the names of encrypted fields, which no view shows."""
 
 OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
     events.Created: ("expires_at",),
@@ -48,7 +48,7 @@ OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
     events.Refunded: ("refund", "reversal_receipt", "means"),
     events.RefundFailed: ("refund",),
 }
-"""What the owner of a session may know of each event; the rest is between us and M-Pesa."""
+"""The fields of each event that the owner of a session may see."""
 
 _CENTS = "_cents"
 
@@ -82,7 +82,7 @@ class Entry:
 
 
 def history(database: Database, session_id: UUID) -> list[Entry]:
-    """Return every event of a session in order; none where there is no such session."""
+    """Return every event of a session in order; none if there is no such session."""
     with database.connection() as connection:
         rows = connection.execute(HISTORY, (session_id,)).fetchall()
     return [_entry(row) for row in rows]
@@ -90,12 +90,12 @@ def history(database: Database, session_id: UUID) -> list[Entry]:
 
 def for_owner(entry: Entry) -> dict[str, Any]:
     """Return what the owner may see of an event: amounts as text in shillings, no internals."""
-    said = {name: entry.state[name] for name in OWNERS_FIELDS[type(entry.event)]}
+    shown = {name: entry.state[name] for name in OWNERS_FIELDS[type(entry.event)]}
     if isinstance(entry.event, events.Created):
-        said["total_cents"] = entry.event.totals.total_cents
+        shown["total_cents"] = entry.event.totals.total_cents
     details = {
         name.removesuffix(_CENTS): str(Money(value)) if name.endswith(_CENTS) else value
-        for name, value in said.items()
+        for name, value in shown.items()
     }
     return {
         "version": entry.version,
@@ -106,7 +106,7 @@ def for_owner(entry: Entry) -> dict[str, Any]:
 
 
 def for_auditor(entry: Entry) -> dict[str, Any]:
-    """Return all of an event but its sealed personal data; amounts in cents, as the log has them."""
+    """Return all of an event but its encrypted fields; amounts in cents, as the log has them."""
     return {
         "session_id": str(entry.session_id),
         "version": entry.version,
@@ -122,7 +122,7 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
 
 
 def timeline(entries: Sequence[Entry]) -> list[str]:
-    """Tell the story of a session, a line an event, under the day (UTC) on which it happened."""
+    """Return a line for each event, under the day (UTC) on which it happened."""
     lines: list[str] = []
     session: PaymentSession | None = None
     day, status = "", None
@@ -137,7 +137,7 @@ def timeline(entries: Sequence[Entry]) -> list[str]:
         moved = "" if session.status == status else f"  → {session.status}"
         status = session.status
         time = clock_time(entry.happened_at)
-        lines.append(f"{time}  {entry.name:<{width}}  {sentence(entry.event)}{moved}")
+        lines.append(f"{time}  {entry.name:<{width}}  {describe(entry.event)}{moved}")
     return lines
 
 
@@ -147,15 +147,15 @@ def _moment(moment: datetime) -> str:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    fact = recorded(row)
+    event = recorded(row)
     return Entry(
-        fact.session_id,
-        fact.version,
-        fact.topic,
-        fact.event,
-        fact.state,
-        fact.recorded_at,
-        str(fact.position),
+        event.session_id,
+        event.version,
+        event.topic,
+        event.event,
+        event.state,
+        event.recorded_at,
+        str(event.position),
         row["previous_hash"].hex(),
         row["hash"].hex(),
     )

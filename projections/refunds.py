@@ -1,4 +1,4 @@
-"""Sums that must go back, or have gone: what was decided about each, and how far it is on its way."""
+"""Refunds: what was decided about each, and how far it got."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -25,17 +25,17 @@ from projections.session_rows import SessionRows
 TABLE = "payment_refunds"
 
 UNSENT = "MPESA_UNAVAILABLE"
-"""The code of a failure of which M-Pesa took nothing, so that it may be sent again without asking a person."""
+"""The code of a request that M-Pesa did not take, so that it may be sent again without asking a person."""
 
 RETRY_POLICY = "policy:retry"
-"""Who approves again what M-Pesa took nothing of."""
+"""Who approves again what M-Pesa did not take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRefund:
-    """One refund, numbered within its session; amounts are cents, moments and the rest as the events say them.
+    """One refund, numbered within its session; amounts are cents.
 
-    What an earlier try left behind stays until a later one says otherwise: `state` tells what counts.
+    The fields of an earlier request stay until a later one replaces them: `state` says which count.
     """
 
     session_id: UUID
@@ -117,8 +117,8 @@ def _doubted(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
 
 
 def _done(_: PaymentRefund, event: Recorded) -> dict[str, Any]:
-    said = {name: event.state[name] for name in ("means", "reversal_receipt", "recorded_by", "note")}
-    return {"state": RefundState.REFUNDED.value, "in_doubt": False, "done_at": event.happened_at, **said}
+    details = {name: event.state[name] for name in ("means", "reversal_receipt", "recorded_by", "note")}
+    return {"state": RefundState.REFUNDED.value, "in_doubt": False, "done_at": event.happened_at, **details}
 
 
 def _failed(refund: PaymentRefund, event: Recorded) -> dict[str, Any]:
@@ -157,25 +157,25 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
     @staticmethod
     def fold(refunds: RefundsOfSession, event: Recorded) -> None:
         """Change a session's refunds as one of its events says."""
-        says = event.state
+        state = event.state
         if event.topic == RefundDue.TOPIC:
-            refunds[says["refund"]] = PaymentRefund(
+            refunds[state["refund"]] = PaymentRefund(
                 session_id=event.session_id,
-                refund=says["refund"],
-                attempt=says["attempt"],
+                refund=state["refund"],
+                attempt=state["attempt"],
                 state=RefundState.DUE.value,
-                amount_cents=says["amount_cents"],
-                receipt=says["receipt"],
-                why=says["why"],
+                amount_cents=state["amount_cents"],
+                receipt=state["receipt"],
+                why=state["why"],
                 due_at=event.happened_at,
             )
         elif event.topic == ReceiptRecorded.TOPIC:
             for number, refund in refunds.items():
-                if refund.attempt == says["attempt"] and refund.receipt is None:
-                    refunds[number] = replace(refund, receipt=says["receipt"])
+                if refund.attempt == state["attempt"] and refund.receipt is None:
+                    refunds[number] = replace(refund, receipt=state["receipt"])
         elif event.topic in _CHANGES:
-            refund = refunds[says["refund"]]
-            refunds[says["refund"]] = replace(refund, **_CHANGES[event.topic](refund, event))
+            refund = refunds[state["refund"]]
+            refunds[state["refund"]] = replace(refund, **_CHANGES[event.topic](refund, event))
 
 
 def list_refunds(

@@ -1,7 +1,7 @@
-"""Sessions as their owners, lists and sweeps see them: one row each, moved by the append itself.
+"""Sessions as their owners, lists and sweeps see them: one row each, written by the append itself.
 
-A read computes what time has done and writes nothing: a pending session reads as expired from the instant its time
-has run out, whether or not the sweep has come by.
+A read writes nothing: a pending session reads as expired from the instant its time has run out, whether or not the
+sweep has recorded it.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,17 +23,17 @@ received_cents, refund_due_cents, refunded_cents, attempts, open_attempts, trans
 failure_reason, order_id, order_number, created_at, expires_at, initiated_at, paid_at, order_created_at, ended_at,
 updated_at, last_attempt_state, last_requested_at,
 CASE WHEN open_attempts > 0 THEN
-    (SELECT min(note.next_check_at) FROM attempt_checks AS note
-      WHERE note.session_id = payment_sessions.session_id AND note.next_check_at > %(now)s)
+    (SELECT min(query.next_check_at) FROM attempt_checks AS query
+      WHERE query.session_id = payment_sessions.session_id AND query.next_check_at > %(now)s)
 END AS next_check_at,
 CASE WHEN last_attempt_state = 'refused' AND session_status IN ('pending', 'payment_initiated') THEN
-    (SELECT fact.state FROM payment_events AS fact
-      WHERE fact.session_id = payment_sessions.session_id AND fact.topic = 'payment_session.payment_refused.v1'
-      ORDER BY fact.version DESC LIMIT 1)
+    (SELECT event.state FROM payment_events AS event
+      WHERE event.session_id = payment_sessions.session_id AND event.topic = 'payment_session.payment_refused.v1'
+      ORDER BY event.version DESC LIMIT 1)
 END AS refusal,
 CASE WHEN session_status = 'pending' AND open_attempts = 0 AND expires_at > %(now)s THEN
-    (SELECT fact.state->>'phone_sealed' FROM payment_events AS fact
-      WHERE fact.session_id = payment_sessions.session_id AND fact.version = 1)
+    (SELECT event.state->>'phone_sealed' FROM payment_events AS event
+      WHERE event.session_id = payment_sessions.session_id AND event.version = 1)
 END AS phone_sealed
 """  # noqa: S608 - made of this file's constants only
 ONE = f"""
@@ -73,18 +73,18 @@ OPEN_BETWEEN = """
 SELECT session_id FROM payment_sessions
 WHERE open_attempts > 0 AND last_requested_at >= %s AND created_at <= %s ORDER BY last_requested_at LIMIT %s
 """
-# Notes may be of attempts that have ended since, so they are counted against the open ones. What has been due for the
-# longest comes first: by age alone those at the head would be asked about again before the others had a turn.
+# Rows may be of attempts that have ended since, so they are counted against the open ones. What has been due for the
+# longest comes first: by age alone those at the head would be queried again before the others had a turn.
 ATTEMPTS_DUE = """
 SELECT session_id, attempts, open_attempts FROM payment_sessions AS session
 WHERE open_attempts > 0 AND last_requested_at <= %(asked_before)s
-  AND ((SELECT count(*) FROM attempt_checks AS note
-         WHERE note.session_id = session.session_id AND note.next_check_at > %(now)s) < open_attempts
+  AND ((SELECT count(*) FROM attempt_checks AS query
+         WHERE query.session_id = session.session_id AND query.next_check_at > %(now)s) < open_attempts
     OR (last_attempt_state = ANY(%(open_states)s) AND NOT EXISTS
-        (SELECT FROM attempt_checks AS note WHERE note.session_id = session.session_id
-            AND note.attempt = session.attempts AND note.next_check_at > %(now)s)))
-ORDER BY coalesce((SELECT max(note.next_check_at) FROM attempt_checks AS note
-                    WHERE note.session_id = session.session_id AND note.next_check_at <= %(now)s),
+        (SELECT FROM attempt_checks AS query WHERE query.session_id = session.session_id
+            AND query.attempt = session.attempts AND query.next_check_at > %(now)s)))
+ORDER BY coalesce((SELECT max(query.next_check_at) FROM attempt_checks AS query
+                    WHERE query.session_id = session.session_id AND query.next_check_at <= %(now)s),
                   last_requested_at + %(first_gap)s), session_id
 LIMIT %(limit)s
 """
@@ -95,9 +95,9 @@ class SessionRow:
     """A session as it reads at a moment; amounts are cents, `order_id` and `order_number` its order's, if any.
 
     `last_attempt_state` and `last_requested_at` are of the attempt that paid, else of the latest. `next_check_at` is
-    when M-Pesa is asked about an open attempt again, where that is noted already. `refusal` is the code of the latest
-    attempt, and when, while M-Pesa's refusal of it is the last word. `phone_sealed` is there while a prompt could be
-    sent: the session's own phone.
+    when the next status query of an open attempt is due, if one is scheduled. `refusal` is the code and the moment of
+    M-Pesa's refusal, if that ended the latest attempt. `phone_sealed` is the session's own phone, while a prompt
+    could be sent.
     """
 
     session_id: UUID
@@ -134,7 +134,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class DueSession:
-    """A session with attempts whose outcome it is time to ask for: how many there are, and how many of them open."""
+    """A session with attempts that are due for a status query; `attempts` counts all, `open_attempts` the open ones."""
 
     session_id: UUID
     attempts: int
@@ -142,7 +142,7 @@ class DueSession:
 
 
 def status_of(database: Database, session_id: UUID, user_id: int | None, now: datetime) -> SessionRow | None:
-    """Return a session as it reads now, or None where there is none or it is another's; `user_id` None: anyone's."""
+    """Return a session as it reads now, or None if there is none, or it is not of `user_id` where that is given."""
     values = {"session_id": session_id, "user_id": user_id, "now": now}
     with database.connection() as connection:
         row = connection.execute(ONE, values, prepare=True).fetchone()
@@ -150,14 +150,14 @@ def status_of(database: Database, session_id: UUID, user_id: int | None, now: da
 
 
 def rows_of(database: Database, session_ids: Collection[UUID], now: datetime) -> list[SessionRow]:
-    """Return these sessions as they read now, in no order; those that do not exist are left out."""
+    """Return these sessions as they read now, in no order; unknown ones are left out."""
     with database.connection() as connection:
         rows = connection.execute(OF_IDS, {"session_ids": list(session_ids), "now": now}).fetchall()
     return [_session(row) for row in rows]
 
 
 def versions_beyond(database: Database, versions: Mapping[UUID, int]) -> dict[UUID, int]:
-    """Return the versions of those of these sessions that are at a later one than the one given for each."""
+    """Return, by session, the versions of those that are beyond their given versions."""
     values = {"session_ids": list(versions), "versions": list(versions.values())}
     with database.connection() as connection:
         rows = connection.execute(BEYOND, values, prepare=True).fetchall()
@@ -195,14 +195,14 @@ def list_of_user(
 
 
 def owner_of(database: Database, session_id: UUID) -> int | None:
-    """Return whose session it is, or None where there is none."""
+    """Return the id of the session's user, or None if there is no such session."""
     with database.connection() as connection:
         row = connection.execute(OWNER, (session_id,)).fetchone()
     return row["user_id"] if row else None
 
 
 def find_by_checkout_digest(database: Database, digest: str) -> UUID | None:
-    """Return the session one of whose attempts M-Pesa knows by the checkout id of this digest."""
+    """Return the session that has an attempt with the checkout id of this digest."""
     with database.connection() as connection:
         row = connection.execute(BY_CHECKOUT, (digest,)).fetchone()
     return row["session_id"] if row else None
@@ -225,9 +225,9 @@ def with_open_attempts(database: Database, since: datetime, until: datetime, lim
 def open_attempts_due(
     database: Database, now: datetime, first_check_after_seconds: int, limit: int
 ) -> list[DueSession]:
-    """Return sessions with open attempts that M-Pesa should be asked about now, those that have waited longest first.
+    """Return sessions with open attempts that are due for a status query, those due for longest first.
 
-    An attempt is first asked about `first_check_after_seconds` after it was sent, then when its note says.
+    The first query of an attempt is due `first_check_after_seconds` after it was sent, the next as scheduled.
     """
     first_gap = timedelta(seconds=first_check_after_seconds)
     values = {

@@ -1,4 +1,4 @@
-"""What each look over the whole store found."""
+"""What each verification run found."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +29,7 @@ _EVENTS = "SELECT count(*) AS events FROM payment_events"
 
 @dataclass(frozen=True, slots=True)
 class VerificationRun:
-    """One run: over how many events, by which version of ours; each violation is {"rule", "told", "session_id"}."""
+    """One run over `events` events, by a version of Daftari; each violation is {"rule", "told", "session_id"}."""
 
     run_id: UUID
     started_at: datetime
@@ -40,7 +40,7 @@ class VerificationRun:
 
 
 def keep(database: Database, run: VerificationRun) -> None:
-    """Keep what a run found, and forget the oldest beyond RUNS_KEPT."""
+    """Store a run, and delete the oldest beyond RUNS_KEPT."""
     with database.transaction() as connection:
         connection.execute(
             _ADD,
@@ -57,7 +57,7 @@ def last(database: Database) -> VerificationRun | None:
 
 
 def count_events(database: Database) -> int:
-    """Return how long the log is."""
+    """Return the number of events in the log."""
     with database.connection() as connection:
         row = connection.execute(_EVENTS).fetchone()
     assert row is not None

@@ -6,7 +6,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES, Event
 from ledger.store.database import Database
-from projections.event_descriptions import sentence
+from projections.event_descriptions import describe
 from projections.history import OWNERS_FIELDS, for_auditor, for_owner, history, timeline
 from tests.support.checkouts import Checkout, one_of_every_kind
 
@@ -90,12 +90,12 @@ def test_a_timeline_has_a_line_for_each_event(ledger: Ledger, database: Database
 
 def test_every_event_class_has_a_description_of_its_own(ledger: Ledger, database: Database) -> None:
     described = {
-        entry.name: sentence(entry.event)
+        entry.name: describe(entry.event)
         for checkout in one_of_every_kind(ledger)
         for entry in history(database, checkout.session_id)
     }
     assert set(described) == set(PUBLIC_NAMES.values())
-    assert described["RefundFailed"] == "refund 1 did not arrive, R1: No funds.; it is due still"
+    assert described["RefundFailed"] == "refund 1 failed, R1: No funds.; it is still due"
     assert described["Expired"] == "the time ran out while the session was pending"
     assert all("sealed" not in words and "v1." not in words for words in described.values())
 
@@ -105,5 +105,5 @@ def test_the_owners_fields_are_decided_for_every_event_class() -> None:
 
 
 def test_an_event_class_without_a_description_is_refused() -> None:
-    with pytest.raises(TypeError, match="No sentence tells of Event"):
-        sentence(object.__new__(Event))
+    with pytest.raises(TypeError, match="No description of Event"):
+        describe(object.__new__(Event))
