@@ -78,14 +78,14 @@ class CaseService:
         attempt = _attempt_that_lacks_money(found)
         if attempt is None:
             raise Rejected("CASE_NEEDS_MORE", "No prompt was ever sent for this session. Is it another one?")
-        settled = self._matcher.assign(
+        result = self._matcher.allocate(
             _movement_key(case_id),
             attempt.transaction_id,
             by=by,
             note=f"Assigned to session {found.id}, attempt {attempt.number}.",
         )
-        if settled.verdict not in FINAL and settled.told:
-            raise Rejected("CASE_NEEDS_MORE", settled.told)
+        if result.verdict not in FINAL and result.detail:
+            raise Rejected("CASE_NEEDS_MORE", result.detail)
 
     def _close_discrepancy(self, case_id: str, by: str, note: str) -> None:
         session_id, number = _subject_of(case_id, Subject.DISCREPANCY)

@@ -6,13 +6,13 @@ from enum import StrEnum
 from uuid import UUID
 
 from ledger.store.database import Database
-from payments.reconciliation.movements import WANT_A_PERSON
+from payments.reconciliation.movements import OPEN_VERDICTS
 from projections.cases import TABLE as PAYMENT_CASES
 from projections.cases import CaseKind
 
 MAX_OF_A_PAGE = 200
 
-_WANTING = ", ".join(f"'{verdict}'" for verdict in WANT_A_PERSON)
+_WANTING = ", ".join(f"'{verdict}'" for verdict in OPEN_VERDICTS)
 
 SET_UP_REASONS = (
     "DARAJA_BLOCKED",

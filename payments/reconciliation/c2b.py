@@ -21,7 +21,7 @@ from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.reconciliation import lookups
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.movements import Verdict
+from payments.reconciliation.movements import MatchVerdict
 from payments.reconciliation.transactions import of_notice, transaction_named
 
 C2B_FOLDER = "c2b/"
@@ -34,7 +34,7 @@ _PAYABLE = (Status.PENDING, Status.PAYMENT_INITIATED)
 _log = structlog.get_logger(__name__)
 
 
-class Answer(StrEnum):
+class ValidationAnswer(StrEnum):
     """What M-Pesa may be answered when it asks whether a payment may be made (facts of C2B v2)."""
 
     ACCEPT = "0"
@@ -100,18 +100,18 @@ class C2bHandler:
         if notice is None:
             self._inbox.dead_letter(message, objection, clock.now())
             return
-        [settled] = self._matcher.ingest([of_notice(notice, message.received_at)])
-        if settled.verdict == Verdict.NEW:
-            raise Conflict  # Its handling failed and was said; the letter comes up again.
-        self._inbox.settle(message, str(settled.verdict), clock.now())
+        [result] = self._matcher.ingest([of_notice(notice, message.received_at)])
+        if result.verdict == MatchVerdict.NEW:
+            raise Conflict  # It failed and was logged; the worker tries the message again.
+        self._inbox.settle(message, str(result.verdict), clock.now())
 
-    def validate(self, body: bytes, *, is_authenticated: bool) -> Answer:
+    def validate(self, body: bytes, *, is_authenticated: bool) -> ValidationAnswer:
         """Decide whether a payment may be made; never raises, and answers in time.
 
         Where it cannot be decided, or the address proves nothing, the answer is the one for unknown references.
         """
         if not is_authenticated:
-            return self._unknown(Answer.OTHER)
+            return self._unknown(ValidationAnswer.OTHER)
         deciding = self._deciding.submit(self._decide, body)
         try:
             return deciding.result(DECIDE_WITHIN_SECONDS)
@@ -122,7 +122,7 @@ class C2bHandler:
             _log.warning("validation_undecided", code=error.code)
         except Exception:  # noqa: BLE001 - M-Pesa is waiting, and a payment must not fail for a fault of ours
             _log.exception("validation_undecided")
-        return self._unknown(Answer.OTHER)
+        return self._unknown(ValidationAnswer.OTHER)
 
     def close(self) -> None:
         """End the threads that decide."""
@@ -142,25 +142,25 @@ class C2bHandler:
             return "other_shortcode", None
         return "", notice
 
-    def _decide(self, body: bytes) -> Answer:
+    def _decide(self, body: bytes) -> ValidationAnswer:
         try:
             notice = parse_c2b(body)
         except MalformedNotice as error:
             _log.warning("validation_malformed", reason=error.reason)
-            return self._unknown(Answer.OTHER)
+            return self._unknown(ValidationAnswer.OTHER)
         if notice.shortcode not in self._terms.shortcodes:
-            return self._unknown(Answer.WRONG_SHORTCODE)
+            return self._unknown(ValidationAnswer.WRONG_SHORTCODE)
         number = transaction_named(notice.bill_reference)
         named = lookups.attempts_named(self._ledger.database, [number]).get(number) if number else None
         if named is None:
-            return self._unknown(Answer.WRONG_ACCOUNT)
+            return self._unknown(ValidationAnswer.WRONG_ACCOUNT)
         session = self._ledger.session(named.session_id)
         is_open = session.attempts[named.attempt].is_open
         if not is_open and session.status_at(clock.now()) not in _PAYABLE:
-            return self._unknown(Answer.WRONG_ACCOUNT)
+            return self._unknown(ValidationAnswer.WRONG_ACCOUNT)
         if notice.amount_cents != session.totals.total_cents:
-            return Answer.WRONG_AMOUNT
-        return Answer.ACCEPT
+            return ValidationAnswer.WRONG_AMOUNT
+        return ValidationAnswer.ACCEPT
 
-    def _unknown(self, refusal: Answer) -> Answer:
-        return Answer.ACCEPT if self._terms.accepts_unknown else refusal
+    def _unknown(self, refusal: ValidationAnswer) -> ValidationAnswer:
+        return ValidationAnswer.ACCEPT if self._terms.accepts_unknown else refusal

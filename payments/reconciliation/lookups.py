@@ -1,20 +1,21 @@
-"""Where money that M-Pesa tells of belongs: attempts by the account reference, sessions by the receipt."""
+"""Where a movement belongs: attempts by account reference, sessions by receipt, payments by time."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ledger.application import RECEIPT
 from ledger.store.database import Database
 
 # Topics are spelt out to match the partial indexes.
 NAMED_ATTEMPTS = """
 SELECT state->>'transaction_id' AS transaction_id, session_id, (state->>'attempt')::integer AS attempt
 FROM payment_events
-WHERE topic = 'payment_session.payment_requested.v1' AND state->>'transaction_id' = ANY(%s)
+WHERE topic = 'payment_session.payment_requested.v1' AND state->>'transaction_id' = ANY(%(transaction_ids)s)
 """
-OF_RECEIPTS = "SELECT value, session_id FROM payment_refs WHERE kind = %s AND value = ANY(%s)"
+OF_RECEIPTS = """
+SELECT value AS receipt, session_id FROM payment_refs WHERE kind = 'mpesa_receipt' AND value = ANY(%(receipts)s)
+"""
 # Moments are ISO 8601 in UTC, so their text sorts as they do.
 PAID_BETWEEN = """
 SELECT paid.session_id, (paid.state->>'attempt')::integer AS attempt,
@@ -25,12 +26,12 @@ SELECT paid.session_id, (paid.state->>'attempt')::integer AS attempt,
              AND later.state->>'attempt' = paid.state->>'attempt' LIMIT 1)) AS receipt
 FROM payment_events AS paid
 WHERE paid.topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1')
-  AND paid.state->>'paid_at' >= %s AND paid.state->>'paid_at' < %s
-ORDER BY paid.state->>'paid_at', paid.session_id, paid.version LIMIT %s
+  AND paid.state->>'paid_at' >= %(since)s AND paid.state->>'paid_at' < %(until)s
+ORDER BY paid.state->>'paid_at', paid.session_id, paid.version LIMIT %(limit)s
 """
-RETURNED = """
+REVERSAL_OF = """
 SELECT state->>'means' AS means, state->>'reversal_receipt' AS reversal_receipt FROM payment_events
-WHERE session_id = %s AND topic = 'payment_session.refunded.v1' AND (state->>'refund')::integer = %s
+WHERE session_id = %(session_id)s AND topic = 'payment_session.refunded.v1' AND (state->>'refund')::integer = %(refund)s
 """
 
 
@@ -54,32 +55,33 @@ class OurPayment:
 
 
 def attempts_named(database: Database, transaction_ids: Collection[int]) -> dict[int, NamedAttempt]:
-    """Return the attempts of these transactions; those that we never made are left out."""
+    """Return the attempts of these transactions; unknown ones are left out."""
     if not transaction_ids:
         return {}
+    values = {"transaction_ids": [str(number) for number in transaction_ids]}
     with database.connection() as connection:
-        rows = connection.execute(NAMED_ATTEMPTS, ([str(number) for number in transaction_ids],)).fetchall()
+        rows = connection.execute(NAMED_ATTEMPTS, values).fetchall()
     return {int(row["transaction_id"]): NamedAttempt(row["session_id"], row["attempt"]) for row in rows}
 
 
 def sessions_of_receipts(database: Database, receipts: Collection[str]) -> dict[str, UUID]:
-    """Return the session that each of these receipts belongs to; those that nobody claimed are left out."""
+    """Return the session that each of these receipts belongs to; unknown ones are left out."""
     with database.connection() as connection:
-        rows = connection.execute(OF_RECEIPTS, (RECEIPT, list(receipts))).fetchall()
-    return {row["value"]: row["session_id"] for row in rows}
+        rows = connection.execute(OF_RECEIPTS, {"receipts": list(receipts)}).fetchall()
+    return {row["receipt"]: row["session_id"] for row in rows}
 
 
 def paid_between(database: Database, since: datetime, until: datetime, limit: int) -> list[OurPayment]:
     """Return the money that was received from `since` until just before `until`, the oldest first."""
-    values = (_as_stored(since), _as_stored(until), limit)
+    values = {"since": _as_stored(since), "until": _as_stored(until), "limit": limit}
     with database.connection() as connection:
         return [OurPayment(**row) for row in connection.execute(PAID_BETWEEN, values).fetchall()]
 
 
-def way_back(database: Database, session_id: UUID, refund: int) -> tuple[str, str | None] | None:
-    """Return the means by which a refund went back and its reversal's receipt, or None where it did not."""
+def reversal_of(database: Database, session_id: UUID, refund: int) -> tuple[str, str | None] | None:
+    """Return how a refund was made and the receipt of its reversal, or None where it was not made."""
     with database.connection() as connection:
-        row = connection.execute(RETURNED, (session_id, refund)).fetchone()
+        row = connection.execute(REVERSAL_OF, {"session_id": session_id, "refund": refund}).fetchone()
     return (row["means"], row["reversal_receipt"]) if row else None
 
 

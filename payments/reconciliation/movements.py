@@ -1,72 +1,78 @@
-"""Movements of money that M-Pesa told us of, in whichever channel, and what was made of each."""
+"""Movements of money as M-Pesa reported them through any channel, and what came of matching each."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from operator import attrgetter
+from typing import Any, LiteralString
 from uuid import UUID
 
-from ledger.application import RECEIPT
+from psycopg.types.json import Json
+
 from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 
-_NOTE = """
+_STORE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
                              transaction_id, sealed_reference, linked_receipt, verdict, first_seen_at)
-SELECT *, 'new', %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[], %s::bigint[], %s::timestamptz[],
-                                %s::text[], %s::bigint[], %s::text[], %s::text[])
+SELECT movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
+       transaction_id, sealed_reference, linked_receipt, 'new', %(now)s
+FROM json_to_recordset(%(movements)s) AS movement (
+    movement_key text, kind text, receipt text, money_in boolean, amount_cents bigint, happened_at timestamptz,
+    evidence text, transaction_id bigint, sealed_reference text, linked_receipt text)
 ON CONFLICT (movement_key) DO NOTHING
 """
 _KNOWN = """
-SELECT movement_key, evidence, amount_cents, verdict, session_id, told FROM mpesa_movements WHERE movement_key = ANY(%s)
+SELECT movement_key, evidence, amount_cents, verdict, session_id, told FROM mpesa_movements
+WHERE movement_key = ANY(%(keys)s)
 """
-_BETTER = "array_position({grades}, settled.evidence) >= array_position({grades}, movement.evidence)".format(
-    grades=f"ARRAY{[str(grade) for grade in Evidence]}"
-)
-_SETTLE = f"""
+# The figures are those of the best source, and of the newest among equals.
+_STORE_RESULTS = """
 UPDATE mpesa_movements AS movement
-SET verdict = settled.verdict, session_id = settled.session_id, told = settled.told, settled_at = %s,
-    evidence = CASE WHEN {_BETTER} THEN settled.evidence ELSE movement.evidence END,
-    amount_cents = CASE WHEN {_BETTER} THEN settled.amount_cents ELSE movement.amount_cents END,
-    happened_at = CASE WHEN {_BETTER} THEN settled.happened_at ELSE movement.happened_at END
-FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[])
-     AS settled (movement_key, verdict, session_id, told, evidence, amount_cents, happened_at)
-WHERE movement.movement_key = settled.movement_key
-"""  # noqa: S608 - made of this file's constants only
-_FIELDS = """
-kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id, sealed_reference, linked_receipt,
-movement_key
+SET verdict = result.verdict, session_id = result.session_id, told = result.told, settled_at = %(now)s,
+    (evidence, amount_cents, happened_at) = (
+        SELECT source.evidence, source.amount_cents, source.happened_at
+        FROM (VALUES (1, movement.evidence, movement.amount_cents, movement.happened_at),
+                     (2, result.evidence, result.amount_cents, result.happened_at))
+             AS source (age, evidence, amount_cents, happened_at)
+        ORDER BY array_position(%(grades)s, source.evidence) DESC, source.age DESC LIMIT 1)
+FROM json_to_recordset(%(results)s) AS result (
+    movement_key text, verdict text, session_id uuid, told text, evidence text, amount_cents bigint,
+    happened_at timestamptz)
+WHERE movement.movement_key = result.movement_key
 """
-_MOVEMENT = f"SELECT {_FIELDS} FROM mpesa_movements"  # noqa: S608 - a constant of ours
-_UNPROCESSED = _MOVEMENT + " WHERE verdict = 'new' AND first_seen_at <= %s ORDER BY first_seen_at LIMIT %s"
-_CLAIMED_MEANWHILE = (
-    _MOVEMENT
-    + """
+_UNPROCESSED = """
+SELECT * FROM mpesa_movements WHERE verdict = 'new' AND first_seen_at <= %(before)s
+ORDER BY first_seen_at LIMIT %(limit)s
+"""
+_CLAIMED_MEANWHILE = """
+SELECT * FROM mpesa_movements AS movement
 WHERE verdict = 'unknown' AND closed_at IS NULL
-  AND EXISTS (SELECT FROM payment_refs WHERE kind = %s AND value = mpesa_movements.receipt)
-ORDER BY settled_at LIMIT %s
+  AND EXISTS (SELECT FROM payment_refs WHERE kind = 'mpesa_receipt' AND value = movement.receipt)
+ORDER BY settled_at LIMIT %(limit)s
 """
-)
-_HELD = """
-SELECT DISTINCT receipt FROM mpesa_movements WHERE receipt = ANY(%s) AND verdict = 'unknown' AND closed_at IS NULL
+_UNMATCHED = """
+SELECT DISTINCT receipt FROM mpesa_movements
+WHERE receipt = ANY(%(receipts)s) AND verdict = 'unknown' AND closed_at IS NULL
 """
-_ASSIGN = f"""
-UPDATE mpesa_movements SET verdict = 'new', transaction_id = %s, closed_by = %s, note = %s
-WHERE movement_key = %s AND kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL
-RETURNING {_FIELDS}
-"""  # noqa: S608 - a constant of ours
-_CLOSE_HELD = """
-UPDATE mpesa_movements SET closed_at = %s, closed_by = %s, note = %s
-WHERE receipt = %s AND verdict = 'unknown' AND closed_at IS NULL
+_CLOSE_RETURNED = """
+UPDATE mpesa_movements SET closed_at = %(now)s, closed_by = 'statement', note = %(note)s
+WHERE receipt = %(receipt)s AND verdict = 'unknown' AND closed_at IS NULL
 """
 _CLOSE = """
-UPDATE mpesa_movements SET closed_at = %s, closed_by = %s, note = %s
-WHERE movement_key = %s AND verdict = ANY(%s) AND closed_at IS NULL
+UPDATE mpesa_movements SET closed_at = %(now)s, closed_by = %(closed_by)s, note = %(note)s
+WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
 """
+_ALLOCATE = """
+UPDATE mpesa_movements SET verdict = 'new', transaction_id = %(transaction_id)s, closed_by = %(by)s, note = %(note)s
+WHERE movement_key = %(key)s AND kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL
+RETURNING *
+"""
+_GRADES = [str(grade) for grade in Evidence]
 
 
 class MovementKind(StrEnum):
@@ -77,13 +83,13 @@ class MovementKind(StrEnum):
     OTHER = "other"
 
 
-class Verdict(StrEnum):
-    """What was made of a movement.
+class MatchVerdict(StrEnum):
+    """What came of matching a movement.
 
-    NEW was kept and not acted on yet. POSTED agrees with what was known. CREDITED was news, and has been recorded.
-    UNKNOWN is money without a session. KNOWN_ELSEWHERE is of a receipt that another session was credited with.
-    REFUND_SETTLED is a refund's way back, REVERSAL_UNEXPECTED money that went back without one. NOT_OURS concerns no
-    payment: charges, settlements, transfers.
+    NEW is stored and not yet matched. POSTED agrees with what was known. CREDITED was recorded on a session.
+    AMOUNT_DIFFERS has another amount than its session knows. UNKNOWN is an unmatched payment. KNOWN_ELSEWHERE has a
+    receipt that was credited to another session. REFUND_SETTLED completes a refund, REVERSAL_UNEXPECTED reverses a
+    payment for which no refund was due. NOT_OURS concerns no payment: charges, settlements, transfers.
     """
 
     NEW = "new"
@@ -97,20 +103,23 @@ class Verdict(StrEnum):
     NOT_OURS = "not_ours"
 
 
-WANT_A_PERSON = (Verdict.UNKNOWN, Verdict.KNOWN_ELSEWHERE, Verdict.REVERSAL_UNEXPECTED)
-"""Open until somebody closes them, or a better sighting settles them. An amount that differs is the session's case."""
+OPEN_VERDICTS = (MatchVerdict.UNKNOWN, MatchVerdict.KNOWN_ELSEWHERE, MatchVerdict.REVERSAL_UNEXPECTED)
+"""Cases for an operator, until one closes them or a better source settles them. An amount that differs is a case of
+the session."""
 
-FINAL = frozenset({Verdict.POSTED, Verdict.CREDITED, Verdict.REFUND_SETTLED, Verdict.NOT_OURS})
-"""Seeing the same again is no news after these."""
+FINAL = frozenset(
+    {MatchVerdict.POSTED, MatchVerdict.CREDITED, MatchVerdict.REFUND_SETTLED, MatchVerdict.NOT_OURS}
+)
+"""After these the same movement from the same or a lesser source changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One movement as a witness tells it: `amount_cents` at `happened_at`, aware UTC, into the account or out of it.
+    """One movement as a source reports it: `amount_cents` at `happened_at`, aware UTC, into the account or out of it.
 
-    `transaction_id` is what the account reference names, where it is one of ours; else `reference` is what the payer
-    typed, which may be anything. `linked_receipt` is the payment that a reversal belongs to. `reason_type` are
-    M-Pesa's words, and part of the key of what is no payment.
+    `transaction_id` is what the account reference names, if it is one of ours; else `reference` is what the payer
+    typed, which may be anything. `linked_receipt` is the payment that a reversal belongs to. `reason_type` is
+    M-Pesa's wording, and part of the key of all but payments.
     """
 
     kind: MovementKind
@@ -127,7 +136,7 @@ class Movement:
 
     @property
     def key(self) -> str:
-        """What makes it the same movement in every channel and every export."""
+        """The same for the same movement in every channel and every export."""
         if self.stored_key is not None:
             return self.stored_key
         if self.kind == MovementKind.PAYMENT:
@@ -137,116 +146,100 @@ class Movement:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A movement and what was made of it; `told` is a sentence for people, without personal data."""
+class MatchResult:
+    """What came of a movement; `detail` is a sentence for people, without personal data."""
 
     movement: Movement
-    verdict: Verdict
+    verdict: MatchVerdict
+    _: KW_ONLY
     session_id: UUID | None = None
-    told: str | None = None
+    detail: str | None = None
 
 
 class Movements:
-    """The table of movements. Everything may be repeated."""
+    """The table of movements. Every call may be repeated."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
 
-    def note(self, movements: Sequence[Movement], now: datetime) -> dict[str, Settled]:
-        """Keep movements with different keys, before anything is made of them; return what is known of each by key.
+    def store(self, movements: Sequence[Movement], now: datetime) -> dict[str, MatchResult]:
+        """Store movements with different keys before they are matched; return what is known of each by its key.
 
-        A known one is returned with the evidence and the amount that were acted on.
+        A known movement has the evidence and the amount that were acted on.
         """
-        ordered = sorted(
-            movements, key=lambda movement: movement.key
-        )  # In one order, so that two never deadlock.
-        columns = zip(*(self._columns(movement) for movement in ordered), strict=True)
-        with self._database.connection() as connection:
-            connection.execute(_NOTE, (now, *map(list, columns)))
-            rows = connection.execute(_KNOWN, ([movement.key for movement in ordered],)).fetchall()
+        # In one order, so that two processes never deadlock.
+        rows = [self._row(movement) for movement in sorted(movements, key=attrgetter("key"))]
         by_key = {movement.key: movement for movement in movements}
-        return {row["movement_key"]: _settled(by_key[row["movement_key"]], row) for row in rows}
-
-    def settle(self, outcomes: Sequence[Settled], now: datetime) -> None:
-        """Write down what was made of movements with different keys."""
-        ordered = sorted(outcomes, key=lambda settled: settled.movement.key)
-        columns = zip(
-            *(
-                (
-                    settled.movement.key,
-                    str(settled.verdict),
-                    settled.session_id,
-                    settled.told,
-                    str(settled.movement.evidence),
-                    settled.movement.amount_cents,
-                    settled.movement.happened_at,
-                )
-                for settled in ordered
-            ),
-            strict=True,
-        )
         with self._database.connection() as connection:
-            connection.execute(_SETTLE, (now, *map(list, columns)))
+            connection.execute(_STORE, {"movements": Json(rows), "now": now})
+            known = connection.execute(_KNOWN, {"keys": list(by_key)}).fetchall()
+        return {row["movement_key"]: _known_result(by_key[row["movement_key"]], row) for row in known}
+
+    def store_results(self, results: Sequence[MatchResult], now: datetime) -> None:
+        """Store what came of movements with different keys."""
+        rows = [_result_row(result) for result in sorted(results, key=attrgetter("movement.key"))]
+        with self._database.connection() as connection:
+            connection.execute(_STORE_RESULTS, {"results": Json(rows), "grades": _GRADES, "now": now})
 
     def unprocessed(self, before: datetime, limit: int) -> list[Movement]:
-        """Return movements that were kept before a moment and not acted on, because a process died in between."""
-        with self._database.connection() as connection:
-            rows = connection.execute(_UNPROCESSED, (before, limit)).fetchall()
-        return [self._movement(row) for row in rows]
+        """Return movements stored before a moment and not matched, because a process died in between."""
+        return self._movements(_UNPROCESSED, {"before": before, "limit": limit})
 
     def claimed_meanwhile(self, limit: int) -> list[Movement]:
-        """Return money that belonged to no session when it was seen, and whose receipt a session has by now.
+        """Return unmatched payments whose receipt a session has by now, those matched longest ago first."""
+        return self._movements(_CLAIMED_MEANWHILE, {"limit": limit})
 
-        Those looked at longest ago come first, so that none is passed over for ever.
-        """
+    def unmatched(self, receipts: Iterable[str]) -> set[str]:
+        """Return those of these receipts that are of unmatched payments."""
         with self._database.connection() as connection:
-            rows = connection.execute(_CLAIMED_MEANWHILE, (RECEIPT, limit)).fetchall()
-        return [self._movement(row) for row in rows]
-
-    def held(self, receipts: Iterable[str]) -> set[str]:
-        """Return those of these receipts whose money is with us and belongs to no session."""
-        with self._database.connection() as connection:
-            return {row["receipt"] for row in connection.execute(_HELD, (list(receipts),)).fetchall()}
+            rows = connection.execute(_UNMATCHED, {"receipts": list(receipts)}).fetchall()
+        return {row["receipt"] for row in rows}
 
     def close_returned(self, receipt: str, *, reversal: str, now: datetime) -> None:
-        """Money that belonged to no session went back by itself."""
+        """Close the unmatched payment of a receipt, because M-Pesa reversed it."""
+        values = {"receipt": receipt, "note": f"It went back by {reversal}.", "now": now}
         with self._database.connection() as connection:
-            connection.execute(_CLOSE_HELD, (now, "statement", f"It went back by {reversal}.", receipt))
+            connection.execute(_CLOSE_RETURNED, values)
 
     def close(self, key: str, *, closed_by: str, note: str, now: datetime) -> None:
-        """A person has dealt with a movement. Raises Rejected CASE_NOT_OPEN where it does not wait for one."""
-        wanting = [str(verdict) for verdict in WANT_A_PERSON]
+        """Close the case of a movement. Raises Rejected CASE_NOT_OPEN where there is none."""
+        values = {"key": key, "closed_by": closed_by, "note": note, "now": now}
+        values["open_verdicts"] = [str(verdict) for verdict in OPEN_VERDICTS]
         with self._database.connection() as connection:
-            closed = connection.execute(_CLOSE, (now, closed_by, note, key, wanting)).rowcount
+            closed = connection.execute(_CLOSE, values).rowcount
         if not closed:
-            raise Rejected("CASE_NOT_OPEN", "There is no such case, or somebody closed it already.")
+            raise _case_not_open()
 
-    def assign(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
-        """Let money of nobody name a transaction, because a person says so; what comes of it is still to be found.
+    def allocate(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
+        """Let an unmatched payment name a transaction, because an operator says so; return it, to be matched again.
 
-        Raises Rejected CASE_NOT_OPEN where it does not wait for that.
+        Raises Rejected CASE_NOT_OPEN where it is no open case.
         """
-        with self._database.connection() as connection:
-            row = connection.execute(_ASSIGN, (transaction_id, by, note, key)).fetchone()
-        if row is None:
-            raise Rejected("CASE_NOT_OPEN", "There is no such case, or somebody closed it already.")
-        return self._movement(row)
+        values = {"key": key, "transaction_id": transaction_id, "by": by, "note": note}
+        for movement in self._movements(_ALLOCATE, values):
+            return movement
+        raise _case_not_open()
 
-    def _columns(self, movement: Movement) -> tuple[Any, ...]:
+    def _movements(self, statement: LiteralString, values: dict[str, Any]) -> list[Movement]:
+        with self._database.connection() as connection:
+            rows = connection.execute(statement, values).fetchall()
+        return [self._movement(row) for row in rows]
+
+    def _row(self, movement: Movement) -> dict[str, Any]:
         typed = movement.reference if movement.transaction_id is None else ""
-        return (
-            movement.key,
-            str(movement.kind),
-            movement.receipt,
-            movement.money_in,
-            movement.amount_cents,
-            movement.happened_at,
-            str(movement.evidence),
-            movement.transaction_id,
-            self._vault.encrypt(SYSTEM_USER_ID, typed) if typed else None,
-            movement.linked_receipt,
-        )
+        return {
+            "movement_key": movement.key,
+            "kind": movement.kind,
+            "receipt": movement.receipt,
+            "money_in": movement.money_in,
+            "amount_cents": movement.amount_cents,
+            "happened_at": movement.happened_at.isoformat(),
+            "evidence": movement.evidence,
+            "transaction_id": movement.transaction_id,
+            "sealed_reference": self._vault.encrypt(SYSTEM_USER_ID, typed) if typed else None,
+            "linked_receipt": movement.linked_receipt,
+        }
 
     def _movement(self, row: dict[str, Any]) -> Movement:
         encrypted = row["sealed_reference"]
@@ -264,6 +257,26 @@ class Movements:
         )
 
 
-def _settled(movement: Movement, row: dict[str, Any]) -> Settled:
-    known = replace(movement, evidence=Evidence(row["evidence"]), amount_cents=row["amount_cents"])
-    return Settled(known, Verdict(row["verdict"]), row["session_id"], row["told"])
+def _result_row(result: MatchResult) -> dict[str, Any]:
+    return {
+        "movement_key": result.movement.key,
+        "verdict": result.verdict,
+        "session_id": result.session_id and str(result.session_id),
+        "told": result.detail,
+        "evidence": result.movement.evidence,
+        "amount_cents": result.movement.amount_cents,
+        "happened_at": result.movement.happened_at.isoformat(),
+    }
+
+
+def _known_result(movement: Movement, row: dict[str, Any]) -> MatchResult:
+    return MatchResult(
+        replace(movement, evidence=Evidence(row["evidence"]), amount_cents=row["amount_cents"]),
+        MatchVerdict(row["verdict"]),
+        session_id=row["session_id"],
+        detail=row["told"],
+    )
+
+
+def _case_not_open() -> Rejected:
+    return Rejected("CASE_NOT_OPEN", "There is no such case, or somebody closed it already.")

@@ -13,7 +13,7 @@ from daraja import DarajaClient, PulledWindow, SubmissionError
 from ledger import clock
 from payments.inbox.inbox import Channel, Inbox
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.movements import Settled
+from payments.reconciliation.movements import MatchResult
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.transactions import of_pulled
 
@@ -35,7 +35,7 @@ class Pulled:
     start: datetime
     end: datetime
     gap: tuple[datetime, datetime] | None
-    settled: list[Settled]
+    settled: list[MatchResult]
     unreadable: int
     complete: bool
 

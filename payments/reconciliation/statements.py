@@ -22,7 +22,7 @@ from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.lookups import OurPayment
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import MissingPayments
-from payments.reconciliation.movements import MovementKind, Settled, Verdict
+from payments.reconciliation.movements import MatchResult, MatchVerdict, MovementKind
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.transactions import of_row
 
@@ -109,7 +109,7 @@ LOOKED_AT = (
 )
 """What is left for a person, or for another try."""
 
-UNEXPLAINED = (Verdict.UNKNOWN, Verdict.NEW, Verdict.KNOWN_ELSEWHERE)
+UNEXPLAINED = (MatchVerdict.UNKNOWN, MatchVerdict.NEW, MatchVerdict.KNOWN_ELSEWHERE)
 """Money that may be of an attempt which it does not name."""
 
 TOLD = ("credited", "refund_settled", "found_unpaid", *LOOKED_AT)
@@ -199,7 +199,9 @@ class Reconciler:
         ours = lookups.paid_between(self._database, first + EDGE, last - EDGE, MAX_PAYMENTS)
         return [payment for payment in ours if payment.receipt not in receipts]
 
-    def _found_unpaid(self, first: datetime, last: datetime, settled: Iterable[Settled]) -> list[Difference]:
+    def _found_unpaid(
+        self, first: datetime, last: datetime, settled: Iterable[MatchResult]
+    ) -> list[Difference]:
         unexplained = {each.movement.amount_cents for each in settled if each.verdict in UNEXPLAINED}
         return [
             Difference(
@@ -235,9 +237,9 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _difference(settled: Settled, row: StatementRow) -> Difference:
+def _difference(settled: MatchResult, row: StatementRow) -> Difference:
     movement = settled.movement
-    kind = "not_acted_on" if settled.verdict == Verdict.NEW else str(settled.verdict)
+    kind = "not_acted_on" if settled.verdict == MatchVerdict.NEW else str(settled.verdict)
     return Difference(
         kind,
         movement.receipt,
@@ -245,7 +247,7 @@ def _difference(settled: Settled, row: StatementRow) -> Difference:
         row.completed_at,
         row.number,
         settled.session_id,
-        settled.told,
+        settled.detail,
     )
 
 

@@ -3,25 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from ledger.session.values import Evidence
 from payments.confirmation import query_budget
 from payments.reconciliation import lookups, movements, pull_progress
 from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
 
-_MOVEMENT = (
-    "movement_key",
-    "kind",
-    "receipt",
-    "money_in",
-    "amount_cents",
-    "happened_at",
-    "evidence",
-    "transaction_id",
-    "sealed_reference",
-    "linked_receipt",
-)
-_SETTLED = ("movement_key", "verdict", "session_id", "told", "evidence", "amount_cents", "happened_at")
 _BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at")
 _GRADES = {str(grade): rank for rank, grade in enumerate(Evidence)}
 
@@ -40,13 +28,13 @@ class MoneyTables:
     def answers(self) -> dict[Any, Answer]:
         """Return what answers each statement."""
         return {
-            movements._NOTE: self.note,
+            movements._STORE: self.store,
             movements._KNOWN: self.known,
-            movements._SETTLE: self.settle,
+            movements._STORE_RESULTS: self.store_results,
             movements._UNPROCESSED: self.unprocessed,
             movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
-            movements._HELD: self.held,
-            movements._CLOSE_HELD: self.close_held,
+            movements._UNMATCHED: self.unmatched,
+            movements._CLOSE_RETURNED: self.close_returned,
             pull_progress._READ: self.progress,
             pull_progress._PUT_OFF: self.put_off,
             pull_progress._DONE: self.done,
@@ -55,74 +43,74 @@ class MoneyTables:
             query_budget._PAUSE: self.pause,
             lookups.NAMED_ATTEMPTS: self.named_attempts,
             lookups.OF_RECEIPTS: self.sessions_of_receipts,
-            lookups.RETURNED: self.way_back,
+            lookups.REVERSAL_OF: self.reversal_of,
         }
 
-    def note(self, values: Any) -> int:
-        """Keep movements that are news."""
-        first_seen_at, *columns = values
-        news = [dict(zip(_MOVEMENT, column, strict=True)) for column in zip(*columns, strict=True)]
-        news = [movement for movement in news if movement["movement_key"] not in self.movements]
+    def store(self, values: Any) -> int:
+        """Store movements that are not known."""
+        news = [row for row in values["movements"].obj if row["movement_key"] not in self.movements]
         for movement in news:
-            movement |= {
+            self.movements[movement["movement_key"]] = movement | {
+                "happened_at": datetime.fromisoformat(movement["happened_at"]),
                 "verdict": "new",
                 "session_id": None,
                 "told": None,
-                "first_seen_at": first_seen_at,
+                "first_seen_at": values["now"],
                 "settled_at": None,
+                "closed_at": None,
             }
-            self.movements[movement["movement_key"]] = movement | {"closed_at": None}
         if news:
-            self.on_movements(first_seen_at)
+            self.on_movements(values["now"])
         return len(news)
 
     def known(self, values: Any) -> list[Row]:
         """Return what is known of some movements."""
-        return [self.movements[key] for key in values[0] if key in self.movements]
+        return [self.movements[key] for key in values["keys"] if key in self.movements]
 
-    def settle(self, values: Any) -> int:
-        """Write down what was made of movements; what a worse witness said changes nothing about the money."""
-        settled_at, *columns = values
-        settled = 0
-        for column in zip(*columns, strict=True):
-            news = dict(zip(_SETTLED, column, strict=True))
-            movement = self.movements.get(news["movement_key"])
+    def store_results(self, values: Any) -> int:
+        """Store what came of movements; a lesser source changes nothing about the money."""
+        stored = 0
+        for row in values["results"].obj:
+            movement = self.movements.get(row["movement_key"])
             if movement is None:
                 continue
+            news = row | {
+                "happened_at": datetime.fromisoformat(row["happened_at"]),
+                "session_id": row["session_id"] and UUID(row["session_id"]),
+                "settled_at": values["now"],
+            }
             if _GRADES[news["evidence"]] < _GRADES[movement["evidence"]]:
                 news |= {name: movement[name] for name in _BETTER_MAY_CHANGE}
-            movement |= news | {"settled_at": settled_at}
-            settled += 1
-        return settled
+            movement |= news
+            stored += 1
+        return stored
 
     def unprocessed(self, values: Any) -> list[Row]:
-        """Return movements that nobody has acted on."""
-        before, limit = values
+        """Return movements that were not matched."""
+        before = values["before"]
         left = [m for m in self.movements.values() if m["verdict"] == "new" and m["first_seen_at"] <= before]
-        return sorted(left, key=lambda movement: movement["first_seen_at"])[:limit]
+        return sorted(left, key=lambda movement: movement["first_seen_at"])[: values["limit"]]
 
     def claimed_meanwhile(self, values: Any) -> list[Row]:
-        """Return money of nobody whose receipt a session has by now."""
+        """Return unmatched payments whose receipt a session has by now."""
         claimed = [movement for movement in self.unclaimed() if movement["receipt"] in self._ledger.receipts]
-        return sorted(claimed, key=lambda movement: movement["settled_at"])[: values[1]]
+        return sorted(claimed, key=lambda movement: movement["settled_at"])[: values["limit"]]
 
     def unclaimed(self) -> list[Row]:
         """Return money that belongs to no session, and that nobody has dealt with."""
         return [m for m in self.movements.values() if m["verdict"] == "unknown" and m["closed_at"] is None]
 
-    def held(self, values: Any) -> list[Row]:
-        """Return receipts of money that belongs to no session."""
-        return [
-            {"receipt": receipt} for receipt in dict.fromkeys(m["receipt"] for m in self._held(values[0]))
-        ]
+    def unmatched(self, values: Any) -> list[Row]:
+        """Return the receipts of unmatched payments."""
+        receipts = dict.fromkeys(m["receipt"] for m in self._unmatched(values["receipts"]))
+        return [{"receipt": receipt} for receipt in receipts]
 
-    def close_held(self, values: Any) -> int:
-        """Close money that belonged to no session and went back."""
-        closed_at, _, _, receipt = values
-        held = self._held([receipt])
-        for movement in held:
-            movement["closed_at"] = closed_at
-        return len(held)
+    def close_returned(self, values: Any) -> int:
+        """Close unmatched payments that were reversed."""
+        reversed_payments = self._unmatched([values["receipt"]])
+        for movement in reversed_payments:
+            movement["closed_at"] = values["now"]
+        return len(reversed_payments)
 
     def progress(self, values: Any) -> list[Row]:
         """Return up to when the list was pulled."""
@@ -191,7 +179,7 @@ class MoneyTables:
         named = self._ledger.of_transaction
         return [
             {"transaction_id": number, "session_id": named[number][0], "attempt": named[number][1]}
-            for number in values[0]
+            for number in values["transaction_ids"]
             if number in named
         ]
 
@@ -199,17 +187,18 @@ class MoneyTables:
         """Return whose some receipts are."""
         receipts = self._ledger.receipts
         return [
-            {"value": value, "session_id": receipts[value][0]} for value in values[1] if value in receipts
+            {"receipt": receipt, "session_id": receipts[receipt][0]}
+            for receipt in values["receipts"]
+            if receipt in receipts
         ]
 
-    def way_back(self, values: Any) -> list[Row]:
-        """Return how a refund went back."""
-        session_id, refund = values
+    def reversal_of(self, values: Any) -> list[Row]:
+        """Return how a refund was made."""
         return [
             {"means": state["means"], "reversal_receipt": state["reversal_receipt"]}
-            for state in self._ledger.states(session_id, "payment_session.refunded.v1")
-            if state["refund"] == refund
+            for state in self._ledger.states(values["session_id"], "payment_session.refunded.v1")
+            if state["refund"] == values["refund"]
         ]
 
-    def _held(self, receipts: list[str]) -> list[Row]:
+    def _unmatched(self, receipts: list[str]) -> list[Row]:
         return [movement for movement in self.unclaimed() if movement["receipt"] in receipts]

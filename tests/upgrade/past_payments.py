@@ -168,7 +168,7 @@ def note_a_movement(past: Past) -> None:
         evidence=Evidence.C2B,
         transaction_id=int(prompt.account_reference.removeprefix("D")),
     )
-    past.instance.services.worker.matcher._movements.note([movement], past.now())
+    past.instance.services.worker.matcher._movements.store([movement], past.now())
     past.name("told_by_a_movement", session_id)
 
 

@@ -13,7 +13,7 @@ from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_believed
 from api.http.schemas.fields import ResponseSchema
-from payments.reconciliation.c2b import Answer as Decision
+from payments.reconciliation.c2b import ValidationAnswer
 
 CONFIRMED = {"ResultCode": 0, "ResultDesc": "Success"}
 
@@ -49,7 +49,7 @@ blueprint = ApiBlueprint(
 class Validated(ResponseSchema):
     """Whether the payment may be made."""
 
-    ResultCode = fields.String(validate=validate.OneOf([str(code) for code in Decision]))
+    ResultCode = fields.String(validate=validate.OneOf([str(code) for code in ValidationAnswer]))
     ResultDesc = fields.String(validate=validate.OneOf(["Accepted", "Rejected"]))
 
 
@@ -72,7 +72,7 @@ def validate_payment(token: str) -> Response:
     """
     body, _ = read_bounded()
     decision = current_services().c2b.validate(body, is_authenticated=_is_authenticated(token))
-    description = "Accepted" if decision == Decision.ACCEPT else "Rejected"
+    description = "Accepted" if decision == ValidationAnswer.ACCEPT else "Rejected"
     answer = {"ResultCode": str(decision), "ResultDesc": description}
     return Response(json.encode(answer), mimetype="application/json")
 

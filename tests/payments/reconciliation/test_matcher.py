@@ -15,7 +15,7 @@ from ledger.store.database import Database
 from payments.exceptions.work_list import Kind, open_cases
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import UNPROCESSED_AFTER, Matcher
-from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
+from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements
 from payments.reconciliation.transactions import transaction_named
 from projections.history import history
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
@@ -45,7 +45,7 @@ def _reversal(original: str, receipt: str = "OAF7Q2X9RV", **changed: Any) -> Mov
     return Movement(kind=MovementKind.REVERSAL, receipt=receipt, **values | changed)
 
 
-def _ingest(matcher: Matcher, *movements: Movement) -> list[Verdict]:
+def _ingest(matcher: Matcher, *movements: Movement) -> list[MatchVerdict]:
     return [settled.verdict for settled in matcher.ingest(movements)]
 
 
@@ -82,7 +82,7 @@ def test_an_attempt_without_an_outcome_is_settled(
     ledger: Ledger, matcher: Matcher, begin: Callable[[Checkout], Checkout], evidence: Evidence
 ) -> None:
     checkout = begin(Checkout(ledger))
-    assert _ingest(matcher, _payment(checkout, evidence=evidence)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout, evidence=evidence)) == [MatchVerdict.CREDITED]
     session = checkout.session
     assert session.status == Status.PAID
     assert session.paid is not None
@@ -102,37 +102,40 @@ def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
 
 def test_seeing_it_again_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     before = _facts(checkout)
-    assert _ingest(matcher, _payment(checkout), _payment(checkout)) == [Verdict.POSTED, Verdict.POSTED]
+    assert _ingest(matcher, _payment(checkout), _payment(checkout)) == [
+        MatchVerdict.POSTED,
+        MatchVerdict.POSTED,
+    ]
     assert _facts(checkout) == before
 
 
 def test_a_better_witness_is_written_down_once(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     for evidence in (Evidence.C2B, Evidence.STATEMENT, Evidence.C2B, Evidence.STATEMENT):
-        assert _ingest(matcher, _payment(None, evidence=evidence)) == [Verdict.POSTED]
+        assert _ingest(matcher, _payment(None, evidence=evidence)) == [MatchVerdict.POSTED]
     assert _facts(checkout).count("EvidenceUpgraded") == 2
     assert checkout.session.credits[RECEIPT].evidence == Evidence.STATEMENT
 
 
 def test_the_receipt_of_money_that_a_query_had_proved_is_found(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(None)
-    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     assert _facts(checkout)[-1] == "ReceiptRecorded"
     assert checkout.session.receipts == {RECEIPT}
 
 
 def test_money_wins_over_an_attempt_that_was_known_to_have_failed(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().cancel()
-    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     assert checkout.session.status == Status.PAID
     assert len(checkout.session.discrepancies) == 1
 
 
 def test_a_second_payment_of_the_same_attempt_is_due_back(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
-    assert _ingest(matcher, _payment(checkout, "OAF7Q2X9XX")) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout, "OAF7Q2X9XX")) == [MatchVerdict.CREDITED]
     assert checkout.session.refunds[1].receipt == "OAF7Q2X9XX"
     assert checkout.session.status == Status.ORDER_CREATED
 
@@ -141,7 +144,7 @@ def test_an_amount_that_is_not_the_one_asked_for_is_held_and_due_back(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _ingest(matcher, _payment(checkout, amount_cents=1_00)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout, amount_cents=1_00)) == [MatchVerdict.CREDITED]
     assert checkout.session.refunds[1].amount_cents == 1_00
     assert (
         checkout.session.status == Status.PAYMENT_INITIATED
@@ -155,8 +158,8 @@ def test_another_amount_under_a_known_receipt_is_told_once_and_changes_nothing(
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     for _ in range(2):
         [settled] = matcher.ingest([_payment(checkout, amount_cents=1_00)])
-        assert settled.verdict == Verdict.AMOUNT_DIFFERS
-        assert settled.told == "100 cents, where 35000 cents are known."
+        assert settled.verdict == MatchVerdict.AMOUNT_DIFFERS
+        assert settled.detail == "100 cents, where 35000 cents are known."
     assert _facts(checkout).count("ContradictionFound") == 1
     assert checkout.session.credits[RECEIPT].amount_cents == TOTAL_CENTS
 
@@ -170,7 +173,7 @@ def test_money_that_names_no_attempt_is_kept_for_a_person(
 ) -> None:
     checkout = Checkout(ledger).prompt()
     before = _facts(checkout)
-    assert _ingest(matcher, _payment(None, **stray)) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment(None, **stray)) == [MatchVerdict.UNKNOWN]
     assert _facts(checkout) == before
     with database.connection() as connection:
         [row] = connection.execute("SELECT * FROM mpesa_movements").fetchall()
@@ -180,7 +183,7 @@ def test_money_that_names_no_attempt_is_kept_for_a_person(
 
 def test_the_amount_and_the_time_alone_never_choose_a_session(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _ingest(matcher, _payment(None, happened_at=checkout.at)) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment(None, happened_at=checkout.at)) == [MatchVerdict.UNKNOWN]
     assert checkout.session.status == Status.PAYMENT_INITIATED
 
 
@@ -189,7 +192,7 @@ def test_an_old_payment_that_names_a_new_attempt_is_another_databases(
 ) -> None:
     checkout = Checkout(ledger).prompt()
     old = _payment(checkout, happened_at=HALF_PAST_TEN - timedelta(days=30), evidence=Evidence.STATEMENT)
-    assert _ingest(matcher, old) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, old) == [MatchVerdict.UNKNOWN]
     assert checkout.session.received_cents == 0
 
 
@@ -198,8 +201,8 @@ def test_a_receipt_of_another_session_is_an_incident_and_posted_once(
 ) -> None:
     first, second = Checkout(ledger).prompt().pay(RECEIPT), Checkout(ledger, user_id=8).prompt()
     [settled] = matcher.ingest([_payment(second)])
-    assert (settled.verdict, settled.session_id) == (Verdict.KNOWN_ELSEWHERE, first.session_id)
-    assert str(second.session_id) in str(settled.told)
+    assert (settled.verdict, settled.session_id) == (MatchVerdict.KNOWN_ELSEWHERE, first.session_id)
+    assert str(second.session_id) in str(settled.detail)
     assert second.session.status == Status.PAYMENT_INITIATED
     assert first.session.received_cents == TOTAL_CENTS
 
@@ -208,8 +211,8 @@ def test_money_of_an_unknown_payer_is_settled_by_a_witness_that_knows_more(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     checkout = Checkout(ledger).prompt()
-    assert _ingest(matcher, _payment(None)) == [Verdict.UNKNOWN]
-    assert _ingest(matcher, _payment(checkout, evidence=Evidence.STATEMENT)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(None)) == [MatchVerdict.UNKNOWN]
+    assert _ingest(matcher, _payment(checkout, evidence=Evidence.STATEMENT)) == [MatchVerdict.CREDITED]
 
 
 def test_a_person_closes_a_case_once(matcher: Matcher, movements: Movements) -> None:
@@ -224,7 +227,7 @@ def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
 ) -> None:
     checkout = Checkout(ledger).prompt()
     long_ago = clock.now() - 2 * UNPROCESSED_AFTER
-    movements.note([_payment(checkout), _payment(None, "OAF7Q2X9ZZ", reference="rent")], long_ago)
+    movements.store([_payment(checkout), _payment(None, "OAF7Q2X9ZZ", reference="rent")], long_ago)
     assert matcher.act_on_unprocessed() == 2
     assert checkout.session.status == Status.PAID
     assert matcher.act_on_unprocessed() == 0
@@ -233,7 +236,9 @@ def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
 def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
     database: Database, ledger: Ledger, matcher: Matcher
 ) -> None:
-    assert _ingest(matcher, _payment(reference=""), _payment(receipt="OAF7Q2X9NB")) == [Verdict.UNKNOWN] * 2
+    assert (
+        _ingest(matcher, _payment(reference=""), _payment(receipt="OAF7Q2X9NB")) == [MatchVerdict.UNKNOWN] * 2
+    )
     assert matcher.act_on_claimed() == 0
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     assert matcher.act_on_claimed() == 1
@@ -247,7 +252,7 @@ def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
 def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
     ledger: Ledger, matcher: Matcher
 ) -> None:
-    assert _ingest(matcher, _payment()) == [Verdict.UNKNOWN]
+    assert _ingest(matcher, _payment()) == [MatchVerdict.UNKNOWN]
     assert ledger.reserve_receipt(RECEIPT, Checkout(ledger).prompt().session_id)
     assert matcher.act_on_claimed() == 0
 
@@ -255,7 +260,7 @@ def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
 def test_a_receipt_that_was_reserved_before_a_crash_is_recorded(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
     assert ledger.reserve_receipt(RECEIPT, checkout.session_id)
-    assert _ingest(matcher, _payment(checkout)) == [Verdict.CREDITED]
+    assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     assert checkout.session.receipts == {RECEIPT}
 
 
@@ -296,17 +301,17 @@ def test_a_reversal_in_the_statement_settles_the_refund(
     ledger: Ledger, matcher: Matcher, decide: Callable[[Checkout], Checkout]
 ) -> None:
     checkout = decide(_refused(ledger))
-    assert _ingest(matcher, _reversal(RECEIPT)) == [Verdict.REFUND_SETTLED]
+    assert _ingest(matcher, _reversal(RECEIPT)) == [MatchVerdict.REFUND_SETTLED]
     assert checkout.session.refunds[1].state == RefundState.REFUNDED
     before = _facts(checkout)
-    assert _ingest(matcher, _reversal(RECEIPT)) == [Verdict.POSTED]
+    assert _ingest(matcher, _reversal(RECEIPT)) == [MatchVerdict.POSTED]
     assert _facts(checkout) == before
 
 
 def test_a_reversal_that_mpesa_had_reported_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
     checkout = _refused(ledger).request_refund().refund()
     before = _facts(checkout)
-    assert _ingest(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [Verdict.REFUND_SETTLED]
+    assert _ingest(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [MatchVerdict.REFUND_SETTLED]
     assert _facts(checkout) == before
 
 
@@ -316,7 +321,7 @@ def test_money_that_went_back_by_hand_and_by_reversal_is_a_case(ledger: Ledger, 
         checkout.session_id,
         lambda session: session.record_refund_by_hand(1, recorded_by="operator 9", note="Cash.", at=LATER),
     )
-    assert _ingest(matcher, _reversal(RECEIPT)) == [Verdict.REVERSAL_UNEXPECTED]
+    assert _ingest(matcher, _reversal(RECEIPT)) == [MatchVerdict.REVERSAL_UNEXPECTED]
 
 
 @pytest.mark.parametrize("changed", [{}, {"amount_cents": 1_00}])
@@ -326,13 +331,13 @@ def test_a_reversal_of_money_that_has_an_order_is_a_case(
     checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
     before = _facts(checkout)
     [settled] = matcher.ingest([_reversal(RECEIPT, **changed)])
-    assert (settled.verdict, settled.session_id) == (Verdict.REVERSAL_UNEXPECTED, checkout.session_id)
+    assert (settled.verdict, settled.session_id) == (MatchVerdict.REVERSAL_UNEXPECTED, checkout.session_id)
     assert _facts(checkout) == before
 
 
 def test_money_of_nobody_that_went_back_waits_for_nobody(matcher: Matcher, database: Database) -> None:
     found = matcher.ingest([_reversal(RECEIPT), _payment(None)])
-    assert {settled.verdict for settled in found} == {Verdict.UNKNOWN, Verdict.NOT_OURS}
+    assert {settled.verdict for settled in found} == {MatchVerdict.UNKNOWN, MatchVerdict.NOT_OURS}
     with database.connection() as connection:
         rows = connection.execute(
             "SELECT closed_by FROM mpesa_movements WHERE verdict = 'unknown'"
@@ -352,7 +357,7 @@ def test_charges_and_settlements_concern_nobody(ledger: Ledger, matcher: Matcher
         money_in=False,
         reason_type="Pay Bill Charge",
     )
-    assert _ingest(matcher, charge) == [Verdict.NOT_OURS]
+    assert _ingest(matcher, charge) == [MatchVerdict.NOT_OURS]
     assert _facts(checkout) == before
 
 
@@ -369,11 +374,11 @@ def test_one_session_that_cannot_be_read_does_not_keep_others_from_their_money(
             (broken.session_id,),
         )
     found = {settled.movement.receipt: settled.verdict for settled in matcher.ingest(movements)}
-    assert found == {"OAF7Q2X9AA": Verdict.NEW, "OAF7Q2X9BB": Verdict.CREDITED}
+    assert found == {"OAF7Q2X9AA": MatchVerdict.NEW, "OAF7Q2X9BB": MatchVerdict.CREDITED}
 
 
 def test_the_moment_of_a_movement_may_be_anything_aware(matcher: Matcher) -> None:
-    found: list[Settled] = matcher.ingest(
+    found: list[MatchResult] = matcher.ingest(
         [_payment(None, happened_at=datetime.min.replace(tzinfo=LATER.tzinfo))]
     )
-    assert found[0].verdict == Verdict.UNKNOWN
+    assert found[0].verdict == MatchVerdict.UNKNOWN

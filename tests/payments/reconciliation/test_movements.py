@@ -1,4 +1,4 @@
-"""Each movement of money is kept once, whoever tells of it, with the best witness's figures."""
+"""Each movement of money is stored once, whichever channel reports it, with the figures of the best source."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
-from payments.reconciliation.movements import Movement, MovementKind, Movements, Settled, Verdict
+from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -44,10 +44,10 @@ def rows(database: Database) -> list[dict[str, Any]]:
         return connection.execute("SELECT * FROM mpesa_movements ORDER BY movement_key").fetchall()
 
 
-def test_a_movement_is_kept_as_it_was_told_before_anything_is_made_of_it(
+def test_a_movement_is_stored_as_reported_before_it_is_matched(
     movements: Movements, database: Database
 ) -> None:
-    assert movements.note([PAYMENT], NOW) == {"payment OAF7Q2X9LM": Settled(PAYMENT, Verdict.NEW)}
+    assert movements.store([PAYMENT], NOW) == {"payment OAF7Q2X9LM": MatchResult(PAYMENT, MatchVerdict.NEW)}
     assert rows(database) == [
         {
             "movement_key": "payment OAF7Q2X9LM",
@@ -72,11 +72,11 @@ def test_a_movement_is_kept_as_it_was_told_before_anything_is_made_of_it(
     ]
 
 
-def test_what_a_payer_typed_is_sealed_and_comes_back(
+def test_what_a_payer_typed_is_encrypted_and_comes_back(
     movements: Movements, database: Database, vault: Vault
 ) -> None:
     typed = replace(PAYMENT, transaction_id=None, reference="rent of Jane")
-    movements.note([typed], NOW)
+    movements.store([typed], NOW)
     [row] = rows(database)
     assert "Jane" not in row["sealed_reference"]
     assert vault.decrypt(SYSTEM_USER_ID, row["sealed_reference"]) == "rent of Jane"
@@ -88,24 +88,24 @@ def test_what_a_payer_typed_is_sealed_and_comes_back(
 def test_a_reference_that_is_ours_is_kept_as_its_number_alone(
     movements: Movements, database: Database
 ) -> None:
-    movements.note([replace(PAYMENT, reference="D12")], NOW)
+    movements.store([replace(PAYMENT, reference="D12")], NOW)
     assert rows(database)[0]["sealed_reference"] is None
     assert movements.unprocessed(NOW, 10) == [replace(PAYMENT, stored_key="payment OAF7Q2X9LM")]
 
 
-def test_a_payment_is_one_movement_whoever_tells_of_it() -> None:
-    told = {
+def test_a_payment_is_one_movement_in_every_channel() -> None:
+    keys = {
         PAYMENT.key,
         replace(PAYMENT, evidence=Evidence.STATEMENT, amount_cents=1, reason_type="Pay Bill").key,
     }
-    assert told == {"payment OAF7Q2X9LM"}
+    assert keys == {"payment OAF7Q2X9LM"}
 
 
 @pytest.mark.parametrize(
     "changed",
     [{"receipt": "OAF7Q2X9XX"}, {"reason_type": "Charge"}, {"money_in": True}, {"amount_cents": 1}],
 )
-def test_other_rows_are_the_same_only_where_all_of_them_agrees(changed: dict[str, Any]) -> None:
+def test_other_rows_are_the_same_movement_only_if_all_fields_agree(changed: dict[str, Any]) -> None:
     assert REVERSAL.key.startswith("row ")
     assert replace(REVERSAL, **changed).key != REVERSAL.key
     assert replace(REVERSAL, reason_type="PAY BILL REVERSAL", happened_at=LATER).key == REVERSAL.key
@@ -115,18 +115,20 @@ def test_the_key_of_a_row_is_the_same_for_ever() -> None:
     assert REVERSAL.key == "row c77d21dbd4e376d5fa421a4258cadb32beca11244ec53dbdf5f9298bb010bcfd"
 
 
-def test_what_was_made_of_a_movement_is_returned_when_it_is_told_again(
+def test_the_result_of_a_movement_is_returned_when_it_is_reported_again(
     movements: Movements, database: Database
 ) -> None:
-    movements.note([PAYMENT, REVERSAL], NOW)
-    movements.settle([Settled(PAYMENT, Verdict.CREDITED, SESSION, "A sentence.")], LATER)
-    known = movements.note([replace(PAYMENT, evidence=Evidence.STATEMENT, amount_cents=1)], LATER)
+    movements.store([PAYMENT, REVERSAL], NOW)
+    movements.store_results(
+        [MatchResult(PAYMENT, MatchVerdict.CREDITED, session_id=SESSION, detail="A sentence.")], LATER
+    )
+    known = movements.store([replace(PAYMENT, evidence=Evidence.STATEMENT, amount_cents=1)], LATER)
     assert known == {
-        PAYMENT.key: Settled(
+        PAYMENT.key: MatchResult(
             replace(PAYMENT, evidence=Evidence.C2B, amount_cents=350_00),
-            Verdict.CREDITED,
-            SESSION,
-            "A sentence.",
+            MatchVerdict.CREDITED,
+            session_id=SESSION,
+            detail="A sentence.",
         )
     }
     payment, reversal = rows(database)
@@ -135,58 +137,66 @@ def test_what_was_made_of_a_movement_is_returned_when_it_is_told_again(
 
 
 @pytest.mark.parametrize(
-    ("witness", "amount_cents", "happened_at"),
+    ("source", "amount_cents", "happened_at"),
     [(Evidence.STATEMENT, 1_00, LATER), (Evidence.C2B, 1_00, LATER), (Evidence.QUERY, 350_00, NOW)],
 )
-def test_the_figures_are_those_of_the_best_witness(
+def test_the_figures_are_those_of_the_best_source(
     movements: Movements,
     database: Database,
-    witness: Evidence,
+    source: Evidence,
     amount_cents: int,
     happened_at: datetime,
 ) -> None:
-    movements.note([PAYMENT], NOW)
-    other = replace(PAYMENT, evidence=witness, amount_cents=1_00, happened_at=LATER)
-    movements.settle([Settled(other, Verdict.AMOUNT_DIFFERS, SESSION)], LATER)
+    movements.store([PAYMENT], NOW)
+    other = replace(PAYMENT, evidence=source, amount_cents=1_00, happened_at=LATER)
+    movements.store_results([MatchResult(other, MatchVerdict.AMOUNT_DIFFERS, session_id=SESSION)], LATER)
     [row] = rows(database)
     assert (row["amount_cents"], row["happened_at"]) == (amount_cents, happened_at)
-    assert row["evidence"] == str(max(witness, Evidence.C2B, key=list(Evidence).index))
+    assert row["evidence"] == str(max(source, Evidence.C2B, key=list(Evidence).index))
     assert (row["verdict"], row["session_id"]) == ("amount_differs", SESSION)
 
 
-def test_several_movements_are_kept_and_settled_each_with_its_own(
+def test_several_movements_are_stored_each_with_its_own_result(
     movements: Movements, database: Database
 ) -> None:
     many = [
         replace(PAYMENT, receipt=f"OAF7Q2X9A{n}", amount_cents=n, transaction_id=n) for n in range(9, 0, -1)
     ]
-    assert set(movements.note(many, NOW)) == {movement.key for movement in many}
-    movements.settle(
-        [Settled(movement, Verdict.CREDITED, UUID(int=movement.amount_cents)) for movement in many], LATER
+    assert set(movements.store(many, NOW)) == {movement.key for movement in many}
+    movements.store_results(
+        [
+            MatchResult(movement, MatchVerdict.CREDITED, session_id=UUID(int=movement.amount_cents))
+            for movement in many
+        ],
+        LATER,
     )
     kept = [(row["receipt"], row["amount_cents"], row["session_id"]) for row in rows(database)]
     assert kept == [(f"OAF7Q2X9A{n}", n, UUID(int=n)) for n in range(1, 10)]
 
 
-def test_what_was_kept_and_never_acted_on_is_found_the_oldest_first(movements: Movements) -> None:
-    movements.note([REVERSAL], LATER)
-    movements.note([PAYMENT], NOW)
-    movements.note([replace(PAYMENT, receipt="OAF7Q2X9ZZ")], LATER + timedelta(seconds=1))
+def test_stored_movements_that_were_not_matched_are_found_the_oldest_first(movements: Movements) -> None:
+    movements.store([REVERSAL], LATER)
+    movements.store([PAYMENT], NOW)
+    movements.store([replace(PAYMENT, receipt="OAF7Q2X9ZZ")], LATER + timedelta(seconds=1))
     assert [found.receipt for found in movements.unprocessed(LATER, 10)] == ["OAF7Q2X9LM", "OAF7Q2X9RR"]
     assert [found.receipt for found in movements.unprocessed(LATER, 1)] == ["OAF7Q2X9LM"]
-    movements.settle([Settled(PAYMENT, Verdict.POSTED)], LATER)
+    movements.store_results([MatchResult(PAYMENT, MatchVerdict.POSTED)], LATER)
     [left] = movements.unprocessed(LATER, 10)
     assert left == replace(REVERSAL, reason_type="", stored_key=REVERSAL.key)
     assert left.key == REVERSAL.key
 
 
-def test_money_of_nobody_is_held_until_it_goes_back(movements: Movements, database: Database) -> None:
-    movements.note([PAYMENT, REVERSAL], NOW)
-    assert movements.held([PAYMENT.receipt]) == set()
-    movements.settle([Settled(PAYMENT, Verdict.UNKNOWN), Settled(REVERSAL, Verdict.NOT_OURS)], NOW)
-    assert movements.held([PAYMENT.receipt, REVERSAL.receipt, "OTHER"]) == {PAYMENT.receipt}
+def test_an_unmatched_payment_stays_open_until_it_is_reversed(
+    movements: Movements, database: Database
+) -> None:
+    movements.store([PAYMENT, REVERSAL], NOW)
+    assert movements.unmatched([PAYMENT.receipt]) == set()
+    movements.store_results(
+        [MatchResult(PAYMENT, MatchVerdict.UNKNOWN), MatchResult(REVERSAL, MatchVerdict.NOT_OURS)], NOW
+    )
+    assert movements.unmatched([PAYMENT.receipt, REVERSAL.receipt, "OTHER"]) == {PAYMENT.receipt}
     movements.close_returned(PAYMENT.receipt, reversal=REVERSAL.receipt, now=LATER)
-    assert movements.held([PAYMENT.receipt]) == set()
+    assert movements.unmatched([PAYMENT.receipt]) == set()
     payment, reversal = rows(database)
     assert (payment["closed_at"], payment["closed_by"], payment["note"]) == (
         LATER,
@@ -196,15 +206,13 @@ def test_money_of_nobody_is_held_until_it_goes_back(movements: Movements, databa
     assert reversal["closed_at"] is None
 
 
-WANTING = (Verdict.UNKNOWN, Verdict.KNOWN_ELSEWHERE, Verdict.REVERSAL_UNEXPECTED)
+OPEN = (MatchVerdict.UNKNOWN, MatchVerdict.KNOWN_ELSEWHERE, MatchVerdict.REVERSAL_UNEXPECTED)
 
 
-@pytest.mark.parametrize("verdict", WANTING)
-def test_what_waits_for_a_person_is_closed_once(
-    movements: Movements, database: Database, verdict: Verdict
-) -> None:
-    movements.note([PAYMENT], NOW)
-    movements.settle([Settled(PAYMENT, verdict)], NOW)
+@pytest.mark.parametrize("verdict", OPEN)
+def test_an_open_case_is_closed_once(movements: Movements, database: Database, verdict: MatchVerdict) -> None:
+    movements.store([PAYMENT], NOW)
+    movements.store_results([MatchResult(PAYMENT, verdict)], NOW)
     movements.close(PAYMENT.key, closed_by="operator 9", note="Returned in cash.", now=LATER)
     [row] = rows(database)
     assert (row["closed_at"], row["closed_by"], row["note"]) == (LATER, "operator 9", "Returned in cash.")
@@ -214,10 +222,10 @@ def test_what_waits_for_a_person_is_closed_once(
     assert rows(database) == [row]
 
 
-@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict not in WANTING])
-def test_what_waits_for_nobody_cannot_be_closed(movements: Movements, verdict: Verdict) -> None:
-    movements.note([PAYMENT], NOW)
-    movements.settle([Settled(PAYMENT, verdict)], NOW)
+@pytest.mark.parametrize("verdict", [verdict for verdict in MatchVerdict if verdict not in OPEN])
+def test_what_is_no_open_case_cannot_be_closed(movements: Movements, verdict: MatchVerdict) -> None:
+    movements.store([PAYMENT], NOW)
+    movements.store_results([MatchResult(PAYMENT, verdict)], NOW)
     with pytest.raises(Rejected):
         movements.close(PAYMENT.key, closed_by="operator 9", note="Seen.", now=LATER)
     with pytest.raises(Rejected):

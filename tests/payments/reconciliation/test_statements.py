@@ -16,7 +16,7 @@ from ledger.store.database import Database
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import PAID_WITHIN, MissingPayments
-from payments.reconciliation.movements import Movement, Settled
+from payments.reconciliation.movements import MatchResult, Movement
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import KINDS, Reconciler, StatementRefused
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
@@ -243,11 +243,11 @@ class _Dies(Matcher):
 
     left = 4
 
-    def _act_on(self, movement: Movement, places: object) -> Settled:
+    def _match_one(self, movement: Movement, batch: object) -> MatchResult:
         self.left -= 1
         if self.left < 0:
             raise Unavailable
-        return super()._act_on(movement, places)  # type: ignore[arg-type]
+        return super()._match_one(movement, batch)  # type: ignore[arg-type]
 
 
 def test_an_import_that_was_interrupted_is_finished_by_another(
