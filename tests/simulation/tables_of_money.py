@@ -158,7 +158,7 @@ class MoneyTables:
         seconds = max(0.0, (now - budget["refilled_at"]) / timedelta(seconds=1))
         tokens = min(values["burst"], budget["tokens"] + values["per_second"] * seconds)
         is_paused = budget["paused_until"] is not None and budget["paused_until"] > now
-        if is_paused or tokens < 1:
+        if is_paused or tokens < 1 + values["left"]:
             return 0
         budget |= {"tokens": tokens - 1, "refilled_at": max(budget["refilled_at"], now)}
         return 1
