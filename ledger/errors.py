@@ -1,4 +1,4 @@
-"""Every way the ledger says no.
+"""Every refusal of the ledger.
 
 LedgerError
 ├── InvalidValue      the input is malformed, whatever the history says

@@ -198,6 +198,6 @@ class PaymentCases(SessionRows[PaymentCase]):
 
     @staticmethod
     def fold(cases: CasesOfSession, event: Recorded) -> None:
-        """Change a session's cases as one of its events says."""
+        """Change a session's cases by one of its events."""
         if event.topic in _CHANGES:
             _CHANGES[event.topic](cases, event)

@@ -83,7 +83,7 @@ Figures = Counter[str]
 
 
 class PaymentMetrics:
-    """Counts sessions by the event alone, so a rebuild by the same code must come to the same figures."""
+    """Counts sessions by the event alone, so a rebuild by the same code gives the same figures."""
 
     topics = (Created.TOPIC, *_MOVES_TO)
 
@@ -99,7 +99,7 @@ class PaymentMetrics:
 
 
 def fold(events: Iterable[Recorded], into: dict[datetime, Figures] | None = None) -> dict[datetime, Figures]:
-    """Return what these events come to by hour, added to `into` if that is given."""
+    """Return the figures of these events by hour, added to `into` if that is given."""
     hours = {} if into is None else into
     for event in events:
         if event.topic == Created.TOPIC:
@@ -158,8 +158,8 @@ class Rate:
 class Rates:
     """How the sessions created in [since, until) did.
 
-    `by_status` says where they stand now; `open_sessions` are those whose payment is still undecided: they are in no
-    rate's denominator but that of the creation rate. `paid_cents` is what their payments brought.
+    `by_status` counts their present statuses. `open_sessions` are those whose payment is still undecided: they are in
+    no rate's denominator but that of the creation rate. `paid_cents` is the money of their payments.
     """
 
     since: datetime

@@ -156,7 +156,7 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
 
     @staticmethod
     def fold(refunds: RefundsOfSession, event: Recorded) -> None:
-        """Change a session's refunds as one of its events says."""
+        """Change a session's refunds by one of its events."""
         state = event.state
         if event.topic == RefundDue.TOPIC:
             refunds[state["refund"]] = PaymentRefund(

@@ -54,7 +54,7 @@ class SessionRows(Generic[Row]):
 
     @staticmethod
     def fold(rows: dict[Any, Row], event: Recorded) -> None:
-        """Change a session's rows, by key, as one of its events says."""
+        """Change a session's rows, by key, by one of its events."""
         raise NotImplementedError
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
@@ -76,7 +76,7 @@ class SessionRows(Generic[Row]):
             cursor.executemany(self.put.encode(), put)
 
     def folded(self, events: Iterable[Recorded]) -> dict[Any, Row]:
-        """Return the rows, by key, that a session's events come to."""
+        """Return the rows, by key, that follow from a session's events."""
         rows: dict[Any, Row] = {}
         for event in events:
             self.fold(rows, event)
@@ -93,7 +93,7 @@ class SessionRows(Generic[Row]):
         return rebuild_table(database, cls, table=cls.table, key=key, batch_size=batch_size)
 
     def differences(self, connection: Connection[Any], until: int) -> Iterator[tuple[UUID, str]]:
-        """Compare the rows with what the events up to a position come to; yield each session, and what is wrong.
+        """Compare the rows with a fold of the events up to a position; yield each session, and what is wrong.
 
         Reads two streams in the order of sessions, on the connection's own snapshot.
         """

@@ -251,7 +251,7 @@ class OrderCreated(Event):
 
 
 class Failed(Event):
-    """The session came to nothing; `money_held` says whether the buyer's money is with us.
+    """The session failed; `money_held` says whether the shop holds money of the buyer.
 
     `recorded_by` and `note` are set if a person recorded that its last attempt was not paid.
     """

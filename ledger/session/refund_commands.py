@@ -35,7 +35,7 @@ class RefundCommands(SessionState):
         if due.receipt is None:
             raise Rejected(
                 "REFUND_WITHOUT_RECEIPT",
-                "The M-Pesa receipt of this money is not known yet. Import a statement, or wait for M-Pesa to tell it.",
+                "The M-Pesa receipt of this money is not known yet. Import a statement, or wait for M-Pesa.",
             )
         self._write(events.RefundApproved, refund=refund, approved_by=approved_by, at=at)
 

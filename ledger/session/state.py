@@ -53,7 +53,7 @@ class SessionState(Aggregate):
 
     @property
     def is_undecided(self) -> bool:
-        """Whether the session has neither been paid nor come to nothing."""
+        """Whether the session is still neither paid, failed nor expired."""
         return self.status in (Status.PENDING, Status.PAYMENT_INITIATED)
 
     @property

@@ -79,7 +79,7 @@ class Block:
         return f"{self.origin}-{self.number}-{self.hash.hex()}"
 
     def computed_hash(self) -> bytes:
-        """Return the SHA-256 of what the block says, in canonical JSON (RFC 8785)."""
+        """Return the SHA-256 of the block's content, in canonical JSON (RFC 8785)."""
         content = [
             _FORMAT,
             self.origin,
@@ -236,7 +236,7 @@ def _faults_of(block: Block, before: Block | None, own: bytes | None) -> Iterato
     elif block.previous_hash != previous_hash:
         yield "does not carry the hash of the block before"
     if block.computed_hash() != block.hash:
-        yield "was altered: its hash is not that of what it says"
+        yield "was altered: its hash is not that of its content"
     elif not block.is_signed():
         yield "is not signed by its key"
     elif own not in (None, block.public_key):

@@ -95,7 +95,7 @@ def references(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
 
 
 def movements(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
-    """Money that M-Pesa reported is booked where it says, or is an open case: one of the two."""
+    """Money that M-Pesa reported is booked on its session, or is an open case: one of the two."""
     for row in stream(connection, "movements", SETTLED_MOVEMENTS):
         if walk.receipts.get(row["receipt"]) != row["session_id"]:
             detail = f"receipt {row['receipt']} of M-Pesa was booked on it, and it has no such money"
@@ -107,7 +107,7 @@ def movements(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
 
 
 def orders(connection: Connection[Any], walk: Walk, orders_of: OrdersOf | None) -> Iterator[Violation]:
-    """The shop has the orders that the events speak of, and none without its money."""
+    """The shop has the orders that the events name, and none without its money."""
     if orders_of is None:
         return
     made = {order.session_id: order for order in orders_of(connection)}

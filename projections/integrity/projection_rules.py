@@ -29,7 +29,7 @@ MOMENTS = (
 
 
 def status_row_is_fold(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
-    """The status row is what its events come to, column for column."""
+    """The status row equals a fold of its events, column for column."""
     if log.status_row is None:
         yield log.violation("rows", "it has events and no row in payment_sessions")
         return
@@ -48,7 +48,7 @@ def count(log: SessionLog, walk: Walk) -> None:
 
 
 def metrics(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
-    """The metrics are what the followed events come to; the rows of sessions count up to what all events come to."""
+    """The metrics equal a fold of the followed events, and the counted rows of sessions a fold of all events."""
     for detail, statement, figures in (
         ("payment_metrics is not what the events come to", READ_ALL, walk.followed),
         (
@@ -65,7 +65,7 @@ def metrics(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
 
 
 def refunds_and_cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
-    """The rows of refunds and cases are what the followed events come to."""
+    """The rows of refunds and cases equal a fold of the followed events."""
     for rule, projection in (("refunds", PaymentRefunds()), ("cases", PaymentCases())):
         until = position_of(connection, projection.name, origin)
         for session_id, detail in projection.differences(connection, until):

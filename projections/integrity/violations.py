@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A breach of a rule; `detail` says what is wrong, without personal data."""
+    """A breach of a rule; `detail` is a sentence without personal data."""
 
     rule: str
     detail: str

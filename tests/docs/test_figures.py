@@ -296,7 +296,7 @@ HELD: list[tuple[str, str, Figures]] = [
             MOST_BYTES_SIMULATED / MIB,
         ),
     ),
-    ("docs/adr/0001-facts-set-fields-in-apply.md", "With {} facts", len(EVENT_CLASSES)),
+    ("docs/adr/0001-an-event-class-holds-what-it-sets.md", "With {} events", len(EVENT_CLASSES)),
     ("docs/adr/0005-facts-beyond-the-first-list.md", "After {} minutes of silence", PROMPT_MINUTES),
     (
         "docs/adr/0006-a-lost-answer-is-not-an-error.md",
