@@ -79,14 +79,7 @@ class OutcomeCommands(DiscrepancyCommands, RefundCommands):
             self._write(events.AttemptFailed, attempt=attempt, code=code, text=text, at=at, **details)
 
     def _fail(
-        self,
-        attempt: int,
-        code: str,
-        text: str,
-        at: datetime,
-        *,
-        money_held: bool = False,
-        **details: Any,
+        self, attempt: int, code: str, text: str, at: datetime, *, money_held: bool = False, **details: Any
     ) -> None:
         self._move(
             events.Failed,

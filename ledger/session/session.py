@@ -99,13 +99,7 @@ class PaymentSession(OutcomeCommands):
             )
 
     def request_payment(
-        self,
-        *,
-        transaction_id: int,
-        phone_sealed: str,
-        prompt_seconds: int,
-        max_attempts: int,
-        at: datetime,
+        self, *, transaction_id: int, phone_sealed: str, prompt_seconds: int, max_attempts: int, at: datetime
     ) -> int:
         """Record that an attempt is about to be sent, before it is; return its number.
 

@@ -10,14 +10,7 @@ from ledger.store.database import Database
 from projections import refunds as payment_refunds
 from projections.follower import Follower
 from projections.integrity import invariants
-from projections.refunds import (
-    NAMES,
-    UNSENT,
-    PaymentRefund,
-    PaymentRefunds,
-    list_refunds,
-    refunds_of,
-)
+from projections.refunds import NAMES, UNSENT, PaymentRefund, PaymentRefunds, list_refunds, refunds_of
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
 

@@ -50,11 +50,7 @@ def record_uncertainty(attempt: int = 1, *, at: str = "10:31") -> Command:
 
 
 def record_attempt_failure(
-    attempt: int = 1,
-    *,
-    code: str = "CANCELLED",
-    evidence: Evidence = Evidence.CALLBACK,
-    at: str = "10:32",
+    attempt: int = 1, *, code: str = "CANCELLED", evidence: Evidence = Evidence.CALLBACK, at: str = "10:32"
 ) -> Command:
     return lambda session: session.record_attempt_failure(
         attempt,

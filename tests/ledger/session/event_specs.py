@@ -42,7 +42,7 @@ def clock(moment: str) -> datetime:
 
 
 @dataclass(frozen=True)
-class EventSpec:
+class Spec:
     """An event to write or to expect: its class, its fields, and when, if that matters."""
 
     kind: type[events.Event]
@@ -50,15 +50,13 @@ class EventSpec:
     at: str | None = None
 
 
-def _spec(
-    kind: type[events.Event], at: str | None, previous: Status | None = None, **fields: Any
-) -> EventSpec:
+def _spec(kind: type[events.Event], at: str | None, previous: Status | None = None, **fields: Any) -> Spec:
     if previous is not None:
         fields["previous_status"] = str(previous)
-    return EventSpec(kind, fields, at)
+    return Spec(kind, fields, at)
 
 
-def created(*, at: str | None = "10:30", expires: str = "10:45") -> EventSpec:
+def created(*, at: str | None = "10:30", expires: str = "10:45") -> Spec:
     return _spec(
         events.Created,
         at,
@@ -71,11 +69,11 @@ def created(*, at: str | None = "10:30", expires: str = "10:45") -> EventSpec:
     )
 
 
-def extended(expires: str, *, at: str | None = None, request: str | None = None) -> EventSpec:
+def extended(expires: str, *, at: str | None = None, request: str | None = None) -> Spec:
     return _spec(events.Extended, at, expires_at=clock(expires), request=request)
 
 
-def requested(attempt: int = 1, *, at: str | None = None) -> EventSpec:
+def requested(attempt: int = 1, *, at: str | None = None) -> Spec:
     return _spec(
         events.PaymentRequested,
         at,
@@ -86,7 +84,7 @@ def requested(attempt: int = 1, *, at: str | None = None) -> EventSpec:
     )
 
 
-def initiated(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> EventSpec:
+def initiated(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> Spec:
     return _spec(
         events.PaymentInitiated,
         at,
@@ -98,11 +96,11 @@ def initiated(attempt: int = 1, *, at: str | None = None, previous: Status | Non
     )
 
 
-def refused(attempt: int = 1, *, code: str = "MPESA_BUSY", at: str | None = None) -> EventSpec:
+def refused(attempt: int = 1, *, code: str = "MPESA_BUSY", at: str | None = None) -> Spec:
     return _spec(events.PaymentRefused, at, attempt=attempt, code=code, message="M-Pesa is busy.")
 
 
-def uncertain(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> EventSpec:
+def uncertain(attempt: int = 1, *, at: str | None = None, previous: Status | None = None) -> Spec:
     return _spec(events.PaymentUncertain, at, previous, attempt=attempt, reason="no answer in time")
 
 
@@ -115,7 +113,7 @@ def attempt_failed(
     at: str | None = None,
     by: str | None = None,
     note: str | None = None,
-) -> EventSpec:
+) -> Spec:
     return _spec(
         events.AttemptFailed,
         at,
@@ -135,7 +133,7 @@ def paid(
     evidence: Evidence = Evidence.CALLBACK,
     at: str | None = None,
     previous: Status | None = None,
-) -> EventSpec:
+) -> Spec:
     return _spec(
         events.Paid,
         at,
@@ -150,13 +148,13 @@ def paid(
 
 def receipt_recorded(
     attempt: int = 1, *, receipt: str = RECEIPT, evidence: Evidence = Evidence.CALLBACK, at: str | None = None
-) -> EventSpec:
+) -> Spec:
     return _spec(events.ReceiptRecorded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
 
 
 def evidence_upgraded(
     attempt: int = 1, *, receipt: str = RECEIPT, evidence: Evidence = Evidence.C2B, at: str | None = None
-) -> EventSpec:
+) -> Spec:
     return _spec(events.EvidenceUpgraded, at, attempt=attempt, receipt=receipt, evidence=str(evidence))
 
 
@@ -169,7 +167,7 @@ def discrepancy_found(
     told: str = "CANCELLED: The prompt was cancelled.",
     receipt: str | None = None,
     cents: int | None = None,
-) -> EventSpec:
+) -> Spec:
     return _spec(
         events.DiscrepancyFound,
         None,
@@ -183,9 +181,7 @@ def discrepancy_found(
     )
 
 
-def reopened(
-    contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT, cents: int = TOTAL
-) -> EventSpec:
+def reopened(contradiction: int = 1, *, attempt: int = 1, receipt: str = RECEIPT, cents: int = TOTAL) -> Spec:
     """Money came for an attempt that was known to have ended unpaid."""
     return discrepancy_found(
         contradiction,
@@ -196,7 +192,7 @@ def reopened(
     )
 
 
-def discrepancy_closed(contradiction: int = 1) -> EventSpec:
+def discrepancy_closed(contradiction: int = 1) -> Spec:
     return _spec(
         events.DiscrepancyClosed,
         None,
@@ -206,7 +202,7 @@ def discrepancy_closed(contradiction: int = 1) -> EventSpec:
     )
 
 
-def order_created(*, at: str | None = None, previous: Status | None = None) -> EventSpec:
+def order_created(*, at: str | None = None, previous: Status | None = None) -> Spec:
     return _spec(events.OrderCreated, at, previous, order_id=789, order_number="ORD-20240115-001")
 
 
@@ -221,7 +217,7 @@ def failed(
     previous: Status | None = None,
     by: str | None = None,
     note: str | None = None,
-) -> EventSpec:
+) -> Spec:
     return _spec(
         events.Failed,
         at,
@@ -236,7 +232,7 @@ def failed(
     )
 
 
-def mismatched(attempt: int = 1, *, previous: Status | None = None) -> EventSpec:
+def mismatched(attempt: int = 1, *, previous: Status | None = None) -> Spec:
     """The session failed because the amount that arrived was not its own."""
     return failed(
         attempt,
@@ -248,7 +244,7 @@ def mismatched(attempt: int = 1, *, previous: Status | None = None) -> EventSpec
     )
 
 
-def expired(*, at: str | None = None, previous: Status | None = None) -> EventSpec:
+def expired(*, at: str | None = None, previous: Status | None = None) -> Spec:
     return _spec(events.Expired, at, previous)
 
 
@@ -261,7 +257,7 @@ def surplus(
     why: str = "second_payment",
     answers: bool = True,
     at: str | None = None,
-) -> EventSpec:
+) -> Spec:
     return _spec(
         events.SurplusReceived,
         at,
@@ -282,17 +278,17 @@ def refund_due(
     receipt: str | None = SECOND_RECEIPT,
     cents: int = TOTAL,
     why: str = "second_payment",
-) -> EventSpec:
+) -> Spec:
     return _spec(
         events.RefundDue, None, refund=refund, attempt=attempt, amount_cents=cents, receipt=receipt, why=why
     )
 
 
-def refund_approved(refund: int = 1) -> EventSpec:
+def refund_approved(refund: int = 1) -> Spec:
     return _spec(events.RefundApproved, "10:40", refund=refund, approved_by="operator 9")
 
 
-def refund_refused(refund: int = 1) -> EventSpec:
+def refund_refused(refund: int = 1) -> Spec:
     return _spec(
         events.RefundRefused,
         "10:40",
@@ -302,11 +298,11 @@ def refund_refused(refund: int = 1) -> EventSpec:
     )
 
 
-def refund_requested(refund: int = 1) -> EventSpec:
+def refund_requested(refund: int = 1) -> Spec:
     return _spec(events.RefundRequested, "10:40", refund=refund, requested_by="worker")
 
 
-def refund_accepted(refund: int = 1) -> EventSpec:
+def refund_accepted(refund: int = 1) -> Spec:
     return _spec(
         events.RefundAccepted,
         "10:40",
@@ -316,11 +312,11 @@ def refund_accepted(refund: int = 1) -> EventSpec:
     )
 
 
-def refund_uncertain(refund: int = 1) -> EventSpec:
+def refund_uncertain(refund: int = 1) -> Spec:
     return _spec(events.RefundUncertain, "10:41", refund=refund, reason="no answer in time")
 
 
-def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal") -> EventSpec:
+def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str = "reversal") -> Spec:
     return _spec(
         events.Refunded,
         "10:41",
@@ -332,7 +328,7 @@ def refunded(refund: int = 1, *, reversal: str | None = "UAF0000009", means: str
     )
 
 
-def refunded_by_hand(refund: int = 1) -> EventSpec:
+def refunded_by_hand(refund: int = 1) -> Spec:
     return _spec(
         events.Refunded,
         "10:45",
@@ -345,10 +341,6 @@ def refunded_by_hand(refund: int = 1) -> EventSpec:
 
 
 def refund_failed(
-    refund: int = 1,
-    *,
-    code: str = "1",
-    text: str = "The shortcode has too little money.",
-    at: str = "10:41",
-) -> EventSpec:
+    refund: int = 1, *, code: str = "1", text: str = "The shortcode has too little money.", at: str = "10:41"
+) -> Spec:
     return _spec(events.RefundFailed, at, refund=refund, code=code, text=text)

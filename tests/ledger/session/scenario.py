@@ -13,13 +13,13 @@ from ledger.session import events
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from tests.ledger.session.commands import Command
-from tests.ledger.session.event_specs import DAY, SESSION_ID, EventSpec, clock
+from tests.ledger.session.event_specs import DAY, SESSION_ID, Spec, clock
 
 USUAL_TIME = "10:31"
 STORE_FIELDS = ("originator_id", "originator_version")
 
 
-def given(*history: EventSpec) -> "Scenario":
+def given(*history: Spec) -> "Scenario":
     """Return a scenario with these events in the past; what one leaves open follows from those before it."""
     past: list[Any] = []
     for spec in history:
@@ -62,7 +62,7 @@ class Scenario:
         assert fold(past + written) == session
         return Scenario(past, written, refusal)
 
-    def then(self, *expected: EventSpec) -> "Scenario":
+    def then(self, *expected: Spec) -> "Scenario":
         """Check that the command wrote these events, in this order, and nothing else."""
         if self.refusal:
             raise AssertionError("the command was refused") from self.refusal
@@ -105,7 +105,7 @@ def fold(history: list[Any]) -> PaymentSession | None:
     return session
 
 
-def _complete(spec: EventSpec, version: int, session: PaymentSession | None) -> events.Event:
+def _complete(spec: Spec, version: int, session: PaymentSession | None) -> events.Event:
     values = dict(spec.fields)
     names = {field.name for field in fields(spec.kind)}
     if session is None:
@@ -114,14 +114,11 @@ def _complete(spec: EventSpec, version: int, session: PaymentSession | None) -> 
         moved = {"previous_status": str(session.status), "session_created_at": session.created_on}
         values = moved | values
     return spec.kind(
-        originator_id=SESSION_ID,
-        originator_version=version,
-        timestamp=clock(spec.at or USUAL_TIME),
-        **values,
+        originator_id=SESSION_ID, originator_version=version, timestamp=clock(spec.at or USUAL_TIME), **values
     )
 
 
-def _tested(event: events.Event, spec: EventSpec) -> dict[str, Any]:
+def _tested(event: events.Event, spec: Spec) -> dict[str, Any]:
     """The fields of the event, without the store's columns, and without context that the spec does not name."""
     context = {"timestamp", "originator_topic", "session_created_at", "previous_status"} - spec.fields.keys()
     return {

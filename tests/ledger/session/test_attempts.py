@@ -8,7 +8,7 @@ from ledger.session.values import AttemptState, Status
 from tests.ledger.session.commands import Command, refuse_another_attempt, request_payment
 from tests.ledger.session.event_specs import (
     PHONE,
-    EventSpec,
+    Spec,
     attempt_failed,
     clock,
     created,
@@ -57,7 +57,7 @@ def test_asking_whether_an_attempt_may_be_made_writes_nothing() -> None:
 @BOTH
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
 def test_there_is_no_second_prompt_while_the_first_may_be_on_the_phone(
-    command: Callable[..., Command], answer: list[EventSpec]
+    command: Callable[..., Command], answer: list[Spec]
 ) -> None:
     given(created(), requested(at="10:31"), *answer).when(command(at="10:32:59")).refused(
         "PAYMENT_IN_PROGRESS"
@@ -65,7 +65,7 @@ def test_there_is_no_second_prompt_while_the_first_may_be_on_the_phone(
 
 
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
-def test_an_unanswered_prompt_gives_way_once_its_time_is_over(answer: list[EventSpec]) -> None:
+def test_an_unanswered_prompt_gives_way_once_its_time_is_over(answer: list[Spec]) -> None:
     given(created(), requested(at="10:31"), *answer).when(request_payment(457, at="10:33")).then(requested(2))
 
 
@@ -114,7 +114,7 @@ def test_a_live_prompt_is_refused_before_the_cap() -> None:
     ],
 )
 def test_a_settled_session_takes_no_attempt(
-    command: Callable[..., Command], history: list[EventSpec], code: str
+    command: Callable[..., Command], history: list[Spec], code: str
 ) -> None:
     given(created(), *history).when(command(at="10:40")).refused(code)
 

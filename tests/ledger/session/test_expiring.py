@@ -5,7 +5,7 @@ import pytest
 from ledger.session.values import Status
 from tests.ledger.session.commands import expire
 from tests.ledger.session.event_specs import (
-    EventSpec,
+    Spec,
     clock,
     created,
     expired,
@@ -43,14 +43,14 @@ def test_a_session_whose_attempts_were_refused_expires() -> None:
 
 
 @pytest.mark.parametrize("answer", [[], [initiated()], [uncertain()]])
-def test_a_session_with_an_open_attempt_never_expires(answer: list[EventSpec]) -> None:
+def test_a_session_with_an_open_attempt_never_expires(answer: list[Spec]) -> None:
     given(created(), requested(), *answer).when(expire(at="23:59")).then_no_change()
 
 
 @pytest.mark.parametrize(
     "history", [[*PROMPT, failed()], [*PROMPT, paid()], [*PROMPT, paid(), order_created()]]
 )
-def test_a_settled_session_never_expires(history: list[EventSpec]) -> None:
+def test_a_settled_session_never_expires(history: list[Spec]) -> None:
     given(created(), *history).when(expire(at="23:59")).then_no_change()
 
 
@@ -79,6 +79,6 @@ def test_a_reader_sees_expired_from_that_instant_whether_or_not_it_is_written() 
     ],
 )
 def test_a_reader_sees_any_other_status_as_it_is_long_after_the_expiry(
-    history: list[EventSpec], status: Status
+    history: list[Spec], status: Status
 ) -> None:
     assert given(created(), *history).session.status_at(clock("23:59")) == status

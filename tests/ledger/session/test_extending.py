@@ -5,7 +5,7 @@ import pytest
 from ledger.session.values import Status
 from tests.ledger.session.commands import expire, extend
 from tests.ledger.session.event_specs import (
-    EventSpec,
+    Spec,
     clock,
     created,
     expired,
@@ -79,7 +79,7 @@ def test_a_session_that_ran_out_cannot_be_extended_though_its_expiry_is_not_reco
         ([requested(), initiated(), paid(), order_created()], "SESSION_ALREADY_PAID"),
     ],
 )
-def test_a_settled_session_cannot_be_extended(history: list[EventSpec], code: str) -> None:
+def test_a_settled_session_cannot_be_extended(history: list[Spec], code: str) -> None:
     given(created(), *history).when(extend(at="10:40")).refused(code)
 
 

@@ -8,7 +8,7 @@ from ledger.session.outcome_commands import NO_PAYMENT_FOUND
 from ledger.session.values import AttemptState, Evidence, Status
 from tests.ledger.session.commands import give_up_attempt, record_attempt_failure, record_payment
 from tests.ledger.session.event_specs import (
-    EventSpec,
+    Spec,
     attempt_failed,
     clock,
     created,
@@ -32,7 +32,7 @@ TWO_PROMPTS = [*PROMPT, requested(2, at="10:34"), initiated(2)]
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
-def test_a_session_fails_with_its_only_attempt(answer: EventSpec) -> None:
+def test_a_session_fails_with_its_only_attempt(answer: Spec) -> None:
     scenario = given(created(), requested(), answer).when(record_attempt_failure(at="10:32"))
     scenario.then(failed(at="10:32", previous=Status.PAYMENT_INITIATED)).status(Status.FAILED)
     assert scenario.session.failure == ("CANCELLED", "The prompt was cancelled.")
@@ -65,7 +65,7 @@ def test_a_repeated_failure_of_the_first_attempt_does_not_fail_the_second() -> N
 @pytest.mark.parametrize("source", [Evidence.CALLBACK, Evidence.QUERY])
 @pytest.mark.parametrize("history", [[paid()], [paid(), order_created()]])
 def test_a_failure_after_the_payment_of_the_same_attempt_is_a_discrepancy_and_moves_nothing(
-    history: list[EventSpec], source: Evidence
+    history: list[Spec], source: Evidence
 ) -> None:
     before = given(created(), *PROMPT, *history)
     once = before.when(record_attempt_failure(evidence=source)).then(discrepancy_found(evidence=source))
@@ -74,11 +74,10 @@ def test_a_failure_after_the_payment_of_the_same_attempt_is_a_discrepancy_and_mo
 
 
 @pytest.mark.parametrize(
-    ("history", "status"),
-    [([paid(1)], Status.PAID), ([paid(1), order_created()], Status.ORDER_CREATED)],
+    ("history", "status"), [([paid(1)], Status.PAID), ([paid(1), order_created()], Status.ORDER_CREATED)]
 )
 def test_a_cancelled_second_prompt_never_undoes_the_payment_of_the_first(
-    history: list[EventSpec], status: Status
+    history: list[Spec], status: Status
 ) -> None:
     given(created(), *TWO_PROMPTS, *history).when(record_attempt_failure(2)).then(attempt_failed(2)).status(
         status
@@ -134,5 +133,5 @@ def test_an_attempt_is_given_up_only_when_its_time_to_be_answered_is_over(at: st
 
 
 @pytest.mark.parametrize("history", [[failed()], [paid()], []])
-def test_what_has_ended_and_what_was_never_sent_is_not_given_up(history: list[EventSpec]) -> None:
+def test_what_has_ended_and_what_was_never_sent_is_not_given_up(history: list[Spec]) -> None:
     given(created(), *PROMPT, *history).when(give_up_attempt(1 if history else 2)).refused("CASE_NOT_OPEN")

@@ -7,7 +7,7 @@ from tests.ledger.session.commands import record_order, record_payment, refuse_o
 from tests.ledger.session.event_specs import (
     RECEIPT,
     TOTAL,
-    EventSpec,
+    Spec,
     clock,
     created,
     expired,
@@ -48,7 +48,7 @@ def test_a_repeated_order_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("history", UNPAID)
-def test_there_is_no_order_without_money(history: list[EventSpec]) -> None:
+def test_there_is_no_order_without_money(history: list[Spec]) -> None:
     given(created(), *history).when(record_order()).refused("SESSION_NOT_PAID")
 
 
@@ -80,7 +80,7 @@ def test_an_order_that_was_made_can_no_longer_be_refused() -> None:
 
 
 @pytest.mark.parametrize("history", UNPAID)
-def test_the_order_of_an_unpaid_session_cannot_be_refused(history: list[EventSpec]) -> None:
+def test_the_order_of_an_unpaid_session_cannot_be_refused(history: list[Spec]) -> None:
     given(created(), *history).when(refuse_order()).then_no_change()
 
 

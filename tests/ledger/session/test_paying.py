@@ -13,7 +13,7 @@ from tests.ledger.session.event_specs import (
     RECEIPT,
     SECOND_RECEIPT,
     TOTAL,
-    EventSpec,
+    Spec,
     clock,
     created,
     expired,
@@ -76,9 +76,7 @@ def test_a_known_receipt_changes_nothing_even_for_another_attempt() -> None:
     [([], [paid()]), ([uncertain()], [paid()]), ([refused()], [paid(), reopened()])],
     ids=["requested", "uncertain", "refused"],
 )
-def test_a_payment_counts_whatever_we_know_of_the_prompt(
-    answer: list[EventSpec], expected: list[EventSpec]
-) -> None:
+def test_a_payment_counts_whatever_we_know_of_the_prompt(answer: list[Spec], expected: list[Spec]) -> None:
     given(created(), requested(), *answer).when(record_payment()).then(*expected).status(Status.PAID)
 
 
@@ -90,14 +88,9 @@ def test_a_payment_before_the_push_has_answered_needs_no_answer_any_more() -> No
 
 @pytest.mark.parametrize(
     ("history", "before"),
-    [
-        ([requested(), refused(), expired()], Status.EXPIRED),
-        ([*PROMPT, failed()], Status.FAILED),
-    ],
+    [([requested(), refused(), expired()], Status.EXPIRED), ([*PROMPT, failed()], Status.FAILED)],
 )
-def test_money_that_arrives_after_the_end_is_still_a_payment(
-    history: list[EventSpec], before: Status
-) -> None:
+def test_money_that_arrives_after_the_end_is_still_a_payment(history: list[Spec], before: Status) -> None:
     scenario = given(created(), *history).when(record_payment(at="11:30"))
     scenario.then(paid(previous=before, at="11:30"), reopened()).status(Status.PAID)
     assert scenario.session.failure is None

@@ -6,7 +6,7 @@ from ledger.session.session import NOT_TAKEN
 from ledger.session.values import AttemptState, Status
 from tests.ledger.session.commands import Command, record_initiation, record_refusal, record_uncertainty
 from tests.ledger.session.event_specs import (
-    EventSpec,
+    Spec,
     attempt_failed,
     clock,
     created,
@@ -53,7 +53,7 @@ def test_an_answer_that_was_given_up_may_still_come() -> None:
 )
 @pytest.mark.parametrize("command", [record_initiation(), record_refusal(), record_uncertainty()])
 def test_an_answer_that_comes_after_the_outcome_changes_nothing(
-    outcome: list[EventSpec], command: Command
+    outcome: list[Spec], command: Command
 ) -> None:
     given(created(), requested(), *outcome).when(command).then_no_change()
 
@@ -90,7 +90,7 @@ def test_a_repeated_refusal_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
-def test_a_refusal_cannot_take_back_a_prompt_that_may_be_on_the_phone(answer: EventSpec) -> None:
+def test_a_refusal_cannot_take_back_a_prompt_that_may_be_on_the_phone(answer: Spec) -> None:
     given(created(), requested(), answer).when(record_refusal()).then_no_change()
 
 
@@ -101,13 +101,7 @@ def test_a_refused_second_attempt_leaves_the_first_prompt_open() -> None:
 def test_a_session_fails_when_its_last_attempt_is_refused_after_the_others_failed() -> None:
     given(created(), *TWO_PROMPTS, attempt_failed(1)).when(record_refusal(2)).then(
         refused(2),
-        failed(
-            2,
-            code="MPESA_BUSY",
-            text=NOT_TAKEN,
-            result_code=None,
-            previous=Status.PAYMENT_INITIATED,
-        ),
+        failed(2, code="MPESA_BUSY", text=NOT_TAKEN, result_code=None, previous=Status.PAYMENT_INITIATED),
     ).status(Status.FAILED)
 
 
@@ -122,5 +116,5 @@ def test_a_lost_answer_initiates_the_payment_because_a_prompt_may_be_on_the_phon
 
 
 @pytest.mark.parametrize("answer", [initiated(), uncertain()])
-def test_a_known_answer_is_not_lost_and_a_lost_answer_is_not_lost_twice(answer: EventSpec) -> None:
+def test_a_known_answer_is_not_lost_and_a_lost_answer_is_not_lost_twice(answer: Spec) -> None:
     given(created(), requested(), answer).when(record_uncertainty()).then_no_change()

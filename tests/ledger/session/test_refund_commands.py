@@ -18,7 +18,7 @@ from tests.ledger.session.commands import (
     request_refund,
 )
 from tests.ledger.session.event_specs import (
-    EventSpec,
+    Spec,
     created,
     initiated,
     order_created,
@@ -56,7 +56,7 @@ def test_a_refund_is_written_down_before_it_is_sent() -> None:
 @pytest.mark.parametrize(
     "history", [[refund_approved()], [refund_approved(), refund_requested()], [refunded_by_hand()]]
 )
-def test_two_people_cannot_approve_one_refund_twice(history: list[EventSpec]) -> None:
+def test_two_people_cannot_approve_one_refund_twice(history: list[Spec]) -> None:
     given(*OWING, *history).when(approve_refund()).refused("REFUND_NOT_DUE")
 
 
@@ -114,7 +114,7 @@ def test_a_refund_that_arrived_is_done_and_no_longer_in_doubt() -> None:
 
 
 @pytest.mark.parametrize("history", [[], [refund_approved()], [refund_refused()]])
-def test_a_person_may_return_the_money_by_other_means_until_it_is_sent(history: list[EventSpec]) -> None:
+def test_a_person_may_return_the_money_by_other_means_until_it_is_sent(history: list[Spec]) -> None:
     given(*OWING, *history).when(record_refund_by_hand()).then(refunded_by_hand())
 
 
@@ -141,7 +141,7 @@ def test_money_returned_twice_by_hand_is_refused() -> None:
 
 
 @pytest.mark.parametrize("history", [[], [refund_approved()], [refund_refused()]])
-def test_a_reversal_that_the_statement_shows_is_done_whatever_was_decided(history: list[EventSpec]) -> None:
+def test_a_reversal_that_the_statement_shows_is_done_whatever_was_decided(history: list[Spec]) -> None:
     given(*OWING, *history).when(record_refund(means="statement")).then(refunded(means="statement"))
 
 

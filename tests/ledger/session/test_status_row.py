@@ -10,7 +10,7 @@ from tests.ledger.session.event_specs import (
     RECEIPT,
     SESSION_ID,
     TOTAL,
-    EventSpec,
+    Spec,
     clock,
     created,
     extended,
@@ -117,7 +117,7 @@ ORDERED: dict[str, Any] = PROMPTED | {
         ([*PROMPT, paid(evidence=Evidence.C2B, at="10:32:30"), order_created(at="10:33")], ORDERED),
     ],
 )
-def test_each_column_is_what_the_events_say(history: list[EventSpec], changed: dict[str, Any]) -> None:
+def test_each_column_is_what_the_events_say(history: list[Spec], changed: dict[str, Any]) -> None:
     assert status_row(given(*history).session) == FRESH | changed
 
 

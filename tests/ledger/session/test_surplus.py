@@ -9,7 +9,7 @@ from tests.ledger.session.event_specs import (
     RECEIPT,
     SECOND_RECEIPT,
     TOTAL,
-    EventSpec,
+    Spec,
     created,
     expired,
     failed,
@@ -36,12 +36,9 @@ SOLD_OUT = [
 
 
 @pytest.mark.parametrize(
-    ("history", "status"),
-    [([paid()], Status.PAID), ([paid(), order_created()], Status.ORDER_CREATED)],
+    ("history", "status"), [([paid()], Status.PAID), ([paid(), order_created()], Status.ORDER_CREATED)]
 )
-def test_a_second_receipt_is_a_surplus_and_not_a_second_payment(
-    history: list[EventSpec], status: Status
-) -> None:
+def test_a_second_receipt_is_a_surplus_and_not_a_second_payment(history: list[Spec], status: Status) -> None:
     scenario = given(created(), *PROMPT, *history).when(record_payment(receipt=SECOND_RECEIPT))
     scenario.then(surplus(), refund_due()).status(status)
     assert scenario.session.received_cents == 2 * TOTAL
@@ -122,7 +119,7 @@ def test_a_wrong_amount_leaves_the_session_open_while_another_prompt_is() -> Non
         ([*PROMPT, paid(receipt="UAF0000003"), order_created()], Status.ORDER_CREATED),
     ],
 )
-def test_a_wrong_amount_never_moves_a_settled_session(history: list[EventSpec], status: Status) -> None:
+def test_a_wrong_amount_never_moves_a_settled_session(history: list[Spec], status: Status) -> None:
     scenario = given(created(), *history).when(record_payment(cents=1_00)).status(status)
     assert [type(event) for event in scenario.written][:2] == [SurplusReceived, RefundDue]
 

@@ -143,12 +143,7 @@ def test_tampering_is_reported(database: Database, statement: str, rule: str, de
     ],
 )
 def test_an_event_that_should_not_have_been_written_is_reported(
-    database: Database,
-    version: int,
-    topic: str,
-    state: dict[str, object],
-    rule: str,
-    detail: str,
+    database: Database, version: int, topic: str, state: dict[str, object], rule: str, detail: str
 ) -> None:
     moved = {"previous_status": "order_created", "session_created_at": "2024-01-15T10:30:00Z"}
     whole = {"timestamp": "2024-01-15T10:31:00Z"} | (state or moved)
