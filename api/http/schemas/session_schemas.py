@@ -191,7 +191,7 @@ class RetryAdvice(ResponseSchema):
     )
 
 
-class SessionState(ResponseSchema):
+class SessionFields(ResponseSchema):
     """The guide's keys of a session's status."""
 
     session_id = fields.UUID()
@@ -202,11 +202,11 @@ class SessionState(ResponseSchema):
     version = fields.Integer(metadata={"description": "Grows with every event of the session."})
 
 
-class SessionStatus(RetryAdvice, SessionState):
+class SessionStatus(RetryAdvice, SessionFields):
     """Where a session stands."""
 
 
-class Purchase(SessionState):
+class Purchase(SessionFields):
     """The guide's keys of a session."""
 
     user = fields.Integer()
