@@ -1,18 +1,15 @@
-"""What waits for a person, in one list: each case with its age, the money at stake, and what can be done."""
+"""The work list: every open case with its age, the money at stake, and what an operator can do about it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from ledger.store.database import Database
-from payments.reconciliation.movements import OPEN_VERDICTS
-from projections.cases import TABLE as PAYMENT_CASES
 from projections.cases import CaseKind
 
 MAX_OF_A_PAGE = 200
-
-_WANTING = ", ".join(f"'{verdict}'" for verdict in OPEN_VERDICTS)
 
 SET_UP_REASONS = (
     "DARAJA_BLOCKED",
@@ -24,65 +21,91 @@ SET_UP_REASONS = (
     "PRODUCT_MISMATCH",
     "RECEIVER_UNKNOWN",
 )
-"""Why M-Pesa refuses a payment where it is not the buyer's doing but the way we are set up."""
+"""Why M-Pesa refuses a payment because of how we are set up, and not because of the buyer."""
 
-_SET_UP = ", ".join(f"'{reason}'" for reason in SET_UP_REASONS)
-
-# A burst: three of a kind among the last thousand sessions of a day, and none that was paid since.
-SET_UP_WRONG = f"""
-SELECT 'mpesa_set_up', fault.code, NULL::uuid, min(fault.at), NULL::bigint, fault.code || ': ' || count(*) || ' times'
-FROM (SELECT session_id, failure_code, failure_code IS NOT NULL AS has_failed, last_attempt_state, ended_at
-      FROM payment_sessions WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC LIMIT 1000) AS recent
-CROSS JOIN LATERAL (
-    SELECT recent.failure_code AS code, recent.ended_at AS at WHERE recent.failure_code IN ({_SET_UP})
+# `money_cents` is what the case is about, or what the buyer's money with us comes to. Conditions match partial indexes.
+_CASES = """
+WITH
+sessions_in_trouble AS (
+    SELECT kind, session_id || '.' || subject || '.' || number AS case_id, session_id, since, money_cents, detail
+    FROM payment_cases WHERE visible_from <= %(now)s
+),
+dead_lettered_messages AS (
+    SELECT 'letter_set_aside' AS kind, inbox_id::text AS case_id, session_id, received_at AS since,
+           NULL::bigint AS money_cents, channel || ': ' || coalesce(reason, 'not understood') AS detail
+    FROM daraja_inbox WHERE state = 'set_aside'
+),
+dead_lettered_events AS (
+    SELECT 'reaction_set_aside' AS kind,
+           failure.name || '.' || failure.session_id || '.' || failure.version AS case_id, failure.session_id,
+           failure.first_failed_at AS since, session.received_cents - session.refunded_cents AS money_cents,
+           failure.name || ': ' || failure.error AS detail
+    FROM follower_failures AS failure LEFT JOIN payment_sessions AS session USING (session_id)
+    WHERE failure.state = 'set_aside'
+),
+open_movements AS (
+    SELECT CASE verdict WHEN 'unknown' THEN 'money_unknown' WHEN 'known_elsewhere' THEN 'money_claimed_twice'
+                        WHEN 'reversal_unexpected' THEN 'money_went_back' END AS kind,
+           replace(movement_key, ' ', '.') AS case_id, session_id, first_seen_at AS since,
+           amount_cents AS money_cents, receipt || coalesce(': ' || told, '') AS detail
+    FROM mpesa_movements
+    WHERE verdict IN ('unknown', 'known_elsewhere', 'reversal_unexpected') AND closed_at IS NULL
+),
+open_gaps AS (
+    SELECT 'pull_gap' AS kind, gap_id::text AS case_id, NULL::uuid AS session_id, found_at AS since,
+           NULL::bigint AS money_cents, 'from ' || since || ' to ' || until AS detail
+    FROM pull_gaps WHERE closed_at IS NULL
+),
+recent_sessions AS (
+    SELECT session_id, failure_code, last_attempt_state, ended_at FROM payment_sessions
+    WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC LIMIT 1000
+),
+set_up_faults AS (
+    SELECT failure_code AS code, ended_at AS at FROM recent_sessions WHERE failure_code = ANY(%(set_up_reasons)s)
     UNION ALL
-    SELECT refused.state->>'code', (refused.state->>'timestamp')::timestamptz FROM payment_events AS refused
-    WHERE recent.last_attempt_state = 'refused' AND NOT recent.has_failed
-      AND refused.session_id = recent.session_id AND refused.topic = 'payment_session.payment_refused.v1'
-      AND refused.state->>'code' IN ({_SET_UP})) AS fault
-GROUP BY fault.code
-HAVING count(*) >= 3 AND max(fault.at) > coalesce(
-    (SELECT max(paid_at) FROM payment_sessions WHERE created_at > %(now)s - interval '1 day'), '-infinity')
-"""  # noqa: S608 - made of constants of ours only
-
-# Sums are what the case is about, or what the buyer's money with us comes to; a case names a session where it has one.
-CASES = f"""
-SELECT kind, session_id || '.' || subject || '.' || number AS case_id, session_id, since, money_cents, detail
-FROM {PAYMENT_CASES} WHERE visible_from <= %(now)s
-UNION ALL
-SELECT 'letter_set_aside', inbox_id::text, session_id, received_at, NULL::bigint,
-       channel || ': ' || coalesce(reason, 'not understood')
-FROM daraja_inbox WHERE state = 'set_aside'
-UNION ALL
-SELECT 'reaction_set_aside', failure.name || '.' || failure.session_id || '.' || failure.version, failure.session_id,
-       failure.first_failed_at, session.received_cents - session.refunded_cents, failure.name || ': ' || failure.error
-FROM follower_failures AS failure LEFT JOIN payment_sessions AS session USING (session_id)
-WHERE failure.state = 'set_aside'
-UNION ALL
-SELECT CASE verdict WHEN 'unknown' THEN 'money_unknown' WHEN 'known_elsewhere' THEN 'money_claimed_twice'
-            ELSE 'money_went_back' END,
-       replace(movement_key, ' ', '.'), session_id, first_seen_at, amount_cents,
-       receipt || coalesce(': ' || told, '')
-FROM mpesa_movements WHERE verdict IN ({_WANTING}) AND closed_at IS NULL
-UNION ALL
-SELECT 'pull_gap', gap_id::text, NULL, found_at, NULL::bigint, 'from ' || since || ' to ' || until
-FROM pull_gaps WHERE closed_at IS NULL
-UNION ALL
-{SET_UP_WRONG}
-"""  # noqa: S608 - made of constants of ours only
-PAGE = f"""
-SELECT kind, case_id, session_id, since, money_cents, detail FROM ({CASES}) AS cases
+    SELECT refused.state->>'code' AS code, (refused.state->>'timestamp')::timestamptz AS at
+    FROM recent_sessions AS recent JOIN payment_events AS refused USING (session_id)
+    WHERE recent.last_attempt_state = 'refused' AND recent.failure_code IS NULL
+      AND refused.topic = 'payment_session.payment_refused.v1'
+      AND refused.state->>'code' = ANY(%(set_up_reasons)s)
+),
+last_payment AS (
+    SELECT coalesce(max(paid_at), '-infinity') AS at FROM payment_sessions
+    WHERE created_at > %(now)s - interval '1 day'
+),
+set_up_wrong AS (
+    SELECT 'mpesa_set_up' AS kind, code AS case_id, NULL::uuid AS session_id, min(fault.at) AS since,
+           NULL::bigint AS money_cents, code || ': ' || count(*) || ' times' AS detail
+    FROM set_up_faults AS fault CROSS JOIN last_payment
+    GROUP BY code, last_payment.at HAVING count(*) >= 3 AND max(fault.at) > last_payment.at
+),
+cases AS (
+    TABLE sessions_in_trouble
+    UNION ALL TABLE dead_lettered_messages
+    UNION ALL TABLE dead_lettered_events
+    UNION ALL TABLE open_movements
+    UNION ALL TABLE open_gaps
+    UNION ALL TABLE set_up_wrong
+)
+"""
+_PAGE = (
+    _CASES
+    + """
+SELECT kind, case_id, session_id, since, money_cents, detail FROM cases
 WHERE %(kind)s::text IS NULL OR kind = %(kind)s
 ORDER BY since, kind, case_id LIMIT %(limit)s OFFSET %(offset)s
-"""  # noqa: S608 - as above
-COUNTS = f"""
-SELECT kind, count(*) AS cases, coalesce(sum(money_cents), 0)::bigint AS money_cents FROM ({CASES}) AS cases
-GROUP BY kind
-"""  # noqa: S608 - as above
+"""
+)
+_COUNTS = (
+    _CASES
+    + """
+SELECT kind, count(*) AS cases, coalesce(sum(money_cents), 0)::bigint AS money_cents FROM cases GROUP BY kind
+"""
+)
 
 
 class Kind(StrEnum):
-    """Why something waits for a person."""
+    """What kind of thing an operator has to look at."""
 
     REFUND_DUE = CaseKind.REFUND_DUE
     REFUND_HELD = CaseKind.REFUND_HELD
@@ -102,8 +125,8 @@ class Kind(StrEnum):
 
 
 class Means(StrEnum):
-    """What an operator can do about a case: decide about the refund, close it with a note, have it tried again, or say
-    whose the money is.
+    """What an operator can do about a case: decide about the refund, close it with a note, have it tried again, or
+    allocate the payment to a session.
     """
 
     REFUND = "refund"
@@ -114,7 +137,7 @@ class Means(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What can be done about cases of a kind: a sentence, and by which doors."""
+    """What can be done about cases of a kind: a sentence, and by which means."""
 
     description: str
     means: tuple[Means, ...] = ()
@@ -182,7 +205,7 @@ WHAT_CAN_BE_DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to look at; `money_cents` is None where it names no sum, `case_id` is unique within its kind."""
+    """One open case. `money_cents` is None where it names no amount; `case_id` is unique within its kind."""
 
     kind: Kind
     case_id: str
@@ -194,12 +217,12 @@ class Case:
 
     @property
     def what_can_be_done(self) -> str:
-        """A sentence for whoever looks at it."""
+        """A sentence for the operator."""
         return WHAT_CAN_BE_DONE[self.kind].description
 
     @property
     def means(self) -> tuple[Means, ...]:
-        """By which doors an operator can act on it."""
+        """The ways in which an operator can act on it."""
         return WHAT_CAN_BE_DONE[self.kind].means
 
     @property
@@ -210,7 +233,7 @@ class Case:
 
     @property
     def subject(self) -> str:
-        """What of its session it is about, in a word such as refund; "" where it is about no session."""
+        """What part of its session it is about, such as refund; "" where it is about no session."""
         return self._parts[1]
 
     @property
@@ -221,7 +244,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many cases of a kind are open, and the money they name together."""
+    """How many cases of a kind are open, and the sum of the money that they name."""
 
     cases: int
     money_cents: int
@@ -232,15 +255,19 @@ def open_cases(
 ) -> list[Case]:
     """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most."""
     limit = min(page_size, MAX_OF_A_PAGE)
-    values = {"now": now, "kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
+    values = _values(now) | {"kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
     with database.connection() as connection:
-        rows = connection.execute(PAGE.encode(), values).fetchall()
+        rows = connection.execute(_PAGE, values).fetchall()
     return [Case(**row | {"kind": Kind(row["kind"]), "age": now - row["since"]}) for row in rows]
 
 
 def tally(database: Database, now: datetime) -> dict[Kind, Tally]:
     """Return how many cases of each kind are open, kinds without any included."""
     with database.connection() as connection:
-        rows = connection.execute(COUNTS.encode(), {"now": now}).fetchall()
+        rows = connection.execute(_COUNTS, _values(now)).fetchall()
     counted = {Kind(row["kind"]): Tally(row["cases"], row["money_cents"]) for row in rows}
     return {kind: counted.get(kind, Tally(0, 0)) for kind in Kind}
+
+
+def _values(now: datetime) -> dict[str, Any]:
+    return {"now": now, "set_up_reasons": list(SET_UP_REASONS)}
