@@ -82,8 +82,8 @@ def pull(register: bool, nominated_number: str | None) -> None:
             click.echo(f"M-Pesa's list {done}. Set DAFTARI_PULL=on for `daftari work`.")
             return
         pulled = services.transaction_poller.pull()
-    click.echo(f"{len(pulled.settled)} payments from {pulled.start:%Y-%m-%d %H:%M} to {pulled.end:%H:%M} UTC")
-    for verdict, count in sorted(Counter(str(each.verdict) for each in pulled.settled).items()):
+    click.echo(f"{len(pulled.results)} payments from {pulled.start:%Y-%m-%d %H:%M} to {pulled.end:%H:%M} UTC")
+    for verdict, count in sorted(Counter(str(each.verdict) for each in pulled.results).items()):
         click.echo(f"{count:>8}  {verdict}")
     if pulled.unreadable:
         click.echo(f"{pulled.unreadable:>8}  unreadable; see the work list")

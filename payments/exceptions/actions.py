@@ -1,4 +1,4 @@
-"""What can be done about a case, as the doors that do it."""
+"""The endpoints through which an operator acts on a case."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _OF_REFUNDS = {
     Kind.REFUND_IN_DOUBT: ("returned", "not-sent"),
 }
 _FIELDS = {"approve": None, "retry": None, "refuse": "reason", "assign": "session"}
-"""The member of the body that an action wants; "note" where it is not named here."""
+"""The member of the body that an action takes; "note" where it is not named here."""
 
 
 @dataclass(frozen=True, slots=True)

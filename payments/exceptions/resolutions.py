@@ -1,6 +1,7 @@
-"""What operators do about the cases of the work list. Who closed what, and with which words, is kept for ever."""
+"""What operators do about the cases of the work list. Who closed a case, and with which note, is kept for ever."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from ledger import clock
@@ -21,10 +22,10 @@ Act = Callable[[str, str, str], None]
 
 
 class CaseService:
-    """Closes cases, assigns money, has things tried again. Safe to share between threads; of two at once one does it.
+    """Closes cases, allocates payments, retries messages and events. Safe to share between threads.
 
     Cases are named as in the work list, by kind and id. Raises Rejected CASE_NOT_OPEN where there is no such case, or
-    it was dealt with already; Rejected CASE_NEEDS_MORE where this is not what can be done about its kind; and
+    another operator was first; Rejected CASE_NEEDS_MORE where the action does not apply to the kind of case; and
     InvalidValue for the note.
     """
 
@@ -40,7 +41,7 @@ class CaseService:
         self._matcher = matcher
         self._inbox = inbox
         self._movements = movements
-        self._pulling = pull_progress
+        self._pull_progress = pull_progress
         self._close: dict[Kind, Act] = {
             Kind.CONTRADICTION: self._close_discrepancy,
             Kind.ATTEMPT_IN_DOUBT: self._give_up_attempt,
@@ -53,12 +54,12 @@ class CaseService:
         }
 
     def close(self, kind: Kind, case_id: str, *, by: str, note: str) -> None:
-        """Close a case with what was found or done."""
+        """Close a case with a note of what was found or done."""
         _require(kind, Means.CLOSE)
         self._close[kind](case_id, by, parse_note(note, "note"))
 
     def retry(self, kind: Kind, case_id: str) -> None:
-        """Have a letter or a reaction tried again by the worker, from now on as if for the first time."""
+        """Let the worker try a dead-lettered message or event again, as if for the first time."""
         _require(kind, Means.RETRY)
         if kind == Kind.MESSAGE_DEAD_LETTERED:
             done = self._inbox.retry(_uuid(case_id), clock.now())
@@ -68,38 +69,38 @@ class CaseService:
             raise _not_open()
 
     def assign(self, kind: Kind, case_id: str, session: str, *, by: str) -> None:
-        """Book money of nobody on a session: as the receipt of a payment that has none, on an attempt in doubt, or as
-        one more payment, which falls due to go back.
+        """Allocate an unmatched payment to a session.
 
-        Raises as above, InvalidValue for the session's id, and NotFound SESSION_NOT_FOUND.
+        It becomes the receipt of a payment without one, settles an attempt in doubt, or is one payment more, for which
+        a refund is due. Raises as above, InvalidValue for the session's id, and NotFound SESSION_NOT_FOUND.
         """
         _require(kind, Means.ASSIGN)
-        found = self._ledger.session(_session_id(session))
-        attempt = _attempt_that_lacks_money(found)
+        payee = self._ledger.session(_session_id(session))
+        attempt = _likeliest_attempt(payee)
         if attempt is None:
-            raise Rejected("CASE_NEEDS_MORE", "No prompt was ever sent for this session. Is it another one?")
+            raise Rejected("CASE_NEEDS_MORE", "This session has no payment attempt; check the session id.")
         result = self._matcher.allocate(
             _movement_key(case_id),
             attempt.transaction_id,
             by=by,
-            note=f"Assigned to session {found.id}, attempt {attempt.number}.",
+            note=f"Assigned to session {payee.id}, attempt {attempt.number}.",
         )
         if result.verdict not in FINAL and result.detail:
             raise Rejected("CASE_NEEDS_MORE", result.detail)
 
     def _close_discrepancy(self, case_id: str, by: str, note: str) -> None:
         session_id, number = _subject_of(case_id, Subject.DISCREPANCY)
-        self._ledger.decide(
-            session_id,
-            lambda session: session.close_discrepancy(number, closed_by=by, note=note, at=clock.now()),
+        command = partial(
+            PaymentSession.close_discrepancy, contradiction=number, closed_by=by, note=note, at=clock.now()
         )
+        self._ledger.decide(session_id, command)
 
     def _give_up_attempt(self, case_id: str, by: str, note: str) -> None:
         session_id, number = _subject_of(case_id, Subject.ATTEMPT)
-        self._ledger.decide(
-            session_id,
-            lambda session: session.give_up_attempt(number, recorded_by=by, note=note, at=clock.now()),
+        command = partial(
+            PaymentSession.give_up_attempt, attempt=number, recorded_by=by, note=note, at=clock.now()
         )
+        self._ledger.decide(session_id, command)
 
     def _close_message(self, case_id: str, by: str, note: str) -> None:
         if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
@@ -117,22 +118,24 @@ class CaseService:
         self._movements.close(_movement_key(case_id), closed_by=by, note=note, now=clock.now())
 
     def _close_gap(self, case_id: str, by: str, note: str) -> None:
-        if not self._pulling.close_gap(_uuid(case_id), closed_by=f"{by}: {note}", now=clock.now()):
+        if not self._pull_progress.close_gap(_uuid(case_id), closed_by=f"{by}: {note}", now=clock.now()):
             raise _not_open()
 
 
 def _require(kind: Kind, means: Means) -> None:
     advice = WHAT_CAN_BE_DONE[kind]
     if means not in advice.means:
-        raise Rejected("CASE_NEEDS_MORE", f"That settles nothing here. {advice.description}")
+        raise Rejected(
+            "CASE_NEEDS_MORE", f"This action does not resolve this kind of case. {advice.description}"
+        )
 
 
-def _attempt_that_lacks_money(session: PaymentSession) -> Attempt | None:
-    """The attempt that money of nobody is most likely of: paid without a receipt, else in doubt, else the latest."""
+def _likeliest_attempt(session: PaymentSession) -> Attempt | None:
+    """Return the attempt that an unmatched payment likely answers: paid without a receipt, else open, else last."""
 
     def likelihood(attempt: Attempt) -> tuple[bool, bool, int]:
-        is_nameless = attempt.state == AttemptState.PAID and attempt.receipt is None
-        return is_nameless, attempt.is_open, attempt.number
+        lacks_receipt = attempt.state == AttemptState.PAID and attempt.receipt is None
+        return lacks_receipt, attempt.is_open, attempt.number
 
     return max(session.attempts.values(), key=likelihood, default=None)
 

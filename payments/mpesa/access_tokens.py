@@ -8,7 +8,7 @@ from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 
 LOCK_TIMEOUT_MILLISECONDS = 40_000
-"""Longer than one token request may take, so that those who wait see its outcome."""
+"""Longer than one token request may take, so that waiting processes see its outcome."""
 
 _READ = "SELECT sealed_value, expires_at FROM access_tokens WHERE consumer = %s"
 _WRITE = """
@@ -27,20 +27,20 @@ class AccessTokens:
         self._consumer = consumer
 
     def read(self) -> tuple[str, datetime] | None:
-        """Return (token, end of its life), or None where there is none."""
+        """Return the token and when it expires, or None where there is none."""
         with self._database.connection() as connection:
             row = connection.execute(_READ, (self._consumer,)).fetchone()
         return (self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"]), row["expires_at"]) if row else None
 
     def write(self, token: str, expires_at: datetime) -> None:
-        """Store a new token for everyone."""
+        """Store a new token for all processes."""
         encrypted = self._vault.encrypt(SYSTEM_USER_ID, token)
         with self._database.connection() as connection:
             connection.execute(_WRITE, (self._consumer, encrypted, expires_at))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one, in all processes, who refreshes this token. Raises Unavailable after a long wait."""
+        """Hold the lock to refresh this token, across all processes. Raises Unavailable after a time-out."""
         with self._database.transaction() as connection:
             connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
             connection.execute("SET LOCAL statement_timeout = 0")

@@ -1,4 +1,4 @@
-"""Settings that are secrets, kept sealed under the master key."""
+"""M-Pesa credentials, stored encrypted under the master key."""
 
 from collections.abc import Mapping
 
@@ -14,20 +14,20 @@ _READ = "SELECT name, sealed_value FROM sealed_settings ORDER BY name"
 
 
 class CredentialStore:
-    """The M-Pesa credentials that an operator stored; variables of the environment win over them elsewhere."""
+    """The credentials that an operator stored, by the names of the environment variables, which take precedence."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
 
     def read(self) -> dict[str, str]:
-        """Return what is stored, by the names of the variables. Raises WrongKey under another master key."""
+        """Return all stored credentials. Raises WrongKey under another master key."""
         with self._database.connection() as connection:
             rows = connection.execute(_READ).fetchall()
         return {row["name"]: self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"]) for row in rows}
 
     def write(self, partial: Mapping[str, str]) -> None:
-        """Store the given values and keep the rest as it is; an empty mapping changes nothing."""
+        """Store these values and keep the others as they are."""
         now = clock.now()
         with self._database.transaction() as connection:
             for name, value in partial.items():

@@ -13,16 +13,16 @@ from payments.mpesa.access_tokens import AccessTokens
 
 
 def consumer_name(base_url: str, consumer_key: str) -> str:
-    """Return the name under which a consumer key's token is kept: a digest, because the key is a secret."""
+    """Return the name under which a consumer key's token is stored: a digest, because the key is a secret."""
     return hashlib.sha256(f"{base_url}\0{consumer_key}".encode()).hexdigest()
 
 
 class SharedTokenStore:
     """A `daraja.TokenStore` for all processes: read without waiting, refreshed by one of them at a time.
 
-    The last token is remembered in the process, so that most requests ask PostgreSQL nothing; a token that
-    another process voided is refused by Daraja once, and then read anew. Within the process too one thread refreshes
-    for all: each that waited in PostgreSQL would hold a connection, and the one at work needs two.
+    The process remembers the last token, so that most requests do not ask PostgreSQL; a token that another process
+    voided is refused by Daraja once, and then read again. Within the process one thread refreshes for all: each that
+    waited in PostgreSQL would hold a connection, and the one at work needs two.
     """
 
     def __init__(self, database: Database, vault: Vault, consumer: str) -> None:
@@ -39,9 +39,9 @@ class SharedTokenStore:
         return self._last
 
     def refresh(self, refused: str | None, fetch: Callable[[], AccessToken]) -> AccessToken:
-        """Return a usable token, fetched by whoever holds the lock; see `daraja.TokenStore`.
+        """Return a usable token, fetched by the holder of the lock; see `daraja.TokenStore`.
 
-        Whoever waited for another thread's refresh shares its outcome, a failure as well.
+        A thread that waited for another's refresh shares its outcome, including a failure.
         """
         rounds_before = self._rounds
         with self._turn:

@@ -1,7 +1,7 @@
-"""C2B: M-Pesa asks whether a payment may be made, and tells that one was made, by prompt or by hand.
+"""C2B: M-Pesa asks whether a payment may be made, and confirms payments, made by prompt or by hand.
 
-It signs neither, so the address holds a secret that is made from the master key. A notice without it is kept and
-believed by nobody.
+It signs neither, so the URL holds a secret that is made from the master key. A notice without it is stored and changes
+nothing.
 """
 
 import hmac
@@ -26,7 +26,7 @@ from payments.reconciliation.transactions import of_notice, transaction_named
 
 C2B_FOLDER = "c2b/"
 DECIDE_WITHIN_SECONDS = 4.0
-"""M-Pesa waits for about eight; then what was registered for silence applies."""
+"""M-Pesa waits for about eight; then the registered response type applies."""
 
 _SECRET_OF = b"c2b notices"
 _PAYABLE = (Status.PENDING, Status.PAYMENT_INITIATED)
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ValidationAnswer(StrEnum):
-    """What M-Pesa may be answered when it asks whether a payment may be made (facts of C2B v2)."""
+    """The answers to M-Pesa's question whether a payment may be made (C2B v2)."""
 
     ACCEPT = "0"
     WRONG_ACCOUNT = "C2B00012"
@@ -54,7 +54,7 @@ class C2bTerms:
 
 
 class C2bHandler:
-    """Answers validations, takes confirmations. Safe to share between threads."""
+    """Answers validations and records confirmations. Safe to share between threads."""
 
     def __init__(self, terms: C2bTerms, vault: Vault, inbox: Inbox, ledger: Ledger, matcher: Matcher) -> None:
         self._terms = terms
@@ -66,23 +66,23 @@ class C2bHandler:
 
     @property
     def urls(self) -> tuple[str, str]:
-        """The addresses to register: of confirmations, of validations. They are secrets."""
+        """The URLs to register: of confirmations, of validations. They are secrets."""
         base = f"{self._terms.endpoints_url}{C2B_FOLDER}{self._secret}/"
         return f"{base}confirmation/", f"{base}validation/"
 
     @property
     def response_type(self) -> str:
-        """What M-Pesa should do where we are silent, as it spells it."""
+        """What M-Pesa does with a payment when we do not answer, in its spelling."""
         return "Completed" if self._terms.accepts_unknown else "Cancelled"
 
     def proves(self, token: str) -> bool:
-        """Whether the segment of an address is ours."""
+        """Whether a segment of a URL is our secret."""
         return hmac.compare_digest(token.encode(), self._secret.encode())
 
     def confirm(self, body: bytes, *, body_bytes: int, is_authenticated: bool) -> None:
-        """Keep a confirmation, then act on it if that can be done at once; what remains is the worker's.
+        """Store a confirmation, then act on it at once where possible; the worker does the rest.
 
-        Raises Unavailable where the body could not be kept: then it must not be acknowledged.
+        Raises Unavailable where the body could not be stored: then it must not be acknowledged.
         """
         message = self._inbox.keep(
             body,
@@ -95,10 +95,10 @@ class C2bHandler:
             dispatch_now(message, self.act_on)
 
     def act_on(self, message: InboxMessage) -> None:
-        """Bring the money of a kept confirmation to its attempt, or set the letter aside for a person."""
-        objection, notice = self._read(message)
+        """Match the payment of a stored confirmation, or dead-letter the message."""
+        reason, notice = self._read(message)
         if notice is None:
-            self._inbox.dead_letter(message, objection, clock.now())
+            self._inbox.dead_letter(message, reason, clock.now())
             return
         [result] = self._matcher.ingest([of_notice(notice, message.received_at)])
         if result.verdict == MatchVerdict.NEW:
@@ -108,7 +108,7 @@ class C2bHandler:
     def validate(self, body: bytes, *, is_authenticated: bool) -> ValidationAnswer:
         """Decide whether a payment may be made; never raises, and answers in time.
 
-        Where it cannot be decided, or the address proves nothing, the answer is the one for unknown references.
+        Where it cannot be decided, or the URL is not authenticated, the answer is the one for unknown references.
         """
         if not is_authenticated:
             return self._unknown(ValidationAnswer.OTHER)
@@ -120,16 +120,16 @@ class C2bHandler:
             _log.warning("validation_undecided", code="TIMEOUT")
         except LedgerError as error:
             _log.warning("validation_undecided", code=error.code)
-        except Exception:  # noqa: BLE001 - M-Pesa is waiting, and a payment must not fail for a fault of ours
+        except Exception:  # noqa: BLE001 - M-Pesa is waiting, and a payment must not fail for our fault
             _log.exception("validation_undecided")
         return self._unknown(ValidationAnswer.OTHER)
 
     def close(self) -> None:
-        """End the threads that decide."""
+        """End the threads that decide on validations."""
         self._deciding.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, message: InboxMessage) -> tuple[str, C2bNotice | None]:
-        """Return the notice of a letter, or why it is not acted on, as a slug."""
+        """Return the reason to dead-letter a message, or its notice."""
         if not message.is_authenticated:
             return "address_proves_nothing", None
         if message.was_cut:

@@ -1,4 +1,4 @@
-"""What each import of a statement found, kept for whoever asks later."""
+"""The log of imported statements, and what each of them found."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,13 +30,13 @@ class Reconciliation:
 
 
 class Reconciliations:
-    """The imports that came to their end."""
+    """The table of completed imports."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, reconciliation: Reconciliation) -> None:
-        """Keep what an import found."""
+        """Store a completed import."""
         with self._database.connection() as connection:
             connection.execute(
                 _ADD,

@@ -1,12 +1,13 @@
-"""What a statement tells by its silence: attempts in doubt that nobody paid, and payments of ours that it lacks.
+"""What a statement does not list: payments for attempts in doubt, and payments that are recorded here.
 
-Nothing is lost by a mistake here. Money that comes all the same is booked whatever the attempt was thought to be, and a
-payment that is missed stands until a person has looked.
+Nothing is lost by a mistake here. A payment that arrives later is recorded whatever the attempt was thought to be, and
+a payment that is missing stays recorded until an operator has looked.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -24,14 +25,14 @@ from projections import sessions
 MAX_SESSIONS = 10_000
 
 PAID_WITHIN = timedelta(hours=1)
-"""A prompt lives for a minute; so long after its request no payment of it can come, whatever M-Pesa's clock says."""
+"""A prompt lives for a minute; this long after its request no payment can come, whatever M-Pesa's clock says."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Unpaid:
-    """An attempt that ended unpaid, as the statement shows; `amount_cents` is what it had asked for."""
+    """An attempt that ended unpaid by the statement; `amount_cents` is what it asked for."""
 
     session_id: UUID
     attempt: int
@@ -40,7 +41,7 @@ class Unpaid:
 
 
 class MissingPayments:
-    """Acts on what is not there after all of a statement was brought to its sessions. Every step may be repeated."""
+    """Acts on what is missing once all of a statement is matched. Every step may be repeated."""
 
     def __init__(self, ledger: Ledger, phone_locks: PhoneLocks) -> None:
         self._ledger = ledger
@@ -51,45 +52,61 @@ class MissingPayments:
     ) -> list[Unpaid]:
         """End the open attempts whose whole time lies between two moments; return them.
 
-        An attempt stays open where a sum as large as its own belongs to nobody, by `unexplained_cents`: it may be its.
+        An attempt stays open where `unexplained_cents` has its amount, because that may be its payment.
         """
-        found: list[Unpaid] = []
+        ended: list[Unpaid] = []
         latest = until - PAID_WITHIN
         for session_id in sessions.with_open_attempts(self._ledger.database, since, latest, MAX_SESSIONS):
             try:
-                found += self._end_those_of(session_id, since, latest, unexplained_cents)
+                ended += self._end_those_of(session_id, since, latest, unexplained_cents)
             except Unavailable:
                 raise
-            except Exception:  # noqa: BLE001 - said here; it stays in doubt, and keeps no other there
+            except Exception:  # noqa: BLE001 - logged here; it stays in doubt, and does not hold up the others
                 _log.exception("attempt_left_in_doubt", session_id=str(session_id))
-        return found
+        return ended
 
     def miss(self, payment: OurPayment) -> None:
-        """Open a case of a payment that is recorded here and that the statement of its time does not have, once."""
+        """Open a case for a payment that is recorded here and missing in the statement of its time, once."""
         missed = Payment(
-            payment.attempt, payment.receipt, payment.amount_cents, Evidence.STATEMENT, payment.paid_at
+            attempt=payment.attempt,
+            receipt=payment.receipt,
+            amount_cents=payment.amount_cents,
+            evidence=Evidence.STATEMENT,
+            paid_at=payment.paid_at,
         )
-        self._ledger.decide(payment.session_id, lambda session: session.miss_payment(missed, at=clock.now()))
+        command = partial(PaymentSession.miss_payment, payment=missed, at=clock.now())
+        self._ledger.decide(payment.session_id, command)
 
     def _end_those_of(
         self, session_id: UUID, since: datetime, latest: datetime, unexplained_cents: Collection[int]
     ) -> list[Unpaid]:
-        def command(session: PaymentSession) -> list[Unpaid]:
-            total_cents = session.totals.total_cents
-            if total_cents in unexplained_cents:
-                return []
-            covered = [each for each in session.open_attempts if since <= each.requested_at <= latest]
-            for attempt in covered:
-                session.record_attempt_failure(
-                    attempt.number,
-                    evidence=Evidence.STATEMENT,
-                    code=NOT_PAID,
-                    text=NO_PAYMENT_FOUND,
-                    at=clock.now(),
-                )
-            return [Unpaid(session.id, each.number, total_cents, each.requested_at) for each in covered]
-
+        command = partial(
+            _end_covered_attempts,
+            since=since,
+            latest=latest,
+            unexplained_cents=unexplained_cents,
+            at=clock.now(),
+        )
         session, ended = self._ledger.decide(session_id, command)
-        for each in ended:
-            self._phone_locks.release(session_id, session.attempts[each.attempt].transaction_id)
+        for unpaid in ended:
+            self._phone_locks.release(session_id, session.attempts[unpaid.attempt].transaction_id)
         return ended
+
+
+def _end_covered_attempts(
+    session: PaymentSession,
+    *,
+    since: datetime,
+    latest: datetime,
+    unexplained_cents: Collection[int],
+    at: datetime,
+) -> list[Unpaid]:
+    total_cents = session.totals.total_cents
+    if total_cents in unexplained_cents:
+        return []
+    covered = [attempt for attempt in session.open_attempts if since <= attempt.requested_at <= latest]
+    for attempt in covered:
+        session.record_attempt_failure(
+            attempt.number, evidence=Evidence.STATEMENT, code=NOT_PAID, text=NO_PAYMENT_FOUND, at=at
+        )
+    return [Unpaid(session.id, attempt.number, total_cents, attempt.requested_at) for attempt in covered]

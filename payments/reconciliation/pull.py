@@ -1,7 +1,7 @@
-"""Pull: M-Pesa's own list of payments, fetched every hour, for those of which neither callback nor notice ever came.
+"""Pull: M-Pesa's own list of payments, fetched every hour, for those without a callback and without a notice.
 
-Windows overlap, because a list may be late; what was seen before is no news. M-Pesa gives the last 48 hours only: what
-a longer stop has missed is written down as a gap, which a statement closes.
+Windows overlap, because the list may be late; what is known changes nothing. M-Pesa lists the last 48 hours only: what
+a longer stop has missed is stored as a gap, which a statement closes.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ class Pulled:
     start: datetime
     end: datetime
     gap: tuple[datetime, datetime] | None
-    settled: list[MatchResult]
+    results: list[MatchResult]
     unreadable: int
     complete: bool
 
 
 class TransactionPoller:
-    """Fetches the list and brings it to the sessions. Two at once do the same work twice, and no harm."""
+    """Fetches the list and matches it. Two at once do the same work twice, without harm."""
 
     def __init__(
         self,
@@ -55,47 +55,47 @@ class TransactionPoller:
         self._daraja = daraja
         self._inbox = inbox
         self._matcher = matcher
-        self._pulling = pull_progress
+        self._pull_progress = pull_progress
 
     def pull_if_due(self) -> int:
-        """Pull where an hour has passed; return how many payments were listed. What M-Pesa refuses is tried again."""
+        """Pull if an hour has passed; return how many payments were listed. A refusal is logged and tried again."""
         now = clock.now()
-        next_at = self._pulling.progress(self._shortcode).next_at
+        next_at = self._pull_progress.progress(self._shortcode).next_at
         if next_at is not None and now < next_at:
             return 0
         try:
-            return len(self.pull().settled)
+            return len(self.pull().results)
         except SubmissionError as error:
             _log.warning("pull_failed", code=error.code, vendor=error.vendor_code)
             wait = timedelta(seconds=error.retry_after_seconds or 0)
-            self._pulling.put_off(self._shortcode, now + max(TRY_AGAIN_AFTER, wait))
+            self._pull_progress.put_off(self._shortcode, now + max(TRY_AGAIN_AFTER, wait))
             return 0
 
     def pull(self) -> Pulled:
-        """Fetch the list since the last time, and act on it; raise Refused or Retryable where M-Pesa gives none."""
+        """Fetch the list since the last pull, and match it. Raises Refused or Retryable where M-Pesa gives none."""
         now = clock.now()
-        pulled_until = self._pulling.progress(self._shortcode).pulled_until
+        pulled_until = self._pull_progress.progress(self._shortcode).pulled_until
         start, gap = _window(now, pulled_until)
         window = self._daraja.pull_all(start=start, end=now)
         found = [of_pulled(transaction, now) for transaction in window.transactions]
-        settled = self._matcher.ingest([movement for movement in found if movement is not None])
+        results = self._matcher.ingest([movement for movement in found if movement is not None])
         unreadable = self._keep_unreadable(window, now)
         if window.complete:
-            self._pulling.done(self._shortcode, now, now + EVERY, gap=gap)
+            self._pull_progress.done(self._shortcode, now, now + EVERY, gap=gap)
         else:
-            self._pulling.put_off(self._shortcode, now + EVERY)
-        say = _log.warning if gap or not window.complete else _log.info
-        say(
+            self._pull_progress.put_off(self._shortcode, now + EVERY)
+        log = _log.warning if gap or not window.complete else _log.info
+        log(
             "payments_pulled",
-            listed=len(settled),
+            listed=len(results),
             unreadable=unreadable,
             complete=window.complete,
             gap_hours=round((gap[1] - gap[0]) / timedelta(hours=1), 1) if gap else 0,
         )
-        return Pulled(start, now, gap, settled, unreadable, window.complete)
+        return Pulled(start, now, gap, results, unreadable, window.complete)
 
     def _keep_unreadable(self, window: PulledWindow, now: datetime) -> int:
-        """Keep what was listed without a receipt or an amount, once, for a person."""
+        """Dead-letter what was listed without a receipt or an amount, once."""
         bodies = [row.encode() for row in window.unreadable]
         bodies += [
             f"{transaction.receipt}: no amount that can be read".encode()
@@ -114,7 +114,7 @@ class TransactionPoller:
 def _window(
     now: datetime, pulled_until: datetime | None
 ) -> tuple[datetime, tuple[datetime, datetime] | None]:
-    """Return where to begin, and the period that M-Pesa gives no more, if there is one."""
+    """Return where to begin, and the period that M-Pesa lists no more, if there is one."""
     if pulled_until is None:
         return now - USUAL_WINDOW, None
     wanted = min(now - USUAL_WINDOW, pulled_until - OVERLAP)

@@ -1,4 +1,4 @@
-"""Up to when M-Pesa's own list of transactions was pulled, and the periods that were missed for ever."""
+"""Up to when M-Pesa's list of transactions was pulled, and the gaps that can be pulled no more."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ UPDATE pull_gaps SET closed_at = %s, closed_by = %s WHERE closed_at IS NULL AND 
 
 @dataclass(frozen=True, slots=True)
 class PullGap:
-    """A period whose payments were never pulled, and cannot be any more; a statement that covers it closes it."""
+    """A period that was never pulled, and that M-Pesa lists no more. A statement that covers it closes it."""
 
     gap_id: UUID
     since: datetime
@@ -43,19 +43,19 @@ class PullProgress:
 
 
 class PullProgressStore:
-    """The place of the hourly pull."""
+    """The table of the progress of the hourly pull, and that of its gaps."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def progress(self, shortcode: str) -> PullProgress:
-        """Return where the pull of a shortcode stands."""
+        """Return the progress of a shortcode."""
         with self._database.connection() as connection:
             row = connection.execute(_READ, (shortcode,)).fetchone()
         return PullProgress(**row) if row else PullProgress(None, None)
 
     def put_off(self, shortcode: str, until: datetime) -> None:
-        """A pull came to nothing: try again at a later moment."""
+        """Store when to pull again after a pull that failed or was incomplete."""
         with self._database.connection() as connection:
             connection.execute(_PUT_OFF, (shortcode, until))
 
@@ -67,23 +67,23 @@ class PullProgressStore:
         *,
         gap: tuple[datetime, datetime] | None = None,
     ) -> None:
-        """Everything up to a moment was pulled and acted on, but for a gap that M-Pesa gives no more."""
+        """Store that everything up to a moment was pulled and matched, except for a gap."""
         with self._database.transaction() as connection:
             connection.execute(_DONE, (shortcode, pulled_until, next_at))
             if gap is not None:
                 connection.execute(_ADD_GAP, (uuid4(), *gap, pulled_until))
 
     def gaps(self) -> list[PullGap]:
-        """Return the periods that nothing has covered yet, the oldest first."""
+        """Return the open gaps, the oldest first."""
         with self._database.connection() as connection:
             return [PullGap(**row) for row in connection.execute(_GAPS).fetchall()]
 
     def close_gap(self, gap_id: UUID, *, closed_by: str, now: datetime) -> bool:
-        """Close one gap, because a person looked into it; return whether it was open."""
+        """Close one gap for an operator; return whether it was open."""
         with self._database.connection() as connection:
             return connection.execute(_CLOSE_GAP, (now, closed_by, gap_id)).rowcount == 1
 
     def close_gaps_within(self, since: datetime, until: datetime, *, closed_by: str, now: datetime) -> int:
-        """Close the gaps that lie within a period that was looked through otherwise; return how many."""
+        """Close the gaps within a period that a statement covers; return how many."""
         with self._database.connection() as connection:
             return connection.execute(_CLOSE_GAPS, (now, closed_by, since, until)).rowcount

@@ -1,11 +1,12 @@
-"""Reconciliation by statement: what M-Pesa's books have, brought together with ours, and the differences told.
+"""Reconciliation by statement: M-Pesa's books are matched with ours, and the differences are reported.
 
-A file is read and checked as a whole before anything is recorded. Recording may be repeated: the same statement, one
-that overlaps it, or the rest of an import that was interrupted, are no news where they agree.
+A file is read and checked as a whole before anything is recorded. An import may be repeated: the same statement, one
+that overlaps it, or the rest of an import that was interrupted change nothing where they agree.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from payments.reconciliation import lookups
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.lookups import OurPayment
 from payments.reconciliation.matcher import Matcher
-from payments.reconciliation.missing_payments import MissingPayments
+from payments.reconciliation.missing_payments import MissingPayments, Unpaid
 from payments.reconciliation.movements import MatchResult, MatchVerdict, MovementKind
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.transactions import of_row
@@ -30,11 +31,10 @@ EDGE = timedelta(minutes=10)
 """At the ends of a statement's period a payment may lie on the other side by M-Pesa's clock."""
 
 MAX_PAYMENTS = 1_000_000
-MAX_TOLD = 1_000
+MAX_LISTED = 1_000
 """Differences of each kind that are listed one by one; all are counted."""
 
 _log = structlog.get_logger(__name__)
-
 
 CODES = {
     "not_a_statement": "NOT_A_STATEMENT",
@@ -47,7 +47,7 @@ CODES = {
 
 
 class StatementRefused(Rejected):
-    """A statement that was not taken, before anything was recorded. `row` is where that was seen, if in a row."""
+    """A statement that is refused before anything is recorded. `row` is the number of the row at fault, if any."""
 
     def __init__(self, reason: str, message: str, row: int | None = None) -> None:
         super().__init__(CODES[reason], message)
@@ -56,7 +56,7 @@ class StatementRefused(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing to look at. `row` is the file's, `told` a sentence; nothing in it is a stranger's text."""
+    """One difference. `row` is the row of the file, `told` a sentence; no text of a payer is in it."""
 
     kind: str
     receipt: str | None
@@ -68,8 +68,8 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What an import found: counts by kind, and the differences, at most MAX_TOLD of each kind."""
+class Findings:
+    """What an import found: counts by kind, and the differences, at most MAX_LISTED of each kind."""
 
     rows: int
     period_from: datetime | None
@@ -79,7 +79,7 @@ class Found:
 
     @property
     def wants_a_person(self) -> bool:
-        """Whether something is left that only a person can settle."""
+        """Whether something is left that only an operator can settle."""
         return any(self.counts[kind] for kind in LOOKED_AT)
 
 
@@ -107,13 +107,13 @@ LOOKED_AT = (
     "not_acted_on",
     "missing_there",
 )
-"""What is left for a person, or for another try."""
+"""What is left for an operator, or for another try."""
 
 UNEXPLAINED = (MatchVerdict.UNKNOWN, MatchVerdict.NEW, MatchVerdict.KNOWN_ELSEWHERE)
-"""Money that may be of an attempt which it does not name."""
+"""Payments that may belong to an attempt which they do not name."""
 
-TOLD = ("credited", "refund_settled", "found_unpaid", *LOOKED_AT)
-"""What is listed one by one; the rest is only counted."""
+LISTED = ("credited", "refund_settled", "found_unpaid", *LOOKED_AT)
+"""Kinds that are listed one by one; the others are only counted."""
 
 
 class Reconciler:
@@ -131,27 +131,27 @@ class Reconciler:
         self._shortcodes = frozenset(shortcodes)
         self._database = database
         self._matcher = matcher
-        self._pulling = pull_progress
+        self._pull_progress = pull_progress
         self._reconciliations = reconciliations
-        self._absences = missing_payments
+        self._missing_payments = missing_payments
 
     def reconcile(self, content: bytes) -> Reconciliation:
-        """Import a statement and keep what it found; return that.
+        """Import a statement, store what it found, and return that.
 
         Raises StatementRefused, before anything is recorded, and Unavailable, after which the same file is to be
         imported again.
         """
         started_at = clock.now()
         statement = self._read(content)
-        found = self._bring_together(statement)
-        if found.period_from and found.period_to:
-            self._pulling.close_gaps_within(
-                found.period_from, found.period_to, closed_by="statement", now=clock.now()
+        findings = self._match(statement)
+        if findings.period_from and findings.period_to:
+            self._pull_progress.close_gaps_within(
+                findings.period_from, findings.period_to, closed_by="statement", now=clock.now()
             )
         digest = hashlib.sha256(content).hexdigest()
-        done = Reconciliation(uuid4(), started_at, clock.now(), digest, as_json(found))
+        done = Reconciliation(uuid4(), started_at, clock.now(), digest, as_json(findings))
         self._reconciliations.add(done)
-        _log.info("statement_reconciled", reconciliation_id=str(done.reconciliation_id), **found.counts)
+        _log.info("statement_reconciled", reconciliation_id=str(done.reconciliation_id), **findings.counts)
         return done
 
     def _read(self, content: bytes) -> Statement:
@@ -167,66 +167,51 @@ class Reconciler:
             )
         return statement
 
-    def _bring_together(self, statement: Statement) -> Found:
+    def _match(self, statement: Statement) -> Findings:
         rows = {of_row(row).key: row for row in statement.completed}
-        settled = self._matcher.ingest([of_row(row) for row in statement.completed])
-        differences = [_difference(each, rows[each.movement.key]) for each in settled]
+        results = self._matcher.ingest([of_row(row) for row in statement.completed])
+        differences = [_difference(result, rows[result.movement.key]) for result in results]
         moments = [row.completed_at for row in statement.rows]
         if moments:
-            receipts = {
-                each.movement.receipt for each in settled if each.movement.kind == MovementKind.PAYMENT
-            }
-            missing = self._missing_there(min(moments), max(moments), receipts)
-            differences += [_missed(payment) for payment in missing]
-            if (
-                statement.shortcode in self._shortcodes
-            ):  # The silence of another account's books proves nothing.
-                for payment in missing:
-                    self._absences.miss(payment)
-                differences += self._found_unpaid(min(moments), max(moments), settled)
+            differences += self._act_on_missing(statement.shortcode, min(moments), max(moments), results)
         counts = dict.fromkeys(KINDS, 0) | {"not_completed": len(statement.rows) - len(statement.completed)}
         for difference in differences:
             counts[difference.kind] += 1
-        return Found(
-            len(statement.rows),
-            min(moments, default=None),
-            max(moments, default=None),
-            counts,
-            tuple(_bounded(differences)),
+        return Findings(
+            rows=len(statement.rows),
+            period_from=min(moments, default=None),
+            period_to=max(moments, default=None),
+            counts=counts,
+            differences=tuple(_listed(differences)),
         )
 
-    def _missing_there(self, first: datetime, last: datetime, receipts: set[str]) -> list[OurPayment]:
-        ours = lookups.paid_between(self._database, first + EDGE, last - EDGE, MAX_PAYMENTS)
-        return [payment for payment in ours if payment.receipt not in receipts]
-
-    def _found_unpaid(
-        self, first: datetime, last: datetime, settled: Iterable[MatchResult]
+    def _act_on_missing(
+        self, shortcode: str | None, first: datetime, last: datetime, results: Sequence[MatchResult]
     ) -> list[Difference]:
-        unexplained = {each.movement.amount_cents for each in settled if each.verdict in UNEXPLAINED}
-        return [
-            Difference(
-                "found_unpaid",
-                None,
-                unpaid.amount_cents,
-                unpaid.requested_at,
-                session_id=unpaid.session_id,
-                told=f"Attempt {unpaid.attempt} was in doubt; the statement has no payment for it.",
-            )
-            for unpaid in self._absences.end_unpaid(first + EDGE, last - EDGE, unexplained)
-        ]
+        receipts = {r.movement.receipt for r in results if r.movement.kind == MovementKind.PAYMENT}
+        recorded = lookups.paid_between(self._database, first + EDGE, last - EDGE, MAX_PAYMENTS)
+        missing = [payment for payment in recorded if payment.receipt not in receipts]
+        differences = [_missing_there(payment) for payment in missing]
+        if shortcode in self._shortcodes:  # What another account's statement lacks proves nothing.
+            for payment in missing:
+                self._missing_payments.miss(payment)
+            unexplained = {r.movement.amount_cents for r in results if r.verdict in UNEXPLAINED}
+            unpaid = self._missing_payments.end_unpaid(first + EDGE, last - EDGE, unexplained)
+            differences += [_found_unpaid(attempt) for attempt in unpaid]
+        return differences
 
 
-def as_json(found: Found) -> dict[str, Any]:
-    """Return what was found in the form in which it is stored and shown: amounts in cents, moments ISO 8601."""
+def as_json(findings: Findings) -> dict[str, Any]:
+    """Return the findings as they are stored and shown: amounts in cents, moments in ISO 8601."""
     return {
-        "rows": found.rows,
-        "period_from": found.period_from and found.period_from.isoformat(),
-        "period_to": found.period_to and found.period_to.isoformat(),
-        "wants_a_person": found.wants_a_person,
-        "counts": found.counts,
+        "rows": findings.rows,
+        "period_from": findings.period_from and findings.period_from.isoformat(),
+        "period_to": findings.period_to and findings.period_to.isoformat(),
+        "wants_a_person": findings.wants_a_person,
+        "counts": findings.counts,
         "differences": [
             {name: _plain(value) for name, value in asdict(difference).items()}
-            for difference in found.differences
+            for difference in findings.differences
         ],
     }
 
@@ -237,34 +222,43 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _difference(settled: MatchResult, row: StatementRow) -> Difference:
-    movement = settled.movement
-    kind = "not_acted_on" if settled.verdict == MatchVerdict.NEW else str(settled.verdict)
+def _difference(result: MatchResult, row: StatementRow) -> Difference:
     return Difference(
-        kind,
-        movement.receipt,
-        movement.amount_cents,
-        row.completed_at,
-        row.number,
-        settled.session_id,
-        settled.detail,
+        kind="not_acted_on" if result.verdict == MatchVerdict.NEW else str(result.verdict),
+        receipt=result.movement.receipt,
+        amount_cents=result.movement.amount_cents,
+        happened_at=row.completed_at,
+        row=row.number,
+        session_id=result.session_id,
+        told=result.detail,
     )
 
 
-def _missed(payment: OurPayment) -> Difference:
+def _missing_there(payment: OurPayment) -> Difference:
     return Difference(
-        "missing_there",
-        payment.receipt,
-        payment.amount_cents,
-        payment.paid_at,
+        kind="missing_there",
+        receipt=payment.receipt,
+        amount_cents=payment.amount_cents,
+        happened_at=payment.paid_at,
         session_id=payment.session_id,
         told="It was recorded here, and the statement does not have it.",
     )
 
 
-def _bounded(differences: Iterable[Difference]) -> Iterable[Difference]:
-    told = dict.fromkeys(TOLD, 0)
+def _found_unpaid(unpaid: Unpaid) -> Difference:
+    return Difference(
+        kind="found_unpaid",
+        receipt=None,
+        amount_cents=unpaid.amount_cents,
+        happened_at=unpaid.requested_at,
+        session_id=unpaid.session_id,
+        told=f"Attempt {unpaid.attempt} was in doubt; the statement has no payment for it.",
+    )
+
+
+def _listed(differences: Iterable[Difference]) -> Iterable[Difference]:
+    listed = Counter[str]()
     for difference in differences:
-        if difference.kind in told and told[difference.kind] < MAX_TOLD:
-            told[difference.kind] += 1
+        if difference.kind in LISTED and listed[difference.kind] < MAX_LISTED:
+            listed[difference.kind] += 1
             yield difference

@@ -1,4 +1,4 @@
-"""What each channel of M-Pesa says of money, as one kind of movement."""
+"""Adapters of the channels: a C2B notice, a pulled transaction and a row of a statement become movements."""
 
 import re
 from datetime import datetime
@@ -24,7 +24,7 @@ def transaction_named(reference: str) -> int | None:
 
 
 def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:
-    """Return what a C2B notice says; one whose time cannot be read happened when it came."""
+    """Return the movement of a C2B notice; one without a readable time happened when it was received."""
     return _payment(
         notice.receipt,
         notice.amount_cents,
@@ -35,7 +35,7 @@ def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:
 
 
 def of_pulled(pulled: PulledTransaction, pulled_at: datetime) -> Movement | None:
-    """Return what a pulled transaction says, or None where its amount cannot be read."""
+    """Return the movement of a pulled transaction, or None where its amount cannot be read."""
     if pulled.amount_cents is None:
         return None
     return _payment(
@@ -48,7 +48,7 @@ def of_pulled(pulled: PulledTransaction, pulled_at: datetime) -> Movement | None
 
 
 def of_row(row: StatementRow) -> Movement:
-    """Return what a completed row of a statement says."""
+    """Return the movement of a completed row of a statement."""
     kind = _kind_of(row)
     if kind == MovementKind.PAYMENT:
         return _payment(row.receipt, row.paid_in_cents, row.completed_at, Evidence.STATEMENT, row.reference)
@@ -65,7 +65,7 @@ def of_row(row: StatementRow) -> Movement:
 
 
 def _kind_of(row: StatementRow) -> MovementKind:
-    """Sort a row by direction and M-Pesa's words; money in of an unknown kind is taken for a payment and looked at."""
+    """Classify a row by direction and M-Pesa's wording; money in of an unknown kind counts as a payment."""
     if row.paid_in_cents:
         ours = transaction_named(row.reference) is not None
         return MovementKind.PAYMENT if ours or not _NO_PAYMENT.search(row.reason_type) else MovementKind.OTHER

@@ -1,4 +1,4 @@
-"""The invariants of the whole store: ledger, read side, inbox and shop together, each run kept for auditors."""
+"""Verification runs: the invariants of ledger, read side, inbox and shop, each run stored for auditors."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ INVARIANTS = (
 
 
 class Verifier:
-    """Looks over the whole store; reads only, but for the record of the run. Beside a working system is fine."""
+    """Verifies the whole store. Reads only, except for the record of the run, and may run beside a working system."""
 
     def __init__(self, database: Database, vault: Vault, *, prompt_seconds: int, every: timedelta) -> None:
         self._database = database
@@ -76,9 +76,9 @@ class Verifier:
         self._every = every
 
     def run(self, kept_blocks: Iterable[KeptName] = ()) -> VerificationRun:
-        """Check everything, keep what was found, and return it. Raises Unavailable.
+        """Check every invariant, store the run, and return it. Raises Unavailable.
 
-        `kept_blocks` are names of signed blocks that somebody kept elsewhere, and expects to find.
+        `kept_blocks` are names of signed blocks that were kept elsewhere and must still be there.
         """
         started_at, events = clock.now(), verification_runs.count_events(self._database)
         found = violations(
@@ -89,15 +89,15 @@ class Verifier:
             prompt_seconds=self._prompt_seconds,
             kept_blocks=kept_blocks,
         )
-        told = [_plain(violation) for violation in found]
-        run = VerificationRun(uuid4(), started_at, clock.now(), events, version("daftari"), told)
+        plain = [_plain(violation) for violation in found]
+        run = VerificationRun(uuid4(), started_at, clock.now(), events, version("daftari"), plain)
         verification_runs.keep(self._database, run)
-        say = _log.error if found else _log.info
-        say("verified", run_id=str(run.run_id), events=events, violations=len(found))
+        log = _log.error if found else _log.info
+        log("verified", run_id=str(run.run_id), events=events, violations=len(found))
         return run
 
     def run_if_due(self) -> int:
-        """Check everything where the last run is long ago; return how many runs there were: 0 or 1."""
+        """Run if the last run is long enough ago; return how many runs there were: 0 or 1."""
         last = verification_runs.last(self._database)
         if last is not None and clock.now() - last.started_at < self._every:
             return 0
@@ -105,7 +105,7 @@ class Verifier:
         return 1
 
     def last(self) -> VerificationRun | None:
-        """Return the last run that came to its end, None before the first."""
+        """Return the last completed run, None before the first."""
         return verification_runs.last(self._database)
 
 
@@ -119,7 +119,7 @@ def violations(
     prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[KeptName] = (),
 ) -> list[Violation]:
-    """Return each thing that is wrong in ledger, read side and shop; see projections.invariants."""
+    """Return every violation in ledger, read side and shop; see projections/integrity."""
     of_ledger = check(
         database,
         vault,
@@ -133,7 +133,7 @@ def violations(
     with database.transaction() as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         of_shop = shop_invariants.check(connection)
-    return of_ledger + [Violation("shop", told) for told in of_shop]
+    return of_ledger + [Violation("shop", detail) for detail in of_shop]
 
 
 def _plain(violation: Violation) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The background worker: what follows from what. Every job is safe to repeat; of several workers one does each job."""
+"""The background worker. Every job is safe to repeat; of several workers one does each job."""

@@ -1,4 +1,4 @@
-"""Followers whose handlers act on the world: each event at least once, and a failing one never stops those behind."""
+"""Event processors hand events to handlers that act on the world: each at least once, and a failure blocks no other."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -55,28 +55,28 @@ WHERE name = %s AND session_id = %s AND version = %s AND state = 'set_aside'
 _log = structlog.get_logger(__name__)
 
 
-class Handler(Protocol):
-    """What is to be done about events.
+class EventHandler(Protocol):
+    """Acts on events.
 
-    `handle` may be called again for an event it has handled, so it does nothing the second time. It runs in no
-    transaction of the follower's. What it raises is put down as a failure, and the event comes again later.
+    `handle` may be called again for an event it has handled, so it does nothing the second time. It runs outside the
+    processor's transactions. An exception is recorded and the event is retried later.
     """
 
     @property
     def name(self) -> str:
-        """Under which its position and its failures are kept."""
+        """The key of its position and its failures."""
 
     @property
     def topics(self) -> Sequence[str]:
-        """The topics it acts on, none meaning all."""
+        """The topics it acts on; none means all."""
 
     def handle(self, recorded: Recorded) -> None:
-        """Do what is to be done about one event."""
+        """Act on one event."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLettered:
-    """An event that its handler could not cope with, after all its tries; it waits for a person."""
+    """An event that its handler failed on in every try. It is a case for an operator."""
 
     name: str
     session_id: UUID
@@ -88,16 +88,16 @@ class DeadLettered:
 
 
 class EventProcessor:
-    """Feeds one handler; of several workers one is active, by a lock that lives as long as its connection.
+    """Feeds one handler. Of several workers one is active: it holds a lock for as long as its connection lives.
 
-    That is one of `locks`, by default on a connection of its own. `hands` is how many sessions are handled at once:
-    with one, nothing runs in another thread.
+    The lock is one of `locks`, by default on a connection of its own. `max_workers` is how many sessions are handled
+    at once: with one, nothing runs in another thread.
     """
 
     def __init__(
         self,
         database: Database,
-        handler: Handler,
+        handler: EventHandler,
         batch_size: int = BATCH_SIZE,
         *,
         locks: LockConnection | None = None,
@@ -111,9 +111,9 @@ class EventProcessor:
         self._caught_up_at: tuple[int, int] | None = None
 
     def run_once(self) -> int:
-        """Hand on the next batch; return how many events were read: 0 when caught up, or standing by.
+        """Handle the next batch; return how many events were read: 0 when caught up, or on standby.
 
-        Raises Unavailable where PostgreSQL does not answer; then the batch comes again.
+        Raises Unavailable where PostgreSQL does not answer; then the batch is handled again.
         """
         if not self.lock.try_acquire():
             return 0
@@ -134,7 +134,7 @@ class EventProcessor:
         return read
 
     def retry_due(self, now: datetime) -> int:
-        """Try the failed events again whose time has come; return how many."""
+        """Retry the failed events that are due; return how many."""
         if not self.lock.try_acquire():
             return 0
         with self._database.connection() as connection:
@@ -144,15 +144,15 @@ class EventProcessor:
         return len(rows)
 
     def _process_all(self, batch: Sequence[Recorded]) -> None:
-        """Handle events of several sessions at once, those of one session in their order."""
+        """Handle several sessions at once, and the events of one session in order."""
         by_session: dict[UUID, list[Recorded]] = defaultdict(list)
         for event in batch:
             by_session[event.session_id].append(event)
         if min(len(by_session), self._max_workers) < 2:
             self._process_in_order(batch)
             return
-        with ThreadPoolExecutor(min(self._max_workers, len(by_session))) as max_workers:
-            for _ in max_workers.map(self._process_in_order, by_session.values()):
+        with ThreadPoolExecutor(min(self._max_workers, len(by_session))) as pool:
+            for _ in pool.map(self._process_in_order, by_session.values()):
                 pass
 
     def _process_in_order(self, events: Sequence[Recorded]) -> None:
@@ -178,29 +178,29 @@ class EventProcessor:
             if error is None:
                 connection.execute(FORGET_FAILURE, (self.handler.name, event.session_id, event.version))
                 return
-            given_up = tries >= MAX_TRIES
+            is_last = tries >= MAX_TRIES
             values = self._key(event) | {
                 "error": error,
                 "tries": tries,
-                "next_try_at": None if given_up else now + gap_after(tries),
-                "state": "set_aside" if given_up else "retrying",
+                "next_try_at": None if is_last else now + gap_after(tries),
+                "state": "set_aside" if is_last else "retrying",
             }
             connection.execute(COUNT_FAILURE, values)
 
     def _error_of(self, event: Recorded) -> str | None:
         try:
             self.handler.handle(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is put down, retried, and shown to a person
-            told = describe(error)
+        except Exception as error:  # noqa: BLE001 - it is recorded, retried, and shown to an operator in the end
+            description = describe(error)
             _log.warning(
-                "reaction_failed",
+                "event_not_handled",
                 processor=self.handler.name,
                 session_id=str(event.session_id),
                 version=event.version,
                 topic=event.topic,
-                error=told,
+                error=description,
             )
-            return told
+            return description
         return None
 
     def _key(self, event: Recorded) -> dict[str, Any]:
@@ -208,24 +208,24 @@ class EventProcessor:
 
 
 def describe(error: Exception) -> str:
-    """Say what went wrong without what it went wrong with: a stranger's message may hold personal data."""
+    """Describe an error without its data: the message of a foreign exception may hold personal data."""
     return str(error) if isinstance(error, LedgerError) else type(error).__qualname__
 
 
 def gap_after(tries: int) -> timedelta:
-    """Return how long to wait after so many tries: 1, 2, 4, ... seconds, and no longer than a few minutes."""
+    """Return how long to wait after so many tries: 1, 2, 4, ... seconds, at most MAX_GAP_SECONDS."""
     return timedelta(seconds=min(2 ** (tries - 1), MAX_GAP_SECONDS))
 
 
 def list_dead_lettered(database: Database, *, limit: int = 100, offset: int = 0) -> list[DeadLettered]:
-    """Return the events that wait for a person, the oldest first."""
+    """Return the dead-lettered events, the oldest first."""
     with database.connection() as connection:
         rows = connection.execute(LIST_DEAD_LETTERED, (limit, offset)).fetchall()
     return [DeadLettered(**row) for row in rows]
 
 
 def retry_dead_lettered(database: Database, name: str, session_id: UUID, version: int) -> bool:
-    """Let an event that was set aside be tried again from now; return whether there was one."""
+    """Let a dead-lettered event be tried again from now; return whether there was one."""
     with database.connection() as connection:
         return connection.execute(TRY_AGAIN, (clock.now(), name, session_id, version)).rowcount == 1
 
@@ -233,7 +233,7 @@ def retry_dead_lettered(database: Database, name: str, session_id: UUID, version
 def close_dead_lettered(
     database: Database, name: str, session_id: UUID, version: int, *, closed_by: str, note: str
 ) -> bool:
-    """Note that a person dealt with an event that was set aside; return whether there was one."""
+    """Close a dead-lettered event for an operator; return whether there was one."""
     values = (clock.now(), closed_by, note, name, session_id, version)
     with database.connection() as connection:
         return connection.execute(CLOSE, values).rowcount == 1

@@ -1,4 +1,4 @@
-"""The worker's loops: a thread a job, each with its own pace, all ended by one event."""
+"""The worker's loops: one thread a job, each at its own pace, all stopped by one event."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from ledger.store.locks import ActiveLock
 FIRST_PAUSE_AFTER_FAILURE_SECONDS = 1.0
 MAX_PAUSE_AFTER_FAILURE_SECONDS = 30.0
 STAND_BY_SECONDS = 2.0
-PATIENT_ROUNDS = 50
-"""After so many rounds without work a rest has doubled."""
+ROUNDS_TO_DOUBLE = 50
+"""After this many rounds without work the rest has doubled."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something to do again and again: `work` returns how much it did.
+    """Work to do again and again: `work` returns how much it did.
 
-    After a round without work it rests `rest_seconds`, and ever longer up to `longest_rest_seconds` while there is
-    none. Where another worker holds `lock`, this one stands by.
+    After a round without work it rests `rest_seconds`, and ever longer up to `max_rest_seconds` while there is none.
+    Where another worker holds `lock`, this one stands by.
     """
 
     name: str
@@ -34,25 +34,25 @@ class Job:
     lock: ActiveLock | None = None
 
     def rest(self, idle_rounds: int) -> float:
-        """Return for how many seconds to rest after so many rounds without work."""
+        """Return how many seconds to rest after so many rounds without work."""
         if self.lock is not None and not self.lock.was_held:
             return STAND_BY_SECONDS
-        longer = self.rest_seconds * (1 + idle_rounds / PATIENT_ROUNDS)
+        longer = self.rest_seconds * (1 + idle_rounds / ROUNDS_TO_DOUBLE)
         return min(longer, self.max_rest_seconds)
 
 
 class Stop(Protocol):
-    """Says when to end, and lets a job rest until then: a `threading.Event`."""
+    """Tells a job when to end, and lets it rest until then: a `threading.Event`."""
 
     def is_set(self) -> bool:
-        """Whether the end has come."""
+        """Whether to end."""
 
     def wait(self, timeout: float) -> bool:
-        """Rest for so many seconds, or until the end; return whether it has come."""
+        """Rest for so many seconds, or until the end; return whether to end."""
 
 
 def run_jobs(all_jobs: list[Job], stop: Event) -> None:
-    """Run each job in a thread of its own until `stop` is set, then wait for what is under way."""
+    """Run each job in a thread of its own until `stop` is set, then wait for the rounds under way."""
     threads = [Thread(target=run_job, args=(job, stop), name=job.name) for job in all_jobs]
     for thread in threads:
         thread.start()
@@ -66,7 +66,7 @@ def run_job(job: Job, stop: Stop) -> None:
     while not stop.is_set():
         try:
             done = job.work()
-        except Exception as error:  # noqa: BLE001 - a fault of one job must not stop the others; it is said, and tried again
+        except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others; it is logged and retried
             _report(job, error)
             stop.wait(_pause_after(error, failures))
             failures += 1
@@ -80,7 +80,7 @@ def run_job(job: Job, stop: Stop) -> None:
 
 
 def _pause_after(error: Exception, failures: int) -> float:
-    """Return for how long a job that failed waits: ever longer for a fault, about a second for a silent database."""
+    """Return how many seconds a failed job waits: ever longer, but one second where the database does not answer."""
     if isinstance(error, Unavailable):
         return FIRST_PAUSE_AFTER_FAILURE_SECONDS
     return min(FIRST_PAUSE_AFTER_FAILURE_SECONDS * 2.0 ** min(failures, 10), MAX_PAUSE_AFTER_FAILURE_SECONDS)

@@ -25,7 +25,7 @@ from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
 from payments.verification.verifier import Verifier
-from payments.worker.event_processor import MAX_WORKERS, EventProcessor, Handler
+from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
@@ -73,7 +73,7 @@ class OnEvent:
     on: tuple[type[Event], ...]
     every: tuple[float, float]
     effect: str
-    handler: Callable[[WorkerParts], Handler]
+    handler: Callable[[WorkerParts], EventHandler]
 
     def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int) -> list[Job]:
         """Return the job that follows the log and the one that retries; of several workers one does them."""

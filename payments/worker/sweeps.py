@@ -1,4 +1,4 @@
-"""Small jobs by the clock: write down expiries, act on letters that were left over, tidy up."""
+"""Timed jobs over rows that are due: expire sessions, act on messages that the endpoints left."""
 
 from datetime import timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from projections import sessions
 
 BATCH = 200
 MAX_UNAUTHENTICATED_AT_ONCE = 20
-"""A hint may cost a question to M-Pesa: few are looked at before the next look for letters that prove their sender."""
+"""Each may cost a status query: few are taken before the next look for authenticated messages."""
 
 MESSAGE_RETRY_AFTER = timedelta(seconds=30)
 MAX_MESSAGE_TRIES = 20
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 def expire_sessions(ledger: Ledger) -> int:
-    """Write Expired on pending sessions whose time ran out; return how many were written.
+    """Expire pending sessions whose time is up; return how many.
 
     A session that fails to load is logged and skipped, so the rest still expire.
     """
@@ -35,16 +35,16 @@ def expire_sessions(ledger: Ledger) -> int:
             written += 1
         except Unavailable:
             raise
-        except Exception:  # noqa: BLE001 - said here, met again in the next sweep
+        except Exception:  # noqa: BLE001 - logged here, tried again in the next round
             _log.exception("session_not_expired", session_id=str(session_id))
     return written
 
 
 def act_on_messages(inbox: Inbox, dispatcher: InboxDispatcher) -> int:
-    """Act on callbacks that are due; return how many were looked at.
+    """Act on inbound messages that are due; return how many were looked at.
 
-    Letters that prove their sender come first: anybody may post others, as many as he likes. A letter whose handling
-    fails waits, and is set aside for a person in the end; those behind it go on.
+    Authenticated messages come first, because anyone may post any number of others. A message that fails is retried,
+    and dead-lettered in the end; it does not hold up the others.
     """
     now = clock.now()
     messages = inbox.due(now, BATCH) or inbox.due(now, MAX_UNAUTHENTICATED_AT_ONCE, is_authenticated=False)
@@ -52,15 +52,15 @@ def act_on_messages(inbox: Inbox, dispatcher: InboxDispatcher) -> int:
         try:
             dispatcher.act_on(message)
         except LedgerError as error:
-            _put_off(inbox, message, error.code.lower())
-        except Exception:  # noqa: BLE001 - a fault of ours; the letter is kept, tried again, and shown to a person
-            _log.exception("letter_not_handled", inbox_id=str(message.inbox_id))
-            _put_off(inbox, message, "not_handled")
+            _postpone(inbox, message, error.code.lower())
+        except Exception:  # noqa: BLE001 - our fault; the message is kept, retried, and shown to an operator in the end
+            _log.exception("message_not_handled", inbox_id=str(message.inbox_id))
+            _postpone(inbox, message, "not_handled")
     return len(messages)
 
 
-def _put_off(inbox: Inbox, message: InboxMessage, reason: str) -> None:
-    _log.warning("letter_put_off", inbox_id=str(message.inbox_id), reason=reason, tries=message.tries)
+def _postpone(inbox: Inbox, message: InboxMessage, reason: str) -> None:
+    _log.warning("message_postponed", inbox_id=str(message.inbox_id), reason=reason, tries=message.tries)
     now = clock.now()
     if message.tries >= MAX_MESSAGE_TRIES:
         inbox.dead_letter(message, reason, now)

@@ -68,7 +68,7 @@ from payments.reconciliation.c2b import DECIDE_WITHIN_SECONDS
 from payments.reconciliation.missing_payments import PAID_WITHIN
 from payments.reconciliation.pull import EVERY as PULLED_EVERY
 from payments.reconciliation.pull import USUAL_WINDOW
-from payments.reconciliation.statements import EDGE, MAX_TOLD
+from payments.reconciliation.statements import EDGE, MAX_LISTED
 from payments.refunds.approval_policy import RETRY_GAPS
 from payments.refunds.reversals import PAUSE_AFTER_TROUBLE, PAUSE_WHEN_AWAY
 from payments.refunds.status_check_log import GAPS as REFUND_QUERY_GAPS
@@ -189,7 +189,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/reconciliation.md", "reaches back {} hours", hours(USUAL_WINDOW)),
     ("docs/reconciliation.md", "(less {} minutes at either end)", minutes(EDGE)),
     ("docs/reconciliation.md", "from its request to {} hour later", hours(PAID_WITHIN)),
-    ("docs/reconciliation.md", "and the {} differences of each kind", MAX_TOLD),
+    ("docs/reconciliation.md", "and the {} differences of each kind", MAX_LISTED),
     ("docs/reconciliation.md", "| {} | differences are left", DIFFERENCES_LEFT),
     ("docs/reconciliation.md", "| {} | this is not a statement", NO_STATEMENT),
     ("docs/reconciliation.md", "| {} | its running balance", BALANCE_BROKEN),

@@ -178,7 +178,7 @@ def test_what_nobody_told_is_pulled(clock: Clock, instance: Instance, buyer: Cli
     wait(clock, instance, 60)
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
     pulled = instance.services.transaction_poller.pull()
-    assert [str(settled.verdict) for settled in pulled.settled] == ["credited"]
+    assert [str(result.verdict) for result in pulled.results] == ["credited"]
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
 
