@@ -92,7 +92,7 @@ def test_a_registration_is_taken_in_many_forms(
         (scripted.reset, Retryable),
     ],
 )
-def test_a_registration_that_was_not_taken_is_told(
+def test_a_refused_registration_is_raised(
     client: DarajaClient, script: Script, answer: scripted.Deed, kind: type[Exception]
 ) -> None:
     script.at(REGISTER, answer)
@@ -183,7 +183,7 @@ def test_what_the_payer_typed_is_one_short_line(typed: object, read: str) -> Non
         (b" " * 70_000, "too_large"),
     ],
 )
-def test_what_is_no_notice_says_where_reading_stopped(raw: bytes, reason: str) -> None:
+def test_a_body_that_is_no_notice_is_refused_with_where_reading_stopped(raw: bytes, reason: str) -> None:
     with pytest.raises(MalformedNotice) as refusal:
         parse_c2b(raw)
     assert refusal.value.reason == reason

@@ -1,4 +1,4 @@
-"""Callbacks: the genuine ones to the cent, the hostile ones to one kind of refusal."""
+"""Callbacks: genuine ones are read to the cent, hostile ones refused with one kind of error."""
 
 import json
 from datetime import UTC, datetime
@@ -251,7 +251,7 @@ def test_a_description_is_cleaned_and_cut() -> None:
         ),
     ],
 )
-def test_a_body_that_is_no_callback_says_why(body: bytes, reason: str) -> None:
+def test_a_body_that_is_no_callback_is_refused_with_a_reason(body: bytes, reason: str) -> None:
     with pytest.raises(MalformedCallback) as refusal:
         parse_callback(body)
     assert refusal.value.reason == reason

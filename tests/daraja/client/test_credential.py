@@ -129,7 +129,7 @@ def test_a_ready_made_credential_wins(certificate_pem: bytes) -> None:
         {"security_credential": "A" * 344},
     ],
 )
-def test_what_lacks_is_told_when_it_is_needed(given: dict[str, str]) -> None:
+def test_a_missing_setting_is_named_when_it_is_needed(given: dict[str, str]) -> None:
     with pytest.raises(InvalidConfig, match="MPESA_INITIATOR_NAME"):
         make_config(**given).initiator()
 

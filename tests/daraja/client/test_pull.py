@@ -47,7 +47,7 @@ def pulled(client: DarajaClient) -> list[str]:
     return [found.receipt for found in client.pull(start=START, end=NOW).transactions]
 
 
-def test_a_question_names_its_window_in_east_africa(client: DarajaClient, script: Script) -> None:
+def test_a_query_names_its_window_in_east_africa_time(client: DarajaClient, script: Script) -> None:
     script.at(QUERY, page())
     client.pull(start=START, end=NOW, offset=50)
     [request] = script.seen(QUERY)
@@ -104,7 +104,9 @@ def test_a_page_comes_in_many_wrappings(client: DarajaClient, script: Script, an
         error_reply(500, "1001", "None"),
     ],
 )
-def test_nothing_is_said_in_many_ways(client: DarajaClient, script: Script, answer: scripted.Deed) -> None:
+def test_an_empty_list_comes_in_many_forms(
+    client: DarajaClient, script: Script, answer: scripted.Deed
+) -> None:
     script.at(QUERY, answer)
     read = client.pull(start=START, end=NOW)
     assert (read.transactions, read.rows, read.unreadable) == ((), 0, ())
@@ -209,7 +211,7 @@ def test_pull_is_registered_once(
     }
 
 
-def test_a_sandbox_without_pull_says_so(client: DarajaClient, script: Script) -> None:
+def test_a_sandbox_without_pull_is_an_error(client: DarajaClient, script: Script) -> None:
     script.at(REGISTER, error_reply(401, "401.001", "Unauthorized"))
     with pytest.raises(Refused) as refusal:
         client.pull_register(nominated_number="254708374149", callback_url="https://shop.example/x/")

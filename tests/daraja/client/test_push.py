@@ -128,7 +128,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("answer", "code"), REFUSALS)
-def test_an_answer_that_says_no_is_a_refusal(
+def test_a_refusing_answer_is_a_refusal(
     client: DarajaClient, script: Script, answer: scripted.Deed, code: str
 ) -> None:
     script.at(PUSH, answer)
@@ -162,7 +162,7 @@ LATER = [
 
 
 @pytest.mark.parametrize(("answer", "code", "wait_seconds"), LATER)
-def test_a_busy_gateway_may_be_asked_again_later(
+def test_a_call_to_a_busy_gateway_may_be_retried_later(
     client: DarajaClient, script: Script, answer: scripted.Deed, code: str, wait_seconds: int
 ) -> None:
     script.at(PUSH, answer)
@@ -270,7 +270,7 @@ def test_a_failed_tls_handshake_means_that_nothing_was_sent(make_client: MakeCli
 @pytest.mark.parametrize(
     "answer", [scripted.reset, error_reply(500, "500.001.1001", "254708374149"), html_reply(403)]
 )
-def test_no_error_tells_a_number_an_address_or_a_secret(
+def test_no_error_reveals_a_number_an_address_or_a_secret(
     client: DarajaClient, script: Script, answer: scripted.Deed
 ) -> None:
     script.at(PUSH, answer)

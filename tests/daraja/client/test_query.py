@@ -140,7 +140,7 @@ def test_an_id_that_daraja_does_not_know_is_no_failure(
         (error_reply(500, "500.003.03", "Quota Violation"), None),
     ],
 )
-def test_a_rate_limit_says_nothing_but_to_ask_less(
+def test_a_rate_limit_says_only_to_query_less_often(
     client: DarajaClient, script: Script, answer: scripted.Deed, wait_seconds: int | None
 ) -> None:
     script.at(QUERY, answer)

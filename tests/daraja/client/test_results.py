@@ -120,7 +120,7 @@ def test_a_placeholder_is_no_receipt(placeholder: object) -> None:
         (body(ConversationID="a b", OriginatorConversationID=7), "no_conversation_id"),
     ],
 )
-def test_what_is_no_result_says_where_reading_stopped(raw: bytes, reason: str) -> None:
+def test_a_body_that_is_no_result_is_refused_with_where_reading_stopped(raw: bytes, reason: str) -> None:
     with pytest.raises(MalformedResult) as refusal:
         parse_result(raw)
     assert refusal.value.reason == reason
@@ -145,7 +145,7 @@ parameters_of_interest = st.fixed_dictionaries(
 @given(
     parameters=json_values | st.lists(parameters_of_interest, max_size=4), code=json_values, kind=json_values
 )
-def test_whatever_comes_is_judged_or_refused(parameters: object, code: object, kind: object) -> None:
+def test_any_answer_is_judged_or_refused(parameters: object, code: object, kind: object) -> None:
     try:
         result = parse_result(body(parameters, ResultCode=code, ResultType=kind))
     except MalformedResult:
@@ -176,7 +176,7 @@ def test_a_timeout_gives_the_ids_that_it_holds(raw: bytes, ids: tuple[str, str])
     assert (timeout.conversation_id, timeout.originator_conversation_id) == ids
 
 
-def test_a_reversal_that_is_done_says_what_was_given_back() -> None:
+def test_a_completed_reversal_says_what_was_reversed() -> None:
     verdict = reversal_verdict(parse_result(body(REVERSED)))
     assert (verdict.kind, verdict.reason) == ("done", "reversed")
     assert (verdict.receipt, verdict.original_receipt) == ("UKF0R3V3R5", "UKF7Q2X9LM")
@@ -202,7 +202,7 @@ def test_already_reversed_is_done_without_a_receipt_of_its_own() -> None:
         ("R000002", "original_invalid"),
     ],
 )
-def test_a_reversal_that_failed_says_why(code: object, reason: str) -> None:
+def test_a_failed_reversal_has_a_reason(code: object, reason: str) -> None:
     verdict = reversal_verdict(parse_result(body(ResultCode=code, TransactionID="UKF0000000")))
     assert (verdict.kind, verdict.reason, verdict.amount_cents) == ("failed", reason, None)
     assert verdict.sentence.endswith(".")
@@ -228,7 +228,7 @@ def test_anything_else_is_neither_success_nor_failure(changes: dict[str, Any]) -
     assert status_verdict(parse_result(body(FOUND, **changes))).kind == "unclear"
 
 
-def test_a_completed_transaction_tells_its_amount_receipt_and_time() -> None:
+def test_a_completed_transaction_has_its_amount_receipt_and_time() -> None:
     verdict = status_verdict(parse_result(body(FOUND)))
     assert (verdict.kind, verdict.reason) == ("completed", "completed")
     assert (verdict.receipt, verdict.amount_cents) == ("UKF7Q2X9LM", 65_000)
@@ -277,7 +277,7 @@ def test_two_statuses_that_disagree_are_unclear() -> None:
         (1, "unclear", "unknown"),
     ],
 )
-def test_a_question_that_found_nothing_says_why(code: object, kind: str, reason: str) -> None:
+def test_a_status_request_without_an_answer_has_a_reason(code: object, kind: str, reason: str) -> None:
     verdict = status_verdict(parse_result(body(ResultCode=code, TransactionID="UKF0000000")))
     assert (verdict.kind, verdict.reason) == (kind, reason)
 

@@ -1,4 +1,4 @@
-"""Giving money back and asking after a transaction: what is sent, and what each kind of answer becomes."""
+"""Reversals and transaction status: what is sent, and what each kind of answer becomes."""
 
 from dataclasses import asdict
 from typing import Any
@@ -26,8 +26,8 @@ BOTH_IDS = {
 
 
 @pytest.fixture
-def operator(make_client: MakeClient, script: Script) -> DarajaClient:
-    """Give a client with an operator, of a server that acknowledges everything."""
+def initiator(make_client: MakeClient, script: Script) -> DarajaClient:
+    """Return a client with an initiator, of a server that acknowledges everything."""
     script.at(REVERSAL, json_reply(200, ACKNOWLEDGEMENT))
     script.at(STATUS, json_reply(200, ACKNOWLEDGEMENT))
     return make_client(initiator_name="testapi", security_credential=CREDENTIAL)
@@ -56,8 +56,10 @@ def ask(client: DarajaClient, **changes: Any) -> Acknowledged:
     return client.transaction_status(**(request | changes))
 
 
-def test_a_reversal_sends_every_field_in_the_vendors_spelling(operator: DarajaClient, script: Script) -> None:
-    assert asdict(reverse(operator)) == BOTH_IDS
+def test_a_reversal_sends_every_field_in_the_vendors_spelling(
+    initiator: DarajaClient, script: Script
+) -> None:
+    assert asdict(reverse(initiator)) == BOTH_IDS
     [request] = script.seen(REVERSAL)
     assert request.json == {
         "Initiator": "testapi",
@@ -74,8 +76,10 @@ def test_a_reversal_sends_every_field_in_the_vendors_spelling(operator: DarajaCl
     assert request.headers["Authorization"] == "Bearer token-1"
 
 
-def test_a_question_sends_every_field_in_the_vendors_spelling(operator: DarajaClient, script: Script) -> None:
-    assert asdict(ask(operator)) == BOTH_IDS
+def test_a_status_request_sends_every_field_in_the_vendors_spelling(
+    initiator: DarajaClient, script: Script
+) -> None:
+    assert asdict(ask(initiator)) == BOTH_IDS
     [request] = script.seen(STATUS)
     assert request.json == {
         "Initiator": "testapi",
@@ -91,8 +95,8 @@ def test_a_question_sends_every_field_in_the_vendors_spelling(operator: DarajaCl
     }
 
 
-def test_a_request_is_asked_after_by_its_conversation(operator: DarajaClient, script: Script) -> None:
-    ask(operator, receipt=None, original_conversation_id="AG_20261115_1")
+def test_a_request_is_looked_up_by_its_conversation(initiator: DarajaClient, script: Script) -> None:
+    ask(initiator, receipt=None, original_conversation_id="AG_20261115_1")
     [request] = script.seen(STATUS)
     assert request.json["OriginalConversationID"] == "AG_20261115_1"
     assert "TransactionID" not in request.json
@@ -112,10 +116,10 @@ def test_a_request_is_asked_after_by_its_conversation(operator: DarajaClient, sc
     ],
 )
 def test_an_acknowledgement_may_come_in_other_forms(
-    operator: DarajaClient, script: Script, changes: dict[str, Any], ids: tuple[str, str]
+    initiator: DarajaClient, script: Script, changes: dict[str, Any], ids: tuple[str, str]
 ) -> None:
     script.at(REVERSAL, json_reply(200, ACKNOWLEDGEMENT | changes))
-    acknowledged = reverse(operator)
+    acknowledged = reverse(initiator)
     assert (acknowledged.conversation_id, acknowledged.originator_conversation_id) == ids
 
 
@@ -144,12 +148,12 @@ def test_an_acknowledgement_may_come_in_other_forms(
         (scripted.cut_short, Uncertain, "DARAJA_ANSWER_LOST"),
     ],
 )
-def test_what_becomes_of_a_reversal_is_told_and_it_is_sent_once(
-    operator: DarajaClient, script: Script, answer: scripted.Deed, kind: type[SubmissionError], code: str
+def test_the_outcome_of_a_reversal_is_raised_and_it_is_sent_once(
+    initiator: DarajaClient, script: Script, answer: scripted.Deed, kind: type[SubmissionError], code: str
 ) -> None:
     script.at(REVERSAL, answer)
     with pytest.raises(SubmissionError) as told:
-        reverse(operator)
+        reverse(initiator)
     assert (type(told.value), told.value.code) == (kind, code)
     assert len(script.seen(REVERSAL)) == (2 if code == "DARAJA_NOT_AUTHORISED" else 1)
     assert "phone" not in told.value.message
@@ -172,11 +176,11 @@ def test_an_unreachable_mpesa_has_sent_nothing_back(make_client: MakeClient, scr
         reverse(client)
 
 
-def test_a_refused_token_is_replaced_once(operator: DarajaClient, script: Script) -> None:
+def test_a_refused_token_is_replaced_once(initiator: DarajaClient, script: Script) -> None:
     script.at(OAUTH, token_reply("old"), token_reply("new"))
     refusal = error_reply(404, "404.001.03", "Invalid Access Token")
     script.at(REVERSAL, refusal, json_reply(200, ACKNOWLEDGEMENT))
-    assert asdict(reverse(operator)) == BOTH_IDS
+    assert asdict(reverse(initiator)) == BOTH_IDS
     bearers = [request.headers["Authorization"] for request in script.seen(REVERSAL)]
     assert bearers == ["Bearer old", "Bearer new"]
 
@@ -190,12 +194,12 @@ def test_a_refused_token_is_replaced_once(operator: DarajaClient, script: Script
         json_reply(200, {"ResponseCode": "0"}),
     ],
 )
-def test_a_question_in_doubt_may_be_asked_again(
-    operator: DarajaClient, script: Script, answer: scripted.Deed
+def test_a_status_request_in_doubt_may_be_repeated(
+    initiator: DarajaClient, script: Script, answer: scripted.Deed
 ) -> None:
     script.at(STATUS, answer)
     with pytest.raises(Retryable, match=r"(?i)ask again"):
-        ask(operator)
+        ask(initiator)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +219,10 @@ def test_a_question_in_doubt_may_be_asked_again(
     ],
 )
 def test_a_reversal_that_mpesa_would_refuse_is_refused_here(
-    operator: DarajaClient, script: Script, wrong: dict[str, Any]
+    initiator: DarajaClient, script: Script, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(Refused) as refusal:
-        reverse(operator, **wrong)
+        reverse(initiator, **wrong)
     assert refusal.value.code == "DARAJA_INVALID_REQUEST"
     assert script.requests == []
 
@@ -233,16 +237,16 @@ def test_a_reversal_that_mpesa_would_refuse_is_refused_here(
         {"result_url": ""},
     ],
 )
-def test_a_question_that_mpesa_would_refuse_is_refused_here(
-    operator: DarajaClient, script: Script, wrong: dict[str, Any]
+def test_a_status_request_that_mpesa_would_refuse_is_refused_here(
+    initiator: DarajaClient, script: Script, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(Refused) as refusal:
-        ask(operator, **wrong)
+        ask(initiator, **wrong)
     assert refusal.value.code == "DARAJA_INVALID_REQUEST"
     assert script.requests == []
 
 
-def test_without_an_operator_nothing_is_sent(client: DarajaClient, script: Script) -> None:
+def test_without_an_initiator_nothing_is_sent(client: DarajaClient, script: Script) -> None:
     for request in (reverse, ask):
         with pytest.raises(Refused, match="MPESA_INITIATOR_NAME") as refusal:
             request(client)

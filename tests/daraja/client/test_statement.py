@@ -1,4 +1,4 @@
-"""The organisation statement: every quirk that exports were seen with, and every file that must not be believed."""
+"""The organisation statement: every quirk seen in exports, and every file that must be refused."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -113,7 +113,7 @@ def test_every_line_end_is_read(line_end: str) -> None:
     assert len(parse_statement(text).rows) == 4
 
 
-def test_the_account_is_found_in_the_details_where_its_cell_is_empty() -> None:
+def test_the_account_is_read_from_the_details_if_its_cell_is_empty() -> None:
     booking = replace(PAID, account="", details="Pay Bill from 2547****126 - JANE Acc. d 456x, thanks")
     assert _row(statement([booking]), "UKG7Q2X9LM").reference == "d"
 

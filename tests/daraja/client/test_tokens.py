@@ -33,7 +33,7 @@ from tests.daraja.client.scripted import (
 INVALID_TOKEN = error_reply(404, "404.001.03", "Invalid Access Token")
 
 
-def test_a_token_is_asked_for_with_key_and_secret(client: DarajaClient, script: Script) -> None:
+def test_a_token_is_requested_with_key_and_secret(client: DarajaClient, script: Script) -> None:
     push(client)
     [request] = script.seen(OAUTH)
     assert (request.method, request.path, request.body) == (

@@ -110,7 +110,7 @@ def test_processing_is_not_final() -> None:
         ("SFC_IC0003", "receiver_unknown", False, 0),
     ],
 )
-def test_a_failure_says_why_and_whether_to_try_again(
+def test_a_failure_has_a_reason_and_says_whether_to_retry(
     code: str, reason: str, can_retry: bool, wait_seconds: int
 ) -> None:
     meaning = meaning_of(code)

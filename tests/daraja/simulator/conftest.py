@@ -187,7 +187,7 @@ def open_shop(receiver: Receiver) -> Iterator[Callable[..., Shop]]:
 
 @pytest.fixture
 def open_client() -> Iterator[Callable[..., DarajaClient]]:
-    """Return Daftari's own client of a shop's simulator, at twelve o'clock, with an operator."""
+    """Return Daftari's own client of a shop's simulator, at twelve o'clock, with an initiator."""
     clients: list[DarajaClient] = []
 
     def make(shop: Shop, **changed: Any) -> DarajaClient:

@@ -1,4 +1,4 @@
-"""What the simulator posts once a prompt has ended, and what becomes of it."""
+"""The callbacks that follow a prompt's end, and their status."""
 
 import http.client
 import re
@@ -73,7 +73,7 @@ def test_a_prompt_is_answered_once(shop: Shop, receiver: Receiver) -> None:
     assert receiver.codes() == [0]
 
 
-def test_a_prompt_that_nobody_knows_cannot_be_answered(shop: Shop) -> None:
+def test_an_unknown_prompt_cannot_be_answered(shop: Shop) -> None:
     with pytest.raises(UnknownPrompt):
         shop.simulator.approve("ws_CO_151120261200000712345678")
 
@@ -112,7 +112,7 @@ def test_receipts_never_repeat(open_shop: Any) -> None:
     assert len({prompt.outcome.receipt for prompt in prompts}) == 30
 
 
-def test_logs_tell_the_fate_of_a_callback_and_nobodys_number(
+def test_logs_have_the_status_of_a_callback_and_no_phone_number(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"):

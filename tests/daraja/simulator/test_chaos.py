@@ -33,13 +33,13 @@ def test_the_same_seed_gives_the_same_choices_in_any_order_and_another_seed_othe
     assert first != rolled(make_chaos(8), REFERENCES)
 
 
-def test_who_tries_again_meets_other_dice() -> None:
+def test_a_retry_is_a_new_draw() -> None:
     chaos = make_chaos()
     for reference in REFERENCES[:50]:
         assert TRUTH in [chaos.fault_for("push", reference) for _ in range(20)]
 
 
-def test_every_fault_that_can_be_rolled_is_one_that_the_door_knows_and_comes_up() -> None:
+def test_every_fault_that_can_be_drawn_is_known_to_its_endpoint_and_comes_up() -> None:
     chaos = make_chaos()
     for endpoint in ENDPOINTS:
         names = Counter(chaos.fault_for(endpoint, reference) for reference in REFERENCES)
@@ -50,7 +50,7 @@ def test_every_fault_that_can_be_rolled_is_one_that_the_door_knows_and_comes_up(
         assert "lose-answer" in names
 
 
-def test_every_fate_of_a_callback_comes_up_and_delays_reach_from_seconds_to_days() -> None:
+def test_every_callback_fault_comes_up_and_delays_reach_from_seconds_to_days() -> None:
     scripts = [chaos.script_for(name) for chaos in (make_chaos(),) for name in REFERENCES]
     assert {script.fault for script in scripts} == {
         None,
@@ -70,7 +70,7 @@ def test_every_fate_of_a_callback_comes_up_and_delays_reach_from_seconds_to_days
     assert 86_400 < delays[-1] <= DAYS_SECONDS
 
 
-def test_no_fate_lets_money_appear_that_nobody_paid() -> None:
+def test_no_fault_invents_a_payment() -> None:
     truthful_of_failures = {"truthful", "empty-object", "truncated"}
     for name in REFERENCES:
         script = make_chaos().script_for(name)
@@ -99,7 +99,7 @@ def test_without_a_seed_everything_behaves_until_it_is_turned_on(shop: Shop, rec
 
 
 @pytest.mark.parametrize("wanted", [None, {}, {"on": 1}, {"on": True, "seed": "x"}, {"on": True, "sed": 1}])
-def test_what_chaos_cannot_be_told_is_refused(shop: Shop, wanted: object) -> None:
+def test_invalid_changes_to_chaos_are_refused(shop: Shop, wanted: object) -> None:
     assert turn(shop, wanted).status_code == 400
     assert not shop.simulator.chaos.is_on
 
@@ -148,7 +148,7 @@ def without_tokens(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if "token" not in name}
 
 
-def test_receipts_that_callbacks_tell_are_the_books_except_for_forged_ones(
+def test_receipts_in_callbacks_are_those_of_the_books_except_in_forged_ones(
     open_shop: Any, receiver: Receiver
 ) -> None:
     shop = open_shop(chaos_seed=5, chaos_longest_delay_seconds=0)
@@ -183,7 +183,7 @@ def test_a_token_can_be_voided_before_a_request(shop: Shop) -> None:
     shop.push()
 
 
-def test_a_query_tells_a_lie_only_of_the_outcome_it_was_written_for(open_shop: Any) -> None:
+def test_a_query_contradicts_only_the_outcome_of_its_script(open_shop: Any) -> None:
     shop = open_shop(wallet_shillings=0)
     checkout_request_id = shop.push_and_settle("254700011901")
     assert shop.query(checkout_request_id).json()["ResultCode"] == "1"
@@ -197,7 +197,7 @@ def test_the_forgers_address_is_another_of_the_same_form() -> None:
     assert guessed(url).endswith("/")
 
 
-def test_chaos_begins_anew_with_a_seed_and_goes_on_without_one() -> None:
+def test_chaos_starts_over_with_a_seed_and_goes_on_without_one() -> None:
     chaos = make_chaos()
     first = [chaos.fault_for("push", "D1") for _ in range(30)]
     chaos.turn_on()

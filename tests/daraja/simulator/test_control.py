@@ -1,4 +1,4 @@
-"""The JSON door: what a page or a script can see and do."""
+"""The control API: what a page or a script can see and do."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def post(shop: Shop, path: str, document: object = None) -> requests.Response:
     return shop.http.post(f"{shop.url}/simulator/api/{path}", json=document, timeout=10)
 
 
-def test_it_says_that_it_is_up(shop: Shop) -> None:
+def test_it_reports_that_it_is_up(shop: Shop) -> None:
     assert get(shop, "health").json() == {"status": "up"}
 
 
@@ -51,7 +51,7 @@ def test_a_prompt_that_has_ended_is_a_conflict_and_an_unknown_one_not_found(shop
     assert post(shop, "prompts/nothing/approve").status_code == 404
 
 
-def test_an_unknown_action_is_refused_with_those_there_are(shop: Shop) -> None:
+def test_an_unknown_action_is_refused_with_the_list_of_actions(shop: Shop) -> None:
     answer = post(shop, f"prompts/{shop.push()['CheckoutRequestID']}/pay")
     assert answer.status_code == 400
     assert "approve, wrong-pin, cancel, ignore" in answer.json()["error"]

@@ -1,4 +1,4 @@
-"""Faults on knobs: each does what it says to as many requests as it was set for."""
+"""Faults set by hand: each meets as many requests as it was set for."""
 
 import threading
 
@@ -121,7 +121,7 @@ def test_an_outage_ends_with_its_time(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("name", ["nonsense", "stall:121", "stall:x", "1032", ""])
-def test_an_unknown_fault_is_refused_with_the_names_there_are(shop: Shop, name: str) -> None:
+def test_an_unknown_fault_is_refused_with_the_list_of_names(shop: Shop, name: str) -> None:
     with pytest.raises(UnknownFault, match="spike-arrest"):
         shop.simulator.fail_next("push", name)
 

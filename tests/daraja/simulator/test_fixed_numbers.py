@@ -109,7 +109,7 @@ def test_two_callbacks_can_contradict_each_other(
     assert prompt.is_paid
 
 
-def test_a_forged_success_has_a_receipt_and_the_query_knows_better(shop: Shop, receiver: Receiver) -> None:
+def test_a_forged_success_has_a_receipt_and_the_query_contradicts_it(shop: Shop, receiver: Receiver) -> None:
     checkout_request_id = shop.push_and_settle(number("17"))
     assert receiver.codes() == [0]
     assert len(receiver.received[0].items["MpesaReceiptNumber"]) == 10
@@ -139,7 +139,7 @@ def test_a_push_can_be_refused_by_the_number(shop: Shop, kind: str, status: int)
     assert shop.simulator.submissions() == 0
 
 
-def test_a_wallet_that_refuses_is_told_truly_whatever_the_script(shop: Shop, receiver: Receiver) -> None:
+def test_a_refusal_by_the_wallet_is_reported_whatever_the_script(shop: Shop, receiver: Receiver) -> None:
     shop.simulator.set_balance(number("08"), 10)
     shop.push_and_settle(number("08"))
     assert receiver.codes() == [1]
@@ -150,6 +150,6 @@ def test_the_document_lists_every_kind_as_it_is() -> None:
     assert listed == {kind: script.about for kind, script in KINDS.items()}
 
 
-def test_a_kind_that_is_not_listed_waits_for_a_person() -> None:
+def test_a_kind_that_is_not_listed_is_answered_by_hand() -> None:
     assert script_for(number("99")).code is None
     assert script_for("254712345678").code is None

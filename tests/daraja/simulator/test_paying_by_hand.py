@@ -1,4 +1,4 @@
-"""C2B: addresses are registered, payers pay by hand, the shop is asked first and told afterwards."""
+"""C2B: addresses are registered, payers pay by hand, the shop validates first and gets a confirmation."""
 
 import json
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def test_the_shop_may_refuse_and_then_no_money_moves(
 
 @pytest.mark.parametrize(("response_type", "moves"), [("Completed", True), ("Cancelled", False)])
 @pytest.mark.parametrize("answer", [b"junk", b"[]", b"{}", None])
-def test_where_the_shop_says_nothing_of_use_what_was_registered_applies(
+def test_without_a_usable_answer_of_the_shop_the_registered_response_type_applies(
     shop: Shop,
     client: DarajaClient,
     receiver: Receiver,
@@ -94,13 +94,13 @@ def test_where_the_shop_says_nothing_of_use_what_was_registered_applies(
     assert bool(shop.simulator.movements()) is moves
 
 
-def test_without_addresses_money_moves_and_nobody_is_told(shop: Shop, receiver: Receiver) -> None:
+def test_without_addresses_money_moves_and_nothing_is_posted(shop: Shop, receiver: Receiver) -> None:
     assert pay(shop, reference="anything at all").status_code == 201
     assert receiver.received == []
     assert [movement.reference for movement in shop.simulator.movements()] == ["anything at all"]
 
 
-def test_the_wallets_rules_hold_by_hand_too_and_nobody_is_asked(
+def test_the_wallets_rules_hold_by_hand_too_and_the_shop_is_not_asked(
     shop: Shop, client: DarajaClient, receiver: Receiver
 ) -> None:
     register(client, receiver)
@@ -114,7 +114,7 @@ def test_the_wallets_rules_hold_by_hand_too_and_nobody_is_asked(
     assert receiver.received == []
 
 
-def test_the_simulate_door_pays_as_the_sandbox_does(
+def test_the_simulate_endpoint_pays_as_the_sandbox_does(
     shop: Shop, client: DarajaClient, receiver: Receiver
 ) -> None:
     register(client, receiver)
@@ -172,7 +172,7 @@ def test_the_notice_comes_though_the_callback_is_lost(
     assert steps(receiver) == ["confirmation"]
 
 
-def test_a_failed_prompt_is_confirmed_by_nobody(shop: Shop, client: DarajaClient, receiver: Receiver) -> None:
+def test_a_failed_prompt_gets_no_confirmation(shop: Shop, client: DarajaClient, receiver: Receiver) -> None:
     register(client, receiver)
     post(shop, "/simulator/api/organisation", {"c2b_for_prompts": "before"})
     shop.push_and_settle("254700001032")
@@ -182,7 +182,7 @@ def test_a_failed_prompt_is_confirmed_by_nobody(shop: Shop, client: DarajaClient
 @pytest.mark.parametrize(
     ("delivery_fault", "copies"), [("lost", 0), ("doubled", 2), ("late", 0), ("truncated", 1)]
 )
-def test_a_confirmation_may_have_another_fate(
+def test_a_confirmation_may_meet_a_delivery_fault(
     shop: Shop, client: DarajaClient, receiver: Receiver, delivery_fault: str, copies: int
 ) -> None:
     register(client, receiver)

@@ -1,4 +1,4 @@
-"""What becomes of a push to the wrong account, and how many prompts are kept."""
+"""The outcome of a push to the wrong account, and how many prompts are kept."""
 
 from datetime import timedelta
 from typing import Any

@@ -41,7 +41,7 @@ def test_registering_is_new_once(shop: Shop, open_client: OpenClient) -> None:
     assert states == ["registered", "already_registered"]
 
 
-def test_the_list_has_every_payment_by_prompt_or_by_hand_whatever_was_told(
+def test_the_list_has_every_payment_by_prompt_or_by_hand_whatever_was_posted(
     shop: Shop, open_client: OpenClient
 ) -> None:
     client = open_client(shop)
@@ -98,7 +98,7 @@ def test_the_hours_may_be_those_of_nairobi_under_the_same_letter(open_shop: Call
     assert post(shop).json()["Response"][0][0]["trxDate"] == "2026-11-15T12:00:00Z"
 
 
-def test_it_is_asked_page_by_page(open_shop: Callable[..., Shop], open_client: OpenClient) -> None:
+def test_it_is_queried_page_by_page(open_shop: Callable[..., Shop], open_client: OpenClient) -> None:
     shop = open_shop(pull_page_rows=3)
     receipts = [shop.simulator.pay_by_hand(f"25471234567{n}", 100, f"D{n}").receipt for n in range(7)]
     assert pulled(open_client(shop)) == receipts
@@ -132,7 +132,7 @@ def test_an_empty_list_has_several_forms(
     assert pulled(open_client(shop)) == []
 
 
-def test_it_may_be_asked_with_get_as_the_prose_says(shop: Shop) -> None:
+def test_it_may_be_queried_with_get_as_the_documentation_says(shop: Shop) -> None:
     document = {
         "ShortCode": 174379,
         "StartDate": "2026-11-15 00:00:00",
@@ -154,7 +154,7 @@ def test_it_may_be_asked_with_get_as_the_prose_says(shop: Shop) -> None:
         ({"OffSetValue": "-1"}, "OffSetValue"),
     ],
 )
-def test_a_question_with_something_wrong_is_refused_by_the_fields_name(
+def test_an_invalid_request_is_refused_with_the_fields_name(
     shop: Shop, changed: dict[str, object], field: str
 ) -> None:
     assert post(shop, **changed).json()["errorMessage"] == f"Bad Request - Invalid {field}"

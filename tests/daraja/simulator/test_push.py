@@ -1,4 +1,4 @@
-"""The push door: the answer to a good push, and each way to be refused."""
+"""The push endpoint: the answer to a valid push, and each refusal."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The query door: verdicts, the shapes of "not yet", and unknown ids."""
+"""The query endpoint: verdicts, the shapes of "not yet", and unknown ids."""
 
 import pytest
 

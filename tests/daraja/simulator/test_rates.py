@@ -31,7 +31,7 @@ def test_a_rate_that_makes_no_sense_is_refused(rate: tuple[int, float, int]) -> 
         CallRate(*rate)
 
 
-def test_the_sandboxs_rate_holds_for_the_query_and_for_no_other_door(shop: Shop) -> None:
+def test_the_sandboxs_rate_holds_for_the_query_and_for_no_other_endpoint(shop: Shop) -> None:
     checkout_request_id = shop.push()["CheckoutRequestID"]
     set_rates = shop.http.post(f"{shop.url}/simulator/api/faults", json={"rates": SANDBOX}, timeout=10)
     assert set_rates.json()["rates"] == SANDBOX

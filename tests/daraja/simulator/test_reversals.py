@@ -1,4 +1,4 @@
-"""Giving payments back: our own client asks, and the result comes by the simulator's timetable."""
+"""Reversals: requested by our own client, with results that the simulator schedules."""
 
 import json
 from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_the_credential_is_checked_by_the_result_and_not_by_the_acknowledgement(
     assert codes(shop) == ["0"]
 
 
-def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
+def test_too_many_wrong_credentials_lock_the_initiator_until_it_is_unlocked(
     open_shop: Callable[..., Shop], open_client: OpenClient
 ) -> None:
     shop = open_shop(initiator_password="correct horse")
@@ -153,7 +153,7 @@ def test_too_many_wrong_tries_lock_the_operator_until_he_is_unlocked(
         ("timeout-then-result", 8, ["results", "timeouts"]),
     ],
 )
-def test_a_result_may_have_another_fate_and_the_money_has_moved_all_the_same(
+def test_a_result_may_meet_a_delivery_fault_and_the_money_has_moved_all_the_same(
     shop: Shop, client: DarajaClient, delivery_fault: str, after_seconds: float, paths: list[str]
 ) -> None:
     receipt = shop.pay()
@@ -241,7 +241,7 @@ def test_a_reversal_wants_a_valid_token(shop: Shop) -> None:
     assert (answer.status_code, answer.json()["errorCode"]) == (404, "404.001.03")
 
 
-def test_our_client_refuses_by_itself_without_an_operator(shop: Shop, open_client: OpenClient) -> None:
+def test_our_client_refuses_without_an_initiator(shop: Shop, open_client: OpenClient) -> None:
     with pytest.raises(Refused):
         reverse(open_client(shop, initiator_name=None), shop, "UKF7Q2X9LM")
 

@@ -68,12 +68,12 @@ def test_an_answer_to_head_has_no_body(connection: http.client.HTTPConnection) -
         assert (answer.status, answer.read()) == (200, b"")
 
 
-def test_a_method_that_nobody_knows_is_not_allowed(connection: http.client.HTTPConnection) -> None:
+def test_an_unknown_method_is_not_allowed(connection: http.client.HTTPConnection) -> None:
     connection.request("BREW", "/oauth/v1/generate")
     assert connection.getresponse().status == 405
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
+def test_a_port_that_is_taken_is_named_in_the_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"cannot listen on 127\.0\.0\.1:{port} .* another one"):

@@ -1,4 +1,4 @@
-"""The state file: what was true before a kill is true after it, and what was told to nobody is not."""
+"""The state file: what was acknowledged before a kill is true after it, and nothing else is."""
 
 import resource
 import signal
@@ -117,7 +117,7 @@ def test_reversals_and_their_conversations_survive(
     assert told["0"].one_receipt("ReceiptNo") == shop.simulator.movements()[-1].receipt
 
 
-def test_addresses_and_habits_of_c2b_survive_and_so_does_their_deletion(
+def test_addresses_and_choices_of_c2b_survive_and_so_does_their_deletion(
     reopen: Callable[..., Shop], open_client: Callable[..., DarajaClient], receiver: Receiver
 ) -> None:
     shop = reopen()
@@ -164,33 +164,31 @@ def test_prompts_written_by_chaos_keep_their_scripts(reopen: Callable[..., Shop]
     }
 
 
-def test_a_file_that_has_grown_long_is_begun_anew_without_what_no_longer_matters(state_file: Path) -> None:
+def test_a_file_that_has_grown_is_compacted_to_what_still_matters(state_file: Path) -> None:
     known: dict[str, int] = {}
 
-    def open_journal() -> StateFile:
-        journal = StateFile(state_file, compact_at_bytes=2_000)
+    def open_file() -> StateFile:
+        file = StateFile(state_file, compact_at_bytes=2_000)
         readers = {"balance": lambda read: known.update(shillings=read["shillings"])}
-        journal.register(readers, lambda: [record("balance", **known)] if known else [])
-        journal.open()
-        return journal
+        file.register(readers, lambda: [record("balance", **known)] if known else [])
+        file.open()
+        return file
 
-    journal = open_journal()
+    file = open_file()
     sizes = []
     for shillings in range(200):
-        journal.write(record("balance", shillings=shillings))
+        file.write(record("balance", shillings=shillings))
         known["shillings"] = shillings
         sizes.append(state_file.stat().st_size)
     assert max(sizes) < 2_100
     assert sizes != sorted(sizes)
-    journal.close()
+    file.close()
     known.clear()
-    open_journal().close()
+    open_file().close()
     assert known == {"shillings": 199}
 
 
-def test_a_line_that_a_kill_cut_short_was_told_to_nobody(
-    reopen: Callable[..., Shop], state_file: Path
-) -> None:
+def test_a_line_that_a_kill_cut_short_is_dropped(reopen: Callable[..., Shop], state_file: Path) -> None:
     shop = reopen()
     first = shop.pay()
     kept = state_file.read_bytes()
@@ -226,7 +224,7 @@ def test_two_simulators_never_share_a_file(reopen: Callable[..., Shop], state_fi
         create_simulator(SimulatorSettings(state_file=state_file)).start("127.0.0.1", 0)
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named_in_the_error(tmp_path: Path) -> None:
     simulator = create_simulator(SimulatorSettings(state_file=tmp_path / "missing" / "state"))
     with pytest.raises(StateFileProblem, match="No such file"):
         simulator.start("127.0.0.1", 0)
@@ -250,15 +248,15 @@ def test_what_the_disk_does_not_take_has_not_happened(
         assert shop.simulator.balance(PHONE) == 400_000
         refused = shop.send_push(shop.document("254712345679"))
         assert (refused.status_code, refused.json()["errorCode"]) == (500, "500.003.1001")
-        network = shop.simulator.prompt_lifecycle
-        network._answer_if_open(network.get(checkout_request_id), "1037")
+        prompts = shop.simulator.prompt_lifecycle
+        prompts._answer_if_open(prompts.get(checkout_request_id), "1037")
     assert state_file.read_bytes() == written
     shop.simulator.advance(1)
     assert shop.simulator.wait_until_idle()
     assert receiver.codes() == [1037]
 
 
-def test_a_kill_of_the_process_loses_nothing_that_was_told(state_file: Path) -> None:
+def test_a_kill_of_the_process_loses_nothing_that_was_acknowledged(state_file: Path) -> None:
     def start() -> tuple["subprocess.Popen[str]", str]:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(state_file)],

@@ -91,7 +91,7 @@ def test_a_period_that_is_none_is_refused(shop: Shop) -> None:
     assert "2026-11-16" in answer.json()["error"]
 
 
-def test_it_tells_the_truth_whatever_the_callbacks_said(shop: Shop) -> None:
+def test_it_holds_the_truth_whatever_the_callbacks_said(shop: Shop) -> None:
     for kind in ("01", "06", "08", "15", "16", "17", "19", "23"):
         document = shop.document(f"254700 01{kind}01".replace(" ", "")) | {"AccountReference": f"D{kind}"}
         try:

@@ -14,7 +14,7 @@ from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 LAST_SECOND_OF_2026_IN_KENYA = datetime(2026, 12, 31, 20, 59, 59, tzinfo=UTC)
 
 
-def test_a_prompt_that_nobody_answers_ends_with_1037(shop: Shop, receiver: Receiver) -> None:
+def test_an_unanswered_prompt_ends_with_1037(shop: Shop, receiver: Receiver) -> None:
     shop.push_and_settle()
     shop.simulator.advance(59)
     assert shop.simulator.prompts(open_only=True)
@@ -53,7 +53,7 @@ def test_fixed_numbers_go_before_auto_approval(open_shop: Any, receiver: Receive
     assert receiver.codes() == [1032]
 
 
-def test_the_timetables_own_thread_does_what_is_due(receiver: Receiver) -> None:
+def test_the_schedulers_own_thread_runs_what_is_due(receiver: Receiver) -> None:
     simulator = create_simulator(SimulatorSettings(prompt_seconds=0.01))
     shop = Shop(simulator, simulator.start("127.0.0.1", 0), receiver)
     try:
@@ -65,15 +65,15 @@ def test_the_timetables_own_thread_does_what_is_due(receiver: Receiver) -> None:
 
 def test_what_is_planned_is_done_in_order_and_once() -> None:
     now = [NOON]
-    timetable = Scheduler(lambda: now[0])
+    scheduler = Scheduler(lambda: now[0])
     done: list[str] = []
-    timetable.at(NOON + timedelta(seconds=2), lambda: done.append("later"))
-    timetable.at(NOON + timedelta(seconds=1), lambda: done.append("soon"))
-    timetable.at(NOON + timedelta(seconds=1), lambda: done.append("soon as well"))
-    assert timetable.run_due() == 0
+    scheduler.at(NOON + timedelta(seconds=2), lambda: done.append("later"))
+    scheduler.at(NOON + timedelta(seconds=1), lambda: done.append("soon"))
+    scheduler.at(NOON + timedelta(seconds=1), lambda: done.append("soon as well"))
+    assert scheduler.run_due() == 0
     now[0] += timedelta(seconds=2)
-    assert timetable.run_due() == 3
-    assert timetable.run_due() == 0
+    assert scheduler.run_due() == 3
+    assert scheduler.run_due() == 0
     assert done == ["soon", "soon as well", "later"]
 
 

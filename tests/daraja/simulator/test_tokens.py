@@ -1,4 +1,4 @@
-"""The token door: its form, its errors, and one valid token at a time."""
+"""The token endpoint: its form, its errors, and one valid token at a time."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_wrong_credentials_get_400_and_nothing_else(shop: Shop) -> None:
     assert (answer.status_code, answer.content) == (400, b"")
 
 
-def test_a_token_is_asked_for_with_get(shop: Shop) -> None:
+def test_a_token_is_requested_with_get(shop: Shop) -> None:
     answer = shop.http.post(f"{shop.url}/oauth/v1/generate", timeout=10)
     assert answer.status_code == 405
     assert answer.json()["errorCode"] == "405.001"

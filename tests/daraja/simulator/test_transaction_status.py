@@ -1,4 +1,4 @@
-"""How a transaction ended: asked by our own client, answered from the books."""
+"""Transaction status: requested by our own client, answered from the books."""
 
 import json
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_a_reversal_that_failed_is_declined(shop: Shop, client: DarajaClient) ->
     assert (told.kind, told.reason, told.receipt) == ("not_completed", "declined", None)
 
 
-def test_what_nobody_knows_is_2032_as_a_number_and_without_parameters(
+def test_an_unknown_transaction_is_2032_as_a_number_and_without_parameters(
     shop: Shop, client: DarajaClient
 ) -> None:
     post = ask(client, shop, receipt="UKF7Q2X9LM")
@@ -78,7 +78,7 @@ def test_a_key_comes_twice_and_one_has_no_value_as_in_the_vendors_sample(
     assert {"Key": "TransactionReason"} in items["ResultParameter"]
 
 
-def test_the_operator_is_checked_here_as_well(
+def test_the_initiator_is_checked_here_as_well(
     open_shop: Callable[..., Shop], open_client: Callable[..., DarajaClient]
 ) -> None:
     shop = open_shop(initiator_password="correct horse")
@@ -95,7 +95,7 @@ def test_the_operator_is_checked_here_as_well(
         ({"TransactionID": ""}, "TransactionID"),
     ],
 )
-def test_a_question_with_something_wrong_is_refused_by_the_fields_name(
+def test_an_invalid_request_is_refused_with_the_fields_name(
     shop: Shop, changed: dict[str, object], field: str
 ) -> None:
     document = {

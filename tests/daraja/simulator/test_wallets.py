@@ -42,7 +42,7 @@ def test_a_payment_that_failed_does_not_stop_the_next(shop: Shop) -> None:
     assert pay(shop, 350) == "0"
 
 
-def test_the_daily_limit_begins_anew_at_midnight_in_nairobi(open_shop: Any) -> None:
+def test_the_daily_limit_starts_over_at_midnight_in_nairobi(open_shop: Any) -> None:
     shop = open_shop(daily_limit_shillings=1_000)
     assert pay(shop, 700) == "0"
     shop.simulator.advance(12 * 3600 - 1)
