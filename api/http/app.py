@@ -36,10 +36,10 @@ RESOURCES = (
     "api.http.resources.reconciliations",
     "api.http.resources.health",
 )
-"""The modules whose `doors` are documented, in the order in which the document shows them."""
+"""The modules whose `blueprint` is documented, in the order of the document."""
 
 PAGES = ("api.pages.docs", "api.pages", "api.pages.work")
-"""The modules whose `pages` are for people, and not part of the document."""
+"""The modules of the web pages, which are not part of the document."""
 
 
 def create_app(settings: Settings, build_services: Callable[[], Services]) -> Flask:

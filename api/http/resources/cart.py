@@ -1,4 +1,4 @@
-"""The caller's cart. Putting into it takes nothing from the shelf."""
+"""The caller's cart. Adding to it reserves no stock."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,7 @@ from api.http.middleware.auth import Role, caller, require_role
 from api.http.schemas.cart_schemas import CartItemRequest, ShownCart, show_cart
 from shop.port import Cart
 
-blueprint = ApiBlueprint("cart", __name__, description="What the caller means to buy.")
+blueprint = ApiBlueprint("cart", __name__, description="The caller's cart.")
 
 
 @blueprint.route("/api/cart/", methods=["GET"])
@@ -25,13 +25,13 @@ def show_own_cart() -> dict[str, Any]:
 @blueprint.arguments(CartItemRequest)
 @blueprint.refuses("LISTING_NOT_FOUND", "CART_FULL")
 @blueprint.response(200, ShownCart)
-def put_item(wish: dict[str, Any], listing_id: int) -> dict[str, Any]:
+def put_item(item: dict[str, Any], listing_id: int) -> dict[str, Any]:
     """Put a product into the cart, or change how much of it.
 
     The cart then holds exactly this quantity, at today's price. Answers with the whole cart.
     """
-    wanted: Decimal = wish["quantity"]
-    return _shown(current_services().shop.carts.put_line(caller().user_id, listing_id, str(wanted)))
+    quantity: Decimal = item["quantity"]
+    return _shown(current_services().shop.carts.put_line(caller().user_id, listing_id, str(quantity)))
 
 
 @blueprint.route("/api/cart/items/<int:listing_id>/", methods=["DELETE"])

@@ -1,4 +1,4 @@
-"""The shop window: anyone may look, an operator arranges it."""
+"""The catalogue: public to read, for operators to change."""
 
 from http import HTTPStatus
 from typing import Any
@@ -25,8 +25,8 @@ def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
     By listing id. Needs no token.
     """
     page: Page = query["page"]
-    found = current_services().shop.catalogue.page(page.number, page.size)
-    return page.show(found.count, [show_listing(listing) for listing in found.listings])
+    on_sale = current_services().shop.catalogue.page(page.number, page.size)
+    return page.show(on_sale.count, [show_listing(listing) for listing in on_sale.listings])
 
 
 @blueprint.route("/api/catalogue/<int:listing_id>/", methods=["GET"])
@@ -49,8 +49,7 @@ def show_one_listing(listing_id: int) -> dict[str, Any]:
 def put_listing(draft: ListingDraft, listing_id: int) -> tuple[dict[str, Any], int]:
     """Make or change a listing.
 
-    What is sent replaces what was there; only a stock that is left out stays as the sales have left it. 201 where the
-    listing is new.
+    The body replaces the listing; without `stock` the stock stays as it is. 201 where the listing is new.
     """
     listing, is_new = current_services().shop.catalogue.put(listing_id, draft, caller().user_id)
     return show_listing(listing), HTTPStatus.CREATED if is_new else HTTPStatus.OK

@@ -1,4 +1,4 @@
-"""For whoever keeps the service running: is it up, can it work, what has it done."""
+"""Health checks and metrics, for operations."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,16 +14,14 @@ from ledger.errors import Unavailable
 
 READY_WITHIN_SECONDS = 1.0
 
-blueprint = ApiBlueprint(
-    "operations", __name__, description="Is the service up, can it work, what has it done."
-)
+blueprint = ApiBlueprint("operations", __name__, description="Health checks and metrics.")
 
 _asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
-"""Asks the database apart from the request, which waits no longer than it should, even for a hung server."""
+"""Asks the database in a thread of its own, so that the request is answered in time even if the database hangs."""
 
 
 class Health(ResponseSchema):
-    """A sign of life."""
+    """The state of the service."""
 
     status = fields.String(metadata={"example": "ok"})
 
@@ -31,9 +29,9 @@ class Health(ResponseSchema):
 @blueprint.route("/healthz")
 @blueprint.response(200, Health)
 def healthz() -> dict[str, str]:
-    """Say that the process is up.
+    """Report that the process is up.
 
-    Asks nothing of anybody, so it says nothing about the database: see /readyz.
+    It does not ask the database: see /readyz.
     """
     return {"status": "ok"}
 
@@ -41,7 +39,7 @@ def healthz() -> dict[str, str]:
 @blueprint.route("/readyz")
 @blueprint.response(200, Health)
 def readyz() -> dict[str, str]:
-    """Say that requests can be served.
+    """Report that requests can be served.
 
     503 where the database does not answer within a second.
     """
@@ -61,6 +59,6 @@ def readyz() -> dict[str, str]:
 def show_metrics() -> Response:
     """Show request counts and latencies.
 
-    For Prometheus, with the token of an operator: addresses appear as templates, never with an id in them.
+    For Prometheus, with an operator's token. Paths appear as templates, without ids.
     """
     return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

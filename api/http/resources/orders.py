@@ -1,4 +1,4 @@
-"""Orders, each for its own buyer. They are made by payments; nobody makes or changes one here."""
+"""Orders of the caller. Payments create them; they are read-only here."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from api.http.schemas.session_schemas import ShownDelivery
 from ledger.errors import NotFound
 from shop.port import Order
 
-blueprint = ApiBlueprint("orders", __name__, description="What was paid for.")
+blueprint = ApiBlueprint("orders", __name__, description="The orders that were paid for.")
 
 
 class OrderedItem(ResponseSchema):
-    """So much of one listing, as it was bought."""
+    """One line of an order, as it was bought."""
 
     listing_id = fields.Integer(metadata={"example": 123})
     product_name = fields.String(metadata={"example": "Fresh Tomatoes"})

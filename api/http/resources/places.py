@@ -1,4 +1,4 @@
-"""Where the shop delivers: counties and their subcounties, for a form to choose from."""
+"""Counties and subcounties that the shop delivers to, for a form to choose from."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,7 +33,7 @@ class ShownSubcounty(ResponseSchema):
 
 
 class WholeList(ResponseSchema):
-    """A list that always comes whole: `next` and `previous` are there for clients that read every list alike."""
+    """A list in one page: `next` and `previous` are there for clients that read all lists in the same way."""
 
     count = fields.Integer()
     next = fields.String(allow_none=True)

@@ -1,5 +1,6 @@
-"""What imports of M-Pesa's statements found, for operators and auditors. The importing is `daftari reconcile`."""
+"""What imports of M-Pesa's statements found, for operators and auditors. `daftari reconcile` imports them."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ blueprint = ApiBlueprint("reconciliations", __name__, description="M-Pesa's stat
 
 
 class ShownImport(ResponseSchema):
-    """One import of a statement. Of each count's meaning `daftari reconcile --help` and the guide tell."""
+    """One import of a statement. docs/reconciliation.md says what each count means."""
 
     reconciliation_id = fields.UUID()
     started_at = Moment()
@@ -52,13 +53,13 @@ class Imports(ResponseSchema):
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     """List the imports of statements.
 
-    The latest first, with their counts and without their differences.
+    The latest first, with counts and without differences.
     """
     page: Page = query["page"]
-    count, found = current_services().reconciliations.page(
+    count, imports = current_services().reconciliations.page(
         limit=page.size, offset=page.offset, as_of=page.as_of
     )
-    return page.show(count, [_show(each) for each in found])
+    return page.show(count, [_show(each) for each in imports])
 
 
 @blueprint.route("/api/payments/reconciliations/<uuid:reconciliation_id>/", methods=["GET"])
@@ -70,17 +71,13 @@ def show_import(reconciliation_id: UUID) -> dict[str, Any]:
 
     With its differences, at most a thousand of each kind.
     """
-    found = current_services().reconciliations.find(reconciliation_id)
-    if found is None:
+    reconciliation = current_services().reconciliations.find(reconciliation_id)
+    if reconciliation is None:
         raise NotFound("There is no such import.", code="RECONCILIATION_NOT_FOUND")
-    return _show(found)
+    return _show(reconciliation)
 
 
-def _show(found: Reconciliation) -> dict[str, Any]:
-    return {
-        "reconciliation_id": found.reconciliation_id,
-        "started_at": found.started_at,
-        "finished_at": found.finished_at,
-        "file_sha256": found.file_sha256,
-        **found.found,
-    }
+def _show(reconciliation: Reconciliation) -> dict[str, Any]:
+    shown = asdict(reconciliation)
+    found = shown.pop("found")
+    return {**shown, **found}

@@ -1,4 +1,4 @@
-"""What analysts and auditors ask: the rates, and a session's whole history."""
+"""Reports for analysts and auditors: rates, the last verification run, the whole history of a session."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from projections import history, metrics
 DEFAULT_PERIOD = timedelta(hours=24)
 MAX_PERIOD = timedelta(days=366)
 YEARS = range(2000, 2200)
-"""Beyond them there is nothing to report, and at the ends of the calendar moments cannot be reckoned with."""
+"""Outside these years there is nothing to report, and arithmetic with the first and last years of a datetime fails."""
 
 blueprint = ApiBlueprint("reports", __name__, description="For analysts and auditors.")
 
@@ -61,7 +61,7 @@ class ShownRate(ResponseSchema):
 
 
 class Metrics(ResponseSchema):
-    """How the sessions that were created in a period did. Those still open are counted apart, never as failures."""
+    """Rates of the sessions created in a period. Open sessions are counted apart, never as failures."""
 
     since = Moment()
     until = Moment()
@@ -72,14 +72,14 @@ class Metrics(ResponseSchema):
 
 
 class AuditedHistory(ResponseSchema):
-    """Every event of a session with its place and its hashes; sealed personal data are left out."""
+    """Every event of a session with its position and hashes, without encrypted personal data."""
 
     session_id = fields.UUID()
     events = fields.List(fields.Dict())
 
 
 class Counterexample(ResponseSchema):
-    """One place where an invariant does not hold."""
+    """One violation of an invariant."""
 
     rule = fields.String()
     session_id = fields.UUID(allow_none=True)
@@ -87,7 +87,7 @@ class Counterexample(ResponseSchema):
 
 
 class CheckedInvariant(ResponseSchema):
-    """One thing that must always be true. `holds` is null where the store cannot tell, and tests show it instead."""
+    """One invariant. `holds` is null where the store cannot tell, and tests show it instead."""
 
     number = fields.Integer()
     statement = fields.String()
@@ -96,7 +96,7 @@ class CheckedInvariant(ResponseSchema):
 
 
 class Verified(ResponseSchema):
-    """The last look over the whole store."""
+    """The last verification run."""
 
     run_id = fields.UUID()
     started_at = Moment()
@@ -114,7 +114,7 @@ class Verified(ResponseSchema):
 def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
     """Show the five rates.
 
-    Of the sessions that were created in a period, the last 24 hours where none is named.
+    For the sessions created in a period, by default the last 24 hours.
     """
     until: datetime = query.get("until") or clock.now()
     since: datetime = query.get("since") or until - DEFAULT_PERIOD
@@ -122,14 +122,14 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
         raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
     if until - since > MAX_PERIOD:
         raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
-    found = metrics.rates(current_services().database, since, until)
+    report = metrics.rates(current_services().database, since, until)
     return {
-        "since": found.since,
-        "until": found.until,
-        "rates": found.rates,
-        "sessions_by_status": found.by_status,
-        "open_sessions": found.open_sessions,
-        "amount_received": amount_text(found.paid_cents),
+        "since": report.since,
+        "until": report.until,
+        "rates": report.rates,
+        "sessions_by_status": report.by_status,
+        "open_sessions": report.open_sessions,
+        "amount_received": amount_text(report.paid_cents),
     }
 
 
@@ -138,13 +138,15 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.refuses("NOT_VERIFIED_YET")
 @blueprint.response(200, Verified)
 def show_invariants() -> dict[str, Any]:
-    """Show what the last look over the whole store found.
+    """Show the last verification run.
 
-    Each invariant, whether it held, and the counter-examples. The worker looks once a day, `daftari verify` at once.
+    Each invariant, whether it held, and its violations. The worker verifies once a day, `daftari verify` at once.
     """
     run = current_services().verifier.last()
     if run is None:
-        raise NotFound("Nobody has looked over the store yet. Run `daftari verify`.", code="NOT_VERIFIED_YET")
+        raise NotFound(
+            "No verification run has completed yet. Run `daftari verify`.", code="NOT_VERIFIED_YET"
+        )
     return {
         "run_id": run.run_id,
         "started_at": run.started_at,
@@ -161,9 +163,9 @@ def show_invariants() -> dict[str, Any]:
 @blueprint.refuses("SESSION_NOT_FOUND")
 @blueprint.response(200, AuditedHistory)
 def audit_session(session_id: UUID) -> dict[str, Any]:
-    """Show everybody's session to an auditor.
+    """Show any session to an auditor.
 
-    All of each event but its sealed personal data, with position and hashes, so that the chain can be verified.
+    Every event with its position and hashes, so that the chain can be verified, without encrypted personal data.
     """
     entries = history.history(current_services().database, session_id)
     if not entries:

@@ -1,4 +1,4 @@
-"""The signed blocks over the log, for auditors. `daftari verify` folds the events under them."""
+"""The signed blocks of the log, for auditors. `daftari verify` checks the events under them."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import Page, PageQuery
 from ledger.store.blocks import Block
 
-blueprint = ApiBlueprint("blocks", __name__, description="The seals of the log, for auditors.")
+blueprint = ApiBlueprint("blocks", __name__, description="The signed blocks of the log, for auditors.")
 
 
 class ShownBlock(ResponseSchema):
     """One block: the events of its origin above one position and up to another.
 
     `digest` is the SHA-256 of their positions (8 bytes, big-endian) and hashes in the order of positions, `signature`
-    an Ed25519 signature over `hash`. Binary values are hex digits; positions outgrow JSON's numbers, and are text.
+    an Ed25519 signature of `hash`. Binary values are hex digits; positions may exceed JSON's numbers, so they are text.
     """
 
     name = fields.String(
-        metadata={"description": "Keep it elsewhere, and give it to `daftari verify --kept-block`."}
+        metadata={"description": "Keep it elsewhere, and pass it to `daftari verify --kept-block`."}
     )
     origin = fields.Integer()
     number = fields.Integer()
@@ -56,8 +56,8 @@ def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
     The latest first. Each carries the hash of the one before it, and covers every event between two positions.
     """
     page: Page = query["page"]
-    count, found = current_services().blocks.page(limit=page.size, offset=page.offset, as_of=page.as_of)
-    return page.show(count, [_show(block) for block in found])
+    count, blocks = current_services().blocks.page(limit=page.size, offset=page.offset, as_of=page.as_of)
+    return page.show(count, [_show(block) for block in blocks])
 
 
 def _show(block: Block) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What waits for a person: the list of it, and what operators do about it. Auditors look on."""
+"""The work list: open cases, and what operators do about them. Auditors may read it."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from payments.refunds.notes import LONGEST
 ONE = "/api/work-list/<string:kind>/<string:case_id>/"
 
 blueprint = ApiBlueprint(
-    "work_list", __name__, description="What waits for a person, and what can be done about it."
+    "work_list", __name__, description="Open cases, and what operators can do about them."
 )
 
 
@@ -33,7 +33,7 @@ class WorkQuery(PageQuery):
 
 
 class CaseAction(ResponseSchema):
-    """A request that does something about a case: POST to the path, with a text in the named member."""
+    """A request that acts on a case: POST to the path, with a text in the named member."""
 
     name = fields.String(metadata={"example": "close"})
     path = fields.String()
@@ -41,7 +41,7 @@ class CaseAction(ResponseSchema):
 
 
 class ShownCase(ResponseSchema):
-    """Something that waits for a person."""
+    """An open case."""
 
     kind = fields.String()
     case_id = fields.String()
@@ -55,7 +55,7 @@ class ShownCase(ResponseSchema):
 
 
 class CaseTally(ResponseSchema):
-    """How many cases of a kind are open, and the money that they name together."""
+    """How many cases of a kind are open, and the sum of the money that they name."""
 
     kind = fields.String()
     count = fields.Integer()
@@ -73,23 +73,25 @@ class WorkList(ResponseSchema):
 
 
 class CaseNote(RequestSchema):
-    """What a person found out, or did."""
+    """What an operator found or did."""
 
     note = Text(
         most=LONGEST,
         required=True,
-        metadata={"description": "What was found or done. It is kept for ever: no phone number, no name."},
+        metadata={
+            "description": "What was found or done. It is kept for ever: write no phone number and no name."
+        },
     )
 
 
 class CaseOwner(RequestSchema):
-    """Whose money it is."""
+    """The session to allocate the payment to."""
 
     session = fields.String(required=True, metadata={"example": "550e8400-e29b-41d4-a716-446655440000"})
 
 
 class CaseDone(ResponseSchema):
-    """That something was done about a case."""
+    """Confirmation of an action on a case."""
 
     status = fields.String(metadata={"example": "success"})
     message = fields.String()
@@ -100,10 +102,10 @@ class CaseDone(ResponseSchema):
 @blueprint.arguments(WorkQuery, location="query")
 @blueprint.response(200, WorkList)
 def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
-    """Show what waits for a person.
+    """List the open cases.
 
-    The oldest first: money due back or in doubt, witnesses who disagree, money that belongs to nobody, letters and
-    handlers that gave up. What was dealt with a moment ago may show for a second more.
+    The oldest first: refunds due or in doubt, discrepancies between sources, unmatched payments, dead-lettered messages
+    and events. A case that was just closed may be listed for a second more.
     """
     page: Page = query["page"]
     kind = Kind(query["kind"]) if query.get("kind") else None
@@ -124,12 +126,13 @@ def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(CaseNote)
 @blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "CONFLICT")
 @blueprint.response(200, CaseDone)
-def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
-    """Close a case with what was found or done.
+def close_case(body: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+    """Close a case with a note of what was found or done.
 
-    For contradictions, letters, reactions, money of nobody and gaps. Of two operators who close one, one gets 409.
+    For discrepancies, attempts in doubt, dead-lettered messages and events, unmatched payments and gaps. Of two
+    operators who close one, one gets 409.
     """
-    current_services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=wanted["note"])
+    current_services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=body["note"])
     return {"status": "success", "message": "The case is closed."}
 
 
@@ -139,14 +142,14 @@ def close_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any
 @blueprint.arguments(CaseOwner)
 @blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
 @blueprint.response(200, CaseDone)
-def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
-    """Say whose the money of nobody is.
+def assign_case(body: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+    """Allocate an unmatched payment to a session.
 
-    It becomes the receipt of a payment that has none, settles an attempt in doubt, or is one more payment, which falls
-    due to go back. Of two operators who assign it, one gets 409.
+    It becomes the receipt of a payment without one, settles an attempt in doubt, or is one payment more, for which a
+    refund is due. Of two operators who allocate it, one gets 409.
     """
-    current_services().cases.assign(_kind(kind), case_id, wanted["session"], by=operator(caller().user_id))
-    return {"status": "success", "message": "It is booked on the session."}
+    current_services().cases.assign(_kind(kind), case_id, body["session"], by=operator(caller().user_id))
+    return {"status": "success", "message": "Payment allocated."}
 
 
 @blueprint.route(f"{ONE}retry/", methods=["POST"])
@@ -155,9 +158,9 @@ def assign_case(wanted: dict[str, Any], kind: str, case_id: str) -> dict[str, An
 @blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE")
 @blueprint.response(200, CaseDone)
 def retry_case(kind: str, case_id: str) -> dict[str, Any]:
-    """Have a letter or a reaction tried again.
+    """Retry a dead-lettered message or event.
 
-    The worker takes it within seconds. Where it fails again, it comes back to the list.
+    The worker takes it within seconds. If it fails again, it comes back to the list.
     """
     current_services().cases.retry(_kind(kind), case_id)
     return {"status": "success", "message": "It will be tried again."}
@@ -167,7 +170,7 @@ def _kind(text: str) -> Kind:
     try:
         return Kind(text)
     except ValueError:
-        raise NotFound("There are no cases of such a kind.", code="CASE_NOT_FOUND") from None
+        raise NotFound("There is no such kind of case.", code="CASE_NOT_FOUND") from None
 
 
 def _show_case(case: Case) -> dict[str, Any]:
