@@ -15,7 +15,7 @@ SEEDS  ?= 1000
 MUTATION = build/mutation
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-setup check bench simulate torture mutate schema format lock clean
+.PHONY: help run test test-setup check bench simulate torture mutate schema screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ mutate: $(MUTATION)/.ready ## Change the ledger in thousands of ways and count w
 
 schema: $(VENV)/.ready-to-test ## Write docs/schema.md from a database that was just migrated
 	@$(BIN)/python -m tests.support.schema_page
+
+screenshot: test-setup ## Take the picture of shop and phone for the README
+	@$(BIN)/python -m tests.support.screenshot
 
 format: $(VENV)/.ready-to-test ## Put the code into its form
 	@$(BIN)/ruff format .

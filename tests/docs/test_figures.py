@@ -118,15 +118,15 @@ Figures = float | tuple[float, ...]
 
 HELD: list[tuple[str, str, Figures]] = [
     ("README.md", "Python {} or newer", float(".".join(map(str, OLDEST)))),
-    ("docs/architecture.md", "Its address ends in {} hex digits", TOKEN_DIGITS),
-    ("docs/architecture.md", "are asked about after {} seconds", CHECK_AFTER),
+    ("docs/architecture.md", "Its URL ends in {} hex digits", TOKEN_DIGITS),
+    ("docs/architecture.md", "without an outcome after {} seconds", CHECK_AFTER),
     ("docs/architecture.md", "After {} prompts in a row", MAX_FAILURES),
     ("docs/architecture.md", "sends none for {} seconds", seconds(MIN_OPEN)),
     ("docs/architecture.md", "up to {} seconds: buyers", seconds(MAX_OPEN)),
     ("docs/architecture.md", "an HMAC of {} bits", PROOF_BYTES * 8),
     ("docs/architecture.md", "{} attempts a session", MAX_ATTEMPTS),
     ("docs/architecture.md", "kept up to {} KiB each", MAX_BYTES_KEPT / KIB),
-    ("docs/architecture.md", "prove nothing the newest {},", MAX_UNAUTHENTICATED_KEPT),
+    ("docs/architecture.md", "unauthenticated ones the newest {};", MAX_UNAUTHENTICATED_KEPT),
     ("docs/architecture.md", "are refused beyond {} KiB", MAX_BODY_BYTES / KIB),
     ("docs/architecture.md", "one attempt every {} seconds at most", seconds(UNAUTHENTICATED_QUERY_INTERVAL)),
     ("docs/checkout-contract.md", "`full_name` | 1 to {} characters", MAX_NAME_CHARACTERS),

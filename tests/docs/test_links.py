@@ -1,4 +1,4 @@
-"""Every link from one document to another leads to a file that exists, and to a heading where it names one."""
+"""Every link between documents leads to a file and heading that exist, and every file that they name exists."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PACKAGES = "api|daraja|ledger|payments|projections|shop|tests"
+NAMED_FILE = re.compile(rf"`((?:{PACKAGES})/[\w./-]*?)`")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -26,3 +28,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path) if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_exist(page: Path) -> None:
+    named = NAMED_FILE.findall(page.read_text("utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
