@@ -1,15 +1,17 @@
 # Two commands matter: `make run` and `make test`. Both set everything up that they need; `make help` lists the rest.
 
-PYTHON ?= python3
+# python3, or else a newer one that runs: a shim of pyenv runs only if its version is active.
+PYTHON ?= $(or $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$name -c "" 2> /dev/null; then echo $$name; break; fi; done),python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 # How many processes run the tests: one more than there are cores, because a test often waits for a process of its own.
-JOBS   ?= $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())")
-# How long a torture lasts, and what chooses its troubles.
+JOBS   ?= $(shell $(BIN)/python -c "import os; print(1 + os.cpu_count())")
+# How long a torture run lasts, and the seed of its faults.
 MINUTES ?= 5
 SEED    ?= 1
 
-# How many runs `make simulate` makes, or which.
+# How many simulations `make simulate` runs, or which.
 SEEDS  ?= 1000
 
 MUTATION = build/mutation
@@ -23,7 +25,7 @@ help: ## List the targets
 run: $(VENV)/.ready-to-run ## Set up, then run everything on this machine until Ctrl-C
 	@$(BIN)/daftari up
 
-test: test-setup ## Set up, then run the whole test suite, the browser's part included
+test: test-setup ## Set up, then run the whole test suite, browser tests included
 	@$(BIN)/pytest -n $(JOBS)
 
 test-setup: $(VENV)/.ready-to-test
@@ -39,14 +41,14 @@ check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the leng
 bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine completes
 	@$(BIN)/python -m tests.bench
 
-torture: $(VENV)/.ready-to-test ## Try to lose money for MINUTES minutes: kill everything under load, then look for what is missing
+torture: $(VENV)/.ready-to-test ## Try to lose money for MINUTES minutes: kill processes under load, then audit every payment
 	@$(BIN)/python -m tests.torture storm --minutes $(MINUTES) --seed $(SEED)
 
 simulate: $(VENV)/.ready-to-test ## Simulate days of payments with faults in memory: SEEDS=1000 of them, or SEEDS=7-9
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-mutate: $(MUTATION)/.ready ## Change the ledger in thousands of ways and count which of them its tests notice (half an hour)
-	@rm -rf mutants && echo "What mutmut says goes into $(MUTATION)/run.log ..."
+mutate: $(MUTATION)/.ready ## Mutate the ledger in thousands of ways and count how many its tests notice (half an hour)
+	@rm -rf mutants && echo "The output of mutmut goes into $(MUTATION)/run.log ..."
 	@$(MUTATION)/bin/mutmut run > $(MUTATION)/run.log 2>&1
 	@$(MUTATION)/bin/mutmut export-cicd-stats > $(MUTATION)/stats.log && cat mutants/mutmut-cicd-stats.json
 
@@ -56,11 +58,11 @@ schema: $(VENV)/.ready-to-test ## Write docs/schema.md from a database that was 
 screenshot: test-setup ## Take the picture of shop and phone for the README
 	@$(BIN)/python -m tests.support.screenshot
 
-format: $(VENV)/.ready-to-test ## Put the code into its form
+format: $(VENV)/.ready-to-test ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: ## Choose the newest versions again and write both locks, with hashes
+lock: ## Update all packages and write the locks, with hashes
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --extra test --extra check --output-file requirements-test.txt
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --constraint requirements-test.txt --output-file requirements.txt
@@ -68,15 +70,21 @@ lock: ## Choose the newest versions again and write both locks, with hashes
 
 LOCKING = --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade
 
-clean: ## Remove what the other targets made; data folders stay
+clean: ## Remove what the other targets created; data folders stay
 	rm -rf $(VENV) build mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/local/bootstrap.py
-	@$(PYTHON) -I api/local/bootstrap.py $(VENV) requirements.txt && touch $@
+	@$(call bootstrap,$(VENV),requirements.txt)
 
 $(VENV)/.ready-to-test: requirements-test.txt $(VENV)/.ready-to-run
-	@$(PYTHON) -I api/local/bootstrap.py $(VENV) requirements-test.txt && touch $@
+	@$(call bootstrap,$(VENV),requirements-test.txt)
 
 $(MUTATION)/.ready: requirements-mutation.txt setup.cfg api/local/bootstrap.py
-	@$(PYTHON) -I api/local/bootstrap.py $(MUTATION) requirements-mutation.txt && touch $@
+	@$(call bootstrap,$(MUTATION),requirements-mutation.txt)
+
+define bootstrap
+$(PYTHON) -c "" 2> /dev/null || { echo "Error: $(PYTHON) does not run: install Python 3.11 or newer (with pyenv: \`pyenv install 3.11 &&" \
+	"pyenv global 3.11\`), or type \`make PYTHON=/path/to/python3.11 ...\`." >&2; exit 1; }; \
+	$(PYTHON) -I api/local/bootstrap.py $(1) $(2) && touch $@
+endef

@@ -1,9 +1,8 @@
-"""Make the virtual environment from a lock: `python3 -I api/local/bootstrap.py VENV LOCK`, by any python3.
+"""Create the virtual environment from a lock: `python3 -I api/local/bootstrap.py VENV LOCK`, by any python3.
 
-It runs before anything is installed, on whatever python3 there is, so it needs the standard library alone.
+It runs before anything is installed, so it needs the standard library alone; and on whatever python3 there is, so it
+keeps to the syntax of Python 3.6, which can then say that it is too old.
 """
-
-from __future__ import annotations
 
 import os
 import shutil
@@ -17,53 +16,43 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
-    """Make what is missing of the environment, and install the lock and the project into it."""
+    """Create what is missing of the environment, and install the lock and the project into it."""
     venv, lock = CHECKOUT / sys.argv[1], CHECKOUT / sys.argv[2]
     if not (venv / "bin" / "pip").exists():
-        say(f"Making {sys.argv[1]} ...")
-        make_environment(find_python(), venv)
-    pip = [
-        str(venv / "bin" / "python"),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--disable-pip-version-check",
-    ]
-    say(f"Installing {sys.argv[2]} ...")
-    run([*pip, "--no-compile", "--require-hashes", "--requirement", str(lock)])
-    run([*pip, "--no-build-isolation", "--editable", str(CHECKOUT)])
+        say(f"Creating {sys.argv[1]} ...")
+        create_environment(find_python(), venv)
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--disable-pip-version-check"]
+    install_lock([*pip, "--no-compile", "--require-hashes", "--requirement", str(lock)], lock)
+    run([*pip, "--quiet", "--no-build-isolation", "--editable", str(CHECKOUT)])
 
 
 def find_python() -> str:
-    """Return a Python that is new enough: this one, else the newest by name on the PATH."""
+    """Return a Python that is new enough: this one, else the newest on the PATH that runs."""
     if sys.version_info >= OLDEST:
         return sys.executable
     for minor in range(NEWEST_TO_LOOK_FOR, OLDEST[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        # A shim of pyenv is on the PATH whether or not its version is active.
+        if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             return found
     version = ".".join(str(number) for number in sys.version_info[:3])
     sys.exit(
-        f"Error: Daftari needs Python 3.11 or newer and python3 is {version}: install a newer one "
+        f"Error: Daftari needs Python 3.11 or newer, and python3 is {version}: install a newer one "
         "(`apt install python3.11`, `brew install python3`), or type `make PYTHON=/path/to/python3.11 ...`."
     )
 
 
-def make_environment(python: str, venv: Path) -> None:
-    """Make the environment; where Debian keeps the means for it apart, install them first."""
+def create_environment(python: str, venv: Path) -> None:
+    """Create the environment; if Debian's venv package is missing, install that first."""
     if subprocess.call([python, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL) != 0:
         install_venv_package(python)
-    shutil.rmtree(venv, ignore_errors=True)
+    shutil.rmtree(str(venv), ignore_errors=True)
     run([python, "-m", "venv", str(venv)])
 
 
 def install_venv_package(python: str) -> None:
-    """Install Debian's venv package as root; say the one line to type to everyone else."""
-    minor = subprocess.check_output(
-        [python, "-c", "import sys; print(sys.version_info[1])"], text=True
-    ).strip()
+    """Install Debian's venv package as root; tell other users what to type."""
+    minor = subprocess.check_output([python, "-c", "import sys; print(sys.version_info[1])"]).decode().strip()
     package = "python3-venv" if Path(python).name == "python3" else f"python3.{minor}-venv"
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         sys.exit(
@@ -75,16 +64,38 @@ def install_venv_package(python: str) -> None:
     run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], environ)
 
 
-def run(command: list[str], environ: dict[str, str] | None = None) -> None:
-    """Run a command to its end, or end with its exit code; it has said why."""
+def install_lock(command: "list[str]", lock: Path) -> None:
+    """Install the packages of a lock, counting them as they arrive."""
+    total = sum(line[:1].isalpha() for line in lock.read_text().splitlines())
+    say(f"Installing the {total} packages of {lock.name}. This takes a minute or two, and happens once.")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, universal_newlines=True) as pip:
+        assert pip.stdout is not None
+        count = 0
+        for line in pip.stdout:
+            if line.startswith(("Collecting", "Ignoring", "Requirement already")):
+                count += 1
+                sys.stderr.write(f"\r  {count} of {total}")
+            elif line.startswith("Installing"):
+                sys.stderr.write(", unpacking ...")
+            sys.stderr.flush()
+    say("")
+    if pip.returncode != 0:
+        sys.exit(
+            "Error: the packages could not be installed; pip says why above. If it found no versions, check that "
+            "this machine has a network connection, then try again."
+        )
+
+
+def run(command: "list[str]", environ: "dict[str, str] | None" = None) -> None:
+    """Run a command to its end; exit if it fails."""
     code = subprocess.call(command, env=environ)
     if code != 0:
         sys.exit(f"Error: `{' '.join(command)}` has failed; it says why above.")
 
 
-def say(description: str) -> None:
-    """Tell whoever waits what is being done."""
-    sys.stderr.write(description + "\n")
+def say(message: str) -> None:
+    """Print what is being done."""
+    sys.stderr.write(message + "\n")
     sys.stderr.flush()
 
 
