@@ -54,7 +54,7 @@ def configure_logging(
     ]
     render = _renderer(log_format, stream)
     structlog.configure(
-        processors=[*shared, render],
+        processors=[*shared, *([_without_reads] if log_format == "console" else []), render],
         wrapper_class=structlog.make_filtering_bound_logger(lowest_level),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -73,6 +73,13 @@ def redact(_logger: object, _method: str, event: Event) -> Event:
     """Hide what looks personal or secret, by its name or by its form, however deep it lies."""
     for name, value in event.items():
         event[name] = HIDDEN if _is_secret(name) else _without_secrets(value)
+    return event
+
+
+def _without_reads(_logger: object, _method: str, event: Event) -> Event:
+    """Drop requests that only read, and succeed: in a terminal, polls and static files would hide everything else."""
+    if event["event"] == "request" and event["method"] in ("GET", "HEAD") and event["status"] < 400:
+        raise structlog.DropEvent
     return event
 
 

@@ -3,9 +3,11 @@
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from api.http.framework import json
+from ledger.clock import now
 
 MAX_DEPTH = 6
 Schema = dict[str, Any]
@@ -13,7 +15,8 @@ Schema = dict[str, Any]
 _PLACEHOLDERS: dict[str, Any] = {
     "string": "text", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}
 }  # fmt: skip
-_BY_FORMAT = {"uuid": "550e8400-e29b-41d4-a716-446655440000", "date": "2024-01-15"}
+_UUID = "550e8400-e29b-41d4-a716-446655440000"
+_DAYS_AHEAD = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ class _Reader:
             return schema["enum"][0]
         if "properties" in schema and depth:
             return {name: self._example(part, depth - 1) for name, part in schema["properties"].items()}
-        return _BY_FORMAT.get(schema.get("format", ""), _PLACEHOLDERS[_type(schema)])
+        if schema.get("format") == "date":
+            return f"{now() + _DAYS_AHEAD:%Y-%m-%d}"  # A day in the past would be refused.
+        return _UUID if schema.get("format") == "uuid" else _PLACEHOLDERS[_type(schema)]
 
     def _resolved(self, schema: Schema) -> Schema:
         """Follow a reference; what stands beside it (a description) goes over what it points to."""

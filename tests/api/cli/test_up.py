@@ -1,3 +1,4 @@
+import html
 import json
 import os
 import re
@@ -27,6 +28,7 @@ DELIVERY = {
 }
 READY_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 40
+PAY_AT_ONCE = ("--auto-approve", "0")
 
 
 @dataclass
@@ -51,6 +53,12 @@ class Instance:
         assert found
         return found.group(1)
 
+    @property
+    def first_steps(self) -> list[str]:
+        """What it says to paste."""
+        _, _, steps = self.said.partition("paste into another terminal:\n\n")
+        return [step.removeprefix("  ") for step in steps.partition("\n\n")[0].splitlines()]
+
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": str(uuid4())}
         answer = requests.request(method, self.url + path, json=body, headers=headers, timeout=20)
@@ -67,11 +75,11 @@ class Instance:
         return self.process.wait(timeout=STOP_WITHIN_SECONDS)
 
 
-def start(folder: Path, environ: dict[str, str]) -> Instance:
+def start(folder: Path, environ: dict[str, str], *options: str) -> Instance:
     output = folder / "output"
     with output.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli", "up", "--auto-approve", "0"],
+            [sys.executable, "-m", "api.cli", "up", *options],
             cwd=CHECKOUT,
             env=environment(**environ),
             stdout=file,
@@ -118,7 +126,7 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
     place: tuple[Path, dict[str, str]],
 ) -> None:
     folder, environ = place
-    instance = start(folder, environ)
+    instance = start(folder, environ, *PAY_AT_ONCE)
     children = instance.children()
     try:
         session_id = pay(instance)
@@ -145,6 +153,8 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
         listed = again.call("GET", "/api/payments/sessions/")
         assert [session["session_id"] for session in listed["results"]] == [session_id]
         assert [movement["kind"] for movement in movements(again)] == ["payment"]
+        replayed_steps = paste(folder, again.first_steps)
+        assert "OrderCreated" in replayed_steps.splitlines()[-1], replayed_steps
     finally:
         assert again.stop(signal.SIGTERM) == 0
 
@@ -176,7 +186,7 @@ def test_after_a_kill_nothing_is_left_running_and_the_next_start_works(
     place: tuple[Path, dict[str, str]],
 ) -> None:
     folder, environ = place
-    instance = start(folder, environ)
+    instance = start(folder, environ, *PAY_AT_ONCE)
     children = instance.children()
     session_id = pay(instance)
     instance.stop(signal.SIGKILL)
@@ -190,10 +200,18 @@ def test_after_a_kill_nothing_is_left_running_and_the_next_start_works(
         assert again.stop(signal.SIGINT) == 0
 
 
-def test_a_program_that_dies_is_started_again(place: tuple[Path, dict[str, str]]) -> None:
+def test_the_first_curl_of_the_docs_works_and_a_program_that_dies_is_restarted(
+    place: tuple[Path, dict[str, str]],
+) -> None:
     folder, environ = place
-    instance = start(folder, environ)
+    instance = start(folder, environ, *PAY_AT_ONCE)
     try:
+        page = html.unescape(requests.get(f"{instance.url}/docs/", timeout=20).text)
+        first_curl = re.search(r"<pre><code>(curl .*?)</code></pre>", page, re.DOTALL)
+        assert first_curl
+        printed = paste(folder, [f"TOKEN={instance.token}", first_curl.group(1)])
+        assert json.loads(printed)["session_status"] == "pending"
+
         for pid in instance.children():
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: instance.said.count("has ended by itself") == 4, "all four deaths were noticed")
@@ -201,6 +219,22 @@ def test_a_program_that_dies_is_started_again(place: tuple[Path, dict[str, str]]
         pay(instance)
     finally:
         assert instance.stop(signal.SIGINT) == 0
+
+
+def paste(home: Path, steps: list[str]) -> str:
+    """Type commands into a new terminal, one after another; return what it prints."""
+    bare = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home)}
+    shell = subprocess.run(
+        ["bash", "-u"],
+        input="\n".join(steps),
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stderr
+    return shell.stdout
 
 
 def movements(instance: Instance) -> list[dict[str, Any]]:
