@@ -101,13 +101,17 @@ def simulator(
                                              check the initiator's credential, as M-Pesa does
     """
     from api.http.middleware.logging import configure_logging
-    from api.local.local_simulator import Habits, simulator_settings
+    from api.local.local_simulator import SimulatorOptions, simulator_settings
     from daraja.simulator import PortTaken, StateFileProblem, run
 
     settings = read_settings()
     configure_logging(settings.daftari_log_format)
     try:
-        run(simulator_settings(settings, Habits(auto_approve, seed, chaos, chaos_longest_delay, state_file)))
+        run(
+            simulator_settings(
+                settings, SimulatorOptions(auto_approve, seed, chaos, chaos_longest_delay, state_file)
+            )
+        )
     except (PortTaken, StateFileProblem) as error:
         raise Failure(str(error), NOT_AVAILABLE) from error
 

@@ -1,1 +1,1 @@
-"""One machine as a place to run on: its data folder, its PostgreSQL, its child processes."""
+"""The local runtime of `daftari up`: a data folder, an embedded PostgreSQL and child processes on one machine."""

@@ -1,4 +1,4 @@
-"""Who runs PostgreSQL: it refuses root, so root hands it to an account without rights."""
+"""The account that runs PostgreSQL: it refuses root, so root uses an unprivileged account."""
 
 import os
 import pwd
@@ -14,7 +14,7 @@ _ACCOUNTS = ("postgres", "nobody")
 
 @dataclass(frozen=True)
 class Account:
-    """A user and its group, by number; `switches` says whether we must become it first."""
+    """A user and its group, by number; `switches` says whether a child must change to it."""
 
     uid: int
     gid: int
@@ -27,7 +27,7 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def may_enter(self, folder: Path) -> bool:
-        """Say whether this account could reach a file inside `folder`, judged by every folder above it."""
+        """Return whether this account can reach a file inside `folder`, judged by every folder above it."""
         return not self.switches or all(self._may_pass(place.stat()) for place in (folder, *folder.parents))
 
     def _may_pass(self, place: os.stat_result) -> bool:
@@ -39,7 +39,7 @@ class Account:
 
 
 def account_for(cluster: Path) -> Account:
-    """Return who must run PostgreSQL on `cluster`: its owner if it exists, else us, else an account without rights."""
+    """Return the account for `cluster`: its owner if it exists, else ours, else an unprivileged one."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), switches=False)
     if cluster.is_dir() and (owner := cluster.stat()).st_uid != 0:

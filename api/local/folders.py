@@ -1,4 +1,4 @@
-"""The data folder of one machine: where it is, who owns it, and the files that only its owner may read."""
+"""The data folder of a machine, its private files and its locks."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ _BETWEEN_TRIES_SECONDS = 0.05
 
 
 def default_data_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder for this user's data: the system's for root, the XDG data folder for everyone else."""
+    """Return the default data folder: the system's for root, the XDG data folder for other users."""
     if os.geteuid() == 0:
         return ROOT_FOLDER
     home = environ.get("XDG_DATA_HOME", "")
@@ -25,26 +25,26 @@ def default_data_folder(environ: Mapping[str, str]) -> Path:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may read; raise LocalRuntimeError where that is not possible.
+    """Create a folder that only its owner can read; raise LocalRuntimeError.
 
-    Root's may be entered by others, so that PostgreSQL's account reaches its own part in it; secrets in it are
-    files that only root may read.
+    Others can enter root's, so that PostgreSQL's account reaches its part of it; secrets in it are files that only
+    root can read.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
         raise LocalRuntimeError(
-            f"The data folder {folder} cannot be made ({error.strerror}): "
-            "set DAFTARI_DATA_DIR to a folder that you may write to."
+            f"The data folder {folder} cannot be created ({error.strerror}): "
+            "set DAFTARI_DATA_DIR to a folder that you can write to."
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise LocalRuntimeError(
-            f"The data folder {folder} is not yours to write to: set DAFTARI_DATA_DIR to one that is."
+            f"The data folder {folder} is not writable: set DAFTARI_DATA_DIR to one that is."
         )
 
 
 def write_private_file(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file whole or not at all; `mode` says who may read it, its owner alone unless told."""
+    """Write a file atomically; by default only its owner can read it."""
     descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -59,7 +59,7 @@ def write_private_file(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def read_or_make_private_file(path: Path, content: str) -> str:
-    """Return what the file says, or write `content` if there is none; processes that race agree on one answer."""
+    """Return the file's content, written as `content` if the file is missing; racing processes get the same."""
     make_private_folder(path.parent)
     if not path.exists():
         candidate = path.with_name(f".{path.name}.{os.getpid()}")
@@ -74,10 +74,10 @@ def read_or_make_private_file(path: Path, content: str) -> str:
 
 
 def take_lock(path: Path, what: str) -> int:
-    """Lock the file `path` and return the descriptor that keeps it locked until closed; raise FolderBusy.
+    """Lock the file `path` and return the descriptor that holds the lock until it is closed; raise FolderBusy.
 
-    The lock goes with the process, however that ends. It is tried a few times, because whoever looks whether it is
-    held holds it for a moment. `what` names its keeper in the message.
+    The lock ends with the process. It is tried a few times, because a process that probes the lock holds it for a
+    moment. `what` names the holder in the message.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(_LOCK_TRIES):

@@ -1,4 +1,4 @@
-"""The instance that `daftari up` runs on a data folder: the variables by which other commands reach it."""
+"""The running instance of a data folder, and the variables by which other commands reach it."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ LOCK_FILE = "instance.lock"
 
 @contextlib.contextmanager
 def hold_instance(folder: Path) -> Iterator[None]:
-    """Be the one instance of `folder` for a while; raise FolderBusy where another one lives."""
+    """Be the one instance of `folder` for a while; raise FolderBusy if another is running."""
     make_private_folder(folder)
     lock = take_lock(folder / LOCK_FILE, "Daftari")
     try:
@@ -27,12 +27,12 @@ def hold_instance(folder: Path) -> Iterator[None]:
 
 
 def publish_instance(folder: Path, variables: Mapping[str, str]) -> None:
-    """Write down the variables that other commands need, for the owner of `folder` alone."""
+    """Publish the variables that other commands need, to the owner of `folder` alone."""
     write_private_file(folder / INSTANCE_FILE, json.dumps(dict(variables)))
 
 
 def running_instance(folder: Path) -> dict[str, str]:
-    """Return the variables of the instance that runs on `folder` now, or none; a killed one does not count."""
+    """Return the variables of the instance that runs on `folder` now, empty without one."""
     try:
         text = (folder / INSTANCE_FILE).read_text(encoding="utf-8")
         lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The simulated M-Pesa of a machine in development: what it and the API agree on."""
+"""The simulated M-Pesa of a machine in development, and the credentials that it shares with the API."""
 
 import base64
 from collections.abc import Mapping
@@ -19,32 +19,32 @@ SIMULATOR_CREDENTIALS = {
     "MPESA_INITIATOR_NAME": "testapi",
     "MPESA_SECURITY_CREDENTIAL": base64.b64encode(bytes(256)).decode(),
 }
-"""What the simulator and the API agree on where the environment says nothing; they guard nothing."""
+"""The credentials that the simulator and the API share by default; they guard nothing."""
 
 _READY_CREDENTIAL = "MPESA_SECURITY_CREDENTIAL"
 _PASSWORD = "MPESA_INITIATOR_PASSWORD"  # noqa: S105 - a variable's name
 
 STATE_FILE = "simulator.jsonl"
-"""Where `daftari up` lets the simulator keep its books, in the data folder."""
+"""Where the simulator of `daftari up` keeps its books, in the data folder."""
 
 
 def simulator_credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what the simulator and the API agree on: the environment's word first.
+    """Return an environment completed by the simulator's credentials.
 
-    A password of the operator there is checked by the simulator, so nothing ready-made may take its place.
+    The simulator checks an initiator password that is given, so the ready-made credential must not override it.
     """
-    agreed = {**SIMULATOR_CREDENTIALS, **environ}
+    completed = {**SIMULATOR_CREDENTIALS, **environ}
     if _PASSWORD in environ and _READY_CREDENTIAL not in environ:
-        del agreed[_READY_CREDENTIAL]
-    return agreed
+        del completed[_READY_CREDENTIAL]
+    return completed
 
 
 @dataclass(frozen=True)
-class Habits:
-    """What the simulator is told on the command line; None is the simulator's own habit.
+class SimulatorOptions:
+    """The options of the simulator on the command line; None stands for the simulator's own default.
 
-    Seconds until it pays by itself (None: people do), its seed, the seed of chaos (None: none), and how many seconds
-    late chaos may be. `state_file` is where it keeps its books over a kill.
+    `auto_approve_seconds`: how soon a prompt is paid, None for people to do it. `chaos_seed`: None for no faults.
+    `state_file`: where the books survive a kill.
     """
 
     auto_approve_seconds: float | None = None
@@ -53,8 +53,8 @@ class Habits:
     chaos_longest_delay_seconds: float | None = None
     state_file: Path | None = None
 
-    def options(self) -> list[str]:
-        """Return them as options of `daftari simulator`."""
+    def arguments(self) -> list[str]:
+        """Return them as arguments of `daftari simulator`."""
         given = {
             "--auto-approve": self.auto_approve_seconds,
             "--seed": self.seed,
@@ -65,8 +65,8 @@ class Habits:
         return [text for name, value in given.items() if value is not None for text in (name, f"{value}")]
 
 
-def simulator_settings(settings: Settings, habits: Habits) -> "SimulatorSettings":
-    """Return what the simulator must know so that the API, with the same settings, can talk to it."""
+def simulator_settings(settings: Settings, options: SimulatorOptions) -> "SimulatorSettings":
+    """Return the simulator's settings, so that an API with the same settings can call it."""
     from daraja.simulator import SimulatorSettings  # noqa: PLC0415 - others need only the credentials, and quickly
 
     credentials = simulator_credentials(settings.environ)
@@ -78,7 +78,7 @@ def simulator_settings(settings: Settings, habits: Habits) -> "SimulatorSettings
         till=settings.mpesa_party_b or None,
         initiator_name=credentials["MPESA_INITIATOR_NAME"],
         initiator_password=settings.mpesa_initiator_password or None,
-        **{name: value for name, value in asdict(habits).items() if value is not None},
+        **{name: value for name, value in asdict(options).items() if value is not None},
         host=settings.daftari_host,
         port=settings.daftari_simulator_port,
     )

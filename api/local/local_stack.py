@@ -1,4 +1,4 @@
-"""Everything on one machine: PostgreSQL, migrations, demo data, the simulator, the API and the worker."""
+"""The local stack of `daftari up`: PostgreSQL, migrations, demo data, the simulator, the API and the worker."""
 
 import sys
 import threading
@@ -9,7 +9,7 @@ from functools import partial
 
 from api.local.databases import claim_database, migrate_database, open_database
 from api.local.instances import hold_instance, publish_instance
-from api.local.local_simulator import STATE_FILE, Habits, simulator_credentials
+from api.local.local_simulator import STATE_FILE, SimulatorOptions, simulator_credentials
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from api.local.supervisor import PostgresService, Program, Supervisor
@@ -21,18 +21,18 @@ _FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
 
 
 class LocalStack:
-    """The whole of Daftari in one terminal. `tell` shows a sentence, `welcome` what to try once all is ready."""
+    """All of Daftari in one terminal. `report` prints a sentence; `welcome` prints what to try once all is ready."""
 
     def __init__(
         self,
         settings: Settings,
-        habits: Habits,
-        tell: Callable[[str], None],
+        options: SimulatorOptions,
+        report: Callable[[str], None],
         welcome: Callable[[Settings], None],
     ) -> None:
         self._settings = settings
-        self._habits = habits
-        self._tell = tell
+        self._habits = options
+        self._report = report
         self._welcome = welcome
         self._variables = dict(settings.environ)
 
@@ -43,15 +43,15 @@ class LocalStack:
 
     @property
     def reports_elsewhere(self) -> bool:
-        """Whether the simulator would report to another machine, where nobody has heard of its payments."""
+        """Whether the simulator would call back another machine, which knows nothing of its payments."""
         return self.simulates and not is_near(self._settings.mpesa_callback_url)
 
     def run(self, stopping: threading.Event) -> None:
-        """Run until `stopping` is set, then stop it all; raise LocalRuntimeError where something cannot work."""
+        """Run until `stopping` is set, then stop everything; raise LocalRuntimeError, WrongKey."""
         settings = self._settings
         with hold_instance(settings.daftari_data_dir):
             self._require_ports()
-            supervisor = Supervisor(stopping, self._tell)
+            supervisor = Supervisor(stopping, self._report)
             try:
                 for step in (self._start_simulator, self._prepare_database, self._start_programs):
                     if not stopping.is_set():
@@ -76,6 +76,8 @@ class LocalStack:
         if not settings.database_url:
             options = ClusterOptions(bin_folder=settings.daftari_postgres_bin)
             server = EmbeddedPostgres(settings.daftari_data_dir, options)
+            if server.is_new:
+                self._report(f"Creating a database in {settings.daftari_data_dir}, which takes some seconds.")
             supervisor.start(PostgresService(server))
             self._variables["DATABASE_URL"] = server.database_url
         url = self._variables["DATABASE_URL"]
@@ -83,27 +85,27 @@ class LocalStack:
         claim_database(url, settings.daftari_master_key)
         is_new = any(name.startswith(_FIRST_MIGRATION_OF_THE_SHOP) for name in applied)
         if is_new and not settings.is_production:
-            self._tell("Filling the shop with demo data.")
+            self._report("Filling the shop with demo data.")
             with open_database(url, max_connections=2) as database:
                 deque(make_buyers(database, 1, 1), maxlen=0)
 
     def _start_simulator(self, supervisor: Supervisor) -> None:
-        """Start it first: it needs nobody, and is ready by the time that the database is."""
+        """Start it first: it depends on nothing, and is ready by the time that the database is."""
         if not self.simulates:
             return
         if self.reports_elsewhere:
-            self._tell(
-                "MPESA_CALLBACK_URL is not this machine's, so the simulator's reports get lost, and a payment is found "
-                "only when M-Pesa is asked. Unset it to try payments here."
+            self._report(
+                "MPESA_CALLBACK_URL is not this machine's, so the simulator's callbacks are lost and only status "
+                "queries find payments. Unset it to try payments here."
             )
         host, port = self._settings.daftari_host, self._settings.daftari_simulator_port
         self._variables = simulator_credentials(self._variables)
         self._variables["MPESA_BASE_URL"] = http_url(host, port)
-        habits = self._habits
-        if habits.state_file is None:
+        options = self._habits
+        if options.state_file is None:
             # A refund of yesterday's payment must find the payment, as it does at M-Pesa.
-            habits = replace(habits, state_file=self._settings.daftari_data_dir / STATE_FILE)
-        command = [*_daftari("simulator"), *habits.options()]
+            options = replace(options, state_file=self._settings.daftari_data_dir / STATE_FILE)
+        command = [*_daftari("simulator"), *options.arguments()]
         supervisor.start(
             Program("The simulator", command, self._variables, partial(answers_http, host, port, "/"))
         )

@@ -1,4 +1,4 @@
-"""Ports of this machine: whether one can be listened on, and whether somebody answers on it."""
+"""Ports of this machine: whether one is free, and whether a server answers on it."""
 
 import contextlib
 import errno
@@ -11,11 +11,11 @@ _CONNECT_WITHIN_SECONDS = 1.0
 
 
 class PortBusy(LocalRuntimeError):
-    """The address cannot be listened on."""
+    """The address is in use or not available."""
 
 
 def require_free_port(host: str, port: int, variable: str, command: str) -> None:
-    """Raise PortBusy unless `host`:`port` can be listened on; `variable` and `command` are what to type instead."""
+    """Raise PortBusy unless `host`:`port` is free; `variable` and `command` make the message's remedy."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -34,7 +34,7 @@ def require_free_port(host: str, port: int, variable: str, command: str) -> None
 
 
 def answers_http(host: str, port: int, path: str) -> bool:
-    """Say whether a GET of `path` is answered with 200 now; 0.0.0.0 and :: are asked on the loopback address."""
+    """Return whether a GET of `path` is answered with 200; 0.0.0.0 and :: are called on the loopback address."""
     connection = http.client.HTTPConnection(reachable_host(host), port, timeout=_CONNECT_WITHIN_SECONDS)
     with contextlib.closing(connection):
         try:
@@ -45,11 +45,11 @@ def answers_http(host: str, port: int, path: str) -> bool:
 
 
 def reachable_host(host: str) -> str:
-    """Return where a listener on `host` can be reached from this machine."""
+    """Return the host by which this machine reaches a listener on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - asked for by name, not listened on
 
 
 def http_url(host: str, port: int) -> str:
-    """Return the address of a listener, as one types it into a browser of this machine."""
+    """Return the URL by which this machine reaches a listener."""
     name = reachable_host(host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: one cluster in a data folder, kept as a direct child of the process that started it."""
+"""An embedded PostgreSQL: one cluster in a data folder, run as a direct child of the process that starts it."""
 
 import hashlib
 import os
@@ -34,11 +34,11 @@ _START_WITHIN_SECONDS = 60
 _STOP_WITHIN_SECONDS = 30
 _INITDB_WITHIN_SECONDS = 120
 _CONNECT_WITHIN_SECONDS = 5
-_BETWEEN_LOOKS_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 5
 
 _SETTINGS = """\
-# Rewritten at each start. Put settings of your own into postgresql.conf, below the line that includes this file.
+# Rewritten at each start. Put your own settings into postgresql.conf, below the line that includes this file.
 listen_addresses = ''
 unix_socket_directories = '{socket_folder}'
 unix_socket_permissions = 0700
@@ -52,7 +52,7 @@ log_min_error_statement = panic
 log_parameter_max_length = 0
 log_parameter_max_length_on_error = 0
 """
-_FORGETFUL = """\
+_NOT_DURABLE = """\
 fsync = off
 synchronous_commit = off
 full_page_writes = off
@@ -61,7 +61,7 @@ full_page_writes = off
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """How to run a cluster; `durable=False` may lose data in a power cut and is for tests alone."""
+    """How to run a cluster; `durable=False` can lose data in a power cut and is for tests only."""
 
     durable: bool = True
     connections: int = 200
@@ -69,7 +69,7 @@ class ClusterOptions:
 
 
 class EmbeddedPostgres:
-    """The PostgreSQL of one data folder. Whoever starts it stops it."""
+    """The PostgreSQL of one data folder; the process that starts it must stop it."""
 
     def __init__(self, data_folder: Path, options: ClusterOptions | None = None) -> None:
         self._folder = data_folder.absolute()
@@ -88,8 +88,13 @@ class EmbeddedPostgres:
         self.stop()
 
     @property
+    def is_new(self) -> bool:
+        """Whether there is no cluster yet."""
+        return _major_of(_cluster_folder(self._folder)) is None
+
+    @property
     def database_url(self) -> str:
-        """The URL of the running cluster's database; raise DatabaseProblem where it is not started."""
+        """The URL of the running cluster's database; raise DatabaseProblem if it is not started."""
         if not self._url:
             raise DatabaseProblem("The embedded PostgreSQL is not started: call start() first.")
         return self._url
@@ -100,11 +105,11 @@ class EmbeddedPostgres:
         return self._child.pid if self._child and self._child.poll() is None else None
 
     def start(self) -> str:
-        """Make the cluster if there is none, start it, and return its URL once it answers a connection.
+        """Create the cluster if there is none, start it, and return its URL once it accepts a connection.
 
-        Call it from the main thread. A server that a killed process left behind is stopped first. Raises FolderBusy
-        where a living process keeps this folder, DatabaseProblem where PostgreSQL is missing, too old or will not
-        start, LocalRuntimeError where the folder cannot be used.
+        Call it from the main thread. A stale server is stopped first. Raises FolderBusy if a live process holds the
+        folder, DatabaseProblem if PostgreSQL is missing, too old or does not start, LocalRuntimeError if the folder
+        cannot be used.
         """
         make_private_folder(self._folder)
         self._lock = take_lock(self._folder / LOCK_FILE, "PostgreSQL")
@@ -116,7 +121,7 @@ class EmbeddedPostgres:
         return self._url
 
     def stop(self) -> None:
-        """Stop the server as PostgreSQL's fast shutdown does, and let the folder go; harmless when not started."""
+        """Stop the server by a fast shutdown and release the folder; harmless if it is not started."""
         if self._child is not None:
             children.stop(self._child, signal.SIGINT, _STOP_WITHIN_SECONDS)
             self._child = None
@@ -126,7 +131,7 @@ class EmbeddedPostgres:
             self._lock = None
 
     def answers(self) -> bool:
-        """Say whether the server accepts a connection now: a process id alone proves nothing."""
+        """Return whether the server accepts a connection now: a process id alone proves nothing."""
         return self.pid is not None and _why_silent(self._url) is None
 
     def _start_locked(self) -> str:
@@ -146,7 +151,7 @@ class EmbeddedPostgres:
     def _write_settings(self, cluster: Path, socket_folder: Path) -> None:
         settings = _SETTINGS.format(socket_folder=socket_folder, connections=self._options.connections)
         if not self._options.durable:
-            settings += _FORGETFUL
+            settings += _NOT_DURABLE
         write_private_file(cluster / _INCLUDE_FILE, settings, mode=0o644)
 
     def _launch(self, cluster: Path, binaries: Binaries, account: Account) -> None:
@@ -168,24 +173,24 @@ class EmbeddedPostgres:
         reason: str | None = "no answer yet"
         while time.monotonic() < deadline:
             if self.pid is None:
-                raise DatabaseProblem(f"PostgreSQL would not start: {self._last_words()}")
+                raise DatabaseProblem(f"PostgreSQL would not start: {self._log_tail()}")
             reason = _why_silent(url)
             if reason is None:
                 return
-            time.sleep(_BETWEEN_LOOKS_SECONDS)
+            time.sleep(_POLL_SECONDS)
         raise DatabaseProblem(
             f"PostgreSQL did not answer within {_START_WITHIN_SECONDS} s ({reason}); "
             f"read {self._folder / LOG_FILE}, then start again."
         )
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         log = self._folder / LOG_FILE
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-        return f"{' / '.join(lines) or 'it said nothing'} (read {log}, put that right, then start again)."
+        return f"{' / '.join(lines) or 'no output'} (read {log}, fix the cause, then start again)."
 
 
 def _cluster_folder(data_folder: Path) -> Path:
-    """Return where the cluster lies: in the data folder, or elsewhere when its account could not enter that."""
+    """Return the cluster's folder: in the data folder, or elsewhere if its account cannot enter that."""
     pointer = data_folder / POINTER_FILE
     if pointer.exists():
         return Path(pointer.read_text(encoding="utf-8").strip())
@@ -215,7 +220,7 @@ def _major_of(cluster: Path) -> int | None:
 
 
 def _initialise(cluster: Path, binaries: Binaries, account: Account, *, durable: bool) -> None:
-    """Make the cluster beside its place and move it there whole, so that a crash leaves nothing half made."""
+    """Create the cluster next to its place and move it there whole, so that a crash leaves no half of one."""
     unfinished = cluster.with_name(cluster.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -241,18 +246,18 @@ def _initialise(cluster: Path, binaries: Binaries, account: Account, *, durable:
         check=False,
         env=_bare_environment(),
         cwd=unfinished,
-        start_new_session=True,  # A Ctrl-C reaches us alone, and we stop once this is done.
+        start_new_session=True,  # Ctrl-C reaches the parent alone, which stops once this is done.
         **account.subprocess_options(),
     )
     if answer.returncode:
-        raise DatabaseProblem(f"PostgreSQL could not make its data in {cluster}: {answer.stderr.strip()}")
+        raise DatabaseProblem(f"PostgreSQL could not create its data in {cluster}: {answer.stderr.strip()}")
     with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
         file.write(f"\ninclude '{_INCLUDE_FILE}'\n")
     unfinished.rename(cluster)
 
 
 def _socket_folder(cluster: Path, account: Account) -> Path:
-    """Return a folder for the socket: the cluster itself, or a short one when its path would not fit in an address."""
+    """Return a folder for the socket: the cluster itself, or a short one if its path is too long for an address."""
     if len(os.fsencode(cluster)) <= _MAX_SOCKET_FOLDER_BYTES:
         return cluster
     digest = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
@@ -266,7 +271,7 @@ def _socket_folder(cluster: Path, account: Account) -> Path:
     except FileExistsError:
         if folder.is_symlink() or folder.stat().st_uid != account.uid:
             raise LocalRuntimeError(
-                f"{folder} belongs to somebody else and we need it for PostgreSQL's socket: "
+                f"{folder} belongs to another user, but PostgreSQL needs it for its socket: "
                 "remove it, or set DAFTARI_DATA_DIR to a shorter path."
             ) from None
     return folder
@@ -277,7 +282,7 @@ def _url(socket_folder: Path, database: str) -> str:
 
 
 def _why_silent(url: str) -> str | None:
-    """Try one connection; return None when it is answered, else the reason."""
+    """Try one connection; return None if it is accepted, else the reason."""
     try:
         psycopg.connect(url, connect_timeout=_CONNECT_WITHIN_SECONDS).close()
     except psycopg.OperationalError as error:
@@ -293,5 +298,5 @@ def _make_database(url: str) -> None:
 
 
 def _bare_environment() -> dict[str, str]:
-    """Keep our variables, secrets among them, out of the server's environment."""
+    """Return an environment without our variables, secrets among them."""
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}

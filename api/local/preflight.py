@@ -41,84 +41,87 @@ class Finding:
 
 
 def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Check the settings, and with good ones all that they point to. Nothing is changed, save that a secret which a
-    machine in development lacks is made.
+    """Check the settings and, if they are valid, everything they point to. Changes nothing, except that development
+    generates missing secrets.
     """
     try:
         settings = local_settings(environ)
     except ConfigurationError as error:
         yield from (Finding("settings", Level.PROBLEM, problem) for problem in error.problems)
         return
-    yield Finding("settings", Level.OK, f"The settings can be used; the mode is {settings.daftari_mode}.")
-    database = _told("database", _look_at_database, settings)
+    yield Finding("settings", Level.OK, f"The settings are valid; the mode is {settings.daftari_mode}.")
+    database = _finding("database", _check_database, settings)
     yield database
     if settings.database_url and database.level is Level.OK:
         try:
             settings = settings.with_stored_credentials(stored_credentials(settings))
         except LedgerError as error:
             yield Finding("stored credentials", Level.PROBLEM, error.message)
-    yield _told("tokens", _look_at_tokens, settings)
-    yield _told("address", _look_at_address, settings)
-    yield _told("credentials", _look_at_credentials, settings)
-    yield _told("operator", _look_at_operator, settings)
-    yield _told("callback URL", _look_at_callback_url, settings)
-    yield _told("Daraja", _look_at_daraja, settings)
+    yield _finding("tokens", _check_tokens, settings)
+    yield _finding("address", _check_address, settings)
+    yield _finding("credentials", _check_credentials, settings)
+    yield _finding("operator", _check_operator, settings)
+    yield _finding("callback URL", _check_callback_url, settings)
+    yield _finding("Daraja", _check_daraja, settings)
 
 
-def _told(part: str, look: Callable[[Settings], tuple[Level, str]], settings: Settings) -> Finding:
-    """Take a look, and turn what it refuses into a finding."""
+def _finding(part: str, check: Callable[[Settings], tuple[Level, str]], settings: Settings) -> Finding:
+    """Return what a check finds; an error is a finding too."""
     try:
-        return Finding(part, *look(settings))
+        return Finding(part, *check(settings))
     except (ConfigurationError, LocalRuntimeError) as problem:
         return Finding(part, Level.PROBLEM, problem.message)
 
 
-def _look_at_database(settings: Settings) -> tuple[Level, str]:
+def _check_database(settings: Settings) -> tuple[Level, str]:
     folder = settings.daftari_data_dir
     if not settings.database_url:
         binaries = find_binaries(account_for(folder / "postgres"), settings.daftari_postgres_bin)
-        return Level.OK, f"None runs now; `daftari up` starts PostgreSQL {binaries.major} on {folder}."
+        return Level.OK, f"Not running; `daftari up` starts PostgreSQL {binaries.major} on {folder}."
     major = server_major(settings.database_url)
     try:
         missing = pending(settings.database_url)
     except psycopg.Error:
-        return Level.PROBLEM, "Its tables cannot be read: give DATABASE_URL a user who may read them."
+        return Level.PROBLEM, "Its tables cannot be read: give DATABASE_URL a user who can read them."
     if missing:
         return (
             Level.PROBLEM,
-            f"PostgreSQL {major} answers, but {len(missing)} migrations are missing: `daftari migrate`.",
+            f"PostgreSQL {major} answers, but {len(missing)} migrations are missing: type `daftari migrate`.",
         )
-    return Level.OK, f"PostgreSQL {major} answers, and the database has its shape."
+    return Level.OK, f"PostgreSQL {major} answers, and the database is up to date."
 
 
-def _look_at_tokens(settings: Settings) -> tuple[Level, str]:
+def _check_tokens(settings: Settings) -> tuple[Level, str]:
     from api.http.middleware.auth import Verifier  # noqa: PLC0415 - Flask comes with it; the other commands do without
 
     Verifier(settings)
     url = settings.daftari_jwt_jwks_url
     if url:
-        return _look_at_published_keys(url)
+        return _check_published_keys(url)
     if settings.daftari_jwt_public_key_file:
         return Level.OK, "Bearer tokens are verified with the public key of the file."
     return Level.OK, "Bearer tokens are verified with the HS256 secret."
 
 
-def _look_at_published_keys(url: str) -> tuple[Level, str]:
+def _check_published_keys(url: str) -> tuple[Level, str]:
     from api.http.middleware.published_keys import PublishedKeys  # noqa: PLC0415 - as above
 
     try:
         count = PublishedKeys(url).count()
     except Unavailable:
-        return Level.PROBLEM, f"{url} gives no key set: check DAFTARI_JWT_JWKS_URL and the identity provider."
+        return (
+            Level.PROBLEM,
+            f"{url} returns no key set: check DAFTARI_JWT_JWKS_URL and the identity provider.",
+        )
     if not count:
-        return Level.PROBLEM, f"{url} holds no key that we can use: RSA of 2048 bits or more, or Ed25519."
+        return Level.PROBLEM, f"{url} holds no usable key: RSA of 2048 bits or more, or Ed25519."
     return (
         Level.OK,
         f"Bearer tokens are verified with {count} published {'key' if count == 1 else 'keys'}.",
     )
 
 
-def _look_at_address(settings: Settings) -> tuple[Level, str]:
+def _check_address(settings: Settings) -> tuple[Level, str]:
     host, port = settings.daftari_host, settings.daftari_port
     if answers_http(host, port, "/healthz"):
         return Level.OK, f"The API answers at {http_url(host, port)}."
@@ -126,36 +129,36 @@ def _look_at_address(settings: Settings) -> tuple[Level, str]:
     return Level.OK, f"Port {port} of {host} is free for the API."
 
 
-def _look_at_credentials(settings: Settings) -> tuple[Level, str]:
+def _check_credentials(settings: Settings) -> tuple[Level, str]:
     missing = [name.upper() for name in _NEEDED if not getattr(settings, name)]
     if missing:
         level = Level.PROBLEM if settings.is_production else Level.WARNING
         return level, f"{', '.join(missing)} are missing: type `daftari set-mpesa-credentials`."
     if settings.mpesa_transaction_type == "CustomerBuyGoodsOnline" and not settings.mpesa_party_b:
-        return Level.PROBLEM, "Buy goods is paid to a till: set MPESA_PARTY_B to its number."
-    return Level.OK, f"All credentials of shortcode {settings.mpesa_business_shortcode} are there."
+        return Level.PROBLEM, "Buy goods needs a till: set MPESA_PARTY_B to its number."
+    return Level.OK, f"All credentials of shortcode {settings.mpesa_business_shortcode} are set."
 
 
-def _look_at_operator(settings: Settings) -> tuple[Level, str]:
+def _check_operator(settings: Settings) -> tuple[Level, str]:
     ready = settings.mpesa_security_credential
     if not settings.mpesa_initiator_name or not (ready or settings.mpesa_initiator_password):
         return (
             Level.WARNING,
-            "Nothing can be given back through M-Pesa without its operator: set MPESA_INITIATOR_NAME, and "
+            "M-Pesa sends no refunds without an initiator: set MPESA_INITIATOR_NAME, and "
             "MPESA_SECURITY_CREDENTIAL or MPESA_INITIATOR_PASSWORD with MPESA_CERTIFICATE_FILE.",
         )
     certificate = settings.certificate()
     if not ready and certificate is None:
-        return Level.PROBLEM, "The operator's password needs a certificate: set MPESA_CERTIFICATE_FILE."
+        return Level.PROBLEM, "The initiator's password needs a certificate: set MPESA_CERTIFICATE_FILE."
     if not ready and certificate is not None:
         try:
             security_credential(settings.mpesa_initiator_password, certificate)
         except InvalidConfig as error:
             return Level.PROBLEM, f"MPESA_CERTIFICATE_FILE cannot be used: {error.message}"
-    return Level.OK, f"M-Pesa's operator {settings.mpesa_initiator_name} is set."
+    return Level.OK, f"M-Pesa's initiator {settings.mpesa_initiator_name} is set."
 
 
-def _look_at_callback_url(settings: Settings) -> tuple[Level, str]:
+def _check_callback_url(settings: Settings) -> tuple[Level, str]:
     url = settings.mpesa_callback_url
     words = forbidden_words_in(url)
     if words:
@@ -166,10 +169,10 @@ def _look_at_callback_url(settings: Settings) -> tuple[Level, str]:
         )
     if not url.startswith("https://") and not is_near(settings.mpesa_base_url):
         return Level.WARNING, "Safaricom cannot reach this machine's own address: set MPESA_CALLBACK_URL."
-    return Level.OK, "M-Pesa's results are expected at the address that is set."
+    return Level.OK, "The callback URL is usable."
 
 
-def _look_at_daraja(settings: Settings) -> tuple[Level, str]:
+def _check_daraja(settings: Settings) -> tuple[Level, str]:
     url = settings.mpesa_base_url
     try:
         requests.head(url, timeout=_DARAJA_ANSWERS_WITHIN_SECONDS, allow_redirects=False)

@@ -1,8 +1,8 @@
-"""What can be wrong with the machine, always told as one sentence that ends in what to type or to do."""
+"""Errors of the local runtime; each message is one sentence that ends in what to do."""
 
 
 class LocalRuntimeError(Exception):
-    """Something outside our code must be put right by a person; `message` says what, and how."""
+    """Something on this machine must be fixed; `message` says what, and how."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -10,8 +10,8 @@ class LocalRuntimeError(Exception):
 
 
 class FolderBusy(LocalRuntimeError):
-    """Another process keeps this data folder; it is alive, so we leave it alone."""
+    """Another live process holds this data folder."""
 
 
 class DatabaseProblem(LocalRuntimeError):
-    """PostgreSQL is missing, too old, unreachable, or would not start."""
+    """PostgreSQL is missing, too old, unreachable, or does not start."""

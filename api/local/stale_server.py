@@ -1,4 +1,4 @@
-"""A server that outlived its supervisor: tell it from a stale file, and stop it, before its folder is used again."""
+"""A stale PostgreSQL that outlived its parent: stop it, and remove its pid file, before the folder is used."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ from pathlib import Path
 from api.local.problems import DatabaseProblem
 
 _STOP_WITHIN_SECONDS = 60
-_BETWEEN_LOOKS_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _PS_WITHIN_SECONDS = 5
 
 
 def clear(cluster: Path) -> None:
-    """Stop what still runs on `cluster`, and remove a stale postmaster.pid; the caller holds the folder's lock.
+    """Stop a server that still runs on `cluster`, and remove its postmaster.pid; the caller holds the folder's lock.
 
-    PostgreSQL itself refuses to start when the recorded process id now belongs to another program, so a file that
-    no server of this folder stands behind is removed. Raises DatabaseProblem where the server will not end.
+    PostgreSQL refuses to start if another program has the recorded process id by now, so a file without a server of
+    this folder is removed. Raises DatabaseProblem if the server does not stop.
     """
     pid = _recorded_pid(cluster)
     if pid is None:
@@ -32,7 +32,7 @@ def clear(cluster: Path) -> None:
                 f"A PostgreSQL left over from before (process {pid}) still runs on {cluster} and does not stop: "
                 f"type `kill -QUIT {pid}`, then start again."
             )
-        time.sleep(_BETWEEN_LOOKS_SECONDS)
+        time.sleep(_POLL_SECONDS)
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -45,7 +45,7 @@ def _recorded_pid(cluster: Path) -> int | None:
 
 
 def _serves(pid: int, cluster: Path) -> bool:
-    """Say whether `pid` is a living server of `cluster`: a postmaster works inside its data folder."""
+    """Return whether `pid` is a live server of `cluster`: a postmaster's working folder is its cluster."""
     if pid == 0:
         return False
     if sys.platform != "linux":

@@ -6,7 +6,7 @@ import pytest
 
 from api.local.instances import hold_instance, publish_instance
 from api.local.local_settings import local_settings
-from api.local.local_simulator import Habits
+from api.local.local_simulator import SimulatorOptions
 from api.local.local_stack import LocalStack
 from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
 from ledger.money import Money
@@ -82,7 +82,7 @@ def test_unusable_addresses_are_refused_and_not_repeated(address: str, says: str
 def test_the_stack_knows_a_simulator_whose_callbacks_go_elsewhere(tmp_path: Path) -> None:
     def goes_elsewhere(**environ: str) -> bool:
         settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), **environ})
-        return LocalStack(settings, Habits(), tell=print, welcome=print).reports_elsewhere
+        return LocalStack(settings, SimulatorOptions(), report=print, welcome=print).reports_elsewhere
 
     theirs = "https://shop.example/api/payments/callbacks/"
     assert not goes_elsewhere()

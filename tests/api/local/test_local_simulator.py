@@ -1,26 +1,26 @@
-"""What the command line tells the simulator, and what the simulator and the API agree on."""
+"""The simulator's options, and the credentials that it shares with the API."""
 
 from pathlib import Path
 
 from api.cli.failures import NOT_AVAILABLE
 from api.local.local_settings import local_settings
-from api.local.local_simulator import Habits, simulator_credentials, simulator_settings
+from api.local.local_simulator import SimulatorOptions, simulator_credentials, simulator_settings
 from tests.api.cli.support import daftari
 
 
 def test_options_that_are_not_given_have_the_simulators_defaults(data_folder: Path) -> None:
     settings = local_settings({"DAFTARI_DATA_DIR": str(data_folder)})
-    assert Habits().options() == []
-    assert simulator_settings(settings, Habits()).chaos_longest_delay_seconds == 60
+    assert SimulatorOptions().arguments() == []
+    assert simulator_settings(settings, SimulatorOptions()).chaos_longest_delay_seconds == 60
 
 
 def test_options_survive_the_trip_through_the_command_line(data_folder: Path) -> None:
-    habits = Habits(0, 3, 7, 30.5, Path("/books"))
-    assert habits.options() == [
+    options = SimulatorOptions(0, 3, 7, 30.5, Path("/books"))
+    assert options.arguments() == [
         *("--auto-approve", "0", "--seed", "3", "--chaos", "7"),
         *("--chaos-longest-delay", "30.5", "--state-file", "/books"),
     ]
-    settings = simulator_settings(local_settings({"DAFTARI_DATA_DIR": str(data_folder)}), habits)
+    settings = simulator_settings(local_settings({"DAFTARI_DATA_DIR": str(data_folder)}), options)
     assert (settings.auto_approve_seconds, settings.seed, settings.chaos_seed) == (0, 3, 7)
     assert (settings.chaos_longest_delay_seconds, settings.state_file) == (30.5, Path("/books"))
 

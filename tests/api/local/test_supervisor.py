@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.local.problems import LocalRuntimeError
-from api.local.supervisor import MAX_DEATHS, WELL_AFTER_SECONDS, KeepsDying, Program, Supervisor
+from api.local.supervisor import HEALTHY_AFTER_SECONDS, MAX_DEATHS, KeepsDying, Program, Supervisor
 from tests.support.waiting import is_alive, wait_until
 
 PATIENT = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write('started ')\ntime.sleep(60)"
@@ -80,7 +80,7 @@ def test_a_program_that_is_killed_is_started_again(tmp_path: Path) -> None:
         supervisor.watch()
         watcher.join()
     assert mark.read_text() == "started started "
-    assert messages == ["The program has ended by itself; it is started again in 0 s."]
+    assert messages == ["The program has ended by itself; it is restarted in 0 s."]
 
 
 def wait_and_stop(mark: Path, stopping: threading.Event) -> None:
@@ -109,11 +109,11 @@ def test_a_service_that_was_healthy_in_between_is_never_given_up() -> None:
         now = watched.started_at
         for _ in range(3 * MAX_DEATHS):
             alive[0] = False
-            supervisor._look_after(watched, now)
+            supervisor._check(watched, now)
             alive[0] = True
-            supervisor._look_after(watched, now)
-            now += WELL_AFTER_SECONDS
-            supervisor._look_after(watched, now)
+            supervisor._check(watched, now)
+            now += HEALTHY_AFTER_SECONDS
+            supervisor._check(watched, now)
             assert watched.deaths == 0
 
 
