@@ -67,8 +67,7 @@ class Instance:
         return answered
 
     def children(self) -> list[int]:
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in listed.split()]
+        return children_of(self.process.pid)
 
     def stop(self, how: signal.Signals) -> int:
         self.process.send_signal(how)
@@ -212,13 +211,21 @@ def test_the_first_curl_of_the_docs_works_and_a_program_that_dies_is_restarted(
         printed = paste(folder, [f"TOKEN={instance.token}", first_curl.group(1)])
         assert json.loads(printed)["session_status"] == "pending"
 
-        for pid in instance.children():
+        children = instance.children()
+        grandchildren = [pid for child in children for pid in children_of(child)]
+        for pid in children:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: instance.said.count("has ended by itself") == 4, "all four deaths were noticed")
+        wait_until(lambda: not any(is_alive(pid) for pid in grandchildren), "no old worker answered any more")
         wait_until(lambda: answers(instance), "the API answered again", READY_WITHIN_SECONDS)
         pay(instance)
     finally:
         assert instance.stop(signal.SIGINT) == 0
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
 
 
 def paste(home: Path, steps: list[str]) -> str:

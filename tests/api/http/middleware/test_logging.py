@@ -158,3 +158,11 @@ def test_the_console_form_is_for_people() -> None:
     shown = stream.getvalue()
     assert "hello" in shown
     assert "0712345678" not in shown
+
+
+def test_the_console_form_leaves_out_requests_that_only_read() -> None:
+    stream = StringIO()
+    configure_logging("console", stream)
+    for method, status in (("GET", 200), ("GET", 500), ("POST", 201)):
+        structlog.get_logger().info("request", method=method, status=status)
+    assert [line.split("status=")[1] for line in stream.getvalue().splitlines()] == ["500", "201"]
