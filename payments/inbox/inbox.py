@@ -41,9 +41,9 @@ SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, s
        body_bytes, tries
 FROM daraja_inbox
 """
-_DUE = (
-    _MESSAGE + " WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at LIMIT %s"
-)
+_DUE = f"""{_MESSAGE}
+WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at, inbox_id LIMIT %s
+"""
 _ONE = _MESSAGE + " WHERE inbox_id = %s"
 _PURGE_UNAUTHENTICATED = """
 DELETE FROM daraja_inbox WHERE inbox_id IN (
