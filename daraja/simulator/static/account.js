@@ -6,7 +6,7 @@
   const TIMEOUT_MS = 5000;
   const PAYING_MS = 15000;
   const form = document.getElementById("by-hand");
-  const told = document.getElementById("told");
+  const result = document.getElementById("payment-result");
 
   const money = (amount) =>
     `Ksh${amount.toLocaleString("en-KE", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
@@ -34,20 +34,20 @@
       reference: form.reference.value,
     };
     button.disabled = true;
-    told.textContent = "Paying …";
-    told.className = "quiet";
+    result.textContent = "Paying …";
+    result.className = "quiet";
     try {
       const answer = await fetch("/simulator/api/payments", {
         method: "POST",
         body: JSON.stringify(wanted),
         signal: AbortSignal.timeout(PAYING_MS),
       });
-      told.textContent = sentenceOf(await answer.json(), wanted);
-      told.className = answer.ok ? "paid" : "failed";
+      result.textContent = sentenceOf(await answer.json(), wanted);
+      result.className = answer.ok ? "paid" : "failed";
       await showBalance();
     } catch {
-      told.textContent = "The simulator does not answer. Is it still running?";
-      told.className = "failed";
+      result.textContent = "The simulator does not answer. Is it still running?";
+      result.className = "failed";
     } finally {
       button.disabled = false;
     }

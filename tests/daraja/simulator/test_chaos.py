@@ -156,12 +156,12 @@ def test_receipts_in_callbacks_are_those_of_the_books_except_in_forged_ones(
         push_until_answered(shop, number)
     assert shop.simulator.wait_until_idle()
     receipts = {p.outcome.receipt for p in shop.simulator.prompts() if p.outcome and p.outcome.receipt}
-    told = set()
+    reported = set()
     for post in receiver.received:
         if b"MpesaReceiptNumber" in post.body and post.path == OWN_PATH and post.body.endswith(b"}}}}"):
-            told.add(post.items.get("MpesaReceiptNumber"))
-    assert told
-    assert told <= receipts | {None}
+            reported.add(post.items.get("MpesaReceiptNumber"))
+    assert reported
+    assert reported <= receipts | {None}
 
 
 def test_numbers_whose_outcome_is_fixed_stay_out_of_it(open_shop: Any, receiver: Receiver) -> None:

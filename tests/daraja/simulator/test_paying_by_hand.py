@@ -49,9 +49,9 @@ def test_a_payment_by_hand_is_validated_and_confirmed_in_strings(
     paid = pay(shop)
     assert (paid.status_code, paid.json()["code"], paid.json()["balance"]) == (201, "0", 399_650)
     assert steps(receiver) == ["validation", "confirmation"]
-    asked, told = (json.loads(received.body) for received in receiver.received)
-    assert all(isinstance(value, str) for value in told.values())
-    assert (asked["TransID"], asked["OrgAccountBalance"]) == (told["TransID"], "")
+    validation, confirmation = (json.loads(received.body) for received in receiver.received)
+    assert all(isinstance(value, str) for value in confirmation.values())
+    assert (validation["TransID"], validation["OrgAccountBalance"]) == (confirmation["TransID"], "")
     notice = parse_c2b(receiver.received[1].body)
     assert (notice.receipt, notice.amount_cents, notice.bill_reference) == (
         paid.json()["receipt"],
@@ -59,7 +59,7 @@ def test_a_payment_by_hand_is_validated_and_confirmed_in_strings(
         "D7",
     )
     assert (notice.payer, notice.balance_cents) == ("2547 ***** 678", 350_00)
-    assert told["TransTime"] == "20261115120000"
+    assert confirmation["TransTime"] == "20261115120000"
 
 
 def test_the_shop_may_refuse_and_then_no_money_moves(

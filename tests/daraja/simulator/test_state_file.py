@@ -112,9 +112,9 @@ def test_reversals_and_their_conversations_survive(
         result_url=f"{shop.receiver.url}/results/",
         timeout_url=f"{shop.receiver.url}/timeouts/",
     )
-    told = {post.result.result_code: post.result for post in results(shop)}
-    assert set(told) == {"R000001", "0"}
-    assert told["0"].one_receipt("ReceiptNo") == shop.simulator.movements()[-1].receipt
+    by_code = {post.result.result_code: post.result for post in results(shop)}
+    assert set(by_code) == {"R000001", "0"}
+    assert by_code["0"].one_receipt("ReceiptNo") == shop.simulator.movements()[-1].receipt
 
 
 def test_addresses_and_choices_of_c2b_survive_and_so_does_their_deletion(
