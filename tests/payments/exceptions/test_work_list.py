@@ -42,12 +42,12 @@ def cases(database: Database, checkout: Checkout, **later: int) -> list[Case]:
     return open_cases(database, checkout.at + timedelta(**later))
 
 
-def test_an_order_in_good_time_leaves_nothing_to_do(ledger: Ledger, database: Database) -> None:
+def test_an_order_made_in_time_leaves_no_case(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay().order()
     assert cases(database, checkout, days=1) == []
 
 
-def test_money_that_is_due_back_is_a_case_until_it_has_gone_back(ledger: Ledger, database: Database) -> None:
+def test_a_refund_due_is_a_case_until_it_is_made(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay().refuse_order()
     (case,) = cases(database, checkout, seconds=30)
     assert (case.kind, case.money_cents, case.session_id) == (Kind.REFUND_DUE, 350_00, checkout.session_id)
@@ -70,7 +70,7 @@ def test_money_that_is_due_back_is_a_case_until_it_has_gone_back(ledger: Ledger,
     assert cases(database, checkout) == []
 
 
-def test_a_second_payment_is_due_back_while_the_order_stands(ledger: Ledger, database: Database) -> None:
+def test_a_second_payment_is_refunded_while_the_order_stands(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().wait(seconds=100).prompt().pay("RCPT000001").order()
     checkout.pay("RCPT000002", attempt=2)
     (case,) = cases(database, checkout)
@@ -93,7 +93,7 @@ def test_a_payment_without_a_receipt_is_a_case_after_a_while(ledger: Ledger, dat
     assert cases(database, checkout, minutes=30) == []
 
 
-def test_a_paid_session_whose_order_does_not_come_is_a_case(ledger: Ledger, database: Database) -> None:
+def test_a_paid_session_without_an_order_is_a_case(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().pay()
     assert cases(database, checkout, seconds=119) == []
     (case,) = cases(database, checkout, seconds=120)
@@ -120,7 +120,7 @@ def test_cases_of_all_kinds_come_oldest_first(database: Database, busy: Checkout
     assert all(case.what_can_be_done for case in found)
 
 
-def test_the_list_comes_by_pages_and_by_kind(database: Database, busy: Checkout) -> None:
+def test_the_list_is_paged_and_filtered_by_kind(database: Database, busy: Checkout) -> None:
     now = busy.at + timedelta(days=1)
     whole = open_cases(database, now)
     assert open_cases(database, now, page_size=3) + open_cases(database, now, page=2, page_size=3) == whole
@@ -140,9 +140,7 @@ def test_a_tally_counts_every_kind(database: Database, busy: Checkout) -> None:
     assert set(counted) == set(Kind)
 
 
-def test_witnesses_who_disagree_are_a_case_until_somebody_has_looked(
-    ledger: Ledger, database: Database
-) -> None:
+def test_a_discrepancy_is_a_case_until_it_is_closed(ledger: Ledger, database: Database) -> None:
     checkout = Checkout(ledger).prompt().cancel().pay().order()
     (case,) = cases(database, checkout)
     assert (case.kind, case.money_cents, case.number) == (Kind.CONTRADICTION, 350_00, 1)
@@ -161,7 +159,7 @@ def test_witnesses_who_disagree_are_a_case_until_somebody_has_looked(
         ("new", None),
     ],
 )
-def test_money_that_belongs_to_nobody_is_a_case(database: Database, verdict: str, kind: Kind | None) -> None:
+def test_an_unmatched_payment_is_a_case(database: Database, verdict: str, kind: Kind | None) -> None:
     with database.connection() as connection:
         connection.execute(MOVED, (verdict, HALF_PAST_TEN))
     found = open_cases(database, HALF_PAST_TEN)
@@ -173,7 +171,7 @@ def test_money_that_belongs_to_nobody_is_a_case(database: Database, verdict: str
     assert open_cases(database, HALF_PAST_TEN) == []
 
 
-def test_days_that_were_never_pulled_are_a_case(database: Database) -> None:
+def test_a_gap_of_the_pull_is_a_case(database: Database) -> None:
     pull_progress, day = PullProgressStore(database), timedelta(days=1)
     pull_progress.done(
         "174379", HALF_PAST_TEN, HALF_PAST_TEN, gap=(HALF_PAST_TEN - 9 * day, HALF_PAST_TEN - 2 * day)
@@ -206,7 +204,7 @@ def _is_refused(ledger: Ledger, code: str) -> Checkout:
 @pytest.mark.parametrize(
     ("happens", "code"), [(_fails, "PRODUCT_MISMATCH"), (_is_refused, "DARAJA_NOT_AUTHORISED")]
 )
-def test_a_burst_of_refusals_that_are_our_own_doing_is_a_case_until_somebody_pays(
+def test_a_burst_of_set_up_refusals_is_a_case_until_a_buyer_pays(
     ledger: Ledger, database: Database, happens: Callable[[Ledger, str], Checkout], code: str
 ) -> None:
     for _ in range(2):
@@ -218,7 +216,7 @@ def test_a_burst_of_refusals_that_are_our_own_doing_is_a_case_until_somebody_pay
     assert cases(database, Checkout(ledger).prompt().wait(minutes=1).pay().order()) == []
 
 
-def test_every_set_up_reason_is_one_that_is_written_down() -> None:
+def test_every_set_up_reason_is_a_documented_result() -> None:
     of_results = {meaning.reason.upper() for meaning in RESULT_MEANINGS}
     assert {reason for reason in SET_UP_REASONS if not reason.startswith("DARAJA_")} <= of_results
 
@@ -228,7 +226,7 @@ def test_every_kind_says_what_can_be_done() -> None:
     assert {str(kind) for kind in CaseKind} <= {str(kind) for kind in Kind}
 
 
-def test_the_rows_are_what_the_log_comes_to_whatever_the_batches(ledger: Ledger, database: Database) -> None:
+def test_the_rows_equal_a_fold_of_the_log_whatever_the_batches(ledger: Ledger, database: Database) -> None:
     one_of_every_kind(ledger)
     until_readable(database)
     Follower(database, PaymentCases(), batch_size=3).catch_up()
@@ -237,21 +235,21 @@ def test_the_rows_are_what_the_log_comes_to_whatever_the_batches(ledger: Ledger,
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "finding"),
     [
         ("DELETE FROM payment_cases", "payment_cases lacks its rows"),
         ("UPDATE payment_cases SET money_cents = 1", "payment_cases is not what its events come to"),
         ("UPDATE payment_cases SET session_id = gen_random_uuid()", "has rows that no event speaks of"),
     ],
 )
-def test_the_invariants_see_rows_that_are_not_what_the_log_says(
-    ledger: Ledger, database: Database, statement: str, told: str
+def test_the_invariants_find_rows_that_differ_from_the_log(
+    ledger: Ledger, database: Database, statement: str, finding: str
 ) -> None:
     Checkout(ledger).prompt().pay().refuse_order()
     follow(database)
     with database.connection() as connection:
         connection.execute(statement.encode())
-    assert any(told in description for description in wrong(database))
+    assert any(finding in description for description in wrong(database))
     assert PaymentCases.rebuild(database).wrong_rows > 0
     assert wrong(database) == []
 

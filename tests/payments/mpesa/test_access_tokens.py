@@ -32,7 +32,7 @@ def test_a_new_token_replaces_the_old(database: Database, vault: Vault) -> None:
     assert tokens.read() == ("new", ENDS + timedelta(hours=1))
 
 
-def test_a_token_is_sealed_at_rest(database: Database, vault: Vault) -> None:
+def test_a_token_is_encrypted_at_rest(database: Database, vault: Vault) -> None:
     AccessTokens(database, vault, "sandbox").write("a token", ENDS)
     with database.connection() as connection:
         row = connection.execute("SELECT sealed_value FROM access_tokens").fetchone()
@@ -59,7 +59,7 @@ def test_one_at_a_time_holds_the_lock_of_a_consumer(database: Database, vault: V
     assert most == 1
 
 
-def test_who_waits_for_the_lock_is_told_in_the_end(
+def test_waiting_for_the_lock_ends_with_a_time_out(
     database: Database, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("payments.mpesa.access_tokens.LOCK_TIMEOUT_MILLISECONDS", 50)

@@ -1,4 +1,4 @@
-"""Credentials that an operator stored, sealed under the master key."""
+"""Credentials that an operator stored are encrypted under the master key."""
 
 import pytest
 from freezegun import freeze_time
@@ -13,7 +13,7 @@ def store(database: Database) -> CredentialStore:
     return CredentialStore(database, Vault(database, bytes(range(32))))
 
 
-def test_what_is_stored_is_read_again(store: CredentialStore) -> None:
+def test_stored_credentials_are_read_again(store: CredentialStore) -> None:
     assert store.read() == {}
     store.write({"MPESA_PASSKEY": "a passkey", "MPESA_CONSUMER_KEY": "a key"})
     assert store.read() == {"MPESA_PASSKEY": "a passkey", "MPESA_CONSUMER_KEY": "a key"}
@@ -26,7 +26,7 @@ def test_a_partial_update_keeps_the_rest_and_an_empty_one_everything(store: Cred
     assert store.read() == {"MPESA_PASSKEY": "new", "MPESA_CONSUMER_KEY": "a key"}
 
 
-def test_it_is_sealed_at_rest_and_dated(store: CredentialStore, database: Database) -> None:
+def test_credentials_are_encrypted_at_rest_and_dated(store: CredentialStore, database: Database) -> None:
     with freeze_time("2024-01-15 10:30:00"):
         store.write({"MPESA_PASSKEY": "a passkey"})
     with database.connection() as connection:

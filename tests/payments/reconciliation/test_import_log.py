@@ -1,4 +1,4 @@
-"""What imports of statements found is kept and found again."""
+"""Imports of statements are stored and listed."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -20,7 +20,7 @@ def _import(number: int) -> Reconciliation:
     )
 
 
-def test_an_import_is_kept_and_found_by_its_id(database: Database) -> None:
+def test_an_import_is_stored_and_found_by_its_id(database: Database) -> None:
     reconciliations = Reconciliations(database)
     for number in (1, 2):
         reconciliations.add(_import(number))
@@ -37,7 +37,7 @@ def test_imports_are_listed_the_latest_first_by_pages(database: Database) -> Non
     assert reconciliations.page(limit=2, offset=2, as_of=now) == (3, [_import(1)])
 
 
-def test_a_list_stands_still_while_imports_come_in(database: Database) -> None:
+def test_pages_do_not_shift_while_imports_are_added(database: Database) -> None:
     reconciliations = Reconciliations(database)
     for number in (1, 2):
         reconciliations.add(_import(number))

@@ -1,4 +1,4 @@
-"""Movements of money find the attempt they answer, once, whichever channel tells of them and however often."""
+"""A movement is matched to its attempt once, whichever channel reports it and however often."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +46,7 @@ def _reversal(original: str, receipt: str = "OAF7Q2X9RV", **changed: Any) -> Mov
 
 
 def _ingest(matcher: Matcher, *movements: Movement) -> list[MatchVerdict]:
-    return [settled.verdict for settled in matcher.ingest(movements)]
+    return [result.verdict for result in matcher.ingest(movements)]
 
 
 def _facts(checkout: Checkout) -> list[str]:
@@ -72,7 +72,7 @@ def _facts(checkout: Checkout) -> list[str]:
         ("", None),
     ],
 )
-def test_our_reference_is_known_however_it_was_typed(typed: str, transaction_id: int | None) -> None:
+def test_our_reference_is_recognised_however_it_was_typed(typed: str, transaction_id: int | None) -> None:
     assert transaction_named(typed) == transaction_id
 
 
@@ -100,7 +100,7 @@ def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
     assert phone_locks.holders(["phone"], LATER) == {}
 
 
-def test_seeing_it_again_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_repeated_movement_changes_nothing(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
     assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     before = _facts(checkout)
@@ -111,7 +111,7 @@ def test_seeing_it_again_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
     assert _facts(checkout) == before
 
 
-def test_a_better_witness_is_written_down_once(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_better_source_is_recorded_once(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     for evidence in (Evidence.C2B, Evidence.STATEMENT, Evidence.C2B, Evidence.STATEMENT):
         assert _ingest(matcher, _payment(None, evidence=evidence)) == [MatchVerdict.POSTED]
@@ -119,47 +119,43 @@ def test_a_better_witness_is_written_down_once(ledger: Ledger, matcher: Matcher)
     assert checkout.session.credits[RECEIPT].evidence == Evidence.STATEMENT
 
 
-def test_the_receipt_of_money_that_a_query_had_proved_is_found(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_payment_proved_by_a_query_gets_its_receipt(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(None)
     assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     assert _facts(checkout)[-1] == "ReceiptRecorded"
     assert checkout.session.receipts == {RECEIPT}
 
 
-def test_money_wins_over_an_attempt_that_was_known_to_have_failed(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_payment_wins_over_a_failed_attempt(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().cancel()
     assert _ingest(matcher, _payment(checkout)) == [MatchVerdict.CREDITED]
     assert checkout.session.status == Status.PAID
     assert len(checkout.session.discrepancies) == 1
 
 
-def test_a_second_payment_of_the_same_attempt_is_due_back(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_second_payment_of_an_attempt_is_refunded(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
     assert _ingest(matcher, _payment(checkout, "OAF7Q2X9XX")) == [MatchVerdict.CREDITED]
     assert checkout.session.refunds[1].receipt == "OAF7Q2X9XX"
     assert checkout.session.status == Status.ORDER_CREATED
 
 
-def test_an_amount_that_is_not_the_one_asked_for_is_held_and_due_back(
-    ledger: Ledger, matcher: Matcher
-) -> None:
+def test_another_amount_than_asked_for_is_refunded(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
     assert _ingest(matcher, _payment(checkout, amount_cents=1_00)) == [MatchVerdict.CREDITED]
     assert checkout.session.refunds[1].amount_cents == 1_00
-    assert (
-        checkout.session.status == Status.PAYMENT_INITIATED
-    )  # Whoever types a reference ends nobody's prompt.
+    assert checkout.session.status == Status.PAYMENT_INITIATED  # A reference typed by hand ends no prompt.
     assert checkout.pay("OAF7Q2X9NB").session.status == Status.PAID
 
 
-def test_another_amount_under_a_known_receipt_is_told_once_and_changes_nothing(
+def test_another_amount_under_a_known_receipt_is_one_discrepancy_and_changes_nothing(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     for _ in range(2):
-        [settled] = matcher.ingest([_payment(checkout, amount_cents=1_00)])
-        assert settled.verdict == MatchVerdict.AMOUNT_DIFFERS
-        assert settled.detail == "100 cents, where 35000 cents are known."
+        [result] = matcher.ingest([_payment(checkout, amount_cents=1_00)])
+        assert result.verdict == MatchVerdict.AMOUNT_DIFFERS
+        assert result.detail == "100 cents, where 35000 cents are known."
     assert _facts(checkout).count("ContradictionFound") == 1
     assert checkout.session.credits[RECEIPT].amount_cents == TOTAL_CENTS
 
@@ -168,7 +164,7 @@ def test_another_amount_under_a_known_receipt_is_told_once_and_changes_nothing(
     "stray",
     [{"reference": "my rent"}, {"transaction_id": 10**17}, {"reference": "=cmd|' /C calc'!A0"}, {}],
 )
-def test_money_that_names_no_attempt_is_kept_for_a_person(
+def test_a_payment_that_names_no_attempt_is_unmatched(
     ledger: Ledger, matcher: Matcher, database: Database, stray: dict[str, Any]
 ) -> None:
     checkout = Checkout(ledger).prompt()
@@ -187,27 +183,23 @@ def test_the_amount_and_the_time_alone_never_choose_a_session(ledger: Ledger, ma
     assert checkout.session.status == Status.PAYMENT_INITIATED
 
 
-def test_an_old_payment_that_names_a_new_attempt_is_another_databases(
-    ledger: Ledger, matcher: Matcher
-) -> None:
+def test_a_payment_older_than_the_attempt_it_names_is_unmatched(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt()
     old = _payment(checkout, happened_at=HALF_PAST_TEN - timedelta(days=30), evidence=Evidence.STATEMENT)
     assert _ingest(matcher, old) == [MatchVerdict.UNKNOWN]
     assert checkout.session.received_cents == 0
 
 
-def test_a_receipt_of_another_session_is_an_incident_and_posted_once(
-    ledger: Ledger, matcher: Matcher
-) -> None:
+def test_a_receipt_of_another_session_is_a_case_and_credited_once(ledger: Ledger, matcher: Matcher) -> None:
     first, second = Checkout(ledger).prompt().pay(RECEIPT), Checkout(ledger, user_id=8).prompt()
-    [settled] = matcher.ingest([_payment(second)])
-    assert (settled.verdict, settled.session_id) == (MatchVerdict.KNOWN_ELSEWHERE, first.session_id)
-    assert str(second.session_id) in str(settled.detail)
+    [result] = matcher.ingest([_payment(second)])
+    assert (result.verdict, result.session_id) == (MatchVerdict.KNOWN_ELSEWHERE, first.session_id)
+    assert str(second.session_id) in str(result.detail)
     assert second.session.status == Status.PAYMENT_INITIATED
     assert first.session.received_cents == TOTAL_CENTS
 
 
-def test_money_of_an_unknown_payer_is_settled_by_a_witness_that_knows_more(
+def test_an_unmatched_payment_is_credited_by_a_source_that_names_its_attempt(
     ledger: Ledger, matcher: Matcher
 ) -> None:
     checkout = Checkout(ledger).prompt()
@@ -215,14 +207,14 @@ def test_money_of_an_unknown_payer_is_settled_by_a_witness_that_knows_more(
     assert _ingest(matcher, _payment(checkout, evidence=Evidence.STATEMENT)) == [MatchVerdict.CREDITED]
 
 
-def test_a_person_closes_a_case_once(matcher: Matcher, movements: Movements) -> None:
-    [settled] = matcher.ingest([_payment(None)])
-    movements.close(settled.movement.key, closed_by="operator 9", note="Rent of the stall.", now=LATER)
+def test_an_operator_closes_a_case_once(matcher: Matcher, movements: Movements) -> None:
+    [result] = matcher.ingest([_payment(None)])
+    movements.close(result.movement.key, closed_by="operator 9", note="Rent of the stall.", now=LATER)
     with pytest.raises(Rejected, match="CASE_NOT_OPEN"):
-        movements.close(settled.movement.key, closed_by="operator 9", note="Again.", now=LATER)
+        movements.close(result.movement.key, closed_by="operator 9", note="Again.", now=LATER)
 
 
-def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
+def test_movements_stored_before_a_crash_are_matched_by_the_worker(
     ledger: Ledger, matcher: Matcher, movements: Movements
 ) -> None:
     checkout = Checkout(ledger).prompt()
@@ -233,7 +225,7 @@ def test_what_was_kept_before_a_crash_is_acted_on_by_the_worker(
     assert matcher.act_on_unprocessed() == 0
 
 
-def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
+def test_an_unmatched_payment_is_posted_once_a_callback_has_claimed_it(
     database: Database, ledger: Ledger, matcher: Matcher
 ) -> None:
     assert (
@@ -249,9 +241,7 @@ def test_money_of_nobody_is_settled_once_a_callback_has_claimed_it(
     assert matcher.act_on_claimed() == 0
 
 
-def test_what_a_session_claimed_and_has_not_written_yet_waits_without_haste(
-    ledger: Ledger, matcher: Matcher
-) -> None:
+def test_a_claimed_receipt_that_is_not_recorded_yet_stays_unmatched(ledger: Ledger, matcher: Matcher) -> None:
     assert _ingest(matcher, _payment()) == [MatchVerdict.UNKNOWN]
     assert ledger.reserve_receipt(RECEIPT, Checkout(ledger).prompt().session_id)
     assert matcher.act_on_claimed() == 0
@@ -308,14 +298,14 @@ def test_a_reversal_in_the_statement_settles_the_refund(
     assert _facts(checkout) == before
 
 
-def test_a_reversal_that_mpesa_had_reported_is_no_news(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_reversal_that_mpesa_had_reported_changes_nothing(ledger: Ledger, matcher: Matcher) -> None:
     checkout = _refused(ledger).request_refund().refund()
     before = _facts(checkout)
     assert _ingest(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [MatchVerdict.REFUND_SETTLED]
     assert _facts(checkout) == before
 
 
-def test_money_that_went_back_by_hand_and_by_reversal_is_a_case(ledger: Ledger, matcher: Matcher) -> None:
+def test_a_refund_by_hand_and_by_reversal_is_a_case(ledger: Ledger, matcher: Matcher) -> None:
     checkout = _refused(ledger)
     checkout.ledger.decide(
         checkout.session_id,
@@ -325,19 +315,19 @@ def test_money_that_went_back_by_hand_and_by_reversal_is_a_case(ledger: Ledger, 
 
 
 @pytest.mark.parametrize("changed", [{}, {"amount_cents": 1_00}])
-def test_a_reversal_of_money_that_has_an_order_is_a_case(
+def test_a_reversal_of_a_payment_with_an_order_is_a_case(
     ledger: Ledger, matcher: Matcher, changed: dict[str, Any]
 ) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
     before = _facts(checkout)
-    [settled] = matcher.ingest([_reversal(RECEIPT, **changed)])
-    assert (settled.verdict, settled.session_id) == (MatchVerdict.REVERSAL_UNEXPECTED, checkout.session_id)
+    [result] = matcher.ingest([_reversal(RECEIPT, **changed)])
+    assert (result.verdict, result.session_id) == (MatchVerdict.REVERSAL_UNEXPECTED, checkout.session_id)
     assert _facts(checkout) == before
 
 
-def test_money_of_nobody_that_went_back_waits_for_nobody(matcher: Matcher, database: Database) -> None:
+def test_the_reversal_of_an_unmatched_payment_closes_its_case(matcher: Matcher, database: Database) -> None:
     found = matcher.ingest([_reversal(RECEIPT), _payment(None)])
-    assert {settled.verdict for settled in found} == {MatchVerdict.UNKNOWN, MatchVerdict.NOT_OURS}
+    assert {result.verdict for result in found} == {MatchVerdict.UNKNOWN, MatchVerdict.NOT_OURS}
     with database.connection() as connection:
         rows = connection.execute(
             "SELECT closed_by FROM mpesa_movements WHERE verdict = 'unknown'"
@@ -345,7 +335,7 @@ def test_money_of_nobody_that_went_back_waits_for_nobody(matcher: Matcher, datab
     assert [row["closed_by"] for row in rows] == ["statement"]
 
 
-def test_charges_and_settlements_concern_nobody(ledger: Ledger, matcher: Matcher) -> None:
+def test_charges_and_settlements_are_not_ours(ledger: Ledger, matcher: Matcher) -> None:
     checkout = Checkout(ledger).prompt().pay(RECEIPT)
     before = _facts(checkout)
     charge = Movement(
@@ -361,7 +351,7 @@ def test_charges_and_settlements_concern_nobody(ledger: Ledger, matcher: Matcher
     assert _facts(checkout) == before
 
 
-def test_one_session_that_cannot_be_read_does_not_keep_others_from_their_money(
+def test_a_session_that_cannot_be_read_does_not_hold_up_others(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
     broken, whole = Checkout(ledger).prompt(), Checkout(ledger).prompt()
@@ -373,11 +363,11 @@ def test_one_session_that_cannot_be_read_does_not_keep_others_from_their_money(
             "UPDATE payment_events SET state = '{}' WHERE session_id = %s AND version = 1",
             (broken.session_id,),
         )
-    found = {settled.movement.receipt: settled.verdict for settled in matcher.ingest(movements)}
+    found = {result.movement.receipt: result.verdict for result in matcher.ingest(movements)}
     assert found == {"OAF7Q2X9AA": MatchVerdict.NEW, "OAF7Q2X9BB": MatchVerdict.CREDITED}
 
 
-def test_the_moment_of_a_movement_may_be_anything_aware(matcher: Matcher) -> None:
+def test_the_moment_of_a_movement_may_have_any_time_zone(matcher: Matcher) -> None:
     found: list[MatchResult] = matcher.ingest(
         [_payment(None, happened_at=datetime.min.replace(tzinfo=LATER.tzinfo))]
     )

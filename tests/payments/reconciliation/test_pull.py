@@ -1,4 +1,4 @@
-"""Pulling M-Pesa's own list: every hour, in windows that overlap, and what a long stop has missed is written down."""
+"""M-Pesa's list is pulled every hour, in windows that overlap; a long stop leaves a gap."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -91,7 +91,7 @@ def test_every_window_reaches_back_further_than_the_last_one_ended(
     assert [end for _, end in listed.asked] == [clock.now() - EVERY * hours for hours in (3, 2, 1)]
 
 
-def test_what_a_longer_stop_has_missed_is_a_gap(
+def test_a_stop_longer_than_the_list_leaves_a_gap(
     transaction_poller: TransactionPoller,
     listed: _List,
     pull_progress: PullProgressStore,
@@ -110,7 +110,7 @@ def test_what_a_longer_stop_has_missed_is_a_gap(
     assert [(gap.since, gap.until) for gap in pull_progress.gaps()] == [(stopped_at - OVERLAP, earliest)]
 
 
-def test_a_list_that_m_pesa_does_not_give_is_asked_for_again_soon_and_from_where_it_was(
+def test_a_refused_pull_is_retried_soon_from_the_same_moment(
     transaction_poller: TransactionPoller,
     listed: _List,
     pull_progress: PullProgressStore,
@@ -128,7 +128,7 @@ def test_a_list_that_m_pesa_does_not_give_is_asked_for_again_soon_and_from_where
     assert pull_progress.progress("174379").pulled_until == until
 
 
-def test_a_payment_of_which_nothing_else_was_heard_is_booked_once(
+def test_a_payment_that_only_the_pull_lists_is_recorded_once(
     transaction_poller: TransactionPoller,
     listed: _List,
     ledger: Ledger,

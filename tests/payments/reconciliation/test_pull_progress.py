@@ -1,4 +1,4 @@
-"""Where the hourly pull stands, and which periods it has missed."""
+"""The progress of the hourly pull, and its gaps."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,11 +17,11 @@ def pull_progress(database: Database) -> PullProgressStore:
     return PullProgressStore(database)
 
 
-def test_before_the_first_time_nothing_is_known(pull_progress: PullProgressStore) -> None:
+def test_before_the_first_pull_there_is_no_progress(pull_progress: PullProgressStore) -> None:
     assert pull_progress.progress(PAYBILL) == PullProgress(None, None)
 
 
-def test_it_stands_where_the_last_good_pull_ended_for_each_shortcode(
+def test_progress_is_the_end_of_the_last_complete_pull_of_each_shortcode(
     pull_progress: PullProgressStore,
 ) -> None:
     pull_progress.done(PAYBILL, NOW, NOW + HOUR)
@@ -30,13 +30,13 @@ def test_it_stands_where_the_last_good_pull_ended_for_each_shortcode(
     assert pull_progress.progress("600100") == PullProgress(NOW - HOUR, NOW)
 
 
-def test_one_that_ended_earlier_does_not_put_it_back(pull_progress: PullProgressStore) -> None:
+def test_a_pull_that_ended_earlier_does_not_move_progress_back(pull_progress: PullProgressStore) -> None:
     pull_progress.done(PAYBILL, NOW, NOW + HOUR)
     pull_progress.done(PAYBILL, NOW - HOUR, NOW + 2 * HOUR)
     assert pull_progress.progress(PAYBILL) == PullProgress(NOW, NOW + 2 * HOUR)
 
 
-def test_one_that_came_to_nothing_is_tried_again_later_and_leaves_the_place(
+def test_a_failed_pull_is_retried_later_and_keeps_the_progress(
     pull_progress: PullProgressStore,
 ) -> None:
     pull_progress.put_off(PAYBILL, NOW)
@@ -46,7 +46,7 @@ def test_one_that_came_to_nothing_is_tried_again_later_and_leaves_the_place(
     assert pull_progress.progress(PAYBILL) == PullProgress(NOW, NOW + 3 * HOUR)
 
 
-def test_a_gap_stays_until_something_covers_the_whole_of_it(
+def test_a_gap_stays_open_until_a_statement_covers_all_of_it(
     pull_progress: PullProgressStore, database: Database
 ) -> None:
     early, late = (NOW - 9 * HOUR, NOW - 7 * HOUR), (NOW - 5 * HOUR, NOW - 3 * HOUR)
@@ -69,7 +69,7 @@ def test_a_gap_stays_until_something_covers_the_whole_of_it(
     assert pull_progress.close_gaps_within(early[0], NOW, closed_by="operator 8", now=NOW) == 0
 
 
-def test_a_person_closes_one_gap_once(pull_progress: PullProgressStore) -> None:
+def test_an_operator_closes_a_gap_once(pull_progress: PullProgressStore) -> None:
     pull_progress.done(PAYBILL, NOW, NOW + HOUR, gap=(NOW - 9 * HOUR, NOW - 7 * HOUR))
     pull_progress.done(PAYBILL, NOW, NOW + HOUR, gap=(NOW - 5 * HOUR, NOW - 3 * HOUR))
     first, second = pull_progress.gaps()

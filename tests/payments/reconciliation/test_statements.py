@@ -1,4 +1,4 @@
-"""Statements against the ledger: what is settled, what is told, and that a second time is no news."""
+"""Statements are matched with the ledger, differences are reported, and a second import changes nothing."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def _counts(done: Reconciliation) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def test_each_row_is_told_as_what_it_is(ledger: Ledger, reconciler: Reconciler) -> None:
+def test_each_row_is_reported_by_its_kind(ledger: Ledger, reconciler: Reconciler) -> None:
     known = Checkout(ledger).prompt().pay("OAFKNOWN01")
     lost = Checkout(ledger).request().lose_the_answer()
     nameless = Checkout(ledger).prompt().pay(None)
@@ -106,7 +106,7 @@ def test_each_row_is_told_as_what_it_is(ledger: Ledger, reconciler: Reconciler) 
     }
 
 
-def test_money_that_answers_a_reference_typed_by_hand_is_credited(
+def test_a_payment_with_our_reference_typed_by_hand_is_credited(
     ledger: Ledger, reconciler: Reconciler
 ) -> None:
     checkout = Checkout(ledger).prompt().cancel()
@@ -118,7 +118,7 @@ def test_money_that_answers_a_reference_typed_by_hand_is_credited(
 
 
 @pytest.mark.parametrize("reason", ["", "Pay Bill Online", "Customer Buy Goods Online", "Something New"])
-def test_money_in_of_any_kind_is_looked_at(ledger: Ledger, reconciler: Reconciler, reason: str) -> None:
+def test_money_in_of_any_kind_is_matched(ledger: Ledger, reconciler: Reconciler, reason: str) -> None:
     checkout = Checkout(ledger).prompt()
     done = reconciler.reconcile(
         _day(
@@ -129,13 +129,13 @@ def test_money_in_of_any_kind_is_looked_at(ledger: Ledger, reconciler: Reconcile
     assert _counts(done) == {"credited": 1, "unknown": 1}
 
 
-def test_the_edges_of_a_period_lack_nothing(ledger: Ledger, reconciler: Reconciler) -> None:
+def test_payments_at_the_edges_of_a_period_are_not_missing(ledger: Ledger, reconciler: Reconciler) -> None:
     Checkout(ledger).prompt().pay("OAFEDGE001")
     around = [replace(OPENING, at=PAID_AT), replace(CLOSING, at=PAID_AT + timedelta(minutes=5))]
     assert _counts(reconciler.reconcile(statement(around))) == {}
 
 
-def test_a_payment_proved_by_a_query_alone_is_missed_too(ledger: Ledger, reconciler: Reconciler) -> None:
+def test_a_payment_proved_only_by_a_query_can_be_missing(ledger: Ledger, reconciler: Reconciler) -> None:
     Checkout(ledger).prompt().pay(None)
     done = reconciler.reconcile(_day())
     assert _counts(done) == {"missing_there": 1}
@@ -169,7 +169,7 @@ def test_an_attempt_in_doubt_whose_time_is_covered_ends_unpaid(
         lambda: statement([OPENING, CLOSING], preamble=[]),
     ],
 )
-def test_what_a_statement_cannot_tell_stays_in_doubt(
+def test_an_attempt_that_a_statement_does_not_decide_stays_in_doubt(
     ledger: Ledger, reconciler: Reconciler, content: Callable[[], bytes]
 ) -> None:
     checkout = Checkout(ledger).prompt()
@@ -192,7 +192,7 @@ def test_an_empty_day_is_a_statement(reconciler: Reconciler) -> None:
         (lambda rows: rows[1].__setitem__(1, "600100"), "STATEMENT_OF_ANOTHER"),
     ],
 )
-def test_a_file_that_cannot_be_relied_on_changes_nothing(
+def test_an_unreliable_file_changes_nothing(
     ledger: Ledger, reconciler: Reconciler, database: Database, spoil: object, code: str
 ) -> None:
     checkout = Checkout(ledger).prompt()
@@ -216,7 +216,7 @@ def test_what_was_found_can_be_read_later(ledger: Ledger, reconciler: Reconciler
     assert Reconciliations(database).page(limit=10, offset=0, as_of=clock.now()) == (1, [done])
 
 
-def test_nothing_of_a_stranger_is_in_what_was_found(reconciler: Reconciler) -> None:
+def test_no_text_of_a_payer_is_in_what_was_found(reconciler: Reconciler) -> None:
     evil = "=HYPERLINK(0)"
     done = reconciler.reconcile(
         statement([Booking("OAFEVIL001", paid_in=5_00, account=evil, details=evil, reason=evil, payer=evil)])

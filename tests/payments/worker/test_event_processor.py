@@ -25,7 +25,7 @@ NOW = datetime(2024, 1, 15, 11, 0, tzinfo=UTC)
 
 
 class Desk:
-    """Handles what it is given, and refuses what it was told to."""
+    """Handles events, and fails on those that it is set to fail on."""
 
     name = "service"
     topics: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def processor(database: Database, service: Desk) -> EventProcessor:
     return Patient(database, service)
 
 
-def test_each_event_is_handed_on_once_and_the_place_is_kept(
+def test_each_event_is_handled_once_and_the_position_is_stored(
     ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     Checkout(ledger).prompt()
@@ -77,16 +77,14 @@ def test_each_event_is_handed_on_once_and_the_place_is_kept(
     assert service.versions == [1, 2, 3]
 
 
-def test_a_handler_gets_the_topics_it_asked_for(
-    ledger: Ledger, service: Desk, processor: EventProcessor
-) -> None:
+def test_a_handler_gets_only_its_topics(ledger: Ledger, service: Desk, processor: EventProcessor) -> None:
     service.topics = (Paid.TOPIC, Created.TOPIC)
     Checkout(ledger).prompt().pay()
     assert processor.run_once() == 4
     assert service.versions == [1, 4]
 
 
-def test_a_failing_event_does_not_stop_those_behind_it(
+def test_a_failing_event_does_not_hold_up_later_ones(
     ledger: Ledger, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[2] = ArithmeticError()
@@ -95,7 +93,7 @@ def test_a_failing_event_does_not_stop_those_behind_it(
     assert service.versions == [1, 3, 4]
 
 
-def test_a_failed_event_is_tried_again_when_its_time_has_come(
+def test_a_failed_event_is_retried_when_it_is_due(
     ledger: Ledger, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[2] = ArithmeticError()
@@ -109,7 +107,7 @@ def test_a_failed_event_is_tried_again_when_its_time_has_come(
     assert processor.retry_due(NOW + timedelta(days=1)) == 0
 
 
-def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
+def test_after_its_last_try_an_event_is_dead_lettered_until_an_operator_retries_it(
     ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[1] = Rejected("CART_ALREADY_BOUGHT", "These goods have been bought.")
@@ -138,23 +136,23 @@ def test_after_its_last_try_an_event_is_set_aside_until_a_person_asks_for_it(
     assert list_dead_lettered(database) == []
 
 
-def test_the_message_of_a_stranger_is_not_kept_because_it_may_name_a_person(
+def test_the_message_of_a_foreign_exception_is_not_stored_because_it_may_hold_personal_data(
     ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     service.refuses[1] = ValueError("cannot deliver to John Doe, 254712345678")
     Checkout(ledger)
     processor.run_once()
     with database.connection() as connection:
-        kept = connection.execute("SELECT error FROM follower_failures").fetchone()
-    assert kept == {"error": "ValueError"}
+        stored = connection.execute("SELECT error FROM follower_failures").fetchone()
+    assert stored == {"error": "ValueError"}
 
 
-def test_gaps_grow_and_stay_below_a_few_minutes() -> None:
+def test_the_gaps_between_tries_grow_up_to_a_few_minutes() -> None:
     gaps = [int(gap_after(tries).total_seconds()) for tries in range(1, MAX_TRIES)]
     assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
-def test_a_second_worker_stands_by_until_the_first_lets_go(
+def test_a_second_worker_stands_by_until_the_first_releases_the_lock(
     ledger: Ledger, database: Database, service: Desk, processor: EventProcessor
 ) -> None:
     Checkout(ledger)
@@ -181,7 +179,7 @@ class Meeting(Desk):
         self.seen[recorded.session_id].append(recorded.version)
 
 
-def test_sessions_are_handled_at_once_and_each_in_its_order(ledger: Ledger, database: Database) -> None:
+def test_sessions_are_handled_side_by_side_and_each_in_order(ledger: Ledger, database: Database) -> None:
     meeting = Meeting(parties=2)
     checkouts = [Checkout(ledger), Checkout(ledger)]
     for checkout in checkouts:

@@ -28,7 +28,7 @@ def lost_database(services: ProbeServices, free_port: int) -> Iterator[Database]
     services.database.close()
 
 
-def test_a_process_that_is_up_says_so_whatever_the_database_does(client: FlaskClient) -> None:
+def test_a_process_is_up_whatever_the_database_does(client: FlaskClient) -> None:
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
@@ -72,7 +72,7 @@ def test_the_figures_count_requests_by_template_and_never_by_address(
     assert "254712345678" not in shown.text
 
 
-def test_those_who_wait_while_the_services_cannot_be_built_share_the_failure() -> None:
+def test_requests_that_wait_for_services_share_the_failure_to_build_them() -> None:
     building, go_on, tries = Event(), Event(), []
 
     def build() -> Any:

@@ -56,7 +56,7 @@ def test_pages_of_imports_are_linked(instance: Instance) -> None:
     assert (len(seen), len(set(seen)), second["next"]) == (3, 3, None)
 
 
-def test_nobody_else_reads_them_and_an_unknown_one_is_said(instance: Instance) -> None:
+def test_other_roles_read_no_imports_and_an_unknown_one_is_not_found(instance: Instance) -> None:
     for path in (PATH, f"{PATH}{uuid4()}/"):
         assert instance.stranger().get(path).status_code == 401
         for role in ("customer", "analyst"):

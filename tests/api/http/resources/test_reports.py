@@ -1,4 +1,4 @@
-"""What analysts, auditors and operators are shown, and that nobody else is."""
+"""Reports for analysts, auditors and operators, each for its role."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -100,13 +100,13 @@ def test_a_rate_of_nothing_is_null_and_no_failure(instance: Instance) -> None:
         "until=0001-01-01T00:00:00Z",
     ],
 )
-def test_a_period_that_cannot_be_is_named(instance: Instance, query: str) -> None:
+def test_an_impossible_period_is_refused_by_field(instance: Instance, query: str) -> None:
     answer = instance.client(9, "analyst").get(f"{METRICS}?{query}")
     assert answer.status_code == 400, answer.text
     assert set(answer.json()["errors"]) <= {"since", "until"}
 
 
-def test_an_auditor_sees_all_but_what_is_sealed(instance: Instance) -> None:
+def test_an_auditor_sees_all_but_encrypted_values(instance: Instance) -> None:
     session_id = buy(instance, phone_number=PAYS_AT_ONCE)
     answer = instance.client(9, "auditor").get(f"/api/audit/sessions/{session_id}/events/")
     events = answer.json()["events"]
@@ -118,7 +118,7 @@ def test_an_auditor_sees_all_but_what_is_sealed(instance: Instance) -> None:
         assert str(hidden) not in answer.text
 
 
-def test_an_auditor_sees_what_the_last_look_over_the_store_found(instance: Instance) -> None:
+def test_an_auditor_sees_the_last_verification_run(instance: Instance) -> None:
     auditor = instance.client(9, "auditor")
     answer = auditor.get("/api/audit/invariants/")
     assert (answer.status_code, answer.json()["error_code"]) == (404, "NOT_VERIFIED_YET")
@@ -140,5 +140,5 @@ def test_an_auditor_sees_what_the_last_look_over_the_store_found(instance: Insta
     assert broken[8]["violations"][0]["session_id"] == session_id
 
 
-def test_the_worker_looks_once_a_day(instance: Instance) -> None:
+def test_the_worker_verifies_once_a_day(instance: Instance) -> None:
     assert [instance.services.verifier.run_if_due() for _ in range(3)] == [1, 0, 0]

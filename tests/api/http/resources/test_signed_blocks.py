@@ -19,7 +19,7 @@ def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
         yield running
 
 
-def test_a_block_can_be_checked_by_whoever_reads_it(instance: Instance) -> None:
+def test_any_reader_can_check_a_block(instance: Instance) -> None:
     Checkout(instance.services.ledger)
     until_readable(instance.services.database)
     instance.services.worker.block_signer.run()
@@ -33,7 +33,7 @@ def test_a_block_can_be_checked_by_whoever_reads_it(instance: Instance) -> None:
     key.verify(bytes.fromhex(block["signature"]), bytes.fromhex(block["hash"]))
 
 
-def test_nobody_else_reads_them(instance: Instance) -> None:
+def test_other_roles_read_no_blocks(instance: Instance) -> None:
     assert instance.stranger().get(PATH).status_code == 401
     for role in ("customer", "analyst", "operator"):
         assert instance.client(9, role).get(PATH).status_code == 403

@@ -1,4 +1,4 @@
-"""Operators see what waits for a person, and do something about it."""
+"""Operators read the work list and act on its cases."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -52,7 +52,7 @@ def contradicted(instance: Instance) -> str:
     return session_id
 
 
-def test_an_operator_pages_through_what_waits_for_a_person(instance: Instance) -> None:
+def test_an_operator_pages_through_the_open_cases(instance: Instance) -> None:
     for _ in range(3):
         report(instance, CALLBACKS, b"not JSON")
     instance.work()
@@ -68,7 +68,7 @@ def test_an_operator_pages_through_what_waits_for_a_person(instance: Instance) -
     assert operator.get(WORK_LIST, params={"kind": "anything"}).status_code == 400
 
 
-def test_a_case_names_the_doors_that_settle_it_and_they_do(instance: Instance) -> None:
+def test_a_case_names_the_endpoints_that_resolve_it_and_they_do(instance: Instance) -> None:
     session_id = contradicted(instance)
     operator = instance.client(9, "operator")
     shown = operator.get(WORK_LIST).json()
@@ -94,7 +94,7 @@ def test_a_case_names_the_doors_that_settle_it_and_they_do(instance: Instance) -
     assert (again.status_code, again.json()["error_code"]) == (409, "CASE_NOT_OPEN")
 
 
-def test_an_attempt_in_doubt_that_a_person_closes_ends_unpaid(instance: Instance) -> None:
+def test_an_attempt_in_doubt_that_an_operator_closes_ends_unpaid(instance: Instance) -> None:
     with freeze_time(clock.now() - ATTEMPT_MAY_TAKE):
         buyer = instance.client(1)
         put_in_cart(buyer, TOMATOES, "2")
@@ -116,7 +116,7 @@ def test_an_attempt_in_doubt_that_a_person_closes_ends_unpaid(instance: Instance
     assert operator.get(WORK_LIST).json()["count"] == 0
 
 
-def test_money_of_nobody_is_booked_where_an_operator_says(instance: Instance) -> None:
+def test_an_operator_allocates_an_unmatched_payment(instance: Instance) -> None:
     movement = Movement(
         MovementKind.PAYMENT, "UKG7Q2X9LM", 350_00, clock.now(), Evidence.C2B, reference="my tomatoes"
     )
@@ -153,7 +153,7 @@ def test_money_of_nobody_is_booked_where_an_operator_says(instance: Instance) ->
     assert session_id in note
 
 
-def test_of_two_who_close_a_case_one_does(instance: Instance) -> None:
+def test_of_two_operators_who_close_a_case_one_succeeds(instance: Instance) -> None:
     report(instance, CALLBACKS, b"not JSON")
     instance.work()
     operator = instance.client(9, "operator")
@@ -168,7 +168,7 @@ def test_of_two_who_close_a_case_one_does(instance: Instance) -> None:
     assert (state, closed_by) == ("closed", f"operator {winner}")
 
 
-def test_a_letter_is_tried_again_and_comes_back_where_it_fails_again(instance: Instance) -> None:
+def test_a_message_is_retried_and_listed_again_if_it_fails_again(instance: Instance) -> None:
     report(instance, CALLBACKS, b"not JSON")
     instance.work()
     operator = instance.client(9, "operator")
@@ -182,7 +182,7 @@ def test_a_letter_is_tried_again_and_comes_back_where_it_fails_again(instance: I
     assert back["case_id"] == case["case_id"]
 
 
-def test_a_handler_that_gave_up_is_tried_again_or_closed(instance: Instance) -> None:
+def test_a_dead_lettered_event_is_retried_or_closed(instance: Instance) -> None:
     session_id = contradicted(instance)
     operator = instance.client(9, "operator")
     observe_failures = "SELECT version, state FROM follower_failures ORDER BY version"
@@ -202,7 +202,7 @@ def test_a_handler_that_gave_up_is_tried_again_or_closed(instance: Instance) -> 
     assert operator.post(f"{folder}2/close/", json=NOTE).status_code == 409
 
 
-def test_a_case_that_is_not_there_cannot_be_closed(instance: Instance) -> None:
+def test_a_case_that_does_not_exist_cannot_be_closed(instance: Instance) -> None:
     operator = instance.client(9, "operator")
     names = (
         "x",
@@ -221,7 +221,7 @@ def test_a_case_that_is_not_there_cannot_be_closed(instance: Instance) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (404, "SESSION_NOT_FOUND")
 
 
-def test_what_closing_would_not_settle_says_what_does(instance: Instance) -> None:
+def test_a_case_that_closing_does_not_resolve_says_what_does(instance: Instance) -> None:
     operator = instance.client(9, "operator")
     for kind in Kind:
         for means in (Means.CLOSE, Means.RETRY, Means.ASSIGN):
@@ -233,7 +233,7 @@ def test_what_closing_would_not_settle_says_what_does(instance: Instance) -> Non
     assert operator.post(f"{WORK_LIST}nonsense/1/close/", json=NOTE).json()["error_code"] == "CASE_NOT_FOUND"
 
 
-def test_a_note_that_may_not_stay_for_ever_closes_nothing(instance: Instance) -> None:
+def test_a_note_with_personal_data_closes_nothing(instance: Instance) -> None:
     report(instance, CALLBACKS, b"not JSON")
     instance.work()
     operator = instance.client(9, "operator")
@@ -248,12 +248,12 @@ def test_a_note_that_may_not_stay_for_ever_closes_nothing(instance: Instance) ->
 @pytest.mark.parametrize(
     ("role", "status"), [("operator", 200), ("auditor", 200), ("analyst", 403), ("customer", 403)]
 )
-def test_auditors_look_on(instance: Instance, role: str, status: int) -> None:
+def test_auditors_read_the_work_list(instance: Instance, role: str, status: int) -> None:
     assert instance.client(9, role).get(WORK_LIST).status_code == status
 
 
 @pytest.mark.parametrize("role", ["customer", "analyst", "auditor"])
-def test_nobody_else_acts_on_cases(instance: Instance, role: str) -> None:
+def test_only_operators_act_on_cases(instance: Instance, role: str) -> None:
     for what in ("close", "retry", "assign"):
         answer = instance.client(9, role).post(
             f"{WORK_LIST}letter_set_aside/{SYSTEM_USER_ID}/{what}/", json=NOTE

@@ -22,11 +22,11 @@ def put(ask: Ask, quantity: Any, listing_id: object = TOMATOES, **caller: Any) -
     return ask("PUT", f"/api/cart/items/{listing_id}/", {"quantity": quantity}, **caller)
 
 
-def test_a_cart_that_nobody_filled_is_empty_and_costs_nothing(ask: Ask) -> None:
+def test_a_new_cart_is_empty_and_costs_nothing(ask: Ask) -> None:
     assert content(ask("GET", "/api/cart/")) == EMPTY
 
 
-def test_the_cart_is_shown_as_the_guide_shows_it(ask: Ask) -> None:
+def test_the_cart_is_shown_as_the_contract_shows_it(ask: Ask) -> None:
     cart = content(put(ask, "2"))
     [item] = cart["items"]
     assert isinstance(item.pop("cart_item_id"), int)
@@ -49,7 +49,7 @@ def test_the_cart_is_shown_as_the_guide_shows_it(ask: Ask) -> None:
     assert content(ask("GET", "/api/cart")) == content(ask("GET", "/api/cart/"))
 
 
-def test_numbers_are_printed_as_the_guide_prints_them(ask: Ask) -> None:
+def test_numbers_are_printed_as_in_the_contract(ask: Ask) -> None:
     text = put(ask, "2").text
     for piece in (
         '"quantity":2.0,',
@@ -155,7 +155,7 @@ def test_only_what_is_on_sale_can_be_put(ask: Ask, shop: BuiltinShop) -> None:
         assert content(ask("DELETE", f"/api/cart/items/{listing_id}/")) == EMPTY
 
 
-def test_a_cart_has_an_end(ask: Ask, shop: BuiltinShop) -> None:
+def test_a_cart_has_a_maximum_of_lines(ask: Ask, shop: BuiltinShop) -> None:
     for listing_id in range(1_000, 1_000 + MAX_LINES):
         shop.catalogue.put(listing_id, ListingDraft("Farm", "Thing", 1_00, "piece", 0))
         shop.carts.put_line(7, listing_id, "1")

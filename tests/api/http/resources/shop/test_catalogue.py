@@ -39,7 +39,7 @@ def put(ask: Ask, body: Any, listing_id: object = 555) -> Any:
     return ask("PUT", f"/api/catalogue/{listing_id}/", body, user=OPERATOR, role=Role.OPERATOR)
 
 
-def test_anybody_may_look_at_what_is_on_sale(ask: Ask) -> None:
+def test_the_catalogue_is_public(ask: Ask) -> None:
     for role in ("", *Role):
         listed = content(ask("GET", "/api/catalogue/", role=role))
         assert listed.pop("results") == [TOMATOES_SHOWN, EGGS_SHOWN]
@@ -100,7 +100,7 @@ def test_numbers_may_be_json_numbers_too(ask: Ask) -> None:
     assert made["unit_weight_grams"] == 0
 
 
-def test_a_stock_that_is_left_out_stays_as_the_sales_have_left_it(ask: Ask, shop: BuiltinShop) -> None:
+def test_a_stock_that_is_left_out_stays_as_it_is(ask: Ask, shop: BuiltinShop) -> None:
     put(ask, HONEY)
     set_stock(shop, 555, 3_000)
     without = {name: value for name, value in HONEY.items() if name != "stock"}
@@ -138,7 +138,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
 }
 
 
-def test_what_cannot_be_is_refused_by_field(ask: Ask) -> None:
+def test_invalid_values_are_refused_by_field(ask: Ask) -> None:
     for field, values in IMPOSSIBLE.items():
         for value in values:
             answer = put(ask, HONEY | {field: value})
@@ -191,7 +191,7 @@ def test_other_methods_are_refused_with_a_list_of_those_that_work(ask: Ask) -> N
         assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-def test_a_draft_takes_all_that_the_door_lets_through(ask: Ask) -> None:
+def test_a_draft_takes_all_that_the_schema_accepts(ask: Ask) -> None:
     most = {"price": "1000000.00", "stock": "1000000.000", "unit_weight_grams": 1_000_000}
     longest = {"product_name": "p" * 100, "farm_name": "f" * 100, "unit_of_measure": "u" * 20}
     assert content(put(ask, most | longest), 201)["price"] == 1_000_000

@@ -75,7 +75,7 @@ def test_an_erased_buyers_order_has_no_delivery_details(ask: Ask, services: Serv
     assert order["total_amount"] == "350.00"
 
 
-def test_anothers_order_looks_like_none_at_all(ask: Ask, order_id: int) -> None:
+def test_anothers_order_looks_like_one_that_does_not_exist(ask: Ask, order_id: int) -> None:
     anothers = ask("GET", f"/api/orders/{order_id}/", user=STRANGER)
     assert code_of(anothers) == (404, "NOT_FOUND")
     for missing in (0, order_id + 1, 2**63, "9" * 4_000):
@@ -93,7 +93,7 @@ def test_an_order_is_for_customers(ask: Ask, order_id: int) -> None:
     assert code_of(ask("GET", f"/api/orders/{order_id}/", role="")) == (401, "TOKEN_MISSING")
 
 
-def test_nobody_makes_or_changes_an_order_here(ask: Ask, order_id: int) -> None:
+def test_orders_are_read_only(ask: Ask, order_id: int) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         answer = ask(method, f"/api/orders/{order_id}/")
         assert code_of(answer) == (405, "METHOD_NOT_ALLOWED")

@@ -4,7 +4,7 @@ from tests.api.http.resources.shop.conftest import Ask, code_of, content
 COUNTIES = "/api/places/counties/"
 
 
-def test_anybody_may_ask_for_the_counties(ask: Ask) -> None:
+def test_counties_are_public(ask: Ask) -> None:
     for role in ("", *Role):
         listed = content(ask("GET", COUNTIES, role=role))
         assert (listed["count"], listed["next"], listed["previous"]) == (47, None, None)
@@ -12,7 +12,7 @@ def test_anybody_may_ask_for_the_counties(ask: Ask) -> None:
         assert listed["results"][0] == {"county_id": 1, "name": "Mombasa"}
 
 
-def test_anybody_may_ask_for_a_countys_subcounties(ask: Ask) -> None:
+def test_subcounties_are_public(ask: Ask) -> None:
     for path in (f"{COUNTIES}1/subcounties/", f"{COUNTIES}1/subcounties"):
         listed = content(ask("GET", path, role=""))
         assert listed["count"] == len(listed["results"])
