@@ -16,7 +16,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
 def check(context: click.Context, as_json: bool) -> None:
     """Check the settings and everything they point to, and say how to fix what is wrong.
 
-    Exits with 0 if there is no problem (warnings are none), with 1 if there is one, with 3 if it is in the settings.
+    Exits with 0 if there are at most warnings, with 1 if there is a problem, with 3 if it is in the settings.
 
     \b
     Example: do not deploy a broken configuration

@@ -29,7 +29,7 @@ MAX_MINUTES = 366 * 24 * 60
     help="How long the token is valid.",
 )
 def token(user: int, roles: tuple[str, ...], minutes: int) -> None:
-    """Print a bearer token, and nothing else.
+    """Print a bearer token for a user, and nothing else.
 
     \b
     Example: show the cart of user 7

@@ -48,7 +48,7 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     Examples
       daftari work-list --kind refund_due
       daftari work-list --check || mail -s "Daftari has work for you" you@example.co.ke < /dev/null
-      daftari work-list close letter_set_aside 6f0c… --note "A test of ours."
+      daftari work-list close letter_set_aside 6f0c… --note "Sent by our own test."
       daftari work-list retry reaction_set_aside orders.550e8400-e29b-41d4-a716-446655440000.4
     """
     if context.invoked_subcommand is not None:
@@ -68,7 +68,7 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
 
 
 @work_list.command()
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.argument("case")
 @click.option(
     "--note",
@@ -86,7 +86,7 @@ def close(kind: str, case: str, note: str, user: int | None) -> None:
     click.echo("The case is closed.")
 
 
-@work_list.command()
+@work_list.command(short_help="Allocate an unmatched payment to a session.")
 @click.argument("kind", type=click.Choice(["money_unknown"]))
 @click.argument("case")
 @click.argument("session")
@@ -101,7 +101,7 @@ def assign(kind: str, case: str, session: str, user: int | None) -> None:
     click.echo("Payment allocated.")
 
 
-@work_list.command()
+@work_list.command(short_help="Retry a dead-lettered message or event.")
 @click.argument("kind", type=click.Choice(["letter_set_aside", "reaction_set_aside"]))
 @click.argument("case")
 def retry(kind: str, case: str) -> None:

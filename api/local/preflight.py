@@ -60,7 +60,7 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _finding("tokens", _check_tokens, settings)
     yield _finding("address", _check_address, settings)
     yield _finding("credentials", _check_credentials, settings)
-    yield _finding("operator", _check_operator, settings)
+    yield _finding("operator", _check_initiator, settings)
     yield _finding("callback URL", _check_callback_url, settings)
     yield _finding("Daraja", _check_daraja, settings)
 
@@ -139,7 +139,7 @@ def _check_credentials(settings: Settings) -> tuple[Level, str]:
     return Level.OK, f"All credentials of shortcode {settings.mpesa_business_shortcode} are set."
 
 
-def _check_operator(settings: Settings) -> tuple[Level, str]:
+def _check_initiator(settings: Settings) -> tuple[Level, str]:
     ready = settings.mpesa_security_credential
     if not settings.mpesa_initiator_name or not (ready or settings.mpesa_initiator_password):
         return (

@@ -1,8 +1,7 @@
-"""How many requests of a process are worked on at once, however many threads it has.
+"""A limit on the requests that a process handles at once, however many threads it has.
 
-A thread that waits for M-Pesa costs nothing; one that computes makes all others slower. So the web server has a thread
-for each request that may wait, and a few turns for those that work: who goes to wait hands the turn on, and takes one
-again before going on.
+A thread that waits for M-Pesa costs nothing; one that computes slows all others. So the web server has a thread for
+each request that may wait, and fewer slots for those that compute: a request releases its slot while it waits.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class ConcurrencyLimiter:
-    """So many turns, and fewer for requests that change something: a crowd of those leaves room for the others."""
+    """`most` slots, a quarter of them for requests that write, so that a crowd of writers leaves room for readers."""
 
     def __init__(self, most: int) -> None:
         self._free = Semaphore(most)
@@ -24,34 +23,34 @@ class ConcurrencyLimiter:
         self._of_thread = local()
 
     def limit(self, application: Wsgi) -> Wsgi:
-        """Return the application with a turn taken for each request, until its answer is made."""
+        """Return the application with a slot acquired for each request until its response is made."""
 
-        def in_turn(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def limited(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             changes = environ.get("REQUEST_METHOD") not in READING
-            self._of_thread.limiter = [self._free_to_change, self._free] if changes else [self._free]
+            self._of_thread.slots = [self._free_to_change, self._free] if changes else [self._free]
             try:
-                with self._all_of(self._of_thread.limiter):
+                with self._all_of(self._of_thread.slots):
                     return application(environ, start_response)
             finally:
-                self._of_thread.limiter = []
+                self._of_thread.slots = []
 
-        return in_turn
+        return limited
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Wait for something without the turn, where this thread has one."""
-        limiter = getattr(self._of_thread, "limiter", [])
-        for turn in reversed(limiter):
-            turn.release()
+        """Wait for something without the slots of this thread."""
+        slots = getattr(self._of_thread, "slots", [])
+        for slot in reversed(slots):
+            slot.release()
         try:
             yield
         finally:
-            for turn in limiter:
-                turn.acquire()
+            for slot in slots:
+                slot.acquire()
 
     @contextmanager
-    def _all_of(self, limiter: list[Semaphore]) -> Iterator[None]:
+    def _all_of(self, slots: list[Semaphore]) -> Iterator[None]:
         with ExitStack() as held:
-            for turn in limiter:
-                held.enter_context(turn)
+            for slot in slots:
+                held.enter_context(slot)
             yield

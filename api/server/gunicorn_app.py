@@ -1,4 +1,4 @@
-"""The API under gunicorn: processes with threads, kept-alive connections, and a bound on everything a client sends."""
+"""The API under gunicorn: processes with threads, keep-alive connections, and a limit on everything a client sends."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 GRACE_SECONDS = 10
 CONNECTIONS = 512
-"""How many a process serves at once, beside those whose clients wait for news."""
+"""How many a process serves at once, besides those of clients that long-poll or stream."""
 
 _LIMITS = {
     "backlog": 512,
@@ -32,14 +32,14 @@ _LIMITS = {
     "limit_request_line": 4094,
     "limit_request_fields": 64,
     "limit_request_field_size": 8190,
-    "forwarded_allow_ips": "",  # What a proxy says is believed in api/http/middleware/proxies.py, and nowhere else.
+    "forwarded_allow_ips": "",  # Headers of proxies are trusted by api/http/middleware/proxies.py alone.
 }
 _MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn makes a file of its own in it
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes without types
-    """gunicorn, configured by our settings alone. The app is made once, before the workers are forked; it opens
-    its connections at the first request that needs them, in the worker.
+    """gunicorn, configured by our settings alone. The app is made once, before the workers are forked; each worker
+    opens its connections at the first request that needs them.
     """
 
     def __init__(self, settings: Settings, app: Flask, limiter: ConcurrencyLimiter) -> None:
@@ -49,7 +49,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         super().__init__()
 
     def load_config(self) -> None:
-        """Tell gunicorn what we want of it; it reads no file and no variable of its own."""
+        """Configure gunicorn, which reads no file and no variable of its own."""
         settings = self._settings
         host = f"[{settings.daftari_host}]" if ":" in settings.daftari_host else settings.daftari_host
         wanted: dict[str, Any] = {
@@ -58,8 +58,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
             "worker_class": "api.server.long_poll_worker.LongPollWorker",
             "worker_connections": CONNECTIONS + settings.daftari_web_waiters,
             "workers": settings.daftari_web_workers,
-            # One for each that works, for each that waits for a turn, and for each that stays with its connection; and
-            # one for each that waits for M-Pesa.
+            # One for each request that computes, that waits for a slot, and that lingers on its connection; and one
+            # for each that waits for M-Pesa.
             "threads": 3 * settings.daftari_web_threads + settings.daftari_max_waiting_pushes,
             "post_worker_init": self._let_threads_linger,
             "proc_name": "daftari",
@@ -76,12 +76,12 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn comes withou
         worker.let_linger(self._settings.daftari_web_threads)
 
     def load(self) -> Wsgi:
-        """Hand a worker the app, whose requests take turns."""
-        return with_honest_bodies(self._limiter.limit(self._app))
+        """Return the app for a worker, with a limit on concurrent requests."""
+        return with_framing_errors(self._limiter.limit(self._app))
 
 
 class Body:
-    """A request's body. What is not framed as HTTP says is a broken connection to the application, as it should be."""
+    """A request's body whose malformed framing is an OSError: a broken connection, to the application."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -95,8 +95,8 @@ class Body:
         return part
 
 
-def with_honest_bodies(app: Wsgi) -> Wsgi:
-    """Return the application, given bodies whose errors it knows: werkzeug makes them 400."""
+def with_framing_errors(app: Wsgi) -> Wsgi:
+    """Return the application, given bodies whose errors werkzeug turns into a 400."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["wsgi.input"] = Body(environ["wsgi.input"])
@@ -106,20 +106,20 @@ def with_honest_bodies(app: Wsgi) -> Wsgi:
 
 
 class RootLogger(Logger):  # type: ignore[misc]  # as above
-    """Hands what gunicorn has to say to the process's own log, in its form."""
+    """Sends gunicorn's messages to the log of the process."""
 
     def setup(self, cfg: Any) -> None:
-        """Set gunicorn's logging up, then take its handlers away."""
+        """Set up gunicorn's logging, then remove its handlers."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
 
 
 def serve(settings: Settings) -> None:
-    """Answer HTTP until SIGTERM or SIGINT; open requests get some seconds to finish.
+    """Serve HTTP until SIGTERM or SIGINT; open requests get GRACE_SECONDS to finish.
 
-    Raises ConfigurationError where the app cannot be made of these settings. The workers' figures meet in a folder
-    that prometheus-client learns of when it is imported, so the app is imported after the folder is made.
+    Raises ConfigurationError. prometheus-client reads the folder of the workers' metrics when it is imported, so the
+    app is imported after the folder is made.
     """
     folder = tempfile.mkdtemp(prefix="daftari-metrics-")
     os.environ[METRICS_FOLDER] = folder

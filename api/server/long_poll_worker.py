@@ -1,12 +1,14 @@
-"""gunicorn's threaded worker, which can also set requests aside: a client that waits for news then holds no thread.
+"""gunicorn's threaded worker, which can also suspend requests: a client that long-polls then holds no thread.
 
-A thread that has answered a request stays with its connection for a moment: the next request mostly comes soon, and
-need not travel through the main loop, which costs as much as a small request itself.
+The application suspends a request through its RequestSlot. The worker's main loop, which watches idle connections
+anyway, watches suspended ones too. A poll is answered by passing its request through the application again; a stream
+is written from here.
 
-The application says so by what it leaves in the request's Place. The worker's main loop, which watches idle
-connections anyway, watches these too. A poll is answered by letting its request through the application again; a
-stream is written to from here. Written for gunicorn 27: it leans on how ThreadWorker passes a connection between its
-loop and its threads, and tests/api/server/test_long_poll_worker.py holds the two together.
+A thread that has answered a request lingers on its connection for a moment: the next request usually comes soon, and
+the way through the main loop costs as much as a small request.
+
+Written for gunicorn 27: it depends on how ThreadWorker passes a connection between its loop and its threads, which
+tests/api/server/test_long_poll_worker.py checks.
 """
 
 from collections import deque
@@ -25,20 +27,20 @@ from gunicorn.workers.gthread import ThreadWorker
 from api.http.streaming.long_poll import REQUEST_SLOT, RequestSlot, SuspendedAnswer
 
 RESUMED_AT_ONCE = 4
-"""How many threads may answer those who waited, so that the others go on serving whoever comes."""
+"""How many threads may answer suspended requests, so that the others keep serving new ones."""
 
 LINGER_MILLISECONDS = 100
-"""How long a thread waits for its connection's next request before it lets the main loop watch for it."""
+"""How long a thread waits for its connection's next request before the main loop watches for it."""
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Suspended(Exception):
-    """The application wants this request to wait; its response is not to be sent."""
+    """The application suspends this request; its response must not be sent."""
 
 
 class SuspendedConnection:
-    """A connection whose client waits. The main loop, which alone touches sockets, does what the notifier calls."""
+    """A connection whose client waits. The notifier calls it; the main loop alone touches its socket."""
 
     def __init__(self, worker: "LongPollWorker", conn: Any, request: Any, slot: RequestSlot) -> None:
         assert slot.held is not None
@@ -49,20 +51,20 @@ class SuspendedConnection:
         self.opening = slot.opening
 
     def resume(self) -> None:
-        """Answer the request now, as if it had just come."""
+        """Answer the request now, as if it had just arrived."""
         self.worker.method_queue.defer(self.worker.resume, self)
 
     def send(self, data: bytes) -> None:
-        """Send a part of the answer; a client that does not read is cut off."""
+        """Send a part of the response; drop a client that does not read."""
         self.worker.method_queue.defer(self.worker.send, self, data)
 
     def close(self) -> None:
-        """End the answer."""
+        """End the response."""
         self.worker.method_queue.defer(self.worker.end, self)
 
 
 class RequestAgain:
-    """A parser that gives a request once more, then steps back for the connection's own."""
+    """A parser that yields a request once more, then restores the connection's own parser."""
 
     def __init__(self, conn: Any, request: Any) -> None:
         self._conn = conn
@@ -75,7 +77,7 @@ class RequestAgain:
 
 
 class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes without types
-    """A ThreadWorker whose application may set requests aside."""
+    """A ThreadWorker whose application can suspend requests."""
 
     alive: bool
     wsgi: Wsgi
@@ -89,23 +91,23 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
         self._room_to_linger = Semaphore(0)
 
     def let_linger(self, most: int) -> None:
-        """Let so many threads at once stay with their connections; by default none does."""
+        """Let up to `most` threads at once linger on their connections; by default none does."""
         self._room_to_linger = Semaphore(most)
 
     def load_wsgi(self) -> None:
-        """Load the application, and offer each of its requests a Place."""
+        """Load the application, and offer each of its requests a RequestSlot."""
         super().load_wsgi()
         self.wsgi = self._offering_a_slot(self.wsgi)
 
     def handle(self, conn: Any) -> Any:
-        """Answer a connection's request, and those that come right behind it. In one of the worker's threads."""
+        """Answer a connection's request, and those that follow at once. Runs in one of the worker's threads."""
         is_kept = super().handle(conn)
         while is_kept is True and self._has_more(conn):
             is_kept = super().handle(conn)
         return is_kept
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Let the application answer; note a request that it wants to wait. In one of the worker's threads."""
+        """Let the application answer or suspend a request. Runs in one of the worker's threads."""
         slot = RequestSlot(was_suspended=conn in self._resumed)
         self._of_thread.slot = slot
         try:
@@ -118,7 +120,7 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
             self._of_thread.slot = None
 
     def finish_request(self, conn: Any, fs: Any) -> None:
-        """Go on after a thread has done its part: keep the connection, close it, or set it aside."""
+        """Keep a connection, close it, or suspend it, after a thread has handled its request."""
         self._resumed.discard(conn)
         self._resume_more()
         suspended: SuspendedConnection | None = conn.__dict__.pop("suspended", None)
@@ -128,18 +130,18 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
             self._suspend(suspended, conn.__dict__.pop("head"))
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Take new connections, or none; when the worker stops, answer those who wait before it counts who is left."""
+        """Accept connections or not; when the worker stops, answer suspended requests first."""
         super().set_accept_enabled(enabled)
         if not self.alive:
-            self._let_all_go()
+            self._release_all()
 
     def is_parent_alive(self) -> bool:
-        """Say whether the master lives; without it the worker stops."""
+        """Return whether the master lives; without it the worker stops."""
         self.alive = self.alive and super().is_parent_alive()
         return bool(self.alive)
 
     def resume(self, suspended: SuspendedConnection) -> None:
-        """Have a request answered, as soon as one of the threads for it is free."""
+        """Answer a suspended request as soon as a thread for it is free."""
         if self._take(suspended):
             self._to_resume.append(suspended)
             self._resume_more()
@@ -165,7 +167,7 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
     def _offering_a_slot(self, application: Wsgi) -> Wsgi:
         def offered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             slot: RequestSlot | None = getattr(self._of_thread, "slot", None)
-            if slot is None:  # HTTP/2: its connections carry several requests and cannot be set aside.
+            if slot is None:  # HTTP/2: its connections carry several requests and cannot be suspended.
                 return application(environ, start_response)
 
             def noting(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
@@ -184,7 +186,7 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
         return offered
 
     def _has_more(self, conn: Any) -> bool:
-        """Wait a moment for a connection's next request, where not too many threads do so already."""
+        """Wait a moment for a connection's next request, unless too many threads do so already."""
         if not self.alive or conn in self._resumed or conn.parser.unreader.buf.getvalue():
             return False
         if not self._room_to_linger.acquire(blocking=False):
@@ -206,10 +208,10 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
         if suspended in self._suspended:
             suspended.held.start(suspended)
         if not self.alive:
-            self._let_go(suspended)
+            self._release(suspended)
 
     def _on_readable(self, suspended: SuspendedConnection, sock: Any) -> None:
-        """The client has gone; or it sends its next request already, which stays where it is until its turn."""
+        """Drop a client that has gone; leave a next request that it sends already until this one is answered."""
         try:
             has_gone = not sock.recv(1, MSG_PEEK)
         except BlockingIOError:
@@ -232,7 +234,7 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
             return False
         self._suspended.remove(suspended)
         suspended.held.leave()
-        with suppress(KeyError):  # Its client has sent more, and it was left alone since.
+        with suppress(KeyError):  # Its client has sent more, so it is not watched.
             self.poller.unregister(suspended.conn.sock)
         return True
 
@@ -243,19 +245,19 @@ class LongPollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn comes with
             self._resumed.add(suspended.conn)
             self.enqueue_req(suspended.conn)
 
-    def _let_go(self, suspended: SuspendedConnection) -> None:
+    def _release(self, suspended: SuspendedConnection) -> None:
         if suspended.opening:
             self.end(suspended)
         else:
             self.resume(suspended)
 
-    def _let_all_go(self) -> None:
+    def _release_all(self) -> None:
         for suspended in list(self._suspended):
-            self._let_go(suspended)
+            self._release(suspended)
 
 
 def _head(status: str, headers: list[tuple[str, str]]) -> bytes:
-    """Return the head of an answer that ends with its connection."""
+    """Return the head of a response that ends with its connection."""
     lines = [f"HTTP/1.1 {status}", f"Date: {formatdate(usegmt=True)}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1")

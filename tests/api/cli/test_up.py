@@ -199,12 +199,17 @@ def test_after_a_kill_nothing_is_left_running_and_the_next_start_works(
         assert again.stop(signal.SIGINT) == 0
 
 
-def test_the_first_curl_of_the_docs_works_and_a_program_that_dies_is_restarted(
+def test_the_first_curls_of_readme_and_docs_work_and_a_program_that_dies_is_restarted(
     place: tuple[Path, dict[str, str]],
 ) -> None:
     folder, environ = place
     instance = start(folder, environ, *PAY_AT_ONCE)
     try:
+        readme = re.search(r"^    (curl .*)$", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
+        assert readme
+        printed = paste(folder, [readme.group(1).replace("http://127.0.0.1:8000", instance.url)])
+        assert len(json.loads(printed)["results"]) == 3
+
         page = html.unescape(requests.get(f"{instance.url}/docs/", timeout=20).text)
         first_curl = re.search(r"<pre><code>(curl .*?)</code></pre>", page, re.DOTALL)
         assert first_curl

@@ -1,4 +1,4 @@
-"""Requests take turns, and who waits for M-Pesa hands his on."""
+"""A limit on concurrent requests, which those that wait for M-Pesa do not count against."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ Answer = Callable[[], None]
 
 
 def served(limiter: ConcurrencyLimiter, work: Answer, method: str = "GET") -> Callable[[], Iterable[bytes]]:
-    """Return a call of an application that does some work in its turn."""
+    """Return a call of an application that does some work in its slot."""
 
     def application(_: dict[str, Any], __: Callable[..., Any]) -> Iterable[bytes]:
         work()
@@ -66,7 +66,7 @@ def test_a_waiting_request_releases_its_slot_and_acquires_it_again() -> None:
         second = pool.submit(served(limiter, hold))
         assert held.wait(10)
         notified.set()
-        assert not first.done()  # Its wait is over, and the turn is another's.
+        assert not first.done()  # Its wait is over, and another request has the slot.
         leave.set()
         wait_until(lambda: first.done() and second.done(), "both are served")
     assert list(served(limiter, lambda: None)()) == [b"done"]

@@ -1,4 +1,4 @@
-"""The web server as it runs: who waits for news holds no thread, and is answered whatever happens."""
+"""The web server as it runs: a client that long-polls holds no thread, and is answered whatever happens."""
 
 import json
 import os
