@@ -66,20 +66,19 @@ class WorkerParts:
 class OnEvent:
     """A handler that acts on the world once one of the events `on` is recorded; failures are retried every second.
 
-    As below, `every` is the seconds between two looks for work: at first, and at most after many without any.
+    Here and below, `every` is the seconds between two looks for work: at first, and at most after many without any.
     """
 
     name: str
-    on: tuple[type[Event], ...]
     every: tuple[float, float]
+    on: tuple[type[Event], ...]
     effect: str
     handler: Callable[[WorkerParts], EventHandler]
 
     def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int) -> list[Job]:
         """Return the job that follows the log and the one that retries; of several workers one does them."""
-        processor = EventProcessor(
-            parts.ledger.database, self.handler(parts), locks=locks, max_workers=max_workers
-        )
+        database, handler = parts.ledger.database, self.handler(parts)
+        processor = EventProcessor(database, handler, locks=locks, max_workers=max_workers)
         retry = partial(_retry_due, processor)
         return [
             Job(self.name, processor.run_once, *self.every, processor.lock),
@@ -89,7 +88,7 @@ class OnEvent:
 
 @dataclass(frozen=True)
 class View:
-    """A table that the events it names are folded into."""
+    """A table that events are folded into."""
 
     name: str
     every: tuple[float, float]
@@ -129,99 +128,47 @@ def purge(parts: WorkerParts) -> int:
     )
 
 
+# Names are keys of locks, of positions in the log and of failures: they stay as they are.
+# fmt: off
 PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
-    OnEvent(
-        "orders",
-        (Paid,),
-        (0.02, 0.2),
-        "Order in the shop, then record_order; where the shop refuses, refuse_order: Failed and RefundDue.",
-        lambda parts: parts.order_maker,
-    ),
+    # name, seconds, events, what follows: the command sent to the session and its event
+    OnEvent("orders", (0.02, 0.2), (Paid,),
+            "create the order in the shop: record_order; where the shop refuses, refuse_order: RefundDue",
+            lambda parts: parts.order_maker),
     View("payment_metrics", (0.1, 0.5), PaymentMetrics),
     View("payment_refunds", (0.1, 0.5), PaymentRefunds),
     View("payment_cases", (0.1, 0.5), PaymentCases),
-    OnEvent(
-        "refund_policy",
-        (RefundDue, ReceiptRecorded),
-        (0.2, 1),
-        "Where refunds are automatic, approve_refund.",
-        lambda parts: parts.refund_policy,
-    ),
-    OnTime(
-        "refund_sending",
-        (0.5, 1),
-        "request_refund, ask M-Pesa for the reversal of the oldest approved refund, then record the answer.",
-        lambda parts: parts.refund_sender.run(),
-    ),
-    OnTime(
-        "refund_retries",
-        (5, 5),
-        "approve_refund again, a few times, where M-Pesa took no reversal.",
-        lambda parts: approve_again(parts.ledger),
-    ),
-    OnTime(
-        "refund_doubts",
-        (5, 5),
-        "record_refund_uncertainty where no result of a reversal came.",
-        lambda parts: parts.refund_status_checks.put_in_doubt(),
-    ),
-    OnTime(
-        "refund_questions",
-        (5, 5),
-        "Ask M-Pesa for the status of the reversals in doubt; the answers come as callbacks.",
-        lambda parts: parts.refund_status_checks.ask(),
-    ),
-    OnTime(
-        "letters",
-        (0.2, 0.5),
-        "Act on callbacks that were not acted on when they came: record_payment, record_failure, record_refund ...",
-        lambda parts: act_on_messages(parts.inbox, parts.dispatcher),
-    ),
-    OnTime(
-        "expiry",
-        (2, 2),
-        "expire pending sessions whose time is up.",
-        lambda parts: expire_sessions(parts.ledger),
-    ),
-    OnTime(
-        "ladder",
-        (1, 1),
-        "Ask M-Pesa for the status of prompts without a callback: record_payment, record_failure, record_uncertainty.",
-        lambda parts: parts.status_poller.run(),
-    ),
-    OnTime(
-        "money_left_over",
-        (10, 10),
-        "record_payment for payments of C2B, Pull and statements that were stored and not acted on.",
-        lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed(),
-    ),
-    OnTime(
-        "signing_blocks",
-        None,
-        "Sign the part of the log that no block covers.",
-        lambda parts: parts.block_signer.run(),
-    ),
-    OnTime("tidying", (60, 60), "Delete old idempotency keys, phone locks and query logs.", purge),
-    OnTime(
-        "unproven_letters",
-        (10, 10),
-        "Delete the oldest unauthenticated messages beyond the most that are kept.",
-        lambda parts: parts.inbox.purge_unauthenticated(),
-    ),
-    OnTime(
-        "pull",
-        (30, 30),
-        "Every hour, fetch M-Pesa's list of payments: record_payment where one is missing.",
-        lambda parts: parts.transaction_poller.pull_if_due(),
-    ),
-    OnTime(
-        "verifying",
-        (60, 60),
-        "Check every invariant of the store, where the last run is long enough ago.",
-        lambda parts: parts.verifier.run_if_due(),
-    ),
+    OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded),
+            "where refunds are automatic: approve_refund",
+            lambda parts: parts.refund_policy),
+    OnTime("refund_sending", (0.5, 1),
+           "request_refund and a reversal at M-Pesa for one approved refund, then its answer",
+           lambda parts: parts.refund_sender.run()),
+    OnTime("refund_retries", (5, 5), "approve_refund again, a few times, where M-Pesa took no reversal",
+           lambda parts: approve_again(parts.ledger)),
+    OnTime("refund_doubts", (5, 5), "record_refund_uncertainty where no result of a reversal came",
+           lambda parts: parts.refund_status_checks.put_in_doubt()),
+    OnTime("refund_questions", (5, 5), "query M-Pesa for reversals in doubt; the answers are callbacks",
+           lambda parts: parts.refund_status_checks.ask()),
+    OnTime("letters", (0.2, 0.5), "act on inbound messages that the endpoints left: record_payment, ...",
+           lambda parts: act_on_messages(parts.inbox, parts.dispatcher)),
+    OnTime("expiry", (2, 2), "expire pending sessions whose time is up",
+           lambda parts: expire_sessions(parts.ledger)),
+    OnTime("ladder", (1, 1), "query M-Pesa for attempts without a callback: record_payment, record_attempt_failure",
+           lambda parts: parts.status_poller.run()),
+    OnTime("money_left_over", (10, 10), "record_payment for movements that were stored and not matched",
+           lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed()),
+    OnTime("signing_blocks", None, "sign the part of the log that no block covers",
+           lambda parts: parts.block_signer.run()),
+    OnTime("tidying", (60, 60), "delete old idempotency keys, phone locks and query logs", purge),
+    OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",
+           lambda parts: parts.inbox.purge_unauthenticated()),
+    OnTime("pull", (30, 30), "fetch M-Pesa's list of payments every hour: record_payment",
+           lambda parts: parts.transaction_poller.pull_if_due()),
+    OnTime("verifying", (60, 60), "check every invariant once the last run is long enough ago",
+           lambda parts: parts.verifier.run_if_due()),
 )
-"""Names are keys of locks, of positions in the log and of failures: they stay as they are."""
+# fmt: on
 
 
 def jobs(
