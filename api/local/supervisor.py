@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from api.local import children
 from api.local.postgres import EmbeddedPostgres
 from api.local.problems import LocalRuntimeError
+from payments.retry_schedule import RetrySchedule
 
 READY_WITHIN_SECONDS = 60.0
 STOP_WITHIN_SECONDS = 15.0
@@ -138,7 +140,9 @@ class Supervisor:
         report: Callable[[str], None],
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
-        self._first_pause_seconds = first_pause_seconds
+        self._retries = RetrySchedule.doubling(
+            timedelta(seconds=first_pause_seconds), timedelta(seconds=MAX_PAUSE_SECONDS)
+        )
         self._stopping = stopping
         self._report = report
         self._watched: list[_Watched] = []
@@ -193,6 +197,6 @@ class Supervisor:
                 f"{name} has ended {MAX_DEATHS} times in a row, so everything is being stopped: "
                 "fix the error above, then start again."
             )
-        pause = min(self._first_pause_seconds * 2.0 ** (watched.deaths - 1), MAX_PAUSE_SECONDS)
+        pause = self._retries.pause_after(watched.deaths).total_seconds()
         self._report(f"{name} has ended by itself; it is restarted in {pause:g} s.")
         return pause

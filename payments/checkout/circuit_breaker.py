@@ -4,12 +4,16 @@ import math
 from datetime import datetime, timedelta
 from threading import Lock
 
+from payments.retry_schedule import RetrySchedule
+
 MAX_FAILURES = 20
 """Calls in a row without an answer that could be understood; chance does not do that."""
 
 MIN_OPEN = timedelta(seconds=5)
 MAX_OPEN = timedelta(seconds=20)
 """It takes this long at most to find out that the service is back; until then the shop sells nothing."""
+
+_SCHEDULE = RetrySchedule.doubling(MIN_OPEN, MAX_OPEN)
 
 
 class CircuitBreaker:
@@ -50,5 +54,4 @@ class CircuitBreaker:
             self._failures += 1
             self._is_half_open = False
             if self._failures >= MAX_FAILURES:
-                longer = 2 ** min(self._failures - MAX_FAILURES, 10)
-                self._open_until = now + min(MIN_OPEN * longer, MAX_OPEN)
+                self._open_until = now + _SCHEDULE.pause_after(self._failures - MAX_FAILURES + 1)

@@ -12,12 +12,12 @@ from daraja import RESULT_MEANINGS
 from ledger.session.values import OPEN_STATES, AttemptState, Status
 from ledger.store.vault import Erased, Vault
 from payments.checkout.terms import CheckoutTerms
-from payments.confirmation.query_log import GAPS_SECONDS
+from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.prompts.phone_locks import PhoneLocks
 from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
-_GROWING_GAPS = timedelta(seconds=sum(GAPS_SECONDS[:-1]))
+_GROWING_GAPS = sum(QUERY_SCHEDULE.pauses[:-1], timedelta())
 """How long M-Pesa is asked about an attempt at growing gaps; then hourly, with a case in the work list."""
 
 _AFTER_RESULT = {meaning.reason.upper(): meaning.retry_after_seconds for meaning in RESULT_MEANINGS}

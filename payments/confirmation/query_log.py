@@ -1,11 +1,12 @@
 """How often M-Pesa was asked about an attempt, and when to ask again: ever more rarely, for as long as it is open."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from ledger.store.database import Database
+from payments.retry_schedule import RetrySchedule
 
-GAPS_SECONDS = (15, 15, 20, 20, 60, 120, 300, 600, 1800, 3600)
+QUERY_SCHEDULE = RetrySchedule.of_seconds(15, 15, 20, 20, 60, 120, 300, 600, 1800, 3600)
 """From one question about an attempt to the next; the last one for as long as there is something to ask.
 
 Five questions within the first minute and a half: a prompt lives for one minute, so whatever its buyer did is known by
@@ -50,8 +51,8 @@ class QueryLog:
         with self._database.connection() as connection:
             row = connection.execute(_TRIES, (session_id, attempt)).fetchone()
         tries = (row["tries"] if row else 0) + 1
-        gap = timedelta(seconds=GAPS_SECONDS[min(tries, len(GAPS_SECONDS)) - 1])
-        self.note(session_id, attempt, tries=tries, next_check_at=now + gap, answer=answer, now=now)
+        next_check_at = now + QUERY_SCHEDULE.pause_after(tries)
+        self.note(session_id, attempt, tries=tries, next_check_at=next_check_at, answer=answer, now=now)
 
     def note_in_between(self, session_id: UUID, attempt: int, *, answer: str, now: datetime) -> None:
         """Write down that somebody's hint made us ask; when the attempt's turn comes stays as it was."""

@@ -31,9 +31,10 @@ from payments.inbox.callback_tokens import read_token
 from payments.inbox.dispatcher import dispatch_now
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.prompts.phone_locks import PhoneLocks
+from payments.retry_schedule import RetrySchedule
 from projections import sessions
 
-GAPS_SECONDS = (5, 10, 20, 40, 60, 120, 300, 600)
+RETRY_SCHEDULE = RetrySchedule.of_seconds(5, 10, 20, 40, 60, 120, 300, 600)
 """How long a letter waits between one try and the next; after the last it is set aside for a person."""
 
 UNAUTHENTICATED_QUERY_INTERVAL = timedelta(seconds=4)
@@ -252,7 +253,8 @@ class Settlement:
         return attempt.state == AttemptState.PAID or callback.meaning.outcome != "paid"
 
     def _later(self, message: InboxMessage, reason: str, now: datetime) -> None:
-        if message.tries >= len(GAPS_SECONDS):
+        tries = message.tries + 1
+        if tries >= RETRY_SCHEDULE.max_tries:
             self._inbox.dead_letter(message, reason, now)
         else:
-            self._inbox.postpone(message, reason, now + timedelta(seconds=GAPS_SECONDS[message.tries]))
+            self._inbox.postpone(message, reason, now + RETRY_SCHEDULE.pause_after(tries))

@@ -1,6 +1,5 @@
 """Who approves a refund where no person has to: the policy "auto", and the patience with an M-Pesa that is away."""
 
-from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -11,12 +10,13 @@ from ledger.session.events import ReceiptRecorded, RefundDue
 from ledger.session.session import PaymentSession
 from ledger.session.values import RefundState
 from payments.refunds import queues
+from payments.retry_schedule import RetrySchedule
 from projections.follower import Recorded
 from projections.refunds import RETRY_POLICY
 
 AUTO_POLICY = "policy:auto"
 
-RETRY_GAPS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=20))
+RETRY_SCHEDULE = RetrySchedule.of_seconds(60, 300, 1200)
 """After how long a refund of which M-Pesa took nothing is tried again; after the last one a person decides."""
 
 BATCH = 50
@@ -51,8 +51,9 @@ def approve_again(ledger: Ledger) -> int:
     now = clock.now()
     return sum(
         _approve(ledger, row.session_id, row.refund, RETRY_POLICY, failures=row.failures)
-        for row in queues.unsent(ledger.database, most_in_a_row=len(RETRY_GAPS), limit=BATCH)
-        if row.failed_at is not None and row.failed_at + RETRY_GAPS[row.unsent_in_a_row - 1] <= now
+        for row in queues.unsent(ledger.database, most_in_a_row=len(RETRY_SCHEDULE.pauses), limit=BATCH)
+        if row.failed_at is not None
+        and row.failed_at + RETRY_SCHEDULE.pause_after(row.unsent_in_a_row) <= now
     )
 
 

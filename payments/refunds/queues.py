@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.store.database import Database
-from payments.refunds.status_check_log import MAX_TRIES
+from payments.refunds.status_check_log import QUERY_SCHEDULE
 from projections.refunds import NAMES, TABLE, PaymentRefund
 
 # What M-Pesa answers every request of ours while it refuses our operator, and locks him for when it is repeated.
@@ -92,7 +92,7 @@ def to_ask_about(
         "now": now,
         "first_gap": first_gap,
         "settled_before": settled_before,
-        "most_tries": MAX_TRIES,
+        "most_tries": QUERY_SCHEDULE.max_tries,
         "limit": limit,
     }
     with database.connection() as connection:

@@ -15,6 +15,7 @@ from payments.inbox.callback_tokens import RefundMessageKind
 from payments.refunds import queues
 from payments.refunds.attempt import RefundAttempt, attempt_of
 from payments.refunds.terms import RefundTerms
+from payments.retry_schedule import RetrySchedule
 from projections.refunds import UNSENT, PaymentRefund
 
 PAUSE_AFTER_TROUBLE = timedelta(minutes=15)
@@ -22,6 +23,8 @@ PAUSE_AFTER_TROUBLE = timedelta(minutes=15)
 
 PAUSE_WHEN_AWAY = timedelta(seconds=30)
 """After M-Pesa took nothing, or said nothing; each silence in a row doubles it, up to PAUSE_AFTER_TROUBLE."""
+
+_SCHEDULE_WHEN_AWAY = RetrySchedule.doubling(PAUSE_WHEN_AWAY, PAUSE_AFTER_TROUBLE)
 
 LOOKED_AT = 50
 
@@ -88,9 +91,8 @@ class RefundSender:
 
     def _pause_after_silence(self) -> None:
         """Send nothing for a while: in an outage of hours every refund that is sent is one more in doubt."""
-        self._silences = min(self._silences + 1, 10)
-        pause = PAUSE_WHEN_AWAY * 2 ** (self._silences - 1)
-        self._paused_until = clock.now() + min(pause, PAUSE_AFTER_TROUBLE)
+        self._silences += 1
+        self._paused_until = clock.now() + _SCHEDULE_WHEN_AWAY.pause_after(self._silences)
 
     def _reverse(self, sending: RefundAttempt, refund: Refund) -> Acknowledged:
         if refund.amount_cents % CENTS_PER_SHILLING:

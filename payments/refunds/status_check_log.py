@@ -1,23 +1,18 @@
 """How often M-Pesa was asked about a refund in doubt, and when to ask again: ever more rarely, and not for ever."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from ledger.store.database import Database
+from payments.retry_schedule import RetrySchedule
 
-GAPS = (
-    timedelta(minutes=2),
-    timedelta(minutes=5),
-    timedelta(minutes=10),
-    timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=6),
-    timedelta(hours=12),
-    timedelta(hours=24),
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+
+QUERY_SCHEDULE = RetrySchedule.of_seconds(
+    2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, 24 * _HOUR
 )
 """From one question about a refund to the next; after the last one a person or the statement must tell."""
-
-MAX_TRIES = len(GAPS) + 1
 
 _NOTE_ASKED = """
 INSERT INTO refund_checks (session_id, refund, sending, asked_at, tries, next_check_at, last_answer)
@@ -42,14 +37,13 @@ class RefundQueryLog:
         self, session_id: UUID, refund: int, sending: int, *, tries: int, answer: str, now: datetime
     ) -> None:
         """Write down that a refund was asked about for the `tries`th time, and how that went."""
-        gap = GAPS[min(tries, len(GAPS)) - 1]
         values = {
             "session_id": session_id,
             "refund": refund,
             "sending": sending,
             "now": now,
             "tries": tries,
-            "next_check_at": now + gap,
+            "next_check_at": now + QUERY_SCHEDULE.pause_after(tries),
             "answer": answer,
         }
         with self._database.connection() as connection:

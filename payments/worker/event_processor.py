@@ -15,13 +15,14 @@ from ledger.errors import LedgerError
 from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.positions import read_horizon
+from payments.retry_schedule import RetrySchedule
 from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
 
 BATCH_SIZE = 100
 MAX_WORKERS = 4
 """How many sessions are handled at once: a handler mostly waits for PostgreSQL."""
 MAX_TRIES = 12
-MAX_GAP_SECONDS = 300
+RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(seconds=1), timedelta(minutes=5))
 
 KEEP_FAILURE = """
 INSERT INTO follower_failures (name, session_id, version, topic, error, tries, next_try_at, first_failed_at, state)
@@ -167,7 +168,7 @@ class EventProcessor:
                 "topic": event.topic,
                 "error": error,
                 "now": now,
-                "next_try_at": now + gap_after(1),
+                "next_try_at": now + RETRY_SCHEDULE.pause_after(1),
             }
             with self._database.connection() as connection:
                 connection.execute(KEEP_FAILURE, values)
@@ -182,7 +183,7 @@ class EventProcessor:
             values = self._key(event) | {
                 "error": error,
                 "tries": tries,
-                "next_try_at": None if is_last else now + gap_after(tries),
+                "next_try_at": None if is_last else now + RETRY_SCHEDULE.pause_after(tries),
                 "state": "set_aside" if is_last else "retrying",
             }
             connection.execute(COUNT_FAILURE, values)
@@ -210,11 +211,6 @@ class EventProcessor:
 def describe(error: Exception) -> str:
     """Describe an error without its data: the message of a foreign exception may hold personal data."""
     return str(error) if isinstance(error, LedgerError) else type(error).__qualname__
-
-
-def gap_after(tries: int) -> timedelta:
-    """Return how long to wait after so many tries: 1, 2, 4, ... seconds, at most MAX_GAP_SECONDS."""
-    return timedelta(seconds=min(2 ** (tries - 1), MAX_GAP_SECONDS))
 
 
 def list_dead_lettered(database: Database, *, limit: int = 100, offset: int = 0) -> list[DeadLettered]:

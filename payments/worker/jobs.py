@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Protocol
 
@@ -9,9 +10,9 @@ import structlog
 
 from ledger.errors import Unavailable
 from ledger.store.locks import ActiveLock
+from payments.retry_schedule import RetrySchedule
 
-FIRST_PAUSE_AFTER_FAILURE_SECONDS = 1.0
-MAX_PAUSE_AFTER_FAILURE_SECONDS = 30.0
+RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(seconds=1), timedelta(seconds=30))
 STAND_BY_SECONDS = 2.0
 ROUNDS_TO_DOUBLE = 50
 """After this many rounds without work the rest has doubled."""
@@ -68,8 +69,8 @@ def run_job(job: Job, stop: Stop) -> None:
             done = job.work()
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others; it is logged and retried
             _report(job, error)
-            stop.wait(_pause_after(error, failures))
             failures += 1
+            stop.wait(_pause_after(error, failures).total_seconds())
             continue
         failures = 0
         idle_rounds = 0 if done else idle_rounds + 1
@@ -79,11 +80,9 @@ def run_job(job: Job, stop: Stop) -> None:
         job.lock.release()
 
 
-def _pause_after(error: Exception, failures: int) -> float:
-    """Return how many seconds a failed job waits: ever longer, but one second where the database does not answer."""
-    if isinstance(error, Unavailable):
-        return FIRST_PAUSE_AFTER_FAILURE_SECONDS
-    return min(FIRST_PAUSE_AFTER_FAILURE_SECONDS * 2.0 ** min(failures, 10), MAX_PAUSE_AFTER_FAILURE_SECONDS)
+def _pause_after(error: Exception, failures: int) -> timedelta:
+    """Return how long a failed job waits: ever longer, but one second where the database does not answer."""
+    return RETRY_SCHEDULE.pause_after(1 if isinstance(error, Unavailable) else failures)
 
 
 def _report(job: Job, error: Exception) -> None:

@@ -11,14 +11,14 @@ from ledger.errors import LedgerError, Unavailable
 from ledger.session.session import PaymentSession
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox, InboxMessage
+from payments.retry_schedule import RetrySchedule
 from projections import sessions
 
 BATCH = 200
 MAX_UNAUTHENTICATED_AT_ONCE = 20
 """Each may cost a status query: few are taken before the next look for authenticated messages."""
 
-MESSAGE_RETRY_AFTER = timedelta(seconds=30)
-MAX_MESSAGE_TRIES = 20
+RETRY_SCHEDULE = RetrySchedule((timedelta(seconds=30),) * 20)
 
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +62,8 @@ def act_on_messages(inbox: Inbox, dispatcher: InboxDispatcher) -> int:
 def _postpone(inbox: Inbox, message: InboxMessage, reason: str) -> None:
     _log.warning("message_postponed", inbox_id=str(message.inbox_id), reason=reason, tries=message.tries)
     now = clock.now()
-    if message.tries >= MAX_MESSAGE_TRIES:
+    tries = message.tries + 1
+    if tries >= RETRY_SCHEDULE.max_tries:
         inbox.dead_letter(message, reason, now)
     else:
-        inbox.postpone(message, reason, now + MESSAGE_RETRY_AFTER)
+        inbox.postpone(message, reason, now + RETRY_SCHEDULE.pause_after(tries))

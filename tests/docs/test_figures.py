@@ -58,7 +58,7 @@ from payments.checkout.next_action import _AFTER_REFUSAL as AFTER_REFUSAL
 from payments.checkout.next_action import _AFTER_RESULT as AFTER_RESULT
 from payments.checkout.next_action import _GROWING_GAPS as GROWING_GAPS
 from payments.checkout.terms import MAX_ATTEMPTS
-from payments.confirmation.query_log import GAPS_SECONDS as QUERY_GAPS_SECONDS
+from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.confirmation.stk_callback import UNAUTHENTICATED_QUERY_INTERVAL
 from payments.idempotency.idempotency_store import ANSWERS_LAST
 from payments.inbox.callback_tokens import _PROOF_BYTES as PROOF_BYTES
@@ -69,10 +69,9 @@ from payments.reconciliation.missing_payments import PAID_WITHIN
 from payments.reconciliation.pull import EVERY as PULLED_EVERY
 from payments.reconciliation.pull import USUAL_WINDOW
 from payments.reconciliation.statements import EDGE, MAX_LISTED
-from payments.refunds.approval_policy import RETRY_GAPS
+from payments.refunds.approval_policy import RETRY_SCHEDULE
 from payments.refunds.reversals import PAUSE_AFTER_TROUBLE, PAUSE_WHEN_AWAY
-from payments.refunds.status_check_log import GAPS as REFUND_QUERY_GAPS
-from payments.refunds.status_check_log import MAX_TRIES as MOST_REFUND_QUERIES
+from payments.refunds.status_check_log import QUERY_SCHEDULE as REFUND_QUERY_SCHEDULE
 from payments.refunds.status_checks import (
     FIRST_GAP,
     PAYMENT_TELLS_AFTER,
@@ -197,9 +196,13 @@ HELD: list[tuple[str, str, Figures]] = [
     (
         "docs/reconciliation.md",
         "at {} s, then after another {}, {}, {}, {} and {} s",
-        (CHECK_AFTER, *QUERY_GAPS_SECONDS[:5]),
+        (CHECK_AFTER, *map(seconds, QUERY_SCHEDULE.pauses[:5])),
     ),
-    ("docs/refunds.md", "tried again after {}, {} and {} minutes", tuple(map(minutes, RETRY_GAPS))),
+    (
+        "docs/refunds.md",
+        "tried again after {}, {} and {} minutes",
+        tuple(map(minutes, RETRY_SCHEDULE.pauses)),
+    ),
     ("docs/refunds.md", "the next one is sent after {} minute", minutes(PAUSE_WHEN_AWAY)),
     ("docs/refunds.md", "twice as long, to {} minutes", minutes(PAUSE_AFTER_TROUBLE)),
     ("docs/refunds.md", "nothing is sent by itself for {} minutes", minutes(PAUSE_AFTER_TROUBLE)),
@@ -210,7 +213,7 @@ HELD: list[tuple[str, str, Figures]] = [
     (
         "docs/refunds.md",
         "after {} minute, then {}, {}, {}, {} minutes and ever more rarely, {} times in all",
-        (*map(minutes, (FIRST_GAP, *REFUND_QUERY_GAPS[:4])), MOST_REFUND_QUERIES),
+        (*map(minutes, (FIRST_GAP, *REFUND_QUERY_SCHEDULE.pauses[:4])), REFUND_QUERY_SCHEDULE.max_tries),
     ),
     ("docs/reliability.md", "{} API processes and {} workers", (len(APIS), len(SIMULATED_WORKERS))),
     ("docs/reliability.md", "each of {} faults planted", PLANTED_FAULTS),

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.session import events
-from payments.refunds.approval_policy import RETRY_GAPS
+from payments.refunds.approval_policy import RETRY_SCHEDULE
 from payments.refunds.status_checks import (
     FIRST_GAP,
     PAYMENT_TELLS_AFTER,
@@ -107,9 +107,9 @@ class Agenda:
 
     def _unsent(self) -> float:
         return _first(
-            row["failed_at"] + RETRY_GAPS[row["unsent_in_a_row"] - 1]
+            row["failed_at"] + RETRY_SCHEDULE.pause_after(row["unsent_in_a_row"])
             for row in self._tables.refunds.all_refunds()
-            if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= len(RETRY_GAPS)
+            if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= len(RETRY_SCHEDULE.pauses)
         )
 
     def _unanswered(self) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from payments.refunds import queues, status_check_log
-from payments.refunds.status_check_log import MAX_TRIES
+from payments.refunds.status_check_log import QUERY_SCHEDULE
 from projections import cases as payment_cases
 from projections import refunds as payment_refunds
 from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
@@ -184,7 +184,7 @@ class RefundTables:
     def next_question(self, refund: Row, first_gap: Any, payment_tells_after: Any) -> datetime | None:
         """Return when a refund in doubt is asked about, None for never again."""
         check = self.check_of(refund)
-        if check and check["tries"] >= MAX_TRIES:
+        if check and check["tries"] >= QUERY_SCHEDULE.max_tries:
             return None
         at: datetime = check["next_check_at"] if check else refund["doubted_at"] + first_gap
         if refund["conversation_id"] is None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from ledger.store.database import Database
-from payments.confirmation.query_log import GAPS_SECONDS, QueryLog
+from payments.confirmation.query_log import QUERY_SCHEDULE, QueryLog
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -28,7 +28,8 @@ def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
     checks: QueryLog, database: Database
 ) -> None:
     now = NOW
-    for tries, gap in enumerate((*GAPS_SECONDS, GAPS_SECONDS[-1], GAPS_SECONDS[-1]), 1):
+    pauses = QUERY_SCHEDULE.pauses
+    for tries, pause in enumerate((*pauses, pauses[-1], pauses[-1]), 1):
         checks.note_asked(SESSION, 1, answer="pending", now=now)
         (note,) = notes(database)
         assert note == {
@@ -36,11 +37,11 @@ def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
             "attempt": 1,
             "asked_at": now,
             "tries": tries,
-            "next_check_at": now + timedelta(seconds=gap),
+            "next_check_at": now + pause,
             "last_answer": "pending",
         }
         now = note["next_check_at"]
-    assert list(GAPS_SECONDS) == sorted(GAPS_SECONDS)
+    assert list(pauses) == sorted(pauses)
 
 
 def test_attempts_are_counted_apart(checks: QueryLog, database: Database) -> None:
@@ -58,7 +59,7 @@ def test_a_question_in_between_leaves_the_attempts_turn_as_it_was(
     checks.note_in_between(SESSION, 1, answer="no_answer", now=NOW + SECOND)
     (note,) = notes(database)
     assert (note["tries"], note["asked_at"], note["last_answer"]) == (1, NOW + SECOND, "no_answer")
-    assert note["next_check_at"] == NOW + timedelta(seconds=GAPS_SECONDS[0])
+    assert note["next_check_at"] == NOW + QUERY_SCHEDULE.pauses[0]
 
 
 def test_a_question_in_between_does_not_put_off_the_first_turn(checks: QueryLog, database: Database) -> None:
@@ -83,7 +84,7 @@ def test_whether_it_was_asked_since_a_moment(checks: QueryLog) -> None:
 def test_notes_whose_turn_is_long_past_are_forgotten(checks: QueryLog, database: Database) -> None:
     checks.note_asked(SESSION, 1, answer="pending", now=NOW)
     checks.note_asked(OTHER, 1, answer="pending", now=NOW + SECOND)
-    turn = NOW + timedelta(seconds=GAPS_SECONDS[0])
+    turn = NOW + QUERY_SCHEDULE.pauses[0]
     assert checks.forget_before(turn - SECOND) == 0
     assert checks.forget_before(turn) == 1
     assert [note["session_id"] for note in notes(database)] == [OTHER]

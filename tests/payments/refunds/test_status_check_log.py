@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from ledger.store.database import Database
-from payments.refunds.status_check_log import GAPS, MAX_TRIES, RefundQueryLog
+from payments.refunds.status_check_log import QUERY_SCHEDULE, RefundQueryLog
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -30,9 +30,9 @@ def test_each_question_about_a_refund_waits_longer_than_the_one_before(
     checks: RefundQueryLog, database: Database
 ) -> None:
     now = NOW
-    for tries in range(1, MAX_TRIES + 1):
+    for tries in range(1, QUERY_SCHEDULE.max_tries + 1):
         checks.note_asked(SESSION, 1, 2, tries=tries, answer="asked", now=now)
-        gap = GAPS[min(tries, len(GAPS)) - 1]
+        pause = QUERY_SCHEDULE.pause_after(tries)
         assert notes(database) == [
             {
                 "session_id": SESSION,
@@ -40,12 +40,13 @@ def test_each_question_about_a_refund_waits_longer_than_the_one_before(
                 "sending": 2,
                 "asked_at": now,
                 "tries": tries,
-                "next_check_at": now + gap,
+                "next_check_at": now + pause,
                 "last_answer": "asked",
             }
         ]
-        now += gap
-    assert list(GAPS) == sorted(GAPS)
+        now += pause
+    pauses = QUERY_SCHEDULE.pauses
+    assert list(pauses) == sorted(pauses)
 
 
 def test_sendings_are_asked_about_apart(checks: RefundQueryLog, database: Database) -> None:

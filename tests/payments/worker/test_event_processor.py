@@ -12,8 +12,8 @@ from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from payments.worker.event_processor import (
     MAX_TRIES,
+    RETRY_SCHEDULE,
     EventProcessor,
-    gap_after,
     list_dead_lettered,
     retry_dead_lettered,
 )
@@ -116,7 +116,7 @@ def test_after_its_last_try_an_event_is_dead_lettered_until_an_operator_retries_
         processor.run_once()
     now = NOW
     for tries in range(1, MAX_TRIES):
-        now += gap_after(tries)
+        now += RETRY_SCHEDULE.pause_after(tries)
         assert processor.retry_due(now) == 1
     assert processor.retry_due(now + timedelta(days=1)) == 0
     (aside,) = list_dead_lettered(database)
@@ -147,9 +147,9 @@ def test_the_message_of_a_foreign_exception_is_not_stored_because_it_may_hold_pe
     assert stored == {"error": "ValueError"}
 
 
-def test_the_gaps_between_tries_grow_up_to_a_few_minutes() -> None:
-    gaps = [int(gap_after(tries).total_seconds()) for tries in range(1, MAX_TRIES)]
-    assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+def test_the_pauses_between_tries_grow_up_to_a_few_minutes() -> None:
+    pauses = [int(RETRY_SCHEDULE.pause_after(tries).total_seconds()) for tries in range(1, MAX_TRIES)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
 def test_a_second_worker_stands_by_until_the_first_releases_the_lock(
