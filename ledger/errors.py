@@ -43,6 +43,11 @@ class InvalidValue(LedgerError):
         self.errors = {field: list(sentences) for field, sentences in (errors or {}).items()}
 
 
+def wrong_fields(errors: Mapping[str, Sequence[str]]) -> InvalidValue:
+    """Return the refusal of fields, by each one's name."""
+    return InvalidValue("Some fields are wrong; correct them and send again.", errors)
+
+
 class Unauthenticated(LedgerError):
     """There is no valid proof of who the caller is."""
 

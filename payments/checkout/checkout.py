@@ -19,7 +19,7 @@ import structlog
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import Ledger
-from ledger.errors import Conflict, InvalidValue, LedgerError, NotFound, Rejected, Unavailable
+from ledger.errors import Conflict, LedgerError, NotFound, Rejected, Unavailable, wrong_fields
 from ledger.money import Money
 from ledger.phone import PhoneNumber
 from ledger.session.cart import add_up
@@ -125,10 +125,8 @@ class Checkout:
         now = clock.now()
         quote = self._shop.quote(user_id, delivery["county_id"], delivery["subcounty_id"])
         if quote.unknown_place:
-            raise InvalidValue(
-                "Some fields are wrong; correct them and send again.",
-                {f"delivery_details.{quote.unknown_place}": [_NO_SUCH_PLACE[quote.unknown_place]]},
-            )
+            field = f"delivery_details.{quote.unknown_place}"
+            raise wrong_fields({field: [_NO_SUCH_PLACE[quote.unknown_place]]})
         lines = tuple(line.snapshot for line in quote.cart.lines)
         totals = add_up(lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
         _refuse_shortages(quote.shortages)

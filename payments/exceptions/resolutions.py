@@ -6,7 +6,7 @@ from uuid import UUID
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.errors import InvalidValue, Rejected
+from ledger.errors import Rejected, wrong_fields
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
@@ -145,9 +145,7 @@ def _session_id(text: str) -> UUID:
         return UUID(text.strip())
     except ValueError:
         description = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
-        raise InvalidValue(
-            "Some fields are wrong; correct them and send again.", {"session": [description]}
-        ) from None
+        raise wrong_fields({"session": [description]}) from None
 
 
 def _movement_key(case_id: str) -> str:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from ledger.errors import InvalidValue
+from ledger.errors import wrong_fields
 
 LONGEST = 200
 
@@ -23,15 +23,17 @@ def parse_note(text: str, field: str) -> str:
     """
     note = text.strip()
     if not 1 <= len(note) <= LONGEST:
-        raise _refused(field, f"Write 1 to {LONGEST} characters.")
+        raise wrong_fields({field: [f"Write 1 to {LONGEST} characters."]})
     if any(unicodedata.category(character) in _NOT_PLAIN for character in note):
-        raise _refused(field, "Write one line of plain text, without control or invisible characters.")
-    if _PHONE.search(_with_plain_digits(note)) or _CHECKOUT_ID in note.lower():
-        raise _refused(
-            field,
-            "Leave the phone number out, and whatever else is personal: this text is kept for ever. "
-            "The session's id says whom it is about.",
+        raise wrong_fields(
+            {field: ["Write one line of plain text, without control or invisible characters."]}
         )
+    if _PHONE.search(_with_plain_digits(note)) or _CHECKOUT_ID in note.lower():
+        description = (
+            "Leave the phone number out, and whatever else is personal: this text is kept for ever. "
+            "The session's id says whom it is about."
+        )
+        raise wrong_fields({field: [description]})
     return note
 
 
@@ -39,7 +41,3 @@ def _with_plain_digits(text: str) -> str:
     """Return the text with the digits of all scripts as 0 to 9."""
     digits = ((character, unicodedata.decimal(character, None)) for character in text)
     return "".join(character if digit is None else str(digit) for character, digit in digits)
-
-
-def _refused(field: str, description: str) -> InvalidValue:
-    return InvalidValue("Some fields are wrong; correct them and send again.", {field: [description]})

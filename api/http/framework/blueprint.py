@@ -9,7 +9,7 @@ from marshmallow.exceptions import SCHEMA
 from webargs.flaskparser import FlaskParser
 
 from api.http.framework import json
-from ledger.errors import InvalidValue
+from ledger.errors import wrong_fields
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -28,7 +28,7 @@ class Parser(FlaskParser):
         fields: dict[str, list[str]] = {}
         for found in error.messages_dict.values():
             fields |= _flatten(found)
-        raise InvalidValue("Some fields are wrong; correct them and send again.", fields)
+        raise wrong_fields(fields)
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
