@@ -1,4 +1,4 @@
-"""JSON as the guide prints it, and JSON as we are willing to read it.
+"""JSON as the checkout contract prints it, and JSON as we accept it.
 
 Out: amounts keep their digits (150.00), moments are whole seconds of UTC with a Z. In: one object, bounded in
 size and depth, with text that PostgreSQL can store.
@@ -31,22 +31,22 @@ def encode(value: object) -> bytes:
 
 
 def canonical(value: object) -> bytes:
-    """Write JSON with sorted keys, so that equal values have equal bytes."""
-    return _SORTING_ENCODER.encode(_presentable(value))
+    """Write what was read from JSON with sorted keys, so that equal values have equal bytes."""
+    return _SORTING_ENCODER.encode(value)
 
 
 def amount(cents: int) -> Decimal:
-    """Show whole cents as shillings with two decimals, for a JSON number: 15000 is 150.00."""
+    """Return whole cents as shillings with two decimals, for a JSON number: 15000 is 150.00."""
     return Decimal(cents).scaleb(-2)
 
 
 def amount_text(cents: int) -> str:
-    """Show whole cents as text with two decimals: 35000 is "350.00"."""
+    """Return whole cents as text with two decimals: 35000 is "350.00"."""
     return f"{amount(cents):.2f}"
 
 
 def quantity(thousandths: int) -> Decimal:
-    """Show thousandths as a JSON number with as many decimals as it needs, one at least: 2000 is 2.0."""
+    """Return thousandths as a JSON number with as many decimals as needed, at least one: 2000 is 2.0."""
     exact = Decimal(thousandths).scaleb(-3)
     for places in (Decimal("0.1"), Decimal("0.01")):
         if exact == exact.quantize(places):
@@ -55,7 +55,7 @@ def quantity(thousandths: int) -> Decimal:
 
 
 def moment_text(moment: datetime) -> str:
-    """Show an aware datetime as RFC 3339 in UTC, whole seconds, rounded down: `2024-01-15T10:30:00Z`."""
+    """Return an aware datetime as RFC 3339 in UTC, whole seconds, rounded down: `2024-01-15T10:30:00Z`."""
     if moment.tzinfo is None:
         raise ValueError("A moment without a time zone cannot be shown; make it aware.")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -64,9 +64,8 @@ def moment_text(moment: datetime) -> str:
 def json_object() -> dict[str, Any]:
     """Return the request's body as a dictionary; an absent body is an empty one.
 
-    Numbers with a fraction arrive as Decimal. Raises InvalidValue (MALFORMED_JSON) for what is not one JSON object
-    or holds text that cannot be stored, UnsupportedMediaType for another content type, and lets werkzeug's
-    RequestEntityTooLarge pass.
+    Numbers with a fraction arrive as Decimal. Raises InvalidValue MALFORMED_JSON for anything but one JSON object of
+    text that can be stored, UnsupportedMediaType for another content type, and werkzeug's RequestEntityTooLarge.
     """
     if "json_object" not in g:
         g.json_object = _read_object()
@@ -106,6 +105,7 @@ def _malformed(message: str) -> InvalidValue:
 
 
 def _presentable(value: object) -> object:
+    """Return the value with its moments as text: msgspec would write them with microseconds, and NaN as it is."""
     if value is None or isinstance(value, str | int):
         return value  # Most are.
     if isinstance(value, dict):
@@ -133,6 +133,6 @@ class Json(JSONProvider):
         return _DECODER.decode(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        """Return an answer with a JSON body."""
+        """Return a response with a JSON body."""
         prepared = self._prepare_response_obj(args, kwargs)
         return Response(encode(prepared), mimetype="application/json")
