@@ -1,12 +1,16 @@
 import json
+import re
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from freezegun import freeze_time
 
 from api.http.framework.error_codes import ERROR_CODES
+from api.http.schemas.fields import DeliveryDay
 
 Bearer = Callable[..., dict[str, str]]
 
@@ -88,6 +92,14 @@ def test_every_documented_address_refuses_a_stranger_or_is_public(
             if item[method]["security"]:
                 shown = path.replace("{", "").replace("}", "")
                 assert client.open(shown, method=method.upper()).status_code == 401
+
+
+@pytest.mark.parametrize("moment", ["2024-02-28 22:30:00", "2031-12-31 23:59:59"])
+def test_the_day_in_a_printed_request_is_accepted_on_any_day(client: FlaskClient, moment: str) -> None:
+    with freeze_time(moment):
+        page = unescape(client.get("/docs/").text)
+        (day,) = set(re.findall(r'"estimated_delivery_date":"([^"]*)"', page))
+        assert DeliveryDay().deserialize(day).isoformat() == day
 
 
 class Page(HTMLParser):
