@@ -1,1 +1,1 @@
-"""How many payments a second one machine completes, measured through the front door."""
+"""How many payments a second one machine completes, measured over HTTP."""

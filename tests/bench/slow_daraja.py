@@ -35,7 +35,7 @@ def bench(waiting: int, beyond: int, stall: float) -> None:
         click.echo("| while | status p50 | p99 | list p50 | p99 |\n| --- | --- | --- | --- | --- |")
         with ExitStack() as stack:
             watchers = [(stack.enter_context(Connection(daftari.port)), *one) for one in owned[:ASKING]]
-            _show("nobody waits", *_watch(watchers, stall))
+            _show("no client waits", *_watch(watchers, stall))
             _slow_down(daftari, waiting + beyond, stall)
             crowd, more = Crowd(daftari.port, stack), Crowd(daftari.port, stack)
             crowd.send(owned[ASKING : ASKING + waiting])

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.waiting`: what clients that wait for news cost everybody else, and how fast they are told."""
+"""`python -m tests.bench.waiting`: what waiting clients cost all others, and how soon they see a change."""
 
 import json
 import socket
@@ -27,13 +27,13 @@ Waiting = list[tuple[Buyer, str, socket.socket]]
 @click.option("--waiters", type=click.IntRange(2), default=500, show_default=True, help="How many wait.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=8.0, show_default=True, help="For each row.")
 @click.option(
-    "--told", type=click.IntRange(1), default=100, show_default=True, help="How many are told news."
+    "--notified", type=click.IntRange(1), default=100, show_default=True, help="How many see a change."
 )
-def bench(waiters: int, seconds: float, told: int) -> None:
+def bench(waiters: int, seconds: float, notified: int) -> None:
     """Measure status and list of a few clients while none, then many, wait: by long poll, then by stream.
 
-    Then let sessions change one by one, and take the time from the answer to whoever changed one, which comes after the
-    commit, to the news of whoever waits for it.
+    Then let sessions change one by one, and take the time from the answer to the writer, which comes after the
+    commit, to the change that the waiting client sees.
     """
     with running_daftari() as daftari:
         owned = [(buyer, _create(daftari.port, buyer)) for buyer in daftari.make_buyers(waiters)]
@@ -44,14 +44,14 @@ def bench(waiters: int, seconds: float, told: int) -> None:
         def show(name: str, enough: Callable[[float], bool]) -> None:
             click.echo(f"| {name} | " + " | ".join(_measure(daftari.port, owned, processors, enough)) + " |")
 
-        show("nobody", lambda taken: taken > seconds)
+        show("no client", lambda taken: taken > seconds)
         with _waiting(daftari, owned, f"status/?wait={WAIT_SECONDS}") as polls:
             show(f"{waiters} long polls", lambda taken: taken > seconds)
-            _tell(daftari.port, polls[:told], "long poll")
+            _notify(daftari.port, polls[:notified], "long poll")
             show("their answers, all at the same time", lambda _: _is_answered(polls[-1][2]))
         with _waiting(daftari, owned, "stream/") as streams:
             show(f"{waiters} streams", lambda taken: taken > seconds)
-            _tell(daftari.port, streams[:told], "stream")
+            _notify(daftari.port, streams[:notified], "stream")
 
 
 def _create(port: int, buyer: Buyer) -> str:
@@ -112,7 +112,7 @@ def _measure(
     return [f"{shown:.1f}" for taken in times.values() for shown in spread(taken).values()] + cores
 
 
-def _tell(port: int, waiting: Waiting, how: str) -> None:
+def _notify(port: int, waiting: Waiting, how: str) -> None:
     """Change sessions one by one, and say how long it took until each one's buyer knew."""
     taken: list[float] = []
     with Connection(port) as connection:
@@ -123,7 +123,7 @@ def _tell(port: int, waiting: Waiting, how: str) -> None:
             _read_until(client, b'"version":')
             taken.append(perf_counter() - changed)
     shown = ", ".join(f"{name} {milliseconds:.0f} ms" for name, milliseconds in spread(taken).items())
-    click.echo(f"Told by {how}: {shown}.", err=True)
+    click.echo(f"Notified by {how}: {shown}.", err=True)
 
 
 def _is_answered(client: socket.socket) -> bool:

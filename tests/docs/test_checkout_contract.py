@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from tests.scenarios.steps import (
     ANSWER_LOST,
-    GUIDES_CALLBACKS,
+    CONTRACT_CALLBACKS,
     PHONE,
     TOMATOES,
     Clock,
@@ -154,7 +154,7 @@ def test_a_callback_to_the_address_of_the_contract_is_acknowledged_and_proves_no
 ) -> None:
     client.post(f"{own}initiate_payment/", json=EXAMPLES["initiate request"])
     stranger = instance.app.test_client()
-    assert_shown(stranger.post(GUIDES_CALLBACKS, json=EXAMPLES["callback"]), 200, "acknowledged")
+    assert_shown(stranger.post(CONTRACT_CALLBACKS, json=EXAMPLES["callback"]), 200, "acknowledged")
     assert status_of(client, own) == ("payment_initiated", None)
 
 

@@ -83,12 +83,12 @@ from shop.builtin.carts import MAX_LINES
 from shop.delivery import DeliveryRates
 from shop.demo import LISTINGS
 from shop.quantities import MAX_UNITS
-from tests.simulation import test_noticing
-from tests.simulation.machine import APIS
-from tests.simulation.machine import WORKERS as SIMULATED_WORKERS
-from tests.simulation.test_finding_out import RESOLVED_WITHIN_SECONDS
+from tests.simulation import test_planted_faults
+from tests.simulation.processes import APIS
+from tests.simulation.processes import WORKERS as SIMULATED_WORKERS
+from tests.simulation.test_lost_callbacks import RESOLVED_WITHIN_SECONDS
 from tests.support.figures import bounds, figures_in, hours, minutes, seconds
-from tests.torture.machine import WORKERS as TORTURED_WORKERS
+from tests.torture.system import WORKERS as TORTURED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,7 +108,7 @@ POLL_SECONDS = int(re.findall(r"POLL_MS = ([0-9_]+);", POLL_SCRIPT)[0].replace("
 FREE_TO_CHANGE = ConcurrencyLimiter(THREADS)._free_to_change._value
 PLANTED_FAULTS = sum(
     len(mark.args[1])
-    for name, test in vars(test_noticing).items()
+    for name, test in vars(test_planted_faults).items()
     if name.startswith("test_a_planted_fault")
     for mark in test.pytestmark
 )

@@ -1,1 +1,1 @@
-"""What must come out right, seen from outside: through the doors, with the simulator as M-Pesa."""
+"""What must come out right, seen from outside: over HTTP, with the simulator as M-Pesa."""

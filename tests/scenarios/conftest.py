@@ -1,4 +1,4 @@
-"""A running instance with the guide's shop in it, a clock to move, and the invariants after every test."""
+"""A running instance with the contract's shop in it, a clock to move, and the invariants after every test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ def _invariants_hold(database_url: str, data_folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def clock() -> Iterator[Clock]:
-    """Stopped time. Ask for it before `instance`, so that nobody's token is from the future."""
+    """Stopped time. Ask for it before `instance`, so that no token is from the future."""
     with freeze_time(MORNING) as frozen:
         assert isinstance(frozen, Clock)
         yield frozen

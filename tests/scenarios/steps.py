@@ -20,7 +20,7 @@ from tests.support.instance import Client, Instance
 
 TOMATOES, MAIZE, HONEY = 123, 124, 125
 PHONE = "254712345678"
-"""The phone of the guide's delivery details, which waits for a person."""
+"""The phone of the contract's delivery details, which waits for a tap."""
 
 PAYS_AT_ONCE = "254700010001"
 CALLBACK_LOST = "254700010101"
@@ -30,7 +30,7 @@ ANSWER_AND_CALLBACK_LOST = "254700010601"
 CANCELS = "254700001032"
 
 CALLBACKS = "/api/payments/callbacks/"
-GUIDES_CALLBACKS = "/api/payments/transactions/mpesa_callback/"
+CONTRACT_CALLBACKS = "/api/payments/transactions/mpesa_callback/"
 ACKNOWLEDGED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 RECEIPT = "UKG1AB2CD3"
 
@@ -91,7 +91,7 @@ def callback(prompt: StkPrompt, code: object = 0, **items: object) -> dict[str, 
 
 
 def written_callback(code: object, *, amount: int, **items: object) -> dict[str, Any]:
-    """Write a callback for a prompt of which nobody knows."""
+    """Write a callback for a prompt that is unknown."""
     said: dict[str, Any] = {
         "MerchantRequestID": "7c1e-4a90-b2d4-0e5f6a7b8c9d123456",
         "CheckoutRequestID": "ws_CO_161120261030000000000000",
@@ -114,12 +114,12 @@ def receipt_of(prompt: StkPrompt) -> str:
 
 
 def own_path(prompt: StkPrompt) -> str:
-    """Return the path that M-Pesa was told to report this prompt's result to."""
+    """Return the path to which M-Pesa reports this prompt's result to."""
     return urlsplit(prompt.callback_url).path
 
 
 def report(instance: Instance, path: str, body: object) -> requests.Response:
-    """Post a callback body as JSON, or bytes as they are, as whoever knows the address can."""
+    """Post a callback body as JSON, or bytes as they are, as anyone who knows the URL can."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return instance.stranger().post(path, data=data, headers={"Content-Type": "application/json"})
 

@@ -12,7 +12,7 @@ from tests.scenarios.steps import (
     CALLBACK_FIRST,
     CALLBACK_LOST,
     CALLBACKS,
-    GUIDES_CALLBACKS,
+    CONTRACT_CALLBACKS,
     PAYS_AT_ONCE,
     TOMATOES,
     Clock,
@@ -281,7 +281,7 @@ def test_no_news_of_a_payment_reaches_the_log_twice(instance: Instance, buyer: C
     prompt = prompt_of(instance, PAYS_AT_ONCE)
     before = facts(instance, session_id)
     same = callback(prompt, MpesaReceiptNumber=receipt_of(prompt))
-    for path in (own_path(prompt), CALLBACKS, GUIDES_CALLBACKS):
+    for path in (own_path(prompt), CALLBACKS, CONTRACT_CALLBACKS):
         report(instance, path, same)
     instance.work()
     assert facts(instance, session_id) == before

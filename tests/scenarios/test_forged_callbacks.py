@@ -12,7 +12,7 @@ from tests.scenarios.steps import (
     ACKNOWLEDGED,
     CALLBACK_LOST,
     CALLBACKS,
-    GUIDES_CALLBACKS,
+    CONTRACT_CALLBACKS,
     PHONE,
     RECEIPT,
     TOMATOES,
@@ -81,7 +81,7 @@ def test_a_hostile_body_is_acknowledged_kept_listed_and_changes_nothing(
     token = own_path(prompt_of(instance)).removeprefix(CALLBACKS)
     segment = {"with its token": token, "with no token": "", "with a wrong token": f"x{token}"}[proved]
     for body in HOSTILE:
-        for path in (CALLBACKS, GUIDES_CALLBACKS):
+        for path in (CALLBACKS, CONTRACT_CALLBACKS):
             answer = report(instance, path + segment, body)
             assert (answer.status_code, answer.json()) == (200, ACKNOWLEDGED), body[:100]
     instance.work()
@@ -104,7 +104,7 @@ def test_a_report_about_a_prompt_that_nobody_knows_is_set_aside_in_the_end(
     session_id = instance.pay(buyer)
     stranger = callback(prompt_of(instance))
     stranger["Body"]["stkCallback"]["CheckoutRequestID"] = "ws_CO_161120261030000000000000"
-    assert report(instance, GUIDES_CALLBACKS, stranger).json() == ACKNOWLEDGED
+    assert report(instance, CONTRACT_CALLBACKS, stranger).json() == ACKNOWLEDGED
     for _ in range(12):
         instance.work()
         clock.tick(700)
@@ -145,7 +145,7 @@ def test_a_success_without_its_token_is_no_payment_before_a_query_confirms_it(
 ) -> None:
     session_id = instance.pay(buyer)
     forged = callback(prompt_of(instance))
-    assert report(instance, GUIDES_CALLBACKS, forged).json() == ACKNOWLEDGED
+    assert report(instance, CONTRACT_CALLBACKS, forged).json() == ACKNOWLEDGED
     instance.work()
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
     assert count(instance, "shop_orders") == 0
@@ -163,7 +163,7 @@ def test_many_hints_about_one_prompt_make_one_question(instance: Instance, buyer
     instance.pay(buyer)
     forged = callback(prompt_of(instance))
     for _ in range(20):
-        report(instance, GUIDES_CALLBACKS, forged)
+        report(instance, CONTRACT_CALLBACKS, forged)
     instance.work()
     assert instance.simulator.statistics()["query_requests"] == 1
 
@@ -197,7 +197,7 @@ def test_a_success_without_its_token_counts_once_a_query_confirms_it(
     instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
-    report(instance, GUIDES_CALLBACKS, callback(prompt_of(instance, CALLBACK_LOST)))
+    report(instance, CONTRACT_CALLBACKS, callback(prompt_of(instance, CALLBACK_LOST)))
     assert "Paid" not in facts(instance, session_id)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
@@ -219,11 +219,11 @@ def test_a_payer_who_forges_a_receipt_gains_no_second_payment(
 ) -> None:
     session_id = instance.pay(buyer, phone_number=LATE)
     forged = callback(prompt_of(instance, LATE), MpesaReceiptNumber="UKG0FORGED")
-    report(instance, GUIDES_CALLBACKS, forged)
+    report(instance, CONTRACT_CALLBACKS, forged)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
 
-    report(instance, GUIDES_CALLBACKS, forged)
+    report(instance, CONTRACT_CALLBACKS, forged)
     instance.work()
     clock.tick(131)
     instance.work()
@@ -237,7 +237,7 @@ def test_a_payer_cannot_take_anothers_receipt_away(instance: Instance, buyer: Cl
     thief = instance.client(2)
     put_in_cart(thief, TOMATOES, "1")
     instance.pay(thief, phone_number=LATE)
-    report(instance, GUIDES_CALLBACKS, callback(prompt_of(instance, LATE), MpesaReceiptNumber=RECEIPT))
+    report(instance, CONTRACT_CALLBACKS, callback(prompt_of(instance, LATE), MpesaReceiptNumber=RECEIPT))
     instance.work()
 
     session_id = instance.pay(buyer)

@@ -23,7 +23,7 @@ from tests.scenarios.steps import (
 )
 from tests.support.instance import DELIVERY, Client, Instance, running_instance, wait_for_status
 
-GUIDES_BODY = {
+CONTRACT_BODY = {
     "delivery_details": DELIVERY,
     "special_instructions": "Leave at the gate",
     "delivery_time_slot": "morning",
@@ -74,7 +74,7 @@ def test_every_total_of_an_order_is_exact_to_the_cent(instance: Instance) -> Non
 
 @pytest.mark.usefixtures("clock")
 def test_a_session_is_shown_as_the_guide_shows_it(buyer: Client) -> None:
-    answer = buyer.post("/api/payments/sessions/", json=GUIDES_BODY)
+    answer = buyer.post("/api/payments/sessions/", json=CONTRACT_BODY)
     assert answer.status_code == 201
     shown = answer.json()
 

@@ -1,4 +1,4 @@
-"""Whole paths through M-Pesa's books: money is paid, told or not told, found, and given back, each over real HTTP."""
+"""Whole paths through M-Pesa's books: money is paid, reported or not, found, and refunded, each over real HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ OTHER_PHONE = "254712345679"
 
 @pytest.fixture
 def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
-    """An instance whose operator has a password, sealed for a simulator that checks it."""
+    """An instance whose operator has a password, encrypted for a simulator that checks it."""
     with running_instance(
         database_url,
         data_folder,

@@ -1,4 +1,4 @@
-"""What a buyer is told that can be done: try again, when, or wait while nobody knows."""
+"""The next action a buyer sees: retry, and when, or wait while the outcome is unknown."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Money that no callback told of: a C2B notice or the statement tells, once, in any order, and it ends in its order."""
+"""Money that no callback reported: a C2B notice or the statement does, once, in any order, and it ends in its order."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -121,9 +121,9 @@ def test_a_payment_whose_answer_and_callback_were_lost_is_settled_by_the_stateme
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-@pytest.mark.parametrize("witness", ["c2b", "statement"])
+@pytest.mark.parametrize("source", ["c2b", "statement"])
 def test_money_that_a_query_had_proved_gets_its_receipt(
-    clock: Clock, instance: Instance, buyer: Client, witness: str
+    clock: Clock, instance: Instance, buyer: Client, source: str
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
     instance.work()
@@ -131,14 +131,14 @@ def test_money_that_a_query_had_proved_gets_its_receipt(
     instance.work()
     assert "Paid" in facts(instance, session_id)
     prompt = prompt_of(instance, CALLBACK_LOST)
-    if witness == "c2b":
+    if source == "c2b":
         _confirm(instance, _notice(receipt_of(prompt), prompt.account_reference))
     else:
         booking = Booking(receipt_of(prompt), paid_in=350_00, account=prompt.account_reference)
         instance.services.reconciler.reconcile(statement([booking]))
     assert facts(instance, session_id)[-1] == "ReceiptRecorded"
     [[receipt, evidence]] = observe(instance, "SELECT receipt, evidence FROM payment_sessions")
-    assert (receipt, evidence) == (receipt_of(prompt), witness)
+    assert (receipt, evidence) == (receipt_of(prompt), source)
 
 
 @pytest.mark.parametrize("order", ["callback first", "notice first", "at once"])

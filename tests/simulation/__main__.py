@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from tests.simulation.odds import FAULTS
+from tests.simulation.fault_odds import FAULTS
 from tests.simulation.report import default_processes, run_all
 from tests.simulation.run import SESSIONS, Outcome, Plan, run
 from tests.simulation.shrinking import shrink

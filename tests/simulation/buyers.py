@@ -1,6 +1,6 @@
 """The people who buy: they click twice, lose answers and ask again, change their minds, share phones, and pay or not.
 
-What they were told is kept, and held against the store afterwards: nothing that was acknowledged may be lost.
+What was acknowledged to them is kept, and held against the store afterwards: nothing that was acknowledged may be lost.
 """
 
 from collections import Counter
@@ -19,8 +19,8 @@ from payments.checkout.checkout import Prompted
 from payments.idempotency.idempotency_store import Replay
 from payments.services import Services
 from shop.port import Cart, CartLine
-from tests.simulation.machine import Machine
 from tests.simulation.mpesa import CANCELLED, NO_FUNDS, PAID, WRONG_PIN, Mpesa, Prompt
+from tests.simulation.processes import Machine
 from tests.simulation.world import World
 
 LISTINGS = 5
@@ -42,7 +42,7 @@ Ask = Callable[[Services], Any]
 
 @dataclass
 class Promises:
-    """What clients were told: the session of each key, attempts by transaction, and until when there is time."""
+    """What was acknowledged to clients: the session of each key, attempts by transaction, and expiries."""
 
     sessions: dict[tuple[int, str], UUID] = field(default_factory=dict)
     attempts: dict[UUID, set[int]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Promises:
     broken: list[str] = field(default_factory=list)
 
     def created(self, user_id: int, key: str, session_id: UUID) -> None:
-        """A client was told which session its key made."""
+        """A client heard which session its key made."""
         if self.sessions.setdefault((user_id, key), session_id) != session_id:
             self.broken.append(f"key {key} of user {user_id} made two sessions")
 
@@ -105,7 +105,7 @@ class Buyers:
 
 
 class Buyer:
-    """One buyer with one cart, on the way through the guide's flow."""
+    """One buyer with one cart, on the way through the contract's flow."""
 
     def __init__(self, buyers: Buyers, user_id: int, phone: str, chance: Random) -> None:
         self._buyers = buyers
@@ -209,7 +209,7 @@ class Buyer:
         return f"{what} {self._asked}"
 
     def _send(self, request: "_Request", tries: int = 1) -> None:
-        """Send a request with its key; whoever gets no answer sends the same again, a few times."""
+        """Send a request with its key; without an answer it sends the same again, a few times."""
 
         def again() -> None:
             if tries < MAX_TRIES:
@@ -226,22 +226,23 @@ class Buyer:
         self._buyers.machine.ask(serve, lost)
 
     def _hear(self, request: "_Request", answer: Any, again: Callable[[], None]) -> None:
+        fell_silent = isinstance(answer, LedgerError) and answer.code == "UNAVAILABLE"
+        if fell_silent and request.unsure is not None:
+            request.unsure()
         if self._chance.random() < self._world.odds.client_loses_answer:
             self._world.meet("client lost its answer", self._user_id, request.key)
             again()
         elif isinstance(answer, LedgerError):
             self._world.note("refused", self._user_id, request.key, answer.code)
             if answer.code in SENT_AGAIN:
-                if answer.code == "UNAVAILABLE" and request.unsure is not None:
-                    request.unsure()
                 again()
             elif request.refused is not None:
                 request.refused(answer)
         elif not isinstance(answer, Replay):
-            request.told(answer)
+            request.on_answer(answer)
         elif answer.status == HTTPStatus.OK:
             self._world.note("replayed", self._user_id, request.key)
-            request.told(_read(answer.body))
+            request.on_answer(_read(answer.body))
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ class _Request:
     key: str
     run: Ask
     kept_as: Callable[[Any], str]
-    told: Callable[[Any], None]
+    on_answer: Callable[[Any], None]
     refused: Callable[[LedgerError], None] | None = None
     unsure: Callable[[], None] | None = None
     """Called where a process fell silent over the request, which may have had its effect or not."""

@@ -10,11 +10,11 @@ from projections.integrity import invariants
 from projections.integrity.money_rules import ShopOrder
 from projections.integrity.violations import Violation
 from tests.simulation.buyers import Buyers
-from tests.simulation.database import DatabaseTwin
-from tests.simulation.machine import Machine
+from tests.simulation.database import MemoryDatabase
 from tests.simulation.mpesa import Mpesa
-from tests.simulation.tables_to_check import Auditor
-from tests.simulation.till import Till
+from tests.simulation.mpesa_organisation import Till
+from tests.simulation.processes import Machine
+from tests.simulation.verification_tables import Auditor
 
 NEVER_TOLD = ("Jane Wanjiru", "Moi Avenue")
 
@@ -58,7 +58,7 @@ class Checks:
         tables.answers.update(Auditor(tables, with_texts=self._with_texts).answers())
         shop = self._machine.shelves
         return invariants.check(
-            DatabaseTwin(tables),
+            MemoryDatabase(tables),
             self._services.vault,
             known_texts=NEVER_TOLD,
             orders_of=lambda _: [
@@ -111,7 +111,7 @@ class Checks:
                 yield f"{reversal.payment.receipt} was sent back again after it had gone back"
 
     def _of_attempts(self) -> Iterator[str]:
-        """Each attempt has its end, but for one whose prompt nobody could ask about, and of which nobody told."""
+        """Each attempt has its end, but for one that could not be queried and that no source reported."""
         prompts = {prompt.reference: prompt for prompt in self._mpesa.prompts.values()}
         for session in self._sessions.values():
             for attempt in session.open_attempts:
@@ -155,31 +155,31 @@ class Checks:
             if kept[digest] < times:
                 yield f"a body was acknowledged {times} times, and kept {kept[digest]} times"
         yield from (
-            f"letter {x['inbox_id']} still waits: {x['reason']}" for x in messages if x["state"] == "new"
+            f"message {x['inbox_id']} still waits: {x['reason']}" for x in messages if x["state"] == "new"
         )
         for key in self._tables.work.failures:
             yield f"reaction {key} has failed, and is not made good"
 
     def _of_promises(self) -> Iterator[str]:
-        """What a client was told is so."""
+        """What was acknowledged to a client is so."""
         promises = self._buyers.promises
         yield from promises.broken
         for (user_id, key), session_id in promises.sessions.items():
             if session_id not in self._sessions:
-                yield f"user {user_id} was told of session {session_id} under {key}, and there is none"
+                yield f"user {user_id} heard of session {session_id} under {key}, and there is none"
         for session_id, numbers in promises.attempts.items():
             known = {attempt.transaction_id for attempt in self._sessions[session_id].attempts.values()}
             if not numbers <= known:
-                yield f"session {session_id} lacks attempts of which its client was told"
+                yield f"session {session_id} lacks attempts that were acknowledged to its client"
         for session_id, until in promises.extended.items():
             if self._sessions[session_id].expires_at < until:
-                yield f"session {session_id} was extended, and its client told so, in vain"
+                yield f"session {session_id} lacks an extension that was acknowledged"
 
     def _of_keys(self) -> Iterator[str]:
         """One key has one effect; an attempt that M-Pesa refused has none.
 
         More time is given again where the database fell silent before the answer could be kept under its key: that
-        costs nobody anything, and is bounded.
+        costs nothing, and is bounded.
         """
         promises = self._buyers.promises
         for session_id, session in self._sessions.items():

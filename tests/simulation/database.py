@@ -1,6 +1,6 @@
-"""A twin of the PostgreSQL behind our stores: it knows their statements, one by one, and answers from memory.
+"""An in-memory double of the PostgreSQL behind our stores: it knows their statements, one by one.
 
-The stores are the real ones. What the twin says is held against PostgreSQL by `test_twins`. A statement is its own
+The stores are the real ones. `test_memory_database` compares its answers with PostgreSQL's. A statement is its own
 transaction, as in our pool; what belongs together goes through `transaction`. That transactions commit in another
 order than they began is not modelled: tests/ledger/store/test_nothing_is_missed.py asks that of PostgreSQL itself.
 """
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from ledger.store.database import Database
-from tests.simulation.tables_of_ledger import LedgerTables
-from tests.simulation.tables_of_money import MoneyTables
-from tests.simulation.tables_of_refunds import RefundTables
-from tests.simulation.tables_of_work import WorkTables
+from tests.simulation.ledger_tables import LedgerTables
+from tests.simulation.movement_tables import MoneyTables
+from tests.simulation.refund_tables import RefundTables
+from tests.simulation.worker_tables import WorkTables
 from tests.simulation.world import World
 
 Rows = list[dict[str, Any]]
@@ -100,7 +100,9 @@ class Connection:
         if answer is None:
             if str(statement).startswith(_OF_SESSIONS_ONLY):
                 return _NOTHING
-            raise KeyError(f"The twin in tests/simulation does not know this statement: {statement!r}")
+            raise KeyError(
+                f"The in-memory database of tests/simulation does not know this statement: {statement!r}"
+            )
         world = self._world
         if world is None or self.undo is not None:
             return self._take(statement, answer, values)
@@ -129,7 +131,7 @@ class Connection:
 
 
 class _Lent:
-    """Lends a connection that is nobody's alone."""
+    """Lends a connection that all share."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -141,7 +143,7 @@ class _Lent:
         pass
 
 
-class DatabaseTwin(Database):
+class MemoryDatabase(Database):
     """The pool of one process, on tables that all share; without a world nothing goes wrong."""
 
     def __init__(self, tables: Tables, world: World | None = None) -> None:

@@ -32,8 +32,8 @@ Reply = tuple[int, Any]
 Post = Callable[[str, bytes, float, Callable[[], None]], None]
 """Posts a body to an address after some seconds, and calls back where somebody alive took it."""
 
-HINTS = "https://shop.example/api/payments/transactions/mpesa_callback/"
-"""The guide's address, which proves nothing."""
+UNAUTHENTICATED = "https://shop.example/api/payments/transactions/mpesa_callback/"
+"""The contract's callback URL, which authenticates nothing."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Mpesa:
         self._counted = 0
 
     def is_out(self) -> bool:
-        """Whether nobody can reach it now."""
+        """Whether it cannot be reached now."""
         since, until = self.outage
         return since <= self._world.elapsed < until
 
@@ -158,7 +158,7 @@ class Mpesa:
         if random_source.random() < odds.callback_forged:
             world.meet("forged", prompt.reference)
             forged = self.body(prompt, PAID, f"FORGED{self.count():04d}")
-            self.post(HINTS, forged, random_source.uniform(0.2, 3.0), _nothing)
+            self.post(UNAUTHENTICATED, forged, random_source.uniform(0.2, 3.0), _nothing)
         if prompt.code == PAID and random_source.random() < odds.c2b_told:
             self.on_payment(prompt)
         if random_source.random() < odds.callback_lost:
@@ -190,7 +190,7 @@ class Mpesa:
             delay += random_source.choice((0.0, 0.001, 1.0, 30.0))
 
     def _record_discrepancy(self, prompt: Prompt, delay: float) -> None:
-        """Let some witness say of a payment that it failed; the true callback is on its way."""
+        """Let some source report a failure of a payment whose true callback is on its way."""
         odds, random_source = self._world.odds, prompt.chance
         if random_source.random() < odds.query_lies:
             self._world.meet("query lies", prompt.reference)

@@ -1,4 +1,4 @@
-"""Many runs at once on all cores, and what they came to in words."""
+"""Many runs at once on all cores, and their results in words."""
 
 import os
 import sys

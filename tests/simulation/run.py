@@ -1,4 +1,4 @@
-"""One run: everything that a seed makes happen, and what is wrong after it."""
+"""One run: everything that a seed makes happen, and what is wrong afterwards."""
 
 import hashlib
 import os
@@ -16,10 +16,10 @@ import structlog
 from ledger import clock
 from tests.simulation.buyers import Buyers
 from tests.simulation.checks import Checks
-from tests.simulation.machine import Machine
+from tests.simulation.fault_odds import Odds, odds_of, without
 from tests.simulation.mpesa import Mpesa
-from tests.simulation.odds import Odds, odds_of, without
-from tests.simulation.till import Till
+from tests.simulation.mpesa_organisation import Till
+from tests.simulation.processes import Machine
 from tests.simulation.world import World
 
 SESSIONS = 100

@@ -1,4 +1,4 @@
-"""A twin of the built-in shop: carts that are filled once, stock that falls, one order a session."""
+"""An in-memory double of the built-in shop: carts that are filled once, stock that falls, one order a session."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -74,7 +74,7 @@ class Shelves:
         return placed
 
 
-class ShopTwin(BuiltinShop):
+class MemoryShop(BuiltinShop):
     """The shop as one process asks it; without a world nothing goes wrong."""
 
     def __init__(self, shelves: Shelves, world: World | None = None) -> None:

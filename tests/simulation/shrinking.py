@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.simulation.odds import FAULTS
+from tests.simulation.fault_odds import FAULTS
 from tests.simulation.run import Outcome, Plan, run
 
 Run = Callable[[Plan], Outcome]

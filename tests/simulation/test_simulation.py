@@ -1,4 +1,4 @@
-"""Days of payments with every kind of fault: no money is lost, and a seed says the same whenever it is run."""
+"""Days of payments with every kind of fault: no money is lost, and a seed gives the same run each time."""
 
 import hashlib
 import os

@@ -14,7 +14,7 @@ from random import Random
 from greenlet import getcurrent, greenlet
 
 from ledger.errors import Unavailable
-from tests.simulation.odds import NO_TROUBLE, Odds
+from tests.simulation.fault_odds import NO_TROUBLE, Odds
 
 BEGINNING = datetime(2026, 11, 16, 5, 0, tzinfo=UTC)
 """Eight in the morning in Nairobi, a Monday."""
@@ -69,7 +69,7 @@ class World:
         self._paused: dict[greenlet, Actor] = {}
 
     def now(self) -> datetime:
-        """Return the virtual moment, aware, in UTC, as the clock of whoever acts shows it."""
+        """Return the virtual moment, aware, in UTC, on the clock of the acting process."""
         return self._now if self.actor is None else self._now + self.actor.process.clock_is_off
 
     def note(self, what: str, *about: object) -> None:
@@ -111,27 +111,27 @@ class World:
         self._give_turn(greenlet(self._perform, self._main), actor, work)
 
     def wait(self, seconds: float) -> None:
-        """Let others act for a while, where whoever acts can be paused. Raises Crash if killed meanwhile."""
+        """Let others act for a while, if the acting process can be paused. Raises Crash if killed meanwhile."""
         if self.actor is not None and not self.cannot_pause:
             hand = getcurrent()
             self.later(seconds, lambda: self.resume(hand))
             self.rest()
 
     def rest(self) -> None:
-        """Let others act until somebody resumes whoever acts now. Raises Crash if killed meanwhile."""
+        """Let others act until the acting process is resumed. Raises Crash if killed meanwhile."""
         assert self.actor is not None
         self._paused[getcurrent()] = self.actor
         self._main.switch()
         self.check_alive()
 
     def resume(self, hand: greenlet) -> None:
-        """Let whoever is paused go on."""
+        """Resume a paused process."""
         actor = self._paused.pop(hand, None)
         if actor is not None:
             self._give_turn(hand, actor)
 
     def check_alive(self) -> None:
-        """Raise Crash where the process of whoever acts is not in that life any more."""
+        """Raise Crash if the acting process was killed and restarted meanwhile."""
         actor = self.actor
         if actor is not None and actor.life != actor.process.life:
             raise Crash
@@ -152,7 +152,7 @@ class World:
         return self._meet_trouble(actor, what, random_source)
 
     def lose_answer(self, what: str) -> None:
-        """The step was taken and nobody hears of it: the connection broke, or the process was killed."""
+        """The step was taken and its answer is lost: the connection broke, or the process was killed."""
         actor = self.actor
         assert actor is not None
         self.meet("answer lost", actor.process.name, what)
@@ -162,7 +162,7 @@ class World:
         raise Unavailable
 
     def kill(self, process: Process) -> None:
-        """Kill a process; whoever set up the world starts it again."""
+        """Kill a process; the run restarts it."""
         process.life += 1
         process.is_up = False
         self.meet("killed", process.name)

@@ -28,7 +28,7 @@ def new_session(
     phone_sealed: str = "v1.phone",
     delivery_sealed: str = "v1.delivery",
 ) -> PaymentSession:
-    """Return the guide's session, created at a moment and not yet appended."""
+    """Return the contract's session, created at a moment and not yet appended."""
     return PaymentSession.create(
         session_id or uuid4(),
         user_id=user_id,

@@ -5,7 +5,7 @@ import socket
 
 LOCALHOST = "127.0.0.1"
 # Below the range from which the system takes the near end of a connection, on Linux (32768-) and on macOS (49152-):
-# a port that is lent here and opened a moment later is not taken meanwhile by somebody's outgoing call.
+# a port that is handed out here and opened a moment later is not taken meanwhile by an outgoing call.
 LENDABLE = range(15_000, 32_000)
 
 

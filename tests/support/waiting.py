@@ -11,7 +11,7 @@ def wait_until(condition: Callable[[], bool], what: str, within_seconds: float =
     deadline = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"Waited {within_seconds} s in vain until {what}.")
+            raise AssertionError(f"Waited {within_seconds} s without success until {what}.")
         time.sleep(0.02)
 
 

@@ -1,1 +1,1 @@
-"""A machine that tries to lose money: real processes under load, killed, cut off and starved; then audited."""
+"""The crash and fault torture harness: real processes under load, killed, cut off and starved; then audited."""

@@ -1,4 +1,4 @@
-"""`python -m tests.torture`: load and troubles for some minutes, then the accounts."""
+"""`python -m tests.torture`: load and faults for some minutes, then the audit."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from tests.torture.forgeries import count_believed, forgeries
-from tests.torture.machine import Habits, Machine, kept_machine, running_machine
+from tests.torture.callback_flood import count_believed, forgeries
 from tests.torture.mpesa import Mpesa
 from tests.torture.report import figures, table
 from tests.torture.result import Result
 from tests.torture.retries import FEWEST_LOST_OF_A_BUYER, retries
-from tests.torture.settling import settle
 from tests.torture.storm import SETTINGS, stops, storm
+from tests.torture.system import Habits, Machine, kept_machine, running_machine
+from tests.torture.wind_down import settle
 
 CARTS_A_MINUTE = 600
 """More than a storm of two cores gets through."""

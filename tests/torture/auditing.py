@@ -1,4 +1,4 @@
-"""Hold what was promised and what M-Pesa knows against the log: our own look, apart from `daftari verify`."""
+"""Audit what was acknowledged and what M-Pesa knows against the log, independently of `daftari verify`."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.store.database import Database
+from tests.torture.acknowledgements import Created, Extended, Ordered, Promise, Promises, Prompted
 from tests.torture.mpesa import Payment, Reversal
-from tests.torture.promises import Created, Extended, Ordered, Promise, Promises, Prompted
 
 _FACTS = """
 SELECT session_id::text, topic, state FROM payment_events ORDER BY session_id, version

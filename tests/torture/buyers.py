@@ -1,4 +1,4 @@
-"""Buyers who put up with everything: each takes a cart to its order, or leaves halfway, and remembers what he heard."""
+"""Buyers under faults: each takes a cart to its order, or leaves halfway, and remembers what was acknowledged."""
 
 import queue
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from time import monotonic
 from typing import Any
 
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
-from tests.torture.asking import Asking
-from tests.torture.promises import Created, Extended, Ordered, Promises, Prompted
+from tests.torture.acknowledgements import Created, Extended, Ordered, Promises, Prompted
+from tests.torture.retrying_client import Asking
 
 MAX_ATTEMPTS = 3
 GONE_WITHIN_SECONDS = 20.0

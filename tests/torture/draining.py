@@ -1,4 +1,4 @@
-"""After the storm: wait, within a bound, until nothing is under way any more."""
+"""After the load: wait, within a bound, until no payment is under way."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from psycopg import Connection
 from ledger.application import Ledger
 from ledger.session.values import AttemptState
 from ledger.store.database import Database
-from tests.torture.machine import Machine
+from tests.torture.system import Machine
 
 PROMPTS_AND_LATE_CALLBACKS_SECONDS = 130.0
 BETWEEN_LOOKS_SECONDS = 1.0
@@ -27,7 +27,7 @@ _ATTEMPTS = "SELECT session_id FROM payment_sessions WHERE open_attempts > 0"
 
 @dataclass(frozen=True)
 class UnderWay:
-    """How much is still to come: sessions without an end, attempts without an outcome, letters, reactions, refunds.
+    """How much is under way: open sessions and attempts, inbox messages, retried events, refunds.
 
     A refund whose result did not come has its case, and is a person's. Those attempts are `in_doubt` of which
     M-Pesa's id never arrived: there is nothing to ask by, and a statement ends them.

@@ -36,7 +36,7 @@ class Reversal:
 
 
 class Mpesa:
-    """Speaks to the simulator's control door, past all proxies."""
+    """Speaks to the simulator's control API, past all proxies."""
 
     def __init__(self, port: int) -> None:
         self._root = f"http://{LOCALHOST}:{port}/simulator/api"
@@ -46,7 +46,7 @@ class Mpesa:
         self._ask("/chaos", {"on": False})
 
     def let_time_pass(self, seconds: float) -> None:
-        """Move its time on: prompts that nobody answered end, and late callbacks go."""
+        """Move its time on: unanswered prompts end, and late callbacks go."""
         self._ask("/clock", {"advance_seconds": seconds})
 
     def pay_by_hand(self) -> str:

@@ -1,4 +1,4 @@
-"""What a run came to, for people and for programs."""
+"""The result of a run, for people and for programs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +20,8 @@ def figures(result: Result) -> dict[str, Any]:
         "shillings": result.cents // 100,
         "reversals": result.reversals,
         "acknowledged_callbacks": result.callbacks,
-        "kills": dict(result.told.kills),
-        "faults": dict(result.told.faults),
+        "kills": dict(result.counts.kills),
+        "faults": dict(result.counts.faults),
         "mpesa": result.mpesa,
         "clients": dict(result.promises.met),
         "acknowledged": result.promises.kept(),

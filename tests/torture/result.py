@@ -1,11 +1,11 @@
-"""What came of a run, for whoever reports it."""
+"""The counts and violations of a run."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.torture.promises import Promises
-from tests.torture.troubles import Detail
+from tests.torture.acknowledgements import Promises
+from tests.torture.fault_injection import FaultCounts
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Result:
     seconds: float = 0
     drained_seconds: float = 0
     promises: Promises = field(default_factory=Promises)
-    told: Detail = field(default_factory=Detail)
+    counts: FaultCounts = field(default_factory=FaultCounts)
     mpesa: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     payments: int = 0

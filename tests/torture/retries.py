@@ -1,4 +1,4 @@
-"""Thousands of answers lost after the command was carried out: a retry gets the first answer, and changes nothing."""
+"""Thousands of answers lost after the command was carried out: a retry gets the first answer and changes nothing."""
 
 import json
 import queue
@@ -13,10 +13,10 @@ from uuid import uuid4
 
 from tests.bench.connection import BadAnswer, Connection
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
-from tests.torture.eater import AnswerEater, answer_eater
-from tests.torture.machine import Machine
-from tests.torture.promises import Created, Extended, Promises, Prompted
+from tests.torture.acknowledgements import Created, Extended, Promises, Prompted
+from tests.torture.answer_loss import AnswerEater, answer_eater
 from tests.torture.result import Result
+from tests.torture.system import Machine
 
 MOST_LOST_OF_ONE = 3
 FEWEST_LOST_OF_A_BUYER = 3

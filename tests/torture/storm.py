@@ -1,4 +1,4 @@
-"""Load and troubles at once, for some minutes, or until PostgreSQL was stopped so often; then the accounts."""
+"""Load and faults together, for some minutes or until PostgreSQL was stopped often enough; then the audit."""
 
 import signal
 import time
@@ -8,10 +8,10 @@ from typing import Protocol
 
 from tests.bench.lifecycles import Buyer
 from tests.torture.buyers import Crowd
-from tests.torture.machine import Machine
+from tests.torture.fault_injection import POSTGRES_STOPPED, FaultCounts, Troubles
 from tests.torture.mpesa import Mpesa
 from tests.torture.result import Result
-from tests.torture.troubles import POSTGRES_STOPPED, Detail, Troubles
+from tests.torture.system import Machine
 
 MAX_PEACE_SECONDS = 1.5
 BETWEEN_STOPS_SECONDS = 2.0
@@ -39,15 +39,15 @@ class Maker(Protocol):
 class Stops:
     """One trouble only: PostgreSQL's immediate shutdown, which aborts whatever runs and leaves recovery to the log."""
 
-    def __init__(self, machine: Machine, told: Detail) -> None:
+    def __init__(self, machine: Machine, counts: FaultCounts) -> None:
         self.count = 0
         self._machine = machine
-        self._told = told
+        self._counts = counts
 
     def make_one(self) -> str:
         """Stop it in the middle of everything and start it again."""
         self._machine.kill_postgres(signal.SIGQUIT)
-        self._told.kills[POSTGRES_STOPPED] += 1
+        self._counts.kills[POSTGRES_STOPPED] += 1
         self.count += 1
         self._machine.make_sure_all_run()
         return f"{POSTGRES_STOPPED} {self.count}"
@@ -72,14 +72,14 @@ def storm(
         return random_source.uniform(0.1, MAX_PEACE_SECONDS) if time.monotonic() < ends_at else None
 
     crowd = Crowd(machine.front.port, buyers, at_once, seed, result.promises)
-    _rage(machine, Troubles(machine, random_source, result.told), crowd, peace, result, say)
+    _rage(machine, Troubles(machine, random_source, result.counts), crowd, peace, result, say)
 
 
 def stops(
     machine: Machine, buyers: Sequence[Buyer], result: Result, *, times: int, at_once: int, say: Say
 ) -> None:
     """Let buyers buy while PostgreSQL is stopped `times` times; add to the result what happened."""
-    maker = Stops(machine, result.told)
+    maker = Stops(machine, result.counts)
 
     def peace() -> float | None:
         return BETWEEN_STOPS_SECONDS if maker.count < times else None

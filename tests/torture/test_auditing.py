@@ -1,12 +1,12 @@
-"""The auditor of a torture sees what is wrong: else its silence would mean nothing."""
+"""The audit finds planted violations: otherwise its silence would mean nothing."""
 
 from typing import Any
 
 import pytest
 
+from tests.torture.acknowledgements import Created, Extended, Ordered, Promise, Promises, Prompted
 from tests.torture.auditing import Books, broken_promises, money_that_differs, reversals_that_differ
 from tests.torture.mpesa import Payment, Reversal
-from tests.torture.promises import Created, Extended, Ordered, Promise, Promises, Prompted
 
 SESSION, OTHER = "5e5510a1-0000-4000-8000-000000000001", "5e5510a1-0000-4000-8000-000000000002"
 CHECKOUT = "ws_CO_24112026113000000000000"

@@ -1,4 +1,4 @@
-"""What was acknowledged to somebody, kept until the end, when each must be found to have been true."""
+"""What was acknowledged to a client, kept until the end, when each acknowledgement must hold."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass

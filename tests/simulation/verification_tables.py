@@ -16,7 +16,7 @@ from projections.integrity import inbox_rules, invariants, log_rules, money_rule
 from projections.integrity.projection_rules import MOMENTS
 from projections.session_rows import EVENTS_IN_ORDER
 from tests.simulation.database import Tables
-from tests.simulation.tables_of_ledger import Answer, Row
+from tests.simulation.ledger_tables import Answer, Row
 
 _MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
 _SETTLED = ("posted", "credited", "amount_differs")

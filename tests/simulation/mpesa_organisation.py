@@ -73,8 +73,8 @@ class Till:
         return 200, {"ResponseRefID": "1", "ResponseCode": "1000" if rows else "1001", "Response": [rows]}
 
     def confirm(self, payment: Prompt) -> None:
-        """Report a payment by the C2B door too, once or twice, before or after its callback."""
-        self._world.meet("told by c2b", payment.reference)
+        """Report a payment by C2B too, once or twice, before or after its callback."""
+        self._world.meet("reported by c2b", payment.reference)
         body = json.dumps(
             {
                 "TransactionType": "Pay Bill",

@@ -1,4 +1,4 @@
-"""A flood of forged callbacks beside buyers who really pay: none may be believed, or keep the others waiting."""
+"""A flood of forged callbacks beside buyers who really pay: none may be believed, or delay the others."""
 
 import json
 import urllib.request
@@ -17,11 +17,11 @@ from tests.bench.connection import Connection
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
 from tests.bench.report import spread
 from tests.support.ports import LOCALHOST
+from tests.torture.acknowledgements import Created, Ordered, Prompted
 from tests.torture.draining import database_of
-from tests.torture.forging import RECEIPT_PREFIX, Forger, Target
-from tests.torture.machine import Machine
-from tests.torture.promises import Created, Ordered, Prompted
+from tests.torture.forged_callbacks import RECEIPT_PREFIX, Forger, Target
 from tests.torture.result import Result
+from tests.torture.system import Machine
 
 TARGETS_AT_ONCE = 10
 NEW_TARGETS_AFTER_SECONDS = 20.0

@@ -1,4 +1,4 @@
-"""A way to the API on which no answer comes back: each is given, and lost, and remembered for comparison."""
+"""A proxy to the API that loses every answer: each request is carried out, its answer kept for comparison."""
 
 import http.client
 import socket

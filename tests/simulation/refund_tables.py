@@ -1,4 +1,4 @@
-"""What PostgreSQL holds of money on its way back, in memory: refunds, open cases, and who asked about what."""
+"""The tables of refunds, in memory: refunds, open cases, and their query log."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +9,7 @@ from payments.refunds import queues, status_check_log
 from payments.refunds.status_check_log import QUERY_SCHEDULE
 from projections import cases as payment_cases
 from projections import refunds as payment_refunds
-from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
+from tests.simulation.ledger_tables import Answer, LedgerTables, Row
 
 Undo = Callable[[], None]
 _TROUBLE = ("WRONG_CREDENTIAL", "OPERATOR_LOCKED")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tests.torture.forgeries import count_believed, forgeries
-from tests.torture.machine import Habits, running_machine
+from tests.torture.callback_flood import count_believed, forgeries
 from tests.torture.result import Result
 from tests.torture.retries import retries
-from tests.torture.settling import settle
 from tests.torture.storm import SETTINGS, stops
+from tests.torture.system import Habits, running_machine
+from tests.torture.wind_down import settle
 
 LONGER_THAN_A_RESTART_SECONDS = 2.0
 
@@ -26,5 +26,5 @@ def test_a_little_of_everything_loses_nothing(data_folder: Path) -> None:
     assert result.more["forged"] == 300
     assert result.more["believed"] == 0
     assert result.more["answers_lost"] >= 24
-    assert result.told.kills.total() == 1
+    assert result.counts.kills.total() == 1
     assert result.orders > 10

@@ -1,6 +1,6 @@
 """The PostgreSQL made of memory against the real one: the same statements and values get the same answers.
 
-A run is played on the twin, and each statement of it is put to PostgreSQL as well, in the same order. Positions are
+Each statement of a run on the in-memory double is put to PostgreSQL too, in the same order. Positions are
 PostgreSQL's own, so they are translated. What commits together, and in which order, is asked of PostgreSQL elsewhere.
 """
 
@@ -18,8 +18,8 @@ from ledger.store import blocks, positions
 from projections import follower
 from projections.integrity import personal_data_rules
 from projections.session_rows import EVENTS_IN_ORDER
-from tests.simulation.machine import Machine
-from tests.simulation.odds import USUAL, Odds
+from tests.simulation.fault_odds import USUAL, Odds
+from tests.simulation.processes import Machine
 from tests.simulation.run import Plan, run
 
 TROUBLE = replace(
@@ -41,14 +41,14 @@ NEVER = 2**62
 
 
 class Comparison:
-    """Puts what the twin is asked to PostgreSQL too, and keeps what differs."""
+    """Puts each statement to PostgreSQL too, and keeps what differs."""
 
     def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
         self.asked: Counter[Any] = Counter()
         self.differences: list[str] = []
         self._connection = connection
         self._real_of: dict[int, int] = {0: 0}
-        self._twin_of: dict[int, int] = {0: 0}
+        self._double_of: dict[int, int] = {0: 0}
 
     def hear(self, statement: Any, values: Any, taken: Any) -> None:
         """Ask PostgreSQL, and compare."""
@@ -65,7 +65,7 @@ class Comparison:
             self._learn(rows[0]["position"], told[0]["position"], (len(values) - 3) // 3)
             return
         names = [column.name for column in cursor.description or ()]
-        found = [self._plain(row, names, self._twin_of) for row in rows]
+        found = [self._plain(row, names, self._double_of) for row in rows]
         expected = [self._plain(row, names, None) for row in told]
         if "ORDER BY" not in str(statement):
             found, expected = sorted(found), sorted(expected)
@@ -73,11 +73,11 @@ class Comparison:
 
     def _expect(self, statement: Any, found: object, expected: object) -> None:
         if found != expected:
-            self.differences.append(f"{statement!r}\nPostgreSQL: {found}\nthe twin:   {expected}")
+            self.differences.append(f"{statement!r}\nPostgreSQL: {found}\nthe double: {expected}")
 
-    def _learn(self, real: int, twin: int, count: int) -> None:
+    def _learn(self, real: int, double: int, count: int) -> None:
         for back in range(count):
-            self._real_of[twin - back], self._twin_of[real - back] = real - back, twin - back
+            self._real_of[double - back], self._double_of[real - back] = real - back, double - back
 
     def _translated(self, statement: Any, values: Any) -> Any:
         if statement == follower.READ_BATCH:
@@ -124,7 +124,7 @@ def comparison(database_url: str) -> Iterator[Comparison]:
         (12, replace(TROUBLE, callback_forged=0.5, reversal_answer_lost=0.5, reversal_result_lost=0.5), 70),
     ],
 )
-def test_postgresql_answers_as_its_twin_does(
+def test_postgresql_answers_as_its_double_does(
     comparison: Comparison, seed: int, odds: Odds, kinds: int
 ) -> None:
     def listen(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""How likely each thing is to go wrong, and how a seed chooses what goes wrong in its run."""
+"""How likely each fault is, and how a seed chooses the faults of its run."""
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""An operator who empties shelves while buyers pay: what they paid for is gone, and their money must go back."""
+"""An operator who takes goods out of stock while buyers pay for them: their money must go back."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from random import Random
 from api.http.middleware.auth import Role, make_token
 from shop.demo import LISTINGS
 from tests.bench.connection import BadAnswer, Connection
-from tests.torture.machine import Machine
+from tests.torture.system import Machine
 
 STOCK = "5000"
 EMPTIED_AT_ONCE = 8
@@ -18,7 +18,7 @@ _TOKEN_MINUTES = 24 * 60
 
 
 class Shelves:
-    """The shelves of the demo shop, through the operator's door."""
+    """The shelves of the demo shop, through the operator's API."""
 
     def __init__(self, machine: Machine, random_source: Random) -> None:
         self._port = machine.api_port

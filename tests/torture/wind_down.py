@@ -1,4 +1,4 @@
-"""After a run: calm everything down, wait until nothing is under way, and hold everything against everything."""
+"""After a run: end the faults, wait until nothing is under way, and audit everything against everything."""
 
 import json
 import time
@@ -13,9 +13,9 @@ from ledger.store.vault import Vault
 from payments.inbox.inbox import MAX_UNAUTHENTICATED_KEPT
 from tests.torture.auditing import broken_promises, money_that_differs, read_books, reversals_that_differ
 from tests.torture.draining import PROMPTS_AND_LATE_CALLBACKS_SECONDS, UnderWay, database_of, drain
-from tests.torture.machine import Machine
 from tests.torture.mpesa import Mpesa, payments_of, reversals_of
 from tests.torture.result import Result
+from tests.torture.system import Machine
 
 DRAINED_WITHIN_SECONDS = 420.0
 DRAINED_AGAIN_WITHIN_SECONDS = 60.0
@@ -71,7 +71,7 @@ def _drain(machine: Machine, result: Result, within_seconds: float) -> UnderWay:
 
 
 def _reconcile(machine: Machine, statement: bytes, result: Result) -> list[str]:
-    """Import the statement as an operator does; return what is left for a person, but for the money of nobody."""
+    """Import the statement as an operator does; return the differences that need a person, unmatched payments apart."""
     path = machine.folder / _STATEMENT
     path.write_bytes(statement)
     done = machine.run("reconcile", "--json", str(path))
@@ -82,7 +82,7 @@ def _reconcile(machine: Machine, statement: bytes, result: Result) -> list[str]:
     left = {each["receipt"]: each for each in found["differences"] if each["kind"] not in SETTLED}
     unseen = [receipt for receipt in result.by_hand if left.pop(receipt, {"kind": ""})["kind"] != "unknown"]
     return [
-        f"receipt {receipt} is nobody's, and the statement's import does not say so" for receipt in unseen
+        f"receipt {receipt} is unmatched, and the statement's import does not report it" for receipt in unseen
     ] + [
         f"session {each['session_id']}: the statement says {each['kind']} of receipt {each['receipt']}"
         for each in left.values()

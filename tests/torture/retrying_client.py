@@ -1,4 +1,4 @@
-"""A client as docs/http.md wants it: a key for each intention, and the same key again where an answer did not come."""
+"""A client as docs/http.md wants it: a key for each intention, and the same key again if no answer came."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from api.http.framework.error_codes import ERROR_CODES
 from tests.bench.connection import BadAnswer, Connection
-from tests.torture.promises import Promises
+from tests.torture.acknowledgements import Promises
 
 PATIENCE_SECONDS = 45.0
 """Shorter than an unfinished request holds its key (CLAIM_LASTS in idempotency_store.py): one effect a key at most."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL holds of the ledger, in memory: events and status rows, receipts, prompts, notes, keys, tokens."""
+"""The ledger's tables, in memory: events and status rows, receipts, phone locks, query log, credentials, tokens."""
 
 from bisect import bisect_right
 from collections.abc import Callable

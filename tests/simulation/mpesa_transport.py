@@ -1,4 +1,4 @@
-"""The line to M-Pesa: what `requests` would do over a socket, done in memory, with the faults of a real line."""
+"""The transport to M-Pesa: what `requests` does over a socket, in memory, with the faults of a real network."""
 
 import json
 from typing import Any, Self
@@ -10,7 +10,7 @@ from urllib3.exceptions import ConnectTimeoutError
 from daraja.client import PUSH_PATH, QUERY_PATH
 from daraja.pull_api import PULL_PATH
 from tests.simulation.mpesa import Mpesa, Reply
-from tests.simulation.till import Till
+from tests.simulation.mpesa_organisation import Till
 from tests.simulation.world import World
 
 _JSON = CaseInsensitiveDict({"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""Daftari's processes in a run: API processes and workers made of the real parts, killed and started again."""
+"""Daftari's processes in a run: API processes and workers made of the real parts, killed and restarted."""
 
 import hashlib
 from collections import Counter
@@ -23,12 +23,12 @@ from ledger.store.vault import Vault
 from payments.services import Services
 from payments.worker.jobs import Job, run_job
 from payments.worker.processes import jobs
-from tests.simulation.agenda import Agenda
-from tests.simulation.database import DatabaseTwin, Tables
-from tests.simulation.line import Line
+from tests.simulation.database import MemoryDatabase, Tables
+from tests.simulation.job_schedule import Agenda
 from tests.simulation.mpesa import Mpesa
-from tests.simulation.shop import Shelves, ShopTwin
-from tests.simulation.till import SHORTCODE, Till
+from tests.simulation.mpesa_organisation import SHORTCODE, Till
+from tests.simulation.mpesa_transport import Line
+from tests.simulation.shop import MemoryShop, Shelves
 from tests.simulation.world import Actor, Crash, Process, World
 
 MASTER_KEY = b"the simulation's master key 0123"
@@ -51,7 +51,7 @@ def _settings() -> Settings:
         {
             "DATABASE_URL": "postgresql://twin/",
             "DAFTARI_DATA_DIR": "/nonexistent",
-            "DAFTARI_JWT_SECRET": "a-secret-that-nobody-asks-for-in-here",
+            "DAFTARI_JWT_SECRET": "a-secret-that-is-never-checked-here",
             "DAFTARI_MASTER_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
             "DAFTARI_VERIFY_HOURS": "0",
             "MPESA_BASE_URL": "https://mpesa.example",
@@ -66,7 +66,7 @@ def _settings() -> Settings:
     )
 
 
-class LockConnectionTwin(LockConnection):
+class MemoryLocks(LockConnection):
     """The locks of one worker. It may lose them all at any moment, with their connection, and hears so when it asks."""
 
     def __init__(self, process: Process, machine: "Machine") -> None:
@@ -165,14 +165,14 @@ class Machine:
         till.confirmation_url = self._services[APIS[0]].c2b.urls[0]
 
     def services(self) -> Services:
-        """Return the parts of some process, for whoever looks on from outside."""
+        """Return the parts of some process, for an outside observer."""
         return self._services[APIS[0]]
 
     def ask(self, work: Handle, when_lost: Callable[[], None]) -> None:
         """Let some API process do `work`; call back where it is down, or dies over it."""
         process = self._chance.choice(self._apis)
         if not process.is_up:
-            self.world.note("nobody answers", process.name)
+            self.world.note("no process answers", process.name)
             when_lost()
             return
         services = self._services[process.name]
@@ -183,13 +183,13 @@ class Machine:
             except Crash:
                 when_lost()
                 raise
-            except Exception as error:  # noqa: BLE001 - the door would answer 500; here it is a fault to be told
+            except Exception as error:  # noqa: BLE001 - the API would answer 500; here it is a fault to report
                 self.faults.append(f"a request ended in {error!r}")
 
         self.world.act(Actor(process, Random(self._chance.getrandbits(64))), serve)
 
     def post(self, url: str, body: bytes, seconds: float, then: Callable[[], None]) -> None:
-        """Bring a body of M-Pesa's to our doors after a while; once, whoever is there to take it."""
+        """Deliver a body of M-Pesa to our endpoints after a while, once, to any running process."""
         *_, endpoint, token = url.rstrip("/").rsplit("/", 2)
         token_of_c2b = url.endswith("/confirmation/")
 
@@ -213,11 +213,11 @@ class Machine:
             then()
 
         def lost() -> None:
-            self.world.meet("callback found nobody", endpoint)
+            self.world.meet("callback found no process", endpoint)
 
         self.world.later(seconds, lambda: self.ask(take, lost))
 
-    def may_lose_locks(self, locks: LockConnectionTwin) -> None:
+    def may_lose_locks(self, locks: MemoryLocks) -> None:
         """Let a worker lose its locks soon after it has taken one, where the dice say so."""
         actor = self.world.actor
         if actor is not None and actor.chance.random() < self.world.trouble.lock_lost:
@@ -277,15 +277,15 @@ class Machine:
         self.world.note("started", process.name)
         process.is_up = True
         world = self.world
-        database = DatabaseTwin(self.tables, world)
+        database = MemoryDatabase(self.tables, world)
         vault = Vault(database, MASTER_KEY)
         daraja = daraja_client(self.settings, database, vault, Line(world, self._mpesa, self._till))
         services = assemble(
-            self.settings, database, vault, ShopTwin(self.shelves, world), daraja, max_workers=1
+            self.settings, database, vault, MemoryShop(self.shelves, world), daraja, max_workers=1
         )
         self._services[process.name] = services
         if process in self._workers:
-            locks = LockConnectionTwin(process, self)
+            locks = MemoryLocks(process, self)
             for job in jobs(services.worker, locks=locks, max_workers=1):
                 self._start_job(process, job)
 

@@ -1,4 +1,4 @@
-"""Every way in which somebody who pays nothing could say that he has paid."""
+"""Every way to claim, without paying, that a payment was made."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from uuid import UUID
 from payments.inbox.callback_tokens import Sign, make_token
 
 CALLBACKS = "/api/payments/callbacks/"
-GUIDES_CALLBACK = "/api/payments/transactions/mpesa_callback/"
+CONTRACT_CALLBACK = "/api/payments/transactions/mpesa_callback/"
 RECEIPT_PREFIX = "FORGED"
 _TOKEN_DIGITS = 68
 _PROOF_DIGITS = 32
@@ -44,10 +44,10 @@ class Forger:
         self._sign = sign
         self.kinds: dict[str, Callable[[Target, Target], tuple[str, bytes]]] = {
             "no token": lambda open_one, _: (CALLBACKS, self._success(open_one)),
-            "no token, the guide's address": lambda open_one, _: (GUIDES_CALLBACK, self._success(open_one)),
+            "no token, the contract's URL": lambda open_one, _: (CONTRACT_CALLBACK, self._success(open_one)),
             "a guessed token": lambda open_one, _: (self._address(self._digits()), self._success(open_one)),
-            "a guessed token, the guide's address": lambda open_one, _: (
-                f"{GUIDES_CALLBACK}{self._digits()}/",
+            "a guessed token, the contract's URL": lambda open_one, _: (
+                f"{CONTRACT_CALLBACK}{self._digits()}/",
                 self._success(open_one),
             ),
             "the right session, a guessed proof": self._guess_the_proof,
@@ -55,7 +55,7 @@ class Forger:
             "a true callback again, with another receipt": self._replay_with_another_receipt,
             "a true callback again, with another amount": self._replay_with_another_amount,
             "another's ids": lambda open_one, paid: (CALLBACKS, self._success(open_one, pays_for=paid)),
-            "ids that nobody has": lambda open_one, _: (CALLBACKS, self._success(self._nobody(open_one))),
+            "unknown ids": lambda open_one, _: (CALLBACKS, self._success(self._unknown_ids(open_one))),
             "a C2B confirmation": self._confirm_c2b,
             "a reversal's result": lambda _, __: (
                 f"/api/payments/results/{self._digits()}00ff/",
@@ -78,7 +78,7 @@ class Forger:
         return self._address(token), self._success(open_one)
 
     def _replay_with_another_receipt(self, _: Target, paid: Target) -> tuple[str, bytes]:
-        return self._random.choice((CALLBACKS, GUIDES_CALLBACK)), self._success(paid)
+        return self._random.choice((CALLBACKS, CONTRACT_CALLBACK)), self._success(paid)
 
     def _replay_with_another_amount(self, _: Target, paid: Target) -> tuple[str, bytes]:
         return CALLBACKS, self._success(paid, shillings=self._random.randint(1, 250_000))
@@ -114,7 +114,7 @@ class Forger:
         }
         return self._json({"Body": {"stkCallback": callback}})
 
-    def _nobody(self, like: Target) -> Target:
+    def _unknown_ids(self, like: Target) -> Target:
         checkout_id = f"ws_CO_16112026{self._random.randint(10**11, 10**12)}"
         return Target(like.session_id, checkout_id, like.shillings, like.phone)
 

@@ -1,4 +1,4 @@
-"""What befalls the machine: each trouble is made, lasts a moment, and is over; what it killed is started again."""
+"""The faults injected into the system: each begins, lasts a moment and ends; what it killed is restarted."""
 
 import signal
 import time
@@ -11,8 +11,8 @@ from random import Random
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from tests.support.proxy import TcpProxy
-from tests.torture.machine import Machine, Part
-from tests.torture.shelves import Shelves
+from tests.torture.stock_faults import Shelves
+from tests.torture.system import Machine, Part
 
 MAX_SECONDS = 3.0
 MAX_ANSWERS_LOST = 6
@@ -21,7 +21,7 @@ POSTGRES_KILLED = "PostgreSQL (kill -9)"
 
 
 @dataclass
-class Detail:
+class FaultCounts:
     """What was done to the machine: processes killed, by name, and every other trouble, by kind."""
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -31,8 +31,8 @@ class Detail:
 class Troubles:
     """Chosen by seed, made one at a time from the main thread, which alone may start processes."""
 
-    def __init__(self, machine: Machine, random_source: Random, told: Detail) -> None:
-        self.told = told
+    def __init__(self, machine: Machine, random_source: Random, counts: FaultCounts) -> None:
+        self.counts = counts
         self._machine = machine
         self.random_source = random_source
         self._shelves = Shelves(machine, random_source)
@@ -84,7 +84,7 @@ class Troubles:
 
     def _kill_api(self) -> None:
         self._machine.api.kill(with_descendants=True)
-        self.told.kills["the whole API"] += 1
+        self.counts.kills["the whole API"] += 1
         self._last()
 
     def _kill_worker(self) -> None:
@@ -100,18 +100,18 @@ class Troubles:
 
     def _kill(self, part: Part, name: str, *, waits: bool = True) -> None:
         part.kill()
-        self.told.kills[name] += 1
+        self.counts.kills[name] += 1
         if waits:
             self._last()
 
     def _kill_process(self, process: psutil.Process, name: str) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-            self.told.kills[name] += 1
+            self.counts.kills[name] += 1
 
     def _kill_postgres(self, how: signal.Signals, *, all_of_it: bool = False) -> None:
         self._machine.kill_postgres(how, with_backends=all_of_it)
-        self.told.kills[POSTGRES_STOPPED if how == signal.SIGQUIT else POSTGRES_KILLED] += 1
+        self.counts.kills[POSTGRES_STOPPED if how == signal.SIGQUIT else POSTGRES_KILLED] += 1
         self._last()
 
     def _kill_backend(self) -> None:
@@ -126,20 +126,20 @@ class Troubles:
         if self.random_source.random() < 0.5:
             self._last()
         proxy.restore()
-        self.told.faults["connections cut"] += proxy.lines_cut - before
+        self.counts.faults["connections cut"] += proxy.lines_cut - before
 
     def _freeze(self, proxy: TcpProxy) -> None:
         proxy.freeze()
         self._last()
         proxy.restore()
-        self.told.faults["silences of a connection's other end"] += 1
+        self.counts.faults["silences of a connection's other end"] += 1
 
     def _lose_answers(self, proxy: TcpProxy) -> None:
         before = proxy.answers_lost
         proxy.lose_answers(self.random_source.randint(1, MAX_ANSWERS_LOST))
         self._last()
         proxy.restore()
-        self.told.faults["answers lost after they were given"] += proxy.answers_lost - before
+        self.counts.faults["answers lost after they were given"] += proxy.answers_lost - before
 
     def _hold_api_process(self) -> None:
         processes = self._machine.api.descendants()
@@ -157,10 +157,10 @@ class Troubles:
             process.suspend()
             self._last()
             process.resume()
-            self.told.faults["processes held still"] += 1
+            self.counts.faults["processes held still"] += 1
 
     def _empty_shelves(self) -> None:
-        self.told.faults["shelves emptied under those who pay"] += self._shelves.empty_some()
+        self.counts.faults["shelves emptied under those who pay"] += self._shelves.empty_some()
         self._last()
         self._shelves.fill_again()
 
@@ -170,4 +170,4 @@ class Troubles:
         disk.fill()
         self._last()
         disk.free()
-        self.told.faults["disk full"] += 1
+        self.counts.faults["disk full"] += 1

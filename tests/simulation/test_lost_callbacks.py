@@ -1,4 +1,4 @@
-"""Callbacks that are lost, and callbacks in any order, where all of our processes act on them."""
+"""Callbacks that are lost, and callbacks in any order, handled by all processes."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -6,9 +6,9 @@ from typing import Any
 
 from ledger.phone import PhoneNumber
 from shop.port import Cart, CartLine
-from tests.simulation.machine import Machine
+from tests.simulation.fault_odds import NO_TROUBLE
 from tests.simulation.mpesa import CANCELLED, NO_RESPONSE, PAID
-from tests.simulation.odds import NO_TROUBLE
+from tests.simulation.processes import Machine
 from tests.simulation.run import Plan, run, stage
 
 RESOLVED_WITHIN_SECONDS = 90.0

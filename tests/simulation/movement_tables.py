@@ -1,4 +1,4 @@
-"""What PostgreSQL holds of money that M-Pesa told of, in memory: movements, how far the list was pulled, budgets."""
+"""The tables of money that M-Pesa reported, in memory: movements, pull progress, query rate limits."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from uuid import UUID
 from ledger.session.values import Evidence
 from payments.confirmation import query_budget
 from payments.reconciliation import lookups, movements, pull_progress
-from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
+from tests.simulation.ledger_tables import Answer, LedgerTables, Row
 
 _BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at")
 _GRADES = {str(grade): rank for rank, grade in enumerate(Evidence)}
@@ -97,7 +97,7 @@ class MoneyTables:
         return sorted(claimed, key=lambda movement: movement["settled_at"])[: values["limit"]]
 
     def unclaimed(self) -> list[Row]:
-        """Return money that belongs to no session, and that nobody has dealt with."""
+        """Return unmatched payments that are still open."""
         return [m for m in self.movements.values() if m["verdict"] == "unknown" and m["closed_at"] is None]
 
     def unmatched(self, values: Any) -> list[Row]:
@@ -164,7 +164,7 @@ class MoneyTables:
         return 1
 
     def pause(self, values: Any) -> int:
-        """Let nobody ask for a while."""
+        """Pause queries for a while."""
         name, until = values["name"], values["until"]
         budget = self.budgets.setdefault(name, {"refilled_at": until, "paused_until": until})
         budget |= {

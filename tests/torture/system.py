@@ -1,4 +1,4 @@
-"""A whole Daftari, each process a child of ours to be killed, with a proxy on each of the ways between them."""
+"""A whole Daftari, each process a child of ours to be killed, with a proxy on each connection between them."""
 
 import json
 import os
@@ -247,7 +247,7 @@ class Machine:
         return part
 
     def _environment(self) -> dict[str, str]:
-        """Return our environment without any setting of whoever runs this, and with those of the machine."""
+        """Return our environment without the settings of the user who runs this, and with those of the system."""
         settings = ("DAFTARI_", "MPESA_", "DATABASE_URL")
         kept = {name: text for name, text in os.environ.items() if not name.startswith(settings)}
         return kept | {

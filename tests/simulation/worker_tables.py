@@ -1,4 +1,4 @@
-"""What PostgreSQL holds for whoever works, in memory: letters, kept answers, followers' places, failures, figures."""
+"""The worker's tables, in memory: inbox messages, kept answers, follower positions, failures, metrics."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from payments.idempotency import idempotency_store
 from payments.inbox import inbox
 from payments.worker import event_processor
 from projections import follower, metrics
-from tests.simulation.tables_of_ledger import Answer, LedgerTables, Row
+from tests.simulation.ledger_tables import Answer, LedgerTables, Row
 
 Undoable = tuple[list[Row], Callable[[], None]]
 _MESSAGE = (
@@ -72,7 +72,7 @@ class WorkTables:
         }
 
     def keep(self, values: Any) -> int:
-        """Keep a letter."""
+        """Store a message."""
         message = dict(zip(_MESSAGE, values, strict=True))
         message |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
         self.messages[message["inbox_id"]] = message
@@ -80,7 +80,7 @@ class WorkTables:
         return 1
 
     def settle(self, values: Any) -> int:
-        """Close a letter."""
+        """Close a message."""
         state, reason, settled_at, inbox_id = values
         self.messages[inbox_id] |= {
             "state": state,
@@ -92,7 +92,7 @@ class WorkTables:
         return 1
 
     def postpone(self, values: Any) -> int:
-        """Leave a letter for later."""
+        """Postpone a message."""
         reason, until, inbox_id = values
         message = self.messages[inbox_id]
         message |= {"reason": reason, "tries": message["tries"] + 1, "next_try_at": until}
@@ -101,7 +101,7 @@ class WorkTables:
         return 1
 
     def wait(self, values: Any) -> int:
-        """Leave a letter for later, without counting a try."""
+        """Postpone a message without counting an attempt."""
         until, inbox_id = values
         self.messages[inbox_id]["next_try_at"] = until
         if self.messages[inbox_id]["state"] == "new":
@@ -118,7 +118,7 @@ class WorkTables:
         return [{}] if next(same, None) else []
 
     def purge_unauthenticated(self, values: Any) -> int:
-        """Remove the oldest letters beyond a number of those that prove nothing."""
+        """Delete the oldest unauthenticated messages beyond a number."""
         unproven = [message for message in self.messages.values() if _is_unproven(message)]
         unproven.sort(key=lambda message: message["received_at"], reverse=True)
         for message in unproven[values[0] :]:
@@ -127,7 +127,7 @@ class WorkTables:
         return len(unproven[values[0] :])
 
     def due_messages(self, values: Any) -> list[Row]:
-        """Return the letters that want acting on."""
+        """Return the messages that are due."""
         is_authenticated, now, limit = values
         due = sorted(
             (at, number)
@@ -137,7 +137,7 @@ class WorkTables:
         return [self.messages[inbox_id] for _, inbox_id in due[:limit]]
 
     def message(self, values: Any) -> list[Row]:
-        """Return one letter."""
+        """Return one message."""
         message = self.messages.get(values[0])
         return [] if message is None else [message]
 
