@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
@@ -182,7 +182,7 @@ class Checkout:
             wait = self._breaker.seconds_to_wait(now)
             if wait is not None:
                 raise _mpesa_unavailable(wait)
-            session, attempt = self._request(session, number, now)
+            session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
 
     def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
@@ -191,10 +191,13 @@ class Checkout:
         except NotFound:
             return None
 
-    def _request(
-        self, session: PaymentSession, phone: PhoneNumber, now: datetime
-    ) -> tuple[PaymentSession, Attempt]:
-        """Acquire the phone's lock, then record the attempt."""
+    def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, Attempt]:
+        """Acquire the phone's lock, then record the attempt.
+
+        Both read the clock themselves: a process may have paused since, and a lock that counts from an earlier moment
+        would end while the prompt is live.
+        """
+        now = clock.now()
         until = now + timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
         digest = self._vault.digest("phone", phone.digits)
         transaction_id = self._phone_locks.acquire(digest, session.id, now=now, until=until)
@@ -206,7 +209,7 @@ class Checkout:
             phone_sealed=self._vault.encrypt(session.user_id, phone.digits),
             prompt_seconds=self._terms.prompt_seconds,
             max_attempts=self._terms.max_attempts,
-            at=now,
+            at=clock.now(),
         )
         try:
             session, number = self._ledger.decide(session.id, command, known=session)

@@ -1,0 +1,153 @@
+"""The simulation finds planted faults: a fault in the product makes some seed fail, and the failing run shrinks."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid5
+
+import pytest
+
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import Conflict
+from ledger.phone import PhoneNumber
+from ledger.session.session import PaymentSession
+from payments.checkout.checkout import Checkout, Prompted
+from payments.confirmation.stk_callback import Settlement
+from payments.fulfilment.order_process import OrderMaker
+from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
+from payments.prompts.phone_locks import PhoneLocks
+from payments.refunds.reversals import RefundSender
+from tests.simulation.fault_odds import NO_TROUBLE, USUAL, Odds
+from tests.simulation.run import Outcome, Plan, run
+from tests.simulation.shrinking import shrink
+
+SEEDS = range(1, 13)
+
+Plant = Callable[[], Any]
+
+
+def _push_before_recording() -> Any:
+    """Send the prompt, and write the attempt down afterwards."""
+
+    def send(self: Checkout, session: PaymentSession, phone: PhoneNumber) -> tuple[Any, Any]:
+        now, trial = clock.now(), self._ledger.session(session.id)
+        digest = self._vault.digest("phone", phone.digits)
+        number = self._phone_locks.acquire(digest, session.id, now=now, until=now + timedelta(minutes=2))
+        encrypted = self._vault.encrypt(session.user_id, phone.digits)
+        if number is None:
+            raise Conflict(code="PHONE_BUSY")
+
+        request = partial(
+            PaymentSession.request_payment,
+            transaction_id=number,
+            phone_sealed=encrypted,
+            prompt_seconds=self._terms.prompt_seconds,
+            max_attempts=self._terms.max_attempts,
+            at=now,
+        )
+        attempt = trial.attempts[request(trial)]
+        prompted = push(self, trial, attempt, phone)
+        self._ledger.decide(session.id, request)
+        return prompted, attempt
+
+    push = Checkout._push
+    return patch.multiple(
+        Checkout,
+        _request=send,
+        _push=lambda _, prompted, *__: prompted,
+        _record_acceptance=lambda _, session, attempt, accepted: Prompted(
+            session.id, attempt.transaction_id, accepted.checkout_request_id, "", ""
+        ),
+    )
+
+
+def _believe_any_receipt() -> Any:
+    """Credit a receipt whichever session has it."""
+    return patch.object(Ledger, "reserve_receipt", lambda *_: True)
+
+
+def _order_twice() -> Any:
+    """Make two orders of one payment."""
+    handle, asked = OrderMaker.handle, OrderMaker._request
+
+    def handle_twice(self: OrderMaker, recorded: Any) -> None:
+        session = self._ledger.session(recorded.session_id)
+        if session.status == "paid" and session.lines[0].listing_id == 1:
+            again = asked(self, session)
+            lines = tuple(replace(line, cart_item_id=line.cart_item_id + 10**6) for line in again.lines)
+            self._shop.create_order(replace(again, session_id=uuid5(session.id, "again"), lines=lines))
+        handle(self, recorded)
+
+    return patch.object(OrderMaker, "handle", handle_twice)
+
+
+def _forget_the_key() -> Any:
+    """Run every request anew, whatever its key says."""
+    return patch.object(IdempotencyStore, "claim", lambda *_: Claimed())
+
+
+def _lend_every_phone() -> Any:
+    """Let anybody prompt any phone."""
+    acquire = PhoneLocks.acquire
+
+    def lend(self: PhoneLocks, phone_digest: str, session_id: Any, **moments: Any) -> int | None:
+        return acquire(self, f"{phone_digest} {session_id}", session_id, **moments)
+
+    return patch.object(PhoneLocks, "acquire", lend)
+
+
+def _acknowledge_before_keeping() -> Any:
+    """Say that a callback was taken, and keep nothing of it."""
+    return patch.object(Settlement, "receive", lambda *_, **__: None)
+
+
+def _send_again_on_silence() -> Any:
+    """Take a reversal whose answer was lost for one that failed."""
+    return patch.object(
+        RefundSender, "_doubt", lambda self, sending, reason: self._fail(sending, "MPESA_UNAVAILABLE", reason)
+    )
+
+
+def _fails(plant: Plant, seeds: range = SEEDS, odds: Odds | None = None) -> Outcome | None:
+    with plant():
+        outcomes = (run(Plan(seed, odds=odds)) for seed in seeds)
+        return next((outcome for outcome in outcomes if outcome.violations), None)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _believe_any_receipt,
+        _order_twice,
+        _forget_the_key,
+        _lend_every_phone,
+        _acknowledge_before_keeping,
+    ],
+)
+def test_a_planted_fault_is_noticed(plant: Plant) -> None:
+    assert _fails(plant) is not None
+
+
+@pytest.mark.parametrize(
+    ("plant", "odds"),
+    [
+        (_push_before_recording, replace(NO_TROUBLE, crash=0.01)),
+        (_send_again_on_silence, replace(USUAL, scarce=1.0, reversal_answer_lost=0.5)),
+    ],
+)
+def test_a_planted_fault_is_noticed_where_the_trouble_is_that_it_fears(plant: Plant, odds: Odds) -> None:
+    assert _fails(plant, odds=odds) is not None
+    assert run(Plan(1, odds=odds)).violations == []
+
+
+def test_a_failing_run_shrinks_to_few_checkouts_and_few_faults() -> None:
+    with _order_twice():
+        smallest = shrink(Plan(1, checkouts=8))
+        assert smallest.violations
+        assert smallest.plan.checkouts <= 5
+        assert len(smallest.plan.spared) > 20
+        assert run(smallest.plan).violations == smallest.violations
