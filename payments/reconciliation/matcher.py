@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from uuid import UUID
@@ -50,9 +50,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What the movements of a batch may belong to, as looked up at `now`."""
+    """What the movements of a batch may belong to."""
 
-    now: datetime
     session_by_receipt: dict[str, UUID]
     attempt_by_transaction: dict[int, NamedAttempt]
     unmatched_receipts: set[str]
@@ -143,7 +142,6 @@ class Matcher:
         linked = [movement.linked_receipt for movement in movements if movement.linked_receipt]
         named = {m.transaction_id for m in movements if m.transaction_id is not None}
         return _Batch(
-            now=clock.now(),
             session_by_receipt=lookups.sessions_of_receipts(
                 database, [m.receipt for m in movements] + linked
             ),
@@ -181,15 +179,13 @@ class Matcher:
         session = self._ledger.session(session_id)
         credit = session.credits.get(movement.receipt)
         if credit is not None:
-            return self._record(movement, session, credit.attempt, MatchVerdict.POSTED, batch.now)
+            return self._record(movement, session, credit.attempt, MatchVerdict.POSTED)
         if named is not None:
-            return self._credit(movement, session, named, batch.now)
+            return self._credit(movement, session, named)
         detail = "Its receipt is claimed, and no attempt is named."
         return MatchResult(movement, MatchVerdict.UNKNOWN, session_id=session_id, detail=detail)
 
-    def _credit(
-        self, movement: Movement, session: PaymentSession, named: NamedAttempt, now: datetime
-    ) -> MatchResult:
+    def _credit(self, movement: Movement, session: PaymentSession, named: NamedAttempt) -> MatchResult:
         requested_at = session.attempts[named.attempt].requested_at
         if movement.happened_at < requested_at - MAX_EARLIER:
             detail = "It was paid before the attempt that it names was made."
@@ -197,10 +193,10 @@ class Matcher:
         if not self._ledger.reserve_receipt(movement.receipt, session.id):
             holders = lookups.sessions_of_receipts(self._ledger.database, [movement.receipt])
             return _credited_elsewhere(movement, holder=holders[movement.receipt], named=named)
-        return self._record(movement, session, named.attempt, MatchVerdict.CREDITED, now)
+        return self._record(movement, session, named.attempt, MatchVerdict.CREDITED)
 
     def _record(
-        self, movement: Movement, session: PaymentSession, attempt: int, verdict: MatchVerdict, now: datetime
+        self, movement: Movement, session: PaymentSession, attempt: int, verdict: MatchVerdict
     ) -> MatchResult:
         payment = Payment(
             attempt=attempt,
@@ -210,7 +206,7 @@ class Matcher:
             paid_at=movement.happened_at,
         )
         was_open = session.attempts[attempt].is_open
-        command = partial(PaymentSession.record_payment, payment=payment, at=now)
+        command = partial(PaymentSession.record_payment, payment=payment, at=clock.now())
         session, _ = self._ledger.decide(session.id, command, known=session)
         if was_open and not session.attempts[attempt].is_open:
             self._phone_locks.release(session.id, session.attempts[attempt].transaction_id)
@@ -225,7 +221,7 @@ class Matcher:
         session_id = batch.session_by_receipt.get(receipt) if receipt else None
         if receipt is None or session_id is None:
             if receipt in batch.unmatched_receipts:
-                self._movements.close_returned(receipt, reversal=movement.receipt, now=batch.now)
+                self._movements.close_returned(receipt, reversal=movement.receipt, now=clock.now())
             detail = "The reversed payment does not belong to any session."
             return MatchResult(movement, MatchVerdict.NOT_OURS, detail=detail)
         session = self._ledger.session(session_id)
@@ -242,7 +238,7 @@ class Matcher:
             refund=refund.number,
             reversal_receipt=movement.receipt,
             means="statement",
-            at=batch.now,
+            at=clock.now(),
         )
         self._ledger.decide(session_id, command, known=session)
         return MatchResult(movement, MatchVerdict.REFUND_SETTLED, session_id=session_id)
