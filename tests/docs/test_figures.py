@@ -84,8 +84,8 @@ from shop.delivery import DeliveryRates
 from shop.demo import LISTINGS
 from shop.quantities import MAX_UNITS
 from tests.simulation import test_planted_faults
-from tests.simulation.processes import APIS
-from tests.simulation.processes import WORKERS as SIMULATED_WORKERS
+from tests.simulation.deployment import APIS
+from tests.simulation.deployment import WORKERS as SIMULATED_WORKERS
 from tests.simulation.test_lost_callbacks import RESOLVED_WITHIN_SECONDS
 from tests.support.figures import bounds, figures_in, hours, minutes, seconds
 from tests.torture.system import WORKERS as TORTURED_WORKERS

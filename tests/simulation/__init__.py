@@ -1,4 +1,4 @@
-"""Whole days of payments in one process: real policies on a store, a shop and an M-Pesa made of memory.
+"""Deterministic simulation: whole days of payments in one process, on in-memory doubles of PostgreSQL, shop and M-Pesa.
 
-A run is named by its seed: the same seed gives the same log, byte for byte. See docs/reliability.md.
+The same seed gives the same run, byte for byte. See docs/reliability.md.
 """

@@ -1,4 +1,4 @@
-"""What must be true after a run: the invariants of the store, and the truth that only M-Pesa and the shop know."""
+"""The checks after a run: the ledger's invariants, and our books against those of M-Pesa, shop and clients."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,33 +10,39 @@ from projections.integrity import invariants
 from projections.integrity.money_rules import ShopOrder
 from projections.integrity.violations import Violation
 from tests.simulation.buyers import Buyers
-from tests.simulation.database import MemoryDatabase
-from tests.simulation.mpesa import Mpesa
-from tests.simulation.mpesa_organisation import Till
-from tests.simulation.processes import Machine
-from tests.simulation.verification_tables import Auditor
+from tests.simulation.deployment import Deployment
+from tests.simulation.memory_database import MemoryDatabase
+from tests.simulation.memory_mpesa import MemoryMpesa
+from tests.simulation.mpesa_organisation import MpesaOrganisation
+from tests.simulation.verification_tables import VerificationTables
 
-NEVER_TOLD = ("Jane Wanjiru", "Moi Avenue")
+KNOWN_TEXTS = ("Jane Wanjiru", "Moi Avenue")
 
 
 class Checks:
-    """Looks over a run at rest; `with_texts` also for personal data in what is stored, which takes its time."""
+    """Checks a finished run; `with_texts` searches the tables for personal data too, which is slow."""
 
     def __init__(
-        self, machine: Machine, mpesa: Mpesa, till: Till, buyers: Buyers, *, with_texts: bool
+        self,
+        deployment: Deployment,
+        mpesa: MemoryMpesa,
+        organisation: MpesaOrganisation,
+        buyers: Buyers,
+        *,
+        with_texts: bool,
     ) -> None:
         self._with_texts = with_texts
-        self._machine = machine
-        self._tables = machine.tables
+        self._deployment = deployment
+        self._tables = deployment.tables
         self._mpesa = mpesa
-        self._till = till
+        self._organisation = organisation
         self._buyers = buyers
-        self._services = machine.services()
+        self._services = deployment.services()
         self._sessions: dict[UUID, PaymentSession] = {}
 
     def violations(self) -> list[str]:
-        """Return a sentence for each thing that is wrong."""
-        found = self._machine.faults + [str(violation) for violation in self._of_store()]
+        """Return a sentence for each violation."""
+        found = self._deployment.errors + [str(violation) for violation in self._of_store()]
         self._sessions = {
             session_id: self._services.ledger.session(session_id) for session_id in self._tables.ledger.rows
         }
@@ -47,7 +53,7 @@ class Checks:
             self._of_orders,
             self._of_stock,
             self._of_messages,
-            self._of_promises,
+            self._of_acknowledgements,
             self._of_keys,
         ):
             found += rule()
@@ -55,23 +61,23 @@ class Checks:
 
     def _of_store(self) -> list[Violation]:
         tables = self._tables
-        tables.answers.update(Auditor(tables, with_texts=self._with_texts).answers())
-        shop = self._machine.shelves
+        tables.handlers.update(VerificationTables(tables, with_texts=self._with_texts).handlers())
+        shop = self._deployment.shop
         return invariants.check(
             MemoryDatabase(tables),
             self._services.vault,
-            known_texts=NEVER_TOLD,
+            known_texts=KNOWN_TEXTS,
             orders_of=lambda _: [
                 ShopOrder(session_id, placed.order_id, request.total_cents)
                 for session_id, (placed, request) in shop.orders.items()
             ],
             with_messages=True,
-            prompt_seconds=self._machine.settings.daftari_prompt_seconds,
+            prompt_seconds=self._deployment.settings.daftari_prompt_seconds,
         )
 
     def _of_money(self) -> Iterator[str]:
-        """Each payment that M-Pesa moved is on the session that asked for it, once, and nothing else is."""
-        named = self._tables.ledger.of_transaction
+        """Each payment of M-Pesa's is credited once, to the session that asked for it, and nothing else is credited."""
+        named = self._tables.ledger.attempt_of_transaction
         credited: Counter[str] = Counter()
         for session in self._sessions.values():
             credited.update(session.receipts)
@@ -80,7 +86,7 @@ class Checks:
             yield f"receipt {receipt} is credited, and M-Pesa never moved it"
         for receipt, payment in true.items():
             if payment.reference[1:] not in named:
-                yield f"{payment.reference}: {receipt} was paid, and no attempt of ours is written down"
+                yield f"{payment.reference}: {receipt} was paid, and no attempt is recorded"
                 continue
             session_id, attempt = named[payment.reference[1:]]
             credit = self._sessions[session_id].credits.get(receipt)
@@ -95,32 +101,32 @@ class Checks:
         received = sum(session.received_cents for session in self._sessions.values())
         moved = sum(payment.shillings * 100 for payment in self._mpesa.payments)
         if received != moved:
-            yield f"M-Pesa moved {moved} cents, and {received} are written down as received"
+            yield f"M-Pesa moved {moved} cents, and {received} are recorded as received"
 
     def _of_refunds(self) -> Iterator[str]:
-        """What is refunded went back, what went back is refunded, and nothing was sent again on silence."""
+        """Refunds and completed reversals agree, and no payment was reversed twice."""
         for session in self._sessions.values():
             for refund in session.refunds.values():
-                sent = self._till.returned(refund.receipt)
+                sent = self._organisation.reversal_of(refund.receipt)
                 is_done = refund.state == RefundState.REFUNDED
                 if is_done != (sent is not None):
-                    yield f"refund {refund.number} of {session.id} is {refund.state}, and M-Pesa's word is {sent}"
-        for number, reversal in enumerate(self._till.reversals):
-            earlier = (e for e in self._till.reversals[:number] if e.payment is reversal.payment)
+                    yield f"refund {refund.number} of {session.id} is {refund.state}, and M-Pesa's reversal is {sent}"
+        for number, reversal in enumerate(self._organisation.reversals):
+            earlier = (e for e in self._organisation.reversals[:number] if e.payment is reversal.payment)
             if any(each.code == 0 for each in earlier):
-                yield f"{reversal.payment.receipt} was sent back again after it had gone back"
+                yield f"{reversal.payment.receipt} was sent for reversal again after it had been reversed"
 
     def _of_attempts(self) -> Iterator[str]:
-        """Each attempt has its end, but for one that could not be queried and that no source reported."""
+        """Each attempt has an outcome, unless its CheckoutRequestID is unknown and M-Pesa never reported it."""
         prompts = {prompt.reference: prompt for prompt in self._mpesa.prompts.values()}
         for session in self._sessions.values():
             for attempt in session.open_attempts:
                 prompt = prompts.get(f"D{attempt.transaction_id}")
-                if attempt.checkout_sealed is not None or (prompt and (prompt.is_told or prompt.receipt)):
+                if attempt.checkout_sealed is not None or (prompt and (prompt.is_reported or prompt.receipt)):
                     yield f"attempt {attempt.number} of {session.id} is still {attempt.state}"
 
     def _of_orders(self) -> Iterator[str]:
-        """What is paid has become an order, or goes back."""
+        """Each paid session has an order or a refund."""
         for session in self._sessions.values():
             if session.status == "paid":
                 yield f"session {session.id} is paid, and has neither order nor refund"
@@ -129,7 +135,7 @@ class Checks:
 
     def _of_stock(self) -> Iterator[str]:
         """Stock is never negative, and is what was stocked minus what was sold; a line is bought once."""
-        shop = self._machine.shelves
+        shop = self._deployment.shop
         sold: Counter[int] = Counter()
         bought: Counter[int] = Counter()
         for _, request in shop.orders.values():
@@ -138,8 +144,8 @@ class Checks:
                 bought[line.cart_item_id] += 1
         for listing_id, stock in shop.stock.items():
             if stock < 0 or stock != shop.stocked[listing_id] - sold[listing_id]:
-                told = f"of {shop.stocked[listing_id]} with {sold[listing_id]} sold"
-                yield f"listing {listing_id} holds {stock} thousandths, {told}"
+                detail = f"of {shop.stocked[listing_id]} with {sold[listing_id]} sold"
+                yield f"listing {listing_id} holds {stock} thousandths, {detail}"
         yield from (
             f"cart item {item} was bought {times} times" for item, times in bought.items() if times > 1
         )
@@ -148,43 +154,45 @@ class Checks:
             yield "an order number was given twice"
 
     def _of_messages(self) -> Iterator[str]:
-        """What was acknowledged is in the inbox as often, and nothing waits for ever."""
-        messages = self._tables.work.messages.values()
+        """Each acknowledged body is in the inbox as often, and no message or event is left unprocessed."""
+        messages = self._tables.worker.messages.values()
         kept = Counter(message["body_sha256"] for message in messages)
-        for digest, times in self._machine.acknowledged.items():
+        for digest, times in self._deployment.acknowledged.items():
             if kept[digest] < times:
-                yield f"a body was acknowledged {times} times, and kept {kept[digest]} times"
+                yield f"a body was acknowledged {times} times, and stored {kept[digest]} times"
         yield from (
-            f"message {x['inbox_id']} still waits: {x['reason']}" for x in messages if x["state"] == "new"
+            f"message {x['inbox_id']} is still unprocessed: {x['reason']}"
+            for x in messages
+            if x["state"] == "new"
         )
-        for key in self._tables.work.failures:
-            yield f"reaction {key} has failed, and is not made good"
+        for key in self._tables.worker.failures:
+            yield f"event {key} failed and was not retried successfully"
 
-    def _of_promises(self) -> Iterator[str]:
-        """What was acknowledged to a client is so."""
-        promises = self._buyers.promises
-        yield from promises.broken
-        for (user_id, key), session_id in promises.sessions.items():
+    def _of_acknowledgements(self) -> Iterator[str]:
+        """What was acknowledged to a client holds."""
+        acknowledged = self._buyers.acknowledged
+        yield from acknowledged.violations
+        for (user_id, key), session_id in acknowledged.sessions.items():
             if session_id not in self._sessions:
-                yield f"user {user_id} heard of session {session_id} under {key}, and there is none"
-        for session_id, numbers in promises.attempts.items():
+                yield f"user {user_id} got session {session_id} under {key}, which does not exist"
+        for session_id, numbers in acknowledged.attempts.items():
             known = {attempt.transaction_id for attempt in self._sessions[session_id].attempts.values()}
             if not numbers <= known:
-                yield f"session {session_id} lacks attempts that were acknowledged to its client"
-        for session_id, until in promises.extended.items():
+                yield f"session {session_id} lacks attempts that were acknowledged"
+        for session_id, until in acknowledged.extended.items():
             if self._sessions[session_id].expires_at < until:
                 yield f"session {session_id} lacks an extension that was acknowledged"
 
     def _of_keys(self) -> Iterator[str]:
         """One key has one effect; an attempt that M-Pesa refused has none.
 
-        More time is given again where the database fell silent before the answer could be kept under its key: that
-        costs nothing, and is bounded.
+        An extension may repeat if the database failed before the answer was stored under its key: it costs nothing,
+        and is bounded.
         """
-        promises = self._buyers.promises
+        acknowledged = self._buyers.acknowledged
         for session_id, session in self._sessions.items():
             sent = [each for each in session.attempts.values() if each.state != AttemptState.REFUSED]
-            if len(sent) > len(promises.keys.get(session_id, ())):
-                yield f"session {session_id} has more attempts than its client has asked for"
-            if session.extensions > promises.asked_for_time[session_id]:
-                yield f"session {session_id} was extended more often than its client has asked for"
+            if len(sent) > len(acknowledged.keys.get(session_id, ())):
+                yield f"session {session_id} has more attempts than its client requested"
+            if session.extensions > acknowledged.extend_requests[session_id]:
+                yield f"session {session_id} was extended more often than its client requested"

@@ -1,4 +1,4 @@
-"""The ledger's tables, in memory: events and status rows, receipts, phone locks, query log, credentials, tokens."""
+"""In-memory tables of the ledger and checkout: events, status rows, receipts, phone locks, query log, keys, tokens."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from payments.prompts import phone_locks
 from projections import follower, sessions
 
 Row = dict[str, Any]
-Answer = Callable[[Any], Any]
+Handler = Callable[[Any], Any]
 MAX_AT_ONCE = 12
-"""No command writes more events than that."""
+"""No command writes more events."""
 
 FIRST_TRANSACTION_ID = 1_000_001
 _BLOCK = tuple(column.name for column in fields(blocks.Block))
-FIRST_LOOK_AFTER = timedelta(seconds=12)
-"""What every run has for `daftari_check_after_seconds`."""
+FIRST_QUERY_AFTER = timedelta(seconds=12)
+"""`daftari_check_after_seconds` of every run."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _INDEXED = (events.PaymentInitiated.TOPIC, events.PaymentRequested.TOPIC)
@@ -37,13 +37,13 @@ _OPEN_STATES = frozenset(map(str, OPEN_STATES))
 
 
 class VersionTaken(psycopg.DatabaseError):
-    """What `append_events` raises where another writer was first."""
+    """What `append_events` raises on a version conflict."""
 
     sqlstate = recorder.VERSION_CONFLICT
 
 
 class LedgerTables:
-    """The tables of `ledger.store`; `on_append` hears of every batch of events."""
+    """The tables; `on_append(session_id, events)` sees every append."""
 
     def __init__(self) -> None:
         self.log: list[Row] = []
@@ -51,38 +51,38 @@ class LedgerTables:
         self.events: dict[UUID, list[Row]] = {}
         self.rows: dict[UUID, Row] = {}
         self.receipts: dict[str, tuple[UUID, datetime]] = {}
-        self.prompts: dict[str, Row] = {}
-        self.notes: dict[UUID, dict[int, Row]] = {}
+        self.phone_locks: dict[str, Row] = {}
+        self.query_log: dict[UUID, dict[int, Row]] = {}
         self.keys: dict[int, bytes] = {}
         self.tokens: dict[str, Row] = {}
         self.blocks: list[Row] = []
         self.on_append: Callable[[UUID, list[Row]], None] = lambda _, __: None
-        self.next_look: dict[UUID, datetime] = {}
+        self.next_query_at: dict[UUID, datetime] = {}
         self.may_expire: dict[UUID, datetime] = {}
-        self.of_transaction: dict[str, tuple[UUID, int]] = {}
-        self._of_checkout: dict[str, UUID] = {}
+        self.attempt_of_transaction: dict[str, tuple[UUID, int]] = {}
+        self._session_of_checkout: dict[str, UUID] = {}
         self._transactions = 0
         self._transaction_ids = FIRST_TRANSACTION_ID - 1
 
-    def answers(self) -> dict[Any, Answer]:
-        """Return what answers each statement."""
+    def handlers(self) -> dict[Any, Handler]:
+        """Return the handler of each statement."""
         select = recorder._SELECT.encode()
         return {
             **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
             select + b" ORDER BY version": self.select_events,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
-            phone_locks._ACQUIRE: self.claim_prompt,
-            phone_locks._HOLDERS: self.busy_prompts,
-            phone_locks._RELEASE: self.release_prompt,
-            phone_locks._TRANSFER: self.hand_over_prompt,
-            phone_locks._PURGE: self.forget_prompts,
+            phone_locks._ACQUIRE: self.acquire_phone,
+            phone_locks._HOLDERS: self.phone_holders,
+            phone_locks._RELEASE: self.release_phone,
+            phone_locks._TRANSFER: self.transfer_phone,
+            phone_locks._PURGE: self.purge_phone_locks,
             query_log._ASKED_SINCE: self.asked_since,
             query_log._TRIES: self.tries,
             query_log._WAITING: self.waiting,
-            query_log._NOTE: self.note,
-            query_log._NOTE_IN_BETWEEN: self.note_in_between,
-            query_log._FORGET: self.forget_notes,
+            query_log._NOTE: self.log_query,
+            query_log._NOTE_IN_BETWEEN: self.log_urgent_query,
+            query_log._FORGET: self.purge_query_log,
             vault._ENSURE_KEY: self.ensure_key,
             vault._READ_KEY: self.read_key,
             access_tokens._READ: self.read_token,
@@ -135,17 +135,17 @@ class LedgerTables:
         return self.events.get(values[0], [])
 
     def reserve(self, values: Any) -> list[Row]:
-        """Claim a receipt for a session; return whose it is."""
+        """Reserve a receipt for a session; return its holder."""
         receipt, _, session_id = values
         holder, _ = self.receipts.setdefault(receipt, (session_id, clock.now()))
         return [{"session_id": holder}]
 
     def horizon(self, _: Any) -> list[Row]:
-        """Return the position below which nothing new appears: each append is whole, so all is below it."""
+        """Return the horizon: each append is atomic, so the whole log is below it."""
         return [{"origin": 1, "horizon": (self._transactions + 1) << 20}]
 
     def read_batch(self, values: Any) -> list[Row]:
-        """Return the next events of the log, with their states where the topic is wanted."""
+        """Return the next events of the log, with the states of wanted topics."""
         start, stop = self._between(values["after"], values["horizon"])
         stop = min(start + values["limit"], stop)
         topics = values["topics"]
@@ -154,98 +154,102 @@ class LedgerTables:
             for event in self.log[start:stop]
         ]
 
-    def claim_prompt(self, values: Any) -> list[Row]:
-        """Take the right to prompt a phone, where it is free or one's own."""
+    def acquire_phone(self, values: Any) -> list[Row]:
+        """Acquire a phone lock, if it is free or the session's own."""
         self._transaction_ids += 1
-        held = self.prompts.get(values["phone_digest"])
+        held = self.phone_locks.get(values["phone_digest"])
         if held and held["live_until"] > values["now"] and held["session_id"] != values["session_id"]:
             return []
         row = {name: values[name] for name in ("phone_digest", "session_id", "live_until")}
-        self.prompts[values["phone_digest"]] = row | {"transaction_id": self._transaction_ids}
+        self.phone_locks[values["phone_digest"]] = row | {"transaction_id": self._transaction_ids}
         return [{"transaction_id": self._transaction_ids}]
 
-    def busy_prompts(self, values: Any) -> list[Row]:
-        """Return the live prompts of some phones."""
+    def phone_holders(self, values: Any) -> list[Row]:
+        """Return the live locks of some phones."""
         digests, now = values
         return [
-            row for row in self.prompts.values() if row["phone_digest"] in digests and row["live_until"] > now
+            row
+            for row in self.phone_locks.values()
+            if row["phone_digest"] in digests and row["live_until"] > now
         ]
 
-    def release_prompt(self, values: Any) -> int:
-        """Give up the phone that was taken for an attempt."""
-        held = self._prompts_of(*values)
+    def release_phone(self, values: Any) -> int:
+        """Release the phone lock of an attempt."""
+        held = self._locks_of(*values)
         for row in held:
-            del self.prompts[row["phone_digest"]]
+            del self.phone_locks[row["phone_digest"]]
         return len(held)
 
-    def hand_over_prompt(self, values: Any) -> int:
-        """Let the phone of one attempt be another's."""
+    def transfer_phone(self, values: Any) -> int:
+        """Transfer the phone lock of one attempt to another."""
         to, *of = values
-        held = self._prompts_of(*of)
+        held = self._locks_of(*of)
         for row in held:
             row["transaction_id"] = to
         return len(held)
 
-    def _prompts_of(self, session_id: UUID, transaction_id: int) -> list[Row]:
+    def _locks_of(self, session_id: UUID, transaction_id: int) -> list[Row]:
         wanted = session_id, transaction_id
-        return [row for row in self.prompts.values() if (row["session_id"], row["transaction_id"]) == wanted]
+        return [
+            row for row in self.phone_locks.values() if (row["session_id"], row["transaction_id"]) == wanted
+        ]
 
-    def forget_prompts(self, values: Any) -> int:
-        """Remove prompts whose time is over."""
-        dead = [digest for digest, row in self.prompts.items() if row["live_until"] <= values[0]]
+    def purge_phone_locks(self, values: Any) -> int:
+        """Delete expired phone locks."""
+        dead = [digest for digest, row in self.phone_locks.items() if row["live_until"] <= values[0]]
         for digest in dead:
-            del self.prompts[digest]
+            del self.phone_locks[digest]
         return len(dead)
 
     def asked_since(self, values: Any) -> list[Row]:
-        """Return a row where the attempt was asked about after a moment."""
+        """Return a row if the attempt was queried after a moment."""
         session_id, attempt, moment = values
-        note = self.notes.get(session_id, {}).get(attempt)
-        return [{}] if note is not None and note["asked_at"] > moment else []
+        entry = self.query_log.get(session_id, {}).get(attempt)
+        return [{}] if entry is not None and entry["asked_at"] > moment else []
 
     def tries(self, values: Any) -> list[Row]:
-        """Return how often an attempt was asked about in its turn."""
-        note = self.notes.get(values[0], {}).get(values[1])
-        return [] if note is None else [{"tries": note["tries"]}]
+        """Return how many scheduled queries an attempt had."""
+        entry = self.query_log.get(values[0], {}).get(values[1])
+        return [] if entry is None else [{"tries": entry["tries"]}]
 
     def waiting(self, values: Any) -> list[Row]:
-        """Return the attempts of a session whose next look is still to come."""
+        """Return the attempts of a session whose next query is not due yet."""
         session_id, now = values
-        notes = self.notes.get(session_id, {})
-        return [{"attempt": attempt} for attempt, note in notes.items() if note["next_check_at"] > now]
+        entries = self.query_log.get(session_id, {})
+        return [{"attempt": attempt} for attempt, entry in entries.items() if entry["next_check_at"] > now]
 
-    def note(self, values: Any) -> int:
-        """Write down that an attempt was asked about."""
+    def log_query(self, values: Any) -> int:
+        """Log a scheduled query of an attempt."""
         session_id, attempt, asked_at, tries, next_check_at, _ = values
-        note = {"asked_at": asked_at, "tries": tries, "next_check_at": next_check_at}
-        self.notes.setdefault(session_id, {})[attempt] = note
-        self._look_again(session_id)
+        entry = {"asked_at": asked_at, "tries": tries, "next_check_at": next_check_at}
+        self.query_log.setdefault(session_id, {})[attempt] = entry
+        self._reschedule_query(session_id)
         return 1
 
-    def note_in_between(self, values: Any) -> int:
-        """Write down that an attempt was asked about out of its turn."""
+    def log_urgent_query(self, values: Any) -> int:
+        """Log an urgent query, which leaves the schedule as it is."""
         session_id, attempt, asked_at, next_check_at, _ = values
-        notes = self.notes.setdefault(session_id, {})
-        known = notes.get(attempt, {"tries": 0, "next_check_at": next_check_at})
-        notes[attempt] = known | {"asked_at": asked_at}
-        self._look_again(session_id)
+        entries = self.query_log.setdefault(session_id, {})
+        known = entries.get(attempt, {"tries": 0, "next_check_at": next_check_at})
+        entries[attempt] = known | {"asked_at": asked_at}
+        self._reschedule_query(session_id)
         return 1
 
-    def forget_notes(self, values: Any) -> int:
-        """Remove notes whose next check is long past."""
+    def purge_query_log(self, values: Any) -> int:
+        """Delete entries whose next query is long past."""
         old = [
             (s, a)
-            for s, notes in self.notes.items()
+            for s, notes in self.query_log.items()
             for a, n in notes.items()
             if n["next_check_at"] <= values[0]
         ]
         for session_id, attempt in old:
-            del self.notes[session_id][attempt]
-            self._look_again(session_id)
+            del self.query_log[session_id][attempt]
+            self._reschedule_query(session_id)
         return len(old)
 
     def ensure_key(self, values: Any) -> list[Row]:
-        """Return the customer's wrapped key, made now where there is none."""
+        """Return the customer's wrapped key; store the given one if there is none."""
         return [{"wrapped_key": self.keys.setdefault(values["user"], values["key"])}]
 
     def read_key(self, values: Any) -> list[Row]:
@@ -264,20 +268,20 @@ class LedgerTables:
         return 1
 
     def next_block(self, values: Any) -> list[Row]:
-        """Return what is to be signed next."""
+        """Return the extent and digest of the next block."""
         start, stop = self._between(values["after"], values["horizon"])
         stop = min(stop, start + values["most"])
         until = self.log_positions[stop - 1] if stop > start else None
         return [{"until_position": until} | self.digest_of_events(values["after"], until or 0)]
 
     def digest_of_events(self, after: int, until: int) -> Row:
-        """Return how many events there are between two positions, and their digest."""
+        """Return the number of events between two positions, and their digest."""
         start, stop = self._between(after, until + 1)
         digest = sha256(b"".join(e["position"].to_bytes(8) + e["hash"] for e in self.log[start:stop]))
         return {"events": max(0, stop - start), "digest": digest.digest()}
 
     def add_block(self, values: Any) -> int:
-        """Keep a signed block, where its number is free."""
+        """Store a signed block, if its number is free."""
         block = dict(zip(_BLOCK, values, strict=True))
         if block["number"] != len(self.blocks) + 1:
             return 0
@@ -288,27 +292,27 @@ class LedgerTables:
         return bisect_right(self.log_positions, after), bisect_right(self.log_positions, horizon - 1)
 
     def owner(self, values: Any) -> list[Row]:
-        """Return whose session it is."""
+        """Return the owner of a session."""
         row = self.rows.get(values[0])
         return [] if row is None else [{"user_id": row["user_id"]}]
 
     def by_checkout(self, values: Any) -> list[Row]:
-        """Return the session that a checkout id belongs to."""
-        session_id = self._of_checkout.get(values[0])
+        """Return the session of a CheckoutRequestID."""
+        session_id = self._session_of_checkout.get(values[0])
         return [] if session_id is None else [{"session_id": session_id}]
 
     def to_expire(self, values: Any) -> list[Row]:
-        """Return pending sessions whose time has run out."""
+        """Return pending sessions that have expired."""
         now, limit = values
         found = sorted((at, session_id) for session_id, at in self.may_expire.items() if at <= now)
         return [{"session_id": session_id} for _, session_id in found[:limit]]
 
     def attempts_due(self, values: Any) -> list[Row]:
-        """Return sessions with an open attempt whose time to be asked about has come."""
+        """Return sessions with an open attempt that is due for a status query."""
         now = values["now"]
         due = [
             (self._due_since(session_id, now), session_id)
-            for session_id, at in self.next_look.items()
+            for session_id, at in self.next_query_at.items()
             if at <= now
         ]
         return [
@@ -321,40 +325,42 @@ class LedgerTables:
         ]
 
     def _due_since(self, session_id: UUID, now: datetime) -> datetime:
-        over = [note["next_check_at"] for note in self.notes.get(session_id, {}).values()]
-        return max((at for at in over if at <= now), default=self._first_look(session_id))
+        over = [entry["next_check_at"] for entry in self.query_log.get(session_id, {}).values()]
+        return max((at for at in over if at <= now), default=self._first_query_at(session_id))
 
-    def _first_look(self, session_id: UUID) -> datetime:
-        return datetime.fromisoformat(self.rows[session_id]["last_requested_at"]) + FIRST_LOOK_AFTER
+    def _first_query_at(self, session_id: UUID) -> datetime:
+        return datetime.fromisoformat(self.rows[session_id]["last_requested_at"]) + FIRST_QUERY_AFTER
 
-    def _look_again(self, session_id: UUID) -> None:
-        """Note from when on ATTEMPTS_DUE finds a session: too few of its notes, or not the latest, tell it to wait."""
+    def _reschedule_query(self, session_id: UUID) -> None:
+        """Compute from when ATTEMPTS_DUE finds a session, by the query log of its attempts."""
         row = self.rows[session_id]
         if not row["open_attempts"]:
-            self.next_look.pop(session_id, None)
+            self.next_query_at.pop(session_id, None)
             return
-        notes = self.notes.get(session_id, {})
-        at = sorted((note["next_check_at"] for note in notes.values()), reverse=True)
-        looks = [at[row["open_attempts"] - 1] if len(at) >= row["open_attempts"] else _LONG_AGO]
+        entries = self.query_log.get(session_id, {})
+        at = sorted((entry["next_check_at"] for entry in entries.values()), reverse=True)
+        moments = [at[row["open_attempts"] - 1] if len(at) >= row["open_attempts"] else _LONG_AGO]
         if row["last_attempt_state"] in _OPEN_STATES:
-            latest = notes.get(row["attempts"])
-            looks.append(latest["next_check_at"] if latest else _LONG_AGO)
-        self.next_look[session_id] = max(self._first_look(session_id), min(looks))
+            latest = entries.get(row["attempts"])
+            moments.append(latest["next_check_at"] if latest else _LONG_AGO)
+        self.next_query_at[session_id] = max(self._first_query_at(session_id), min(moments))
 
     def states(self, session_id: UUID, *topics: str) -> list[dict[str, Any]]:
-        """Return what a session's events of some topics say, in order."""
+        """Return the states of a session's events of some topics, in order."""
         history = self.events.get(session_id, [])
         return [msgspec.json.decode(event["state"]) for event in history if event["topic"] in topics]
 
-    def _index(self, session_id: UUID, topic: str, says: dict[str, Any]) -> None:
+    def _index(self, session_id: UUID, topic: str, state: dict[str, Any]) -> None:
         if topic == events.PaymentInitiated.TOPIC:
-            self._of_checkout.setdefault(says["checkout_digest"], session_id)
+            self._session_of_checkout.setdefault(state["checkout_digest"], session_id)
         else:
-            self.of_transaction.setdefault(str(says["transaction_id"]), (session_id, says["attempt"]))
+            self.attempt_of_transaction.setdefault(
+                str(state["transaction_id"]), (session_id, state["attempt"])
+            )
 
     def _move_row(self, session_id: UUID, row: Row) -> None:
         self.rows[session_id] = row
-        self._look_again(session_id)
+        self._reschedule_query(session_id)
         if row["session_status"] == "pending" and not row["open_attempts"]:
             self.may_expire[session_id] = datetime.fromisoformat(row["expires_at"])
         else:

@@ -1,4 +1,4 @@
-"""What M-Pesa does for the organisation: money back, the status of a transaction, the list of payments, C2B notices."""
+"""The organisation's side of the M-Pesa double: reversals, transaction status, Pull, C2B notices."""
 
 import json
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Any
 
 from daraja import eat
 from daraja.initiator import REVERSAL_PATH
-from tests.simulation.mpesa import Mpesa, Prompt, Reply
-from tests.simulation.world import World
+from tests.simulation.memory_mpesa import MemoryMpesa, Prompt, Reply
+from tests.simulation.scheduler import Scheduler
 
 SHORTCODE = "174379"
 DONE, ALREADY_REVERSED, NO_FUNDS, NO_SUCH_RECEIPT = 0, "R000001", 1, 2032
@@ -17,7 +17,7 @@ DONE, ALREADY_REVERSED, NO_FUNDS, NO_SUCH_RECEIPT = 0, "R000001", 1, 2032
 
 @dataclass
 class Reversal:
-    """One request to give a payment back that reached M-Pesa; `code` is its result once there is one."""
+    """One reversal request that reached M-Pesa; `code` is its result once there is one."""
 
     conversation_id: str
     payment: Prompt
@@ -25,28 +25,28 @@ class Reversal:
     receipt: str | None = None
 
 
-class Till:
-    """The organisation's account at M-Pesa: who paid what into it, and what went back."""
+class MpesaOrganisation:
+    """The organisation's account at M-Pesa: payments received, and reversals."""
 
-    def __init__(self, world: World, mpesa: Mpesa) -> None:
+    def __init__(self, scheduler: Scheduler, mpesa: MemoryMpesa) -> None:
         self.reversals: list[Reversal] = []
         self.confirmation_url = ""
-        self._world = world
+        self._scheduler = scheduler
         self._mpesa = mpesa
-        mpesa.on_payment = self.confirm
+        mpesa.on_payment = self.send_c2b
 
-    def returned(self, receipt: str | None) -> Reversal | None:
-        """Return the reversal that gave a payment back, if there is one."""
+    def reversal_of(self, receipt: str | None) -> Reversal | None:
+        """Return the completed reversal of a receipt, if there is one."""
         of_payment = (each for each in self.reversals if each.payment.receipt == receipt)
         return next((reversal for reversal in of_payment if reversal.code == DONE), None)
 
-    def take(self, path: str, asked: dict[str, Any], chance: Random) -> Reply:
-        """Take a request of an operator; its result is posted later."""
+    def accept(self, path: str, asked: dict[str, Any], random: Random) -> Reply:
+        """Accept a request of the initiator; its result is posted later."""
         conversation_id = f"AG_20261116_{self._mpesa.count():020d}"
         if path.endswith(REVERSAL_PATH):
-            self._reverse(asked, conversation_id, chance)
+            self._reverse(asked, conversation_id, random)
         else:
-            self._tell_status(asked, conversation_id, chance)
+            self._send_status(asked, conversation_id, random)
         return 200, {
             "OriginatorConversationID": f"8423-{conversation_id}",
             "ConversationID": conversation_id,
@@ -55,7 +55,7 @@ class Till:
         }
 
     def list_payments(self, asked: dict[str, Any]) -> Reply:
-        """Return a page of the payments of a period: all that there are on the first page."""
+        """Return a page of Pull for a period; the first page has everything."""
         start, end = (eat.parse_transaction_date(asked[name]) for name in ("StartDate", "EndDate"))
         rows = [
             {
@@ -72,9 +72,9 @@ class Till:
         rows = rows[int(asked["OffSetValue"]) :]
         return 200, {"ResponseRefID": "1", "ResponseCode": "1000" if rows else "1001", "Response": [rows]}
 
-    def confirm(self, payment: Prompt) -> None:
-        """Report a payment by C2B too, once or twice, before or after its callback."""
-        self._world.meet("reported by c2b", payment.reference)
+    def send_c2b(self, payment: Prompt) -> None:
+        """Send a C2B confirmation of a payment, once or twice, before or after its callback."""
+        self._scheduler.count_fault("c2b notice", payment.reference)
         body = json.dumps(
             {
                 "TransactionType": "Pay Bill",
@@ -86,47 +86,47 @@ class Till:
                 "MSISDN": "2547 ***** 126",
             }
         ).encode()
-        for _ in range(1 + (payment.chance.random() < 0.1)):
-            self._mpesa.post(self.confirmation_url, body, payment.chance.uniform(0.1, 20.0), _nothing)
+        for _ in range(1 + (payment.random.random() < 0.1)):
+            self._mpesa.deliver(self.confirmation_url, body, payment.random.uniform(0.1, 20.0), _ignore)
 
-    def _reverse(self, asked: dict[str, Any], conversation_id: str, chance: Random) -> None:
+    def _reverse(self, asked: dict[str, Any], conversation_id: str, random: Random) -> None:
         paid = next(p for p in self._mpesa.payments if p.receipt == asked["TransactionID"])
         reversal = Reversal(conversation_id, paid)
         self.reversals.append(reversal)
-        self._world.note("reversal asked for", paid.receipt, conversation_id)
+        self._scheduler.note("reversal requested", paid.receipt, conversation_id)
 
         def execute() -> None:
-            if self.returned(paid.receipt):
+            if self.reversal_of(paid.receipt):
                 reversal.code = ALREADY_REVERSED
-            elif chance.random() < self._world.odds.reversal_fails:
+            elif random.random() < self._scheduler.odds.reversal_fails:
                 reversal.code = NO_FUNDS
             else:
                 reversal.code, reversal.receipt = DONE, f"UKR{self._mpesa.count():05d}QX"
-            self._world.note("reversal", paid.receipt, reversal.code)
-            self._tell_result(asked, reversal, chance)
+            self._scheduler.note("reversal", paid.receipt, reversal.code)
+            self._send_result(asked, reversal, random)
 
-        self._world.later(chance.uniform(1.0, 100.0), execute)
+        self._scheduler.call_later(random.uniform(1.0, 100.0), execute)
 
-    def _tell_result(self, asked: dict[str, Any], reversal: Reversal, chance: Random) -> None:
-        odds = self._world.odds
-        if chance.random() < odds.reversal_result_lost:
-            self._world.meet("reversal result lost", reversal.payment.receipt)
-            if chance.random() < 0.5:
-                self._mpesa.post(asked["QueueTimeOutURL"], b"{}", 1.0, _nothing)
+    def _send_result(self, asked: dict[str, Any], reversal: Reversal, random: Random) -> None:
+        odds = self._scheduler.odds
+        if random.random() < odds.reversal_result_lost:
+            self._scheduler.count_fault("reversal result lost", reversal.payment.receipt)
+            if random.random() < 0.5:
+                self._mpesa.deliver(asked["QueueTimeOutURL"], b"{}", 1.0, _ignore)
             return
         parameters = {"OriginalTransactionID": reversal.payment.receipt}
         if reversal.code == DONE:
             parameters["Amount"] = f"{reversal.payment.shillings}.00"
         body = _result(reversal.conversation_id, reversal.code, reversal.receipt, parameters)
-        for _ in range(1 + (chance.random() < odds.callback_doubled)):
-            self._mpesa.post(asked["ResultURL"], body, chance.uniform(0.1, 30.0), _nothing)
+        for _ in range(1 + (random.random() < odds.callback_duplicated)):
+            self._mpesa.deliver(asked["ResultURL"], body, random.uniform(0.1, 30.0), _ignore)
 
-    def _tell_status(self, asked: dict[str, Any], conversation_id: str, chance: Random) -> None:
-        if chance.random() < self._world.odds.reversal_result_lost:
+    def _send_status(self, asked: dict[str, Any], conversation_id: str, random: Random) -> None:
+        if random.random() < self._scheduler.odds.reversal_result_lost:
             return
         code, parameters = self._status_of(asked)
         body = _result(conversation_id, code, None, parameters)
-        self._mpesa.post(asked["ResultURL"], body, chance.uniform(0.1, 30.0), _nothing)
+        self._mpesa.deliver(asked["ResultURL"], body, random.uniform(0.1, 30.0), _ignore)
 
     def _status_of(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         by_id = asked.get("OriginalConversationID")
@@ -140,7 +140,7 @@ class Till:
         if payment is None:
             return NO_SUCH_RECEIPT, {}
         return DONE, _status(
-            receipt, payment.shillings, "Reversed" if self.returned(receipt) else "Completed"
+            receipt, payment.shillings, "Reversed" if self.reversal_of(receipt) else "Completed"
         )
 
 
@@ -168,5 +168,5 @@ def _result(
     ).encode()
 
 
-def _nothing() -> None:
+def _ignore() -> None:
     pass

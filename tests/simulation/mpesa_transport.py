@@ -1,4 +1,4 @@
-"""The transport to M-Pesa: what `requests` does over a socket, in memory, with the faults of a real network."""
+"""The HTTP transport to the M-Pesa double: a `requests.Session` in memory, with network faults."""
 
 import json
 from typing import Any, Self
@@ -9,9 +9,9 @@ from urllib3.exceptions import ConnectTimeoutError
 
 from daraja.client import PUSH_PATH, QUERY_PATH
 from daraja.pull_api import PULL_PATH
-from tests.simulation.mpesa import Mpesa, Reply
-from tests.simulation.mpesa_organisation import Till
-from tests.simulation.world import World
+from tests.simulation.memory_mpesa import MemoryMpesa, Reply
+from tests.simulation.mpesa_organisation import MpesaOrganisation
+from tests.simulation.scheduler import Scheduler
 
 _JSON = CaseInsensitiveDict({"Content-Type": "application/json"})
 _HTML = CaseInsensitiveDict({"Content-Type": "text/html"})
@@ -58,28 +58,28 @@ def _answer(reply: Reply) -> _Response:
     return _Response(status, json.dumps(members).encode())
 
 
-class Line(requests.Session):
-    """The session of one process's client."""
+class MpesaTransport(requests.Session):
+    """The HTTP session of one process."""
 
-    def __init__(self, world: World, mpesa: Mpesa, till: Till) -> None:
-        self._world = world
+    def __init__(self, scheduler: Scheduler, mpesa: MemoryMpesa, organisation: MpesaOrganisation) -> None:
+        self._scheduler = scheduler
         self._mpesa = mpesa
-        self._till = till
+        self._organisation = organisation
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no socket is open."""
 
     def request(self, method: Any, url: Any, data: Any = None, headers: Any = None, **_: Any) -> Any:  # type: ignore[override]
-        """Carry one request there and its answer back, or lose either as `requests` would say it."""
-        world = self._world
-        world.check_alive()
+        """Carry a request there and its answer back, or raise what `requests` raises when either is lost."""
+        scheduler = self._scheduler
+        scheduler.check_alive()
         if self._mpesa.is_out():
-            return self._out_of_reach()
+            return self._outage()
         if method == "GET":
             return _answer(self._mpesa.token())
-        assert world.actor is not None
-        chance, odds = world.actor.chance, world.odds
-        if chance.random() < odds.token_voided:
+        assert scheduler.actor is not None
+        random, odds = scheduler.actor.random, scheduler.odds
+        if random.random() < odds.token_voided:
             self._mpesa.void_token()
         if not self._mpesa.accepts(headers["Authorization"]):
             return _Response(
@@ -89,63 +89,63 @@ class Line(requests.Session):
         if url.endswith(QUERY_PATH):
             return self._query(asked)
         if url.endswith(PULL_PATH):
-            return _answer(self._till.list_payments(asked))
+            return _answer(self._organisation.list_payments(asked))
         if url.endswith(PUSH_PATH):
             return self._push(asked)
-        return self._operate(url, asked)
+        return self._initiator_request(url, asked)
 
     def _push(self, asked: dict[str, Any]) -> Any:
-        world = self._world
-        actor = world.actor
+        scheduler = self._scheduler
+        actor = scheduler.actor
         assert actor is not None
-        chance, odds = actor.chance, world.odds
-        if chance.random() < odds.push_not_sent:
-            world.meet("push not sent", actor.process.name)
+        random, odds = actor.random, scheduler.odds
+        if random.random() < odds.push_not_sent:
+            scheduler.count_fault("push not sent", actor.process.name)
             raise requests.ConnectTimeout(ConnectTimeoutError())
-        if chance.random() < odds.push_refused:
-            world.meet("push refused", actor.process.name)
+        if random.random() < odds.push_refused:
+            scheduler.count_fault("push refused", actor.process.name)
             return _Response(*_BUSY)
-        reply = self._mpesa.push(asked, chance)
-        if chance.random() < odds.slow_answer:
-            world.wait(chance.uniform(0.1, 14.0))
-        if chance.random() < odds.push_answer_lost:
+        reply = self._mpesa.push(asked, random)
+        if random.random() < odds.slow_answer:
+            scheduler.wait(random.uniform(0.1, 14.0))
+        if random.random() < odds.push_answer_lost:
             self._lose_answer("push answer lost")
         return _answer(reply)
 
-    def _operate(self, url: str, asked: dict[str, Any]) -> Any:
-        world = self._world
-        actor = world.actor
+    def _initiator_request(self, url: str, asked: dict[str, Any]) -> Any:
+        scheduler = self._scheduler
+        actor = scheduler.actor
         assert actor is not None
-        chance, odds = actor.chance, world.odds
-        if chance.random() < odds.reversal_refused:
-            world.meet("operator's request refused", actor.process.name)
-            if chance.random() < 0.5:
+        random, odds = actor.random, scheduler.odds
+        if random.random() < odds.reversal_refused:
+            scheduler.count_fault("initiator request refused", actor.process.name)
+            if random.random() < 0.5:
                 raise requests.ConnectTimeout(ConnectTimeoutError())
             return _Response(*_BUSY)
-        reply = self._till.take(url, asked, chance)
-        if chance.random() < odds.reversal_answer_lost:
-            self._lose_answer("operator's answer lost")
+        reply = self._organisation.accept(url, asked, random)
+        if random.random() < odds.reversal_answer_lost:
+            self._lose_answer("initiator answer lost")
         return _answer(reply)
 
     def _lose_answer(self, fault: str) -> None:
-        world = self._world
-        actor = world.actor
+        scheduler = self._scheduler
+        actor = scheduler.actor
         assert actor is not None
-        world.meet(fault, actor.process.name)
-        if actor.chance.random() < 0.2:
-            world.kill(actor.process)
-            world.check_alive()
+        scheduler.count_fault(fault, actor.process.name)
+        if actor.random.random() < 0.2:
+            scheduler.kill(actor.process)
+            scheduler.check_alive()
         raise requests.ReadTimeout
 
     def _query(self, asked: dict[str, Any]) -> Any:
-        assert self._world.actor is not None
-        chance = self._world.actor.chance
-        if chance.random() < self._world.odds.query_nonsense:
-            return _Response(*chance.choice(_NONSENSE))
+        assert self._scheduler.actor is not None
+        random = self._scheduler.actor.random
+        if random.random() < self._scheduler.odds.query_nonsense:
+            return _Response(*random.choice(_NONSENSE))
         return _answer(self._mpesa.query(asked))
 
-    def _out_of_reach(self) -> Any:
-        assert self._world.actor is not None
-        if self._world.actor.chance.random() < 0.5:
+    def _outage(self) -> Any:
+        assert self._scheduler.actor is not None
+        if self._scheduler.actor.random.random() < 0.5:
             raise requests.ConnectTimeout(ConnectTimeoutError())
         return _Response(503, b"<html><h1>Service Unavailable</h1></html>")

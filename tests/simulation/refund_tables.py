@@ -1,4 +1,4 @@
-"""The tables of refunds, in memory: refunds, open cases, and their query log."""
+"""In-memory tables of refunds, their status checks, and open cases."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +9,7 @@ from payments.refunds import queues, status_check_log
 from payments.refunds.status_check_log import QUERY_SCHEDULE
 from projections import cases as payment_cases
 from projections import refunds as payment_refunds
-from tests.simulation.ledger_tables import Answer, LedgerTables, Row
+from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
 Undo = Callable[[], None]
 _TROUBLE = ("WRONG_CREDENTIAL", "OPERATOR_LOCKED")
@@ -18,7 +18,7 @@ _CASE = ("session_id", "subject", "number", "kind", "since", "visible_from", "mo
 
 
 class RefundTables:
-    """The tables of refunds, of their checks, and of cases."""
+    """The tables; `on_refund` is called when a refund changes."""
 
     def __init__(self, ledger: LedgerTables) -> None:
         self.refunds: dict[UUID, dict[int, Row]] = {}
@@ -27,8 +27,8 @@ class RefundTables:
         self.on_refund: Callable[[], object] = lambda: None
         self._ledger = ledger
 
-    def answers(self) -> dict[Any, Answer]:
-        """Return what answers each statement."""
+    def handlers(self) -> dict[Any, Handler]:
+        """Return the handler of each statement."""
         cases, refunds = payment_cases.PaymentCases(), payment_refunds.PaymentRefunds()
         return {
             refunds.put.encode(): self.put_refund,
@@ -44,7 +44,7 @@ class RefundTables:
             queues.UNSENT: self.unsent,
             status_check_log._NOTE_ASKED: self.note_asked,
             status_check_log._NOTE_ANSWER: self.note_answer,
-            status_check_log._FORGET: self.forget_checks,
+            status_check_log._FORGET: self.purge_checks,
         }
 
     def put_refund(self, values: Any) -> tuple[list[Row], Undo]:
@@ -85,11 +85,11 @@ class RefundTables:
         return [row for session_id in values[0] for row in self.cases.get(session_id, {}).values()]
 
     def trouble(self, values: Any) -> list[Row]:
-        """Return when M-Pesa last refused our operator."""
+        """Return when M-Pesa last refused the initiator."""
         since = values["since"]
         moments = [
             row["failed_at"]
-            for row in self._all()
+            for row in self.all_refunds()
             if row["failure_code"] in _TROUBLE and row["failed_at"] > since
         ]
         moments += [
@@ -104,7 +104,7 @@ class RefundTables:
         trouble_at = values["trouble_at"]
         waiting = [
             row
-            for row in self._all()
+            for row in self.all_refunds()
             if row["state"] == "approved"
             and (
                 trouble_at is None
@@ -115,11 +115,11 @@ class RefundTables:
         return waiting[: values["limit"]]
 
     def unanswered(self, values: Any) -> list[Row]:
-        """Return requested refunds that have waited too long."""
+        """Return requested refunds whose result is late."""
         late, lost = values["late_before"], values["lost_before"]
         found = [
             row
-            for row in self._all()
+            for row in self.all_refunds()
             if row["state"] == "requested"
             and not row["in_doubt"]
             and (
@@ -130,28 +130,30 @@ class RefundTables:
         return sorted(found, key=lambda row: row["requested_at"])[: values["limit"]]
 
     def to_ask_about(self, values: Any) -> list[Row]:
-        """Return refunds in doubt whose turn it is."""
+        """Return refunds in doubt that are due for a status check."""
         found = []
-        for row in self._all():
+        for row in self.all_refunds():
             if row["state"] != "requested" or not row["in_doubt"]:
                 continue
             check = self.check_of(row)
             tries = check["tries"] if check else 0
-            tells = row["conversation_id"] is not None or row["requested_at"] <= values["settled_before"]
+            can_check = row["conversation_id"] is not None or row["requested_at"] <= values["settled_before"]
             at = check["next_check_at"] if check else row["doubted_at"] + values["first_gap"]
-            if tries < values["most_tries"] and tells and at <= values["now"]:
+            if tries < values["most_tries"] and can_check and at <= values["now"]:
                 since = check["next_check_at"] if check else row["doubted_at"]
                 found.append((since, row["session_id"], row["refund"], row | {"tries": tries}))
         return [row for *_, row in sorted(found, key=lambda entry: entry[:3])][: values["limit"]]
 
     def unsent(self, values: Any) -> list[Row]:
-        """Return refunds of which M-Pesa took nothing, at most so often in a row."""
+        """Return due refunds that M-Pesa did not accept, up to a number of attempts in a row."""
         most, limit = values
-        found = [row for row in self._all() if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= most]
+        found = [
+            row for row in self.all_refunds() if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= most
+        ]
         return sorted(found, key=lambda row: row["failed_at"])[:limit]
 
     def note_asked(self, values: Any) -> int:
-        """Write down that a refund was asked about."""
+        """Log a status check of a refund."""
         key = values["session_id"], values["refund"], values["sending"]
         self.checks[key] = {
             "asked_at": values["now"],
@@ -162,7 +164,7 @@ class RefundTables:
         return 1
 
     def note_answer(self, values: Any) -> int:
-        """Write down what M-Pesa said in the end."""
+        """Store the answer to a status check."""
         answer, *key = values
         check = self.checks.get((key[0], key[1], key[2]))
         if check is None:
@@ -170,32 +172,29 @@ class RefundTables:
         check["last_answer"] = answer
         return 1
 
-    def forget_checks(self, values: Any) -> int:
-        """Remove old notes."""
+    def purge_checks(self, values: Any) -> int:
+        """Delete old status checks."""
         old = [key for key, check in self.checks.items() if check["asked_at"] <= values[0]]
         for key in old:
             del self.checks[key]
         return len(old)
 
     def check_of(self, refund: Row) -> Row | None:
-        """Return the note on the sending of a refund that is under way."""
+        """Return the status check of the current refund attempt."""
         return self.checks.get((refund["session_id"], refund["refund"], refund["failures"] + 1))
 
-    def next_question(self, refund: Row, first_gap: Any, payment_tells_after: Any) -> datetime | None:
-        """Return when a refund in doubt is asked about, None for never again."""
+    def next_status_check(self, refund: Row, first_gap: Any, settled_after: Any) -> datetime | None:
+        """Return when a refund in doubt is checked next, None for never again."""
         check = self.check_of(refund)
         if check and check["tries"] >= QUERY_SCHEDULE.max_tries:
             return None
         at: datetime = check["next_check_at"] if check else refund["doubted_at"] + first_gap
         if refund["conversation_id"] is None:
-            at = max(at, refund["requested_at"] + payment_tells_after)
+            at = max(at, refund["requested_at"] + settled_after)
         return at
 
     def all_refunds(self) -> list[Row]:
         """Return every refund."""
-        return self._all()
-
-    def _all(self) -> list[Row]:
         return [row for refunds in self.refunds.values() for row in refunds.values()]
 
 

@@ -1,4 +1,4 @@
-"""One run: everything that a seed makes happen, and what is wrong afterwards."""
+"""One run of a seed, and the violations found after it."""
 
 import hashlib
 import os
@@ -16,47 +16,47 @@ import structlog
 from ledger import clock
 from tests.simulation.buyers import Buyers
 from tests.simulation.checks import Checks
-from tests.simulation.fault_odds import Odds, odds_of, without
-from tests.simulation.mpesa import Mpesa
-from tests.simulation.mpesa_organisation import Till
-from tests.simulation.processes import Machine
-from tests.simulation.world import World
+from tests.simulation.deployment import Deployment
+from tests.simulation.fault_odds import FaultOdds, odds_of_seed, without
+from tests.simulation.memory_mpesa import MemoryMpesa
+from tests.simulation.mpesa_organisation import MpesaOrganisation
+from tests.simulation.scheduler import Scheduler
 
 SESSIONS = 100
-ALL_HAVE_COME_AFTER_SECONDS = 40.0
-TROUBLE_ENDS_AFTER_SECONDS = 2 * 3_600.0
-ALL_IS_OVER_AFTER_SECONDS = 8 * 3_600.0
-TEXTS_ARE_READ_IN_ONE_RUN_OF = 10
+ARRIVALS_SECONDS = 40.0
+FAULTS_END_SECONDS = 2 * 3_600.0
+RUN_SECONDS = 8 * 3_600.0
+RUNS_PER_TEXT_CHECK = 10
 MAX_OUTAGE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: a seed, how many checkouts, and which faults not; `odds` in place of the seed's own."""
+    """What to run: a seed, the number of checkouts, faults switched off; `odds` in place of the seed's own."""
 
     seed: int
     checkouts: int = SESSIONS
-    spared: frozenset[str] = frozenset()
-    odds: Odds | None = None
+    disabled: frozenset[str] = frozenset()
+    odds: FaultOdds | None = None
 
-    def chosen_odds(self) -> Odds:
-        """Return how likely each fault is."""
-        odds = self.odds or odds_of(self.seed)
-        for fault in sorted(self.spared):
+    def fault_odds(self) -> FaultOdds:
+        """Return the rate of each fault."""
+        odds = self.odds or odds_of_seed(self.seed)
+        for fault in sorted(self.disabled):
             odds = without(odds, fault)
         return odds
 
 
 @dataclass
 class Outcome:
-    """What came of a run."""
+    """The outcome of a run."""
 
     plan: Plan
     sessions: int = 0
     events: int = 0
     paid: int = 0
     refunds: int = 0
-    met: dict[str, int] = field(default_factory=dict)
+    fault_counts: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     log: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -70,80 +70,82 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a run is played on, before anything has happened."""
+class Setup:
+    """The parts of a run before it starts."""
 
-    world: World
-    mpesa: Mpesa
-    till: Till
-    machine: Machine
-    chance: Random
+    scheduler: Scheduler
+    mpesa: MemoryMpesa
+    organisation: MpesaOrganisation
+    deployment: Deployment
+    random: Random
 
 
 @contextmanager
-def stage(plan: Plan, faults: list[str]) -> Iterator[Stage]:
-    """Set a run up; in the block the clock is its own, and what goes wrong in our processes is put into `faults`."""
-    chance = Random(plan.seed)
-    world = World(plan.chosen_odds())
-    with clock.read_from(world.now), _no_other_chance(chance), _faults_told(faults):
-        mpesa = Mpesa(world, chance)
-        till = Till(world, mpesa)
-        yield Stage(world, mpesa, till, Machine(world, mpesa, till, chance), chance)
-        world.close()
+def set_up(plan: Plan, errors: list[str]) -> Iterator[Setup]:
+    """Set up a run; inside the block the clock is virtual, and errors that our processes log are added to `errors`."""
+    random = Random(plan.seed)
+    scheduler = Scheduler(plan.fault_odds())
+    with clock.read_from(scheduler.now), _seeded_randomness(random), _collect_errors(errors):
+        mpesa = MemoryMpesa(scheduler, random)
+        organisation = MpesaOrganisation(scheduler, mpesa)
+        yield Setup(
+            scheduler, mpesa, organisation, Deployment(scheduler, mpesa, organisation, random), random
+        )
+        scheduler.close()
 
 
-def run(plan: Plan, prepare: Callable[[Machine], None] | None = None) -> Outcome:
-    """Run a plan; `prepare` may change the machine before anything happens."""
+def run(plan: Plan, prepare: Callable[[Deployment], None] | None = None) -> Outcome:
+    """Run a plan; `prepare` may change the deployment before anything happens."""
     outcome = Outcome(plan)
-    with stage(plan, outcome.violations) as on:
+    with set_up(plan, outcome.violations) as setup:
         if prepare is not None:
-            prepare(on.machine)
-        buyers = Buyers(on.world, on.machine, on.mpesa, on.chance)
-        _play(plan, on, buyers)
-        with_texts = plan.seed % TEXTS_ARE_READ_IN_ONE_RUN_OF == 0
-        checks = Checks(on.machine, on.mpesa, on.till, buyers, with_texts=with_texts)
+            prepare(setup.deployment)
+        buyers = Buyers(setup.scheduler, setup.deployment, setup.mpesa, setup.random)
+        _run_plan(plan, setup, buyers)
+        with_texts = plan.seed % RUNS_PER_TEXT_CHECK == 0
+        checks = Checks(setup.deployment, setup.mpesa, setup.organisation, buyers, with_texts=with_texts)
         outcome.violations += checks.violations()
-    tables = on.machine.tables
+    tables = setup.deployment.tables
     outcome.sessions, outcome.events = len(tables.ledger.rows), len(tables.ledger.log)
-    outcome.paid, outcome.refunds = len(on.mpesa.payments), len(tables.refunds.all_refunds())
-    outcome.met, outcome.log = on.world.met, on.world.log
+    outcome.paid, outcome.refunds = len(setup.mpesa.payments), len(tables.refunds.all_refunds())
+    outcome.fault_counts, outcome.log = setup.scheduler.fault_counts, setup.scheduler.log
     return outcome
 
 
-def _play(plan: Plan, on: Stage, buyers: Buyers) -> None:
-    world, chance = on.world, on.chance
+def _run_plan(plan: Plan, setup: Setup, buyers: Buyers) -> None:
+    scheduler, random = setup.scheduler, setup.random
     for number in range(1, plan.checkouts + 1):
-        world.later(chance.uniform(2.0, ALL_HAVE_COME_AFTER_SECONDS), partial(buyers.come, number))
-    if chance.random() < world.odds.outage:
-        since = chance.uniform(0.0, 200.0)
-        on.mpesa.outage = since, since + chance.uniform(1.0, MAX_OUTAGE_SECONDS)
-    world.run(TROUBLE_ENDS_AFTER_SECONDS)
-    world.calm_down()
-    world.run(ALL_IS_OVER_AFTER_SECONDS)
-    on.machine.see_whole_list()
-    world.run(ALL_IS_OVER_AFTER_SECONDS + 3_600.0)
+        scheduler.call_later(random.uniform(2.0, ARRIVALS_SECONDS), partial(buyers.arrive, number))
+    if random.random() < scheduler.odds.outage:
+        since = random.uniform(0.0, 200.0)
+        setup.mpesa.outage = since, since + random.uniform(1.0, MAX_OUTAGE_SECONDS)
+    scheduler.run(FAULTS_END_SECONDS)
+    scheduler.end_step_faults()
+    scheduler.run(RUN_SECONDS)
+    setup.deployment.pull_all_payments()
+    scheduler.run(RUN_SECONDS + 3_600.0)
 
 
 @contextmanager
-def _no_other_chance(chance: Random) -> Iterator[None]:
-    """Let ids, keys and nonces come from the seed."""
-    with patch.object(os, "urandom", chance.randbytes):
+def _seeded_randomness(random: Random) -> Iterator[None]:
+    """Draw ids, keys and nonces from the seed."""
+    with patch.object(os, "urandom", random.randbytes):
         yield
 
 
 @contextmanager
-def _faults_told(violations: list[str]) -> Iterator[None]:
-    """Take what our own processes log as an error for a violation, and drop the rest unwritten."""
+def _collect_errors(violations: list[str]) -> Iterator[None]:
+    """Add what our processes log as an error to the violations, and drop all other log lines."""
 
-    def hear(_: Any, __: str, said: MutableMapping[str, Any]) -> str:
-        error = said.get("exc_info")
+    def collect(_: Any, __: str, entry: MutableMapping[str, Any]) -> str:
+        error = entry.get("exc_info")
         error = error if isinstance(error, BaseException) else sys.exc_info()[1]
-        violations.append(f"{said['event']}: {error!r}")
+        violations.append(f"{entry['event']}: {error!r}")
         raise structlog.DropEvent
 
     before = structlog.get_config()
     structlog.configure(
-        processors=[hear],
+        processors=[collect],
         wrapper_class=structlog.make_filtering_bound_logger("ERROR"),
         cache_logger_on_first_use=False,
     )

@@ -1,4 +1,4 @@
-"""The smallest run that still fails: fewer checkouts, and fewer kinds of faults."""
+"""Shrinks a failing run: fewer checkouts, fewer kinds of faults."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +10,9 @@ Run = Callable[[Plan], Outcome]
 
 
 def shrink(plan: Plan, run_plan: Run = run) -> Outcome:
-    """Return the outcome of a smaller plan that fails as well; `plan` must fail."""
+    """Return the outcome of a smaller plan that fails too; `plan` must fail."""
     smallest = run_plan(plan)
-    assert smallest.violations, "Only what fails can be shrunk."
+    assert smallest.violations, "Only a failing plan can be shrunk."
     while True:
         smaller = _fewer_checkouts(_fewer_faults(smallest, run_plan), run_plan)
         if smaller.plan == smallest.plan:
@@ -22,8 +22,8 @@ def shrink(plan: Plan, run_plan: Run = run) -> Outcome:
 
 def _fewer_faults(failing: Outcome, run_plan: Run) -> Outcome:
     for fault in FAULTS:
-        if fault not in failing.plan.spared:
-            outcome = run_plan(replace(failing.plan, spared=failing.plan.spared | {fault}))
+        if fault not in failing.plan.disabled:
+            outcome = run_plan(replace(failing.plan, disabled=failing.plan.disabled | {fault}))
             failing = outcome if outcome.violations else failing
     return failing
 

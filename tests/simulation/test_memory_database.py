@@ -1,7 +1,7 @@
-"""The PostgreSQL made of memory against the real one: the same statements and values get the same answers.
+"""The in-memory double of PostgreSQL against the real one: the same statements and values have the same results.
 
-Each statement of a run on the in-memory double is put to PostgreSQL too, in the same order. Positions are
-PostgreSQL's own, so they are translated. What commits together, and in which order, is asked of PostgreSQL elsewhere.
+Each statement of a run on the double is put to PostgreSQL too, in the same order. PostgreSQL has positions of its
+own, so they are translated. Atomicity and the order of commits are tested on PostgreSQL elsewhere.
 """
 
 import json
@@ -18,55 +18,62 @@ from ledger.store import blocks, positions
 from projections import follower
 from projections.integrity import personal_data_rules
 from projections.session_rows import EVENTS_IN_ORDER
-from tests.simulation.fault_odds import USUAL, Odds
-from tests.simulation.processes import Machine
+from tests.simulation.deployment import Deployment
+from tests.simulation.fault_odds import USUAL_ODDS, FaultOdds
 from tests.simulation.run import Plan, run
 
-TROUBLE = replace(
-    USUAL, crash=0.0, silence=0.0, answer_lost=0.0, lock_lost=0.0, scarce=1.0, double_click=0.5, c2b_told=0.5
+BETWEEN_TRANSACTIONS = replace(
+    USUAL_ODDS,
+    crash=0.0,
+    silence=0.0,
+    answer_lost=0.0,
+    lock_lost=0.0,
+    low_stock=1.0,
+    double_click=0.5,
+    c2b_notified=0.5,
 )
-"""Nothing that ends a transaction in its middle."""
+"""Faults, but none that ends a transaction in its middle."""
 
-NOT_ASKED = {
+NOT_COMPARED = {
     blocks._NEXT,
     blocks._AGAIN,
     positions._HORIZON,
     follower.TRY_TO_BE_ACTIVE,
     personal_data_rules.EXISTS,
 }
-"""What is about positions alone, the lock of a moment, and which tables there are."""
+"""Statements about positions, locks, and which tables exist."""
 
 OWN_CLOCK = {"recorded_at", "reserved_at"}
 NEVER = 2**62
 
 
 class Comparison:
-    """Puts each statement to PostgreSQL too, and keeps what differs."""
+    """Executes the statements of the double on PostgreSQL too, and collects the differences."""
 
     def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
-        self.asked: Counter[Any] = Counter()
+        self.compared: Counter[Any] = Counter()
         self.differences: list[str] = []
         self._connection = connection
         self._real_of: dict[int, int] = {0: 0}
         self._double_of: dict[int, int] = {0: 0}
 
-    def hear(self, statement: Any, values: Any, taken: Any) -> None:
-        """Ask PostgreSQL, and compare."""
-        if statement in NOT_ASKED:
+    def compare(self, statement: Any, values: Any, result: Any) -> None:
+        """Execute the statement on PostgreSQL, and compare the results."""
+        if statement in NOT_COMPARED:
             return
-        self.asked[statement] += 1
+        self.compared[statement] += 1
         cursor = self._connection.execute(statement, self._translated(statement, values))
         rows = cursor.fetchall() if cursor.description is not None else []
-        if isinstance(taken, int):
-            self._expect(statement, cursor.rowcount, taken)
+        if isinstance(result, int):
+            self._expect(statement, cursor.rowcount, result)
             return
-        told = taken[0] if isinstance(taken, tuple) else taken
+        double_rows = result[0] if isinstance(result, tuple) else result
         if "append_events" in str(statement):
-            self._learn(rows[0]["position"], told[0]["position"], (len(values) - 3) // 3)
+            self._map_positions(rows[0]["position"], double_rows[0]["position"], (len(values) - 3) // 3)
             return
         names = [column.name for column in cursor.description or ()]
         found = [self._plain(row, names, self._double_of) for row in rows]
-        expected = [self._plain(row, names, None) for row in told]
+        expected = [self._plain(row, names, None) for row in double_rows]
         if "ORDER BY" not in str(statement):
             found, expected = sorted(found), sorted(expected)
         self._expect(statement, found, expected)
@@ -75,7 +82,7 @@ class Comparison:
         if found != expected:
             self.differences.append(f"{statement!r}\nPostgreSQL: {found}\nthe double: {expected}")
 
-    def _learn(self, real: int, double: int, count: int) -> None:
+    def _map_positions(self, real: int, double: int, count: int) -> None:
         for back in range(count):
             self._real_of[double - back], self._double_of[real - back] = real - back, double - back
 
@@ -120,17 +127,23 @@ def comparison(database_url: str) -> Iterator[Comparison]:
 @pytest.mark.parametrize(
     ("seed", "odds", "kinds"),
     [
-        (10, TROUBLE, 70),
-        (12, replace(TROUBLE, callback_forged=0.5, reversal_answer_lost=0.5, reversal_result_lost=0.5), 70),
+        (10, BETWEEN_TRANSACTIONS, 70),
+        (
+            12,
+            replace(
+                BETWEEN_TRANSACTIONS, callback_forged=0.5, reversal_answer_lost=0.5, reversal_result_lost=0.5
+            ),
+            70,
+        ),
     ],
 )
-def test_postgresql_answers_as_its_double_does(
-    comparison: Comparison, seed: int, odds: Odds, kinds: int
+def test_postgresql_and_its_double_return_the_same(
+    comparison: Comparison, seed: int, odds: FaultOdds, kinds: int
 ) -> None:
-    def listen(machine: Machine) -> None:
-        machine.tables.heard = comparison.hear
+    def listen(deployment: Deployment) -> None:
+        deployment.tables.on_statement = comparison.compare
 
     outcome = run(Plan(seed, checkouts=40, odds=odds), listen)
     assert outcome.violations == []
     assert comparison.differences[:3] == []
-    assert len(comparison.asked) >= kinds
+    assert len(comparison.compared) >= kinds

@@ -1,4 +1,4 @@
-"""The simulation finds planted faults: a fault in the product makes some seed fail, and the failing run shrinks."""
+"""A bug planted in the product makes some seed fail, and the failing run shrinks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
 from payments.prompts.phone_locks import PhoneLocks
 from payments.refunds.reversals import RefundSender
-from tests.simulation.fault_odds import NO_TROUBLE, USUAL, Odds
+from tests.simulation.fault_odds import NO_FAULTS, USUAL_ODDS, FaultOdds
 from tests.simulation.run import Outcome, Plan, run
 from tests.simulation.shrinking import shrink
 
@@ -31,7 +31,7 @@ Plant = Callable[[], Any]
 
 
 def _push_before_recording() -> Any:
-    """Send the prompt, and write the attempt down afterwards."""
+    """Send the prompt before the attempt is recorded."""
 
     def send(self: Checkout, session: PaymentSession, phone: PhoneNumber) -> tuple[Any, Any]:
         now, trial = clock.now(), self._ledger.session(session.id)
@@ -65,13 +65,13 @@ def _push_before_recording() -> Any:
     )
 
 
-def _believe_any_receipt() -> Any:
-    """Credit a receipt whichever session has it."""
+def _reserve_any_receipt() -> Any:
+    """Credit a receipt that another session holds."""
     return patch.object(Ledger, "reserve_receipt", lambda *_: True)
 
 
 def _order_twice() -> Any:
-    """Make two orders of one payment."""
+    """Make two orders for one payment."""
     handle, asked = OrderMaker.handle, OrderMaker._request
 
     def handle_twice(self: OrderMaker, recorded: Any) -> None:
@@ -85,13 +85,13 @@ def _order_twice() -> Any:
     return patch.object(OrderMaker, "handle", handle_twice)
 
 
-def _forget_the_key() -> Any:
-    """Run every request anew, whatever its key says."""
+def _ignore_idempotency_keys() -> Any:
+    """Ignore idempotency keys."""
     return patch.object(IdempotencyStore, "claim", lambda *_: Claimed())
 
 
-def _lend_every_phone() -> Any:
-    """Let anybody prompt any phone."""
+def _grant_every_phone_lock() -> Any:
+    """Let every session acquire any phone lock."""
     acquire = PhoneLocks.acquire
 
     def lend(self: PhoneLocks, phone_digest: str, session_id: Any, **moments: Any) -> int | None:
@@ -100,19 +100,19 @@ def _lend_every_phone() -> Any:
     return patch.object(PhoneLocks, "acquire", lend)
 
 
-def _acknowledge_before_keeping() -> Any:
-    """Say that a callback was taken, and keep nothing of it."""
+def _acknowledge_without_storing() -> Any:
+    """Acknowledge a callback without storing it."""
     return patch.object(Settlement, "receive", lambda *_, **__: None)
 
 
-def _send_again_on_silence() -> Any:
-    """Take a reversal whose answer was lost for one that failed."""
+def _resend_reversals_in_doubt() -> Any:
+    """Treat a reversal whose answer was lost as failed."""
     return patch.object(
         RefundSender, "_doubt", lambda self, sending, reason: self._fail(sending, "MPESA_UNAVAILABLE", reason)
     )
 
 
-def _fails(plant: Plant, seeds: range = SEEDS, odds: Odds | None = None) -> Outcome | None:
+def _fails(plant: Plant, seeds: range = SEEDS, odds: FaultOdds | None = None) -> Outcome | None:
     with plant():
         outcomes = (run(Plan(seed, odds=odds)) for seed in seeds)
         return next((outcome for outcome in outcomes if outcome.violations), None)
@@ -121,25 +121,25 @@ def _fails(plant: Plant, seeds: range = SEEDS, odds: Odds | None = None) -> Outc
 @pytest.mark.parametrize(
     "plant",
     [
-        _believe_any_receipt,
+        _reserve_any_receipt,
         _order_twice,
-        _forget_the_key,
-        _lend_every_phone,
-        _acknowledge_before_keeping,
+        _ignore_idempotency_keys,
+        _grant_every_phone_lock,
+        _acknowledge_without_storing,
     ],
 )
-def test_a_planted_fault_is_noticed(plant: Plant) -> None:
+def test_a_planted_fault_is_found(plant: Plant) -> None:
     assert _fails(plant) is not None
 
 
 @pytest.mark.parametrize(
     ("plant", "odds"),
     [
-        (_push_before_recording, replace(NO_TROUBLE, crash=0.01)),
-        (_send_again_on_silence, replace(USUAL, scarce=1.0, reversal_answer_lost=0.5)),
+        (_push_before_recording, replace(NO_FAULTS, crash=0.01)),
+        (_resend_reversals_in_doubt, replace(USUAL_ODDS, low_stock=1.0, reversal_answer_lost=0.5)),
     ],
 )
-def test_a_planted_fault_is_noticed_where_the_trouble_is_that_it_fears(plant: Plant, odds: Odds) -> None:
+def test_a_planted_fault_that_needs_certain_faults_is_found(plant: Plant, odds: FaultOdds) -> None:
     assert _fails(plant, odds=odds) is not None
     assert run(Plan(1, odds=odds)).violations == []
 
@@ -149,5 +149,5 @@ def test_a_failing_run_shrinks_to_few_checkouts_and_few_faults() -> None:
         smallest = shrink(Plan(1, checkouts=8))
         assert smallest.violations
         assert smallest.plan.checkouts <= 5
-        assert len(smallest.plan.spared) > 20
+        assert len(smallest.plan.disabled) > 20
         assert run(smallest.plan).violations == smallest.violations

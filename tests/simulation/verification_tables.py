@@ -1,4 +1,4 @@
-"""The statements of a verification run, answered from memory."""
+"""The statements of a verification run on the in-memory tables."""
 
 import re
 from collections import Counter
@@ -15,25 +15,25 @@ from projections import cases, metrics, refunds
 from projections.integrity import inbox_rules, invariants, log_rules, money_rules, personal_data_rules
 from projections.integrity.projection_rules import MOMENTS
 from projections.session_rows import EVENTS_IN_ORDER
-from tests.simulation.database import Tables
-from tests.simulation.ledger_tables import Answer, Row
+from tests.simulation.ledger_tables import Handler, Row
+from tests.simulation.memory_database import Tables
 
 _MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
 _SETTLED = ("posted", "credited", "amount_differs")
 _PERSONAL = re.compile(personal_data_rules.PERSONAL)
 
 
-class Auditor:
-    """Answers what `projections.integrity.invariants.check` asks."""
+class VerificationTables:
+    """Handles the statements of `projections.integrity.invariants.check`."""
 
     def __init__(self, tables: Tables, *, with_texts: bool) -> None:
         self._with_texts = with_texts
         self._tables = tables
         self._ledger = tables.ledger
 
-    def answers(self) -> dict[Any, Answer]:
-        """Return what answers each statement."""
-        found: dict[Any, Answer] = {
+    def handlers(self) -> dict[Any, Handler]:
+        """Return the handler of each statement."""
+        found: dict[Any, Handler] = {
             invariants.ONE_SNAPSHOT: lambda _: [],
             invariants.NO_TIMEOUT: lambda _: [],
             invariants.LOG: lambda _: self._log(),
@@ -96,23 +96,23 @@ class Auditor:
         return found
 
     def _settled_movements(self) -> list[Row]:
-        movements = self._tables.money.movements.values()
+        movements = self._tables.reconciliation.movements.values()
         return [m for m in movements if m["kind"] == "payment" and m["verdict"] in _SETTLED]
 
     def _open_movements(self, values: Any) -> list[Row]:
-        unclaimed = self._tables.money.unclaimed()
+        unclaimed = self._tables.reconciliation.unclaimed()
         return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
 
     def _messages_without_session(self) -> list[Row]:
-        about = {message["session_id"] for message in self._tables.work.messages.values()}
+        about = {message["session_id"] for message in self._tables.worker.messages.values()}
         return [{"session_id": each} for each in about - self._ledger.events.keys() - {None}]
 
     def _payments_without_message(self) -> list[Row]:
-        messages = self._tables.work.messages.values()
-        witnessed = {x["session_id"] for x in messages if x["channel"] == "stk" and x["is_proven"]}
+        messages = self._tables.worker.messages.values()
+        confirmed = {x["session_id"] for x in messages if x["channel"] == "stk" and x["is_proven"]}
         return [
             {"session_id": session_id}
-            for session_id in self._ledger.events.keys() - witnessed
+            for session_id in self._ledger.events.keys() - confirmed
             if any(
                 state["evidence"] == Evidence.CALLBACK for state in self._ledger.states(session_id, *_MOVED)
             )
@@ -125,7 +125,7 @@ class Auditor:
     def _figures(self) -> list[Row]:
         return [
             {"hour": hour} | {name: figures[name] for name in metrics.FIGURES}
-            for hour, figures in sorted(self._tables.work.figures.items())
+            for hour, figures in sorted(self._tables.worker.figures.items())
         ]
 
     def _figures_of_rows(self) -> list[Row]:
@@ -151,8 +151,8 @@ class Auditor:
             "payment_sessions": lambda: map(str, tables.ledger.rows.values()),
             "payment_refunds": lambda: map(str, tables.refunds.refunds.values()),
             "payment_cases": lambda: map(str, tables.refunds.cases.values()),
-            "mpesa_movements": lambda: map(str, tables.money.movements.values()),
-            "follower_failures": lambda: map(str, tables.work.failures.values()),
+            "mpesa_movements": lambda: map(str, tables.reconciliation.movements.values()),
+            "follower_failures": lambda: map(str, tables.worker.failures.values()),
         }
 
     def _in_the_clear(self, table: str, values: Any) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The worker's tables, in memory: inbox messages, kept answers, follower positions, failures, metrics."""
+"""In-memory tables of the inbox, idempotency keys, followers' positions, failures, and metrics."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from payments.idempotency import idempotency_store
 from payments.inbox import inbox
 from payments.worker import event_processor
 from projections import follower, metrics
-from tests.simulation.ledger_tables import Answer, LedgerTables, Row
+from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
 Undoable = tuple[list[Row], Callable[[], None]]
 _MESSAGE = (
@@ -30,22 +30,22 @@ _MESSAGE = (
 )
 
 
-class WorkTables:
-    """The tables of the inbox, of idempotency keys, and of followers."""
+class WorkerTables:
+    """The tables; `on_message` and `on_failure` are called with the time of the next try."""
 
     def __init__(self, ledger: LedgerTables) -> None:
         self.messages: dict[UUID, Row] = {}
         self.new_messages: dict[UUID, datetime] = {}
         self.keys: dict[tuple[int, str], Row] = {}
-        self.places: dict[tuple[str, int], int] = {}
+        self.positions: dict[tuple[str, int], int] = {}
         self.failures: dict[tuple[str, UUID, int], Row] = {}
         self.figures: dict[datetime, Counter[str]] = {}
         self.on_message: Callable[[datetime], None] = lambda _: None
         self.on_failure: Callable[[str, datetime], None] = lambda _, __: None
         self._ledger = ledger
 
-    def answers(self) -> dict[Any, Answer]:
-        """Return what answers each statement."""
+    def handlers(self) -> dict[Any, Handler]:
+        """Return the handler of each statement."""
         return {
             inbox._KEEP: self.keep,
             inbox._SETTLE: self.settle,
@@ -60,10 +60,10 @@ class WorkTables:
             idempotency_store._TAKE_OVER: self.take_over,
             idempotency_store._FINISH: self.finish,
             idempotency_store._RELEASE: self.release,
-            idempotency_store._FORGET: self.forget_keys,
+            idempotency_store._FORGET: self.purge_keys,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
-            follower.READ_POSITION: self.place,
-            follower.STORE_POSITION: self.move,
+            follower.READ_POSITION: self.read_position,
+            follower.STORE_POSITION: self.store_position,
             event_processor.KEEP_FAILURE: self.keep_failure,
             event_processor.DUE: self.due_failures,
             event_processor.FORGET_FAILURE: self.forget_failure,
@@ -72,7 +72,7 @@ class WorkTables:
         }
 
     def keep(self, values: Any) -> int:
-        """Store a message."""
+        """Store an inbound message."""
         message = dict(zip(_MESSAGE, values, strict=True))
         message |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
         self.messages[message["inbox_id"]] = message
@@ -80,7 +80,7 @@ class WorkTables:
         return 1
 
     def settle(self, values: Any) -> int:
-        """Close a message."""
+        """Settle a message."""
         state, reason, settled_at, inbox_id = values
         self.messages[inbox_id] |= {
             "state": state,
@@ -109,7 +109,7 @@ class WorkTables:
         return 1
 
     def holds(self, values: Any) -> list[Row]:
-        """Return a row where the very same body came by a channel."""
+        """Return a row if the same body came by this channel before."""
         same = (
             message
             for message in self.messages.values()
@@ -119,12 +119,12 @@ class WorkTables:
 
     def purge_unauthenticated(self, values: Any) -> int:
         """Delete the oldest unauthenticated messages beyond a number."""
-        unproven = [message for message in self.messages.values() if _is_unproven(message)]
-        unproven.sort(key=lambda message: message["received_at"], reverse=True)
-        for message in unproven[values[0] :]:
+        unauthenticated = [message for message in self.messages.values() if _is_unauthenticated(message)]
+        unauthenticated.sort(key=lambda message: message["received_at"], reverse=True)
+        for message in unauthenticated[values[0] :]:
             del self.messages[message["inbox_id"]]
             self.new_messages.pop(message["inbox_id"], None)
-        return len(unproven[values[0] :])
+        return len(unauthenticated[values[0] :])
 
     def due_messages(self, values: Any) -> list[Row]:
         """Return the messages that are due."""
@@ -142,7 +142,7 @@ class WorkTables:
         return [] if message is None else [message]
 
     def claim(self, values: Any) -> int:
-        """Claim an idempotency key, where it is free."""
+        """Claim an idempotency key, if it is free."""
         user_id, key, fingerprint, claimed_until, created_at = values
         if (user_id, key) in self.keys:
             return 0
@@ -161,7 +161,7 @@ class WorkTables:
         return [] if row is None else [row]
 
     def take_over(self, values: Any) -> int:
-        """Claim a key whose request has vanished."""
+        """Take over a key whose claim has expired."""
         until, user_id, key, now = values
         row = self.keys.get((user_id, key))
         if row is None or row["status"] is not None or row["claimed_until"] > now:
@@ -170,7 +170,7 @@ class WorkTables:
         return 1
 
     def finish(self, values: Any) -> int:
-        """Keep the answer that was given under a key."""
+        """Store the answer of a key."""
         status, sealed_body, user_id, key = values
         row = self.keys.get((user_id, key))
         if row is None:
@@ -179,34 +179,34 @@ class WorkTables:
         return 1
 
     def release(self, values: Any) -> int:
-        """Set a key free."""
+        """Release a key without an answer."""
         row = self.keys.get(tuple(values))
         if row is None or row["status"] is not None:
             return 0
         del self.keys[tuple(values)]
         return 1
 
-    def forget_keys(self, values: Any) -> int:
-        """Remove old answers."""
+    def purge_keys(self, values: Any) -> int:
+        """Delete old keys."""
         old = [key for key, row in self.keys.items() if row["created_at"] <= values[0]]
         for key in old:
             del self.keys[key]
         return len(old)
 
-    def place(self, values: Any) -> list[Row]:
-        """Return how far a follower is."""
-        position = self.places.get(tuple(values))
+    def read_position(self, values: Any) -> list[Row]:
+        """Return the position of a follower."""
+        position = self.positions.get(tuple(values))
         return [] if position is None else [{"position": position}]
 
-    def move(self, values: Any) -> Undoable:
-        """Store how far a follower is; never back."""
+    def store_position(self, values: Any) -> Undoable:
+        """Store the position of a follower; it never goes back."""
         name, origin, position = values
-        before = self.places.get((name, origin), 0)
-        self.places[name, origin] = max(before, position)
-        return [], lambda: self.places.__setitem__((name, origin), before)
+        before = self.positions.get((name, origin), 0)
+        self.positions[name, origin] = max(before, position)
+        return [], lambda: self.positions.__setitem__((name, origin), before)
 
     def keep_failure(self, values: Any) -> int:
-        """Put down an event that could not be handled."""
+        """Store the first failure of an event."""
         key = values["name"], values["session_id"], values["version"]
         if key in self.failures:
             return 0
@@ -219,7 +219,7 @@ class WorkTables:
         self.on_message(at)
 
     def due_failures(self, values: Any) -> list[Row]:
-        """Return the failed events whose time has come."""
+        """Return the failed events that are due for a retry."""
         name, now, limit = values
         due = sorted(
             (row["next_try_at"], session_id, version)
@@ -233,11 +233,11 @@ class WorkTables:
         ]
 
     def forget_failure(self, values: Any) -> int:
-        """Forget a failure that was made good."""
+        """Delete a failure after a successful retry."""
         return int(self.failures.pop(tuple(values), None) is not None)
 
     def count_failure(self, values: Any) -> int:
-        """Put down one more failure of an event."""
+        """Count one more failure of an event."""
         row = self.failures.get((values["name"], values["session_id"], values["version"]))
         if row is None:
             return 0
@@ -245,7 +245,7 @@ class WorkTables:
         return 1
 
     def add_figures(self, values: Any) -> Undoable:
-        """Add to the figures of some hours."""
+        """Add to the metrics of some hours."""
         hours, *columns = values
         changes = [
             (hour, Counter(dict(zip(metrics.FIGURES, column, strict=True))))
@@ -261,5 +261,5 @@ class WorkTables:
         return [], undo
 
 
-def _is_unproven(message: Row) -> bool:
+def _is_unauthenticated(message: Row) -> bool:
     return message["state"] != "closed" and message["session_id"] is None and not message["is_proven"]

@@ -1,4 +1,4 @@
-"""An in-memory double of the built-in shop: carts that are filled once, stock that falls, one order a session."""
+"""An in-memory double of the built-in shop: carts that are filled once, falling stock, one order a session."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -19,11 +19,11 @@ from shop.port import (
     Shortage,
     UnknownPlace,
 )
-from tests.simulation.world import World
+from tests.simulation.scheduler import Scheduler
 
 
-class Shelves:
-    """What the shop has stored, shared by every process; quantities are thousandths."""
+class ShopState:
+    """The stored state of the shop, shared by every process; quantities are thousandths."""
 
     def __init__(self) -> None:
         self.stocked: dict[int, int] = {}
@@ -33,12 +33,12 @@ class Shelves:
         self.sold_lines: dict[int, UUID] = {}
         self._orders_of_a_day: dict[str, int] = {}
 
-    def put_on_shelf(self, listing_id: int, thousandths: int) -> None:
-        """Have so much of a listing to sell."""
+    def stock_up(self, listing_id: int, thousandths: int) -> None:
+        """Set the initial stock of a listing."""
         self.stocked[listing_id] = self.stock[listing_id] = thousandths
 
     def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-        """Return what there is too little of."""
+        """Return the lines that exceed the stock."""
         return tuple(
             Shortage(
                 listing_id,
@@ -52,7 +52,7 @@ class Shelves:
         )
 
     def sell(self, request: OrderRequest) -> PlacedOrder:
-        """Make the order, all or nothing, or return the one that was made."""
+        """Make the order, all or nothing, or return the existing one."""
         earlier = self.orders.get(request.session_id)
         if earlier is not None:
             return earlier[0]
@@ -75,45 +75,45 @@ class Shelves:
 
 
 class MemoryShop(BuiltinShop):
-    """The shop as one process asks it; without a world nothing goes wrong."""
+    """The shop as one process sees it; without a scheduler there are no faults."""
 
-    def __init__(self, shelves: Shelves, world: World | None = None) -> None:
-        self._shelves = shelves
-        self._world = world
+    def __init__(self, shop_state: ShopState, scheduler: Scheduler | None = None) -> None:
+        self._state = shop_state
+        self._scheduler = scheduler
         self._rates = DeliveryRates()
 
     def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
         """Quote the user's cart to a place."""
         self._ask("quote")
-        cart = self._shelves.carts.get(user_id, Cart())
-        shortages = self._shelves.shortages([line.snapshot for line in cart.lines])
+        cart = self._state.carts.get(user_id, Cart())
+        shortages = self._state.shortages([line.snapshot for line in cart.lines])
         return Quote(
             cart, self._rates.fee_cents(cart), self.unknown_place(county_id, subcounty_id), shortages
         )
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
-        """Say that the one place exists where everybody lives."""
+        """Accept the one place where all buyers live."""
         return None if (county_id, subcounty_id) == (1, 5) else UnknownPlace.COUNTY
 
     def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-        """Return what could not be sold now."""
+        """Return the lines that could not be sold now."""
         self._ask("shortages")
-        return self._shelves.shortages(lines)
+        return self._state.shortages(lines)
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session."""
         lost = self._step("create_order")
-        placed = self._shelves.sell(request)
-        if lost and self._world is not None:
-            self._world.lose_answer("create_order")
+        placed = self._state.sell(request)
+        if lost and self._scheduler is not None:
+            self._scheduler.lose_answer("create_order")
         return placed
 
     def _ask(self, what: str) -> None:
-        if self._step(what) and self._world is not None:
-            self._world.lose_answer(what)
+        if self._step(what) and self._scheduler is not None:
+            self._scheduler.lose_answer(what)
 
     def _step(self, what: str) -> bool:
-        return self._world is not None and self._world.before(what)
+        return self._scheduler is not None and self._scheduler.before_step(what)
 
 
 def _asked(lines: Sequence[SnapshotLine]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""The tables of money that M-Pesa reported, in memory: movements, pull progress, query rate limits."""
+"""In-memory tables of reconciliation: movements, progress and gaps of Pull; and the query rate limiter."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,14 +8,14 @@ from uuid import UUID
 from ledger.session.values import Evidence
 from payments.confirmation import query_budget
 from payments.reconciliation import lookups, movements, pull_progress
-from tests.simulation.ledger_tables import Answer, LedgerTables, Row
+from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
 _BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at")
 _GRADES = {str(grade): rank for rank, grade in enumerate(Evidence)}
 
 
-class MoneyTables:
-    """The tables of `ledger.store.movements`, `pulling` and `question_budgets`, and where money belongs."""
+class ReconciliationTables:
+    """The tables, and the lookups of where a movement belongs."""
 
     def __init__(self, ledger: LedgerTables) -> None:
         self.movements: dict[str, Row] = {}
@@ -25,8 +25,8 @@ class MoneyTables:
         self.on_movements: Callable[[datetime], None] = lambda _: None
         self._ledger = ledger
 
-    def answers(self) -> dict[Any, Answer]:
-        """Return what answers each statement."""
+    def handlers(self) -> dict[Any, Handler]:
+        """Return the handler of each statement."""
         return {
             movements._STORE: self.store,
             movements._KNOWN: self.known,
@@ -47,7 +47,7 @@ class MoneyTables:
         }
 
     def store(self, values: Any) -> int:
-        """Store movements that are not known."""
+        """Store new movements."""
         news = [row for row in values["movements"].obj if row["movement_key"] not in self.movements]
         for movement in news:
             self.movements[movement["movement_key"]] = movement | {
@@ -64,11 +64,11 @@ class MoneyTables:
         return len(news)
 
     def known(self, values: Any) -> list[Row]:
-        """Return what is known of some movements."""
+        """Return stored movements by key."""
         return [self.movements[key] for key in values["keys"] if key in self.movements]
 
     def store_results(self, values: Any) -> int:
-        """Store what came of movements; a lesser source changes nothing about the money."""
+        """Store the results of matching; a weaker source does not change amount or time."""
         stored = 0
         for row in values["results"].obj:
             movement = self.movements.get(row["movement_key"])
@@ -86,18 +86,18 @@ class MoneyTables:
         return stored
 
     def unprocessed(self, values: Any) -> list[Row]:
-        """Return movements that were not matched."""
+        """Return movements that were never matched."""
         before = values["before"]
         left = [m for m in self.movements.values() if m["verdict"] == "new" and m["first_seen_at"] <= before]
         return sorted(left, key=lambda movement: movement["first_seen_at"])[: values["limit"]]
 
     def claimed_meanwhile(self, values: Any) -> list[Row]:
-        """Return unmatched payments whose receipt a session has by now."""
+        """Return unmatched payments whose receipt is reserved by now."""
         claimed = [movement for movement in self.unclaimed() if movement["receipt"] in self._ledger.receipts]
         return sorted(claimed, key=lambda movement: movement["settled_at"])[: values["limit"]]
 
     def unclaimed(self) -> list[Row]:
-        """Return unmatched payments that are still open."""
+        """Return open unmatched payments."""
         return [m for m in self.movements.values() if m["verdict"] == "unknown" and m["closed_at"] is None]
 
     def unmatched(self, values: Any) -> list[Row]:
@@ -113,18 +113,18 @@ class MoneyTables:
         return len(reversed_payments)
 
     def progress(self, values: Any) -> list[Row]:
-        """Return up to when the list was pulled."""
+        """Return the progress of Pull."""
         row = self.pulled.get(values[0])
         return [] if row is None else [row]
 
     def put_off(self, values: Any) -> int:
-        """Pull again later."""
+        """Postpone the next pull."""
         shortcode, next_at = values
         self.pulled.setdefault(shortcode, {"pulled_until": None})["next_at"] = next_at
         return 1
 
     def done(self, values: Any) -> tuple[list[Row], Any]:
-        """Write down up to when the list was pulled."""
+        """Store the progress of Pull."""
         shortcode, pulled_until, next_at = values
         before = self.pulled.get(shortcode)
         earlier = before["pulled_until"] if before else None
@@ -140,12 +140,12 @@ class MoneyTables:
         return [], undo
 
     def add_gap(self, values: Any) -> tuple[list[Row], Any]:
-        """Write down a period that M-Pesa gives no more."""
+        """Store a period that Pull cannot cover."""
         self.gaps.append(values)
         return [], self.gaps.pop
 
     def take(self, values: Any) -> int:
-        """Take the right to ask one question, where there is one."""
+        """Take one token, if there is one."""
         budget = self.budgets.get(values["name"])
         now: datetime = values["now"]
         if budget is None:
@@ -164,7 +164,7 @@ class MoneyTables:
         return 1
 
     def pause(self, values: Any) -> int:
-        """Pause queries for a while."""
+        """Pause the rate limiter."""
         name, until = values["name"], values["until"]
         budget = self.budgets.setdefault(name, {"refilled_at": until, "paused_until": until})
         budget |= {
@@ -176,7 +176,7 @@ class MoneyTables:
 
     def named_attempts(self, values: Any) -> list[Row]:
         """Return the attempts of some transactions."""
-        named = self._ledger.of_transaction
+        named = self._ledger.attempt_of_transaction
         return [
             {"transaction_id": number, "session_id": named[number][0], "attempt": named[number][1]}
             for number in values["transaction_ids"]
@@ -184,7 +184,7 @@ class MoneyTables:
         ]
 
     def sessions_of_receipts(self, values: Any) -> list[Row]:
-        """Return whose some receipts are."""
+        """Return the sessions that hold some receipts."""
         receipts = self._ledger.receipts
         return [
             {"receipt": receipt, "session_id": receipts[receipt][0]}

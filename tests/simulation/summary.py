@@ -1,4 +1,4 @@
-"""Many runs at once on all cores, and their results in words."""
+"""Many runs in parallel, and a summary of their outcomes."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from tests.simulation.run import Outcome, Plan, run
 
 @dataclass
 class Summary:
-    """What many runs came to; `cpu_seconds` is the processor time of all processes."""
+    """Totals of many runs; `cpu_seconds` is the processor time of all processes."""
 
     runs: int = 0
     sessions: int = 0
@@ -22,23 +22,23 @@ class Summary:
     paid: int = 0
     refunds: int = 0
     cpu_seconds: float = 0.0
-    met: Counter[str] = field(default_factory=Counter)
+    fault_counts: Counter[str] = field(default_factory=Counter)
     failed: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, outcome: Outcome, cpu_seconds: float) -> None:
-        """Count one more run."""
+        """Add one outcome."""
         self.runs += 1
         self.sessions += outcome.sessions
         self.events += outcome.events
         self.paid += outcome.paid
         self.refunds += outcome.refunds
         self.cpu_seconds += cpu_seconds
-        self.met.update(outcome.met)
+        self.fault_counts.update(outcome.fault_counts)
         if outcome.violations:
             self.failed[outcome.plan.seed] = outcome.violations
 
     def lines(self, wall_seconds: float, processes: int) -> Iterator[str]:
-        """Tell it in lines for people."""
+        """Return the summary as lines of text."""
         yield f"{self.runs} runs, {self.sessions} sessions, {self.events} events"
         yield f"{self.paid} payments, {self.refunds} refunds"
         each_ms = 1_000 * self.cpu_seconds / max(1, self.sessions)
@@ -46,30 +46,29 @@ class Summary:
             f"{60 * self.sessions / wall_seconds:,.0f} sessions a minute in {processes} processes; "
             f"{each_ms:.2f} ms of CPU a session"
         )
-        yield "faults: " + ", ".join(f"{name} {count}" for name, count in self.met.most_common())
+        yield "faults: " + ", ".join(f"{name} {count}" for name, count in self.fault_counts.most_common())
         yield f"violations: {sum(map(len, self.failed.values()))} in {len(self.failed)} runs"
 
 
 def run_all(seeds: Iterable[int], checkouts: int, processes: int) -> tuple[Summary, float]:
-    """Run all seeds; return what they came to, and how many seconds passed."""
+    """Run all seeds; return the summary and the elapsed seconds."""
     summary, began = Summary(), time.perf_counter()
     plans = [Plan(seed, checkouts) for seed in seeds]
     if processes == 1:
-        found: Iterable[tuple[Outcome, float]] = map(_measured, plans)
-        _gather(summary, found)
+        _add_all(summary, map(_measured, plans))
     else:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            _gather(summary, pool.map(_measured, plans, chunksize=4))
+            _add_all(summary, pool.map(_measured, plans, chunksize=4))
     return summary, time.perf_counter() - began
 
 
 def default_processes() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _gather(summary: Summary, found: Iterable[tuple[Outcome, float]]) -> None:
-    for outcome, cpu_seconds in found:
+def _add_all(summary: Summary, outcomes: Iterable[tuple[Outcome, float]]) -> None:
+    for outcome, cpu_seconds in outcomes:
         summary.add(outcome, cpu_seconds)
 
 

@@ -1,0 +1,193 @@
+"""An in-memory double of PostgreSQL that knows each statement of our stores by its text.
+
+The stores are the real ones, and `test_memory_database` compares the double with PostgreSQL. A statement is its own
+transaction, as in our pool, unless it goes through `transaction`. That transactions commit in another order than they
+began is not modelled: tests/ledger/store/test_nothing_is_missed.py tests that on PostgreSQL itself.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+from ledger.store.database import Database
+from tests.simulation.ledger_tables import LedgerTables
+from tests.simulation.reconciliation_tables import ReconciliationTables
+from tests.simulation.refund_tables import RefundTables
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.worker_tables import WorkerTables
+
+Rows = list[dict[str, Any]]
+Undo = Callable[[], None]
+
+
+class Tables:
+    """All tables, shared by every process; `on_statement(statement, values, result)` sees each statement."""
+
+    def __init__(self) -> None:
+        self.on_statement: Callable[[Any, Any, Any], None] | None = None
+        self.ledger = LedgerTables()
+        self.worker = WorkerTables(self.ledger)
+        self.reconciliation = ReconciliationTables(self.ledger)
+        self.refunds = RefundTables(self.ledger)
+        self.handlers = (
+            self.ledger.handlers()
+            | self.worker.handlers()
+            | self.reconciliation.handlers()
+            | self.refunds.handlers()
+        )
+
+
+class Cursor:
+    """The result of a statement."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Sequence[dict[str, Any]], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def fetchone(self) -> dict[str, Any] | None:
+        """Return the first row."""
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> Sequence[dict[str, Any]]:
+        """Return all rows."""
+        return self._rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._rows)
+
+
+class ExecutingCursor(Cursor):
+    """A cursor that executes statements itself."""
+
+    __slots__ = ("_connection", "itersize")
+
+    def __init__(self, connection: "Connection") -> None:
+        super().__init__((), -1)
+        self.itersize = 0
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def execute(self, statement: Any, values: Any = ()) -> "ExecutingCursor":
+        """Execute one statement."""
+        self._rows = self._connection.execute(statement, values).fetchall()
+        return self
+
+    def executemany(self, statement: Any, many: Iterable[Any]) -> None:
+        """Execute one statement with each of these values."""
+        for values in many:
+            self._connection.execute(statement, values)
+
+
+_EMPTY = Cursor((), 0)
+_NO_OPERATIONS = ("SET LOCAL", "SELECT pg_advisory_xact_lock")
+
+
+class Connection:
+    """Executes the statements of one process."""
+
+    def __init__(self, tables: Tables, scheduler: Scheduler | None) -> None:
+        self._tables = tables
+        self._scheduler = scheduler
+        self.undo: list[Undo] | None = None
+
+    def execute(self, statement: Any, values: Any = (), *, prepare: bool | None = None) -> Cursor:  # noqa: ARG002 - psycopg's signature
+        """Execute a statement. Raises Unavailable and Crash for injected faults, KeyError for an unknown statement."""
+        handler = self._tables.handlers.get(statement)
+        if handler is None:
+            if str(statement).startswith(_NO_OPERATIONS):
+                return _EMPTY
+            raise KeyError(
+                f"The in-memory database of tests/simulation does not know this statement: {statement!r}"
+            )
+        scheduler = self._scheduler
+        if scheduler is None or self.undo is not None:
+            return self._execute(statement, handler, values)
+        lost = scheduler.before_step(handler.__name__)
+        cursor = self._execute(statement, handler, values)
+        if lost:
+            scheduler.lose_answer(handler.__name__)
+        return cursor
+
+    def cursor(self, name: str = "") -> ExecutingCursor:  # noqa: ARG002 - psycopg's signature
+        """Return a cursor; a named one holds all rows as well."""
+        return ExecutingCursor(self)
+
+    def _execute(self, statement: Any, handler: Callable[[Any], Any], values: Any) -> Cursor:
+        result = handler(values)
+        if self._tables.on_statement is not None:
+            self._tables.on_statement(statement, values, result)
+        if isinstance(result, int):
+            return Cursor((), result)
+        if isinstance(result, tuple):
+            rows, undo = result
+            if self.undo is not None:
+                self.undo.append(undo)
+            return Cursor(rows, len(rows))
+        return Cursor(result, len(result))
+
+
+class _ConnectionContext:
+    """Gives out one connection, shared by all who ask."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Any:
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class MemoryDatabase(Database):
+    """The connection pool of one process on the shared tables; without a scheduler there are no faults."""
+
+    def __init__(self, tables: Tables, scheduler: Scheduler | None = None) -> None:
+        self.url = "postgresql://memory"
+        self.tables = tables
+        self._scheduler = scheduler
+        self._context = _ConnectionContext(Connection(tables, scheduler))
+
+    def connection(self) -> _ConnectionContext:  # type: ignore[override]  # only the context manager is used
+        """Return the shared connection."""
+        return self._context
+
+    get_connection = connection  # type: ignore[assignment]  # as above
+
+    @contextmanager
+    def transaction(self, *, commit: bool = True) -> Iterator[Any]:
+        """Yield a connection whose statements are undone together if the block or the commit fails."""
+        scheduler, connection = self._scheduler, Connection(self.tables, self._scheduler)
+        connection.undo = []
+        if scheduler is not None:
+            scheduler.pauses_off += 1
+        try:
+            lost = scheduler.before_step("begin") if scheduler is not None else False
+            yield connection
+            if not commit:
+                self._roll_back(connection.undo)
+            elif scheduler is not None:
+                lost = scheduler.before_step("commit") or lost
+        except BaseException:
+            self._roll_back(connection.undo)
+            raise
+        finally:
+            if scheduler is not None and scheduler.pauses_off:
+                scheduler.pauses_off -= 1
+        if lost and scheduler is not None:
+            scheduler.lose_answer("commit")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    @staticmethod
+    def _roll_back(undo: list[Undo]) -> None:
+        for step in reversed(undo):
+            step()
