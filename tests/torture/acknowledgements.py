@@ -1,4 +1,4 @@
-"""What was acknowledged to a client, kept until the end, when each acknowledgement must hold."""
+"""What was acknowledged to clients, recorded until the audit, when each acknowledgement must hold."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from threading import Lock
 
 @dataclass(frozen=True)
 class Created:
-    """A buyer was answered 201: this session is his, and comes to this total, in cents."""
+    """A 201: the session is the buyer's, with this total in cents."""
 
     session_id: str
     user: int
@@ -16,7 +16,7 @@ class Created:
 
 @dataclass(frozen=True)
 class Extended:
-    """A buyer was answered 200: he may pay until then (whole seconds, as shown)."""
+    """A 200: the session is open until then (whole seconds, as shown)."""
 
     session_id: str
     expires_at: str
@@ -24,7 +24,7 @@ class Extended:
 
 @dataclass(frozen=True)
 class Prompted:
-    """A buyer was answered 200, or 202 without M-Pesa's id: a prompt is on its way, or may be."""
+    """A 200, or a 202 without M-Pesa's id: a prompt was sent, or may have been."""
 
     session_id: str
     transaction_id: int
@@ -33,53 +33,53 @@ class Prompted:
 
 @dataclass(frozen=True)
 class Ordered:
-    """A buyer was shown this order."""
+    """The status showed this order."""
 
     session_id: str
     order_id: int
     order_number: str
 
 
-Promise = Created | Extended | Prompted | Ordered
+Acknowledgement = Created | Extended | Prompted | Ordered
 
 
-class Promises:
-    """Filled by many buyers at once."""
+class Acknowledgements:
+    """All that clients saw in a run; safe for many threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self.made: list[Promise] = []
-        self.met = Counter[str]()
-        self.broken: list[str] = []
+        self.records: list[Acknowledgement] = []
+        self.counts = Counter[str]()
+        self.violations: list[str] = []
         self.keys_of_user = Counter[int]()
         self.keys_of_session: dict[str, Counter[str]] = defaultdict(Counter)
 
-    def keep(self, promise: Promise) -> None:
-        """Write down what was acknowledged."""
+    def record(self, acknowledgement: Acknowledgement) -> None:
+        """Record an acknowledgement."""
         with self._lock:
-            self.made.append(promise)
+            self.records.append(acknowledgement)
 
     def count(self, what: str) -> None:
-        """Count something that a buyer met."""
+        """Count an error that a client saw."""
         with self._lock:
-            self.met[what] += 1
+            self.counts[what] += 1
 
-    def complain(self, sentence: str) -> None:
-        """Write down something that must never be answered."""
+    def report_violation(self, sentence: str) -> None:
+        """Record an answer that must never be given."""
         with self._lock:
-            self.broken.append(sentence)
+            self.violations.append(sentence)
 
     def use_key_for_session(self, user: int) -> None:
-        """Count a key under which a user asked for a session: it may have made one, and not two."""
+        """Count a key under which a user requested a session: it may have created one, not two."""
         with self._lock:
             self.keys_of_user[user] += 1
 
     def use_key(self, session_id: str, command: str) -> None:
-        """Count a key under which a session was asked for something: once at most it may have been done."""
+        """Count a key of a command of a session: it may have taken effect once at most."""
         with self._lock:
             self.keys_of_session[session_id][command] += 1
 
-    def kept(self) -> int:
-        """Return how many acknowledgements there are."""
+    def total(self) -> int:
+        """Return the number of acknowledgements."""
         with self._lock:
-            return len(self.made)
+            return len(self.records)

@@ -13,10 +13,10 @@ from tests.support.ports import LOCALHOST
 _ANSWERS_WITHIN_SECONDS = 60
 
 
-class AnswerEater(ThreadingTCPServer):
-    """Hands each request on, waits until the whole answer is there, keeps it, and hangs up on the client.
+class AnswerDroppingProxy(ThreadingTCPServer):
+    """Forwards each request, reads the whole answer, keeps it, and closes the client's connection.
 
-    `eaten` holds the answers by Idempotency-Key, oldest first: status and body.
+    `dropped` has the answers by Idempotency-Key, oldest first: status and body.
     """
 
     daemon_threads = True
@@ -24,32 +24,32 @@ class AnswerEater(ThreadingTCPServer):
     request_queue_size = 64
 
     def __init__(self, port: int) -> None:
-        self.behind = port
-        self.eaten: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        self.api_port = port
+        self.dropped: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
         self._lock = Lock()
         super().__init__((LOCALHOST, 0), _Request)
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         return int(self.server_address[1])
 
     @property
     def count(self) -> int:
-        """How many answers were lost."""
+        """The number of answers that were lost."""
         with self._lock:
-            return sum(len(answers) for answers in self.eaten.values())
+            return sum(len(answers) for answers in self.dropped.values())
 
-    def eat(self, key: str, status: int, body: bytes) -> None:
-        """Keep an answer that its client never saw."""
+    def drop(self, key: str, status: int, body: bytes) -> None:
+        """Keep an answer that its client never gets."""
         with self._lock:
-            self.eaten[key].append((status, body))
+            self.dropped[key].append((status, body))
 
 
 class _Request(StreamRequestHandler):
-    """One request, then the end."""
+    """One request, then the connection is closed."""
 
-    server: AnswerEater
+    server: AnswerDroppingProxy
 
     def handle(self) -> None:
         head = b""
@@ -60,15 +60,15 @@ class _Request(StreamRequestHandler):
             head += line
         headers = http.client.parse_headers(_Lines(head))
         body = self.rfile.read(int(headers.get("Content-Length", "0")))
-        with socket.create_connection((LOCALHOST, self.server.behind), _ANSWERS_WITHIN_SECONDS) as way:
-            way.sendall(head + body)
-            answer = http.client.HTTPResponse(way)
+        with socket.create_connection((LOCALHOST, self.server.api_port), _ANSWERS_WITHIN_SECONDS) as upstream:
+            upstream.sendall(head + body)
+            answer = http.client.HTTPResponse(upstream)
             answer.begin()
-            self.server.eat(headers["Idempotency-Key"], answer.status, answer.read())
+            self.server.drop(headers["Idempotency-Key"], answer.status, answer.read())
 
 
 class _Lines:
-    """The header lines of a request, as http.client wants to read them."""
+    """The header lines of a request, for http.client to read."""
 
     def __init__(self, head: bytes) -> None:
         self._lines = iter(head.splitlines(keepends=True)[1:])
@@ -78,12 +78,12 @@ class _Lines:
 
 
 @contextmanager
-def answer_eater(port: int) -> Iterator[AnswerEater]:
-    """Lend one in front of a port of this machine."""
-    with AnswerEater(port) as eater:
-        serving = Thread(target=eater.serve_forever, args=(0.05,), daemon=True)
+def answer_dropping_proxy(port: int) -> Iterator[AnswerDroppingProxy]:
+    """Run one in front of a port of this machine."""
+    with AnswerDroppingProxy(port) as proxy:
+        serving = Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
         serving.start()
         try:
-            yield eater
+            yield proxy
         finally:
-            eater.shutdown()
+            proxy.shutdown()

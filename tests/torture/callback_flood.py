@@ -21,13 +21,13 @@ from tests.torture.acknowledgements import Created, Ordered, Prompted
 from tests.torture.draining import database_of
 from tests.torture.forged_callbacks import RECEIPT_PREFIX, Forger, Target
 from tests.torture.result import Result
-from tests.torture.system import Machine
+from tests.torture.system import System
 
 TARGETS_AT_ONCE = 10
 NEW_TARGETS_AFTER_SECONDS = 20.0
 PAID_BEFOREHAND = 10
 ORDERED_WITHIN_SECONDS = 60.0
-TIDIED_WITHIN_SECONDS = 150.0
+PURGED_WITHIN_SECONDS = 150.0
 BETWEEN_PAYMENTS_SECONDS = 0.2
 
 _BELIEVED = "SELECT count(*) AS n FROM payment_events WHERE state->>'receipt' LIKE %s"
@@ -35,54 +35,54 @@ _MESSAGES = "SELECT state, count(*) AS n FROM daraja_inbox WHERE NOT is_proven G
 _SIZE = "SELECT pg_total_relation_size('daraja_inbox') AS bytes"
 
 
-class Shop:
-    """What happens beside the flood: sessions that are prompted and not paid, and payments that are real."""
+class PayingBuyers:
+    """The buyers beside the flood: some are prompted and do not pay, some pay."""
 
-    def __init__(self, machine: Machine, buyers: Sequence[Buyer], result: Result) -> None:
-        self._machine = machine
+    def __init__(self, system: System, buyers: Sequence[Buyer], result: Result) -> None:
+        self._system = system
         self._buyers = iter(buyers)
         self._result = result
-        self._connection = Connection(machine.api_port)
+        self._connection = Connection(system.api_port)
         self.open: list[Target] = []
         self.paid: list[Target] = []
 
     def prompt(self) -> tuple[Buyer, Target]:
-        """Take a cart to an open prompt."""
+        """Take a buyer to an open prompt."""
         buyer = next(self._buyers)
-        promises = self._result.promises
-        promises.use_key_for_session(buyer.user)
+        acknowledged = self._result.acknowledged
+        acknowledged.use_key_for_session(buyer.user)
         session = self._ask(buyer, "POST", SESSIONS, {"delivery_details": delivery_of(buyer)}, 201)
         session_id, total = session["session_id"], Decimal(session["total_amount"])
-        promises.keep(Created(session_id, buyer.user, int(total * 100)))
-        promises.use_key(session_id, "initiate")
+        acknowledged.record(Created(session_id, buyer.user, int(total * 100)))
+        acknowledged.use_key(session_id, "initiate")
         sent = self._ask(buyer, "POST", f"{SESSIONS}{session_id}/initiate_payment/", {}, 200)
         checkout_id = sent["checkout_request_id"]
-        promises.keep(Prompted(session_id, sent["transaction_id"], checkout_id))
+        acknowledged.record(Prompted(session_id, sent["transaction_id"], checkout_id))
         phone = f"254{session['phone_number'][1:]}"
         return buyer, Target(session_id, checkout_id, int(total), phone)
 
     def pay(self) -> float:
-        """Take a cart to its order; return the seconds from the PIN to the order."""
+        """Take a buyer to an order; return the seconds from PIN to order."""
         buyer, target = self.prompt()
         self._approve(target)
         began = perf_counter()
         path = f"{SESSIONS}{target.session_id}/status/"
         while (shown := self._ask(buyer, "GET", path, None, 200))["session_status"] != "order_created":
             if perf_counter() - began > ORDERED_WITHIN_SECONDS:
-                self._result.violations.append(
-                    f"session {target.session_id}: paid, and kept without an order"
-                )
+                self._result.violations.append(f"session {target.session_id}: paid, and no order was made")
                 break
             sleep(0.02)
         else:
             order = shown["order"]
-            self._result.promises.keep(Ordered(target.session_id, order["order_id"], order["order_number"]))
+            self._result.acknowledged.record(
+                Ordered(target.session_id, order["order_id"], order["order_number"])
+            )
         self.paid.append(target)
         return perf_counter() - began
 
     def _approve(self, target: Target) -> None:
         url = (
-            f"http://{LOCALHOST}:{self._machine.simulator_port}/simulator/api/prompts/"
+            f"http://{LOCALHOST}:{self._system.simulator_port}/simulator/api/prompts/"
             f"{target.checkout_request_id}/approve"
         )
         with urllib.request.urlopen(urllib.request.Request(url, b"", method="POST"), timeout=30):
@@ -100,15 +100,15 @@ class Shop:
 
 
 class Flood:
-    """So many threads that post forgeries as fast as they are answered."""
+    """Threads that post forged callbacks as fast as they are answered."""
 
     def __init__(
-        self, machine: Machine, shop: Shop, vault: Vault, *, count: int, at_once: int, seed: int
+        self, system: System, paying: PayingBuyers, vault: Vault, *, count: int, at_once: int, seed: int
     ) -> None:
         self.answers = Counter[int]()
         self.sent = Counter[str]()
-        self._machine = machine
-        self._shop = shop
+        self._system = system
+        self._paying = paying
         self._vault = vault
         self._left = count
         self._lock = Lock()
@@ -118,7 +118,7 @@ class Flood:
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start posting."""
         for thread in self._threads:
             thread.start()
 
@@ -129,10 +129,10 @@ class Flood:
 
     def _post(self, random_source: Random) -> None:
         forger = Forger(random_source, self._vault.sign)
-        with Connection(self._machine.api_port) as connection:
+        with Connection(self._system.api_port) as connection:
             while self._take():
                 forged = forger.make(
-                    random_source.choice(self._shop.open), random_source.choice(self._shop.paid)
+                    random_source.choice(self._paying.open), random_source.choice(self._paying.paid)
                 )
                 status, _ = connection.request("POST", forged.path, "none", forged.body)
                 with self._lock:
@@ -146,18 +146,18 @@ class Flood:
 
 
 def forgeries(
-    machine: Machine, buyers: Sequence[Buyer], result: Result, *, count: int, at_once: int, seed: int
+    system: System, buyers: Sequence[Buyer], result: Result, *, count: int, at_once: int, seed: int
 ) -> None:
-    """Post `count` forged callbacks while some buyers pay; add to the result what it cost these."""
-    shop = Shop(machine, buyers, result)
-    before = [shop.pay() for _ in range(PAID_BEFOREHAND)]
-    shop.open = [shop.prompt()[1] for _ in range(TARGETS_AT_ONCE)]
-    with database_of(machine) as database:
-        vault = Vault(database, machine.settings.daftari_master_key)
-        flood = Flood(machine, shop, vault, count=count, at_once=at_once, seed=seed)
+    """Post `count` forged callbacks while buyers pay; add to the result how long these waited."""
+    paying = PayingBuyers(system, buyers, result)
+    before = [paying.pay() for _ in range(PAID_BEFOREHAND)]
+    paying.open = [paying.prompt()[1] for _ in range(TARGETS_AT_ONCE)]
+    with database_of(system) as database:
+        vault = Vault(database, system.settings.daftari_master_key)
+        flood = Flood(system, paying, vault, count=count, at_once=at_once, seed=seed)
         began = perf_counter()
         flood.start()
-        during = list(_pay_meanwhile(shop, flood))
+        during = list(_pay_meanwhile(paying, flood))
         seconds = perf_counter() - began
         result.seconds += seconds
         result.more |= {
@@ -169,44 +169,44 @@ def forgeries(
             "order_milliseconds_beside": spread(during),
             "paid_beside": len(during),
         }
-        _look_at_the_inbox(database, result)
+        _measure_inbox(database, result)
 
 
-def count_believed(machine: Machine, result: Result) -> None:
-    """Look once everything has settled whether any fact speaks of a forged receipt: each is a violation."""
-    with database_of(machine) as database, database.connection() as connection:
+def count_believed(system: System, result: Result) -> None:
+    """Count the events with a forged receipt after the wind-down: each is a violation."""
+    with database_of(system) as database, database.connection() as connection:
         row = connection.execute(_BELIEVED, (f"{RECEIPT_PREFIX}%",)).fetchone()
     assert row is not None
     result.more["believed"] = row["n"]
     if row["n"]:
-        result.violations.append(f"{row['n']} facts speak of forged receipts")
+        result.violations.append(f"{row['n']} events have a forged receipt")
 
 
-def _pay_meanwhile(shop: Shop, flood: Flood) -> Iterator[float]:
-    """Let buyers pay until the flood is over; yield the seconds that each waited for his order."""
+def _pay_meanwhile(paying: PayingBuyers, flood: Flood) -> Iterator[float]:
+    """Let buyers pay until the flood is over; yield the seconds each waited for the order."""
     renew_at = monotonic() + NEW_TARGETS_AFTER_SECONDS
     while not flood.is_over:
         if monotonic() > renew_at:
-            shop.open = [shop.prompt()[1] for _ in range(TARGETS_AT_ONCE)]
+            paying.open = [paying.prompt()[1] for _ in range(TARGETS_AT_ONCE)]
             renew_at = monotonic() + NEW_TARGETS_AFTER_SECONDS
-        yield shop.pay()
+        yield paying.pay()
         sleep(BETWEEN_PAYMENTS_SECONDS)
 
 
-def _look_at_the_inbox(database: Database, result: Result) -> None:
-    """Measure what the flood left, then wait until the worker has tidied up: what proves nothing has a bound."""
+def _measure_inbox(database: Database, result: Result) -> None:
+    """Measure the inbox, then wait until the worker has purged unauthenticated messages down to the bound."""
     messages = _messages(database)
     with database.connection() as connection:
         row = connection.execute(_SIZE).fetchone()
         assert row is not None
         result.more |= {"inbox_megabytes": row["bytes"] // 1_000_000, "inbox_after_the_flood": messages}
-    give_up_at = monotonic() + TIDIED_WITHIN_SECONDS
+    give_up_at = monotonic() + PURGED_WITHIN_SECONDS
     while sum((messages := _messages(database)).values()) > MAX_UNAUTHENTICATED_KEPT:
         if monotonic() > give_up_at:
-            result.violations.append(f"the inbox keeps more of the flood than it may: {messages}")
+            result.violations.append(f"the inbox keeps more unauthenticated messages than it may: {messages}")
             break
         sleep(1)
-    result.more["inbox_tidied"] = messages
+    result.more["inbox_after_purge"] = messages
 
 
 def _messages(database: Database) -> dict[str, int]:

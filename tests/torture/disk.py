@@ -1,4 +1,4 @@
-"""A small disk that can be filled up and freed again: a tmpfs of our own, where mounting is allowed."""
+"""A small disk that can be filled and freed: a tmpfs, if mounting is allowed."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ class SmallDisk:
         self.folder = folder
 
     def fill(self) -> None:
-        """Leave no room for one more page, or for a few, where somebody writes meanwhile."""
+        """Leave no room for one more page, or for a few if others write meanwhile."""
         for spare_pages in range(_MAX_SPARE_PAGES):
             figures = os.statvfs(self.folder)
             used_pages = figures.f_blocks - figures.f_bfree
@@ -39,7 +39,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk | None]:
-    """Mount a disk on a new folder and take it away in the end; lend None where mounting is not allowed."""
+    """Mount a disk on a new folder, unmount it in the end; yield None if mounting is not allowed."""
     folder.mkdir(mode=0o711)
     folder.chmod(0o711)
     try:
@@ -55,7 +55,7 @@ def small_disk(folder: Path) -> Iterator[SmallDisk | None]:
 
 
 def may_mount() -> bool:
-    """Say whether it is worth a try: mounting a tmpfs is root's, and Linux's."""
+    """Say whether mounting is worth a try: it takes root, and Linux."""
     return sys.platform == "linux" and os.geteuid() == 0
 
 

@@ -13,13 +13,13 @@ CALLBACKS = "/api/payments/callbacks/"
 CONTRACT_CALLBACK = "/api/payments/transactions/mpesa_callback/"
 RECEIPT_PREFIX = "FORGED"
 _TOKEN_DIGITS = 68
-_PROOF_DIGITS = 32
+_SIGNATURE_DIGITS = 32
 _RECEIPT_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A session that was prompted, as the attacker may know it: he could be its buyer, who sees all but the token."""
+    """A prompted session, as far as an attacker may know it: its buyer sees all but the token."""
 
     session_id: str
     checkout_request_id: str
@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Forgery:
-    """One request: its address and body."""
+    """One forged request."""
 
     kind: str
     path: str
@@ -37,25 +37,25 @@ class Forgery:
 
 
 class Forger:
-    """Makes forgeries by dice. `sign` is ours, and used only for a token that leaked from another session."""
+    """Draws forgeries. `sign` is our own, used only for a token that leaked from another session."""
 
     def __init__(self, random_source: Random, sign: Sign) -> None:
         self._random = random_source
         self._sign = sign
         self.kinds: dict[str, Callable[[Target, Target], tuple[str, bytes]]] = {
-            "no token": lambda open_one, _: (CALLBACKS, self._success(open_one)),
-            "no token, the contract's URL": lambda open_one, _: (CONTRACT_CALLBACK, self._success(open_one)),
-            "a guessed token": lambda open_one, _: (self._address(self._digits()), self._success(open_one)),
-            "a guessed token, the contract's URL": lambda open_one, _: (
+            "no token": lambda unpaid, _: (CALLBACKS, self._success(unpaid)),
+            "no token, the contract's URL": lambda unpaid, _: (CONTRACT_CALLBACK, self._success(unpaid)),
+            "a guessed token": lambda unpaid, _: (self._address(self._digits()), self._success(unpaid)),
+            "a guessed token, the contract's URL": lambda unpaid, _: (
                 f"{CONTRACT_CALLBACK}{self._digits()}/",
-                self._success(open_one),
+                self._success(unpaid),
             ),
-            "the right session, a guessed proof": self._guess_the_proof,
-            "the token of another session": self._use_anothers_token,
+            "the right session, a guessed signature": self._guess_signature,
+            "the token of another session": self._use_another_token,
             "a true callback again, with another receipt": self._replay_with_another_receipt,
             "a true callback again, with another amount": self._replay_with_another_amount,
-            "another's ids": lambda open_one, paid: (CALLBACKS, self._success(open_one, pays_for=paid)),
-            "unknown ids": lambda open_one, _: (CALLBACKS, self._success(self._unknown_ids(open_one))),
+            "ids of another session": lambda unpaid, paid: (CALLBACKS, self._success(unpaid, pays_for=paid)),
+            "unknown ids": lambda unpaid, _: (CALLBACKS, self._success(self._unknown_ids(unpaid))),
             "a C2B confirmation": self._confirm_c2b,
             "a reversal's result": lambda _, __: (
                 f"/api/payments/results/{self._digits()}00ff/",
@@ -64,18 +64,20 @@ class Forger:
             "junk": lambda _, __: (CALLBACKS, self._random.randbytes(self._random.randint(0, 4_000))),
         }
 
-    def make(self, open_one: Target, paid: Target) -> Forgery:
-        """Return a forgery that claims a payment: for a session that waits for one, or for one that was paid."""
+    def make(self, unpaid: Target, paid: Target) -> Forgery:
+        """Return a forgery that claims a payment of an unpaid session, or another one of a paid session."""
         kind = self._random.choice(list(self.kinds))
-        return Forgery(kind, *self.kinds[kind](open_one, paid))
+        return Forgery(kind, *self.kinds[kind](unpaid, paid))
 
-    def _guess_the_proof(self, open_one: Target, _: Target) -> tuple[str, bytes]:
-        token = make_token(self._sign, UUID(open_one.session_id), 1)
-        return self._address(token[:-_PROOF_DIGITS] + self._digits(_PROOF_DIGITS)), self._success(open_one)
+    def _guess_signature(self, unpaid: Target, _: Target) -> tuple[str, bytes]:
+        token = make_token(self._sign, UUID(unpaid.session_id), 1)
+        return self._address(token[:-_SIGNATURE_DIGITS] + self._digits(_SIGNATURE_DIGITS)), self._success(
+            unpaid
+        )
 
-    def _use_anothers_token(self, open_one: Target, paid: Target) -> tuple[str, bytes]:
+    def _use_another_token(self, unpaid: Target, paid: Target) -> tuple[str, bytes]:
         token = make_token(self._sign, UUID(paid.session_id), 1)
-        return self._address(token), self._success(open_one)
+        return self._address(token), self._success(unpaid)
 
     def _replay_with_another_receipt(self, _: Target, paid: Target) -> tuple[str, bytes]:
         return self._random.choice((CALLBACKS, CONTRACT_CALLBACK)), self._success(paid)
@@ -83,17 +85,17 @@ class Forger:
     def _replay_with_another_amount(self, _: Target, paid: Target) -> tuple[str, bytes]:
         return CALLBACKS, self._success(paid, shillings=self._random.randint(1, 250_000))
 
-    def _confirm_c2b(self, open_one: Target, _: Target) -> tuple[str, bytes]:
-        told = {
+    def _confirm_c2b(self, unpaid: Target, _: Target) -> tuple[str, bytes]:
+        values = {
             "TransactionType": "Pay Bill",
             "TransID": self._receipt(),
             "TransTime": "20261116103000",
-            "TransAmount": f"{open_one.shillings}.00",
+            "TransAmount": f"{unpaid.shillings}.00",
             "BusinessShortCode": "174379",
             "BillRefNumber": f"D{self._random.randint(1, 10_000)}",
-            "MSISDN": open_one.phone,
+            "MSISDN": unpaid.phone,
         }
-        return f"/api/payments/c2b/{self._digits()}/confirmation/", self._json(told)
+        return f"/api/payments/c2b/{self._digits()}/confirmation/", self._json(values)
 
     def _success(
         self, target: Target, *, pays_for: Target | None = None, shillings: int | None = None
@@ -127,5 +129,5 @@ class Forger:
     def _address(self, token: str) -> str:
         return f"{CALLBACKS}{token}/"
 
-    def _json(self, told: dict[str, Any]) -> bytes:
-        return json.dumps(told).encode()
+    def _json(self, values: dict[str, Any]) -> bytes:
+        return json.dumps(values).encode()

@@ -9,20 +9,20 @@ from uuid import uuid4
 
 from api.http.framework.error_codes import ERROR_CODES
 from tests.bench.connection import BadAnswer, Connection
-from tests.torture.acknowledgements import Promises
+from tests.torture.acknowledgements import Acknowledgements
 
-PATIENCE_SECONDS = 45.0
+GIVE_UP_AFTER_SECONDS = 45.0
 """Shorter than an unfinished request holds its key (CLAIM_LASTS in idempotency_store.py): one effect a key at most."""
 
 FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 2.0
-ASK_AGAIN = frozenset({"UNAVAILABLE", "IDEMPOTENCY_KEY_IN_USE", "CONFLICT"})
-"""Refusals of the moment, which say nothing about the command; the same key is good for another try."""
+TRANSIENT = frozenset({"UNAVAILABLE", "IDEMPOTENCY_KEY_IN_USE", "CONFLICT"})
+"""Transient refusals, which say nothing about the command; the same key is good for another try."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered in the end, and how often no answer came before."""
+    """The final answer, and how often none came before."""
 
     status: int
     body: dict[str, Any]
@@ -30,56 +30,56 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The error code, "" where there is none."""
+        """The error code, "" if there is none."""
         return str(self.body.get("error_code", ""))
 
 
-class Asking:
-    """One buyer's connection. Not for several threads."""
+class RetryingClient:
+    """One buyer's connection; not for several threads."""
 
-    def __init__(self, port: int, auth: str, promises: Promises, stop: Event) -> None:
+    def __init__(self, port: int, auth: str, acknowledged: Acknowledgements, stop: Event) -> None:
         self._connection = Connection(port)
         self._auth = auth
-        self._promises = promises
+        self._acknowledged = acknowledged
         self._stop = stop
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
-    def command(self, path: str, body: dict[str, Any]) -> Answer | None:
-        """Ask for a change under a new key until there is an answer; None where patience or the run ends first."""
+    def post(self, path: str, body: dict[str, Any]) -> Answer | None:
+        """Send a command under a new key until there is an answer; None if time or the run ends first."""
         return self._until_answered("POST", path, json.dumps(body).encode(), str(uuid4()))
 
-    def look(self, path: str) -> Answer | None:
-        """Ask to be shown something; None where patience or the run ends first."""
+    def get(self, path: str) -> Answer | None:
+        """Read until there is an answer; None if time or the run ends first."""
         return self._until_answered("GET", path, None, None)
 
     def _until_answered(self, method: str, path: str, body: bytes | None, key: str | None) -> Answer | None:
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
         pause, lost = FIRST_PAUSE_SECONDS, 0
         while time.monotonic() < give_up_at:
             answer = self._once(method, path, body, key, lost)
             if answer is None:
                 lost += 1
-            elif answer.code not in ASK_AGAIN:
+            elif answer.code not in TRANSIENT:
                 return answer
             if self._stop.wait(pause):
                 return None
             pause = min(pause * 2, MAX_PAUSE_SECONDS)
-        self._promises.count("gave up")
+        self._acknowledged.count("gave up")
         return None
 
     def _once(self, method: str, path: str, body: bytes | None, key: str | None, lost: int) -> Answer | None:
         try:
             status, text = self._connection.request(method, path, self._auth, body, key=key)
         except (OSError, BadAnswer):
-            self._promises.count("no answer")
+            self._acknowledged.count("no answer")
             return None
         answer = Answer(status, json.loads(text), lost)
         if status >= 400:
-            self._promises.count(f"{status} {answer.code}")
+            self._acknowledged.count(f"{status} {answer.code}")
             known = ERROR_CODES.get(answer.code)
             if known is None or known.status != status or answer.code == "INTERNAL_ERROR":
-                self._promises.complain(f"{method} {path} was answered {status} {answer.code}")
+                self._acknowledged.report_violation(f"{method} {path} was answered {status} {answer.code}")
         return answer

@@ -7,7 +7,7 @@ from random import Random
 from api.http.middleware.auth import Role, make_token
 from shop.demo import LISTINGS
 from tests.bench.connection import BadAnswer, Connection
-from tests.torture.system import Machine
+from tests.torture.system import System
 
 STOCK = "5000"
 EMPTIED_AT_ONCE = 8
@@ -17,27 +17,27 @@ _BETWEEN_TRIES_SECONDS = 0.5
 _TOKEN_MINUTES = 24 * 60
 
 
-class Shelves:
-    """The shelves of the demo shop, through the operator's API."""
+class StockFaults:
+    """The stock of the demo shop, set through the operator's API."""
 
-    def __init__(self, machine: Machine, random_source: Random) -> None:
-        self._port = machine.api_port
-        self._auth = f"Bearer {make_token(machine.settings, OPERATOR, [Role.OPERATOR], _TOKEN_MINUTES)}"
+    def __init__(self, system: System, random_source: Random) -> None:
+        self._port = system.api_port
+        self._auth = f"Bearer {make_token(system.settings, OPERATOR, [Role.OPERATOR], _TOKEN_MINUTES)}"
         self._random = random_source
         self._empty: list[tuple[int, str, str, int, str, int]] = []
 
-    def empty_some(self) -> int:
-        """Take everything from a few shelves; return from how many."""
+    def empty(self) -> int:
+        """Set the stock of a few listings to zero; return of how many."""
         self._empty = self._random.sample(LISTINGS, EMPTIED_AT_ONCE)
         return sum(self._put(listing, "0") for listing in self._empty)
 
-    def fill_again(self) -> None:
-        """Fill those that were emptied."""
+    def refill(self) -> None:
+        """Restock those listings."""
         for listing in self._empty:
             self._put(listing, STOCK)
 
     def _put(self, listing: tuple[int, str, str, int, str, int], stock: str) -> bool:
-        """Say how much a shelf holds, again and again where no answer comes; return whether one came."""
+        """Set the stock of a listing, with retries; return whether an answer came."""
         listing_id, farm, product, price_cents, unit, _ = listing
         wanted = {
             "farm_name": farm,

@@ -41,8 +41,8 @@ _DATA_WITHIN_SECONDS = 600
 _KEPT_FROM_DISK = "database-kept"
 
 
-class Part:
-    """One process that we start, kill and start again: a `command` of daftari. All its lives write to `log`."""
+class ManagedProcess:
+    """One process that is started, killed and restarted: a `command` of daftari, which appends to `log`."""
 
     def __init__(
         self,
@@ -65,14 +65,14 @@ class Part:
         return self._child.pid if self._child and self._child.poll() is None else None
 
     def start(self) -> None:
-        """Start it, from the main thread."""
+        """Start it; call this from the main thread."""
         with self.log.open("ab") as output:
             self._child = children.spawn(
                 [*_COMMAND, *self.command], death_signal=signal.SIGTERM, environ=self._environ, output=output
             )
 
     def is_ready(self) -> bool:
-        """Say whether it runs and does its work."""
+        """Say whether it runs and is ready."""
         return self.pid is not None and (self._ready is None or self._ready())
 
     def descendants(self) -> list[psutil.Process]:
@@ -84,7 +84,7 @@ class Part:
         return []
 
     def kill(self, *, with_descendants: bool = False) -> None:
-        """Kill it without warning, and all that is below it where asked; harmless when it does not run."""
+        """Kill it with SIGKILL, and its descendants if asked; harmless if it does not run."""
         below = self.descendants() if with_descendants else []
         if self._child is not None:
             self._child.kill()
@@ -100,8 +100,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Habits:
-    """What the simulated M-Pesa does by itself: pay after so many seconds, or chaos by a seed."""
+class SimulatorOptions:
+    """Options of the simulator: pay prompts after some seconds, or chaos by a seed."""
 
     auto_approve_seconds: float | None = 0
     chaos_seed: int | None = None
@@ -115,19 +115,19 @@ class Habits:
         )
 
 
-class Machine:
+class System:
     """PostgreSQL, simulator, API and two workers, and the proxies before the first three.
 
-    `front` is where clients and M-Pesa's callbacks come in, `to_mpesa` the way from us to M-Pesa, `to_database` the way
-    of all our processes to PostgreSQL; `disk` is PostgreSQL's own small one, or None. Set `is_kept` and its folder
-    stays when it is stopped.
+    `to_api` is where clients and M-Pesa's callbacks come in, `to_mpesa` leads from us to M-Pesa, `to_database` from
+    all our processes to PostgreSQL; `disk` is PostgreSQL's own small one, or None. Set `is_kept` to keep the folder
+    after the stop.
     """
 
     def __init__(
         self,
         postgres: EmbeddedPostgres,
         disk: SmallDisk | None,
-        habits: Habits,
+        options: SimulatorOptions,
         settings: Mapping[str, str],
         folder: Path,
     ) -> None:
@@ -135,44 +135,46 @@ class Machine:
         self.disk = disk
         self.postgres = postgres
         self.api_port, self.simulator_port = free_port(), free_port()
-        self.front = TcpProxy(partial(create_connection, (LOCALHOST, self.api_port)))
+        self.to_api = TcpProxy(partial(create_connection, (LOCALHOST, self.api_port)))
         self.to_mpesa = TcpProxy(partial(create_connection, (LOCALHOST, self.simulator_port)))
-        self.proxies = [self.front, self.to_mpesa]
-        self.parts: list[Part] = []
+        self.proxies = [self.to_api, self.to_mpesa]
+        self.processes: list[ManagedProcess] = []
         self.is_kept = False
-        self._habits = habits
+        self._options = options
         self._settings = dict(settings)
 
     def start(self) -> None:
-        """Start everything and return when all of it is ready. Call it from the main thread."""
+        """Start everything and return when all is ready. Call this from the main thread."""
         self.database_url = self.postgres.start()
         self.to_database = DatabaseProxy(self.database_url)
         self.proxies.append(self.to_database)
         self.environ = self._environment()
         migrate_database(self.database_url)
-        self.simulator = self._part(
+        self.simulator = self._process(
             "simulator",
-            self._simulator_command(self._habits),
+            self._simulator_command(self._options),
             partial(answers_http, LOCALHOST, self.simulator_port, "/simulator/api/health"),
         )
-        self.api = self._part("serve", ["serve"], partial(answers_http, LOCALHOST, self.api_port, "/readyz"))
-        self.workers = [self._part(f"work-{number}", ["work"]) for number in range(1, WORKERS + 1)]
-        self.make_sure_all_run()
+        self.api = self._process(
+            "serve", ["serve"], partial(answers_http, LOCALHOST, self.api_port, "/readyz")
+        )
+        self.workers = [self._process(f"work-{number}", ["work"]) for number in range(1, WORKERS + 1)]
+        self.start_all()
 
     @property
     def settings(self) -> Settings:
-        """The settings of every process, but for the database's address: ours leads around the proxy."""
+        """The settings of every process, with the database's own URL in place of the proxy's."""
         return local_settings({**self.environ, "DATABASE_URL": self.database_url})
 
     def make_buyers(self, count: int) -> list[Buyer]:
-        """Return so many buyers, users 1 to `count`, each with a filled cart and a token."""
+        """Return buyers, users 1 to `count`, each with a filled cart and a token."""
         tokens = self.folder / "buyers.jsonl"
         self.run("demo-data", "--users", str(count), "--tokens-file", str(tokens))
         with tokens.open(encoding="utf-8") as lines:
             return [Buyer(**json.loads(line)) for line in lines]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of `daftari` on the database itself, past the proxy; return what it said."""
+        """Run a command of `daftari` on the database itself, past the proxy; return its output."""
         return subprocess.run(
             [*_COMMAND, *arguments],
             env={**self.environ, "DATABASE_URL": self.database_url},
@@ -182,8 +184,8 @@ class Machine:
             timeout=_DATA_WITHIN_SECONDS,
         )
 
-    def start_what_is_down(self) -> list[str]:
-        """Start what does not run, once; return the names of what still does not."""
+    def restart_dead(self) -> list[str]:
+        """Try once to start what does not run; return the names of what still does not."""
         down = []
         if self.postgres.pid is None:
             try:
@@ -191,34 +193,36 @@ class Machine:
                 self.postgres.start()
             except (LocalRuntimeError, OSError):
                 down.append("PostgreSQL")
-        for part in self.parts:
-            if part.pid is None:
-                part.start()
+        for process in self.processes:
+            if process.pid is None:
+                process.start()
         return down
 
-    def make_sure_all_run(self) -> None:
-        """Start what does not run until everything is ready, whatever it takes within a bound."""
+    def start_all(self) -> None:
+        """Start what does not run until all is ready, within a bound."""
 
         def all_ready() -> bool:
-            return not self.start_what_is_down() and all(part.is_ready() for part in self.parts)
+            return not self.restart_dead() and all(process.is_ready() for process in self.processes)
 
-        wait_until(all_ready, f"all parts are ready (see the logs in {self.folder})", READY_WITHIN_SECONDS)
+        wait_until(
+            all_ready, f"all processes are ready (see the logs in {self.folder})", READY_WITHIN_SECONDS
+        )
 
-    def let_simulator(self, habits: Habits) -> None:
-        """Start the simulator anew, with other habits; its books stay."""
+    def restart_simulator(self, options: SimulatorOptions) -> None:
+        """Restart the simulator with other options; its books stay."""
         self.simulator.stop()
-        self.simulator.command = self._simulator_command(habits)
-        self.make_sure_all_run()
+        self.simulator.command = self._simulator_command(options)
+        self.start_all()
 
-    def heal(self) -> None:
-        """Take all troubles of the ways and of the disk away."""
+    def end_faults(self) -> None:
+        """Remove all faults of connections and of the disk."""
         for proxy in self.proxies:
             proxy.restore()
         if self.disk is not None:
             self.disk.free()
 
     def kill_postgres(self, how: signal.Signals, *, with_backends: bool = False) -> None:
-        """Stop PostgreSQL at once: SIGQUIT is its immediate shutdown, SIGKILL leaves it no time for anything."""
+        """Stop PostgreSQL by SIGQUIT, its immediate shutdown, or by SIGKILL."""
         pid = self.postgres.pid
         if pid is None:
             return
@@ -231,20 +235,22 @@ class Machine:
         wait_until(lambda: self.postgres.pid is None, "PostgreSQL is gone", GONE_WITHIN_SECONDS)
 
     def stop(self) -> None:
-        """Stop everything, in the order in which nothing misses anything."""
-        for part in reversed(self.parts):
-            part.stop()
+        """Stop everything, dependants first."""
+        for process in reversed(self.processes):
+            process.stop()
         for proxy in self.proxies:
             proxy.close()
         self.postgres.stop()
 
-    def _simulator_command(self, habits: Habits) -> list[str]:
-        return ["simulator", "--state-file", str(self.folder / "mpesa"), *habits.arguments()]
+    def _simulator_command(self, options: SimulatorOptions) -> list[str]:
+        return ["simulator", "--state-file", str(self.folder / "mpesa"), *options.arguments()]
 
-    def _part(self, name: str, command: Sequence[str], ready: Callable[[], bool] | None = None) -> Part:
-        part = Part(name, command, self.environ, self.folder / f"{name}.log", ready)
-        self.parts.append(part)
-        return part
+    def _process(
+        self, name: str, command: Sequence[str], ready: Callable[[], bool] | None = None
+    ) -> ManagedProcess:
+        managed = ManagedProcess(name, command, self.environ, self.folder / f"{name}.log", ready)
+        self.processes.append(managed)
+        return managed
 
     def _environment(self) -> dict[str, str]:
         """Return our environment without the settings of the user who runs this, and with those of the system."""
@@ -259,54 +265,54 @@ class Machine:
             "DAFTARI_LOG_FORMAT": "json",
             "DAFTARI_VERIFY_HOURS": "0",
             "MPESA_BASE_URL": http_url(LOCALHOST, self.to_mpesa.port),
-            "MPESA_CALLBACK_URL": http_url(LOCALHOST, self.front.port) + CALLBACK_PATH,
+            "MPESA_CALLBACK_URL": http_url(LOCALHOST, self.to_api.port) + CALLBACK_PATH,
             **self._settings,
         }
 
 
 @contextmanager
-def running_machine(
-    habits: Habits,
+def running_system(
+    options: SimulatorOptions,
     settings: Mapping[str, str] = MappingProxyType({}),
     *,
     parent: Path | None = None,
     has_small_disk: bool = False,
     is_durable: bool = True,
-) -> Iterator[Machine]:
-    """Lend a running machine in a new folder below `parent`; `settings` are those of its processes.
+) -> Iterator[System]:
+    """Run a system in a new folder below `parent`; `settings` are those of its processes.
 
-    Unless `is_durable`, PostgreSQL confirms what it has not written yet.
+    Unless `is_durable`, PostgreSQL commits without flushing to disk.
     """
     bin_folder = os.environ.get("DAFTARI_POSTGRES_BIN")
-    options = ClusterOptions(durable=is_durable, bin_folder=Path(bin_folder) if bin_folder else None)
+    cluster_options = ClusterOptions(durable=is_durable, bin_folder=Path(bin_folder) if bin_folder else None)
     folder = Path(tempfile.mkdtemp(prefix="daftari-torture-", dir=parent))
     folder.chmod(0o711)
-    machine = None
+    system = None
     try:
         with ExitStack() as stack:
-            wanted = has_small_disk and may_mount()
-            disk = stack.enter_context(small_disk(folder / "database")) if wanted else None
-            postgres = EmbeddedPostgres(folder / "database", options)
-            machine = Machine(postgres, disk, habits, settings, folder)
-            stack.callback(_put_away, machine)
-            machine.start()
-            yield machine
+            is_mounted = has_small_disk and may_mount()
+            disk = stack.enter_context(small_disk(folder / "database")) if is_mounted else None
+            postgres = EmbeddedPostgres(folder / "database", cluster_options)
+            system = System(postgres, disk, options, settings, folder)
+            stack.callback(_stop_and_keep, system)
+            system.start()
+            yield system
     finally:
-        if machine is None or not machine.is_kept:
+        if system is None or not system.is_kept:
             shutil.rmtree(folder)
 
 
 @contextmanager
-def kept_machine(folder: Path) -> Iterator[dict[str, str]]:
-    """Start PostgreSQL on the data that a run left, and lend the variables by which commands find them."""
+def kept_database(folder: Path) -> Iterator[dict[str, str]]:
+    """Start PostgreSQL on the data of a kept run; yield the variables by which commands find them."""
     databases = [folder / name for name in (_KEPT_FROM_DISK, "database")]
     with EmbeddedPostgres(next(each for each in databases if each.is_dir())) as server:
         yield {"DATABASE_URL": server.database_url, "DAFTARI_DATA_DIR": str(folder / "data")}
 
 
-def _put_away(machine: Machine) -> None:
-    """Stop a machine, and take its data off a disk that is about to go where they are to be kept."""
-    machine.stop()
-    if machine.is_kept and machine.disk is not None:
-        kept = machine.folder / _KEPT_FROM_DISK
-        subprocess.run(["cp", "-a", str(machine.disk.folder), str(kept)], check=True)
+def _stop_and_keep(system: System) -> None:
+    """Stop a system; if it is kept, copy its data off the disk that is about to be unmounted."""
+    system.stop()
+    if system.is_kept and system.disk is not None:
+        kept = system.folder / _KEPT_FROM_DISK
+        subprocess.run(["cp", "-a", str(system.disk.folder), str(kept)], check=True)

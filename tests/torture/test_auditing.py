@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.torture.acknowledgements import Created, Extended, Ordered, Promise, Promises, Prompted
-from tests.torture.auditing import Books, broken_promises, money_that_differs, reversals_that_differ
-from tests.torture.mpesa import Payment, Reversal
+from tests.torture.acknowledgements import (
+    Acknowledgement,
+    Acknowledgements,
+    Created,
+    Extended,
+    Ordered,
+    Prompted,
+)
+from tests.torture.auditing import Books, broken_acknowledgements, payment_differences, reversal_differences
+from tests.torture.simulator_control import Payment, Reversal
 
 SESSION, OTHER = "5e5510a1-0000-4000-8000-000000000001", "5e5510a1-0000-4000-8000-000000000002"
 CHECKOUT = "ws_CO_24112026113000000000000"
@@ -19,8 +26,8 @@ def digest(checkout_request_id: str) -> str:
     return f"digest of {checkout_request_id}"
 
 
-def whole() -> dict[str, list[dict[str, Any]]]:
-    """Return the facts of a session that went all the way, by kind."""
+def ordered() -> dict[str, list[dict[str, Any]]]:
+    """Return the events of a session that ended in its order, by kind."""
     return {
         "created": [{"user_id": 1, "totals": {"total_cents": 350_00}}],
         "extended": [{"expires_at": f"{UNTIL}.123456Z"}],
@@ -31,26 +38,26 @@ def whole() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def books_of(facts: dict[str, list[dict[str, Any]]], session_id: str = SESSION) -> Books:
+def books_of(events: dict[str, list[dict[str, Any]]], session_id: str = SESSION) -> Books:
     books = Books()
-    for kind, stated in facts.items():
-        books.facts[session_id][kind].extend(stated)
-    if "order_created" in facts:
+    for kind, stated in events.items():
+        books.events[session_id][kind].extend(stated)
+    if "order_created" in events:
         books.orders[session_id].append((7, "ORD-20261124-007"))
     return books
 
 
-def promised(*made: Promise) -> Promises:
-    promises = Promises()
-    promises.use_key_for_session(1)
-    promises.use_key(SESSION, "initiate")
-    promises.use_key(SESSION, "extend")
-    for promise in made:
-        promises.keep(promise)
-    return promises
+def acknowledgements(*made: Acknowledgement) -> Acknowledgements:
+    acknowledged = Acknowledgements()
+    acknowledged.use_key_for_session(1)
+    acknowledged.use_key(SESSION, "initiate")
+    acknowledged.use_key(SESSION, "extend")
+    for acknowledgement in made:
+        acknowledged.record(acknowledgement)
+    return acknowledged
 
 
-ALL_PROMISES: tuple[Promise, ...] = (
+ALL_ACKNOWLEDGED: tuple[Acknowledgement, ...] = (
     Created(SESSION, 1, 350_00),
     Extended(SESSION, f"{UNTIL}Z"),
     Prompted(SESSION, 9, CHECKOUT),
@@ -59,17 +66,21 @@ ALL_PROMISES: tuple[Promise, ...] = (
 )
 
 
-def test_promises_that_were_kept_are_no_complaint() -> None:
-    assert list(broken_promises(books_of(whole()), promised(*ALL_PROMISES), digest)) == []
-
-
-@pytest.mark.parametrize("promise", ALL_PROMISES, ids=lambda promise: type(promise).__name__)
-def test_a_promise_about_a_session_that_is_gone_is_broken(promise: Promise) -> None:
-    assert len(list(broken_promises(Books(), promised(promise), digest))) == 1
+def test_acknowledgements_that_hold_are_no_violation() -> None:
+    assert (
+        list(broken_acknowledgements(books_of(ordered()), acknowledgements(*ALL_ACKNOWLEDGED), digest)) == []
+    )
 
 
 @pytest.mark.parametrize(
-    "promise",
+    "acknowledgement", ALL_ACKNOWLEDGED, ids=lambda acknowledgement: type(acknowledgement).__name__
+)
+def test_an_acknowledgement_of_a_missing_session_is_a_violation(acknowledgement: Acknowledgement) -> None:
+    assert len(list(broken_acknowledgements(Books(), acknowledgements(acknowledgement), digest))) == 1
+
+
+@pytest.mark.parametrize(
+    "acknowledgement",
     [
         Created(SESSION, 2, 350_00),
         Created(SESSION, 1, 349_00),
@@ -79,99 +90,109 @@ def test_a_promise_about_a_session_that_is_gone_is_broken(promise: Promise) -> N
         Ordered(SESSION, 8, "ORD-20261124-008"),
     ],
 )
-def test_a_promise_that_says_something_else_is_broken(promise: Promise) -> None:
-    assert len(list(broken_promises(books_of(whole()), promised(promise), digest))) == 1
+def test_an_acknowledgement_that_differs_from_the_log_is_a_violation(
+    acknowledgement: Acknowledgement,
+) -> None:
+    assert (
+        len(list(broken_acknowledgements(books_of(ordered()), acknowledgements(acknowledgement), digest)))
+        == 1
+    )
 
 
-def test_an_attempt_whose_money_was_known_before_m_pesa_answered_has_no_id_to_look_for() -> None:
-    facts = whole() | {"payment_initiated": []}
+def test_an_attempt_that_was_paid_before_m_pesa_answered_needs_no_checkout_id() -> None:
+    events = ordered() | {"payment_initiated": []}
     prompted = Prompted(SESSION, 9, CHECKOUT)
-    assert list(broken_promises(books_of(facts), promised(prompted), digest)) == []
-    assert len(list(broken_promises(books_of(facts | {"paid": []}), promised(prompted), digest))) == 1
+    assert list(broken_acknowledgements(books_of(events), acknowledgements(prompted), digest)) == []
+    assert (
+        len(
+            list(broken_acknowledgements(books_of(events | {"paid": []}), acknowledgements(prompted), digest))
+        )
+        == 1
+    )
 
 
-def test_an_order_that_the_shop_has_twice_is_a_broken_promise() -> None:
-    books = books_of(whole())
+def test_a_second_order_of_a_session_is_a_violation() -> None:
+    books = books_of(ordered())
     books.orders[SESSION].append((8, "ORD-20261124-008"))
-    assert len(list(broken_promises(books, promised(ALL_PROMISES[-1]), digest))) == 1
+    assert len(list(broken_acknowledgements(books, acknowledgements(ALL_ACKNOWLEDGED[-1]), digest))) == 1
 
 
 @pytest.mark.parametrize(("command", "kind"), [("initiate", "payment_requested"), ("extend", "extended")])
-def test_what_one_key_did_twice_is_told(command: str, kind: str) -> None:
-    facts = whole()
-    facts[kind] *= 2
-    [told] = broken_promises(books_of(facts), promised(), digest)
-    assert f"{command} took effect 2 times under 1 keys" in told
+def test_a_key_that_took_effect_twice_is_a_violation(command: str, kind: str) -> None:
+    events = ordered()
+    events[kind] *= 2
+    [violation] = broken_acknowledgements(books_of(events), acknowledgements(), digest)
+    assert f"{command} took effect 2 times under 1 keys" in violation
 
 
-def test_a_prompt_that_was_refused_leaves_its_key_good_for_another() -> None:
-    facts = whole()
-    facts["payment_requested"] *= 2
-    facts["payment_refused"] = [{"attempt": 1}]
-    assert list(broken_promises(books_of(facts), promised(), digest)) == []
+def test_a_refused_prompt_does_not_use_up_its_key() -> None:
+    events = ordered()
+    events["payment_requested"] *= 2
+    events["payment_refused"] = [{"attempt": 1}]
+    assert list(broken_acknowledgements(books_of(events), acknowledgements(), digest)) == []
 
 
-def test_two_sessions_under_one_key_are_told() -> None:
-    books = books_of(whole())
-    books.facts[OTHER]["created"].append({"user_id": 1, "totals": {"total_cents": 350_00}})
-    [told] = broken_promises(books, promised(), digest)
-    assert told == "user 1 has 2 sessions under 1 keys"
+def test_two_sessions_under_one_key_are_a_violation() -> None:
+    books = books_of(ordered())
+    books.events[OTHER]["created"].append({"user_id": 1, "totals": {"total_cents": 350_00}})
+    [violation] = broken_acknowledgements(books, acknowledgements(), digest)
+    assert violation == "user 1 has 2 sessions under 1 keys"
 
 
-def test_books_that_agree_with_m_pesa_are_no_complaint() -> None:
-    assert list(money_that_differs(books_of(whole()), TRUTH)) == []
+def test_books_that_agree_with_m_pesa_are_no_violation() -> None:
+    assert list(payment_differences(books_of(ordered()), TRUTH)) == []
 
 
-def test_a_payment_that_is_not_here_is_told() -> None:
-    facts = whole() | {"paid": []}
-    assert any(RECEIPT in told for told in money_that_differs(books_of(facts), TRUTH))
+def test_a_payment_that_is_not_credited_is_a_violation() -> None:
+    events = ordered() | {"paid": []}
+    assert any(RECEIPT in violation for violation in payment_differences(books_of(events), TRUTH))
 
 
-def test_a_payment_that_m_pesa_does_not_know_is_told() -> None:
-    assert any(RECEIPT in told for told in money_that_differs(books_of(whole()), []))
+def test_a_credit_that_m_pesa_does_not_know_is_a_violation() -> None:
+    assert any(RECEIPT in violation for violation in payment_differences(books_of(ordered()), []))
 
 
-def test_a_payment_of_another_amount_is_told() -> None:
-    [told] = money_that_differs(books_of(whole()), [Payment(RECEIPT, 351_00, 9)])
-    assert "another amount" in told
+def test_a_credit_of_another_amount_is_a_violation() -> None:
+    [violation] = payment_differences(books_of(ordered()), [Payment(RECEIPT, 351_00, 9)])
+    assert "another amount" in violation
 
 
-def test_a_receipt_on_two_sessions_is_told() -> None:
-    books = books_of(whole())
-    books.facts[OTHER]["surplus_received"].append({"attempt": 1, "receipt": RECEIPT, "amount_cents": 350_00})
-    assert any("2 sessions" in told for told in money_that_differs(books, TRUTH))
+def test_a_receipt_credited_to_two_sessions_is_a_violation() -> None:
+    books = books_of(ordered())
+    books.events[OTHER]["surplus_received"].append({"attempt": 1, "receipt": RECEIPT, "amount_cents": 350_00})
+    assert any("2 sessions" in violation for violation in payment_differences(books, TRUTH))
 
 
-def test_a_receipt_on_another_session_than_its_own_is_told() -> None:
-    facts = whole()
-    books = books_of(facts | {"paid": []})
-    books.facts[OTHER]["paid"].extend(facts["paid"])
-    assert any(RECEIPT in told for told in money_that_differs(books, TRUTH))
+def test_a_receipt_credited_to_the_wrong_session_is_a_violation() -> None:
+    events = ordered()
+    books = books_of(events | {"paid": []})
+    books.events[OTHER]["paid"].extend(events["paid"])
+    assert any(RECEIPT in violation for violation in payment_differences(books, TRUTH))
 
 
-def test_money_that_is_known_without_its_receipt_counts_once_the_receipt_is_found() -> None:
-    facts = whole()
-    facts["paid"][0]["receipt"] = None
-    assert any(RECEIPT in told for told in money_that_differs(books_of(facts), TRUTH))
-    facts["receipt_recorded"] = [{"attempt": 1, "receipt": RECEIPT}]
-    assert list(money_that_differs(books_of(facts), TRUTH)) == []
+def test_a_payment_without_receipt_is_credited_once_the_receipt_is_recorded() -> None:
+    events = ordered()
+    events["paid"][0]["receipt"] = None
+    assert any(RECEIPT in violation for violation in payment_differences(books_of(events), TRUTH))
+    events["receipt_recorded"] = [{"attempt": 1, "receipt": RECEIPT}]
+    assert list(payment_differences(books_of(events), TRUTH)) == []
 
 
-def given_back(*, times: int = 1, receipt: str | None = RECEIPT) -> Books:
-    facts = whole()
-    facts["receipt_recorded"] = [{"attempt": 1, "receipt": RECEIPT}]
-    facts["refund_due"] = [{"refund": 1, "attempt": 1, "receipt": receipt}]
-    facts["refunded"] = [{"refund": 1}] * times
-    return books_of(facts)
+def refunded(*, times: int = 1, receipt: str | None = RECEIPT) -> Books:
+    events = ordered()
+    events["receipt_recorded"] = [{"attempt": 1, "receipt": RECEIPT}]
+    events["refund_due"] = [{"refund": 1, "attempt": 1, "receipt": receipt}]
+    events["refunded"] = [{"refund": 1}] * times
+    return books_of(events)
 
 
 @pytest.mark.parametrize("receipt", [RECEIPT, None])
-def test_money_that_went_back_once_is_no_complaint(receipt: str | None) -> None:
-    books = given_back(receipt=receipt)
-    assert list(reversals_that_differ(books, [Reversal(RECEIPT, 350_00)])) == []
+def test_a_refund_with_one_reversal_is_no_violation(receipt: str | None) -> None:
+    books = refunded(receipt=receipt)
+    assert list(reversal_differences(books, [Reversal(RECEIPT, 350_00)])) == []
 
 
 @pytest.mark.parametrize(("here", "there"), [(1, 0), (0, 1), (1, 2), (2, 2)])
-def test_money_that_went_back_more_or_less_often_is_told(here: int, there: int) -> None:
-    books = given_back(times=here)
-    assert list(reversals_that_differ(books, [Reversal(RECEIPT, 350_00)] * there))
+def test_a_refund_without_exactly_one_reversal_is_a_violation(here: int, there: int) -> None:
+    books = refunded(times=here)
+    assert list(reversal_differences(books, [Reversal(RECEIPT, 350_00)] * there))

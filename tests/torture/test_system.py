@@ -1,4 +1,4 @@
-"""A small version of the long runs: real processes, in seconds."""
+"""A short version of the long runs, with real processes."""
 
 from pathlib import Path
 
@@ -6,22 +6,22 @@ from tests.torture.callback_flood import count_believed, forgeries
 from tests.torture.result import Result
 from tests.torture.retries import retries
 from tests.torture.storm import SETTINGS, stops
-from tests.torture.system import Habits, running_machine
-from tests.torture.wind_down import settle
+from tests.torture.system import SimulatorOptions, running_system
+from tests.torture.wind_down import wind_down_and_audit
 
-LONGER_THAN_A_RESTART_SECONDS = 2.0
+PAID_AFTER_SECONDS = 2.0
 
 
-def test_a_little_of_everything_loses_nothing(data_folder: Path) -> None:
-    pay_a_little_later = Habits(auto_approve_seconds=LONGER_THAN_A_RESTART_SECONDS)
-    with running_machine(pay_a_little_later, SETTINGS, parent=data_folder) as machine:
-        carts, result = machine.make_buyers(90), Result()
-        retries(machine, carts[:10], result, lost=24, at_once=4, seed=1)
-        stops(machine, carts[10:60], result, times=1, at_once=4, say=print)
-        machine.let_simulator(Habits(auto_approve_seconds=None))
-        forgeries(machine, carts[60:], result, count=300, at_once=4, seed=1)
-        settle(machine, result)
-        count_believed(machine, result)
+def test_a_short_run_of_every_kind_finds_no_violation(data_folder: Path) -> None:
+    pays_after_a_restart = SimulatorOptions(auto_approve_seconds=PAID_AFTER_SECONDS)
+    with running_system(pays_after_a_restart, SETTINGS, parent=data_folder) as system:
+        buyers, result = system.make_buyers(90), Result()
+        retries(system, buyers[:10], result, lost=24, at_once=4, seed=1)
+        stops(system, buyers[10:60], result, times=1, at_once=4, say=print)
+        system.restart_simulator(SimulatorOptions(auto_approve_seconds=None))
+        forgeries(system, buyers[60:], result, count=300, at_once=4, seed=1)
+        wind_down_and_audit(system, result)
+        count_believed(system, result)
     assert result.violations == []
     assert result.more["forged"] == 300
     assert result.more["believed"] == 0

@@ -1,4 +1,4 @@
-"""The simulated M-Pesa's own side: its time, its chaos, and its books, which always tell the truth."""
+"""The simulator's control API: its clock, its chaos, and its books, which are the truth of a run."""
 
 import json
 import urllib.request
@@ -15,12 +15,12 @@ _FAILED_ROW = "UKA0FAILED,{moment},{moment},,Failed,1.00,,0.00,true,Pay Bill Onl
 _STRANGER = "254799999999"
 _REVERSAL = "Transaction Reversal"
 _REFERENCE = "D"
-"""What our account references begin with; the number of the transaction follows."""
+"""The prefix of our account references; the transaction id follows."""
 
 
 @dataclass(frozen=True)
 class Payment:
-    """One payment of M-Pesa's books: its receipt, the amount in cents, and which of our transactions it names."""
+    """One payment in M-Pesa's books: receipt, amount in cents, and transaction id."""
 
     receipt: str
     amount_cents: int
@@ -29,44 +29,44 @@ class Payment:
 
 @dataclass(frozen=True)
 class Reversal:
-    """One payment given back, in M-Pesa's books: the receipt of the payment, and the amount in cents."""
+    """One reversal in M-Pesa's books: the receipt of the payment, and the amount in cents."""
 
     of_receipt: str
     amount_cents: int
 
 
-class Mpesa:
-    """Speaks to the simulator's control API, past all proxies."""
+class SimulatorControl:
+    """A client of the simulator's control API, past all proxies."""
 
     def __init__(self, port: int) -> None:
         self._root = f"http://{LOCALHOST}:{port}/simulator/api"
 
-    def calm_down(self) -> None:
-        """No chaos any more, and no fault that waits for a request."""
+    def end_chaos(self) -> None:
+        """Stop the chaos, and clear faults that wait for a request."""
         self._ask("/chaos", {"on": False})
 
-    def let_time_pass(self, seconds: float) -> None:
-        """Move its time on: unanswered prompts end, and late callbacks go."""
+    def advance_clock(self, seconds: float) -> None:
+        """Advance its clock: unanswered prompts end, and late callbacks are sent."""
         self._ask("/clock", {"advance_seconds": seconds})
 
     def pay_by_hand(self) -> str:
-        """Pay a shilling that belongs to no session, so that the statement covers this moment; return its receipt."""
+        """Pay a shilling that belongs to no session, so that the statement covers this moment; return the receipt."""
         paid = json.loads(self._ask("/payments", {"phone": _STRANGER, "amount": 1, "reference": ""}))
         return str(paid["receipt"])
 
     def confirm_prompts(self, order: str) -> None:
-        """Tell of payments by prompt on the C2B address too: `before` or `after` their callback, or `never`."""
+        """Confirm payments by C2B too: `before` or `after` their callback, or `never`."""
         self._ask("/organisation", {"c2b_for_prompts": order})
 
     def statistics(self) -> dict[str, int]:
-        """Return how often what happened."""
+        """Return the simulator's counters."""
         counted: dict[str, int] = json.loads(self._ask("/statistics"))
         return counted
 
     def statement(self) -> bytes:
-        """Return the statement that the organisation portal would export, of all that ever happened.
+        """Return the statement that the organisation portal would export, of all time.
 
-        It begins the day before, with somebody's payment that came to nothing, so that it covers all of our time.
+        It begins the day before, with a failed payment, so that it covers the whole run.
         """
         day_before = (datetime.now(EAT) - timedelta(days=1)).strftime("%d-%m-%Y %H:%M:%S")
         return self._ask("/statement.csv") + _FAILED_ROW.format(moment=day_before).encode()
@@ -80,7 +80,7 @@ class Mpesa:
 
 
 def reversals_of(statement: bytes) -> list[Reversal]:
-    """Return the payments that went back, by a statement."""
+    """Return the reversals in a statement."""
     rows = [row for row in parse_statement(statement).rows if row.is_completed and row.withdrawn_cents]
     return [
         Reversal(row.linked_receipt, row.withdrawn_cents)
@@ -90,7 +90,7 @@ def reversals_of(statement: bytes) -> list[Reversal]:
 
 
 def payments_of(statement: bytes) -> list[Payment]:
-    """Return the payments that a statement shows, each with the transaction of ours that it names."""
+    """Return the payments in a statement that have one of our account references."""
     rows = [row for row in parse_statement(statement).rows if row.is_completed and row.paid_in_cents]
     ours = [row for row in rows if row.reference.startswith(_REFERENCE)]
     return [

@@ -1,4 +1,4 @@
-"""Buyers under faults: each takes a cart to its order, or leaves halfway, and remembers what was acknowledged."""
+"""The load: buyers who take carts to orders, or leave halfway, and record what was acknowledged."""
 
 import queue
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from time import monotonic
 from typing import Any
 
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
-from tests.torture.acknowledgements import Created, Extended, Ordered, Promises, Prompted
-from tests.torture.retrying_client import Asking
+from tests.torture.acknowledgements import Acknowledgements, Created, Extended, Ordered, Prompted
+from tests.torture.retrying_client import RetryingClient
 
 MAX_ATTEMPTS = 3
-GONE_WITHIN_SECONDS = 20.0
+FINISHED_WITHIN_SECONDS = 20.0
 WATCH_SECONDS = 14.0
-"""Longer than a prompt counts as live in a storm (tests/torture/storm.py): then a buyer may try again."""
+"""Longer than a prompt is live by the settings of tests/torture/storm.py: then a buyer may retry."""
 
 LONG_POLL_SECONDS = 5
 FIRST_OTHER_PHONE = 720_000_000
@@ -28,8 +28,8 @@ WAIT_BY_LONG_POLL = 0.30
 TRY_ANOTHER_PHONE = 0.50
 
 
-class Crowd:
-    """So many buyers at once, each with the next filled cart, until they go home or until there is no cart left.
+class LoadGenerator:
+    """Buyers in `at_once` threads, until `finish` or until no buyer is left.
 
     Some leave halfway, unless `all_pay`.
     """
@@ -40,13 +40,13 @@ class Crowd:
         buyers: Sequence[Buyer],
         at_once: int,
         seed: int,
-        promises: Promises,
+        acknowledged: Acknowledgements,
         *,
         all_pay: bool = False,
     ) -> None:
         self._port = port
         self._seed = seed
-        self._promises = promises
+        self._acknowledged = acknowledged
         self._all_pay = all_pay
         self._closing = Event()
         self._stop = Event()
@@ -56,14 +56,14 @@ class Crowd:
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(at_once)]
 
     def start(self) -> None:
-        """Let them begin."""
+        """Start buying."""
         for thread in self._threads:
             thread.start()
 
-    def go_home(self) -> None:
-        """Let each finish with his cart, within a bound, and begin no other."""
+    def finish(self) -> None:
+        """Let each thread finish its buyer, within a bound, and take no other."""
         self._closing.set()
-        give_up_at = monotonic() + GONE_WITHIN_SECONDS
+        give_up_at = monotonic() + FINISHED_WITHIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - monotonic()))
         self._stop.set()
@@ -72,7 +72,7 @@ class Crowd:
 
     @property
     def is_done(self) -> bool:
-        """Whether no cart is left and everybody went home."""
+        """Whether no buyer is left."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
@@ -81,29 +81,34 @@ class Crowd:
                 buyer = self._carts.get_nowait()
             except queue.Empty:
                 return
-            asking = Asking(self._port, buyer.auth, self._promises, self._stop)
+            client = RetryingClient(self._port, buyer.auth, self._acknowledged, self._stop)
             try:
                 random_source = Random(f"{self._seed}/{buyer.user}")
-                purchase = _Purchase(buyer, asking, random_source, self._promises, self._stop)
+                purchase = _Purchase(buyer, client, random_source, self._acknowledged, self._stop)
                 purchase.run(may_leave=not self._all_pay)
             finally:
-                asking.close()
+                client.close()
 
 
 class _Purchase:
-    """One cart's way. Whatever is acknowledged on it is kept as a promise."""
+    """One purchase; every acknowledgement is recorded."""
 
     def __init__(
-        self, buyer: Buyer, asking: Asking, random_source: Random, promises: Promises, stop: Event
+        self,
+        buyer: Buyer,
+        client: RetryingClient,
+        random_source: Random,
+        acknowledged: Acknowledgements,
+        stop: Event,
     ) -> None:
         self._buyer = buyer
-        self._asking = asking
+        self._client = client
         self._random = random_source
-        self._promises = promises
+        self._acknowledged = acknowledged
         self._stop = stop
 
     def run(self, *, may_leave: bool) -> None:
-        """Go as far as it goes."""
+        """Buy, as far as it goes."""
         session_id = self._create()
         if session_id is None or (may_leave and self._happens(LEAVE_BEFORE_PAYING)):
             return
@@ -116,34 +121,34 @@ class _Purchase:
         return self._random.random() < chance
 
     def _create(self) -> str | None:
-        self._promises.use_key_for_session(self._buyer.user)
-        answer = self._asking.command(SESSIONS, {"delivery_details": delivery_of(self._buyer)})
+        self._acknowledged.use_key_for_session(self._buyer.user)
+        answer = self._client.post(SESSIONS, {"delivery_details": delivery_of(self._buyer)})
         if answer is None or answer.status != 201:
             return None
         session_id = str(answer.body["session_id"])
         total = int(Decimal(answer.body["total_amount"]) * 100)
-        self._promises.keep(Created(session_id, self._buyer.user, total))
+        self._acknowledged.record(Created(session_id, self._buyer.user, total))
         return session_id
 
     def _extend(self, session_id: str) -> None:
-        self._promises.use_key(session_id, "extend")
-        answer = self._asking.command(f"{SESSIONS}{session_id}/extend_session/", {})
+        self._acknowledged.use_key(session_id, "extend")
+        answer = self._client.post(f"{SESSIONS}{session_id}/extend_session/", {})
         if answer is not None and answer.status == 200:
-            self._promises.keep(Extended(session_id, answer.body["expires_at"]))
+            self._acknowledged.record(Extended(session_id, answer.body["expires_at"]))
 
     def _initiate(self, session_id: str, **wanted: str) -> bool:
-        """Ask for a prompt, a few times where M-Pesa will not; return whether one may be on its way."""
+        """Initiate the payment, a few times if M-Pesa refuses; return whether a prompt may have been sent."""
         for attempt in range(MAX_ATTEMPTS):
             if attempt and self._stop.wait(self._random.uniform(0.2, 1.0)):
                 return False
-            self._promises.use_key(session_id, "initiate")
-            answer = self._asking.command(f"{SESSIONS}{session_id}/initiate_payment/", wanted)
+            self._acknowledged.use_key(session_id, "initiate")
+            answer = self._client.post(f"{SESSIONS}{session_id}/initiate_payment/", wanted)
             if answer is None:
                 return False
             if answer.status in (200, 202):
                 shown = answer.body
                 sent = Prompted(session_id, shown["transaction_id"], shown["checkout_request_id"])
-                self._promises.keep(sent)
+                self._acknowledged.record(sent)
                 return True
             if answer.code == "PAYMENT_IN_PROGRESS":
                 return True
@@ -152,18 +157,18 @@ class _Purchase:
         return False
 
     def _watch(self, session_id: str) -> None:
-        """Look at the status until it is final; it must never go back behind what was shown before."""
+        """Poll the status until it is final; the version shown must never go back."""
         give_up_at = monotonic() + WATCH_SECONDS
         path = f"{SESSIONS}{session_id}/status/"
         seen, has_another_phone = 0, self._happens(TRY_ANOTHER_PHONE)
         while monotonic() < give_up_at and not self._stop.is_set():
             waits = self._happens(WAIT_BY_LONG_POLL)
             asked = f"{path}?wait={LONG_POLL_SECONDS}&after={seen}" if waits else path
-            answer = self._asking.look(asked)
+            answer = self._client.get(asked)
             if answer is None or answer.status != 200:
                 return
             shown = answer.body
-            seen = self._not_behind(session_id, seen, int(shown["version"]))
+            seen = self._check_version(session_id, seen, int(shown["version"]))
             if shown["session_status"] in ENDS:
                 self._note_order(session_id, shown)
                 return
@@ -172,12 +177,14 @@ class _Purchase:
                 self._initiate(session_id, phone_number=f"0{FIRST_OTHER_PHONE + self._buyer.user}")
             self._stop.wait(self._random.uniform(0.1, 0.6))
 
-    def _not_behind(self, session_id: str, seen: int, version: int) -> int:
+    def _check_version(self, session_id: str, seen: int, version: int) -> int:
         if version < seen:
-            self._promises.complain(f"session {session_id} was shown at version {seen}, then at {version}")
+            self._acknowledged.report_violation(
+                f"session {session_id} was shown at version {seen}, then at {version}"
+            )
         return version
 
     def _note_order(self, session_id: str, shown: dict[str, Any]) -> None:
         order = shown["order"]
         if order is not None:
-            self._promises.keep(Ordered(session_id, order["order_id"], order["order_number"]))
+            self._acknowledged.record(Ordered(session_id, order["order_id"], order["order_number"]))
