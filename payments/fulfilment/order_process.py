@@ -1,6 +1,7 @@
-"""Paid → the order in the shop → OrderCreated; where the shop says no → Failed and RefundDue."""
+"""The order process: Paid → the order in the shop → OrderCreated; if the shop refuses → Failed and RefundDue."""
 
 import json
+from functools import partial
 
 import structlog
 
@@ -28,28 +29,19 @@ class OrderMaker:
         self._shop = shop
 
     def handle(self, recorded: Recorded) -> None:
-        """Make the order of one paid session, or write down that the money must go back."""
+        """Make the order of a paid session, or record that the shop refuses it: the money must go back."""
         session = self._ledger.session(recorded.session_id)
         if session.status != Status.PAID:
             return
         try:
-            placed = self._shop.create_order(self._request(session))
+            order = self._shop.create_order(self._request(session))
         except OrderRefused as refusal:
             _log.warning("order_refused", session_id=str(session.id), code=refusal.code)
-            code, text = refusal.code, refusal.message
-            self._ledger.decide(
-                session.id,
-                lambda session: session.refuse_order(code=code, text=text, at=clock.now()),
-                known=session,
-            )
-            return
-        self._ledger.decide(
-            session.id,
-            lambda session: session.record_order(
-                order_id=placed.order_id, order_number=placed.order_number, at=clock.now()
-            ),
-            known=session,
-        )
+            command = partial(PaymentSession.refuse_order, code=refusal.code, text=refusal.message)
+        else:
+            order_id, order_number = order.order_id, order.order_number
+            command = partial(PaymentSession.record_order, order_id=order_id, order_number=order_number)
+        self._ledger.decide(session.id, partial(command, at=clock.now()), known=session)
 
     def _request(self, session: PaymentSession) -> OrderRequest:
         return OrderRequest(
