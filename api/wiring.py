@@ -19,7 +19,7 @@ from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_budget import QueryRateLimiter
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
-from payments.confirmation.stk_callback import Settlement
+from payments.confirmation.status_query import StatusQueries
 from payments.exceptions.resolutions import CaseService
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import IdempotencyStore
@@ -45,6 +45,7 @@ from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
 from payments.refunds.terms import RefundTerms
 from payments.services import Services
+from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
@@ -93,8 +94,9 @@ def assemble(
         _c2b_terms(settings),
     )
     first_query_seconds = settings.daftari_check_after_seconds
-    budget = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
-    stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, daraja, budget)
+    rate_limiter = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
+    status_queries = StatusQueries(ledger, vault, phone_locks, daraja, rate_limiter)
+    stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
     reversal_results = RefundResults(ledger, vault, inbox, refund_query_log)
     matcher = build_matcher(database, vault, max_workers)
     c2b = C2bHandler(c2b_terms, vault, inbox, ledger, matcher)
@@ -119,7 +121,9 @@ def assemble(
             {Channel.STK: stk_callbacks.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
             | dict.fromkeys(RESULT_CHANNELS, reversal_results.act_on)
         ),
-        status_poller=StatusPoller(ledger, stk_callbacks, query_log, first_query_seconds=first_query_seconds),
+        status_poller=StatusPoller(
+            ledger, status_queries, query_log, first_query_seconds=first_query_seconds
+        ),
         query_log=query_log,
         matcher=matcher,
         transaction_poller=transaction_poller,

@@ -9,7 +9,6 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
-from payments.confirmation.stk_callback import Settlement
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.reconciliation.c2b import C2bHandler
@@ -18,6 +17,7 @@ from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.decisions import RefundService
 from payments.refunds.reversal_results import RefundResults
+from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop

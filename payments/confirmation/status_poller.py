@@ -1,6 +1,7 @@
-"""The query ladder: ask M-Pesa about attempts whose callback has not come, gently and ever more rarely."""
+"""The status poller: queries M-Pesa about attempts whose callback has not come, ever more rarely."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -10,37 +11,41 @@ from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from payments.confirmation.query_log import QueryLog
-from payments.confirmation.stk_callback import Settlement
+from payments.confirmation.status_query import StatusQueries
 from projections import sessions
 from projections.sessions import DueSession
 
 ANSWER_IS_LOST_AFTER = timedelta(seconds=90)
-"""Longer than any push may take: whoever was sending this attempt is gone, and its answer with it."""
+"""Longer than any push may take: the process that sent the attempt has died, and M-Pesa's answer is lost."""
 
 BATCH = 50
 
 NOT_ASKED = "not_asked"
-"""The answer that is noted where a fault of ours kept M-Pesa from being asked."""
+"""The answer that is noted if an error of ours kept us from asking M-Pesa."""
 
 _log = structlog.get_logger(__name__)
 
 
 class StatusPoller:
-    """Asks about open attempts that are due, and writes down what is known by then."""
+    """Queries the status of open attempts that are due, and records what is known by then."""
 
     def __init__(
-        self, ledger: Ledger, settlement: Settlement, checks: QueryLog, *, first_query_seconds: int
+        self,
+        ledger: Ledger,
+        status_queries: StatusQueries,
+        query_log: QueryLog,
+        *,
+        first_query_seconds: int,
     ) -> None:
         self._first_query_seconds = first_query_seconds
         self._ledger = ledger
-        self._settlement = settlement
-        self._checks = checks
+        self._status_queries = status_queries
+        self._query_log = query_log
 
     def run(self) -> int:
         """Look at the attempts that are due; return how many were looked at.
 
-        What cannot be looked at is said, and waits for its next turn like the rest: it must not keep the others from
-        their answer.
+        One that fails is logged and due again later, so it does not hold up the others.
         """
         now, looked_at = clock.now(), 0
         for row in sessions.open_attempts_due(self._ledger.database, now, self._first_query_seconds, BATCH):
@@ -48,52 +53,51 @@ class StatusPoller:
                 session = self._ledger.session(row.session_id)
             except Unavailable:
                 raise
-            except Exception:  # noqa: BLE001 - said here, met again at its next turn
-                _log.exception("session_not_asked_about", session_id=str(row.session_id))
-                self._put_off(row)
+            except Exception:  # noqa: BLE001 - logged here, tried again when it is due again
+                _log.exception("session_not_queried", session_id=str(row.session_id))
+                self._note_unreadable(row)
                 continue
-            waiting = self._checks.waiting(session.id, now)
+            waiting = self._query_log.waiting(session.id, now)
             for attempt in session.open_attempts:
                 if attempt.number not in waiting:
                     if not self._look_at(session, attempt):
-                        return looked_at  # M-Pesa may not be asked at this moment, about whatever else is due either.
+                        return looked_at  # The rate limit holds for every other attempt that is due, too.
                     looked_at += 1
         return looked_at
 
     def _look_at(self, session: PaymentSession, attempt: Attempt) -> bool:
-        """Return whether there was anything to be done: not where M-Pesa may not be asked at this moment."""
+        """Query an attempt; return False if the rate limit does not allow it now."""
         if attempt.checkout_sealed is None:
-            self._no_handle(session, attempt, clock.now())
-            return True
-        try:
-            verdict = self._settlement.settle_by_query(session, attempt)
-        except Unavailable:
-            raise
-        except Exception:  # noqa: BLE001 - as above; an erased customer's attempt has no name that could be asked by
-            _log.exception("attempt_not_asked_about", session_id=str(session.id), attempt=attempt.number)
-            self._checks.note_asked(session.id, attempt.number, answer=NOT_ASKED, now=clock.now())
-            return True
-        if verdict is None:
-            return False
-        self._checks.note_asked(session.id, attempt.number, answer=verdict.kind, now=clock.now())
-        _log.info(
-            "attempt_asked_about", session_id=str(session.id), attempt=attempt.number, answer=verdict.kind
-        )
+            answer = "no_handle"
+            self._record_lost_answer(session, attempt)
+        else:
+            try:
+                verdict = self._status_queries.ask(session, attempt)
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001 - as above; an erased customer's CheckoutRequestID cannot be decrypted
+                _log.exception("attempt_not_queried", session_id=str(session.id), attempt=attempt.number)
+                answer = NOT_ASKED
+            else:
+                if verdict is None:
+                    return False
+                answer = verdict.kind
+                _log.info(
+                    "attempt_queried", session_id=str(session.id), attempt=attempt.number, answer=answer
+                )
+        self._query_log.note_asked(session.id, attempt.number, answer=answer, now=clock.now())
         return True
 
-    def _put_off(self, row: DueSession) -> None:
-        """Note a look at as many attempts as are open; which they are cannot be read."""
+    def _note_unreadable(self, row: DueSession) -> None:
+        """Note a query for as many attempts as are open: without the session, it is unknown which they are."""
         for number in range(row.attempts - row.open_attempts + 1, row.attempts + 1):
-            self._checks.note_asked(row.session_id, number, answer=NOT_ASKED, now=clock.now())
+            self._query_log.note_asked(row.session_id, number, answer=NOT_ASKED, now=clock.now())
 
-    def _no_handle(self, session: PaymentSession, attempt: Attempt, now: datetime) -> None:
-        """Without M-Pesa's id there is nothing to ask by: only the callback's own URL can settle the attempt."""
-        lost = now - attempt.requested_at >= ANSWER_IS_LOST_AFTER
-        if attempt.state == AttemptState.REQUESTED and lost:
-            self._ledger.decide(
-                session.id,
-                lambda session: session.record_uncertainty(
-                    attempt.number, reason="SENDER_LOST", at=clock.now()
-                ),
+    def _record_lost_answer(self, session: PaymentSession, attempt: Attempt) -> None:
+        """Put an attempt without a CheckoutRequestID in doubt: only the URL of its callback can settle it."""
+        now = clock.now()
+        if attempt.state == AttemptState.REQUESTED and now - attempt.requested_at >= ANSWER_IS_LOST_AFTER:
+            command = partial(
+                PaymentSession.record_uncertainty, attempt=attempt.number, reason="SENDER_LOST", at=now
             )
-        self._checks.note_asked(session.id, attempt.number, answer="no_handle", now=now)
+            self._ledger.decide(session.id, command)

@@ -1,22 +1,33 @@
-"""The inbox: every body that M-Pesa posts, on whichever channel, kept as it came before anything is made of it."""
+"""The inbox: every body that M-Pesa posts is stored as it came, before it is read."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
+
+from ledger.application import Ledger
+from ledger.errors import LedgerError, Unavailable
+from ledger.session.session import PaymentSession
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault
+from payments.retry_schedule import RetrySchedule
+from projections import sessions
 
 MAX_BYTES_KEPT = 65_536
 MAX_UNAUTHENTICATED_KEPT = 10_000
-"""Of letters that anybody could have posted, whatever became of them; a flood of such must not fill the disk."""
+"""Of messages that anyone could have posted, in whatever state: a flood of them must not fill the disk."""
 
 UNPROCESSED_AFTER = timedelta(seconds=5)
 
-_KEEP = """
+_log = structlog.get_logger(__name__)
+
+_STORE = """
 INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending,
                           key_owner, sealed_body, body_bytes, body_sha256, state, reason, tries,
                           next_try_at, settled_at)
@@ -54,7 +65,7 @@ DELETE FROM daraja_inbox WHERE inbox_id IN (
 
 
 class Channel(StrEnum):
-    """Which door a body came by, and so what it should be."""
+    """The endpoint to which a body was posted, or the API from which it was fetched."""
 
     STK = "stk"
     REVERSAL_RESULT = "reversal_result"
@@ -68,10 +79,10 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True)
 class InboxMessage:
-    """One body as it came. `is_proven` says that its URL held a token which only we can make.
+    """One body as it came. It is authenticated if its URL held a token that only we can make.
 
-    `session_id`, and the `attempt` or the `refund` of it, are those that the token names, or None; a refund may be
-    sent more than once, and `sending` counts from 1.
+    The token names the session, and its payment attempt, or its refund and the number of the refund attempt, from 1;
+    what it does not name is None.
     """
 
     inbox_id: UUID
@@ -81,25 +92,25 @@ class InboxMessage:
     session_id: UUID | None
     attempt: int | None
     refund: int | None
-    sending: int | None
+    refund_attempt: int | None
     body: bytes
     body_bytes: int
     tries: int
 
     @property
     def was_cut(self) -> bool:
-        """Whether the body was longer than what is kept."""
+        """Whether the body was longer than what is stored."""
         return self.body_bytes > len(self.body)
 
 
 class Inbox:
-    """Keeps raw bodies, sealed; says which still want acting on."""
+    """Stores raw bodies, encrypted, until they are acted on or dead-lettered."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
 
-    def keep(
+    def store(
         self,
         body: bytes,
         *,
@@ -109,16 +120,16 @@ class Inbox:
         session_id: UUID | None = None,
         attempt: int | None = None,
         refund: int | None = None,
-        sending: int | None = None,
+        refund_attempt: int | None = None,
         owner: int = SYSTEM_USER_ID,
         now: datetime,
     ) -> InboxMessage:
-        """Store a body of at most MAX_BYTES_KEPT bytes, sealed for its owner; `body_bytes` is its full length.
+        """Store a body of at most MAX_BYTES_KEPT bytes, encrypted for its owner; `body_bytes` is its full length.
 
-        A proven letter is acted on by whoever received it, and is the worker's where that did not happen in
-        UNPROCESSED_AFTER; any other is the worker's at once.
+        An authenticated message is left to the endpoint that received it for UNPROCESSED_AFTER, and is due for the
+        worker then; any other message is due at once. Raises Unavailable if it was not stored.
         """
-        kept = body[:MAX_BYTES_KEPT]
+        stored = body[:MAX_BYTES_KEPT]
         message = InboxMessage(
             uuid4(),
             now,
@@ -127,12 +138,12 @@ class Inbox:
             session_id,
             attempt,
             refund,
-            sending,
-            kept,
+            refund_attempt,
+            stored,
             body_bytes,
             tries=0,
         )
-        owner, encrypted = self._encrypt(owner, kept.decode("latin-1"))
+        owner, encrypted = self._encrypt(owner, stored.decode("latin-1"))
         values = (
             message.inbox_id,
             now,
@@ -141,49 +152,59 @@ class Inbox:
             session_id,
             attempt,
             refund,
-            sending,
+            refund_attempt,
             owner,
             encrypted,
             body_bytes,
-            hashlib.sha256(kept).hexdigest(),
+            hashlib.sha256(stored).hexdigest(),
             now + UNPROCESSED_AFTER if is_authenticated else now,
         )
         with self._database.connection() as connection:
-            connection.execute(_KEEP, values)
+            connection.execute(_STORE, values)
         return message
 
     def settle(self, message: InboxMessage, reason: str | None, now: datetime) -> None:
-        """Mark a letter as acted on."""
+        """Mark a message as acted on."""
         self._end(message.inbox_id, "acted_on", reason, now)
 
     def dead_letter(self, message: InboxMessage, reason: str, now: datetime) -> None:
-        """Mark a letter as something for a person to look at."""
+        """Leave a message to an operator."""
         self._end(message.inbox_id, "set_aside", reason, now)
 
     def close(self, inbox_id: UUID, *, closed_by: str, note: str, now: datetime) -> bool:
-        """A person has looked at a letter that was set aside; return whether there was one."""
+        """Close a dead-lettered message that an operator dealt with; return whether there was one."""
         with self._database.connection() as connection:
             return connection.execute(_CLOSE, (closed_by, note, now, inbox_id)).rowcount == 1
 
     def retry(self, inbox_id: UUID, now: datetime) -> bool:
-        """Let a letter that was set aside be acted on again from now on; return whether there was one."""
+        """Let a dead-lettered message be tried again from now on; return whether there was one."""
         with self._database.connection() as connection:
             return connection.execute(_RETRY, (now, inbox_id)).rowcount == 1
 
     def postpone(self, message: InboxMessage, reason: str, until: datetime) -> None:
-        """Leave a letter for later."""
+        """Count a failed try of a message, and let it be due again at `until`."""
         with self._database.connection() as connection:
             connection.execute(_POSTPONE, (reason, until, message.inbox_id))
 
+    def postpone_or_dead_letter(
+        self, message: InboxMessage, reason: str, schedule: RetrySchedule, now: datetime
+    ) -> None:
+        """Count a failed try of a message, and let it be due again after a pause; dead-letter it after the last."""
+        tries = message.tries + 1
+        if tries >= schedule.max_tries:
+            self.dead_letter(message, reason, now)
+        else:
+            self.postpone(message, reason, now + schedule.pause_after(tries))
+
     def wait(self, message: InboxMessage, until: datetime) -> None:
-        """Leave a letter for later without counting a try: nothing was tried."""
+        """Let a message be due again at `until` without counting a try: nothing was tried."""
         with self._database.connection() as connection:
             connection.execute(_WAIT, (until, message.inbox_id))
 
     def due(self, now: datetime, limit: int, *, is_authenticated: bool = True) -> list[InboxMessage]:
-        """Return letters that want acting on by now, longest waiting first: those that prove their sender, or others.
+        """Return messages that are due, longest waiting first: the authenticated ones, or the others.
 
-        Those of customers who were erased meanwhile cannot be opened any more, and are set aside.
+        Those of customers who were erased meanwhile cannot be decrypted any more, and are dead-lettered.
         """
         with self._database.connection() as connection:
             rows = connection.execute(_DUE, (is_authenticated, now, limit)).fetchall()
@@ -196,7 +217,7 @@ class Inbox:
         return messages
 
     def message(self, inbox_id: UUID) -> InboxMessage | None:
-        """Return one letter with its body opened."""
+        """Return one message with its body decrypted, None if there is none."""
         with self._database.connection() as connection:
             row = connection.execute(_ONE, (inbox_id,)).fetchone()
         return self._open(row) if row else None
@@ -208,9 +229,9 @@ class Inbox:
             return connection.execute(_HOLDS, (str(channel), digest)).rowcount > 0
 
     def purge_unauthenticated(self) -> int:
-        """Remove the oldest letters beyond MAX_UNAUTHENTICATED_KEPT of those that prove nothing; return how many.
+        """Delete the oldest unauthenticated messages beyond MAX_UNAUTHENTICATED_KEPT; return how many.
 
-        Those that still wait go too. They are hints: what they say of an open attempt is asked of M-Pesa anyway.
+        Those that are still due go too: M-Pesa is queried about every open attempt anyway.
         """
         with self._database.connection() as connection:
             return connection.execute(_PURGE_UNAUTHENTICATED, (MAX_UNAUTHENTICATED_KEPT,)).rowcount
@@ -220,7 +241,7 @@ class Inbox:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 
     def _encrypt(self, owner: int, text: str) -> tuple[int, str]:
-        """Seal for the owner, or for the shop where the owner was erased: what arrives is kept all the same."""
+        """Encrypt for the owner, or for the system if the owner was erased: what arrives is stored all the same."""
         try:
             return owner, self._vault.encrypt(owner, text)
         except Erased:
@@ -240,3 +261,31 @@ class Inbox:
             row["body_bytes"],
             row["tries"],
         )
+
+
+def session_and_owner(ledger: Ledger, session_id: UUID | None) -> tuple[PaymentSession | None, int]:
+    """Return the session that the URL of a message names, and the user for whom to encrypt the message.
+
+    The session is None if there is none, or if it fails to load: its message must be stored all the same. Raises
+    Unavailable.
+    """
+    if session_id is None:
+        return None, SYSTEM_USER_ID
+    try:
+        session = ledger.session(session_id)
+    except Unavailable:
+        raise
+    except Exception:  # noqa: BLE001 - whoever acts on the message meets the error again, and logs it
+        return None, sessions.owner_of(ledger.database, session_id) or SYSTEM_USER_ID
+    return session, session.user_id
+
+
+@contextmanager
+def failure_left_to_worker(message: InboxMessage) -> Iterator[None]:
+    """Act on a message that was just stored, while M-Pesa waits; on a failure it is left to the worker."""
+    try:
+        yield
+    except LedgerError as error:
+        _log.warning("message_left_to_worker", inbox_id=str(message.inbox_id), code=error.code)
+    except Exception:  # noqa: BLE001 - it is stored, so it may be acknowledged; the worker meets the error again
+        _log.exception("message_left_to_worker", inbox_id=str(message.inbox_id))

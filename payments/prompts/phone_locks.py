@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
+from ledger.session.session import PaymentSession
 from ledger.store.database import Database
 
 _ACQUIRE = """
@@ -52,6 +53,12 @@ class PhoneLocks:
         """
         with self._database.connection() as connection:
             connection.execute(_RELEASE, (session_id, transaction_id))
+
+    def release_if_ended(self, session: PaymentSession, attempt: int) -> None:
+        """Release the phone lock of an attempt unless its outcome is still to come."""
+        known = session.attempts[attempt]
+        if not known.is_open:
+            self.release(session.id, known.transaction_id)
 
     def transfer(self, session_id: UUID, transaction_id: int, to: int) -> None:
         """Transfer the lock of one attempt of a session to another, whose prompt is on the phone."""

@@ -17,8 +17,7 @@ from ledger.application import Ledger
 from ledger.errors import Conflict, LedgerError
 from ledger.session.values import Status
 from ledger.store.vault import Vault
-from payments.inbox.dispatcher import dispatch_now
-from payments.inbox.inbox import Channel, Inbox, InboxMessage
+from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker
 from payments.reconciliation import lookups
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import MatchVerdict
@@ -84,7 +83,7 @@ class C2bHandler:
 
         Raises Unavailable where the body could not be stored: then it must not be acknowledged.
         """
-        message = self._inbox.keep(
+        message = self._inbox.store(
             body,
             body_bytes=body_bytes,
             channel=Channel.C2B_CONFIRMATION,
@@ -92,7 +91,8 @@ class C2bHandler:
             now=clock.now(),
         )
         if is_authenticated:
-            dispatch_now(message, self.act_on)
+            with failure_left_to_worker(message):
+                self.act_on(message)
 
     def act_on(self, message: InboxMessage) -> None:
         """Match the payment of a stored confirmation, or dead-letter the message."""

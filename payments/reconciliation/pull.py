@@ -104,7 +104,7 @@ class TransactionPoller:
         ]
         for body in bodies:
             if not self._inbox.holds(Channel.PULL, body):
-                message = self._inbox.keep(
+                message = self._inbox.store(
                     body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=now
                 )
                 self._inbox.dead_letter(message, "unreadable_row", now)

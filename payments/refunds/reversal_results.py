@@ -23,14 +23,12 @@ from ledger.application import Ledger
 from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Refund, RefundState
-from ledger.store.vault import SYSTEM_USER_ID, Vault
-from payments.inbox.callback_tokens import RefundMessageKind, RefundProof, read_refund_token
-from payments.inbox.dispatcher import dispatch_now
-from payments.inbox.inbox import Channel, Inbox, InboxMessage
+from ledger.store.vault import Vault
+from payments.inbox.callback_tokens import RefundMessageKind, read_refund_token
+from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker, session_and_owner
 from payments.refunds.attempt import RefundAttempt, attempt_of
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import PAYMENT_TELLS_AFTER
-from projections import sessions
 
 REVERSAL = "reversal"
 """The means of a refund that M-Pesa made at our request."""
@@ -65,28 +63,33 @@ class RefundResults:
         """
         proof = read_refund_token(self._vault.sign, token) if token else None
         unproven = Channel.REVERSAL_TIMEOUT if is_timeout else Channel.REVERSAL_RESULT
-        message = self._inbox.keep(
+        session, owner = session_and_owner(self._ledger, proof.session_id if proof else None)
+        message = self._inbox.store(
             body,
             body_bytes=body_bytes,
             channel=_CHANNELS[proof.matter] if proof else unproven,
             is_authenticated=proof is not None,
             session_id=proof.session_id if proof else None,
             refund=proof.refund if proof else None,
-            sending=proof.sending if proof else None,
-            owner=self._owner(proof),
+            refund_attempt=proof.sending if proof else None,
+            owner=owner,
             now=clock.now(),
         )
-        dispatch_now(message, self.act_on)
+        with failure_left_to_worker(message):
+            self.act_on(message, session)
 
-    def act_on(self, message: InboxMessage) -> None:
-        """Turn a kept letter into facts, or set it aside for a person."""
+    def act_on(self, message: InboxMessage, session: PaymentSession | None = None) -> None:
+        """Record what a stored message reports, or dead-letter it.
+
+        `session` is the one that its URL names, if the caller has loaded it.
+        """
         now = clock.now()
-        if message.session_id is None or message.refund is None or message.sending is None:
+        if message.session_id is None or message.refund is None or message.refund_attempt is None:
             self._inbox.dead_letter(message, "not_proven", now)
             return
-        sending = RefundAttempt(message.session_id, message.refund, message.sending)
+        sending = RefundAttempt(message.session_id, message.refund, message.refund_attempt)
         try:
-            session = self._ledger.session(sending.session_id)
+            session = session or self._ledger.session(sending.session_id)
         except NotFound:
             self._inbox.dead_letter(message, "unknown_session", now)
             return
@@ -200,10 +203,6 @@ class RefundResults:
             self._ledger,
             lambda session: session.record_refund_uncertainty(sending.refund, reason=reason, at=clock.now()),
         )
-
-    def _owner(self, proof: RefundProof | None) -> int:
-        owner = sessions.owner_of(self._ledger.database, proof.session_id) if proof else None
-        return SYSTEM_USER_ID if owner is None else owner
 
 
 def _objection(

@@ -61,9 +61,4 @@ def act_on_messages(inbox: Inbox, dispatcher: InboxDispatcher) -> int:
 
 def _postpone(inbox: Inbox, message: InboxMessage, reason: str) -> None:
     _log.warning("message_postponed", inbox_id=str(message.inbox_id), reason=reason, tries=message.tries)
-    now = clock.now()
-    tries = message.tries + 1
-    if tries >= RETRY_SCHEDULE.max_tries:
-        inbox.dead_letter(message, reason, now)
-    else:
-        inbox.postpone(message, reason, now + RETRY_SCHEDULE.pause_after(tries))
+    inbox.postpone_or_dead_letter(message, reason, RETRY_SCHEDULE, clock.now())

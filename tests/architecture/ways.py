@@ -102,7 +102,7 @@ WAYS = (
             Piece(
                 "callback",
                 Function("api/http/resources/stk_callbacks.py", "take_callback"),
-                ("api/http/resources/stk_callbacks.py", "payments/confirmation/stk_callback.py", *_WRITING),
+                ("api/http/resources/stk_callbacks.py", "payments/settlement/settlement.py", *_WRITING),
             ),
             Piece(
                 "order",

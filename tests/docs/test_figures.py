@@ -59,7 +59,6 @@ from payments.checkout.next_action import _AFTER_RESULT as AFTER_RESULT
 from payments.checkout.next_action import _GROWING_GAPS as GROWING_GAPS
 from payments.checkout.terms import MAX_ATTEMPTS
 from payments.confirmation.query_log import QUERY_SCHEDULE
-from payments.confirmation.stk_callback import UNAUTHENTICATED_QUERY_INTERVAL
 from payments.idempotency.idempotency_store import ANSWERS_LAST
 from payments.inbox.callback_tokens import _PROOF_BYTES as PROOF_BYTES
 from payments.inbox.callback_tokens import make_token
@@ -78,6 +77,7 @@ from payments.refunds.status_checks import (
     RESULT_IS_LATE_AFTER,
     SENDER_IS_LOST_AFTER,
 )
+from payments.settlement.settlement import UNAUTHENTICATED_QUERY_INTERVAL
 from payments.worker.event_processor import MAX_WORKERS as ORDERS_AT_ONCE
 from shop.builtin.carts import MAX_LINES
 from shop.delivery import DeliveryRates

@@ -176,7 +176,7 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
     for _ in range(2 * MAX_UNAUTHENTICATED_AT_ONCE):
         report(instance, CALLBACKS, written_callback(0, amount=350))
     body = json.dumps(callback(prompt)).encode()
-    instance.services.worker.inbox.keep(
+    instance.services.worker.inbox.store(
         body,
         body_bytes=len(body),
         channel=Channel.STK,

@@ -16,11 +16,11 @@ from ledger.errors import Conflict
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from payments.checkout.checkout import Checkout, Prompted
-from payments.confirmation.stk_callback import Settlement
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
 from payments.prompts.phone_locks import PhoneLocks
 from payments.refunds.reversals import RefundSender
+from payments.settlement.settlement import Settlement
 from tests.simulation.fault_odds import NO_FAULTS, USUAL_ODDS, FaultOdds
 from tests.simulation.run import Outcome, Plan, run
 from tests.simulation.shrinking import shrink

@@ -47,7 +47,7 @@ class WorkerTables:
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
         return {
-            inbox._KEEP: self.keep,
+            inbox._STORE: self.keep,
             inbox._SETTLE: self.settle,
             inbox._POSTPONE: self.postpone,
             inbox._WAIT: self.wait,

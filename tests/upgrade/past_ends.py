@@ -49,7 +49,7 @@ def pull(past: Past, unreadable: tuple[str, ...] = ()) -> None:
 def keep_what_has_no_endpoint(past: Past) -> None:
     """A channel that had a name and no endpoint yet."""
     services = past.instance.services
-    message = services.worker.inbox.keep(
+    message = services.worker.inbox.store(
         b"{}", body_bytes=2, channel=Channel.C2B_VALIDATION, is_authenticated=False, now=past.now()
     )
     services.worker.inbox.dead_letter(message, "not_json", past.now())
@@ -124,7 +124,7 @@ def _keep_messages(past: Past) -> None:
     told = past.named["prompted_and_told"]
     body = json.dumps(told["callback"]).encode()
     services, session_id = past.instance.services, UUID(told["session_id"])
-    services.worker.inbox.keep(
+    services.worker.inbox.store(
         body,
         body_bytes=len(body),
         channel=Channel.STK,

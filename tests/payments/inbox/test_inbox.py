@@ -25,7 +25,7 @@ def inbox(database: Database, vault: Vault) -> Inbox:
 
 
 def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
-    return inbox.keep(
+    return inbox.store(
         body,
         body_bytes=len(body),
         channel=Channel.STK,
@@ -38,7 +38,7 @@ def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
 
 
 def unauthenticated_message(inbox: Inbox, now: datetime) -> InboxMessage:
-    return inbox.keep(b"{}", body_bytes=2, channel=Channel.STK, is_authenticated=False, now=now)
+    return inbox.store(b"{}", body_bytes=2, channel=Channel.STK, is_authenticated=False, now=now)
 
 
 def test_a_body_comes_back_as_it_was_whatever_its_bytes(inbox: Inbox) -> None:
@@ -87,18 +87,18 @@ def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
 
 
 def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) -> None:
-    message = inbox.keep(
+    message = inbox.store(
         b"{}",
         body_bytes=2,
         channel=Channel.REVERSAL_TIMEOUT,
         is_authenticated=True,
         session_id=uuid4(),
         refund=2,
-        sending=3,
+        refund_attempt=3,
         now=NOW,
     )
     assert inbox.due(LATER, 10) == [message]
-    assert (message.refund, message.sending, message.attempt) == (2, 3, None)
+    assert (message.refund, message.refund_attempt, message.attempt) == (2, 3, None)
 
 
 def _row(database: Database, message: InboxMessage) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _row(database: Database, message: InboxMessage) -> dict[str, Any]:
 
 def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, database: Database) -> None:
     session_id = uuid4()
-    message = inbox.keep(
+    message = inbox.store(
         b'{"Body": 1}',
         body_bytes=11,
         channel=Channel.STK,
@@ -146,12 +146,12 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
 
 def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
     body = b"x" * (MAX_BYTES_KEPT + 1)
-    message = inbox.keep(body, body_bytes=len(body), channel=Channel.STK, is_authenticated=False, now=NOW)
+    message = inbox.store(body, body_bytes=len(body), channel=Channel.STK, is_authenticated=False, now=NOW)
     assert message.body == body[:MAX_BYTES_KEPT]
     assert message.was_cut
     found = inbox.message(message.inbox_id)
     assert found == message
-    whole = inbox.keep(
+    whole = inbox.store(
         body[:-1], body_bytes=MAX_BYTES_KEPT, channel=Channel.STK, is_authenticated=False, now=NOW
     )
     assert not whole.was_cut
@@ -203,7 +203,7 @@ def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, d
 def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
     long = b"y" * (MAX_BYTES_KEPT + 5)
     for body in (b"{}", long):
-        inbox.keep(body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=NOW)
+        inbox.store(body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=NOW)
     assert inbox.holds(Channel.PULL, b"{}")
     assert inbox.holds(Channel.PULL, long)
     assert not inbox.holds(Channel.PULL, b"{ }")

@@ -1,0 +1,192 @@
+"""STK callbacks: store each one, then record the outcome that it proves.
+
+The URL of a callback authenticates it. An unauthenticated callback counts only once a status query confirms it, and
+its receipt is never recorded: whoever invents a receipt would be refunded when the genuine one arrives, or would take
+it from the buyer to whom it belongs.
+"""
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from daraja import MalformedCallback, StkCallback, parse_callback
+from ledger import clock
+from ledger.application import Ledger
+from ledger.errors import NotFound
+from ledger.session.session import PaymentSession
+from ledger.session.values import Attempt, AttemptState
+from ledger.store.vault import Vault
+from payments.confirmation.query_log import QueryLog
+from payments.confirmation.status_query import StatusQueries
+from payments.confirmation.stk_callback import is_no_change, outcome_command
+from payments.inbox.callback_tokens import read_token
+from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker, session_and_owner
+from payments.prompts.phone_locks import PhoneLocks
+from payments.retry_schedule import RetrySchedule
+from projections import sessions
+
+RETRY_SCHEDULE = RetrySchedule.of_seconds(5, 10, 20, 40, 60, 120, 300, 600)
+"""When an unauthenticated callback is tried again; after the last try it is dead-lettered."""
+
+UNAUTHENTICATED_QUERY_INTERVAL = timedelta(seconds=4)
+"""Anyone who knows an attempt's id may post any number of callbacks; M-Pesa is queried no more often for that."""
+
+QUERY_LIMIT_DELAY = timedelta(seconds=5)
+"""Delay before retrying an unauthenticated callback while the query limit is exhausted; does not count as a try."""
+
+
+class Settlement:
+    """Stores callbacks and records what they prove. Every step may be repeated; the second time is a no-op."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vault: Vault,
+        inbox: Inbox,
+        phone_locks: PhoneLocks,
+        query_log: QueryLog,
+        status_queries: StatusQueries,
+    ) -> None:
+        self._ledger = ledger
+        self._vault = vault
+        self._inbox = inbox
+        self._phone_locks = phone_locks
+        self._query_log = query_log
+        self._status_queries = status_queries
+
+    def receive(self, body: bytes, *, body_bytes: int, token: str | None) -> None:
+        """Store a callback, then act on it if `token` authenticates it; the worker does the rest.
+
+        Raises Unavailable if the body could not be stored: then it must not be acknowledged.
+        """
+        session_id, attempt = (read_token(self._vault.sign, token) if token else None) or (None, None)
+        session, owner = session_and_owner(self._ledger, session_id)
+        message = self._inbox.store(
+            body,
+            body_bytes=body_bytes,
+            channel=Channel.STK,
+            is_authenticated=session_id is not None,
+            session_id=session_id,
+            attempt=attempt,
+            owner=owner,
+            now=clock.now(),
+        )
+        if message.is_authenticated:  # Any other needs a status query, and M-Pesa must not wait for that.
+            with failure_left_to_worker(message):
+                self.act_on(message, session)
+
+    def act_on(self, message: InboxMessage, session: PaymentSession | None = None) -> None:
+        """Record what a stored callback proves, dead-letter it, or leave it for later.
+
+        `session` is the one that its URL names, if the caller has loaded it.
+        """
+        now = clock.now()
+        if message.was_cut:
+            self._inbox.dead_letter(message, "too_large", now)
+            return
+        try:
+            callback = parse_callback(message.body)
+        except MalformedCallback as error:
+            self._inbox.dead_letter(message, error.reason, now)
+            return
+        if message.session_id is not None and message.attempt is not None:
+            session = session or self._ledger.session(message.session_id)
+            self._act_on_authenticated(message, session, message.attempt, callback, now)
+        else:
+            self._act_on_unauthenticated(message, callback, now)
+
+    def _act_on_authenticated(
+        self,
+        message: InboxMessage,
+        session: PaymentSession,
+        attempt: int,
+        callback: StkCallback,
+        now: datetime,
+    ) -> None:
+        objection = self._objection(session, attempt, callback)
+        if objection:
+            self._inbox.dead_letter(message, objection, now)
+            return
+        session = self._record_ids(session, attempt, callback, now)
+        command = outcome_command(callback, attempt, received_at=message.received_at, at=now)
+        if command is None:
+            self._inbox.dead_letter(message, "result_code_not_final", now)
+            return
+        session, _ = self._ledger.decide(session.id, command, known=session)
+        self._phone_locks.release_if_ended(session, attempt)
+        self._inbox.settle(message, None, now)
+
+    def _objection(self, session: PaymentSession, attempt: int, callback: StkCallback) -> str | None:
+        """Return why an authenticated callback is dead-lettered, as a slug; None if nothing speaks against it."""
+        if attempt not in session.attempts:
+            return "unknown_attempt"
+        digest = session.attempts[attempt].checkout_digest
+        if digest not in (None, self._vault.digest("checkout", callback.checkout_request_id)):
+            return "ids_differ"
+        paid = callback.meaning.outcome == "paid"
+        if paid and callback.receipt and not self._ledger.reserve_receipt(callback.receipt, session.id):
+            return "receipt_known_elsewhere"
+        return None
+
+    def _record_ids(
+        self, session: PaymentSession, attempt: int, callback: StkCallback, now: datetime
+    ) -> PaymentSession:
+        """Record the attempt's ids if the answer to its push was lost, or is still to come."""
+        if session.attempts[attempt].state not in (AttemptState.REQUESTED, AttemptState.UNCERTAIN):
+            return session
+        command = partial(
+            PaymentSession.record_initiation,
+            attempt=attempt,
+            merchant_request_id=callback.merchant_request_id,
+            checkout_sealed=self._vault.encrypt(session.user_id, callback.checkout_request_id),
+            checkout_digest=self._vault.digest("checkout", callback.checkout_request_id),
+            at=now,
+        )
+        session, _ = self._ledger.decide(session.id, command, known=session)
+        return session
+
+    def _act_on_unauthenticated(self, message: InboxMessage, callback: StkCallback, now: datetime) -> None:
+        session, attempt = self._find_attempt(callback)
+        if session is None or attempt is None:
+            self._retry_later(message, "unknown_checkout_request", now)
+        elif is_no_change(callback, attempt):
+            self._inbox.settle(message, "no_news", now)
+        elif self._query_log.was_asked_since(
+            session.id, attempt.number, now - UNAUTHENTICATED_QUERY_INTERVAL
+        ):
+            self._retry_later(message, "not_confirmed", now)
+        else:
+            self._confirm(message, session, attempt, callback, now)
+
+    def _find_attempt(self, callback: StkCallback) -> tuple[PaymentSession, Attempt] | tuple[None, None]:
+        digest = self._vault.digest("checkout", callback.checkout_request_id)
+        session_id = sessions.find_by_checkout_digest(self._ledger.database, digest)
+        try:
+            session = self._ledger.session(session_id) if session_id else None
+        except NotFound:
+            session = None
+        if session is None:
+            return None, None
+        return session, next(each for each in session.attempts.values() if each.checkout_digest == digest)
+
+    def _confirm(
+        self,
+        message: InboxMessage,
+        session: PaymentSession,
+        attempt: Attempt,
+        callback: StkCallback,
+        now: datetime,
+    ) -> None:
+        """Query the status of an attempt; M-Pesa's answer is recorded, and the callback is confirmed or not."""
+        answer = self._status_queries.ask(session, attempt, is_urgent=False)
+        if answer is None:
+            self._inbox.wait(message, now + QUERY_LIMIT_DELAY)
+            return
+        self._query_log.note_in_between(session.id, attempt.number, answer=answer.kind, now=now)
+        if answer.kind not in ("paid", "failed"):
+            self._retry_later(message, "not_confirmed", now)
+            return
+        agrees = answer.kind == callback.meaning.outcome
+        self._inbox.settle(message, "confirmed_by_query" if agrees else "contradicted_by_query", now)
+
+    def _retry_later(self, message: InboxMessage, reason: str, now: datetime) -> None:
+        self._inbox.postpone_or_dead_letter(message, reason, RETRY_SCHEDULE, now)
