@@ -78,6 +78,7 @@ class Way:
 
 _LEDGER, _RECORDER = "ledger/application.py", "ledger/store/recorder.py"
 _WRITING = (_LEDGER, "ledger/session/session.py", _RECORDER)
+_PAYING = (_LEDGER, "ledger/session/outcome_commands.py", _RECORDER)
 _REFUNDING = (_LEDGER, "ledger/session/refund_commands.py", _RECORDER)
 _SESSIONS = ("api/http/resources/sessions.py", "payments/checkout/checkout.py", *_WRITING)
 
@@ -102,7 +103,7 @@ WAYS = (
             Piece(
                 "callback",
                 Function("api/http/resources/stk_callbacks.py", "take_callback"),
-                ("api/http/resources/stk_callbacks.py", "payments/settlement/settlement.py", *_WRITING),
+                ("api/http/resources/stk_callbacks.py", "payments/settlement/settlement.py", *_PAYING),
             ),
             Piece(
                 "order",
