@@ -1,1 +1,1 @@
-"""The HTTP doors: parse, ask, show."""
+"""The HTTP API: parse the request, call a service, show the result."""

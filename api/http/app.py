@@ -6,15 +6,15 @@ from importlib import import_module
 from flask import Flask
 
 from api.http.framework import json
-from api.http.framework.errors import install_error_handlers
+from api.http.framework.error_responses import install_error_handlers
 from api.http.framework.openapi import install_openapi
 from api.http.framework.services import install_services
 from api.http.middleware.auth import install_authentication
 from api.http.middleware.headers import install_security_headers
-from api.http.middleware.metrics import install_metrics
 from api.http.middleware.proxies import PUBLIC_URL, behind_proxies
 from api.http.middleware.rate_limit import install_rate_limit
 from api.http.middleware.request_log import install_request_log
+from api.http.middleware.request_metrics import install_metrics
 from api.http.middleware.slashes import OptionalSlash
 from api.http.streaming.notifier import ChangeNotifier, install_notifier
 from api.settings import Settings

@@ -92,9 +92,9 @@ def _check_database(settings: Settings) -> tuple[Level, str]:
 
 
 def _check_tokens(settings: Settings) -> tuple[Level, str]:
-    from api.http.middleware.auth import Verifier  # noqa: PLC0415 - Flask comes with it; the other commands do without
+    from api.http.middleware.auth import TokenVerifier  # noqa: PLC0415 - Flask comes with it; the other commands do without
 
-    Verifier(settings)
+    TokenVerifier(settings)
     url = settings.daftari_jwt_jwks_url
     if url:
         return _check_published_keys(url)

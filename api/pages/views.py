@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.http.framework.errors import refusal_of
+from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, Role
 from api.http.middleware.headers import PAGE_POLICY

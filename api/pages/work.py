@@ -12,7 +12,7 @@ from uuid import UUID
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.http.framework.errors import refusal_of
+from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Role
 from api.http.schemas.pagination import MAX_PAGE

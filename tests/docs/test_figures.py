@@ -23,7 +23,7 @@ from api.http.schemas.session_schemas import (
     MAX_WAIT_SECONDS,
 )
 from api.http.streaming.long_poll import HEARTBEAT_SECONDS, RECONNECT_AFTER_MILLISECONDS
-from api.http.streaming.notifier import LOOK_EACH_SECONDS
+from api.http.streaming.notifier import CHECK_EVERY_SECONDS
 from api.local.bootstrap import OLDEST
 from api.pages.buyers import TOKEN_MINUTES
 from api.server.concurrency import ConcurrencyLimiter
@@ -160,7 +160,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/http.md", "`wait` seconds (0 to {})", MAX_WAIT_SECONDS),
     ("docs/http.md", "a comment every {} seconds", HEARTBEAT_SECONDS),
     ("docs/http.md", "after the {} seconds of its `retry`", RECONNECT_AFTER_MILLISECONDS / 1_000),
-    ("docs/http.md", "within {} of a second of one another", LOOK_EACH_SECONDS),
+    ("docs/http.md", "within {} of a second of one another", CHECK_EVERY_SECONDS),
     ("docs/http.md", "for {} hours the same key", hours(ANSWERS_LAST)),
     (
         "docs/http.md",
@@ -171,7 +171,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/http.md", "`X-Request-ID` ({} to {} letters", bounds(REQUEST_ID)),
     ("docs/performance.md", "a good token's signature asked again after {} s", KNOWN_FOR_SECONDS),
     ("docs/performance.md", "stays with its connection for {} s", LINGER_MILLISECONDS / 1_000),
-    ("docs/performance.md", "The next look comes {} of a second", LOOK_EACH_SECONDS),
+    ("docs/performance.md", "The next look comes {} of a second", CHECK_EVERY_SECONDS),
     (
         "docs/performance.md",
         "(`DAFTARI_MAX_WAITING_PUSHES`, {}), yet works on {} at once, of which {} may change",
@@ -311,7 +311,7 @@ HELD: list[tuple[str, str, Figures]] = [
     (
         "docs/adr/0008-who-waits-holds-no-thread.md",
         "with one statement each {} ms",
-        LOOK_EACH_SECONDS * 1_000,
+        CHECK_EVERY_SECONDS * 1_000,
     ),
     (
         "docs/adr/0009-blocks-are-signed-by-a-key-of-the-master-key.md",

@@ -1,4 +1,4 @@
-"""The blueprint that every resource is a page of: parses bodies by our rules and writes itself into OpenAPI."""
+"""The blueprint of every resource: parses requests by our rules and documents itself in OpenAPI."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
@@ -15,7 +15,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class Parser(FlaskParser):
-    """Reads bodies and queries; says all that is wrong with them in one InvalidValue."""
+    """Parses bodies and queries; reports everything that is wrong with them in one InvalidValue."""
 
     DEFAULT_VALIDATION_STATUS = 400
 
@@ -24,18 +24,18 @@ class Parser(FlaskParser):
         return json.json_object()
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
-        """Raise what marshmallow found as our own error."""
+        """Raise marshmallow's messages as InvalidValue."""
         fields: dict[str, list[str]] = {}
-        for found in error.messages_dict.values():
-            fields |= _flatten(found)
+        for messages in error.messages_dict.values():
+            fields |= _flatten(messages)
         raise wrong_fields(fields)
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
     """A blueprint whose views are documented by their schemas and docstrings.
 
-    The first line of a view's docstring is its summary, the rest its description. A view may return what its
-    schema dumps, or a ready Response, which then passes as it is.
+    The first line of a view's docstring is its summary, the rest its description. A view returns what its schema
+    dumps, or a Response, which is sent as it is.
     """
 
     ARGUMENTS_PARSER = Parser()
@@ -44,11 +44,11 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         super().__init__(name, import_name, description=description, **kwargs)
 
     def register_views_in_doc(self, api: Any, *args: Any, **kwargs: Any) -> None:
-        """Add the views to the document of an app, when somebody asks for it."""
+        """Add the views to the document of an app, once it is requested."""
         api.write_later(lambda: super(ApiBlueprint, self).register_views_in_doc(api, *args, **kwargs))
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
-        """Register a view; slashes at the end are optional for clients, whichever way the rule is written."""
+        """Register a view; a slash at the end is optional for clients, whichever way the rule is written."""
         decorate: Callable[[View], View] = super().route(rule, **options)
         return decorate
 
@@ -61,17 +61,16 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         example: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
-        """Parse the body ("json") or the query ("query") by a schema and pass the result on as an argument."""
-        ready = (
-            schema() if isinstance(schema, type) else schema
-        )  # Of a class, each request would make a new one.
+        """Parse the body ("json") or the query ("query") by a schema and pass the result to the view."""
+        # A class would be instantiated anew at each request.
+        ready = schema() if isinstance(schema, type) else schema
         decorate: Callable[[View], View] = super().arguments(
             ready, location=location, required=required, example=example, **options
         )
         return decorate
 
     def refuses(self, *codes: str) -> Callable[[View], View]:
-        """Document codes that a view's own rules refuse with; those of tokens, bodies and keys go without saying."""
+        """Document the codes that a view itself returns; those of tokens, bodies and keys are added to all."""
 
         def decorate(view: View) -> View:
             view.refuses = codes  # type: ignore[attr-defined]  # read by the OpenAPI document
@@ -85,18 +84,18 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         schema: type[Schema] | Schema | dict[str, Any] | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
-        """Show what the view returns, by a schema, under a status; a dictionary is JSON Schema of a ready answer."""
+        """Dump what the view returns by a schema; a dictionary is the JSON Schema of a ready Response."""
         decorate: Callable[[View], View] = super().response(status_code, schema, **options)
         return decorate
 
 
 def _flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
-    """Turn marshmallow's nested messages into sentences by field, a nested field named with dots."""
+    """Return marshmallow's nested messages as lists by field, a nested field named with dots."""
     flat: dict[str, list[str]] = {}
-    for name, found in messages.items():
+    for name, given in messages.items():
         path = prefix.removesuffix(".") if name == SCHEMA and prefix else f"{prefix}{name}"
-        if isinstance(found, Mapping):
-            flat |= _flatten(found, f"{path}.")
+        if isinstance(given, Mapping):
+            flat |= _flatten(given, f"{path}.")
         else:
-            flat[path] = [str(description) for description in ([found] if isinstance(found, str) else found)]
+            flat[path] = [str(message) for message in ([given] if isinstance(given, str) else given)]
     return flat

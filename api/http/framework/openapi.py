@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the views, and what flask-smorest cannot know about them."""
+"""The OpenAPI 3.1 document, made from the views: security, roles and refusals included."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,15 +12,14 @@ from flask_smorest.spec.plugins import FlaskPlugin  # type: ignore[import-untype
 from marshmallow import Schema, fields, validate
 
 from api.http.framework import API_PREFIX, json
-from api.http.framework.errors import PLAIN_JSON
+from api.http.framework.error_responses import PLAIN_JSON
 from api.http.framework.refusals import refusals
 
 DESCRIPTION = """\
-Payments through M-Pesa for a shop: pay first, then the order is made.
+Payments through M-Pesa for a shop: the buyer pays first, then the order is created.
 
-Send a bearer token with every request under /api/. Slashes at the end of an address are optional. Amounts that are
-text have two decimals; moments are RFC 3339 in UTC. Ask for `application/problem+json` to read errors as RFC 9457
-problem details."""
+Send a bearer token with every request under /api/. The slash at the end of a path is optional. Amounts in text have two
+decimals; times are RFC 3339 in UTC. Accept `application/problem+json` to read errors as RFC 9457 problem details."""
 
 EXTENSION = "daftari.api"
 _SCHEME = "bearerToken"
@@ -29,23 +28,25 @@ _CONFIG = {"API_TITLE": "Daftari", "OPENAPI_VERSION": "3.1.0", "JSON_SORT_KEYS":
 
 
 class Error(Schema):
-    """What went wrong, in the guide's form."""
+    """An error, in the form of the checkout contract."""
 
     status = fields.String(required=True, validate=validate.Equal("error"))
-    message = fields.String(required=True, metadata={"description": "A sentence for a person."})
-    error_code = fields.String(required=True, metadata={"description": "A stable code for a program."})
+    message = fields.String(required=True, metadata={"description": "A message for people."})
+    error_code = fields.String(required=True, metadata={"description": "A stable code for programs."})
     errors = fields.Dict(
         fields.String(),
         fields.List(fields.String()),
-        metadata={"description": "Sentences by field, a nested field with dots; only where input is wrong."},
+        metadata={
+            "description": "Messages by field, a nested field named with dots; only if the input is wrong."
+        },
     )
-    request_id = fields.String(metadata={"description": "What to report; only where the fault is ours."})
+    request_id = fields.String(metadata={"description": "What to report; only if the fault is ours."})
 
 
 class Problem(Schema):
-    """What went wrong, as RFC 9457 problem details."""
+    """An error, as RFC 9457 problem details."""
 
-    type = fields.String(required=True, metadata={"description": "Where this code is explained."})
+    type = fields.String(required=True, metadata={"description": "The page that explains this code."})
     title = fields.String(required=True)
     status = fields.Integer(required=True)
     detail = fields.String(required=True)
@@ -55,10 +56,10 @@ class Problem(Schema):
 
 
 class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
-    """The registry of documented blueprints. Errors are answered by api.http.errors, not by flask-smorest.
+    """The registry of documented blueprints. Errors are answered by framework/error_responses.py, not by flask-smorest.
 
-    To write the document takes longer than to make the app, and most processes are never asked for it: what blueprints
-    have to add to it waits until somebody asks.
+    Writing the document takes longer than making the app, and most processes never serve it: blueprints add themselves
+    to it at the first request for it.
     """
 
     ERROR_SCHEMA = Error
@@ -69,7 +70,7 @@ class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
         super().__init__(app, **kwargs)
 
     def write_later(self, write: Callable[[], None]) -> None:
-        """Note how a blueprint adds itself to the document."""
+        """Register how a blueprint adds itself to the document."""
         self._unwritten.append(write)
 
     def document(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
             return made
 
     def _register_responses(self) -> None:
-        """Keep the shape of errors alone: what an operation can refuse is documented by `refusals`."""
+        """Register only the schema of errors: what an operation can refuse is documented by `refusals`."""
         self.spec.components.schema("Error", schema=Error)
 
     def _register_error_handlers(self) -> None:
@@ -89,7 +90,7 @@ class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
 
 
 def install_openapi(app: Flask) -> DocumentedApi:
-    """Start the document of an app and serve it at /openapi.json."""
+    """Create the document of an app and serve it at /openapi.json."""
     app.config.update(_CONFIG, API_VERSION=version("daftari"))
     api = DocumentedApi(app, spec_kwargs={"info": {"description": DESCRIPTION}})
     api.spec.components.schema("Problem", schema=Problem)
@@ -128,7 +129,7 @@ def _documented_views(made: dict[str, Any]) -> list[tuple[str, str, Any]]:
 
 
 def _finish(operation: dict[str, Any], path: str, method: str, view: Any) -> None:
-    """Add who may ask, and replace flask-smorest's notes on errors by what is really answered."""
+    """Add security and roles, and replace flask-smorest's error responses by those that are really sent."""
     needs_token = getattr(view, "is_guarded", False) or (
         path.startswith(API_PREFIX) and not getattr(view, "is_public", False)
     )
@@ -138,7 +139,6 @@ def _finish(operation: dict[str, Any], path: str, method: str, view: Any) -> Non
         operation["x-roles"] = [str(role) for role in roles]
     if hasattr(view, "key_parameter"):
         operation.setdefault("parameters", []).append(view.key_parameter)
-    answers = {
-        status: said for status, said in sorted(operation["responses"].items()) if status.startswith(_SUCCESS)
-    }
-    operation["responses"] = answers | refusals(operation, path, method, view)
+    responses = sorted(operation["responses"].items())
+    successes = {status: response for status, response in responses if status.startswith(_SUCCESS)}
+    operation["responses"] = successes | refusals(operation, path, method, view)

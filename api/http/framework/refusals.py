@@ -1,15 +1,15 @@
-"""What the OpenAPI document says of refusals: which codes an operation can answer with, under which status."""
+"""Refusals in the OpenAPI document: the codes that an operation can return, by status."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from api.http.framework.error_codes import ERROR_CODES
-from api.http.framework.errors import PLAIN_JSON, PROBLEM_JSON
+from api.http.framework.error_responses import PLAIN_JSON, PROBLEM_JSON
 
 WRITING = frozenset({"post", "put", "patch", "delete"})
 FAULTS = "5XX"
-"""Stands for every fault of ours and of those we depend on: 500, 502, 503."""
+"""Stands for every fault, ours or of a system that we depend on: 500, 502, 503."""
 
 _ANY = frozenset({"BAD_REQUEST"})
 _WITH_TOKEN = frozenset({"TOKEN_MISSING", "TOKEN_INVALID", "SIGN_IN_UNAVAILABLE"})
@@ -29,7 +29,7 @@ _RETRY_AFTER = {"description": "Seconds to wait before the same request.", "sche
 _HEADERS: dict[str, dict[str, Any]] = {
     "401": {
         "WWW-Authenticate": {
-            "description": "RFC 6750: that a bearer token is wanted.",
+            "description": "RFC 6750: a bearer token is required.",
             "required": True,
             "schema": {"type": "string"},
         }
@@ -41,9 +41,9 @@ _HEADERS: dict[str, dict[str, Any]] = {
 
 
 def refusals(operation: dict[str, Any], path: str, method: str, view: Any) -> dict[str, Any]:
-    """Return the responses, by status, for every code that a documented view can refuse with.
+    """Return the responses, by status, for every code that a documented view can return.
 
-    `operation` is finished already: its security, parameters and body say what can be wrong with a request.
+    The security, parameters and body of `operation` must be complete: they say what can be wrong with a request.
     """
     by_status: dict[str, list[str]] = {}
     for code in sorted(_codes(operation, path, method, view)):

@@ -1,1 +1,1 @@
-"""What every request passes on its way to a resource."""
+"""What a request passes on its way to a resource: request log, authentication, rate limit, idempotency."""

@@ -1,6 +1,6 @@
-"""Who is asking: bearer tokens (JWT), checked before anything else is looked at.
+"""Authentication by bearer token (JWT), before anything else in a request is looked at.
 
-Every address under /api/ asks for a token unless its view is marked `public`, those that do not exist included.
+Every path under /api/, existing or not, requires a token unless its view is marked `public`.
 """
 
 import re
@@ -33,14 +33,14 @@ KNOWN_FOR_SECONDS = 30
 MAX_KNOWN = 10_000
 MAX_USER = 2**63 - 1
 OUR_NAME = "daftari"
-"""What `iss` and `aud` must say where they are present and no other name is configured."""
+"""What `iss` and `aud` must be if they are present and no other name is configured."""
 
 _VERIFIER = "daftari_token_verifier"
 _USER = re.compile(r"[1-9][0-9]{0,18}")
 
 
 class Role(StrEnum):
-    """What a caller may be; a token may name several, and roles we do not know are passed over."""
+    """What a caller may do; a token may name several roles, and unknown ones are ignored."""
 
     CUSTOMER = "customer"
     AUDITOR = "auditor"
@@ -50,28 +50,27 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a valid token, which is good until `ends_at`, in seconds since 1970; None: not said."""
+    """The sender of a valid token, which is good until `ends_at`, in seconds since 1970; None if it has no end."""
 
     user_id: int
     roles: frozenset[Role]
     ends_at: int | None = None
 
     def seconds_left(self, most: float) -> float:
-        """Return for how many more seconds the token is good, `most` of them at most; clocks may differ a little."""
+        """Return for how many more seconds the token is good, at most `most`; clocks may differ a little."""
         if self.ends_at is None:
             return most
         return min(most, self.ends_at + LEEWAY_SECONDS - now().timestamp())
 
 
 KeySource = Callable[[str], tuple[Any, str]]
-"""Gives the key that a token is verified with, and the only algorithm that this key is good for."""
+"""Returns the key that a token is verified with, and the only algorithm that this key is good for."""
 
 
-class Verifier:
+class TokenVerifier:
     """Turns bearer tokens into callers. The configuration fixes the algorithms; a token never chooses.
 
-    A token that was found good is believed for KNOWN_FOR_SECONDS without checking its signature again, and never
-    beyond its own end.
+    A verified token is accepted for KNOWN_FOR_SECONDS without checking its signature again, and never beyond its end.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -81,7 +80,7 @@ class Verifier:
         self._known: dict[str, tuple[Caller, float]] = {}
 
     def caller_of(self, token: str) -> Caller:
-        """Return the caller whom a token names; raise Unauthenticated for any token that is not good today."""
+        """Return the caller whom a token names; raise Unauthenticated if the token is not valid now."""
         seconds = now().timestamp()
         known = self._known.get(token)
         if known is not None and seconds < known[1]:
@@ -107,19 +106,19 @@ class Verifier:
             )
         except (jwt.PyJWTError, ValueError) as error:
             raise _invalid() from error
-        self._refuse_a_foreign(claims)
+        self._refuse_foreign(claims)
         return claims
 
-    def _refuse_a_foreign(self, claims: dict[str, Any]) -> None:
+    def _refuse_foreign(self, claims: dict[str, Any]) -> None:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if not _meant(self._issuer, [claims.get("iss")]) or not _meant(self._audience, audiences):
+        if not _is_meant(self._issuer, [claims.get("iss")]) or not _is_meant(self._audience, audiences):
             raise _invalid()
 
 
 def install_authentication(app: Flask, settings: Settings) -> None:
-    """Check the token of every request to a guarded address before its view, or its absence, is looked at."""
-    verifier = app.extensions[_VERIFIER] = Verifier(settings)
+    """Check the token of every request to a guarded path before its view, or its absence, is looked at."""
+    verifier = app.extensions[_VERIFIER] = TokenVerifier(settings)
 
     def authenticate() -> None:
         if _is_guarded():
@@ -129,13 +128,13 @@ def install_authentication(app: Flask, settings: Settings) -> None:
 
 
 def caller_of(token: str) -> Caller:
-    """Return the caller whom a token names that came by another way than the header; raise Unauthenticated."""
-    verifier: Verifier = current_app.extensions[_VERIFIER]
+    """Return the caller whom a token names that came by other means than the header; raise Unauthenticated."""
+    verifier: TokenVerifier = current_app.extensions[_VERIFIER]
     return verifier.caller_of(token)
 
 
 def caller() -> Caller:
-    """Return who is asking; raise Unauthenticated on a public address, where nobody was asked."""
+    """Return the caller of this request; raise Unauthenticated on a public path, where no token is read."""
     known: Caller | None = g.get("caller")
     if known is None:
         raise _missing()
@@ -143,19 +142,19 @@ def caller() -> Caller:
 
 
 def public(view: View) -> View:
-    """Mark a view under /api/ that needs no token."""
+    """Mark a view under /api/ that requires no token."""
     view.is_public = True  # type: ignore[attr-defined]  # functions take attributes; mypy has no type for it
     return view
 
 
 def guarded(view: View) -> View:
-    """Mark a view outside /api/ that needs a token all the same."""
+    """Mark a view outside /api/ that requires a token all the same."""
     view.is_guarded = True  # type: ignore[attr-defined]  # as above
     return view
 
 
 def require_role(*roles: Role) -> Callable[[View], View]:
-    """Let only callers with one of `roles` through to a view; others get NotAllowed."""
+    """Let only callers with one of `roles` use a view; raise NotAllowed for others."""
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -171,7 +170,7 @@ def require_role(*roles: Role) -> Callable[[View], View]:
 
 
 def make_token(settings: Settings, user: int, roles: list[str], minutes: int) -> str:
-    """Make a token for `user` with `roles`, good for `minutes`; raise ConfigurationError where others issue them."""
+    """Make a token for `user` with `roles`, good for `minutes`; raise ConfigurationError if others issue the tokens."""
     if settings.daftari_jwt_jwks_url or settings.daftari_jwt_public_key_file:
         raise ConfigurationError(
             [
@@ -203,15 +202,15 @@ def _is_guarded() -> bool:
         return True
     if not request.path.startswith(API_PREFIX) or getattr(view, "is_public", False):
         return False
-    return not _is_wrong_method_of_a_public_address()
+    return not _is_wrong_method_of_public_path()
 
 
-def _is_wrong_method_of_a_public_address() -> bool:
-    """Whoever may use all methods of an address may learn, without a token, that there is no other."""
-    refused, routes = request.routing_exception, request_ctx.url_adapter
-    if not isinstance(refused, MethodNotAllowed) or routes is None:
+def _is_wrong_method_of_public_path() -> bool:
+    """A path whose methods are all public tells without a token that there is no other method."""
+    error, routes = request.routing_exception, request_ctx.url_adapter
+    if not isinstance(error, MethodNotAllowed) or routes is None:
         return False
-    return all(is_public(routes.match(method=method)[0]) for method in refused.valid_methods or ())
+    return all(is_public(routes.match(method=method)[0]) for method in error.valid_methods or ())
 
 
 def _bearer_token() -> str:
@@ -230,7 +229,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
     return Caller(int(subject), frozenset(role for role in Role if role.value in roles), int(claims["exp"]))
 
 
-def _meant(configured: str | None, claimed: list[Any]) -> bool:
+def _is_meant(configured: str | None, claimed: list[Any]) -> bool:
     if configured:
         return configured in claimed
     return claimed == [None] or OUR_NAME in claimed

@@ -11,7 +11,7 @@ from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from api.http.framework import json
-from api.http.framework.errors import answer, refusal_of
+from api.http.framework.error_responses import answer, refusal_of
 from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
 from ledger.errors import InvalidValue, LedgerError

@@ -1,6 +1,6 @@
-"""Structured logs: JSON in production, text for people in development, and no personal data in either.
+"""Structured logs: JSON in production, text for people in development, without personal data in either.
 
-Whoever logs leaves personal data out; the redaction here is the second line of defence.
+Callers leave personal data out of what they log; the redaction here is the second line of defence.
 """
 
 import logging
@@ -21,7 +21,7 @@ HIDDEN = "[hidden]"
 MAX_FRAMES = 40
 MAX_CHARACTERS = 4_000
 MIN_SECRET_NUMBER = 10**11
-"""A phone number that is written as a number begins with 254 and has twelve digits."""
+"""A phone number written as an integer begins with 254 and has twelve digits."""
 
 _SECRET_NAME = re.compile(
     r"phone|msisdn|full_?name|address|authorization|token|secret|passkey|password|credential|consumer_key"
@@ -40,9 +40,9 @@ _SECRET_VALUE = re.compile(
 def configure_logging(
     log_format: str, stream: TextIO | None = None, *, lowest_level: int = logging.INFO
 ) -> None:
-    """Send all logs of this process, ours and those of libraries, to `stream` (stderr) as "json" or "console".
+    """Send all logs of this process, ours and the libraries', to `stream` (stderr) as "json" or "console".
 
-    Ours begin at `lowest_level`, those of libraries at warnings.
+    Ours begin at `lowest_level`, the libraries' at warnings.
     """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
@@ -70,7 +70,7 @@ def configure_logging(
 
 
 def redact(_logger: object, _method: str, event: Event) -> Event:
-    """Hide what looks personal or secret, by its name or by its form, however deep it lies."""
+    """Hide what looks personal or secret by its name or its form, at any depth."""
     for name, value in event.items():
         event[name] = HIDDEN if _is_secret(name) else _without_secrets(value)
     return event
@@ -89,7 +89,7 @@ def _is_secret(name: str) -> bool:
 
 
 def show_where(_logger: object, _method: str, event: Event) -> Event:
-    """Replace an exception by its type and the lines it passed, because its message may quote what people typed."""
+    """Replace an exception by its type and traceback, because its message may quote what people typed."""
     given = event.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given
     error = error[1] if isinstance(error, tuple) else error

@@ -1,4 +1,4 @@
-"""Where clients reach us: what proxies write down about a request, and our own address as clients know it."""
+"""Proxy headers that are trusted, and the base URL under which clients reach us."""
 
 from flask import current_app, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -6,11 +6,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api.http.middleware.slashes import WsgiApp
 
 PUBLIC_URL = "DAFTARI_PUBLIC_URL"
-"""The key of the app's configuration under which our address is, without a slash at its end."""
+"""The key of our base URL in the app's configuration, without a slash at its end."""
 
 
 def behind_proxies(app: WsgiApp, hops: int) -> WsgiApp:
-    """Let `app` see the client's address and scheme as the last `hops` proxies wrote them; with 0, as they are.
+    """Return `app` with the client's address and scheme as the last `hops` proxies wrote them; with 0, `app` itself.
 
     X-Forwarded-Host, -Port and -Prefix are never read: few proxies overwrite what a client sends there.
     """
@@ -18,6 +18,6 @@ def behind_proxies(app: WsgiApp, hops: int) -> WsgiApp:
 
 
 def base_url() -> str:
-    """Return what every address of ours begins with: as configured, else on the host that was asked."""
+    """Return the base URL of all our links: as configured, else that of the requested host."""
     configured: str = current_app.config[PUBLIC_URL]
     return configured or request.root_url.rstrip("/")

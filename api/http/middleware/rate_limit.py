@@ -1,4 +1,4 @@
-"""How many changes a caller may ask for in a minute. Counted in each process; reading is free, callbacks too."""
+"""A limit on the changes a caller may request in a minute, counted in each process; reads and callbacks are free."""
 
 from collections import Counter
 from threading import Lock
@@ -7,7 +7,7 @@ from time import monotonic
 from flask import Flask, g, request
 from werkzeug.exceptions import TooManyRequests
 
-from api.http.framework.errors import RATE_WINDOW_SECONDS
+from api.http.framework.error_responses import RATE_WINDOW_SECONDS
 from api.http.middleware.auth import Caller, is_public
 from api.settings import Settings
 
@@ -15,8 +15,8 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class RateLimit:
-    """Counts what each caller asks for in a minute. All counts end together, so forgetting them costs nothing; the
-    next minute begins with the next request.
+    """Counts each caller's requests in a minute. All counts are cleared together, which costs nothing; the next
+    minute begins with the next request.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,7 +26,7 @@ class RateLimit:
         self._counts = Counter[str]()
 
     def count(self, caller: str, now_seconds: float) -> bool:
-        """Count one request more, at a moment of a monotonic clock; return whether it is within the limit."""
+        """Count a request at a time of the monotonic clock; return whether it is within the limit."""
         with self._lock:
             if now_seconds >= self._ends_at:
                 self._ends_at = now_seconds + RATE_WINDOW_SECONDS
@@ -36,7 +36,7 @@ class RateLimit:
 
 
 def install_rate_limit(app: Flask, settings: Settings) -> None:
-    """Refuse changes beyond `settings.daftari_rate_per_minute` a caller; must come after authentication."""
+    """Refuse a caller's changes beyond `settings.daftari_rate_per_minute`; must come after authentication."""
     limit = RateLimit(settings.daftari_rate_per_minute)
 
     def refuse_too_many() -> None:

@@ -1,4 +1,4 @@
-"""Bodies that are kept as they come, whatever they are: those of M-Pesa, and of whoever pretends to be it."""
+"""Raw bodies of callbacks, which are stored as they come, from M-Pesa or from someone who poses as it."""
 
 import sys
 
@@ -7,12 +7,12 @@ from flask import request
 from payments.inbox.inbox import MAX_BYTES_KEPT
 
 MAX_BYTES_READ = 16 << 20
-"""Beyond this a body is not even read to its end: cut off earlier, its sender would miss our answer."""
+"""Longer bodies are not read to their end; if they were cut off earlier, the sender would miss our response."""
 
 
 def read_bounded() -> tuple[bytes, int]:
-    """Return the head of the request's body and how long it was, as far as it was read."""
-    # The bound of other doors answers 413, which M-Pesa would not understand; None would mean that bound again.
+    """Return the head of the request's body, and its length in bytes as far as it was read."""
+    # Other endpoints answer 413 beyond their limit, which M-Pesa would not understand; None would mean that limit.
     request.max_content_length = sys.maxsize
     kept = request.stream.read(MAX_BYTES_KEPT)
     length = len(kept)

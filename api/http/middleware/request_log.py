@@ -7,7 +7,7 @@ from uuid import uuid4
 import structlog
 from flask import Flask, Response, g, request
 
-from api.http.middleware import metrics
+from api.http.middleware import request_metrics
 
 REQUEST_ID = "X-Request-ID"
 
@@ -25,7 +25,7 @@ def _start() -> None:
     g.started = perf_counter()
     given = request.headers.get(REQUEST_ID, "")
     g.request_id = given if _SAFE.fullmatch(given) else uuid4().hex
-    g.route = request.url_rule.rule if request.url_rule else metrics.UNMATCHED
+    g.route = request.url_rule.rule if request.url_rule else request_metrics.UNMATCHED
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     if session_id := (request.view_args or {}).get("session_id"):
@@ -36,7 +36,7 @@ def _finish(response: Response) -> Response:
     if g.get("is_suspended"):
         return response  # Not the answer yet; that is counted and logged when it is given.
     seconds = perf_counter() - g.started
-    metrics.observe(response, seconds)
+    request_metrics.observe(response, seconds)
     line = {
         "method": request.method[:16],
         "route": g.route,

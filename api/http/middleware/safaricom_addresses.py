@@ -1,4 +1,4 @@
-"""The addresses that M-Pesa reports results from. One signal among several, because such lists go stale."""
+"""The IP addresses that M-Pesa sends callbacks from: one signal among several, because such lists go stale."""
 
 import structlog
 
@@ -21,15 +21,15 @@ ADDRESSES = frozenset(
 """As Safaricom publishes them for callbacks."""
 
 _MAPPED = "::ffff:"
-"""What comes before an IPv4 address on a socket that takes both families."""
+"""The prefix of an IPv4 address on a socket of both families."""
 
 _log = structlog.get_logger(__name__)
 
 
 def is_believed(policy: str, sender: str | None) -> bool:
-    """Tell whether what a sender's URL proves may be believed, under the policy "off", "warn" or "enforce".
+    """Tell whether a callback token from this sender is accepted, under the policy "off", "warn" or "enforce".
 
-    Whoever is not on the list is logged, unless the policy is "off".
+    A sender that is not on the list is logged, unless the policy is "off".
     """
     if policy == "off" or (sender or "").removeprefix(_MAPPED) in ADDRESSES:
         return True

@@ -6,7 +6,7 @@ from typing import Any
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, public, require_role
-from api.http.schemas.catalogue_schemas import Catalogue, CatalogueListing, ListingChange, show_listing
+from api.http.schemas.catalogue_schemas import CatalogueList, CatalogueListing, ListingChange, show_listing
 from api.http.schemas.pagination import Page, PageQuery
 from shop.builtin.catalogue import ListingDraft
 
@@ -18,7 +18,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("/api/catalogue/", methods=["GET"])
 @public
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, Catalogue)
+@blueprint.response(200, CatalogueList)
 def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
     """List what is on sale.
 

@@ -7,7 +7,7 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
-from api.http.middleware import metrics
+from api.http.middleware import request_metrics
 from api.http.middleware.auth import Role, guarded, require_role
 from api.http.schemas.fields import ResponseSchema
 from ledger.errors import Unavailable
@@ -53,7 +53,7 @@ def readyz() -> dict[str, str]:
 
 
 @blueprint.route("/metrics")
-@blueprint.response(200, content_type=metrics.CONTENT_TYPE, description="Prometheus text")
+@blueprint.response(200, content_type=request_metrics.CONTENT_TYPE, description="Prometheus text")
 @guarded
 @require_role(Role.OPERATOR)
 def show_metrics() -> Response:
@@ -61,4 +61,4 @@ def show_metrics() -> Response:
 
     For Prometheus, with an operator's token. Paths appear as templates, without ids.
     """
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    return Response(request_metrics.exposition(), content_type=request_metrics.CONTENT_TYPE)

@@ -9,7 +9,7 @@ from api.http.framework.json import amount, amount_text
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
-from api.http.schemas.line_items import count_items, show_line_items
+from api.http.schemas.line_items import count_items, show_line_item
 from api.http.schemas.session_schemas import ShownDelivery
 from ledger.errors import NotFound
 from shop.port import Order
@@ -65,7 +65,7 @@ def _shown(order: Order) -> dict[str, Any]:
         "order_status": order.order_status,
         "payment_status": order.payment_status,
         "session_id": order.session_id,
-        "items": [show_line_items(item) for item in order.items],
+        "items": [show_line_item(item) for item in order.items],
         "total_items": count_items(order.items),
         "total_cost": amount(order.items_cents),
         "delivery_fee": amount_text(order.delivery_fee_cents),

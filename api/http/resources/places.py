@@ -10,6 +10,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import public
 from api.http.schemas.fields import ResponseSchema
+from api.http.schemas.pagination import PagedList
 from shop.builtin.places import County, Subcounty
 
 blueprint = ApiBlueprint(
@@ -32,21 +33,13 @@ class ShownSubcounty(ResponseSchema):
     name = fields.String(metadata={"example": "Mvita"})
 
 
-class WholeList(ResponseSchema):
-    """A list in one page: `next` and `previous` are there for clients that read all lists in the same way."""
-
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
-
-
-class CountyList(WholeList):
+class CountyList(PagedList):
     """All counties, by their id."""
 
     results = fields.List(fields.Nested(ShownCounty))
 
 
-class SubcountyList(WholeList):
+class SubcountyList(PagedList):
     """All subcounties of a county, by their name."""
 
     results = fields.List(fields.Nested(ShownSubcounty))
@@ -75,6 +68,7 @@ def list_subcounties(county_id: int) -> dict[str, Any]:
 
 
 def _whole(places: Sequence[County | Subcounty]) -> dict[str, Any]:
+    """Return a list in one page, for clients that read all lists in the same way."""
     return {
         "count": len(places),
         "next": None,

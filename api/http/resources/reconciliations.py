@@ -10,7 +10,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
-from api.http.schemas.pagination import Page, PageQuery
+from api.http.schemas.pagination import Page, PagedList, PageQuery
 from ledger.errors import NotFound
 from payments.reconciliation.import_log import Reconciliation
 
@@ -37,19 +37,16 @@ class WholeImport(ShownImport):
     differences = fields.List(fields.Dict())
 
 
-class Imports(ResponseSchema):
+class ImportList(PagedList):
     """A page of imports, the latest first."""
 
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
     results = fields.List(fields.Nested(ShownImport))
 
 
 @blueprint.route("/api/payments/reconciliations/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, Imports)
+@blueprint.response(200, ImportList)
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     """List the imports of statements.
 

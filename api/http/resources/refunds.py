@@ -9,10 +9,10 @@ from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.pagination import Page
 from api.http.schemas.refund_schemas import (
+    RefundList,
     RefundNote,
     RefundQuery,
     RefundReason,
-    Refunds,
     ShownRefund,
     show_refund,
 )
@@ -29,7 +29,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("/api/payments/refunds/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
 @blueprint.arguments(RefundQuery, location="query")
-@blueprint.response(200, Refunds)
+@blueprint.response(200, RefundList)
 def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     """List refunds.
 

@@ -8,7 +8,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
-from api.http.schemas.pagination import Page, PageQuery
+from api.http.schemas.pagination import Page, PagedList, PageQuery
 from ledger.store.blocks import Block
 
 blueprint = ApiBlueprint("blocks", __name__, description="The signed blocks of the log, for auditors.")
@@ -37,12 +37,9 @@ class ShownBlock(ResponseSchema):
     signed_at = Moment()
 
 
-class BlockList(ResponseSchema):
+class BlockList(PagedList):
     """A page of blocks, the latest first."""
 
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
     results = fields.List(fields.Nested(ShownBlock))
 
 

@@ -10,7 +10,7 @@ from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
-from api.http.schemas.pagination import Page, PageQuery
+from api.http.schemas.pagination import Page, PagedList, PageQuery
 from ledger import clock
 from ledger.errors import NotFound
 from payments.exceptions import work_list
@@ -62,12 +62,9 @@ class CaseTally(ResponseSchema):
     amount = fields.Decimal()
 
 
-class WorkList(ResponseSchema):
+class WorkList(PagedList):
     """A page of open cases, the oldest first; `by_kind` counts all of them."""
 
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
     results = fields.List(fields.Nested(ShownCase))
     by_kind = fields.List(fields.Nested(CaseTally))
 

@@ -1,4 +1,4 @@
-"""The shapes of a cart, key by key as the guide shows a cart in a session."""
+"""The schemas of a cart, with the keys that the checkout contract gives a cart in a session."""
 
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ from shop.quantities import MAX_UNITS
 
 
 class CartItemRequest(RequestSchema):
-    """How much of a listing the cart should hold."""
+    """How much of a listing the cart is to hold."""
 
     quantity = DecimalField(
         required=True,
@@ -30,7 +30,7 @@ class CartItemRequest(RequestSchema):
 
 
 class ShownCart(ResponseSchema):
-    """A cart, and what it would cost now. `rounding` is what rounding to the shilling adds."""
+    """A cart and what it would cost now. `rounding` is what rounding to the shilling adds."""
 
     items = fields.List(fields.Nested(CartItem))
     total_items = fields.Decimal()
@@ -41,7 +41,7 @@ class ShownCart(ResponseSchema):
 
 
 def show_cart(cart: Cart, delivery_fee_cents: int) -> dict[str, Any]:
-    """Return a cart with its total in whole shillings, as a session created now would ask for it."""
+    """Return a cart with its total in whole shillings, as a session created now would charge it."""
     exact = Money(cart.goods_cents + delivery_fee_cents)
     total = exact.to_whole_shilling()
     return {

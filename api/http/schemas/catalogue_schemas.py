@@ -1,4 +1,4 @@
-"""The shapes of listings: what an operator sends, and what everybody is shown."""
+"""The schemas of listings: what an operator sends, and what everyone sees."""
 
 from decimal import Decimal
 from typing import Any
@@ -8,6 +8,7 @@ from marshmallow import ValidationError, fields, post_load
 from api.http.framework.json import amount, quantity
 from api.http.schemas.decimals import DecimalField
 from api.http.schemas.fields import RequestSchema, ResponseSchema, Text, WholeNumber
+from api.http.schemas.pagination import PagedList
 from shop.builtin.catalogue import (
     MAX_NAME_CHARACTERS,
     MAX_PRICE_CENTS,
@@ -20,7 +21,7 @@ from shop.builtin.catalogue import (
 
 
 class Line(Text):
-    """Text on one line, every character of which can be seen."""
+    """One line of printable text."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
@@ -30,7 +31,7 @@ class Line(Text):
 
 
 class Flag(fields.Boolean):
-    """A JSON boolean and nothing that merely resembles one."""
+    """A JSON boolean, and nothing that only resembles one."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if not isinstance(value, bool):
@@ -39,7 +40,7 @@ class Flag(fields.Boolean):
 
 
 class ListingChange(RequestSchema):
-    """What an operator says of a listing. It replaces what was said before; only a stock that is left out stays."""
+    """A listing as an operator sends it. It replaces the earlier one; only a stock that is left out is kept."""
 
     product_name = Line(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "Fresh Tomatoes"})
     farm_name = Line(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "Green Valley Farm"})
@@ -58,7 +59,7 @@ class ListingChange(RequestSchema):
         most=Decimal(MAX_STOCK_THOUSANDTHS // 1_000),
         metadata={
             "example": "40",
-            "description": "Units on the shelf, counted now. Leave it out to keep what is there.",
+            "description": "Units in stock, counted now. Leave it out to keep the present stock.",
         },
     )
     unit_weight_grams = WholeNumber(
@@ -67,7 +68,7 @@ class ListingChange(RequestSchema):
         load_default=0,
         metadata={
             "example": 1000,
-            "description": "What a unit adds to the weight that delivery is charged for.",
+            "description": "The weight of a unit, which the delivery fee depends on.",
         },
     )
     withdrawn = Flag(load_default=False, metadata={"description": "No longer on sale."})
@@ -96,17 +97,14 @@ class CatalogueListing(ResponseSchema):
     withdrawn = fields.Boolean(metadata={"description": "No longer on sale."})
 
 
-class Catalogue(ResponseSchema):
-    """A page of the listings on sale, by their id."""
+class CatalogueList(PagedList):
+    """A page of the listings on sale, by id."""
 
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
     results = fields.List(fields.Nested(CatalogueListing))
 
 
 def show_listing(listing: Listing) -> dict[str, Any]:
-    """Return a listing as it is shown: price in shillings, stock in units."""
+    """Return a listing with its price in shillings and its stock in units."""
     return {
         "listing_id": listing.listing_id,
         "product_name": listing.product_name,

@@ -1,4 +1,4 @@
-"""The fields of requests and answers: strict, bounded, and each with a sentence for whoever got it wrong."""
+"""The fields of requests and responses: strict and bounded, with a clear error message for each field."""
 
 import re
 from collections.abc import Sequence
@@ -17,31 +17,31 @@ MAX_ID = 2**31 - 1
 MAX_DAYS = 366
 
 _PHONE_FORMS = r"^(\+?254|0)?[17][0-9]{8}$"
-"""What we ask clients to write. Blanks, brackets and dashes between the digits do no harm."""
+"""The documented form. Blanks, brackets and dashes between the digits are accepted too."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class RequestSchema(Schema):
-    """A body or a query. Names it does not know are passed over, so that a client may send its whole form."""
+    """A body or a query. Unknown names are ignored, so that a client may send its whole form."""
 
     class Meta:
-        """Leave out what is not ours."""
+        """Ignore unknown names."""
 
         unknown = EXCLUDE
 
 
 class ResponseSchema(RequestSchema):
-    """What we answer with. Every key is always there; where there is nothing to say its value is null."""
+    """A response. Every key is always there; a missing value is null."""
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's hook
-        """Tell the document that the key is always there."""
+        """Document that the key is always there."""
         field_obj.required = True
 
 
 class Phone(fields.String):
-    """A Kenyan mobile number as people type it, read to a PhoneNumber."""
+    """A Kenyan mobile number as people type it; loads to a PhoneNumber."""
 
     def __init__(self, **kwargs: Any) -> None:
         shown = {"example": "0712345678", "pattern": _PHONE_FORMS}
@@ -58,18 +58,17 @@ class WholeNumber(fields.Integer):
     """A JSON integer within bounds: never a boolean, a fraction or text."""
 
     def __init__(self, *, least: int = 1, most: int = MAX_ID, **kwargs: Any) -> None:
-        description = f"Write a whole number from {least} to {most}."
-        super().__init__(validate=validate.Range(least, most, error=description), **kwargs)
-        self._sentence = description
+        self._message = f"Write a whole number from {least} to {most}."
+        super().__init__(validate=validate.Range(least, most, error=self._message), **kwargs)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if type(value) is not int:
-            raise ValidationError(self._sentence)
+            raise ValidationError(self._message)
         return value
 
 
 class Text(fields.String):
-    """Text of `least` to `most` characters, trimmed, without control characters (new lines may stay)."""
+    """Text of `least` to `most` characters, trimmed, without control characters except new lines."""
 
     def __init__(self, *, least: int = 1, most: int = 100, **kwargs: Any) -> None:
         length = validate.Length(least, most, error=f"Write {least} to {most} characters.")
@@ -85,15 +84,15 @@ class Text(fields.String):
 
 
 class Choice(fields.String):
-    """One word of a closed list."""
+    """One of a fixed list of words."""
 
     def __init__(self, choices: Sequence[str], **kwargs: Any) -> None:
-        description = "Choose one of: " + ", ".join(choices) + "."
-        super().__init__(validate=validate.OneOf(choices, error=description), **kwargs)
+        message = "Choose one of: " + ", ".join(choices) + "."
+        super().__init__(validate=validate.OneOf(choices, error=message), **kwargs)
 
 
 class TimeSlot(Choice):
-    """The part of a day in which to deliver."""
+    """The part of the day to deliver in."""
 
     def __init__(self, choices: Sequence[str] = TIME_SLOTS, **kwargs: Any) -> None:
         super().__init__(choices, **kwargs)
@@ -123,7 +122,7 @@ class DeliveryDay(Day):
 
 
 class Moment(fields.DateTime):
-    """A moment of an answer: RFC 3339 in UTC, whole seconds."""
+    """A time in a response: RFC 3339 in UTC, whole seconds."""
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else moment_text(value)

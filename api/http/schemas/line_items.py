@@ -1,4 +1,4 @@
-"""Goods as they are shown everywhere: in the catalogue's carts, in sessions, in orders."""
+"""Line items as carts, sessions and orders show them."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -12,11 +12,11 @@ from ledger.money import THOUSANDTHS_PER_UNIT
 from ledger.session.cart import SnapshotLine
 from shop.port import CartLine, OrderItem
 
-LineItems = CartLine | SnapshotLine | OrderItem
+LineItem = CartLine | SnapshotLine | OrderItem
 
 
 class CartItem(ResponseSchema):
-    """A line of the cart as it stood."""
+    """A line of a cart."""
 
     cart_item_id = fields.Integer()
     listing_id = fields.Integer()
@@ -29,12 +29,12 @@ class CartItem(ResponseSchema):
 
 
 def show_item(line: CartLine | SnapshotLine) -> dict[str, Any]:
-    """Return a line of a cart in the guide's shape."""
-    return {"cart_item_id": line.cart_item_id, **show_line_items(line)}
+    """Return a line of a cart in the contract's form."""
+    return {"cart_item_id": line.cart_item_id, **show_line_item(line)}
 
 
-def show_line_items(line: LineItems) -> dict[str, Any]:
-    """Return so much of one listing at its price, as the guide shows it."""
+def show_line_item(line: LineItem) -> dict[str, Any]:
+    """Return a line item in the contract's form, amounts in shillings."""
     return {
         "listing_id": line.listing_id,
         "product_name": line.product_name,
@@ -46,8 +46,8 @@ def show_line_items(line: LineItems) -> dict[str, Any]:
     }
 
 
-def count_items(lines: Sequence[LineItems]) -> Decimal:
-    """Return the sum of the quantities, without decimals where it is whole: 2 kg and 1.5 kg are 3.5."""
+def count_items(lines: Sequence[LineItem]) -> Decimal:
+    """Return the sum of the quantities, without decimals if it is whole: 2 kg and 1.5 kg are 3.5."""
     thousandths = sum(line.quantity_thousandths for line in lines)
     units, rest = divmod(thousandths, THOUSANDTHS_PER_UNIT)
     return quantity(thousandths) if rest else Decimal(units)

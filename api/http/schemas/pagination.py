@@ -1,6 +1,6 @@
-"""Lists in pages: newest first, and no row moves to another page while new ones come in.
+"""Lists in pages: newest first, and no row moves to another page while new ones are added.
 
-The first page fixes the moment as of which the list is read; the links carry that moment along.
+The first page fixes the time as of which the list is read; the links carry it along.
 """
 
 import re
@@ -15,14 +15,14 @@ from flask import request
 from marshmallow import ValidationError, fields, post_load, validate
 
 from api.http.middleware.proxies import base_url
-from api.http.schemas.fields import RequestSchema
+from api.http.schemas.fields import RequestSchema, ResponseSchema
 from ledger.clock import now
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
 MAX_PAGE = 1_000_000
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_OF_OUR_TIME = re.compile(r"2[01][0-9]{2}-[0-9:.T-]{21}Z")
+_AS_OF_FORM = re.compile(r"2[01][0-9]{2}-[0-9:.T-]{21}Z")
 _AS_OF = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -36,11 +36,11 @@ class Page:
 
     @property
     def offset(self) -> int:
-        """How many rows come before this page."""
+        """The number of rows before this page."""
         return (self.number - 1) * self.size
 
     def show(self, count: int, results: Sequence[Any]) -> dict[str, Any]:
-        """Return the guide's list: count of all rows, absolute links to the neighbours, the rows of this page."""
+        """Return the contract's list: the count of all rows, absolute links to the neighbours, this page's rows."""
         last = max(1, -(-count // self.size))
         return {
             "count": count,
@@ -50,17 +50,17 @@ class Page:
         }
 
     def _link(self, number: int) -> str:
-        kept = [(name, value) for name, value in request.args.items(multi=True) if name not in _OURS]
-        ours = [("page", number), ("page_size", self.size), ("as_of", self.as_of.strftime(_AS_OF))]
-        return f"{base_url()}{quote(request.path)}?{urlencode([*kept, *ours])}"
+        kept = [(name, value) for name, value in request.args.items(multi=True) if name not in _PAGE_FIELDS]
+        paging = [("page", number), ("page_size", self.size), ("as_of", self.as_of.strftime(_AS_OF))]
+        return f"{base_url()}{quote(request.path)}?{urlencode([*kept, *paging])}"
 
 
 class AsOf(fields.String):
-    """The moment that a link of ours carries, exactly as we wrote it."""
+    """The time that one of our links carries, exactly as we wrote it."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         moment = None
-        if _OF_OUR_TIME.fullmatch(value):
+        if _AS_OF_FORM.fullmatch(value):
             with suppress(ValueError):
                 moment = datetime.strptime(value, _AS_OF).replace(tzinfo=UTC)
         if moment is None:
@@ -69,7 +69,7 @@ class AsOf(fields.String):
 
 
 class Ordinal(fields.Integer):
-    """A number of a query, in up to nine plain digits."""
+    """A number in a query, of up to nine digits."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if not _DIGITS.fullmatch(value):
@@ -78,19 +78,19 @@ class Ordinal(fields.Integer):
 
 
 class PageQuery(RequestSchema):
-    """The query of a list; a list with filters adds them in a subclass. Loads to `{"page": Page, ...filters}`."""
+    """The query of a list; subclasses add filters. Loads to `{"page": Page, ...filters}`."""
 
     page = Ordinal(
         load_default=1,
         validate=validate.Range(1, MAX_PAGE),
-        metadata={"description": "Which page, from 1."},
+        metadata={"description": "The page, from 1."},
     )
     page_size = Ordinal(
         load_default=DEFAULT_PAGE_SIZE,
         validate=validate.Range(1),
         metadata={"description": f"Rows a page; more than {MAX_PAGE_SIZE} means {MAX_PAGE_SIZE}."},
     )
-    as_of = AsOf(metadata={"description": "The moment that the links carry; leave it out at the start."})
+    as_of = AsOf(metadata={"description": "The time that the links carry; leave it out at the start."})
 
     @post_load
     def _to_page(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -99,4 +99,12 @@ class PageQuery(RequestSchema):
         return data | {"page": page}
 
 
-_OURS = frozenset(PageQuery().fields)
+class PagedList(ResponseSchema):
+    """A page of a list; subclasses add `results`."""
+
+    count = fields.Integer()
+    next = fields.String(allow_none=True)
+    previous = fields.String(allow_none=True)
+
+
+_PAGE_FIELDS = frozenset(PageQuery().fields)

@@ -1,4 +1,4 @@
-"""What is asked and shown about refunds."""
+"""The schemas of refunds."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,7 +7,7 @@ from marshmallow import fields, validate
 
 from api.http.framework.json import amount
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
-from api.http.schemas.pagination import PageQuery
+from api.http.schemas.pagination import PagedList, PageQuery
 from ledger.session.values import RefundState
 from payments.refunds.notes import LONGEST
 from projections.refunds import PaymentRefund
@@ -16,7 +16,7 @@ _STAYS = "It stays in the log for ever: no phone number, no name."
 
 
 class RefundQuery(PageQuery):
-    """The query of the list."""
+    """The query of the list of refunds."""
 
     state = Choice(
         [str(state) for state in RefundState], metadata={"description": "Only refunds in this state."}
@@ -26,11 +26,11 @@ class RefundQuery(PageQuery):
 class RefundReason(RequestSchema):
     """Why a refund is refused."""
 
-    reason = Text(most=LONGEST, required=True, metadata={"description": f"Why the money is held. {_STAYS}"})
+    reason = Text(most=LONGEST, required=True, metadata={"description": f"Why the refund is held. {_STAYS}"})
 
 
 class RefundNote(RequestSchema):
-    """What a person found out, or did."""
+    """What an operator found out or did."""
 
     note = Text(
         most=LONGEST, required=True, metadata={"description": f"What was found out or done. {_STAYS}"}
@@ -38,14 +38,14 @@ class RefundNote(RequestSchema):
 
 
 class ShownRefund(ResponseSchema):
-    """A sum that must go back, or has gone. What an earlier try left behind stays; `state` tells what counts."""
+    """A refund. Values of an earlier refund attempt stay; `state` tells which of them count."""
 
     session_id = fields.UUID()
     refund = fields.Integer(metadata={"description": "Its number within the session, from 1."})
     attempt = fields.Integer()
     state = fields.String(validate=validate.OneOf([str(state) for state in RefundState]))
     amount = fields.Decimal(metadata={"example": 350.00})
-    receipt = fields.String(allow_none=True, metadata={"description": "M-Pesa's name of the payment."})
+    receipt = fields.String(allow_none=True, metadata={"description": "M-Pesa's receipt of the payment."})
     why = fields.String()
     due_at = Moment()
     approved_by = fields.String(allow_none=True)
@@ -69,15 +69,12 @@ class ShownRefund(ResponseSchema):
     failure_text = fields.String(allow_none=True)
 
 
-class Refunds(ResponseSchema):
-    """A page of refunds, the newest first."""
+class RefundList(PagedList):
+    """A page of refunds, newest first."""
 
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
     results = fields.List(fields.Nested(ShownRefund))
 
 
 def show_refund(refund: PaymentRefund) -> dict[str, Any]:
-    """Return a refund as it is shown: the amount in shillings."""
+    """Return a refund with its amount in shillings."""
     return asdict(refund) | {"amount": amount(refund.amount_cents)}

@@ -1,4 +1,4 @@
-"""The guide's shapes of payment sessions: what comes in, and what is shown, key by key."""
+"""The checkout contract's schemas of payment sessions: requests and responses, key by key."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -20,7 +20,7 @@ from api.http.schemas.fields import (
     WholeNumber,
 )
 from api.http.schemas.line_items import CartItem, count_items, show_item
-from api.http.schemas.pagination import Ordinal, PageQuery
+from api.http.schemas.pagination import Ordinal, PagedList, PageQuery
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from payments.checkout.next_action import NextAction
@@ -33,14 +33,14 @@ MAX_WAIT_SECONDS = 30
 
 
 class TypedPhone(Phone):
-    """A phone number that is kept as it was typed beside the number that it means."""
+    """A phone number together with the text that it was typed as."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return value, super()._deserialize(value, *args, **kwargs)
 
 
 class DeliveryDetails(RequestSchema):
-    """Where the order should go, and whom M-Pesa should ask."""
+    """Where to deliver the order, and which phone is to pay."""
 
     full_name = Text(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "John Doe"})
     phone_number = TypedPhone(required=True, metadata={"example": "0712345678"})
@@ -52,7 +52,7 @@ class DeliveryDetails(RequestSchema):
 
 
 class NewSession(RequestSchema):
-    """What a client sends to open a session for the caller's cart."""
+    """The request to create a session for the caller's cart."""
 
     delivery_details = fields.Nested(DeliveryDetails, required=True)
     special_instructions = Text(
@@ -66,7 +66,7 @@ class NewSession(RequestSchema):
     estimated_delivery_date = DeliveryDay(load_default=None, allow_none=True)
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
-        """Where other fields are wrong, say what is wrong with the place too: all of it comes in one answer."""
+        """If other fields are wrong, check the place too, so that one response names all of it."""
         read = error.valid_data if isinstance(error.valid_data, dict) else {}
         details = read.get("delivery_details") or {}
         if "county_id" in details and "subcounty_id" in details:
@@ -85,12 +85,15 @@ class NewSession(RequestSchema):
 
 
 class InitiateRequest(RequestSchema):
-    """What a client may send to start a payment."""
+    """The request to send a prompt."""
 
     phone_number = Phone(
         load_default=None,
         allow_none=False,
-        metadata={"example": "0712345678", "description": "Ask this phone instead of the session's."},
+        metadata={
+            "example": "0712345678",
+            "description": "Send the prompt to this phone instead of the session's.",
+        },
     )
 
 
@@ -103,31 +106,29 @@ class SessionQuery(PageQuery):
 
 
 class LongPollQuery(RequestSchema):
-    """For how long a client waits for news, and beyond which version."""
+    """How long a client waits for a change, and beyond which version."""
 
     wait = Ordinal(
         load_default=0,
         validate=validate.Range(0, MAX_WAIT_SECONDS),
-        metadata={"description": "Seconds to wait for news; 0 asks for the status as it is."},
+        metadata={"description": "Seconds to wait for a change; 0 returns the status as it is."},
     )
     after = Ordinal(
-        metadata={"description": "The version that the client knows; the present one where it is left out."}
+        metadata={"description": "The version that the client knows; by default the current one."}
     )
 
 
 class LastEvent(RequestSchema):
-    """Where a stream goes on."""
+    """The header with which a stream is resumed."""
 
     last_event_id = Ordinal(
         data_key="Last-Event-ID",
-        metadata={
-            "description": "The id of the last event that was received, which is the session's version."
-        },
+        metadata={"description": "The id of the last event received, which is the session's version."},
     )
 
 
 class CartSnapshot(ResponseSchema):
-    """The cart as it stood when the session was created. `rounding` is what rounding to the shilling added."""
+    """The cart when the session was created. `rounding` is what rounding to the shilling added."""
 
     items = fields.List(fields.Nested(CartItem))
     total_items = fields.Decimal()
@@ -159,40 +160,42 @@ class OrderSummary(ResponseSchema):
 
 
 class Reason(ResponseSchema):
-    """Why a session failed: a stable code, and a sentence for people."""
+    """Why a session failed: a stable code, and a message for people."""
 
     code = fields.String(metadata={"example": "CANCELLED_BY_USER"})
     message = fields.String()
 
 
 class RetryAdvice(ResponseSchema):
-    """What a buyer can do about a session."""
+    """Whether and when the buyer can try again."""
 
     reason = fields.Nested(Reason, allow_none=True)
     can_retry = fields.Boolean(
         metadata={
-            "description": "Whether another try can succeed: `initiate_payment` again while the session is open, "
+            "description": "Whether another attempt can succeed: `initiate_payment` again while the session is open, "
             "a new session once it is `failed` or `expired`."
         }
     )
     retry_after = fields.Integer(
         allow_none=True,
-        metadata={"description": "Whole seconds until that try makes sense; null where it cannot succeed."},
+        metadata={"description": "Whole seconds until that attempt makes sense; null if it cannot succeed."},
     )
     in_doubt = fields.Boolean(
-        metadata={"description": "Whether money may have moved without anybody knowing yet."}
+        metadata={"description": "Whether money may have moved without confirmation yet."}
     )
     next_check_at = Moment(
-        allow_none=True, metadata={"description": "While in doubt: when M-Pesa is asked next."}
+        allow_none=True, metadata={"description": "While in doubt: when M-Pesa is queried next."}
     )
     resolve_by = Moment(
         allow_none=True,
-        metadata={"description": "While in doubt: by then it is known, or a person is looking at it."},
+        metadata={
+            "description": "While in doubt: by then the outcome is known, or an operator has the case."
+        },
     )
 
 
 class SessionFields(ResponseSchema):
-    """The guide's keys of a session's status."""
+    """The contract's keys of a session's status."""
 
     session_id = fields.UUID()
     session_status = fields.String(validate=validate.OneOf([str(status) for status in Status]))
@@ -203,11 +206,11 @@ class SessionFields(ResponseSchema):
 
 
 class SessionStatus(RetryAdvice, SessionFields):
-    """Where a session stands."""
+    """The status of a session."""
 
 
-class Purchase(SessionFields):
-    """The guide's keys of a session."""
+class SessionDetails(SessionFields):
+    """The contract's keys of a session."""
 
     user = fields.Integer()
     cart_snapshot = fields.Nested(CartSnapshot)
@@ -217,19 +220,19 @@ class Purchase(SessionFields):
     phone_number = fields.String()
 
 
-class Session(RetryAdvice, Purchase):
+class Session(RetryAdvice, SessionDetails):
     """A session as its owner sees it."""
 
 
 class OrderName(ResponseSchema):
-    """The names of an order."""
+    """The id and number of an order."""
 
     order_id = fields.Integer()
     order_number = fields.String()
 
 
 class ListEntry(ResponseSchema):
-    """The guide's keys of a session in a list."""
+    """The contract's keys of a session in a list."""
 
     session_id = fields.UUID()
     session_status = fields.String()
@@ -242,17 +245,14 @@ class ListedSession(RetryAdvice, ListEntry):
     """A session in a list."""
 
 
-class SessionList(ResponseSchema):
+class SessionList(PagedList):
     """A page of sessions, newest first."""
 
-    count = fields.Integer()
-    next = fields.String(allow_none=True)
-    previous = fields.String(allow_none=True)
     results = fields.List(fields.Nested(ListedSession))
 
 
 class Prompt(ResponseSchema):
-    """A prompt that was sent. `checkout_request_id` is null where M-Pesa's answer was lost; ask for the status."""
+    """A prompt that was sent. `checkout_request_id` is null if M-Pesa's response was lost; check the status."""
 
     status = fields.String(metadata={"example": "success"})
     message = fields.String()
@@ -263,27 +263,27 @@ class Prompt(ResponseSchema):
 
 
 class Extension(ResponseSchema):
-    """A session that was given more time."""
+    """A session that was extended."""
 
     status = fields.String(metadata={"example": "success"})
     message = fields.String()
     expires_at = Moment()
 
 
-class Fact(ResponseSchema):
-    """One fact about a session, as its owner may see it."""
+class ShownEvent(ResponseSchema):
+    """One event of a session, as its owner may see it."""
 
     version = fields.Integer()
     event = fields.String(metadata={"example": "Paid"})
     happened_at = fields.String(metadata={"example": "2024-01-15T10:30:00.123456Z"})
-    details = fields.Dict(metadata={"description": "What the event says; amounts are text in shillings."})
+    details = fields.Dict(metadata={"description": "The data of the event; amounts are text in shillings."})
 
 
 class History(ResponseSchema):
-    """A session's facts, oldest first."""
+    """A session's events, oldest first."""
 
     session_id = fields.UUID()
-    events = fields.List(fields.Nested(Fact))
+    events = fields.List(fields.Nested(ShownEvent))
 
 
 def show_session(
@@ -308,7 +308,7 @@ def show_session(
 
 
 def show_status_of(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
-    """Return where a session stands."""
+    """Return the status of a session."""
     return {
         "session_id": row.session_id,
         "session_status": row.session_status,
@@ -334,7 +334,7 @@ def show_listed(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
 
 
 def show_order(order_id: int | None, order_number: str | None) -> dict[str, Any] | None:
-    """Return an order by its names: one that exists is confirmed and paid, because payment comes first."""
+    """Return an order, None without an id: one that exists is confirmed and paid, because payment comes first."""
     if order_id is None:
         return None
     return {

@@ -1,7 +1,7 @@
-"""Answers that come when there is news: long polls, and streams of server-sent events (WHATWG HTML, 9.2).
+"""Responses that wait for a change: long polls, and streams of server-sent events (WHATWG HTML, 9.2).
 
-Where the web server can set a request aside (api/server/long_poll_worker.py), a client that waits holds no thread;
-elsewhere the request's own thread waits.
+On a web server that can suspend a request (api/server/long_poll_worker.py), a waiting client holds no thread; on others
+the request's own thread waits.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,20 +13,20 @@ from typing import Any, Protocol
 from flask import Response, g, request
 
 from api.http.framework import json
-from api.http.streaming.notifier import ChangeNotifier, Subscriber, turning_point
+from api.http.streaming.notifier import ChangeNotifier, Subscriber, expiry_of
 from ledger.session.values import Status
 from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
 
 REQUEST_SLOT = "daftari.place"
-"""The WSGI key of the server's Place for a request, where the server can set it aside."""
+"""The WSGI key of the RequestSlot of a request, on a server that can suspend it."""
 
 EVENT_STREAM = "text/event-stream"
 HEARTBEAT_SECONDS = 15
 RECONNECT_AFTER_MILLISECONDS = 2_000
 
 SETTLED = frozenset({Status.ORDER_CREATED, Status.FAILED, Status.EXPIRED})
-"""Where a stream ends: nothing that the buyer waits for comes after."""
+"""The statuses that end a stream: the buyer waits for nothing after them."""
 
 _HEARTBEAT = b":\n\n"
 
@@ -34,43 +34,43 @@ Show = Callable[[SessionRow, NextAction], dict[str, Any]]
 
 
 class Connection(Protocol):
-    """The way back to a client that waits. Its methods return at once, and may be called from any thread."""
+    """The connection to a waiting client. Its methods return at once, and may be called from any thread."""
 
     def resume(self) -> None:
-        """Answer the request now, as if it had just come."""
+        """Answer the request now, as if it had just arrived."""
 
     def send(self, data: bytes) -> None:
-        """Send a part of the answer; a client that does not read is cut off."""
+        """Send a part of the response; a client that does not read is disconnected."""
 
     def close(self) -> None:
-        """End the answer."""
+        """End the response."""
 
 
 class SuspendedAnswer(Subscriber):
-    """A waiter with a way back to its client, which is known once it starts to wait."""
+    """A subscriber with a connection to its client, which is known once it starts to wait."""
 
     connection: Connection
 
     def __init__(self, notifier: ChangeNotifier, row: SessionRow, version: int, seconds: float) -> None:
         super().__init__(row, version)
         self.ends_at = monotonic() + seconds
-        self._desk = notifier
+        self._notifier = notifier
         notifier.register(self)
 
     def start(self, connection: Connection) -> None:
         """Begin to wait for this client."""
         self.connection = connection
-        self._desk.start(self)
+        self._notifier.start(self)
 
     def leave(self) -> None:
-        """Stop waiting: the client has gone."""
-        self._desk.leave(self)
+        """Stop waiting: the client has disconnected."""
+        self._notifier.leave(self)
 
 
 class Poll(SuspendedAnswer):
-    """A request that is answered when there is news, or when its time is over."""
+    """A request that is answered at a change, or when its time is over."""
 
-    def notify(self, row: SessionRow | None, next_action: NextAction | None) -> bool:  # noqa: ARG002 - it asks for itself
+    def notify(self, row: SessionRow | None, next_action: NextAction | None) -> bool:  # noqa: ARG002 - the view reads them
         """Have the request answered."""
         self.connection.resume()
         return False
@@ -84,7 +84,7 @@ class Poll(SuspendedAnswer):
 
 
 class Stream(SuspendedAnswer):
-    """An answer that goes on: the status at the start, and at each change, until the session is settled."""
+    """A response that goes on: the status at the start and at each change, until the session is settled."""
 
     wants_rows = True
 
@@ -99,7 +99,7 @@ class Stream(SuspendedAnswer):
         """Send the status; end with that of a settled session."""
         assert row is not None
         assert next_action is not None
-        self.version, self.turns_at = row.version, turning_point(row)
+        self.version, self.expires_at = row.version, expiry_of(row)
         self.connection.send(self.frame(row, next_action))
         if row.session_status in SETTLED:
             self.connection.close()
@@ -107,7 +107,7 @@ class Stream(SuspendedAnswer):
         return True
 
     def on_tick(self, now_seconds: float) -> bool:
-        """Show the client, and whatever is between, that the line is alive; end when the time is over."""
+        """Send a heartbeat to the client and the proxies between; end when the time is over."""
         if now_seconds >= self.ends_at:
             self.connection.close()
             return False
@@ -117,16 +117,16 @@ class Stream(SuspendedAnswer):
         return True
 
     def frame(self, row: SessionRow, next_action: NextAction) -> bytes:
-        """Return a status as one event."""
+        """Return a status as one server-sent event."""
         return b"id: %d\ndata: %s\n\n" % (row.version, json.encode(self._show(row, next_action)))
 
 
 @dataclass
 class RequestSlot:
-    """What a server that can set requests aside gives each of them, and what it finds there afterwards.
+    """What a server that can suspend requests gives each of them, and what it finds there afterwards.
 
-    `was_aside` says that the request is being answered for the second time, after waiting. `held` is set by a view
-    whose request is to wait; of the view's response only `opening` is sent, by a stream.
+    `was_suspended` says that the request is answered for the second time, after waiting. A view whose request is to
+    wait sets `held`; of its response only `opening` is sent, by a stream.
     """
 
     was_suspended: bool = False
@@ -135,8 +135,8 @@ class RequestSlot:
 
 
 @dataclass
-class ThreadsConnection:
-    """A client whose thread waits for it, on a server that cannot set requests aside."""
+class ThreadConnection:
+    """The connection of a request whose own thread waits, on a server that cannot suspend requests."""
 
     _parts: SimpleQueue[bytes | None] = field(default_factory=SimpleQueue)
 
@@ -153,7 +153,7 @@ class ThreadsConnection:
         self._parts.put(None)
 
     def parts(self) -> Iterator[bytes]:
-        """Return what is to be sent, as it comes."""
+        """Yield what is to be sent, as it comes."""
         while (part := self._parts.get()) is not None:
             yield part
 
@@ -161,10 +161,10 @@ class ThreadsConnection:
 def wait_for_change(
     notifier: ChangeNotifier, read: Callable[[], SessionRow], version: int | None, seconds: float
 ) -> SessionRow | Response:
-    """Return the session's row as `read` returns it, once it is beyond `version`, or after some seconds at most.
+    """Return the session's row as `read` returns it, once it is beyond `version`, or after `seconds`.
 
-    Without a version, any change from now on is news. A Response means that the server has the request set aside:
-    return it, and the view is called again when it is time to answer. Raises as ChangeNotifier.register does.
+    Without a version, any change from now on counts. A Response means that the server suspends the request: return
+    it, and the view is called again when it is time to answer. Raises as ChangeNotifier.register does.
     """
     row = read()
     known = row.version if version is None else version
@@ -177,7 +177,7 @@ def wait_for_change(
         slot.held = poll
         g.is_suspended = True
         return Response()
-    connection = ThreadsConnection()
+    connection = ThreadConnection()
     poll.start(connection)
     assert not list(connection.parts())
     return read()
@@ -193,7 +193,7 @@ def stream(
 ) -> Response:
     """Answer with the session's changes beyond version `seen` as server-sent events, for some seconds at most.
 
-    204 where everything was seen and nothing more comes, which tells an EventSource to stop. Raises as
+    204 if everything was seen and nothing more comes, which tells an EventSource to stop. Raises as
     ChangeNotifier.register does.
     """
     has_changed = seen is None or _has_changed(row, seen)
@@ -211,25 +211,25 @@ def stream(
     if slot is not None:
         slot.held, slot.opening = held, opening
         return _event_stream(b"")
-    response = _event_stream(_sent_by_thread(held, opening))
+    response = _event_stream(_send_from_thread(held, opening))
     response.call_on_close(held.leave)
     return response
 
 
 def _has_changed(row: SessionRow, version: int) -> bool:
-    """Whether the session is beyond `version`, or has run out of time without an event that says so yet."""
+    """Tell whether the session is beyond `version`, or has expired without an event that says so yet."""
     return row.version > version or (row.session_status == Status.EXPIRED and row.ended_at is None)
 
 
-def _sent_by_thread(held: SuspendedAnswer, opening: bytes) -> Iterator[bytes]:
-    connection = ThreadsConnection()
+def _send_from_thread(held: SuspendedAnswer, opening: bytes) -> Iterator[bytes]:
+    connection = ThreadConnection()
     held.start(connection)
     yield opening
     yield from connection.parts()
 
 
 def _event_stream(body: bytes | Iterator[bytes]) -> Response:
-    # nginx buffers what it passes on, unless told not to.
+    # nginx buffers responses unless this header forbids it.
     return Response(
         body, mimetype=EVENT_STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

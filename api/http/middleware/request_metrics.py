@@ -1,4 +1,4 @@
-"""How many requests, and how long they took, by route template: no id and no personal data can get in."""
+"""Request counts and latencies by route template, so that no id and no personal data get in."""
 
 import os
 from http import HTTPMethod
@@ -13,14 +13,14 @@ UNMATCHED = "(none)"
 
 EXTENSION = "daftari.metrics"
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Names an empty folder through which the web server's processes add their numbers up."""
+"""Names an empty folder through which the web server's processes add up their metrics."""
 
 _METHODS = frozenset(HTTPMethod)
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
 class RequestMetrics:
-    """The figures of one app, in a registry of its own."""
+    """The metrics of one app, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -39,17 +39,17 @@ def install_metrics(app: Flask) -> None:
 
 
 def observe(response: Response, seconds: float) -> None:
-    """Add a finished request to the figures of the current app."""
+    """Add a finished request to the metrics of the current app."""
     method = request.method if request.method in _METHODS else "OTHER"
-    figures: RequestMetrics = current_app.extensions[EXTENSION]
-    figures.seconds.labels(method, g.route, str(response.status_code)).observe(seconds)
+    metrics: RequestMetrics = current_app.extensions[EXTENSION]
+    metrics.seconds.labels(method, g.route, str(response.status_code)).observe(seconds)
 
 
 def exposition() -> bytes:
-    """Return the figures as Prometheus text: of all processes where they share a folder, else of this one."""
+    """Return the metrics as Prometheus text: of all processes if they share a folder, else of this one."""
     if os.environ.get(SHARED_FOLDER):
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped
         return generate_latest(shared)
-    figures: RequestMetrics = current_app.extensions[EXTENSION]
-    return generate_latest(figures.registry)
+    metrics: RequestMetrics = current_app.extensions[EXTENSION]
+    return generate_latest(metrics.registry)

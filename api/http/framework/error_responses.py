@@ -1,4 +1,4 @@
-"""One table that turns refusals into HTTP, and the two forms in which a client can read them."""
+"""Refusals as HTTP: the status of each, and the two formats in which a client can read them."""
 
 import math
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ STATUS_OF_KIND: dict[type[LedgerError], int] = {
     Conflict: 409,
     Unavailable: 503,
 }
-"""The status of a refusal whose code is not in ERROR_CODES, which has the last word."""
+"""The status of a refusal whose code is not in ERROR_CODES, which takes precedence."""
 
 CODE_OF_STATUS = {
     404: "NOT_FOUND",
@@ -51,7 +51,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Refusal:
-    """A no that is ready to be shown; `errors` holds sentences by field, a nested field with dots."""
+    """A refusal as a client sees it; `errors` holds messages by field, a nested field named with dots."""
 
     status: int
     code: str
@@ -61,23 +61,23 @@ class Refusal:
 
 
 def install_error_handlers(app: Flask) -> None:
-    """Answer every refusal and every fault in our form."""
+    """Answer every refusal and every fault as an error response."""
     app.register_error_handler(Exception, lambda error: answer(refusal_of(error)))
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Say how an error is shown: its status, code, sentence, fields and headers. What is no refusal is logged."""
+    """Return an error as a refusal; one that is none is logged and becomes INTERNAL_ERROR."""
     if isinstance(error, HTTPException):
         return _refusal_of_http(error)
     if isinstance(error, LedgerError) and (status := _status_of(error)):
         return _refusal_of_ours(error, status)
     _log.error("request failed", exc_info=error)
-    message = f"A fault of ours; nothing to correct on your side. Report it as request {g.request_id}."
+    message = f"An internal error; there is nothing to correct on your side. Report request {g.request_id}."
     return Refusal(500, "INTERNAL_ERROR", message)
 
 
 def answer(refusal: Refusal) -> Response:
-    """Show a refusal in the guide's form, or as RFC 9457 problem details where the client asks for them."""
+    """Return a refusal in the checkout contract's form, or as RFC 9457 problem details if the client asks for them."""
     g.error_code = refusal.code
     if _asks_for_problem_details():
         body, mimetype = _problem(refusal), PROBLEM_JSON
