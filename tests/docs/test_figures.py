@@ -219,10 +219,10 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/reliability.md", "each of {} faults planted", PLANTED_FAULTS),
     ("docs/reliability.md", "is resolved within {} seconds of virtual time", RESOLVED_WITHIN_SECONDS),
     ("docs/reliability.md", "the API with two processes, and {} workers", TORTURED_WORKERS),
-    ("docs/reliability.md", "the newest {} of what proves nothing", MAX_UNAUTHENTICATED_KEPT),
+    ("docs/reliability.md", "the newest {} unauthenticated messages", MAX_UNAUTHENTICATED_KEPT),
     (
         "docs/reliability.md",
-        "one question an attempt every {} seconds",
+        "one query an attempt every {} seconds",
         seconds(UNAUTHENTICATED_QUERY_INTERVAL),
     ),
     ("docs/shop-page.md", "the page asks every {} seconds", POLL_SECONDS),
