@@ -128,6 +128,13 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/architecture.md", "unauthenticated ones the newest {};", MAX_UNAUTHENTICATED_KEPT),
     ("docs/architecture.md", "are refused beyond {} KiB", MAX_BODY_BYTES / KIB),
     ("docs/architecture.md", "one attempt every {} seconds at most", seconds(UNAUTHENTICATED_QUERY_INTERVAL)),
+    (
+        "docs/architecture.md",
+        "Once {} minute the worker signs",
+        float(DEFAULTS["DAFTARI_SEAL_SECONDS"]) / 60,
+    ),
+    ("docs/architecture.md", "Once {} day, and at", float(DEFAULTS["DAFTARI_VERIFY_HOURS"]) / 24),
+    ("docs/architecture.md", "or once {} hour, is one table", hours(PULLED_EVERY)),
     ("docs/checkout-contract.md", "`full_name` | 1 to {} characters", MAX_NAME_CHARACTERS),
     ("docs/checkout-contract.md", "`detailed_address` | 1 to {} characters", MAX_ADDRESS_CHARACTERS),
     (
