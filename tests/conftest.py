@@ -1,4 +1,4 @@
-"""The fixtures that every test may ask for, and the one PostgreSQL behind them.
+"""The fixtures of all tests, and their one PostgreSQL server.
 
 Time: freeze it with freezegun; `ledger.clock.now()` turns the fake datetimes into plain ones.
 """
@@ -17,7 +17,7 @@ from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.ports import free_port as find_free_port
 
-# A busy machine is no fault of the code: searches have no deadline, and may be slow to begin.
+# Hypothesis has no deadline, because a busy machine is no bug.
 settings.register_profile("daftari", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("daftari")
 
@@ -27,7 +27,7 @@ _SERVER_URL = "daftari_server_url"
 
 
 def pytest_configure() -> None:
-    """Keep the settings of whoever runs the tests out of them."""
+    """Remove our variables from the environment."""
     for name in list(os.environ):
         if name.startswith(("DAFTARI_", "MPESA_", "DATABASE_URL")) and name not in _KEPT:
             del os.environ[name]
@@ -35,7 +35,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Start the server once, in the process that outlives all xdist workers, and tell each worker where it is."""
+    """Start the server once, in the xdist controller, and pass its URL to each worker."""
     stash = node.config.stash
     if _URL not in stash:
         cluster = TestCluster()
@@ -94,7 +94,7 @@ def ledger(database: Database) -> Ledger:
 
 @pytest.fixture
 def data_folder() -> Iterator[Path]:
-    """A data folder that PostgreSQL's own account may enter, so that nothing is left outside it."""
+    """A data folder that PostgreSQL's own account may enter."""
     folder = reachable_folder()
     yield folder
     shutil.rmtree(folder)
@@ -102,5 +102,5 @@ def data_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     return find_free_port()

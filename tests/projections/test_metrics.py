@@ -60,7 +60,7 @@ def test_figures_are_right_after_every_single_event(
     checkout = Checkout(ledger)
     steps = (
         checkout.request,
-        checkout.lose_the_answer,
+        checkout.lose_push_answer,
         checkout.initiate,
         checkout.cancel,
         checkout.pay,

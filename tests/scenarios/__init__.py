@@ -1,1 +1,1 @@
-"""What must come out right, seen from outside: over HTTP, with the simulator as M-Pesa."""
+"""Whole payments as seen from outside: over HTTP, with the simulator as M-Pesa."""

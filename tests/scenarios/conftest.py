@@ -1,4 +1,4 @@
-"""A running instance with the contract's shop in it, a clock to move, and the invariants after every test."""
+"""A running instance with the shop of the checkout contract, a frozen clock, and the invariants after every test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from tests.scenarios.steps import TOMATOES, Clock, put_in_cart, put_on_shelf
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
-from tests.support.invariants import assert_all_is_well
+from tests.support.invariants import assert_invariants_hold
 
 MORNING = "2026-11-16T07:30:00Z"
 """Half past ten in Nairobi."""
@@ -23,7 +23,7 @@ def _invariants_hold(database_url: str, data_folder: Path) -> Iterator[None]:
     settings = local_settings({"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder)})
     database = Database(database_url, max_connections=2)
     try:
-        assert_all_is_well(
+        assert_invariants_hold(
             database,
             Vault(database, settings.daftari_master_key),
             known_texts=(str(DELIVERY["full_name"]), str(DELIVERY["detailed_address"])),

@@ -1,4 +1,4 @@
-"""What the people of a scenario do, and what an observer reads in the tables afterwards."""
+"""The steps of scenarios: what buyers, operators and M-Pesa do, and what the tables hold afterwards."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -36,11 +36,11 @@ RECEIPT = "UKG1AB2CD3"
 
 Answer = TypeVar("Answer")
 Clock = FrozenDateTimeFactory
-"""Time that a test moves."""
+"""Frozen time that a test advances."""
 
 
 def put_on_shelf(instance: Instance, listing_id: int, **changed: Any) -> None:
-    """Let an operator offer a listing; `changed` replaces members of the body."""
+    """Put a listing on sale as an operator; `changed` replaces members of the body."""
     listing = {
         "product_name": f"Produce {listing_id}",
         "farm_name": "Green Valley Farm",
@@ -52,13 +52,13 @@ def put_on_shelf(instance: Instance, listing_id: int, **changed: Any) -> None:
 
 
 def put_in_cart(client: Client, listing_id: int, quantity: str) -> None:
-    """Let a buyer's cart hold so much of a listing."""
+    """Set the quantity of a listing in a buyer's cart."""
     answer = client.put(f"/api/cart/items/{listing_id}/", json={"quantity": quantity})
     assert answer.status_code == 200, answer.text
 
 
 def cart(client: Client) -> dict[int, float]:
-    """Return what lies in a cart: quantities by listing."""
+    """Return the quantities in a cart by listing."""
     items = client.get("/api/cart/").json()["items"]
     return {item["listing_id"]: item["quantity"] for item in items}
 
@@ -75,13 +75,13 @@ def prompt_of(instance: Instance, phone: str = PHONE) -> StkPrompt:
 
 
 def approve(instance: Instance, phone: str = PHONE) -> None:
-    """Let the buyer enter the PIN, and M-Pesa's callback arrive."""
+    """Enter the PIN on the phone, and wait for M-Pesa's callback."""
     instance.simulator.approve(instance.simulator.wait_for_prompt(phone).checkout_request_id)
     assert instance.simulator.wait_until_idle(20)
 
 
 def callback(prompt: StkPrompt, code: object = 0, **items: object) -> dict[str, Any]:
-    """Write a callback for a prompt; `items` replaces metadata of a success, None leaves an item out."""
+    """Return a callback of a prompt; `items` replaces metadata of a success, None leaves an item out."""
     body = written_callback(code, amount=prompt.amount_shillings, **items)
     body["Body"]["stkCallback"] |= {
         "MerchantRequestID": prompt.merchant_request_id,
@@ -91,8 +91,8 @@ def callback(prompt: StkPrompt, code: object = 0, **items: object) -> dict[str, 
 
 
 def written_callback(code: object, *, amount: int, **items: object) -> dict[str, Any]:
-    """Write a callback for a prompt that is unknown."""
-    said: dict[str, Any] = {
+    """Return a callback of an unknown prompt."""
+    content: dict[str, Any] = {
         "MerchantRequestID": "7c1e-4a90-b2d4-0e5f6a7b8c9d123456",
         "CheckoutRequestID": "ws_CO_161120261030000000000000",
         "ResultCode": code,
@@ -100,10 +100,10 @@ def written_callback(code: object, *, amount: int, **items: object) -> dict[str,
     }
     if str(code) == "0":
         metadata = {"Amount": float(amount), "MpesaReceiptNumber": RECEIPT} | items
-        said["CallbackMetadata"] = {
+        content["CallbackMetadata"] = {
             "Item": [{"Name": name, "Value": value} for name, value in metadata.items() if value is not None]
         }
-    return {"Body": {"stkCallback": said}}
+    return {"Body": {"stkCallback": content}}
 
 
 def receipt_of(prompt: StkPrompt) -> str:
@@ -114,14 +114,14 @@ def receipt_of(prompt: StkPrompt) -> str:
 
 
 def own_path(prompt: StkPrompt) -> str:
-    """Return the path to which M-Pesa reports this prompt's result to."""
+    """Return the path of a prompt's callback URL."""
     return urlsplit(prompt.callback_url).path
 
 
 def report(instance: Instance, path: str, body: object) -> requests.Response:
-    """Post a callback body as JSON, or bytes as they are, as anyone who knows the URL can."""
+    """Post a callback body as JSON, or bytes as they are; no login is needed."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return instance.stranger().post(path, data=data, headers={"Content-Type": "application/json"})
+    return instance.anonymous().post(path, data=data, headers={"Content-Type": "application/json"})
 
 
 def at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
@@ -136,7 +136,7 @@ def at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
         return list(pool.map(started_together, calls))
 
 
-def facts(instance: Instance, session_id: str) -> list[str]:
+def event_names(instance: Instance, session_id: str) -> list[str]:
     """Return the names of a session's events, oldest first, as the log holds them."""
     return [entry.name for entry in history.history(instance.services.database, UUID(session_id))]
 
@@ -154,19 +154,19 @@ def count(instance: Instance, table: str) -> int:
 
 
 def refund_due_cents(instance: Instance, session_id: str) -> int:
-    """Return what a session owes its buyer."""
+    """Return the sum of a session's refunds due."""
     statement = "SELECT refund_due_cents FROM payment_sessions WHERE session_id = %s"
     [[cents]] = observe(instance, statement, session_id)
     return int(cents)
 
 
 def messages(instance: Instance) -> list[tuple[str, str | None]]:
-    """Return (state, reason) of every callback that was kept, oldest first."""
+    """Return (state, reason) of every inbound message, oldest first."""
     statement = "SELECT state, reason FROM daraja_inbox ORDER BY received_at"
     return [(state, reason) for state, reason in observe(instance, statement)]
 
 
 def cases(instance: Instance) -> list[tuple[str, str]]:
-    """Return (kind, detail) of everything that waits for an operator, oldest first."""
+    """Return (kind, detail) of every open case, oldest first."""
     found = work_list.open_cases(instance.services.database, clock.now(), page_size=work_list.MAX_OF_A_PAGE)
     return [(str(case.kind), case.detail) for case in found]

@@ -1,4 +1,4 @@
-"""Prompts: how many there may be, what M-Pesa can make of one, and what the buyer can do then."""
+"""Attempts: one live prompt a session and a phone, and what happens if M-Pesa refuses, fails or is slow."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ from tests.scenarios.steps import (
     callback,
     cases,
     count,
-    facts,
+    event_names,
     observe,
     own_path,
     prompt_of,
@@ -31,7 +31,7 @@ OTHER_PHONE = "254722000001"
 LATE = "254700010301"
 
 
-def test_five_initiations_at_once_are_one_prompt(instance: Instance, buyer: Client) -> None:
+def test_five_initiations_at_once_send_one_prompt(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     answers = at_once([partial(instance.client(1).initiate, session_id) for _ in range(5)])
 
@@ -44,7 +44,7 @@ def test_five_initiations_at_once_are_one_prompt(instance: Instance, buyer: Clie
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_initiations_for_two_phones_at_once_are_one_prompt_and_block_no_other_phone(
+def test_initiations_for_two_phones_at_once_send_one_prompt_and_lock_no_other_phone(
     instance: Instance, buyer: Client
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -60,7 +60,7 @@ def test_initiations_for_two_phones_at_once_are_one_prompt_and_block_no_other_ph
     assert instance.simulator.submissions() == 2
 
 
-def test_one_phone_shows_one_prompt_whatever_the_number_of_sessions(
+def test_a_phone_shows_one_prompt_at_a_time_over_all_sessions(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     buyers = [buyer, instance.client(2), instance.client(3)]
@@ -102,9 +102,8 @@ def test_a_refused_attempt_leaks_nothing_and_leaves_the_session_payable(
         answer = buyer.initiate(session_id)
         body = answer.json()
         assert (answer.status_code, body["error_code"], body["status"]) == (*expected, "error"), fault
-        said = answer.text.replace(
-            body.get("request_id", ""), ""
-        ).lower()  # Whose digits are chance, and may be any.
+        # The digits of the request id are random, and may be any.
+        text = answer.text.replace(body.get("request_id", ""), "").lower()
         for leak in (
             "http://",
             "127.0.0.1",
@@ -116,9 +115,9 @@ def test_a_refused_attempt_leaks_nothing_and_leaves_the_session_payable(
             "html",
             "254",
         ):
-            assert leak not in said, (fault, leak)
+            assert leak not in text, (fault, leak)
         assert buyer.status(session_id)["session_status"] == "pending"
-    assert facts(instance, session_id).count("PaymentRefused") == len(REFUSALS)
+    assert event_names(instance, session_id).count("PaymentRefused") == len(REFUSALS)
     assert instance.simulator.submissions() == 0
 
     assert buyer.initiate(session_id).status_code == 200
@@ -127,15 +126,13 @@ def test_a_refused_attempt_leaks_nothing_and_leaves_the_session_payable(
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_an_attempt_that_needs_a_token_which_cannot_be_had_is_not_sent(
-    instance: Instance, buyer: Client
-) -> None:
+def test_an_attempt_is_not_sent_without_an_access_token(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     for fault, status in (("wrong-credentials", 502), ("html-403", 502), ("empty-503", 503), ("reset", 503)):
         instance.simulator.tokens.void()
         instance.simulator.fail_next("token", fault)
         assert buyer.initiate(session_id).status_code in {status, 502, 503}, fault
-        assert facts(instance, session_id)[-1] == "PaymentRefused", fault
+        assert event_names(instance, session_id)[-1] == "PaymentRefused", fault
     assert instance.simulator.submissions() == 0
     assert buyer.initiate(session_id).status_code == 200
 
@@ -144,7 +141,7 @@ def test_an_attempt_that_needs_a_token_which_cannot_be_had_is_not_sent(
     "fault",
     ["empty-message", "server-error", "html-503", "empty-504", "lose-answer", "no-checkout-id", "reset"],
 )
-def test_an_attempt_that_may_have_been_sent_is_never_sent_again_by_us(
+def test_an_attempt_that_may_have_been_sent_is_never_resent(
     clock: Clock, instance: Instance, buyer: Client, fault: str
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -162,7 +159,7 @@ def test_an_attempt_that_may_have_been_sent_is_never_sent_again_by_us(
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
 
 
-def test_an_attempt_in_doubt_can_be_followed_by_another_once_its_prompt_is_dead(
+def test_an_attempt_in_doubt_can_be_followed_by_another_after_its_prompt(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -193,11 +190,11 @@ def test_an_order_stays_when_the_second_prompt_is_cancelled(
     instance.work()
 
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert facts(instance, session_id)[-1] == "AttemptFailed"
+    assert event_names(instance, session_id)[-1] == "AttemptFailed"
     assert refund_due_cents(instance, session_id) == 0
 
 
-def test_of_two_prompts_that_are_both_paid_one_is_given_back(
+def test_if_two_prompts_are_paid_one_payment_is_due_back(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = _two_prompts(clock, instance, buyer, LATE)
@@ -212,7 +209,7 @@ def test_of_two_prompts_that_are_both_paid_one_is_given_back(
     assert received == 100 * instance.simulator.statistics()["shillings_received"]
 
 
-def test_a_token_that_another_process_voided_is_refreshed_once_for_all(
+def test_an_access_token_that_was_voided_is_refreshed_once_for_all_processes(
     database_url: str, data_folder: Path
 ) -> None:
     with running_instance(database_url, data_folder, DAFTARI_MAX_WAITING_PUSHES="32") as instance:
@@ -237,7 +234,7 @@ def test_a_token_that_another_process_voided_is_refreshed_once_for_all(
         assert count(instance, "shop_orders") == 21
 
 
-def test_a_token_that_ran_out_is_refreshed_before_it_is_used(
+def test_an_expired_access_token_is_refreshed_before_its_use(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.pay(buyer)
@@ -268,18 +265,18 @@ UNDECIDED = (
 )
 
 
-def test_answers_to_a_query_that_decide_nothing_change_nothing(
+def test_an_inconclusive_status_query_changes_nothing(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     for answer in UNDECIDED:
         instance.simulator.faults.script_queries(answer)
         asked = instance.simulator.statistics().get("query_requests", 0)
         clock.tick(3_601)
         instance.work()
         assert instance.simulator.statistics()["query_requests"] > asked, answer
-        assert facts(instance, session_id) == before, answer
+        assert event_names(instance, session_id) == before, answer
     assert instance.client(1).status(session_id)["session_status"] == "payment_initiated"
     assert [kind for kind, _ in cases(instance)] == ["attempt_in_doubt"]
 
@@ -289,7 +286,7 @@ def test_answers_to_a_query_that_decide_nothing_change_nothing(
     assert instance.client(1).status(session_id)["session_status"] == "order_created"
 
 
-def test_an_attempt_that_cannot_be_asked_about_costs_the_others_no_question(
+def test_an_attempt_that_cannot_be_queried_takes_no_query_from_the_others(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.pay(buyer, phone_number=CALLBACK_LOST)
@@ -305,7 +302,7 @@ def test_an_attempt_that_cannot_be_asked_about_costs_the_others_no_question(
     assert other.status(session_id)["session_status"] == "order_created"
 
 
-def test_a_query_that_says_cancelled_fails_the_session(
+def test_a_query_result_of_cancelled_fails_the_session(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
@@ -336,6 +333,6 @@ def test_a_query_and_a_callback_in_the_same_moment_confirm_one_payment(
         instance.work()
 
         assert buyer.status(session_id)["session_status"] == "order_created"
-        assert facts(instance, session_id).count("Paid") == 1
+        assert event_names(instance, session_id).count("Paid") == 1
         assert refund_due_cents(instance, session_id) == 0
     assert count(instance, "shop_orders") == 6

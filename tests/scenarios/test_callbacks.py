@@ -1,4 +1,4 @@
-"""What M-Pesa reports: whatever the sequence, the amount and the code."""
+"""Callbacks in any sequence, with any amount and any result code."""
 
 import json
 from functools import partial
@@ -21,7 +21,7 @@ from tests.scenarios.steps import (
     callback,
     cases,
     count,
-    facts,
+    event_names,
     messages,
     on_shelf,
     own_path,
@@ -44,8 +44,8 @@ def test_a_success_reported_ten_times_at_once_is_one_payment(instance: Instance,
     instance.work()
 
     assert [(answer.status_code, answer.json()) for answer in answers] == [(200, ACKNOWLEDGED)] * 10
-    assert facts(instance, session_id).count("Paid") == 1
-    assert facts(instance, session_id)[-1] == "OrderCreated"
+    assert event_names(instance, session_id).count("Paid") == 1
+    assert event_names(instance, session_id)[-1] == "OrderCreated"
     assert (count(instance, "daraja_inbox"), count(instance, "shop_orders")) == (10, 1)
     assert on_shelf(buyer) == 38
 
@@ -59,7 +59,7 @@ def _prompted(instance: Instance, number: int) -> tuple[Client, str, StkPrompt]:
     return buyer, session_id, prompt_of(instance, phone)
 
 
-def test_reports_of_one_prompt_end_in_one_order_in_whatever_sequence_they_come(instance: Instance) -> None:
+def test_callbacks_of_one_prompt_make_one_order_in_any_sequence(instance: Instance) -> None:
     reports = {
         "paid": partial(callback, code=0),
         "cancelled": partial(callback, code=1032),
@@ -74,26 +74,26 @@ def test_reports_of_one_prompt_end_in_one_order_in_whatever_sequence_they_come(i
 
         assert buyer.status(session_id)["session_status"] == "order_created", sequence
         assert refund_due_cents(instance, session_id) == 0, sequence
-        assert facts(instance, session_id).count("Paid") == 1, sequence
+        assert event_names(instance, session_id).count("Paid") == 1, sequence
 
 
-def test_a_cancellation_after_the_order_moves_nothing_and_is_looked_at(
+def test_a_cancellation_after_the_order_changes_nothing_and_records_a_discrepancy(
     instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer)
     approve(instance)
     instance.work()
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     prompt = prompt_of(instance)
 
     report(instance, own_path(prompt), callback(prompt, 1032))
     instance.work()
 
-    assert facts(instance, session_id) == [*before, "ContradictionFound"]
+    assert event_names(instance, session_id) == [*before, "ContradictionFound"]
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_money_that_arrives_after_a_cancellation_becomes_an_order(instance: Instance, buyer: Client) -> None:
+def test_a_payment_after_a_cancellation_becomes_an_order(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
     prompt = prompt_of(instance)
     report(instance, own_path(prompt), callback(prompt, 1032))
@@ -107,7 +107,7 @@ def test_money_that_arrives_after_a_cancellation_becomes_an_order(instance: Inst
     assert buyer.status(session_id)["reason"] is None
 
 
-def test_a_second_receipt_for_one_prompt_is_money_to_give_back(instance: Instance, buyer: Client) -> None:
+def test_a_second_receipt_of_one_prompt_is_due_back(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
     prompt = prompt_of(instance)
     report(instance, own_path(prompt), callback(prompt))
@@ -119,16 +119,14 @@ def test_a_second_receipt_for_one_prompt_is_money_to_give_back(instance: Instanc
     assert ("refund_due", "second_payment") in cases(instance)
 
 
-def test_a_callback_that_comes_before_the_push_is_answered_is_not_lost(
-    instance: Instance, buyer: Client
-) -> None:
+def test_a_callback_before_the_answer_to_the_push_is_not_lost(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_FIRST)
-    assert facts(instance, session_id) == ["Created", "PaymentRequested", "PaymentInitiated", "Paid"]
+    assert event_names(instance, session_id) == ["Created", "PaymentRequested", "PaymentInitiated", "Paid"]
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_a_lost_answer_to_the_push_is_found_by_its_callback(instance: Instance, buyer: Client) -> None:
+def test_a_lost_answer_to_the_push_is_resolved_by_its_callback(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     answer = buyer.initiate(session_id, phone_number=ANSWER_LOST)
 
@@ -139,7 +137,7 @@ def test_a_lost_answer_to_the_push_is_found_by_its_callback(instance: Instance, 
     assert instance.simulator.submissions() == 1
 
 
-def test_a_payment_of_which_nothing_came_back_is_a_case_and_never_a_failure(
+def test_an_attempt_without_answer_and_callback_is_a_case_and_never_a_failure(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -178,7 +176,7 @@ AMOUNTS: tuple[tuple[str | None, int | None], ...] = (
     ('"350 shillings"', 350_00),
     ("[350]", 350_00),
 )
-"""The amount as a callback writes it, and what is held for it; None where it pays for the order of 350.00."""
+"""The amount as a callback writes it, and the refund due in cents; None if it pays for the order of 350.00."""
 
 
 def test_only_the_amount_that_was_asked_for_pays(instance: Instance) -> None:
@@ -216,7 +214,7 @@ RESULT_CODES: tuple[tuple[object, str, str | None], ...] = (
 )
 
 
-def test_a_result_code_means_what_the_table_says_and_an_unknown_one_is_looked_at(instance: Instance) -> None:
+def test_a_result_code_has_its_documented_outcome_and_an_unknown_one_is_a_case(instance: Instance) -> None:
     for number, (code, status, reason) in enumerate(RESULT_CODES):
         buyer, session_id, prompt = _prompted(instance, number)
         body = callback(prompt, code, MpesaReceiptNumber=f"UKG{number:07d}")
@@ -231,7 +229,7 @@ def test_a_result_code_means_what_the_table_says_and_an_unknown_one_is_looked_at
     assert cases(instance) == [("letter_set_aside", "stk: result_code_not_final")] * unknown
 
 
-def test_callbacks_that_come_while_the_worker_is_away_each_end_in_their_order(instance: Instance) -> None:
+def test_callbacks_that_come_while_the_worker_is_down_become_orders_later(instance: Instance) -> None:
     paid = {}
     for user in range(1, 7):
         buyer = instance.client(user)
@@ -250,7 +248,7 @@ def test_callbacks_that_come_while_the_worker_is_away_each_end_in_their_order(in
     assert on_shelf(instance.client()) == 34
 
 
-def test_a_payment_whose_callback_never_comes_is_found_by_asking(
+def test_a_payment_without_a_callback_is_found_by_a_status_query(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
@@ -261,7 +259,7 @@ def test_a_payment_whose_callback_never_comes_is_found_by_asking(
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_a_callback_that_says_more_than_the_query_is_looked_at(
+def test_a_callback_that_differs_from_the_query_records_a_discrepancy(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
@@ -272,16 +270,16 @@ def test_a_callback_that_says_more_than_the_query_is_looked_at(
     instance.work()
 
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert "ContradictionFound" in facts(instance, session_id)
+    assert "ContradictionFound" in event_names(instance, session_id)
 
 
-def test_no_news_of_a_payment_reaches_the_log_twice(instance: Instance, buyer: Client) -> None:
+def test_a_repeated_callback_appends_no_event(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
     instance.work()
     prompt = prompt_of(instance, PAYS_AT_ONCE)
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     same = callback(prompt, MpesaReceiptNumber=receipt_of(prompt))
     for path in (own_path(prompt), CALLBACKS, CONTRACT_CALLBACKS):
         report(instance, path, same)
     instance.work()
-    assert facts(instance, session_id) == before
+    assert event_names(instance, session_id) == before

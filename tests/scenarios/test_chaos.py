@@ -1,4 +1,4 @@
-"""A small storm: all of the simulator's faults at once, by seed. After it no shilling is lost or counted twice."""
+"""All faults of the simulator at once, by seed: no shilling is lost or counted twice."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ MAX_ATTEMPTS = 3
 
 
 @pytest.fixture
-def _storm(instance: Instance) -> None:
-    """Chaos, beside C2B notices of what is paid by prompt."""
+def _chaos(instance: Instance) -> None:
+    """Switch on chaos, and C2B confirmations of prompts."""
     confirmation_url, validation_url = instance.services.c2b.urls
     instance.services.daraja.register_c2b(
         confirmation_url=confirmation_url, validation_url=validation_url, response_type="Completed"
@@ -38,8 +38,8 @@ def received(instance: Instance) -> list[tuple[Any, ...]]:
     )
 
 
-@pytest.mark.usefixtures("_storm")
-def test_what_was_paid_in_a_storm_is_received_once_and_nothing_else_is(
+@pytest.mark.usefixtures("_chaos")
+def test_payments_during_chaos_are_each_received_once_and_nothing_else_is(
     clock: Clock, instance: Instance
 ) -> None:
     buyers = [instance.client(100 + number) for number in range(BUYERS)]

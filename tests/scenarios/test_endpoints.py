@@ -1,4 +1,4 @@
-"""Who may see and do what, and what a look changes."""
+"""Access rights of every endpoint, lists, histories and credentials."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from api.cli import main
 from api.http.middleware.auth import make_token
 from api.local.databases import stored_credentials
 from api.local.local_settings import local_settings
-from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, at_once, facts, observe, put_in_cart
+from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, at_once, event_names, observe, put_in_cart
 from tests.support.instance import DELIVERY, Client, Instance
 
 OWNER_ENDPOINTS = (
@@ -76,10 +76,10 @@ def _bad_tokens(instance: Instance) -> dict[str, str]:
     }
 
 
-def test_nobody_comes_in_without_a_good_token(instance: Instance, buyer: Client) -> None:
+def test_no_endpoint_answers_without_a_valid_token(instance: Instance, buyer: Client) -> None:
     blueprint = _endpoints_of(buyer.create().json()["session_id"])
     for method, path in blueprint:
-        answer = instance.stranger().request(method, path)
+        answer = instance.anonymous().request(method, path)
         assert (answer.status_code, answer.json()["error_code"]) == (401, "TOKEN_MISSING"), path
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     for name, token in _bad_tokens(instance).items():
@@ -90,7 +90,7 @@ def test_nobody_comes_in_without_a_good_token(instance: Instance, buyer: Client)
             assert (answer.status_code, answer.json()["error_code"]) == (401, expected), (name, path)
 
 
-def test_the_wrong_role_is_told_so(instance: Instance, buyer: Client) -> None:
+def test_the_wrong_role_is_refused(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     for role in ("auditor", "analyst", "operator"):
         for method, path in _endpoints_of(session_id):
@@ -100,9 +100,9 @@ def test_the_wrong_role_is_told_so(instance: Instance, buyer: Client) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (403, "ROLE_REQUIRED")
 
 
-def test_anothers_session_and_none_at_all_look_the_same(instance: Instance, buyer: Client) -> None:
+def test_another_buyers_session_looks_like_a_missing_one(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     thief = instance.client(2)
     for method, rest in OWNER_ENDPOINTS:
         answers = [
@@ -115,11 +115,11 @@ def test_anothers_session_and_none_at_all_look_the_same(instance: Instance, buye
         for wanted in ("1", "not-a-uuid", session_id[:-1], f"{session_id}0", "%00", "..%2f.."):
             assert thief.request(method, f"/api/payments/sessions/{wanted}/{rest}").status_code == 404
     assert thief.get("/api/payments/sessions/").json()["count"] == 0
-    assert facts(instance, session_id) == before
+    assert event_names(instance, session_id) == before
     assert instance.simulator.submissions() == 0
 
 
-def test_a_session_cannot_be_written_to_otherwise(buyer: Client) -> None:
+def test_a_session_takes_no_other_methods(buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     own = f"/api/payments/sessions/{session_id}/"
     for method in ("PATCH", "PUT", "DELETE"):
@@ -137,7 +137,7 @@ def test_a_session_cannot_be_written_to_otherwise(buyer: Client) -> None:
     assert buyer.status(session_id)["session_status"] == "pending"
 
 
-def test_no_door_pretends_that_somebody_paid(instance: Instance, buyer: Client) -> None:
+def test_no_endpoint_fakes_a_payment(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     rules = {rule.rule for rule in instance.app.url_map.iter_rules()}
     assert not [rule for rule in rules if "simulat" in rule]
@@ -166,7 +166,7 @@ def test_a_list_is_newest_first_and_stands_still_while_sessions_are_created(buye
     assert buyer.get(path).json()["count"] == 9
 
 
-def test_a_list_takes_no_absurd_page(buyer: Client) -> None:
+def test_a_list_refuses_invalid_pages(buyer: Client) -> None:
     buyer.create()
     path = "/api/payments/sessions/"
     assert len(buyer.get(f"{path}?page_size=1000000").json()["results"]) == 1
@@ -180,7 +180,7 @@ def test_a_list_takes_no_absurd_page(buyer: Client) -> None:
         assert answer.status_code == 400, query
 
 
-def test_looking_changes_no_row(instance: Instance, buyer: Client) -> None:
+def test_reading_changes_no_row(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
     instance.work()
     before = _all_rows(instance)
@@ -196,13 +196,13 @@ def test_looking_changes_no_row(instance: Instance, buyer: Client) -> None:
     assert _all_rows(instance) == before
 
 
-def test_every_fact_of_a_history_is_shown_to_its_owner_without_what_is_inside(
+def test_the_owner_sees_every_event_of_the_history_without_internal_values(
     instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
     instance.work()
     answer = buyer.get(f"/api/payments/sessions/{session_id}/events/")
-    assert buyer.events(session_id) == facts(instance, session_id)
+    assert buyer.events(session_id) == event_names(instance, session_id)
     for inside in ("sealed", "digest", "hash", "position", "token", "254700", "ws_CO_"):
         assert inside not in answer.text
 
@@ -216,7 +216,7 @@ def _all_rows(instance: Instance) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture
 def shell(database_url: str, data_folder: Path) -> dict[str, str]:
-    """The environment of an operator who has a database and a data folder."""
+    """The environment of an operator with a database and a data folder."""
     kept = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder)}
     return {**{name: "" for name in os.environ if name.startswith("MPESA_")}, **kept}
 
@@ -227,9 +227,11 @@ def _set(shell: dict[str, str], *arguments: str, **variables: str) -> str:
     return result.output
 
 
-def test_credentials_are_kept_in_part_and_never_shown(shell: dict[str, str]) -> None:
-    said = _set(shell, "--consumer-key", "key-one", "--consumer-secret", "a-secret", "--passkey", "a-passkey")
-    said += _set(shell)
+def test_credentials_can_be_stored_one_by_one_and_are_never_shown(shell: dict[str, str]) -> None:
+    output = _set(
+        shell, "--consumer-key", "key-one", "--consumer-secret", "a-secret", "--passkey", "a-passkey"
+    )
+    output += _set(shell)
     settings = local_settings(shell)
     first = {
         "MPESA_CONSUMER_KEY": "key-one",
@@ -237,17 +239,17 @@ def test_credentials_are_kept_in_part_and_never_shown(shell: dict[str, str]) -> 
         "MPESA_PASSKEY": "a-passkey",
     }
     assert stored_credentials(settings) == first
-    said += _set(shell, "--business-shortcode", "174379", MPESA_PASSKEY="another-passkey")
+    output += _set(shell, "--business-shortcode", "174379", MPESA_PASSKEY="another-passkey")
     assert stored_credentials(settings) == first | {
         "MPESA_BUSINESS_SHORTCODE": "174379",
         "MPESA_PASSKEY": "another-passkey",
     }
     for secret in ("key-one", "a-secret", "passkey\n", "a-passkey", "another-passkey"):
-        assert secret not in said
-    assert "Nothing was given" in said
+        assert secret not in output
+    assert "Nothing was given" in output
 
 
-def test_credentials_that_cannot_work_change_nothing(shell: dict[str, str]) -> None:
+def test_invalid_credentials_change_nothing(shell: dict[str, str]) -> None:
     _set(shell, "--business-shortcode", "174379")
     arguments = ["set-mpesa-credentials", "--business-shortcode", "17x", "--passkey", "hush-hush"]
     result = CliRunner().invoke(main, arguments, env=shell)
@@ -267,7 +269,7 @@ def test_stored_credentials_are_used_and_variables_win(shell: dict[str, str], in
     assert hashlib.sha256(b"stored-key").hexdigest() not in rows
 
 
-def test_no_answer_of_ours_holds_a_secret_of_ours(instance: Instance, buyer: Client) -> None:
+def test_no_answer_holds_a_secret(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
     secrets = (
         instance.settings.daftari_jwt_secret,
@@ -278,7 +280,7 @@ def test_no_answer_of_ours_holds_a_secret_of_ours(instance: Instance, buyer: Cli
         instance.settings.database_url,
     )
     operator = Client(instance.base_url, make_token(instance.settings, 9, ["operator", "customer"], 5))
-    for client in (buyer, operator, instance.stranger()):
+    for client in (buyer, operator, instance.anonymous()):
         for path in (
             "/openapi.json", "/docs/", "/healthz", "/readyz", "/metrics", "/api/nothing", "/api/payments/sessions/",
             f"/api/payments/sessions/{session_id}/", f"/api/payments/sessions/{session_id}/events/",
@@ -287,7 +289,7 @@ def test_no_answer_of_ours_holds_a_secret_of_ours(instance: Instance, buyer: Cli
             assert not [secret for secret in secrets if secret in answer.text], path
 
 
-def test_a_buyer_can_be_many_at_once(instance: Instance, buyer: Client) -> None:
+def test_a_buyer_can_make_many_requests_at_once(instance: Instance, buyer: Client) -> None:
     put_in_cart(buyer, TOMATOES, "2")
     clients = [instance.client(1) for _ in range(8)]
     body = {"delivery_details": DELIVERY}

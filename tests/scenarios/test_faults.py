@@ -1,4 +1,4 @@
-"""PostgreSQL goes away, hangs, or takes an answer with it, at any statement; and a process with it."""
+"""PostgreSQL goes down, hangs, or loses an answer at any statement; processes crash at any statement."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,7 +25,7 @@ from tests.scenarios.steps import (
     callback,
     cases,
     count,
-    facts,
+    event_names,
     messages,
     observe,
     own_path,
@@ -35,7 +35,7 @@ from tests.scenarios.steps import (
     refund_due_cents,
     report,
 )
-from tests.support.dying import each_statement
+from tests.support.crashes import each_crash_point
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
 from tests.support.proxy import DatabaseProxy, proxy_before
 from tests.support.waiting import wait_until
@@ -51,7 +51,7 @@ def proxy(database_url: str) -> Iterator[DatabaseProxy]:
 
 @pytest.fixture
 def fragile(proxy: DatabaseProxy, data_folder: Path) -> Iterator[Instance]:
-    """An instance whose way to PostgreSQL leads through the proxy."""
+    """An instance that reaches PostgreSQL through the proxy."""
     with running_instance(proxy.url, data_folder) as running:
         put_on_shelf(running, TOMATOES, stock="40")
         put_in_cart(running.client(1), TOMATOES, "2")
@@ -60,19 +60,19 @@ def fragile(proxy: DatabaseProxy, data_folder: Path) -> Iterator[Instance]:
 
 
 def _answers(instance: Instance) -> bool:
-    return instance.stranger().get("/readyz").status_code == 200
+    return instance.anonymous().get("/readyz").status_code == 200
 
 
 def _back(instance: Instance) -> None:
     wait_until(partial(_answers, instance), "the database is back for the instance")
 
 
-def test_without_its_database_every_door_says_so_quickly_and_works_again_without_a_restart(
+def test_without_its_database_every_endpoint_answers_503_quickly_and_recovers_without_a_restart(
     proxy: DatabaseProxy, fragile: Instance
 ) -> None:
     buyer = fragile.client(1)
     session_id = buyer.create().json()["session_id"]
-    before = facts(fragile, session_id)
+    before = event_names(fragile, session_id)
     proxy.cut()
     asked: list[Callable[[], requests.Response]] = [
         partial(buyer.get, "/api/payments/sessions/"),
@@ -94,12 +94,12 @@ def test_without_its_database_every_door_says_so_quickly_and_works_again_without
         assert int(answer.headers["Retry-After"]) >= 1
         for leak in ("postgres", "psycopg", "127.0.0.1", "connection"):
             assert leak not in answer.text.lower()
-    assert fragile.stranger().get("/healthz").status_code == 200
-    assert fragile.stranger().get("/readyz").status_code == 503
+    assert fragile.anonymous().get("/healthz").status_code == 200
+    assert fragile.anonymous().get("/readyz").status_code == 503
 
     proxy.restore()
     _back(fragile)
-    assert facts(fragile, session_id) == before
+    assert event_names(fragile, session_id) == before
     assert buyer.create(key="while-away").status_code == 201
     assert buyer.initiate(session_id).status_code == 200
     approve(fragile)
@@ -107,7 +107,9 @@ def test_without_its_database_every_door_says_so_quickly_and_works_again_without
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_a_callback_that_cannot_be_kept_is_not_acknowledged(proxy: DatabaseProxy, fragile: Instance) -> None:
+def test_a_callback_that_cannot_be_stored_is_not_acknowledged(
+    proxy: DatabaseProxy, fragile: Instance
+) -> None:
     buyer = fragile.client(1)
     session_id = fragile.pay(buyer)
     prompt = prompt_of(fragile)
@@ -134,7 +136,7 @@ def test_a_restart_of_the_database_costs_one_answer_at_most(proxy: DatabaseProxy
         assert set(statuses[1:]) == {200}, statuses
 
 
-def test_a_worker_goes_on_when_the_database_is_back(proxy: DatabaseProxy, fragile: Instance) -> None:
+def test_a_worker_continues_when_the_database_is_back(proxy: DatabaseProxy, fragile: Instance) -> None:
     buyer = fragile.client(1)
     fragile.start_worker()
     session_id = fragile.pay(buyer)
@@ -166,10 +168,10 @@ def well_stocked(instance: Instance) -> Instance:
     return instance
 
 
-def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
+def test_a_retry_with_its_key_is_safe_wherever_the_first_process_crashed(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in each_statement(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy):
         buyer = well_stocked.client(user)
         put_in_cart(buyer, TOMATOES, "1")
         headers = {"Authorization": f"Bearer {well_stocked.token(user)}", "Idempotency-Key": "once"}
@@ -182,16 +184,16 @@ def test_a_repeat_with_its_key_is_safe_wherever_the_process_of_the_first_died(
                 503,
             )
 
-        die(create)
+        crash(create)
         clock.tick(91)
         assert buyer.create(key="once").status_code == 201
         assert buyer.get("/api/payments/sessions/").json()["count"] == 1
 
 
-def test_a_repeat_with_its_key_extends_once_wherever_the_process_of_the_first_died(
+def test_a_retry_with_its_key_extends_once_wherever_the_first_process_crashed(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in each_statement(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy):
         _, session_id = _ready_buyer(well_stocked, user)
         headers = {"Authorization": f"Bearer {well_stocked.token(user)}", "Idempotency-Key": "once"}
         path = f"/api/payments/sessions/{session_id}/extend_session/"
@@ -200,33 +202,35 @@ def test_a_repeat_with_its_key_extends_once_wherever_the_process_of_the_first_di
             endpoint = create_app(well_stocked.settings, lambda: services).test_client()
             assert endpoint.post(path, json={}, headers=headers).status_code in (200, 503)
 
-        die(extend)
+        crash(extend)
         clock.tick(91)
-        assert well_stocked.stranger().post(path, json={}, headers=headers).status_code == 200
-        assert facts(well_stocked, session_id).count("Extended") == 1
+        assert well_stocked.anonymous().post(path, json={}, headers=headers).status_code == 200
+        assert event_names(well_stocked, session_id).count("Extended") == 1
 
 
-def test_a_process_that_dies_while_it_prompts_leaves_a_session_that_can_be_paid(
+def test_a_crash_during_a_prompt_leaves_a_session_that_can_be_paid(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in each_statement(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
-        die(lambda s, u=user, i=session_id, p=phone: s.checkout.initiate(u, UUID(i), PhoneNumber(p)))
+        crash(lambda s, u=user, i=session_id, p=phone: s.checkout.initiate(u, UUID(i), PhoneNumber(p)))
         if not well_stocked.simulator.prompts(phone):
             clock.tick(121)
             well_stocked.work()
             assert buyer.initiate(session_id, phone_number=phone).status_code == 200
         approve(well_stocked, phone)
         well_stocked.work()
-        assert buyer.status(session_id)["session_status"] == "order_created", facts(well_stocked, session_id)
+        assert buyer.status(session_id)["session_status"] == "order_created", event_names(
+            well_stocked, session_id
+        )
         assert len(well_stocked.simulator.prompts(phone)) == 1
 
 
-def test_a_process_that_dies_over_a_callback_loses_none_that_it_acknowledged(
+def test_a_crash_during_a_callback_loses_no_acknowledged_one(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in each_statement(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         assert buyer.initiate(session_id, phone_number=phone).status_code == 200
@@ -240,28 +244,30 @@ def test_a_process_that_dies_over_a_callback_loses_none_that_it_acknowledged(
             services.stk_callbacks.receive(text, body_bytes=len(text), token=token)
             acknowledged.append(True)  # noqa: B023 - called in this round
 
-        die(receive)
+        crash(receive)
         clock.tick(6)
         well_stocked.work()
         if not acknowledged and buyer.status(session_id)["session_status"] != "order_created":
             report(well_stocked, own_path(prompt), body)
             well_stocked.work()
-        assert buyer.status(session_id)["session_status"] == "order_created", facts(well_stocked, session_id)
-        assert facts(well_stocked, session_id).count("Paid") == 1
+        assert buyer.status(session_id)["session_status"] == "order_created", event_names(
+            well_stocked, session_id
+        )
+        assert event_names(well_stocked, session_id).count("Paid") == 1
         assert refund_due_cents(well_stocked, session_id) == 0
     assert {state for state, _ in messages(well_stocked)} == {"acted_on"}
 
 
-def test_a_worker_that_dies_over_an_order_leaves_exactly_one(
+def test_a_worker_crash_during_an_order_leaves_exactly_one_order(
     clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
 ) -> None:
-    for user, _, die in each_statement(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         assert buyer.initiate(session_id, phone_number=phone).status_code == 200
         approve(well_stocked, phone)
         _let_go(well_stocked)
-        die(lambda services: [job.work() for job in jobs(services.worker) if job.name == "orders"])
+        crash(lambda services: [job.work() for job in jobs(services.worker) if job.name == "orders"])
 
         def is_ordered(buyer: Client = buyer, session_id: str = session_id) -> bool:
             clock.tick(2)
@@ -269,7 +275,7 @@ def test_a_worker_that_dies_over_an_order_leaves_exactly_one(
             return bool(buyer.status(session_id)["session_status"] == "order_created")
 
         wait_until(is_ordered, "the order is made by the next worker")
-        assert facts(well_stocked, session_id).count("OrderCreated") == 1
+        assert event_names(well_stocked, session_id).count("OrderCreated") == 1
     sold = count(well_stocked, "shop_orders")
     assert observe(well_stocked, "SELECT stock_thousandths FROM shop_listings") == [((1000 - sold) * 1000,)]
     assert [case for case in cases(well_stocked) if case[0] != "receipt_missing"] == []
@@ -281,7 +287,7 @@ def _let_go(instance: Instance) -> None:
             job.lock.release()
 
 
-def test_two_workers_at_once_do_everything_once(instance: Instance, database_url: str) -> None:
+def test_two_workers_at_once_do_all_work_once(instance: Instance, database_url: str) -> None:
     put_on_shelf(instance, TOMATOES, stock="100")
     settings = local_settings({**instance.settings.environ, "DATABASE_URL": database_url})
     second = build_services(settings)
@@ -307,7 +313,7 @@ def test_two_workers_at_once_do_everything_once(instance: Instance, database_url
         second.close()
 
 
-def test_a_letter_that_no_code_of_ours_can_handle_stops_no_other(
+def test_a_message_that_no_handler_can_process_stops_no_other(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     poisoned = instance.pay(buyer)
@@ -330,7 +336,7 @@ def test_a_letter_that_no_code_of_ours_can_handle_stops_no_other(
 
 
 def _append_from_the_future(instance: Instance, session_id: str) -> None:
-    """Write an event of a kind that this version of the code does not know, as a newer one would."""
+    """Append an event of a topic that this version does not know, as a newer version would."""
     _as_owner(
         instance,
         "INSERT INTO payment_events SELECT session_id, version + 1, 'payment_session.unheard_of.v1', '{}', hash, hash,"

@@ -1,4 +1,4 @@
-"""What others pretend that M-Pesa reported, and what cannot be read at all."""
+"""Forged, replayed and unreadable callbacks."""
 
 import json
 from uuid import UUID
@@ -21,7 +21,7 @@ from tests.scenarios.steps import (
     callback,
     cases,
     count,
-    facts,
+    event_names,
     messages,
     observe,
     own_path,
@@ -35,7 +35,7 @@ from tests.scenarios.steps import (
 from tests.support.instance import Client, Instance
 
 LATE = "254700010301"
-"""Pays at once; the callback comes after the prompt's time."""
+"""Pays at once; the callback comes after the prompt has ended."""
 
 
 HOSTILE = (
@@ -72,21 +72,21 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("proved", ["with its token", "with no token", "with a wrong token"])
-def test_a_hostile_body_is_acknowledged_kept_listed_and_changes_nothing(
-    instance: Instance, buyer: Client, proved: str
+@pytest.mark.parametrize("proof", ["with its token", "with no token", "with a wrong token"])
+def test_a_hostile_body_is_acknowledged_stored_dead_lettered_and_changes_nothing(
+    instance: Instance, buyer: Client, proof: str
 ) -> None:
     session_id = instance.pay(buyer)
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     token = own_path(prompt_of(instance)).removeprefix(CALLBACKS)
-    segment = {"with its token": token, "with no token": "", "with a wrong token": f"x{token}"}[proved]
+    segment = {"with its token": token, "with no token": "", "with a wrong token": f"x{token}"}[proof]
     for body in HOSTILE:
         for path in (CALLBACKS, CONTRACT_CALLBACKS):
             answer = report(instance, path + segment, body)
             assert (answer.status_code, answer.json()) == (200, ACKNOWLEDGED), body[:100]
     instance.work()
 
-    assert facts(instance, session_id) == before
+    assert event_names(instance, session_id) == before
     kept = messages(instance)
     assert len(kept) == 2 * len(HOSTILE)
     assert {state for state, _ in kept} == {"set_aside"}
@@ -98,18 +98,18 @@ def test_a_hostile_body_is_acknowledged_kept_listed_and_changes_nothing(
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_a_report_about_a_prompt_that_nobody_knows_is_set_aside_in_the_end(
+def test_a_callback_of_an_unknown_prompt_is_dead_lettered_in_the_end(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer)
-    stranger = callback(prompt_of(instance))
-    stranger["Body"]["stkCallback"]["CheckoutRequestID"] = "ws_CO_161120261030000000000000"
-    assert report(instance, CONTRACT_CALLBACKS, stranger).json() == ACKNOWLEDGED
+    unknown = callback(prompt_of(instance))
+    unknown["Body"]["stkCallback"]["CheckoutRequestID"] = "ws_CO_161120261030000000000000"
+    assert report(instance, CONTRACT_CALLBACKS, unknown).json() == ACKNOWLEDGED
     for _ in range(12):
         instance.work()
         clock.tick(700)
     assert messages(instance)[0] == ("set_aside", "unknown_checkout_request")
-    assert "Paid" not in facts(instance, session_id)
+    assert "Paid" not in event_names(instance, session_id)
 
 
 def test_the_ids_of_another_prompt_under_a_good_token_change_nothing(
@@ -159,7 +159,9 @@ def test_a_success_without_its_token_is_no_payment_before_a_query_confirms_it(
     assert messages(instance) == [("acted_on", "contradicted_by_query")]
 
 
-def test_many_hints_about_one_prompt_make_one_question(instance: Instance, buyer: Client) -> None:
+def test_many_unauthenticated_callbacks_of_one_prompt_cause_one_query(
+    instance: Instance, buyer: Client
+) -> None:
     instance.pay(buyer)
     forged = callback(prompt_of(instance))
     for _ in range(20):
@@ -168,7 +170,7 @@ def test_many_hints_about_one_prompt_make_one_question(instance: Instance, buyer
     assert instance.simulator.statistics()["query_requests"] == 1
 
 
-def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
+def test_an_unprocessed_authenticated_callback_does_not_wait_behind_forged_ones(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer)
@@ -193,18 +195,18 @@ def test_a_true_callback_that_was_left_over_does_not_wait_behind_forged_ones(
     assert act_on_messages(inbox, dispatcher) == MAX_UNAUTHENTICATED_AT_ONCE
 
 
-def test_a_success_without_its_token_counts_once_a_query_confirms_it(
+def test_a_success_without_its_token_is_a_payment_once_a_query_confirms_it(
     instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
     report(instance, CONTRACT_CALLBACKS, callback(prompt_of(instance, CALLBACK_LOST)))
-    assert "Paid" not in facts(instance, session_id)
+    assert "Paid" not in event_names(instance, session_id)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
     assert messages(instance) == [("acted_on", "confirmed_by_query")]
 
 
-def test_a_cancellation_without_its_token_is_not_believed_either(instance: Instance, buyer: Client) -> None:
+def test_a_cancellation_without_its_token_changes_nothing(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
     report(instance, CALLBACKS, callback(prompt_of(instance), 1032))
     instance.work()
@@ -214,9 +216,7 @@ def test_a_cancellation_without_its_token_is_not_believed_either(instance: Insta
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_a_payer_who_forges_a_receipt_gains_no_second_payment(
-    clock: Clock, instance: Instance, buyer: Client
-) -> None:
+def test_a_forged_receipt_makes_no_second_payment(clock: Clock, instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer, phone_number=LATE)
     forged = callback(prompt_of(instance, LATE), MpesaReceiptNumber="UKG0FORGED")
     report(instance, CONTRACT_CALLBACKS, forged)
@@ -227,13 +227,15 @@ def test_a_payer_who_forges_a_receipt_gains_no_second_payment(
     instance.work()
     clock.tick(131)
     instance.work()
-    assert facts(instance, session_id)[-1] == "ReceiptRecorded"
+    assert event_names(instance, session_id)[-1] == "ReceiptRecorded"
     assert refund_due_cents(instance, session_id) == 0
     [[receipt]] = observe(instance, "SELECT receipt FROM payment_sessions")
     assert receipt == receipt_of(prompt_of(instance, LATE))
 
 
-def test_a_payer_cannot_take_anothers_receipt_away(instance: Instance, buyer: Client) -> None:
+def test_a_forged_callback_cannot_take_the_receipt_of_another_session(
+    instance: Instance, buyer: Client
+) -> None:
     thief = instance.client(2)
     put_in_cart(thief, TOMATOES, "1")
     instance.pay(thief, phone_number=LATE)

@@ -15,7 +15,7 @@ from tests.scenarios.steps import (
     at_once,
     cart,
     count,
-    facts,
+    event_names,
     observe,
     on_shelf,
     put_in_cart,
@@ -43,7 +43,7 @@ def test_a_paid_session_becomes_an_order_once(instance: Instance, buyer: Client)
     assert cart(buyer) == {}
     order = buyer.get(f"/api/orders/{shown['order']['order_id']}/").json()
     assert (order["total_cost"], order["delivery_fee"], order["total_amount"]) == (300, "50.00", "350.00")
-    assert facts(instance, session_id) == [
+    assert event_names(instance, session_id) == [
         "Created",
         "PaymentRequested",
         "PaymentInitiated",
@@ -73,7 +73,7 @@ def test_every_total_of_an_order_is_exact_to_the_cent(instance: Instance) -> Non
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_session_is_shown_as_the_guide_shows_it(buyer: Client) -> None:
+def test_a_session_is_shown_as_in_the_contract(buyer: Client) -> None:
     answer = buyer.post("/api/payments/sessions/", json=CONTRACT_BODY)
     assert answer.status_code == 201
     shown = answer.json()
@@ -108,7 +108,7 @@ def test_a_session_is_shown_as_the_guide_shows_it(buyer: Client) -> None:
     assert shown["expires_at"] == "2026-11-16T07:45:00Z"
 
 
-def test_an_initiated_payment_is_shown_as_the_guide_shows_it(instance: Instance, buyer: Client) -> None:
+def test_an_initiated_payment_is_shown_as_in_the_contract(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     shown = buyer.initiate(session_id, phone_number=PAYS_AT_ONCE).json()
 
@@ -139,7 +139,7 @@ def test_paths_work_without_their_last_slash(instance: Instance, buyer: Client) 
     assert buyer.get("/api/payments/sessions").json()["count"] == 1
 
 
-def test_a_double_click_makes_one_session_and_gives_the_same_answer_twice(
+def test_a_double_click_makes_one_session_and_gets_the_same_answer_twice(
     instance: Instance, buyer: Client
 ) -> None:
     clients = [instance.client(1) for _ in range(6)]
@@ -160,7 +160,7 @@ def test_a_used_key_with_another_body_is_refused(instance: Instance, buyer: Clie
     assert count(instance, "payment_sessions") == 1
 
 
-def test_one_key_of_two_buyers_is_two_keys(instance: Instance, buyer: Client) -> None:
+def test_the_same_key_of_two_buyers_is_two_keys(instance: Instance, buyer: Client) -> None:
     other = instance.client(2)
     put_in_cart(other, TOMATOES, "1")
     mine, theirs = buyer.create(key="k").json(), other.create(key="k").json()
@@ -179,9 +179,7 @@ def test_an_initiation_is_repeated_by_its_key_without_a_second_prompt(
     assert instance.simulator.submissions() == 1
 
 
-def test_lines_of_a_cart_are_bought_once_whatever_the_number_of_sessions(
-    instance: Instance, buyer: Client
-) -> None:
+def test_cart_lines_are_bought_once_over_all_sessions(instance: Instance, buyer: Client) -> None:
     first, second = (buyer.create().json()["session_id"] for _ in range(2))
     assert buyer.initiate(first, phone_number="254700010002").status_code == 200
     assert buyer.initiate(second, phone_number="254700010003").status_code == 200
@@ -196,7 +194,7 @@ def test_lines_of_a_cart_are_bought_once_whatever_the_number_of_sessions(
     assert owed == 350_00
 
 
-def test_the_worker_finds_a_payment_by_itself(database_url: str, data_folder: Path) -> None:
+def test_a_running_worker_makes_the_order_of_a_payment(database_url: str, data_folder: Path) -> None:
     with running_instance(database_url, data_folder, AUTO_APPROVE_SECONDS="0") as instance:
         put_on_shelf(instance, TOMATOES, stock="40")
         buyer = instance.client(1)

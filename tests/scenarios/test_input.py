@@ -1,10 +1,10 @@
-"""What people type, and what others send in their place."""
+"""Validation of what buyers and other clients send."""
 
 from typing import Any
 
 import pytest
 
-from tests.scenarios.steps import CALLBACK_LOST, Clock, count, facts, observe, prompt_of
+from tests.scenarios.steps import CALLBACK_LOST, Clock, count, event_names, observe, prompt_of
 from tests.support.instance import DELIVERY, Client, Instance
 
 SAME_NUMBER = (
@@ -124,7 +124,9 @@ NOT_A_BODY = (
 )
 
 
-def test_a_number_is_the_same_however_it_is_typed(clock: Clock, instance: Instance, buyer: Client) -> None:
+def test_all_ways_to_type_a_phone_number_give_the_same_number(
+    clock: Clock, instance: Instance, buyer: Client
+) -> None:
     for typed in SAME_NUMBER:
         details = DELIVERY | {"phone_number": typed}
         answer = buyer.create(delivery_details=details)
@@ -141,41 +143,41 @@ def test_a_number_is_the_same_however_it_is_typed(clock: Clock, instance: Instan
     assert buyer.create(delivery_details=DELIVERY | {"phone_number": "0112345678"}).status_code == 201
 
 
-def test_what_is_no_number_is_refused_with_its_field_named(instance: Instance, buyer: Client) -> None:
+def test_an_invalid_phone_number_is_refused_with_its_field_named(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     for typed in NO_NUMBER:
         created = buyer.create(delivery_details=DELIVERY | {"phone_number": typed})
-        assert _told(created) == (400, {"delivery_details.phone_number"}), typed
+        assert _refusal(created) == (400, {"delivery_details.phone_number"}), typed
         initiated = buyer.initiate(session_id, phone_number=typed)
-        assert _told(initiated) == (400, {"phone_number"}), typed
+        assert _refusal(initiated) == (400, {"phone_number"}), typed
     assert instance.simulator.submissions() == 0
     assert count(instance, "payment_sessions") == 1
-    assert facts(instance, session_id) == ["Created"]
+    assert event_names(instance, session_id) == ["Created"]
 
 
 @pytest.mark.usefixtures("clock")
-def test_what_cannot_be_delivered_to_is_refused_at_once_with_its_field_named(
+def test_invalid_delivery_details_are_refused_at_once_with_their_field_named(
     instance: Instance, buyer: Client
 ) -> None:
     for name, value in IN_DETAILS:
         answer = buyer.create(delivery_details=DELIVERY | {name: value})
-        status, fields = _told(answer)
+        status, fields = _refusal(answer)
         assert status == 400, (name, value)
         assert fields <= {f"delivery_details.{name}", "delivery_details.subcounty_id"}, (name, value)
         assert fields, (name, value)
     for name in DELIVERY:
         without = {key: value for key, value in DELIVERY.items() if key != name}
-        assert _told(buyer.create(delivery_details=without)) == (400, {f"delivery_details.{name}"})
+        assert _refusal(buyer.create(delivery_details=without)) == (400, {f"delivery_details.{name}"})
     for name, value in BESIDE_DETAILS:
         body = {"delivery_details": DELIVERY} | {name: value}
-        status, fields = _told(buyer.post("/api/payments/sessions/", json=body))
+        status, fields = _refusal(buyer.post("/api/payments/sessions/", json=body))
         assert status == 400, (name, value)
         assert all(field.startswith(name) for field in fields), (name, value)
     assert count(instance, "payment_sessions") == 0
 
 
 @pytest.mark.usefixtures("clock")
-def test_unusual_text_goes_all_the_way_to_the_order(instance: Instance, buyer: Client) -> None:
+def test_unusual_text_reaches_the_order_unchanged(instance: Instance, buyer: Client) -> None:
     for number, changed in enumerate(UNUSUAL_BUT_FINE):
         session = buyer.create(
             delivery_details=DELIVERY | changed,
@@ -195,7 +197,7 @@ def test_unusual_text_goes_all_the_way_to_the_order(instance: Instance, buyer: C
         assert buyer.put("/api/cart/items/123/", json={"quantity": "2"}).status_code == 200
 
 
-def test_what_is_no_json_object_is_refused_in_our_form(instance: Instance, buyer: Client) -> None:
+def test_a_body_that_is_no_json_object_is_refused_as_a_json_error(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     json_type = {"Content-Type": "application/json"}
     for body in NOT_A_BODY:
@@ -210,12 +212,12 @@ def test_what_is_no_json_object_is_refused_in_our_form(instance: Instance, buyer
     assert count(instance, "payment_sessions") == 1
 
 
-def test_all_that_is_wrong_with_a_form_comes_in_one_answer(buyer: Client) -> None:
+def test_all_errors_of_a_body_come_in_one_answer(buyer: Client) -> None:
     wrong = {"full_name": 1, "phone_number": "0", "county_id": "x", "detailed_address": "x" * 5_000}
     answer = buyer.create(
         delivery_details=wrong, delivery_time_slot="midnight", estimated_delivery_date="yesterday"
     )
-    assert _told(answer) == (
+    assert _refusal(answer) == (
         400,
         {
             "delivery_details.full_name",
@@ -231,7 +233,7 @@ def test_all_that_is_wrong_with_a_form_comes_in_one_answer(buyer: Client) -> Non
     assert all(sentences for sentences in answer.json()["errors"].values())
 
 
-def test_nobody_is_found_in_the_tables_by_name_number_or_address(
+def test_no_table_holds_a_name_phone_or_address_in_the_clear(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
@@ -247,5 +249,5 @@ def test_nobody_is_found_in_the_tables_by_name_number_or_address(
             assert found == [(0,)], (table, secret)
 
 
-def _told(answer: Any) -> tuple[int, set[str]]:
+def _refusal(answer: Any) -> tuple[int, set[str]]:
     return answer.status_code, set(answer.json().get("errors", {}))

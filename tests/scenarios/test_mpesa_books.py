@@ -15,14 +15,14 @@ from tests.scenarios.steps import (
     TOMATOES,
     Clock,
     approve,
-    facts,
+    event_names,
     observe,
     prompt_of,
     put_in_cart,
     put_on_shelf,
     receipt_of,
 )
-from tests.support.instance import OPERATOR_PASSWORD, Client, Instance, running_instance
+from tests.support.instance import INITIATOR_PASSWORD, Client, Instance, running_instance
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -32,19 +32,19 @@ OTHER_PHONE = "254712345679"
 
 @pytest.fixture
 def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
-    """An instance whose operator has a password, encrypted for a simulator that checks it."""
+    """An instance whose initiator has a password, encrypted for a simulator that checks it."""
     with running_instance(
         database_url,
         data_folder,
         DAFTARI_REFUND_POLICY="auto",
-        **{OPERATOR_PASSWORD: "correct horse"},
+        **{INITIATOR_PASSWORD: "correct horse"},
     ) as running:
         put_on_shelf(running, TOMATOES, stock="40")
         yield running
 
 
 def pay_for_what_is_gone(instance: Instance, buyer: Client) -> str:
-    """Let a payment succeed whose goods were withdrawn meanwhile; its money must go back."""
+    """Pay for goods that were withdrawn meanwhile, so that a refund is due."""
     session_id = instance.pay(buyer)
     put_on_shelf(instance, TOMATOES, stock="0")
     approve(instance)
@@ -74,7 +74,7 @@ def register(instance: Instance, order: PromptConfirmation = "never") -> None:
     instance.simulator.c2b.confirm_prompts(order)
 
 
-def test_money_for_goods_that_are_gone_is_back_in_the_wallet(
+def test_a_payment_for_goods_out_of_stock_is_back_in_the_wallet(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = pay_for_what_is_gone(instance, buyer)
@@ -89,7 +89,7 @@ def test_money_for_goods_that_are_gone_is_back_in_the_wallet(
     )
 
 
-def test_a_result_that_is_lost_is_asked_for_and_the_money_goes_back_once(
+def test_a_lost_reversal_result_is_queried_and_the_refund_is_made_once(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.simulator.faults.add_delivery_faults("result", ["lost"])
@@ -102,17 +102,17 @@ def test_a_result_that_is_lost_is_asked_for_and_the_money_goes_back_once(
     assert [movement.kind for movement in instance.simulator.movements()] == ["payment", "reversal"]
 
 
-def test_an_answer_that_is_lost_is_told_by_the_result(
+def test_a_lost_answer_to_a_reversal_is_resolved_by_its_result(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.simulator.fail_next("reversal", "lose-answer")
     session_id = pay_for_what_is_gone(instance, buyer)
-    assert "RefundUncertain" in facts(instance, session_id)
+    assert "RefundUncertain" in event_names(instance, session_id)
     wait(clock, instance, RESULT_SECONDS)
     assert refund(instance, session_id)["state"] == "refunded"
 
 
-def test_answer_and_result_lost_the_payment_itself_tells(
+def test_a_reversal_without_answer_and_result_is_resolved_by_the_status_of_the_payment(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.simulator.fail_next("reversal", "lose-answer")
@@ -125,7 +125,7 @@ def test_answer_and_result_lost_the_payment_itself_tells(
     assert [movement.kind for movement in instance.simulator.movements()] == ["payment", "reversal"]
 
 
-def test_money_that_was_settled_to_the_bank_stays_due(
+def test_a_refund_stays_due_if_the_money_was_settled_to_the_bank(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer)
@@ -138,7 +138,9 @@ def test_money_that_was_settled_to_the_bank_stays_due(
     assert (shown["state"], shown["failure_code"]) == ("due", "INSUFFICIENT_FUNDS")
 
 
-def test_who_cancelled_the_prompt_and_pays_by_hand_gets_the_order(instance: Instance, buyer: Client) -> None:
+def test_a_payment_by_hand_after_a_cancelled_prompt_becomes_the_order(
+    instance: Instance, buyer: Client
+) -> None:
     register(instance)
     session_id = instance.pay(buyer, phone_number=CANCELS)
     instance.work()
@@ -149,9 +151,7 @@ def test_who_cancelled_the_prompt_and_pays_by_hand_gets_the_order(instance: Inst
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_another_amount_for_an_open_payment_is_refused_before_it_moves(
-    instance: Instance, buyer: Client
-) -> None:
+def test_validation_refuses_another_amount_for_an_open_payment(instance: Instance, buyer: Client) -> None:
     register(instance)
     instance.pay(buyer)
     reference = prompt_of(instance).account_reference
@@ -160,7 +160,7 @@ def test_another_amount_for_an_open_payment_is_refused_before_it_moves(
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_a_payment_told_by_callback_and_by_c2b_is_one_payment(
+def test_a_payment_reported_by_callback_and_c2b_is_one_payment(
     instance: Instance, buyer: Client, order: PromptConfirmation
 ) -> None:
     register(instance, order)
@@ -168,11 +168,11 @@ def test_a_payment_told_by_callback_and_by_c2b_is_one_payment(
     approve(instance)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert facts(instance, session_id).count("Paid") == 1
+    assert event_names(instance, session_id).count("Paid") == 1
     assert observe(instance, "SELECT received_cents FROM payment_sessions") == [(350_00,)]
 
 
-def test_what_nobody_told_is_pulled(clock: Clock, instance: Instance, buyer: Client) -> None:
+def test_an_unreported_payment_is_found_by_pull(clock: Clock, instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
     wait(clock, instance, 60)
@@ -183,15 +183,15 @@ def test_what_nobody_told_is_pulled(clock: Clock, instance: Instance, buyer: Cli
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_the_statement_agrees_with_us_to_the_cent_and_the_second_time_is_no_news(
+def test_the_statement_agrees_to_the_cent_and_a_second_import_changes_nothing(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
-    told = instance.pay(buyer)
+    reported = instance.pay(buyer)
     approve(instance)
     instance.work()
     put_in_cart(buyer, TOMATOES, "2")
-    untold = buyer.create().json()["session_id"]
-    assert buyer.initiate(untold, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
+    unreported = buyer.create().json()["session_id"]
+    assert buyer.initiate(unreported, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
     wait(clock, instance, 60)
     instance.simulator.pay_by_hand(OTHER_PHONE, 99, "rent")
     statement = instance.simulator.statement().encode()
@@ -202,19 +202,19 @@ def test_the_statement_agrees_with_us_to_the_cent_and_the_second_time_is_no_news
         "unknown": 1,
     }
     instance.work()
-    for session_id in (told, untold):
+    for session_id in (reported, unreported):
         assert buyer.status(session_id)["session_status"] == "order_created"
     again = instance.services.reconciler.reconcile(statement).found["counts"]
     assert {kind: count for kind, count in again.items() if count} == {"posted": 2, "unknown": 1}
 
 
-def test_the_receipt_that_no_callback_brought_is_in_the_statement(
+def test_a_receipt_that_no_callback_reported_is_in_the_statement(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
     instance.work()
     wait(clock, instance, 15)
-    assert "Paid" in facts(instance, session_id)
+    assert "Paid" in event_names(instance, session_id)
     instance.services.reconciler.reconcile(instance.simulator.statement().encode())
     [[receipt]] = observe(instance, "SELECT receipt FROM payment_sessions")
     assert receipt == receipt_of(prompt_of(instance, CALLBACK_LOST))

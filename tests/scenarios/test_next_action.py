@@ -28,7 +28,7 @@ NEVER = (False, None, False, None, None)
 
 
 def retry_advice(buyer: Client, session_id: str) -> tuple[Any, ...]:
-    """Return what status, session and list say alike of a session."""
+    """Return the retry advice of a session, the same in status, session and list."""
     [listed] = [
         shown
         for shown in buyer.get("/api/payments/sessions/").json()["results"]
@@ -55,7 +55,7 @@ def test_a_new_session_may_be_paid_at_once(buyer: Client) -> None:
     assert retry_advice(buyer, created["session_id"]) == AT_ONCE
 
 
-def test_a_live_prompt_is_waited_for_and_a_dead_one_is_in_doubt(
+def test_the_next_action_is_to_wait_for_a_live_prompt_and_in_doubt_after_it(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
@@ -70,9 +70,7 @@ def test_a_live_prompt_is_waited_for_and_a_dead_one_is_in_doubt(
     assert retry_advice(buyer, session_id)[:3] == (True, 120, True)
 
 
-def test_the_next_check_is_the_one_that_the_worker_has_noted(
-    clock: Clock, instance: Instance, buyer: Client
-) -> None:
+def test_the_next_check_is_the_one_in_the_query_log(clock: Clock, instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     assert buyer.initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
     assert retry_advice(buyer, session_id)[:4] == (True, 120, True, moment(clock, 12))
@@ -93,7 +91,7 @@ def test_a_prompt_that_outlives_the_session_cannot_be_repeated(clock: Clock, buy
 @pytest.mark.parametrize(
     "meaning", [meaning for meaning in RESULT_MEANINGS if meaning.outcome == "failed" and not meaning.confirm]
 )
-def test_every_result_code_says_whether_another_try_makes_sense(
+def test_every_result_code_says_whether_the_buyer_can_retry(
     clock: Clock, instance: Instance, buyer: Client, meaning: Any
 ) -> None:
     session_id = instance.pay(buyer)
@@ -109,7 +107,7 @@ def test_every_result_code_says_whether_another_try_makes_sense(
     assert retry_advice(buyer, session_id) == (AT_ONCE if meaning.can_retry else NEVER)
 
 
-def test_a_phone_that_mpesa_has_locked_is_tried_again_in_a_minute(
+def test_a_phone_that_mpesa_has_locked_can_be_retried_in_a_minute(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.simulator.fail_next("push", "subscriber-locked")
@@ -121,7 +119,7 @@ def test_a_phone_that_mpesa_has_locked_is_tried_again_in_a_minute(
     assert buyer.initiate(session_id).status_code == 200
 
 
-def test_a_phone_with_another_sessions_prompt_is_waited_for(
+def test_a_phone_with_another_sessions_prompt_can_be_retried_after_it(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     other = instance.client(2)
@@ -135,7 +133,7 @@ def test_a_phone_with_another_sessions_prompt_is_waited_for(
     assert retry_advice(other, session_id) == AT_ONCE
 
 
-def test_what_is_paid_is_not_tried_again(instance: Instance, buyer: Client) -> None:
+def test_a_paid_session_cannot_be_retried(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
     approve(instance)
     assert retry_advice(buyer, session_id) == NEVER
@@ -143,14 +141,14 @@ def test_what_is_paid_is_not_tried_again(instance: Instance, buyer: Client) -> N
     assert retry_advice(buyer, session_id) == NEVER
 
 
-def test_who_comes_too_late_starts_a_new_checkout(clock: Clock, buyer: Client) -> None:
+def test_an_expired_session_calls_for_a_new_checkout(clock: Clock, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     clock.tick(15 * 60)
     assert buyer.status(session_id)["session_status"] == "expired"
     assert retry_advice(buyer, session_id) == AT_ONCE
 
 
-def test_the_status_of_an_erased_customer_is_still_told(instance: Instance, buyer: Client) -> None:
+def test_the_status_of_an_erased_customer_is_still_shown(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     instance.services.vault.erase(1)
     assert buyer.status(session_id)["can_retry"] is True

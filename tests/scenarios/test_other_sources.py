@@ -19,7 +19,7 @@ from tests.scenarios.steps import (
     at_once,
     callback,
     count,
-    facts,
+    event_names,
     messages,
     observe,
     own_path,
@@ -42,13 +42,13 @@ TOTAL = "350.00"
 
 
 def _paths(instance: Instance) -> tuple[str, str]:
-    """The paths of confirmations and of validations, as they are registered."""
+    """Return the registered paths of C2B confirmation and validation."""
     confirmation, validation = (urlsplit(url).path for url in instance.services.c2b.urls)
     return confirmation, validation
 
 
 def _notice(receipt: str = "UKG7Q2X9LM", reference: str = "rent", **changed: Any) -> dict[str, Any]:
-    """What M-Pesa posts, all values text."""
+    """Return a C2B notice; all values are text."""
     return {
         "TransactionType": "Pay Bill",
         "TransID": receipt,
@@ -122,21 +122,21 @@ def test_a_payment_whose_answer_and_callback_were_lost_is_settled_by_the_stateme
 
 
 @pytest.mark.parametrize("source", ["c2b", "statement"])
-def test_money_that_a_query_had_proved_gets_its_receipt(
+def test_a_payment_confirmed_by_query_gets_its_receipt(
     clock: Clock, instance: Instance, buyer: Client, source: str
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
     instance.work()
     clock.tick(15)
     instance.work()
-    assert "Paid" in facts(instance, session_id)
+    assert "Paid" in event_names(instance, session_id)
     prompt = prompt_of(instance, CALLBACK_LOST)
     if source == "c2b":
         _confirm(instance, _notice(receipt_of(prompt), prompt.account_reference))
     else:
         booking = Booking(receipt_of(prompt), paid_in=350_00, account=prompt.account_reference)
         instance.services.reconciler.reconcile(statement([booking]))
-    assert facts(instance, session_id)[-1] == "ReceiptRecorded"
+    assert event_names(instance, session_id)[-1] == "ReceiptRecorded"
     [[receipt, evidence]] = observe(instance, "SELECT receipt, evidence FROM payment_sessions")
     assert (receipt, evidence) == (receipt_of(prompt), source)
 
@@ -147,30 +147,28 @@ def test_the_same_payment_by_callback_and_c2b_notice_is_one_payment(
 ) -> None:
     session_id = instance.pay(buyer)
     prompt = prompt_of(instance)
-    told = partial(report, instance, own_path(prompt), callback(prompt, MpesaReceiptNumber="UKG7Q2X9LM"))
-    noticed = partial(_confirm, instance, _notice("UKG7Q2X9LM", prompt.account_reference))
+    call_back = partial(report, instance, own_path(prompt), callback(prompt, MpesaReceiptNumber="UKG7Q2X9LM"))
+    notify = partial(_confirm, instance, _notice("UKG7Q2X9LM", prompt.account_reference))
     if order == "at once":
-        at_once([told, noticed, told, noticed])
+        at_once([call_back, notify, call_back, notify])
     else:
-        for call in [told, noticed] if order == "callback first" else [noticed, told]:
+        for call in [call_back, notify] if order == "callback first" else [notify, call_back]:
             call()
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert facts(instance, session_id).count("Paid") == 1
-    assert "SurplusReceived" not in facts(instance, session_id)
+    assert event_names(instance, session_id).count("Paid") == 1
+    assert "SurplusReceived" not in event_names(instance, session_id)
     assert observe(instance, "SELECT received_cents, evidence FROM payment_sessions") == [(350_00, "c2b")]
 
 
-def test_a_failure_that_a_notice_contradicts_ends_in_an_order_and_a_case(
-    instance: Instance, buyer: Client
-) -> None:
+def test_a_c2b_notice_after_a_failure_makes_an_order_and_a_case(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer, phone_number=CANCELS)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "failed"
     _confirm(instance, _notice("UKG7Q2X9LM", _reference(instance, CANCELS)))
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert "ContradictionFound" in facts(instance, session_id)
+    assert "ContradictionFound" in event_names(instance, session_id)
 
 
 def test_a_second_payment_typed_by_hand_is_due_back(instance: Instance, buyer: Client) -> None:
@@ -185,14 +183,14 @@ def test_a_second_payment_typed_by_hand_is_due_back(instance: Instance, buyer: C
 @pytest.mark.parametrize(
     "reference", ["rent", "", "D99999", "=1+1", "<script>alert(1)</script>", "'; DROP TABLE x", "D1\u202e"]
 )
-def test_money_of_nobody_is_kept_and_changes_nothing(
+def test_an_unmatched_payment_is_kept_and_changes_nothing(
     instance: Instance, buyer: Client, reference: str
 ) -> None:
     session_id = instance.pay(buyer)
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     _confirm(instance, _notice(reference=reference, FirstName="=cmd", LastName="<b>"))
     instance.work()
-    assert facts(instance, session_id) == before
+    assert event_names(instance, session_id) == before
     assert _verdicts(instance) == ["unknown"]
     assert messages(instance) == [("acted_on", "unknown")]
 
@@ -210,20 +208,18 @@ def test_money_of_nobody_is_kept_and_changes_nothing(
         (b'{"TransID": "' + b"A" * 70_000 + b'"}', "too_large"),
     ],
 )
-def test_what_cannot_be_understood_is_kept_for_a_person(
-    instance: Instance, body: object, reason: str
-) -> None:
+def test_an_unreadable_notice_is_dead_lettered(instance: Instance, body: object, reason: str) -> None:
     _confirm(instance, body)
     instance.work()
     assert messages(instance) == [("set_aside", reason)]
     assert count(instance, "mpesa_movements") == 0
 
 
-def test_without_the_secret_a_notice_changes_nothing_and_nobody_can_tell(
+def test_an_unauthenticated_notice_changes_nothing_and_is_answered_alike(
     instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer)
-    before = facts(instance, session_id)
+    before = event_names(instance, session_id)
     notice = _notice(reference=prompt_of(instance).account_reference)
     for token in ("0" * 32, "x", "%00", "ü"):
         answer = report(instance, f"/api/payments/c2b/{token}/confirmation/", notice)
@@ -231,14 +227,12 @@ def test_without_the_secret_a_notice_changes_nothing_and_nobody_can_tell(
         answer = report(instance, f"/api/payments/c2b/{token}/validation/", notice | {"TransAmount": "1.00"})
         assert (answer.status_code, answer.json()) == (200, ACCEPTED)
     instance.work()
-    assert facts(instance, session_id) == before
+    assert event_names(instance, session_id) == before
     assert messages(instance) == [("set_aside", "address_proves_nothing")] * 4
     assert count(instance, "mpesa_movements") == 0
 
 
-def test_a_payment_by_hand_is_accepted_where_it_is_what_is_asked_for(
-    instance: Instance, buyer: Client
-) -> None:
+def test_validation_accepts_a_payment_by_hand_of_the_right_amount(instance: Instance, buyer: Client) -> None:
     instance.pay(buyer)
     reference = prompt_of(instance).account_reference
     assert _validate(instance, _notice(reference=reference)) == ACCEPTED
@@ -252,14 +246,14 @@ def test_a_payment_by_hand_is_accepted_where_it_is_what_is_asked_for(
 
 @pytest.fixture
 def strict(database_url: str, data_folder: Path) -> Iterator[Instance]:
-    """An instance that takes no money without a name."""
+    """An instance that refuses payments without a known reference."""
     with running_instance(database_url, data_folder, DAFTARI_C2B_UNKNOWN="refuse") as running:
         put_on_shelf(running, TOMATOES, stock="40")
         put_in_cart(running.client(1), TOMATOES, "2")
         yield running
 
 
-def test_a_shop_may_refuse_what_it_does_not_know(strict: Instance) -> None:
+def test_a_shop_may_refuse_payments_without_a_known_reference(strict: Instance) -> None:
     strict.pay(strict.client(1))
     reference = prompt_of(strict).account_reference
     codes = {
@@ -292,7 +286,7 @@ def test_without_a_database_a_validation_is_answered_and_a_confirmation_is_not_a
         proxy.restore()
 
 
-def test_the_secret_is_nowhere_but_in_the_registered_addresses(instance: Instance) -> None:
+def test_the_c2b_secret_is_only_in_the_registered_urls(instance: Instance) -> None:
     _confirm(instance, _notice())
     secret = _paths(instance)[0].split("/")[4]
     for (table,) in observe(instance, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):

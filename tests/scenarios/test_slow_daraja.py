@@ -1,4 +1,4 @@
-"""M-Pesa takes its time, or is away: buyers hear so at once, and everybody else is served."""
+"""M-Pesa is slow or down: buyers are refused at once, and all other requests are served."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.scenarios.steps import (
     PAYS_AT_ONCE,
     TOMATOES,
     Clock,
-    facts,
+    event_names,
     put_in_cart,
     put_on_shelf,
 )
@@ -16,7 +16,7 @@ from tests.support.instance import Instance, running_instance
 from tests.support.waiting import wait_until
 
 
-def test_more_payments_than_may_wait_are_told_so_at_once_and_change_nothing(
+def test_payments_beyond_the_concurrency_limit_are_refused_at_once_and_change_nothing(
     database_url: str, data_folder: Path
 ) -> None:
     with running_instance(database_url, data_folder, DAFTARI_MAX_WAITING_PUSHES="1") as instance:
@@ -32,13 +32,13 @@ def test_more_payments_than_may_wait_are_told_so_at_once_and_change_nothing(
             answer = second.initiate(refused)
             assert (answer.status_code, answer.json()["error_code"]) == (503, "PAYMENTS_BUSY")
             assert int(answer.headers["Retry-After"]) > 0
-            assert facts(instance, refused) == ["Created"]
+            assert event_names(instance, refused) == ["Created"]
             assert waiting.result().status_code == 200
         assert second.initiate(refused).status_code == 200
         instance.work()
 
 
-def test_in_an_outage_no_more_payments_are_put_in_doubt_and_one_finds_its_end(
+def test_an_outage_opens_the_circuit_breaker_and_one_payment_closes_it(
     clock: Clock, instance: Instance
 ) -> None:
     def initiate(user: int) -> tuple[str, int]:
@@ -55,7 +55,7 @@ def test_in_an_outage_no_more_payments_are_put_in_doubt_and_one_finds_its_end(
         doubted.append(session_id)
     late, later = MAX_FAILURES + 1, MAX_FAILURES + 2
     refused, status = initiate(late)
-    assert (status, facts(instance, refused)) == (503, ["Created"])
+    assert (status, event_names(instance, refused)) == (503, ["Created"])
     assert instance.client(1).status(doubted[0])["session_status"] == "payment_initiated"
 
     clock.tick(MIN_OPEN)

@@ -1,4 +1,4 @@
-"""The last of the stock, listings that go away, and what stays in the cart."""
+"""The last units of stock, withdrawn listings, and what stays in the cart."""
 
 from functools import partial
 from typing import Any
@@ -48,7 +48,7 @@ def test_of_two_buyers_of_the_last_units_one_has_an_order_and_one_a_refund_due(i
     assert count(instance, "shop_orders") == 20
 
 
-def test_many_buyers_of_a_short_shelf_never_take_it_below_zero(instance: Instance) -> None:
+def test_many_buyers_at_once_never_take_stock_below_zero(instance: Instance) -> None:
     put_on_shelf(instance, TOMATOES, stock="5")
     put_on_shelf(instance, HONEY, stock="3")
     buyers = [instance.client(user) for user in range(1, 9)]
@@ -108,9 +108,7 @@ def test_an_empty_cart_opens_no_session(instance: Instance) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (400, "CART_EMPTY")
 
 
-def test_what_was_put_into_the_cart_later_is_still_there_after_the_order(
-    instance: Instance, buyer: Client
-) -> None:
+def test_lines_added_to_the_cart_later_stay_after_the_order(instance: Instance, buyer: Client) -> None:
     put_on_shelf(instance, HONEY, stock="10")
     session_id = instance.pay(buyer)
     put_in_cart(buyer, HONEY, "3")

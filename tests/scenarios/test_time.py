@@ -1,4 +1,4 @@
-"""What the clock does to a session, and what it cannot take away."""
+"""Expiry, extensions, and payments that come after the time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ from tests.scenarios.steps import (
     at_once,
     callback,
     count,
-    facts,
+    event_names,
     observe,
     own_path,
     prompt_of,
@@ -33,15 +33,13 @@ QUARTER_OF_AN_HOUR = 15 * 60
 
 
 def extend(client: Client, session_id: str) -> tuple[int, str]:
-    """Ask for more time; return the HTTP status, and the new expiry or the error's code."""
+    """Extend a session; return the HTTP status, and the new expiry or the error code."""
     answer = client.post(f"/api/payments/sessions/{session_id}/extend_session/")
     shown = answer.json()
     return answer.status_code, shown.get("expires_at") or shown["error_code"]
 
 
-def test_money_that_comes_after_the_session_ran_out_becomes_an_order(
-    clock: Clock, instance: Instance, buyer: Client
-) -> None:
+def test_a_payment_after_the_expiry_becomes_an_order(clock: Clock, instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     clock.tick(QUARTER_OF_AN_HOUR - 60)
     assert buyer.initiate(session_id, phone_number=LATE).status_code == 200
@@ -52,7 +50,7 @@ def test_money_that_comes_after_the_session_ran_out_becomes_an_order(
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_money_for_a_session_that_was_told_as_expired_becomes_an_order(
+def test_a_payment_of_a_session_that_was_shown_as_expired_becomes_an_order(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -61,7 +59,7 @@ def test_money_for_a_session_that_was_told_as_expired_becomes_an_order(
     clock.tick(QUARTER_OF_AN_HOUR)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "expired"
-    assert facts(instance, session_id)[-1] == "Expired"
+    assert event_names(instance, session_id)[-1] == "Expired"
 
     token = make_token(instance.services.vault.sign, UUID(session_id), 1)
     report(instance, f"{CALLBACKS}{token}/", written_callback(0, amount=350))
@@ -69,7 +67,7 @@ def test_money_for_a_session_that_was_told_as_expired_becomes_an_order(
     assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_money_that_comes_after_expiry_with_the_stock_gone_is_due_back(
+def test_a_payment_after_the_expiry_is_due_back_if_the_stock_is_gone(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=LATE)
@@ -81,7 +79,7 @@ def test_money_that_comes_after_expiry_with_the_stock_gone_is_due_back(
     assert refund_due_cents(instance, session_id) == 350_00
 
 
-def test_an_expired_session_takes_no_prompt_and_no_more_time(
+def test_an_expired_session_takes_no_prompt_and_no_extension(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -122,7 +120,7 @@ def test_an_extension_adds_a_quarter_of_an_hour_to_the_expiry(clock: Clock, buye
     assert buyer.status(session["session_id"])["expires_at"] == "2026-11-16T08:00:00Z"
 
 
-def test_extensions_are_capped_also_when_they_come_at_once(instance: Instance, buyer: Client) -> None:
+def test_extensions_are_capped_even_if_they_come_at_once(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     answers = at_once([partial(extend, instance.client(1), session_id) for _ in range(5)])
     refused = {answer for answer in answers if answer[0] != 200}
@@ -132,7 +130,7 @@ def test_extensions_are_capped_also_when_they_come_at_once(instance: Instance, b
         assert extend(buyer, session_id)[0] == 200
         granted += 1
     assert extend(buyer, session_id) == (400, "EXTENSION_LIMIT_REACHED")
-    assert facts(instance, session_id).count("Extended") == 3
+    assert event_names(instance, session_id).count("Extended") == 3
 
 
 def test_neither_a_failed_nor_a_finished_session_is_extended_or_paid_again(
@@ -151,7 +149,7 @@ def test_neither_a_failed_nor_a_finished_session_is_extended_or_paid_again(
     assert instance.simulator.submissions() == 2
 
 
-def test_a_session_that_nobody_polls_counts_as_expired_everywhere(
+def test_a_session_is_shown_as_expired_before_the_sweep_records_it(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = buyer.create().json()["session_id"]
@@ -208,9 +206,7 @@ def test_a_callback_that_meets_the_sweep_is_not_lost(clock: Clock, instance: Ins
         assert buyer.status(session_id)["session_status"] == "order_created"
 
 
-def test_orders_on_two_sides_of_midnight_in_nairobi_carry_their_own_day(
-    clock: Clock, instance: Instance, buyer: Client
-) -> None:
+def test_order_numbers_carry_the_day_in_nairobi(clock: Clock, instance: Instance, buyer: Client) -> None:
     numbers: list[str] = []
     put_on_shelf(instance, HONEY, stock="40")
     for moment in ("2026-12-31T20:59:59Z", "2026-12-31T21:00:00Z", "2026-12-31T21:00:01Z"):
@@ -223,7 +219,7 @@ def test_orders_on_two_sides_of_midnight_in_nairobi_carry_their_own_day(
     assert numbers == ["ORD-20261231-001", "ORD-20270101-001", "ORD-20270101-002"]
 
 
-def test_a_phone_that_ignores_its_prompt_fails_the_session_when_the_prompt_dies(
+def test_an_unanswered_prompt_fails_the_session_when_it_ends(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer)

@@ -1,1 +1,1 @@
-"""What tests share: databases, ports, and the people in them."""
+"""What tests share: databases, instances, proxies, clients."""

@@ -15,7 +15,7 @@ APPEND = "SELECT append_events(%s, %s, %s, %s::jsonb[], %s, %s) AS position"
 
 
 def append(connection: Connection[Any], ledger: Ledger, session: PaymentSession) -> int:
-    """Append what the session has to say on this connection; return the last position."""
+    """Append the pending events of a session on this connection; return the last position."""
     row = status_row(session)
     events = [ledger.mapper.to_stored_event(event) for event in session.collect_events()]
     digests = [
@@ -30,6 +30,5 @@ def append(connection: Connection[Any], ledger: Ledger, session: PaymentSession)
         digests,
         Jsonb(row),
     )
-    answer = connection.execute(APPEND, values).fetchone()
-    assert answer is not None
-    return int(answer["position"])
+    [row] = connection.execute(APPEND, values).fetchall()
+    return int(row["position"])

@@ -1,4 +1,4 @@
-"""A Chromium for the tests of the pages: the system's own, else one that is installed now, else a loud failure.
+"""A Chromium for the tests of the pages: the system's own, else one installed now, else an error.
 
 `python -m tests.support.browser` does the installing and prints where the browser is.
 """

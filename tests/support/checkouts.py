@@ -1,4 +1,4 @@
-"""Sessions that live through a checkout step by step, each step at a moment of its own."""
+"""Sessions that go through a checkout step by step, each step at its own time."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +42,7 @@ def new_session(
 
 
 class Checkout:
-    """One session in a real ledger. Each step is five seconds after the one before, and returns the checkout."""
+    """One session in a real ledger. Each step is five seconds after the last, and returns the checkout."""
 
     def __init__(
         self,
@@ -62,16 +62,16 @@ class Checkout:
         assert ledger.add(session)
 
     def wait(self, **time: int) -> "Checkout":
-        """Let time pass."""
+        """Advance the time."""
         self.at += timedelta(**time)
         return self
 
     def extend(self) -> "Checkout":
-        """Ask for 15 minutes more."""
+        """Extend the session by 15 minutes."""
         return self._do(lambda session: session.extend(minutes=15, max_extensions=3, at=self.at))
 
     def request(self, phone_sealed: str = "v1.phone") -> "Checkout":
-        """Write down an attempt."""
+        """Record an attempt."""
         return self._do(
             lambda session: session.request_payment(
                 transaction_id=next(_transaction_ids),
@@ -95,10 +95,10 @@ class Checkout:
         )
 
     def prompt(self) -> "Checkout":
-        """Write down an attempt that M-Pesa accepts."""
+        """Record an attempt that M-Pesa accepts."""
         return self.request().initiate(len(self.session.attempts))
 
-    def lose_the_answer(self, attempt: int = 1) -> "Checkout":
+    def lose_push_answer(self, attempt: int = 1) -> "Checkout":
         """The answer to the push never comes."""
         return self._do(lambda session: session.record_uncertainty(attempt, reason="time-out", at=self.at))
 
@@ -116,7 +116,7 @@ class Checkout:
         amount_cents: int | None = TOTAL_CENTS,
         evidence: Evidence = Evidence.CALLBACK,
     ) -> "Checkout":
-        """Money arrives, with its receipt reserved first; without a receipt, a query says so."""
+        """Record a payment and reserve its receipt; without a receipt, the source is a query."""
         if receipt is not None:
             assert self.ledger.reserve_receipt(receipt, self.session_id)
         evidence = evidence if receipt else Evidence.QUERY
@@ -150,17 +150,17 @@ class Checkout:
         )
 
     def expire(self) -> "Checkout":
-        """The sweep comes by after the time has run out."""
+        """The sweep expires the session after its time."""
         self.wait(minutes=15)
         return self._do(lambda session: session.expire(at=self.at))
 
     def request_refund(self, refund: int = 1) -> "Checkout":
-        """An operator agrees, and the worker sends a sum back."""
+        """An operator approves the refund, and the worker requests the reversal."""
         self._do(lambda session: session.approve_refund(refund, approved_by="operator 99", at=self.at))
         return self._do(lambda session: session.request_refund(refund, requested_by="worker", at=self.at))
 
     def refuse_refund(self, refund: int = 1) -> "Checkout":
-        """An operator holds a sum for now."""
+        """An operator refuses the refund for now."""
         return self._do(
             lambda session: session.refuse_refund(
                 refund, refused_by="operator 99", reason="Asked for an exchange.", at=self.at
@@ -168,7 +168,7 @@ class Checkout:
         )
 
     def accept_refund(self, refund: int = 1) -> "Checkout":
-        """M-Pesa takes the request to send a sum back."""
+        """M-Pesa accepts the reversal request."""
         return self._do(
             lambda session: session.record_refund_acceptance(
                 refund, conversation_id="AG_1", originator_conversation_id="4a3b-1", at=self.at
@@ -176,21 +176,21 @@ class Checkout:
         )
 
     def doubt_refund(self, refund: int = 1) -> "Checkout":
-        """M-Pesa's word about a sum does not come."""
+        """M-Pesa's answer about the reversal does not come."""
         return self._do(
             lambda session: session.record_refund_uncertainty(refund, reason="time-out", at=self.at)
         )
 
-    def close_discrepancy(self, contradiction: int = 1) -> "Checkout":
-        """An operator has looked at a contradiction."""
+    def close_discrepancy(self, discrepancy: int = 1) -> "Checkout":
+        """An operator closes a discrepancy."""
         return self._do(
             lambda session: session.close_discrepancy(
-                contradiction, closed_by="operator 99", note="Paid indeed.", at=self.at
+                discrepancy, closed_by="operator 99", note="Paid indeed.", at=self.at
             )
         )
 
     def refund(self, number: int = 1) -> "Checkout":
-        """A sum has gone back."""
+        """The refund is completed."""
         return self._do(
             lambda session: session.record_refund(
                 number, reversal_receipt="NLJ0REVERSE", means="reversal", at=self.at
@@ -198,7 +198,7 @@ class Checkout:
         )
 
     def fail_refund(self, refund: int = 1) -> "Checkout":
-        """A sum could not be sent back."""
+        """The reversal fails."""
         return self._do(
             lambda session: session.record_refund_failure(refund, code="R1", text="No funds.", at=self.at)
         )
@@ -215,7 +215,7 @@ class Checkout:
 
 
 def one_of_every_kind(ledger: Ledger) -> list[Checkout]:
-    """Return sessions that, together, lived through every kind of event and every public status."""
+    """Return sessions that together have every kind of event and every public status."""
     return [
         Checkout(ledger, user_id=1),
         Checkout(ledger, user_id=1).extend(),
@@ -223,8 +223,8 @@ def one_of_every_kind(ledger: Ledger) -> list[Checkout]:
         Checkout(ledger, user_id=2).expire().wait(hours=30),
         Checkout(ledger, user_id=3).request(),
         Checkout(ledger, user_id=3).prompt(),
-        Checkout(ledger, user_id=3).request().lose_the_answer(),
-        Checkout(ledger, user_id=3).request().lose_the_answer().initiate(),
+        Checkout(ledger, user_id=3).request().lose_push_answer(),
+        Checkout(ledger, user_id=3).request().lose_push_answer().initiate(),
         Checkout(ledger, user_id=4).request().refuse(),
         Checkout(ledger, user_id=4).request().refuse().prompt().pay("RCPTTWO001", attempt=2),
         Checkout(ledger, user_id=5).prompt().cancel(),

@@ -26,7 +26,7 @@ _TEMPLATE_LOCK = 0x7E57
 
 
 class TestCluster:
-    """The server of a run: one that TEST_DATABASE_URL names, else an embedded one, fast and forgetful."""
+    """The server of a run: the one TEST_DATABASE_URL names, else an embedded one without durable commits."""
 
     __test__ = False
 
@@ -35,7 +35,7 @@ class TestCluster:
         self._server: EmbeddedPostgres | None = None
 
     def start(self) -> str:
-        """Return the server's URL; start it first where it is ours."""
+        """Return the server's URL; start it first if it is ours."""
         if named := os.environ.get(TEST_SERVER):
             return named
         self._folder = reachable_folder()
@@ -45,7 +45,7 @@ class TestCluster:
         return self._server.start()
 
     def stop(self) -> None:
-        """Stop the server and remove its data, where they are ours."""
+        """Stop the server and remove its data, if it is ours."""
         if self._server is not None:
             self._server.stop()
         if self._folder is not None:
@@ -53,9 +53,9 @@ class TestCluster:
 
 
 def reachable_folder() -> Path:
-    """Make a folder with a short path that an account without rights may enter; the caller removes it.
+    """Make a folder with a short path that any account may enter; the caller removes it.
 
-    In memory where there is room: a database is cloned for each test, and cloning is writing files.
+    In memory if there is room: a database is cloned for each test, and cloning writes files.
     """
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES
     folder = Path(tempfile.mkdtemp(prefix="daftari-test-", dir=MEMORY if roomy else None))
@@ -65,7 +65,7 @@ def reachable_folder() -> Path:
 
 @contextmanager
 def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
-    """Lend the URL of a database of its own, cloned from `template`, and drop it afterwards."""
+    """Yield the URL of a new database, cloned from `template`, and drop it afterwards."""
     name = f"test_{secrets.token_hex(8)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
@@ -76,8 +76,8 @@ def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
 
 
 def migrated_template(server_url: str) -> str:
-    """Return the name of a migrated database to clone; make it if this shape of it is not there yet."""
-    name = f"template_{_shape()}"
+    """Return the name of a migrated database to clone; make it if there is none of these migrations."""
+    name = f"template_{_migrations_digest()}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_TEMPLATE_LOCK])
         known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
@@ -91,11 +91,11 @@ def migrated_template(server_url: str) -> str:
 
 
 def with_database(url: str, name: str) -> str:
-    """Return `url` with another database's name in it."""
+    """Return `url` with another database name."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def _shape() -> str:
+def _migrations_digest() -> str:
     texts = [migration.checksum for migration in migrations()]
     texts.append((resources.files("ledger.store") / "grants.sql").read_text("utf-8"))
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]

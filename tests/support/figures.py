@@ -1,4 +1,4 @@
-"""Finds figures in sentences of a document, written as digits or as words, so that they can be held to the code."""
+"""Finds figures in sentences of a document, as digits or words, to compare them with the code."""
 
 import re
 from datetime import timedelta
@@ -29,9 +29,9 @@ _FIGURE = f"({'|'.join(sorted(_WORDS, key=len, reverse=True))}|{_DIGITS})"
 
 
 def figures_in(text: str, sentence: str) -> list[tuple[float, ...]]:
-    """Return the figures that stand in place of each {} of a sentence, once for each place where the text has it.
+    """Return the figures in place of each {} of a sentence, for each occurrence in the text.
 
-    Line breaks count as blanks, so a sentence may be wrapped anywhere.
+    Line breaks count as blanks.
     """
     parts = [r"\s+".join(re.escape(word) for word in re.split(r"\s", part)) for part in sentence.split("{}")]
     found = re.finditer(rf"(?<!\w){_FIGURE.join(parts)}", text, re.IGNORECASE)
@@ -54,7 +54,7 @@ def hours(time: timedelta) -> float:
 
 
 def bounds(pattern: re.Pattern[str]) -> tuple[int, int]:
-    """Return how few and how many characters a pattern that ends in {few,many} takes."""
+    """Return the least and greatest length of a pattern that ends in {least,greatest}."""
     few, many = re.findall(r"\{([0-9]+),([0-9]+)\}", pattern.pattern)[-1]
     return int(few), int(many)
 

@@ -1,4 +1,4 @@
-"""Transactions of any database of the server hold followers back, those of tests beside this one too."""
+"""Transactions in any database of the server hold followers back, even those of parallel tests."""
 
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon

@@ -1,4 +1,4 @@
-"""A whole Daftari inside a test: API and simulator over real HTTP, the worker by hand or in threads."""
+"""A whole Daftari inside a test: API and simulator over real HTTP, worker jobs on demand or in threads."""
 
 import base64
 import logging
@@ -48,7 +48,7 @@ SIMULATED = {
     "MPESA_SECURITY_CREDENTIAL": base64.b64encode(bytes(256)).decode(),
 }
 
-OPERATOR_PASSWORD = "MPESA_INITIATOR_PASSWORD"
+INITIATOR_PASSWORD = "MPESA_INITIATOR_PASSWORD"
 
 # Waiting for connections and answers goes on in real time while a test moves the clock, and so do pytest's watches.
 # daraja.eat asks no clock; the moments that it reads in callbacks must be plain ones, which can be stored.
@@ -68,7 +68,7 @@ logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 
 class Client(requests.Session):
-    """A caller with a token; paths are relative to the instance. Answers are `requests.Response`."""
+    """An HTTP client with a token; paths are relative to the instance. Answers are `requests.Response`."""
 
     def __init__(self, base_url: str, token: str | None) -> None:
         super().__init__()
@@ -78,22 +78,22 @@ class Client(requests.Session):
             self.headers["Authorization"] = f"Bearer {token}"
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request, and wait for its answer no longer than a test may take."""
+        """Send a request with a time-out of 30 s."""
         kwargs.setdefault("timeout", 30)
         return super().request(method, f"{self._base_url}{url!s}", *args, **kwargs)
 
     def create(self, *, key: str | None = None, **changed: Any) -> requests.Response:
-        """Ask for a session of the caller's cart; `changed` replaces members of the body."""
+        """Create a session of the user's cart; `changed` replaces members of the body."""
         headers = {"Idempotency-Key": key} if key else {}
         body = {"delivery_details": DELIVERY} | changed
         return self.post("/api/payments/sessions/", json=body, headers=headers)
 
     def initiate(self, session_id: str, **body: Any) -> requests.Response:
-        """Ask for a prompt."""
+        """Initiate a payment."""
         return self.post(f"/api/payments/sessions/{session_id}/initiate_payment/", json=body)
 
     def status(self, session_id: str) -> dict[str, Any]:
-        """Return where a session stands."""
+        """Return the status of a session."""
         shown: dict[str, Any] = self.get(f"/api/payments/sessions/{session_id}/status/").json()
         return shown
 
@@ -104,15 +104,15 @@ class Client(requests.Session):
 
 
 class Instance:
-    """One running Daftari. `services` are its parts, `simulator` its M-Pesa, `base_url` its API.
+    """One running Daftari: its `services`, its M-Pesa `simulator`, its API at `base_url`.
 
-    The worker's jobs run when a test says `work()`, or in threads after `start_worker()`.
+    The worker's jobs run on `work()`, or in threads after `start_worker()`.
     """
 
     def __init__(self, database_url: str, data_folder: Path, **variables: str) -> None:
         self.simulator = create_simulator(_simulator_settings(variables), clock=clock.now)
-        operator = _operator(variables, self.simulator, data_folder)
-        # Opened before anything knows its port, so that nothing can take it meanwhile.
+        initiator = _initiator(variables, self.simulator, data_folder)
+        # Opened before its port is known, so that nothing else can take it.
         listening = socket.create_server((LOCALHOST, 0), backlog=128)
         port: int = listening.getsockname()[1]
         self.base_url = f"http://{LOCALHOST}:{port}"
@@ -124,7 +124,7 @@ class Instance:
                 "MPESA_BASE_URL": self.simulator.start(LOCALHOST, 0),
                 "MPESA_CALLBACK_URL": f"{self.base_url}/api/payments/callbacks/",
                 **SIMULATED,
-                **operator,
+                **initiator,
                 **variables,
             }
         )
@@ -139,19 +139,19 @@ class Instance:
         self._working: Thread | None = None
 
     def token(self, user: int, *roles: str) -> str:
-        """Return a bearer token of a user, a customer where no role is named."""
+        """Return a bearer token of a user, a customer if no role is given."""
         return make_token(self.settings, user, list(roles) or ["customer"], 600)
 
     def client(self, user: int = 1, *roles: str) -> Client:
-        """Return a caller of the API with a token."""
+        """Return an API client with a token."""
         return Client(self.base_url, self.token(user, *roles))
 
-    def stranger(self) -> Client:
-        """Return a caller without a token."""
+    def anonymous(self) -> Client:
+        """Return an API client without a token."""
         return Client(self.base_url, None)
 
     def work(self) -> None:
-        """Let the simulator deliver what is due, then do the worker's jobs until none has anything left to do."""
+        """Let the simulator deliver what is due, then run the worker's jobs until all are idle."""
         self.simulator.run_due()
         assert self.simulator.wait_until_idle(20)
         until_readable(self.services.database)
@@ -165,7 +165,7 @@ class Instance:
                 idle += 1
             if idle == len(jobs):
                 return
-        raise AssertionError("The worker's jobs find no end.")
+        raise AssertionError("The worker's jobs do not become idle.")
 
     def start_worker(self) -> None:
         """Run the worker's jobs in threads, as the worker process does."""
@@ -181,14 +181,14 @@ class Instance:
             self._working = None
 
     def pay(self, client: Client, **body: Any) -> str:
-        """Take a caller's cart to an open prompt; return the session's id."""
+        """Take a client's cart to an open prompt; return the session's id."""
         session_id: str = client.create().json()["session_id"]
         answer = client.initiate(session_id, **body)
         assert answer.status_code == 200, answer.text
         return session_id
 
     def close(self) -> None:
-        """Stop all of it."""
+        """Stop everything."""
         self.stop_worker()
         for job in self.jobs:
             if job.lock is not None:
@@ -203,7 +203,7 @@ class Instance:
 
 @contextmanager
 def running_instance(database_url: str, data_folder: Path, **variables: str) -> Iterator[Instance]:
-    """Lend a running instance; `variables` are environment variables, `AUTO_APPROVE_SECONDS` is the simulator's."""
+    """Run an instance; `variables` are environment variables, `AUTO_APPROVE_SECONDS` is the simulator's."""
     instance = Instance(database_url, data_folder, **variables)
     try:
         yield instance
@@ -212,15 +212,15 @@ def running_instance(database_url: str, data_folder: Path, **variables: str) -> 
 
 
 def wait_for_status(client: Client, session_id: str, wanted: str) -> dict[str, Any]:
-    """Poll a session until it is in a status; return what the API says then."""
+    """Poll a session until it has a status; return the answer."""
     shown: dict[str, Any] = {}
 
-    def there() -> bool:
+    def is_there() -> bool:
         nonlocal shown
         shown = client.status(session_id)
         return bool(shown["session_status"] == wanted)
 
-    wait_until(there, f"session {session_id} is {wanted}")
+    wait_until(is_there, f"session {session_id} is {wanted}")
     return shown
 
 
@@ -232,25 +232,25 @@ def _simulator_settings(variables: dict[str, str]) -> SimulatorSettings:
         shortcode=SIMULATED["MPESA_BUSINESS_SHORTCODE"],
         passkey=SIMULATED["MPESA_PASSKEY"],
         auto_approve_seconds=None if seconds is None else float(seconds),
-        initiator_password=variables.get(OPERATOR_PASSWORD),
+        initiator_password=variables.get(INITIATOR_PASSWORD),
     )
 
 
-def _operator(variables: dict[str, str], simulator: Simulator, folder: Path) -> dict[str, str]:
-    """Where a test gives the operator a password, return what seals it for this simulator, which then checks it.
+def _initiator(variables: dict[str, str], simulator: Simulator, folder: Path) -> dict[str, str]:
+    """If a test gives the initiator a password, return the variables that encrypt it for this simulator.
 
-    That is the public key: in time that was stopped no certificate can be made.
+    They name a public key: in frozen time no certificate can be made.
     """
-    if OPERATOR_PASSWORD not in variables:
+    if INITIATOR_PASSWORD not in variables:
         return {}
-    simulator.initiator_keys._key = _operator_key()
+    simulator.initiator_keys._key = _initiator_key()
     public = simulator.initiator_keys._key.public_key()
-    file = folder / "operator.pem"
+    file = folder / "initiator.pem"
     file.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return {"MPESA_CERTIFICATE_FILE": str(file), "MPESA_SECURITY_CREDENTIAL": ""}
 
 
 @cache
-def _operator_key() -> rsa.RSAPrivateKey:
-    """Return one key for all tests of a process, because making one takes its time."""
+def _initiator_key() -> rsa.RSAPrivateKey:
+    """Return one key for all tests of a process, because making one is slow."""
     return rsa.generate_private_key(public_exponent=65_537, key_size=2048)

@@ -1,4 +1,4 @@
-"""The invariants that hold after every scenario and every fault, as one assertion."""
+"""All invariants as one assertion."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ledger.store.vault import Vault
 from payments.verification.verifier import violations
 
 
-def assert_all_is_well(database: Database, vault: Vault | None = None, **more: Any) -> None:
-    """Fail with everything that is wrong; takes what `violations` takes."""
+def assert_invariants_hold(database: Database, vault: Vault | None = None, **more: Any) -> None:
+    """Fail with all violations; takes the arguments of `violations`."""
     found = violations(database, vault, **more)
     assert not found, "\n".join(map(str, found))

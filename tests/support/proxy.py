@@ -13,14 +13,14 @@ from tests.support.ports import LOCALHOST
 _CHUNK = 65_536
 
 
-class _Line:
-    """One client's connection and ours to the server behind it."""
+class _Link:
+    """A client's connection, and its connection to the server."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client
         self.server = server
         self.loses_answer = False
-        self.takes_all_with_it = False
+        self.cuts_all = False
 
     def close(self) -> None:
         for end in (self.client, self.server):
@@ -30,19 +30,19 @@ class _Line:
 
 
 class TcpProxy:
-    """Listens on `port` of this machine and forwards to whatever `dial` connects to.
+    """Listens on `port` of this machine and forwards to what `dial` connects to.
 
-    A client whose server cannot be reached is hung up on, as a server that is away does.
+    If the server cannot be reached, the client's connection is closed.
     """
 
     def __init__(self, dial: Callable[[], socket.socket]) -> None:
         self._dial = dial
         self._listener = socket.create_server((LOCALHOST, 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self.lines_cut = 0
+        self.connections_cut = 0
         self.answers_lost = 0
         self._lock = Lock()
-        self._lines: set[_Line] = set()
+        self._links: set[_Link] = set()
         self._is_cut = False
         self._flows = Event()
         self._flows.set()
@@ -53,20 +53,20 @@ class TcpProxy:
 
     @property
     def has_broken(self) -> bool:
-        """Whether the message chosen by `break_at` has come."""
+        """Whether the message of `break_at` has come."""
         return self._messages_left == 0
 
     def cut(self) -> None:
-        """Drop every connection, and every new one at once."""
+        """Close every connection, and every new one at once."""
         with self._lock:
             self._is_cut = True
-            lines, self._lines = self._lines, set()
-            self.lines_cut += len(lines)
-        for line in lines:
-            line.close()
+            links, self._links = self._links, set()
+            self.connections_cut += len(links)
+        for link in links:
+            link.close()
 
     def freeze(self) -> None:
-        """Let nothing through, and say nothing: as a server that hangs."""
+        """Let nothing through, like a server that hangs."""
         self._flows.clear()
 
     def restore(self) -> None:
@@ -84,7 +84,7 @@ class TcpProxy:
             self._answer_is_lost = answer_is_lost
 
     def lose_answers(self, count: int) -> None:
-        """Let the server have the next `count` messages, and each of their senders lose its line before the answer."""
+        """Forward the next `count` messages, and close each connection before its answer."""
         with self._lock:
             self._answers_to_lose = count
 
@@ -109,51 +109,51 @@ class TcpProxy:
             client.close()
             return
         try:
-            line = _Line(client, self._dial())
+            link = _Link(client, self._dial())
         except OSError:
             client.close()
             return
         with self._lock:
-            self._lines.add(line)
-        Thread(target=self._pump, args=(line, line.server, line.client), daemon=True).start()
-        self._pump(line, line.client, line.server)
+            self._links.add(link)
+        Thread(target=self._pump, args=(link, link.server, link.client), daemon=True).start()
+        self._pump(link, link.client, link.server)
 
-    def _pump(self, line: _Line, source: socket.socket, sink: socket.socket) -> None:
-        from_client = source is line.client
+    def _pump(self, link: _Link, source: socket.socket, sink: socket.socket) -> None:
+        from_client = source is link.client
         try:
             while chunk := source.recv(_CHUNK):
                 self._flows.wait()
-                if from_client and self._breaks_here(line):
+                if from_client and self._is_break(link):
                     self.cut()
                     return
-                if not from_client and line.loses_answer:
-                    self._lose(line)
+                if not from_client and link.loses_answer:
+                    self._lose(link)
                     return
                 sink.sendall(chunk)
         except OSError:
             return
         finally:
-            line.close()
+            link.close()
             with self._lock:
-                self._lines.discard(line)
+                self._links.discard(link)
 
-    def _lose(self, line: _Line) -> None:
+    def _lose(self, link: _Link) -> None:
         with self._lock:
             self.answers_lost += 1
-        if line.takes_all_with_it:
+        if link.cuts_all:
             self.cut()
 
-    def _breaks_here(self, line: _Line) -> bool:
+    def _is_break(self, link: _Link) -> bool:
         with self._lock:
             if self._answers_to_lose:
                 self._answers_to_lose -= 1
-                line.loses_answer = True
+                link.loses_answer = True
             if not self._messages_left:
                 return False
             self._messages_left -= 1
             if self._messages_left:
                 return False
-            line.loses_answer = line.takes_all_with_it = self._answer_is_lost
+            link.loses_answer = link.cuts_all = self._answer_is_lost
             return not self._answer_is_lost
 
 

@@ -1,4 +1,4 @@
-"""Organisation statements as the M-Pesa portal exports them, written by hand for tests."""
+"""Organisation statements as the M-Pesa portal exports them, for tests."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Wait for what a real process will do, and no longer than a test may take."""
+"""Bounded waits for real processes."""
 
 import os
 import time
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def wait_until(condition: Callable[[], bool], what: str, within_seconds: float = 20) -> None:
-    """Look until `condition` holds; fail with `what` in words when it has not within the time."""
+    """Poll until `condition` holds; fail with `what` if it does not within the time."""
     deadline = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"Waited {within_seconds} s without success until {what}.")
+            raise AssertionError(f"Not within {within_seconds} s: {what}.")
         time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether a process runs; one that has ended and waits for its parent to notice does not."""
+    """Say whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -124,12 +124,12 @@ class FaultInjector:
             self._kill_process(self.random_source.choice(backends), "a backend of PostgreSQL")
 
     def _cut(self, proxy: TcpProxy) -> None:
-        before = proxy.lines_cut
+        before = proxy.connections_cut
         proxy.cut()
         if self.random_source.random() < 0.5:
             self._wait()
         proxy.restore()
-        self.counts.faults["connections cut"] += proxy.lines_cut - before
+        self.counts.faults["connections cut"] += proxy.connections_cut - before
 
     def _freeze(self, proxy: TcpProxy) -> None:
         proxy.freeze()

@@ -28,7 +28,7 @@ from projections import history
 from tests.scenarios.steps import Clock
 from tests.support.database import TestCluster, new_database, reachable_folder
 from tests.support.instance import SIMULATED, Instance, running_instance
-from tests.support.invariants import assert_all_is_well
+from tests.support.invariants import assert_invariants_hold
 from tests.upgrade import past_ends, past_payments, past_refunds
 from tests.upgrade.past import CALLBACK_LOST, Past
 from tests.upgrade.release import DUMP, EXPECTED, KNOWN_TEXTS, MASTER_KEY, count_all
@@ -74,7 +74,7 @@ def live(url: str, folder: Path) -> dict[str, Any]:
             frozen.tick(timedelta(days=3))
             _seventh_day(past)
             past_ends.end(past)
-            assert_all_is_well(
+            assert_invariants_hold(
                 instance.services.database,
                 instance.services.vault,
                 known_texts=KNOWN_TEXTS,

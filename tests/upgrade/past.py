@@ -17,7 +17,7 @@ from tests.scenarios.steps import (
     MAIZE,
     TOMATOES,
     Clock,
-    facts,
+    event_names,
     observe,
     prompt_of,
     put_in_cart,
@@ -171,7 +171,7 @@ class Past:
         described = {}
         for name, entry in self.named.items():
             [[user_id, status, version]] = observe(self.instance, statement, entry["session_id"])
-            history = facts(self.instance, entry["session_id"])
+            history = event_names(self.instance, entry["session_id"])
             described[name] = {"user_id": user_id, "status": status, "version": version, **entry}
             described[name]["history"] = history
         return described

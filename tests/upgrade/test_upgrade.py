@@ -25,10 +25,10 @@ from payments.mpesa.credentials import CredentialStore
 from payments.reconciliation.matcher import UNPROCESSED_AFTER
 from projections import history
 from tests.payments.refunds.steps import reversed_in_full
-from tests.scenarios.steps import PHONE, Clock, approve, count, facts, observe, report
+from tests.scenarios.steps import PHONE, Clock, approve, count, event_names, observe, report
 from tests.support.database import new_database, reachable_folder
 from tests.support.instance import SIMULATED, Client, Instance, running_instance
-from tests.support.invariants import assert_all_is_well
+from tests.support.invariants import assert_invariants_hold
 from tests.upgrade.past_payments import notice
 from tests.upgrade.release import KNOWN_TEXTS, MASTER_KEY, count_all, expected, load
 
@@ -100,7 +100,7 @@ def going_on(clock: Clock, database_url: str, data_folder: Path) -> Iterator[Ins
     """One for a test that does something with it, after which all invariants hold."""
     with running_upgraded(database_url, data_folder) as running:
         yield running
-        assert_all_is_well(
+        assert_invariants_hold(
             running.services.database,
             running.services.vault,
             known_texts=KNOWN_TEXTS,
@@ -129,7 +129,7 @@ def buyer_of(instance: Instance, name: str) -> Client:
 
 def since(instance: Instance, name: str) -> list[str]:
     """Return the names of an old session's events since the upgrade."""
-    return facts(instance, old(name)["session_id"])[old(name)["version"] :]
+    return event_names(instance, old(name)["session_id"])[old(name)["version"] :]
 
 
 def refund_of(instance: Instance, name: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Shop:
 @pytest.fixture
 def shop(database_url: str, data_folder: Path, tmp_path: Path) -> Shop:
     database = Database(database_url)
-    checkout = Checkout(Ledger(database)).request().lose_the_answer()
+    checkout = Checkout(Ledger(database)).request().lose_push_answer()
     environ = {
         "DATABASE_URL": database_url,
         "DAFTARI_DATA_DIR": str(data_folder),

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from shop.demo import demo_data
 from tests.support.browser import FLAGS, find_browser
 from tests.support.instance import Instance, running_instance
-from tests.support.invariants import assert_all_is_well
+from tests.support.invariants import assert_invariants_hold
 
 WAIT_MS = 20_000
 """How long a page may take on a busy machine."""
@@ -38,7 +38,7 @@ def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
         yield running
         running.stop_worker()
         running.work()
-        assert_all_is_well(running.services.database, running.services.vault)
+        assert_invariants_hold(running.services.database, running.services.vault)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_our_reference_is_recognised_however_it_was_typed(typed: str, transactio
     assert transaction_named(typed) == transaction_id
 
 
-@pytest.mark.parametrize("begin", [Checkout.prompt, lambda checkout: checkout.request().lose_the_answer()])
+@pytest.mark.parametrize("begin", [Checkout.prompt, lambda checkout: checkout.request().lose_push_answer()])
 @pytest.mark.parametrize("evidence", [Evidence.C2B, Evidence.STATEMENT])
 def test_an_attempt_without_an_outcome_is_settled(
     ledger: Ledger, matcher: Matcher, begin: Callable[[Checkout], Checkout], evidence: Evidence

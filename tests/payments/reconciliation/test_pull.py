@@ -135,7 +135,7 @@ def test_a_payment_that_only_the_pull_lists_is_recorded_once(
     database: Database,
     time: FrozenDateTimeFactory,
 ) -> None:
-    checkout = Checkout(ledger, at=clock.now()).request().lose_the_answer()
+    checkout = Checkout(ledger, at=clock.now()).request().lose_push_answer()
     failed = Checkout(ledger, at=clock.now()).prompt().cancel()
     unreadable = _transaction(failed, receipt="UKG7Q2X9NB", amount_cents=None)
     rows = (_transaction(checkout), _transaction(failed, receipt="UKG7Q2X9NC"), unreadable)

@@ -51,7 +51,7 @@ def _counts(done: Reconciliation) -> dict[str, int]:
 
 def test_each_row_is_reported_by_its_kind(ledger: Ledger, reconciler: Reconciler) -> None:
     known = Checkout(ledger).prompt().pay("OAFKNOWN01")
-    lost = Checkout(ledger).request().lose_the_answer()
+    lost = Checkout(ledger).request().lose_push_answer()
     nameless = Checkout(ledger).prompt().pay(None)
     returned = Checkout(ledger).prompt().pay("OAFBACK001").refuse_order().request_refund()
     gone = Checkout(ledger).prompt().pay("OAFGONE001").order()
@@ -144,7 +144,7 @@ def test_a_payment_proved_only_by_a_query_can_be_missing(ledger: Ledger, reconci
 def test_an_attempt_in_doubt_whose_time_is_covered_ends_unpaid(
     ledger: Ledger, reconciler: Reconciler
 ) -> None:
-    lost = Checkout(ledger).request().lose_the_answer()
+    lost = Checkout(ledger).request().lose_push_answer()
     twice = Checkout(ledger).prompt().wait(seconds=100).prompt()
     done = reconciler.reconcile(_day())
     assert _counts(done) == {"found_unpaid": 3}

@@ -10,7 +10,7 @@ from freezegun.api import FrozenDateTimeFactory
 from ledger import clock as time
 from ledger.session.values import Refund
 from tests.daraja.client.scripted import Request, Script, json_reply
-from tests.scenarios.steps import facts, messages, report
+from tests.scenarios.steps import event_names, messages, report
 from tests.support.checkouts import Checkout
 from tests.support.instance import Client, Instance
 
@@ -134,7 +134,7 @@ class Till:
 
     def facts(self, checkout: Checkout) -> list[str]:
         """Return the names of the events since the money fell due."""
-        names = facts(self.instance, str(checkout.session_id))
+        names = event_names(self.instance, str(checkout.session_id))
         return names[names.index("RefundDue") :]
 
     def messages(self) -> list[tuple[str, str | None]]:

@@ -7,7 +7,7 @@ import pytest
 from ledger.session.values import RefundState
 from tests.daraja.client.scripted import Request
 from tests.payments.refunds.steps import REVERSAL, STATUS, TAKEN, Till, reversed_in_full, status_of
-from tests.support.dying import each_statement
+from tests.support.crashes import each_crash_point
 from tests.support.horizon import until_readable
 from tests.support.proxy import DatabaseProxy, proxy_before
 
@@ -30,7 +30,7 @@ def _until_the_worker_sees_it(till: Till) -> None:
 def test_a_sender_that_dies_anywhere_sends_no_money_twice(till: Till, proxy: DatabaseProxy) -> None:
     till.script.at(REVERSAL, TAKEN)
     till.script.at(STATUS, TAKEN)
-    for number, _, die in each_statement(till.instance, proxy):
+    for number, _, die in each_crash_point(till.instance, proxy):
         receipt = f"UKG7Q2{number:04d}"
         checkout = till.due(receipt)
         assert till.decide(checkout, "approve").status_code == 200

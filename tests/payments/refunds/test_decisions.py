@@ -29,7 +29,7 @@ def test_only_operators_decide_and_auditors_look_on(till: Till) -> None:
         if role != "operator":
             for what, said in DECISIONS.items():
                 assert caller.post(f"{one}{what}/", json=said).status_code == 403
-    assert till.instance.stranger().post(f"{one}approve/").status_code == 401
+    assert till.instance.anonymous().post(f"{one}approve/").status_code == 401
     assert till.facts(checkout) == ["RefundDue"]
 
 

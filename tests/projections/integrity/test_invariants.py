@@ -16,7 +16,7 @@ from projections.integrity.violations import MAX_PER_RULE, Violation
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
-from tests.support.invariants import assert_all_is_well
+from tests.support.invariants import assert_invariants_hold
 
 VAULT_KEY = bytes(range(32))
 MESSAGE = """
@@ -55,7 +55,7 @@ def test_all_is_well_with_sessions_of_every_kind(ledger: Ledger, database: Datab
 
 
 def test_all_is_well_with_an_empty_ledger_and_shop(database: Database) -> None:
-    assert_all_is_well(database)
+    assert_invariants_hold(database)
 
 
 @pytest.mark.usefixtures("checkout")
@@ -282,7 +282,7 @@ def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
 ) -> None:
     Checkout(ledger).request().refuse().wait(seconds=-6).request()
     assert check(database, prompt_seconds=60) == []
-    Checkout(ledger).request().lose_the_answer().wait(seconds=90).request()
+    Checkout(ledger).request().lose_push_answer().wait(seconds=90).request()
     assert rules(check(database, prompt_seconds=120)) == {"prompts"}
 
 

@@ -58,7 +58,7 @@ def test_pages_of_imports_are_linked(instance: Instance) -> None:
 
 def test_other_roles_read_no_imports_and_an_unknown_one_is_not_found(instance: Instance) -> None:
     for path in (PATH, f"{PATH}{uuid4()}/"):
-        assert instance.stranger().get(path).status_code == 401
+        assert instance.anonymous().get(path).status_code == 401
         for role in ("customer", "analyst"):
             assert instance.client(9, role).get(path).status_code == 403
     answer = instance.client(9, "auditor").get(f"{PATH}{uuid4()}/")

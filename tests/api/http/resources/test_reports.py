@@ -51,7 +51,7 @@ def buy(instance: Instance, **body: str) -> str:
     ],
 )
 def test_each_report_is_for_one_role(instance: Instance, path: str, role: str) -> None:
-    assert instance.stranger().get(path).status_code == 401
+    assert instance.anonymous().get(path).status_code == 401
     for other in {"customer", "analyst", "auditor", "operator"} - {role}:
         assert instance.client(9, other).get(path).status_code == 403
     assert instance.client(9, role).get(path).status_code in (200, 404)

@@ -34,6 +34,6 @@ def test_any_reader_can_check_a_block(instance: Instance) -> None:
 
 
 def test_other_roles_read_no_blocks(instance: Instance) -> None:
-    assert instance.stranger().get(PATH).status_code == 401
+    assert instance.anonymous().get(PATH).status_code == 401
     for role in ("customer", "analyst", "operator"):
         assert instance.client(9, role).get(PATH).status_code == 403

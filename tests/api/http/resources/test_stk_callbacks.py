@@ -102,7 +102,7 @@ def test_a_body_of_five_megabytes_is_cut_acknowledged_and_set_aside(
 ) -> None:
     megabyte = b"x" * (1 << 20)
     body: Any = (megabyte for _ in range(5)) if chunked else megabyte * 5
-    answer = instance.stranger().post(PATHS[0], data=body)
+    answer = instance.anonymous().post(PATHS[0], data=body)
     assert (answer.status_code, answer.content) == (200, ACKNOWLEDGED)
     instance.work()
     assert messages(instance) == [("set_aside", "too_large")]

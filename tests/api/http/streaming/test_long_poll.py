@@ -163,7 +163,7 @@ def test_anothers_session_cannot_be_waited_for(instance: Instance, buyer: Client
             answer = instance.client(2).get(path)
             assert (answer.status_code, answer.json()["error_code"]) == (404, "SESSION_NOT_FOUND")
     assert instance.client(1, "operator").get(f"{SESSIONS}{session_id}/stream/").status_code == 403
-    assert instance.stranger().get(f"{SESSIONS}{session_id}/stream/").status_code == 401
+    assert instance.anonymous().get(f"{SESSIONS}{session_id}/stream/").status_code == 401
 
 
 def test_a_head_request_waits_for_nothing(buyer: Client) -> None:

@@ -1,4 +1,4 @@
-"""Processes that die at a chosen statement, before PostgreSQL has it or before its answer comes back."""
+"""Processes that crash at a chosen statement, before PostgreSQL gets it or before its answer comes back."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,19 +13,19 @@ from tests.support.proxy import DatabaseProxy
 MIN_STATEMENTS, MAX_STATEMENTS = 4, 60
 
 
-class Doomed:
-    """A process beside the instance that dies at a chosen statement: parts of its own, on the proxy."""
+class CrashingProcess:
+    """A process beside the instance that crashes at a chosen statement: services of its own, behind the proxy."""
 
     def __init__(self, instance: Instance, proxy: DatabaseProxy) -> None:
         self._instance = instance
         self._proxy = proxy
 
     def do(self, work: Callable[[Services], object], statement: int, *, answer_is_lost: bool) -> bool:
-        """Begin some work and die at its n-th statement; return whether it came that far."""
+        """Begin some work and crash at its n-th statement; return whether it got that far."""
         settings = local_settings({**self._instance.settings.environ, "DATABASE_URL": self._proxy.url})
         services = build_services(settings)
         services.check_database(1)
-        services.database.pool.timeout = 0.1  # The dying do not wait for a database that will not come back.
+        services.database.pool.timeout = 0.1  # A crashed process waits for no database.
         self._proxy.break_at(statement, answer_is_lost=answer_is_lost)
         with suppress(Unavailable):
             work(services)
@@ -36,25 +36,25 @@ class Doomed:
         return broke
 
 
-def each_statement(
+def each_crash_point(
     instance: Instance, proxy: DatabaseProxy
 ) -> Iterator[tuple[int, bool, Callable[..., bool]]]:
-    """Yield (a user, whether to go on, how to die) for each statement of some work, and for each of its answers."""
-    doomed = Doomed(instance, proxy)
+    """Yield (user, whether the answer is lost, how to crash) for each statement of some work, and for each answer."""
+    process = CrashingProcess(instance, proxy)
     for answer_is_lost in (False, True):
         for statement in range(1, MAX_STATEMENTS):
             user = 1_000 * (1 + answer_is_lost) + statement
             broke: list[bool] = []
 
-            def die(
+            def crash(
                 work: Callable[[Services], object], at: int = statement, lost: bool = answer_is_lost
             ) -> bool:
-                broke.append(doomed.do(work, at, answer_is_lost=lost))  # noqa: B023 - called before the next round
+                broke.append(process.do(work, at, answer_is_lost=lost))  # noqa: B023 - called before the next round
                 return broke[-1]  # noqa: B023 - as above
 
-            yield user, answer_is_lost, die
+            yield user, answer_is_lost, crash
             if not broke[-1]:
                 assert statement > MIN_STATEMENTS
                 break
         else:
-            raise AssertionError("The work never came to its end.")
+            raise AssertionError("The work never ended.")
