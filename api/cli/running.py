@@ -5,12 +5,16 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from api.cli.failures import NOT_AVAILABLE, Failure, read_settings
 from api.local.ports import require_free_port
 from ledger.errors import Unavailable
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 @click.command(short_help="Run the web server: API, documentation, shop page.")
@@ -32,7 +36,13 @@ def serve() -> None:
     with suppress(DatabaseProblem, Unavailable):  # It may come up later; until then requests get a 503.
         claim_database(settings.database_url, settings.daftari_master_key)
     configure_logging(settings.daftari_log_format)
-    serve_http(settings)
+    serve_http(settings, _install_pages)
+
+
+def _install_pages(app: "Flask") -> None:
+    from api.pages import install_pages  # Imports prometheus-client, which the web server prepares first.
+
+    install_pages(app)
 
 
 @click.command(short_help="Run the background worker.")

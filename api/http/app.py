@@ -38,13 +38,14 @@ RESOURCES = (
 )
 """The modules whose `blueprint` is documented, in the order of the document."""
 
-PAGES = ("api.pages.docs", "api.pages", "api.pages.work")
-"""The modules of the web pages, which are not part of the document."""
 
-
-def create_app(settings: Settings, build_services: Callable[[], Services]) -> Flask:
-    """Return the application. Its services are built at the first request that needs them, in the process that
-    serves it, because connections do not survive a fork.
+def create_app(
+    settings: Settings,
+    build_services: Callable[[], Services],
+    install_pages: Callable[[Flask], None] | None = None,
+) -> Flask:
+    """Return the application, with the web pages that `install_pages` registers. Its services are built at the first
+    request that needs them, in the process that serves it, because connections do not survive a fork.
 
     Raises ConfigurationError where the settings for tokens cannot work.
     """
@@ -68,6 +69,6 @@ def create_app(settings: Settings, build_services: Callable[[], Services]) -> Fl
     api = install_openapi(app)
     for name in RESOURCES:
         api.register_blueprint(import_module(name).blueprint)
-    for name in PAGES:
-        app.register_blueprint(import_module(name).pages)
+    if install_pages is not None:
+        install_pages(app)
     return app

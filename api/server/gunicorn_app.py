@@ -115,8 +115,8 @@ class RootLogger(Logger):  # type: ignore[misc]  # as above
         self.error_log.propagate = True
 
 
-def serve(settings: Settings) -> None:
-    """Serve HTTP until SIGTERM or SIGINT; open requests get GRACE_SECONDS to finish.
+def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
+    """Serve the API and the pages until SIGTERM or SIGINT; open requests get GRACE_SECONDS to finish.
 
     Raises ConfigurationError. prometheus-client reads the folder of the workers' metrics when it is imported, so the
     app is imported after the folder is made.
@@ -128,7 +128,7 @@ def serve(settings: Settings) -> None:
         from api.wiring import build_services  # noqa: PLC0415 - imports the application too
 
         limiter = ConcurrencyLimiter(settings.daftari_web_threads)
-        app = create_app(settings, partial(build_services, settings, limiter.released))
+        app = create_app(settings, partial(build_services, settings, limiter.released), install_pages)
         WebServer(settings, app, limiter).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from api.http.app import create_app
 from api.http.middleware.auth import make_token
 from api.http.streaming.notifier import current_notifier
 from api.local.local_settings import local_settings
+from api.pages import install_pages
 from api.settings import Settings
 from api.wiring import build_services
 from daraja.simulator import Simulator, SimulatorSettings, create_simulator
@@ -129,7 +130,7 @@ class Instance:
             }
         )
         self.services: Services = build_services(self.settings)
-        self.app = create_app(self.settings, lambda: self.services)
+        self.app = create_app(self.settings, lambda: self.services, install_pages)
         with listening:  # The server listens on a duplicate of it.
             self._server = make_server(LOCALHOST, port, self.app, threaded=True, fd=listening.fileno())
         self._serving = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)

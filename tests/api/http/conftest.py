@@ -12,6 +12,7 @@ from api.http.app import create_app
 from api.http.framework.openapi import EXTENSION
 from api.http.middleware.auth import Role, make_token
 from api.local.local_settings import local_settings
+from api.pages import install_pages
 from api.settings import Settings
 from ledger.store.database import Database
 from payments.idempotency.idempotency_store import IdempotencyStore
@@ -53,7 +54,7 @@ def services() -> ProbeServices:
 @pytest.fixture
 def make_app(services: ProbeServices) -> Callable[[Settings], Flask]:
     def make(settings: Settings) -> Flask:
-        app = create_app(settings, lambda: services)  # type: ignore[arg-type,return-value]  # a part of them is enough here
+        app = create_app(settings, lambda: services, install_pages)  # type: ignore[arg-type,return-value]  # a part of them is enough here
         app.extensions[EXTENSION].register_blueprint(blueprint)
         return app
 

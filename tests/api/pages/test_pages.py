@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from api.http.app import create_app
 from api.http.middleware.auth import make_token
 from api.local.local_settings import local_settings
+from api.pages import install_pages
 from api.settings import Settings
 from api.wiring import build_services
 from payments.services import Services
@@ -45,7 +46,7 @@ def services(settings: Settings) -> Iterator[Services]:
 
 @pytest.fixture
 def client(settings: Settings, services: Services) -> FlaskClient:
-    return create_app(settings, lambda: services).test_client()
+    return create_app(settings, lambda: services, install_pages).test_client()
 
 
 def open_session(settings: Settings, client: FlaskClient, user: int) -> str:
@@ -66,7 +67,9 @@ def test_the_guides_address_of_an_order_leads_to_its_page(client: FlaskClient) -
 
 
 def test_in_production_there_are_no_pages(settings: Settings, services: Services) -> None:
-    client = create_app(replace(settings, daftari_mode="production"), lambda: services).test_client()
+    client = create_app(
+        replace(settings, daftari_mode="production"), lambda: services, install_pages
+    ).test_client()
     assert {client.get(path).status_code for path in PATHS} == {404}
 
 
@@ -79,7 +82,7 @@ def test_a_page_is_kept_by_no_cache_and_frames_the_simulator_alone(client: Flask
 
 def test_where_mpesa_is_real_nothing_is_framed(settings: Settings, services: Services) -> None:
     services = replace(services, daraja_url="https://sandbox.safaricom.co.ke")
-    client = create_app(settings, lambda: services).test_client()
+    client = create_app(settings, lambda: services, install_pages).test_client()
     answer = client.get("/shop/checkout/")
     assert answer.headers["Content-Security-Policy"].endswith("; frame-src 'none'")
     assert "simulated" not in answer.text
@@ -117,6 +120,6 @@ def test_where_others_issue_the_tokens_the_page_says_what_to_unset(
     settings: Settings, services: Services
 ) -> None:
     settings = replace(settings, daftari_jwt_jwks_url="http://127.0.0.1:9/keys", daftari_jwt_secret="")
-    answer = create_app(settings, lambda: services).test_client().get("/shop/")
+    answer = create_app(settings, lambda: services, install_pages).test_client().get("/shop/")
     assert answer.status_code == 503
     assert "unset DAFTARI_JWT_PUBLIC_KEY_FILE" in answer.text
