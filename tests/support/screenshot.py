@@ -17,7 +17,7 @@ from tests.support.database import TestCluster, migrated_template, new_database,
 from tests.support.instance import Instance, running_instance
 
 PICTURE = ROOT / "docs" / "images" / "shop-and-phone.png"
-WIDTH, HEIGHT = 1120, 720
+WIDTH, HEIGHT = 1120, 680
 
 
 def take_picture(instance: Instance) -> None:
