@@ -39,7 +39,7 @@ from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.approval_policy import RefundPolicy
 from payments.refunds.decisions import RefundService
-from payments.refunds.reversal_results import RESULT_CHANNELS, RefundResults
+from payments.refunds.reversal_results import RESULT_CHANNELS, ReversalResults
 from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
@@ -97,7 +97,7 @@ def assemble(
     rate_limiter = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
     status_queries = StatusQueries(ledger, vault, phone_locks, daraja, rate_limiter)
     stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
-    reversal_results = RefundResults(ledger, vault, inbox, refund_query_log)
+    reversal_results = ReversalResults(ledger, vault, inbox, refund_query_log)
     matcher = build_matcher(database, vault, max_workers)
     c2b = C2bHandler(c2b_terms, vault, inbox, ledger, matcher)
     transaction_poller = TransactionPoller(

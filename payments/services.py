@@ -16,7 +16,7 @@ from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.decisions import RefundService
-from payments.refunds.reversal_results import RefundResults
+from payments.refunds.reversal_results import ReversalResults
 from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
@@ -42,7 +42,7 @@ class Services:
 
     # M-Pesa, which calls back
     stk_callbacks: Settlement
-    reversal_results: RefundResults
+    reversal_results: ReversalResults
     c2b: C2bHandler
 
     # Operators

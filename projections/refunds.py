@@ -67,6 +67,11 @@ class PaymentRefund:
     failure_code: str | None = None
     failure_text: str | None = None
 
+    @property
+    def attempt_number(self) -> int:
+        """The number, from 1, of the refund attempt under way, or of the next one."""
+        return self.failures + 1
+
 
 NAMES = ", ".join(column.name for column in fields(PaymentRefund))
 

@@ -39,6 +39,18 @@ class RefundCommands(SessionState):
             )
         self._write(events.RefundApproved, refund=refund, approved_by=approved_by, at=at)
 
+    def approve_refund_by_policy(self, refund: int, *, policy: str, failures: int, at: datetime) -> bool:
+        """Approve a refund by a policy; return whether it did.
+
+        A policy never overrules a person: no change if somebody has decided about the refund, or it was attempted
+        again, since it failed `failures` times.
+        """
+        due = self.refunds[refund]
+        if (due.state, due.failures) != (RefundState.DUE, failures) or due.receipt is None:
+            return False
+        self.approve_refund(refund, approved_by=policy, at=at)
+        return True
+
     def refuse_refund(self, refund: int, *, refused_by: str, reason: str, at: datetime) -> None:
         """Hold a sum for now. Raises Rejected REFUND_NOT_DUE if it is neither due nor approved."""
         self._refund_in(refund, RefundState.DUE, RefundState.APPROVED)
@@ -50,11 +62,16 @@ class RefundCommands(SessionState):
         self._write(events.RefundRequested, refund=refund, requested_by=requested_by, at=at)
 
     def record_refund_acceptance(
-        self, refund: int, *, conversation_id: str, originator_conversation_id: str, at: datetime
+        self,
+        refund: int,
+        *,
+        attempt_number: int,
+        conversation_id: str,
+        originator_conversation_id: str,
+        at: datetime,
     ) -> None:
         """Record that M-Pesa took the request. No change if that or its result is known already."""
-        sent = self.refunds[refund]
-        if sent.state == RefundState.REQUESTED and sent.conversation_id is None:
+        if self._is_under_way(refund, attempt_number) and self.refunds[refund].conversation_id is None:
             self._write(
                 events.RefundAccepted,
                 refund=refund,
@@ -63,21 +80,28 @@ class RefundCommands(SessionState):
                 at=at,
             )
 
-    def record_refund_uncertainty(self, refund: int, *, reason: str, at: datetime) -> None:
-        """Record that M-Pesa's answer or result may have been missed. No change if known, or without a request."""
-        sent = self.refunds[refund]
-        if sent.state == RefundState.REQUESTED and not sent.in_doubt:
+    def record_refund_uncertainty(
+        self, refund: int, *, attempt_number: int, reason: str, at: datetime
+    ) -> bool:
+        """Record that M-Pesa's answer or result may have been missed; return whether that is news of this attempt."""
+        is_news = self._is_under_way(refund, attempt_number) and not self.refunds[refund].in_doubt
+        if is_news:
             self._write(events.RefundUncertain, refund=refund, reason=reason, at=at)
+        return is_news
 
     def record_refund(self, refund: int, *, reversal_receipt: str | None, means: str, at: datetime) -> None:
         """Record that a sum has gone back, as M-Pesa or its statement reports, whatever was decided about it."""
         if self.refunds[refund].state != RefundState.REFUNDED:
             self._write(events.Refunded, refund=refund, reversal_receipt=reversal_receipt, means=means, at=at)
 
-    def record_refund_failure(self, refund: int, *, code: str, text: str, at: datetime) -> None:
-        """Record that a requested refund failed: the sum is due again, and needs approval again."""
-        if self.refunds[refund].state == RefundState.REQUESTED:
+    def record_refund_failure(
+        self, refund: int, *, attempt_number: int, code: str, text: str, at: datetime
+    ) -> bool:
+        """Record that an attempt failed: the sum is due again, and needs approval again; return whether it is news."""
+        is_news = self._is_under_way(refund, attempt_number)
+        if is_news:
             self._write(events.RefundFailed, refund=refund, code=code, text=text, at=at)
+        return is_news
 
     def record_refund_by_hand(self, refund: int, *, recorded_by: str, note: str, at: datetime) -> None:
         """Record that a person returned a sum by other means, or found that it had gone back.
@@ -117,6 +141,11 @@ class RefundCommands(SessionState):
             why=why,
             at=at,
         )
+
+    def _is_under_way(self, refund: int, attempt_number: int) -> bool:
+        """Whether M-Pesa has this attempt, and its result is unknown."""
+        known = self.refunds[refund]
+        return known.state == RefundState.REQUESTED and known.attempt_number == attempt_number
 
     def _refund_in(self, refund: int, *states: RefundState) -> Refund:
         known = self.refunds.get(refund)

@@ -103,6 +103,11 @@ class Refund:
     in_doubt: bool = False
     failures: int = 0
 
+    @property
+    def attempt_number(self) -> int:
+        """The number, from 1, of the refund attempt under way, or of the next one."""
+        return self.failures + 1
+
 
 @dataclass(frozen=True)
 class Credit:

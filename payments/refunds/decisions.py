@@ -1,7 +1,7 @@
-"""What people decide about money that must go back. Each decision is an event with the name of who took it."""
+"""Decisions of operators about refunds. Each is an event that names who took it."""
 
-from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from ledger import clock
@@ -14,19 +14,19 @@ from projections import refunds
 from projections.refunds import PaymentRefund
 
 COMMAND_LINE = "command line"
-"""How the log names whoever decides on the machine itself and gives no number."""
+"""How the log names a person who decides on the command line and gives no number."""
 
 
 def operator(user_id: int) -> str:
-    """Return how the log names an operator: by number, for a name would stay in it for ever."""
+    """Return how the log names an operator: by number, because a name would stay in it for ever."""
     return f"operator {user_id}"
 
 
 class RefundService:
     """Lists refunds and takes decisions about them. Safe to share between threads.
 
-    A decision raises NotFound REFUND_NOT_FOUND, Rejected REFUND_NOT_DUE where it has been taken already (of two
-    people who decide at once, one gets that), and returns the refund as it is then.
+    A decision raises NotFound REFUND_NOT_FOUND, Rejected REFUND_NOT_DUE if it has been taken already (as one
+    of two people who decide at once learns), and returns the refund as it is then.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -35,63 +35,50 @@ class RefundService:
     def list(
         self, *, state: RefundState | None, limit: int, offset: int, as_of: datetime
     ) -> tuple[int, list[PaymentRefund]]:
-        """Return how many refunds there are in a state, or in all, and a page of them, the newest first."""
+        """Return how many refunds there are, in a state or in all, and a page of them, the newest first."""
         return refunds.list_refunds(
             self._ledger.database, state=state, limit=limit, offset=offset, as_of=as_of
         )
 
     def find(self, session_id: UUID, refund: int) -> PaymentRefund:
         """Return one refund as the log has it. Raises NotFound REFUND_NOT_FOUND."""
-        found = refunds.refunds_of(self._ledger.database, session_id).get(refund)
-        if found is None:
+        row = refunds.refunds_of(self._ledger.database, session_id).get(refund)
+        if row is None:
             raise NotFound("There is no such refund.", code="REFUND_NOT_FOUND")
-        return found
+        return row
 
     def approve(self, session_id: UUID, refund: int, *, by: str) -> PaymentRefund:
         """Agree that a sum is sent back through M-Pesa; the worker sends it.
 
         Raises as above, and Rejected REFUND_WITHOUT_RECEIPT.
         """
-        return self._decide(
-            session_id,
-            refund,
-            lambda session: session.approve_refund(refund, approved_by=by, at=clock.now()),
-        )
+        command = partial(PaymentSession.approve_refund, approved_by=by)
+        return self._decide(session_id, refund, command)
 
     def refuse(self, session_id: UUID, refund: int, *, by: str, reason: str) -> PaymentRefund:
-        """Decide that a sum is held for now. Raises as above, and InvalidValue for the reason."""
-        said = parse_note(reason, "reason")
+        """Hold a sum for now. Raises as above, and InvalidValue for the reason."""
+        reason = parse_note(reason, "reason")
         return self._decide(
-            session_id,
-            refund,
-            lambda session: session.refuse_refund(refund, refused_by=by, reason=said, at=clock.now()),
+            session_id, refund, partial(PaymentSession.refuse_refund, refused_by=by, reason=reason)
         )
 
     def record_by_hand(self, session_id: UUID, refund: int, *, by: str, note: str) -> PaymentRefund:
-        """Write down that a sum went back by other means.
+        """Record that a sum went back by other means.
 
-        Raises as above, Rejected REFUND_UNDER_WAY while M-Pesa is expected to answer for it, and InvalidValue for
-        the note.
+        Raises as above, Rejected REFUND_UNDER_WAY while M-Pesa is expected to report its result, and InvalidValue
+        for the note.
         """
-        said = parse_note(note, "note")
-        return self._decide(
-            session_id,
-            refund,
-            lambda session: session.record_refund_by_hand(refund, recorded_by=by, note=said, at=clock.now()),
-        )
+        note = parse_note(note, "note")
+        command = partial(PaymentSession.record_refund_by_hand, recorded_by=by, note=note)
+        return self._decide(session_id, refund, command)
 
     def record_not_sent(self, session_id: UUID, refund: int, *, by: str, note: str) -> PaymentRefund:
-        """Write down that a sum in doubt did not go back: it is due again. Raises as `record_by_hand` does."""
-        said = parse_note(note, "note")
-        return self._decide(
-            session_id,
-            refund,
-            lambda session: session.record_refund_not_sent(refund, recorded_by=by, note=said, at=clock.now()),
-        )
+        """Record that a sum in doubt did not go back: it is due again. Raises as `record_by_hand` does."""
+        note = parse_note(note, "note")
+        command = partial(PaymentSession.record_refund_not_sent, recorded_by=by, note=note)
+        return self._decide(session_id, refund, command)
 
-    def _decide(
-        self, session_id: UUID, refund: int, command: Callable[[PaymentSession], None]
-    ) -> PaymentRefund:
+    def _decide(self, session_id: UUID, refund: int, command: "partial[None]") -> PaymentRefund:
         self.find(session_id, refund)
-        self._ledger.decide(session_id, command)
+        self._ledger.decide(session_id, partial(command, refund=refund, at=clock.now()))
         return self.find(session_id, refund)

@@ -1,29 +1,29 @@
-"""What a person writes about a refund: it stays in the log for ever, so a phone number is not let in."""
+"""Notes of operators: they stay in the log for ever, so phone numbers are refused."""
 
 import re
 import unicodedata
 
 from ledger.errors import wrong_fields
 
-LONGEST = 200
+MAX_CHARACTERS = 200
 
 _PHONE = re.compile(
     r"(?<![0-9A-Za-z])\(?(?:\+?[ ]?254|0)?\)?(?:[ ().-]{0,2})[17](?:[ ().-]{0,2}[0-9]){8}(?![0-9A-Za-z])"
 )
 _CHECKOUT_ID = "ws_co_"
 _NOT_PLAIN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
-"""Unicode's categories of what is not seen, or changes how the rest is seen."""
+"""The Unicode categories of characters that are invisible, or change how others are shown."""
 
 
 def parse_note(text: str, field: str) -> str:
-    """Return the text trimmed; raise InvalidValue that names `field` where it may not be kept for ever.
+    """Return the text trimmed; raise InvalidValue for `field` if it may not be kept for ever.
 
     It has 1 to 200 characters, no control or invisible ones, and neither a phone number nor M-Pesa's name of a
     prompt, which holds one. Names cannot be told from other words: leave them out.
     """
     note = text.strip()
-    if not 1 <= len(note) <= LONGEST:
-        raise wrong_fields({field: [f"Write 1 to {LONGEST} characters."]})
+    if not 1 <= len(note) <= MAX_CHARACTERS:
+        raise wrong_fields({field: [f"Write 1 to {MAX_CHARACTERS} characters."]})
     if any(unicodedata.category(character) in _NOT_PLAIN for character in note):
         raise wrong_fields(
             {field: ["Write one line of plain text, without control or invisible characters."]}

@@ -1,6 +1,6 @@
-"""What the worker has to do about refunds, by the rows of `payment_refunds`.
+"""The work on refunds that is due, by the rows of `payment_refunds`.
 
-A row may be a moment late. Whether a thing may still be done is decided by the session itself.
+A row may be a moment late: the session decides whether its work may still be done.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ledger.store.database import Database
 from payments.refunds.status_check_log import QUERY_SCHEDULE
 from projections.refunds import NAMES, TABLE, PaymentRefund
 
-# What M-Pesa answers every request of ours while it refuses our operator, and locks him for when it is repeated.
+# M-Pesa answers every request so while it refuses the initiator, and locks an initiator that repeats it.
 TROUBLE = f"""
 SELECT greatest(
     (SELECT max(failed_at) FROM {TABLE}
@@ -33,7 +33,7 @@ TO_ASK_ABOUT = f"""
 SELECT {", ".join(f"refund.{name}" for name in NAMES.split(", "))}, coalesce(asked.tries, 0) AS tries
 FROM {TABLE} AS refund LEFT JOIN refund_checks AS asked
   ON asked.session_id = refund.session_id AND asked.refund = refund.refund AND asked.sending = refund.failures + 1
-WHERE refund.state = 'requested' AND refund.in_doubt AND coalesce(asked.tries, 0) < %(most_tries)s
+WHERE refund.state = 'requested' AND refund.in_doubt AND coalesce(asked.tries, 0) < %(max_tries)s
   AND (refund.conversation_id IS NOT NULL OR refund.requested_at <= %(settled_before)s)
   AND coalesce(asked.next_check_at, refund.doubted_at + %(first_gap)s) <= %(now)s
 ORDER BY coalesce(asked.next_check_at, refund.doubted_at) LIMIT %(limit)s
@@ -44,15 +44,15 @@ SELECT {NAMES} FROM {TABLE} WHERE state = 'due' AND unsent_in_a_row BETWEEN 1 AN
 
 
 @dataclass(frozen=True, slots=True)
-class InDoubt:
-    """A refund whose end may have been missed, and how often M-Pesa was asked about it."""
+class RefundInDoubt:
+    """A refund whose result may have been missed, and how often M-Pesa was asked about it."""
 
     refund: PaymentRefund
     tries: int
 
 
-def trouble_with_operator(database: Database, since: datetime) -> datetime | None:
-    """Return when M-Pesa last refused our operator, or None where it has not since a moment."""
+def initiator_trouble_at(database: Database, *, since: datetime) -> datetime | None:
+    """Return when M-Pesa last refused the initiator, None if it has not since a moment."""
     with database.connection() as connection:
         row = connection.execute(TROUBLE, {"since": since}).fetchone()
     assert row is not None
@@ -63,8 +63,8 @@ def trouble_with_operator(database: Database, since: datetime) -> datetime | Non
 def to_send(database: Database, *, trouble_at: datetime | None, limit: int) -> list[PaymentRefund]:
     """Return approved refunds, the longest waiting first.
 
-    Where M-Pesa has refused our operator at `trouble_at`, only those that a person approved after that: who does so
-    says that it was put right.
+    If M-Pesa refused the initiator at `trouble_at`, only those that a person approved after that: to do so says that
+    the trouble is over.
     """
     with database.connection() as connection:
         rows = connection.execute(TO_SEND, {"trouble_at": trouble_at, "limit": limit}).fetchall()
@@ -74,7 +74,7 @@ def to_send(database: Database, *, trouble_at: datetime | None, limit: int) -> l
 def unanswered(
     database: Database, *, lost_before: datetime, late_before: datetime, limit: int
 ) -> list[PaymentRefund]:
-    """Return refunds that were requested before these moments without an acknowledgement, or without a result."""
+    """Return refunds requested before these moments, without an answer or without a result."""
     values = {"lost_before": lost_before, "late_before": late_before, "limit": limit}
     with database.connection() as connection:
         return [PaymentRefund(**row) for row in connection.execute(UNANSWERED, values).fetchall()]
@@ -82,29 +82,25 @@ def unanswered(
 
 def to_ask_about(
     database: Database, now: datetime, *, first_gap: timedelta, settled_before: datetime, limit: int
-) -> list[InDoubt]:
-    """Return refunds in doubt that M-Pesa should be asked about by now, the longest waiting first.
+) -> list[RefundInDoubt]:
+    """Return refunds in doubt about which M-Pesa is to be asked by now, the longest waiting first.
 
-    Without a conversation id of M-Pesa's only the payment can be asked about, and that says something only of
-    refunds that were requested before `settled_before`.
+    Without M-Pesa's conversation id only the payment can be asked about, which proves something only about refunds
+    that were requested before `settled_before`.
     """
     values = {
         "now": now,
         "first_gap": first_gap,
         "settled_before": settled_before,
-        "most_tries": QUERY_SCHEDULE.max_tries,
+        "max_tries": QUERY_SCHEDULE.max_tries,
         "limit": limit,
     }
     with database.connection() as connection:
         rows = connection.execute(TO_ASK_ABOUT, values).fetchall()
-    found = []
-    for row in rows:
-        tries = row.pop("tries")
-        found.append(InDoubt(PaymentRefund(**row), tries))
-    return found
+    return [RefundInDoubt(tries=row.pop("tries"), refund=PaymentRefund(**row)) for row in rows]
 
 
-def unsent(database: Database, *, most_in_a_row: int, limit: int) -> list[PaymentRefund]:
-    """Return refunds of which M-Pesa took nothing lately, at most so often in a row, the oldest failure first."""
+def unsent(database: Database, *, max_in_a_row: int, limit: int) -> list[PaymentRefund]:
+    """Return refunds that M-Pesa did not take at their last attempts, the oldest failure first."""
     with database.connection() as connection:
-        return [PaymentRefund(**row) for row in connection.execute(UNSENT, (most_in_a_row, limit)).fetchall()]
+        return [PaymentRefund(**row) for row in connection.execute(UNSENT, (max_in_a_row, limit)).fetchall()]

@@ -1,9 +1,9 @@
-"""How often M-Pesa was asked about a refund in doubt, and when to ask again: ever more rarely, and not for ever."""
+"""The query log of refunds in doubt: when M-Pesa was last asked, and when it is asked next, for a time."""
 
 from datetime import datetime
-from uuid import UUID
 
 from ledger.store.database import Database
+from payments.refunds.refund_attempt import RefundAttempt
 from payments.retry_schedule import RetrySchedule
 
 _MINUTE = 60
@@ -12,7 +12,7 @@ _HOUR = 60 * _MINUTE
 QUERY_SCHEDULE = RetrySchedule.of_seconds(
     2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, 24 * _HOUR
 )
-"""From one question about a refund to the next; after the last one a person or the statement must tell."""
+"""From one status check of a refund to the next; after the last, a person or the statement settles it."""
 
 _NOTE_ASKED = """
 INSERT INTO refund_checks (session_id, refund, sending, asked_at, tries, next_check_at, last_answer)
@@ -23,24 +23,21 @@ ON CONFLICT (session_id, refund, sending) DO UPDATE SET asked_at = excluded.aske
 _NOTE_ANSWER = """
 UPDATE refund_checks SET last_answer = %s WHERE session_id = %s AND refund = %s AND sending = %s
 """
-_ANSWERED_SINCE = "SELECT FROM refund_checks WHERE asked_at > %s AND last_answer = ANY(%s) LIMIT 1"
 _FORGET = "DELETE FROM refund_checks WHERE asked_at <= %s"
 
 
 class RefundQueryLog:
-    """The notes of whoever asks M-Pesa about refunds. Losing them costs some questions, never a fact."""
+    """The log of refund status checks. Losing it costs some checks, and no fact."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note_asked(
-        self, session_id: UUID, refund: int, sending: int, *, tries: int, answer: str, now: datetime
-    ) -> None:
-        """Write down that a refund was asked about for the `tries`th time, and how that went."""
+    def note_asked(self, attempt: RefundAttempt, *, tries: int, answer: str, now: datetime) -> None:
+        """Note that an attempt was asked about for the `tries`th time, and M-Pesa's answer."""
         values = {
-            "session_id": session_id,
-            "refund": refund,
-            "sending": sending,
+            "session_id": attempt.session_id,
+            "refund": attempt.refund,
+            "sending": attempt.number,
             "now": now,
             "tries": tries,
             "next_check_at": now + QUERY_SCHEDULE.pause_after(tries),
@@ -49,17 +46,13 @@ class RefundQueryLog:
         with self._database.connection() as connection:
             connection.execute(_NOTE_ASKED, values)
 
-    def note_answer(self, session_id: UUID, refund: int, sending: int, answer: str) -> None:
-        """Write down what M-Pesa said in the end."""
+    def note_answer(self, attempt: RefundAttempt, answer: str) -> None:
+        """Note the result that M-Pesa reported for the last check of an attempt."""
+        values = (answer, attempt.session_id, attempt.refund, attempt.number)
         with self._database.connection() as connection:
-            connection.execute(_NOTE_ANSWER, (answer, session_id, refund, sending))
-
-    def was_answered_since(self, moment: datetime, *answers: str) -> bool:
-        """Whether a question that was asked after a moment had one of these answers."""
-        with self._database.connection() as connection:
-            return connection.execute(_ANSWERED_SINCE, (moment, list(answers))).rowcount > 0
+            connection.execute(_NOTE_ANSWER, values)
 
     def forget_before(self, moment: datetime) -> int:
-        """Remove notes on questions that were asked long ago; return how many."""
+        """Delete the notes of checks up to a moment; return how many."""
         with self._database.connection() as connection:
             return connection.execute(_FORGET, (moment,)).rowcount

@@ -60,7 +60,7 @@ from payments.checkout.next_action import _GROWING_GAPS as GROWING_GAPS
 from payments.checkout.terms import MAX_ATTEMPTS
 from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.idempotency.idempotency_store import ANSWERS_LAST
-from payments.inbox.callback_tokens import _PROOF_BYTES as PROOF_BYTES
+from payments.inbox.callback_tokens import _SIGNATURE_BYTES as SIGNATURE_BYTES
 from payments.inbox.callback_tokens import make_token
 from payments.inbox.inbox import MAX_BYTES_KEPT, MAX_UNAUTHENTICATED_KEPT
 from payments.reconciliation.c2b import DECIDE_WITHIN_SECONDS
@@ -102,7 +102,7 @@ SIMULATED = SimulatorSettings()
 RATES = DeliveryRates()
 PLACES = next(step.sql for step in migrations() if step.name == "0002_places.sql")
 COUNTIES, SUBCOUNTIES = (len(re.findall(start, PLACES)) for start in (r"\([0-9]+, '", r"\([0-9]+, [0-9]+, '"))
-TOKEN_DIGITS = len(make_token(lambda _: bytes(PROOF_BYTES), UUID(int=0), 1))
+TOKEN_DIGITS = len(make_token(lambda _: bytes(SIGNATURE_BYTES), UUID(int=0), 1))
 POLL_SCRIPT = (ROOT / "api" / "pages" / "static" / "session.js").read_text("utf-8")
 POLL_SECONDS = int(re.findall(r"POLL_MS = ([0-9_]+);", POLL_SCRIPT)[0].replace("_", "")) / 1_000
 FREE_TO_CHANGE = ConcurrencyLimiter(THREADS)._free_to_change._value
@@ -122,7 +122,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/architecture.md", "After {} prompts in a row", MAX_FAILURES),
     ("docs/architecture.md", "sends none for {} seconds", seconds(MIN_OPEN)),
     ("docs/architecture.md", "up to {} seconds: buyers", seconds(MAX_OPEN)),
-    ("docs/architecture.md", "an HMAC of {} bits", PROOF_BYTES * 8),
+    ("docs/architecture.md", "an HMAC of {} bits", SIGNATURE_BYTES * 8),
     ("docs/architecture.md", "{} attempts a session", MAX_ATTEMPTS),
     ("docs/architecture.md", "kept up to {} KiB each", MAX_BYTES_KEPT / KIB),
     ("docs/architecture.md", "unauthenticated ones the newest {};", MAX_UNAUTHENTICATED_KEPT),

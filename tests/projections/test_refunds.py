@@ -136,7 +136,9 @@ def test_a_refused_refund_holds_who_refused_it_and_why(
 def fail_unsent(checkout: Checkout, code: str = UNSENT) -> None:
     checkout.ledger.decide(
         checkout.session_id,
-        lambda session: session.record_refund_failure(1, code=code, text="Busy.", at=checkout.at),
+        lambda session: session.record_refund_failure(
+            1, attempt_number=session.refunds[1].attempt_number, code=code, text="Busy.", at=checkout.at
+        ),
     )
 
 

@@ -139,7 +139,7 @@ class RefundTables:
             tries = check["tries"] if check else 0
             can_check = row["conversation_id"] is not None or row["requested_at"] <= values["settled_before"]
             at = check["next_check_at"] if check else row["doubted_at"] + values["first_gap"]
-            if tries < values["most_tries"] and can_check and at <= values["now"]:
+            if tries < values["max_tries"] and can_check and at <= values["now"]:
                 since = check["next_check_at"] if check else row["doubted_at"]
                 found.append((since, row["session_id"], row["refund"], row | {"tries": tries}))
         return [row for *_, row in sorted(found, key=lambda entry: entry[:3])][: values["limit"]]

@@ -171,14 +171,20 @@ class Checkout:
         """M-Pesa accepts the reversal request."""
         return self._do(
             lambda session: session.record_refund_acceptance(
-                refund, conversation_id="AG_1", originator_conversation_id="4a3b-1", at=self.at
+                refund,
+                attempt_number=session.refunds[refund].attempt_number,
+                conversation_id="AG_1",
+                originator_conversation_id="4a3b-1",
+                at=self.at,
             )
         )
 
     def doubt_refund(self, refund: int = 1) -> "Checkout":
         """M-Pesa's answer about the reversal does not come."""
         return self._do(
-            lambda session: session.record_refund_uncertainty(refund, reason="time-out", at=self.at)
+            lambda session: session.record_refund_uncertainty(
+                refund, attempt_number=session.refunds[refund].attempt_number, reason="time-out", at=self.at
+            )
         )
 
     def close_discrepancy(self, discrepancy: int = 1) -> "Checkout":
@@ -200,7 +206,13 @@ class Checkout:
     def fail_refund(self, refund: int = 1) -> "Checkout":
         """The reversal fails."""
         return self._do(
-            lambda session: session.record_refund_failure(refund, code="R1", text="No funds.", at=self.at)
+            lambda session: session.record_refund_failure(
+                refund,
+                attempt_number=session.refunds[refund].attempt_number,
+                code="R1",
+                text="No funds.",
+                at=self.at,
+            )
         )
 
     @property

@@ -5,7 +5,7 @@ from uuid import UUID
 from daraja.simulator.prompts import StkPrompt
 from payments.inbox.callback_tokens import RefundMessageKind
 from payments.inbox.callback_urls import endpoints_url
-from payments.refunds.attempt import RefundAttempt
+from payments.refunds.refund_attempt import RefundAttempt
 from tests.payments.refunds.steps import result
 from tests.scenarios.steps import HONEY, observe, put_on_shelf, receipt_of, report
 from tests.support.statements import Booking, statement

@@ -17,7 +17,7 @@ from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
 from payments.exceptions.work_list import Case, Kind
 from payments.refunds.decisions import operator
-from payments.refunds.notes import LONGEST
+from payments.refunds.notes import MAX_CHARACTERS
 
 ONE = "/api/work-list/<string:kind>/<string:case_id>/"
 
@@ -73,7 +73,7 @@ class CaseNote(RequestSchema):
     """What an operator found or did."""
 
     note = Text(
-        most=LONGEST,
+        most=MAX_CHARACTERS,
         required=True,
         metadata={
             "description": "What was found or done. It is kept for ever: write no phone number and no name."

@@ -9,7 +9,7 @@ from api.http.framework.json import amount
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
 from api.http.schemas.pagination import PagedList, PageQuery
 from ledger.session.values import RefundState
-from payments.refunds.notes import LONGEST
+from payments.refunds.notes import MAX_CHARACTERS
 from projections.refunds import PaymentRefund
 
 _STAYS = "It stays in the log for ever: no phone number, no name."
@@ -26,14 +26,16 @@ class RefundQuery(PageQuery):
 class RefundReason(RequestSchema):
     """Why a refund is refused."""
 
-    reason = Text(most=LONGEST, required=True, metadata={"description": f"Why the refund is held. {_STAYS}"})
+    reason = Text(
+        most=MAX_CHARACTERS, required=True, metadata={"description": f"Why the refund is held. {_STAYS}"}
+    )
 
 
 class RefundNote(RequestSchema):
     """What an operator found out or did."""
 
     note = Text(
-        most=LONGEST, required=True, metadata={"description": f"What was found out or done. {_STAYS}"}
+        most=MAX_CHARACTERS, required=True, metadata={"description": f"What was found out or done. {_STAYS}"}
     )
 
 

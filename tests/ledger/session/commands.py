@@ -114,6 +114,12 @@ def approve_refund(refund: int = 1) -> Command:
     return lambda session: session.approve_refund(refund, approved_by="operator 9", at=clock("10:40"))
 
 
+def approve_refund_by_policy(refund: int = 1, *, failures: int = 0) -> Command:
+    return lambda session: session.approve_refund_by_policy(
+        refund, policy="policy:auto", failures=failures, at=clock("10:40")
+    )
+
+
 def refuse_refund(refund: int = 1) -> Command:
     return lambda session: session.refuse_refund(
         refund, refused_by="operator 9", reason="The buyer asked for an exchange.", at=clock("10:40")
@@ -126,13 +132,20 @@ def request_refund(refund: int = 1) -> Command:
 
 def record_refund_acceptance(refund: int = 1) -> Command:
     return lambda session: session.record_refund_acceptance(
-        refund, conversation_id="AG_1", originator_conversation_id="4a3b-1", at=clock("10:40")
+        refund,
+        attempt_number=session.refunds[refund].attempt_number,
+        conversation_id="AG_1",
+        originator_conversation_id="4a3b-1",
+        at=clock("10:40"),
     )
 
 
 def record_refund_uncertainty(refund: int = 1) -> Command:
     return lambda session: session.record_refund_uncertainty(
-        refund, reason="no answer in time", at=clock("10:41")
+        refund,
+        attempt_number=session.refunds[refund].attempt_number,
+        reason="no answer in time",
+        at=clock("10:41"),
     )
 
 
@@ -156,7 +169,11 @@ def record_refund(
     )
 
 
-def record_refund_failure(refund: int = 1) -> Command:
+def record_refund_failure(refund: int = 1, *, attempt_number: int | None = None) -> Command:
     return lambda session: session.record_refund_failure(
-        refund, code="1", text="The shortcode has too little money.", at=clock("10:41")
+        refund,
+        attempt_number=attempt_number or session.refunds[refund].attempt_number,
+        code="1",
+        text="The shortcode has too little money.",
+        at=clock("10:41"),
     )

@@ -284,8 +284,8 @@ def refund_due(
     )
 
 
-def refund_approved(refund: int = 1) -> Spec:
-    return _spec(events.RefundApproved, "10:40", refund=refund, approved_by="operator 9")
+def refund_approved(refund: int = 1, *, by: str = "operator 9") -> Spec:
+    return _spec(events.RefundApproved, "10:40", refund=refund, approved_by=by)
 
 
 def refund_refused(refund: int = 1) -> Spec:

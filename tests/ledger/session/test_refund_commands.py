@@ -8,6 +8,7 @@ from ledger.session.values import Evidence, RefundState, Status
 from tests.ledger.session.commands import (
     Command,
     approve_refund,
+    approve_refund_by_policy,
     record_refund,
     record_refund_acceptance,
     record_refund_by_hand,
@@ -162,6 +163,21 @@ def test_a_refund_that_was_in_doubt_and_failed_is_in_doubt_no_longer() -> None:
 
 def test_a_repeated_failure_of_a_refund_changes_nothing() -> None:
     given(*SENT, refund_failed()).when(record_refund_failure()).then_no_change()
+
+
+def test_a_failure_of_an_earlier_attempt_changes_nothing() -> None:
+    second = [*SENT, refund_failed(), refund_approved(), refund_requested()]
+    given(*second).when(record_refund_failure(attempt_number=1)).then_no_change()
+    given(*second).when(record_refund_failure(attempt_number=2)).then(refund_failed())
+
+
+def test_a_policy_approves_what_nobody_has_decided_about_since() -> None:
+    given(*OWING).when(approve_refund_by_policy()).then(refund_approved(by="policy:auto"))
+    given(*SENT, refund_failed()).when(approve_refund_by_policy()).then_no_change()
+    given(*SENT, refund_failed()).when(approve_refund_by_policy(failures=1)).then(
+        refund_approved(by="policy:auto")
+    )
+    given(*OWING, refund_refused()).when(approve_refund_by_policy()).then_no_change()
 
 
 def test_a_refund_that_was_never_sent_cannot_fail() -> None:

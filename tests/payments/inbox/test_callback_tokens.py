@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from payments.inbox.callback_tokens import (
     RefundMessageKind,
-    RefundProof,
+    RefundTarget,
     make_refund_token,
     make_token,
     read_refund_token,
@@ -68,7 +68,7 @@ def test_a_token_with_blanks_in_it_proves_nothing() -> None:
 def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(
     matter: RefundMessageKind,
 ) -> None:
-    proof = RefundProof(matter, SESSION, refund=2, sending=3)
+    proof = RefundTarget(matter, SESSION, refund=2, attempt=3)
     token = make_refund_token(sign, proof)
     assert read_refund_token(sign, token) == proof
     assert token.startswith("550e8400e29b41d4a71644665544000000020003")
@@ -77,7 +77,7 @@ def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(
 
 def test_a_token_of_one_kind_is_none_of_another() -> None:
     tokens = {
-        matter: make_refund_token(sign, RefundProof(matter, SESSION, refund=1, sending=1))
+        matter: make_refund_token(sign, RefundTarget(matter, SESSION, refund=1, attempt=1))
         for matter in RefundMessageKind
     }
     assert len(set(tokens.values())) == len(RefundMessageKind)
@@ -89,7 +89,7 @@ def test_a_token_of_one_kind_is_none_of_another() -> None:
 @pytest.mark.parametrize("place", range(0, 72, 3))
 def test_a_refunds_token_with_one_digit_changed_proves_nothing(place: int) -> None:
     token = make_refund_token(
-        sign, RefundProof(RefundMessageKind.REVERSAL_RESULT, SESSION, refund=1, sending=1)
+        sign, RefundTarget(RefundMessageKind.REVERSAL_RESULT, SESSION, refund=1, attempt=1)
     )
     changed = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
     assert read_refund_token(sign, changed) is None

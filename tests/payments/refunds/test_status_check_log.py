@@ -1,4 +1,4 @@
-"""When M-Pesa is asked about a refund in doubt again: ever more rarely, and not for ever."""
+"""When M-Pesa is asked about a refund in doubt again: ever more rarely, and for a time."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from ledger.store.database import Database
+from payments.refunds.refund_attempt import RefundAttempt
 from payments.refunds.status_check_log import QUERY_SCHEDULE, RefundQueryLog
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -15,7 +16,7 @@ SESSION, OTHER = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture
-def checks(database: Database) -> RefundQueryLog:
+def query_log(database: Database) -> RefundQueryLog:
     return RefundQueryLog(database)
 
 
@@ -26,12 +27,12 @@ def notes(database: Database) -> list[dict[str, Any]]:
         ).fetchall()
 
 
-def test_each_question_about_a_refund_waits_longer_than_the_one_before(
-    checks: RefundQueryLog, database: Database
+def test_each_check_of_a_refund_is_due_after_a_longer_pause(
+    query_log: RefundQueryLog, database: Database
 ) -> None:
     now = NOW
     for tries in range(1, QUERY_SCHEDULE.max_tries + 1):
-        checks.note_asked(SESSION, 1, 2, tries=tries, answer="asked", now=now)
+        query_log.note_asked(RefundAttempt(SESSION, 1, 2), tries=tries, answer="asked", now=now)
         pause = QUERY_SCHEDULE.pause_after(tries)
         assert notes(database) == [
             {
@@ -49,10 +50,10 @@ def test_each_question_about_a_refund_waits_longer_than_the_one_before(
     assert list(pauses) == sorted(pauses)
 
 
-def test_sendings_are_asked_about_apart(checks: RefundQueryLog, database: Database) -> None:
+def test_each_refund_attempt_has_its_own_checks(query_log: RefundQueryLog, database: Database) -> None:
     for session_id, refund, sending in ((SESSION, 1, 1), (SESSION, 1, 2), (SESSION, 2, 1), (OTHER, 1, 1)):
-        checks.note_asked(session_id, refund, sending, tries=1, answer="asked", now=NOW)
-    checks.note_answer(SESSION, 1, 2, "reversed")
+        query_log.note_asked(RefundAttempt(session_id, refund, sending), tries=1, answer="asked", now=NOW)
+    query_log.note_answer(RefundAttempt(SESSION, 1, 2), "reversed")
     assert [(note["session_id"], note["last_answer"]) for note in notes(database)] == [
         (SESSION, "asked"),
         (SESSION, "reversed"),
@@ -61,16 +62,9 @@ def test_sendings_are_asked_about_apart(checks: RefundQueryLog, database: Databa
     ]
 
 
-def test_whether_a_question_had_such_an_answer_since_a_moment(checks: RefundQueryLog) -> None:
-    checks.note_asked(SESSION, 1, 1, tries=1, answer="wrong_credential", now=NOW)
-    assert checks.was_answered_since(NOW - SECOND, "operator_locked", "wrong_credential")
-    assert not checks.was_answered_since(NOW, "wrong_credential")
-    assert not checks.was_answered_since(NOW - SECOND, "operator_locked")
-
-
-def test_old_notes_are_forgotten(checks: RefundQueryLog, database: Database) -> None:
-    checks.note_asked(SESSION, 1, 1, tries=1, answer="asked", now=NOW)
-    checks.note_asked(OTHER, 1, 1, tries=1, answer="asked", now=NOW + SECOND)
-    assert checks.forget_before(NOW - SECOND) == 0
-    assert checks.forget_before(NOW) == 1
+def test_old_notes_are_deleted(query_log: RefundQueryLog, database: Database) -> None:
+    query_log.note_asked(RefundAttempt(SESSION, 1, 1), tries=1, answer="asked", now=NOW)
+    query_log.note_asked(RefundAttempt(OTHER, 1, 1), tries=1, answer="asked", now=NOW + SECOND)
+    assert query_log.forget_before(NOW - SECOND) == 0
+    assert query_log.forget_before(NOW) == 1
     assert [note["session_id"] for note in notes(database)] == [OTHER]
