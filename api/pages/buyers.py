@@ -1,4 +1,4 @@
-"""Who is buying: a demo buyer, chosen by number in the address and remembered in a cookie."""
+"""The demo buyer, chosen by number in the URL and remembered in a cookie."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ _MAX_DIGITS = len(str(MAX_USER))
 
 
 def buyer() -> int:
-    """Return the user who is buying in this request: the cookie's, else the first demo buyer."""
+    """Return the buyer of this request: the cookie's, else the first demo buyer."""
     if "buyer" not in g:
         g.buyer = read_user(request.cookies.get(COOKIE)) or FIRST_BUYER
     user: int = g.buyer
@@ -27,7 +27,7 @@ def buyer() -> int:
 
 
 def read_user(text: str | None) -> int | None:
-    """Return the user whom text names, or None where it names none."""
+    """Return the user id in a text, None if there is none."""
     if not text or len(text) > _MAX_DIGITS or not (text.isascii() and text.isdigit()):
         return None
     user = int(text)
@@ -35,7 +35,7 @@ def read_user(text: str | None) -> int | None:
 
 
 def remember(response: Response, user: int) -> None:
-    """Keep the choice of a buyer in the browser; the cookie is no proof of anything, and opens no door."""
+    """Keep the choice of a buyer in the browser; the cookie proves nothing and gives no access."""
     response.set_cookie(
         COOKIE,
         str(user),
@@ -47,7 +47,7 @@ def remember(response: Response, user: int) -> None:
 
 
 def buyer_token(settings: Settings) -> str:
-    """Make the buyer's token for the page's script; raise Unavailable where somebody else issues the tokens."""
+    """Make the buyer's token for the page's script; raise Unavailable if others issue the tokens."""
     try:
         return make_token(settings, buyer(), [Role.CUSTOMER], TOKEN_MINUTES)
     except ConfigurationError as error:

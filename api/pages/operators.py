@@ -1,8 +1,7 @@
-"""Who is at the work page: an operator, or an auditor who looks on, whose bearer token no script can read.
+"""The sign-in of the work page: the bearer token of an operator or auditor, in a cookie that no script can read.
 
-The token lies in a cookie. That goes to this page alone and never with a request that another site began
-(SameSite=Strict). Each form carries a proof made from the cookie and the master key as well, so that nobody can have an
-operator press a button.
+The cookie is sent to this page alone, and never with a request from another site (SameSite=Strict). Each form also
+carries a proof made from the cookie and the master key, so that no other site can submit one.
 """
 
 import hmac
@@ -21,7 +20,7 @@ COOKIE = "daftari_operator"
 COOKIE_PATH = "/work/"
 PROOF = "proof"
 MAX_COOKIE_CHARACTERS = 3_800
-"""What a browser keeps in one cookie is about 4 KB, its name and attributes included."""
+"""A browser keeps about 4 KB a cookie, its name and attributes included."""
 
 DEMO_OPERATOR = 9
 DEMO_MINUTES = 60
@@ -29,11 +28,11 @@ DEMO_MINUTES = 60
 _PURPOSE = b"forms of the work page\0"
 
 
-_MAY_LOOK = frozenset({Role.OPERATOR, Role.AUDITOR})
+_READERS = frozenset({Role.OPERATOR, Role.AUDITOR})
 
 
-def who_is_here() -> Caller | None:
-    """Return the operator or auditor who is signed in, None where nobody is, or his token has run out."""
+def signed_in() -> Caller | None:
+    """Return the operator or auditor who is signed in, None if there is none or their token has expired."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
@@ -41,15 +40,15 @@ def who_is_here() -> Caller | None:
         found = caller_of(token)
     except Unauthenticated:
         return None
-    return None if found.roles.isdisjoint(_MAY_LOOK) else found
+    return None if found.roles.isdisjoint(_READERS) else found
 
 
-def operator_here() -> Caller | None:
-    """Return who is signed in, None where nobody is; raise NotAllowed for an auditor, who only looks."""
-    here = who_is_here()
-    if here is not None and Role.OPERATOR not in here.roles:
-        raise NotAllowed("ROLE_REQUIRED", "Auditors look on; this is for operators.")
-    return here
+def signed_in_operator() -> Caller | None:
+    """Return the operator who is signed in, None if there is none; raise NotAllowed for an auditor."""
+    caller = signed_in()
+    if caller is not None and Role.OPERATOR not in caller.roles:
+        raise NotAllowed("ROLE_REQUIRED", "Auditors only read; this is for operators.")
+    return caller
 
 
 def check(token: str) -> str:
@@ -57,15 +56,15 @@ def check(token: str) -> str:
     token = token.strip().removeprefix("Bearer ").strip()
     if len(token) > MAX_COOKIE_CHARACTERS:
         raise Unauthenticated(
-            "TOKEN_INVALID", "This token is too long for this page. Ask for one with fewer claims."
+            "TOKEN_INVALID", "This token is too long for this page. Request one with fewer claims."
         )
-    if caller_of(token).roles.isdisjoint(_MAY_LOOK):
-        raise NotAllowed("ROLE_REQUIRED", "This token is good, and its holder is no operator nor auditor.")
+    if caller_of(token).roles.isdisjoint(_READERS):
+        raise NotAllowed("ROLE_REQUIRED", "This token is valid but lacks the role operator or auditor.")
     return token
 
 
 def demo_token() -> str:
-    """Make the demo operator's token; raise NotAllowed in production, Unavailable where others issue the tokens."""
+    """Make the demo operator's token; raise NotAllowed in production, Unavailable if others issue the tokens."""
     settings = current_settings()
     if settings.is_production:
         raise NotAllowed("ROLE_REQUIRED", "There is no demo operator in production. Sign in with your token.")
@@ -81,18 +80,18 @@ def sign_in(response: Response, token: str) -> None:
 
 
 def sign_out(response: Response) -> None:
-    """Forget the token."""
+    """Delete the token from the browser."""
     response.delete_cookie(COOKIE, **_attributes())
 
 
 def proof() -> str:
-    """Return what each form of this operator's page carries."""
+    """Return the proof that each form of the signed-in operator carries."""
     token = request.cookies.get(COOKIE, "")
     return current_services().vault.sign(_PURPOSE + token.encode()).hex()
 
 
 def require_proof() -> None:
-    """Raise NotAllowed where a form was not made by us for whoever sends it."""
+    """Raise NotAllowed if a form was not made for the person who submits it."""
     given = request.form.get(PROOF, "")
     if not hmac.compare_digest(given.encode(), proof().encode()):
         raise NotAllowed("ROLE_REQUIRED", "This page is too old. Go back, reload it, and press again.")

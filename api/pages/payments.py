@@ -1,4 +1,4 @@
-"""One payment as its buyer sees it, its sealed parts opened."""
+"""One payment as its buyer sees it, decrypted."""
 
 import json
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from payments.checkout.next_action import NextAction
 from payments.services import Services
 from projections import sessions
 
-WISHES = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
-"""What a client of the API sends beside the delivery details."""
+OPTIONAL_DETAILS = ("special_instructions", "delivery_time_slot", "estimated_delivery_date")
+"""What a client of the API sends beside the delivery details, if anything."""
 
 
 @dataclass(frozen=True)
 class ShownPayment:
-    """A session as it stood at a moment; `details` are the delivery details as they were sent."""
+    """A session at one time; `details` are the delivery details as they were sent."""
 
     session: PaymentSession
     status: Status
@@ -37,16 +37,16 @@ class ShownPayment:
     @property
     def delivery(self) -> dict[str, Any]:
         """The delivery details, as the API takes them."""
-        return {name: value for name, value in self.details.items() if name not in WISHES}
+        return {name: value for name, value in self.details.items() if name not in OPTIONAL_DETAILS}
 
     @property
-    def wishes(self) -> dict[str, Any]:
+    def optional_details(self) -> dict[str, Any]:
         """The instructions, the time slot and the day, as the API takes them."""
-        return {name: self.details[name] for name in WISHES}
+        return {name: self.details[name] for name in OPTIONAL_DETAILS}
 
 
 def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayment:
-    """Return the user's own payment as it stands now; raise NotFound, or Erased where the details are gone."""
+    """Return the user's own payment as it is now; raise NotFound, or Erased if the details have been erased."""
     now = clock.now()
     session = services.ledger.session(session_id, user_id=user_id)
     [next_action] = services.next_actions.of(sessions.rows_of(services.database, [session_id], now), now)

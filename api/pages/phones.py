@@ -1,4 +1,4 @@
-"""The simulator's phones, which a page can show beside the checkout where M-Pesa is simulated on this machine."""
+"""The simulator's phones, which a page shows beside the payment if M-Pesa is simulated on this machine."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ def simulator_url(daraja_url: str) -> str | None:
 
 
 def phone_url(daraja_url: str, phone: PhoneNumber) -> str | None:
-    """Return the address of a simulated phone, or None where there is no simulator."""
+    """Return the URL of a simulated phone, None if there is no simulator."""
     base = simulator_url(daraja_url)
     return f"{base}/phones/{phone.digits}" if base else None
 

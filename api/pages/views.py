@@ -1,4 +1,4 @@
-"""The pages' addresses. The server shows what is; whatever changes something goes through the API, with a token."""
+"""The shop's pages. The server renders what is there; every change goes through the API, with a token."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -37,7 +37,7 @@ for show in (wording.shillings, wording.quantity, wording.measure, wording.momen
 
 @pages.before_request
 def switch_buyer() -> AnyResponse | None:
-    """Take `?user=7` as the buyer from now on, and out of the address."""
+    """Remember `?user=7` as the buyer, and remove it from the URL."""
     user = read_user(request.args.get("user"))
     if user is None:
         return None
@@ -48,7 +48,7 @@ def switch_buyer() -> AnyResponse | None:
 
 @pages.after_request
 def protect(response: Response) -> Response:
-    """Keep pages out of caches, for they hold a token, and let them frame the simulator's phones alone."""
+    """Keep pages out of caches, because they hold a token, and let them frame only the simulator's phones."""
     if response.mimetype == "text/html":
         frames = simulator_url(current_services().daraja_url) or "'none'"
         response.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; frame-src {frames}"
@@ -58,26 +58,26 @@ def protect(response: Response) -> Response:
 
 @pages.errorhandler(Exception)
 def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
-    """Show a refusal, or a fault, to a person."""
+    """Show a refusal, or a fault, as a page."""
     refusal = refusal_of(error)
     return render_template("shop/error.html", refusal=refusal), refusal.status, refusal.headers
 
 
 @pages.get("/")
 def go_to_the_shop() -> AnyResponse:
-    """Send whoever comes to the front door into the shop."""
+    """Redirect the root to the shop."""
     return redirect(url_for("shop.show_catalogue"))
 
 
 @pages.get("/orders/<int:order_id>")
 def go_to_an_order(order_id: int) -> AnyResponse:
-    """Send a client of the guide to the order's page: this is where its checkout ends."""
+    """Redirect to the order's page from where the checkout contract's script ends."""
     return redirect(url_for("shop.show_order", order_id=order_id))
 
 
 @pages.get("/shop/")
 def show_catalogue() -> str:
-    """Show what is on sale, farm by farm, with what of it is in the cart."""
+    """Show what is on sale, farm by farm, and how much of it is in the cart."""
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     found = current_services().shop.catalogue.page(number, MAX_PAGE_SIZE)
     return _page(
@@ -90,14 +90,14 @@ def show_catalogue() -> str:
 
 @pages.get("/shop/cart/")
 def show_cart() -> str:
-    """Show the cart, and what of it could not be sold now."""
+    """Show the cart, and what of it is out of stock."""
     _, shortages = current_services().shop.carts.with_shortages(buyer())
     return _page("cart", shortages={short.listing_id: short for short in shortages})
 
 
 @pages.get("/shop/checkout/")
 def show_checkout() -> str:
-    """Show the delivery form beside what will be paid."""
+    """Show the delivery form beside the total."""
     today = clock.now().astimezone(clock.NAIROBI).date()
     return _page(
         "checkout",
@@ -111,7 +111,7 @@ def show_checkout() -> str:
 
 @pages.get("/shop/subcounties/")
 def show_subcounties() -> str:
-    """Show the options of a county's subcounties, for the form."""
+    """Render a county's subcounties as options, for the form."""
     county_id = request.args.get("delivery_details.county_id", 0, int)
     found = current_services().shop.places.subcounties(county_id) if county_id else ()
     return render_template("shop/subcounties.html", subcounties=found)
@@ -128,36 +128,36 @@ def show_sessions() -> str:
 
 @pages.get("/shop/sessions/<uuid:session_id>/")
 def show_session(session_id: UUID) -> str:
-    """Show where a payment stands, what can be done, and everything that has happened to it."""
+    """Show the status of a payment, what the buyer can do, and its history."""
     services = current_services()
     payment = payment_of(services, buyer(), session_id)
     return _page(
         "session",
         payment=payment,
         notice=wording.notice_of(payment.session, payment.status, payment.next_action, payment.phone),
-        facts=history.history(services.database, session_id),
+        events=history.history(services.database, session_id),
         event_names=wording.EVENT_NAMES,
     )
 
 
 @pages.get("/shop/sessions/<uuid:session_id>/stream/")
 def stream_session(session_id: UUID) -> AnyResponse:
-    """Stream where a payment stands, as the API does, to its page: an EventSource cannot send a token."""
+    """Stream the status of a payment to its page, as the API does: an EventSource cannot send a token."""
     seen = request.headers.get("Last-Event-ID", type=int)
     return stream_to(session_id, Caller(buyer(), frozenset({Role.CUSTOMER})), seen)
 
 
 @pages.get("/shop/orders/<int:order_id>/")
 def show_order(order_id: int) -> str:
-    """Show an order of the buyer's own."""
+    """Show an order of the buyer."""
     order = current_services().shop.order_of(buyer(), order_id)
     if order is None:
-        raise NotFound("There is no such order, or it is another buyer's.")
+        raise NotFound("There is no such order, or it belongs to someone else.")
     return _page("order", order=order)
 
 
 def _page(name: str, **shown: Any) -> str:
-    """Render a page with what every page shows: the buyer, the cart, and the token for its script."""
+    """Render a page with what all pages share: the buyer, the cart, and the token for the script."""
     services = current_services()
     cart = services.shop.cart_of(buyer())
     fee_cents = services.shop.delivery_fee_cents(cart)

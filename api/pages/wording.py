@@ -1,4 +1,4 @@
-"""How the shop's pages say things: amounts, quantities, moments in Nairobi, and what a payment's state means."""
+"""The texts of the pages: amounts, quantities, times in Nairobi, and what the state of a payment means."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import RefundState, Status
 from payments.checkout.next_action import NextAction
 
-COUNTED_UNITS = frozenset({"kg", "g", "l", "ml"})
-"""Units that are symbols, and so have no plural."""
+UNIT_SYMBOLS = frozenset({"kg", "g", "l", "ml"})
+"""Units that are symbols, which have no plural."""
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -29,41 +29,41 @@ EVENT_NAMES = {
     "Extended": "More time given",
     "PaymentRequested": "Payment request prepared",
     "PaymentInitiated": "Request sent to the phone",
-    "PaymentRefused": "Request not taken by M-Pesa",
-    "PaymentUncertain": "No answer from M-Pesa yet",
+    "PaymentRefused": "Request rejected by M-Pesa",
+    "PaymentUncertain": "No response from M-Pesa yet",
     "AttemptFailed": "This request was not paid",
     "Paid": "Payment received",
     "ReceiptRecorded": "M-Pesa receipt recorded",
     "EvidenceUpgraded": "Payment confirmed again",
-    "ContradictionFound": "M-Pesa told two things; the shop is looking at it",
-    "ContradictionClosed": "The shop has looked at it",
-    "OrderCreated": "Order made",
+    "ContradictionFound": "M-Pesa sent conflicting information; the shop is reviewing it",
+    "ContradictionClosed": "The shop has reviewed it",
+    "OrderCreated": "Order created",
     "Failed": "Payment ended without an order",
     "Expired": "Time ran out",
-    "SurplusReceived": "More money received than was owed",
+    "SurplusReceived": "More money received than was due",
     "RefundDue": "Refund due",
-    "RefundApproved": "Refund agreed",
-    "RefundRefused": "Refund held; the shop is in touch",
-    "RefundRequested": "Refund on its way",
-    "RefundAccepted": "Refund taken by M-Pesa",
-    "RefundUncertain": "Refund on its way, waiting for M-Pesa's word",
-    "Refunded": "Money returned",
-    "RefundFailed": "Refund did not arrive, and is due still",
+    "RefundApproved": "Refund approved",
+    "RefundRefused": "Refund on hold; the shop will contact you",
+    "RefundRequested": "Refund requested",
+    "RefundAccepted": "Refund accepted by M-Pesa",
+    "RefundUncertain": "Refund requested; waiting for M-Pesa to confirm",
+    "Refunded": "Money refunded",
+    "RefundFailed": "Refund failed; it is still due",
 }
 
 CASE_DETAILS = {
-    "wrong_amount": "Another amount arrived than was asked.",
+    "wrong_amount": "The amount paid differs from the amount due.",
     "second_payment": "It was paid twice.",
-    "amount_not_named": "M-Pesa did not say how much arrived.",
-    "OUT_OF_STOCK": "Paid, but sold out meanwhile.",
+    "amount_not_named": "M-Pesa did not report the amount.",
+    "OUT_OF_STOCK": "Paid, but sold out in the meantime.",
     "LISTING_WITHDRAWN": "Paid, but no longer on sale.",
-    "CART_ALREADY_BOUGHT": "Paid, but another payment had bought the same goods.",
+    "CART_ALREADY_BOUGHT": "Paid, but another payment had already bought the same cart.",
 }
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What a buyer is told: the heading, a sentence, and what can be done: `pay`, `again`, or nothing ("")."""
+    """What the buyer sees of a payment: a heading, a sentence, and the action: `pay`, `again`, or none ("")."""
 
     heading: str
     description: str
@@ -71,7 +71,7 @@ class Notice:
 
 
 def notice_of(session: PaymentSession, status: Status, next_action: NextAction, phone: PhoneNumber) -> Notice:
-    """Say where a payment stands and what its buyer can do about it."""
+    """Return the status of a payment and what its buyer can do."""
     amount = shillings(session.totals.total_cents)
     if next_action.in_doubt and status in (Status.PENDING, Status.PAYMENT_INITIATED):
         return _doubt(amount, next_action)
@@ -81,11 +81,11 @@ def notice_of(session: PaymentSession, status: Status, next_action: NextAction, 
         where = grouped(phone)
         return Notice("Check your phone", f"Enter your M-Pesa PIN on {where} to pay {amount}.")
     if status == Status.PAID:
-        return Notice("Payment received", "Thank you. We are making your order.")
+        return Notice("Payment received", "Thank you. We are creating your order.")
     if status == Status.ORDER_CREATED:
-        return Notice("Thank you", f"You have paid {amount}, and your order is made.")
+        return Notice("Thank you", f"You have paid {amount}, and your order is confirmed.")
     if status == Status.EXPIRED:
-        return Notice("The time ran out", "Nothing was paid. Your cart is as you left it.", "again")
+        return Notice("Time ran out", "Nothing was paid. Your cart is as you left it.", "again")
     return _failure(session)
 
 
@@ -94,69 +94,71 @@ def _before_payment(amount: str, next_action: NextAction) -> Notice:
         return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
     if next_action.can_retry:
         return Notice("One moment", "A payment request is on its way to this phone, or still open on it.")
-    return Notice("It cannot be paid any more", "Nothing was paid. Your cart is as you left it.", "again")
+    return Notice(
+        "This session can no longer be paid", "Nothing was paid. Your cart is as you left it.", "again"
+    )
 
 
 def _doubt(amount: str, next_action: NextAction) -> Notice:
-    said = (
-        f"M-Pesa has not told us yet whether you paid {amount}. We keep asking, and nothing you paid is lost."
+    known = (
+        f"M-Pesa has not confirmed yet whether you paid {amount}. We keep checking; nothing you paid is lost."
     )
     if next_action.retry_after == 0:
-        return Notice("Waiting for M-Pesa", f"{said} Did no request come? Then have it sent again.", "pay")
-    return Notice("Waiting for M-Pesa", f"{said} Answer the request if it is on your phone.")
+        return Notice("Waiting for M-Pesa", f"{known} If no request came, have it sent again.", "pay")
+    return Notice("Waiting for M-Pesa", f"{known} If the request is on your phone, answer it.")
 
 
 def _failure(session: PaymentSession) -> Notice:
     reason = session.failure[1] if session.failure else ""
     held = sum(r.amount_cents for r in session.refunds.values() if r.state != RefundState.REFUNDED)
     if held:
-        return Notice("There will be no order", f"{reason} We return {shillings(held)} to you.")
+        return Notice("There is no order", f"{reason} We will refund {shillings(held)} to you.")
     if session.refunds:
-        return Notice("There will be no order", f"{reason} Your money has been returned.")
+        return Notice("There is no order", f"{reason} Your money has been refunded.")
     return Notice("The payment did not go through", reason, "again")
 
 
 def shillings(cents: int) -> str:
-    """Show an amount for people: `KES 1,234.50`."""
+    """Return an amount for people: `KES 1,234.50`."""
     return f"KES {Money(cents).as_decimal():,.2f}"
 
 
 def quantity(thousandths: int) -> str:
-    """Show a quantity for people, without needless zeros: 2500 is `2.5`."""
+    """Return a quantity for people, without needless zeros: 2500 is `2.5`."""
     return f"{(Decimal(thousandths) / THOUSANDTHS_PER_UNIT).normalize():f}"
 
 
 def measure(thousandths: int, unit: str) -> str:
-    """Show a quantity with its unit: `2.5 kg`, `1 bunch`, `3 bunches`."""
-    if thousandths == THOUSANDTHS_PER_UNIT or unit in COUNTED_UNITS:
+    """Return a quantity with its unit: `2.5 kg`, `1 bunch`, `3 bunches`."""
+    if thousandths == THOUSANDTHS_PER_UNIT or unit in UNIT_SYMBOLS:
         return f"{quantity(thousandths)} {unit}"
     return f"{quantity(thousandths)} {unit}{'es' if unit.endswith('ch') else 's'}"
 
 
 def moment(at: datetime) -> str:
-    """Show a moment on the clock of Nairobi: `15 January 2024, 13:30`."""
+    """Return a time in Nairobi: `15 January 2024, 13:30`."""
     local = at.astimezone(NAIROBI)
     return f"{local.day} {local:%B %Y, %H:%M}"
 
 
 def time_of_day(at: datetime) -> str:
-    """Show the time of a moment in Nairobi: `13:30:05`."""
+    """Return the time of day in Nairobi: `13:30:05`."""
     return f"{at.astimezone(NAIROBI):%H:%M:%S}"
 
 
 def grouped(phone: PhoneNumber) -> str:
-    """Show a number as people read it, `0712 345 678`, on one line."""
+    """Return a phone number as people read it, `0712 345 678`, on one line."""
     digits = phone.digits.removeprefix("254")
     return NO_BREAK.join((f"0{digits[:3]}", digits[3:6], digits[6:]))
 
 
 def case_detail(detail: str) -> str:
-    """Say what is known of an open case; what has no words of its own here is a sentence already."""
+    """Return the detail of an open case; one without words of its own here is a sentence already."""
     return CASE_DETAILS.get(detail) or f"{detail[:1].upper()}{detail[1:]}"
 
 
 def age(span: timedelta) -> str:
-    """Say how long something has been waiting, in its two largest units."""
+    """Return how long a case has been open, in its two largest units."""
     minutes = int(span.total_seconds()) // 60
     days, hours = minutes // (24 * 60), minutes // 60 % 24
     if days:

@@ -1,8 +1,6 @@
-"""The work page: what waits for a person, and the buttons that do something about it. In production too.
+"""The work page: the open cases with their actions, for operators; auditors only read. Also in production.
 
-Operators act, auditors look on.
-
-It needs no script: each button is a form, and what a form does is what the API does, by the same desks.
+It needs no script: each button is a form, which calls the same services as the API.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,39 +25,39 @@ from payments.refunds.decisions import operator
 CASES_SHOWN = 50
 
 KIND_NAMES = {
-    Kind.REFUND_DUE: "Money due back",
+    Kind.REFUND_DUE: "Refund due",
     Kind.REFUND_HELD: "Refund held",
     Kind.REFUND_IN_DOUBT: "Refund in doubt",
-    Kind.REFUND_UNDER_WAY: "Refund takes long",
-    Kind.CONTRADICTION: "Witnesses disagree",
+    Kind.REFUND_UNDER_WAY: "Refund overdue",
+    Kind.CONTRADICTION: "Discrepancy",
     Kind.ATTEMPT_IN_DOUBT: "Payment in doubt",
     Kind.RECEIPT_MISSING: "Receipt missing",
     Kind.ORDER_MISSING: "Order missing",
-    Kind.MONEY_UNKNOWN: "Money of nobody",
-    Kind.MONEY_CLAIMED_TWICE: "Money claimed twice",
-    Kind.MONEY_WENT_BACK: "Money went back",
-    Kind.MESSAGE_DEAD_LETTERED: "Letter not understood",
-    Kind.EVENT_DEAD_LETTERED: "Handler gave up",
-    Kind.PULL_GAP: "Days never pulled",
-    Kind.MPESA_SET_UP: "M-Pesa refuses us",
+    Kind.MONEY_UNKNOWN: "Unmatched payment",
+    Kind.MONEY_CLAIMED_TWICE: "Payment claimed twice",
+    Kind.MONEY_WENT_BACK: "Payment reversed",
+    Kind.MESSAGE_DEAD_LETTERED: "Inbound message dead-lettered",
+    Kind.EVENT_DEAD_LETTERED: "Event dead-lettered",
+    Kind.PULL_GAP: "Pull gap",
+    Kind.MPESA_SET_UP: "M-Pesa setup rejected",
 }
 ACTION_NAMES = {
-    "approve": "Send back",
+    "approve": "Approve refund",
     "refuse": "Hold",
-    "returned": "Was returned otherwise",
+    "returned": "Returned by other means",
     "not-sent": "Was not sent",
     "close": "Close",
     "retry": "Try again",
-    "assign": "Is of this session",
+    "assign": "Allocate to this session",
 }
 DONE = {
-    "approve": "Approved: the worker sends the money back.",
+    "approve": "Approved: the worker requests the refund.",
     "refuse": "Held, with your reason.",
     "returned": "Recorded as returned.",
     "not-sent": "Recorded as not sent: it is due again.",
     "close": "Closed.",
     "retry": "It will be tried again.",
-    "assign": "Booked on the session.",
+    "assign": "Payment allocated.",
 }
 
 pages = Blueprint(
@@ -71,7 +69,7 @@ for show in (wording.shillings, wording.moment, wording.age, wording.case_detail
 
 @pages.after_request
 def keep_out_of_caches(response: AnyResponse) -> AnyResponse:
-    """Pages name sessions and sums."""
+    """Keep pages out of caches: they name sessions and amounts."""
     if response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"
     return response
@@ -79,18 +77,18 @@ def keep_out_of_caches(response: AnyResponse) -> AnyResponse:
 
 @pages.errorhandler(Exception)
 def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
-    """Show a refusal, or a fault, to a person."""
+    """Show a refusal, or a fault, as a page."""
     refusal = refusal_of(error)
-    told = [refusal.message]
+    messages = [refusal.message]
     if isinstance(error, InvalidValue):
-        told = [description for sentences in error.errors.values() for description in sentences] or told
-    return render_template("work/error.html", told=told), refusal.status, refusal.headers
+        messages = [message for found in error.errors.values() for message in found] or messages
+    return render_template("work/error.html", messages=messages), refusal.status, refusal.headers
 
 
 @pages.get("/work/")
 def show_work() -> AnyResponse | str:
     """Show the open cases, or the form to sign in."""
-    here = operators.who_is_here()
+    here = operators.signed_in()
     if here is None:
         return render_template("work/sign_in.html", demo=not current_settings().is_production)
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
@@ -126,7 +124,7 @@ def sign_in() -> AnyResponse:
 
 @pages.post("/work/sign-out/")
 def sign_out() -> AnyResponse:
-    """Forget who was here."""
+    """Sign out."""
     operators.require_proof()
     response = redirect(url_for("work.show_work"), 303)
     operators.sign_out(response)
@@ -135,14 +133,14 @@ def sign_out() -> AnyResponse:
 
 @pages.post("/work/act/")
 def act() -> AnyResponse:
-    """Do what a button says about a case, as the operator who is signed in."""
-    here = operators.operator_here()
+    """Perform the action of a button, as the operator who is signed in."""
+    here = operators.signed_in_operator()
     if here is None:
         return redirect(url_for("work.show_work"), 303)
     operators.require_proof()
     kind, action = request.form.get("kind", ""), request.form.get("action", "")
     if kind not in set(Kind) or action not in DONE:
-        raise NotFound("There is nothing of the kind to be done.")
+        raise NotFound("There is no such action.")
     _do(
         Kind(kind),
         request.form.get("case_id", ""),

@@ -1,4 +1,4 @@
-"""The page on which people read the API: /docs/, rendered here from the OpenAPI document, without a CDN."""
+"""The API documentation for people, /docs/: rendered from the OpenAPI document, without a script or a CDN."""
 
 from flask import Blueprint, render_template
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, read for a page: operations by group, fields as flat rows, a curl command for each."""
+"""The OpenAPI document prepared for a page: operations by group, fields as flat rows, a curl command for each."""
 
 import shlex
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one address."""
+    """One method of one path."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Operation:
 
     @property
     def anchor(self) -> str:
-        """The name by which a link finds this operation on the page."""
+        """The id of this operation on the page, for links."""
         return f"{self.method}{self.path}".lower().translate(str.maketrans("/{}_", "----")).strip("-")
 
 
@@ -133,7 +133,7 @@ class _Reader:
         return _UUID if schema.get("format") == "uuid" else _PLACEHOLDERS[_type(schema)]
 
     def _resolved(self, schema: Schema) -> Schema:
-        """Follow a reference; what stands beside it (a description) goes over what it points to."""
+        """Follow a reference; keys beside it, such as a description, override what it points to."""
         if "allOf" in schema and len(schema["allOf"]) == 1:
             schema = {**schema["allOf"][0], **{k: v for k, v in schema.items() if k != "allOf"}}
         if "$ref" not in schema:

@@ -1,12 +1,12 @@
-// The API as the pages use it: the guide's three functions, the cart, and one Idempotency-Key for each intention.
+// The API as the pages use it: the checkout contract's three functions, the cart, and one Idempotency-Key an intention.
 
 const TIMEOUT_MS = 30_000;
-const NO_ANSWER = "The shop did not answer. Look at your connection and press again: you will not be asked to pay twice.";
+const NO_ANSWER = "The shop did not answer. Check your connection and press again: you will not be charged twice.";
 
 const token = document.querySelector('meta[name="token"]')?.content ?? "";
 const keys = new Map();
 
-/** Return the key of an intention; the same intention has the same key until it is forgotten. */
+/** Return the key of an intention; it is the same until the intention is done. */
 const keyOf = (intention) => {
   if (!keys.has(intention)) keys.set(intention, newKey());
   return keys.get(intention);
@@ -15,7 +15,7 @@ const keyOf = (intention) => {
 // crypto.randomUUID is missing where a page is served over plain http from another machine.
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** Send a request and return the answer's JSON; what never came reads as an error in the API's own form. */
+/** Send a request and return the JSON of the response; a missing response becomes an error in the API's form. */
 const send = async (method, path, body, key) => {
   const headers = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -30,7 +30,7 @@ const send = async (method, path, body, key) => {
   }
 };
 
-/** Send what must happen once. The key outlives an answer that never came, so that pressing again repeats the request. */
+/** Send what must happen once. The key outlives a missing response, so that pressing again repeats the request. */
 const sendOnce = async (path, body) => {
   const intention = `${path} ${JSON.stringify(body)}`;
   const answer = await send("POST", path, body, keyOf(intention));
@@ -38,22 +38,22 @@ const sendOnce = async (path, body) => {
   return answer;
 };
 
-/** Open a payment session for the cart. `wishes` are what the API takes beside the delivery details. */
-export const createSession = (deliveryDetails, wishes = {}) =>
-  sendOnce("/api/payments/sessions/", { delivery_details: deliveryDetails, ...wishes });
+/** Create a payment session for the cart. `optional` is what the API takes beside the delivery details. */
+export const createSession = (deliveryDetails, optional = {}) =>
+  sendOnce("/api/payments/sessions/", { delivery_details: deliveryDetails, ...optional });
 
-/** Ask for the prompt on a phone; without a number, on the session's own. */
+/** Send the prompt to a phone; without a number, to the session's own. */
 export const initiatePayment = (sessionId, phoneNumber) =>
   sendOnce(`/api/payments/sessions/${sessionId}/initiate_payment/`, phoneNumber ? { phone_number: phoneNumber } : {});
 
-/** Look where a session stands, and go to the order's page once there is one. */
+/** Read the status of a session, and open the order's page once there is one. */
 export const pollSessionStatus = async (sessionId) => {
   const data = await send("GET", `/api/payments/sessions/${sessionId}/status/`);
   if (data.session_status === "order_created") location.assign(`/shop/orders/${data.order.order_id}/`);
   return data;
 };
 
-/** Let the cart hold exactly `quantity` (decimal text) of a listing; "0" takes it out. */
+/** Set the quantity (decimal text) of a listing in the cart; "0" removes it. */
 export const putInCart = (listingId, quantity) => {
   const path = `/api/cart/items/${listingId}/`;
   return quantity === "0" ? send("DELETE", path) : send("PUT", path, { quantity });
@@ -61,13 +61,13 @@ export const putInCart = (listingId, quantity) => {
 
 export const failed = (answer) => answer.status === "error";
 
-/** Tell the buyer of trouble that belongs to no field; nothing hides it. */
-export const tell = (answer) => {
+/** Show an error that belongs to no field; null hides it. */
+export const showTrouble = (answer) => {
   const place = document.getElementById("trouble");
   place.hidden = !answer;
-  place.textContent = answer ? sentenceOf(answer) : "";
+  place.textContent = answer ? messageOf(answer) : "";
   if (answer) place.scrollIntoView({ block: "nearest" });
 };
 
-const sentenceOf = (answer) =>
+const messageOf = (answer) =>
   answer.error_code === "TOKEN_INVALID" ? "This page has been open for too long. Please reload it." : answer.message;

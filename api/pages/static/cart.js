@@ -1,6 +1,6 @@
-// Changes the cart by its buttons and fields, then lets the server show it anew.
-import { failed, putInCart, tell } from "./api.js";
-import { showAnew } from "./live.js";
+// Changes the cart by its buttons and fields, then refreshes it from the server.
+import { failed, putInCart, showTrouble } from "./api.js";
+import { refresh } from "./live.js";
 
 const change = async (line, quantity) => {
   if (line.ariaBusy === "true") return;
@@ -8,13 +8,13 @@ const change = async (line, quantity) => {
   const answer = await putInCart(line.dataset.listing, quantity);
   line.ariaBusy = "false";
   const wrong = failed(answer) ? answer.errors?.quantity : null;
-  tell(failed(answer) && !wrong ? answer : null);
+  showTrouble(failed(answer) && !wrong ? answer : null);
   if (wrong) showWrong(line, wrong);
-  else showAnew();
+  else refresh();
 };
 
-const showWrong = (line, sentences) => {
-  line.querySelector(".wrong").textContent = sentences.join(" ");
+const showWrong = (line, messages) => {
+  line.querySelector(".wrong").textContent = messages.join(" ");
   line.querySelector(".quantity").ariaInvalid = "true";
 };
 

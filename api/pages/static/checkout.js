@@ -1,5 +1,5 @@
-// The delivery form: opens a payment session, asks for the prompt, and goes to the payment's page.
-import { createSession, failed, initiatePayment, tell } from "./api.js";
+// The delivery form: creates a payment session, sends the prompt, and opens the payment's page.
+import { createSession, failed, initiatePayment, showTrouble } from "./api.js";
 
 const form = document.getElementById("delivery");
 const pay = document.getElementById("pay");
@@ -12,41 +12,41 @@ const valueOf = (field) => {
   return "whole" in field.dataset && text ? Number(text) : text;
 };
 
-/** Return the filled fields: delivery details apart from the rest, as the API takes them. */
+/** Return the filled fields as the API takes them: delivery details, and the optional rest. */
 const read = () => {
   const details = {};
-  const wishes = {};
+  const optional = {};
   for (const field of form.elements) {
     const value = field.name ? valueOf(field) : "";
     if (value !== "" && field.name.startsWith(NESTED)) details[field.name.slice(NESTED.length)] = value;
-    else if (value !== "") wishes[field.name] = value;
+    else if (value !== "") optional[field.name] = value;
   }
-  return { details, wishes };
+  return { details, optional };
 };
 
-/** Show each field's sentences beside it; return whether every one of them found its field. */
+/** Show each message beside its field; return whether every message found its field. */
 const showErrors = (errors) => {
   const left = new Set(Object.keys(errors));
   let first = null;
   for (const field of form.elements) {
     const place = document.getElementById(`${field.name}-wrong`);
     if (!place) continue;
-    const sentences = errors[field.name];
+    const messages = errors[field.name];
     left.delete(field.name);
-    place.textContent = sentences ? (!field.value.trim() && place.dataset.missing) || sentences.join(" ") : "";
-    if (sentences) field.setAttribute("aria-invalid", "true");
+    place.textContent = messages ? (!field.value.trim() && place.dataset.missing) || messages.join(" ") : "";
+    if (messages) field.setAttribute("aria-invalid", "true");
     else field.removeAttribute("aria-invalid");
-    first ??= sentences ? field : null;
+    first ??= messages ? field : null;
   }
   first?.focus();
   return left.size === 0 && first !== null;
 };
 
-/** Return the session of exactly this form: a second try after a prompt that was not sent needs no second session. */
-const sessionOf = async ({ details, wishes }) => {
-  const content = JSON.stringify([details, wishes]);
+/** Return the session of exactly this form: a retry after a prompt that was not sent needs no second session. */
+const sessionOf = async ({ details, optional }) => {
+  const content = JSON.stringify([details, optional]);
   if (opened?.content === content) return opened.session;
-  const session = await createSession(details, wishes);
+  const session = await createSession(details, optional);
   opened = failed(session) ? null : { content, session };
   return session;
 };
@@ -68,17 +68,17 @@ form?.addEventListener("submit", async (event) => {
   pay.disabled = true;
   pay.ariaBusy = "true";
   progress.textContent = "Preparing your payment…";
-  tell(null);
+  showTrouble(null);
   const answer = await checkout();
   if (!failed(answer)) return;
   const shown = showErrors(answer.errors ?? {});
-  tell(shown ? null : answer);
-  progress.textContent = shown ? "Please correct what is marked." : "";
+  showTrouble(shown ? null : answer);
+  progress.textContent = shown ? "Please correct the marked fields." : "";
   pay.disabled = false;
   pay.ariaBusy = "false";
 });
 
-// A page that the browser brings back from its memory was left with the button waiting.
+// A page restored from the browser's cache still has its button disabled.
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });

@@ -1,23 +1,23 @@
-// Shows the part of a page that changes anew, but never under a hand: what is pressed in that moment would be lost.
+// Refreshes the live part of a page, but never while a button is pressed: the press would be lost.
 
 let isPressed = false;
-let isOwed = false;
+let isDelayed = false;
 
-/** Fetch `live` and put it in place. */
-export const showAnew = () => htmx.trigger("#live", "changed");
+/** Fetch `live` and replace it. */
+export const refresh = () => htmx.trigger("#live", "changed");
 
 const release = () => {
   isPressed = false;
-  if (isOwed) showAnew();
-  isOwed = false;
+  if (isDelayed) refresh();
+  isDelayed = false;
 };
 
 addEventListener("pointerdown", () => { isPressed = true; }, true);
-// The click comes after the end of the press, in the same breath.
+// The click event follows the end of the press in the same task.
 for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => setTimeout(release), true);
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (!isPressed || event.detail.target.id !== "live") return;
   event.detail.shouldSwap = false;
-  isOwed = true;
+  isDelayed = true;
 });

@@ -1,12 +1,12 @@
-// The payment's page: hears where the payment stands, sends the request again, or starts anew.
-import { createSession, failed, initiatePayment, pollSessionStatus, tell } from "./api.js";
-import { showAnew } from "./live.js";
+// The page of a payment: follows its status, sends the request again, or starts a new checkout.
+import { createSession, failed, initiatePayment, pollSessionStatus, showTrouble } from "./api.js";
+import { refresh } from "./live.js";
 
 const POLL_MS = 2_000;
 const WATCH_FOR_MS = 300_000;
-const PATIENT_TRIES = 2;
-const OUT_OF_TOUCH = { message: "The shop does not answer at this moment. We keep trying; your payment is safe." };
-const GAVE_UP = { message: "We have stopped looking. Reload the page to see where the payment stands." };
+const MAX_SILENT_TRIES = 2;
+const OUT_OF_TOUCH = { message: "The shop does not answer at the moment. We keep trying; your payment is safe." };
+const GAVE_UP = { message: "This page no longer updates. Reload it to see the status of your payment." };
 const OPEN = new Set(["pending", "payment_initiated", "paid"]);
 const started = Date.now();
 let troubles = 0;
@@ -14,61 +14,61 @@ let retryTimer = null;
 
 const payment = () => document.getElementById("payment");
 
-/** Show what has changed; return whether more is to come. */
-const look = (data) => {
+/** Show a change of status; return whether more changes can follow. */
+const update = (data) => {
   const { version, status } = payment().dataset;
   if (data.session_status === "order_created") location.assign(`/shop/orders/${data.order.order_id}/`);
-  else if (data.version > Number(version) || data.session_status !== status) showAnew();
+  else if (data.version > Number(version) || data.session_status !== status) refresh();
   return OPEN.has(data.session_status);
 };
 
-const inTouch = (isInTouch) => {
-  if (isInTouch && troubles) tell(null);
+const setInTouch = (isInTouch) => {
+  if (isInTouch && troubles) showTrouble(null);
   troubles = isInTouch ? 0 : troubles + 1;
-  if (troubles === PATIENT_TRIES) tell(OUT_OF_TOUCH);
+  if (troubles === MAX_SILENT_TRIES) showTrouble(OUT_OF_TOUCH);
 };
 
-/** Hear of each change as it comes. A stream that ends is opened again by the browser; one that is refused, asked for. */
-const listen = () => {
+/** Follow the stream. The browser reopens one that ends; if it is refused, poll instead. */
+const follow = () => {
   const source = new EventSource(payment().dataset.stream);
-  const giveUp = setTimeout(() => { source.close(); tell(GAVE_UP); }, WATCH_FOR_MS);
+  const giveUp = setTimeout(() => { source.close(); showTrouble(GAVE_UP); }, WATCH_FOR_MS);
   const stop = () => { source.close(); clearTimeout(giveUp); };
-  source.onopen = () => inTouch(true);
-  source.onmessage = (event) => { if (!look(JSON.parse(event.data))) stop(); };
+  source.onopen = () => setInTouch(true);
+  source.onmessage = (event) => { if (!update(JSON.parse(event.data))) stop(); };
   source.onerror = () => {
-    inTouch(false);
+    setInTouch(false);
     if (source.readyState !== EventSource.CLOSED) return;
     stop();
-    ask();
+    poll();
   };
 };
 
-/** Ask every two seconds, for as long as the guide's checkout does. */
-const ask = async () => {
+/** Poll every two seconds, for as long as the checkout contract's script does. */
+const poll = async () => {
   if (Date.now() - started > WATCH_FOR_MS) {
-    tell(GAVE_UP);
+    showTrouble(GAVE_UP);
     return;
   }
   const data = await pollSessionStatus(payment().dataset.session);
-  inTouch(!failed(data));
-  if (failed(data) || look(data)) setTimeout(ask, POLL_MS);
+  setInTouch(!failed(data));
+  if (failed(data) || update(data)) setTimeout(poll, POLL_MS);
 };
 
-/** Show the page anew when its buyer may try again: time alone brings no event. */
+/** Refresh the page when the buyer may try again: no event says so. */
 const awaitRetry = () => {
   clearTimeout(retryTimer);
   const seconds = Number(payment().dataset.retry);
-  if (seconds > 0 && OPEN.has(payment().dataset.status)) retryTimer = setTimeout(showAnew, seconds * 1000);
+  if (seconds > 0 && OPEN.has(payment().dataset.status)) retryTimer = setTimeout(refresh, seconds * 1000);
 };
 
-const pressed = async (button, act) => {
+const act = async (button, action) => {
   if (button.disabled) return;
   button.disabled = true;
   button.ariaBusy = "true";
-  tell(null);
-  const answer = await act();
+  showTrouble(null);
+  const answer = await action();
   if (failed(answer)) {
-    tell(answer);
+    showTrouble(answer);
     button.disabled = false;
     button.ariaBusy = "false";
   }
@@ -76,14 +76,14 @@ const pressed = async (button, act) => {
 
 const sendRequest = async () => {
   const answer = await initiatePayment(payment().dataset.session);
-  if (!failed(answer)) showAnew();
+  if (!failed(answer)) refresh();
   return answer;
 };
 
-/** Start again with the same cart and details; the new payment has a page of its own. */
-const startAnew = async () => {
-  const { delivery, wishes } = payment().dataset;
-  const session = await createSession(JSON.parse(delivery), JSON.parse(wishes));
+/** Start a new checkout with the same cart and details, on a page of its own. */
+const restart = async () => {
+  const { delivery, optional } = payment().dataset;
+  const session = await createSession(JSON.parse(delivery), JSON.parse(optional));
   if (failed(session)) return session;
   await initiatePayment(session.session_id);
   location.assign(`/shop/sessions/${session.session_id}/`);
@@ -92,8 +92,8 @@ const startAnew = async () => {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button?.id === "pay") pressed(button, sendRequest);
-  if (button?.id === "again") pressed(button, startAnew);
+  if (button?.id === "pay") act(button, sendRequest);
+  if (button?.id === "again") act(button, restart);
 });
 
 document.addEventListener("htmx:afterSettle", () => {
@@ -105,4 +105,4 @@ document.addEventListener("htmx:afterSettle", () => {
 });
 
 awaitRetry();
-if (OPEN.has(payment().dataset.status)) listen();
+if (OPEN.has(payment().dataset.status)) follow();

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from tests.api.pages.acts import DIGITS, PHONE
 from tests.support.instance import DELIVERY, Instance
 
-CONTRACT = Path(__file__).resolve().parents[2] / "docs" / "checkout-contract.md"
+CONTRACT = Path(__file__).resolve().parents[3] / "docs" / "checkout-contract.md"
 PAGE = "/contract/"
 BEGIN = """
 ([details, phone]) => {

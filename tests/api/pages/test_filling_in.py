@@ -16,13 +16,13 @@ def wrong(page: Page, field: str) -> str:
 def test_every_missing_field_is_named_beside_it_and_the_first_has_the_cursor(page: Page) -> None:
     page.goto("/shop/checkout/")
     page.get_by_role("button", name="Pay KES").click()
-    expect(page.get_by_text("Please correct what is marked.")).to_be_visible()
+    expect(page.get_by_text("Please correct the marked fields.")).to_be_visible()
     expect(page.get_by_label("Your name")).to_be_focused()
     assert wrong(page, "delivery_details.full_name") == "Write your name."
-    assert wrong(page, "delivery_details.phone_number") == "Write the number of your M-Pesa."
+    assert wrong(page, "delivery_details.phone_number") == "Write your M-Pesa number."
     assert wrong(page, "delivery_details.county_id") == "Choose your county."
     assert wrong(page, "delivery_details.subcounty_id") == "Choose your subcounty."
-    assert wrong(page, "delivery_details.detailed_address") == "Say where to bring it."
+    assert wrong(page, "delivery_details.detailed_address") == "Write the delivery address."
 
 
 def test_what_the_api_finds_wrong_is_told_in_its_words_and_forgotten_when_right(page: Page) -> None:

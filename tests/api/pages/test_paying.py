@@ -82,7 +82,7 @@ def test_a_prompt_that_mpesa_refused_is_sent_again_for_the_same_session(
     page.goto("/shop/checkout/")
     fill_in_delivery(page)
     page.get_by_role("button", name="Pay KES").click()
-    expect(page.get_by_role("alert").get_by_text("M-Pesa takes no payments")).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("M-Pesa is temporarily unavailable")).to_be_visible()
     press_pay(page)
     assert sessions(instance) == ["payment_initiated"]
 
@@ -111,7 +111,7 @@ def test_a_session_whose_time_ran_out_is_tried_again(page: Page, instance: Insta
     with freeze_time(clock.now() - timedelta(hours=1)):
         session_id = instance.client(1).create().json()["session_id"]
     page.goto(f"/shop/sessions/{session_id}/")
-    expect(page.get_by_role("heading", name="The time ran out")).to_be_visible()
+    expect(page.get_by_role("heading", name="Time ran out")).to_be_visible()
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="Check your phone")).to_be_visible()
     expect(phone_of(page).get_by_role("button", name="Enter PIN and pay")).to_be_visible()
@@ -135,7 +135,7 @@ def test_money_for_goods_that_are_gone_is_promised_back(page: Page, instance: In
     )
     assert answer.status_code == 200, answer.text
     press_on_phone(page, "Enter PIN and pay")
-    expect(page.get_by_role("heading", name="There will be no order")).to_be_visible()
+    expect(page.get_by_role("heading", name="There is no order")).to_be_visible()
     expect(page.get_by_role("article").get_by_text("to you.")).to_be_visible()
 
 

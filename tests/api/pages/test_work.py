@@ -43,9 +43,9 @@ def test_an_operator_sees_money_due_back_decides_and_sees_it_go(
     page.goto("/work/")
     page.get_by_role("button", name="Sign in as the demo operator").click()
     _wait_for(page, instance, 1)
-    case = page.get_by_role("article", name="Money due back")
+    case = page.get_by_role("article", name="Refund due")
     expect(case).to_contain_text("KES 350.00")
-    expect(case).to_contain_text("Paid, but sold out meanwhile.")
+    expect(case).to_contain_text("Paid, but sold out in the meantime.")
     expect(case).to_contain_text(f"Session {due.session_id}, refund 1")
 
     case.get_by_label("Reason: Hold").fill("Call 0712345678 first")
@@ -54,13 +54,13 @@ def test_an_operator_sees_money_due_back_decides_and_sees_it_go(
     assert due.session.refunds[1].state == RefundState.DUE
 
     page.goto("/work/")
-    case.get_by_label("Note: Was returned otherwise").fill(NOTE)
-    case.get_by_role("button", name="Was returned otherwise").click()
+    case.get_by_label("Note: Returned by other means").fill(NOTE)
+    case.get_by_role("button", name="Returned by other means").click()
     expect(page.get_by_role("status")).to_contain_text("Recorded as returned.")
     refund = due.session.refunds[1]
     assert refund.state == RefundState.REFUNDED
     _wait_for(page, instance, 0)
-    expect(page.get_by_text("Nothing waits for a person.")).to_be_visible()
+    expect(page.get_by_text("No open cases.")).to_be_visible()
 
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="The work list")).to_be_visible()
@@ -72,17 +72,17 @@ def test_an_operator_signs_in_with_a_token_filters_and_closes(page: Page, instan
     page.goto("/work/")
     page.get_by_label("Token").fill(instance.token(9, "customer"))
     page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("no operator")
+    expect(page.get_by_role("alert")).to_contain_text("lacks the role")
     page.goto("/work/")
     page.get_by_label("Token").fill(f" Bearer {instance.token(9, 'operator')} ")
     page.get_by_role("button", name="Sign in", exact=True).click()
     _wait_for(page, instance, 1)
-    page.get_by_role("link", name="Letter not understood 1").click()
-    case = page.get_by_role("article", name="Letter not understood")
+    page.get_by_role("link", name="Inbound message dead-lettered 1").click()
+    case = page.get_by_role("article", name="Inbound message dead-lettered")
     case.get_by_label("Note: Close").fill("A test.")
     case.get_by_role("button", name="Close").click()
     expect(page.get_by_role("status")).to_contain_text("Closed.")
-    expect(page.get_by_text("Nothing waits for a person.")).to_be_visible()
+    expect(page.get_by_text("No open cases.")).to_be_visible()
 
 
 def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instance, due: Checkout) -> None:
@@ -114,9 +114,9 @@ def test_an_auditor_sees_the_list_and_no_button_works_for_him(instance: Instance
     def shown_list() -> str:
         return auditor.get(f"{instance.base_url}/work/", timeout=10).text
 
-    wait_until(lambda: "Money due back" in shown_list(), "the case is shown")
+    wait_until(lambda: "Refund due" in shown_list(), "the case is shown")
     shown = shown_list()
-    assert "Send back" not in shown
+    assert "Approve refund" not in shown
     form = {
         "proof": shown.partition('name="proof" value="')[2][:32],
         "kind": "refund_due",

@@ -1,4 +1,4 @@
-"""The five endpoints of payment sessions answer as the guide prints them, key by key and type by type."""
+"""The five endpoints of payment sessions answer as the checkout contract prints them, key by key and type by type."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,7 +119,7 @@ def assert_refused(answer: Any, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("slash", ["/", ""])
-def test_every_answer_has_the_guides_keys_and_types(instance: Instance, buyer: Client, slash: str) -> None:
+def test_every_answer_has_the_contracts_keys_and_types(instance: Instance, buyer: Client, slash: str) -> None:
     body = {
         "delivery_details": DELIVERY,
         "special_instructions": "Leave at the gate",
@@ -143,7 +143,7 @@ def test_every_answer_has_the_guides_keys_and_types(instance: Instance, buyer: C
     assert buyer.get(f"{own}/events{slash}").json()["events"][0]["event"] == "Created"
 
 
-def test_a_refusal_has_the_guides_keys_or_those_of_problem_details(buyer: Client) -> None:
+def test_a_refusal_has_the_contracts_keys_or_those_of_problem_details(buyer: Client) -> None:
     address = f"{SESSIONS}{uuid4()}/status/"
     assert_refused(buyer.get(address), 404, "SESSION_NOT_FOUND")
     problem = buyer.get(address, headers={"Accept": PROBLEM})
