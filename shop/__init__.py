@@ -1,1 +1,1 @@
-"""What the ledger asks of a shop, and the shop that is built in."""
+"""The port to a shop, and the built-in shop."""

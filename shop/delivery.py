@@ -9,7 +9,7 @@ MILLIGRAMS_PER_GRAM = 1_000
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRates:
-    """The figures of the rule, each of them a setting."""
+    """The rates of delivery, each of them a setting."""
 
     free_from_cents: int = 1_000_00
     base_cents: int = 50_00
@@ -19,7 +19,7 @@ class DeliveryRates:
     very_heavy_surcharge_cents: int = 30_00
 
     def fee_cents(self, cart: Cart) -> int:
-        """Return the fee for this cart; an empty one costs nothing to bring."""
+        """Return the fee for this cart; the delivery of an empty one is free."""
         if not cart.lines or cart.goods_cents >= self.free_from_cents:
             return 0
         return self.base_cents + self._surcharge_cents(cart.weight_milligrams)

@@ -1,4 +1,4 @@
-"""A shop to try things in: six farms, two dozen products, and as many buyers with filled carts as are wanted."""
+"""The demo shop: six farms, two dozen products, and any number of buyers with filled carts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from ledger.store.database import Database
 BATCH = 1_000
 LINES_PER_BUYER = 3
 MAX_UNITS_PER_LINE = 3
-SHELF_THOUSANDTHS = 500_000
-"""What the shelf holds of each product beside what the buyers' carts may ask for."""
+STOCK_THOUSANDTHS = 500_000
+"""The stock of each product beyond what the buyers' carts may need."""
 
 TOMATOES, SUKUMA_WIKI, AVOCADOS = 123, 124, 125
 FIRST_BUYER_LISTINGS = (TOMATOES, SUKUMA_WIKI, AVOCADOS)
@@ -52,16 +52,16 @@ INSERT INTO shop_listings (listing_id, farm_name, product_name, price_cents, uni
 VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (listing_id) DO NOTHING
 """
-# The rows are locked by their id first: that is the sequence in which orders take them, too.
+# The rows are locked in the order of their ids, as orders lock them.
 TOP_UP_STOCK = """
-WITH held AS (
+WITH locked AS (
     SELECT listing_id, stock_thousandths FROM shop_listings
      WHERE listing_id = ANY(%(listing_ids)s) AND stock_thousandths < %(wanted)s
      ORDER BY listing_id FOR NO KEY UPDATE
 ), risen AS (
     UPDATE shop_listings l SET stock_thousandths = %(wanted)s
-      FROM held WHERE held.listing_id = l.listing_id
-    RETURNING l.listing_id, %(wanted)s - held.stock_thousandths AS change
+      FROM locked WHERE locked.listing_id = l.listing_id
+    RETURNING l.listing_id, %(wanted)s - locked.stock_thousandths AS change
 )
 INSERT INTO shop_stock_changes (listing_id, change_thousandths, reason, changed_at)
 SELECT listing_id, change, 'demo data', %(now)s FROM risen
@@ -74,11 +74,11 @@ SUBCOUNTIES = "SELECT subcounty_id, county_id FROM shop_subcounties ORDER BY sub
 USERS_WITH_A_CART = "SELECT DISTINCT user_id FROM shop_cart_items WHERE user_id BETWEEN %s AND %s"
 FILL_CARTS = """
 INSERT INTO shop_cart_items (user_id, listing_id, quantity_thousandths, price_cents)
-SELECT wish.user_id, wish.listing_id, wish.thousandths, l.price_cents
+SELECT item.user_id, item.listing_id, item.thousandths, l.price_cents
   FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINALITY
-       AS wish (user_id, listing_id, thousandths, place)
+       AS item (user_id, listing_id, thousandths, ordinal)
   JOIN shop_listings l USING (listing_id)
- ORDER BY wish.place
+ ORDER BY item.ordinal
 ON CONFLICT (user_id, listing_id) DO NOTHING
 """
 
@@ -95,16 +95,16 @@ class Buyer:
 def demo_data(database: Database, users: int = 1) -> list[Buyer]:
     """Put the demo shop into the database, and `users` buyers from user 1 on; return the buyers.
 
-    Done twice, it changes nothing but to refill carts that have become empty and shelves that have run low.
+    A second call changes nothing, except that it refills empty carts and low stock.
     """
     return list(make_buyers(database, 1, users))
 
 
 def make_buyers(database: Database, first_user_id: int, count: int) -> Iterator[Buyer]:
-    """Give `count` users from `first_user_id` on a cart, and the shop stock for all of them; yield each buyer.
+    """Fill the carts of `count` users from `first_user_id` on, and stock up for all of them; yield each buyer.
 
-    Users who have something in their cart keep it as it is. Work is done as the buyers are taken, a thousand at
-    a time, so a caller must take them all.
+    Carts that are not empty stay as they are. Carts are filled as the buyers are consumed, a thousand at a time, so
+    the caller must consume them all.
     """
     with database.transaction() as connection:
         connection.cursor().executemany(MAKE_LISTING, LISTINGS)
@@ -119,34 +119,34 @@ def make_buyers(database: Database, first_user_id: int, count: int) -> Iterator[
 
 
 def _stock_up(connection: Connection[Any], buyers: int) -> None:
-    """Hold enough of every product even if all buyers, old and new, should want the same one."""
+    """Stock enough of every product for all carts, old and new, even if all hold the same one."""
     [carts] = connection.execute(ALL_IN_CARTS).fetchall()
     new_carts = buyers * MAX_UNITS_PER_LINE * 1_000
-    wanted = SHELF_THOUSANDTHS + int(carts["thousandths"]) + new_carts
+    wanted = STOCK_THOUSANDTHS + int(carts["thousandths"]) + new_carts
     listing_ids = [listing[0] for listing in LISTINGS]
     connection.execute(TOP_UP_STOCK, {"listing_ids": listing_ids, "wanted": wanted, "now": clock.now()})
 
 
 def _fill_carts(connection: Connection[Any], user_ids: range) -> None:
     rows = connection.execute(USERS_WITH_A_CART, (user_ids[0], user_ids[-1]))
-    provided = {row["user_id"] for row in rows}
-    wishes = [wish for user_id in user_ids if user_id not in provided for wish in _wishes(user_id)]
-    connection.execute(FILL_CARTS, [list(column) for column in zip(*wishes, strict=True)] or [[], [], []])
+    with_cart = {row["user_id"] for row in rows}
+    items = [item for user_id in user_ids if user_id not in with_cart for item in _cart_items(user_id)]
+    connection.execute(FILL_CARTS, [list(column) for column in zip(*items, strict=True)] or [[], [], []])
 
 
-def _wishes(user_id: int) -> list[tuple[int, int, int]]:
-    """Choose what a user wants, always the same: (user, listing, thousandths). All quantities are whole units."""
-    listing_ids = FIRST_BUYER_LISTINGS if user_id == 1 else _choice(user_id)
+def _cart_items(user_id: int) -> list[tuple[int, int, int]]:
+    """Return a user's cart items, always the same: (user, listing, thousandths), in whole units."""
+    listing_ids = FIRST_BUYER_LISTINGS if user_id == 1 else _listings_of(user_id)
     return [
-        (user_id, listing_id, 1_000 * (1 + (user_id + place) % MAX_UNITS_PER_LINE))
-        for place, listing_id in enumerate(listing_ids)
+        (user_id, listing_id, 1_000 * (1 + (user_id + index) % MAX_UNITS_PER_LINE))
+        for index, listing_id in enumerate(listing_ids)
     ]
 
 
-def _choice(user_id: int) -> tuple[int, ...]:
-    """Pick different products for neighbours, spread over the whole catalogue."""
+def _listings_of(user_id: int) -> tuple[int, ...]:
+    """Choose different products for consecutive users, spread over the whole catalogue."""
     step = 1 + user_id // len(LISTINGS) % 7
-    return tuple(LISTINGS[(user_id + place * step) % len(LISTINGS)][0] for place in range(LINES_PER_BUYER))
+    return tuple(LISTINGS[(user_id + index * step) % len(LISTINGS)][0] for index in range(LINES_PER_BUYER))
 
 
 def _buyer(user_id: int, places: Sequence[tuple[int, int]]) -> Buyer:

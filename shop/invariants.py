@@ -1,4 +1,4 @@
-"""What must always be true of the built-in shop's tables, asked of the tables themselves."""
+"""The invariants of the built-in shop's tables, as SQL."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SELECT format('listing %s holds %s thousandths; stocked minus sold is %s', listi
                           WHERE c.listing_id = l.listing_id), 0)
              - coalesce((SELECT sum(quantity_thousandths) FROM shop_order_items i
                           WHERE i.listing_id = l.listing_id), 0) AS expected
-          FROM shop_listings l) AS held
+          FROM shop_listings l) AS stock
  WHERE stock_thousandths <> expected
 """
 # round() of a numeric rounds half away from zero, which for prices is half up.
@@ -41,7 +41,7 @@ SELECT format('cart item %s was bought %s times', cart_item_id, count(*))
   FROM shop_order_items GROUP BY cart_item_id HAVING count(*) > 1
 """
 STILL_IN_CART = """
-SELECT format('cart item %s was bought and still lies in a cart', cart_item_id)
+SELECT format('cart item %s was bought and is still in a cart', cart_item_id)
   FROM shop_cart_items JOIN shop_order_items USING (cart_item_id)
 """
 WRONG_DAY = """
@@ -62,10 +62,10 @@ RULES = (
 
 
 def check(connection: Connection[Any]) -> list[str]:
-    """Return a sentence for each violation, none where all is well; reads only.
+    """Return a sentence for each violation; reads only.
 
-    The rules see one moment only inside a REPEATABLE READ transaction, which is the caller's to open while
-    orders are being made.
+    While orders are being made, the caller must open a REPEATABLE READ transaction, so that all rules see the same
+    state.
     """
     rows = [row for rule in RULES for row in connection.execute(rule)]
     return [str(row["format"]) for row in rows]

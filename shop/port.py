@@ -1,4 +1,4 @@
-"""What the ledger asks of a shop: the questions, and the shapes of the answers.
+"""The port to a shop: what the ledger asks of it, and the values it returns.
 
 Money is whole cents, quantities are whole thousandths of the unit of measure, times are aware UTC.
 """
@@ -23,7 +23,7 @@ class OrderRefused(Rejected):
 
 
 class UnknownPlace(StrEnum):
-    """What may be wrong with a place; each is named as the field of the delivery details that says it."""
+    """What may be wrong with a place, by the field of the delivery details."""
 
     COUNTY = "county_id"
     SUBCOUNTY = "subcounty_id"
@@ -31,7 +31,7 @@ class UnknownPlace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CartLine:
-    """So much of one listing, at the price of the moment it was put into the cart."""
+    """A quantity of one listing, at its price when it was put into the cart."""
 
     cart_item_id: int
     listing_id: int
@@ -69,7 +69,7 @@ class CartLine:
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """What a buyer means to buy, in the order in which the lines were added."""
+    """What a buyer wants to buy; lines in the order in which they were added."""
 
     lines: tuple[CartLine, ...] = ()
 
@@ -86,7 +86,7 @@ class Cart:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """One listing of which less can be had than was asked; nothing at all where it is withdrawn."""
+    """One listing with less stock than was asked; `withdrawn` if it is no longer on sale."""
 
     listing_id: int
     product_name: str
@@ -97,7 +97,7 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A user's cart, what it costs to deliver it to a place, and what stands in the way of buying it now."""
+    """A user's cart, its delivery fee, and what prevents buying it now."""
 
     cart: Cart
     delivery_fee_cents: int
@@ -107,7 +107,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A paid session that wants its order. `delivery_details` is personal data: JSON values only."""
+    """A request for the order of a paid session. `delivery_details` are personal data: JSON values only."""
 
     session_id: UUID
     user_id: int
@@ -120,7 +120,7 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:
-    """The shop's two names for an order: one for machines, one for people."""
+    """An order's id, and the number that people read."""
 
     order_id: int
     order_number: str
@@ -141,7 +141,7 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as its buyer may see it; `delivery_details` is None once the buyer's data has been erased."""
+    """An order as its buyer sees it; `delivery_details` is None once the buyer's data are erased."""
 
     order_id: int
     order_number: str
@@ -158,25 +158,25 @@ class Order:
 
 
 class Shop(Protocol):
-    """The questions. Each may raise Unavailable, where the shop does not answer and asking again may help."""
+    """What a shop can do. Each call may raise Unavailable: the shop did not answer, and a retry may help."""
 
     def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
         """Quote the user's cart, empty if there is none, to a place."""
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
-        """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
+        """Say what is wrong with a place, None if both exist and the subcounty is in the county."""
 
     def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-        """Return the listings that could not be sold now in the quantity asked; promise nothing about later."""
+        """Return the listings that could not be sold now in these quantities; no stock is reserved."""
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session and take its stock, all or nothing.
 
-        A repeat for the same session, even at the same moment, returns the same order. Raises OrderRefused.
+        A repeat for the same session, even a concurrent one, returns the same order. Raises OrderRefused.
         """
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:
-        """Return the user's own order, None where there is none or it is another's."""
+        """Return the user's order, None if there is none or it is another user's."""
 
     def order_by_session(self, session_id: UUID) -> PlacedOrder | None:
-        """Return the order of a payment session, None where none was made."""
+        """Return the order of a payment session, None if none was made."""

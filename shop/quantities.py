@@ -1,4 +1,4 @@
-"""Quantities: text from outside becomes whole thousandths of a unit, or is refused."""
+"""Parses quantities from text into whole thousandths of a unit."""
 
 import re
 
@@ -7,7 +7,7 @@ from ledger.money import THOUSANDTHS_PER_UNIT
 
 MAX_UNITS = 1_000
 MEASURED_UNITS = frozenset({"kg", "g", "l", "ml", "litre"})
-"""What is weighed or poured, and so may be bought in fractions; all else is sold whole."""
+"""Units that may be bought in fractions; all others are sold whole."""
 
 _TYPED = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))?")
 

@@ -1,4 +1,4 @@
-"""The shop that is built in: a catalogue, carts, places and orders in the ledger's own PostgreSQL."""
+"""The built-in shop: catalogue, carts, places and orders in the ledger's own PostgreSQL."""
 
 from ledger.store.database import Database
 from ledger.store.vault import Vault
@@ -11,7 +11,7 @@ from shop.port import Cart, Quote, UnknownPlace
 
 
 class BuiltinShop(Orders):
-    """Answers the questions of `shop.port.Shop` from tables; `catalogue`, `carts`, `places` serve the shop's pages."""
+    """Implements `shop.port.Shop` on tables; `catalogue`, `carts` and `places` serve the shop's pages."""
 
     def __init__(self, database: Database, vault: Vault, rates: DeliveryRates | None = None) -> None:
         super().__init__(database, vault)
@@ -31,9 +31,9 @@ class BuiltinShop(Orders):
         return self.carts.get(user_id)
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
-        """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
+        """Say what is wrong with a place, None if both exist and the subcounty is in the county."""
         return self.places.unknown(county_id, subcounty_id)
 
     def delivery_fee_cents(self, cart: Cart) -> int:
-        """Return what bringing this cart to the buyer costs."""
+        """Return the delivery fee of a cart."""
         return self._rates.fee_cents(cart)

@@ -1,4 +1,4 @@
-"""What each buyer means to buy: at most one line for each listing, at most a hundred lines."""
+"""The carts of buyers: at most one line for each listing, at most a hundred lines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,13 +36,13 @@ DELETE_LINE = "DELETE FROM shop_cart_items WHERE user_id = %s AND listing_id = %
 
 
 class Carts:
-    """The carts of all users; a cart needs no opening and no closing."""
+    """The carts of all users; every user has one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, user_id: int) -> Cart:
-        """Return the user's cart, empty if nothing lies in it."""
+        """Return the user's cart, empty if there is nothing in it."""
         with self._database.connection() as connection:
             return _cart(connection.execute(LINES, (user_id,)).fetchall())
 
@@ -53,7 +53,7 @@ class Carts:
         return _cart(rows), tuple(shortage for row in rows if (shortage := _shortage(row)))
 
     def put_line(self, user_id: int, listing_id: int, quantity: object) -> Cart:
-        """Let the cart hold exactly this much of a listing, at today's price; return the whole cart.
+        """Set the quantity of a listing in the cart, at its current price; return the whole cart.
 
         `quantity` is decimal text such as "2" or "0.5". Raises InvalidValue for a quantity that cannot be sold,
         NotFound for a listing that is not on sale, Rejected CART_FULL beyond MAX_LINES lines.
@@ -68,7 +68,7 @@ class Carts:
             return _cart(connection.execute(LINES, (user_id,)).fetchall())
 
     def delete_line(self, user_id: int, listing_id: int) -> Cart:
-        """Let the cart hold nothing of a listing, whether or not it did; return the whole cart."""
+        """Remove a listing from the cart, if it is there; return the whole cart."""
         with self._database.transaction() as connection:
             connection.execute(DELETE_LINE, (user_id, listing_id))
             return _cart(connection.execute(LINES, (user_id,)).fetchall())
@@ -80,7 +80,7 @@ def _cart(rows: Sequence[dict[str, Any]]) -> Cart:
 
 
 def _shortage(row: dict[str, Any]) -> Shortage | None:
-    """Return what is missing of a line; a cart has one line a listing at most."""
+    """Return the shortage of a line; a cart has at most one line for each listing."""
     available = 0 if row["withdrawn"] else row["stock_thousandths"]
     asked = row["quantity_thousandths"]
     if available >= asked:
@@ -89,7 +89,7 @@ def _shortage(row: dict[str, Any]) -> Shortage | None:
 
 
 def _refuse_a_full_cart(connection: Connection[Any], user_id: int, listing_id: int) -> None:
-    """Count under a lock on the cart, because two lines put at once would each see room for one."""
+    """Count under a lock on the cart, because two concurrent lines would each see room for one."""
     connection.execute(LOCK_CART, (user_id,))
     [others] = connection.execute(COUNT_OTHER_LINES, (user_id, listing_id)).fetchall()
     if others["count"] >= MAX_LINES:

@@ -1,4 +1,4 @@
-"""What the shop sells: listings, their prices and their stock."""
+"""The catalogue: listings with their prices and stock."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +50,7 @@ VALUES (%s, %s, 'stock set by an operator', %s, %s)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One product of one farm, as it is sold now. A unit that has no weight worth a surcharge weighs 0 grams."""
+    """One product of one farm, as it is sold now; 0 grams if its weight does not count for delivery."""
 
     listing_id: int
     farm_name: str
@@ -64,7 +64,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ListingDraft:
-    """What an operator says of a listing. Without a stock, stock stays as the sales have left it."""
+    """What an operator sets of a listing; without `stock_thousandths` the stock stays as it is."""
 
     farm_name: str
     product_name: str
@@ -89,14 +89,14 @@ class ListingDraft:
 
 @dataclass(frozen=True, slots=True)
 class CataloguePage:
-    """Some of the listings on sale, and how many there are in all."""
+    """One page of the listings on sale, and the count of all."""
 
     count: int
     listings: tuple[Listing, ...]
 
 
 class Catalogue:
-    """The listings: anyone reads them, an operator writes them."""
+    """The listings: everyone may read them, operators write them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -110,7 +110,7 @@ class Catalogue:
         return CataloguePage(counted["count"], tuple(Listing(**row) for row in rows))
 
     def get(self, listing_id: int) -> Listing:
-        """Return one listing, withdrawn or not; raise NotFound LISTING_NOT_FOUND where there is none."""
+        """Return one listing, withdrawn or not; raises NotFound LISTING_NOT_FOUND."""
         with self._database.connection() as connection:
             row = connection.execute(LISTING_BY_ID, (listing_id,)).fetchone()
         if row is None:
@@ -120,9 +120,9 @@ class Catalogue:
     def put(
         self, listing_id: int, draft: ListingDraft, operator_id: int | None = None
     ) -> tuple[Listing, bool]:
-        """Make or change a listing; return it, and whether it is new.
+        """Create or change a listing; return it, and whether it is new.
 
-        A stock is set absolutely, and the difference is recorded as a stock change. Raises InvalidValue.
+        The stock is set to the given value; the difference is recorded as a stock change. Raises InvalidValue.
         """
         errors = _number_errors("listing_id", listing_id, 1, MAX_LISTING_ID)
         if errors:
@@ -146,14 +146,14 @@ class Catalogue:
 
 
 def no_such_listing() -> NotFound:
-    """Build the refusal for a listing that does not exist or is no longer sold."""
+    """Return the error for a listing that does not exist or is withdrawn."""
     return NotFound("There is no such product on sale. Choose one from the catalogue.", "LISTING_NOT_FOUND")
 
 
 def _stock_change(connection: Connection[Any], listing_id: int, wanted_thousandths: int | None) -> int:
-    """Hold the listing until the commit, and say by how much its stock must change."""
-    [held] = connection.execute(LOCK_STOCK, (listing_id,)).fetchall()
-    return 0 if wanted_thousandths is None else wanted_thousandths - int(held["stock_thousandths"])
+    """Lock the listing until the commit; return the change of its stock."""
+    [row] = connection.execute(LOCK_STOCK, (listing_id,)).fetchall()
+    return 0 if wanted_thousandths is None else wanted_thousandths - int(row["stock_thousandths"])
 
 
 def _text_errors(field: str, text: str, max_characters: int) -> dict[str, list[str]]:

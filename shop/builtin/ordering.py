@@ -1,7 +1,7 @@
-"""How a paid session becomes an order: one transaction that takes stock, goods and number, or nothing.
+"""Makes the orders of paid sessions: one transaction takes stock, cart lines and order number, or nothing.
 
-Locks are taken in one sequence by everyone, so that no two orders wait for each other: the listings by their id,
-then the buyer's cart lines, then the day's counter. The counter comes last because all orders of a day share it.
+All orders take their locks in the same sequence, so that they cannot deadlock: the listings by id, then the buyer's
+cart lines, then the day's counter. The counter comes last because all orders of a day share it.
 """
 
 import json
@@ -30,7 +30,7 @@ from shop.port import (
     Shortage,
 )
 
-# A cart that is changed or filled needs no more of a listing than its key, so a weaker lock than FOR UPDATE serves.
+# Changes of carts lock only the key of a listing, so FOR NO KEY UPDATE does not block them.
 LOCK_LISTINGS = """
 SELECT listing_id FROM shop_listings WHERE listing_id = ANY(%s) ORDER BY listing_id FOR NO KEY UPDATE
 """
@@ -48,7 +48,7 @@ UPDATE shop_listings l
    AND NOT l.withdrawn
    AND l.stock_thousandths >= asked.thousandths
 """
-# The price is the one of the line's addition: what is left over was put into the cart at that price.
+# A remainder keeps the price at which the line was put into the cart.
 CLEAR_CART = """
 WITH gone AS (
     DELETE FROM shop_cart_items c
@@ -105,15 +105,15 @@ class Orders:
         self._vault = vault
 
     def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-        """Return the listings that could not be sold now in the quantity asked; promise nothing about later."""
+        """Return the listings that could not be sold now in these quantities; no stock is reserved."""
         with self._database.connection() as connection:
             return find_shortages(connection, lines)
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session and take its stock, all or nothing, once for each session.
 
-        Raises OrderRefused, InvalidValue for a request without lines, and Erased for a buyer whose data, and with
-        it the place to deliver to, were erased after the payment.
+        Raises OrderRefused, InvalidValue for a request without lines, and Erased if the buyer's data were erased
+        after the payment.
         """
         if not request.lines:
             raise InvalidValue("An order needs at least one line.", code="CART_EMPTY")
@@ -124,14 +124,14 @@ class Orders:
             return place_order(connection, request, encrypted)
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:
-        """Return the user's own order, None where there is none or it is another's."""
+        """Return the user's order, None if there is none or it is another user's."""
         with self._database.connection() as connection:
             row = connection.execute(ORDER_OF_USER, (order_id, user_id)).fetchone()
             items = connection.execute(ITEMS_OF_ORDER, (order_id,)).fetchall()
         return self._order(user_id, row, items) if row else None
 
     def order_by_session(self, session_id: UUID) -> PlacedOrder | None:
-        """Return the order of a payment session, None where none was made."""
+        """Return the order of a payment session, None if none was made."""
         with self._database.connection() as connection:
             row = connection.execute(ORDER_BY_SESSION, (session_id,)).fetchone()
         return PlacedOrder(**row) if row else None
@@ -141,7 +141,7 @@ class Orders:
         return Order(**row, items=tuple(OrderItem(**item) for item in items), delivery_details=details)
 
     def _details(self, user_id: int, encrypted: str) -> dict[str, object] | None:
-        """Decrypt the delivery details; an erased buyer's order remains, without a name or a place."""
+        """Decrypt the delivery details; return None if the buyer's data were erased."""
         try:
             text = self._vault.decrypt(user_id, encrypted)
         except Erased:
@@ -153,7 +153,7 @@ class Orders:
 def place_order(connection: Connection[Any], request: OrderRequest, sealed_details: str) -> PlacedOrder:
     """Make the order inside the caller's transaction, or return the one that the session already has.
 
-    Raises OrderRefused, upon which the caller's transaction must be rolled back.
+    Raises OrderRefused; the caller must roll back then.
     """
     asked = _asked_by_listing(request.lines)
     connection.execute(LOCK_LISTINGS, (list(asked),))
@@ -170,7 +170,7 @@ def place_order(connection: Connection[Any], request: OrderRequest, sealed_detai
 
 
 def find_shortages(connection: Connection[Any], lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-    """Compare what is asked with what is there, listing by listing."""
+    """Return the listings whose stock is less than the lines ask for."""
     asked = _asked_by_listing(lines)
     names = {line.listing_id: line.product_name for line in lines}
     rows = connection.execute(AVAILABLE, (list(asked),)).fetchall()
@@ -184,7 +184,7 @@ def find_shortages(connection: Connection[Any], lines: Sequence[SnapshotLine]) -
 
 
 def order_number(day: date, number: int) -> str:
-    """Write the number that people read: the day in Nairobi and a count that starts anew each day."""
+    """Return the order number: the day in Nairobi, and a counter that starts at 1 each day."""
     return f"ORD-{day:%Y%m%d}-{number:03d}"
 
 
@@ -196,9 +196,9 @@ def _asked_by_listing(lines: Sequence[SnapshotLine]) -> dict[int, int]:
 
 
 def _earlier_order(connection: Connection[Any], request: OrderRequest) -> PlacedOrder | None:
-    """Return the session's own order, refuse if another session has bought any of its lines.
+    """Return the session's order; raise OrderRefused if another session has bought any of its lines.
 
-    The listings are locked by now, and a rival for the same lines locks the same listings: nobody can come between.
+    The listings are locked, and a rival for the same lines locks the same listings, so this check cannot race.
     """
     cart_item_ids = [line.cart_item_id for line in request.lines]
     rivals = connection.execute(

@@ -1,4 +1,4 @@
-"""Where the shop delivers: Kenya's counties and their subcounties, from tables filled by a migration."""
+"""The places of delivery: Kenya's counties and subcounties, from tables filled by a migration."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,14 +46,14 @@ class Places:
             return {row["subcounty_id"]: Subcounty(**row) for row in connection.execute(SUBCOUNTIES)}
 
     def subcounties(self, county_id: int) -> tuple[Subcounty, ...]:
-        """Return a county's subcounties by name; raise NotFound where there is no such county."""
+        """Return a county's subcounties by name; raises NotFound for an unknown county."""
         found = tuple(place for place in self._subcounties.values() if place.county_id == county_id)
         if not found:
             raise NotFound("There is no such county; ids are the official codes 1 to 47.")
         return found
 
     def unknown(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
-        """Say what is wrong with a place, None where both exist and the subcounty lies in the county."""
+        """Say what is wrong with a place, None if both exist and the subcounty is in the county."""
         place = self._subcounties.get(subcounty_id)
         if place is not None and place.county_id == county_id:
             return None

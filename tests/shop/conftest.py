@@ -1,4 +1,4 @@
-"""A shop with two farms' goods on the shelf, on a database of its own."""
+"""A shop with three listings, on a database of its own."""
 
 import threading
 from collections.abc import Iterator
@@ -55,12 +55,12 @@ def shop(database: Database) -> BuiltinShop:
 
 
 def stock_of(shop: BuiltinShop, listing_id: int) -> int:
-    """Say how many thousandths are on the shelf."""
+    """Return the stock of a listing in thousandths."""
     return shop.catalogue.get(listing_id).stock_thousandths
 
 
 def set_stock(shop: BuiltinShop, listing_id: int, thousandths: int) -> None:
-    """Count the shelf anew."""
+    """Set the stock of a listing."""
     change_listing(shop, listing_id, stock_thousandths=thousandths)
 
 
@@ -89,7 +89,7 @@ def change_listing(
 def request_for(
     shop: BuiltinShop, user_id: int, placed_at: datetime = PLACED_AT, session_id: UUID | None = None
 ) -> OrderRequest:
-    """Ask for what lies in the user's cart now, as a session created at this moment would."""
+    """Return the order request of a session that is created now from the user's cart."""
     cart = shop.cart_of(user_id)
     fee_cents = shop.delivery_fee_cents(cart)
     total = Money(cart.goods_cents + fee_cents).to_whole_shilling()
@@ -97,8 +97,8 @@ def request_for(
     return OrderRequest(session_id or uuid4(), user_id, lines, total.cents, fee_cents, DETAILS, placed_at)
 
 
-def filled(shop: BuiltinShop, user_id: int, **lines: str) -> OrderRequest:
-    """Fill a cart with `tomatoes="2"` and the like, and return the request for it."""
+def order_request(shop: BuiltinShop, user_id: int, **lines: str) -> OrderRequest:
+    """Fill a cart with quantities such as `tomatoes="2"`, and return the order request."""
     listings = {"tomatoes": TOMATOES, "eggs": EGGS, "potatoes": POTATOES}
     for name, quantity in lines.items():
         shop.carts.put_line(user_id, listings[name], quantity)
@@ -106,16 +106,16 @@ def filled(shop: BuiltinShop, user_id: int, **lines: str) -> OrderRequest:
 
 
 def for_another_session(request: OrderRequest) -> OrderRequest:
-    """Return the same goods in a session of their own."""
+    """Return the same request for another session."""
     return replace(request, session_id=uuid4())
 
 
 def order_at_once(shop: BuiltinShop, requests: list[OrderRequest]) -> list[Outcome]:
-    """Let each request start in a thread and a connection of its own, all at the same moment."""
-    gate = threading.Barrier(len(requests))
+    """Make all orders at the same moment, each in a thread of its own."""
+    barrier = threading.Barrier(len(requests))
 
     def order(request: OrderRequest) -> Outcome:
-        gate.wait(timeout=10)
+        barrier.wait(timeout=10)
         try:
             return shop.create_order(request)
         except OrderRefused as refusal:

@@ -8,14 +8,14 @@ from shop.builtin import BuiltinShop
 from shop.builtin.carts import MAX_LINES
 from shop.builtin.catalogue import ListingDraft
 from shop.port import Cart
-from tests.shop.conftest import EGGS, TOMATOES, change_listing, filled, stock_of
+from tests.shop.conftest import EGGS, TOMATOES, change_listing, order_request, stock_of
 
 
-def test_a_cart_nobody_filled_is_empty(shop: BuiltinShop) -> None:
+def test_a_new_cart_is_empty(shop: BuiltinShop) -> None:
     assert shop.cart_of(1) == Cart()
 
 
-def test_a_line_tells_product_farm_price_and_weight(shop: BuiltinShop) -> None:
+def test_a_line_has_product_farm_price_and_weight(shop: BuiltinShop) -> None:
     [line] = shop.carts.put_line(1, TOMATOES, "2.5").lines
     assert (line.product_name, line.farm_name, line.unit_of_measure) == (
         "Fresh Tomatoes",
@@ -58,7 +58,7 @@ def test_each_user_has_a_cart_of_their_own(shop: BuiltinShop) -> None:
     assert len(shop.cart_of(1).lines) == 1
 
 
-def test_what_is_not_on_sale_cannot_be_put_into_a_cart(shop: BuiltinShop) -> None:
+def test_a_listing_that_is_not_on_sale_cannot_be_put_into_a_cart(shop: BuiltinShop) -> None:
     change_listing(shop, EGGS, withdrawn=True)
     for listing_id in (EGGS, 999, 2**70):
         with pytest.raises(NotFound) as refused:
@@ -66,12 +66,12 @@ def test_what_is_not_on_sale_cannot_be_put_into_a_cart(shop: BuiltinShop) -> Non
         assert refused.value.code == "LISTING_NOT_FOUND"
 
 
-def test_a_tray_of_eggs_is_not_cut(shop: BuiltinShop) -> None:
+def test_a_tray_of_eggs_is_sold_whole(shop: BuiltinShop) -> None:
     with pytest.raises(InvalidValue):
         shop.carts.put_line(1, EGGS, "1.5")
 
 
-def test_a_cart_has_room_for_a_hundred_lines_however_fast_they_come(shop: BuiltinShop) -> None:
+def test_a_cart_takes_a_hundred_lines_even_if_they_come_at_once(shop: BuiltinShop) -> None:
     draft = ListingDraft("Green Valley Farm", "Kale", 10_00, "bunch", 100)
     for listing_id in range(1_000, 1_000 + MAX_LINES + 4):
         shop.catalogue.put(listing_id, draft)
@@ -93,11 +93,11 @@ def test_a_cart_has_room_for_a_hundred_lines_however_fast_they_come(shop: Builti
     assert len(shop.carts.put_line(1, 1_000, "9").lines) == MAX_LINES
 
 
-def test_a_line_enlarged_while_it_is_being_bought_is_never_stuck_under_its_bought_id(
+def test_a_line_enlarged_during_its_order_gets_a_new_id(
     shop: BuiltinShop,
 ) -> None:
     for user_id in range(1, 9):
-        request = filled(shop, user_id, tomatoes="1")
+        request = order_request(shop, user_id, tomatoes="1")
         gate = threading.Barrier(2)
 
         def enlarge(user_id: int = user_id, gate: threading.Barrier = gate) -> None:

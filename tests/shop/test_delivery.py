@@ -11,7 +11,7 @@ def cart(price_cents: int, thousandths: int, unit_weight_grams: int = 1_000) -> 
 
 
 @pytest.mark.parametrize(
-    ("goods", "fee_cents"),
+    ("items", "fee_cents"),
     [
         (cart(150_00, 2_000), 50_00),
         (cart(999_99, 1_000), 50_00),
@@ -24,15 +24,15 @@ def cart(price_cents: int, thousandths: int, unit_weight_grams: int = 1_000) -> 
         (cart(10_00, 50_000, unit_weight_grams=0), 50_00),
     ],
 )
-def test_the_fee_follows_value_first_and_then_weight(goods: Cart, fee_cents: int) -> None:
-    assert DeliveryRates().fee_cents(goods) == fee_cents
+def test_the_fee_follows_value_first_and_then_weight(items: Cart, fee_cents: int) -> None:
+    assert DeliveryRates().fee_cents(items) == fee_cents
 
 
-def test_an_empty_cart_costs_nothing_to_bring() -> None:
+def test_the_delivery_of_an_empty_cart_is_free() -> None:
     assert DeliveryRates().fee_cents(Cart()) == 0
 
 
-def test_the_figures_are_settings() -> None:
+def test_the_delivery_rates_are_settings() -> None:
     rates = DeliveryRates(free_from_cents=500_00, base_cents=100_00, heavy_above_grams=1_000)
     assert rates.fee_cents(cart(150_00, 2_000)) == 115_00
     assert rates.fee_cents(cart(250_00, 2_000)) == 0

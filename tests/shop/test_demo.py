@@ -5,7 +5,7 @@ from shop.demo import LISTINGS, TOMATOES, Buyer, demo_data, make_buyers
 from tests.shop.conftest import open_shop, request_for
 
 
-def test_the_demo_has_farms_goods_and_a_buyer_with_a_cart(database: Database) -> None:
+def test_the_demo_has_farms_listings_and_a_buyer_with_a_cart(database: Database) -> None:
     assert demo_data(database) == [Buyer(1, 1, 5)]
     shop = open_shop(database)
     page = shop.catalogue.page(1, 100)
@@ -16,7 +16,7 @@ def test_the_demo_has_farms_goods_and_a_buyer_with_a_cart(database: Database) ->
     assert shop.shortages([line.snapshot for line in lines]) == ()
 
 
-def test_doing_it_twice_changes_nothing(database: Database) -> None:
+def test_a_second_call_changes_nothing(database: Database) -> None:
     demo_data(database, users=3)
     shop = open_shop(database)
     before = (shop.catalogue.page(1, 100), [shop.cart_of(user_id) for user_id in (1, 2, 3)])
@@ -28,7 +28,7 @@ def test_doing_it_twice_changes_nothing(database: Database) -> None:
     ]
 
 
-def test_doing_it_again_fills_a_cart_that_was_bought_empty(database: Database) -> None:
+def test_a_second_call_refills_a_cart_that_was_bought(database: Database) -> None:
     demo_data(database)
     shop = open_shop(database)
     shop.create_order(request_for(shop, 1))

@@ -3,26 +3,26 @@ import pytest
 from ledger.store.database import Database
 from shop.builtin import BuiltinShop
 from shop.invariants import check
-from tests.shop.conftest import filled
+from tests.shop.conftest import order_request
 
 
 def violations_after(database: Database, *statements: str) -> list[str]:
-    """Break the tables by hand inside a transaction that is rolled back, and ask what is wrong."""
+    """Tamper with the tables in a transaction that is rolled back; return the violations."""
     with database.transaction(commit=False) as connection:
         for statement in statements:
             connection.execute(statement)
         return check(connection)
 
 
-def test_a_shop_that_sells_has_nothing_to_hide(shop: BuiltinShop, database: Database) -> None:
-    shop.create_order(filled(shop, 1, tomatoes="2"))
-    shop.create_order(filled(shop, 2, tomatoes="0.333", eggs="1"))
+def test_a_shop_with_orders_has_no_violations(shop: BuiltinShop, database: Database) -> None:
+    shop.create_order(order_request(shop, 1, tomatoes="2"))
+    shop.create_order(order_request(shop, 2, tomatoes="0.333", eggs="1"))
     with database.connection() as connection:
         assert check(connection) == []
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "expected"),
     [
         (
             "UPDATE shop_listings SET stock_thousandths = 9000 WHERE listing_id = 123",
@@ -36,15 +36,15 @@ def test_a_shop_that_sells_has_nothing_to_hide(shop: BuiltinShop, database: Data
         (
             "INSERT INTO shop_cart_items (cart_item_id, user_id, listing_id, quantity_thousandths, price_cents)"
             " OVERRIDING SYSTEM VALUE SELECT cart_item_id, 5, listing_id, 1, 1 FROM shop_order_items",
-            "still lies in a cart",
+            "still in a cart",
         ),
     ],
 )
-def test_what_was_tampered_with_is_told(
-    shop: BuiltinShop, database: Database, statement: str, told: str
+def test_tampering_is_a_violation(
+    shop: BuiltinShop, database: Database, statement: str, expected: str
 ) -> None:
-    shop.create_order(filled(shop, 1, tomatoes="2"))
-    assert any(told in violation for violation in violations_after(database, statement))
+    shop.create_order(order_request(shop, 1, tomatoes="2"))
+    assert any(expected in violation for violation in violations_after(database, statement))
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_what_was_tampered_with_is_told(
         "UPDATE shop_orders SET rounding_cents = 51, total_cents = total_cents + 51",
     ],
 )
-def test_the_tables_themselves_refuse_the_worst(
+def test_check_constraints_refuse_impossible_values(
     shop: BuiltinShop, database: Database, statement: str
 ) -> None:
-    shop.create_order(filled(shop, 1, tomatoes="2"))
+    shop.create_order(order_request(shop, 1, tomatoes="2"))
     with pytest.raises(Exception, match="violates check constraint"):
         violations_after(database, statement)

@@ -17,9 +17,9 @@ from tests.shop.conftest import (
     POTATOES,
     TOMATOES,
     change_listing,
-    filled,
     for_another_session,
     open_shop,
+    order_request,
     request_for,
     set_stock,
     stock_of,
@@ -27,7 +27,7 @@ from tests.shop.conftest import (
 
 
 def test_an_order_takes_the_stock_and_the_lines_of_the_cart(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2", eggs="1")
+    request = order_request(shop, 1, tomatoes="2", eggs="1")
     placed = shop.create_order(request)
     assert placed.order_number == "ORD-20240115-001"
     assert (stock_of(shop, TOMATOES), stock_of(shop, EGGS), stock_of(shop, POTATOES)) == (
@@ -39,7 +39,7 @@ def test_an_order_takes_the_stock_and_the_lines_of_the_cart(shop: BuiltinShop) -
 
 
 def test_an_order_shows_its_items_and_its_totals_to_the_cent(shop: BuiltinShop) -> None:
-    placed = shop.create_order(filled(shop, 1, tomatoes="2"))
+    placed = shop.create_order(order_request(shop, 1, tomatoes="2"))
     order = shop.order_of(1, placed.order_id)
     assert order is not None
     assert (order.items_cents, order.delivery_fee_cents, order.rounding_cents, order.total_cents) == (
@@ -60,32 +60,32 @@ def test_an_order_shows_its_items_and_its_totals_to_the_cent(shop: BuiltinShop) 
     assert (item.price_cents, item.subtotal_cents, item.unit_of_measure) == (150_00, 300_00, "kg")
 
 
-def test_the_rounding_to_the_shilling_is_written_down(shop: BuiltinShop) -> None:
+def test_the_rounding_to_the_shilling_is_recorded(shop: BuiltinShop) -> None:
     change_listing(shop, TOMATOES, price_cents=99_99)
-    placed = shop.create_order(filled(shop, 1, tomatoes="0.333"))
+    placed = shop.create_order(order_request(shop, 1, tomatoes="0.333"))
     order = shop.order_of(1, placed.order_id)
     assert order is not None
     assert (order.items_cents, order.rounding_cents, order.total_cents) == (33_30, -30, 83_00)
 
 
-def test_an_order_is_its_buyers_alone(shop: BuiltinShop) -> None:
-    placed = shop.create_order(filled(shop, 1, tomatoes="2"))
+def test_an_order_is_shown_to_its_buyer_only(shop: BuiltinShop) -> None:
+    placed = shop.create_order(order_request(shop, 1, tomatoes="2"))
     assert shop.order_of(2, placed.order_id) is None
     assert shop.order_of(1, placed.order_id + 1) is None
 
 
 def test_delivery_details_are_not_in_the_table_in_the_clear(shop: BuiltinShop, database: Database) -> None:
-    shop.create_order(filled(shop, 1, tomatoes="2"))
+    shop.create_order(order_request(shop, 1, tomatoes="2"))
     with database.connection() as connection:
         text = str(connection.execute("SELECT * FROM shop_orders").fetchall())
     assert "John Doe" not in text
     assert "Main Street" not in text
 
 
-def test_an_erased_buyers_order_remains_without_a_name_or_a_place(
+def test_an_erased_buyers_order_remains_without_delivery_details(
     shop: BuiltinShop, database: Database
 ) -> None:
-    placed = shop.create_order(filled(shop, 1, tomatoes="2"))
+    placed = shop.create_order(order_request(shop, 1, tomatoes="2"))
     Vault(database, MASTER_KEY).erase(1)
     order = open_shop(database).order_of(1, placed.order_id)
     assert order is not None
@@ -94,15 +94,15 @@ def test_an_erased_buyers_order_remains_without_a_name_or_a_place(
 
 
 def test_a_repeat_for_the_same_session_is_the_same_order(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     first = shop.create_order(request)
     assert shop.create_order(request) == first
     assert shop.order_by_session(request.session_id) == first
     assert stock_of(shop, TOMATOES) == 8_000
 
 
-def test_a_repeat_is_answered_even_when_the_stock_has_gone_since(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+def test_a_repeat_is_the_same_order_even_if_the_stock_is_gone(shop: BuiltinShop) -> None:
+    request = order_request(shop, 1, tomatoes="2")
     first = shop.create_order(request)
     change_listing(shop, TOMATOES, stock_thousandths=0, withdrawn=True)
     assert shop.create_order(request) == first
@@ -112,8 +112,8 @@ def test_a_session_without_an_order_has_none(shop: BuiltinShop) -> None:
     assert shop.order_by_session(uuid4()) is None
 
 
-def test_a_cart_line_is_bought_once_whatever_the_number_of_sessions(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+def test_a_cart_line_is_bought_once_over_all_sessions(shop: BuiltinShop) -> None:
+    request = order_request(shop, 1, tomatoes="2")
     shop.create_order(request)
     with pytest.raises(OrderRefused) as refused:
         shop.create_order(for_another_session(request))
@@ -121,8 +121,8 @@ def test_a_cart_line_is_bought_once_whatever_the_number_of_sessions(shop: Builti
     assert stock_of(shop, TOMATOES) == 8_000
 
 
-def test_a_bought_cart_is_called_so_even_when_it_emptied_the_shelf(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="10")
+def test_a_bought_cart_is_refused_as_bought_even_if_it_took_the_last_stock(shop: BuiltinShop) -> None:
+    request = order_request(shop, 1, tomatoes="10")
     shop.create_order(request)
     with pytest.raises(OrderRefused) as refused:
         shop.create_order(for_another_session(request))
@@ -130,7 +130,7 @@ def test_a_bought_cart_is_called_so_even_when_it_emptied_the_shelf(shop: Builtin
 
 
 def test_an_order_that_cannot_be_filled_changes_nothing(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2", eggs="3")
+    request = order_request(shop, 1, tomatoes="2", eggs="3")
     set_stock(shop, EGGS, 2_000)
     with pytest.raises(OrderRefused) as refused:
         shop.create_order(request)
@@ -143,27 +143,27 @@ def test_an_order_that_cannot_be_filled_changes_nothing(shop: BuiltinShop) -> No
 
 
 def test_a_refused_order_uses_up_no_number(shop: BuiltinShop) -> None:
-    refused = filled(shop, 1, tomatoes="11")
+    refused = order_request(shop, 1, tomatoes="11")
     with pytest.raises(OrderRefused):
         shop.create_order(refused)
-    assert shop.create_order(filled(shop, 2, tomatoes="1")).order_number == "ORD-20240115-001"
+    assert shop.create_order(order_request(shop, 2, tomatoes="1")).order_number == "ORD-20240115-001"
 
 
 def test_a_listing_withdrawn_after_the_snapshot_is_refused(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     change_listing(shop, TOMATOES, withdrawn=True)
     with pytest.raises(OrderRefused) as refused:
         shop.create_order(request)
     assert refused.value.code == "LISTING_WITHDRAWN"
 
 
-def test_an_order_without_lines_is_malformed(shop: BuiltinShop) -> None:
+def test_an_order_without_lines_is_refused(shop: BuiltinShop) -> None:
     with pytest.raises(InvalidValue):
         shop.create_order(request_for(shop, 1))
 
 
 def test_the_price_of_the_snapshot_counts(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     change_listing(shop, TOMATOES, price_cents=999_00)
     placed = shop.create_order(request)
     order = shop.order_of(1, placed.order_id)
@@ -172,14 +172,14 @@ def test_the_price_of_the_snapshot_counts(shop: BuiltinShop) -> None:
 
 
 def test_an_item_added_after_the_snapshot_stays_in_the_cart(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     shop.carts.put_line(1, EGGS, "1")
     shop.create_order(request)
     assert [(line.listing_id, line.quantity_thousandths) for line in shop.cart_of(1).lines] == [(EGGS, 1_000)]
 
 
 def test_a_line_that_grew_keeps_the_difference_and_can_be_bought(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     shop.carts.put_line(1, TOMATOES, "5")
     shop.create_order(request)
     [rest] = shop.cart_of(1).lines
@@ -189,8 +189,8 @@ def test_a_line_that_grew_keeps_the_difference_and_can_be_bought(shop: BuiltinSh
     assert stock_of(shop, TOMATOES) == 5_000
 
 
-def test_a_line_that_shrank_is_bought_as_it_was_paid(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="5")
+def test_a_line_that_shrank_is_bought_in_the_paid_quantity(shop: BuiltinShop) -> None:
+    request = order_request(shop, 1, tomatoes="5")
     shop.carts.put_line(1, TOMATOES, "1")
     shop.create_order(request)
     assert shop.cart_of(1).lines == ()
@@ -198,14 +198,14 @@ def test_a_line_that_shrank_is_bought_as_it_was_paid(shop: BuiltinShop) -> None:
 
 
 def test_a_line_removed_after_the_snapshot_is_still_ordered(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     shop.carts.delete_line(1, TOMATOES)
     shop.create_order(request)
     assert stock_of(shop, TOMATOES) == 8_000
 
 
 def test_a_line_taken_out_and_put_back_is_a_new_line(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="2")
+    request = order_request(shop, 1, tomatoes="2")
     shop.carts.delete_line(1, TOMATOES)
     shop.carts.put_line(1, TOMATOES, "1")
     shop.create_order(request)
@@ -213,14 +213,14 @@ def test_a_line_taken_out_and_put_back_is_a_new_line(shop: BuiltinShop) -> None:
 
 
 def test_another_buyers_cart_is_left_alone(shop: BuiltinShop) -> None:
-    theirs = filled(shop, 2, tomatoes="1")
-    shop.create_order(filled(shop, 1, tomatoes="2"))
+    theirs = order_request(shop, 2, tomatoes="1")
+    shop.create_order(order_request(shop, 1, tomatoes="2"))
     assert tuple(line.snapshot for line in shop.cart_of(2).lines) == theirs.lines
 
 
-def test_orders_around_midnight_in_nairobi_carry_their_own_day(shop: BuiltinShop) -> None:
+def test_order_numbers_carry_the_day_in_nairobi(shop: BuiltinShop) -> None:
     for user_id in (1, 2, 3):
-        filled(shop, user_id, tomatoes="1")
+        order_request(shop, user_id, tomatoes="1")
     before = datetime(2024, 1, 15, 20, 59, 59, tzinfo=UTC)
     after = datetime(2024, 1, 15, 21, 0, 0, tzinfo=UTC)
     numbers = [
@@ -235,8 +235,8 @@ def test_a_day_may_have_more_than_999_orders() -> None:
     assert order_number(PLACED_AT.date(), 1_000) == "ORD-20240115-1000"
 
 
-def test_shortages_name_what_is_short_gone_or_withdrawn(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="10", eggs="3", potatoes="1")
+def test_shortages_name_listings_that_are_short_missing_or_withdrawn(shop: BuiltinShop) -> None:
+    request = order_request(shop, 1, tomatoes="10", eggs="3", potatoes="1")
     assert shop.shortages(request.lines) == ()
     set_stock(shop, EGGS, 2_000)
     change_listing(shop, POTATOES, withdrawn=True)

@@ -1,4 +1,4 @@
-"""Orders that meet: each in a thread and a connection of its own."""
+"""Concurrent orders, each in a thread and a connection of its own."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from tests.shop.conftest import (
     POTATOES,
     TOMATOES,
     Outcome,
-    filled,
     for_another_session,
     order_at_once,
+    order_request,
     set_stock,
     stock_of,
 )
@@ -29,7 +29,7 @@ def test_the_last_two_units_go_to_one_of_two_buyers_in_each_of_twenty_rounds(sho
     for round_number in range(20):
         set_stock(shop, TOMATOES, 2_000)
         users = (10 + 2 * round_number, 11 + 2 * round_number)
-        outcomes = order_at_once(shop, [filled(shop, user_id, tomatoes="2") for user_id in users])
+        outcomes = order_at_once(shop, [order_request(shop, user_id, tomatoes="2") for user_id in users])
         assert len(_orders(outcomes)) == 1
         assert _codes(outcomes) == ["OUT_OF_STOCK"]
         assert stock_of(shop, TOMATOES) == 0
@@ -37,34 +37,34 @@ def test_the_last_two_units_go_to_one_of_two_buyers_in_each_of_twenty_rounds(sho
 
 def test_two_sessions_over_one_cart_make_one_order(shop: BuiltinShop) -> None:
     for user_id in range(1, 5):
-        request = filled(shop, user_id, tomatoes="1", eggs="1")
+        request = order_request(shop, user_id, tomatoes="1", eggs="1")
         outcomes = order_at_once(shop, [request, for_another_session(request)])
         assert len(_orders(outcomes)) == 1
         assert _codes(outcomes) == ["CART_ALREADY_BOUGHT"]
     assert stock_of(shop, TOMATOES) == 6_000
 
 
-def test_one_session_asked_eight_times_at_once_has_one_order(shop: BuiltinShop) -> None:
-    request = filled(shop, 1, tomatoes="1", eggs="1")
+def test_eight_requests_at_once_for_one_session_make_one_order(shop: BuiltinShop) -> None:
+    request = order_request(shop, 1, tomatoes="1", eggs="1")
     outcomes = order_at_once(shop, [request] * 8)
     assert len(set(_orders(outcomes))) == 1
     assert _codes(outcomes) == []
     assert stock_of(shop, TOMATOES) == 9_000
 
 
-def test_orders_that_overlap_in_every_direction_do_not_block_each_other(shop: BuiltinShop) -> None:
+def test_overlapping_orders_at_once_do_not_deadlock(shop: BuiltinShop) -> None:
     for listing_id in (TOMATOES, EGGS, POTATOES):
         set_stock(shop, listing_id, 100_000)
     numbers: set[str] = set()
     for wave in range(4):
-        requests = [_goods_in_turn(shop, 8 * wave + place) for place in range(8)]
+        requests = [_request_in_turn(shop, 8 * wave + index) for index in range(8)]
         numbers |= {order.order_number for order in _orders(order_at_once(shop, requests))}
     assert numbers == {f"ORD-20240115-{number:03d}" for number in range(1, 33)}
 
 
-def _goods_in_turn(shop: BuiltinShop, user_id: int) -> OrderRequest:
-    """Put the same three goods into the cart, each user beginning with another and every second one backwards."""
-    request = filled(shop, user_id, tomatoes="1", eggs="1", potatoes="0.5")
+def _request_in_turn(shop: BuiltinShop, user_id: int) -> OrderRequest:
+    """Put the same three listings into the cart, rotated by user, and reversed for every second user."""
+    request = order_request(shop, user_id, tomatoes="1", eggs="1", potatoes="0.5")
     turn = user_id % 3
     lines = request.lines[turn:] + request.lines[:turn]
     return replace(request, lines=lines[:: -1 if user_id % 2 else 1])

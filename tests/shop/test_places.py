@@ -14,7 +14,7 @@ def test_kenya_has_47_counties_under_their_official_codes(shop: BuiltinShop) -> 
     assert (names[1], names[30], names[47]) == ("Mombasa", "Baringo", "Nairobi")
 
 
-def test_every_subcounty_lies_in_one_county_and_every_county_has_some(shop: BuiltinShop) -> None:
+def test_every_subcounty_is_in_one_county_and_every_county_has_some(shop: BuiltinShop) -> None:
     places = [place for county_id in range(1, 48) for place in shop.places.subcounties(county_id)]
     counted = Counter(place.subcounty_id for place in places)
     assert sorted(counted) == list(range(1, 324))
@@ -22,7 +22,7 @@ def test_every_subcounty_lies_in_one_county_and_every_county_has_some(shop: Buil
     assert min(Counter(place.county_id for place in places).values()) >= 2
 
 
-def test_names_are_written_as_people_write_them(shop: BuiltinShop) -> None:
+def test_names_have_their_usual_spelling(shop: BuiltinShop) -> None:
     for county_id in range(1, 48):
         names = [place.name for place in shop.places.subcounties(county_id)]
         assert len(names) == len(set(names))
@@ -45,7 +45,7 @@ def test_mvita_in_mombasa_is_subcounty_5(shop: BuiltinShop) -> None:
         (1, 2**70, UnknownPlace.SUBCOUNTY),
     ],
 )
-def test_a_subcounty_belongs_to_its_own_county_alone(
+def test_a_subcounty_is_known_in_its_own_county_only(
     shop: BuiltinShop, county_id: int, subcounty_id: int, unknown: UnknownPlace | None
 ) -> None:
     assert shop.unknown_place(county_id, subcounty_id) is unknown

@@ -33,7 +33,7 @@ def test_decimal_text_becomes_thousandths(text: str, thousandths: int) -> None:
         "٣",
     ],
 )
-def test_anything_else_is_refused_with_the_field_named(text: str) -> None:
+def test_any_other_text_is_refused_with_the_field_named(text: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         parse_quantity(text, "kg")
     assert list(refused.value.errors) == ["quantity"]
@@ -45,7 +45,7 @@ def test_only_text_is_a_quantity(value: object) -> None:
         parse_quantity(value, "kg")
 
 
-def test_half_an_egg_tray_is_not_sold() -> None:
+def test_half_an_egg_tray_is_refused() -> None:
     with pytest.raises(InvalidValue, match="whole number"):
         parse_quantity("0.5", "tray")
 

@@ -1,4 +1,4 @@
-"""`python -m tests.upgrade.make_release`: live through a week with this code, and dump the database that it leaves.
+"""`python -m tests.upgrade.make_release`: run a week of payments with this code, and dump the database.
 
 Run it at a release, under that release's code, and keep what it writes: the tests load it into the code of today.
 """
@@ -52,7 +52,7 @@ def main() -> None:
     try:
         with new_database(cluster.start()) as url:
             migrate(url)
-            expected = live(url, folder)
+            expected = run_a_week(url, folder)
             text = dump(url, folder)
     finally:
         cluster.stop()
@@ -61,8 +61,8 @@ def main() -> None:
     (OWN_FOLDER / EXPECTED).write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
-def live(url: str, folder: Path) -> dict[str, Any]:
-    """Live through a week; return what there is to know about the database afterwards."""
+def run_a_week(url: str, folder: Path) -> dict[str, Any]:
+    """Run a week of payments; return what the tests expect of the database."""
     with freeze_time(BEGINS_AT) as frozen:
         assert isinstance(frozen, Clock)
         past = Past(frozen)
@@ -88,8 +88,8 @@ def dump(url: str, folder: Path) -> str:
     """Return a database as SQL statements that PostgreSQL 15 and newer execute, sent by whichever client."""
     program = find_binaries(account_for(folder)).folder / "pg_dump"
     options = ["--no-owner", "--inserts", "--rows-per-insert=100", f"--dbname={url}"]
-    told = subprocess.run([str(program), *options], capture_output=True, text=True, check=True).stdout
-    lines = [line for line in told.splitlines() if not line.startswith(NEWER_THAN_15)]
+    output = subprocess.run([str(program), *options], capture_output=True, text=True, check=True).stdout
+    lines = [line for line in output.splitlines() if not line.startswith(NEWER_THAN_15)]
     return ROLE + "\n".join(lines) + "\n"
 
 
@@ -123,19 +123,19 @@ def _seventh_day(past: Past) -> None:
     past_ends.pull(past, past_ends.UNREADABLE)
     past_payments.ordinary_hours(past, paid=25, failed=12, left=12)
     past_payments.fail_one_of_two_attempts(past)
-    past_payments.disagree(past)
-    past_payments.pay_without_a_name(past)
+    past_payments.report_discrepancies(past)
+    past_payments.pay_without_a_reference(past)
     past_payments.post_what_cannot_be_used(past)
-    past_payments.post_a_hint_too_early(past)
+    past_payments.post_unauthenticated_callback_too_early(past)
     past_payments.let_the_shop_fail(past)
-    past_refunds.refund_well(past)
-    past_refunds.refund_badly(past)
-    past_refunds.owe_more(past)
+    past_refunds.complete_refunds(past)
+    past_refunds.fail_refunds(past)
+    past_refunds.owe_surplus(past)
     past_refunds.import_a_statement_of_reversals(past)
     past.prompt(CALLBACK_LOST)
     past_refunds.doubt(past)
-    past_refunds.stand_still(past)
-    past_ends.keep_what_has_no_endpoint(past)
+    past_refunds.stop_refund_jobs(past)
+    past_ends.store_a_message_without_endpoint(past)
     assert not past.instance.services.verifier.run().violations
 
 

@@ -1,4 +1,4 @@
-"""A running instance of the past, at a clock that is moved by hand, and the made-up people who use it."""
+"""The instance whose database becomes the fixture, on a frozen clock, and its invented buyers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,17 +26,17 @@ from tests.scenarios.steps import (
 from tests.support.instance import Client, Instance
 
 PAID_AT_ONCE, CALLBACK_LOST, ANSWER_LOST, ALL_LOST = "00", "01", "05", "06"
-PAID_ONE_SHILLING, WAITS_FOR_A_PERSON = "08", "99"
+PAID_ONE_SHILLING, WAITS_FOR_PIN = "08", "99"
 """Kinds of phones that the simulator knows: see daraja.simulator.outcomes."""
 
-CANCELLED, NOT_ENOUGH, SILENT, WRONG_PIN, NOT_SET_UP = "1032", "1", "1037", "2001", "2028"
-"""Results with which a prompt may end."""
+CANCELLED, NO_FUNDS, NO_RESPONSE, WRONG_PIN, NOT_SET_UP = "1032", "1", "1037", "2001", "2028"
+"""Result codes of prompts."""
 
 _OPERATOR = 9
 
 
 def phone_of(kind: str, number: int) -> str:
-    """Return a phone that behaves as a kind, one of a hundred."""
+    """Return one of the hundred phones of a kind."""
     return f"25470001{kind}{number % 100:02}"
 
 
@@ -47,14 +47,14 @@ def phone_that_ends_with(code: str) -> str:
 
 @dataclass(frozen=True)
 class Buyer:
-    """A made-up customer with a token of this moment."""
+    """An invented buyer with a token issued now."""
 
     number: int
     client: Client
 
     @property
     def delivery(self) -> dict[str, Any]:
-        """Where the goods would go."""
+        """The delivery details."""
         return {
             "full_name": f"Test Buyer {self.number}",
             "phone_number": f"2547000000{self.number % 100:02}",
@@ -64,7 +64,7 @@ class Buyer:
         }
 
     def create(self, listing: int = TOMATOES, key: str | None = None) -> str:
-        """Put something into the cart and open a session for it; return its id."""
+        """Fill the cart and create a session; return its id."""
         put_in_cart(self.client, listing, str(1 + self.number % 3))
         answer = self.client.create(key=key, delivery_details=self.delivery)
         assert answer.status_code == 201, answer.text
@@ -72,13 +72,13 @@ class Buyer:
         return session_id
 
     def initiate(self, session_id: str, phone: str, status: int = 200) -> None:
-        """Ask for a prompt on a phone."""
+        """Initiate a payment on a phone."""
         answer = self.client.initiate(session_id, phone_number=phone)
         assert answer.status_code == status, answer.text
 
 
 class Past:
-    """What happens in the past, step by step; `named` is what the tests want to find again."""
+    """The history of the fixture, step by step; `named` are the sessions that tests look up."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -88,13 +88,13 @@ class Past:
 
     @property
     def instance(self) -> Instance:
-        """What runs now."""
+        """The running instance."""
         assert self._instance is not None
         return self._instance
 
     @contextmanager
     def running(self, instance: Instance) -> Iterator[None]:
-        """Let an instance be the one that runs; C2B is registered, and goods are on the shelf."""
+        """Use an instance; register C2B and put listings on sale."""
         self._instance = instance
         confirmation_url, validation_url = instance.services.c2b.urls
         instance.services.daraja.register_c2b(
@@ -108,13 +108,13 @@ class Past:
         self._instance = None
 
     def buyer(self) -> Buyer:
-        """Return somebody new, a few seconds later."""
+        """Return a new buyer, a few seconds later."""
         self.clock.tick(3)
         number = next(self._numbers)
         return Buyer(number, self.instance.client(number))
 
     def prompt(self, kind: str, listing: int = TOMATOES, status: int = 200) -> tuple[str, StkPrompt]:
-        """Take somebody new to a prompt on a phone of a kind; return the session and the prompt."""
+        """Take a new buyer to a prompt on a phone of a kind; return session id and prompt."""
         buyer = self.buyer()
         session_id = buyer.create(listing)
         phone = phone_of(kind, buyer.number)
@@ -122,7 +122,7 @@ class Past:
         return session_id, prompt_of(self.instance, phone)
 
     def fail(self, code: str) -> tuple[str, StkPrompt]:
-        """Take somebody new to a prompt that ends unpaid."""
+        """Take a new buyer to a prompt that ends unpaid; return session id and prompt."""
         buyer = self.buyer()
         session_id = buyer.create()
         buyer.initiate(session_id, phone_that_ends_with(code))
@@ -130,43 +130,43 @@ class Past:
         return session_id, prompt_of(self.instance, phone_that_ends_with(code))
 
     def work(self) -> None:
-        """Let the worker do what there is to do."""
+        """Run the worker until it is idle."""
         self.instance.work()
 
     def wait(self, **span: float) -> None:
-        """Let time pass, then the worker work."""
+        """Advance the clock, then run the worker."""
         self.clock.tick(span.get("seconds", 0) + 60 * span.get("minutes", 0))
         self.work()
 
     def notify_of_prompts(self, order: PromptConfirmation) -> None:
-        """Let M-Pesa confirm payments by prompt through C2B as well, before or after their callback, or never."""
+        """Let M-Pesa confirm prompts by C2B too, before or after their callback, or never."""
         self.instance.simulator.c2b.confirm_prompts(order)
 
     def pay_by_hand(self, shillings: int, reference: str) -> None:
-        """Let somebody pay to the shortcode by hand."""
-        payer = phone_of(WAITS_FOR_A_PERSON, next(self._numbers))
+        """Pay to the shortcode by hand."""
+        payer = phone_of(WAITS_FOR_PIN, next(self._numbers))
         assert self.instance.simulator.pay_by_hand(payer, shillings, reference).receipt
         self.work()
 
-    def operate(self, path: str, **said: str) -> requests.Response:
-        """Let the operator do something."""
-        answer = self.instance.client(_OPERATOR, "operator").post(path, json=said)
+    def operate(self, path: str, **body: str) -> requests.Response:
+        """Post a decision as the operator."""
+        answer = self.instance.client(_OPERATOR, "operator").post(path, json=body)
         assert answer.status_code == 200, answer.text
         return answer
 
-    def close_newest(self, kind: Kind, action: str = "close", **said: str) -> None:
-        """Let the operator do something about the newest case of a kind."""
+    def close_newest(self, kind: Kind, action: str = "close", **body: str) -> None:
+        """Act as the operator on the newest case of a kind."""
         operator = self.instance.client(_OPERATOR, "operator")
         cases = operator.get("/api/work-list/", params={"kind": str(kind), "page_size": "100"}).json()
         path = f"/api/work-list/{kind}/{cases['results'][-1]['case_id']}/{action}/"
-        self.operate(path, **(said or {"note": "Looked at it."}))
+        self.operate(path, **(body or {"note": "Looked at it."}))
 
     def name(self, name: str, session_id: str, **more: Any) -> None:
-        """Remember a session under a name."""
+        """Name a session for the tests."""
         self.named[name] = {"session_id": session_id} | more
 
     def describe_named(self) -> dict[str, dict[str, Any]]:
-        """Return what was named, with where each session stands now and what happened to it."""
+        """Return the named sessions, each with its user, status, version and history."""
         statement = "SELECT user_id, session_status, version FROM payment_sessions WHERE session_id = %s"
         described = {}
         for name, entry in self.named.items():
@@ -177,5 +177,5 @@ class Past:
         return described
 
     def now(self) -> datetime:
-        """Return the moment at which the past stands."""
+        """Return the time of the frozen clock."""
         return clock.now()

@@ -1,4 +1,4 @@
-"""The last minutes of the past: sessions that are still open when everything stops, and messages that wait."""
+"""The last minutes before the dump: open sessions, refunds and messages."""
 
 import json
 from unittest import mock
@@ -21,22 +21,22 @@ from tests.scenarios.steps import (
     written_callback,
 )
 from tests.support.instance import SIMULATED
-from tests.upgrade.past import ALL_LOST, NOT_SET_UP, PAID_AT_ONCE, WAITS_FOR_A_PERSON, Past, phone_of
+from tests.upgrade.past import ALL_LOST, NOT_SET_UP, PAID_AT_ONCE, WAITS_FOR_PIN, Past, phone_of
 from tests.upgrade.past_payments import note_a_movement
-from tests.upgrade.past_refunds import begin_and_die, leave_one_due
+from tests.upgrade.past_refunds import crash_before_sending, leave_one_due
 
 CREATE_KEY, LOST_KEY = "release-0-1-create", "release-0-1-lost"
 UNREADABLE = ('{"amount": "5"}',)
 
 
 def store_credentials(past: Past) -> None:
-    """An operator stores M-Pesa's credentials in the database."""
+    """Store M-Pesa's credentials in the database."""
     services = past.instance.services
     CredentialStore(services.database, services.vault).write(SIMULATED)
 
 
 def pull(past: Past, unreadable: tuple[str, ...] = ()) -> None:
-    """Fetch M-Pesa's own list of payments, which may have rows that cannot be read."""
+    """Pull transactions, some of them in rows that cannot be parsed."""
     services = past.instance.services
     if not unreadable:
         services.transaction_poller.pull()
@@ -46,8 +46,8 @@ def pull(past: Past, unreadable: tuple[str, ...] = ()) -> None:
         services.transaction_poller.pull()
 
 
-def keep_what_has_no_endpoint(past: Past) -> None:
-    """A channel that had a name and no endpoint yet."""
+def store_a_message_without_endpoint(past: Past) -> None:
+    """Store a message of a channel that had no endpoint in that release."""
     services = past.instance.services
     message = services.worker.inbox.store(
         b"{}", body_bytes=2, channel=Channel.C2B_VALIDATION, is_authenticated=False, now=past.now()
@@ -56,12 +56,12 @@ def keep_what_has_no_endpoint(past: Past) -> None:
 
 
 def end(past: Past) -> None:
-    """Leave something of everything open."""
+    """Leave something of every kind open."""
     leave_one_due(past)
-    begin_and_die(past)
+    crash_before_sending(past)
     past.wait(seconds=130)
     _fail_one_order(past)
-    _wait_for_people(past)
+    _leave_prompts_open(past)
     note_a_movement(past)
     _open_sessions(past)
     _keep_messages(past)
@@ -71,17 +71,17 @@ def end(past: Past) -> None:
 
 
 def _fail_one_order(past: Past) -> None:
-    """An order could not be made a moment ago, and will be tried again."""
+    """Let an order fail, so that it is to be retried."""
     session_id, _ = past.prompt(PAID_AT_ONCE)
     with mock.patch.object(BuiltinShop, "create_order", side_effect=ConnectionError):
         past.work()
     past.name("order_retried", session_id)
 
 
-def _wait_for_people(past: Past) -> None:
-    """Prompts are on phones; their callbacks are still to come."""
-    for name in ("prompted", "prompted_for_c2b", "prompted_and_told"):
-        session_id, prompt = past.prompt(WAITS_FOR_A_PERSON)
+def _leave_prompts_open(past: Past) -> None:
+    """Leave prompts open whose callbacks are still to come."""
+    for name in ("prompted", "prompted_for_c2b", "prompted_with_callback"):
+        session_id, prompt = past.prompt(WAITS_FOR_PIN)
         past.name(
             name,
             session_id,
@@ -94,7 +94,7 @@ def _wait_for_people(past: Past) -> None:
 
 
 def _open_sessions(past: Past) -> None:
-    """Sessions that were just opened, or just paid, when everything stops."""
+    """Leave sessions pending, in doubt, and paid without an order."""
     buyer = past.buyer()
     put_in_cart(buyer.client, MAIZE, "2")
     answer = buyer.client.create(key=CREATE_KEY, delivery_details=buyer.delivery)
@@ -119,11 +119,11 @@ def _open_sessions(past: Past) -> None:
 
 
 def _keep_messages(past: Past) -> None:
-    """Messages are kept, and nobody has acted on them yet."""
+    """Store messages that are not processed yet."""
     report(past.instance, CALLBACKS, written_callback(0, amount=100))
-    told = past.named["prompted_and_told"]
-    body = json.dumps(told["callback"]).encode()
-    services, session_id = past.instance.services, UUID(told["session_id"])
+    prompted = past.named["prompted_with_callback"]
+    body = json.dumps(prompted["callback"]).encode()
+    services, session_id = past.instance.services, UUID(prompted["session_id"])
     services.worker.inbox.store(
         body,
         body_bytes=len(body),

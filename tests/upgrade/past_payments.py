@@ -1,4 +1,4 @@
-"""Payments of the past: all the ways in which a session began, was paid or not, and ended."""
+"""Payments of the fixture: all the ways in which a session is paid, fails or expires."""
 
 from datetime import timedelta
 from unittest import mock
@@ -13,9 +13,9 @@ from tests.upgrade.past import (
     ANSWER_LOST,
     CALLBACK_LOST,
     CANCELLED,
-    NOT_ENOUGH,
+    NO_FUNDS,
+    NO_RESPONSE,
     PAID_AT_ONCE,
-    SILENT,
     WRONG_PIN,
     Past,
     phone_of,
@@ -24,12 +24,12 @@ from tests.upgrade.past import (
 
 
 def ordinary_hours(past: Past, paid: int, failed: int, left: int) -> None:
-    """Some buyers pay, some do not, some go away."""
+    """Let some buyers pay, some fail, and some leave."""
     for _ in range(paid):
         past.prompt(PAID_AT_ONCE)
     past.work()
     for number in range(failed):
-        past.fail((CANCELLED, NOT_ENOUGH, SILENT, WRONG_PIN)[number % 4])
+        past.fail((CANCELLED, NO_FUNDS, NO_RESPONSE, WRONG_PIN)[number % 4])
     for number in range(left):
         buyer = past.buyer()
         session_id = buyer.create()
@@ -40,7 +40,7 @@ def ordinary_hours(past: Past, paid: int, failed: int, left: int) -> None:
 
 
 def erase_a_customer(past: Past) -> None:
-    """Somebody leaves without having paid, and wants to be forgotten."""
+    """Erase a customer whose session expired."""
     buyer = past.buyer()
     session_id = buyer.create()
     past.wait(minutes=20)
@@ -49,7 +49,7 @@ def erase_a_customer(past: Past) -> None:
 
 
 def lose_answers(past: Past) -> None:
-    """M-Pesa's answer, its callback, or both are lost, or the push is refused and sent again."""
+    """Lose M-Pesa's answer, its callback, or both; refuse a push that is retried."""
     past.prompt(ANSWER_LOST, status=202)
     past.work()
     past.prompt(CALLBACK_LOST)
@@ -68,7 +68,7 @@ def lose_answers(past: Past) -> None:
 
 
 def fail_one_of_two_attempts(past: Past) -> None:
-    """The first attempt stays in doubt; the second is cancelled."""
+    """Leave the first attempt in doubt, and cancel the second."""
     buyer = past.buyer()
     session_id = buyer.create()
     buyer.initiate(session_id, phone_of(ALL_LOST, buyer.number), 202)
@@ -78,18 +78,18 @@ def fail_one_of_two_attempts(past: Past) -> None:
     past.name("in_doubt", session_id)
 
 
-def disagree(past: Past) -> None:
-    """M-Pesa's channels contradict each other, or say more than one another."""
+def report_discrepancies(past: Past) -> None:
+    """Let M-Pesa's channels differ, or add evidence."""
     past.notify_of_prompts("after")
     upgraded, _ = past.prompt(PAID_AT_ONCE)
     past.work()
     past.name("evidence_upgraded", upgraded)
     past.notify_of_prompts("never")
-    for name in ("contradiction_closed", "contradiction_open"):
+    for name in ("discrepancy_closed", "discrepancy_open"):
         session_id, prompt = past.fail(CANCELLED)
         past.wait(seconds=130)
         past.pay_by_hand(prompt.amount_shillings, prompt.account_reference)
-        if name == "contradiction_closed":
+        if name == "discrepancy_closed":
             past.close_newest(Kind.CONTRADICTION)
         past.name(name, session_id)
     _, prompt = past.prompt(PAID_AT_ONCE)
@@ -101,8 +101,8 @@ def disagree(past: Past) -> None:
     notify(past, receipt_of(one), other.account_reference, one.amount_shillings)
 
 
-def pay_without_a_name(past: Past) -> None:
-    """Money comes that names no session: one sum is assigned, one is closed, one stays."""
+def pay_without_a_reference(past: Past) -> None:
+    """Receive unmatched payments: one is allocated, one closed, one stays open."""
     buyer = past.buyer()
     session_id = buyer.create()
     phone = phone_of(ALL_LOST, buyer.number)
@@ -115,7 +115,7 @@ def pay_without_a_name(past: Past) -> None:
 
 
 def import_a_whole_statement(past: Past) -> None:
-    """The statement of the day agrees, and tells of a payment that nobody had told of."""
+    """Import a statement that agrees, and has a payment that no channel reported."""
     past.prompt(ALL_LOST, status=202)
     past.wait(minutes=2)
     begun_at = past.now() - timedelta(hours=12)
@@ -124,7 +124,7 @@ def import_a_whole_statement(past: Past) -> None:
 
 
 def let_the_shop_fail(past: Past) -> None:
-    """The shop answers with a fault for an hour; of two orders that nobody could make one is given up by a person."""
+    """Let the shop fail for an hour; of two dead-lettered orders an operator closes one."""
     left, _ = past.prompt(PAID_AT_ONCE)
     past.clock.tick(1)
     past.prompt(PAID_AT_ONCE)
@@ -137,7 +137,7 @@ def let_the_shop_fail(past: Past) -> None:
 
 
 def post_what_cannot_be_used(past: Past) -> None:
-    """Strangers and M-Pesa post what changes nothing, and a person looks at some of it."""
+    """Post unreadable and foreign messages, and close one of them."""
     for _ in range(2):
         report(past.instance, CALLBACKS, b"not JSON")
     past.work()
@@ -145,8 +145,8 @@ def post_what_cannot_be_used(past: Past) -> None:
     notify(past, "UKG0OTHER1", "rent", 50, shortcode="600100")
 
 
-def post_a_hint_too_early(past: Past) -> None:
-    """A callback without a token speaks of an attempt that has no name yet, and is dead-lettered; then it is paid."""
+def post_unauthenticated_callback_too_early(past: Past) -> None:
+    """Dead-letter an unauthenticated callback of an attempt without an id, which is paid later."""
     session_id, prompt = past.prompt(ALL_LOST, status=202)
     body = callback(prompt, MpesaReceiptNumber=receipt_of(prompt))
     report(past.instance, CALLBACKS, body)
@@ -154,11 +154,11 @@ def post_a_hint_too_early(past: Past) -> None:
         past.wait(minutes=11)
     report(past.instance, own_path(prompt), body)
     past.work()
-    past.name("paid_after_its_hint", session_id)
+    past.name("paid_after_dead_letter", session_id)
 
 
 def note_a_movement(past: Past) -> None:
-    """A process keeps a movement, and dies before it acts on it."""
+    """Store a movement that is not matched yet, as if the process had crashed."""
     session_id, prompt = past.prompt(ALL_LOST, status=202)
     movement = Movement(
         kind=MovementKind.PAYMENT,
@@ -169,7 +169,7 @@ def note_a_movement(past: Past) -> None:
         transaction_id=int(prompt.account_reference.removeprefix("D")),
     )
     past.instance.services.worker.matcher._movements.store([movement], past.now())
-    past.name("told_by_a_movement", session_id)
+    past.name("paid_by_a_movement", session_id)
 
 
 def notify(past: Past, receipt: str, reference: str, shillings: int, shortcode: str = "174379") -> None:

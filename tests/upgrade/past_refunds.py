@@ -1,4 +1,4 @@
-"""Refunds of the past: every state in which money can be on its way back."""
+"""Refunds of the fixture, in every state."""
 
 from uuid import UUID
 
@@ -12,11 +12,11 @@ from tests.support.statements import Booking, statement
 from tests.upgrade.past import CALLBACK_LOST, PAID_AT_ONCE, PAID_ONE_SHILLING, Past
 
 RESULT_SECONDS = 3
-STANDING_STILL = {"refund_sending", "refund_retries", "refund_doubts", "refund_questions"}
+STOPPED_JOBS = {"refund_sending", "refund_retries", "refund_doubts", "refund_questions"}
 
 
 def due(past: Past, kind: str = PAID_AT_ONCE) -> tuple[str, StkPrompt]:
-    """Let somebody pay for goods that are gone by then; return the session and the prompt."""
+    """Take a new buyer's payment for a listing that is out of stock by then; return session id and prompt."""
     put_on_shelf(past.instance, HONEY, stock="5")
     session_id, prompt = past.prompt(kind, HONEY)
     assert past.instance.simulator.wait_until_idle(20)
@@ -25,20 +25,20 @@ def due(past: Past, kind: str = PAID_AT_ONCE) -> tuple[str, StkPrompt]:
     return session_id, prompt
 
 
-def decide(past: Past, session_id: str, what: str = "approve", **said: str) -> None:
-    """Let the operator decide about a session's first refund."""
-    past.operate(f"/api/payments/refunds/{session_id}/1/{what}/", **said)
+def decide(past: Past, session_id: str, what: str = "approve", **body: str) -> None:
+    """Decide about a session's first refund as the operator."""
+    past.operate(f"/api/payments/refunds/{session_id}/1/{what}/", **body)
 
 
 def approve_and_wait(past: Past, session_id: str) -> None:
-    """Let the operator approve, the worker send, and M-Pesa tell the result, if it does."""
+    """Approve a refund, send it, and wait for the result."""
     decide(past, session_id)
     past.work()
     past.wait(seconds=RESULT_SECONDS)
 
 
 def refund_by_policy(past: Past) -> None:
-    """The policy approves; M-Pesa is busy at first, so that another policy approves again."""
+    """Let the policy approve; M-Pesa is busy at first, so that the retry policy approves again."""
     past.instance.simulator.fail_next("reversal", "busy")
     session_id, _ = due(past)
     past.wait(minutes=2)
@@ -46,8 +46,8 @@ def refund_by_policy(past: Past) -> None:
     past.name("refunded_by_policy", session_id)
 
 
-def refund_well(past: Past) -> None:
-    """Operators approve and the money goes back, at once, after doubt, or by hand."""
+def complete_refunds(past: Past) -> None:
+    """Complete refunds at once, after doubt, and by hand."""
     session_id, _ = due(past)
     approve_and_wait(past, session_id)
     past.name("refunded", session_id)
@@ -67,8 +67,8 @@ def refund_well(past: Past) -> None:
             past.wait(seconds=RESULT_SECONDS)
 
 
-def refund_badly(past: Past) -> None:
-    """The money has gone to the bank; or an operator holds it; or finds that it was never sent."""
+def fail_refunds(past: Past) -> None:
+    """Fail a refund for lack of funds, refuse one, and record one as not sent."""
     session_id, _ = due(past)
     past.instance.simulator.withdraw(past.instance.simulator.mobile_money.organisation_cents() // 100)
     approve_and_wait(past, session_id)
@@ -83,8 +83,8 @@ def refund_badly(past: Past) -> None:
     decide(past, session_id, "not-sent", note="Not in the statement.")
 
 
-def owe_more(past: Past) -> None:
-    """Money is due back that was paid twice, in another amount, or without a receipt that is known yet."""
+def owe_surplus(past: Past) -> None:
+    """Make refunds due for a second payment, another amount, and a payment without a receipt."""
     _, prompt = past.prompt(PAID_AT_ONCE)
     past.wait(seconds=130)
     past.pay_by_hand(prompt.amount_shillings, prompt.account_reference)
@@ -94,7 +94,7 @@ def owe_more(past: Past) -> None:
 
 
 def import_a_statement_of_reversals(past: Past) -> None:
-    """A statement tells that money went back: of a refund that was due, and of an order; and of a charge."""
+    """Import a statement with reversals of a due refund and of an order, and a charge."""
     at = past.now()
     _, ordered = past.prompt(PAID_AT_ONCE)
     past.work()
@@ -110,31 +110,31 @@ def import_a_statement_of_reversals(past: Past) -> None:
 
 
 def doubt(past: Past) -> None:
-    """No result comes from now on: a refund is in doubt, and M-Pesa has been asked about it in vain."""
+    """Lose all results from now on: a refund is in doubt, and its status checks have no answer."""
     session_id, prompt = due(past)
     past.instance.simulator.faults.add_delivery_faults("result", ["lost"] * 100)
     approve_and_wait(past, session_id)
     past.wait(minutes=11)
     past.wait(minutes=3)
-    path = _what_would_settle(past, session_id, prompt)["result_path"]
+    path = _result_of(past, session_id, prompt)["result_path"]
     report(past.instance, path, result(0))  # Its ids are those of another request.
     past.name("refund_in_doubt", session_id)
 
 
-def stand_still(past: Past) -> None:
-    """One refund was taken by M-Pesa, one is approved; then whoever sends and asks about refunds stands still."""
+def stop_refund_jobs(past: Past) -> None:
+    """Leave one refund accepted by M-Pesa and one approved, then stop the refund jobs."""
     requested, prompt = due(past)
     approve_and_wait(past, requested)
-    past.name("refund_requested", requested, **_what_would_settle(past, requested, prompt))
+    past.name("refund_requested", requested, **_result_of(past, requested, prompt))
     approved, _ = due(past)
-    past.instance.jobs = [job for job in past.instance.jobs if job.name not in STANDING_STILL]
+    past.instance.jobs = [job for job in past.instance.jobs if job.name not in STOPPED_JOBS]
     decide(past, approved)
     past.name("refund_approved", approved)
     past.wait(minutes=35)
 
 
-def begin_and_die(past: Past) -> None:
-    """A process writes down that it sends a refund, and dies before it does."""
+def crash_before_sending(past: Past) -> None:
+    """Record a refund request that is not sent, as if the process had crashed."""
     session_id, _ = due(past)
     decide(past, session_id)
     past.instance.services.ledger.decide(
@@ -144,16 +144,16 @@ def begin_and_die(past: Past) -> None:
 
 
 def leave_one_due(past: Past) -> None:
-    """A refund waits for a decision."""
+    """Leave a refund due for a decision."""
     session_id, _ = due(past)
     past.name("refund_due", session_id)
 
 
-def _what_would_settle(past: Past, session_id: str, prompt: StkPrompt) -> dict[str, str]:
-    """Return where M-Pesa would report the result of a session's reversal, and the ids that it would name."""
+def _result_of(past: Past, session_id: str, prompt: StkPrompt) -> dict[str, str]:
+    """Return the URL and ids of the result of a session's reversal."""
     services = past.instance.services
-    sending = RefundAttempt(UUID(session_id), 1, 1)
-    url = sending.url(
+    attempt = RefundAttempt(UUID(session_id), 1, 1)
+    url = attempt.url(
         endpoints_url(past.instance.settings.mpesa_callback_url),
         services.vault.sign,
         RefundMessageKind.REVERSAL_RESULT,

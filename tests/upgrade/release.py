@@ -1,4 +1,4 @@
-"""The database that release 0.1 left behind: how to load it, and what was in it when it was dumped."""
+"""The database of release 0.1: how to load it, and what was in it when it was dumped."""
 
 import base64
 import gzip
@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 MASTER_KEY = base64.b64encode(b"daftari upgrade test master key!").decode()
-"""The DAFTARI_MASTER_KEY of that database. It guards made-up people only."""
+"""The DAFTARI_MASTER_KEY of that database. It protects invented people only."""
 
 KNOWN_TEXTS = ("Test Buyer", "Test Street")
 """What every delivery address in it contains, so that none of it may be found unencrypted."""
@@ -21,8 +21,8 @@ KNOWN_TEXTS = ("Test Buyer", "Test Street")
 DUMP = "release_0_1.sql.gz"
 EXPECTED = "expected.json"
 
-# As docs/running.md has it for a dump that is restored into a new cluster, whose transaction ids begin anew: without
-# it new events would sort below the old ones.
+# As in docs/running.md for a dump restored into a new cluster, whose transaction ids start again: without it new
+# events would sort below the old ones.
 RAISE_EPOCH = """
 UPDATE ledger_node SET epoch = (SELECT coalesce(max(position) >> 20, 0) + 1 FROM payment_events)
 """

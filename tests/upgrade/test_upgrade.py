@@ -35,7 +35,7 @@ from tests.upgrade.release import KNOWN_TEXTS, MASTER_KEY, count_all, expected, 
 OPERATOR = 9
 EVENTS = "SELECT session_id, version, topic, state::text FROM payment_events"
 ONE_OF_EACH_TOPIC = "SELECT DISTINCT ON (topic) topic, session_id FROM payment_events"
-PAID_BEFORE = ("paid_and_not_ordered", "order_retried", "prompted_and_told", "told_by_a_movement")
+PAID_BEFORE = ("paid_and_not_ordered", "order_retried", "prompted_with_callback", "paid_by_a_movement")
 """Sessions whose money was known, or its message kept, when the old instance stopped before there was an order."""
 
 FOLLOWING_BLOCK = "SELECT previous_hash FROM signed_blocks WHERE origin = %s AND number = %s"
@@ -96,7 +96,7 @@ def opened(server_url: str, upgraded: Upgraded) -> Iterator[Instance]:
 
 
 @pytest.fixture
-def going_on(clock: Clock, database_url: str, data_folder: Path) -> Iterator[Instance]:  # noqa: ARG001 - stops time first
+def continued(clock: Clock, database_url: str, data_folder: Path) -> Iterator[Instance]:  # noqa: ARG001 - stops time first
     """One for a test that does something with it, after which all invariants hold."""
     with running_upgraded(database_url, data_folder) as running:
         yield running
@@ -138,8 +138,8 @@ def refund_of(instance: Instance, name: str) -> dict[str, Any]:
     return shown
 
 
-def operate(instance: Instance, path: str, **said: str) -> None:
-    answer = instance.client(OPERATOR, "operator").post(path, json=said)
+def operate(instance: Instance, path: str, **body: str) -> None:
+    answer = instance.client(OPERATOR, "operator").post(path, json=body)
     assert answer.status_code == 200, answer.text
 
 
@@ -149,12 +149,12 @@ def test_no_migration_is_applied_a_second_time(upgraded: Upgraded) -> None:
     assert len(applied) + len(upgraded.loaded) == len(migrations())
 
 
-def test_nothing_is_left_to_migrate(database_url: str) -> None:
+def test_no_migration_is_pending_after_the_upgrade(database_url: str) -> None:
     assert pending(database_url) == []
     assert migrate(database_url) == []
 
 
-def test_everything_is_there_as_it_was_counted(database_url: str) -> None:
+def test_all_rows_are_there(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         counts = count_all(connection)
     rows, rows_then = counts.pop("rows_by_table"), expected()["rows_by_table"]
@@ -163,7 +163,7 @@ def test_everything_is_there_as_it_was_counted(database_url: str) -> None:
         assert rows[table] == rows_then[table], table
 
 
-def test_every_event_reads_and_would_be_written_again_as_it_is(database_url: str) -> None:
+def test_every_event_is_decoded_and_encoded_unchanged(database_url: str) -> None:
     mapper, topics = SessionMapper(JSONTranscoder()), set()
     with psycopg.connect(database_url) as connection:
         rows = connection.execute(EVENTS).fetchall()
@@ -183,105 +183,105 @@ def test_events_have_their_public_names(opened: Instance) -> None:
     assert found == expected()["names_by_topic"]
 
 
-def test_sessions_are_where_they_were(opened: Instance) -> None:
+def test_sessions_keep_status_version_and_history(opened: Instance) -> None:
     for name, known in expected()["sessions"].items():
         shown = buyer_of(opened, name).status(known["session_id"])
         assert (shown["session_status"], shown["version"]) == (known["status"], known["version"]), name
         assert buyer_of(opened, name).events(known["session_id"]) == known["history"], name
 
 
-def test_the_same_cases_wait_for_people(opened: Instance) -> None:
+def test_the_same_cases_are_open(opened: Instance) -> None:
     found = tally(opened.services.database, now())
     assert {str(kind): each.cases for kind, each in found.items()} == expected()["cases_by_kind"]
     assert all(each.cases for each in found.values())
 
 
-def test_verification_finds_nothing_and_every_signed_block_that_was_kept(opened: Instance) -> None:
+def test_verification_finds_no_violation_and_the_last_signed_block(opened: Instance) -> None:
     run = opened.services.verifier.run([KeptName.parse(expected()["last_block"])])
     assert (run.violations, run.events) == ([], sum(expected()["events_by_topic"].values()))
 
 
-def test_what_is_encrypted_opens(opened: Instance) -> None:
+def test_encrypted_values_are_decrypted(opened: Instance) -> None:
     services, pending = opened.services, old("pending")
     assert CredentialStore(services.database, services.vault).read() == expected()["credentials"]
     shown = buyer_of(opened, "pending").get(f"/api/payments/sessions/{pending['session_id']}/").json()
     assert shown["delivery_details"].items() >= pending["delivery"].items()
 
 
-def test_who_was_erased_stays_erased(opened: Instance) -> None:
+def test_an_erased_customer_stays_erased(opened: Instance) -> None:
     answer = buyer_of(opened, "erased").get(f"/api/payments/sessions/{old('erased')['session_id']}/")
     assert (answer.status_code, answer.json()["error_code"]) == (410, "ERASED")
 
 
-def test_a_kept_answer_is_given_again(opened: Instance) -> None:
+def test_a_stored_answer_is_replayed(opened: Instance) -> None:
     before, known = count(opened, "payment_sessions"), old("pending")
     answer = buyer_of(opened, "pending").create(key=known["key"], delivery_details=known["delivery"])
     assert (answer.status_code, answer.json()) == (201, known["answer"])
     assert count(opened, "payment_sessions") == before
 
 
-def test_a_key_names_the_same_session_where_its_answer_was_lost(going_on: Instance) -> None:
+def test_a_key_whose_answer_was_lost_returns_the_same_session(continued: Instance) -> None:
     known = old("answer_not_kept")
-    answer = buyer_of(going_on, "answer_not_kept").create(
+    answer = buyer_of(continued, "answer_not_kept").create(
         key=known["key"], delivery_details=known["delivery"]
     )
     assert (answer.status_code, answer.json()["session_id"]) == (201, known["session_id"])
 
 
-def test_an_open_session_is_paid_and_ordered(going_on: Instance) -> None:
-    answer = buyer_of(going_on, "pending").initiate(old("pending")["session_id"], phone_number=PHONE)
+def test_an_open_session_is_paid_and_ordered(continued: Instance) -> None:
+    answer = buyer_of(continued, "pending").initiate(old("pending")["session_id"], phone_number=PHONE)
     assert answer.status_code == 200, answer.text
-    approve(going_on)
-    going_on.work()
-    assert since(going_on, "pending") == ["PaymentRequested", "PaymentInitiated", "Paid", "OrderCreated"]
+    approve(continued)
+    continued.work()
+    assert since(continued, "pending") == ["PaymentRequested", "PaymentInitiated", "Paid", "OrderCreated"]
 
 
-def test_a_prompt_on_a_phone_keeps_others_away_and_its_callback_counts(going_on: Instance) -> None:
+def test_a_live_prompt_locks_its_phone_until_its_callback(continued: Instance) -> None:
     prompted = old("prompted")
-    rival = buyer_of(going_on, "pending")
+    rival = buyer_of(continued, "pending")
     busy = rival.initiate(old("pending")["session_id"], phone_number=prompted["phone"])
     assert (busy.status_code, busy.json()["error_code"]) == (409, "PHONE_BUSY")
-    report(going_on, prompted["callback_path"], prompted["callback"])
-    going_on.work()
-    assert since(going_on, "prompted") == ["Paid", "OrderCreated"]
+    report(continued, prompted["callback_path"], prompted["callback"])
+    continued.work()
+    assert since(continued, "prompted") == ["Paid", "OrderCreated"]
     assert rival.initiate(old("pending")["session_id"], phone_number=prompted["phone"]).status_code == 200
 
 
-def test_a_c2b_confirmation_finds_the_attempt_by_its_reference(going_on: Instance) -> None:
+def test_a_c2b_confirmation_is_matched_by_its_reference(continued: Instance) -> None:
     prompted = old("prompted_for_c2b")
     confirmation = notice("UKG0C2BNEW", prompted["reference"], prompted["shillings"])
-    report(going_on, expected()["confirmation_path"], confirmation)
-    going_on.work()
-    assert since(going_on, "prompted_for_c2b") == ["Paid", "OrderCreated"]
+    report(continued, expected()["confirmation_path"], confirmation)
+    continued.work()
+    assert since(continued, "prompted_for_c2b") == ["Paid", "OrderCreated"]
 
 
-def test_the_worker_goes_on_where_it_was(clock: Clock, going_on: Instance) -> None:
-    orders, positions = count(going_on, "shop_orders"), dict(observe(going_on, POSITIONS))
+def test_the_worker_continues_where_it_stopped(clock: Clock, continued: Instance) -> None:
+    orders, positions = count(continued, "shop_orders"), dict(observe(continued, POSITIONS))
     clock.tick(UNPROCESSED_AFTER + timedelta(seconds=1))
-    going_on.work()
+    continued.work()
     for name in PAID_BEFORE:
-        assert since(going_on, name)[-1] == "OrderCreated", name
-    assert count(going_on, "shop_orders") == orders + len(PAID_BEFORE)
-    moved = dict(observe(going_on, POSITIONS))
+        assert since(continued, name)[-1] == "OrderCreated", name
+    assert count(continued, "shop_orders") == orders + len(PAID_BEFORE)
+    moved = dict(observe(continued, POSITIONS))
     assert moved.keys() == positions.keys()
     assert all(moved[name] > position for name, position in positions.items())
 
 
-def test_new_blocks_are_signed_onto_the_old_ones(going_on: Instance) -> None:
+def test_new_blocks_are_chained_to_the_old_ones(continued: Instance) -> None:
     last = KeptName.parse(expected()["last_block"])
-    going_on.work()
-    [following] = observe(going_on, FOLLOWING_BLOCK, last.origin, last.number + 1)
+    continued.work()
+    [following] = observe(continued, FOLLOWING_BLOCK, last.origin, last.number + 1)
     assert following == (last.hash,)
 
 
-def test_a_refund_that_is_due_can_be_approved_and_is_sent(going_on: Instance) -> None:
-    operate(going_on, f"/api/payments/refunds/{old('refund_due')['session_id']}/1/approve/")
-    assert refund_of(going_on, "refund_due")["state"] == "approved"
-    going_on.work()
-    assert since(going_on, "refund_due") == ["RefundApproved", "RefundRequested", "RefundAccepted"]
+def test_a_due_refund_can_be_approved_and_is_sent(continued: Instance) -> None:
+    operate(continued, f"/api/payments/refunds/{old('refund_due')['session_id']}/1/approve/")
+    assert refund_of(continued, "refund_due")["state"] == "approved"
+    continued.work()
+    assert since(continued, "refund_due") == ["RefundApproved", "RefundRequested", "RefundAccepted"]
 
 
-def test_the_result_of_a_refund_that_was_sent_before_counts(going_on: Instance) -> None:
+def test_the_result_of_an_older_refund_attempt_completes_it(continued: Instance) -> None:
     sent = old("refund_requested")
     body = reversed_in_full(OriginalTransactionID=sent["receipt"], Amount=sent["shillings"])
     ids = (
@@ -292,24 +292,24 @@ def test_the_result_of_a_refund_that_was_sent_before_counts(going_on: Instance) 
         ),
     )
     body["Result"] |= dict(ids)
-    report(going_on, sent["result_path"], body)
-    assert since(going_on, "refund_requested") == ["Refunded"]
+    report(continued, sent["result_path"], body)
+    assert since(continued, "refund_requested") == ["Refunded"]
 
 
-def test_a_dead_lettered_message_is_retried(going_on: Instance) -> None:
-    [[inbox_id]] = observe(going_on, TOO_EARLY)
-    operate(going_on, f"/api/work-list/{Kind.MESSAGE_DEAD_LETTERED}/{inbox_id}/retry/")
-    going_on.work()
-    outcome = observe(going_on, "SELECT state, reason FROM daraja_inbox WHERE inbox_id = %s", inbox_id)
+def test_a_dead_lettered_message_is_retried(continued: Instance) -> None:
+    [[inbox_id]] = observe(continued, TOO_EARLY)
+    operate(continued, f"/api/work-list/{Kind.MESSAGE_DEAD_LETTERED}/{inbox_id}/retry/")
+    continued.work()
+    outcome = observe(continued, "SELECT state, reason FROM daraja_inbox WHERE inbox_id = %s", inbox_id)
     assert outcome == [("acted_on", "no_news")]
 
 
-def test_an_event_whose_handler_gave_up_is_retried(going_on: Instance) -> None:
+def test_a_dead_lettered_event_is_retried(continued: Instance) -> None:
     known = old("without_order")
     [[version]] = observe(
-        going_on, "SELECT version FROM follower_failures WHERE session_id = %s", known["session_id"]
+        continued, "SELECT version FROM follower_failures WHERE session_id = %s", known["session_id"]
     )
     case_id = f"orders.{known['session_id']}.{version}"
-    operate(going_on, f"/api/work-list/{Kind.EVENT_DEAD_LETTERED}/{case_id}/retry/")
-    going_on.work()
-    assert since(going_on, "without_order") == ["OrderCreated"]
+    operate(continued, f"/api/work-list/{Kind.EVENT_DEAD_LETTERED}/{case_id}/retry/")
+    continued.work()
+    assert since(continued, "without_order") == ["OrderCreated"]
