@@ -1,1 +1,1 @@
-"""How many payments a second one machine completes, measured over HTTP."""
+"""The load test: how many payments a second one machine completes over HTTP."""

@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: run whole payments against a whole Daftari and say how many a second it completes."""
+"""`python -m tests.bench`: run whole payments against a local Daftari and measure how many it completes a second."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ from api.local.local_settings import local_settings
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.verification.verifier import violations
-from tests.bench.instance import Running, running_daftari
+from tests.bench.bench_stack import BenchStack, running_daftari
 from tests.bench.lifecycles import BUYERS_NAME, Buyer, serve
 from tests.bench.processes import ProcessorTimes
 from tests.bench.report import Level, table
@@ -29,30 +29,35 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise click.BadParameter("give whole numbers from 1 on, with commas between them, such as 1,8,32")
+        raise click.BadParameter("give whole numbers from 1 on, separated by commas, such as 1,8,32")
     return numbers
 
 
 @click.command()
 @click.option(
-    "--clients", "levels", default="1,8,32", show_default=True, callback=_numbers, help="How many at once."
+    "--clients",
+    "levels",
+    default="1,8,32",
+    show_default=True,
+    callback=_numbers,
+    help="Numbers of concurrent clients.",
 )
 @click.option(
-    "--lifecycles", type=click.IntRange(1), default=600, show_default=True, help="How many for each of them."
+    "--lifecycles", type=click.IntRange(1), default=600, show_default=True, help="Lifecycles for each number."
 )
 @click.option(
     "--poll-seconds",
     type=click.FloatRange(min=0.001),
     default=0.02,
     show_default=True,
-    help="How long a client waits before it looks at the status a second time; later ones take longer.",
+    help="Seconds between the first two status requests of a client; later pauses are longer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench(levels: list[int], lifecycles: int, poll_seconds: float, as_json: bool) -> None:
     """Measure whole lifecycles: create, initiate, M-Pesa's callback, and the status until the order is there.
 
     Everything runs on this machine: PostgreSQL with fsync on, the simulator, the API, the worker and the clients.
-    Ends with 1 where a lifecycle did not end in an order, or where the books do not balance afterwards.
+    Exit code 1 if a lifecycle did not end in an order, or on any violation of the invariants.
     """
     with running_daftari() as daftari:
         _say(f"{_machine()}. Making buyers and warming up.")
@@ -60,19 +65,19 @@ def bench(levels: list[int], lifecycles: int, poll_seconds: float, as_json: bool
         buyers = iter(daftari.make_buyers(warm_up + lifecycles * len(levels)))
         serve(daftari.port, list(islice(buyers, warm_up)), max(levels), poll_seconds)
         measured = list(_measure(daftari, buyers, levels, lifecycles, poll_seconds))
-        broken = _broken_rules(daftari)
+        found = _violations_of(daftari)
     if as_json:
         click.echo(
-            json.dumps({"levels": [level.figures() for level in measured], "violations": broken}, indent=2)
+            json.dumps({"levels": [level.figures() for level in measured], "violations": found}, indent=2)
         )
     else:
-        click.echo("\n".join([table(measured), *broken]))
-    if broken or any(level.failures for level in measured):
+        click.echo("\n".join([table(measured), *found]))
+    if found or any(level.failures for level in measured):
         sys.exit(1)
 
 
 def _measure(
-    daftari: Running, buyers: Iterator[Buyer], levels: Sequence[int], lifecycles: int, poll_seconds: float
+    daftari: BenchStack, buyers: Iterator[Buyer], levels: Sequence[int], lifecycles: int, poll_seconds: float
 ) -> Iterator[Level]:
     processors = ProcessorTimes(daftari.pid)
     for clients in levels:
@@ -84,8 +89,8 @@ def _measure(
         yield Level(clients, done, seconds, {part: after[part] - before[part] for part in after})
 
 
-def _broken_rules(daftari: Running) -> list[str]:
-    """Return a sentence for each rule that the database breaks."""
+def _violations_of(daftari: BenchStack) -> list[str]:
+    """Return a sentence for each violated invariant."""
     settings = local_settings(daftari.environ)
     with closing(Database(settings.database_url, max_connections=2)) as database:
         vault = Vault(database, settings.daftari_master_key)

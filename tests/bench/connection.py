@@ -1,4 +1,4 @@
-"""A kept HTTP/1.1 connection that costs its caller little, because the caller shares the machine it measures."""
+"""A cheap HTTP/1.1 keep-alive client, because the clients share the machine that is measured."""
 
 import socket
 from types import TracebackType
@@ -11,11 +11,11 @@ _MAX_HEADERS = 64
 
 
 class BadAnswer(Exception):
-    """What came back is not an HTTP answer of a known length."""
+    """The answer is not HTTP/1.1 with a Content-Length."""
 
 
 class Connection:
-    """One connection to a port of this machine, opened when it is needed. Not for several threads."""
+    """One connection to a port of this machine, opened on demand; not for several threads."""
 
     def __init__(self, port: int) -> None:
         self._port = port

@@ -1,4 +1,4 @@
-"""What buyers do, from the full cart to the order, many at once, with each step timed."""
+"""The load generator: concurrent buyers from the filled cart to the order, with each step timed."""
 
 import json
 import queue
@@ -12,10 +12,10 @@ from tests.bench.connection import BadAnswer, Connection
 
 SESSIONS = "/api/payments/sessions/"
 LIFECYCLE_WITHIN_SECONDS = 60.0
-LONGER_EACH_TIME = 1.5
+POLL_BACKOFF = 1.5
 MAX_POLL_SECONDS = 0.25
 FIRST_PHONE = 710_000_000
-"""Ordinary phones: the simulator has plans of its own for some numbers, and these are none of them."""
+"""Phones for which the simulator has no scripted behaviour."""
 
 BUYERS_NAME = "Wanjiku Kamau"
 OPEN = frozenset({"pending", "payment_initiated", "paid"})
@@ -33,7 +33,7 @@ class Buyer:
 
 @dataclass
 class Lifecycle:
-    """How many seconds each step of one buyer took; `failure` says why it did not end in an order."""
+    """The seconds of each step of one buyer; `failure` says why there was no order."""
 
     create: float = 0.0
     initiate: float = 0.0
@@ -43,7 +43,7 @@ class Lifecycle:
 
 
 def delivery_of(buyer: Buyer) -> dict[str, Any]:
-    """Return where a buyer wants his goods."""
+    """Return the delivery details of a buyer."""
     return {
         "full_name": BUYERS_NAME,
         "phone_number": f"0{FIRST_PHONE + buyer.user}",
@@ -54,14 +54,14 @@ def delivery_of(buyer: Buyer) -> dict[str, Any]:
 
 
 class _Failed(Exception):
-    """This buyer gets no order; the argument says at which step, and why."""
+    """The lifecycle failed; the argument says at which step, and why."""
 
 
 def serve(port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float) -> list[Lifecycle]:
-    """Take each buyer from cart to order, `clients` of them at once, and return what they took.
+    """Take each buyer from cart to order, with `clients` at once; return the timings.
 
-    A client has one connection, and takes the next buyer when it is done with the last. It looks at the status at
-    once, then after `poll_seconds`, then ever more rarely, as a page that knows its manners does.
+    A client has one connection, and takes one buyer after another. It reads the status at once, then after
+    `poll_seconds`, then in growing intervals, as a page does.
     """
     waiting: queue.SimpleQueue[Buyer | None] = queue.SimpleQueue()
     for buyer in [*buyers, *[None] * clients]:
@@ -86,7 +86,7 @@ def serve(port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float)
 
 
 class _Purchase:
-    """One buyer's way to an order."""
+    """One buyer's purchase."""
 
     def __init__(self, connection: Connection, buyer: Buyer, poll_seconds: float) -> None:
         self._connection = connection
@@ -95,7 +95,7 @@ class _Purchase:
         self._taken = Lifecycle()
 
     def run(self) -> Lifecycle:
-        """Go all the way, or as far as it goes."""
+        """Buy; return the timings, or the failure."""
         started = perf_counter()
         try:
             session = self._create()
@@ -122,7 +122,7 @@ class _Purchase:
             if perf_counter() > deadline:
                 raise _Failed(f"status: still {status} after {LIFECYCLE_WITHIN_SECONDS:.0f} s")
             sleep(wait_seconds)
-            wait_seconds = min(wait_seconds * LONGER_EACH_TIME, MAX_POLL_SECONDS)
+            wait_seconds = min(wait_seconds * POLL_BACKOFF, MAX_POLL_SECONDS)
         if status != "order_created":
             raise _Failed(f"status: {status}")
 
@@ -134,7 +134,7 @@ class _Purchase:
     def _ask(
         self, step: str, method: str, path: str, body: bytes | None, wanted: int
     ) -> tuple[float, dict[str, Any]]:
-        """Return the seconds until the answer was there, and the answer; raise _Failed where it is another."""
+        """Return the seconds until the answer, and the answer; raise _Failed if the status is another."""
         started = perf_counter()
         status, text = self._connection.request(method, path, self._buyer.auth, body)
         seconds = perf_counter() - started

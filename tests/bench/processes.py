@@ -1,4 +1,4 @@
-"""How much processor time each part of a running Daftari has used, by its processes."""
+"""The processor time of each part of a running Daftari."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ class ProcessorTimes:
     def seconds(self) -> dict[str, float]:
         """Return the seconds of processor time that each part has used since it started.
 
-        Those that its ended and awaited children used are counted where the system tells them (on Linux).
+        Ended children are included on Linux.
         """
         used = {part: _seconds_of_tree(root) for part, root in self._roots.items()}
         used[SUPERVISOR] = _own_seconds(self._supervisor)
@@ -56,7 +56,7 @@ def _own_seconds(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:
-        return 0.0  # It ended just now: its parent knows what it used.
+        return 0.0  # It has just ended: its parent reports its time.
     return float(times.user + times.system)
 
 

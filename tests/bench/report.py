@@ -1,4 +1,4 @@
-"""What a run has shown, for people and for programs."""
+"""The results of a run, as a table and as JSON."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ STEPS = ("create", "initiate", "status", "whole")
 
 @dataclass(frozen=True)
 class Level:
-    """One number of clients: what its lifecycles took, in how many seconds, and with how much processor time."""
+    """The results for one number of clients: lifecycles, elapsed seconds, and processor time by part."""
 
     clients: int
     lifecycles: Sequence[Lifecycle]
@@ -23,16 +23,16 @@ class Level:
 
     @property
     def failures(self) -> Counter[str]:
-        """Why lifecycles did not end in an order, and how many."""
+        """The reasons of failed lifecycles, counted."""
         return Counter(taken.failure for taken in self.lifecycles if taken.failure is not None)
 
     @property
     def per_second(self) -> float:
-        """Lifecycles that ended in an order, by the second."""
+        """Lifecycles with an order per second."""
         return (len(self.lifecycles) - self.failures.total()) / self.seconds
 
     def figures(self) -> dict[str, Any]:
-        """Return everything that was measured, as JSON holds it."""
+        """Return all results as JSON values."""
         count = len(self.lifecycles)
         used = {part: 1_000 * self.processor_seconds[part] / count for part in PARTS}
         return {
@@ -57,7 +57,7 @@ class Level:
 
 
 def table(levels: Sequence[Level]) -> str:
-    """Write the figures of all levels as two tables: times, and processor time."""
+    """Return the results as two tables: times, and processor time."""
     figures = [level.figures() for level in levels]
     return "\n".join([*_times(figures), "", *_processor(figures), *_failures(levels)])
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.slow_daraja`: what others notice while hundreds of payments wait for a slow M-Pesa."""
+"""`python -m tests.bench.slow_daraja`: latency of other requests while hundreds of payments wait for a slow M-Pesa."""
 
 import json
 import socket
@@ -12,8 +12,8 @@ from time import perf_counter
 
 import click
 
+from tests.bench.bench_stack import BenchStack, running_daftari
 from tests.bench.connection import Connection
-from tests.bench.instance import Running, running_daftari
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
 from tests.bench.report import spread
 from tests.support.ports import LOCALHOST
@@ -25,11 +25,15 @@ Owned = tuple[Buyer, str]
 
 
 @click.command()
-@click.option("--waiting", type=click.IntRange(1), default=200, show_default=True, help="How many wait.")
-@click.option("--beyond", type=click.IntRange(0), default=150, show_default=True, help="How many more come.")
-@click.option("--stall", type=float, default=5.0, show_default=True, help="M-Pesa's seconds for an answer.")
+@click.option(
+    "--waiting", type=click.IntRange(1), default=200, show_default=True, help="Initiations within the limit."
+)
+@click.option(
+    "--beyond", type=click.IntRange(0), default=150, show_default=True, help="Initiations beyond the limit."
+)
+@click.option("--stall", type=float, default=5.0, show_default=True, help="Seconds until M-Pesa answers.")
 def bench(waiting: int, beyond: int, stall: float) -> None:
-    """Let initiations wait for a slow M-Pesa, then send more than may wait; watch status and list all the time."""
+    """Send initiations to a slow M-Pesa, then more than may wait; measure status and list meanwhile."""
     with running_daftari() as daftari:
         owned = _sessions(daftari, waiting + beyond + ASKING)
         click.echo("| while | status p50 | p99 | list p50 | p99 |\n| --- | --- | --- | --- | --- |")
@@ -37,18 +41,18 @@ def bench(waiting: int, beyond: int, stall: float) -> None:
             watchers = [(stack.enter_context(Connection(daftari.port)), *one) for one in owned[:ASKING]]
             _show("no client waits", *_watch(watchers, stall))
             _slow_down(daftari, waiting + beyond, stall)
-            crowd, more = Crowd(daftari.port, stack), Crowd(daftari.port, stack)
-            crowd.send(owned[ASKING : ASKING + waiting])
+            within, beyond_limit = (InitiationBurst(daftari.port, stack) for _ in range(2))
+            within.send(owned[ASKING : ASKING + waiting])
             _show(f"{waiting} initiations come", *_watch(watchers, stall * 0.4))
             _show(f"{waiting} initiations wait", *_watch(watchers, stall * 0.4))
-            more.send(owned[ASKING + waiting :])
+            beyond_limit.send(owned[ASKING + waiting :])
             _show(f"{beyond} more come, and the first are answered", *_watch(watchers, stall))
-            crowd.tell("The first")
-            more.tell("The others")
+            within.report("The first")
+            beyond_limit.report("The others")
 
 
-class Crowd:
-    """Many clients who ask for a prompt at once, each on a connection of its own, watched by one thread."""
+class InitiationBurst:
+    """Many clients that initiate at once, each on a connection of its own, read by one thread."""
 
     def __init__(self, port: int, stack: ExitStack) -> None:
         self._port = port
@@ -59,7 +63,7 @@ class Crowd:
         self._reader = Thread(target=self._read, daemon=True)
 
     def send(self, owned: Sequence[Owned]) -> None:
-        """Let each ask."""
+        """Send one initiation for each session."""
         for buyer, session in owned:
             client = self._stack.enter_context(socket.create_connection((LOCALHOST, self._port), 30))
             self._selector.register(client, EVENT_READ)
@@ -70,8 +74,8 @@ class Crowd:
             )
         self._reader.start()
 
-    def tell(self, who: str) -> None:
-        """Say what they were answered, and how long that took."""
+    def report(self, who: str) -> None:
+        """Print the statuses of the answers, and how long they took."""
         self._reader.join(timeout=60)
         counted = Counter(status for status, _ in self._answers)
         for status, count in sorted(counted.items()):
@@ -89,7 +93,7 @@ class Crowd:
                 self._answers.append((status, perf_counter() - self._asked.pop(client)))
 
 
-def _sessions(daftari: Running, count: int) -> list[Owned]:
+def _sessions(daftari: BenchStack, count: int) -> list[Owned]:
     owned = []
     with Connection(daftari.port) as connection:
         for buyer in daftari.make_buyers(count):
@@ -100,7 +104,7 @@ def _sessions(daftari: Running, count: int) -> list[Owned]:
     return owned
 
 
-def _slow_down(daftari: Running, pushes: int, stall: float) -> None:
+def _slow_down(daftari: BenchStack, pushes: int, stall: float) -> None:
     url = f"http://127.0.0.1:{daftari.environ['DAFTARI_SIMULATOR_PORT']}/simulator/api/faults"
     body = json.dumps({"push": [f"stall:{stall}"] * pushes}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -111,7 +115,7 @@ def _slow_down(daftari: Running, pushes: int, stall: float) -> None:
 def _watch(
     watchers: Sequence[tuple[Connection, Buyer, str]], seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Ask for status and list in turns, two hundred times a second in all; return the seconds that each took."""
+    """Request status and list in turns, two hundred a second in all; return the seconds of each."""
     times: tuple[list[float], list[float]] = ([], [])
     stop = Event()
 

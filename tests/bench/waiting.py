@@ -9,8 +9,8 @@ from time import perf_counter
 
 import click
 
+from tests.bench.bench_stack import BenchStack, running_daftari
 from tests.bench.connection import Connection
-from tests.bench.instance import Running, running_daftari
 from tests.bench.lifecycles import SESSIONS, Buyer, delivery_of
 from tests.bench.processes import API, POSTGRES, ProcessorTimes
 from tests.bench.report import spread
@@ -24,10 +24,12 @@ Waiting = list[tuple[Buyer, str, socket.socket]]
 
 
 @click.command()
-@click.option("--waiters", type=click.IntRange(2), default=500, show_default=True, help="How many wait.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=8.0, show_default=True, help="For each row.")
+@click.option("--waiters", type=click.IntRange(2), default=500, show_default=True, help="Waiting clients.")
 @click.option(
-    "--notified", type=click.IntRange(1), default=100, show_default=True, help="How many see a change."
+    "--seconds", type=click.FloatRange(min=1), default=8.0, show_default=True, help="Seconds for each row."
+)
+@click.option(
+    "--notified", type=click.IntRange(1), default=100, show_default=True, help="Clients that see a change."
 )
 def bench(waiters: int, seconds: float, notified: int) -> None:
     """Measure status and list of a few clients while none, then many, wait: by long poll, then by stream.
@@ -63,8 +65,8 @@ def _create(port: int, buyer: Buyer) -> str:
 
 
 @contextmanager
-def _waiting(daftari: Running, owned: Sequence[tuple[Buyer, str]], what: str) -> Iterator[Waiting]:
-    """Let each buyer wait for his session, on a connection of his own."""
+def _waiting(daftari: BenchStack, owned: Sequence[tuple[Buyer, str]], what: str) -> Iterator[Waiting]:
+    """Let each buyer wait for a session, on a connection of its own."""
     with ExitStack() as stack:
         waiting = []
         for buyer, session in owned:
@@ -85,7 +87,7 @@ def _measure(
     processors: ProcessorTimes,
     enough: Callable[[float], bool],
 ) -> list[str]:
-    """Let a few clients ask for statuses and lists until it is enough; return the cells of a row."""
+    """Let a few clients request statuses and lists until `enough(seconds)`; return the cells of a row."""
     times: dict[str, list[float]] = {"status/": [], "": []}
     stopping, before, started = Event(), processors.seconds(), perf_counter()
 
@@ -113,7 +115,7 @@ def _measure(
 
 
 def _notify(port: int, waiting: Waiting, how: str) -> None:
-    """Change sessions one by one, and say how long it took until each one's buyer knew."""
+    """Change sessions one by one; print how long it took until the waiting client saw it."""
     taken: list[float] = []
     with Connection(port) as connection:
         for buyer, session, client in waiting:

@@ -1,4 +1,4 @@
-"""A Daftari as a newcomer runs it, by `daftari up`, on free ports and in a fresh data folder."""
+"""The stack under test: `daftari up` on free ports in a fresh data folder."""
 
 import json
 import os
@@ -28,15 +28,15 @@ TUNING = (
     "DAFTARI_MAX_WAITING_PUSHES",
     "DAFTARI_POSTGRES_BIN",
 )
-"""The settings that a measurement may change; every other one is at its default, whatever the environment says."""
+"""The settings taken from the environment; all others have their defaults."""
 
 _COMMAND = (sys.executable, "-m", "api.cli")
 _DATA_WITHIN_SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Running:
-    """A Daftari that answers: the process id of its `daftari up`, the API's port, and the variables that find it."""
+class BenchStack:
+    """A ready Daftari: the process id of its `daftari up`, the API's port, and its environment."""
 
     pid: int
     port: int
@@ -44,7 +44,7 @@ class Running:
     folder: Path
 
     def make_buyers(self, count: int) -> list[Buyer]:
-        """Return so many new buyers, each with a filled cart and a token."""
+        """Return new buyers, each with a filled cart and a token."""
         tokens = self.folder / "buyers.jsonl"
         command = [*_COMMAND, "demo-data", "--users", str(count), "--tokens-file", str(tokens)]
         subprocess.run(
@@ -55,10 +55,10 @@ class Running:
 
 
 @contextmanager
-def running_daftari() -> Iterator[Running]:
-    """Lend a whole Daftari whose simulated buyers pay at once; stop it and remove its data in the end.
+def running_daftari() -> Iterator[BenchStack]:
+    """Run a Daftari whose simulated buyers pay at once; stop it and remove its data in the end.
 
-    It logs as in production, to a file, and PostgreSQL keeps its promises: fsync is on.
+    It logs to a file as in production, and PostgreSQL has fsync on.
     """
     folder = reachable_folder()
     environ = _environment(folder)
@@ -88,7 +88,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _when_ready(up: subprocess.Popen[bytes], folder: Path, environ: dict[str, str]) -> Running:
+def _when_ready(up: subprocess.Popen[bytes], folder: Path, environ: dict[str, str]) -> BenchStack:
     def is_ready() -> bool:
         if up.poll() is not None:
             raise RuntimeError(
@@ -97,4 +97,4 @@ def _when_ready(up: subprocess.Popen[bytes], folder: Path, environ: dict[str, st
         return bool(running_instance(folder))
 
     wait_until(is_ready, "`daftari up` is ready", READY_WITHIN_SECONDS)
-    return Running(up.pid, int(environ["DAFTARI_PORT"]), environ, folder)
+    return BenchStack(up.pid, int(environ["DAFTARI_PORT"]), environ, folder)
