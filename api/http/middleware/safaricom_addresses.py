@@ -1,6 +1,9 @@
 """The IP addresses that M-Pesa sends callbacks from: one signal among several, because such lists go stale."""
 
 import structlog
+from flask import request
+
+from api.http.framework.services import current_settings
 
 ADDRESSES = frozenset(
     {
@@ -26,12 +29,13 @@ _MAPPED = "::ffff:"
 _log = structlog.get_logger(__name__)
 
 
-def is_believed(policy: str, sender: str | None) -> bool:
-    """Tell whether a callback token from this sender is accepted, under the policy "off", "warn" or "enforce".
+def is_sender_accepted() -> bool:
+    """Tell whether a callback token from the sender of this request is accepted, under DAFTARI_SAFARICOM_ADDRESSES.
 
-    A sender that is not on the list is logged, unless the policy is "off".
+    A sender that is not on the list is logged, unless the setting is "off"; it is refused under "enforce".
     """
+    policy, sender = current_settings().daftari_safaricom_addresses, request.remote_addr
     if policy == "off" or (sender or "").removeprefix(_MAPPED) in ADDRESSES:
         return True
-    _log.warning("callback_from_elsewhere", sender=sender, believed=policy != "enforce")
+    _log.warning("callback_from_unknown_address", sender=sender, accepted=policy != "enforce")
     return policy != "enforce"

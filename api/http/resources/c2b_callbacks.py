@@ -1,24 +1,24 @@
-"""Where M-Pesa asks whether a payment to the shortcode may be made (validation), and tells that it was (confirmation).
+"""The C2B endpoints: M-Pesa asks whether a payment to the shortcode may be made, and confirms that it was.
 
-There is no token to check here: a segment of the address is the proof, and a notice without it changes nothing.
+There is no bearer token: a segment of the URL is the callback token, and a notice without it changes nothing.
 """
 
-from flask import Response, request
+from flask import Response
 from marshmallow import fields, validate
 
 from api.http.framework import json
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import current_services, current_settings
+from api.http.framework.services import current_services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
-from api.http.middleware.safaricom_addresses import is_believed
+from api.http.middleware.safaricom_addresses import is_sender_accepted
 from api.http.schemas.fields import ResponseSchema
 from payments.reconciliation.c2b import ValidationAnswer
 
 CONFIRMED = {"ResultCode": 0, "ResultDesc": "Success"}
 
 ANY_BODY = {
-    "description": "What M-Pesa sends, and anything else.",
+    "description": "What M-Pesa sends, or anything else.",
     "content": {
         "application/json": {
             "schema": {},
@@ -54,7 +54,7 @@ class Validated(ResponseSchema):
 
 
 class Confirmed(ResponseSchema):
-    """What M-Pesa wants to hear."""
+    """The acknowledgement that M-Pesa expects."""
 
     ResultCode = fields.Integer(validate=validate.Equal(0))
     ResultDesc = fields.String(validate=validate.Equal("Success"))
@@ -65,10 +65,10 @@ class Confirmed(ResponseSchema):
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Validated)
 def validate_payment(token: str) -> Response:
-    """Say whether a payment may be made.
+    """Validate a payment before it is made.
 
-    Accepted where the reference names a payment that is open and the amount is right. For other references the setting
-    DAFTARI_C2B_UNKNOWN decides. Always answered in M-Pesa's form, in less than the eight seconds that it waits.
+    Accepts a reference to an open payment with the right amount. For other references the setting DAFTARI_C2B_UNKNOWN
+    decides. Always answers in M-Pesa's form, in less than the eight seconds that it waits.
     """
     body, _ = read_bounded()
     decision = current_services().c2b.validate(body, is_authenticated=_is_authenticated(token))
@@ -82,9 +82,9 @@ def validate_payment(token: str) -> Response:
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Confirmed)
 def confirm_payment(token: str) -> Response:
-    """Take the news that a payment was made.
+    """Receive the confirmation of a payment.
 
-    Kept first, then acknowledged in M-Pesa's form, whatever the body is. 503 only where it could not be kept.
+    Stores any body first, then acknowledges it in M-Pesa's form. 503 only if it could not be stored.
     """
     body, length = read_bounded()
     current_services().c2b.confirm(body, body_bytes=length, is_authenticated=_is_authenticated(token))
@@ -92,6 +92,5 @@ def confirm_payment(token: str) -> Response:
 
 
 def _is_authenticated(token: str) -> bool:
-    services = current_services()
-    believed = is_believed(current_settings().daftari_safaricom_addresses, request.remote_addr)
-    return services.c2b.proves(token) and believed
+    is_accepted = is_sender_accepted()  # First, because it logs unknown senders.
+    return current_services().c2b.proves(token) and is_accepted

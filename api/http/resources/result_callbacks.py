@@ -1,20 +1,20 @@
-"""Where M-Pesa reports what became of a reversal, or of a question about one; and that it gave up waiting.
+"""The endpoints for results of reversals and their status queries, and for queue timeouts.
 
-There is no token to check here: the last segment of the address is the proof, and a report without it changes nothing.
+There is no bearer token: the last segment of the URL is the callback token, and a report without it changes nothing.
 """
 
-from flask import Response, request
+from flask import Response
 
 from api.http.framework import json
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import current_services, current_settings
+from api.http.framework.services import current_services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
-from api.http.middleware.safaricom_addresses import is_believed
+from api.http.middleware.safaricom_addresses import is_sender_accepted
 from api.http.resources.stk_callbacks import ACCEPTED, Acknowledgement
 
 ANY_BODY = {
-    "description": "What M-Pesa sends, and anything else: every body is kept and acknowledged.",
+    "description": "What M-Pesa sends, or anything else: every body is stored and acknowledged.",
     "content": {
         "application/json": {
             "schema": {},
@@ -33,7 +33,7 @@ ANY_BODY = {
 }
 
 blueprint = ApiBlueprint(
-    "results", __name__, description="Where M-Pesa reports the results of reversals and of questions."
+    "results", __name__, description="Where M-Pesa reports the results of reversals and of status queries."
 )
 
 
@@ -42,9 +42,9 @@ blueprint = ApiBlueprint(
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Acknowledgement)
 def take_result(token: str) -> Response:
-    """Take a result.
+    """Receive a result.
 
-    Always answered in Daraja's form, whatever the body is. 503 only where it could not be kept.
+    Always answers in Daraja's form, whatever the body is. 503 only if it could not be stored.
     """
     return _take(token, is_timeout=False)
 
@@ -54,18 +54,15 @@ def take_result(token: str) -> Response:
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Acknowledgement)
 def take_timeout(token: str) -> Response:
-    """Take the news that M-Pesa gave up waiting.
+    """Receive a queue timeout.
 
-    Always answered in Daraja's form, whatever the body is. 503 only where it could not be kept.
+    Always answers in Daraja's form, whatever the body is. 503 only if it could not be stored.
     """
     return _take(token, is_timeout=True)
 
 
 def _take(token: str, *, is_timeout: bool) -> Response:
     body, length = read_bounded()
-    services = current_services()
-    believed = is_believed(current_settings().daftari_safaricom_addresses, request.remote_addr)
-    services.reversal_results.receive(
-        body, body_bytes=length, token=token if believed else None, is_timeout=is_timeout
-    )
+    proof = token if is_sender_accepted() else None
+    current_services().reversal_results.receive(body, body_bytes=length, token=proof, is_timeout=is_timeout)
     return Response(json.encode(ACCEPTED), mimetype="application/json")

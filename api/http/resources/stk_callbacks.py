@@ -1,24 +1,24 @@
-"""Where M-Pesa reports results. Whatever comes is kept first, then acknowledged in Daraja's form, then acted on.
+"""The STK callback endpoint: stores any body first, acts on it, and acknowledges it in Daraja's form.
 
-There is no token to check here: the last segment of the address is the proof, and a report without it is a hint.
+There is no bearer token: the last segment of the URL is the callback token, which authenticates a callback.
 """
 
-from flask import Response, request
+from flask import Response
 from marshmallow import fields, validate
 
 from api.http.framework import json
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.services import current_services, current_settings
+from api.http.framework.services import current_services
 from api.http.middleware.auth import public
 from api.http.middleware.raw_bodies import read_bounded
-from api.http.middleware.safaricom_addresses import is_believed
+from api.http.middleware.safaricom_addresses import is_sender_accepted
 from api.http.schemas.fields import ResponseSchema
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
-"""The acknowledgement that every known consumer gives; M-Pesa does not document one."""
+"""The acknowledgement that all known clients send; M-Pesa does not document one."""
 
 ANY_BODY = {
-    "description": "What M-Pesa sends, and anything else: every body is kept and acknowledged.",
+    "description": "What M-Pesa sends, or anything else: every body is stored and acknowledged.",
     "content": {
         "application/json": {
             "schema": {},
@@ -40,7 +40,7 @@ blueprint = ApiBlueprint("callbacks", __name__, description="Where M-Pesa report
 
 
 class Acknowledgement(ResponseSchema):
-    """What M-Pesa wants to hear."""
+    """The acknowledgement that M-Pesa expects."""
 
     ResultCode = fields.Integer(validate=validate.Equal(0))
     ResultDesc = fields.String(validate=validate.Equal("Accepted"))
@@ -54,12 +54,11 @@ class Acknowledgement(ResponseSchema):
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Acknowledgement)
 def take_callback(token: str | None) -> Response:
-    """Take an STK callback.
+    """Receive an STK callback.
 
-    Always answered in Daraja's form, whatever the body is. 503 only where it could not be kept.
+    Always answers in Daraja's form, whatever the body is. 503 only if it could not be stored.
     """
     body, length = read_bounded()
-    services = current_services()
-    believed = is_believed(current_settings().daftari_safaricom_addresses, request.remote_addr)
-    services.stk_callbacks.receive(body, body_bytes=length, token=token if believed else None)
+    proof = token if is_sender_accepted() else None
+    current_services().stk_callbacks.receive(body, body_bytes=length, token=proof)
     return Response(json.encode(ACCEPTED), mimetype="application/json")

@@ -289,7 +289,7 @@ class History(ResponseSchema):
 def show_session(
     session: PaymentSession, details: Mapping[str, Any], next_action: NextAction, now: datetime
 ) -> dict[str, Any]:
-    """Return a session in the contract's shape; `details` are its delivery details in the clear."""
+    """Return a session in the contract's form; `details` are its delivery details in the clear."""
     return {
         "session_id": session.id,
         "user": session.user_id,

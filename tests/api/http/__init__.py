@@ -1,1 +1,1 @@
-"""Tests of the HTTP doors."""
+"""Tests of the HTTP API."""

@@ -1,4 +1,4 @@
-"""A small application: the real doors, with probe views of the tests behind them."""
+"""A small application: the real middleware and framework, with probe views of the tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Views that do nothing but show how the doors treat a view."""
+"""Views that only show how the framework treats a view."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests of somebody who knows the code: each is refused for what it is, and none is a fault of ours."""
+"""Hostile requests by someone who knows the code: each is refused for what it is, and none is a fault."""
 
 from collections.abc import Callable
 from typing import Any

@@ -25,7 +25,7 @@ def test_every_missing_field_is_named_beside_it_and_the_first_has_the_cursor(pag
     assert wrong(page, "delivery_details.detailed_address") == "Write the delivery address."
 
 
-def test_what_the_api_finds_wrong_is_told_in_its_words_and_forgotten_when_right(page: Page) -> None:
+def test_the_apis_field_errors_are_shown_and_disappear_once_corrected(page: Page) -> None:
     page.goto("/shop/checkout/")
     fill_in_delivery(page, phone="07abc")
     page.get_by_label("Day (if it matters)", exact=True).fill("2020-01-31")
@@ -68,7 +68,7 @@ def test_the_catalogue_counts_what_is_in_the_cart(page: Page) -> None:
     expect(page.get_by_role("link", name="Cart 3 products")).to_be_visible()
 
 
-def test_a_quantity_that_cannot_be_sold_is_told_beside_its_line(page: Page, instance: Instance) -> None:
+def test_a_quantity_that_cannot_be_sold_is_shown_beside_its_line(page: Page, instance: Instance) -> None:
     page.goto("/shop/cart/")
     page.get_by_label("Sukuma Wiki, bunch").fill("1.5")
     page.get_by_label("Sukuma Wiki, bunch").press("Enter")
@@ -115,7 +115,7 @@ def test_names_from_the_api_are_text_and_never_markup(page: Page, instance: Inst
     expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
-def test_links_stay_where_they_are_while_the_page_shows_itself_anew(page: Page) -> None:
+def test_links_stay_in_place_while_the_page_refreshes(page: Page) -> None:
     page.goto("/shop/")
     links = page.get_by_role("link", name="Go to the cart"), page.get_by_role("link", name="Cart 3 products")
     for link in links:
@@ -126,7 +126,7 @@ def test_links_stay_where_they_are_while_the_page_shows_itself_anew(page: Page) 
         assert link.evaluate("link => link.isTheSame")
 
 
-def test_what_is_pressed_is_not_replaced_under_the_hand(page: Page) -> None:
+def test_a_pressed_button_is_not_replaced(page: Page) -> None:
     page.goto("/shop/")
     add = page.get_by_role("button", name="Add Carrots to the cart")
     add.hover()
@@ -137,7 +137,7 @@ def test_what_is_pressed_is_not_replaced_under_the_hand(page: Page) -> None:
     expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
 
 
-def test_what_changes_while_the_page_is_fetched_is_fetched_once_more(page: Page) -> None:
+def test_a_change_during_a_fetch_is_fetched_too(page: Page) -> None:
     page.goto("/shop/")
     stale: list[tuple[Route, APIResponse]] = []
     page.route("**/shop/?", lambda route: stale.append((route, route.fetch())), times=1)

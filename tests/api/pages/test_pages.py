@@ -58,11 +58,11 @@ def open_session(settings: Settings, client: FlaskClient, user: int) -> str:
     return session_id
 
 
-def test_the_front_door_leads_into_the_shop(client: FlaskClient) -> None:
+def test_the_root_redirects_to_the_shop(client: FlaskClient) -> None:
     assert client.get("/").headers["Location"] == "/shop/"
 
 
-def test_the_guides_address_of_an_order_leads_to_its_page(client: FlaskClient) -> None:
+def test_the_contracts_path_of_an_order_redirects_to_its_page(client: FlaskClient) -> None:
     assert client.get("/orders/789").headers["Location"] == "/shop/orders/789/"
 
 
@@ -73,7 +73,7 @@ def test_in_production_there_are_no_pages(settings: Settings, services: Services
     assert {client.get(path).status_code for path in PATHS} == {404}
 
 
-def test_a_page_is_kept_by_no_cache_and_frames_the_simulator_alone(client: FlaskClient) -> None:
+def test_pages_are_not_cached_and_frame_only_the_simulator(client: FlaskClient) -> None:
     headers = client.get("/shop/").headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["Content-Security-Policy"].endswith(f"; frame-src {SIMULATOR}")

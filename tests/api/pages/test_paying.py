@@ -52,7 +52,7 @@ def test_a_buyer_goes_from_the_catalogue_to_the_order(page: Page, instance: Inst
         ("Ignore", "The phone did not answer. Switch it on, keep it at hand, and try again."),
     ],
 )
-def test_a_mistake_is_told_and_the_buyer_pays_on_the_next_try(
+def test_a_mistake_is_shown_and_the_buyer_pays_on_the_next_attempt(
     page: Page, instance: Instance, mistake: str, reason: str
 ) -> None:
     check_out(page)
@@ -107,7 +107,7 @@ def test_a_payment_that_waits_is_still_there_after_a_reload(page: Page) -> None:
     expect_order(page)
 
 
-def test_a_session_whose_time_ran_out_is_tried_again(page: Page, instance: Instance) -> None:
+def test_an_expired_session_is_retried_with_a_new_one(page: Page, instance: Instance) -> None:
     with freeze_time(clock.now() - timedelta(hours=1)):
         session_id = instance.client(1).create().json()["session_id"]
     page.goto(f"/shop/sessions/{session_id}/")
@@ -127,7 +127,7 @@ def test_a_session_without_a_prompt_gets_one_on_its_page(page: Page, instance: I
     expect_order(page)
 
 
-def test_money_for_goods_that_are_gone_is_promised_back(page: Page, instance: Instance) -> None:
+def test_a_payment_for_sold_out_goods_shows_its_refund(page: Page, instance: Instance) -> None:
     check_out(page)
     withdrawn = {"product_name": "Sukuma Wiki", "farm_name": "Green Valley Farm", "price": "30.00"}
     answer = instance.client(9, "operator").put(
@@ -139,7 +139,7 @@ def test_money_for_goods_that_are_gone_is_promised_back(page: Page, instance: In
     expect(page.get_by_role("article").get_by_text("to you.")).to_be_visible()
 
 
-def test_the_payments_page_hears_of_changes_and_asks_for_none(page: Page) -> None:
+def test_the_payments_page_follows_changes_without_polling(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     check_out(page)
@@ -149,23 +149,21 @@ def test_the_payments_page_hears_of_changes_and_asks_for_none(page: Page) -> Non
     assert [url for url in asked if url.endswith("/status/")] == []
 
 
-def test_where_no_stream_can_be_had_the_page_asks(page: Page) -> None:
+def test_without_a_stream_the_page_polls(page: Page) -> None:
     page.route("**/stream/", lambda route: route.fulfill(status=503))
     check_out(page)
     press_on_phone(page, "Enter PIN and pay")
     expect_order(page)
 
 
-def test_a_stream_that_breaks_is_taken_up_again(page: Page) -> None:
+def test_a_broken_stream_is_resumed(page: Page) -> None:
     page.route("**/stream/", lambda route: route.abort("connectionreset"), times=1)
     check_out(page)
     press_on_phone(page, "Enter PIN and pay")
     expect_order(page)
 
 
-def test_a_payment_in_doubt_is_told_as_such_and_its_request_is_not_pressed_for(
-    page: Page, instance: Instance
-) -> None:
+def test_a_payment_in_doubt_is_shown_without_a_button_to_send_again(page: Page, instance: Instance) -> None:
     session_id = instance.client(1).create().json()["session_id"]
     assert instance.client(1).initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202
     page.goto(f"/shop/sessions/{session_id}/")
@@ -173,7 +171,7 @@ def test_a_payment_in_doubt_is_told_as_such_and_its_request_is_not_pressed_for(
     expect(page.get_by_role("button", name="request")).to_have_count(0)
 
 
-def test_a_stream_of_anothers_payment_is_not_to_be_had(page: Page, instance: Instance) -> None:
+def test_a_stream_of_anothers_payment_is_refused(page: Page, instance: Instance) -> None:
     session_id = instance.client(2).create().json()["session_id"]
     page.goto("/shop/")
     answer = page.request.get(f"/shop/sessions/{session_id}/stream/")

@@ -24,7 +24,7 @@ def test_a_phone_number_is_grouped_and_stays_on_one_line() -> None:
     assert wording.grouped(PhoneNumber("254712345678")).split("\N{NO-BREAK SPACE}") == ["0712", "345", "678"]
 
 
-def test_a_case_is_told_in_sentences() -> None:
+def test_a_case_is_described_in_sentences() -> None:
     for code in (
         "second_payment",
         "wrong_amount",

@@ -37,7 +37,7 @@ def _wait_for(page: Page, instance: Instance, count: int) -> None:
     page.goto("/work/")
 
 
-def test_an_operator_sees_money_due_back_decides_and_sees_it_go(
+def test_an_operator_sees_a_refund_that_is_due_and_decides_about_it(
     page: Page, instance: Instance, due: Checkout
 ) -> None:
     page.goto("/work/")
@@ -104,7 +104,7 @@ def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instan
         assert attribute in kept
 
 
-def test_an_auditor_sees_the_list_and_no_button_works_for_him(instance: Instance, due: Checkout) -> None:
+def test_an_auditor_sees_the_list_and_no_button_works_for_them(instance: Instance, due: Checkout) -> None:
     auditor = requests.Session()
     signed_in = auditor.post(
         f"{instance.base_url}/work/sign-in/", data={"token": instance.token(9, "auditor")}, timeout=10
@@ -128,7 +128,7 @@ def test_an_auditor_sees_the_list_and_no_button_works_for_him(instance: Instance
 
 
 @pytest.mark.parametrize("case_id", ["x", "../../x", f"{UUID(int=1)}.refund.x", f"{UUID(int=1)}.refund.1"])
-def test_what_is_not_there_is_said(instance: Instance, case_id: str) -> None:
+def test_an_unknown_case_or_action_is_refused(instance: Instance, case_id: str) -> None:
     session = requests.Session()
     session.post(f"{instance.base_url}/work/sign-in/", data={"demo": "1"}, timeout=10)
     shown = session.get(f"{instance.base_url}/work/", timeout=10).text

@@ -33,7 +33,7 @@ def test_the_first_runs_and_the_next_is_given_its_answer(store: IdempotencyStore
     assert store.claim(7, "key", "body") == Replay(201, '{"phone": "254712345678"}')
 
 
-def test_an_answer_is_sealed_at_rest(store: IdempotencyStore, database: Database) -> None:
+def test_an_answer_is_encrypted_at_rest(store: IdempotencyStore, database: Database) -> None:
     store.claim(7, "key", "body")
     store.finish(7, "key", 201, "254712345678")
     with database.connection() as connection:
@@ -64,7 +64,7 @@ def test_another_request_under_the_same_key_is_refused(store: IdempotencyStore, 
     )
 
 
-def test_while_the_first_runs_the_next_is_told_to_ask_again(store: IdempotencyStore) -> None:
+def test_while_the_first_runs_the_next_gets_retry_after(store: IdempotencyStore) -> None:
     store.claim(7, "key", "body")
     with pytest.raises(Conflict) as refusal:
         store.claim(7, "key", "body")

@@ -89,7 +89,7 @@ def instance(server_url: str, template_database: str) -> Iterator[Instance]:
 
 @pytest.fixture(scope="module")
 def known(instance: Instance) -> Known:
-    """A session that became an order, one that waits for the buyer, and one that nobody has begun to pay."""
+    """A session with an order, one that waits for the buyer, and one without an attempt."""
     buyer = instance.client(BUYER)
     paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
     instance.work()
@@ -127,7 +127,7 @@ def _name_something_known(case: schemathesis.Case[Any], known: Known) -> None:
 
 
 def _be_impatient(case: schemathesis.Case[Any]) -> None:
-    """Wait for news no longer than it takes to see that waiting works."""
+    """Wait for changes no longer than it takes to see that waiting works."""
     wait = case.query.get("wait")
     if isinstance(wait, int) and 1 < wait <= MAX_WAIT_SECONDS:
         case.query["wait"] = 1

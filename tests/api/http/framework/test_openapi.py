@@ -29,7 +29,7 @@ def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["info"]["version"]
 
 
-def test_operations_say_who_may_call_them(document: dict[str, Any]) -> None:
+def test_operations_name_the_roles_that_may_call_them(document: dict[str, Any]) -> None:
     paths = document["paths"]
     assert paths["/api/probes/who/"]["get"]["security"] == [{"bearerToken": []}]
     assert paths["/api/probes/who/"]["get"]["x-roles"] == ["customer", "operator"]
@@ -72,8 +72,8 @@ def test_an_operation_documents_what_it_can_refuse_and_nothing_else(document: di
 
 def test_every_key_of_an_answer_is_promised(document: dict[str, Any]) -> None:
     for name in ("Session", "SessionStatus", "SessionList", "Prompt", "Extension", "Metrics", "ShownOrder"):
-        shape = document["components"]["schemas"][name]
-        assert shape["required"] == sorted(shape["properties"])
+        schema = document["components"]["schemas"][name]
+        assert schema["required"] == sorted(schema["properties"])
 
 
 def test_bodies_are_documented_with_their_bounds(document: dict[str, Any]) -> None:
@@ -142,6 +142,6 @@ def test_the_page_loads_only_from_here_and_its_links_lead_somewhere(client: Flas
     assert set(ERROR_CODES) <= page.anchors
 
 
-def test_the_page_cannot_be_made_to_speak_by_its_host(client: FlaskClient) -> None:
+def test_the_host_header_cannot_inject_a_script(client: FlaskClient) -> None:
     text = client.get("/docs/", headers={"Host": 'x"><script>alert(1)</script>'}).text
     assert "<script>" not in text

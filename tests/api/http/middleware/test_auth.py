@@ -34,7 +34,7 @@ def signed(key: Any = SECRET, algorithm: str = "HS256", **changes: Any) -> dict[
 
 
 def unsigned() -> str:
-    """A token that says of itself that nobody signed it."""
+    """A token that says that it is not signed."""
     head, body, _ = jwt.encode(claims(), SECRET).split(".")
     head = jwt.utils.base64url_encode(b'{"typ":"JWT","alg":"none"}').decode()
     return f"{head}.{body}."
@@ -45,7 +45,7 @@ def pem(key: Any) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, form)  # type: ignore[no-any-return]
 
 
-def test_a_token_of_ours_says_who_is_asking(
+def test_our_own_token_identifies_the_caller(
     client: FlaskClient, bearer: Callable[..., dict[str, str]]
 ) -> None:
     answer = client.get(WHO, headers=bearer(7, "customer", "operator"))
@@ -82,7 +82,7 @@ def test_no_token_is_401_and_tells_the_scheme(client: FlaskClient) -> None:
         {"Authorization": "Bearer é"},
     ],
 )
-def test_a_token_that_is_not_good_is_401(client: FlaskClient, header: dict[str, str]) -> None:
+def test_an_invalid_token_is_401(client: FlaskClient, header: dict[str, str]) -> None:
     answer = client.get(WHO, headers=header)
     assert answer.status_code == 401
     assert "invalid_token" in answer.headers["WWW-Authenticate"]
@@ -129,7 +129,7 @@ def test_what_does_not_exist_is_401_without_a_token_and_404_with_one(
     assert answer.json["error_code"] == "NOT_FOUND"
 
 
-def test_a_public_view_asks_nobody_who_he_is(client: FlaskClient) -> None:
+def test_a_public_view_requires_no_token(client: FlaskClient) -> None:
     assert client.post("/api/probes/callback/", json={}).status_code == 200
 
 

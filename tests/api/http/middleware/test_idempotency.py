@@ -82,7 +82,7 @@ def test_without_a_key_each_request_runs(client: FlaskClient, bearer: Bearer) ->
     assert len(probes.ran) == 2
 
 
-def test_a_refusal_that_stands_is_kept_in_the_form_it_was_given(post: Post) -> None:
+def test_a_final_refusal_is_replayed_in_its_first_form(post: Post) -> None:
     problem = "application/problem+json"
     first = post({"refuse": "rejected"}, accept=problem)
     second = post({"refuse": "rejected"})
@@ -93,7 +93,7 @@ def test_a_refusal_that_stands_is_kept_in_the_form_it_was_given(post: Post) -> N
 
 
 @pytest.mark.parametrize("refusal", ["conflict", "down", "fault"])
-def test_a_refusal_of_the_moment_sets_the_key_free(post: Post, refusal: str) -> None:
+def test_a_temporary_refusal_releases_the_key(post: Post, refusal: str) -> None:
     first, second = post({"refuse": refusal}), post({"refuse": refusal})
     assert first.status_code == second.status_code
     assert first.status_code >= 409

@@ -33,7 +33,7 @@ def token(key: PrivateKey, **names: str) -> str:
     return jwt.encode({"sub": "7"}, key, "EdDSA", headers=names)
 
 
-def test_a_key_that_is_new_is_found_at_once_and_one_that_was_taken_back_is_not(key_set: KeySet) -> None:
+def test_a_new_key_is_found_at_once_and_a_revoked_one_is_not(key_set: KeySet) -> None:
     keys = PublishedKeys(key_set.url)
     assert keys.key_for(token(OLD, kid="old")) == OLD.public_key()
     key_set.publish(published(NEW, kid="new"))
@@ -42,7 +42,7 @@ def test_a_key_that_is_new_is_found_at_once_and_one_that_was_taken_back_is_not(k
         keys.key_for(token(OLD, kid="old"))
 
 
-def test_invented_key_ids_are_no_flood_of_requests_and_do_no_harm_to_good_tokens(key_set: KeySet) -> None:
+def test_invented_key_ids_cause_no_flood_of_fetches_and_no_harm_to_valid_tokens(key_set: KeySet) -> None:
     with freeze_time("2024-01-15 10:30:00") as clock:
         keys = PublishedKeys(key_set.url)
         for number in range(50):

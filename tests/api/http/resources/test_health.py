@@ -96,7 +96,7 @@ def test_requests_that_wait_for_services_share_the_failure_to_build_them() -> No
 
 
 class TellsWhoWaits:
-    """A lock that says when somebody begins to wait for it."""
+    """A lock that says when a thread begins to wait for it."""
 
     def __init__(self, lock: Any, waiting: Event) -> None:
         self._lock, self._waiting = lock, waiting

@@ -1,4 +1,4 @@
-"""The doors where M-Pesa reports results: every body is kept and acknowledged, whoever sends it."""
+"""The callback endpoints: every body is stored and acknowledged, whoever sends it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,7 +87,7 @@ def test_only_post_reports_a_result(instance: Instance, endpoint: Client, path: 
     ],
     ids=["empty", "cut", "form", "xml", "multipart", "deep", "gzip", "override"],
 )
-def test_a_body_of_any_kind_is_kept_and_acknowledged(
+def test_any_body_is_stored_and_acknowledged(
     instance: Instance, endpoint: Client, sent: dict[str, Any]
 ) -> None:
     assert_acknowledged(endpoint.post(PATHS[0], **sent))
@@ -97,7 +97,7 @@ def test_a_body_of_any_kind_is_kept_and_acknowledged(
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_of_five_megabytes_is_cut_acknowledged_and_set_aside(
+def test_a_body_of_five_megabytes_is_cut_acknowledged_and_dead_lettered(
     instance: Instance, chunked: bool
 ) -> None:
     megabyte = b"x" * (1 << 20)
@@ -116,7 +116,7 @@ def test_a_result_under_a_token_that_was_cut_is_no_proof(instance: Instance, end
     assert instance.client().status(session_id)["session_status"] == "payment_initiated"
 
 
-def test_what_cannot_be_kept_is_not_acknowledged(tmp_path: Path, free_port: int) -> None:
+def test_a_body_that_cannot_be_stored_is_not_acknowledged(tmp_path: Path, free_port: int) -> None:
     lost = {"DATABASE_URL": f"postgresql://127.0.0.1:{free_port}/lost", "DAFTARI_DATA_DIR": str(tmp_path)}
     settings = local_settings(lost)
     answer = create_app(settings, partial(build_services, settings)).test_client().post(PATHS[0], json={})
@@ -140,7 +140,7 @@ def test_what_cannot_be_kept_is_not_acknowledged(tmp_path: Path, free_port: int)
         ("enforce", 2, PROXY, f"{SAFARICOM}, {PROXY}", "paid"),
     ],
 )
-def test_a_result_from_elsewhere_is_believed_unless_addresses_count(
+def test_a_result_from_an_unknown_address_is_accepted_unless_addresses_are_enforced(
     instance: Instance, policy: str, proxies: int, sender: str, forwarded_for: str, status: str
 ) -> None:
     session_id = open_prompt(instance)

@@ -1,4 +1,4 @@
-"""Waiting for news over HTTP, on a server that cannot set requests aside: the answers are the same."""
+"""Waiting for changes on a server that cannot suspend requests: the responses are the same."""
 
 import json
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def test_a_last_event_that_is_no_version_is_named(buyer: Client) -> None:
     assert (answer.status_code, list(answer.json()["errors"])) == (400, ["Last-Event-ID"])
 
 
-def test_news_is_told_at_once_and_no_news_when_the_wait_is_over(buyer: Client) -> None:
+def test_a_change_is_sent_at_once_and_no_change_when_the_wait_is_over(buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
     plain = buyer.status(session_id)
     assert buyer.get(status_path(session_id, wait=30, after=0)).json() == plain
@@ -95,7 +95,7 @@ def test_a_poll_is_answered_when_the_session_changes(buyer: Client) -> None:
         assert waiting.result().json()["version"] >= 2
 
 
-def test_running_out_of_time_is_news(instance: Instance, buyer: Client) -> None:
+def test_an_expiry_is_a_change(instance: Instance, buyer: Client) -> None:
     nearly_over = timedelta(minutes=15) - timedelta(seconds=1.5)
     with freeze_time(clock.now() - nearly_over):
         session_id = instance.client(1).create().json()["session_id"]
@@ -130,7 +130,7 @@ def test_a_stream_of_a_settled_session_ends_and_an_eventsource_does_not_come_bac
     assert open_stream(buyer, session_id, **{"Last-Event-ID": "1"}).status_code == 204
 
 
-def test_who_waits_too_often_is_told_to_come_back(database_url: str, data_folder: Path) -> None:
+def test_a_user_with_too_many_waiting_requests_gets_retry_after(database_url: str, data_folder: Path) -> None:
     bounds = {"DAFTARI_WEB_WAITERS": "2", "DAFTARI_STREAM_SECONDS": "1"}
     with running_instance(database_url, data_folder, **bounds) as instance:
         put_on_shelf(instance, TOMATOES, stock="40")

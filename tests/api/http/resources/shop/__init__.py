@@ -1,1 +1,1 @@
-"""Tests of the shop's doors, on a real shop behind them."""
+"""Tests of the shop's endpoints on a real shop."""

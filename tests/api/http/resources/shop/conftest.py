@@ -1,4 +1,4 @@
-"""The doors with all services behind them, and a shop with two products on the shelf."""
+"""The application with all services, and a shop with two products in stock."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
