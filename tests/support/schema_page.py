@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from ledger.store.migrate import PACKAGES, migrations
 from tests.support.database import TestCluster, migrated_template, new_database
 from tests.support.schema_catalog import Row, read_functions, read_sequences, read_tables, trigger_moment
-from tests.support.schema_words import FUNCTIONS, PURPOSES, SEQUENCES, WRITERS
+from tests.support.schema_words import COLUMNS, FUNCTIONS, PURPOSES, SEQUENCES, WRITERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "schema.md"
 
@@ -79,7 +79,7 @@ def _table(table: Row, by_name: dict[str, Row]) -> str:
     if original is not None and original is not table:
         assert _plain(table["columns"]) == _plain(original["columns"]), table["name"]
         return "\n".join([*lines, f"Columns, keys and indexes are those of `{original['name']}`.", ""])
-    return "\n".join([*lines, *_columns(table["columns"]), "", *_rules(table), ""])
+    return "\n".join([*lines, *_columns(table), "", *_rules(table), ""])
 
 
 def _about(table: Row) -> Iterator[str]:
@@ -92,13 +92,14 @@ def _plain(columns: list[Row]) -> list[tuple[Any, ...]]:
     return [(column["name"], column["type"], column["is_required"]) for column in columns]
 
 
-def _columns(columns: list[Row]) -> Iterator[str]:
+def _columns(table: Row) -> Iterator[str]:
     yield "| column | type | null | default | meaning |"
     yield "| --- | --- | --- | --- | --- |"
-    for column in columns:
+    for column in table["columns"]:
+        meaning = COLUMNS.get(f"{table['name']}.{column['name']}") or column["comment"] or ""
         default = f"`{column['default']}`" if column["default"] else ""
         null = "" if column["is_required"] else "yes"
-        cells = (f"`{column['name']}`", column["type"], null, default, column["comment"] or "")
+        cells = (f"`{column['name']}`", column["type"], null, default, meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

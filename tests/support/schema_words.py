@@ -1,6 +1,7 @@
 """What `docs/schema.md` says beyond the catalog: the purpose of each table, function and sequence, and who writes it.
 
-A sentence for a table stands here where the migrations have no COMMENT for it; a comment always wins.
+A sentence for a table stands here where the migrations have no COMMENT for it; a comment wins. For a column our
+sentence wins: released migrations never change, and some of their comments use words that are no longer in use.
 """
 
 WRITERS = {
@@ -79,6 +80,32 @@ PURPOSES = {
     "shop_orders": "Orders, at most one a payment session.",
     "shop_order_items": "The lines of each order; the primary key lets a cart line be bought once.",
     "shop_order_counters": "The last order number given out on each day in Nairobi.",
+}
+
+COLUMNS = {
+    "daraja_inbox.channel": "The endpoint that the message came by, and so what it should be.",
+    "daraja_inbox.is_proven": "Whether the URL carried a valid callback token; a message from before this column "
+    "did if it has a session.",
+    "daraja_inbox.key_owner": "The user whose key encrypts the body; 0 is the system.",
+    "daraja_inbox.reason": "Why it is in this state, or was postponed; the glossary lists the stored names.",
+    "daraja_inbox.sending": "The attempt number of the refund.",
+    "daraja_inbox.state": "`new`; `acted_on`: processed; `set_aside`: dead-lettered; `closed` by an operator.",
+    "daraja_inbox.tries": "How often it was handled without success.",
+    "follower_failures.state": "`retrying`; `set_aside`: dead-lettered; `closed` by an operator.",
+    "follower_failures.tries": "How often the event was handled without success.",
+    "attempt_checks.tries": "How often M-Pesa was queried.",
+    "mpesa_movements.evidence": "The best source that was matched.",
+    "mpesa_movements.first_seen_at": "When a source first reported it.",
+    "mpesa_movements.told": "Details of the verdict.",
+    "mpesa_movements.transaction_id": "What the account reference names, if it is one of ours.",
+    "mpesa_movements.sealed_reference": "What the payer typed as the account reference, encrypted, if it is not ours.",
+    "mpesa_movements.verdict": "What the matcher found; the glossary lists the stored names.",
+    "payment_refunds.failures": "How many attempts failed, whether or not M-Pesa took the request.",
+    "payment_refunds.unsent_in_a_row": "How many of the latest attempts M-Pesa did not take, since the last approval.",
+    "payment_cases.subject": "What the case is about: an attempt, a receipt, the order, a refund or a discrepancy; "
+    "`number` counts them in the session.",
+    "refund_checks.sending": "The attempt number of the refund.",
+    "refund_checks.tries": "How often M-Pesa was queried.",
 }
 
 FUNCTIONS = {
