@@ -16,8 +16,8 @@ from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
 from payments.checkout.terms import CheckoutTerms
-from payments.confirmation.query_budget import QueryRateLimiter
 from payments.confirmation.query_log import QueryLog
+from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
 from payments.exceptions.resolutions import CaseService

@@ -1,4 +1,4 @@
-"""How often M-Pesa was asked about an attempt, and when to ask again: ever more rarely, for as long as it is open."""
+"""The query log of open attempts: when each was last queried and is queried next, ever more rarely."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,10 +7,10 @@ from ledger.store.database import Database
 from payments.retry_schedule import RetrySchedule
 
 QUERY_SCHEDULE = RetrySchedule.of_seconds(15, 15, 20, 20, 60, 120, 300, 600, 1800, 3600)
-"""From one question about an attempt to the next; the last one for as long as there is something to ask.
+"""The pauses between the queries of an attempt; the last one repeats for as long as it is open.
 
-Five questions within the first minute and a half: a prompt lives for one minute, so whatever its buyer did is known by
-then, callback or not.
+Five queries come within the first minute and a half: a prompt lives for one minute, so its outcome is known by then,
+with a callback or without.
 """
 
 _ASKED_SINCE = "SELECT FROM attempt_checks WHERE session_id = %s AND attempt = %s AND asked_at > %s"
@@ -31,23 +31,23 @@ _FORGET = "DELETE FROM attempt_checks WHERE next_check_at <= %s"
 
 
 class QueryLog:
-    """The notes of whoever asks M-Pesa about attempts. Losing them costs a question, never a fact."""
+    """The log of status queries. Losing it costs some queries, and no fact."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def was_asked_since(self, session_id: UUID, attempt: int, moment: datetime) -> bool:
-        """Whether M-Pesa was asked about the attempt after a moment."""
+        """Whether the attempt was queried after a moment."""
         with self._database.connection() as connection:
             return bool(connection.execute(_ASKED_SINCE, (session_id, attempt, moment)).rowcount)
 
     def waiting(self, session_id: UUID, now: datetime) -> set[int]:
-        """Return the attempts of a session whose next look is still to come."""
+        """Return the attempts of a session that are not due for a query yet."""
         with self._database.connection() as connection:
             return {row["attempt"] for row in connection.execute(_WAITING, (session_id, now)).fetchall()}
 
     def note_asked(self, session_id: UUID, attempt: int, *, answer: str, now: datetime) -> None:
-        """Write down that the attempt was looked at, what came of it, and that it wants a look after the next gap."""
+        """Note a query of an attempt and its answer; the next is due after the next pause of the schedule."""
         with self._database.connection() as connection:
             row = connection.execute(_TRIES, (session_id, attempt)).fetchone()
         tries = (row["tries"] if row else 0) + 1
@@ -55,7 +55,7 @@ class QueryLog:
         self.note(session_id, attempt, tries=tries, next_check_at=next_check_at, answer=answer, now=now)
 
     def note_in_between(self, session_id: UUID, attempt: int, *, answer: str, now: datetime) -> None:
-        """Write down that somebody's hint made us ask; when the attempt's turn comes stays as it was."""
+        """Note a query for an unauthenticated callback; the next scheduled one is due when it was."""
         with self._database.connection() as connection:
             connection.execute(_NOTE_IN_BETWEEN, (session_id, attempt, now, now, answer))
 
@@ -69,11 +69,11 @@ class QueryLog:
         answer: str,
         now: datetime,
     ) -> None:
-        """Write down how often the attempt was looked at, what came of it, and when to look again."""
+        """Note how often an attempt was queried, the last answer, and when the next query is due."""
         with self._database.connection() as connection:
             connection.execute(_NOTE, (session_id, attempt, now, tries, next_check_at, answer))
 
     def forget_before(self, moment: datetime) -> int:
-        """Remove notes whose next check is long past, because their attempts have ended; return how many."""
+        """Delete notes whose next query is long overdue, because their attempts have ended; return how many."""
         with self._database.connection() as connection:
             return connection.execute(_FORGET, (moment,)).rowcount

@@ -12,7 +12,7 @@ from ledger.application import Ledger
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, Evidence, Payment
 from ledger.store.vault import Vault
-from payments.confirmation.query_budget import QueryRateLimiter
+from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.stk_callback import Command, failure_command
 from payments.prompts.phone_locks import PhoneLocks
 

@@ -1,4 +1,4 @@
-"""Where M-Pesa reaches our doors from outside, by the one address that the settings name."""
+"""The URL under which M-Pesa reaches our endpoints, derived from the callback URL of the settings."""
 
 from urllib.parse import urlsplit
 
@@ -6,10 +6,10 @@ API_PREFIX = "/api/payments/"
 
 
 def endpoints_url(callback_url: str) -> str:
-    """Return the address under which our doors of payments are reached, with a slash at its end.
+    """Return the base URL of our payment endpoints, with a slash at its end.
 
-    That is the callback address up to `/api/payments/`, whatever proxy's path comes before it, and the same path on
-    its host where it has no such part.
+    That is the callback URL up to `/api/payments/`, after the path of a proxy if there is one; if it has no such part,
+    that path on its host.
     """
     before, begins, _ = callback_url.partition(API_PREFIX)
     parts = urlsplit(callback_url)

@@ -1,11 +1,11 @@
-"""The terms on which money goes back."""
+"""The terms of refunds."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RefundTerms:
-    """Whether a policy approves refunds in an operator's place, and under which address M-Pesa reports results."""
+    """Whether refunds are approved by the policy, and the base URL to which M-Pesa posts results."""
 
     is_automatic: bool
     endpoints_url: str

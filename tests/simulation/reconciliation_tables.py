@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.session.values import Evidence
-from payments.confirmation import query_budget
+from payments.confirmation import query_rate_limiter
 from payments.reconciliation import lookups, movements, pull_progress
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
@@ -39,8 +39,8 @@ class ReconciliationTables:
             pull_progress._PUT_OFF: self.put_off,
             pull_progress._DONE: self.done,
             pull_progress._ADD_GAP: self.add_gap,
-            query_budget._TAKE.encode(): self.take,
-            query_budget._PAUSE: self.pause,
+            query_rate_limiter._TAKE.encode(): self.take,
+            query_rate_limiter._PAUSE: self.pause,
             lookups.NAMED_ATTEMPTS: self.named_attempts,
             lookups.OF_RECEIPTS: self.sessions_of_receipts,
             lookups.REVERSAL_OF: self.reversal_of,

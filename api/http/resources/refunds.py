@@ -1,4 +1,4 @@
-"""Money that must go back: operators decide, auditors look on. The worker sends what was approved."""
+"""Refunds: operators decide, auditors read. The worker sends what was approved."""
 
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from payments.refunds.decisions import operator
 ONE = "/api/payments/refunds/<uuid:session_id>/<int:refund>/"
 
 blueprint = ApiBlueprint(
-    "refunds", __name__, description="Money that must go back to its payer, or has gone."
+    "refunds", __name__, description="Sums that must go back to the payer, or have gone back."
 )
 
 
@@ -33,7 +33,7 @@ blueprint = ApiBlueprint(
 def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     """List refunds.
 
-    Newest first. A decision of this moment shows in the list within a second.
+    Newest first. A decision shows in the list within a second.
     """
     page: Page = query["page"]
     state = RefundState(query["state"]) if query.get("state") else None
@@ -48,7 +48,7 @@ def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.refuses("REFUND_NOT_FOUND")
 @blueprint.response(200, ShownRefund)
 def show_one_refund(session_id: UUID, refund: int) -> dict[str, Any]:
-    """Show a refund, as the log has it."""
+    """Show a refund."""
     return show_refund(current_services().refunds.find(session_id, refund))
 
 
@@ -58,7 +58,7 @@ def show_one_refund(session_id: UUID, refund: int) -> dict[str, Any]:
 @blueprint.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "REFUND_WITHOUT_RECEIPT", "CONFLICT")
 @blueprint.response(200, ShownRefund)
 def approve_refund(session_id: UUID, refund: int) -> dict[str, Any]:
-    """Agree that the money goes back through M-Pesa.
+    """Approve a refund through M-Pesa.
 
     The worker sends it once. Of two operators who decide at the same moment one gets 409.
     """
@@ -72,7 +72,7 @@ def approve_refund(session_id: UUID, refund: int) -> dict[str, Any]:
 @blueprint.refuses("REFUND_NOT_FOUND", "REFUND_NOT_DUE", "CONFLICT")
 @blueprint.response(200, ShownRefund)
 def refuse_refund(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
-    """Hold the money for now.
+    """Hold a refund for now.
 
     The case stays open: it may be approved later, or returned by other means.
     """
@@ -90,7 +90,7 @@ def refuse_refund(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict
 def record_return(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
     """Record that the money went back by other means.
 
-    Not while M-Pesa is expected to answer for it, or it might go back twice.
+    Refused while M-Pesa is expected to report the result, because the money might go back twice.
     """
     return show_refund(
         current_services().refunds.record_by_hand(session_id, refund, by=_operator(), note=wanted["note"])
@@ -106,7 +106,7 @@ def record_return(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict
 def record_not_sent(wanted: dict[str, Any], session_id: UUID, refund: int) -> dict[str, Any]:
     """Record that a refund in doubt did not go back.
 
-    It is due again. Look at the statement first: what is sent twice is lost once.
+    It is due again. Look at the statement first: money that is sent twice is lost.
     """
     return show_refund(
         current_services().refunds.record_not_sent(session_id, refund, by=_operator(), note=wanted["note"])

@@ -1,4 +1,4 @@
-"""When M-Pesa is asked about an attempt again: ever more rarely, and never never."""
+"""When an attempt is queried again: ever more rarely, for as long as it is open."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ SESSION, OTHER = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture
-def checks(database: Database) -> QueryLog:
+def query_log(database: Database) -> QueryLog:
     return QueryLog(database)
 
 
@@ -24,13 +24,13 @@ def notes(database: Database) -> list[dict[str, Any]]:
         return connection.execute("SELECT * FROM attempt_checks ORDER BY session_id, attempt").fetchall()
 
 
-def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
-    checks: QueryLog, database: Database
+def test_each_query_of_an_attempt_is_due_after_a_longer_pause(
+    query_log: QueryLog, database: Database
 ) -> None:
     now = NOW
     pauses = QUERY_SCHEDULE.pauses
     for tries, pause in enumerate((*pauses, pauses[-1], pauses[-1]), 1):
-        checks.note_asked(SESSION, 1, answer="pending", now=now)
+        query_log.note_asked(SESSION, 1, answer="pending", now=now)
         (note,) = notes(database)
         assert note == {
             "session_id": SESSION,
@@ -44,26 +44,24 @@ def test_each_question_about_an_attempt_waits_longer_than_the_one_before(
     assert list(pauses) == sorted(pauses)
 
 
-def test_attempts_are_counted_apart(checks: QueryLog, database: Database) -> None:
-    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
-    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
-    checks.note_asked(SESSION, 2, answer="no_handle", now=NOW)
-    checks.note_asked(OTHER, 1, answer="pending", now=NOW)
+def test_each_attempt_has_its_own_count(query_log: QueryLog, database: Database) -> None:
+    query_log.note_asked(SESSION, 1, answer="pending", now=NOW)
+    query_log.note_asked(SESSION, 1, answer="pending", now=NOW)
+    query_log.note_asked(SESSION, 2, answer="no_handle", now=NOW)
+    query_log.note_asked(OTHER, 1, answer="pending", now=NOW)
     assert [(note["attempt"], note["tries"]) for note in notes(database)] == [(1, 2), (2, 1), (1, 1)]
 
 
-def test_a_question_in_between_leaves_the_attempts_turn_as_it_was(
-    checks: QueryLog, database: Database
-) -> None:
-    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
-    checks.note_in_between(SESSION, 1, answer="no_answer", now=NOW + SECOND)
+def test_a_query_in_between_leaves_the_schedule_as_it_was(query_log: QueryLog, database: Database) -> None:
+    query_log.note_asked(SESSION, 1, answer="pending", now=NOW)
+    query_log.note_in_between(SESSION, 1, answer="no_answer", now=NOW + SECOND)
     (note,) = notes(database)
     assert (note["tries"], note["asked_at"], note["last_answer"]) == (1, NOW + SECOND, "no_answer")
     assert note["next_check_at"] == NOW + QUERY_SCHEDULE.pauses[0]
 
 
-def test_a_question_in_between_does_not_put_off_the_first_turn(checks: QueryLog, database: Database) -> None:
-    checks.note_in_between(SESSION, 1, answer="pending", now=NOW)
+def test_a_query_in_between_does_not_postpone_the_first_one(query_log: QueryLog, database: Database) -> None:
+    query_log.note_in_between(SESSION, 1, answer="pending", now=NOW)
     (note,) = notes(database)
     assert (note["tries"], note["asked_at"], note["next_check_at"], note["last_answer"]) == (
         0,
@@ -73,18 +71,18 @@ def test_a_question_in_between_does_not_put_off_the_first_turn(checks: QueryLog,
     )
 
 
-def test_whether_it_was_asked_since_a_moment(checks: QueryLog) -> None:
-    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
-    assert checks.was_asked_since(SESSION, 1, NOW - SECOND)
-    assert not checks.was_asked_since(SESSION, 1, NOW)
-    assert not checks.was_asked_since(SESSION, 2, NOW - SECOND)
-    assert not checks.was_asked_since(OTHER, 1, NOW - SECOND)
+def test_whether_it_was_asked_since_a_moment(query_log: QueryLog) -> None:
+    query_log.note_asked(SESSION, 1, answer="pending", now=NOW)
+    assert query_log.was_asked_since(SESSION, 1, NOW - SECOND)
+    assert not query_log.was_asked_since(SESSION, 1, NOW)
+    assert not query_log.was_asked_since(SESSION, 2, NOW - SECOND)
+    assert not query_log.was_asked_since(OTHER, 1, NOW - SECOND)
 
 
-def test_notes_whose_turn_is_long_past_are_forgotten(checks: QueryLog, database: Database) -> None:
-    checks.note_asked(SESSION, 1, answer="pending", now=NOW)
-    checks.note_asked(OTHER, 1, answer="pending", now=NOW + SECOND)
-    turn = NOW + QUERY_SCHEDULE.pauses[0]
-    assert checks.forget_before(turn - SECOND) == 0
-    assert checks.forget_before(turn) == 1
+def test_notes_whose_next_query_is_long_overdue_are_deleted(query_log: QueryLog, database: Database) -> None:
+    query_log.note_asked(SESSION, 1, answer="pending", now=NOW)
+    query_log.note_asked(OTHER, 1, answer="pending", now=NOW + SECOND)
+    due_at = NOW + QUERY_SCHEDULE.pauses[0]
+    assert query_log.forget_before(due_at - SECOND) == 0
+    assert query_log.forget_before(due_at) == 1
     assert [note["session_id"] for note in notes(database)] == [OTHER]

@@ -1,4 +1,4 @@
-"""The last segment of a callback URL: what it proves, and that nobody else can make one."""
+"""Callback tokens: what they name, and that only the holder of the key can make one."""
 
 import hashlib
 from uuid import UUID
@@ -32,53 +32,53 @@ def test_a_token_names_its_session_and_attempt() -> None:
 
 
 @given(st.uuids(), st.integers(0, 65_535))
-def test_every_attempt_of_every_session_has_its_own(session_id: UUID, attempt: int) -> None:
+def test_each_attempt_of_each_session_has_its_own_token(session_id: UUID, attempt: int) -> None:
     assert read_token(sign, make_token(sign, session_id, attempt)) == (session_id, attempt)
 
 
 @pytest.mark.parametrize("place", range(0, 68, 3))
-def test_a_token_with_one_digit_changed_proves_nothing(place: int) -> None:
+def test_a_token_with_one_changed_digit_is_refused(place: int) -> None:
     token = make_token(sign, SESSION, 1)
     changed = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
     assert read_token(sign, changed) is None
 
 
-def test_the_proof_of_one_attempt_is_none_of_another() -> None:
-    proof = make_token(sign, SESSION, 1)[36:]
+def test_the_signature_of_one_attempt_is_no_signature_of_another() -> None:
+    signature = make_token(sign, SESSION, 1)[36:]
     for session_id, attempt in ((SESSION, 2), (OTHER, 1)):
-        assert read_token(sign, make_token(sign, session_id, attempt)[:36] + proof) is None
+        assert read_token(sign, make_token(sign, session_id, attempt)[:36] + signature) is None
 
 
-def test_the_holder_of_another_key_makes_none() -> None:
+def test_a_token_made_with_another_key_is_refused() -> None:
     assert read_token(sign, make_token(lambda _: bytes(16), SESSION, 1)) is None
 
 
 @pytest.mark.parametrize("text", ["", "0", "z" * 68, "é" * 68, " " * 68, "0" * 67, "0" * 69, "0" * 136])
-def test_what_is_no_token_proves_nothing(text: str) -> None:
+def test_other_text_is_refused(text: str) -> None:
     assert read_token(sign, text) is None
 
 
-def test_a_token_with_blanks_in_it_proves_nothing() -> None:
+def test_a_token_with_blanks_in_it_is_refused() -> None:
     token = make_token(sign, SESSION, 1)
     assert read_token(sign, f"{token[:33]} {token[33:]}") is None
     assert read_token(sign, f"{token[:66]}  ") is None
 
 
-@pytest.mark.parametrize("matter", list(RefundMessageKind))
-def test_a_token_about_a_refund_names_its_matter_session_refund_and_sending(
-    matter: RefundMessageKind,
+@pytest.mark.parametrize("kind", list(RefundMessageKind))
+def test_a_refund_token_names_its_kind_session_refund_and_attempt(
+    kind: RefundMessageKind,
 ) -> None:
-    proof = RefundTarget(matter, SESSION, refund=2, attempt=3)
-    token = make_refund_token(sign, proof)
-    assert read_refund_token(sign, token) == proof
+    target = RefundTarget(kind, SESSION, refund=2, attempt=3)
+    token = make_refund_token(sign, target)
+    assert read_refund_token(sign, token) == target
     assert token.startswith("550e8400e29b41d4a71644665544000000020003")
     assert len(token) == 72
 
 
-def test_a_token_of_one_kind_is_none_of_another() -> None:
+def test_a_token_of_one_kind_is_no_token_of_another() -> None:
     tokens = {
-        matter: make_refund_token(sign, RefundTarget(matter, SESSION, refund=1, attempt=1))
-        for matter in RefundMessageKind
+        kind: make_refund_token(sign, RefundTarget(kind, SESSION, refund=1, attempt=1))
+        for kind in RefundMessageKind
     }
     assert len(set(tokens.values())) == len(RefundMessageKind)
     for token in tokens.values():
@@ -87,7 +87,7 @@ def test_a_token_of_one_kind_is_none_of_another() -> None:
 
 
 @pytest.mark.parametrize("place", range(0, 72, 3))
-def test_a_refunds_token_with_one_digit_changed_proves_nothing(place: int) -> None:
+def test_a_refund_token_with_one_changed_digit_is_refused(place: int) -> None:
     token = make_refund_token(
         sign, RefundTarget(RefundMessageKind.REVERSAL_RESULT, SESSION, refund=1, attempt=1)
     )

@@ -24,7 +24,7 @@ def inbox(database: Database, vault: Vault) -> Inbox:
     return Inbox(database, vault)
 
 
-def kept(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
+def stored(inbox: Inbox, owner: int, body: bytes = b"{}") -> InboxMessage:
     return inbox.store(
         body,
         body_bytes=len(body),
@@ -41,17 +41,17 @@ def unauthenticated_message(inbox: Inbox, now: datetime) -> InboxMessage:
     return inbox.store(b"{}", body_bytes=2, channel=Channel.STK, is_authenticated=False, now=now)
 
 
-def test_a_body_comes_back_as_it_was_whatever_its_bytes(inbox: Inbox) -> None:
+def test_a_body_is_read_back_byte_for_byte(inbox: Inbox) -> None:
     body = bytes(range(256))
-    message = kept(inbox, 7, body)
+    message = stored(inbox, 7, body)
     assert inbox.due(LATER, 10) == [message]
     assert message.body == body
 
 
-def test_letters_of_an_erased_customer_are_set_aside_and_stop_nobody(
+def test_messages_of_an_erased_customer_are_dead_lettered_and_do_not_hold_up_others(
     inbox: Inbox, vault: Vault, database: Database
 ) -> None:
-    erased, other = kept(inbox, 7), kept(inbox, 8)
+    erased, other = stored(inbox, 7), stored(inbox, 8)
     vault.erase(7)
     assert inbox.due(LATER, 10) == [other]
     with database.connection() as connection:
@@ -61,18 +61,18 @@ def test_letters_of_an_erased_customer_are_set_aside_and_stop_nobody(
     assert row == {"state": "set_aside", "reason": "customer_erased"}
 
 
-def test_what_arrives_for_an_erased_customer_is_kept_all_the_same(inbox: Inbox, vault: Vault) -> None:
+def test_a_message_about_an_erased_customer_is_stored_all_the_same(inbox: Inbox, vault: Vault) -> None:
     vault.encrypt(7, "so that there is a key")
     vault.erase(7)
-    message = kept(inbox, 7)
+    message = stored(inbox, 7)
     assert inbox.message(message.inbox_id) == message
 
 
-def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
+def test_only_the_newest_unauthenticated_messages_are_kept_in_whatever_state(
     inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("payments.inbox.inbox.MAX_UNAUTHENTICATED_KEPT", 2)
-    proven = [kept(inbox, 7), kept(inbox, 8)]
+    authenticated = [stored(inbox, 7), stored(inbox, 8)]
     unauthenticated = [unauthenticated_message(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
     looked_at = unauthenticated_message(inbox, NOW - timedelta(seconds=1))
     inbox.dead_letter(unauthenticated[0], "malformed", NOW)
@@ -82,11 +82,11 @@ def test_of_what_proves_nothing_only_the_newest_is_kept_whatever_became_of_it(
     assert inbox.purge_unauthenticated() == 2
     with database.connection() as connection:
         rows = connection.execute("SELECT inbox_id FROM daraja_inbox").fetchall()
-    left = {message.inbox_id for message in (*proven, *unauthenticated[2:], looked_at)}
+    left = {message.inbox_id for message in (*authenticated, *unauthenticated[2:], looked_at)}
     assert {row["inbox_id"] for row in rows} == left
 
 
-def test_a_letter_about_a_refund_keeps_which_sending_it_speaks_of(inbox: Inbox) -> None:
+def test_a_message_about_a_refund_names_its_refund_attempt(inbox: Inbox) -> None:
     message = inbox.store(
         b"{}",
         body_bytes=2,
@@ -110,7 +110,7 @@ def _row(database: Database, message: InboxMessage) -> dict[str, Any]:
     return row
 
 
-def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, database: Database) -> None:
+def test_a_body_is_stored_with_everything_that_its_url_names(inbox: Inbox, database: Database) -> None:
     session_id = uuid4()
     message = inbox.store(
         b'{"Body": 1}',
@@ -144,47 +144,50 @@ def test_a_body_is_kept_with_everything_that_its_address_proves(inbox: Inbox, da
     assert (message.tries, message.was_cut) == (0, False)
 
 
-def test_a_body_that_is_too_long_is_cut_and_says_so(inbox: Inbox) -> None:
+def test_a_body_that_is_too_long_is_cut_and_marked_as_cut(inbox: Inbox) -> None:
     body = b"x" * (MAX_BYTES_KEPT + 1)
     message = inbox.store(body, body_bytes=len(body), channel=Channel.STK, is_authenticated=False, now=NOW)
     assert message.body == body[:MAX_BYTES_KEPT]
     assert message.was_cut
-    found = inbox.message(message.inbox_id)
-    assert found == message
+    assert inbox.message(message.inbox_id) == message
     whole = inbox.store(
         body[:-1], body_bytes=MAX_BYTES_KEPT, channel=Channel.STK, is_authenticated=False, now=NOW
     )
     assert not whole.was_cut
 
 
-def test_who_proved_nothing_is_the_workers_at_once_and_who_did_a_little_later(inbox: Inbox) -> None:
-    proven, later = kept(inbox, 7), kept(inbox, 8)
+def test_an_unauthenticated_message_is_due_at_once_and_an_authenticated_one_a_little_later(
+    inbox: Inbox,
+) -> None:
+    authenticated, later = stored(inbox, 7), stored(inbox, 8)
     other = unauthenticated_message(inbox, NOW)
     assert inbox.due(NOW, 10) == []
     assert inbox.due(NOW, 10, is_authenticated=False) == [other]
-    assert inbox.due(NOW + UNPROCESSED_AFTER, 10) in ([proven, later], [later, proven])
+    assert inbox.due(NOW + UNPROCESSED_AFTER, 10) in ([authenticated, later], [later, authenticated])
     assert len(inbox.due(NOW + UNPROCESSED_AFTER, 1)) == 1
     assert inbox.due(NOW + UNPROCESSED_AFTER, 10, is_authenticated=False) == [other]
 
 
-def test_a_letter_that_was_acted_on_or_set_aside_comes_up_no_more(inbox: Inbox, database: Database) -> None:
-    acted_on, aside, waiting = (kept(inbox, owner) for owner in (7, 8, 9))
+def test_a_message_that_was_acted_on_or_dead_lettered_is_due_no_more(
+    inbox: Inbox, database: Database
+) -> None:
+    acted_on, dead_lettered, waiting = (stored(inbox, owner) for owner in (7, 8, 9))
     inbox.settle(acted_on, "paid", LATER)
-    inbox.dead_letter(aside, "malformed", LATER)
+    inbox.dead_letter(dead_lettered, "malformed", LATER)
     assert inbox.due(LATER, 10) == [waiting]
-    told = [
+    rows = [
         (row["state"], row["reason"], row["next_try_at"], row["settled_at"])
-        for row in (_row(database, message) for message in (acted_on, aside, waiting))
+        for row in (_row(database, message) for message in (acted_on, dead_lettered, waiting))
     ]
-    assert told == [
+    assert rows == [
         ("acted_on", "paid", None, LATER),
         ("set_aside", "malformed", None, LATER),
         ("new", None, NOW + UNPROCESSED_AFTER, None),
     ]
 
 
-def test_a_letter_that_failed_is_counted_and_comes_up_at_its_time(inbox: Inbox, database: Database) -> None:
-    message, other = kept(inbox, 7), kept(inbox, 8)
+def test_a_failed_try_is_counted_and_the_message_is_due_at_its_time(inbox: Inbox, database: Database) -> None:
+    message, other = stored(inbox, 7), stored(inbox, 8)
     inbox.postpone(message, "conflict", LATER + timedelta(seconds=1))
     assert inbox.due(LATER, 10) == [other]
     [_, again] = inbox.due(LATER + timedelta(seconds=1), 10)
@@ -192,8 +195,8 @@ def test_a_letter_that_failed_is_counted_and_comes_up_at_its_time(inbox: Inbox, 
     assert _row(database, message)["reason"] == "conflict"
 
 
-def test_a_letter_that_was_not_tried_waits_without_being_counted(inbox: Inbox, database: Database) -> None:
-    message, other = kept(inbox, 7), kept(inbox, 8)
+def test_a_message_that_was_not_tried_waits_without_a_count(inbox: Inbox, database: Database) -> None:
+    message, other = stored(inbox, 7), stored(inbox, 8)
     inbox.wait(message, LATER + timedelta(seconds=1))
     assert inbox.due(LATER, 10) == [other]
     assert (_row(database, message)["tries"], _row(database, message)["reason"]) == (0, None)
@@ -210,12 +213,12 @@ def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
     assert not inbox.holds(Channel.STK, b"{}")
 
 
-def test_there_is_no_letter_of_an_unknown_id(inbox: Inbox) -> None:
+def test_an_unknown_id_has_no_message(inbox: Inbox) -> None:
     assert inbox.message(uuid4()) is None
 
 
-def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database: Database) -> None:
-    message, new = kept(inbox, 7), kept(inbox, 8)
+def test_an_operator_closes_a_dead_lettered_message_once(inbox: Inbox, database: Database) -> None:
+    message, new = stored(inbox, 7), stored(inbox, 8)
     inbox.dead_letter(message, "unknown_attempt", NOW)
     assert inbox.close(message.inbox_id, closed_by="operator 9", note="a test of ours", now=LATER)
     row = _row(database, message)
@@ -225,13 +228,13 @@ def test_a_person_closes_a_letter_that_was_set_aside_once(inbox: Inbox, database
         "a test of ours",
         LATER,
     )
-    for there_is_none in (message, new):
-        assert not inbox.close(there_is_none.inbox_id, closed_by="operator 8", note="again", now=LATER)
+    for without in (message, new):
+        assert not inbox.close(without.inbox_id, closed_by="operator 8", note="again", now=LATER)
     assert _row(database, message)["closed_by"] == "operator 9"
 
 
-def test_a_letter_that_was_set_aside_can_be_acted_on_again_from_a_moment(inbox: Inbox) -> None:
-    message, closed = kept(inbox, 7), kept(inbox, 8)
+def test_a_dead_lettered_message_can_be_retried_from_a_moment(inbox: Inbox) -> None:
+    message, closed = stored(inbox, 7), stored(inbox, 8)
     inbox.postpone(message, "conflict", NOW)
     for dead_letter in (message, closed):
         inbox.dead_letter(dead_letter, "not_handled", NOW)
@@ -239,5 +242,5 @@ def test_a_letter_that_was_set_aside_can_be_acted_on_again_from_a_moment(inbox: 
     assert inbox.retry(message.inbox_id, LATER)
     assert inbox.due(LATER - timedelta(seconds=1), 10) == []
     assert inbox.due(LATER, 10) == [message]
-    for there_is_none in (message, closed):
-        assert not inbox.retry(there_is_none.inbox_id, LATER)
+    for without in (message, closed):
+        assert not inbox.retry(without.inbox_id, LATER)

@@ -1,1 +1,1 @@
-"""Giving money back: decisions, sendings, results, and silence."""
+"""Refunds: decisions, reversals, results, and silence."""

@@ -1,4 +1,4 @@
-"""A running instance whose M-Pesa says what a test tells it to, and money that must go back."""
+"""A running instance whose M-Pesa answers as a test scripts it, and refunds that are due."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ OpenTill = Callable[..., Till]
 
 @pytest.fixture
 def clock() -> Iterator[Clock]:
-    """Stopped time."""
+    """A clock that stands still."""
     with freeze_time(MORNING) as frozen:
         assert isinstance(frozen, Clock)
         yield frozen
@@ -34,17 +34,17 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture
 def open_till(clock: Clock, script: Script, database_url: str, data_folder: Path) -> Iterator[OpenTill]:
-    """Give a function that runs an instance with some variables."""
+    """Return a function that runs an instance with some variables."""
     running = []
 
     def open_one(**variables: str) -> Till:
-        lent = running_instance(database_url, data_folder, MPESA_BASE_URL=script.base_url, **variables)
-        running.append(lent)
-        return Till(lent.__enter__(), script, clock)
+        context = running_instance(database_url, data_folder, MPESA_BASE_URL=script.base_url, **variables)
+        running.append(context)
+        return Till(context.__enter__(), script, clock)
 
     yield open_one
-    for lent in running:
-        lent.__exit__(None, None, None)
+    for context in running:
+        context.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the people of a refund do, and what M-Pesa says to it."""
+"""Steps of a refund: decisions of an operator, and M-Pesa's messages."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,7 +33,7 @@ TAKEN = json_reply(200, ACKNOWLEDGEMENT)
 
 
 def result(code: object = 0, receipt: str = REVERSAL_RECEIPT, **parameters: Any) -> dict[str, Any]:
-    """Write a result in M-Pesa's envelope, with parameters only where there are some."""
+    """Write a result in M-Pesa's envelope, with parameters if there are some."""
     written: dict[str, Any] = {
         "ResultType": 0,
         "ResultCode": code,
@@ -49,8 +49,8 @@ def result(code: object = 0, receipt: str = REVERSAL_RECEIPT, **parameters: Any)
 
 
 def reversed_in_full(**changed: Any) -> dict[str, Any]:
-    """Write the result of a reversal that was done."""
-    said: dict[str, Any] = {
+    """Write the result of a completed reversal."""
+    parameters: dict[str, Any] = {
         "DebitAccountBalance": "Utility Account|KES|51661.00|51661.00|0.00|0.00",
         "Amount": 350.00,
         "TransCompletedTime": 20261116103500,
@@ -59,22 +59,22 @@ def reversed_in_full(**changed: Any) -> dict[str, Any]:
         "CreditPartyPublicName": "2547*****678 - JANE",
         "DebitPartyPublicName": "174379 - SHOP",
     }
-    return result(0, **(said | changed))
+    return result(0, **(parameters | changed))
 
 
 def status_of(receipt: str, status: str, **changed: Any) -> dict[str, Any]:
-    """Write the result of a question about a transaction."""
-    said: dict[str, Any] = {
+    """Write the result of a status check."""
+    parameters: dict[str, Any] = {
         "ReceiptNo": receipt,
         "TransactionStatus": status,
         "Amount": 350.00,
         "FinalisedTime": 20261116103500,
     }
-    return result(0, receipt="UKG0000000", **(said | changed))
+    return result(0, receipt="UKG0000000", **(parameters | changed))
 
 
 class Till:
-    """A running instance beside a scripted M-Pesa, and the hands of its operator."""
+    """A running instance beside a scripted M-Pesa, with an operator."""
 
     def __init__(self, instance: Instance, script: Script, clock: Clock) -> None:
         self.instance = instance
@@ -83,20 +83,20 @@ class Till:
 
     @property
     def operator(self) -> Client:
-        """An operator whose token is from this moment."""
+        """An operator with a fresh token."""
         return self.instance.client(9, "operator")
 
     def due(self, receipt: str | None = RECEIPT) -> Checkout:
-        """Take a payment whose goods are gone, so that its money must go back; let the worker see it."""
+        """Take a payment whose goods are sold out, so that a refund is due; let the worker see it."""
         begun_at = time.now() - timedelta(minutes=1)
         checkout = Checkout(self.instance.services.ledger, at=begun_at).prompt().pay(receipt).refuse_order()
         self.instance.work()
         return checkout
 
-    def decide(self, checkout: Checkout, what: str, **said: str) -> requests.Response:
+    def decide(self, checkout: Checkout, what: str, **fields: str) -> requests.Response:
         """Let the operator decide."""
         path = f"/api/payments/refunds/{checkout.session_id}/1/{what}/"
-        return self.operator.post(path, json=said)
+        return self.operator.post(path, json=fields)
 
     def approve(self, checkout: Checkout) -> None:
         """Let the operator approve, and the worker send it."""
@@ -105,18 +105,18 @@ class Till:
         self.instance.work()
 
     def sent(self, path: str = REVERSAL) -> list[Request]:
-        """Return what came to M-Pesa."""
+        """Return the requests that M-Pesa received."""
         return self.script.seen(path)
 
     def tell(self, body: object, asked: Request | None = None, to: str = "ResultURL") -> None:
-        """Post what M-Pesa says to an address of its last request, or of another."""
+        """Post a message of M-Pesa's to a callback URL of its last request, or of another."""
         url = (asked or self.sent()[-1]).json[to]
         answer = report(self.instance, urlsplit(url).path, body)
         assert (answer.status_code, answer.json()) == (200, {"ResultCode": 0, "ResultDesc": "Accepted"})
         self.instance.work()
 
     def wait(self, **span: float) -> None:
-        """Move time on and let the worker work."""
+        """Advance the clock and run the worker."""
         seconds = span.get("seconds", 0) + 60 * span.get("minutes", 0) + 3600 * span.get("hours", 0)
         self.clock.tick(seconds)
         self.instance.work()
@@ -133,10 +133,10 @@ class Till:
         return shown
 
     def facts(self, checkout: Checkout) -> list[str]:
-        """Return the names of the events since the money fell due."""
+        """Return the names of the events since the refund was due."""
         names = event_names(self.instance, str(checkout.session_id))
         return names[names.index("RefundDue") :]
 
     def messages(self) -> list[tuple[str, str | None]]:
-        """Return what became of every letter."""
+        """Return the state and the reason of every message."""
         return messages(self.instance)

@@ -1,4 +1,4 @@
-"""A process dies at any moment of a refund: the money goes back once, never by a second request on silence."""
+"""A process dies at any moment of a refund: the money goes back once, never by a second request after silence."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def _until_the_worker_sees_it(till: Till) -> None:
     next(job for job in till.instance.jobs if job.name == "payment_refunds").work()
 
 
-def test_a_sender_that_dies_anywhere_sends_no_money_twice(till: Till, proxy: DatabaseProxy) -> None:
+def test_a_sender_that_dies_at_any_statement_sends_no_money_twice(till: Till, proxy: DatabaseProxy) -> None:
     till.script.at(REVERSAL, TAKEN)
     till.script.at(STATUS, TAKEN)
     for number, _, die in each_crash_point(till.instance, proxy):

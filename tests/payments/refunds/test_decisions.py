@@ -1,4 +1,4 @@
-"""Who may decide about a refund, what is refused, and that of two who decide at once one does."""
+"""Decisions about refunds: who takes them, which are refused, and that only one of two at once succeeds."""
 
 from functools import partial
 from uuid import uuid4
@@ -19,7 +19,7 @@ DECISIONS: dict[str, dict[str, str]] = {
 }
 
 
-def test_only_operators_decide_and_auditors_look_on(till: Till) -> None:
+def test_only_operators_decide_and_auditors_read(till: Till) -> None:
     checkout = till.due()
     one = f"{PATH}{checkout.session_id}/1/"
     for role, may_read in (("customer", False), ("analyst", False), ("auditor", True), ("operator", True)):
@@ -27,13 +27,13 @@ def test_only_operators_decide_and_auditors_look_on(till: Till) -> None:
         for path in (PATH, one):
             assert caller.get(path).status_code == (200 if may_read else 403)
         if role != "operator":
-            for what, said in DECISIONS.items():
-                assert caller.post(f"{one}{what}/", json=said).status_code == 403
+            for what, fields in DECISIONS.items():
+                assert caller.post(f"{one}{what}/", json=fields).status_code == 403
     assert till.instance.anonymous().post(f"{one}approve/").status_code == 401
     assert till.facts(checkout) == ["RefundDue"]
 
 
-def test_a_refusal_holds_the_money_until_somebody_changes_his_mind(till: Till) -> None:
+def test_a_refusal_holds_the_money_until_an_operator_approves_it(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     refused = till.decide(checkout, "refuse", reason="  The buyer took other goods. ").json()
@@ -50,13 +50,13 @@ def test_money_returned_by_other_means_is_not_sent(till: Till) -> None:
     checkout = till.due()
     shown = till.decide(checkout, "returned", note="Paid out at the counter.").json()
     assert (shown["state"], shown["means"], shown["recorded_by"]) == ("refunded", "by_hand", "operator 9")
-    for what, said in DECISIONS.items():
-        answer = till.decide(checkout, what, **said)
+    for what, fields in DECISIONS.items():
+        answer = till.decide(checkout, what, **fields)
         assert (answer.status_code, answer.json()["error_code"]) == (409, "REFUND_NOT_DUE")
     assert till.sent() == []
 
 
-def test_what_is_under_way_is_left_to_m_pesa_and_what_is_in_doubt_to_a_person(till: Till) -> None:
+def test_a_refund_under_way_is_left_to_m_pesa_and_one_in_doubt_to_a_person(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -75,7 +75,7 @@ def test_what_is_under_way_is_left_to_m_pesa_and_what_is_in_doubt_to_a_person(ti
 
 
 @pytest.mark.parametrize("what", ["approve", "refuse", "returned"])
-def test_of_two_who_decide_at_once_one_does(till: Till, what: str) -> None:
+def test_of_two_operators_who_decide_at_once_one_succeeds(till: Till, what: str) -> None:
     for round_ in range(7):
         checkout = till.due(f"UKG7Q2X9{round_}{round_}")
         answers = at_once([partial(till.decide, checkout, what, **DECISIONS[what])] * 3)
@@ -86,7 +86,7 @@ def test_of_two_who_decide_at_once_one_does(till: Till, what: str) -> None:
             till.decide(checkout, "refuse", reason="Enough.")
 
 
-def test_the_same_decision_sent_twice_with_its_key_is_one(till: Till) -> None:
+def test_a_decision_repeated_with_its_key_is_taken_once(till: Till) -> None:
     checkout = till.due()
     path, key = f"{PATH}{checkout.session_id}/1/approve/", {"Idempotency-Key": str(uuid4())}
     first, second = (till.operator.post(path, headers=key) for _ in range(2))
@@ -113,7 +113,7 @@ def test_the_same_decision_sent_twice_with_its_key_is_one(till: Till) -> None:
     ],
 )
 @pytest.mark.parametrize(("what", "field"), [("refuse", "reason"), ("returned", "note")])
-def test_a_text_that_may_not_stay_for_ever_is_refused(
+def test_a_text_that_must_not_stay_in_the_log_is_refused(
     till: Till, what: str, field: str, text: object
 ) -> None:
     checkout = till.due()
@@ -123,12 +123,14 @@ def test_a_text_that_may_not_stay_for_ever_is_refused(
     assert till.facts(checkout) == ["RefundDue"]
 
 
-def test_a_refund_that_is_not_there_is_said_as_such(till: Till) -> None:
+def test_an_unknown_refund_is_not_found(till: Till) -> None:
     checkout = till.due()
     for path in (f"{PATH}{checkout.session_id}/2/", f"{PATH}{uuid4()}/1/"):
         assert till.operator.get(path).json()["error_code"] == "REFUND_NOT_FOUND"
-        for what, said in DECISIONS.items():
-            assert till.operator.post(f"{path}{what}/", json=said).json()["error_code"] == "REFUND_NOT_FOUND"
+        for what, fields in DECISIONS.items():
+            assert (
+                till.operator.post(f"{path}{what}/", json=fields).json()["error_code"] == "REFUND_NOT_FOUND"
+            )
 
 
 def test_refunds_are_listed_by_state_in_pages(till: Till) -> None:

@@ -1,4 +1,4 @@
-"""A sum is approved, sent once, and its result recorded, whatever M-Pesa answers."""
+"""A refund is approved, sent once, and its result recorded, whatever M-Pesa answers."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ DONE = ["RefundDue", "RefundApproved", "RefundRequested", "RefundAccepted", "Ref
 FAILED = [*DONE[:-1], "RefundFailed"]
 
 
-def test_money_goes_back_when_an_operator_says_so_and_not_before(till: Till) -> None:
+def test_money_goes_back_when_an_operator_approves_and_not_before(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     assert till.sent() == []
@@ -48,7 +48,7 @@ def test_money_goes_back_when_an_operator_says_so_and_not_before(till: Till) -> 
     assert len(till.sent()) == 1
 
 
-def test_the_policy_auto_approves_what_falls_due_and_never_overrules_a_failure(open_till: OpenTill) -> None:
+def test_the_policy_auto_approves_new_refunds_and_never_overrules_a_failure(open_till: OpenTill) -> None:
     till = open_till(DAFTARI_REFUND_POLICY="auto")
     till.script.at(REVERSAL, TAKEN)
     checkout = till.due()
@@ -70,7 +70,7 @@ def test_the_policy_auto_waits_for_the_receipt(open_till: OpenTill) -> None:
     assert [request.json["TransactionID"] for request in till.sent()] == [RECEIPT]
 
 
-def test_an_operator_cannot_approve_what_has_no_receipt(till: Till) -> None:
+def test_an_operator_cannot_approve_a_refund_without_a_receipt(till: Till) -> None:
     checkout = till.due(receipt=None)
     answer = till.decide(checkout, "approve")
     assert (answer.status_code, answer.json()["error_code"]) == (409, "REFUND_WITHOUT_RECEIPT")
@@ -91,7 +91,7 @@ def test_already_reversed_is_done(till: Till) -> None:
     ("code", "failure"),
     [(1, "INSUFFICIENT_FUNDS"), ("R000002", None), (2001, "WRONG_CREDENTIAL"), (8006, "OPERATOR_LOCKED")],
 )
-def test_what_m_pesa_could_not_do_is_due_again_and_waits_for_a_person(
+def test_a_failed_reversal_is_due_again_and_needs_a_person(
     till: Till, code: object, failure: str | None
 ) -> None:
     checkout = till.due()
@@ -110,7 +110,7 @@ def test_what_m_pesa_could_not_do_is_due_again_and_waits_for_a_person(
     assert till.refund(checkout).state == RefundState.REFUNDED
 
 
-def test_a_refusal_of_our_operator_stops_what_would_be_sent_by_itself(open_till: OpenTill) -> None:
+def test_a_refused_initiator_stops_automatic_refunds(open_till: OpenTill) -> None:
     till = open_till(DAFTARI_REFUND_POLICY="auto")
     till.script.at(REVERSAL, TAKEN)
     till.due()
@@ -126,7 +126,7 @@ def test_a_refusal_of_our_operator_stops_what_would_be_sent_by_itself(open_till:
     "deed",
     [error_reply(400, "400.002.02", "Bad Request - Invalid Amount"), error_reply(404, "404.001.01", "No")],
 )
-def test_what_daraja_refuses_is_due_again(till: Till, deed: Deed) -> None:
+def test_a_refund_that_daraja_refuses_is_due_again(till: Till, deed: Deed) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, deed)
     till.approve(checkout)
@@ -135,7 +135,7 @@ def test_what_daraja_refuses_is_due_again(till: Till, deed: Deed) -> None:
     assert len(till.sent()) == 1
 
 
-def test_what_m_pesa_took_nothing_of_is_tried_again_by_itself_a_few_times(till: Till) -> None:
+def test_a_refund_that_m_pesa_did_not_take_is_retried_a_few_times(till: Till) -> None:
     checkout = till.due()
     till.script.at(
         REVERSAL, error_reply(500, "500.003.02", "System is busy. Please try again in few minutes.")
@@ -154,7 +154,7 @@ def test_what_m_pesa_took_nothing_of_is_tried_again_by_itself_a_few_times(till: 
 
 
 @pytest.mark.parametrize("deed", [html_reply(504), reset], ids=["gateway time-out", "cut"])
-def test_what_may_have_arrived_is_never_sent_again(till: Till, deed: Deed) -> None:
+def test_a_refund_that_may_have_arrived_is_never_sent_again(till: Till, deed: Deed) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, deed)
     till.approve(checkout)
@@ -189,7 +189,7 @@ def test_a_result_may_come_before_the_acknowledgement(till: Till) -> None:
     assert till.facts(checkout) == ["RefundDue", "RefundApproved", "RefundRequested", "Refunded"]
 
 
-def test_the_same_result_twice_is_no_news(till: Till) -> None:
+def test_a_repeated_result_is_a_no_op(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -199,7 +199,7 @@ def test_the_same_result_twice_is_no_news(till: Till) -> None:
     assert till.messages() == [("acted_on", None)] * 3
 
 
-def test_a_failure_after_the_money_is_back_is_kept_for_a_person(till: Till) -> None:
+def test_a_failure_after_the_refund_is_left_to_a_person(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -209,7 +209,7 @@ def test_a_failure_after_the_money_is_back_is_kept_for_a_person(till: Till) -> N
     assert till.messages()[-1] == ("set_aside", "contradicts_the_refund")
 
 
-def test_a_failure_of_an_earlier_sending_says_nothing_of_the_next(till: Till) -> None:
+def test_a_failure_of_an_earlier_attempt_does_not_fail_the_next(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -239,7 +239,7 @@ def test_a_failure_of_an_earlier_sending_says_nothing_of_the_next(till: Till) ->
         (b'{"Result": "' + b"A" * 70_000 + b'"}', "too_large"),
     ],
 )
-def test_a_result_that_cannot_be_believed_moves_no_money(till: Till, body: object, reason: str) -> None:
+def test_an_implausible_result_records_no_refund(till: Till, body: object, reason: str) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -250,7 +250,7 @@ def test_a_result_that_cannot_be_believed_moves_no_money(till: Till, body: objec
     assert till.refund(checkout).state == RefundState.REFUNDED
 
 
-def test_without_the_token_nothing_changes_and_nobody_can_tell(till: Till) -> None:
+def test_an_unauthenticated_result_changes_nothing_and_is_answered_alike(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -264,7 +264,7 @@ def test_without_the_token_nothing_changes_and_nobody_can_tell(till: Till) -> No
     assert till.messages() == [("set_aside", "not_proven")] * 8
 
 
-def test_a_token_opens_the_matter_that_it_was_made_for_and_no_other_refund(till: Till) -> None:
+def test_a_token_authenticates_one_kind_of_message_about_one_refund(till: Till) -> None:
     checkout, other = till.due(), till.due("UKG7Q2X9ZZ")
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)
@@ -275,7 +275,7 @@ def test_a_token_opens_the_matter_that_it_was_made_for_and_no_other_refund(till:
     assert till.messages() == [("set_aside", "receipt_differs")]
 
 
-def test_the_addresses_hold_no_word_that_safaricom_forbids(till: Till) -> None:
+def test_callback_urls_hold_no_word_that_safaricom_forbids(till: Till) -> None:
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.approve(checkout)

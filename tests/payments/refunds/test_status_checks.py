@@ -1,4 +1,4 @@
-"""Silence about a refund is doubt: M-Pesa is asked what became of it, and nothing is sent again."""
+"""A refund without a result is in doubt: its status is checked, and nothing is sent again."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ from tests.support.statements import Booking, statement
 
 
 def _sent(till: Till) -> Checkout:
-    """Return a checkout whose refund M-Pesa has taken, and says no more of."""
+    """Return a checkout whose refund M-Pesa accepted, without a result."""
     checkout = till.due()
     till.script.at(REVERSAL, TAKEN)
     till.script.at(STATUS, TAKEN)
@@ -33,7 +33,7 @@ def _sent(till: Till) -> Checkout:
 
 
 def _in_doubt(till: Till) -> Checkout:
-    """Return one about whose way M-Pesa has been asked."""
+    """Return a checkout whose refund has been checked once."""
     checkout = _sent(till)
     till.wait(minutes=11)
     assert till.refund(checkout).in_doubt
@@ -42,7 +42,7 @@ def _in_doubt(till: Till) -> Checkout:
     return checkout
 
 
-def test_a_result_that_does_not_come_is_asked_for_by_m_pesas_own_name(till: Till) -> None:
+def test_a_missing_result_is_asked_for_by_the_conversation_id(till: Till) -> None:
     checkout = _sent(till)
     till.wait(minutes=9)
     assert not till.refund(checkout).in_doubt
@@ -55,14 +55,14 @@ def test_a_result_that_does_not_come_is_asked_for_by_m_pesas_own_name(till: Till
     assert request.json["CommandID"] == "TransactionStatusQuery"
 
 
-def test_doubt_is_news_once_while_its_row_is_still_late(till: Till) -> None:
+def test_a_refund_is_put_in_doubt_once_while_its_row_is_late(till: Till) -> None:
     _sent(till)
     till.clock.tick(timedelta(minutes=11))
     doubts = till.instance.services.worker.refund_status_checks
     assert [doubts.put_in_doubt() for _ in range(3)] == [1, 0, 0]
 
 
-def test_the_reversal_that_was_completed_is_the_money_back(till: Till) -> None:
+def test_a_completed_reversal_is_a_refund(till: Till) -> None:
     checkout = _in_doubt(till)
     till.tell(status_of(REVERSAL_RECEIPT, "Completed"), till.sent(STATUS)[-1])
     assert till.refund(checkout).state == RefundState.REFUNDED
@@ -71,7 +71,7 @@ def test_the_reversal_that_was_completed_is_the_money_back(till: Till) -> None:
 
 
 @pytest.mark.parametrize("word", ["Cancelled", "Declined", "Expired"])
-def test_the_reversal_that_was_not_completed_is_due_again(till: Till, word: str) -> None:
+def test_a_reversal_that_was_not_completed_is_due_again(till: Till, word: str) -> None:
     checkout = _in_doubt(till)
     till.tell(status_of(REVERSAL_RECEIPT, word), till.sent(STATUS)[-1])
     assert till.refund(checkout).state == RefundState.DUE
@@ -79,13 +79,13 @@ def test_the_reversal_that_was_not_completed_is_due_again(till: Till, word: str)
     assert len(till.sent()) == 1
 
 
-def test_a_payment_that_was_reversed_is_the_money_back(till: Till) -> None:
+def test_a_reversed_payment_is_a_refund(till: Till) -> None:
     checkout = _in_doubt(till)
     till.tell(status_of(RECEIPT, "Reversed"), till.sent(STATUS)[-1])
     assert till.refund(checkout).state == RefundState.REFUNDED
 
 
-def test_a_payment_that_stands_long_after_proves_that_it_was_not_reversed(till: Till) -> None:
+def test_a_payment_that_is_complete_long_after_was_not_reversed(till: Till) -> None:
     checkout = _in_doubt(till)
     till.wait(minutes=3)
     by_payment = till.sent(STATUS)[-1]
@@ -96,13 +96,13 @@ def test_a_payment_that_stands_long_after_proves_that_it_was_not_reversed(till: 
     assert len(till.sent()) == 1
 
 
-def test_a_payment_that_stands_soon_after_proves_nothing(till: Till) -> None:
+def test_a_payment_that_is_complete_soon_after_proves_nothing(till: Till) -> None:
     checkout = _in_doubt(till)
     till.tell(status_of(RECEIPT, "Completed"), till.sent(STATUS)[-1])
     assert till.refund(checkout).state == RefundState.REQUESTED
 
 
-def test_questions_become_rarer_and_end(till: Till) -> None:
+def test_checks_become_rarer_and_end(till: Till) -> None:
     checkout = _sent(till)
     for _ in range(12):
         till.wait(hours=26)
@@ -115,7 +115,7 @@ def test_questions_become_rarer_and_end(till: Till) -> None:
     "answer",
     [result(2032), status_of(RECEIPT, "Authorized"), status_of(RECEIPT, "Something new"), result(99)],
 )
-def test_an_answer_that_says_nothing_of_the_money_leaves_the_doubt(till: Till, answer: object) -> None:
+def test_an_answer_that_proves_nothing_leaves_the_doubt(till: Till, answer: object) -> None:
     checkout = _in_doubt(till)
     till.tell(answer, till.sent(STATUS)[-1])
     assert till.refund(checkout).in_doubt
@@ -123,14 +123,14 @@ def test_an_answer_that_says_nothing_of_the_money_leaves_the_doubt(till: Till, a
     assert len(till.sent(STATUS)) == 2
 
 
-def test_an_answer_about_another_sum_or_payment_is_for_a_person(till: Till) -> None:
+def test_an_answer_about_another_sum_or_payment_is_left_to_a_person(till: Till) -> None:
     checkout = _in_doubt(till)
     till.tell(status_of(RECEIPT, "Reversed", Amount=1.0), till.sent(STATUS)[-1])
     assert till.messages() == [("set_aside", "amount_differs")]
     assert till.refund(checkout).in_doubt
 
 
-def test_a_time_out_of_the_queue_is_no_verdict(till: Till) -> None:
+def test_a_queue_time_out_is_no_outcome(till: Till) -> None:
     checkout = _sent(till)
     till.tell({"Result": {"ResultCode": 1}}, to="QueueTimeOutURL")
     assert till.shown(checkout)["doubt_reason"] == "QUEUE_TIMEOUT"
@@ -141,7 +141,7 @@ def test_a_time_out_of_the_queue_is_no_verdict(till: Till) -> None:
     assert till.refund(checkout).state == RefundState.REFUNDED
 
 
-def test_a_sender_who_died_before_the_answer_leaves_a_doubt(till: Till) -> None:
+def test_a_sender_that_died_before_the_answer_leaves_a_doubt(till: Till) -> None:
     checkout = till.due()
     assert till.decide(checkout, "approve").status_code == 200
     checkout.ledger.decide(
@@ -156,7 +156,7 @@ def test_a_sender_who_died_before_the_answer_leaves_a_doubt(till: Till) -> None:
     assert till.sent() == []
 
 
-def test_m_pesa_away_is_asked_again_later(till: Till) -> None:
+def test_a_check_that_m_pesa_did_not_take_is_repeated_later(till: Till) -> None:
     checkout = _sent(till)
     till.script.at(STATUS, html_reply(503))
     till.wait(minutes=11)
@@ -167,7 +167,7 @@ def test_m_pesa_away_is_asked_again_later(till: Till) -> None:
     assert till.refund(checkout).state == RefundState.REFUNDED
 
 
-def test_nothing_is_asked_while_m_pesa_refuses_our_operator(till: Till) -> None:
+def test_nothing_is_checked_while_m_pesa_refuses_the_initiator(till: Till) -> None:
     checkout = _in_doubt(till)
     till.tell(result(2001), till.sent(STATUS)[-1])
     till.wait(minutes=3)
@@ -178,7 +178,7 @@ def test_nothing_is_asked_while_m_pesa_refuses_our_operator(till: Till) -> None:
     assert till.refund(checkout).in_doubt
 
 
-def test_the_statement_settles_what_nobody_told(till: Till) -> None:
+def test_the_statement_settles_a_refund_without_a_result(till: Till) -> None:
     checkout = _in_doubt(till)
     paid_at, back_at = datetime(2026, 11, 16, 7, 31, tzinfo=UTC), datetime(2026, 11, 16, 7, 40, tzinfo=UTC)
     file = statement(
@@ -193,8 +193,8 @@ def test_the_statement_settles_what_nobody_told(till: Till) -> None:
             ),
         ]
     )
-    found = till.instance.services.reconciler.reconcile(file).found
-    assert found["counts"]["refund_settled"] == 1
+    report = till.instance.services.reconciler.reconcile(file).found
+    assert report["counts"]["refund_settled"] == 1
     assert till.refund(checkout).state == RefundState.REFUNDED
     till.tell(reversed_in_full())
     assert till.messages() == [("acted_on", None)]

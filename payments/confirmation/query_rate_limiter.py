@@ -1,4 +1,4 @@
-"""A token bucket for all processes together: M-Pesa counts the questions of an app, not those of a process."""
+"""A token bucket that all processes share: M-Pesa limits the queries of an app, not those of a process."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from ledger.store.database import Database
 
 PAUSE_WHEN_LIMITED_SECONDS = 30
 BURST_PER_MINUTE = 6
-"""A bucket holds the questions of ten seconds; M-Pesa's own, where somebody measured it, held one."""
+"""A bucket holds the queries of ten seconds; M-Pesa's own held one when it was measured."""
 
 # One statement refills by the clock, looks and takes, so that no two processes take the same token.
 _REFILLED = """
@@ -28,7 +28,7 @@ ON CONFLICT (name) DO UPDATE
 
 
 class QueryRateLimiter:
-    """At most `per_minute` questions a minute under a name, in small bursts, and none while M-Pesa says too many."""
+    """Allows `per_minute` queries a minute under a name, in small bursts, and none while M-Pesa limits the rate."""
 
     def __init__(self, database: Database, name: str, per_minute: int) -> None:
         self._database = database
@@ -37,9 +37,9 @@ class QueryRateLimiter:
         self._burst = max(1, per_minute // BURST_PER_MINUTE)
 
     def take(self, now: datetime, *, is_urgent: bool = True) -> bool:
-        """Take the right to ask one question; return whether there was one.
+        """Take a token for one query; return whether there was one.
 
-        Where it is not urgent, half of the bucket is left to those that are.
+        A query that is not urgent leaves half of the bucket to those that are.
         """
         values = {
             "name": self._name,
@@ -52,9 +52,9 @@ class QueryRateLimiter:
             return connection.execute(_TAKE.encode(), values).rowcount == 1
 
     def pause(self, now: datetime, seconds: int | None) -> None:
-        """Let nobody ask for some seconds, because M-Pesa said that it is too much; None: it did not say how long.
+        """Allow no query for some seconds, because M-Pesa limits the rate; None: it did not say for how long.
 
-        Then one may ask, and the bucket fills again from there.
+        Then one query is allowed, and the bucket refills from there.
         """
         until = now + timedelta(seconds=seconds or PAUSE_WHEN_LIMITED_SECONDS)
         with self._database.connection() as connection:
