@@ -101,7 +101,7 @@ def test_every_result_code_says_whether_the_buyer_can_retry(
     assert retry_advice(buyer, session_id) == (*wait, False, None, None)
     assert buyer.status(session_id)["reason"] == {
         "code": meaning.reason.upper(),
-        "message": meaning.description,
+        "message": meaning.sentence,
     }
     clock.tick(121)
     assert retry_advice(buyer, session_id) == (AT_ONCE if meaning.can_retry else NEVER)
