@@ -275,7 +275,7 @@ def session_and_owner(ledger: Ledger, session_id: UUID | None) -> tuple[PaymentS
         session = ledger.session(session_id)
     except Unavailable:
         raise
-    except Exception:  # noqa: BLE001 - whoever acts on the message meets the error again, and logs it
+    except Exception:  # noqa: BLE001 - acting on the message meets the error again, and logs it
         return None, sessions.owner_of(ledger.database, session_id) or SYSTEM_USER_ID
     return session, session.user_id
 

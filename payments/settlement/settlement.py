@@ -1,7 +1,7 @@
 """STK callbacks: store each one, then record the outcome that it proves.
 
 The URL of a callback authenticates it. An unauthenticated callback counts only once a status query confirms it, and
-its receipt is never recorded: whoever invents a receipt would be refunded when the genuine one arrives, or would take
+its receipt is never recorded: a payer who invents one would be refunded when the genuine one arrives, or would take
 it from the buyer to whom it belongs.
 """
 
