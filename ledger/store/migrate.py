@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
 
-PACKAGES = ("ledger.store", "projections", "shop")
+PACKAGES = ("ledger.store", "projections", "shop", "payments")
 """The packages whose `migrations/` folders make up a database, in the order of application."""
 
 OLDEST_POSTGRESQL = 15
