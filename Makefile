@@ -17,16 +17,19 @@ SEEDS  ?= 1000
 MUTATION = build/mutation
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-setup check bench simulate torture mutate schema screenshot format lock clean
+.PHONY: help run test test-system test-setup check bench simulate torture mutate schema screenshot format lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.ready-to-run ## Set up, then run everything on this machine until Ctrl-C
 	@$(BIN)/daftari up
 
-test: test-setup ## Set up, then run the whole test suite, browser tests included
+test: test-setup ## Set up, then run the test suite, browser tests included; those of `make test-system` apart
 	@$(BIN)/pytest -n $(JOBS)
+
+test-system: test-setup ## Set up, then run the tests that need minutes: real servers that fail over, full disks, storms
+	@$(BIN)/pytest -n $(JOBS) -m system
 
 test-setup: $(VENV)/.ready-to-test
 	@$(BIN)/python -m tests.support.browser

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.torture.callback_flood import count_believed, forgeries
 from tests.torture.result import Result
 from tests.torture.retries import retries
@@ -12,6 +14,7 @@ from tests.torture.wind_down import wind_down_and_audit
 PAID_AFTER_SECONDS = 2.0
 
 
+@pytest.mark.system
 def test_a_short_run_of_every_kind_finds_no_violation(data_folder: Path) -> None:
     pays_after_a_restart = SimulatorOptions(auto_approve_seconds=PAID_AFTER_SECONDS)
     with running_system(pays_after_a_restart, SETTINGS, parent=data_folder) as system:
