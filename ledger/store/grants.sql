@@ -22,7 +22,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO daftari_app', current_schema());
     REVOKE INSERT, UPDATE, DELETE ON payment_events, payment_sessions, payment_refs, ledger_node, schema_migrations
         FROM daftari_app;
-    REVOKE UPDATE, DELETE ON signed_blocks FROM daftari_app;
+    REVOKE UPDATE, DELETE ON signed_blocks, key_ring FROM daftari_app;
     REVOKE ALL ON FUNCTION append_events, reserve_reference FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION append_events, reserve_reference, ledger_horizon TO daftari_app;
     IF NOT pg_has_role(current_user, 'daftari_app', 'MEMBER') THEN

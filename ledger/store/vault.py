@@ -10,21 +10,30 @@ from hashlib import sha256
 from threading import Lock
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ledger import clock
-from ledger.errors import WRONG_MASTER_KEY, LedgerError
+from ledger.errors import LedgerError
 from ledger.store.database import Database
+from ledger.store.key_ring import (
+    CALLBACK_TOKENS,
+    CUSTOMER_KEYS,
+    DIGESTS,
+    KEY_BYTES,
+    OWN_SECRETS,
+    PURPOSES,
+    SIGNED_BLOCKS,
+    KeyRing,
+    WrongKey,
+    derive,
+    unwrap,
+    wrap,
+)
 
 SYSTEM_USER_ID = 0
 """The owner of what belongs to no known customer: the shop's own secrets, and callbacks of no known session."""
 
-_KEY_BYTES = 32
-_NONCE_BYTES = 12
 _MAX_KEYS_IN_MEMORY = 10_000
 _ENCRYPTED_V1 = "v1."
 
@@ -51,46 +60,37 @@ class Erased(LedgerError):
         super().__init__("ERASED", "The personal data of this customer have been erased.")
 
 
-class WrongKey(LedgerError):
-    """A value cannot be decrypted: it was altered, or it was encrypted under another master key."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            WRONG_MASTER_KEY,
-            "The data in this database cannot be decrypted with this master key. Set DAFTARI_MASTER_KEY to the one "
-            "that it was made with, or DAFTARI_DATA_DIR to the folder that holds it.",
-        )
-
-
 class Vault:
     """Encrypts and decrypts text by customer. Safe to share between threads.
 
     `master_key` is 32 bytes. An encrypted value is text: "v1." and the URL-safe base64 of nonce and AES-256-GCM
-    ciphertext, bound to the customer's id. `block_key` signs the blocks of the log.
+    ciphertext, bound to the customer's id. `block_key` signs the blocks of the log, `keys` is the key ring.
     """
 
     def __init__(self, database: Database, master_key: bytes) -> None:
-        if len(master_key) != _KEY_BYTES:
-            raise ValueError("The master key is 32 bytes.")
+        self.keys = KeyRing(database, master_key)
         self._database = database
-        self._wrapper = AESGCM(_derive(master_key, b"customer keys"))
-        self._system_key = AESGCM(_derive(master_key, b"own secrets"))
-        self._digest_key = _derive(master_key, b"digests")
-        self._token_key = _derive(master_key, b"callback tokens")
-        self.block_key = Ed25519PrivateKey.from_private_bytes(_derive(master_key, b"signed blocks"))
+        self._wrapper = AESGCM(derive(master_key, CUSTOMER_KEYS))
+        self._system_key = AESGCM(derive(master_key, OWN_SECRETS))
+        self._digest_key = derive(master_key, DIGESTS)
+        self._token_key = derive(master_key, CALLBACK_TOKENS)
+        self.block_key = Ed25519PrivateKey.from_private_bytes(derive(master_key, SIGNED_BLOCKS))
         self._keys: dict[int, AESGCM] = {}
         self._lock = Lock()
 
     def check_master_key(self) -> None:
         """Raise WrongKey if the database was made with another master key; change nothing."""
+        if self.keys.is_stored():
+            return
         with self._database.connection() as connection:
             row = connection.execute(_ANY_WRAPPED_KEY).fetchone()
         if row is not None:
-            _decrypt_bytes(self._wrapper, bytes(row["wrapped_key"]), _bound_to(row["user_id"]))
+            unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(row["user_id"]))
 
     def claim(self) -> None:
-        """Bind a new database to this master key, by a key for SYSTEM_USER_ID. Raises WrongKey if another was first."""
+        """Bind a new database to this master key, by its key ring. Raises WrongKey if another was first."""
         self.check_master_key()
+        self.keys.store_first(*PURPOSES)
         self._load(SYSTEM_USER_ID, make=True)
 
     def encrypt(self, user_id: int, text: str) -> str:
@@ -137,15 +137,14 @@ class Vault:
             raise WrongKey
         if row["wrapped_key"] is None:
             raise Erased
-        return _decrypt_bytes(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
+        return unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
 
     def _read(self, user_id: int) -> dict[str, Any] | None:
         with self._database.connection() as connection:
             return connection.execute(_READ_KEY, (user_id,)).fetchone()
 
     def _read_or_make(self, user_id: int) -> dict[str, Any] | None:
-        nonce = os.urandom(_NONCE_BYTES)
-        wrapped = nonce + self._wrapper.encrypt(nonce, os.urandom(_KEY_BYTES), _bound_to(user_id))
+        wrapped = wrap(self._wrapper, os.urandom(KEY_BYTES), _bound_to(user_id))
         with self._database.connection() as connection:
             values = {"user": user_id, "key": wrapped, "now": clock.now()}
             return connection.execute(_ENSURE_KEY, values).fetchone()
@@ -155,15 +154,8 @@ def _bound_to(user_id: int) -> bytes:
     return f"daftari customer {user_id}".encode()
 
 
-def _derive(master_key: bytes, purpose: bytes) -> bytes:
-    return HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"daftari " + purpose).derive(master_key)
-
-
 def _encrypt(key: AESGCM, text: str, bound_to: bytes) -> str:
-    nonce = os.urandom(_NONCE_BYTES)
-    return (
-        _ENCRYPTED_V1 + base64.urlsafe_b64encode(nonce + key.encrypt(nonce, text.encode(), bound_to)).decode()
-    )
+    return _ENCRYPTED_V1 + base64.urlsafe_b64encode(wrap(key, text.encode(), bound_to)).decode()
 
 
 def _decrypt(key: AESGCM, encrypted: str, bound_to: bytes) -> str:
@@ -173,11 +165,4 @@ def _decrypt(key: AESGCM, encrypted: str, bound_to: bytes) -> str:
         raw = base64.urlsafe_b64decode(encrypted[len(_ENCRYPTED_V1) :])
     except ValueError:
         raise WrongKey from None
-    return _decrypt_bytes(key, raw, bound_to).decode()
-
-
-def _decrypt_bytes(key: AESGCM, encrypted: bytes, bound_to: bytes) -> bytes:
-    try:
-        return key.decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], bound_to)
-    except (InvalidTag, ValueError):  # Altered, encrypted by another key, or cut short.
-        raise WrongKey from None
+    return unwrap(key, raw, bound_to).decode()

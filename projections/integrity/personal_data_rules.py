@@ -6,7 +6,8 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.session.session import PaymentSession
-from ledger.store.vault import Erased, WrongKey
+from ledger.store.key_ring import WrongKey
+from ledger.store.vault import Erased
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import PromptWindow, Violation, Walk
 

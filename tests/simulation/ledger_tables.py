@@ -14,7 +14,7 @@ import psycopg
 from ledger import application, clock
 from ledger.session import events
 from ledger.session.values import OPEN_STATES
-from ledger.store import blocks, positions, recorder, vault
+from ledger.store import blocks, key_ring, positions, recorder, vault
 from ledger.store.canonical import GENESIS, chained_hash
 from payments.confirmation import query_log
 from payments.mpesa import access_tokens
@@ -54,6 +54,7 @@ class LedgerTables:
         self.phone_locks: dict[str, Row] = {}
         self.query_log: dict[UUID, dict[int, Row]] = {}
         self.keys: dict[int, bytes] = {}
+        self.key_ring: list[Row] = []
         self.tokens: dict[str, Row] = {}
         self.blocks: list[Row] = []
         self.on_append: Callable[[UUID, list[Row]], None] = lambda _, __: None
@@ -83,6 +84,8 @@ class LedgerTables:
             query_log._NOTE: self.log_query,
             query_log._NOTE_IN_BETWEEN: self.log_urgent_query,
             query_log._FORGET: self.purge_query_log,
+            key_ring._ALL: lambda _: self.key_ring,
+            key_ring._STORE_FIRST: self.store_first_keys,
             vault._ENSURE_KEY: self.ensure_key,
             vault._READ_KEY: self.read_key,
             access_tokens._READ: self.read_token,
@@ -247,6 +250,16 @@ class LedgerTables:
             del self.query_log[session_id][attempt]
             self._reschedule_query(session_id)
         return len(old)
+
+    def store_first_keys(self, values: Any) -> list[Row]:
+        """Store the first key of each purpose that has none."""
+        known = {row["purpose"] for row in self.key_ring}
+        self.key_ring += [
+            {"purpose": purpose, "key_id": 0, "wrapped_key": wrapped, "retired_at": None}
+            for purpose, wrapped in zip(values["purposes"], values["wrapped"], strict=True)
+            if purpose not in known
+        ]
+        return []
 
     def ensure_key(self, values: Any) -> list[Row]:
         """Return the customer's wrapped key; store the given one if there is none."""

@@ -4,7 +4,8 @@ import psycopg
 import pytest
 
 from ledger.store.database import Database
-from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault, WrongKey
+from ledger.store.key_ring import WrongKey
+from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault
 from tests.support.waiting import wait_until
 
 MASTER_KEY = bytes(range(32))

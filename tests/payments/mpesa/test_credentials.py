@@ -4,7 +4,8 @@ import pytest
 from freezegun import freeze_time
 
 from ledger.store.database import Database
-from ledger.store.vault import Vault, WrongKey
+from ledger.store.key_ring import WrongKey
+from ledger.store.vault import Vault
 from payments.mpesa.credentials import CredentialStore
 
 

@@ -1,0 +1,173 @@
+"""The keys of this installation by purpose and number, each wrapped by a key that is derived from the master key.
+
+What is encrypted, signed or MACed names the number of its key, so a key can be followed by a new one, and the
+master key by another, while everything that was made before can still be read.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from time import monotonic
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ledger import clock
+from ledger.errors import WRONG_MASTER_KEY, LedgerError
+from ledger.store.database import Database
+
+CUSTOMER_KEYS = "customer keys"
+OWN_SECRETS = "own secrets"
+DIGESTS = "digests"
+CALLBACK_TOKENS = "callback tokens"
+SIGNED_BLOCKS = "signed blocks"
+EVENT_MAC = "event mac"
+AUDIT_LOG = "audit log"
+
+PURPOSES = (CUSTOMER_KEYS, OWN_SECRETS, DIGESTS, CALLBACK_TOKENS, SIGNED_BLOCKS, EVENT_MAC, AUDIT_LOG)
+"""What the first start on a database stores a key for; any other purpose gets its first key when it is first used."""
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+_READ_AGAIN_SECONDS = 30.0
+_ALL = "SELECT purpose, key_id, wrapped_key, retired_at FROM key_ring ORDER BY purpose, key_id"
+_STORE_FIRST = """
+INSERT INTO key_ring (purpose, key_id, wrapped_key, created_at)
+SELECT purpose, 0, wrapped_key, %(now)s
+FROM unnest(%(purposes)s::text[], %(wrapped)s::bytea[]) AS first (purpose, wrapped_key) ORDER BY purpose
+ON CONFLICT (purpose, key_id) DO NOTHING
+"""
+
+
+class WrongKey(LedgerError):
+    """A value cannot be decrypted: it was altered, or it was encrypted under another master key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            WRONG_MASTER_KEY,
+            "The data in this database cannot be decrypted with this master key. Set DAFTARI_MASTER_KEY to the one "
+            "that it was made with, or DAFTARI_DATA_DIR to the folder that holds it.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RingKey:
+    """One key of a purpose: 32 bytes. After `retired_at` nothing new is made with it."""
+
+    key_id: int
+    key: bytes
+    retired_at: datetime | None
+
+
+Ring = dict[str, dict[int, RingKey]]
+
+
+class KeyRing:
+    """Knows the keys by purpose and number. Safe to share between threads.
+
+    `master_key` is 32 bytes. The keys are read from the database at the first use and every half minute, and kept in
+    memory; all methods raise Unavailable, and WrongKey if the ring was made with another master key.
+    """
+
+    def __init__(self, database: Database, master_key: bytes) -> None:
+        if len(master_key) != KEY_BYTES:
+            raise ValueError("The master key is 32 bytes.")
+        self._database = database
+        self._master_key = master_key
+        self._wrapper = AESGCM(derive(master_key, "key ring"))
+        self._ring: Ring = {}
+        self._read_at = float("-inf")
+        self._reading = Lock()
+
+    def current(self, purpose: str) -> tuple[int, bytes]:
+        """Return the number and the 32 bytes of the key for new values; the first use of a purpose makes it."""
+        now = clock.now()
+        found = self._keys_of(purpose)
+        for key in found:
+            if key.retired_at is None or now < key.retired_at:
+                return key.key_id, key.key
+        return found[-1].key_id, found[-1].key
+
+    def key(self, purpose: str, key_id: int) -> bytes:
+        """Return the 32 bytes of a key, current or retired. Raises LedgerError UNKNOWN_KEY if there is none."""
+        found = self._current_ring().get(purpose, {}).get(key_id)
+        if found is None:  # Another process may have made it a moment ago.
+            self._read()
+            found = self._ring.get(purpose, {}).get(key_id)
+        if found is None and key_id == 0:
+            self.store_first(purpose)
+            found = self._ring.get(purpose, {}).get(key_id)
+        if found is None:
+            raise LedgerError(
+                "UNKNOWN_KEY", f"There is no key {key_id} for {purpose} in this database's key ring."
+            )
+        return found.key
+
+    def keys(self, purpose: str) -> list[RingKey]:
+        """Return all keys of a purpose, the oldest first."""
+        return self._keys_of(purpose)
+
+    def is_stored(self) -> bool:
+        """Return whether the database has a key ring. Raises WrongKey if it is of another master key."""
+        self._read()
+        return bool(self._ring)
+
+    def store_first(self, *purposes: str) -> None:
+        """Store the first key of purposes that have none: of several processes at once, the first one's stay."""
+        first = sorted(purposes)
+        wrapped = [
+            wrap(self._wrapper, derive(self._master_key, purpose), _bound_to(purpose, 0)) for purpose in first
+        ]
+        with self._database.connection() as connection:
+            connection.execute(_STORE_FIRST, {"now": clock.now(), "purposes": first, "wrapped": wrapped})
+        self._read()
+
+    def _keys_of(self, purpose: str) -> list[RingKey]:
+        found = self._current_ring().get(purpose)
+        if found is None:
+            self.store_first(purpose)
+            found = self._ring[purpose]
+        return list(found.values())
+
+    def _current_ring(self) -> Ring:
+        if monotonic() - self._read_at >= _READ_AGAIN_SECONDS:
+            self._read()
+        return self._ring
+
+    def _read(self) -> None:
+        with self._reading:
+            with self._database.connection() as connection:
+                rows = connection.execute(_ALL).fetchall()
+            ring: Ring = {}
+            for row in rows:
+                purpose, key_id = row["purpose"], row["key_id"]
+                key = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(purpose, key_id))
+                ring.setdefault(purpose, {})[key_id] = RingKey(key_id, key, row["retired_at"])
+            self._ring, self._read_at = ring, monotonic()
+
+
+def derive(key: bytes, purpose: str) -> bytes:
+    """Return the 32 bytes that HKDF-SHA256 derives from a key for a purpose."""
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"daftari " + purpose.encode()).derive(key)
+
+
+def wrap(wrapper: AESGCM, key: bytes, bound_to: bytes) -> bytes:
+    """Return nonce and AES-256-GCM ciphertext of a key."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + wrapper.encrypt(nonce, key, bound_to)
+
+
+def unwrap(wrapper: AESGCM, wrapped: bytes, bound_to: bytes) -> bytes:
+    """Return the key that was wrapped. Raises WrongKey if it was altered, cut short, or wrapped by another key."""
+    try:
+        return wrapper.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], bound_to)
+    except (InvalidTag, ValueError):
+        raise WrongKey from None
+
+
+def _bound_to(purpose: str, key_id: int) -> bytes:
+    return f"daftari key ring\0{purpose}\0{key_id}".encode()
