@@ -10,6 +10,7 @@ from api.settings import DARAJA_URLS, Settings
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger
+from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import Vault
@@ -154,6 +155,7 @@ def assemble(
         transaction_poller=transaction_poller,
         verifier=verifier,
         blocks=Blocks(database),
+        audit_log=AuditLog(database, vault.keys),
         worker=worker,
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from daraja import DarajaClient
 from ledger.application import Ledger
+from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks
 from ledger.store.database import Database
 from ledger.store.vault import Vault
@@ -55,6 +56,7 @@ class Services:
     # Auditors
     verifier: Verifier
     blocks: Blocks
+    audit_log: AuditLog
 
     # The background worker
     worker: WorkerParts

@@ -2,6 +2,7 @@
 
 import click
 
+from api.cli.audit_log import audit_log
 from api.cli.check import check
 from api.cli.data import demo_data, migrate
 from api.cli.failures import FailureGroup
@@ -55,5 +56,6 @@ for command in (
     register_c2b,
     pull,
     verify,
+    audit_log,
 ):
     main.add_command(command)

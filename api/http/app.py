@@ -32,6 +32,7 @@ RESOURCES = (
     "api.http.resources.work_list",
     "api.http.resources.reports",
     "api.http.resources.signed_blocks",
+    "api.http.resources.audit_log",
     "api.http.resources.refunds",
     "api.http.resources.reconciliations",
     "api.http.resources.health",

@@ -23,8 +23,9 @@ BEGIN
     REVOKE INSERT, UPDATE, DELETE ON payment_events, payment_sessions, payment_refs, ledger_node, schema_migrations
         FROM daftari_app;
     REVOKE UPDATE, DELETE ON signed_blocks, key_ring FROM daftari_app;
-    REVOKE ALL ON FUNCTION append_events, reserve_reference FROM PUBLIC;
-    GRANT EXECUTE ON FUNCTION append_events, reserve_reference, ledger_horizon TO daftari_app;
+    REVOKE INSERT, UPDATE, DELETE ON audit_log FROM daftari_app;
+    REVOKE ALL ON FUNCTION append_events, reserve_reference, record_audit_entry FROM PUBLIC;
+    GRANT EXECUTE ON FUNCTION append_events, reserve_reference, record_audit_entry, ledger_horizon TO daftari_app;
     IF NOT pg_has_role(current_user, 'daftari_app', 'MEMBER') THEN
         EXECUTE format('GRANT daftari_app TO %I', current_user);
     END IF;

@@ -81,6 +81,7 @@ def check(
             _sessions(connection, walk),
             log_rules.positions(connection),
             log_rules.signed_blocks(connection, vault, kept_blocks),
+            log_rules.audit_entries(connection, vault),
             money_rules.references(connection, walk),
             money_rules.movements(connection, walk),
             money_rules.orders(connection, walk, orders_of),

@@ -1,4 +1,4 @@
-"""Invariants of the log: versions, positions, hash chains, signed blocks."""
+"""Invariants of the log: versions, positions, hash chains, signed blocks, the audit log."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from ledger.store import blocks
+from ledger.store import audit_log, blocks
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.vault import Vault
 from projections.integrity.session_log import SessionLog
@@ -55,3 +55,10 @@ def signed_blocks(
         if not blocks.is_kept(connection, name):
             detail = f"block {name.origin}-{name.number} is not there as it was when its name was kept"
             yield Violation("blocks", detail)
+
+
+def audit_entries(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:
+    """Each entry of the audit log carries the MAC that only the application can make."""
+    if vault is not None:
+        for fault in audit_log.faults(connection, vault.keys):
+            yield Violation("audit log", fault)

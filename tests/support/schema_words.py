@@ -12,6 +12,7 @@ WRITERS = {
     "signed_blocks": "ledger/store",
     "customer_keys": "ledger/store",
     "key_ring": "ledger/store",
+    "audit_log": "ledger/store",
     "schema_migrations": "ledger/store",
     "live_prompts": "payments/prompts",
     "daraja_inbox": "payments/inbox",
@@ -51,6 +52,7 @@ PURPOSES = {
     "payment_refs": "What must be unique in the whole system: an M-Pesa receipt is credited to one session, once.",
     "signed_blocks": "Signed blocks over the log: altering, adding or removing an event below the last one shows.",
     "customer_keys": "One encryption key a customer, wrapped by the master key; destroying it erases the person.",
+    "audit_log": "Who decided what, or read whose personal data, when and why; each entry with a MAC.",
     "key_ring": "The keys of this installation by purpose and number, each wrapped by a key of the master key.",
     "schema_migrations": "Which migration files were applied, with their checksums.",
     "live_prompts": "Phone locks: at most one live prompt a phone, and the attempt that holds it.",
@@ -113,6 +115,7 @@ COLUMNS = {
 FUNCTIONS = {
     "append_events": "Appends events of one session and moves its row of `payment_sessions`; returns the last "
     "position. Raises DF001 where the version is taken or there is a gap before it.",
+    "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
     "ledger_horizon": "Returns this node's origin and the horizon: no transaction below it is still running.",
     "digest_of_events": "Counts the events between two positions of an origin and digests their positions and hashes.",

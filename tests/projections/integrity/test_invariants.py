@@ -7,6 +7,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from ledger.application import Ledger
+from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.follower import Follower
@@ -321,3 +322,11 @@ def test_a_callback_of_which_no_message_is_stored_is_reported(ledger: Ledger, da
     ]
     tamper(database, MESSAGE, checkout.session_id)
     assert check(database, with_messages=True) == []
+
+
+def test_an_entry_of_the_audit_log_that_was_altered_is_reported(database: Database) -> None:
+    vault = Vault(database, VAULT_KEY)
+    AuditLog(database, vault.keys).record(None, "switch", actor="user:42")
+    assert check(database, vault) == []
+    tamper(database, "UPDATE audit_log SET actor = 'user:43'")
+    assert rules(check(database, vault)) == {"audit log"}

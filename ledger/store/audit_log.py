@@ -1,0 +1,148 @@
+"""The audit log: who decided what, or read whose personal data, when and why; append-only, each entry with a MAC.
+
+No personal data stands in it in the clear: people are named by their numbers, and reasons must do without names and
+phones. The MAC is of a key that the database never sees, so an entry that was written past the application shows.
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from psycopg import Connection
+
+from ledger import clock
+from ledger.errors import InvalidValue, LedgerError
+from ledger.store.canonical import canonical_json
+from ledger.store.database import Database
+from ledger.store.key_ring import AUDIT_LOG, KeyRing
+
+MAX_REASON = 1_000
+MAX_DETAILS_BYTES = 16_384
+
+_FORMAT = "daftari audit entry v1"
+_RECORD = "SELECT record_audit_entry(%s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s)"
+_ENTRIES = "SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log "
+_WHERE = """
+WHERE recorded_at <= %(as_of)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+  AND (%(actor)s::text IS NULL OR actor = %(actor)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+"""
+_COUNT = "SELECT count(*) AS count FROM audit_log " + _WHERE
+_PAGE = _ENTRIES + _WHERE + "ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s OFFSET %(offset)s"
+_ALL = _ENTRIES + "ORDER BY recorded_at, entry_id"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry. `actor` is "user:42", "cli:user:42", "policy:auto" or "system"; `subject` names what it is about."""
+
+    entry_id: UUID
+    recorded_at: datetime
+    kind: str
+    actor: str
+    subject: str
+    reason: str
+    details: dict[str, Any]
+    key_id: int
+
+    def mac(self, key: bytes) -> bytes:
+        """Return the HMAC-SHA256 of the entry's content, in canonical JSON (RFC 8785)."""
+        content = [
+            _FORMAT,
+            str(self.entry_id),
+            self.recorded_at.astimezone(UTC).isoformat(),
+            self.kind,
+            self.actor,
+            self.subject,
+            self.reason,
+            self.details,
+            self.key_id,
+        ]
+        return hmac.digest(key, canonical_json(content), "sha256")
+
+
+class AuditLog:
+    """Appends entries and reads them; nobody changes one. Safe to share between threads."""
+
+    def __init__(self, database: Database, keys: KeyRing) -> None:
+        self._database = database
+        self._keys = keys
+
+    def record(
+        self,
+        connection: Connection[Any] | None,
+        kind: str,
+        *,
+        actor: str,
+        subject: str = "",
+        reason: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> UUID:
+        """Append an entry and return its id: in the transaction of `connection`, or in one of its own.
+
+        `details` are plain JSON values without floats. Raises InvalidValue for a reason or details that are too long.
+        """
+        if len(reason) > MAX_REASON:
+            raise InvalidValue(f"A reason is at most {MAX_REASON} characters.")
+        text = msgspec.json.encode(dict(details or {}))
+        if len(text) > MAX_DETAILS_BYTES:
+            raise InvalidValue(f"The details of an entry are at most {MAX_DETAILS_BYTES} bytes.")
+        key_id, key = self._keys.current(AUDIT_LOG)
+        plain = msgspec.json.decode(text)
+        entry = AuditEntry(uuid4(), clock.now(), kind, actor, subject, reason, plain, key_id)
+        values = (
+            entry.entry_id,
+            entry.recorded_at,
+            kind,
+            actor,
+            subject,
+            reason,
+            text.decode(),
+            key_id,
+            entry.mac(key),
+        )
+        if connection is not None:
+            connection.execute(_RECORD, values)
+        else:
+            with self._database.connection() as own:
+                own.execute(_RECORD, values)
+        return entry.entry_id
+
+    def entries(
+        self,
+        *,
+        kind: str | None = None,
+        actor: str | None = None,
+        subject: str | None = None,
+        as_of: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[int, list[AuditEntry]]:
+        """Return (how many there are, those of a page), the latest first."""
+        values = {"kind": kind, "actor": actor, "subject": subject, "as_of": as_of or clock.now()}
+        with self._database.connection() as connection:
+            counted = connection.execute(_COUNT, values).fetchone()
+            rows = connection.execute(_PAGE, values | {"limit": limit, "offset": offset}).fetchall()
+        assert counted is not None
+        return counted["count"], [_entry(row) for row in rows]
+
+
+def faults(connection: Connection[Any], keys: KeyRing) -> Iterator[str]:
+    """Report entries that were not written, or not left, by a holder of the key; nothing if all is well."""
+    with connection.cursor(name="audit_log") as rows:
+        for row in rows.execute(_ALL):
+            entry = _entry(row)
+            try:
+                key = keys.key(AUDIT_LOG, entry.key_id)
+            except LedgerError:
+                yield f"entry {entry.entry_id} names key {entry.key_id}, which there is not"
+                continue
+            if not hmac.compare_digest(entry.mac(key), bytes(row["mac"])):
+                yield f"entry {entry.entry_id} was not written by Daftari, or was altered"
+
+
+def _entry(row: Mapping[str, Any]) -> AuditEntry:
+    return AuditEntry(**{name: value for name, value in row.items() if name != "mac"})
