@@ -130,7 +130,11 @@ def base_url(given: str) -> str:
 
 def is_near(address: str) -> bool:
     """Return whether an address is this machine's own."""
-    name = urlsplit(address).hostname or ""
+    return is_loopback(urlsplit(address).hostname or "")
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether only this machine can reach a host of this name or address."""
     try:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:

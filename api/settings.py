@@ -79,7 +79,8 @@ class Settings:
     daftari_public_url: str = _setting(
         values.base_url,
         "",
-        "Where clients reach the API, for the links in lists. Without it links repeat the request's Host.",
+        "Where clients reach the API: the links of lists begin with it, whatever Host a request names. Required in "
+        "production.",
     )
     daftari_trusted_proxies: int = _setting(
         values.whole(0, 8),
@@ -90,7 +91,13 @@ class Settings:
     daftari_mode: str = _setting(
         values.choice("development", "production"),
         "development",
-        "In production nothing is generated: secrets and addresses must be given.",
+        "In production nothing is generated: secrets and addresses must be given. Development is for this machine "
+        "alone: its shop page makes anyone any buyer.",
+    )
+    daftari_demo_operator: str = _setting(
+        values.choice("off", "on"),
+        "off",
+        "Whether the work page of a machine in development has a button that signs in anyone as an operator.",
     )
     daftari_jwt_secret: str = _setting(
         values.secret,
@@ -250,6 +257,23 @@ class Settings:
         """Whether secrets and addresses must be given."""
         return self.daftari_mode == "production"
 
+    @property
+    def has_demo(self) -> bool:
+        """Whether there is a shop page, on which anyone is any buyer: never where money or other machines are."""
+        return (
+            not self.is_production
+            and values.is_near(self.mpesa_base_url)
+            and values.is_loopback(self.daftari_host)
+        )
+
+    def require_safe_mode(self, *, simulates: bool = False) -> None:
+        """Raise ConfigurationError where development would be open to other machines, or would take real money.
+
+        `simulates`: M-Pesa is simulated, whatever address of it the settings hold.
+        """
+        if not self.is_production and (problems := list(_dangers(self, simulates=simulates))):
+            raise ConfigurationError(problems)
+
     def certificate(self) -> bytes | None:
         """Return the content of the certificate file, None without one; raise ConfigurationError."""
         path = self.mpesa_certificate_file
@@ -336,4 +360,31 @@ def _missing(found: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "MPESA_CALLBACK_URL must be an https address in production: type "
             f"`export MPESA_CALLBACK_URL=https://your.domain{CALLBACK_PATH}`."
+        )
+    if found["daftari_mode"] == "production" and not found["daftari_public_url"]:
+        yield (
+            "DAFTARI_PUBLIC_URL must be given in production, as the address where clients reach the API: type "
+            "`export DAFTARI_PUBLIC_URL=https://your.domain`."
+        )
+    if found["daftari_mode"] == "production" and found["daftari_demo_operator"] == "on":
+        yield "DAFTARI_DEMO_OPERATOR would make anyone an operator: unset it in production."
+
+
+def _dangers(settings: Settings, *, simulates: bool) -> Iterator[str]:
+    """Say why development must not run with these settings: it has demo buyers and secrets made up on the spot."""
+    production = "set DAFTARI_MODE=production"
+    if not values.is_loopback(settings.daftari_host):
+        yield (
+            "DAFTARI_HOST lets other machines in, and in development anyone who reaches the API can act as any buyer: "
+            f"{production}, or unset DAFTARI_HOST. A container in development needs the network of its host "
+            "(`docker run --network host`)."
+        )
+    if settings.daftari_public_url and not values.is_near(settings.daftari_public_url):
+        yield f"DAFTARI_PUBLIC_URL says that others reach the API, which needs production: {production}."
+    if settings.mpesa_environment == "production":
+        yield f"MPESA_ENVIRONMENT=production takes real money, which needs production: {production}."
+    elif not simulates and settings.mpesa_consumer_key and not values.is_near(settings.mpesa_base_url):
+        yield (
+            f"MPESA_BASE_URL is Safaricom's, or another's, and development is for the simulator: {production}, or "
+            "name the simulator, as in `export MPESA_BASE_URL=http://127.0.0.1:8001`."
         )

@@ -58,14 +58,15 @@ WhileWaiting = Callable[[], AbstractContextManager[None]]
 def build_services(settings: Settings, while_waiting: WhileWaiting = nullcontext) -> Services:
     """Return the services that the settings describe. A thread waits for M-Pesa inside `while_waiting()`.
 
-    Raises Unavailable where the database does not answer, WrongKey where it was made with another master key, and
-    InvalidConfig for bad M-Pesa settings.
+    Raises Unavailable where the database does not answer, WrongKey where it was made with another master key,
+    InvalidConfig for bad M-Pesa settings, and ConfigurationError for stored ones that development must not use.
     """
     database = Database(settings.database_url, max_connections=settings.daftari_database_connections)
     try:
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
+        settings.require_safe_mode()
         shop = BuiltinShop(database, vault, delivery_rates(settings))
         return assemble(
             settings, database, vault, shop, daraja_client(settings, database, vault), while_waiting

@@ -22,8 +22,8 @@ def serve() -> None:
     """Run the web server: the API, its documentation and the shop page.
 
     \b
-    Example: two processes of sixteen threads each, on all addresses
-      DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
+    Example: two processes of sixteen threads each, on all addresses, which needs production
+      DAFTARI_MODE=production DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
     """
     from api.http.middleware.logging import configure_logging
     from api.local.databases import claim_database, require_url
@@ -31,6 +31,7 @@ def serve() -> None:
     from api.server.gunicorn_app import serve as serve_http
 
     settings = read_settings()
+    settings.require_safe_mode()
     require_url(settings.database_url)
     require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari serve")
     with suppress(DatabaseProblem, Unavailable):  # It may come up later; until then requests get a 503.
@@ -58,6 +59,7 @@ def work() -> None:
     from payments.worker.processes import jobs
 
     settings = read_settings()
+    settings.require_safe_mode()
     require_url(settings.database_url)
     configure_logging(settings.daftari_log_format)
     stopping, services = stop_on_signals(), build_services(settings)

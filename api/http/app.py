@@ -11,7 +11,7 @@ from api.http.framework.openapi import install_openapi
 from api.http.framework.services import install_services
 from api.http.middleware.auth import install_authentication
 from api.http.middleware.headers import install_security_headers
-from api.http.middleware.proxies import PUBLIC_URL, behind_proxies
+from api.http.middleware.proxies import behind_proxies
 from api.http.middleware.rate_limit import install_rate_limit
 from api.http.middleware.request_log import install_request_log
 from api.http.middleware.request_metrics import install_metrics
@@ -51,9 +51,7 @@ def create_app(
     Raises ConfigurationError where the settings for tokens cannot work.
     """
     app = Flask("api.http", static_folder=None)
-    app.config.update(
-        {"MAX_CONTENT_LENGTH": json.MAX_BODY_BYTES, PUBLIC_URL: settings.daftari_public_url.rstrip("/")}
-    )
+    app.config["MAX_CONTENT_LENGTH"] = json.MAX_BODY_BYTES
     app.json = json.Json(app)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

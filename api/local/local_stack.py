@@ -47,8 +47,9 @@ class LocalStack:
         return self.simulates and not is_near(self._settings.mpesa_callback_url)
 
     def run(self, stopping: threading.Event) -> None:
-        """Run until `stopping` is set, then stop everything; raise LocalRuntimeError, WrongKey."""
+        """Run until `stopping` is set, then stop everything; raise ConfigurationError, LocalRuntimeError, WrongKey."""
         settings = self._settings
+        settings.require_safe_mode(simulates=self.simulates)
         with hold_instance(settings.daftari_data_dir):
             self._require_ports()
             supervisor = Supervisor(stopping, self._report)

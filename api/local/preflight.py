@@ -46,6 +46,7 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     """
     try:
         settings = local_settings(environ)
+        settings.require_safe_mode()
     except ConfigurationError as error:
         yield from (Finding("settings", Level.PROBLEM, problem) for problem in error.problems)
         return
@@ -55,7 +56,8 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     if settings.database_url and database.level is Level.OK:
         try:
             settings = settings.with_stored_credentials(stored_credentials(settings))
-        except LedgerError as error:
+            settings.require_safe_mode()
+        except (LedgerError, ConfigurationError) as error:
             yield Finding("stored credentials", Level.PROBLEM, error.message)
     yield _finding("tokens", _check_tokens, settings)
     yield _finding("address", _check_address, settings)

@@ -5,7 +5,10 @@ from datetime import timedelta
 from flask import g, request
 from werkzeug.wrappers import Response
 
+from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import MAX_USER, Role, make_token
+from api.http.middleware.proxies import is_from_this_machine
+from api.setting_values import is_near
 from api.settings import ConfigurationError, Settings
 from ledger.errors import Unavailable
 
@@ -16,6 +19,14 @@ COOKIE_PATH = "/shop/"
 COOKIE_DAYS = 30
 
 _MAX_DIGITS = len(str(MAX_USER))
+
+
+def is_demo_request() -> bool:
+    """Tell whether this request may see the demo: it comes from this machine, and M-Pesa is the simulator.
+
+    The address of M-Pesa counts as it is in use, because credentials can be stored in the database too.
+    """
+    return current_settings().has_demo and is_from_this_machine() and is_near(current_services().daraja_url)
 
 
 def buyer() -> int:

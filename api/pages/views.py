@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.error_responses import refusal_of
@@ -16,7 +16,7 @@ from api.http.resources.sessions import stream_to
 from api.http.schemas.fields import MAX_DAYS, TIME_SLOTS
 from api.http.schemas.pagination import MAX_PAGE
 from api.pages import wording
-from api.pages.buyers import buyer, buyer_token, read_user, remember
+from api.pages.buyers import buyer, buyer_token, is_demo_request, read_user, remember
 from api.pages.payments import payment_of
 from api.pages.phones import simulator_url
 from ledger import clock
@@ -30,9 +30,15 @@ SESSIONS_SHOWN = 20
 pages = Blueprint(
     "shop", __name__, template_folder="templates", static_folder="static", static_url_path="/shop/static"
 )
-pages.before_request(lambda: abort(404) if current_settings().is_production else None)
 for show in (wording.shillings, wording.quantity, wording.measure, wording.moment, wording.time_of_day):
     pages.add_app_template_filter(show)
+
+
+@pages.before_request
+def require_demo() -> None:
+    """Raise NotFound where anyone else than the developer at this machine could be asking."""
+    if not is_demo_request():
+        raise NotFound("There is no such page: the shop is a demo, in development, on its own machine alone.")
 
 
 @pages.before_request

@@ -11,7 +11,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.error_responses import refusal_of
-from api.http.framework.services import current_services, current_settings
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Role
 from api.http.schemas.pagination import MAX_PAGE
 from api.pages import operators, wording
@@ -90,7 +90,7 @@ def show_work() -> AnyResponse | str:
     """Show the open cases, or the form to sign in."""
     here = operators.signed_in()
     if here is None:
-        return render_template("work/sign_in.html", demo=not current_settings().is_production)
+        return render_template("work/sign_in.html", demo=operators.has_demo_operator())
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     database, now = current_services().database, clock.now()

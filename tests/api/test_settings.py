@@ -163,7 +163,7 @@ def test_a_blank_value_is_no_value(tmp_path: Path) -> None:
 
 def test_production_reports_everything_that_must_be_given() -> None:
     names = [problem.split()[0] for problem in problems_of(DAFTARI_MODE="production")]
-    assert names == ["DAFTARI_JWT_SECRET", "DAFTARI_MASTER_KEY", "MPESA_CALLBACK_URL"]
+    assert names == ["DAFTARI_JWT_SECRET", "DAFTARI_MASTER_KEY", "MPESA_CALLBACK_URL", "DAFTARI_PUBLIC_URL"]
 
 
 def test_production_generates_nothing_in_the_data_folder(tmp_path: Path) -> None:
@@ -173,6 +173,7 @@ def test_production_generates_nothing_in_the_data_folder(tmp_path: Path) -> None
             "DAFTARI_MODE": "production",
             "DAFTARI_JWT_SECRET": SECRET,
             "DAFTARI_MASTER_KEY": KEY,
+            "DAFTARI_PUBLIC_URL": "https://shop.example",
             "MPESA_CALLBACK_URL": "https://shop.example/api/payments/callbacks/",
             "MPESA_ENVIRONMENT": "production",
         }

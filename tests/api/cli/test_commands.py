@@ -188,6 +188,7 @@ def test_demo_data_is_refused_in_production(database_url: str, tmp_path: Path) -
         DAFTARI_JWT_SECRET="s" * 32,
         DAFTARI_MASTER_KEY="A" * 43 + "=",
         MPESA_CALLBACK_URL="https://shop.example/api/payments/callbacks/",
+        DAFTARI_PUBLIC_URL="https://shop.example",
     )
     assert code == 1
     assert "not for production" in error

@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
     """A running instance with two buyers; when a test is over, nothing may be wrong with its books."""
-    with running_instance(database_url, data_folder) as running:
+    with running_instance(database_url, data_folder, DAFTARI_DEMO_OPERATOR="on") as running:
         demo_data(running.services.database, users=2)
         running.start_worker()
         yield running
