@@ -25,14 +25,21 @@ MAX_DETAILS_BYTES = 16_384
 
 _FORMAT = "daftari audit entry v1"
 _RECORD = "SELECT record_audit_entry(%s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s)"
-_ENTRIES = "SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log "
-_WHERE = """
+_COUNT = """
+SELECT count(*) AS count FROM audit_log
 WHERE recorded_at <= %(as_of)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
   AND (%(actor)s::text IS NULL OR actor = %(actor)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
 """
-_COUNT = "SELECT count(*) AS count FROM audit_log " + _WHERE
-_PAGE = _ENTRIES + _WHERE + "ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s OFFSET %(offset)s"
-_ALL = _ENTRIES + "ORDER BY recorded_at, entry_id"
+_PAGE = """
+SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
+WHERE recorded_at <= %(as_of)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+  AND (%(actor)s::text IS NULL OR actor = %(actor)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+_ALL = """
+SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
+ORDER BY recorded_at, entry_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
