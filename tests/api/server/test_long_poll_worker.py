@@ -108,6 +108,7 @@ def serving(database_url: str, data_folder: Path, **variables: str) -> Iterator[
         "DAFTARI_WEB_WORKERS": "1",
         "DAFTARI_WEB_THREADS": "1",
         "DAFTARI_WEB_WAITERS": str(PLACES),
+        "MPESA_BASE_URL": "http://127.0.0.1:9",
         **SIMULATED,
         **variables,
     }

@@ -30,7 +30,7 @@ NAMES = (
     "pull",
     "verifying",
 )
-SETTINGS = {"DAFTARI_PULL": "on", "DAFTARI_SEAL_SECONDS": "7"}
+SETTINGS = {"MPESA_BASE_URL": "http://127.0.0.1:9", "DAFTARI_PULL": "on", "DAFTARI_SEAL_SECONDS": "7"}
 
 
 @pytest.fixture
