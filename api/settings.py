@@ -162,6 +162,22 @@ class Settings:
         "128",
         "How many requests of a process may wait for Daraja at once; more get a 503.",
     )
+    daftari_max_open_sessions: int = _setting(
+        values.whole(1, 100_000), "100", "How many sessions of a user can be open at once."
+    )
+    daftari_prompts_per_hour: int = _setting(
+        values.whole(1, 100_000), "30", "How many prompts that are not paid a user may send in an hour."
+    )
+    daftari_numbers_per_day: int = _setting(
+        values.whole(1, 100_000),
+        "10",
+        "How many numbers that they have never paid from a user may send prompts to in a day.",
+    )
+    daftari_prompts_per_number: int = _setting(
+        values.whole(1, 100_000),
+        "10",
+        "How many prompts in an hour a number may be sent by users who have never paid from it.",
+    )
     daftari_check_after_seconds: int = _setting(
         values.whole(1, 3600), "12", "How long after a prompt the worker sends the first status query."
     )

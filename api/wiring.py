@@ -30,6 +30,7 @@ from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
 from payments.prompts.phone_locks import PhoneLocks
+from payments.prompts.prompt_limits import PromptLimits
 from payments.reconciliation.c2b import C2bHandler, C2bTerms
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher
@@ -87,7 +88,11 @@ def assemble(
     max_workers: int = MAX_WORKERS,
 ) -> Services:
     """Return the services on a store, a shop and a client of M-Pesa; `max_workers` are the matcher's threads."""
-    ledger, inbox, phone_locks = Ledger(database), Inbox(database, vault), PhoneLocks(database)
+    ledger, inbox, phone_locks = (
+        Ledger(database),
+        Inbox(database, vault),
+        build_phone_locks(settings, database),
+    )
     query_log, refund_query_log = QueryLog(database), RefundQueryLog(database)
     idempotency = IdempotencyStore(database, vault)
     checkout_terms, refund_terms, c2b_terms = (
@@ -100,7 +105,7 @@ def assemble(
     status_queries = StatusQueries(ledger, vault, phone_locks, daraja, rate_limiter)
     stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
     reversal_results = ReversalResults(ledger, vault, inbox, refund_query_log)
-    matcher = build_matcher(database, vault, max_workers)
+    matcher = build_matcher(settings, database, vault, max_workers)
     c2b = C2bHandler(c2b_terms, vault, inbox, ledger, matcher)
     transaction_poller = TransactionPoller(
         settings.mpesa_business_shortcode, daraja, inbox, matcher, PullProgressStore(database)
@@ -161,11 +166,22 @@ def assemble(
     )
 
 
-def build_matcher(database: Database, vault: Vault, max_workers: int = MAX_WORKERS) -> Matcher:
-    """Return what records the payments that M-Pesa lists, by `max_workers` threads."""
-    return Matcher(
-        Ledger(database), PhoneLocks(database), Movements(database, vault), max_workers=max_workers
+def build_phone_locks(settings: Settings, database: Database) -> PhoneLocks:
+    """Return the phone locks, with the limits on prompts of the settings."""
+    limits = PromptLimits(
+        prompts_an_hour=settings.daftari_prompts_per_hour,
+        numbers_a_day=settings.daftari_numbers_per_day,
+        prompts_a_number=settings.daftari_prompts_per_number,
     )
+    return PhoneLocks(database, limits)
+
+
+def build_matcher(
+    settings: Settings, database: Database, vault: Vault, max_workers: int = MAX_WORKERS
+) -> Matcher:
+    """Return what records the payments that M-Pesa lists, by `max_workers` threads."""
+    phone_locks, movements = build_phone_locks(settings, database), Movements(database, vault)
+    return Matcher(Ledger(database), phone_locks, movements, max_workers=max_workers)
 
 
 def build_case_service(database: Database, vault: Vault, matcher: Matcher) -> CaseService:
@@ -176,7 +192,7 @@ def build_case_service(database: Database, vault: Vault, matcher: Matcher) -> Ca
 
 def build_reconciler(settings: Settings, database: Database, matcher: Matcher) -> Reconciler:
     """Return what imports statements."""
-    missing = MissingPayments(Ledger(database), PhoneLocks(database))
+    missing = MissingPayments(Ledger(database), build_phone_locks(settings, database))
     progress, reconciliations = PullProgressStore(database), Reconciliations(database)
     return Reconciler(shortcodes_of(settings), database, matcher, progress, reconciliations, missing)
 
@@ -193,6 +209,7 @@ def _checkout_terms(settings: Settings) -> CheckoutTerms:
         prompt_seconds=settings.daftari_prompt_seconds,
         max_amount_shillings=settings.daftari_max_amount_shillings,
         max_waiting_pushes=settings.daftari_max_waiting_pushes,
+        max_open_sessions=settings.daftari_max_open_sessions,
         callback_url=settings.mpesa_callback_url,
     )
 

@@ -58,6 +58,10 @@ JOIN unnest(%(session_ids)s::uuid[], %(versions)s::integer[]) AS known (session_
 WHERE session.version > known.version
 """
 OWNER = "SELECT user_id FROM payment_sessions WHERE session_id = %s"
+OPEN_OF_USER = """
+SELECT count(*) AS count, min(expires_at) AS next_end FROM payment_sessions
+WHERE user_id = %s AND created_at > %s AND session_status IN ('pending', 'payment_initiated') AND expires_at > %s
+"""
 # In the log, not in the row, which knows the latest attempt only. The topic is spelt out to match its partial index.
 BY_CHECKOUT = """
 SELECT session_id FROM payment_events
@@ -199,6 +203,16 @@ def owner_of(database: Database, session_id: UUID) -> int | None:
     with database.connection() as connection:
         row = connection.execute(OWNER, (session_id,)).fetchone()
     return row["user_id"] if row else None
+
+
+def open_sessions(
+    database: Database, user_id: int, *, since: datetime, now: datetime
+) -> tuple[int, datetime | None]:
+    """Return how many sessions of a user, created since a moment, can be paid, and when the first of them expires."""
+    with database.connection() as connection:
+        row = connection.execute(OPEN_OF_USER, (user_id, since, now)).fetchone()
+    assert row is not None
+    return row["count"], row["next_end"]
 
 
 def find_by_checkout_digest(database: Database, digest: str) -> UUID | None:

@@ -68,7 +68,9 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
             vault = Vault(database, settings.daftari_master_key)
             stored = CredentialStore(database, vault).read()
             settings_in_use = settings.with_stored_credentials(stored)
-            reconciler = build_reconciler(settings_in_use, database, build_matcher(database, vault))
+            reconciler = build_reconciler(
+                settings_in_use, database, build_matcher(settings_in_use, database, vault)
+            )
             done = reconciler.reconcile(statement.read(MAX_BYTES + 1))
     except StatementRefused as refusal:
         raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal

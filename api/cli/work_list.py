@@ -121,7 +121,7 @@ def _case_service() -> Iterator["CaseService"]:
 
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
-        yield build_case_service(database, vault, build_matcher(database, vault))
+        yield build_case_service(database, vault, build_matcher(settings, database, vault))
 
 
 def _lines(case: "Case") -> Iterator[str]:

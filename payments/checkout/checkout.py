@@ -5,10 +5,11 @@ every step may be the last one before a crash.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
@@ -29,7 +30,9 @@ from ledger.store.vault import Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.terms import CheckoutTerms
 from payments.inbox.callback_tokens import make_token
-from payments.prompts.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
+from payments.prompts.prompt_limits import PromptRefusal, phone_busy
+from projections import sessions
 from shop.port import Shop, Shortage, UnknownPlace
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
@@ -116,13 +119,14 @@ class Checkout:
         `delivery` holds the delivery details as the client wrote them, `phone` the number in them. The same
         `key` of the same user names the same session, so that a repeat after a crash finds it. Raises
         InvalidValue for a place that does not exist and for a total that M-Pesa cannot take, Rejected
-        CART_EMPTY and OUT_OF_STOCK.
+        CART_EMPTY and OUT_OF_STOCK, and Conflict TOO_MANY_SESSIONS.
         """
         session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else uuid4()
         earlier = self._find(session_id, user_id) if key else None
         if earlier is not None:
             return earlier
         now = clock.now()
+        self._refuse_one_session_more(user_id, now)
         quote = self._shop.quote(user_id, delivery["county_id"], delivery["subcounty_id"])
         if quote.unknown_place:
             field = f"delivery_details.{quote.unknown_place}"
@@ -168,8 +172,8 @@ class Checkout:
         """Send an STK push to `phone`, or to the session's own number if it is None.
 
         Raises NotFound; Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS,
-        TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY; Unavailable PAYMENTS_BUSY or
-        MPESA_UNAVAILABLE. After each of them the session can be paid as before.
+        TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY or PROMPTS_LIMITED; Unavailable
+        PAYMENTS_BUSY or MPESA_UNAVAILABLE. After each of them the session can be paid as before.
         """
         with self._slots.take():
             now = clock.now()
@@ -184,6 +188,18 @@ class Checkout:
                 raise _mpesa_unavailable(wait)
             session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
+
+    def _refuse_one_session_more(self, user_id: int, now: datetime) -> None:
+        """Bound what a user has open. Requests at one moment may pass it, by as many as are handled at once."""
+        since, most = now - self._terms.longest_session, self._terms.max_open_sessions
+        count, next_end = sessions.open_sessions(self._ledger.database, user_id, since=since, now=now)
+        if count >= most:
+            wait = max(1, math.ceil((next_end - now).total_seconds())) if next_end else 1
+            raise Conflict(
+                f"You have {count} open payment sessions; pay one, or wait until one expires.",
+                code="TOO_MANY_SESSIONS",
+                retry_after_seconds=wait,
+            )
 
     def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
         try:
@@ -200,12 +216,12 @@ class Checkout:
         now = clock.now()
         until = now + timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
         digest = self._vault.digest("phone", phone.digits)
-        transaction_id = self._phone_locks.acquire(digest, session.id, now=now, until=until)
-        if transaction_id is None:
-            raise _phone_busy()
+        acquired = self._phone_locks.acquire(digest, session.id, session.user_id, now=now, until=until)
+        if isinstance(acquired, PromptRefusal):
+            raise acquired.error(now)
         command = partial(
             PaymentSession.request_payment,
-            transaction_id=transaction_id,
+            transaction_id=acquired,
             phone_sealed=self._vault.encrypt(session.user_id, phone.digits),
             prompt_seconds=self._terms.prompt_seconds,
             max_attempts=self._terms.max_attempts,
@@ -214,7 +230,7 @@ class Checkout:
         try:
             session, number = self._ledger.decide(session.id, command, known=session)
         except Rejected:
-            self._release_phone(session.id, transaction_id, phone)
+            self._release_phone(session.id, acquired, phone)
             raise
         return session, session.attempts[number]
 
@@ -225,7 +241,7 @@ class Checkout:
             if self._vault.decrypt(session.user_id, attempt.phone_sealed) == phone.digits:
                 self._phone_locks.transfer(session_id, transaction_id, to=attempt.transaction_id)
                 return
-        self._phone_locks.release(session_id, transaction_id)
+        self._phone_locks.release(session_id, transaction_id, PromptOutcome.NOT_SENT)
 
     def _push(self, session: PaymentSession, attempt: Attempt, phone: PhoneNumber) -> Prompted:
         token = make_token(self._vault.sign, session.id, attempt.number)
@@ -263,7 +279,7 @@ class Checkout:
             at=clock.now(),
         )
         self._ledger.decide(session_id, command)
-        self._phone_locks.release(session_id, attempt.transaction_id)
+        self._phone_locks.release(session_id, attempt.transaction_id, PromptOutcome.NOT_SENT)
 
     def _record_uncertainty(self, session_id: UUID, attempt: Attempt, reason: str) -> Prompted:
         _log.warning("push_uncertain", session_id=str(session_id), code=reason)
@@ -293,14 +309,6 @@ def _refuse_shortages(shortages: Sequence[Shortage]) -> None:
         raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")
 
 
-def _phone_busy() -> Conflict:
-    return Conflict(
-        "A payment prompt is open on this phone. Answer it, or wait two minutes and try again.",
-        code="PHONE_BUSY",
-        retry_after_seconds=60,
-    )
-
-
 def _mpesa_unavailable(retry_after_seconds: int) -> Unavailable:
     return Unavailable(
         "M-Pesa is temporarily unavailable. Nothing was sent to your phone; please try again shortly.",
@@ -312,7 +320,7 @@ def _mpesa_unavailable(retry_after_seconds: int) -> Unavailable:
 def _refusal_for_buyer(refusal: Refused | Retryable) -> LedgerError:
     """Return what a buyer may know of a refusal: nothing about how we reach M-Pesa."""
     if refusal.code == "DARAJA_SUBSCRIBER_BUSY":
-        return _phone_busy()
+        return phone_busy()
     if isinstance(refusal, Retryable):
         return _mpesa_unavailable(refusal.retry_after_seconds or 10)
     return Rejected(

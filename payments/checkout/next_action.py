@@ -14,6 +14,7 @@ from ledger.store.vault import Erased, Vault
 from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.prompts.phone_locks import PhoneLocks
+from payments.prompts.prompt_limits import PAUSES
 from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
 
@@ -71,18 +72,18 @@ class NextActions:
         self._phone_locks = phone_locks
 
     def of(self, rows: Sequence[SessionRow], now: datetime) -> list[NextAction]:
-        """Return the next action of each session. Reads the phone locks once, if any session could be prompted."""
-        busy = self._phones_busy_until(rows, now)
-        return [self._of_row(row, now, until) for row, until in zip(rows, busy, strict=True)]
+        """Return the next action of each session. Asks once about the limits, if any session could be prompted."""
+        refused = self._prompts_refused_until(rows, now)
+        return [self._of_row(row, now, until) for row, until in zip(rows, refused, strict=True)]
 
-    def _of_row(self, row: SessionRow, now: datetime, phone_busy_until: datetime) -> NextAction:
+    def _of_row(self, row: SessionRow, now: datetime, refused_until: datetime) -> NextAction:
         in_doubt = self._is_in_doubt(row, now)
         next_check_at = resolve_by = None
         if in_doubt and row.last_requested_at is not None:
             first_check_at = row.last_requested_at + self._first_query
             next_check_at = row.next_check_at or max(first_check_at, now)
             resolve_by = first_check_at + _GROWING_GAPS
-        retry_at = self._retry_at(row, phone_busy_until)
+        retry_at = self._retry_at(row, refused_until)
         return NextAction(
             can_retry=retry_at is not None,
             retry_after=None if retry_at is None else max(0, math.ceil((retry_at - now).total_seconds())),
@@ -99,7 +100,7 @@ class NextActions:
         answer_was_lost = row.last_attempt_state == AttemptState.UNCERTAIN
         return older_are_open or answer_was_lost or row.last_requested_at + self._prompt <= now
 
-    def _retry_at(self, row: SessionRow, phone_busy_until: datetime) -> datetime | None:
+    def _retry_at(self, row: SessionRow, refused_until: datetime) -> datetime | None:
         """The moment from which another attempt can succeed, past if that is now; None for never."""
         if row.session_status in (Status.PAID, Status.ORDER_CREATED):
             return None
@@ -107,7 +108,7 @@ class NextActions:
             return row.expires_at
         if row.session_status == Status.FAILED:
             return _retry_after_failure(row)
-        moments = [row.created_at, phone_busy_until]
+        moments = [row.created_at, refused_until]
         if row.last_attempt_state in OPEN_STATES and row.last_requested_at is not None:
             moments.append(row.last_requested_at + self._prompt)
         if row.refusal is not None:
@@ -116,16 +117,14 @@ class NextActions:
         in_time = max(moments) < row.expires_at
         return max(moments) if in_time and row.attempts < self._max_attempts else None
 
-    def _phones_busy_until(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
-        """Until when another session holds each session's phone lock; past if none does."""
-        digests = [self._phone_digest(row) for row in rows]
-        wanted = {digest for digest in digests if digest}
-        holders = self._phone_locks.holders(wanted, now) if wanted else {}
-        busy = []
-        for row, digest in zip(rows, digests, strict=True):
-            holder, until = holders.get(digest, (row.session_id, now))
-            busy.append(until if holder != row.session_id else row.created_at)
-        return busy
+    def _prompts_refused_until(self, rows: Sequence[SessionRow], now: datetime) -> list[datetime]:
+        """Until when a prompt on each session's own phone would be refused; past if it would not."""
+        digests = {row.session_id: self._phone_digest(row) for row in rows}
+        prompts = [
+            (row.user_id, digests[row.session_id], row.session_id) for row in rows if digests[row.session_id]
+        ]
+        refused = self._phone_locks.refused_until(prompts, now) if prompts else {}
+        return [refused.get(row.session_id, row.created_at) for row in rows]
 
     def _phone_digest(self, row: SessionRow) -> str:
         if row.phone_sealed is None:
@@ -140,4 +139,5 @@ def _retry_after_failure(row: SessionRow) -> datetime | None:
     code, ended_at = row.failure_code or "", row.ended_at or row.updated_at
     if code in _NOT_RETRYABLE:
         return None
-    return ended_at + timedelta(seconds=_AFTER_RESULT.get(code, 0) or _AFTER_REFUSAL.get(code, 0))
+    pause = timedelta(seconds=_AFTER_RESULT.get(code, 0) or _AFTER_REFUSAL.get(code, 0))
+    return ended_at + (max(pause, PAUSES[0]) if code in _AFTER_RESULT else pause)

@@ -1,6 +1,7 @@
 """The terms on which a shop lets its buyers pay."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 MAX_ATTEMPTS = 10
 """Attempts of one session; then the buyer starts a new checkout. Bounds how often a session can prompt a phone."""
@@ -10,7 +11,8 @@ MAX_ATTEMPTS = 10
 class CheckoutTerms:
     """How long and how often a session may be paid. M-Pesa's callbacks arrive under `callback_url`.
 
-    `max_waiting_pushes` bounds how many requests of one process wait for Daraja at once.
+    `max_waiting_pushes` bounds how many requests of one process wait for Daraja at once, `max_open_sessions` how many
+    sessions of a user can be paid at once.
     """
 
     session_minutes: int
@@ -18,5 +20,11 @@ class CheckoutTerms:
     prompt_seconds: int
     max_amount_shillings: int
     max_waiting_pushes: int
+    max_open_sessions: int
     callback_url: str
     max_attempts: int = MAX_ATTEMPTS
+
+    @property
+    def longest_session(self) -> timedelta:
+        """How long a session that is extended as often as it may be can be paid."""
+        return timedelta(minutes=self.session_minutes * (1 + self.max_extensions))

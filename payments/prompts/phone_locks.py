@@ -1,64 +1,115 @@
 """At most one live prompt a phone: its lock is a row, so that two processes cannot both hold it."""
 
 from collections.abc import Collection
-from datetime import datetime
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
+from ledger import clock
 from ledger.session.session import PaymentSession
+from ledger.session.values import AttemptState
 from ledger.store.database import Database
+from payments.prompts.prompt_limits import PAUSES, PromptLimits, PromptRefusal
 
 _ACQUIRE = """
-INSERT INTO live_prompts (phone_digest, session_id, live_until, transaction_id)
-VALUES (%(phone_digest)s, %(session_id)s, %(live_until)s, nextval('payment_transaction_ids'))
-ON CONFLICT (phone_digest) DO UPDATE SET session_id = excluded.session_id, live_until = excluded.live_until,
-    transaction_id = excluded.transaction_id
-    WHERE live_prompts.live_until <= %(now)s OR live_prompts.session_id = excluded.session_id
-RETURNING transaction_id
+SELECT transaction_id, reason, retry_at FROM acquire_phone_lock(
+    %(user_id)s, %(phone_digest)s, %(session_id)s, %(now)s, %(live_until)s,
+    %(prompts_an_hour)s, %(numbers_a_day)s, %(prompts_a_number)s, %(pauses)s)
 """
-_HOLDERS = """
-SELECT phone_digest, session_id, live_until FROM live_prompts
-WHERE phone_digest = ANY(%s) AND live_until > %s
+_REFUSALS = """
+SELECT asked.session_id, refusal.retry_at
+FROM unnest(%(user_ids)s::bigint[], %(phone_digests)s::text[], %(session_ids)s::uuid[])
+     AS asked (user_id, phone_digest, session_id)
+CROSS JOIN LATERAL prompt_refusal(
+    asked.user_id, asked.phone_digest, asked.session_id, %(now)s,
+    %(prompts_an_hour)s, %(numbers_a_day)s, %(prompts_a_number)s, %(pauses)s) AS refusal
 """
-_RELEASE = "DELETE FROM live_prompts WHERE session_id = %s AND transaction_id = %s"
+_RELEASE = """
+WITH released AS (
+    DELETE FROM live_prompts WHERE session_id = %(session_id)s AND transaction_id = %(transaction_id)s
+    RETURNING user_id, phone_digest
+)
+UPDATE prompt_counts AS counted SET
+    prompts_in_hour = CASE %(outcome)s WHEN 'paid' THEN 0 WHEN 'not_sent' THEN greatest(prompts_in_hour - 1, 0)
+                                       ELSE prompts_in_hour END,
+    unpaid_in_row = CASE %(outcome)s WHEN 'paid' THEN 0 WHEN 'not_sent' THEN greatest(unpaid_in_row - 1, 0)
+                                     ELSE unpaid_in_row END,
+    last_at = CASE %(outcome)s WHEN 'not_sent' THEN last_at ELSE %(now)s END,
+    paid_at = CASE %(outcome)s WHEN 'paid' THEN %(now)s ELSE paid_at END
+FROM released WHERE counted.user_id = released.user_id AND counted.phone_digest = released.phone_digest
+"""
 _TRANSFER = "UPDATE live_prompts SET transaction_id = %s WHERE session_id = %s AND transaction_id = %s"
-_PURGE = "DELETE FROM live_prompts WHERE live_until <= %s"
+_PURGE = """
+WITH expired AS (DELETE FROM live_prompts WHERE live_until <= %(now)s RETURNING 1),
+     forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1)
+SELECT (SELECT count(*) FROM expired) + (SELECT count(*) FROM forgotten) AS rows
+"""
+COUNTS_KEPT = timedelta(days=1)
+"""Of prompts that were not paid; the longest limit looks back so far."""
+
+
+class PromptOutcome(StrEnum):
+    """How a prompt ended, for the limits: paid, sent and not paid, or never sent."""
+
+    PAID = "paid"
+    UNPAID = "unpaid"
+    NOT_SENT = "not_sent"
 
 
 class PhoneLocks:
-    """Which session may prompt which phone, and until when."""
+    """Which session may prompt which phone, and until when, within the limits on prompts."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: PromptLimits) -> None:
         self._database = database
+        self._limits = {**asdict(limits), "pauses": list(PAUSES)}
 
-    def acquire(self, phone_digest: str, session_id: UUID, *, now: datetime, until: datetime) -> int | None:
-        """Lock a phone until a moment and return the id of the transaction to come.
+    def acquire(
+        self, phone_digest: str, session_id: UUID, user_id: int, *, now: datetime, until: datetime
+    ) -> int | PromptRefusal:
+        """Lock a phone until a moment, count the prompt, and return the id of the transaction to come.
 
-        Returns None while another session holds the lock. Its holder may acquire it again, for the latest transaction.
+        Returns the refusal while another session holds the lock, or a limit is reached. The lock's holder may acquire
+        it again, for the latest transaction.
         """
-        values = {"phone_digest": phone_digest, "session_id": session_id, "live_until": until, "now": now}
+        values = {"phone_digest": phone_digest, "session_id": session_id, "user_id": user_id}
+        values |= {"live_until": until, "now": now} | self._limits
         with self._database.connection() as connection:
             row = connection.execute(_ACQUIRE, values).fetchone()
-        return int(row["transaction_id"]) if row else None
+        assert row is not None
+        if row["transaction_id"] is None:
+            return PromptRefusal(row["reason"], row["retry_at"])
+        return int(row["transaction_id"])
 
-    def holders(self, phone_digests: Collection[str], now: datetime) -> dict[str, tuple[UUID, datetime]]:
-        """Return the session that holds each locked phone of these, and until when."""
+    def refused_until(
+        self, prompts: Collection[tuple[int, str, UUID]], now: datetime
+    ) -> dict[UUID, datetime]:
+        """Return, of prompts by user id, phone digest and session, until when each would be refused; by session."""
+        users, digests, session_ids = zip(*prompts, strict=True)
+        values: dict[str, Any] = {"user_ids": list(users), "phone_digests": list(digests), "now": now}
+        values |= {"session_ids": list(session_ids)} | self._limits
         with self._database.connection() as connection:
-            rows = connection.execute(_HOLDERS, (list(phone_digests), now)).fetchall()
-        return {row["phone_digest"]: (row["session_id"], row["live_until"]) for row in rows}
+            rows = connection.execute(_REFUSALS, values).fetchall()
+        return {row["session_id"]: row["retry_at"] for row in rows}
 
-    def release(self, session_id: UUID, transaction_id: int) -> None:
+    def release(self, session_id: UUID, transaction_id: int, outcome: PromptOutcome) -> None:
         """Release the phone lock of an attempt whose prompt has ended, or was never sent.
 
         A no-op if the phone was locked for another attempt since, of this session or of any.
         """
+        values = {"session_id": session_id, "transaction_id": transaction_id}
         with self._database.connection() as connection:
-            connection.execute(_RELEASE, (session_id, transaction_id))
+            connection.execute(_RELEASE, values | {"outcome": str(outcome), "now": clock.now()})
 
     def release_if_ended(self, session: PaymentSession, attempt: int) -> None:
         """Release the phone lock of an attempt unless its outcome is still to come."""
         known = session.attempts[attempt]
         if not known.is_open:
-            self.release(session.id, known.transaction_id)
+            paid = known.state == AttemptState.PAID
+            self.release(
+                session.id, known.transaction_id, PromptOutcome.PAID if paid else PromptOutcome.UNPAID
+            )
 
     def transfer(self, session_id: UUID, transaction_id: int, to: int) -> None:
         """Transfer the lock of one attempt of a session to another, whose prompt is on the phone."""
@@ -66,6 +117,8 @@ class PhoneLocks:
             connection.execute(_TRANSFER, (to, session_id, transaction_id))
 
     def purge_expired(self, now: datetime) -> int:
-        """Delete expired locks and return how many."""
+        """Delete expired locks and counts that no limit looks at any more; return how many rows."""
         with self._database.connection() as connection:
-            return connection.execute(_PURGE, (now,)).rowcount
+            row = connection.execute(_PURGE, {"now": now, "counted_before": now - COUNTS_KEPT}).fetchone()
+        assert row is not None
+        return int(row["rows"])

@@ -208,8 +208,8 @@ class Matcher:
         was_open = session.attempts[attempt].is_open
         command = partial(PaymentSession.record_payment, payment=payment, at=clock.now())
         session, _ = self._ledger.decide(session.id, command, known=session)
-        if was_open and not session.attempts[attempt].is_open:
-            self._phone_locks.release(session.id, session.attempts[attempt].transaction_id)
+        if was_open:
+            self._phone_locks.release_if_ended(session, attempt)
         known_cents = session.credits[movement.receipt].amount_cents
         if known_cents != movement.amount_cents:
             detail = f"{movement.amount_cents} cents, where {known_cents} cents are known."

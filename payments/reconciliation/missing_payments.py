@@ -18,7 +18,7 @@ from ledger.errors import Unavailable
 from ledger.session.outcome_commands import NO_PAYMENT_FOUND, NOT_PAID
 from ledger.session.session import PaymentSession
 from ledger.session.values import Evidence, Payment
-from payments.prompts.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
 from payments.reconciliation.lookups import OurPayment
 from projections import sessions
 
@@ -89,7 +89,9 @@ class MissingPayments:
         )
         session, ended = self._ledger.decide(session_id, command)
         for unpaid in ended:
-            self._phone_locks.release(session_id, session.attempts[unpaid.attempt].transaction_id)
+            self._phone_locks.release(
+                session_id, session.attempts[unpaid.attempt].transaction_id, PromptOutcome.UNPAID
+            )
         return ended
 
 

@@ -29,7 +29,15 @@ PLENTY_THOUSANDTHS, LOW_THOUSANDTHS = 10**9, 6_000
 MAX_TRIES = 5
 RETRIED_AT_ONCE = frozenset({"UNAVAILABLE", "IDEMPOTENCY_KEY_IN_USE"})
 RETRIED_LATER = frozenset(
-    {"PAYMENT_IN_PROGRESS", "PHONE_BUSY", "CONFLICT", "MPESA_UNAVAILABLE", "PAYMENTS_BUSY"}
+    {
+        "PAYMENT_IN_PROGRESS",
+        "PHONE_BUSY",
+        "CONFLICT",
+        "MPESA_UNAVAILABLE",
+        "PAYMENTS_BUSY",
+        "PROMPTS_LIMITED",
+        "TOO_MANY_SESSIONS",
+    }
 )
 TRANSIENT = RETRIED_AT_ONCE | RETRIED_LATER
 """Refusals that the API does not store under an idempotency key."""

@@ -1,4 +1,4 @@
-"""In-memory tables of the ledger and checkout: events, status rows, receipts, phone locks, query log, keys, tokens."""
+"""In-memory tables of the ledger and checkout: events, status rows, receipts, query log, keys, tokens."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from ledger.store import blocks, key_ring, positions, recorder, vault
 from ledger.store.canonical import GENESIS, chained_hash
 from payments.confirmation import query_log
 from payments.mpesa import access_tokens
-from payments.prompts import phone_locks
 from projections import follower, sessions
+from tests.simulation.prompt_tables import PromptTables
 
 Row = dict[str, Any]
 Handler = Callable[[Any], Any]
@@ -51,7 +51,7 @@ class LedgerTables:
         self.events: dict[UUID, list[Row]] = {}
         self.rows: dict[UUID, Row] = {}
         self.receipts: dict[str, tuple[UUID, datetime]] = {}
-        self.phone_locks: dict[str, Row] = {}
+        self.prompts = PromptTables(self.next_transaction_id)
         self.query_log: dict[UUID, dict[int, Row]] = {}
         self.keys: dict[int, bytes] = {}
         self.key_ring: list[Row] = []
@@ -73,11 +73,8 @@ class LedgerTables:
             select + b" ORDER BY version": self.select_events,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
-            phone_locks._ACQUIRE: self.acquire_phone,
-            phone_locks._HOLDERS: self.phone_holders,
-            phone_locks._RELEASE: self.release_phone,
-            phone_locks._TRANSFER: self.transfer_phone,
-            phone_locks._PURGE: self.purge_phone_locks,
+            sessions.OPEN_OF_USER: self.open_of_user,
+            **self.prompts.handlers(),
             query_log._ASKED_SINCE: self.asked_since,
             query_log._TRIES: self.tries,
             query_log._WAITING: self.waiting,
@@ -157,52 +154,22 @@ class LedgerTables:
             for event in self.log[start:stop]
         ]
 
-    def acquire_phone(self, values: Any) -> list[Row]:
-        """Acquire a phone lock, if it is free or the session's own."""
+    def next_transaction_id(self) -> int:
+        """Return the next value of the sequence of transaction ids."""
         self._transaction_ids += 1
-        held = self.phone_locks.get(values["phone_digest"])
-        if held and held["live_until"] > values["now"] and held["session_id"] != values["session_id"]:
-            return []
-        row = {name: values[name] for name in ("phone_digest", "session_id", "live_until")}
-        self.phone_locks[values["phone_digest"]] = row | {"transaction_id": self._transaction_ids}
-        return [{"transaction_id": self._transaction_ids}]
+        return self._transaction_ids
 
-    def phone_holders(self, values: Any) -> list[Row]:
-        """Return the live locks of some phones."""
-        digests, now = values
-        return [
+    def open_of_user(self, values: Any) -> list[Row]:
+        """Count the sessions of a user that can be paid."""
+        user, since, now = values
+        rows = [
             row
-            for row in self.phone_locks.values()
-            if row["phone_digest"] in digests and row["live_until"] > now
+            for row in self.rows.values()
+            if row["user_id"] == user and row["session_status"] in ("pending", "payment_initiated")
         ]
-
-    def release_phone(self, values: Any) -> int:
-        """Release the phone lock of an attempt."""
-        held = self._locks_of(*values)
-        for row in held:
-            del self.phone_locks[row["phone_digest"]]
-        return len(held)
-
-    def transfer_phone(self, values: Any) -> int:
-        """Transfer the phone lock of one attempt to another."""
-        to, *of = values
-        held = self._locks_of(*of)
-        for row in held:
-            row["transaction_id"] = to
-        return len(held)
-
-    def _locks_of(self, session_id: UUID, transaction_id: int) -> list[Row]:
-        wanted = session_id, transaction_id
-        return [
-            row for row in self.phone_locks.values() if (row["session_id"], row["transaction_id"]) == wanted
-        ]
-
-    def purge_phone_locks(self, values: Any) -> int:
-        """Delete expired phone locks."""
-        dead = [digest for digest, row in self.phone_locks.items() if row["live_until"] <= values[0]]
-        for digest in dead:
-            del self.phone_locks[digest]
-        return len(dead)
+        created = [row for row in rows if datetime.fromisoformat(row["created_at"]) > since]
+        ends = [end for row in created if (end := datetime.fromisoformat(row["expires_at"])) > now]
+        return [{"count": len(ends), "next_end": min(ends, default=None)}]
 
     def asked_since(self, values: Any) -> list[Row]:
         """Return a row if the attempt was queried after a moment."""

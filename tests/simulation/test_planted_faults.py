@@ -12,13 +12,13 @@ import pytest
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.errors import Conflict
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from payments.checkout.checkout import Checkout, Prompted
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
 from payments.prompts.phone_locks import PhoneLocks
+from payments.prompts.prompt_limits import PromptRefusal
 from payments.refunds.reversals import RefundSender
 from payments.settlement.settlement import Settlement
 from tests.simulation.fault_odds import NO_FAULTS, USUAL_ODDS, FaultOdds
@@ -36,10 +36,12 @@ def _push_before_recording() -> Any:
     def send(self: Checkout, session: PaymentSession, phone: PhoneNumber) -> tuple[Any, Any]:
         now, trial = clock.now(), self._ledger.session(session.id)
         digest = self._vault.digest("phone", phone.digits)
-        number = self._phone_locks.acquire(digest, session.id, now=now, until=now + timedelta(minutes=2))
+        number = self._phone_locks.acquire(
+            digest, session.id, session.user_id, now=now, until=now + timedelta(minutes=2)
+        )
         encrypted = self._vault.encrypt(session.user_id, phone.digits)
-        if number is None:
-            raise Conflict(code="PHONE_BUSY")
+        if isinstance(number, PromptRefusal):
+            raise number.error(now)
 
         request = partial(
             PaymentSession.request_payment,
@@ -94,8 +96,10 @@ def _grant_every_phone_lock() -> Any:
     """Let every session acquire any phone lock."""
     acquire = PhoneLocks.acquire
 
-    def lend(self: PhoneLocks, phone_digest: str, session_id: Any, **moments: Any) -> int | None:
-        return acquire(self, f"{phone_digest} {session_id}", session_id, **moments)
+    def lend(
+        self: PhoneLocks, phone_digest: str, session_id: Any, user_id: int, **moments: Any
+    ) -> int | PromptRefusal:
+        return acquire(self, f"{phone_digest} {session_id}", session_id, user_id, **moments)
 
     return patch.object(PhoneLocks, "acquire", lend)
 

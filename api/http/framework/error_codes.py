@@ -75,6 +75,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         422, "This key was used for another request. Use a new key for a new request."
     ),
     "RATE_LIMITED": ErrorCode(429, "Too many requests in a minute. Wait for Retry-After."),
+    "PROMPTS_LIMITED": ErrorCode(
+        429, "Too many prompts by this user, or on this phone. Nothing was sent. Wait for Retry-After."
+    ),
+    "TOO_MANY_SESSIONS": ErrorCode(
+        429, "The user has too many open sessions. Pay one, or wait for Retry-After until one expires."
+    ),
     "TOO_MANY_WAITING": ErrorCode(
         429, "Too many long-poll requests for this user. End one, or ask without waiting."
     ),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services

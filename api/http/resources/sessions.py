@@ -47,6 +47,7 @@ NO_PROMPT = (
     *SETTLED,
     "PAYMENT_IN_PROGRESS",
     "PHONE_BUSY",
+    "PROMPTS_LIMITED",
     "TOO_MANY_ATTEMPTS",
     "OUT_OF_STOCK",
     "CONFLICT",
@@ -79,7 +80,7 @@ NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 @require_role(Role.CUSTOMER)
 @idempotent
 @blueprint.arguments(NewSession)
-@blueprint.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED")
+@blueprint.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED", "TOO_MANY_SESSIONS")
 @blueprint.response(201, Session)
 def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
     """Create a payment session.

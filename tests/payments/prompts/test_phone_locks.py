@@ -7,20 +7,33 @@ from uuid import UUID, uuid4
 import pytest
 
 from ledger.store.database import Database
-from payments.prompts.phone_locks import PhoneLocks
+from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
+from tests.support.prompt_limits import AMPLE
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 UNTIL = NOW + timedelta(minutes=2)
 ONE, TWO = UUID(int=1), UUID(int=2)
+USERS = {ONE: 1, TWO: 2}
 
 
 @pytest.fixture
 def phone_locks(database: Database) -> PhoneLocks:
-    return PhoneLocks(database)
+    return PhoneLocks(database, AMPLE)
 
 
 def acquire(phone_locks: PhoneLocks, phone: str, session_id: UUID, *, now: datetime = NOW) -> int | None:
-    return phone_locks.acquire(phone, session_id, now=now, until=now + timedelta(minutes=2))
+    """Return the transaction of a lock, None if it is refused; pauses after prompts are over by then."""
+    user = USERS.get(session_id, session_id.int % 10**9)
+    until = now + timedelta(minutes=2)
+    found = phone_locks.acquire(phone, session_id, user, now=now, until=until)
+    return found if isinstance(found, int) else None
+
+
+def locked(phone_locks: PhoneLocks, *phones: str, now: datetime = NOW) -> set[str]:
+    """Return which phones are locked to a session that was never seen before."""
+    asked = {phone: uuid4() for phone in phones}
+    refused = phone_locks.refused_until([(9, phone, asked[phone]) for phone in phones], now)
+    return {phone for phone in phones if asked[phone] in refused}
 
 
 def test_a_free_phone_is_locked_and_each_lock_has_its_own_transaction(phone_locks: PhoneLocks) -> None:
@@ -52,47 +65,47 @@ def test_one_of_many_concurrent_sessions_gets_the_lock(phone_locks: PhoneLocks) 
     assert len([number for number in got if number is not None]) == 1
 
 
-def test_holders_are_listed_until_the_lock_expires(phone_locks: PhoneLocks) -> None:
+def test_a_phone_is_refused_until_its_lock_expires(phone_locks: PhoneLocks) -> None:
     acquire(phone_locks, "phone a", ONE)
     acquire(phone_locks, "phone b", TWO)
-    wanted = ["phone a", "phone c"]
-    assert phone_locks.holders(wanted, NOW) == {"phone a": (ONE, UNTIL)}
-    assert phone_locks.holders(wanted, UNTIL) == {}
+    asked = [(9, phone, UUID(int=10 + number)) for number, phone in enumerate(("phone a", "phone c"))]
+    assert phone_locks.refused_until(asked, NOW) == {UUID(int=10): UNTIL}
+    assert phone_locks.refused_until(asked, UNTIL) == {}
 
 
 def test_a_session_releases_the_lock_of_its_own_attempt_only(phone_locks: PhoneLocks) -> None:
     first, _, other = (acquire(phone_locks, *held) for held in (("a", ONE), ("b", ONE), ("c", TWO)))
     assert first is not None
     assert other is not None
-    phone_locks.release(ONE, first)
-    phone_locks.release(ONE, other)
-    assert phone_locks.holders(["a", "b", "c"], NOW) == {"b": (ONE, UNTIL), "c": (TWO, UNTIL)}
+    phone_locks.release(ONE, first, PromptOutcome.UNPAID)
+    phone_locks.release(ONE, other, PromptOutcome.UNPAID)
+    assert locked(phone_locks, "a", "b", "c") == {"b", "c"}
 
 
-def test_the_end_of_an_earlier_attempt_does_not_release_a_later_ones_lock(
-    phone_locks: PhoneLocks,
-) -> None:
-    earlier, later = acquire(phone_locks, "phone", ONE), acquire(phone_locks, "phone", ONE)
+def test_the_end_of_an_earlier_attempt_does_not_release_a_later_ones_lock(phone_locks: PhoneLocks) -> None:
+    earlier = acquire(phone_locks, "phone", ONE)
+    later = acquire(phone_locks, "phone", ONE, now=NOW + timedelta(minutes=1))
     assert earlier is not None
     assert later is not None
-    phone_locks.release(ONE, earlier)
-    assert acquire(phone_locks, "phone", TWO) is None
-    phone_locks.release(ONE, later)
-    assert acquire(phone_locks, "phone", TWO) is not None
+    phone_locks.release(ONE, earlier, PromptOutcome.UNPAID)
+    assert locked(phone_locks, "phone") == {"phone"}
+    phone_locks.release(ONE, later, PromptOutcome.UNPAID)
+    assert locked(phone_locks, "phone") == set()
 
 
 def test_an_unused_lock_is_transferred_to_the_attempt_whose_prompt_is_on_the_phone(
     phone_locks: PhoneLocks,
 ) -> None:
-    earlier, unused = acquire(phone_locks, "phone", ONE), acquire(phone_locks, "phone", ONE)
+    earlier = acquire(phone_locks, "phone", ONE)
+    unused = acquire(phone_locks, "phone", ONE, now=NOW + timedelta(minutes=1))
     assert earlier is not None
     assert unused is not None
     phone_locks.transfer(TWO, unused, to=earlier)
-    phone_locks.release(ONE, earlier)
-    assert acquire(phone_locks, "phone", TWO) is None
+    phone_locks.release(ONE, earlier, PromptOutcome.UNPAID)
+    assert locked(phone_locks, "phone") == {"phone"}
     phone_locks.transfer(ONE, unused, to=earlier)
-    phone_locks.release(ONE, earlier)
-    assert acquire(phone_locks, "phone", TWO) is not None
+    phone_locks.release(ONE, earlier, PromptOutcome.UNPAID)
+    assert locked(phone_locks, "phone") == set()
 
 
 def test_expired_locks_are_purged(phone_locks: PhoneLocks) -> None:
@@ -100,4 +113,4 @@ def test_expired_locks_are_purged(phone_locks: PhoneLocks) -> None:
     acquire(phone_locks, "b", TWO, now=NOW + timedelta(seconds=1))
     assert phone_locks.purge_expired(UNTIL - timedelta(seconds=1)) == 0
     assert phone_locks.purge_expired(UNTIL) == 1
-    assert phone_locks.holders(["a", "b"], NOW) == {"b": (TWO, UNTIL + timedelta(seconds=1))}
+    assert locked(phone_locks, "a", "b") == {"b"}

@@ -12,6 +12,7 @@ from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
+from tests.support.prompt_limits import AMPLE
 
 MASTER_KEY = b"k" * 32
 
@@ -23,7 +24,7 @@ def movements(database: Database) -> Movements:
 
 @pytest.fixture
 def matcher(ledger: Ledger, movements: Movements, database: Database) -> Matcher:
-    return Matcher(ledger, PhoneLocks(database), movements)
+    return Matcher(ledger, PhoneLocks(database, AMPLE), movements)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def pull_progress(database: Database) -> PullProgressStore:
 
 @pytest.fixture
 def missing_payments(ledger: Ledger, database: Database) -> MissingPayments:
-    return MissingPayments(ledger, PhoneLocks(database))
+    return MissingPayments(ledger, PhoneLocks(database, AMPLE))
 
 
 @pytest.fixture

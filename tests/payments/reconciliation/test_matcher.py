@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -19,6 +20,7 @@ from payments.reconciliation.movements import MatchResult, MatchVerdict, Movemen
 from payments.reconciliation.transactions import transaction_named
 from projections.history import history
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+from tests.support.prompt_limits import AMPLE
 
 RECEIPT = "OAF7Q2X9LM"
 LATER = HALF_PAST_TEN + timedelta(minutes=2)
@@ -92,12 +94,14 @@ def test_an_attempt_without_an_outcome_is_settled(
 def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
-    checkout, phone_locks = Checkout(ledger).prompt(), PhoneLocks(database)
-    taken_for = phone_locks.acquire("phone", checkout.session_id, now=LATER, until=LATER + timedelta(hours=1))
-    assert taken_for is not None
+    checkout, phone_locks = Checkout(ledger).prompt(), PhoneLocks(database, AMPLE)
+    taken_for = phone_locks.acquire(
+        "phone", checkout.session_id, 1, now=LATER, until=LATER + timedelta(hours=1)
+    )
+    assert isinstance(taken_for, int)
     phone_locks.transfer(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
     _ingest(matcher, _payment(checkout))
-    assert phone_locks.holders(["phone"], LATER) == {}
+    assert phone_locks.refused_until([(2, "phone", uuid4())], LATER) == {}
 
 
 def test_a_repeated_movement_changes_nothing(ledger: Ledger, matcher: Matcher) -> None:

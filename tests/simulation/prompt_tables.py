@@ -1,0 +1,125 @@
+"""In-memory tables of prompts: phone locks, and the counts that prompts are limited by."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from payments.prompts import phone_locks
+
+Row = dict[str, Any]
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_NEVER_PROMPTED: Row = {"hour": _LONG_AGO, "prompts": 0, "unpaid": 0, "last": _LONG_AGO, "paid": None}
+
+
+class PromptTables:
+    """The tables; each acquired lock takes a transaction id."""
+
+    def __init__(self, next_transaction_id: Callable[[], int]) -> None:
+        self.phone_locks: dict[str, Row] = {}
+        self.prompt_counts: dict[tuple[int, str], Row] = {}
+        self._next_transaction_id = next_transaction_id
+
+    def handlers(self) -> dict[Any, Callable[[Any], Any]]:
+        """Return the handler of each statement."""
+        return {
+            phone_locks._ACQUIRE: self.acquire_phone,
+            phone_locks._REFUSALS: self.prompt_refusals,
+            phone_locks._RELEASE: self.release_phone,
+            phone_locks._TRANSFER: self.transfer_phone,
+            phone_locks._PURGE: self.purge_phone_locks,
+        }
+
+    def acquire_phone(self, values: Any) -> list[Row]:
+        """Acquire a phone lock and count the prompt, as `acquire_phone_lock` does."""
+        user, phone, now = values["user_id"], values["phone_digest"], values["now"]
+        transaction_id = self._next_transaction_id()
+        refusal = self._prompt_refusal(values, user, phone, values["session_id"])
+        if refusal:
+            return [{"transaction_id": None, "reason": refusal[0], "retry_at": refusal[1]}]
+        row = {name: values[name] for name in ("phone_digest", "session_id", "live_until", "user_id")}
+        self.phone_locks[phone] = row | {"transaction_id": transaction_id}
+        counts = self.prompt_counts.get((user, phone), _NEVER_PROMPTED)
+        same_hour, same_day = counts["hour"] > now - HOUR, counts["last"] > now - DAY
+        self.prompt_counts[user, phone] = {
+            "hour": counts["hour"] if same_hour else now,
+            "prompts": (counts["prompts"] if same_hour else 0) + 1,
+            "unpaid": (counts["unpaid"] if same_day else 0) + 1,
+            "last": now,
+            "paid": counts["paid"],
+        }
+        return [{"transaction_id": transaction_id, "reason": None, "retry_at": None}]
+
+    def prompt_refusals(self, values: Any) -> list[Row]:
+        """Return until when prompts would be refused."""
+        asked = zip(values["user_ids"], values["phone_digests"], values["session_ids"], strict=True)
+        found = (
+            (session, self._prompt_refusal(values, user, phone, session)) for user, phone, session in asked
+        )
+        return [{"session_id": session, "retry_at": refusal[1]} for session, refusal in found if refusal]
+
+    def _prompt_refusal(
+        self, limits: Any, user: int, phone: str, session_id: UUID
+    ) -> tuple[str, datetime] | None:
+        """Do what `prompt_refusal` does, for runs whose users prompt their own numbers within the limits."""
+        now = limits["now"]
+        refusals: list[tuple[str, datetime]] = []
+        held = self.phone_locks.get(phone)
+        if held and held["live_until"] > now and held["session_id"] != session_id:
+            refusals.append(("phone_busy", held["live_until"]))
+        mine = [row for (owner, _), row in self.prompt_counts.items() if owner == user]
+        recent = [row for row in mine if row["hour"] > now - HOUR]
+        if sum(row["prompts"] for row in recent) >= limits["prompts_an_hour"]:
+            refusals.append(("prompts_an_hour", min(row["hour"] for row in recent) + HOUR))
+        counts = self.prompt_counts.get((user, phone), _NEVER_PROMPTED)
+        is_holder = held and held["live_until"] > now and held["session_id"] == session_id
+        if not is_holder and counts["paid"] is None and counts["unpaid"] and counts["last"] > now - DAY:
+            pauses = limits["pauses"]
+            refusals.append(("unpaid", counts["last"] + pauses[min(counts["unpaid"], len(pauses)) - 1]))
+        return max((each for each in refusals if each[1] > now), key=lambda each: each[1], default=None)
+
+    def release_phone(self, values: Any) -> int:
+        """Release the phone lock of an attempt, and count how its prompt ended."""
+        held = self._locks_of(values["session_id"], values["transaction_id"])
+        for row in held:
+            del self.phone_locks[row["phone_digest"]]
+            counts = self.prompt_counts[row["user_id"], row["phone_digest"]]
+            if values["outcome"] == "not_sent":
+                counts["prompts"], counts["unpaid"] = (
+                    max(counts["prompts"] - 1, 0),
+                    max(counts["unpaid"] - 1, 0),
+                )
+                continue
+            counts["last"] = values["now"]
+            if values["outcome"] == "paid":
+                counts |= {"prompts": 0, "unpaid": 0, "paid": values["now"]}
+        return len(held)
+
+    def transfer_phone(self, values: Any) -> int:
+        """Transfer the phone lock of one attempt to another."""
+        to, *of = values
+        held = self._locks_of(*of)
+        for row in held:
+            row["transaction_id"] = to
+        return len(held)
+
+    def _locks_of(self, session_id: UUID, transaction_id: int) -> list[Row]:
+        wanted = session_id, transaction_id
+        return [
+            row for row in self.phone_locks.values() if (row["session_id"], row["transaction_id"]) == wanted
+        ]
+
+    def purge_phone_locks(self, values: Any) -> list[Row]:
+        """Delete expired phone locks, and counts that no limit looks at."""
+        dead = [digest for digest, row in self.phone_locks.items() if row["live_until"] <= values["now"]]
+        for digest in dead:
+            del self.phone_locks[digest]
+        old = [
+            key
+            for key, row in self.prompt_counts.items()
+            if row["paid"] is None and row["last"] <= values["counted_before"]
+        ]
+        for key in old:
+            del self.prompt_counts[key]
+        return [{"rows": len(dead) + len(old)}]
