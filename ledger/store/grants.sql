@@ -1,36 +1,78 @@
--- The rights of the application's role, given anew after each migration. It may call append_events and read the
--- log; it cannot rewrite it. Where the migrating role may not create roles, processes run as that role instead,
--- and the triggers alone keep the log append-only.
+-- What the application's role may do, given anew at each `daftari migrate`, in one commit, by the owner of the tables.
+-- It starts from nothing: a table, a column or a function that is not listed here is closed to the application.
+-- The name of the role is replaced if DAFTARI_APP_ROLE sets another.
+--
+-- The log and what proves it are written through functions alone. A column is listed for UPDATE if a process changes
+-- it; what M-Pesa said, what was paid and what a person decided has no column here.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM daftari_app;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM daftari_app;
+GRANT USAGE ON SCHEMA public TO daftari_app;
+
+-- Every function of ours: closed to PUBLIC, and one that runs with its owner's rights finds nothing of the caller's.
 DO $$
+DECLARE
+    v_function record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'daftari_app') THEN
-        CREATE ROLE daftari_app NOLOGIN;
-    END IF;
-EXCEPTION
-    WHEN duplicate_object OR unique_violation THEN NULL;
-    WHEN insufficient_privilege THEN
-        RAISE WARNING 'cannot create the role daftari_app; create it and run the migration again';
+    FOR v_function IN
+        SELECT oid::regprocedure AS name, prosecdef FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, daftari_app', v_function.name);
+        IF v_function.prosecdef THEN
+            EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, public, pg_temp', v_function.name);
+        END IF;
+    END LOOP;
 END
 $$;
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'daftari_app') THEN
-        RETURN;
-    END IF;
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO daftari_app', current_schema());
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO daftari_app', current_schema());
-    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO daftari_app', current_schema());
-    REVOKE INSERT, UPDATE, DELETE ON payment_events, payment_sessions, payment_refs, ledger_node, schema_migrations
-        FROM daftari_app;
-    REVOKE UPDATE, DELETE ON signed_blocks, key_ring FROM daftari_app;
-    REVOKE INSERT, UPDATE, DELETE ON audit_log FROM daftari_app;
-    REVOKE ALL ON FUNCTION append_events, reserve_reference, record_audit_entry FROM PUBLIC;
-    GRANT EXECUTE ON FUNCTION append_events, reserve_reference, record_audit_entry, ledger_horizon TO daftari_app;
-    IF NOT pg_has_role(current_user, 'daftari_app', 'MEMBER') THEN
-        EXECUTE format('GRANT daftari_app TO %I', current_user);
-    END IF;
-EXCEPTION
-    WHEN insufficient_privilege THEN
-        RAISE WARNING 'cannot grant rights to daftari_app: %', SQLERRM;
-END
-$$;
+
+-- The log.
+GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, schema_migrations TO daftari_app;
+GRANT EXECUTE ON FUNCTION append_events, reserve_reference, ledger_horizon TO daftari_app;
+GRANT SELECT, INSERT ON signed_blocks TO daftari_app;
+GRANT EXECUTE ON FUNCTION digest_of_events TO daftari_app;
+
+-- What people decided and read.
+GRANT SELECT ON audit_log TO daftari_app;
+GRANT EXECUTE ON FUNCTION record_audit_entry TO daftari_app;
+
+-- Keys and secrets.
+GRANT SELECT, INSERT ON key_ring TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (wrapped_key, destroyed_at) ON customer_keys TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (sealed_value, updated_at) ON sealed_settings TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (sealed_value, expires_at) ON access_tokens TO daftari_app;
+
+-- Payments under way.
+GRANT USAGE ON SEQUENCE payment_transaction_ids TO daftari_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON live_prompts, prompt_counts TO daftari_app;
+GRANT EXECUTE ON FUNCTION prompt_refusal, acquire_phone_lock TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (claimed_until, status, sealed_body), DELETE ON idempotency_keys TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (asked_at, tries, next_check_at, last_answer), DELETE
+    ON attempt_checks, refund_checks TO daftari_app;
+GRANT SELECT, INSERT, UPDATE ON question_budgets TO daftari_app;
+
+-- What M-Pesa said.
+GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note), DELETE
+    ON daraja_inbox TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
+                              transaction_id, closed_at, closed_by, note) ON mpesa_movements TO daftari_app;
+GRANT SELECT, INSERT ON reconciliations TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (pulled_until, next_at) ON pull_progress TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
+
+-- Projections, which a rebuild makes anew from the log, and how far each has read.
+GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_refunds,
+    payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (position), DELETE ON follower_positions TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (error, tries, next_try_at, state, closed_at, closed_by, note), DELETE
+    ON follower_failures TO daftari_app;
+GRANT SELECT, INSERT, DELETE ON verification_runs TO daftari_app;
+
+-- The built-in shop.
+GRANT SELECT ON shop_counties, shop_subcounties TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (farm_name, product_name, price_cents, unit_of_measure, unit_weight_grams,
+                              stock_thousandths, withdrawn) ON shop_listings TO daftari_app;
+GRANT SELECT, INSERT ON shop_stock_changes, shop_orders, shop_order_items TO daftari_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON shop_cart_items TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (last_number) ON shop_order_counters TO daftari_app;

@@ -1,6 +1,7 @@
 """Apply the numbered SQL files of each package, forward only, one process at a time."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import resources
 
@@ -9,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
+from ledger.store.roles import DEFAULT_ROLES, Roles, apply_grants, become_owner, exists
 
 PACKAGES = ("ledger.store", "projections", "shop", "payments")
 """The packages whose `migrations/` folders make up a database, in the order of application."""
@@ -17,6 +19,13 @@ OLDEST_POSTGRESQL = 15
 _ADVISORY_LOCK = 0x0DAF7A21
 _LOCK_TIMEOUT = "10s"
 _WAIT_FOR_OTHERS = "60s"
+_CREATED = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|FUNCTION|SEQUENCE|VIEW) (\w+)", re.MULTILINE)
+_OWN_TABLE = "schema_migrations"
+
+_CHANGE_OWNERS = """\
+These belong to another role than {owner}, and this login may not give them away. As a superuser, or as a role that \
+may become both owners, execute this in the database, then type `daftari migrate` again:
+{statements}"""
 
 
 class MigrationError(LedgerError):
@@ -52,31 +61,43 @@ def migrations() -> list[Migration]:
     return found
 
 
-def migrate(database_url: str) -> list[str]:
-    """Apply the pending migrations; return their names, perhaps none.
+def created_names(step: Migration) -> list[str]:
+    """Return the names of the tables, functions, sequences and views that a migration makes, in its order."""
+    return _CREATED.findall(step.sql)
 
-    Safe to run from several processes at once: they take turns. Raises MigrationError if PostgreSQL is
-    too old or an applied file was changed, and psycopg.OperationalError if the database does not answer.
+
+def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
+    """Apply the pending migrations and, each time, the rights of the roles; return the names of the migrations.
+
+    Safe to run from several processes at once: they take turns. It acts as the owner's role if this login may become
+    it, and gives it what a release before it made as another. Raises MigrationError if PostgreSQL is too old, an
+    applied file was changed, or a person with more rights has to change owners first, and psycopg.OperationalError if
+    the database does not answer.
     """
+    steps = migrations()
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         _refuse_an_old_server(connection)
         connection.execute(f"SET statement_timeout = '{_WAIT_FOR_OTHERS}'")
         connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
-        connection.execute("SET client_min_messages = warning")
-        applied = _applied(connection)
-        fresh = [step for step in migrations() if _is_fresh(step, applied)]
+        connection.execute("SET client_min_messages = error")
+        connection.execute("SET search_path = public")
+        names = [_OWN_TABLE, *(name for step in steps for name in created_names(step))]
+        if left := become_owner(connection, roles, names):
+            raise MigrationError(_CHANGE_OWNERS.format(owner=roles.owner, statements="\n".join(left)))
+        applied = _prepared(connection)
+        fresh = [step for step in steps if _is_fresh(step, applied)]
         for step in fresh:
             _apply(connection, step)
-        if fresh:
-            connection.execute((resources.files("ledger.store") / "grants.sql").read_text("utf-8"))
+        if exists(connection, roles.app):
+            apply_grants(connection, roles)
         return [f"{step.package}/{step.name}" for step in fresh]
 
 
 def pending(database_url: str) -> list[str]:
     """Return the names of migrations that the database still lacks; change nothing."""
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
-        exists = connection.execute("SELECT to_regclass('schema_migrations')").fetchone()
+        exists = connection.execute("SELECT to_regclass('public.schema_migrations')").fetchone()
         applied = _applied(connection) if exists and exists[0] else {}
         return [f"{m.package}/{m.name}" for m in migrations() if (m.package, m.name) not in applied]
 
@@ -90,12 +111,16 @@ def _refuse_an_old_server(connection: Connection[TupleRow]) -> None:
         )
 
 
-def _applied(connection: Connection[TupleRow]) -> dict[tuple[str, str], str]:
+def _prepared(connection: Connection[TupleRow]) -> dict[tuple[str, str], str]:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (package text, name text, checksum text NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (package, name))"
     )
-    rows = connection.execute("SELECT package, name, checksum FROM schema_migrations").fetchall()
+    return _applied(connection)
+
+
+def _applied(connection: Connection[TupleRow]) -> dict[tuple[str, str], str]:
+    rows = connection.execute("SELECT package, name, checksum FROM public.schema_migrations").fetchall()
     return {(package, name): checksum for package, name, checksum in rows}
 
 

@@ -69,6 +69,8 @@ def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
     name = f"test_{secrets.token_hex(8)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        if template != "template0":  # A copy has the tables' rights, and not those of the database.
+            connection.execute(f'REVOKE TEMPORARY ON DATABASE "{name}" FROM PUBLIC')
         try:
             yield with_database(server_url, name)
         finally:

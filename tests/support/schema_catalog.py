@@ -12,8 +12,14 @@ Row = dict[str, Any]
 
 _TABLES = """
 SELECT relname AS name, obj_description(oid, 'pg_class') AS comment, array_to_string(reloptions, ', ') AS options,
-       array(SELECT privilege FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
-             WHERE has_table_privilege('daftari_app', pg_class.oid, privilege)) AS rights
+       array(SELECT privilege || coalesce(' (' || columns.names || ')', '')
+             FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+             CROSS JOIN LATERAL (
+                 SELECT string_agg(attname, ', ' ORDER BY attnum) AS names FROM pg_attribute
+                 WHERE attrelid = pg_class.oid AND attnum > 0 AND privilege IN ('SELECT', 'INSERT', 'UPDATE')
+                   AND NOT has_table_privilege('daftari_app', pg_class.oid, privilege)
+                   AND has_column_privilege('daftari_app', pg_class.oid, attnum, privilege)) AS columns
+             WHERE has_table_privilege('daftari_app', pg_class.oid, privilege) OR columns.names IS NOT NULL) AS rights
 FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
 """
 _COLUMNS = """

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from ledger.store.migrate import PACKAGES, migrations
+from ledger.store.migrate import PACKAGES, created_names, migrations
 from tests.support.database import TestCluster, migrated_template, new_database
 from tests.support.schema_catalog import Row, read_functions, read_sequences, read_tables, trigger_moment
 from tests.support.schema_words import COLUMNS, FUNCTIONS, PURPOSES, SEQUENCES, WRITERS
@@ -36,7 +36,6 @@ _SEQUENCES_HEAD = """### Sequences
 
 | sequence | type | what it numbers |
 | --- | --- | --- |"""
-_CREATED = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|FUNCTION|SEQUENCE) (\w+)", re.MULTILINE)
 _OWN_OF_MIGRATE = {"schema_migrations": "ledger.store"}
 _CONSTRAINT_HEADS = {"p": "Primary key", "u": "Unique", "f": "Foreign key", "c": "Check"}
 
@@ -63,7 +62,7 @@ def package_of() -> dict[str, str]:
     """Return, for each table, function and sequence in the order of creation, the package whose migration made it."""
     found = dict(_OWN_OF_MIGRATE)
     for step in migrations():
-        for name in _CREATED.findall(step.sql):
+        for name in created_names(step):
             found.setdefault(name, step.package)
     return found
 

@@ -132,8 +132,8 @@ def test_a_key_that_another_process_is_making_at_this_moment_is_waited_for_and_t
 ) -> None:
     template = Vault(database, MASTER_KEY)
     encrypted = template.encrypt(7, PHONE)
-    with database.connection() as connection:
-        made = connection.execute(
+    with psycopg.connect(database.url) as owner:
+        made = owner.execute(
             "DELETE FROM customer_keys RETURNING user_id, wrapped_key, created_at"
         ).fetchone()
     assert made is not None
@@ -142,7 +142,7 @@ def test_a_key_that_another_process_is_making_at_this_moment_is_waited_for_and_t
         psycopg.connect(database.url, autocommit=True) as watching,
         psycopg.connect(database.url) as other,
     ):
-        other.execute("INSERT INTO customer_keys VALUES (%s, %s, %s)", list(made.values()))
+        other.execute("INSERT INTO customer_keys VALUES (%s, %s, %s)", made)
         sealing = threads.submit(Vault(database, MASTER_KEY).encrypt, 7, "Wanjiku")
         wait_until(
             lambda: watching.execute(WAITS_FOR_ANOTHER).fetchone() is not None, "it waits for the other"
