@@ -1,18 +1,15 @@
 """Every setting, read from environment variables in one place; all wrong settings are reported at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from api import setting_rules
 from api import setting_values as values
+from api.setting_rules import CALLBACK_PATH
 from ledger.money import Money
 
-DARAJA_URLS = {
-    "sandbox": "https://sandbox.safaricom.co.ke",
-    "production": "https://api.safaricom.co.ke",
-}
-CALLBACK_PATH = "/api/payments/callbacks/"
 STORED_NAMES = (
     "MPESA_CONSUMER_KEY",
     "MPESA_CONSUMER_SECRET",
@@ -28,9 +25,6 @@ STORED_NAMES = (
     "MPESA_SECURITY_CREDENTIAL",
 )
 """The variables that `daftari set-mpesa-credentials` may store in the database; the environment wins over it."""
-TOKEN_KEY_NAMES = ("DAFTARI_JWT_SECRET", "DAFTARI_JWT_PUBLIC_KEY_FILE", "DAFTARI_JWT_JWKS_URL")
-"""The variables of which exactly one says how bearer tokens are verified."""
-
 _MAX_CERTIFICATE_BYTES = 64 * 1024
 
 
@@ -287,7 +281,9 @@ class Settings:
 
         `simulates`: M-Pesa is simulated, whatever address of it the settings hold.
         """
-        if not self.is_production and (problems := list(_dangers(self, simulates=simulates))):
+        if not self.is_production and (
+            problems := list(setting_rules.dangers(vars(self), simulates=simulates))
+        ):
             raise ConfigurationError(problems)
 
     def certificate(self) -> bytes | None:
@@ -330,8 +326,8 @@ def load_settings(environ: Mapping[str, str], defaults: Mapping[str, str]) -> Se
         except ValueError as error:
             problems.append(f"{item.name.upper()} {error}")
     if not problems:
-        _derive(found)
-        problems = list(_missing(found))
+        setting_rules.derive(found)
+        problems = list(setting_rules.missing(found))
     if problems:
         raise ConfigurationError(problems)
     return Settings(**found, environ=given)
@@ -344,63 +340,3 @@ def _described() -> list[Field[Any]]:
 def _nothing(item: Field[Any]) -> str | None:
     """Return what a field holds that was not given."""
     return None if type(None) in get_args(item.type) else ""
-
-
-def _derive(found: dict[str, Any]) -> None:
-    """Derive what was not given from what was."""
-    development = found["daftari_mode"] == "development"
-    found["daftari_log_format"] = found["daftari_log_format"] or ("console" if development else "json")
-    found["mpesa_base_url"] = found["mpesa_base_url"] or DARAJA_URLS[found["mpesa_environment"]]
-    if development and not found["mpesa_callback_url"]:
-        found["mpesa_callback_url"] = f"http://127.0.0.1:{found['daftari_port']}{CALLBACK_PATH}"
-
-
-def _missing(found: Mapping[str, Any]) -> Iterator[str]:
-    """Say what must not be left out, or not be given together."""
-    keys = [name for name in TOKEN_KEY_NAMES if found[name.lower()]]
-    if len(keys) > 1:
-        yield f"{' and '.join(keys)} exclude each other: unset all but one."
-    if not keys:
-        yield (
-            "DAFTARI_JWT_SECRET must be given in production, or DAFTARI_JWT_PUBLIC_KEY_FILE, or "
-            f"DAFTARI_JWT_JWKS_URL: type `export DAFTARI_JWT_SECRET=$({values.COMMAND_FOR_A_SECRET})`."
-        )
-    if not found["daftari_master_key"]:
-        yield (
-            "DAFTARI_MASTER_KEY must be given in production, and kept in a safe place: "
-            f"type `export DAFTARI_MASTER_KEY=$({values.COMMAND_FOR_A_KEY})`."
-        )
-    if not found["daftari_data_dir"]:
-        yield "DAFTARI_DATA_DIR must name a folder for the data of this machine."
-    if found["daftari_mode"] == "production" and not found["mpesa_callback_url"].startswith("https://"):
-        yield (
-            "MPESA_CALLBACK_URL must be an https address in production: type "
-            f"`export MPESA_CALLBACK_URL=https://your.domain{CALLBACK_PATH}`."
-        )
-    if found["daftari_mode"] == "production" and not found["daftari_public_url"]:
-        yield (
-            "DAFTARI_PUBLIC_URL must be given in production, as the address where clients reach the API: type "
-            "`export DAFTARI_PUBLIC_URL=https://your.domain`."
-        )
-    if found["daftari_mode"] == "production" and found["daftari_demo_operator"] == "on":
-        yield "DAFTARI_DEMO_OPERATOR would make anyone an operator: unset it in production."
-
-
-def _dangers(settings: Settings, *, simulates: bool) -> Iterator[str]:
-    """Say why development must not run with these settings: it has demo buyers and secrets made up on the spot."""
-    production = "set DAFTARI_MODE=production"
-    if not values.is_loopback(settings.daftari_host):
-        yield (
-            "DAFTARI_HOST lets other machines in, and in development anyone who reaches the API can act as any buyer: "
-            f"{production}, or unset DAFTARI_HOST. A container in development needs the network of its host "
-            "(`docker run --network host`)."
-        )
-    if settings.daftari_public_url and not values.is_near(settings.daftari_public_url):
-        yield f"DAFTARI_PUBLIC_URL says that others reach the API, which needs production: {production}."
-    if settings.mpesa_environment == "production":
-        yield f"MPESA_ENVIRONMENT=production takes real money, which needs production: {production}."
-    elif not simulates and settings.mpesa_consumer_key and not values.is_near(settings.mpesa_base_url):
-        yield (
-            f"MPESA_BASE_URL is Safaricom's, or another's, and development is for the simulator: {production}, or "
-            "name the simulator, as in `export MPESA_BASE_URL=http://127.0.0.1:8001`."
-        )

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import requests
 
-from api.settings import DARAJA_URLS, Settings
+from api.setting_rules import DARAJA_URLS
+from api.settings import Settings
 from daraja import DarajaClient, DarajaConfig
 from ledger import clock
 from ledger.application import Ledger

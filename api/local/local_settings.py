@@ -7,8 +7,9 @@ from pathlib import Path
 
 from api.local.folders import default_data_folder, read_or_make_private_file
 from api.local.instances import running_instance
+from api.setting_rules import TOKEN_KEY_NAMES
 from api.setting_values import MASTER_KEY_BYTES
-from api.settings import TOKEN_KEY_NAMES, Settings, load_settings
+from api.settings import Settings, load_settings
 
 
 def local_settings(environ: Mapping[str, str]) -> Settings:

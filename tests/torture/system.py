@@ -24,7 +24,8 @@ from api.local.local_simulator import SIMULATOR_CREDENTIALS
 from api.local.ports import answers_http, http_url
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from api.local.problems import LocalRuntimeError
-from api.settings import CALLBACK_PATH, Settings
+from api.setting_rules import CALLBACK_PATH
+from api.settings import Settings
 from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST, free_port
 from tests.support.proxy import DatabaseProxy, TcpProxy

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from api.cli.reconcile import DIFFERENCES_LEFT
-from api.settings import CALLBACK_PATH
+from api.setting_rules import CALLBACK_PATH
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.inbox.inbox import MAX_UNAUTHENTICATED_KEPT
