@@ -15,6 +15,7 @@ WRITERS = {
     "audit_log": "ledger/store",
     "schema_migrations": "ledger/store",
     "live_prompts": "payments/prompts",
+    "prompt_counts": "payments/prompts",
     "daraja_inbox": "payments/inbox",
     "idempotency_keys": "payments/idempotency",
     "sealed_settings": "payments/mpesa",
@@ -116,6 +117,8 @@ FUNCTIONS = {
     "append_events": "Appends events of one session and moves its row of `payment_sessions`; returns the last "
     "position. Raises DF001 where the version is taken or there is a gap before it.",
     "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",
+    "acquire_phone_lock": "Locks a phone for a session's next prompt and counts it, or says which limit refuses it.",
+    "prompt_refusal": "Says why a user may not prompt a number now, and until when.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
     "ledger_horizon": "Returns this node's origin and the horizon: no transaction below it is still running.",
     "digest_of_events": "Counts the events between two positions of an origin and digests their positions and hashes.",
