@@ -131,7 +131,10 @@ class Settings:
     daftari_rate_per_minute: int = _setting(
         values.whole(1, 1_000_000),
         "6000",
-        "How many writing requests a user may send in a minute, per process.",
+        "How many writing requests a user may send in a minute, to all processes together.",
+    )
+    daftari_reads_per_minute: int = _setting(
+        values.whole(1, 10_000_000), "300000", "How many reads a user may send in a minute, per process."
     )
     daftari_web_workers: int = _setting(values.whole(1, 64), "2", "How many processes serve HTTP.")
     daftari_web_threads: int = _setting(

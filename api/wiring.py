@@ -47,6 +47,7 @@ from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
 from payments.refunds.terms import RefundTerms
+from payments.request_leases import RequestLeases
 from payments.services import Services
 from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
@@ -95,7 +96,7 @@ def assemble(
         build_phone_locks(settings, database),
     )
     query_log, refund_query_log = QueryLog(database), RefundQueryLog(database)
-    idempotency = IdempotencyStore(database, vault)
+    idempotency, request_leases = IdempotencyStore(database, vault), RequestLeases(database)
     checkout_terms, refund_terms, c2b_terms = (
         _checkout_terms(settings),
         _refund_terms(settings),
@@ -137,6 +138,7 @@ def assemble(
         transaction_poller=transaction_poller,
         phone_locks=phone_locks,
         idempotency=idempotency,
+        request_leases=request_leases,
         block_signer=BlockSigner(database, vault.block_key),
         verifier=verifier,
         signing_seconds=settings.daftari_seal_seconds,
@@ -152,6 +154,7 @@ def assemble(
         checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shop, daraja, while_waiting),
         next_actions=NextActions(checkout_terms, vault, phone_locks, first_query_seconds=first_query_seconds),
         idempotency=idempotency,
+        request_leases=request_leases,
         stk_callbacks=stk_callbacks,
         reversal_results=reversal_results,
         c2b=c2b,

@@ -18,6 +18,7 @@ from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.decisions import RefundService
 from payments.refunds.reversal_results import ReversalResults
+from payments.request_leases import RequestLeases
 from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
@@ -40,6 +41,7 @@ class Services:
     checkout: Checkout
     next_actions: NextActions
     idempotency: IdempotencyStore
+    request_leases: RequestLeases
 
     # M-Pesa, which calls back
     stk_callbacks: Settlement

@@ -51,6 +51,7 @@ GRANT SELECT, INSERT, UPDATE (claimed_until, status, sealed_body), DELETE ON ide
 GRANT SELECT, INSERT, UPDATE (asked_at, tries, next_check_at, last_answer), DELETE
     ON attempt_checks, refund_checks TO daftari_app;
 GRANT SELECT, INSERT, UPDATE ON question_budgets TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (granted), DELETE ON request_leases TO daftari_app;
 
 -- What M-Pesa said.
 GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note), DELETE

@@ -24,6 +24,7 @@ from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
+from payments.request_leases import RequestLeases
 from payments.verification.verifier import Verifier
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
@@ -56,6 +57,7 @@ class WorkerParts:
     transaction_poller: TransactionPoller
     phone_locks: PhoneLocks
     idempotency: IdempotencyStore
+    request_leases: RequestLeases
     block_signer: BlockSigner
     verifier: Verifier
     signing_seconds: float
@@ -123,6 +125,7 @@ def purge(parts: WorkerParts) -> int:
     return (
         parts.idempotency.forget_old(now)
         + parts.phone_locks.purge_expired(now)
+        + parts.request_leases.purge(now)
         + parts.query_log.forget_before(now - QUERY_LOG_KEPT)
         + parts.refund_query_log.forget_before(now - REFUND_QUERY_LOG_KEPT)
     )

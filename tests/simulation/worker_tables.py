@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from payments import request_leases
 from payments.idempotency import idempotency_store
 from payments.inbox import inbox
 from payments.worker import event_processor
@@ -61,6 +62,7 @@ class WorkerTables:
             idempotency_store._FINISH: self.finish,
             idempotency_store._RELEASE: self.release,
             idempotency_store._FORGET: self.purge_keys,
+            request_leases._PURGE: lambda _: 0,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.read_position,
             follower.STORE_POSITION: self.store_position,

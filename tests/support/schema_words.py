@@ -16,6 +16,7 @@ WRITERS = {
     "schema_migrations": "ledger/store",
     "live_prompts": "payments/prompts",
     "prompt_counts": "payments/prompts",
+    "request_leases": "payments",
     "daraja_inbox": "payments/inbox",
     "idempotency_keys": "payments/idempotency",
     "sealed_settings": "payments/mpesa",

@@ -1,55 +1,89 @@
-"""A limit on the changes a caller may request in a minute, counted in each process; reads and callbacks are free."""
+"""Limits on the requests of a caller in a minute. Changes by a user are counted in all processes together."""
 
 from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
 from threading import Lock
-from time import monotonic
 
 from flask import Flask, g, request
 from werkzeug.exceptions import TooManyRequests
 
-from api.http.framework.error_responses import RATE_WINDOW_SECONDS
+from api.http.framework.services import current_services
 from api.http.middleware.auth import Caller, is_public
 from api.settings import Settings
+from ledger import clock
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+BLOCKS = 20
+"""A process leases a twentieth of the limit at a time, and uses the first one before it leases: a user who sends few
+requests costs no statement, and may send at most that much more by every process.
+"""
+
+Lease = Callable[[datetime, int], bool]
 
 
 class RateLimit:
-    """Counts each caller's requests in a minute. All counts are cleared together, which costs nothing; the next
-    minute begins with the next request.
-    """
+    """Counts each caller's requests in the minutes of the clock. All are cleared together: that costs nothing."""
 
     def __init__(self, most: int) -> None:
-        self._max = most
+        self.most = most
+        self._block = max(1, most // BLOCKS)
         self._lock = Lock()
-        self._ends_at = 0.0
+        self._minute: datetime | None = None
         self._counts = Counter[str]()
+        self._leased: dict[str, int] = {}
 
-    def count(self, caller: str, now_seconds: float) -> bool:
-        """Count a request at a time of the monotonic clock; return whether it is within the limit."""
+    def count(self, caller: str, now: datetime, lease: Lease | None = None) -> bool:
+        """Count a request; return whether it is within the limit.
+
+        With `lease` the limit is shared: it is asked for requests of the minute, at most `most` in all processes.
+        Raises what it raises.
+        """
+        minute = now.replace(second=0, microsecond=0)
         with self._lock:
-            if now_seconds >= self._ends_at:
-                self._ends_at = now_seconds + RATE_WINDOW_SECONDS
+            if minute != self._minute:
+                self._minute = minute
                 self._counts.clear()
+                self._leased.clear()
             self._counts[caller] += 1
-            return self._counts[caller] <= self._max
+            count, leased = self._counts[caller], self._leased.get(caller, self._block)
+        if lease is None:
+            return count <= self.most
+        if count <= leased:
+            return True
+        wanted = self._block if caller in self._leased else 2 * self._block
+        if not lease(minute, wanted):
+            return False
+        with self._lock:
+            self._leased[caller] = leased + self._block
+        return True
 
 
 def install_rate_limit(app: Flask, settings: Settings) -> None:
-    """Refuse a caller's changes beyond `settings.daftari_rate_per_minute`; must come after authentication."""
-    limit = RateLimit(settings.daftari_rate_per_minute)
+    """Refuse a caller's requests beyond the limits of the settings; must come after authentication.
+
+    Users share the limit on changes between processes. Reads, and changes by an address without a token, are counted
+    in each process.
+    """
+    changes, reads = RateLimit(settings.daftari_rate_per_minute), RateLimit(settings.daftari_reads_per_minute)
 
     def refuse_too_many() -> None:
-        if not _is_free() and not limit.count(_key(), monotonic()):
+        if request.endpoint is None or is_public(request.endpoint):
+            return
+        known: Caller | None = g.get("caller")
+        name, now = f"user {known.user_id}" if known else f"address {request.remote_addr}", clock.now()
+        if request.method in READING:
+            within = reads.count(name, now)
+        else:
+            within = changes.count(name, now, _lease_of(known, changes.most) if known else None)
+        if not within:
             raise TooManyRequests
 
     app.before_request(refuse_too_many)
 
 
-def _key() -> str:
-    known: Caller | None = g.get("caller")
-    return f"user {known.user_id}" if known else f"address {request.remote_addr}"
+def _lease_of(caller: Caller, most: int) -> Lease:
+    def lease(minute: datetime, wanted: int) -> bool:
+        return current_services().request_leases.lease(caller.user_id, minute, wanted, most)
 
-
-def _is_free() -> bool:
-    return request.method in READING or request.endpoint is None or is_public(request.endpoint)
+    return lease

@@ -16,6 +16,7 @@ from api.pages import install_pages
 from api.settings import Settings
 from ledger.store.database import Database
 from payments.idempotency.idempotency_store import IdempotencyStore
+from payments.request_leases import RequestLeases
 from tests.api.http.probes import blueprint
 
 SECRET = "a-secret-of-the-tests-long-enough-for-HS256"
@@ -27,6 +28,7 @@ class ProbeServices:
 
     idempotency: IdempotencyStore | None = None
     database: Database | None = None
+    request_leases: RequestLeases | None = None
 
     def check_database(self, within_seconds: float) -> None:
         assert within_seconds <= 1

@@ -4,16 +4,23 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from freezegun import freeze_time
 
 from api.http.framework.services import LazyServices, current_services, install_services
 from api.settings import Settings
 from ledger.errors import Unavailable
+from ledger.store.database import Database
+from payments.request_leases import RequestLeases
 from tests.api.http.conftest import ProbeServices
 
 Bearer = Callable[..., dict[str, str]]
 
 
-def test_changes_beyond_the_rate_are_429_and_reading_is_free(client: FlaskClient, bearer: Bearer) -> None:
+@freeze_time("2024-01-15T10:30:00Z")
+def test_changes_beyond_the_rate_are_429_and_reading_is_free(
+    client: FlaskClient, bearer: Bearer, services: ProbeServices, database: Database
+) -> None:
+    services.request_leases = RequestLeases(database)
     for _ in range(20):
         assert client.post("/api/probes/refusals/rejected/", headers=bearer()).status_code == 400
     refused = client.post("/api/probes/refusals/rejected/", headers=bearer())
@@ -24,7 +31,10 @@ def test_changes_beyond_the_rate_are_429_and_reading_is_free(client: FlaskClient
     assert client.get("/api/probes/who/", headers=bearer()).status_code == 200
 
 
-def test_one_callers_rate_is_not_anothers(client: FlaskClient, bearer: Bearer) -> None:
+def test_one_callers_rate_is_not_anothers(
+    client: FlaskClient, bearer: Bearer, services: ProbeServices, database: Database
+) -> None:
+    services.request_leases = RequestLeases(database)
     for _ in range(21):
         client.post("/api/probes/refusals/rejected/", headers=bearer(7))
     assert client.post("/api/probes/refusals/rejected/", headers=bearer(8)).status_code == 400
