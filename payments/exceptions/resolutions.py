@@ -9,7 +9,7 @@ from ledger.application import Ledger
 from ledger.errors import Rejected, wrong_fields
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
-from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
+from payments.exceptions.work_list import UNAUTHENTICATED, WHAT_CAN_BE_DONE, Kind, Means
 from payments.inbox.inbox import Inbox
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import FINAL, Movements
@@ -103,7 +103,10 @@ class CaseService:
         self._ledger.decide(session_id, command)
 
     def _close_message(self, case_id: str, by: str, note: str) -> None:
-        if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
+        if case_id == UNAUTHENTICATED:
+            if not self._inbox.close_unauthenticated(clock.now()):
+                raise _not_open()
+        elif not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
             raise _not_open()
 
     def _close_event(self, case_id: str, by: str, note: str) -> None:
