@@ -4,6 +4,7 @@ import re
 
 from ledger.errors import InvalidValue
 from ledger.money import THOUSANDTHS_PER_UNIT
+from ledger.session.cart import subtotal_cents
 
 MAX_UNITS = 1_000
 MEASURED_UNITS = frozenset({"kg", "g", "l", "ml", "litre"})
@@ -27,6 +28,12 @@ def parse_quantity(text: object, unit_of_measure: str) -> int:
     if thousandths % THOUSANDTHS_PER_UNIT and unit_of_measure.lower() not in MEASURED_UNITS:
         raise _refusal(f"This is sold by the {unit_of_measure}: ask for a whole number.")
     return thousandths
+
+
+def require_price(price_cents: int, thousandths: int) -> None:
+    """Raise InvalidValue, with the field `quantity` named, for a quantity whose price rounds to nothing."""
+    if subtotal_cents(price_cents, thousandths) <= 0:
+        raise _refusal("So little of it costs 0.00 shillings. Please take more.")
 
 
 def _refusal(sentence: str) -> InvalidValue:

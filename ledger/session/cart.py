@@ -38,12 +38,17 @@ def subtotal_cents(price_cents: int, quantity_thousandths: int) -> int:
 def add_up(lines: tuple[SnapshotLine, ...], delivery_fee_cents: int, max_shillings: int) -> Totals:
     """Return the totals of a cart, rounded half up to the shilling because M-Pesa takes whole shillings.
 
-    Raises Rejected CART_EMPTY without lines, and InvalidValue AMOUNT_OUT_OF_RANGE if the total is not a payment of 1
-    to `max_shillings` shillings.
+    Raises Rejected CART_EMPTY without lines, and InvalidValue AMOUNT_OUT_OF_RANGE if the goods cost nothing or the
+    total is not a payment of 1 to `max_shillings` shillings.
     """
     if not lines:
         raise Rejected("CART_EMPTY", "Your cart is empty. Put something in it before you check out.")
     goods_cents = sum(line.subtotal_cents for line in lines)
+    if goods_cents <= 0:  # A delivery alone is no order: the shop would refuse it once it was paid.
+        raise InvalidValue(
+            "The goods in your cart come to 0.00 shillings, and cannot be ordered. Please take more of them.",
+            code="AMOUNT_OUT_OF_RANGE",
+        )
     exact = Money(goods_cents + delivery_fee_cents)
     total = exact.to_whole_shilling()
     if not CENTS_PER_SHILLING <= total.cents <= max_shillings * CENTS_PER_SHILLING:

@@ -9,7 +9,7 @@ from ledger.errors import Rejected
 from ledger.store.database import Database
 from shop.builtin.catalogue import no_such_listing
 from shop.port import Cart, CartLine, Shortage
-from shop.quantities import parse_quantity
+from shop.quantities import parse_quantity, require_price
 
 MAX_LINES = 100
 
@@ -63,6 +63,7 @@ class Carts:
             if listing is None:
                 raise no_such_listing()
             thousandths = parse_quantity(quantity, listing["unit_of_measure"])
+            require_price(listing["price_cents"], thousandths)
             _refuse_a_full_cart(connection, user_id, listing_id)
             connection.execute(PUT_LINE, (user_id, listing_id, thousandths, listing["price_cents"]))
             return _cart(connection.execute(LINES, (user_id,)).fetchall())

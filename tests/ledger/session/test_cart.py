@@ -41,7 +41,7 @@ def test_the_total_is_rounded_half_up_to_the_shilling_and_the_rounding_is_record
     assert add_up(cart(goods), fee, LIMIT) == Totals(goods, fee, rounding, total)
 
 
-@given(st.lists(st.integers(0, 10_000_00), min_size=1, max_size=20), st.integers(0, 1_000_00))
+@given(st.lists(st.integers(0, 10_000_00), min_size=1, max_size=20).filter(any), st.integers(0, 1_000_00))
 def test_goods_and_fee_and_rounding_are_the_total(subtotals: list[int], fee: int) -> None:
     if sum(subtotals) + fee < 50:
         return
@@ -65,7 +65,14 @@ def test_the_least_and_the_most_that_m_pesa_takes_are_taken(goods: int, most: in
     assert add_up(cart(goods), 0, most).total_cents == total
 
 
-@pytest.mark.parametrize(("goods", "most"), [(0, LIMIT), (49, LIMIT), (250_000_50, LIMIT), (151_00, 150)])
+@pytest.mark.parametrize("delivery", [0, 50_00])
+def test_goods_that_cost_nothing_cannot_be_ordered_whatever_their_delivery_costs(delivery: int) -> None:
+    with pytest.raises(InvalidValue, match=r"come to 0\.00 shillings") as refusal:
+        add_up(cart(0), delivery, LIMIT)
+    assert refusal.value.code == "AMOUNT_OUT_OF_RANGE"
+
+
+@pytest.mark.parametrize(("goods", "most"), [(49, LIMIT), (250_000_50, LIMIT), (151_00, 150)])
 def test_a_total_that_m_pesa_could_not_take_at_once_is_refused(goods: int, most: int) -> None:
     with pytest.raises(InvalidValue) as refusal:
         add_up(cart(goods), 0, most)
