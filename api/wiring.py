@@ -23,6 +23,7 @@ from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
 from payments.exceptions.resolutions import CaseService
+from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.callback_urls import endpoints_url
@@ -54,6 +55,7 @@ from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
+from shop.port import Shop
 
 WhileWaiting = Callable[[], AbstractContextManager[None]]
 
@@ -118,9 +120,11 @@ def assemble(
         prompt_seconds=settings.daftari_prompt_seconds,
         every=timedelta(hours=settings.daftari_verify_hours),
     )
+    order_maker = build_order_maker(database, vault, shop)
     worker = WorkerParts(
         ledger=ledger,
-        order_maker=OrderMaker(ledger, vault, shop),
+        order_maker=order_maker,
+        order_failures=OrderFailures(database),
         refund_policy=RefundPolicy(ledger, is_automatic=refund_terms.is_automatic),
         refund_sender=RefundSender(refund_terms, ledger, vault, daraja),
         refund_status_checks=RefundStatusChecks(refund_terms, ledger, vault, refund_query_log, daraja),
@@ -159,7 +163,7 @@ def assemble(
         reversal_results=reversal_results,
         c2b=c2b,
         refunds=RefundService(ledger),
-        cases=build_case_service(database, vault, matcher),
+        cases=build_case_service(database, vault, matcher, order_maker),
         reconciler=build_reconciler(settings, database, matcher),
         reconciliations=Reconciliations(database),
         transaction_poller=transaction_poller,
@@ -188,10 +192,17 @@ def build_matcher(
     return Matcher(Ledger(database), phone_locks, movements, max_workers=max_workers)
 
 
-def build_case_service(database: Database, vault: Vault, matcher: Matcher) -> CaseService:
+def build_order_maker(database: Database, vault: Vault, shop: Shop) -> OrderMaker:
+    """Return what makes the orders of paid sessions in a shop."""
+    return OrderMaker(Ledger(database), vault, shop, OrderFailures(database))
+
+
+def build_case_service(
+    database: Database, vault: Vault, matcher: Matcher, order_maker: OrderMaker
+) -> CaseService:
     """Return what operators do about open cases."""
     inbox, movements = Inbox(database, vault), Movements(database, vault)
-    return CaseService(Ledger(database), inbox, movements, PullProgressStore(database), matcher)
+    return CaseService(Ledger(database), inbox, movements, PullProgressStore(database), matcher, order_maker)
 
 
 def build_reconciler(settings: Settings, database: Database, matcher: Matcher) -> Reconciler:

@@ -16,10 +16,11 @@ from ledger.session.cart import SnapshotLine, subtotal_cents
 OUT_OF_STOCK = "OUT_OF_STOCK"
 CART_ALREADY_BOUGHT = "CART_ALREADY_BOUGHT"
 LISTING_WITHDRAWN = "LISTING_WITHDRAWN"
+ORDER_NOT_MADE = "ORDER_NOT_MADE"
 
 
 class OrderRefused(Rejected):
-    """The shop cannot make this order now or later; its code is one of the three above."""
+    """The shop cannot make this order now or later; its code is one of the four above."""
 
 
 class UnknownPlace(StrEnum):
@@ -172,7 +173,14 @@ class Shop(Protocol):
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session and take its stock, all or nothing.
 
-        A repeat for the same session, even a concurrent one, returns the same order. Raises OrderRefused.
+        A repeat for the same session, even a concurrent one, returns the same order. Raises OrderRefused, and
+        OrderRefused ORDER_NOT_MADE once the session's order is ruled out.
+        """
+
+    def rule_out_order(self, session_id: UUID, lines: Sequence[SnapshotLine]) -> PlacedOrder | None:
+        """Promise that this session, with these lines, gets no order any more; return its order if it has one.
+
+        Of this and a concurrent `create_order` one wins, so that no money goes back for goods that are sent.
         """
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:

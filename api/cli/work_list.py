@@ -101,6 +101,21 @@ def assign(kind: str, case: str, session: str, user: int | None) -> None:
     click.echo("Payment allocated.")
 
 
+@work_list.command(short_help="Give up the order of a paid session: the money is due back.")
+@click.argument("kind", type=click.Choice(["order_missing", "reaction_set_aside"]))
+@click.argument("case")
+@click.option("--note", required=True, help="Why. It is kept for ever: give no phone number and no name.")
+@click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
+def refund(kind: str, case: str, note: str, user: int | None) -> None:
+    """Give up the order of a session that was paid and got none: the money becomes a refund due."""
+    from payments.exceptions.work_list import Kind
+    from payments.refunds.decisions import COMMAND_LINE, operator
+
+    with _case_service() as service:
+        service.refund(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
+    click.echo("The order is given up, and the money is due back.")
+
+
 @work_list.command(short_help="Retry a dead-lettered message or event.")
 @click.argument("kind", type=click.Choice(["letter_set_aside", "reaction_set_aside"]))
 @click.argument("case")
@@ -116,12 +131,14 @@ def retry(kind: str, case: str) -> None:
 @contextmanager
 def _case_service() -> Iterator["CaseService"]:
     from api.cli.opened import open_database
-    from api.wiring import build_case_service, build_matcher
+    from api.wiring import build_case_service, build_matcher, build_order_maker
     from ledger.store.vault import Vault
+    from shop.builtin import BuiltinShop
 
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
-        yield build_case_service(database, vault, build_matcher(settings, database, vault))
+        order_maker = build_order_maker(database, vault, BuiltinShop(database, vault))
+        yield build_case_service(database, vault, build_matcher(settings, database, vault), order_maker)
 
 
 def _lines(case: "Case") -> Iterator[str]:

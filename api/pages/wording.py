@@ -58,6 +58,7 @@ CASE_DETAILS = {
     "OUT_OF_STOCK": "Paid, but sold out in the meantime.",
     "LISTING_WITHDRAWN": "Paid, but no longer on sale.",
     "CART_ALREADY_BOUGHT": "Paid, but another payment had already bought the same cart.",
+    "ORDER_NOT_MADE": "Paid, but the shop could not make the order.",
 }
 
 

@@ -49,6 +49,7 @@ ACTION_NAMES = {
     "close": "Close",
     "retry": "Try again",
     "assign": "Allocate to this session",
+    "refund": "Give up the order and refund",
 }
 DONE = {
     "approve": "Approved: the worker requests the refund.",
@@ -58,6 +59,7 @@ DONE = {
     "close": "Closed.",
     "retry": "It will be tried again.",
     "assign": "Payment allocated.",
+    "refund": "The order is given up, and the money is due back.",
 }
 
 pages = Blueprint(
@@ -159,6 +161,8 @@ def _do(kind: Kind, case_id: str, action: str, text: str, by: str) -> None:
         services.cases.retry(kind, case_id)
     elif action == "assign":
         services.cases.assign(kind, case_id, text, by=by)
+    elif action == "refund":
+        services.cases.refund(kind, case_id, by=by, note=text)
     else:
         session_id, refund = _refund_of(case_id)
         decide: dict[str, Callable[[], Any]] = {

@@ -253,7 +253,7 @@ class OrderCreated(Event):
 class Failed(Event):
     """The session failed; `money_held` says whether the shop holds money of the buyer.
 
-    `recorded_by` and `note` are set if a person recorded that its last attempt was not paid.
+    `recorded_by` and `note` are set if a person recorded that its last attempt was not paid, or gave its order up.
     """
 
     TOPIC = "payment_session.failed.v1"

@@ -159,11 +159,17 @@ class PaymentSession(OutcomeCommands):
             raise Rejected("SESSION_NOT_PAID", "An order is made only for a session that is paid.")
         self._move(events.OrderCreated, order_id=order_id, order_number=order_number, at=at)
 
-    def refuse_order(self, *, code: str, text: str, at: datetime) -> None:
-        """Record that the shop cannot make the order of this paid session, so that the money must go back."""
+    def refuse_order(
+        self, *, code: str, text: str, recorded_by: str | None = None, note: str | None = None, at: datetime
+    ) -> None:
+        """Record that this paid session gets no order, so that the money must go back.
+
+        The shop refused it, or it was given up: by a person if `recorded_by` names one. No change if it is not paid.
+        """
         if self.status != Status.PAID or self.paid is None:
             return
-        self._fail(self.paid.attempt, code, text, at, money_held=True)
+        details = {"recorded_by": recorded_by, "note": note}
+        self._fail(self.paid.attempt, code, text, at, money_held=True, **details)
         self._owe_refund(self.paid.attempt, self.totals.total_cents, self.paid.receipt, code, at)
 
     def expire(self, *, at: datetime) -> None:

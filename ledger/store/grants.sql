@@ -52,6 +52,7 @@ GRANT SELECT, INSERT, UPDATE (asked_at, tries, next_check_at, last_answer), DELE
     ON attempt_checks, refund_checks TO daftari_app;
 GRANT SELECT, INSERT, UPDATE ON question_budgets TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (granted), DELETE ON request_leases TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (failures, error, last_failed_at), DELETE ON order_failures TO daftari_app;
 
 -- What M-Pesa said.
 GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note), DELETE
@@ -71,6 +72,7 @@ GRANT SELECT, INSERT, UPDATE (error, tries, next_try_at, state, closed_at, close
 GRANT SELECT, INSERT, DELETE ON verification_runs TO daftari_app;
 
 -- The built-in shop.
+GRANT SELECT, INSERT ON shop_orders_ruled_out TO daftari_app;
 GRANT SELECT ON shop_counties, shop_subcounties TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (farm_name, product_name, price_cents, unit_of_measure, unit_weight_grams,
                               stock_thousandths, withdrawn) ON shop_listings TO daftari_app;

@@ -16,7 +16,7 @@ from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.prompts.phone_locks import PhoneLocks
 from payments.prompts.prompt_limits import PAUSES
 from projections.sessions import SessionRow
-from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
+from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
 
 _GROWING_GAPS = sum(QUERY_SCHEDULE.pauses[:-1], timedelta())
 """How long M-Pesa is asked about an attempt at growing gaps; then hourly, with a case in the work list."""
@@ -30,6 +30,7 @@ _NOT_RETRYABLE = frozenset(
 ) | {
     CART_ALREADY_BOUGHT,
     LISTING_WITHDRAWN,
+    ORDER_NOT_MADE,
     OUT_OF_STOCK,
 }
 """Failures that the same cart, paid from the same account, would repeat."""

@@ -30,7 +30,8 @@ def actions_of(case: Case) -> list[Action]:
             folder = f"/api/payments/refunds/{case.session_id}/{case.number}"
             found += [_action(name, folder) for name in _OF_REFUNDS[case.kind]]
         else:
-            found.append(_action(str(means), f"/api/work-list/{case.kind}/{case.case_id}"))
+            name = "refund" if means == Means.MONEY_BACK else str(means)
+            found.append(_action(name, f"/api/work-list/{case.kind}/{case.case_id}"))
     return found
 
 

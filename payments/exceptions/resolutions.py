@@ -9,7 +9,8 @@ from ledger.application import Ledger
 from ledger.errors import Rejected, wrong_fields
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
-from payments.exceptions.work_list import UNAUTHENTICATED, WHAT_CAN_BE_DONE, Kind, Means
+from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
+from payments.fulfilment.order_process import OrderMaker
 from payments.inbox.inbox import Inbox
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import FINAL, Movements
@@ -36,8 +37,10 @@ class CaseService:
         movements: Movements,
         pull_progress: PullProgressStore,
         matcher: Matcher,
+        order_maker: OrderMaker,
     ) -> None:
         self._ledger = ledger
+        self._order_maker = order_maker
         self._matcher = matcher
         self._inbox = inbox
         self._movements = movements
@@ -88,6 +91,23 @@ class CaseService:
         if result.verdict not in FINAL and result.detail:
             raise Rejected("CASE_NEEDS_MORE", result.detail)
 
+    def refund(self, kind: Kind, case_id: str, *, by: str, note: str) -> None:
+        """Give up the order of a session that was paid and got none: the money is due back.
+
+        Raises as above, and Unavailable while the shop does not say whether it has made the order.
+        """
+        _require(kind, Means.MONEY_BACK)
+        note = parse_note(note, "note")
+        if kind == Kind.ORDER_MISSING:
+            session_id, _ = _subject_of(case_id, Subject.ORDER)
+        else:
+            name, session_id, _ = _event_of(case_id)
+            if name != OrderMaker.name:
+                raise Rejected(
+                    "CASE_NEEDS_MORE", "Only an order can be given up; this event is about something else."
+                )
+        self._order_maker.give_up(session_id, by=by, note=note)
+
     def _close_discrepancy(self, case_id: str, by: str, note: str) -> None:
         session_id, number = _subject_of(case_id, Subject.DISCREPANCY)
         command = partial(
@@ -103,10 +123,7 @@ class CaseService:
         self._ledger.decide(session_id, command)
 
     def _close_message(self, case_id: str, by: str, note: str) -> None:
-        if case_id == UNAUTHENTICATED:
-            if not self._inbox.close_unauthenticated(clock.now()):
-                raise _not_open()
-        elif not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
+        if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
             raise _not_open()
 
     def _close_event(self, case_id: str, by: str, note: str) -> None:

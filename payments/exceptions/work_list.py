@@ -23,9 +23,6 @@ SET_UP_REASONS = (
 )
 """Why M-Pesa refuses a payment because of how we are set up, and not because of the buyer."""
 
-UNAUTHENTICATED = "unauthenticated"
-"""The id of the one case of all messages that anyone could have posted, and that nothing confirms."""
-
 # `money_cents` is what the case is about, or what the buyer's money with us comes to. Conditions match partial indexes.
 _CASES = """
 WITH
@@ -36,18 +33,7 @@ sessions_in_trouble AS (
 dead_lettered_messages AS (
     SELECT 'letter_set_aside' AS kind, inbox_id::text AS case_id, session_id, received_at AS since,
            NULL::bigint AS money_cents, channel || ': ' || coalesce(reason, 'not understood') AS detail
-    FROM daraja_inbox WHERE state = 'set_aside' AND (is_proven OR session_id IS NOT NULL)
-),
-unauthenticated_by_channel AS (
-    SELECT channel, count(*) AS messages, min(received_at) AS first_at
-    FROM daraja_inbox WHERE state = 'set_aside' AND NOT is_proven AND session_id IS NULL GROUP BY channel
-),
-unauthenticated_messages AS (
-    SELECT 'letter_set_aside' AS kind, 'unauthenticated' AS case_id, NULL::uuid AS session_id, min(first_at) AS since,
-           NULL::bigint AS money_cents,
-           'unauthenticated, and nothing confirms them: '
-               || string_agg(channel || ' ' || messages, ', ' ORDER BY channel) AS detail
-    FROM unauthenticated_by_channel HAVING count(*) > 0
+    FROM daraja_inbox WHERE state = 'set_aside'
 ),
 dead_lettered_events AS (
     SELECT 'reaction_set_aside' AS kind,
@@ -56,6 +42,7 @@ dead_lettered_events AS (
            failure.name || ': ' || failure.error AS detail
     FROM follower_failures AS failure LEFT JOIN payment_sessions AS session USING (session_id)
     WHERE failure.state = 'set_aside'
+      AND (failure.name <> 'orders' OR session.session_status IS NOT DISTINCT FROM 'paid')
 ),
 open_movements AS (
     SELECT CASE verdict WHEN 'unknown' THEN 'money_unknown' WHEN 'known_elsewhere' THEN 'money_claimed_twice'
@@ -96,7 +83,6 @@ set_up_wrong AS (
 cases AS (
     TABLE sessions_in_trouble
     UNION ALL TABLE dead_lettered_messages
-    UNION ALL TABLE unauthenticated_messages
     UNION ALL TABLE dead_lettered_events
     UNION ALL TABLE open_movements
     UNION ALL TABLE open_gaps
@@ -140,11 +126,12 @@ class Kind(StrEnum):
 
 
 class Means(StrEnum):
-    """What an operator can do about a case: decide about the refund, close it with a note, have it tried again, or
-    allocate the payment to a session.
+    """What an operator can do about a case: decide about the refund, close it with a note, have it tried again,
+    allocate the payment to a session, or give the order up so that the money is due back.
     """
 
     REFUND = "refund"
+    MONEY_BACK = "money_back"
     CLOSE = "close"
     RETRY = "retry"
     ASSIGN = "assign"
@@ -185,7 +172,9 @@ WHAT_CAN_BE_DONE = {
     ),
     Kind.RECEIPT_MISSING: Advice("The payment is proved. Import a statement: it has the receipt."),
     Kind.ORDER_MISSING: Advice(
-        "See that a worker runs and the shop answers: then comes the order, or the money is due back."
+        "See that a worker runs and the shop answers: then comes the order, or the money is due back. Or give the "
+        "order up: the money is due back at once.",
+        (Means.MONEY_BACK,),
     ),
     Kind.MONEY_UNKNOWN: Advice(
         "Find out whose money it is, and assign it to the session. Or return it or book it elsewhere, then close the "
@@ -204,8 +193,9 @@ WHAT_CAN_BE_DONE = {
         (Means.CLOSE, Means.RETRY),
     ),
     Kind.EVENT_DEAD_LETTERED: Advice(
-        "Put right what its error names, then have it tried again; or close it where it was done by hand.",
-        (Means.RETRY, Means.CLOSE),
+        "Put right what its error names, then have it tried again; or close it where it was done by hand. Where it is "
+        "about an order, you can give that up: the money is due back.",
+        (Means.RETRY, Means.CLOSE, Means.MONEY_BACK),
     ),
     Kind.PULL_GAP: Advice(
         "Import a statement of these days: it closes the gap. Or close it with what you found.",
@@ -237,10 +227,11 @@ class Case:
 
     @property
     def means(self) -> tuple[Means, ...]:
-        """The ways in which an operator can act on it."""
-        if self.case_id == UNAUTHENTICATED:
-            return (Means.CLOSE,)
-        return WHAT_CAN_BE_DONE[self.kind].means
+        """The ways in which an operator can act on it; only an order can be given up."""
+        means = WHAT_CAN_BE_DONE[self.kind].means
+        if self.kind == Kind.EVENT_DEAD_LETTERED and not self.case_id.startswith("orders."):
+            return tuple(each for each in means if each != Means.MONEY_BACK)
+        return means
 
     @property
     def number(self) -> int | None:

@@ -1,47 +1,119 @@
-"""The order process: Paid → the order in the shop → OrderCreated; if the shop refuses → Failed and RefundDue."""
+"""The order process: Paid → the order in the shop → OrderCreated; if there can be none → Failed and RefundDue."""
 
 import json
 from functools import partial
+from uuid import UUID
 
 import structlog
 
 from ledger import clock
 from ledger.application import Ledger
+from ledger.errors import Conflict, Rejected, Unavailable
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.vault import Vault
+from payments.fulfilment.order_failures import OrderFailures
 from projections.follower import Recorded
-from shop.port import OrderRefused, OrderRequest, Shop
+from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder, Shop
+
+_NOT_MADE = "Your order could not be made."
 
 _log = structlog.get_logger(__name__)
 
 
 class OrderMaker:
-    """Makes the order of each paid session, once: the shop knows the session's id, and the ledger the order's."""
+    """Makes the order of each paid session, once: the shop knows the session's id, and the ledger the order's.
+
+    Safe to share between threads, and to run in several processes: for one session there is an order or a refund.
+    """
 
     name = "orders"
     topics = (Paid.TOPIC,)
 
-    def __init__(self, ledger: Ledger, vault: Vault, shop: Shop) -> None:
+    def __init__(self, ledger: Ledger, vault: Vault, shop: Shop, failures: OrderFailures) -> None:
         self._ledger = ledger
         self._vault = vault
         self._shop = shop
+        self._failures = failures
 
     def handle(self, recorded: Recorded) -> None:
-        """Make the order of a paid session, or record that the shop refuses it: the money must go back."""
-        session = self._ledger.session(recorded.session_id)
+        """Make the order of a session that was paid; see `make`."""
+        self.make(recorded.session_id)
+
+    def make(self, session_id: UUID) -> None:
+        """Make the order of a paid session. Where the shop refuses it, or it failed too often, the money must go back.
+
+        May be repeated. Raises what kept the order from being made this time: try again later. An outage (Unavailable)
+        and a deadlock (Conflict) pass, and never count as a failure.
+        """
+        session = self._ledger.session(session_id)
         if session.status != Status.PAID:
             return
         try:
             order = self._shop.create_order(self._request(session))
         except OrderRefused as refusal:
             _log.warning("order_refused", session_id=str(session.id), code=refusal.code)
-            command = partial(PaymentSession.refuse_order, code=refusal.code, text=refusal.message)
+            self._end_without_order(session, refusal.code, refusal.message)
+        except (Unavailable, Conflict):
+            raise
+        except Exception as error:
+            if not self._failures.count(session.id, type(error).__qualname__, clock.now()):
+                raise
+            _log.error("order_given_up", session_id=str(session.id), error=type(error).__qualname__)
+            self._end_without_order(session, ORDER_NOT_MADE, _NOT_MADE)
         else:
-            order_id, order_number = order.order_id, order.order_number
-            command = partial(PaymentSession.record_order, order_id=order_id, order_number=order_number)
-        self._ledger.decide(session.id, partial(command, at=clock.now()), known=session)
+            self._record(session, order)
+
+    def give_up(self, session_id: UUID, *, by: str, note: str) -> None:
+        """Give the order of a paid session up, because an operator says so: the money must go back.
+
+        Raises NotFound; Rejected CASE_NOT_OPEN if the session awaits no order, or the shop has made it after all; and
+        Unavailable while the shop does not answer, because only the shop knows that.
+        """
+        session = self._ledger.session(session_id)
+        if session.status != Status.PAID or self._end_without_order(
+            session, ORDER_NOT_MADE, _NOT_MADE, recorded_by=by, note=note
+        ):
+            raise Rejected("CASE_NOT_OPEN", "This payment has its order by now, or goes back already.")
+        _log.warning("order_given_up", session_id=str(session.id), by=by)
+
+    def _end_without_order(
+        self,
+        session: PaymentSession,
+        code: str,
+        text: str,
+        *,
+        recorded_by: str | None = None,
+        note: str | None = None,
+    ) -> PlacedOrder | None:
+        """Rule the order out in the shop, then let the money be due back; record and return the order if there is one.
+
+        Another process may be making it at this moment: the shop says which of the two came first.
+        """
+        order = self._shop.rule_out_order(session.id, session.lines)
+        if order is not None:
+            self._record(session, order)
+            return order
+        command = partial(
+            PaymentSession.refuse_order,
+            code=code,
+            text=text,
+            recorded_by=recorded_by,
+            note=note,
+            at=clock.now(),
+        )
+        self._ledger.decide(session.id, command, known=session)
+        return None
+
+    def _record(self, session: PaymentSession, order: PlacedOrder) -> None:
+        command = partial(
+            PaymentSession.record_order,
+            order_id=order.order_id,
+            order_number=order.order_number,
+            at=clock.now(),
+        )
+        self._ledger.decide(session.id, command, known=session)
 
     def _request(self, session: PaymentSession) -> OrderRequest:
         return OrderRequest(

@@ -43,11 +43,6 @@ _CLOSE = """
 UPDATE daraja_inbox SET state = 'closed', closed_by = %s, note = %s, settled_at = %s
 WHERE inbox_id = %s AND state = 'set_aside'
 """
-# Not `closed`: what anyone may post is never kept for ever.
-_CLOSE_UNAUTHENTICATED = """
-UPDATE daraja_inbox SET state = 'acted_on', reason = 'closed_together', settled_at = %s
-WHERE state = 'set_aside' AND NOT is_proven AND session_id IS NULL
-"""
 _RETRY = """
 UPDATE daraja_inbox SET state = 'new', reason = NULL, tries = 0, next_try_at = %s, settled_at = NULL
 WHERE inbox_id = %s AND state = 'set_aside'
@@ -180,11 +175,6 @@ class Inbox:
         """Close a dead-lettered message that an operator dealt with; return whether there was one."""
         with self._database.connection() as connection:
             return connection.execute(_CLOSE, (closed_by, note, now, inbox_id)).rowcount == 1
-
-    def close_unauthenticated(self, now: datetime) -> int:
-        """Close all dead-lettered messages that anyone could have posted; return how many there were."""
-        with self._database.connection() as connection:
-            return connection.execute(_CLOSE_UNAUTHENTICATED, (now,)).rowcount
 
     def retry(self, inbox_id: UUID, now: datetime) -> bool:
         """Let a dead-lettered message be tried again from now on; return whether there was one."""

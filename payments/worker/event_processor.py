@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from ledger import clock
-from ledger.errors import LedgerError
+from ledger.errors import Conflict, LedgerError, Unavailable
 from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.positions import read_horizon
@@ -23,6 +23,8 @@ MAX_WORKERS = 4
 """How many sessions are handled at once: a handler mostly waits for PostgreSQL."""
 MAX_TRIES = 12
 RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(seconds=1), timedelta(minutes=5))
+OUTAGE_PAUSE = timedelta(seconds=15)
+"""Before the retry of what an outage or a deadlock stopped; such a try does not count."""
 
 KEEP_FAILURE = """
 INSERT INTO follower_failures (name, session_id, version, topic, error, tries, next_try_at, first_failed_at, state)
@@ -60,7 +62,8 @@ class EventHandler(Protocol):
     """Acts on events.
 
     `handle` may be called again for an event it has handled, so it does nothing the second time. It runs outside the
-    processor's transactions. An exception is recorded and the event is retried later.
+    processor's transactions. An exception is recorded and the event is retried later; it is dead-lettered after
+    MAX_TRIES, unless what failed was an outage (Unavailable) or a deadlock (Conflict), which pass.
     """
 
     @property
@@ -166,7 +169,7 @@ class EventProcessor:
             now = clock.now()
             values = self._key(event) | {
                 "topic": event.topic,
-                "error": error,
+                "error": describe(error),
                 "now": now,
                 "next_try_at": now + RETRY_SCHEDULE.pause_after(1),
             }
@@ -179,29 +182,32 @@ class EventProcessor:
             if error is None:
                 connection.execute(FORGET_FAILURE, (self.handler.name, event.session_id, event.version))
                 return
+            if isinstance(error, (Unavailable, Conflict)):
+                tries, pause = tries - 1, OUTAGE_PAUSE
+            else:
+                pause = RETRY_SCHEDULE.pause_after(tries)
             is_last = tries >= MAX_TRIES
             values = self._key(event) | {
-                "error": error,
+                "error": describe(error),
                 "tries": tries,
-                "next_try_at": None if is_last else now + RETRY_SCHEDULE.pause_after(tries),
+                "next_try_at": None if is_last else now + pause,
                 "state": "set_aside" if is_last else "retrying",
             }
             connection.execute(COUNT_FAILURE, values)
 
-    def _error_of(self, event: Recorded) -> str | None:
+    def _error_of(self, event: Recorded) -> Exception | None:
         try:
             self.handler.handle(event)
         except Exception as error:  # noqa: BLE001 - it is recorded, retried, and shown to an operator in the end
-            description = describe(error)
             _log.warning(
                 "event_not_handled",
                 processor=self.handler.name,
                 session_id=str(event.session_id),
                 version=event.version,
                 topic=event.topic,
-                error=description,
+                error=describe(error),
             )
-            return description
+            return error
         return None
 
     def _key(self, event: Recorded) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ledger.store.blocks import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
+from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.dispatcher import InboxDispatcher
@@ -35,6 +36,7 @@ from projections.metrics import PaymentMetrics
 from projections.refunds import PaymentRefunds
 
 QUERY_LOG_KEPT = timedelta(days=2)
+ORDER_FAILURES_KEPT = timedelta(days=30)
 REFUND_QUERY_LOG_KEPT = timedelta(days=30)
 """Longer than M-Pesa is asked about a refund, or it would be asked about anew."""
 
@@ -45,6 +47,7 @@ class WorkerParts:
 
     ledger: Ledger
     order_maker: OrderMaker
+    order_failures: OrderFailures
     refund_policy: RefundPolicy
     refund_sender: RefundSender
     refund_status_checks: RefundStatusChecks
@@ -128,6 +131,7 @@ def purge(parts: WorkerParts) -> int:
         + parts.request_leases.purge(now)
         + parts.query_log.forget_before(now - QUERY_LOG_KEPT)
         + parts.refund_query_log.forget_before(now - REFUND_QUERY_LOG_KEPT)
+        + parts.order_failures.forget_before(now - ORDER_FAILURES_KEPT)
     )
 
 
@@ -136,7 +140,7 @@ def purge(parts: WorkerParts) -> int:
 PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     # name, seconds, events, what follows: the command sent to the session and its event
     OnEvent("orders", (0.02, 0.2), (Paid,),
-            "create the order in the shop: record_order; where the shop refuses, refuse_order: RefundDue",
+            "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
             lambda parts: parts.order_maker),
     View("payment_metrics", (0.1, 0.5), PaymentMetrics),
     View("payment_refunds", (0.1, 0.5), PaymentRefunds),
@@ -163,7 +167,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed()),
     OnTime("signing_blocks", None, "sign the part of the log that no block covers",
            lambda parts: parts.block_signer.run()),
-    OnTime("tidying", (60, 60), "delete old idempotency keys, phone locks and query logs", purge),
+    OnTime("tidying", (60, 60), "delete old idempotency keys, phone locks, query logs, failures", purge),
     OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",
            lambda parts: parts.inbox.purge_unauthenticated()),
     OnTime("pull", (30, 30), "fetch M-Pesa's list of payments every hour: record_payment",

@@ -85,6 +85,7 @@ def check(
             money_rules.references(connection, walk),
             money_rules.movements(connection, walk),
             money_rules.orders(connection, walk, orders_of),
+            money_rules.paid_sessions_end(connection, clock.now()),
             money_rules.sums(connection),
             projection_rules.metrics(connection, walk),
             projection_rules.refunds_and_cases(connection, origin),

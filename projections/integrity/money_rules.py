@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,22 @@ SELECT coalesce(sum(received_cents), 0)::bigint AS received,
      + coalesce(sum(total_cents) FILTER (WHERE session_status = 'paid'), 0)::bigint AS held
 FROM payment_sessions
 """
+
+PAID_WITHOUT_END = """
+SELECT session_id FROM payment_sessions AS session
+WHERE session_status = 'paid'
+  AND EXISTS (
+      SELECT FROM payment_events AS paid
+      WHERE paid.session_id = session.session_id AND paid.topic = 'payment_session.paid.v1' AND paid.recorded_at < %s)
+  AND NOT EXISTS (
+      SELECT FROM payment_cases AS missing
+      WHERE missing.session_id = session.session_id AND missing.kind = 'order_missing')
+  AND NOT EXISTS (
+      SELECT FROM follower_failures AS failure
+      WHERE failure.session_id = session.session_id AND failure.name = 'orders' AND failure.state = 'set_aside')
+"""
+PAID_MAY_TAKE = timedelta(minutes=15)
+"""A payment has its order, goes back, or is a case in the work list by then."""
 
 _RECEIVES = (events.Paid.TOPIC, events.SurplusReceived.TOPIC)
 
@@ -119,6 +136,13 @@ def orders(connection: Connection[Any], walk: Walk, orders_of: OrdersOf | None) 
             yield Violation("orders", f"order {order.order_id} is not what its events say", session_id)
     for session_id in walk.orders.keys() - made.keys():
         yield Violation("orders", "its order is not in the shop", session_id)
+
+
+def paid_sessions_end(connection: Connection[Any], now: datetime) -> Iterator[Violation]:
+    """A paid session gets its order, or its money goes back, or an operator has a case that can do so."""
+    for row in stream(connection, "paid_without_end", PAID_WITHOUT_END, now - PAID_MAY_TAKE):
+        detail = f"it was paid over {PAID_MAY_TAKE} ago, and has no order, no refund, and no case to end it"
+        yield Violation("orders", detail, row["session_id"])
 
 
 def sums(connection: Connection[Any]) -> Iterator[Violation]:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from ledger import clock
 from ledger.clock import NAIROBI
 from ledger.errors import InvalidValue
 from ledger.session.cart import SnapshotLine
@@ -21,6 +22,7 @@ from ledger.store.vault import Erased, Vault
 from shop.port import (
     CART_ALREADY_BOUGHT,
     LISTING_WITHDRAWN,
+    ORDER_NOT_MADE,
     OUT_OF_STOCK,
     Order,
     OrderItem,
@@ -34,8 +36,11 @@ from shop.port import (
 LOCK_LISTINGS = """
 SELECT listing_id FROM shop_listings WHERE listing_id = ANY(%s) ORDER BY listing_id FOR NO KEY UPDATE
 """
+# A row without an order is that of a session whose order was ruled out.
 RIVAL_ORDERS = """
 SELECT order_id, order_number, session_id FROM shop_orders WHERE session_id = %(session_id)s
+UNION
+SELECT NULL, NULL, session_id FROM shop_orders_ruled_out WHERE session_id = %(session_id)s
 UNION
 SELECT order_id, order_number, session_id FROM shop_orders JOIN shop_order_items USING (order_id)
  WHERE cart_item_id = ANY(%(cart_item_ids)s)
@@ -82,6 +87,9 @@ SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS avai
   FROM shop_listings
  WHERE listing_id = ANY(%s)
 """
+RULE_OUT = """
+INSERT INTO shop_orders_ruled_out (session_id, ruled_out_at) VALUES (%s, %s) ON CONFLICT (session_id) DO NOTHING
+"""
 ORDER_BY_SESSION = "SELECT order_id, order_number FROM shop_orders WHERE session_id = %s"
 ORDER_OF_USER = """
 SELECT order_id, order_number, order_status, payment_status, session_id, items_cents, delivery_fee_cents,
@@ -122,6 +130,18 @@ class Orders:
         )
         with self._database.transaction() as connection:
             return place_order(connection, request, encrypted)
+
+    def rule_out_order(self, session_id: UUID, lines: Sequence[SnapshotLine]) -> PlacedOrder | None:
+        """Promise that a session with these lines gets no order any more; return its order if it has one.
+
+        Takes the same locks as the order would, so that of the two one wins.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(LOCK_LISTINGS, (list(_asked_by_listing(lines)),))
+            row = connection.execute(ORDER_BY_SESSION, (session_id,)).fetchone()
+            if row is None:
+                connection.execute(RULE_OUT, (session_id, clock.now()))
+        return PlacedOrder(**row) if row else None
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:
         """Return the user's order, None if there is none or it is another user's."""
@@ -196,7 +216,7 @@ def _asked_by_listing(lines: Sequence[SnapshotLine]) -> dict[int, int]:
 
 
 def _earlier_order(connection: Connection[Any], request: OrderRequest) -> PlacedOrder | None:
-    """Return the session's order; raise OrderRefused if another session has bought any of its lines.
+    """Return the session's order; raise OrderRefused if it is ruled out, or another session has bought its lines.
 
     The listings are locked, and a rival for the same lines locks the same listings, so this check cannot race.
     """
@@ -206,6 +226,8 @@ def _earlier_order(connection: Connection[Any], request: OrderRequest) -> Placed
     ).fetchall()
     for row in rivals:
         if row["session_id"] == request.session_id:
+            if row["order_id"] is None:
+                raise OrderRefused(ORDER_NOT_MADE, "This order was given up; the payment goes back.")
             return PlacedOrder(row["order_id"], row["order_number"])
     if rivals:
         raise OrderRefused(CART_ALREADY_BOUGHT, "These goods have already been bought with another payment.")

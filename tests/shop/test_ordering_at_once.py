@@ -1,5 +1,7 @@
 """Concurrent orders, each in a thread and a connection of its own."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from shop.builtin import BuiltinShop
@@ -50,6 +52,27 @@ def test_eight_requests_at_once_for_one_session_make_one_order(shop: BuiltinShop
     assert len(set(_orders(outcomes))) == 1
     assert _codes(outcomes) == []
     assert stock_of(shop, TOMATOES) == 9_000
+
+
+def test_of_an_order_and_its_ruling_out_at_once_one_wins(shop: BuiltinShop) -> None:
+    set_stock(shop, TOMATOES, 100_000)
+    for user_id in range(1, 21):
+        request = order_request(shop, user_id, tomatoes="1")
+        barrier = threading.Barrier(2)
+
+        def rule_out(
+            request: OrderRequest = request, barrier: threading.Barrier = barrier
+        ) -> PlacedOrder | None:
+            barrier.wait(timeout=10)
+            return shop.rule_out_order(request.session_id, request.lines)
+
+        with ThreadPoolExecutor(1) as threads:
+            ruling = threads.submit(rule_out)
+            barrier.wait(timeout=10)
+            [outcome] = order_at_once(shop, [request])
+        made = shop.order_by_session(request.session_id)
+        assert ruling.result() == made
+        assert outcome == made if made else _codes([outcome]) == ["ORDER_NOT_MADE"]
 
 
 def test_overlapping_orders_at_once_do_not_deadlock(shop: BuiltinShop) -> None:

@@ -10,6 +10,7 @@ from shop.builtin.ordering import order_number
 from shop.delivery import DeliveryRates
 from shop.port import (
     CART_ALREADY_BOUGHT,
+    ORDER_NOT_MADE,
     OUT_OF_STOCK,
     Cart,
     OrderRefused,
@@ -31,6 +32,7 @@ class ShopState:
         self.carts: dict[int, Cart] = {}
         self.orders: dict[UUID, tuple[PlacedOrder, OrderRequest]] = {}
         self.sold_lines: dict[int, UUID] = {}
+        self.ruled_out: set[UUID] = set()
         self._orders_of_a_day: dict[str, int] = {}
 
     def stock_up(self, listing_id: int, thousandths: int) -> None:
@@ -56,6 +58,8 @@ class ShopState:
         earlier = self.orders.get(request.session_id)
         if earlier is not None:
             return earlier[0]
+        if request.session_id in self.ruled_out:
+            raise OrderRefused(ORDER_NOT_MADE, "This order was given up; the payment goes back.")
         if any(line.cart_item_id in self.sold_lines for line in request.lines):
             raise OrderRefused(
                 CART_ALREADY_BOUGHT, "These goods have already been bought with another payment."
@@ -107,6 +111,14 @@ class MemoryShop(BuiltinShop):
         if lost and self._scheduler is not None:
             self._scheduler.lose_answer("create_order")
         return placed
+
+    def rule_out_order(self, session_id: UUID, lines: Sequence[SnapshotLine]) -> PlacedOrder | None:  # noqa: ARG002
+        """Rule the order of a session out, unless it was made."""
+        self._ask("rule_out_order")
+        made = self._state.orders.get(session_id)
+        if made is None:
+            self._state.ruled_out.add(session_id)
+        return made[0] if made else None
 
     def _ask(self, what: str) -> None:
         if self._step(what) and self._scheduler is not None:

@@ -44,6 +44,7 @@ class VerificationTables:
             blocks._AGAIN: lambda _: self._blocks(),
             money_rules.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
             money_rules.OPEN_MOVEMENTS.encode(): self._open_movements,
+            money_rules.PAID_WITHOUT_END.encode(): self._paid_without_end,
             inbox_rules.MESSAGES_WITHOUT_SESSION: lambda _: self._messages_without_session(),
             inbox_rules.PAYMENTS_WITHOUT_MESSAGE: lambda _: self._payments_without_message(),
             personal_data_rules.EXISTS: lambda values: [
@@ -102,6 +103,29 @@ class VerificationTables:
     def _open_movements(self, values: Any) -> list[Row]:
         unclaimed = self._tables.reconciliation.unclaimed()
         return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
+
+    def _paid_without_end(self, values: Any) -> list[Row]:
+        before = values[0]
+        missing = {
+            session_id
+            for session_id, found in self._tables.refunds.cases.items()
+            if any(case["kind"] == "order_missing" for case in found.values())
+        }
+        missing |= {
+            session_id
+            for (name, session_id, _), failure in self._tables.worker.failures.items()
+            if name == "orders" and failure["state"] == "set_aside"
+        }
+        return [
+            {"session_id": session_id}
+            for session_id, row in self._ledger.rows.items()
+            if row["session_status"] == "paid"
+            and session_id not in missing
+            and any(
+                event["topic"] == _MOVED[0] and event["recorded_at"] < before
+                for event in self._ledger.events[session_id]
+            )
+        ]
 
     def _messages_without_session(self) -> list[Row]:
         about = {message["session_id"] for message in self._tables.worker.messages.values()}

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from payments import request_leases
+from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store
 from payments.inbox import inbox
 from payments.worker import event_processor
@@ -40,6 +41,7 @@ class WorkerTables:
         self.keys: dict[tuple[int, str], Row] = {}
         self.positions: dict[tuple[str, int], int] = {}
         self.failures: dict[tuple[str, UUID, int], Row] = {}
+        self.order_failures: dict[UUID, Row] = {}
         self.figures: dict[datetime, Counter[str]] = {}
         self.on_message: Callable[[datetime], None] = lambda _: None
         self.on_failure: Callable[[str, datetime], None] = lambda _, __: None
@@ -66,6 +68,8 @@ class WorkerTables:
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.read_position,
             follower.STORE_POSITION: self.store_position,
+            order_failures._COUNT: self.count_order_failure,
+            order_failures._FORGET_BEFORE: self.forget_order_failures,
             event_processor.KEEP_FAILURE: self.keep_failure,
             event_processor.DUE: self.due_failures,
             event_processor.FORGET_FAILURE: self.forget_failure,
@@ -80,6 +84,20 @@ class WorkerTables:
         self.messages[message["inbox_id"]] = message
         self._is_due(message["inbox_id"], message["next_try_at"])
         return 1
+
+    def count_order_failure(self, values: Any) -> list[Row]:
+        """Count one more failure of an order."""
+        first = {"failures": 0, "first_failed_at": values["now"]}
+        known = self.order_failures.setdefault(values["session_id"], first)
+        known |= {"failures": known["failures"] + 1, "last_failed_at": values["now"]}
+        return [known]
+
+    def forget_order_failures(self, values: Any) -> int:
+        """Delete old counts."""
+        old = [key for key, row in self.order_failures.items() if row["last_failed_at"] < values[0]]
+        for key in old:
+            del self.order_failures[key]
+        return len(old)
 
     def settle(self, values: Any) -> int:
         """Settle a message."""

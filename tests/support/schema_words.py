@@ -45,6 +45,8 @@ WRITERS = {
     "shop_orders": "shop/builtin",
     "shop_order_items": "shop/builtin",
     "shop_order_counters": "shop/builtin",
+    "shop_orders_ruled_out": "shop/builtin",
+    "order_failures": "payments/fulfilment",
 }
 """The room whose code, or migration, inserts and updates a table."""
 
@@ -86,6 +88,8 @@ PURPOSES = {
     "shop_orders": "Orders, at most one a payment session.",
     "shop_order_items": "The lines of each order; the primary key lets a cart line be bought once.",
     "shop_order_counters": "The last order number given out on each day in Nairobi.",
+    "shop_orders_ruled_out": "Sessions whose order was given up: the money goes back, and no order may be made.",
+    "order_failures": "How often the order of a paid session could not be made, other than by an outage.",
 }
 
 COLUMNS = {

@@ -163,6 +163,22 @@ def retry_case(kind: str, case_id: str) -> dict[str, Any]:
     return {"status": "success", "message": "It will be tried again."}
 
 
+@blueprint.route(f"{ONE}refund/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@blueprint.arguments(CaseNote)
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
+@blueprint.response(200, CaseDone)
+def refund_case(body: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+    """Give up the order of a session that was paid and got none.
+
+    The session fails and its money becomes a refund due, about which is decided like about any other. If the shop has
+    made the order after all, the order is recorded and the answer is 409.
+    """
+    current_services().cases.refund(_kind(kind), case_id, by=operator(caller().user_id), note=body["note"])
+    return {"status": "success", "message": "The order is given up, and the money is due back."}
+
+
 def _kind(text: str) -> Kind:
     try:
         return Kind(text)

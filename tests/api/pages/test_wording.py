@@ -4,7 +4,7 @@ from api.pages import wording
 from ledger.phone import PhoneNumber
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.values import Status
-from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, OUT_OF_STOCK
+from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
 
 
 def test_every_event_and_every_status_has_a_name_for_people() -> None:
@@ -32,6 +32,7 @@ def test_a_case_is_described_in_sentences() -> None:
         OUT_OF_STOCK,
         CART_ALREADY_BOUGHT,
         LISTING_WITHDRAWN,
+        ORDER_NOT_MADE,
     ):
         assert wording.case_detail(code).endswith(".")
     assert wording.case_detail("paid without an order") == "Paid without an order"

@@ -7,11 +7,12 @@ import pytest
 from freezegun import freeze_time
 
 from ledger.application import Ledger
-from ledger.errors import Rejected
+from ledger.errors import Conflict, Rejected, Unavailable
 from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from payments.worker.event_processor import (
     MAX_TRIES,
+    OUTAGE_PAUSE,
     RETRY_SCHEDULE,
     EventProcessor,
     list_dead_lettered,
@@ -134,6 +135,24 @@ def test_after_its_last_try_an_event_is_dead_lettered_until_an_operator_retries_
     assert processor.retry_due(now) == 1
     assert service.versions == [1]
     assert list_dead_lettered(database) == []
+
+
+@pytest.mark.parametrize("outage", [Unavailable(), Conflict()])
+def test_an_outage_never_dead_letters_an_event(
+    ledger: Ledger, database: Database, service: Desk, processor: EventProcessor, outage: Exception
+) -> None:
+    service.refuses[1] = outage
+    Checkout(ledger)
+    with freeze_time(NOW):
+        processor.run_once()
+    now = NOW
+    for _ in range(2 * MAX_TRIES):
+        now += OUTAGE_PAUSE
+        assert processor.retry_due(now) == 1
+    assert list_dead_lettered(database) == []
+    service.refuses.clear()
+    assert processor.retry_due(now + OUTAGE_PAUSE) == 1
+    assert service.versions == [1]
 
 
 def test_the_message_of_a_foreign_exception_is_not_stored_because_it_may_hold_personal_data(

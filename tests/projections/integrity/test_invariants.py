@@ -1,18 +1,22 @@
 """Each invariant holds for honest histories, and notices when somebody breaks it by hand."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
+from freezegun import freeze_time
 from psycopg.types.json import Jsonb
 
+from ledger import clock
 from ledger.application import Ledger
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.vault import Vault
+from projections.cases import PaymentCases
 from projections.follower import Follower
 from projections.integrity.invariants import check
-from projections.integrity.money_rules import ShopOrder
+from projections.integrity.money_rules import PAID_MAY_TAKE, ShopOrder
 from projections.integrity.violations import MAX_PER_RULE, Violation
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
@@ -330,3 +334,21 @@ def test_an_entry_of_the_audit_log_that_was_altered_is_reported(database: Databa
     assert check(database, vault) == []
     tamper(database, "UPDATE audit_log SET actor = 'user:43'")
     assert rules(check(database, vault)) == {"audit log"}
+
+
+def test_a_payment_of_long_ago_that_nothing_can_end_is_reported(ledger: Ledger, database: Database) -> None:
+    session_id = Checkout(ledger).prompt().pay("NLJ7RT61SV").session_id
+    until_readable(database)
+    for projection in (PaymentMetrics(), PaymentCases()):
+        Follower(database, projection).catch_up()
+    in_time, late = (clock.now() + PAID_MAY_TAKE + timedelta(minutes=minutes) for minutes in (-2, 1))
+    with freeze_time(late):
+        assert check(database) == []
+    tamper(database, "DELETE FROM payment_cases")
+    with freeze_time(in_time):
+        assert rules(check(database)) == {"cases"}
+    with freeze_time(late):
+        found = [violation for violation in check(database) if violation.rule == "orders"]
+    assert [(violation.session_id, "no case to end it" in violation.detail) for violation in found] == [
+        (session_id, True)
+    ]
