@@ -15,6 +15,11 @@ def now() -> datetime:
     return _read()
 
 
+def in_nairobi(moment: datetime) -> str:
+    """Return a moment as people read it: `2024-01-15 13:30:00 EAT`."""
+    return f"{moment.astimezone(NAIROBI):%Y-%m-%d %H:%M:%S} EAT"
+
+
 @contextmanager
 def read_from(source: Callable[[], datetime]) -> Iterator[None]:
     """Take the time from `source`, aware datetimes in UTC, in the whole process until the end of the block."""

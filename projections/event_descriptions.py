@@ -1,15 +1,16 @@
 """Descriptions of events for people, one for each event class, without personal data."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import singledispatch
 
+from ledger.clock import NAIROBI
 from ledger.money import Money
 from ledger.session import events
 
 
 def clock_time(moment: datetime) -> str:
-    """Return the time of day in UTC, to the second."""
-    return f"{moment.astimezone(UTC):%H:%M:%S}"
+    """Return the time of day in Nairobi, to the second."""
+    return f"{moment.astimezone(NAIROBI):%H:%M:%S}"
 
 
 @singledispatch

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from ledger.clock import NAIROBI
 from ledger.money import Money
 from ledger.session import events
 from ledger.session.events import Event
@@ -122,13 +123,13 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
 
 
 def timeline(entries: Sequence[Entry]) -> list[str]:
-    """Return a line for each event, under the day (UTC) on which it happened."""
+    """Return a line for each event, under the day on which it happened, in Nairobi."""
     lines: list[str] = []
     session: PaymentSession | None = None
     day, status = "", None
     width = max((len(entry.name) for entry in entries), default=0)
     for entry in entries:
-        today = f"{entry.happened_at.astimezone(UTC):%A %-d %B %Y} (UTC)"
+        today = f"{entry.happened_at.astimezone(NAIROBI):%A %-d %B %Y} (Nairobi)"
         if today != day:
             lines.append(today)
             day = today

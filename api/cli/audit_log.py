@@ -5,6 +5,8 @@ from dataclasses import asdict
 
 import click
 
+from ledger.clock import in_nairobi
+
 
 @click.command(name="audit-log", short_help="List decisions of people and reads of personal data.")
 @click.option("--kind", help="Only entries of this kind, such as customer_erased.")
@@ -34,7 +36,7 @@ def audit_log(kind: str | None, actor: str | None, subject: str | None, limit: i
         return
     for entry in entries:
         about = f"  {entry.subject}" if entry.subject else ""
-        click.echo(f"{entry.recorded_at:%Y-%m-%d %H:%M:%S} UTC  {entry.kind}  by {entry.actor}{about}")
+        click.echo(f"{in_nairobi(entry.recorded_at)}  {entry.kind}  by {entry.actor}{about}")
         for text in (entry.reason, json.dumps(entry.details) if entry.details else ""):
             if text:
                 click.echo(f"    {text}")

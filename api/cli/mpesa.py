@@ -5,6 +5,7 @@ from collections import Counter
 import click
 
 from api.cli.failures import WRONG_SETTINGS, Failure
+from ledger.clock import in_nairobi
 
 
 @click.command(name="register-c2b", short_help="Register the callback URLs for C2B payments.")
@@ -82,13 +83,13 @@ def pull(register: bool, nominated_number: str | None) -> None:
             click.echo(f"M-Pesa's list {done}. Set DAFTARI_PULL=on for `daftari work`.")
             return
         pulled = services.transaction_poller.pull()
-    click.echo(f"{len(pulled.results)} payments from {pulled.start:%Y-%m-%d %H:%M} to {pulled.end:%H:%M} UTC")
+    click.echo(f"{len(pulled.results)} payments from {in_nairobi(pulled.start)} to {in_nairobi(pulled.end)}")
     for verdict, count in sorted(Counter(str(each.verdict) for each in pulled.results).items()):
         click.echo(f"{count:>8}  {verdict}")
     if pulled.unreadable:
         click.echo(f"{pulled.unreadable:>8}  unreadable; see the work list")
     if pulled.gap is not None:
-        since, until = (f"{moment:%Y-%m-%d %H:%M}" for moment in pulled.gap)
-        click.echo(f"There is a gap from {since} to {until} UTC: import the statement of these days.")
+        since, until = (in_nairobi(moment) for moment in pulled.gap)
+        click.echo(f"There is a gap from {since} to {until}: import the statement of these days.")
     if not pulled.complete:
         raise Failure("The list is too long to fetch at once; import today's statement.")

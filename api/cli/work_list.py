@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.clock import in_nairobi
+
 if TYPE_CHECKING:
     from payments.exceptions.resolutions import CaseService
     from payments.exceptions.work_list import Case
@@ -143,7 +145,7 @@ def _case_service() -> Iterator["CaseService"]:
 
 def _lines(case: "Case") -> Iterator[str]:
     money = "" if case.money_cents is None else f"  {case.money_cents // 100}.{case.money_cents % 100:02}"
-    yield f"{case.kind}  {case.case_id}  since {case.since:%Y-%m-%d %H:%M} UTC{money}"
+    yield f"{case.kind}  {case.case_id}  since {in_nairobi(case.since)}{money}"
     yield f"    {case.detail}"
     yield f"    {case.what_can_be_done}"
 

@@ -77,14 +77,14 @@ def test_a_timeline_has_a_line_for_each_event(ledger: Ledger, database: Database
     story = timeline(history(database, checkout.session_id))
     transaction_id = checkout.session.attempts[1].transaction_id
     assert story == [
-        "Monday 15 January 2024 (UTC)",
-        "10:30:00  Created           350.00 by user 7: 1 line of goods at 300.00, delivery 50.00, rounding 0.00;"
-        " open until 10:45:00  → pending",
-        f"10:30:05  PaymentRequested  attempt 1, 350.00, transaction {transaction_id}",
-        "10:30:10  PaymentInitiated  attempt 1 accepted by M-Pesa as 29115-1  → payment_initiated",
-        "10:30:15  Paid              350.00 for attempt 1 at 10:30:15, receipt NLJ7RT61SV, known by callback  → paid",
-        "Tuesday 16 January 2024 (UTC)",
-        "10:30:20  OrderCreated      order ORD-20240115-789 (id 789)  → order_created",
+        "Monday 15 January 2024 (Nairobi)",
+        "13:30:00  Created           350.00 by user 7: 1 line of goods at 300.00, delivery 50.00, rounding 0.00;"
+        " open until 13:45:00  → pending",
+        f"13:30:05  PaymentRequested  attempt 1, 350.00, transaction {transaction_id}",
+        "13:30:10  PaymentInitiated  attempt 1 accepted by M-Pesa as 29115-1  → payment_initiated",
+        "13:30:15  Paid              350.00 for attempt 1 at 13:30:15, receipt NLJ7RT61SV, known by callback  → paid",
+        "Tuesday 16 January 2024 (Nairobi)",
+        "13:30:20  OrderCreated      order ORD-20240115-789 (id 789)  → order_created",
     ]
 
 
