@@ -66,6 +66,11 @@ database_url = matching(
     "must be an address of PostgreSQL, such as postgresql://user:password@host:5432/daftari.",
 )
 
+role = matching(
+    r"[a-z_][a-z0-9_]{0,62}",
+    "must be a role of PostgreSQL in small letters, digits and _, such as daftari_app.",
+)
+
 
 def text(given: str) -> str:
     """Parse any text in one line."""

@@ -9,6 +9,7 @@ from api import setting_rules
 from api import setting_values as values
 from api.setting_rules import CALLBACK_PATH
 from ledger.money import Money
+from ledger.store.roles import Roles
 
 STORED_NAMES = (
     "MPESA_CONSUMER_KEY",
@@ -54,8 +55,30 @@ class Settings:
     database_url: str = _setting(
         values.database_url,
         "",
-        "The PostgreSQL to use, as a libpq URL. Without it, the embedded one of the data folder.",
+        "The PostgreSQL to use, as a libpq URL: in production, as the login DAFTARI_APP_ROLE. Without it, the embedded "
+        "one of the data folder.",
         secret=True,
+    )
+    daftari_migration_url: str = _setting(
+        values.database_url,
+        "",
+        "The same database as the login DAFTARI_MIGRATOR_ROLE, for `daftari migrate` and what else changes the schema "
+        "or stored credentials. Without it, DATABASE_URL.",
+        secret=True,
+    )
+    daftari_owner_role: str = _setting(
+        values.role, "daftari_owner", "The role that owns the tables. Nobody logs in as it."
+    )
+    daftari_migrator_role: str = _setting(
+        values.role, "daftari_migrator", "The login that may become the owner, to migrate."
+    )
+    daftari_app_role: str = _setting(
+        values.role, "daftari_app", "The login of the processes, which has rights and owns nothing."
+    )
+    daftari_database_tls: str = _setting(
+        values.choice("verified", "any"),
+        "verified",
+        "What production asks of the way to another machine's PostgreSQL: sslmode=verify-full, or anything.",
     )
     daftari_data_dir: Path = _setting(
         values.folder,
@@ -288,6 +311,16 @@ class Settings:
             problems := list(setting_rules.dangers(vars(self), simulates=simulates))
         ):
             raise ConfigurationError(problems)
+
+    @property
+    def migration_url(self) -> str:
+        """The database as the login that may change its schema, "" without a database."""
+        return self.daftari_migration_url or self.database_url
+
+    @property
+    def roles(self) -> Roles:
+        """The names of the database's roles."""
+        return Roles(self.daftari_owner_role, self.daftari_migrator_role, self.daftari_app_role)
 
     def certificate(self) -> bytes | None:
         """Return the content of the certificate file, None without one; raise ConfigurationError."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import requests
 
+from api.safe_database import require_safe_database
 from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
 from daraja import DarajaClient, DarajaConfig
@@ -64,9 +65,15 @@ def build_services(settings: Settings, while_waiting: WhileWaiting = nullcontext
     """Return the services that the settings describe. A thread waits for M-Pesa inside `while_waiting()`.
 
     Raises Unavailable where the database does not answer, WrongKey where it was made with another master key,
-    InvalidConfig for bad M-Pesa settings, and ConfigurationError for stored ones that development must not use.
+    InvalidConfig for bad M-Pesa settings, and ConfigurationError for stored ones that development must not use and
+    for a database that production must not reach in this way.
     """
-    database = Database(settings.database_url, max_connections=settings.daftari_database_connections)
+    require_safe_database(settings)
+    database = Database(
+        settings.database_url,
+        max_connections=settings.daftari_database_connections,
+        role=settings.daftari_app_role,
+    )
     try:
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()

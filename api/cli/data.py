@@ -22,15 +22,17 @@ MAX_USERS = 1_000_000
 def migrate(as_json: bool) -> None:
     """Apply the migrations that this version needs.
 
-    Migrations go forward only, and are safe while the previous version is running. Running this again changes nothing.
+    Migrations go forward only, and are safe while the previous version is running. Each run gives the application's
+    role its rights anew; running it again changes nothing else.
 
     \b
     Example
-      DATABASE_URL=postgresql://shop:secret@db/daftari daftari migrate
+      DAFTARI_MIGRATION_URL=postgresql://daftari_migrator:secret@db/daftari daftari migrate
     """
     from api.local.databases import migrate_database
 
-    applied = migrate_database(read_settings().database_url)
+    settings = read_settings()
+    applied = migrate_database(settings.migration_url, settings.roles)
     if as_json:
         click.echo(json.dumps(applied))
     elif applied:

@@ -23,7 +23,18 @@ def open_database(log_level: int = logging.ERROR) -> Iterator[tuple[Settings, Da
     """
     settings = read_settings()
     configure_logging(settings.daftari_log_format, lowest_level=log_level)
-    with open_database_of(settings.database_url, settings.daftari_database_connections) as database:
+    with open_database_of(
+        settings.database_url, settings.daftari_database_connections, settings.daftari_app_role
+    ) as database:
+        yield settings, database
+
+
+@contextmanager
+def open_database_as_migrator() -> Iterator[tuple[Settings, Database]]:
+    """Open the database for what processes may not do, with the rights of the login that migrates; raise as above."""
+    settings = read_settings()
+    configure_logging(settings.daftari_log_format, lowest_level=logging.ERROR)
+    with open_database_of(settings.migration_url, max_connections=2, role="") as database:
         yield settings, database
 
 

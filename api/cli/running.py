@@ -28,6 +28,7 @@ def serve() -> None:
     from api.http.middleware.logging import configure_logging
     from api.local.databases import claim_database, require_url
     from api.local.problems import DatabaseProblem
+    from api.safe_database import require_safe_database
     from api.server.gunicorn_app import serve as serve_http
 
     settings = read_settings()
@@ -35,6 +36,7 @@ def serve() -> None:
     require_url(settings.database_url)
     require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari serve")
     with suppress(DatabaseProblem, Unavailable):  # It may come up later; until then requests get a 503.
+        require_safe_database(settings)
         claim_database(settings.database_url, settings.daftari_master_key)
     configure_logging(settings.daftari_log_format)
     serve_http(settings, _install_pages)

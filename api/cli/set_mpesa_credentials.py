@@ -68,12 +68,12 @@ def _prompted(name: str) -> str:
 
 def _store(given: dict[str, str]) -> None:
     """Store valid credentials; raise ConfigurationError or WrongKey, and then store none."""
-    from api.cli.opened import open_database
+    from api.cli.opened import open_database_as_migrator
     from ledger.store.vault import Vault
     from payments.mpesa.credentials import CredentialStore
 
     load_settings(given, read_settings().environ)
-    with open_database() as (settings, database):
+    with open_database_as_migrator() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
         CredentialStore(database, vault).write(given)

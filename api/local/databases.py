@@ -9,8 +9,9 @@ import psycopg
 from api.local.binaries import OLDEST_MAJOR
 from api.local.problems import DatabaseProblem
 from api.settings import Settings
-from ledger.store.database import Database
+from ledger.store.database import APP_ROLE, Database
 from ledger.store.migrate import migrate
+from ledger.store.roles import Roles
 from ledger.store.vault import Vault
 from payments.mpesa.credentials import CredentialStore
 
@@ -44,10 +45,10 @@ def server_major(url: str) -> int:
 
 
 @contextmanager
-def open_database(url: str, max_connections: int) -> Iterator[Database]:
-    """Open a database for a while; raise DatabaseProblem."""
+def open_database(url: str, max_connections: int, role: str = APP_ROLE) -> Iterator[Database]:
+    """Open a database for a while, with the rights of a role, or with "" those of its login; raise DatabaseProblem."""
     server_major(url)
-    database = Database(url, max_connections=max_connections)
+    database = Database(url, max_connections=max_connections, role=role)
     try:
         yield database
     finally:
@@ -68,11 +69,11 @@ def stored_credentials(settings: Settings) -> dict[str, str]:
         return CredentialStore(database, vault).read()
 
 
-def migrate_database(url: str) -> list[str]:
+def migrate_database(url: str, roles: Roles) -> list[str]:
     """Migrate the database and return the names of what was applied; raise DatabaseProblem."""
     server_major(url)
     try:
-        return migrate(url)
+        return migrate(url, roles)
     except psycopg.Error as error:
         raise DatabaseProblem(f"The database could not be migrated ({_reason(error)}): {_REMEDY}") from error
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from api.local.database_logins import prepare_logins
 from api.local.databases import claim_database, migrate_database, open_database
 from api.local.instances import hold_instance, publish_instance
 from api.local.local_simulator import STATE_FILE, SimulatorOptions, simulator_credentials
@@ -80,9 +81,11 @@ class LocalStack:
             if server.is_new:
                 self._report(f"Creating a database in {settings.daftari_data_dir}, which takes some seconds.")
             supervisor.start(PostgresService(server))
-            self._variables["DATABASE_URL"] = server.database_url
+            logins = prepare_logins(server.database_url, settings.daftari_data_dir, settings.roles)
+            self._variables["DATABASE_URL"] = logins.database_url
+            self._variables["DAFTARI_MIGRATION_URL"] = logins.migration_url
         url = self._variables["DATABASE_URL"]
-        applied = migrate_database(url)
+        applied = migrate_database(self._variables.get("DAFTARI_MIGRATION_URL", url), settings.roles)
         claim_database(url, settings.daftari_master_key)
         is_new = any(name.startswith(_FIRST_MIGRATION_OF_THE_SHOP) for name in applied)
         if is_new and not settings.is_production:
@@ -114,11 +117,18 @@ class LocalStack:
     def _start_programs(self, supervisor: Supervisor) -> None:
         host, port = self._settings.daftari_host, self._settings.daftari_port
         ready = partial(answers_http, host, port, "/readyz")
-        supervisor.start(Program("The API", _daftari("serve"), self._variables, ready))
-        supervisor.start(Program("The worker", _daftari("work"), self._variables))
+        environ = {name: text for name, text in self._variables.items() if name != "DAFTARI_MIGRATION_URL"}
+        supervisor.start(Program("The API", _daftari("serve"), environ, ready))
+        supervisor.start(Program("The worker", _daftari("work"), environ))
 
     def _publish(self) -> None:
-        names = {"DATABASE_URL", "DAFTARI_PORT", "DAFTARI_SIMULATOR_PORT", *STORED_NAMES}
+        names = {
+            "DATABASE_URL",
+            "DAFTARI_MIGRATION_URL",
+            "DAFTARI_PORT",
+            "DAFTARI_SIMULATOR_PORT",
+            *STORED_NAMES,
+        }
         published = {name: text for name, text in self._variables.items() if name in names}
         publish_instance(self._settings.daftari_data_dir, published)
         self._welcome(load_settings(self._variables, {}))

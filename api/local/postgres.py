@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -29,6 +30,8 @@ LOG_FILE = "postgres.log"
 LOCK_FILE = "postgres.lock"
 
 _INCLUDE_FILE = "daftari.conf"
+_HBA_FILE = "daftari_hba.conf"
+_IDENT_FILE = "daftari_ident.conf"
 _MAX_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432.lock")
 _START_WITHIN_SECONDS = 60
 _STOP_WITHIN_SECONDS = 30
@@ -42,6 +45,8 @@ _SETTINGS = """\
 listen_addresses = ''
 unix_socket_directories = '{socket_folder}'
 unix_socket_permissions = 0700
+hba_file = '{cluster}/{hba_file}'
+ident_file = '{cluster}/{ident_file}'
 max_connections = {connections}
 timezone = 'UTC'
 jit = off
@@ -51,6 +56,11 @@ log_min_messages = log
 log_min_error_statement = panic
 log_parameter_max_length = 0
 log_parameter_max_length_on_error = 0
+"""
+_HBA = f"""\
+# Rewritten at each start. The account that runs Daftari is the superuser; other logins have a password.
+local all {OWNER} peer map={OWNER}
+local all all scram-sha-256
 """
 _NOT_DURABLE = """\
 fsync = off
@@ -94,7 +104,7 @@ class EmbeddedPostgres:
 
     @property
     def database_url(self) -> str:
-        """The URL of the running cluster's database; raise DatabaseProblem if it is not started."""
+        """The URL of the running cluster's database, as its superuser; raise DatabaseProblem if it is not started."""
         if not self._url:
             raise DatabaseProblem("The embedded PostgreSQL is not started: call start() first.")
         return self._url
@@ -149,10 +159,19 @@ class EmbeddedPostgres:
         return _url(socket_folder, DATABASE_NAME)
 
     def _write_settings(self, cluster: Path, socket_folder: Path) -> None:
-        settings = _SETTINGS.format(socket_folder=socket_folder, connections=self._options.connections)
+        settings = _SETTINGS.format(
+            socket_folder=socket_folder,
+            connections=self._options.connections,
+            cluster=cluster,
+            hba_file=_HBA_FILE,
+            ident_file=_IDENT_FILE,
+        )
         if not self._options.durable:
             settings += _NOT_DURABLE
         write_private_file(cluster / _INCLUDE_FILE, settings, mode=0o644)
+        write_private_file(cluster / _HBA_FILE, _HBA, mode=0o644)
+        us = pwd.getpwuid(os.geteuid()).pw_name.replace('"', '""')
+        write_private_file(cluster / _IDENT_FILE, f'{OWNER} "{us}" {OWNER}\n', mode=0o644)
 
     def _launch(self, cluster: Path, binaries: Binaries, account: Account) -> None:
         log = self._folder / LOG_FILE
@@ -233,7 +252,7 @@ def _initialise(cluster: Path, binaries: Binaries, account: Account, *, durable:
         "-U",
         OWNER,
         "-A",
-        "trust",
+        "reject",  # _HBA says who may log in instead.
         "-E",
         "UTF8",
         "--no-locale",

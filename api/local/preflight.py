@@ -13,11 +13,13 @@ from api.local.databases import server_major, stored_credentials
 from api.local.local_settings import local_settings
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.problems import LocalRuntimeError
+from api.safe_database import database_problems
 from api.setting_values import is_near
 from api.settings import ConfigurationError, Settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError, Unavailable
-from ledger.store.migrate import pending
+from ledger.store.logins import statements_lacking
+from ledger.store.migrate import all_names, pending
 
 _DARAJA_ANSWERS_WITHIN_SECONDS = 5
 _NEEDED = ("mpesa_consumer_key", "mpesa_consumer_secret", "mpesa_business_shortcode", "mpesa_passkey")
@@ -54,6 +56,7 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     database = _finding("database", _check_database, settings)
     yield database
     if settings.database_url and database.level is Level.OK:
+        yield _finding("database roles", _check_roles, settings)
         try:
             settings = settings.with_stored_credentials(stored_credentials(settings))
             settings.require_safe_mode()
@@ -91,6 +94,21 @@ def _check_database(settings: Settings) -> tuple[Level, str]:
             f"PostgreSQL {major} answers, but {len(missing)} migrations are missing: type `daftari migrate`.",
         )
     return Level.OK, f"PostgreSQL {major} answers, and the database is up to date."
+
+
+def _check_roles(settings: Settings) -> tuple[Level, str]:
+    """Look at the login and its way to the database; where something lacks, print the SQL that mends it."""
+    problems = database_problems(settings)
+    statements = statements_lacking(settings.database_url, settings.roles, all_names())
+    if not problems and not statements:
+        return (
+            Level.OK,
+            f"Processes log in as {settings.daftari_app_role}'s kind: with rights, owning nothing.",
+        )
+    if statements:
+        problems.append("A person who may create roles types, in this database:\n" + "\n".join(statements))
+        problems.append("Then `daftari migrate`, with DAFTARI_MIGRATION_URL as the migrator.")
+    return Level.PROBLEM if settings.is_production else Level.WARNING, "\n".join(problems)
 
 
 def _check_tokens(settings: Settings) -> tuple[Level, str]:

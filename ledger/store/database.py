@@ -13,9 +13,10 @@ from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
 from ledger.errors import Conflict, Unavailable
+from ledger.store.roles import DEFAULT_ROLES
 
-APP_ROLE = "daftari_app"
-"""The role that running processes assume: it may append and read, and cannot rewrite history."""
+APP_ROLE = DEFAULT_ROLES.app
+"""The role of running processes: it may append and read, and cannot rewrite history."""
 
 CONNECTION_OPTIONS: dict[str, Any] = {
     "autocommit": True,
@@ -52,13 +53,17 @@ SELECT set_config('timezone', 'UTC', false),
 class Database(PostgresDatastore):
     """A pool of autocommit connections that the event recorder and all other SQL of a process share.
 
-    `url` is a libpq connection string or URL. Raises nothing until the first use; then `Unavailable` if PostgreSQL
-    does not answer within a few seconds or lacks our tables, and `Conflict` if it chose this transaction as the
-    victim of a deadlock.
+    `url` is a libpq connection string or URL. A login that may become `role` does so, as a help in development and not
+    as a wall: it can go back. With "" it stays what it is. Raises nothing until the first use; then `Unavailable` if
+    PostgreSQL does not answer within a few seconds or lacks our tables, and `Conflict` if it chose this transaction as
+    the victim of a deadlock.
     """
 
-    def __init__(self, url: str, *, max_connections: int = 16, name: str = "daftari") -> None:
+    def __init__(
+        self, url: str, *, max_connections: int = 16, name: str = "daftari", role: str = APP_ROLE
+    ) -> None:
         self.url = url
+        self._role = role
         self.schema = "public"
         self.originator_id_type = "uuid"
         self.enable_db_functions = False
@@ -80,7 +85,7 @@ class Database(PostgresDatastore):
             min_size=1,
             max_size=max_connections,
             open=False,
-            configure=_configure,
+            configure=self._configure,
             timeout=POOL_TIMEOUT_SECONDS,
             max_waiting=MAX_WAITING,
             reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
@@ -111,6 +116,10 @@ class Database(PostgresDatastore):
         with self.connection() as connection, connection.transaction(force_rollback=not commit):
             yield connection
 
+    def _configure(self, connection: Connection[DictRow]) -> None:
+        values = {"role": self._role, "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS)}
+        connection.execute(_CONFIGURE, values)
+
     def _has_tables(self) -> bool:
         with self.pool.connection() as connection:
             row = connection.execute("SELECT to_regclass('payment_events') AS events").fetchone()
@@ -120,9 +129,3 @@ class Database(PostgresDatastore):
         """Close the pool; connections in use end when they come back."""
         if hasattr(self, "pool"):
             self.pool.close()
-
-
-def _configure(connection: Connection[DictRow]) -> None:
-    connection.execute(
-        _CONFIGURE, {"role": APP_ROLE, "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS)}
-    )

@@ -40,7 +40,7 @@ GRANT EXECUTE ON FUNCTION record_audit_entry TO daftari_app;
 -- Keys and secrets.
 GRANT SELECT, INSERT ON key_ring TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (wrapped_key, destroyed_at) ON customer_keys TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (sealed_value, updated_at) ON sealed_settings TO daftari_app;
+GRANT SELECT ON sealed_settings TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (sealed_value, expires_at) ON access_tokens TO daftari_app;
 
 -- Payments under way.

@@ -66,6 +66,11 @@ def created_names(step: Migration) -> list[str]:
     return _CREATED.findall(step.sql)
 
 
+def all_names() -> list[str]:
+    """Return the names of all tables, functions, sequences and views that are ours."""
+    return [_OWN_TABLE, *(name for step in migrations() for name in created_names(step))]
+
+
 def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
     """Apply the pending migrations and, each time, the rights of the roles; return the names of the migrations.
 
@@ -82,8 +87,7 @@ def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
         connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.execute("SET client_min_messages = error")
         connection.execute("SET search_path = public")
-        names = [_OWN_TABLE, *(name for step in steps for name in created_names(step))]
-        if left := become_owner(connection, roles, names):
+        if left := become_owner(connection, roles, all_names()):
             raise MigrationError(_CHANGE_OWNERS.format(owner=roles.owner, statements="\n".join(left)))
         applied = _prepared(connection)
         fresh = [step for step in steps if _is_fresh(step, applied)]

@@ -4,7 +4,7 @@ Roles belong to a whole cluster, so their names can be set. The owner cannot log
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -28,17 +28,22 @@ DEFAULT_ROLES = Roles()
 _EXISTS = "SELECT FROM pg_roles WHERE rolname = %s"
 _MAY_CREATE_ROLES = "SELECT FROM pg_roles WHERE rolname = session_user AND (rolsuper OR rolcreaterole)"
 _IS_MEMBER = "SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')"
-_MAY_CREATE_TABLES = "SELECT has_schema_privilege(%s, 'public', 'CREATE')"
+_MAY_CREATE_TABLES = "SELECT has_schema_privilege(oid, 'public', 'CREATE') FROM pg_roles WHERE rolname = %s"
+_CANNOT_LOG_IN = "SELECT NOT rolcanlogin FROM pg_roles WHERE rolname = %s"
+_MAY_BECOME = """
+SELECT pg_has_role(login.oid, other.oid, 'MEMBER') FROM pg_roles AS login, pg_roles AS other
+WHERE login.rolname = %s AND other.rolname = %s
+"""
 _OF_OTHERS = """
 SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind,
        format('public.%%I', relname) AS name
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%(names)s) AND relkind IN ('r', 'p', 'S', 'v')
-  AND relowner <> %(owner)s::regrole
+  AND pg_get_userbyid(relowner) <> %(owner)s
 UNION ALL
 SELECT 'FUNCTION', format('public.%%I(%%s)', proname, pg_get_function_identity_arguments(oid))
 FROM pg_proc
-WHERE pronamespace = 'public'::regnamespace AND proname = ANY(%(names)s) AND proowner <> %(owner)s::regrole
+WHERE pronamespace = 'public'::regnamespace AND proname = ANY(%(names)s) AND pg_get_userbyid(proowner) <> %(owner)s
 """
 
 
@@ -60,6 +65,54 @@ def become_owner(connection: Connection[Any], roles: Roles, names: Sequence[str]
     left = _take_over(connection, roles.owner, names)
     connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(roles.owner)))
     return left
+
+
+def make_logins(
+    connection: Connection[Any], roles: Roles, names: Sequence[str], passwords: Mapping[str, str]
+) -> None:
+    """As a superuser: let the owner own this database and its tables and functions `names`, make the roles that are
+    missing, and give those of `passwords` their password.
+    """
+    _make_missing(connection, roles)
+    for role, password in passwords.items():
+        if not exists(connection, role):
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+        encrypted = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+        change = sql.SQL("ALTER ROLE {} NOSUPERUSER NOCREATEROLE LOGIN PASSWORD {}")
+        connection.execute(change.format(sql.Identifier(role), sql.Literal(encrypted.decode())))
+    owner, database = sql.Identifier(roles.owner), sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("GRANT {} TO {}").format(owner, sql.Identifier(roles.migrator)))
+    connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, owner))
+    connection.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(owner))
+    _take_over(connection, roles.owner, names)
+
+
+def setup_statements(connection: Connection[Any], roles: Roles, names: Sequence[str]) -> list[str]:
+    """Return the SQL that a database still lacks to have the three roles, for a person who may execute it.
+
+    The person need not be a superuser: who owns the database and may create roles can type it.
+    """
+    owner, migrator, app = (
+        sql.Identifier(role).as_string() for role in (roles.owner, roles.migrator, roles.app)
+    )
+    database = sql.Identifier(connection.info.dbname).as_string()
+    lacking = {
+        f"CREATE ROLE {owner} NOLOGIN;": not exists(connection, roles.owner),
+        f"CREATE ROLE {migrator} LOGIN PASSWORD '...';": not exists(connection, roles.migrator),
+        f"CREATE ROLE {app} LOGIN PASSWORD '...';": not exists(connection, roles.app),
+        f"ALTER ROLE {app} LOGIN PASSWORD '...';": _is_true(connection, _CANNOT_LOG_IN, roles.app),
+        f"GRANT {owner} TO {migrator};": not _is_true(connection, _MAY_BECOME, roles.migrator, roles.owner),
+    }
+    found = [statement for statement, is_lacking in lacking.items() if is_lacking]
+    others = _statements_of_others(connection, roles.owner, names)
+    if others or not _is_true(connection, _MAY_CREATE_TABLES, roles.owner):
+        found += [
+            f"GRANT {owner} TO CURRENT_USER;",
+            f"ALTER DATABASE {database} OWNER TO {owner};",
+            f"GRANT USAGE, CREATE ON SCHEMA public TO {owner};",
+            *others,
+        ]
+    return found
 
 
 def apply_grants(connection: Connection[Any], roles: Roles) -> None:
@@ -99,10 +152,10 @@ def _may_become_owner(connection: Connection[Any], roles: Roles) -> bool:
     if connection.execute(_IS_MEMBER, (roles.owner,)).fetchone() is None:
         return False
     owner = sql.Identifier(roles.owner)
-    if connection.execute(_MAY_CREATE_TABLES, (roles.owner,)).fetchone() != (True,):
+    if not _is_true(connection, _MAY_CREATE_TABLES, roles.owner):
         with suppress(InsufficientPrivilege):
             connection.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(owner))
-    return connection.execute(_MAY_CREATE_TABLES, (roles.owner,)).fetchone() == (True,)
+    return _is_true(connection, _MAY_CREATE_TABLES, roles.owner)
 
 
 def _take_over(connection: Connection[Any], owner: str, names: Sequence[str]) -> list[str]:
@@ -116,3 +169,13 @@ def _take_over(connection: Connection[Any], owner: str, names: Sequence[str]) ->
     except InsufficientPrivilege:
         return statements
     return []
+
+
+def _statements_of_others(connection: Connection[Any], owner: str, names: Sequence[str]) -> list[str]:
+    rows = connection.execute(_OF_OTHERS, {"names": list(names), "owner": owner}).fetchall()
+    return [f"ALTER {kind} {name} OWNER TO {sql.Identifier(owner).as_string()};" for kind, name in rows]
+
+
+def _is_true(connection: Connection[Any], question: str, *values: str) -> bool:
+    """Return the answer to a question about roles, False if there is no such role."""
+    return connection.execute(question.encode(), values).fetchone() == (True,)

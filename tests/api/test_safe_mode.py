@@ -1,6 +1,7 @@
 """Development is for one machine and the simulator: whoever forgets DAFTARI_MODE never opens a demo to others."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,12 +101,13 @@ def test_production_has_no_demo_operator(tmp_path: Path) -> None:
 
 
 def test_stored_credentials_of_safaricom_start_nothing_in_development(
-    database: Database, database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path
 ) -> None:
     settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DATABASE_URL": database_url})
-    vault = Vault(database, settings.daftari_master_key)
-    vault.claim()
-    CredentialStore(database, vault).write(SAFARICOM)
+    with closing(Database(database_url, role="")) as database:
+        vault = Vault(database, settings.daftari_master_key)
+        vault.claim()
+        CredentialStore(database, vault).write(SAFARICOM)
     with pytest.raises(ConfigurationError, match="MPESA_BASE_URL"):
         build_services(settings)
     findings = list(run_preflight_checks({"DAFTARI_DATA_DIR": str(tmp_path), "DATABASE_URL": database_url}))

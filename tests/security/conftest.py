@@ -1,20 +1,17 @@
 """Logins of a test's database."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.store.roles import DEFAULT_ROLES
+from api.local.database_logins import url_of_login
+from ledger.store.database import APP_ROLE
+from tests.support.database import APP_PASSWORD
 
-
-def url_of(database_url: str, login: str) -> str:
-    """Return a database's URL for another login."""
-    parts = urlsplit(database_url)
-    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+PASSWORD = "test"
 
 
 @pytest.fixture
@@ -25,12 +22,9 @@ def superuser(database_url: str) -> Iterator[Connection[TupleRow]]:
 
 
 @pytest.fixture
-def login_url(database_url: str, superuser: Connection[TupleRow]) -> str:
+def login_url(database_url: str) -> str:
     """The URL by which a process logs in, with the application's rights and no others."""
-    known = "SELECT FROM pg_roles WHERE rolname = %s AND rolcanlogin"
-    if superuser.execute(known, (DEFAULT_ROLES.app,)).fetchone() is None:
-        superuser.execute(f"ALTER ROLE {DEFAULT_ROLES.app} LOGIN".encode())
-    return url_of(database_url, DEFAULT_ROLES.app)
+    return url_of_login(database_url, APP_ROLE, APP_PASSWORD)
 
 
 @pytest.fixture

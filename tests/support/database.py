@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
+from ledger.store.database import APP_ROLE
 from ledger.store.migrate import migrate, migrations
 
 TEST_SERVER = "TEST_DATABASE_URL"
@@ -22,6 +23,7 @@ TEST_SERVER = "TEST_DATABASE_URL"
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30
 
+APP_PASSWORD = "test"
 _TEMPLATE_LOCK = 0x7E57
 
 
@@ -87,6 +89,7 @@ def migrated_template(server_url: str) -> str:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}_unfinished"')
             connection.execute(f'CREATE DATABASE "{name}_unfinished" TEMPLATE template0')
             migrate(with_database(server_url, f"{name}_unfinished"))
+            connection.execute(f"ALTER ROLE {APP_ROLE} LOGIN PASSWORD '{APP_PASSWORD}'")
             connection.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
     return name

@@ -26,6 +26,7 @@ from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from api.local.problems import LocalRuntimeError
 from api.setting_rules import CALLBACK_PATH
 from api.settings import Settings
+from ledger.store.roles import DEFAULT_ROLES
 from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST, free_port
 from tests.support.proxy import DatabaseProxy, TcpProxy
@@ -150,7 +151,7 @@ class System:
         self.to_database = DatabaseProxy(self.database_url)
         self.proxies.append(self.to_database)
         self.environ = self._environment()
-        migrate_database(self.database_url)
+        migrate_database(self.database_url, DEFAULT_ROLES)
         self.simulator = self._process(
             "simulator",
             self._simulator_command(self._options),

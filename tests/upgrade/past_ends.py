@@ -1,11 +1,13 @@
 """The last minutes before the dump: open sessions, refunds and messages."""
 
 import json
+from contextlib import closing
 from unittest import mock
 from uuid import UUID
 
 from daraja import PulledWindow
 from ledger.errors import Unavailable
+from ledger.store.database import Database
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.inbox import Channel
 from payments.mpesa.credentials import CredentialStore
@@ -32,7 +34,8 @@ UNREADABLE = ('{"amount": "5"}',)
 def store_credentials(past: Past) -> None:
     """Store M-Pesa's credentials in the database."""
     services = past.instance.services
-    CredentialStore(services.database, services.vault).write(SIMULATED)
+    with closing(Database(services.database.url, role="")) as database:
+        CredentialStore(database, services.vault).write(SIMULATED)
 
 
 def pull(past: Past, unreadable: tuple[str, ...] = ()) -> None:

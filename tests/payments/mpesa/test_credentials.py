@@ -1,5 +1,7 @@
 """Credentials that an operator stored are encrypted under the master key."""
 
+from collections.abc import Iterator
+
 import pytest
 from freezegun import freeze_time
 
@@ -10,8 +12,11 @@ from payments.mpesa.credentials import CredentialStore
 
 
 @pytest.fixture
-def store(database: Database) -> CredentialStore:
-    return CredentialStore(database, Vault(database, bytes(range(32))))
+def store(database_url: str) -> Iterator[CredentialStore]:
+    """The store as the command line opens it: the application's role only reads it."""
+    database = Database(database_url, role="")
+    yield CredentialStore(database, Vault(database, bytes(range(32))))
+    database.close()
 
 
 def test_stored_credentials_are_read_again(store: CredentialStore) -> None:
