@@ -33,6 +33,8 @@ def missing(found: Mapping[str, Any]) -> Iterator[str]:
             "DAFTARI_JWT_SECRET must be given in production, or DAFTARI_JWT_PUBLIC_KEY_FILE, or "
             f"DAFTARI_JWT_JWKS_URL: type `export DAFTARI_JWT_SECRET=$({values.COMMAND_FOR_A_SECRET})`."
         )
+    if found["daftari_jwt_previous_secret"] and not found["daftari_jwt_secret"]:
+        yield "DAFTARI_JWT_PREVIOUS_SECRET needs DAFTARI_JWT_SECRET beside it."
     if not found["daftari_master_key"]:
         yield (
             "DAFTARI_MASTER_KEY must be given in production, and kept in a safe place: "
@@ -40,18 +42,32 @@ def missing(found: Mapping[str, Any]) -> Iterator[str]:
         )
     if not found["daftari_data_dir"]:
         yield "DAFTARI_DATA_DIR must name a folder for the data of this machine."
-    if found["daftari_mode"] == "production" and not found["mpesa_callback_url"].startswith("https://"):
+    if found["daftari_mode"] == "production":
+        yield from _wrong_in_production(found)
+
+
+def _wrong_in_production(found: Mapping[str, Any]) -> Iterator[str]:
+    """Say what production must have, and must not."""
+    yield from weak_secrets(found["daftari_jwt_secret"], found["daftari_jwt_previous_secret"])
+    if not found["mpesa_callback_url"].startswith("https://"):
         yield (
             "MPESA_CALLBACK_URL must be an https address in production: type "
             f"`export MPESA_CALLBACK_URL=https://your.domain{CALLBACK_PATH}`."
         )
-    if found["daftari_mode"] == "production" and not found["daftari_public_url"]:
+    if not found["daftari_public_url"]:
         yield (
             "DAFTARI_PUBLIC_URL must be given in production, as the address where clients reach the API: type "
             "`export DAFTARI_PUBLIC_URL=https://your.domain`."
         )
-    if found["daftari_mode"] == "production" and found["daftari_demo_operator"] == "on":
+    if found["daftari_demo_operator"] == "on":
         yield "DAFTARI_DEMO_OPERATOR would make anyone an operator: unset it in production."
+
+
+def weak_secrets(present: str, previous: str) -> Iterator[str]:
+    """Say of each HS256 secret that can be guessed, why and what to type."""
+    for name, text in (("DAFTARI_JWT_SECRET", present), ("DAFTARI_JWT_PREVIOUS_SECRET", previous)):
+        if text and (why := values.weakness_of(text)):
+            yield f"{name} can be guessed: {why}. Type `{values.COMMAND_FOR_A_SECRET}` to make one."
 
 
 def dangers(found: Mapping[str, Any], *, simulates: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -21,6 +22,26 @@ COMMAND_FOR_A_KEY = (
 )
 
 _MIN_SECRET = 32
+_MIN_DISTINCT = 10
+_PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "secret",
+    "password",
+    "example",
+    "placeholder",
+    "default",
+    "insecure",
+    "letmein",
+    "daftari",
+)
+_KEYBOARD = "qwertyuiop asdfghjkl zxcvbnm"
+_ENGLISH = " th he in er an re nd on en at ou ed ha to or it is hi es ng st ar te se le al me ea nt ne ve ti io ro ri "
+"""The most frequent pairs of letters in English: half of all pairs in a text, few among letters drawn by chance."""
+
+_MIN_ENGLISH = 8
+_MAX_ENGLISH = 0.28
 _MAX_PORT = 65_535
 
 
@@ -86,6 +107,31 @@ def secret(given: str) -> str:
             f"is shorter than {_MIN_SECRET} characters: type `{COMMAND_FOR_A_SECRET}` to make one."
         )
     return given
+
+
+def weakness_of(given: str) -> str | None:
+    """Return why a secret could be guessed, as the end of a sentence; None if it looks as if drawn by chance.
+
+    Whoever guesses it makes operators' tokens, and can try as fast as their machine hashes: length alone is no defence.
+    """
+    low = given.lower()
+    pairs = list(pairwise(low))
+    if any(word in low for word in _PLACEHOLDERS):
+        return "it contains a word that examples use"
+    if any(given == (given[:period] * len(given))[: len(given)] for period in range(1, len(given) // 2 + 1)):
+        return "it repeats itself"
+    if len(set(given)) < _MIN_DISTINCT:
+        return f"it has fewer than {_MIN_DISTINCT} different characters"
+    if (
+        sum(abs(ord(one) - ord(other)) <= 1 or one + other in _KEYBOARD for one, other in pairs)
+        > len(pairs) / 2
+    ):
+        return "it follows the alphabet, the digits or the keyboard"
+    letters = [f" {one}{other} " for one, other in pairs if one.isalpha() and other.isalpha()]
+    english = sum(pair in _ENGLISH for pair in letters)
+    if english >= _MIN_ENGLISH and english > _MAX_ENGLISH * len(letters):
+        return "it is made of words"
+    return None
 
 
 def master_key(given: str) -> bytes:

@@ -122,8 +122,17 @@ class Settings:
         "The HS256 secret of bearer tokens, 32 characters or more. In development one is generated in the data folder.",
         secret=True,
     )
+    daftari_jwt_previous_secret: str = _setting(
+        values.secret,
+        "",
+        "The HS256 secret before the present one: its tokens are accepted too, until you unset it.",
+        secret=True,
+    )
     daftari_jwt_public_key_file: Path | None = _setting(
-        values.file, "", "A PEM file with the RS256 or EdDSA public key that bearer tokens are verified with."
+        values.file,
+        "",
+        "A PEM file with the RS256 or EdDSA public key that bearer tokens are verified with; during a change of keys, "
+        "with both.",
     )
     daftari_jwt_jwks_url: str = _setting(
         values.url, "", "The address of the token issuer's key set, instead of a public key file."

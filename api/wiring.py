@@ -50,6 +50,7 @@ from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
 from payments.refunds.terms import RefundTerms
 from payments.request_leases import RequestLeases
+from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
 from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
@@ -106,6 +107,7 @@ def assemble(
     )
     query_log, refund_query_log = QueryLog(database), RefundQueryLog(database)
     idempotency, request_leases = IdempotencyStore(database, vault), RequestLeases(database)
+    audit_log = AuditLog(database, vault.keys)
     checkout_terms, refund_terms, c2b_terms = (
         _checkout_terms(settings),
         _refund_terms(settings),
@@ -166,6 +168,7 @@ def assemble(
         next_actions=NextActions(checkout_terms, vault, phone_locks, first_query_seconds=first_query_seconds),
         idempotency=idempotency,
         request_leases=request_leases,
+        revocations=TokenRevocations(database, audit_log),
         stk_callbacks=stk_callbacks,
         reversal_results=reversal_results,
         c2b=c2b,
@@ -176,7 +179,7 @@ def assemble(
         transaction_poller=transaction_poller,
         verifier=verifier,
         blocks=Blocks(database),
-        audit_log=AuditLog(database, vault.keys),
+        audit_log=audit_log,
         worker=worker,
     )
 

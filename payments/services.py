@@ -19,6 +19,7 @@ from payments.reconciliation.statements import Reconciler
 from payments.refunds.decisions import RefundService
 from payments.refunds.reversal_results import ReversalResults
 from payments.request_leases import RequestLeases
+from payments.revocation.token_revocations import TokenRevocations
 from payments.settlement.settlement import Settlement
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
@@ -42,6 +43,7 @@ class Services:
     next_actions: NextActions
     idempotency: IdempotencyStore
     request_leases: RequestLeases
+    revocations: TokenRevocations
 
     # M-Pesa, which calls back
     stk_callbacks: Settlement

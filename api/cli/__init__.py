@@ -10,6 +10,7 @@ from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refunds
 from api.cli.replay import replay
+from api.cli.revoke_tokens import revoke_tokens
 from api.cli.running import serve, simulator, work
 from api.cli.set_mpesa_credentials import set_mpesa_credentials
 from api.cli.token import token
@@ -47,6 +48,7 @@ for command in (
     migrate,
     demo_data,
     token,
+    revoke_tokens,
     set_mpesa_credentials,
     check,
     replay,

@@ -35,6 +35,7 @@ RESOURCES = (
     "api.http.resources.audit_log",
     "api.http.resources.refunds",
     "api.http.resources.reconciliations",
+    "api.http.resources.tokens",
     "api.http.resources.health",
 )
 """The modules whose `blueprint` is documented, in the order of the document."""

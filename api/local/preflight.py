@@ -14,6 +14,7 @@ from api.local.local_settings import local_settings
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.problems import LocalRuntimeError
 from api.safe_database import database_problems
+from api.setting_rules import weak_secrets
 from api.setting_values import is_near
 from api.settings import ConfigurationError, Settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
@@ -120,6 +121,9 @@ def _check_tokens(settings: Settings) -> tuple[Level, str]:
         return _check_published_keys(url)
     if settings.daftari_jwt_public_key_file:
         return Level.OK, "Bearer tokens are verified with the public key of the file."
+    weak = list(weak_secrets(settings.daftari_jwt_secret, settings.daftari_jwt_previous_secret))
+    if weak:
+        return Level.WARNING, " ".join(weak)
     return Level.OK, "Bearer tokens are verified with the HS256 secret."
 
 

@@ -7,7 +7,7 @@ carries a proof made from the cookie and the master key, so that no other site c
 import hmac
 from typing import Any
 
-from flask import request
+from flask import g, request
 from werkzeug.wrappers import Response
 
 from api.http.framework.services import current_services, current_settings
@@ -41,7 +41,10 @@ def signed_in() -> Caller | None:
         found = caller_of(token)
     except Unauthenticated:
         return None
-    return None if found.roles.isdisjoint(_READERS) else found
+    if found.roles.isdisjoint(_READERS):
+        return None
+    g.caller = found  # Who is asking, for the log.
+    return found
 
 
 def signed_in_operator() -> Caller | None:

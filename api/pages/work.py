@@ -126,9 +126,11 @@ def sign_in() -> AnyResponse:
 
 @pages.post("/work/sign-out/")
 def sign_out() -> AnyResponse:
-    """Sign out."""
+    """Sign out, for good: the token is refused from now on, in a cookie that was kept and in the API too."""
     operators.require_proof()
     response = redirect(url_for("work.show_work"), 303)
+    if (here := operators.signed_in()) is not None:
+        here.revoke_own_token(current_services().revocations)
     operators.sign_out(response)
     return response
 

@@ -92,7 +92,7 @@ def test_production_has_no_demo_operator(tmp_path: Path) -> None:
                 "DAFTARI_DATA_DIR": str(tmp_path),
                 "DAFTARI_MODE": "production",
                 "DAFTARI_DEMO_OPERATOR": "on",
-                "DAFTARI_JWT_SECRET": "1f0c9a" * 7,
+                "DAFTARI_JWT_SECRET": "7ae1f0c93b52d4886ac01f9e35b7d264",
                 "DAFTARI_MASTER_KEY": "A" * 43 + "=",
                 "DAFTARI_PUBLIC_URL": "https://pay.example.co.ke",
                 "MPESA_CALLBACK_URL": "https://pay.example.co.ke/api/payments/callbacks/",

@@ -1,4 +1,5 @@
 import base64
+import random
 import stat
 from pathlib import Path
 
@@ -8,10 +9,11 @@ from api.local.instances import hold_instance, publish_instance
 from api.local.local_settings import local_settings
 from api.local.local_simulator import SimulatorOptions
 from api.local.local_stack import LocalStack
+from api.setting_values import weakness_of
 from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
 from ledger.money import Money
 
-SECRET = "s" * 32
+SECRET = "7ae1f0c93b52d4886ac01f9e35b7d264"
 KEY = base64.b64encode(bytes(32)).decode()
 
 
@@ -261,3 +263,41 @@ def test_settings_of_an_environment_alone_make_up_no_secret(tmp_path: Path) -> N
 def test_a_data_folder_with_a_line_break_is_refused_like_any_other_setting() -> None:
     (problem,) = problems_of(DAFTARI_DATA_DIR="/one\n/two")
     assert problem.startswith("DAFTARI_DATA_DIR has a line break")
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        ("a" * 32, "repeats itself"),
+        ("aB3$" * 8, "repeats itself"),
+        ("changeme-changeme-changeme-0123456", "examples use"),
+        ("my-super-Secret-0f1e2d3c4b5a6978", "examples use"),
+        ("abcdefghijklmnopqrstuvwxyz012345", "follows the alphabet"),
+        ("qwertyuiopasdfghjklzxcvbnm123456", "the keyboard"),
+        ("ab1ab2ab1ba2ab2ba1ab1bb2aa1ab2ba", "fewer than 10 different"),
+        ("this-is-our-very-own-signing-key-for-tokens", "made of words"),
+        ("nairobi-tomatoes-and-onions-every-day", "made of words"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused_in_production_alone(secret: str, why: str) -> None:
+    given = {
+        "DAFTARI_MASTER_KEY": KEY,
+        "DAFTARI_PUBLIC_URL": "https://shop.example",
+        "MPESA_CALLBACK_URL": "https://shop.example/api/payments/callbacks/",
+    }
+    (problem,) = problems_of(DAFTARI_MODE="production", DAFTARI_JWT_SECRET=secret, **given)
+    assert problem.startswith("DAFTARI_JWT_SECRET can be guessed: it ")
+    assert why in problem
+    assert "secrets.token_hex" in problem
+    assert secret not in problem
+    load_settings(
+        {**given, "DAFTARI_JWT_SECRET": secret, "DAFTARI_PUBLIC_URL": ""}, {"DAFTARI_DATA_DIR": "/x"}
+    )
+
+
+def test_secrets_that_were_drawn_by_chance_are_taken() -> None:
+    drawn = random.Random(1)
+    for _ in range(500):
+        raw = drawn.randbytes(32)
+        assert weakness_of(raw.hex()) is None
+        assert weakness_of(base64.b64encode(raw).decode()) is None

@@ -1,6 +1,7 @@
 """Refusals as HTTP: the status of each, and the two formats in which a client can read them."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -46,6 +47,9 @@ CODE_OF_STATUS = {
 
 RATE_WINDOW_SECONDS = 60
 
+_NOT_IN_A_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+"""What RFC 6750 does not allow in an error_description."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -89,12 +93,20 @@ def answer(refusal: Refusal) -> Response:
 def _refusal_of_ours(error: LedgerError, status: int) -> Refusal:
     headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
-        problem = "" if error.code == "TOKEN_MISSING" else ', error="invalid_token"'
-        headers["WWW-Authenticate"] = 'Bearer realm="daftari"' + problem
+        headers["WWW-Authenticate"] = _challenge(error)
     if isinstance(error, Conflict | Unavailable) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     errors = error.errors if isinstance(error, InvalidValue) else {}
     return Refusal(status, error.code, error.message, errors, headers)
+
+
+def _challenge(error: Unauthenticated) -> str:
+    """Return RFC 6750's challenge. A request without a token gets no error code, as section 3.1 says."""
+    challenge = 'Bearer realm="daftari"'
+    if error.code != "TOKEN_MISSING":
+        description = _NOT_IN_A_DESCRIPTION.sub("'", error.message)
+        challenge += f', error="invalid_token", error_description="{description}"'
+    return challenge
 
 
 def _status_of(error: LedgerError) -> int | None:

@@ -5,25 +5,30 @@ Every path under /api/, existing or not, requires a token unless its view is mar
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from flask import Flask, current_app, g, request
 from flask.globals import request_ctx
+from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from werkzeug.exceptions import MethodNotAllowed
 
 from api.http.framework import API_PREFIX
+from api.http.framework.services import current_services
 from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
+from payments.revocation.token_revocations import TokenRevocations
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -35,7 +40,11 @@ MAX_USER = 2**63 - 1
 OUR_NAME = "daftari"
 """What `iss` and `aud` must be if they are present and no other name is configured."""
 
+MAX_TOKEN_ID = 200
+MAX_KEYS_IN_FILE = 8
+
 _VERIFIER = "daftari_token_verifier"
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _USER = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -50,11 +59,29 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a valid token, which is good until `ends_at`, in seconds since 1970; None if it has no end."""
+    """The sender of a valid token, issued at `issued_at` and good until `ends_at`, in seconds since 1970, if known.
+
+    `token_ids` name the token: by its `jti`, if it has one, and by the text that is signed.
+    """
 
     user_id: int
     roles: frozenset[Role]
     ends_at: int | None = None
+    token_ids: tuple[str, ...] = field(default=(), repr=False)
+    issued_at: float | None = None
+
+    def revoke_own_token(self, revocations: TokenRevocations) -> None:
+        """Refuse this caller's token from now on, in every process."""
+        ends_at = None
+        with suppress(ValueError, OverflowError, OSError):  # An end in another age is none.
+            ends_at = datetime.fromtimestamp((self.ends_at or 0) + LEEWAY_SECONDS, UTC)
+        revocations.revoke(
+            self.user_id,
+            self.token_ids[0],
+            by=f"user:{self.user_id}",
+            reason="Signed out.",
+            ends_at=ends_at,
+        )
 
     def seconds_left(self, most: float) -> float:
         """Return for how many more seconds the token is good, at most `most`; clocks may differ a little."""
@@ -63,8 +90,8 @@ class Caller:
         return min(most, self.ends_at + LEEWAY_SECONDS - now().timestamp())
 
 
-KeySource = Callable[[str], tuple[Any, str]]
-"""Returns the key that a token is verified with, and the only algorithm that this key is good for."""
+KeySource = Callable[[str], list[tuple[Any, str]]]
+"""Returns the keys that a token may be signed with, each with the only algorithm that it is good for."""
 
 
 class TokenVerifier:
@@ -86,7 +113,7 @@ class TokenVerifier:
         if known is not None and seconds < known[1]:
             return known[0]
         claims = self._claims_of(token)
-        caller = _caller(claims)
+        caller = _caller(claims, token)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[token] = caller, min(int(claims["exp"]), seconds + KNOWN_FOR_SECONDS)
@@ -94,26 +121,21 @@ class TokenVerifier:
 
     def _claims_of(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise _invalid()
+            raise _invalid(f"it is longer than {MAX_TOKEN_CHARACTERS} characters")
         try:
-            key, algorithm = self._key_for(token)
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                leeway=LEEWAY_SECONDS,
-                options={"require": ["exp", "sub"], "verify_aud": False, "verify_iss": False},
-            )
-        except (jwt.PyJWTError, ValueError) as error:
-            raise _invalid() from error
+            claims = _decode(token, self._key_for(token))
+        except (jwt.PyJWTError, ValueError, OverflowError) as error:
+            raise _invalid(_why(error)) from error
         self._refuse_foreign(claims)
         return claims
 
     def _refuse_foreign(self, claims: dict[str, Any]) -> None:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if not _is_meant(self._issuer, [claims.get("iss")]) or not _is_meant(self._audience, audiences):
-            raise _invalid()
+        if not _is_meant(self._issuer, [claims.get("iss")]):
+            raise _invalid("its iss names another issuer than ours")
+        if not _is_meant(self._audience, audiences):
+            raise _invalid("its aud does not name us")
 
 
 def install_authentication(app: Flask, settings: Settings) -> None:
@@ -122,7 +144,7 @@ def install_authentication(app: Flask, settings: Settings) -> None:
 
     def authenticate() -> None:
         if _is_guarded():
-            g.caller = verifier.caller_of(_bearer_token())
+            g.caller = _accepted(verifier.caller_of(_bearer_token()))
 
     app.before_request(authenticate)
 
@@ -130,7 +152,7 @@ def install_authentication(app: Flask, settings: Settings) -> None:
 def caller_of(token: str) -> Caller:
     """Return the caller whom a token names that came by other means than the header; raise Unauthenticated."""
     verifier: TokenVerifier = current_app.extensions[_VERIFIER]
-    return verifier.caller_of(token)
+    return _accepted(verifier.caller_of(token))
 
 
 def caller() -> Caller:
@@ -182,7 +204,8 @@ def make_token(settings: Settings, user: int, roles: list[str], minutes: int) ->
     claims = {
         "sub": str(user),
         "roles": [Role(role).value for role in roles],
-        "iat": issued,
+        "iat": issued.timestamp(),
+        "jti": uuid4().hex,
         "exp": issued + timedelta(minutes=minutes),
         "iss": settings.daftari_jwt_issuer or OUR_NAME,
         "aud": settings.daftari_jwt_audience or OUR_NAME,
@@ -220,13 +243,71 @@ def _bearer_token() -> str:
     return token.strip()
 
 
-def _caller(claims: dict[str, Any]) -> Caller:
-    subject, roles = claims["sub"], claims.get("roles", [])
+def _accepted(known: Caller) -> Caller:
+    """Return a caller whose token was not revoked; raise Unauthenticated, or Unavailable if that cannot be known."""
+    if current_services().revocations.is_revoked(known.user_id, known.token_ids, known.issued_at):
+        raise _invalid("it was revoked")
+    return known
+
+
+def _decode(token: str, keys: list[tuple[Any, str]]) -> dict[str, Any]:
+    """Return the claims of a token that one of the keys verifies; raise as the last of them does."""
+    failure: jwt.PyJWTError = jwt.InvalidKeyError("There is no key.")
+    for key, algorithm in keys:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "sub"], "verify_aud": False, "verify_iss": False},
+            )
+        except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as error:
+            failure = error
+        else:
+            return claims
+    raise failure
+
+
+_REASONS: dict[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "its exp has passed",
+    jwt.ImmatureSignatureError: "its nbf or iat lies ahead",
+    jwt.InvalidIssuedAtError: "its iat is not a number of seconds since 1970",
+    InvalidSubjectError: "its sub must be text, such as the text of a number",
+    InvalidJTIError: "its jti must be text",
+    jwt.InvalidSignatureError: "its signature is not of a key that is accepted here",
+    jwt.InvalidAlgorithmError: "its alg is not the one of the keys that are accepted here",
+    jwt.InvalidKeyError: "its kid names no key that is accepted here",
+    OverflowError: "its exp or nbf is not a number of seconds since 1970",
+}
+"""What is wrong with a token, by the error that PyJWT raises; it follows `This token is not accepted:`."""
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"its {error.claim} is missing"
+    known = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+    return next(known, "it is not a JWT, or a claim of it cannot be read")
+
+
+def _caller(claims: dict[str, Any], token: str) -> Caller:
+    subject, roles, issued_at = claims["sub"], claims.get("roles", []), claims.get("iat")
     if not isinstance(subject, str) or not _USER.fullmatch(subject) or int(subject) > MAX_USER:
-        raise _invalid()
+        raise _invalid(
+            f"its sub must be the text of a whole number from 1 to {MAX_USER}, without a leading zero"
+        )
     if not isinstance(roles, list):
-        raise _invalid()
-    return Caller(int(subject), frozenset(role for role in Role if role.value in roles), int(claims["exp"]))
+        raise _invalid("its roles must be a list")
+    signed, token_id = token.rpartition(".")[0], claims.get("jti")
+    if token_id is not None and not 1 <= len(token_id) <= MAX_TOKEN_ID:
+        raise _invalid(f"its jti must be 1 to {MAX_TOKEN_ID} characters long")
+    return Caller(
+        user_id=int(subject),
+        roles=frozenset(role for role in Role if role.value in roles),
+        ends_at=int(claims["exp"]),
+        token_ids=(signed,) if token_id is None else (token_id, signed),
+        issued_at=None if issued_at is None else float(issued_at),
+    )
 
 
 def _is_meant(configured: str | None, claimed: list[Any]) -> bool:
@@ -238,37 +319,41 @@ def _is_meant(configured: str | None, claimed: list[Any]) -> bool:
 def _key_source(settings: Settings) -> KeySource:
     if settings.daftari_jwt_jwks_url:
         published = PublishedKeys(settings.daftari_jwt_jwks_url)
-        return lambda token: _with_its_algorithm(published.key_for(token))
+        return lambda token: [_with_its_algorithm(published.key_for(token))]
     if settings.daftari_jwt_public_key_file:
-        return _key_from(settings.daftari_jwt_public_key_file)
-    return lambda _token: (settings.daftari_jwt_secret, "HS256")
+        keys = _keys_from(settings.daftari_jwt_public_key_file)
+    else:
+        secrets = (settings.daftari_jwt_secret, settings.daftari_jwt_previous_secret)
+        keys = [(secret, "HS256") for secret in secrets if secret]
+    return lambda _token: keys
 
 
 def _with_its_algorithm(key: PublicKey) -> tuple[Any, str]:
     return key, "RS256" if isinstance(key, RSAPublicKey) else "EdDSA"
 
 
-def _key_from(file: Path) -> KeySource:
+def _keys_from(file: Path) -> list[tuple[Any, str]]:
+    """Return the keys of a PEM file: one, or the new and the old while tokens of both are about."""
     try:
-        key = load_pem_public_key(file.read_bytes())
+        text = file.read_text("ascii")
+        found = [load_pem_public_key(each.group().encode()) for each in _PEM.finditer(text)]
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            [f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} is not a readable PEM public key."]
-        ) from error
-    if is_strong(key):
-        return lambda _token: _with_its_algorithm(key)
-    raise ConfigurationError(
-        [
-            f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} must hold an RSA key of {MIN_RSA_BITS} bits or more, or Ed25519."
-        ]
-    )
+        raise _unusable(file, "is not a readable file of PEM public keys") from error
+    if not 1 <= len(found) <= MAX_KEYS_IN_FILE:
+        raise _unusable(file, f"must hold 1 to {MAX_KEYS_IN_FILE} PEM public keys")
+    strong = [key for key in found if is_strong(key)]
+    if len(strong) < len(found):
+        raise _unusable(file, f"must hold only RSA keys of {MIN_RSA_BITS} bits or more, or Ed25519")
+    return [_with_its_algorithm(key) for key in strong]
+
+
+def _unusable(file: Path, problem: str) -> ConfigurationError:
+    return ConfigurationError([f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} {problem}."])
 
 
 def _missing() -> Unauthenticated:
     return Unauthenticated("TOKEN_MISSING", "Send your token in the header `Authorization: Bearer ...`.")
 
 
-def _invalid() -> Unauthenticated:
-    return Unauthenticated(
-        "TOKEN_INVALID", "This token is not valid here, or no longer. Please sign in again."
-    )
+def _invalid(why: str) -> Unauthenticated:
+    return Unauthenticated("TOKEN_INVALID", f"This token is not accepted: {why}.")

@@ -1,7 +1,7 @@
 """A small application: the real middleware and framework, with probe views of the tests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from api.local.local_settings import local_settings
 from api.pages import install_pages
 from api.settings import Settings
 from ledger.store.database import Database
+from ledger.store.vault import Vault
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.request_leases import RequestLeases
 from tests.api.http.probes import blueprint
@@ -22,13 +23,22 @@ from tests.api.http.probes import blueprint
 SECRET = "a-secret-of-the-tests-long-enough-for-HS256"
 
 
+class NothingRevoked:
+    """Tokens are good until they end: most tests here need no database."""
+
+    def is_revoked(self, *_: object) -> bool:
+        return False
+
+
 @dataclass
 class ProbeServices:
     """What the skeleton asks for; a test sets what it needs."""
 
     idempotency: IdempotencyStore | None = None
+    revocations: NothingRevoked = field(default_factory=NothingRevoked)
     database: Database | None = None
     request_leases: RequestLeases | None = None
+    vault: Vault | None = None
 
     def check_database(self, within_seconds: float) -> None:
         assert within_seconds <= 1

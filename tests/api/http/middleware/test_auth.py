@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +39,13 @@ def unsigned() -> str:
     head, body, _ = jwt.encode(claims(), SECRET).split(".")
     head = jwt.utils.base64url_encode(b'{"typ":"JWT","alg":"none"}').decode()
     return f"{head}.{body}."
+
+
+def raw(**changes: Any) -> dict[str, str]:
+    """A header with claims as they are, which PyJWT would refuse to sign."""
+    usual = {"sub": "7", "roles": ["customer"], "exp": 4_000_000_000}
+    token = jwt.PyJWS().encode(json.dumps(usual | changes).encode(), SECRET, "HS256")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def pem(key: Any) -> bytes:
@@ -88,6 +96,81 @@ def test_an_invalid_token_is_401(client: FlaskClient, header: dict[str, str]) ->
     assert "invalid_token" in answer.headers["WWW-Authenticate"]
     assert answer.json is not None
     assert answer.json["error_code"] == "TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (signed(sub="seven"), "its sub must be the text of a whole number from 1"),
+        (signed(sub="07"), "its sub must be the text of a whole number from 1"),
+        (raw(sub=7), "its sub must be text"),
+        (raw(sub=True), "its sub must be text"),
+        (signed(sub=None), "its sub is missing"),
+        (signed(exp=None), "its exp is missing"),
+        (signed(exp=1), "its exp has passed"),
+        (raw(exp="tomorrow"), "it is not a JWT, or a claim of it cannot be read"),
+        (raw(exp=float("inf")), "it is not a JWT, or a claim of it cannot be read"),
+        (signed(nbf=datetime.now(UTC) + timedelta(days=1)), "its nbf or iat lies ahead"),
+        (signed(iat=datetime.now(UTC) + timedelta(days=1)), "its nbf or iat lies ahead"),
+        (raw(iat="now"), "its iat is not a number"),
+        (raw(jti=5), "its jti must be text"),
+        (signed(jti="x" * 201), "its jti must be 1 to 200 characters"),
+        (signed(roles="customer"), "its roles must be a list"),
+        (signed(iss="somebody"), "its iss names another issuer"),
+        (signed(aud="somebody"), "its aud does not name us"),
+        (signed("another-secret-that-is-long-enough-as-well"), "its signature is not of a key"),
+        (signed(SECRET * 2, "HS512"), "its alg is not the one"),
+        ({"Authorization": "Bearer " + unsigned()}, "its alg is not the one"),
+        ({"Authorization": "Bearer x.y.z"}, "it is not a JWT"),
+        ({"Authorization": "Bearer " + "x" * 4097}, "it is longer than 4096 characters"),
+    ],
+)
+def test_a_refused_token_is_told_which_claim_is_wrong_in_body_and_header(
+    client: FlaskClient, header: dict[str, str], says: str
+) -> None:
+    answer = client.get(WHO, headers=header)
+    assert answer.json is not None
+    assert answer.json["message"].startswith(f"This token is not accepted: {says}")
+    challenge = answer.headers["WWW-Authenticate"]
+    assert challenge == (
+        f'Bearer realm="daftari", error="invalid_token", error_description="{answer.json["message"]}"'
+    )
+
+
+@pytest.mark.parametrize("kid", ["../../dev/null", "' OR 1=1 --", "x" * 2000, "http://evil.example/key"])
+def test_a_key_id_chooses_nothing_where_the_secret_is_configured(client: FlaskClient, kid: str) -> None:
+    forged = jwt.encode(claims(), SECRET[::-1], "HS256", {"kid": kid, "jku": kid, "x5u": kid})
+    assert client.get(WHO, headers={"Authorization": f"Bearer {forged}"}).status_code == 401
+
+
+def test_tokens_of_the_previous_secret_are_accepted_while_it_is_named(
+    make_app: MakeApp, settings: Settings
+) -> None:
+    previous = "9d2c41b7e0a85f36c1d4e7b29a0f5c83"
+    old = signed(previous)
+    assert make_app(settings).test_client().get(WHO, headers=old).status_code == 401
+    rotated = local_settings({**settings.environ, "DAFTARI_JWT_PREVIOUS_SECRET": previous})
+    client = make_app(rotated).test_client()
+    assert client.get(WHO, headers=old).status_code == 200
+    assert client.get(WHO, headers=signed()).status_code == 200
+    assert client.get(WHO, headers=signed("another-secret-that-is-long-enough-as-well")).status_code == 401
+    assert jwt.decode(make_token(rotated, 7, [], 5), SECRET, ["HS256"], audience="daftari")["sub"] == "7"
+
+
+def test_a_key_file_may_hold_the_new_key_and_the_old_one(make_app: MakeApp, tmp_path: Path) -> None:
+    new, old, other = (Ed25519PrivateKey.generate() for _ in range(3))
+    rsa = generate_private_key(65537, 2048)
+    file = tmp_path / "keys.pem"
+    file.write_bytes(b"".join(pem(key) for key in (new, old, rsa)))
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_JWT_PUBLIC_KEY_FILE": str(file)})
+    client = make_app(settings).test_client()
+    for key, algorithm, status in (
+        (new, "EdDSA", 200),
+        (old, "EdDSA", 200),
+        (rsa, "RS256", 200),
+        (other, "EdDSA", 401),
+    ):
+        assert client.get(WHO, headers=signed(key, algorithm)).status_code == status
 
 
 @pytest.mark.parametrize(
