@@ -16,6 +16,7 @@ from decimal import Decimal
 from daraja.daraja_errors import DarajaError
 from daraja.eat import parse_transaction_date
 from daraja.running_balance import Step, broken_at
+from daraja.untrusted import written_cents
 
 MAX_BYTES = 64 << 20
 MAX_ROWS = 1_000_000
@@ -24,7 +25,6 @@ MAX_PREAMBLE_ROWS = 50
 _REQUIRED = ("receiptno", "completiontime", "transactionstatus", "paidin", "withdrawn", "balance")
 _OPTIONAL = ("details", "reasontype", "linkedtransactionid", "acno")
 _RECEIPT = re.compile(r"[A-Z0-9]{6,40}")
-_AMOUNT = re.compile(r"-?(?:[0-9]{1,13}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,2}0*)?")
 _TIME = re.compile(
     r"(?:([0-9]{2})-([0-9]{2})-([0-9]{4})|([0-9]{4})-([0-9]{2})-([0-9]{2})) +([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?"
 )
@@ -188,12 +188,11 @@ class _Cells:
 
     def cents(self, name: str) -> int:
         """An amount as cents, with its sign; an empty cell and a dash are zero."""
-        text = self.text(name).replace(" ", "")
-        if text in ("", "-"):
-            return 0
-        if not _AMOUNT.fullmatch(text):
+        text = self.text(name)
+        cents = 0 if text in ("", "-") else written_cents(text)
+        if cents is None:
             raise _unreadable(self._number, "an amount in it is not a plain number such as 1,350.00")
-        return int(Decimal(text.replace(",", "")) * 100)
+        return cents
 
     def moment(self, name: str) -> datetime:
         """A time in EAT, in either form, as aware UTC."""

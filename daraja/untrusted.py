@@ -17,8 +17,12 @@ MAX_BYTES = 64 * 1024
 _MAX_TEXT = 300
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,128}")
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
-_AMOUNT_TEXT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
-_ZERO_TEXT = re.compile(r"0{1,15}(\.0{1,15})?")
+_AMOUNT_TEXT = re.compile(
+    r"(?:kes|kshs?)?\.?\s*(?P<sign>-?)"
+    r"(?P<whole>[0-9]{1,15}|[0-9]{1,3}(?P<separator>[, \u00a0\u202f])[0-9]{3}(?:(?P=separator)[0-9]{3}){0,3})"
+    r"(?P<fraction>\.[0-9]{1,15})?",
+    re.IGNORECASE,
+)
 _MAX_DIGITS = 40
 _MAX_SHILLINGS = 10**13
 _RECEIPT = re.compile(r"[A-Z0-9]{1,40}")
@@ -104,17 +108,36 @@ def originator_conversation_id(members: dict[str, Any]) -> str:
     )
 
 
-def amount_in_cents(value: object) -> int | None:
-    """Return a positive amount of shillings as whole cents, exactly, or None when it is not one.
+def written_cents(written: str) -> int | None:
+    """Return an amount of shillings as text writes it, exactly, as whole cents; None when it is not one.
 
-    Takes an int, a Decimal, or plain digits with or without a point. The digits are counted before they are
-    used: a number such as 1e400 never becomes an integer of 400 digits.
+    Thousands may be separated, by commas or by blanks: 1,150.00 or 1 150. A minus and KES may stand before.
     """
-    if isinstance(value, str) and _AMOUNT_TEXT.fullmatch(value.strip()):
-        value = Decimal(value.strip())
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    match = _AMOUNT_TEXT.fullmatch(written.strip())
+    if match is None:
         return None
-    if not 0 < value < _MAX_SHILLINGS:
+    digits = match["whole"].replace(match["separator"] or ",", "") + (match["fraction"] or "")
+    cents = _cents(Decimal(digits))
+    return -cents if cents is not None and match["sign"] else cents
+
+
+def amount_in_cents(value: object) -> int | None:
+    """Return a positive amount of shillings, a number or text, as whole cents, exactly, or None when it is not one."""
+    if isinstance(value, str):
+        cents = written_cents(value)
+    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
+        cents = _cents(value)
+    else:
+        cents = None
+    return cents if cents is not None and cents > 0 else None
+
+
+def _cents(value: int | Decimal) -> int | None:
+    """Turn shillings into whole cents; None below zero, beyond any sane amount, or if less than a cent would be lost.
+
+    The digits are counted before they are used: a number such as 1e400 never becomes an integer of 400 digits.
+    """
+    if not 0 <= value < _MAX_SHILLINGS:
         return None
     _, digits, exponent = Decimal(value).as_tuple()
     if not isinstance(exponent, int) or len(digits) > _MAX_DIGITS or exponent < -_MAX_DIGITS:
@@ -127,12 +150,7 @@ def amount_in_cents(value: object) -> int | None:
 
 def balance_in_cents(value: object) -> int | None:
     """Return a balance written as text, which may be zero or below, as whole cents; None when it is not one."""
-    written = value.strip() if isinstance(value, str) else ""
-    digits = written.removeprefix("-")
-    if _ZERO_TEXT.fullmatch(digits):
-        return 0
-    cents = amount_in_cents(digits)
-    return -cents if cents is not None and written.startswith("-") else cents
+    return written_cents(value) if isinstance(value, str) else None
 
 
 def receipt(value: object) -> str | None:

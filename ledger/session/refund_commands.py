@@ -13,7 +13,7 @@ from datetime import datetime
 from ledger.errors import Rejected
 from ledger.session import events
 from ledger.session.state import SessionState
-from ledger.session.values import Refund, RefundState
+from ledger.session.values import Evidence, Refund, RefundState
 
 CAN_BE_SENT_BY_HAND = frozenset({RefundState.DUE, RefundState.APPROVED, RefundState.REFUSED})
 NOT_DUE = "There is no such refund, or it has been decided already. Look at it again before you decide."
@@ -43,10 +43,15 @@ class RefundCommands(SessionState):
         """Approve a refund by a policy; return whether it did.
 
         A policy never overrules a person: no change if somebody has decided about the refund, or it was attempted
-        again, since it failed `failures` times.
+        again, since it failed `failures` times. Nor does it send back another amount than was asked for, where only a
+        callback names that amount.
         """
         due = self.refunds[refund]
         if (due.state, due.failures) != (RefundState.DUE, failures) or due.receipt is None:
+            return False
+        credit = self.credits.get(due.receipt)
+        is_proven = credit is None or credit.evidence != Evidence.CALLBACK
+        if due.amount_cents != self.totals.total_cents and not is_proven:
             return False
         self.approve_refund(refund, approved_by=policy, at=at)
         return True

@@ -38,6 +38,16 @@ def failure_command(meaning: ResultMeaning, attempt: int, evidence: Evidence, *,
     )
 
 
+def amount_is_in_doubt(callback: StkCallback, session: PaymentSession, attempt: int) -> bool:
+    """Whether a success names another amount than its prompt asked for, or none, and no source has proved it yet."""
+    known = session.attempts[attempt]
+    if callback.meaning.outcome != "paid" or callback.amount_cents == session.totals.total_cents:
+        return False
+    if known.state == AttemptState.PAID and None in (known.receipt, callback.receipt):
+        return False
+    return callback.receipt not in session.credits
+
+
 def is_no_change(callback: StkCallback, attempt: Attempt) -> bool:
     """Whether the attempt has ended, and not otherwise than the callback says."""
     if attempt.is_open:

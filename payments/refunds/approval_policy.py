@@ -7,7 +7,7 @@ import structlog
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.session.events import ReceiptRecorded, RefundDue
+from ledger.session.events import EvidenceUpgraded, ReceiptRecorded, RefundDue
 from ledger.session.session import PaymentSession
 from payments.refunds import queues
 from payments.retry_schedule import RetrySchedule
@@ -31,14 +31,14 @@ class RefundPolicy:
     """
 
     name = "refund_policy"
-    topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC)
+    topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, EvidenceUpgraded.TOPIC)
 
     def __init__(self, ledger: Ledger, *, is_automatic: bool) -> None:
         self._ledger = ledger
         self._is_automatic = is_automatic
 
     def handle(self, recorded: Recorded) -> None:
-        """Approve the refunds of a session whose receipt is known and about which nobody has decided."""
+        """Approve the refunds of a session that are proved, with their receipt, and about which nobody has decided."""
         if not self._is_automatic:
             return
         session = self._ledger.session(recorded.session_id)

@@ -3,12 +3,15 @@
 The URL of a callback authenticates it. An unauthenticated callback counts only once a status query confirms it, and
 its receipt is never recorded: a payer who invents one would be refunded when the genuine one arrives, or would take
 it from the buyer to whom it belongs.
+
+A prompt can only be paid whole. A success that names another amount, or none, therefore says nothing about the amount:
+M-Pesa is asked, or another source tells, before anything is recorded or refunded.
 """
 
 from datetime import datetime, timedelta
 from functools import partial
 
-from daraja import MalformedCallback, StkCallback, parse_callback
+from daraja import MalformedCallback, QueryVerdict, StkCallback, parse_callback
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import NotFound
@@ -17,7 +20,7 @@ from ledger.session.values import Attempt, AttemptState
 from ledger.store.vault import Vault
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_query import StatusQueries
-from payments.confirmation.stk_callback import is_no_change, outcome_command
+from payments.confirmation.stk_callback import amount_is_in_doubt, is_no_change, outcome_command
 from payments.inbox.callback_tokens import read_token
 from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker, session_and_owner
 from payments.prompts.phone_locks import PhoneLocks
@@ -25,13 +28,13 @@ from payments.retry_schedule import RetrySchedule
 from projections import sessions
 
 RETRY_SCHEDULE = RetrySchedule.of_seconds(5, 10, 20, 40, 60, 120, 300, 600)
-"""When an unauthenticated callback is tried again; after the last try it is dead-lettered."""
+"""When a callback that needs another source is tried again; after the last try it is dead-lettered."""
 
-UNAUTHENTICATED_QUERY_INTERVAL = timedelta(seconds=4)
+CALLBACK_QUERY_INTERVAL = timedelta(seconds=4)
 """Anyone who knows an attempt's id may post any number of callbacks; M-Pesa is queried no more often for that."""
 
 QUERY_LIMIT_DELAY = timedelta(seconds=5)
-"""Delay before retrying an unauthenticated callback while the query limit is exhausted; does not count as a try."""
+"""Delay before retrying a callback while the query limit is exhausted; does not count as a try."""
 
 
 class Settlement:
@@ -72,12 +75,15 @@ class Settlement:
         )
         if message.is_authenticated:  # Any other needs a status query, and M-Pesa must not wait for that.
             with failure_left_to_worker(message):
-                self.act_on(message, session)
+                self.act_on(message, session, may_query=False)
 
-    def act_on(self, message: InboxMessage, session: PaymentSession | None = None) -> None:
+    def act_on(
+        self, message: InboxMessage, session: PaymentSession | None = None, *, may_query: bool = True
+    ) -> None:
         """Record what a stored callback proves, dead-letter it, or leave it for later.
 
-        `session` is the one that its URL names, if the caller has loaded it.
+        `session` is the one that its URL names, if the caller has loaded it. Unless it `may_query` M-Pesa, what needs a
+        query is left to the worker.
         """
         now = clock.now()
         if message.was_cut:
@@ -90,7 +96,7 @@ class Settlement:
             return
         if message.session_id is not None and message.attempt is not None:
             session = session or self._ledger.session(message.session_id)
-            self._act_on_authenticated(message, session, message.attempt, callback, now)
+            self._act_on_authenticated(message, session, message.attempt, callback, now, may_query=may_query)
         else:
             self._act_on_unauthenticated(message, callback, now)
 
@@ -101,19 +107,69 @@ class Settlement:
         attempt: int,
         callback: StkCallback,
         now: datetime,
+        *,
+        may_query: bool,
     ) -> None:
         objection = self._objection(session, attempt, callback)
         if objection:
             self._inbox.dead_letter(message, objection, now)
             return
         session = self._record_ids(session, attempt, callback, now)
+        if amount_is_in_doubt(callback, session, attempt):
+            if may_query:
+                self._prove_amount(message, session, session.attempts[attempt], callback, now)
+        else:
+            self._record(message, session, attempt, callback, now)
+
+    def _record(
+        self,
+        message: InboxMessage,
+        session: PaymentSession,
+        attempt: int,
+        callback: StkCallback,
+        now: datetime,
+        *,
+        reason: str | None = None,
+    ) -> None:
+        paid = callback.meaning.outcome == "paid"
+        if paid and callback.receipt and not self._ledger.reserve_receipt(callback.receipt, session.id):
+            self._inbox.dead_letter(message, "receipt_known_elsewhere", now)
+            return
         command = outcome_command(callback, attempt, received_at=message.received_at, at=now)
         if command is None:
             self._inbox.dead_letter(message, "result_code_not_final", now)
             return
         session, _ = self._ledger.decide(session.id, command, known=session)
         self._phone_locks.release_if_ended(session, attempt)
-        self._inbox.settle(message, None, now)
+        self._inbox.settle(message, reason, now)
+
+    def _prove_amount(
+        self,
+        message: InboxMessage,
+        session: PaymentSession,
+        attempt: Attempt,
+        callback: StkCallback,
+        now: datetime,
+    ) -> None:
+        """Ask M-Pesa whether the prompt was paid, and so whole; until it or another source says so, wait."""
+        since = now - CALLBACK_QUERY_INTERVAL
+        if (
+            attempt.state == AttemptState.PAID
+            or attempt.checkout_sealed is None
+            or self._query_log.was_asked_since(session.id, attempt.number, since)
+        ):
+            self._retry_later(message, "amount_not_known", now)
+            return
+        answer = self._ask(message, session, attempt, now, is_urgent=True)
+        if answer is None:
+            return
+        if answer.kind == "paid":
+            session = self._ledger.session(session.id)
+            self._record(message, session, attempt.number, callback, now, reason="confirmed_by_query")
+        else:
+            self._retry_later(
+                message, "contradicted_by_query" if answer.kind == "failed" else "amount_not_known", now
+            )
 
     def _objection(self, session: PaymentSession, attempt: int, callback: StkCallback) -> str | None:
         """Return why an authenticated callback is dead-lettered, as a slug; None if nothing speaks against it."""
@@ -122,9 +178,6 @@ class Settlement:
         digest = session.attempts[attempt].checkout_digest
         if digest not in (None, self._vault.digest("checkout", callback.checkout_request_id)):
             return "ids_differ"
-        paid = callback.meaning.outcome == "paid"
-        if paid and callback.receipt and not self._ledger.reserve_receipt(callback.receipt, session.id):
-            return "receipt_known_elsewhere"
         return None
 
     def _record_ids(
@@ -150,9 +203,7 @@ class Settlement:
             self._retry_later(message, "unknown_checkout_request", now)
         elif is_no_change(callback, attempt):
             self._inbox.settle(message, "no_news", now)
-        elif self._query_log.was_asked_since(
-            session.id, attempt.number, now - UNAUTHENTICATED_QUERY_INTERVAL
-        ):
+        elif self._query_log.was_asked_since(session.id, attempt.number, now - CALLBACK_QUERY_INTERVAL):
             self._retry_later(message, "not_confirmed", now)
         else:
             self._confirm(message, session, attempt, callback, now)
@@ -177,16 +228,31 @@ class Settlement:
         now: datetime,
     ) -> None:
         """Query the status of an attempt; M-Pesa's answer is recorded, and the callback is confirmed or not."""
-        answer = self._status_queries.ask(session, attempt, is_urgent=False)
+        answer = self._ask(message, session, attempt, now, is_urgent=False)
         if answer is None:
-            self._inbox.wait(message, now + QUERY_LIMIT_DELAY)
             return
-        self._query_log.note_in_between(session.id, attempt.number, answer=answer.kind, now=now)
         if answer.kind not in ("paid", "failed"):
             self._retry_later(message, "not_confirmed", now)
             return
         agrees = answer.kind == callback.meaning.outcome
         self._inbox.settle(message, "confirmed_by_query" if agrees else "contradicted_by_query", now)
+
+    def _ask(
+        self,
+        message: InboxMessage,
+        session: PaymentSession,
+        attempt: Attempt,
+        now: datetime,
+        *,
+        is_urgent: bool,
+    ) -> QueryVerdict | None:
+        """Query the status of an attempt and record it; return None, and let the message wait, at the rate limit."""
+        answer = self._status_queries.ask(session, attempt, is_urgent=is_urgent)
+        if answer is None:
+            self._inbox.wait(message, now + QUERY_LIMIT_DELAY)
+        else:
+            self._query_log.note_in_between(session.id, attempt.number, answer=answer.kind, now=now)
+        return answer
 
     def _retry_later(self, message: InboxMessage, reason: str, now: datetime) -> None:
         self._inbox.postpone_or_dead_letter(message, reason, RETRY_SCHEDULE, now)

@@ -8,7 +8,7 @@ from functools import partial
 from ledger import clock
 from ledger.application import Ledger
 from ledger.session.event import Event
-from ledger.session.events import Paid, ReceiptRecorded, RefundDue
+from ledger.session.events import EvidenceUpgraded, Paid, ReceiptRecorded, RefundDue
 from ledger.store.blocks import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
 from payments.confirmation.query_log import QueryLog
@@ -145,7 +145,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     View("payment_metrics", (0.1, 0.5), PaymentMetrics),
     View("payment_refunds", (0.1, 0.5), PaymentRefunds),
     View("payment_cases", (0.1, 0.5), PaymentCases),
-    OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded),
+    OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),
             "where refunds are automatic: approve_refund",
             lambda parts: parts.refund_policy),
     OnTime("refund_sending", (0.5, 1),

@@ -77,7 +77,7 @@ from payments.refunds.status_checks import (
     RESULT_IS_LATE_AFTER,
     SENDER_IS_LOST_AFTER,
 )
-from payments.settlement.settlement import UNAUTHENTICATED_QUERY_INTERVAL
+from payments.settlement.settlement import CALLBACK_QUERY_INTERVAL
 from payments.worker.event_processor import MAX_WORKERS as ORDERS_AT_ONCE
 from shop.builtin.carts import MAX_LINES
 from shop.delivery import DeliveryRates
@@ -127,7 +127,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/architecture.md", "kept up to {} KiB each", MAX_BYTES_KEPT / KIB),
     ("docs/architecture.md", "unauthenticated ones the newest {};", MAX_UNAUTHENTICATED_KEPT),
     ("docs/architecture.md", "are refused beyond {} KiB", MAX_BODY_BYTES / KIB),
-    ("docs/architecture.md", "one attempt every {} seconds at most", seconds(UNAUTHENTICATED_QUERY_INTERVAL)),
+    ("docs/architecture.md", "one attempt every {} seconds at most", seconds(CALLBACK_QUERY_INTERVAL)),
     (
         "docs/architecture.md",
         "Once {} minute the worker signs",
@@ -230,7 +230,7 @@ HELD: list[tuple[str, str, Figures]] = [
     (
         "docs/reliability.md",
         "one query an attempt every {} seconds",
-        seconds(UNAUTHENTICATED_QUERY_INTERVAL),
+        seconds(CALLBACK_QUERY_INTERVAL),
     ),
     ("docs/shop-page.md", "the page asks every {} seconds", POLL_SECONDS),
     ("docs/shop-page.md", "good for {} hour", TOKEN_MINUTES / 60),

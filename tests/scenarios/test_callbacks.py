@@ -1,6 +1,5 @@
 """Callbacks in any sequence, with any amount and any result code."""
 
-import json
 from functools import partial
 from itertools import permutations
 
@@ -27,7 +26,6 @@ from tests.scenarios.steps import (
     own_path,
     prompt_of,
     put_in_cart,
-    put_on_shelf,
     receipt_of,
     refund_due_cents,
     report,
@@ -152,51 +150,6 @@ def test_an_attempt_without_answer_and_callback_is_a_case_and_never_a_failure(
     report(instance, own_path(prompt), callback(prompt))
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-
-
-AMOUNTS: tuple[tuple[str | None, int | None], ...] = (
-    ("350", None),
-    ("350.0", None),
-    ("350.00", None),
-    ('"350"', None),
-    ('"350.00"', None),
-    ("3.5e2", None),
-    ("1", 1_00),
-    ("349.99", 349_99),
-    ("350.01", 350_01),
-    ("351", 351_00),
-    ("3500", 3500_00),
-    (None, 350_00),
-    ("null", 350_00),
-    ("true", 350_00),
-    ("0", 350_00),
-    ("-350", 350_00),
-    ("350.001", 350_00),
-    ("1e400", 350_00),
-    ('"350 shillings"', 350_00),
-    ("[350]", 350_00),
-)
-"""The amount as a callback writes it, and the refund due in cents; None if it pays for the order of 350.00."""
-
-
-def test_only_the_amount_that_was_asked_for_pays(instance: Instance) -> None:
-    put_on_shelf(instance, TOMATOES, stock="400")
-    for number, (written, held_cents) in enumerate(AMOUNTS):
-        buyer, session_id, prompt = _prompted(instance, number)
-        body = callback(
-            prompt, Amount=None if written is None else "HERE", MpesaReceiptNumber=f"UKG{number:07d}"
-        )
-        report(instance, own_path(prompt), json.dumps(body).replace('"HERE"', str(written)).encode())
-        instance.work()
-
-        shown = buyer.status(session_id)
-        if held_cents is None:
-            assert shown["session_status"] == "order_created", written
-        else:
-            assert (shown["session_status"], shown["reason"]["code"]) == ("failed", "AMOUNT_MISMATCH"), (
-                written
-            )
-        assert refund_due_cents(instance, session_id) == (held_cents or 0), written
 
 
 RESULT_CODES: tuple[tuple[object, str, str | None], ...] = (

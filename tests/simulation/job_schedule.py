@@ -26,7 +26,11 @@ REFUND_JOBS = ("refund_sending", "refund_retries", "refund_doubts", "refund_ques
 
 TOPICS_READ: dict[str, tuple[str, ...]] = {
     "orders": (events.Paid.TOPIC,),
-    "refund_policy": (events.RefundDue.TOPIC, events.ReceiptRecorded.TOPIC),
+    "refund_policy": (
+        events.RefundDue.TOPIC,
+        events.ReceiptRecorded.TOPIC,
+        events.EvidenceUpgraded.TOPIC,
+    ),
     "payment_metrics": metrics.PaymentMetrics.topics,
     "payment_refunds": refunds.PaymentRefunds.topics,
     "payment_cases": cases.PaymentCases.topics,

@@ -9,6 +9,7 @@ from tests.ledger.session.commands import (
     Command,
     approve_refund,
     approve_refund_by_policy,
+    record_payment,
     record_refund,
     record_refund_acceptance,
     record_refund_by_hand,
@@ -19,6 +20,7 @@ from tests.ledger.session.commands import (
     request_refund,
 )
 from tests.ledger.session.event_specs import (
+    RECEIPT,
     Spec,
     created,
     initiated,
@@ -196,3 +198,12 @@ def test_a_refund_changes_neither_what_was_received_nor_the_status() -> None:
     before = given(*OWING).session
     after = given(*SENT, refunded()).session
     assert (after.received_cents, after.status) == (before.received_cents, before.status)
+
+
+def test_a_policy_sends_another_amount_back_only_once_a_second_source_names_it() -> None:
+    odd = [surplus(receipt=RECEIPT, cents=1_00, why="wrong_amount"), refund_due(cents=1_00, receipt=RECEIPT)]
+    held = given(created(), requested(), initiated(), *odd)
+    held.when(approve_refund_by_policy()).then_no_change()
+    proved = held.when(record_payment(cents=1_00, evidence=Evidence.C2B))
+    proved.when(approve_refund_by_policy()).then(refund_approved(by="policy:auto"))
+    held.when(approve_refund()).then(refund_approved())
