@@ -15,6 +15,7 @@ from ledger.application import Ledger
 from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
@@ -78,6 +79,7 @@ def build_services(settings: Settings, while_waiting: WhileWaiting = nullcontext
     try:
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
+        EventMacs(database, vault.keys).last_without_mac()
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
         settings.require_safe_mode()
         shop = BuiltinShop(database, vault, delivery_rates(settings))
@@ -101,7 +103,7 @@ def assemble(
 ) -> Services:
     """Return the services on a store, a shop and a client of M-Pesa; `max_workers` are the matcher's threads."""
     ledger, inbox, phone_locks = (
-        Ledger(database),
+        Ledger(database, vault.keys),
         Inbox(database, vault),
         build_phone_locks(settings, database),
     )
@@ -174,7 +176,7 @@ def assemble(
         c2b=c2b,
         refunds=RefundService(ledger),
         cases=build_case_service(database, vault, matcher, order_maker),
-        reconciler=build_reconciler(settings, database, matcher),
+        reconciler=build_reconciler(settings, database, vault, matcher),
         reconciliations=Reconciliations(database),
         transaction_poller=transaction_poller,
         verifier=verifier,
@@ -199,12 +201,12 @@ def build_matcher(
 ) -> Matcher:
     """Return what records the payments that M-Pesa lists, by `max_workers` threads."""
     phone_locks, movements = build_phone_locks(settings, database), Movements(database, vault)
-    return Matcher(Ledger(database), phone_locks, movements, max_workers=max_workers)
+    return Matcher(Ledger(database, vault.keys), phone_locks, movements, max_workers=max_workers)
 
 
 def build_order_maker(database: Database, vault: Vault, shop: Shop) -> OrderMaker:
     """Return what makes the orders of paid sessions in a shop."""
-    return OrderMaker(Ledger(database), vault, shop, OrderFailures(database))
+    return OrderMaker(Ledger(database, vault.keys), vault, shop, OrderFailures(database))
 
 
 def build_case_service(
@@ -212,12 +214,13 @@ def build_case_service(
 ) -> CaseService:
     """Return what operators do about open cases."""
     inbox, movements = Inbox(database, vault), Movements(database, vault)
-    return CaseService(Ledger(database), inbox, movements, PullProgressStore(database), matcher, order_maker)
+    ledger = Ledger(database, vault.keys)
+    return CaseService(ledger, inbox, movements, PullProgressStore(database), matcher, order_maker)
 
 
-def build_reconciler(settings: Settings, database: Database, matcher: Matcher) -> Reconciler:
+def build_reconciler(settings: Settings, database: Database, vault: Vault, matcher: Matcher) -> Reconciler:
     """Return what imports statements."""
-    missing = MissingPayments(Ledger(database), build_phone_locks(settings, database))
+    missing = MissingPayments(Ledger(database, vault.keys), build_phone_locks(settings, database))
     progress, reconciliations = PullProgressStore(database), Reconciliations(database)
     return Reconciler(shortcodes_of(settings), database, matcher, progress, reconciliations, missing)
 

@@ -1,13 +1,12 @@
 """The ledger's one way to write: load a session, decide, append; on a conflict reload and decide again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import structlog
-from eventsourcing.application import AggregateNotFoundError, Application
-from eventsourcing.domain import DomainEventProtocol
-from eventsourcing.persistence import InfrastructureFactory
+from eventsourcing.application import Application
+from eventsourcing.persistence import InfrastructureFactory, StoredEvent
 from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import Environment, EnvType
 
@@ -15,8 +14,12 @@ from ledger.errors import Conflict, NotFound
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
+from ledger.store import metadata
+from ledger.store.canonical import canonical_json, chained_hashes
 from ledger.store.database import Database
-from ledger.store.recorder import VersionConflict
+from ledger.store.event_macs import EventMacs
+from ledger.store.key_ring import KeyRing
+from ledger.store.recorder import SessionRecorder, VersionConflict
 
 Answer = TypeVar("Answer")
 
@@ -31,23 +34,29 @@ RECEIPT = "mpesa_receipt"
 class _Factory(PostgresFactory):
     """The library's factory, on a pool that the whole process shares."""
 
-    def __init__(self, env: Environment, database: Database) -> None:
+    def __init__(self, env: Environment, database: Database, macs: EventMacs) -> None:
         InfrastructureFactory.__init__(self, env)
         self.datastore = database
+        self._macs = macs
+
+    def application_recorder(self) -> SessionRecorder:
+        """Return the recorder, which signs what it appends."""
+        return SessionRecorder(self.datastore, self._macs)
 
 
 class Ledger(Application[UUID]):
     """Loads sessions, and writes what is decided about them. Safe to share between threads."""
 
     name = "payment"
+    recorder: SessionRecorder
     env: ClassVar[dict[str, str]] = {
-        "APPLICATION_RECORDER_TOPIC": "ledger.store.recorder:SessionRecorder",
         "MAPPER_TOPIC": "ledger.store.mapper:SessionMapper",
         "CREATE_TABLE": "n",
     }
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: KeyRing) -> None:
         self.database = database
+        self.macs = EventMacs(database, keys)
         super().__init__()
 
     def construct_env(self, name: str, env: EnvType | None = None) -> Environment:  # noqa: ARG002 - the library's signature
@@ -56,17 +65,19 @@ class Ledger(Application[UUID]):
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
         """Return a factory on the shared pool."""
-        return _Factory(env, self.database)
+        return _Factory(env, self.database, self.macs)
 
     def session(self, session_id: UUID, *, user_id: int | None = None) -> PaymentSession:
-        """Return the session as it stands now.
+        """Return the session as it stands now, from events that all carry our MAC.
 
-        Raises NotFound if there is none, or if `user_id` is given and it is another's.
+        Raises NotFound if there is none, or if `user_id` is given and it is another's, EventForged, and Unavailable.
         """
-        try:
-            session: PaymentSession = self.repository.get(session_id, projector_func=_project)
-        except AggregateNotFoundError:
-            raise no_such_session() from None
+        rows = self.recorder.history(session_id)
+        if not rows:
+            raise no_such_session()
+        last_hash = self.macs.require_genuine(session_id, rows)
+        session = self._fold(session_id, rows)
+        session.last_hash = last_hash
         if user_id is not None and session.user_id != user_id:
             raise no_such_session()
         return session
@@ -107,12 +118,26 @@ class Ledger(Application[UUID]):
             return session, answer
         raise Conflict
 
+    def _fold(self, session_id: UUID, rows: Iterable[Mapping[str, Any]]) -> PaymentSession:
+        session: Any = None
+        for row in rows:
+            stored = StoredEvent(session_id, row["version"], row["topic"], row["state"].encode())
+            event: Any = self.mapper.to_domain_event(stored)
+            session = event.mutate(session)
+        assert isinstance(session, PaymentSession)
+        return session
+
     def _append(self, session: PaymentSession) -> None:
-        """Append the new events with the session's new row, in one commit, and log their position."""
+        """Append the new events with the session's new row and what caused them, in one commit; log their position."""
         events = [PUBLIC_NAMES[type(event)] for event in session.pending_events]
         # Not by save(): its runtime protocol checks of every object take a millisecond.
-        recordings = self.events.put(session.collect_events(), row=status_row(session))
-        position = str(recordings[-1].notification.id)
+        stored = [self.mapper.to_stored_event(event) for event in session.collect_events()]
+        cause = canonical_json(metadata.current())
+        hashes = chained_hashes(stored, cause, session.last_hash)
+        positions = self.recorder.insert_events(
+            stored, row=status_row(session), metadata=cause, hashes=hashes
+        )
+        session.last_hash, position = hashes[-1], str(positions[-1])
         _log.info(
             "appended", session_id=str(session.id), version=session.version, position=position, events=events
         )
@@ -130,12 +155,3 @@ class Ledger(Application[UUID]):
 def no_such_session() -> NotFound:
     """Return the same refusal for a session that does not exist and for another's."""
     return NotFound("There is no such payment session.", code="SESSION_NOT_FOUND")
-
-
-def _project(
-    session: PaymentSession | None, history: Iterable[DomainEventProtocol[UUID]]
-) -> PaymentSession | None:
-    event: Any
-    for event in history:
-        session = event.mutate(session)
-    return session

@@ -93,7 +93,7 @@ def _discrepancy_closed(event: events.DiscrepancyClosed) -> str:
 
 @describe.register
 def _order_created(event: events.OrderCreated) -> str:
-    return f"order {event.order_number} (id {event.order_id})"
+    return f"order {event.order_number}" + (f" (id {event.order_id})" if event.order_id else "")
 
 
 @describe.register

@@ -1,18 +1,20 @@
 """The loop that feeds the read side: batches of events in the order of their positions, each applied exactly once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
+import structlog
 from eventsourcing.persistence import JSONTranscoder, StoredEvent
 from psycopg import Connection
 
 from ledger import clock
 from ledger.session.events import Event
 from ledger.store.database import Database
+from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.locks import LOCK_KEY
 from ledger.store.mapper import SessionMapper
 from ledger.store.positions import read_horizon
@@ -21,6 +23,7 @@ BATCH_SIZE = 500
 MAX_COUNTED = 100_000
 """Where the count of a follower's lag stops."""
 
+_log = structlog.get_logger(__name__)
 _MAPPER = SessionMapper(JSONTranscoder())  # The transcoder is the library's; ours writes JSON by itself.
 
 TRY_TO_BE_ACTIVE = f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}) AS active"
@@ -30,13 +33,13 @@ STORE_POSITION = """
 INSERT INTO follower_positions (name, origin, position) VALUES (%s, %s, %s)
 ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
 """
-READ_BATCH = """
-SELECT session_id, version, topic, recorded_at, position,
+READ_BATCH = f"""
+SELECT session_id, version, topic, recorded_at, {COLUMNS},
        CASE WHEN %(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) THEN state::text END AS state
 FROM payment_events
 WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s
 ORDER BY position LIMIT %(limit)s
-"""
+"""  # noqa: S608 - made of names of our own
 COUNT_BEHIND = """
 SELECT count(*) FILTER (WHERE position < %(horizon)s) AS below, count(*) FILTER (WHERE position >= %(horizon)s) AS held,
        min(recorded_at) AS oldest
@@ -90,11 +93,17 @@ class Projection(Protocol):
 
 
 class Follower:
-    """Feeds one projection. Several may run for a name; one is active in each round, the others stand by."""
+    """Feeds one projection. Several may run for a name; one is active in each round, the others stand by.
 
-    def __init__(self, database: Database, projection: Projection, batch_size: int = BATCH_SIZE) -> None:
+    An event without our MAC is passed over: whoever forged it must neither change a view nor stop it.
+    """
+
+    def __init__(
+        self, database: Database, macs: EventMacs, projection: Projection, batch_size: int = BATCH_SIZE
+    ) -> None:
         self.projection = projection
         self._database = database
+        self._macs = macs
         self._batch_size = batch_size
         self._caught_up_at: tuple[int, int] | None = None
 
@@ -127,7 +136,7 @@ class Follower:
         name = self.projection.name
         after = position_of(connection, name, origin)
         batch, read, last = read_batch(
-            connection, origin, after, horizon, self.projection.topics, self._batch_size
+            connection, origin, after, horizon, self.projection.topics, self._batch_size, self._macs
         )
         if batch:
             self.projection.apply(connection, batch)
@@ -143,11 +152,18 @@ def position_of(connection: Connection[Any], name: str, origin: int) -> int:
 
 
 def read_batch(
-    connection: Connection[Any], origin: int, after: int, horizon: int, topics: Sequence[str], limit: int
+    connection: Connection[Any],
+    origin: int,
+    after: int,
+    horizon: int,
+    topics: Sequence[str],
+    limit: int,
+    macs: EventMacs | None = None,
 ) -> tuple[list[Recorded], int, int]:
     """Return the events of these topics among the next `limit` ones, how many there were, and the last's position.
 
-    `horizon` must have been read in an earlier statement: see `ledger.store.positions`.
+    With `macs`, those without our MAC are left out. `horizon` must have been read in an earlier statement: see
+    `ledger.store.positions`.
     """
     values = {
         "origin": origin,
@@ -157,8 +173,17 @@ def read_batch(
         "limit": limit,
     }
     rows = connection.execute(READ_BATCH, values).fetchall()
-    wanted = [recorded(row) for row in rows if row["state"] is not None]
+    wanted = [recorded(row) for row in genuine((row for row in rows if row["state"] is not None), macs)]
     return wanted, len(rows), rows[-1]["position"] if rows else after
+
+
+def genuine(rows: Iterable[dict[str, Any]], macs: EventMacs | None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the log whose events carry our MAC, and log the others; all of them without `macs`."""
+    for row in rows:
+        if macs is None or macs.is_genuine(row):
+            yield row
+        else:
+            _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
 
 
 def recorded(row: dict[str, Any]) -> Recorded:

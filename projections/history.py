@@ -118,8 +118,17 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
         "position": entry.position,
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
-        "state": {name: value for name, value in entry.state.items() if not name.endswith(ENCRYPTED_FIELDS)},
+        "state": _in_the_clear(entry.state),
     }
+
+
+def _in_the_clear(value: Any) -> Any:
+    """Return JSON without its encrypted fields, at any depth."""
+    if isinstance(value, dict):
+        return {
+            name: _in_the_clear(part) for name, part in value.items() if not name.endswith(ENCRYPTED_FIELDS)
+        }
+    return [_in_the_clear(part) for part in value] if isinstance(value, list) else value
 
 
 def timeline(entries: Sequence[Entry]) -> list[str]:

@@ -24,6 +24,7 @@ from ledger.session.events import (
 )
 from ledger.session.values import Status
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from projections.follower import Recorded
 from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
 
@@ -60,7 +61,7 @@ SELECT date_trunc('hour', created_at, 'UTC') AS hour, count(*) AS sessions_creat
        count(*) FILTER (WHERE session_status = 'order_created') AS order_created,
        count(*) FILTER (WHERE session_status NOT IN ('pending', 'expired')) AS payments_initiated,
        count(paid_at) AS payments_received,
-       count(order_id) AS orders_created,
+       count(order_number) AS orders_created,
        coalesce(sum(total_cents) FILTER (WHERE paid_at IS NOT NULL), 0)::bigint AS paid_cents
 FROM payment_sessions GROUP BY 1 ORDER BY 1
 """
@@ -131,9 +132,9 @@ def _move(event: Recorded) -> Figures:
     return change
 
 
-def rebuild(database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
+def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
     """Fold the log anew and put the result in place of the live figures; a row is an hour."""
-    return rebuild_table(database, PaymentMetrics, table=TABLE, key="hour", batch_size=batch_size)
+    return rebuild_table(database, macs, PaymentMetrics, table=TABLE, key="hour", batch_size=batch_size)
 
 
 @dataclass(frozen=True, slots=True)

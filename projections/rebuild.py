@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from ledger.store.positions import read_horizon
 from projections.follower import BE_ACTIVE, Follower, Projection
 
@@ -30,6 +31,7 @@ class Rebuilt:
 
 def rebuild_table(
     database: Database,
+    macs: EventMacs,
     make: Callable[[str], Projection],
     *,
     table: str,
@@ -43,8 +45,8 @@ def rebuild_table(
     it, and the application's role may not do it.
     """
     live, shadow = table, f"{table}_rebuilt"
-    current = Follower(database, make(live), batch_size)
-    rebuilt = Follower(database, make(shadow), batch_size)
+    current = Follower(database, macs, make(live), batch_size)
+    rebuilt = Follower(database, macs, make(shadow), batch_size)
     with database.transaction() as connection:
         connection.execute(BE_ACTIVE, (shadow,))
         connection.execute(EMPTY.format(table=shadow))

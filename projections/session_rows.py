@@ -11,15 +11,16 @@ from uuid import UUID
 from psycopg import Connection
 
 from ledger.store.database import Database
-from projections.follower import Recorded, recorded
+from ledger.store.event_macs import COLUMNS, EventMacs
+from projections.follower import Recorded, genuine, recorded
 from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
 
 Row = TypeVar("Row")
 
-EVENTS_IN_ORDER = """
-SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events
+EVENTS_IN_ORDER = f"""
+SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
 WHERE topic = ANY(%s) AND position <= %s ORDER BY session_id, version
-"""
+"""  # noqa: S608 - made of names of our own
 
 _BY_SESSION = itemgetter("session_id")
 
@@ -87,15 +88,18 @@ class SessionRows(Generic[Row]):
         return {self._key_of(row): row for row in (self.row(**each) for each in values)}
 
     @classmethod
-    def rebuild(cls, database: Database, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    def rebuild(cls, database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
         """Fold the log anew and put the result in place of the live rows."""
         key = ", ".join(("session_id", *cls.key))
-        return rebuild_table(database, cls, table=cls.table, key=key, batch_size=batch_size)
+        return rebuild_table(database, macs, cls, table=cls.table, key=key, batch_size=batch_size)
 
-    def differences(self, connection: Connection[Any], until: int) -> Iterator[tuple[UUID, str]]:
+    def differences(
+        self, connection: Connection[Any], until: int, macs: EventMacs | None
+    ) -> Iterator[tuple[UUID, str]]:
         """Compare the rows with a fold of the events up to a position; yield each session, and what is wrong.
 
-        Reads two streams in the order of sessions, on the connection's own snapshot.
+        With `macs`, events without our MAC are left out, as by the follower. Reads two streams in the order of
+        sessions, on the connection's own snapshot.
         """
         with (
             connection.cursor(name=f"{self.name}_events") as events,
@@ -105,7 +109,7 @@ class SessionRows(Generic[Row]):
             rows.execute(f"SELECT * FROM {self.name} ORDER BY session_id".encode())  # noqa: S608 - as above
             folded = (
                 (session_id, "folded", self.folded(map(recorded, group)))
-                for session_id, group in groupby(events, key=_BY_SESSION)
+                for session_id, group in groupby(genuine(events, macs), key=_BY_SESSION)
             )
             stored = (
                 (session_id, "stored", self.stored(group))

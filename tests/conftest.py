@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from ledger.application import Ledger
 from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
+from tests.support.keys import key_ring
 from tests.support.ports import free_port as find_free_port
 
 # Hypothesis has no deadline, because a busy machine is no bug.
@@ -89,7 +90,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def ledger(database: Database) -> Ledger:
     """The ledger of the test's own database."""
-    return Ledger(database)
+    return Ledger(database, key_ring(database))
 
 
 @pytest.fixture

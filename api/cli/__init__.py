@@ -17,6 +17,8 @@ from api.cli.token import token
 from api.cli.up import up
 from api.cli.verify import verify
 from api.cli.work_list import work_list
+from ledger.store import metadata
+from ledger.store.metadata import Cause
 
 EPILOGUE = """\b
 Exit codes
@@ -38,6 +40,7 @@ def main() -> None:
 
     Start with `daftari up`: it runs everything on this machine and prints what to try.
     """
+    metadata.begin(Cause.OPERATOR, actor="cli")
 
 
 for command in (

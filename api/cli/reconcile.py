@@ -68,9 +68,8 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
             vault = Vault(database, settings.daftari_master_key)
             stored = CredentialStore(database, vault).read()
             settings_in_use = settings.with_stored_credentials(stored)
-            reconciler = build_reconciler(
-                settings_in_use, database, build_matcher(settings_in_use, database, vault)
-            )
+            matcher = build_matcher(settings_in_use, database, vault)
+            reconciler = build_reconciler(settings_in_use, database, vault, matcher)
             done = reconciler.reconcile(statement.read(MAX_BYTES + 1))
     except StatementRefused as refusal:
         raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal

@@ -133,8 +133,10 @@ def _decide(
     *,
     as_json: bool,
 ) -> None:
+    from ledger.store import metadata
     from payments.refunds.decisions import COMMAND_LINE, operator
 
+    metadata.add(actor=f"cli:user:{user}" if user else None)
     with _refund_service() as service:
         decided = decision(service, session, refund, by=operator(user) if user else COMMAND_LINE)
     click.echo(json.dumps(_plain(decided), indent=2) if as_json else _line(decided))
@@ -144,10 +146,11 @@ def _decide(
 def _refund_service() -> Iterator["RefundService"]:
     from api.cli.opened import open_database
     from ledger.application import Ledger
+    from ledger.store.vault import Vault
     from payments.refunds.decisions import RefundService
 
-    with open_database() as (_, database):
-        yield RefundService(Ledger(database))
+    with open_database() as (settings, database):
+        yield RefundService(Ledger(database, Vault(database, settings.daftari_master_key).keys))
 
 
 def _line(refund: "PaymentRefund") -> str:

@@ -16,6 +16,8 @@ from api.http.middleware.proxies import base_url
 from api.pages.buyers import is_demo_request
 from api.settings import ConfigurationError
 from ledger.errors import NotAllowed, Unauthenticated, Unavailable
+from ledger.store import metadata
+from ledger.store.metadata import Cause
 
 COOKIE = "daftari_operator"
 COOKIE_PATH = "/work/"
@@ -52,6 +54,8 @@ def signed_in_operator() -> Caller | None:
     caller = signed_in()
     if caller is not None and Role.OPERATOR not in caller.roles:
         raise NotAllowed("ROLE_REQUIRED", "Auditors only read; this is for operators.")
+    if caller is not None:
+        metadata.add(Cause.OPERATOR, actor=f"user:{caller.user_id}")
     return caller
 
 

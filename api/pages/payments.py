@@ -7,6 +7,7 @@ from uuid import UUID
 
 from api.pages.phones import phone_url
 from ledger import clock
+from ledger.application import no_such_session
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
@@ -46,9 +47,14 @@ class ShownPayment:
 
 
 def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayment:
-    """Return the user's own payment as it is now; raise NotFound, or Erased if the details have been erased."""
+    """Return the user's own payment of a cart as it is now.
+
+    Raises NotFound, and Erased if the details have been erased.
+    """
     now = clock.now()
     session = services.ledger.session(session_id, user_id=user_id)
+    if session.phone_sealed is None or session.delivery_sealed is None:
+        raise no_such_session()
     [next_action] = services.next_actions.of(sessions.rows_of(services.database, [session_id], now), now)
     phone = PhoneNumber(services.vault.decrypt(user_id, session.phone_sealed))
     return ShownPayment(

@@ -8,16 +8,21 @@ from ledger.money import CENTS_PER_SHILLING, Money
 
 @dataclass(frozen=True)
 class SnapshotLine:
-    """One line of a cart: amounts in cents, the quantity in thousandths of `unit_of_measure`."""
+    """One line of a cart: amounts in cents, the quantity in thousandths of `unit_of_measure`.
 
-    cart_item_id: int
-    listing_id: int
+    A line that did not come from a cart of the shop has neither item nor listing, and the name that its caller gave
+    it, encrypted, in place of those of product and farm, which are empty.
+    """
+
+    cart_item_id: int | None
+    listing_id: int | None
     product_name: str
     farm_name: str
     quantity_thousandths: int
     price_cents: int
     subtotal_cents: int
     unit_of_measure: str
+    name_sealed: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,52 @@ count it by the event alone.
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from eventsourcing.domain import Aggregate
 
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.event import Event
 from ledger.session.state import SessionState
-from ledger.session.values import Attempt, AttemptState, Credit, Discrepancy, Evidence, Payment, Status
+from ledger.session.values import (
+    BUILTIN_SHOP,
+    Attempt,
+    AttemptState,
+    Credit,
+    Discrepancy,
+    Evidence,
+    Payment,
+    Status,
+)
 
 
 class Created(Event, Aggregate.Created):
-    """A buyer went to the checkout: the cart, its cost, and where to deliver it."""
+    """A buyer went to the checkout: the cart, its cost, where to deliver it, and who makes the order.
+
+    A place is no personal data by itself, so it is in the clear. `reference_sealed` and `metadata_sealed` are the
+    caller's own, encrypted. `shop` is "builtin", "http" or "none".
+    """
 
     TOPIC = "payment_session.created.v1"
+    class_version = 2
     user_id: int
     lines: tuple[SnapshotLine, ...]
     totals: Totals
-    phone_sealed: str
-    delivery_sealed: str
+    phone_sealed: str | None
+    delivery_sealed: str | None
+    county_id: int | None
+    subcounty_id: int | None
+    reference_sealed: str | None
+    metadata_sealed: str | None
+    shop: str
     expires_at: datetime
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Say what version 1 left open: the place is unknown, and the built-in shop makes the order."""
+        unknown = ("county_id", "subcounty_id", "reference_sealed", "metadata_sealed")
+        state |= dict.fromkeys(unknown) | {"shop": BUILTIN_SHOP}
+        state["lines"] = [line | {"name_sealed": None} for line in state["lines"]]
 
     def apply(self, session: SessionState) -> None:
         session.user_id = self.user_id
@@ -32,6 +59,11 @@ class Created(Event, Aggregate.Created):
         session.totals = self.totals
         session.phone_sealed = self.phone_sealed
         session.delivery_sealed = self.delivery_sealed
+        session.county_id = self.county_id
+        session.subcounty_id = self.subcounty_id
+        session.reference_sealed = self.reference_sealed
+        session.metadata_sealed = self.metadata_sealed
+        session.shop = self.shop
         session.expires_at = self.expires_at
         session.status = Status.PENDING
         session.extensions = 0
@@ -236,13 +268,18 @@ class DiscrepancyClosed(Event):
 
 
 class OrderCreated(Event):
-    """The shop made the order."""
+    """The shop made the order; without a shop it has no id, and the caller's reference for a number."""
 
     TOPIC = "payment_session.order_created.v1"
-    order_id: int
+    class_version = 2
+    order_id: int | None
     order_number: str
     previous_status: str
     session_created_at: datetime
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Change nothing: in version 1 each order had an id."""
 
     def apply(self, session: SessionState) -> None:
         session.status = Status.ORDER_CREATED

@@ -19,7 +19,7 @@ from ledger.errors import Rejected
 from ledger.session import events
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.outcome_commands import OutcomeCommands
-from ledger.session.values import AttemptState, Status
+from ledger.session.values import BUILTIN_SHOP, AttemptState, Status
 
 SETTLED = {
     Status.PAID: ("SESSION_ALREADY_PAID", "This session has been paid already."),
@@ -47,12 +47,17 @@ class PaymentSession(OutcomeCommands):
         user_id: int,
         lines: tuple[SnapshotLine, ...],
         totals: Totals,
-        phone_sealed: str,
-        delivery_sealed: str,
+        phone_sealed: str | None,
+        delivery_sealed: str | None,
+        county_id: int | None = None,
+        subcounty_id: int | None = None,
+        reference_sealed: str | None = None,
+        metadata_sealed: str | None = None,
+        shop: str = BUILTIN_SHOP,
         expires_at: datetime,
         at: datetime,
     ) -> "PaymentSession":
-        """Open a session for a cart that was priced and found in stock."""
+        """Open a session for a cart that was priced and found in stock; `shop` is who makes its order."""
         return cls._create(
             events.Created,
             id=session_id,
@@ -62,6 +67,11 @@ class PaymentSession(OutcomeCommands):
             totals=totals,
             phone_sealed=phone_sealed,
             delivery_sealed=delivery_sealed,
+            county_id=county_id,
+            subcounty_id=subcounty_id,
+            reference_sealed=reference_sealed,
+            metadata_sealed=metadata_sealed,
+            shop=shop,
             expires_at=expires_at,
         )
 
@@ -151,7 +161,7 @@ class PaymentSession(OutcomeCommands):
         if self.attempts[attempt].state == AttemptState.REQUESTED:
             self._move(events.PaymentUncertain, attempt=attempt, reason=reason, at=at)
 
-    def record_order(self, *, order_id: int, order_number: str, at: datetime) -> None:
+    def record_order(self, *, order_id: int | None, order_number: str, at: datetime) -> None:
         """Record the order that the shop made. Raises Rejected SESSION_NOT_PAID if the session is not paid."""
         if self.order == (order_id, order_number):
             return

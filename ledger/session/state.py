@@ -13,18 +13,26 @@ from ledger.session.values import Attempt, Credit, Discrepancy, Payment, Refund,
 class SessionState(Aggregate):
     """The state of a session. Amounts are cents, moments aware UTC, fields ending in `_sealed` encrypted.
 
-    `attempts`, `refunds` and `discrepancies` are numbered from 1, `credits` are by M-Pesa receipt. `order` is the
-    order's id and number, `failure` a code and a sentence for the buyer.
+    Phone, delivery, place, reference and metadata are each None if the session has none. `attempts`, `refunds` and
+    `discrepancies` are numbered from 1, `credits` are by M-Pesa receipt. `order` is the order's id and number,
+    `failure` a code and a sentence for the buyer.
     """
 
     Event = SessionEvent
+    last_hash = bytes(32)
+    """Of the last stored event; the store's own mark, which no rule reads."""
 
     if TYPE_CHECKING:  # The library would take annotations at run time for the fields of a dataclass.
         user_id: int
         lines: tuple[SnapshotLine, ...]
         totals: Totals
-        phone_sealed: str
-        delivery_sealed: str
+        phone_sealed: str | None
+        delivery_sealed: str | None
+        county_id: int | None
+        subcounty_id: int | None
+        reference_sealed: str | None
+        metadata_sealed: str | None
+        shop: str
         expires_at: datetime
         status: Status
         extensions: int
@@ -35,7 +43,7 @@ class SessionState(Aggregate):
         discrepancies: dict[int, Discrepancy]
         received_cents: int
         refunds: dict[int, Refund]
-        order: tuple[int, str] | None
+        order: tuple[int | None, str] | None
         failure: tuple[str, str] | None
         initiated_at: datetime | None
         order_created_at: datetime | None

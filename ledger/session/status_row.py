@@ -33,6 +33,10 @@ def status_row(session: SessionState) -> dict[str, Any]:
         "failure_reason": session.failure[1] if session.failure else None,
         "order_id": session.order[0] if session.order else None,
         "order_number": session.order[1] if session.order else None,
+        "county_id": session.county_id,
+        "subcounty_id": session.subcounty_id,
+        "reference_sealed": session.reference_sealed,
+        "shop": session.shop,
     }
     moments = {
         "created_at": session.created_on,

@@ -16,6 +16,10 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+BUILTIN_SHOP = "builtin"
+"""The shop of carts; others are "http", and "none", where nobody makes an order."""
+
+
 class Evidence(StrEnum):
     """How we know that money moved, from the weakest to the strongest.
 

@@ -5,10 +5,12 @@ sorted keys and no white space are the whole of RFC 8785; a test holds this agai
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from eventsourcing.persistence import StoredEvent
 
 _CANONICAL = msgspec.json.Encoder(order="sorted")
 
@@ -18,12 +20,27 @@ def canonical_json(value: Any) -> bytes:
     return _CANONICAL.encode(value)
 
 
-def event_digest(session_id: UUID, version: int, topic: str, state: Any) -> bytes:
+def event_digest(
+    session_id: UUID, version: int, topic: str, state: Any, metadata: Mapping[str, Any] | None
+) -> bytes:
     """Return the SHA-256 of one event, which `append_events` chains to the hash of the one before it.
 
-    `state` is the decoded JSON state. The stored hash is SHA-256(previous hash ‖ this digest).
+    `state` and `metadata` are decoded JSON; an event of format 1 has no metadata. The stored hash is
+    SHA-256(previous hash ‖ this digest).
     """
-    return hashlib.sha256(canonical_json([str(session_id), version, topic, state])).digest()
+    content = [str(session_id), version, topic, state] + ([] if metadata is None else [metadata])
+    return hashlib.sha256(canonical_json(content)).digest()
+
+
+def chained_hashes(events: Iterable[StoredEvent], metadata: bytes, previous_hash: bytes) -> list[bytes]:
+    """Return the hashes of new events of a session, whose states are canonical JSON, as are their metadata."""
+    hashes = []
+    for event in events:
+        head = canonical_json([str(event.originator_id), event.originator_version, event.topic])
+        digest = hashlib.sha256(b"%b,%b,%b]" % (head[:-1], event.state, metadata)).digest()
+        previous_hash = chained_hash(previous_hash, digest)
+        hashes.append(previous_hash)
+    return hashes
 
 
 def chained_hash(previous_hash: bytes, digest: bytes) -> bytes:

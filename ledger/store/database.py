@@ -39,7 +39,12 @@ to run it, and a pool has many connections that each must learn it.
 """
 MAX_WAITING = 200
 
-_NO_TABLES = "The database has not got its tables yet: type `daftari migrate`."
+_NO_TABLES = "The database has not got its tables yet, or not those of this release: type `daftari migrate`."
+_OLDER_SCHEMA = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
 
 _CONFIGURE = """
 SELECT set_config('timezone', 'UTC', false),
@@ -100,7 +105,7 @@ class Database(PostgresDatastore):
                 yield connection
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             raise Conflict() from error
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        except _OLDER_SCHEMA as error:
             if self._has_tables():
                 raise
             raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
@@ -121,9 +126,10 @@ class Database(PostgresDatastore):
         connection.execute(_CONFIGURE, values)
 
     def _has_tables(self) -> bool:
+        """Say whether the tables are there, and not those of a release before."""
         with self.pool.connection() as connection:
-            row = connection.execute("SELECT to_regclass('payment_events') AS events").fetchone()
-        return row is not None and row["events"] is not None
+            row = connection.execute("SELECT to_regclass('event_topics') AS topics").fetchone()
+        return row is not None and row["topics"] is not None
 
     def close(self) -> None:
         """Close the pool; connections in use end when they come back."""

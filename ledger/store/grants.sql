@@ -28,8 +28,11 @@ END
 $$;
 
 -- The log.
-GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, schema_migrations TO daftari_app;
-GRANT EXECUTE ON FUNCTION append_events, reserve_reference, ledger_horizon TO daftari_app;
+GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, schema_migrations, event_topics,
+    event_mac_starts TO daftari_app;
+GRANT EXECUTE ON FUNCTION reserve_reference, ledger_horizon, sign_event_mac_start,
+    append_events(uuid, integer, text[], text[], text, bytea[], integer, bytea[], jsonb),
+    append_events(uuid, integer, text[], jsonb[], bytea[], jsonb) TO daftari_app;
 GRANT SELECT, INSERT ON signed_blocks TO daftari_app;
 GRANT EXECUTE ON FUNCTION digest_of_events TO daftari_app;
 

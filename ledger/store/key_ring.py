@@ -30,6 +30,9 @@ AUDIT_LOG = "audit log"
 PURPOSES = (CUSTOMER_KEYS, OWN_SECRETS, DIGESTS, CALLBACK_TOKENS, SIGNED_BLOCKS, EVENT_MAC, AUDIT_LOG)
 """What the first start on a database stores a key for; any other purpose gets its first key when it is first used."""
 
+UNKNOWN_KEY = "UNKNOWN_KEY"
+"""The code of a number that no key of a purpose has."""
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
 
@@ -103,7 +106,7 @@ class KeyRing:
             found = self._ring.get(purpose, {}).get(key_id)
         if found is None:
             raise LedgerError(
-                "UNKNOWN_KEY", f"There is no key {key_id} for {purpose} in this database's key ring."
+                UNKNOWN_KEY, f"There is no key {key_id} for {purpose} in this database's key ring."
             )
         return found.key
 

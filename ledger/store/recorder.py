@@ -16,12 +16,16 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
-from ledger.store.canonical import event_digest
+from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 
 VERSION_CONFLICT = "DF001"
 
 _SELECT = "SELECT version, topic, state::text AS state FROM payment_events WHERE session_id = %s"
+_HISTORY = f"""
+SELECT version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
+FROM payment_events WHERE session_id = %s ORDER BY version
+"""  # noqa: S608 - made of names of our own
 _SELECT_NOTIFICATIONS = """
 SELECT session_id, version, topic, state::text AS state, position FROM payment_events
 WHERE origin = %(origin)s AND position < %(horizon)s
@@ -45,23 +49,36 @@ class SessionRecorder(PostgresApplicationRecorder):
     LISTEN/NOTIFY: followers poll.
     """
 
-    def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = "payment_events") -> None:
+    def __init__(self, datastore: PostgresDatastore, macs: EventMacs) -> None:
         self.datastore = datastore
-        self.events_table_name = events_table_name
+        self.macs = macs
+        self.events_table_name = "payment_events"
         self.sql_create_statements = []
 
-    def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, row: dict[str, Any] | None = None, **_: Any
-    ) -> Sequence[int]:
-        """Append the events of one session with its new status row; return their positions.
+    def history(self, session_id: UUID) -> Sequence[dict[str, Any]]:
+        """Return the rows of a session's events, the oldest first, with what their MACs are checked by."""
+        with self.datastore.get_connection() as connection:
+            return connection.execute(_HISTORY.encode(), (session_id,), prepare=True).fetchall()
 
-        Raises VersionConflict if another writer was first, and Unavailable if PostgreSQL does not answer;
-        then the events may have been written, and a repeat meets its own rows as a conflict.
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        row: dict[str, Any] | None = None,
+        metadata: bytes = b"{}",
+        hashes: Sequence[bytes] = (),
+        **_: Any,
+    ) -> Sequence[int]:
+        """Append the events of one session with its new status row, each signed by its hash; return their positions.
+
+        `metadata` is the canonical JSON of all of them, `hashes` are their `chained_hashes`. Raises VersionConflict if
+        another writer was first, and Unavailable if PostgreSQL does not answer; then the events may have been
+        written, and a repeat meets its own rows as a conflict.
         """
         if not stored_events:
             return []
         assert row is not None, "Events of a session are appended together with its status row."
-        first = stored_events[0]
+        first, (key_id, macs) = stored_events[0], self.macs.sign(hashes)
         assert isinstance(first.originator_id, UUID)
         try:
             with self.datastore.get_connection() as connection:
@@ -72,7 +89,10 @@ class SessionRecorder(PostgresApplicationRecorder):
                         first.originator_version,
                         *(event.topic for event in stored_events),
                         *(event.state.decode() for event in stored_events),
-                        *(_digest(event) for event in stored_events),
+                        metadata.decode(),
+                        *hashes,
+                        key_id,
+                        *macs,
                         msgspec.json.encode(row).decode(),
                     ),
                 ).fetchone()
@@ -153,13 +173,10 @@ class SessionRecorder(PostgresApplicationRecorder):
 @cache
 def _append(count: int) -> str:
     """Return the call for `count` events, each with placeholders of its own: psycopg writes lists slowly."""
-    texts, digests = ", ".join(["%s"] * count), ", ".join(["%b"] * count)
-    arrays = f"ARRAY[{texts}]::text[], ARRAY[{texts}]::jsonb[], ARRAY[{digests}]::bytea[]"
-    return f"SELECT append_events(%s, %s, {arrays}, %s::jsonb) AS position"
-
-
-def _digest(event: StoredEvent) -> bytes:
-    assert isinstance(event.originator_id, UUID)
-    return event_digest(
-        event.originator_id, event.originator_version, event.topic, msgspec.json.decode(event.state)
+    texts, binaries = ", ".join(["%s"] * count), ", ".join(["%b"] * count)
+    values = (
+        "%s, %s",
+        f"ARRAY[{texts}]::text[], ARRAY[{texts}]::text[], %s",
+        f"ARRAY[{binaries}]::bytea[], %s, ARRAY[{binaries}]::bytea[], %s::jsonb",
     )
+    return f"SELECT append_events({', '.join(values)}) AS position"

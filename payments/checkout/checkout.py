@@ -141,6 +141,8 @@ class Checkout:
             totals=totals,
             phone_sealed=self._vault.encrypt(user_id, phone.digits),
             delivery_sealed=self._vault.encrypt(user_id, json.dumps(delivery)),
+            county_id=delivery["county_id"],
+            subcounty_id=delivery["subcounty_id"],
             expires_at=now + timedelta(minutes=self._terms.session_minutes),
             at=now,
         )
@@ -182,7 +184,7 @@ class Checkout:
                 prompt_seconds=self._terms.prompt_seconds, max_attempts=self._terms.max_attempts, at=now
             )
             _refuse_shortages(self._shop.shortages(session.lines))
-            number = phone or PhoneNumber(self._vault.decrypt(user_id, session.phone_sealed))
+            number = phone or self._own_phone(session)
             wait = self._breaker.seconds_to_wait(now)
             if wait is not None:
                 raise _mpesa_unavailable(wait)
@@ -200,6 +202,12 @@ class Checkout:
                 code="TOO_MANY_SESSIONS",
                 retry_after_seconds=wait,
             )
+
+    def _own_phone(self, session: PaymentSession) -> PhoneNumber:
+        """Return the session's own number. Raises InvalidValue if it has none."""
+        if session.phone_sealed is None:
+            raise wrong_fields({"phone_number": ["This session has no phone number of its own. Name one."]})
+        return PhoneNumber(self._vault.decrypt(session.user_id, session.phone_sealed))
 
     def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
         try:

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -122,6 +123,12 @@ class OrderMaker:
             lines=session.lines,
             total_cents=session.totals.total_cents,
             delivery_fee_cents=session.totals.delivery_fee_cents,
-            delivery_details=json.loads(self._vault.decrypt(session.user_id, session.delivery_sealed)),
+            delivery_details=self._delivery_details(session),
             placed_at=clock.now(),
         )
+
+    def _delivery_details(self, session: PaymentSession) -> dict[str, Any]:
+        if session.delivery_sealed is None:
+            return {}
+        details: dict[str, Any] = json.loads(self._vault.decrypt(session.user_id, session.delivery_sealed))
+        return details

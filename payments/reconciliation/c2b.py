@@ -16,6 +16,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Conflict, LedgerError
 from ledger.session.values import Status
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault
 from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker
 from payments.reconciliation import lookups
@@ -100,7 +101,8 @@ class C2bHandler:
         if notice is None:
             self._inbox.dead_letter(message, reason, clock.now())
             return
-        [result] = self._matcher.ingest([of_notice(notice, message.received_at)])
+        with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
+            [result] = self._matcher.ingest([of_notice(notice, message.received_at)])
         if result.verdict == MatchVerdict.NEW:
             raise Conflict  # It failed and was logged; the worker tries the message again.
         self._inbox.settle(message, str(result.verdict), clock.now())

@@ -5,12 +5,13 @@ What matches nothing is kept as a case for an operator.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -20,6 +21,8 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Payment, Refund, RefundState
+from ledger.store import metadata
+from ledger.store.metadata import caused_by
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation import lookups
 from payments.reconciliation.lookups import NamedAttempt
@@ -125,7 +128,8 @@ class Matcher:
     def _match(self, movements: Sequence[Movement]) -> list[MatchResult]:
         if not movements:
             return []
-        match = partial(self._try_to_match_one, batch=self._look_up(movements))
+        batch, cause = self._look_up(movements), metadata.current()  # Threads of a pool do not inherit it.
+        match = partial(self._try_to_match_one, batch=batch, cause=cause)
         if min(len(movements), self._max_workers) < 2:
             results = [match(movement) for movement in movements]
         else:
@@ -149,10 +153,11 @@ class Matcher:
             unmatched_receipts=self._movements.unmatched(linked) if linked else set(),
         )
 
-    def _try_to_match_one(self, movement: Movement, batch: _Batch) -> MatchResult:
+    def _try_to_match_one(self, movement: Movement, batch: _Batch, cause: Mapping[str, Any]) -> MatchResult:
         """Match one movement; a session that cannot be written now must not hold up the others."""
         try:
-            return self._match_one(movement, batch)
+            with caused_by(**cause):
+                return self._match_one(movement, batch)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - it is stored as new and logged; the worker matches it again

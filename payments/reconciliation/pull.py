@@ -11,6 +11,7 @@ import structlog
 
 from daraja import DarajaClient, PulledWindow, SubmissionError
 from ledger import clock
+from ledger.store.metadata import Cause, caused_by
 from payments.inbox.inbox import Channel, Inbox
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import MatchResult
@@ -78,7 +79,8 @@ class TransactionPoller:
         start, gap = _window(now, pulled_until)
         window = self._daraja.pull_all(start=start, end=now)
         found = [of_pulled(transaction, now) for transaction in window.transactions]
-        results = self._matcher.ingest([movement for movement in found if movement is not None])
+        with caused_by(Cause.PULL):
+            results = self._matcher.ingest([movement for movement in found if movement is not None])
         unreadable = self._keep_unreadable(window, now)
         if window.complete:
             self._pull_progress.done(self._shortcode, now, now + EVERY, gap=gap)

@@ -18,6 +18,7 @@ from daraja.statement import Statement, StatementError, StatementRow, parse_stat
 from ledger import clock
 from ledger.errors import Rejected
 from ledger.store.database import Database
+from ledger.store.metadata import Cause, caused_by
 from payments.reconciliation import lookups
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.lookups import OurPayment
@@ -141,14 +142,14 @@ class Reconciler:
         Raises StatementRefused, before anything is recorded, and Unavailable, after which the same file is to be
         imported again.
         """
-        started_at = clock.now()
+        started_at, digest = clock.now(), hashlib.sha256(content).hexdigest()
         statement = self._read(content)
-        findings = self._match(statement)
+        with caused_by(Cause.STATEMENT, source=digest):
+            findings = self._match(statement)
         if findings.period_from and findings.period_to:
             self._pull_progress.close_gaps_within(
                 findings.period_from, findings.period_to, closed_by="statement", now=clock.now()
             )
-        digest = hashlib.sha256(content).hexdigest()
         done = Reconciliation(uuid4(), started_at, clock.now(), digest, as_json(findings))
         self._reconciliations.add(done)
         _log.info("statement_reconciled", reconciliation_id=str(done.reconciliation_id), **findings.counts)

@@ -13,6 +13,7 @@ from ledger.application import Ledger
 from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Refund
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault
 from payments.inbox.callback_tokens import RefundMessageKind, read_refund_token
 from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker, session_and_owner
@@ -86,7 +87,8 @@ class ReversalResults:
             return
         judgement = self._judge(message, attempt, refund, now)
         if judgement.command is not None:
-            self._ledger.decide(session.id, judgement.command, known=session)
+            with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
+                self._ledger.decide(session.id, judgement.command, known=session)
         if judgement.problem is None:
             self._inbox.settle(message, None, now)
         else:

@@ -17,6 +17,7 @@ from ledger.application import Ledger
 from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_query import StatusQueries
@@ -85,7 +86,12 @@ class Settlement:
         `session` is the one that its URL names, if the caller has loaded it. Unless it `may_query` M-Pesa, what needs a
         query is left to the worker.
         """
-        now = clock.now()
+        with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
+            self._act_on(message, session, clock.now(), may_query=may_query)
+
+    def _act_on(
+        self, message: InboxMessage, session: PaymentSession | None, now: datetime, *, may_query: bool
+    ) -> None:
         if message.was_cut:
             self._inbox.dead_letter(message, "too_large", now)
             return

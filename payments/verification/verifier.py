@@ -54,7 +54,11 @@ INVARIANTS = (
     Invariant(
         8, "Projections equal a fold of the log, row for row.", ("rows", "metrics", "refunds", "cases")
     ),
-    Invariant(9, "Hash chains and signed blocks verify.", ("hash chain", "blocks")),
+    Invariant(
+        9,
+        "Hash chains and signed blocks verify, and each event carries our MAC.",
+        ("hash chain", "event macs", "blocks"),
+    ),
     Invariant(
         10,
         "One idempotency key has one effect. (Held by a primary key, and shown by repeating requests.)",

@@ -13,7 +13,9 @@ import structlog
 from ledger import clock
 from ledger.errors import Conflict, LedgerError, Unavailable
 from ledger.store.database import Database
+from ledger.store.event_macs import EventForged
 from ledger.store.locks import ActiveLock, LockConnection
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.positions import read_horizon
 from payments.retry_schedule import RetrySchedule
 from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
@@ -28,7 +30,7 @@ OUTAGE_PAUSE = timedelta(seconds=15)
 
 KEEP_FAILURE = """
 INSERT INTO follower_failures (name, session_id, version, topic, error, tries, next_try_at, first_failed_at, state)
-VALUES (%(name)s, %(session_id)s, %(version)s, %(topic)s, %(error)s, 1, %(next_try_at)s, %(now)s, 'retrying')
+VALUES (%(name)s, %(session_id)s, %(version)s, %(topic)s, %(error)s, 1, %(next_try_at)s, %(now)s, %(state)s)
 ON CONFLICT (name, session_id, version) DO NOTHING
 """
 DUE = """
@@ -167,11 +169,9 @@ class EventProcessor:
         error = self._error_of(event)
         if error is not None:
             now = clock.now()
-            values = self._key(event) | {
+            values = self._failure(event, error, 1, now + RETRY_SCHEDULE.pause_after(1)) | {
                 "topic": event.topic,
-                "error": describe(error),
                 "now": now,
-                "next_try_at": now + RETRY_SCHEDULE.pause_after(1),
             }
             with self._database.connection() as connection:
                 connection.execute(KEEP_FAILURE, values)
@@ -182,22 +182,30 @@ class EventProcessor:
             if error is None:
                 connection.execute(FORGET_FAILURE, (self.handler.name, event.session_id, event.version))
                 return
+            pause = RETRY_SCHEDULE.pause_after(tries)
             if isinstance(error, (Unavailable, Conflict)):
                 tries, pause = tries - 1, OUTAGE_PAUSE
-            else:
-                pause = RETRY_SCHEDULE.pause_after(tries)
-            is_last = tries >= MAX_TRIES
-            values = self._key(event) | {
-                "error": describe(error),
-                "tries": tries,
-                "next_try_at": None if is_last else now + pause,
-                "state": "set_aside" if is_last else "retrying",
-            }
-            connection.execute(COUNT_FAILURE, values)
+            connection.execute(COUNT_FAILURE, self._failure(event, error, tries, now + pause))
+
+    def _failure(
+        self, event: Recorded, error: Exception, tries: int, next_try_at: datetime
+    ) -> dict[str, Any]:
+        """Return the columns of a failure: dead-lettered after the last try, and at once for a forged event."""
+        is_last = tries >= MAX_TRIES or isinstance(error, EventForged)
+        return {
+            "name": self.handler.name,
+            "session_id": event.session_id,
+            "version": event.version,
+            "error": describe(error),
+            "tries": tries,
+            "next_try_at": None if is_last else next_try_at,
+            "state": "set_aside" if is_last else "retrying",
+        }
 
     def _error_of(self, event: Recorded) -> Exception | None:
         try:
-            self.handler.handle(event)
+            with caused_by(Cause.EVENT, process=self.handler.name, source=str(event.version), actor="system"):
+                self.handler.handle(event)
         except Exception as error:  # noqa: BLE001 - it is recorded, retried, and shown to an operator in the end
             _log.warning(
                 "event_not_handled",
@@ -209,9 +217,6 @@ class EventProcessor:
             )
             return error
         return None
-
-    def _key(self, event: Recorded) -> dict[str, Any]:
-        return {"name": self.handler.name, "session_id": event.session_id, "version": event.version}
 
 
 def describe(error: Exception) -> str:

@@ -11,6 +11,7 @@ from ledger.session.event import Event
 from ledger.session.events import EvidenceUpgraded, Paid, ReceiptRecorded, RefundDue
 from ledger.store.blocks import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
+from ledger.store.metadata import Cause, caused_by
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.order_failures import OrderFailures
@@ -101,7 +102,8 @@ class View:
 
     def jobs(self, parts: WorkerParts, _locks: LockConnection, _max_workers: int) -> list[Job]:
         """Return the job that follows the log."""
-        return [Job(self.name, Follower(parts.ledger.database, self.projection()).run_once, *self.every)]
+        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection())
+        return [Job(self.name, follower.run_once, *self.every)]
 
 
 @dataclass(frozen=True)
@@ -194,4 +196,5 @@ def _retry_due(processor: EventProcessor) -> int:
 
 
 def _work_alone(lock: ActiveLock, work: Callable[[WorkerParts], int], parts: WorkerParts) -> int:
-    return work(parts) if lock.try_acquire() else 0
+    with caused_by(Cause.SWEEP, process=lock.name, actor="system"):
+        return work(parts) if lock.try_acquire() else 0

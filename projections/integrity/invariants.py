@@ -20,6 +20,7 @@ from psycopg import Connection
 from ledger import clock
 from ledger.store.blocks import KeptName
 from ledger.store.database import Database
+from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
 from projections.follower import position_of
@@ -45,10 +46,11 @@ MIN_PROMPT_SECONDS = 10
 
 ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 NO_TIMEOUT = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
-LOG = """
-SELECT session_id, version, topic, state::text AS state, position, recorded_at, previous_hash, hash
+LOG = f"""
+SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
+       {COLUMNS}
 FROM payment_events ORDER BY session_id, version
-"""
+"""  # noqa: S608 - made of names of our own
 ROWS = "SELECT * FROM payment_sessions ORDER BY session_id"
 
 
@@ -65,18 +67,19 @@ def check(
 ) -> list[Violation]:
     """Return what is wrong, of each rule at most MAX_PER_RULE and how many more; nothing if all is well.
 
-    With the `vault`, phones are compared, and signed blocks have to be signed by its key. `known_texts` are names and
-    addresses that must not be found in the clear. `orders_of` reads the shop's orders on the given connection.
+    With the `vault`, phones are compared, and events and signed blocks have to be signed by its keys. `known_texts` are
+    names and addresses that must not be found in the clear. `orders_of` reads the shop's orders on a connection.
     `is_idle` says that nothing is under way, so that a receipt reserved a moment ago without a payment is a fault too;
     `with_messages`, that all callbacks came by the inbox. `prompt_seconds` is how long a prompt counts as live;
     `kept_blocks` are names that somebody kept elsewhere.
     """
     settled_before = END_OF_TIME if is_idle else clock.now() - SETTLING
+    macs = EventMacs(database, vault.keys) if vault is not None else None
     with database.transaction() as connection:
         connection.execute(ONE_SNAPSHOT)
         connection.execute(NO_TIMEOUT)
         origin, _ = read_horizon(connection)
-        walk = Walk(vault, prompt_seconds, position_of(connection, METRICS, origin), settled_before)
+        walk = Walk(vault, macs, prompt_seconds, position_of(connection, METRICS, origin), settled_before)
         return _limited(
             _sessions(connection, walk),
             log_rules.positions(connection),
@@ -88,7 +91,7 @@ def check(
             money_rules.paid_sessions_end(connection, clock.now()),
             money_rules.sums(connection),
             projection_rules.metrics(connection, walk),
-            projection_rules.refunds_and_cases(connection, origin),
+            projection_rules.refunds_and_cases(connection, origin, macs),
             inbox_rules.messages(connection) if with_messages else iter(()),
             prompt_rules.one_a_phone(walk),
             personal_data_rules.none_in_the_clear(connection, [text for text in known_texts if text]),
@@ -128,6 +131,9 @@ def _session_logs(connection: Connection[Any]) -> Iterator[SessionLog]:
 
 def _session(log: SessionLog, walk: Walk) -> Iterator[Violation]:
     yield from log_rules.hash_chain(log)
+    yield from log_rules.genuine(log, walk.macs)
+    if not log.rows:
+        return
     broken = list(log_rules.versions(log))
     yield from broken
     if broken:

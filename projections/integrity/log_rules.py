@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 from psycopg import Connection
 
 from ledger.store import audit_log, blocks
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
+from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import MAX_PER_RULE, Violation
@@ -25,11 +27,24 @@ def versions(log: SessionLog) -> Iterator[Violation]:
         yield log.violation("versions", "its positions do not rise with its versions")
 
 
+def genuine(log: SessionLog, macs: EventMacs | None) -> Iterator[Violation]:
+    """Each event carries our MAC, unless it is older than MACs; what follows the first without is cut off."""
+    if macs is None:
+        return
+    for number, row in enumerate(log.rows):
+        if not macs.is_genuine(row):
+            detail = f"version {row['version']} does not carry our MAC: somebody else wrote it"
+            yield log.violation("event macs", detail)
+            log.cut(number)
+            return
+
+
 def hash_chain(log: SessionLog) -> Iterator[Violation]:
     """Each event carries the hash of the one before, and its own fits its content."""
     previous = GENESIS
     for row, event in zip(log.rows, log.recorded, strict=True):
-        digest = event_digest(log.session_id, event.version, event.topic, event.state)
+        metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
+        digest = event_digest(log.session_id, event.version, event.topic, event.state, metadata)
         if bytes(row["previous_hash"]) != previous:
             detail = f"version {event.version} does not carry the hash of the one before"
             yield log.violation("hash chain", detail)

@@ -17,9 +17,9 @@ IN_THE_CLEAR = """
 SELECT count(*) AS rows FROM {table} AS t
 WHERE {text} ~ %(pattern)s OR EXISTS (SELECT FROM unnest(%(texts)s::text[]) AS known WHERE strpos({text}, known) > 0)
 """
-# Of an event the state alone: a position may happen to have the digits of a phone.
+# Of an event state and metadata alone: a position may happen to have the digits of a phone.
 TABLES_WITHOUT_PERSONS = {
-    "payment_events": "t.state::text",
+    "payment_events": "concat(t.state, t.metadata)",
     "payment_sessions": "t::text",
     "payment_refunds": "t::text",
     "payment_cases": "t::text",
@@ -40,7 +40,9 @@ def decryptable(
     if walk.vault is None:
         return
     try:
-        walk.vault.decrypt(session.user_id, session.delivery_sealed)
+        for sealed in (session.phone_sealed, session.delivery_sealed, session.reference_sealed):
+            if sealed is not None:
+                walk.vault.decrypt(session.user_id, sealed)
         for prompt in prompts:
             phone = walk.vault.decrypt(session.user_id, prompt.phone_sealed)
             walk.prompts[walk.vault.digest("one prompt a phone", phone)].append(prompt)

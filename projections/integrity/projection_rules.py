@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
+from ledger.store.event_macs import EventMacs
 from projections.cases import PaymentCases
 from projections.follower import position_of
 from projections.integrity.session_log import SessionLog
@@ -64,9 +65,11 @@ def metrics(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
                 yield Violation("metrics", f"{detail} in the hour of {hour.isoformat()}")
 
 
-def refunds_and_cases(connection: Connection[Any], origin: int) -> Iterator[Violation]:
+def refunds_and_cases(
+    connection: Connection[Any], origin: int, macs: EventMacs | None
+) -> Iterator[Violation]:
     """The rows of refunds and cases equal a fold of the followed events."""
     for rule, projection in (("refunds", PaymentRefunds()), ("cases", PaymentCases())):
         until = position_of(connection, projection.name, origin)
-        for session_id, detail in projection.differences(connection, until):
+        for session_id, detail in projection.differences(connection, until, macs):
             yield Violation(rule, detail, session_id)

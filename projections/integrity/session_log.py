@@ -43,6 +43,10 @@ class SessionLog:
     def __post_init__(self) -> None:
         self.recorded = [recorded(row) for row in self.rows]
 
+    def cut(self, number: int) -> None:
+        """Forget all but the first events."""
+        self.rows, self.recorded = self.rows[:number], self.recorded[:number]
+
     def receipts(self) -> list[str]:
         """Return the M-Pesa receipts of its credits, one for each event that names one."""
         receipts = [event.state["receipt"] for event in self.recorded if event.topic in CREDITS]

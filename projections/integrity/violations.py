@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections.metrics import Figures
 
@@ -49,11 +50,12 @@ class Walk:
     """
 
     vault: Vault | None
+    macs: EventMacs | None
     prompt_seconds: int
     metrics_position: int
     settled_before: datetime
     receipts: dict[str, UUID] = field(default_factory=dict)
-    orders: dict[UUID, tuple[int, int]] = field(default_factory=dict)
+    orders: dict[UUID, tuple[int | None, int]] = field(default_factory=dict)
     awaiting_order: dict[UUID, int] = field(default_factory=dict)
     followed: dict[datetime, Figures] = field(default_factory=dict)
     figures: dict[datetime, Figures] = field(default_factory=dict)

@@ -211,7 +211,8 @@ def order_number(day: date, number: int) -> str:
 def _asked_by_listing(lines: Sequence[SnapshotLine]) -> dict[int, int]:
     asked: Counter[int] = Counter()
     for line in lines:
-        asked[line.listing_id] += line.quantity_thousandths
+        if line.listing_id is not None:
+            asked[line.listing_id] += line.quantity_thousandths
     return dict(asked)
 
 

@@ -13,6 +13,7 @@ from tests.projections.recording import Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import Checkout, new_session, one_of_every_kind
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
 
 
 class Clumsy(Notebook):
@@ -36,7 +37,7 @@ def test_events_come_once_and_in_the_order_of_a_session(
 ) -> None:
     one_of_every_kind(ledger)
     until_readable(database)
-    Follower(database, notebook, batch_size=7).catch_up()
+    Follower(database, event_macs(database), notebook, batch_size=7).catch_up()
     seen = notebook.seen(database)
     assert len(seen) == len(set(seen))
     assert set(seen) == log_of(database)
@@ -48,9 +49,9 @@ def test_events_come_once_and_in_the_order_of_a_session(
 def test_a_follower_goes_on_where_it_stopped(ledger: Ledger, database: Database, notebook: Notebook) -> None:
     Checkout(ledger).prompt()
     until_readable(database)
-    assert Follower(database, notebook, batch_size=2).run_once() == 2
-    assert Follower(database, notebook).run_once() == 1
-    assert Follower(database, notebook).run_once() == 0
+    assert Follower(database, event_macs(database), notebook, batch_size=2).run_once() == 2
+    assert Follower(database, event_macs(database), notebook).run_once() == 1
+    assert Follower(database, event_macs(database), notebook).run_once() == 0
     assert [version for _, version in notebook.seen(database)] == [1, 2, 3]
 
 
@@ -61,10 +62,10 @@ def test_a_batch_that_falls_over_leaves_no_trace_and_comes_again(
     until_readable(database)
     clumsy = Clumsy()
     with pytest.raises(ArithmeticError):
-        Follower(database, clumsy).run_once()
+        Follower(database, event_macs(database), clumsy).run_once()
     assert notebook.seen(database) == []
     clumsy.falls = False
-    Follower(database, clumsy).run_once()
+    Follower(database, event_macs(database), clumsy).run_once()
     assert [version for _, version in notebook.seen(database)] == [1, 2, 3]
 
 
@@ -74,7 +75,7 @@ def test_only_the_topics_that_were_asked_for_come_and_the_rest_is_passed_over(
     Checkout(ledger).prompt().pay()
     until_readable(database)
     notebook.topics = (Created.TOPIC, Paid.TOPIC)
-    follower = Follower(database, notebook)
+    follower = Follower(database, event_macs(database), notebook)
     assert follower.catch_up() == 4
     assert [version for _, version in notebook.seen(database)] == [1, 4]
     assert follower.run_once() == 0
@@ -85,19 +86,19 @@ def test_one_follower_of_a_name_is_active_and_the_others_stand_by(
 ) -> None:
     Checkout(ledger)
     until_readable(database)
-    standing_by = Follower(database, notebook)
+    standing_by = Follower(database, event_macs(database), notebook)
     other = Notebook("other")
     with database.transaction() as active:
         active.execute(BE_ACTIVE, (notebook.name,))
         assert standing_by.run_once() == 0
-        assert Follower(database, other).run_once() == 1
+        assert Follower(database, event_macs(database), other).run_once() == 1
     assert standing_by.run_once() == 1
 
 
 def test_a_follower_that_caught_up_does_not_read_again_until_the_horizon_moves(
     ledger: Ledger, database: Database, notebook: Notebook
 ) -> None:
-    follower = Follower(database, notebook)
+    follower = Follower(database, event_macs(database), notebook)
     with database.transaction() as stalled:
         append(stalled, ledger, new_session())
         assert follower.run_once() == 0
@@ -109,7 +110,7 @@ def test_a_follower_that_caught_up_does_not_read_again_until_the_horizon_moves(
 def test_what_is_committed_above_a_running_transaction_waits_for_it(
     ledger: Ledger, database: Database, notebook: Notebook
 ) -> None:
-    follower = Follower(database, notebook)
+    follower = Follower(database, event_macs(database), notebook)
     with database.transaction() as stalled:
         append(stalled, ledger, new_session())
         Checkout(ledger)
@@ -145,7 +146,7 @@ def test_lag_counts_what_waits_and_how_long_the_oldest_has(
     until_readable(database)
     behind = lag(database, notebook.name)
     assert (behind.events, behind.held_back) == (3, 0)
-    Follower(database, notebook).catch_up()
+    Follower(database, event_macs(database), notebook).catch_up()
     assert lag(database, notebook.name).events == 0
 
 

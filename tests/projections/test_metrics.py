@@ -13,6 +13,7 @@ from projections.follower import Follower
 from projections.metrics import FROM_SESSIONS, READ_ALL, PaymentMetrics, rates, rebuild
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
 
 TEN = HALF_PAST_TEN.replace(minute=0)
 BY_STATUS = "SELECT session_status, COUNT(*) FROM Payment_Sessions GROUP BY session_status"
@@ -33,7 +34,7 @@ class Patient(Follower):
     """Waits first until tests beside this one do not hold it back."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, PaymentMetrics(), batch_size=5)
+        super().__init__(database, event_macs(database), PaymentMetrics(), batch_size=5)
         self._waits_for = database
 
     def catch_up(self) -> int:
@@ -89,7 +90,7 @@ def test_a_rebuild_of_right_figures_changes_nothing(
     one_of_every_kind(ledger)
     metrics.catch_up()
     before = rows(database, READ_ALL)
-    rebuilt = rebuild(database, batch_size=9)
+    rebuilt = rebuild(database, event_macs(database), batch_size=9)
     assert rebuilt.wrong_rows == 0
     assert rebuilt.events == rows(database, "SELECT count(*) AS events FROM payment_events")[0]["events"]
     assert rows(database, READ_ALL) == before
@@ -102,7 +103,7 @@ def test_a_rebuild_corrects_wrong_figures_and_counts_them(
     metrics.catch_up()
     with database.connection() as connection:
         connection.execute("UPDATE payment_metrics SET paid = paid + 1 WHERE hour = %s", (TEN,))
-    assert rebuild(database).wrong_rows == 1
+    assert rebuild(database, event_macs(database)).wrong_rows == 1
     assert rows(database, READ_ALL) == rows(database, FROM_SESSIONS)
 
 
@@ -113,11 +114,11 @@ def test_a_rebuild_takes_the_live_follower_along_so_that_nothing_counts_twice(
     metrics.catch_up()
     Checkout(ledger).prompt().pay()
     until_readable(database)
-    assert rebuild(database).wrong_rows == 0
+    assert rebuild(database, event_macs(database)).wrong_rows == 0
     assert metrics.run_once() == 0
     Checkout(ledger)
     metrics.catch_up()
-    rebuild(database)
+    rebuild(database, event_macs(database))
     assert rows(database, READ_ALL) == rows(database, FROM_SESSIONS)
 
 

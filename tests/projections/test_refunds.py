@@ -13,6 +13,7 @@ from projections.integrity import invariants
 from projections.refunds import NAMES, UNSENT, PaymentRefund, PaymentRefunds, list_refunds, refunds_of
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
 
 SOLD_OUT = "OUT_OF_STOCK"
 ALL_IN_ORDER = f"SELECT {NAMES} FROM payment_refunds ORDER BY session_id, refund"
@@ -23,7 +24,7 @@ class Patient(Follower):
     """Waits first until tests beside this one do not hold it back."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, PaymentRefunds(), batch_size=7)
+        super().__init__(database, event_macs(database), PaymentRefunds(), batch_size=7)
         self._waits_for = database
 
     def catch_up(self) -> int:
@@ -263,10 +264,10 @@ def test_a_rebuild_corrects_wrong_rows_and_counts_them(
     one_of_every_kind(ledger)
     refunds.catch_up()
     before = rows(database)
-    assert PaymentRefunds.rebuild(database).wrong_rows == 0
+    assert PaymentRefunds.rebuild(database, event_macs(database)).wrong_rows == 0
     change(
         database,
         "UPDATE payment_refunds SET state = 'refunded' WHERE receipt IN ('RCPTHELD01', 'RCPTHELD04')",
     )
-    assert PaymentRefunds.rebuild(database, batch_size=9).wrong_rows == 2
+    assert PaymentRefunds.rebuild(database, event_macs(database), batch_size=9).wrong_rows == 2
     assert rows(database) == before

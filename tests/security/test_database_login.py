@@ -15,7 +15,7 @@ from tests.support.checkouts import Checkout
 
 GRANTS = (resources.files("ledger.store") / "grants.sql").read_text("utf-8")
 NAMES = sorted({"schema_migrations", *(name for step in migrations() for name in created_names(step))})
-EXTRA_RIGHTS = {"refuse_to_rewrite"}
+EXTRA_RIGHTS = {"refuse_to_rewrite", "refuse_format_1"}
 """Of triggers: nobody calls them."""
 
 DEFINERS = """
@@ -76,7 +76,7 @@ def test_each_migration_run_gives_the_rights_anew(
 ) -> None:
     superuser.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM daftari_app")
     superuser.execute("GRANT DELETE ON payment_events TO daftari_app")
-    superuser.execute("ALTER FUNCTION append_events SET search_path = pg_temp")
+    superuser.execute("ALTER FUNCTION reserve_reference SET search_path = pg_temp")
     assert migrate(database_url) == []
     assert login.execute("SELECT count(*) FROM payment_events").fetchone() == (0,)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

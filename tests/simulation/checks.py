@@ -140,6 +140,8 @@ class Checks:
         bought: Counter[int] = Counter()
         for _, request in shop.orders.values():
             for line in request.lines:
+                assert line.listing_id is not None
+                assert line.cart_item_id is not None
                 sold[line.listing_id] += line.quantity_thousandths
                 bought[line.cart_item_id] += 1
         for listing_id, stock in shop.stock.items():

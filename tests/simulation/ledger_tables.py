@@ -15,7 +15,7 @@ from ledger import application, clock
 from ledger.session import events
 from ledger.session.values import OPEN_STATES
 from ledger.store import blocks, key_ring, positions, recorder, vault
-from ledger.store.canonical import GENESIS, chained_hash
+from ledger.store.canonical import GENESIS
 from payments.confirmation import query_log
 from payments.mpesa import access_tokens
 from projections import follower, sessions
@@ -67,10 +67,9 @@ class LedgerTables:
 
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
-        select = recorder._SELECT.encode()
         return {
             **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
-            select + b" ORDER BY version": self.select_events,
+            recorder._HISTORY.encode(): self.select_events,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
             sessions.OPEN_OF_USER: self.open_of_user,
@@ -100,15 +99,16 @@ class LedgerTables:
     def append(self, values: Any) -> list[Row]:
         """Append events with the status row, or raise VersionTaken."""
         session_id, first_version, *columns, row = values
-        count = len(columns) // 3
-        topics, states, digests = columns[:count], columns[count : 2 * count], columns[2 * count :]
+        count = (len(columns) - 2) // 4
+        topics, states, metadata = columns[:count], columns[count : 2 * count], columns[2 * count]
+        hashes, (key_id, *macs) = columns[2 * count + 1 : 3 * count + 1], columns[3 * count + 1 :]
         known = self.events.setdefault(session_id, [])
         if len(known) != first_version - 1:
             raise VersionTaken(f"version {first_version} of session {session_id}")
         self._transactions += 1
         position, previous = self._transactions << 20, known[-1]["hash"] if known else GENESIS
         now, batch = clock.now(), []
-        for number, (topic, state, digest) in enumerate(zip(topics, states, digests, strict=True)):
+        for number, (topic, state, hash_, mac) in enumerate(zip(topics, states, hashes, macs, strict=True)):
             event = {
                 "session_id": session_id,
                 "version": first_version + number,
@@ -117,7 +117,11 @@ class LedgerTables:
                 "position": position + number,
                 "recorded_at": now,
                 "previous_hash": previous,
-                "hash": chained_hash(previous, digest),
+                "hash": hash_,
+                "metadata": metadata,
+                "key_id": key_id,
+                "mac": mac,
+                "origin": 1,
             }
             previous = event["hash"]
             batch.append(event)

@@ -69,6 +69,7 @@ class ShopState:
         for listing_id, asked in _asked(request.lines).items():
             self.stock[listing_id] -= asked
         for line in request.lines:
+            assert line.cart_item_id is not None
             self.sold_lines[line.cart_item_id] = request.session_id
         self.carts.pop(request.user_id, None)
         day = request.placed_at.astimezone(NAIROBI).date()
@@ -131,5 +132,6 @@ class MemoryShop(BuiltinShop):
 def _asked(lines: Sequence[SnapshotLine]) -> dict[int, int]:
     asked: dict[int, int] = {}
     for line in lines:
+        assert line.listing_id is not None
         asked[line.listing_id] = asked.get(line.listing_id, 0) + line.quantity_thousandths
     return asked

@@ -80,7 +80,9 @@ def _order_twice() -> Any:
         session = self._ledger.session(recorded.session_id)
         if session.status == "paid" and session.lines[0].listing_id == 1:
             again = asked(self, session)
-            lines = tuple(replace(line, cart_item_id=line.cart_item_id + 10**6) for line in again.lines)
+            lines = tuple(
+                replace(line, cart_item_id=(line.cart_item_id or 0) + 10**6) for line in again.lines
+            )
             self._shop.create_order(replace(again, session_id=uuid5(session.id, "again"), lines=lines))
         handle(self, recorded)
 

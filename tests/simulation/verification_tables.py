@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ledger.application import RECEIPT
 from ledger.session.values import Evidence
-from ledger.store import blocks
+from ledger.store import audit_log, blocks
 from projections import cases, metrics, refunds
 from projections.integrity import inbox_rules, invariants, log_rules, money_rules, personal_data_rules
 from projections.integrity.projection_rules import MOMENTS
@@ -41,6 +41,7 @@ class VerificationTables:
             log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),
             money_rules.REFERENCES.encode(): self._references,
             money_rules.MONEY_OF_ROWS: lambda _: [self._money()],
+            audit_log._ALL: lambda _: [],
             blocks._AGAIN: lambda _: self._blocks(),
             money_rules.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
             money_rules.OPEN_MOVEMENTS.encode(): self._open_movements,
@@ -161,7 +162,7 @@ class VerificationTables:
             figures.update(["sessions_created", status])
             figures["payments_initiated"] += status not in ("pending", "expired")
             figures["payments_received"] += row["paid_at"] is not None
-            figures["orders_created"] += row["order_id"] is not None
+            figures["orders_created"] += row["order_number"] is not None
             figures["paid_cents"] += row["total_cents"] if row["paid_at"] is not None else 0
         return [
             {"hour": hour} | {name: figures[name] for name in metrics.FIGURES}

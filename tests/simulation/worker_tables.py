@@ -230,7 +230,7 @@ class WorkerTables:
         key = values["name"], values["session_id"], values["version"]
         if key in self.failures:
             return 0
-        self.failures[key] = {"tries": 1, "next_try_at": values["next_try_at"], "state": "retrying"}
+        self.failures[key] = {"tries": 1, "next_try_at": values["next_try_at"], "state": values["state"]}
         self.on_failure(values["name"], values["next_try_at"])
         return 1
 

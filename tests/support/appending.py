@@ -4,31 +4,36 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
 from ledger.application import Ledger
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
-from ledger.store.canonical import event_digest
+from ledger.store.canonical import chained_hashes
+from ledger.store.recorder import _append
 
-APPEND = "SELECT append_events(%s, %s, %s, %s::jsonb[], %s, %s) AS position"
 
+def append(connection: Connection[Any], ledger: Ledger, session: PaymentSession, **changed: Any) -> int:
+    """Append the pending events of a session on this connection; return the last position.
 
-def append(connection: Connection[Any], ledger: Ledger, session: PaymentSession) -> int:
-    """Append the pending events of a session on this connection; return the last position."""
+    `changed` replaces what `append_events` is given: session_id, first_version, topics, states, metadata, hashes,
+    key_id, macs or row.
+    """
     row = status_row(session)
     events = [ledger.mapper.to_stored_event(event) for event in session.collect_events()]
-    digests = [
-        event_digest(session.id, event.originator_version, event.topic, msgspec.json.decode(event.state))
-        for event in events
-    ]
-    values = (
-        session.id,
-        events[0].originator_version,
-        [event.topic for event in events],
-        [event.state.decode() for event in events],
-        digests,
-        Jsonb(row),
-    )
-    [row] = connection.execute(APPEND, values).fetchall()
-    return int(row["position"])
+    hashes = chained_hashes(events, b"{}", session.last_hash)
+    session.last_hash = hashes[-1]
+    key_id, macs = ledger.macs.sign(hashes)
+    given: dict[str, Any] = {
+        "session_id": session.id,
+        "first_version": events[0].originator_version,
+        "topics": [event.topic for event in events],
+        "states": [event.state.decode() for event in events],
+        "metadata": "{}",
+        "hashes": hashes,
+        "key_id": key_id,
+        "macs": macs,
+        "row": msgspec.json.encode(row).decode(),
+    } | changed
+    values = [part for value in given.values() for part in (value if isinstance(value, list) else [value])]
+    [appended] = connection.execute(_append(len(events)).encode(), values).fetchall()
+    return int(appended["position"])

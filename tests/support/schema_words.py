@@ -9,6 +9,8 @@ WRITERS = {
     "payment_events": "ledger/store",
     "payment_sessions": "ledger/store",
     "payment_refs": "ledger/store",
+    "event_topics": "ledger/store",
+    "event_mac_starts": "ledger/store",
     "signed_blocks": "ledger/store",
     "customer_keys": "ledger/store",
     "key_ring": "ledger/store",
@@ -55,6 +57,8 @@ PURPOSES = {
     "payment_events": "The log: one row an event of a payment session, in the order of its versions, never rewritten.",
     "payment_sessions": "The current state of each payment session, moved in the same commit as its events.",
     "payment_refs": "What must be unique in the whole system: an M-Pesa receipt is credited to one session, once.",
+    "event_topics": "The topics that can be appended to the log.",
+    "event_mac_starts": "The position of the last event without a MAC, by origin; signed once, and never moved.",
     "signed_blocks": "Signed blocks over the log: altering, adding or removing an event below the last one shows.",
     "customer_keys": "One encryption key a customer, wrapped by the master key; destroying it erases the person.",
     "audit_log": "Who decided what, or read whose personal data, when and why; each entry with a MAC.",
@@ -122,7 +126,10 @@ COLUMNS = {
 
 FUNCTIONS = {
     "append_events": "Appends events of one session and moves its row of `payment_sessions`; returns the last "
-    "position. Raises DF001 where the version is taken or there is a gap before it.",
+    "position. Raises DF001 where the version is taken or there is a gap before it, DF004 for what is no append of "
+    "this session. By the signature of release 0.1 it raises 57DF1: the process needs a restart on the new release.",
+    "refuse_format_1": "Raises 57DF1: an event comes without its metadata or its MAC.",
+    "sign_event_mac_start": "Signs the position of the last event without a MAC, once.",
     "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",
     "acquire_phone_lock": "Locks a phone for a session's next prompt and counts it, or says which limit refuses it.",
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",

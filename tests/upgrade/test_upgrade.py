@@ -170,7 +170,12 @@ def test_every_event_is_decoded_and_encoded_unchanged(database_url: str) -> None
     for session_id, version, topic, state in rows:
         event = mapper.to_domain_event(StoredEvent(session_id, version, topic, state.encode()))
         again = mapper.to_stored_event(event)
-        assert (again.topic, json.loads(again.state)) == (topic, json.loads(state))
+        written, stored = json.loads(again.state), json.loads(state)
+        if written.get("class_version", 1) == stored.get("class_version", 1):
+            assert (again.topic, written) == (topic, stored)
+        else:
+            again_read = mapper.to_domain_event(StoredEvent(session_id, version, topic, again.state))
+            assert again_read == event
         topics.add(topic)
     assert topics == {event.TOPIC for event in EVENT_CLASSES}
 

@@ -28,6 +28,8 @@ from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, Publishe
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
+from ledger.store import metadata
+from ledger.store.metadata import Cause
 from payments.revocation.token_revocations import TokenRevocations
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -145,6 +147,7 @@ def install_authentication(app: Flask, settings: Settings) -> None:
     def authenticate() -> None:
         if _is_guarded():
             g.caller = _accepted(verifier.caller_of(_bearer_token()))
+            metadata.add(actor=f"user:{g.caller.user_id}")
 
     app.before_request(authenticate)
 
@@ -183,6 +186,8 @@ def require_role(*roles: Role) -> Callable[[View], View]:
         def checked(*args: Any, **kwargs: Any) -> Any:
             if caller().roles.isdisjoint(roles):
                 raise NotAllowed("ROLE_REQUIRED", f"This needs a token with the role {' or '.join(roles)}.")
+            if Role.OPERATOR in roles:
+                metadata.add(Cause.OPERATOR)
             return view(*args, **kwargs)
 
         checked.required_roles = roles  # type: ignore[attr-defined]  # read by the OpenAPI document

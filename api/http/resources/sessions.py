@@ -129,7 +129,8 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
     services = current_services()
     session = services.ledger.session(session_id, user_id=caller().user_id)
-    details = json.loads(services.vault.decrypt(session.user_id, session.delivery_sealed))
+    sealed = session.delivery_sealed
+    details = json.loads(services.vault.decrypt(session.user_id, sealed)) if sealed else {}
     return show_session(session, details, _next_action(_own_row(session_id)), clock.now())
 
 

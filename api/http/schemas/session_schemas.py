@@ -328,14 +328,14 @@ def show_listed(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
         "session_status": row.session_status,
         "total_amount": amount_text(row.total_cents),
         "created_at": row.created_at,
-        "order_details": order if row.order_id else None,
+        "order_details": order if row.order_number else None,
         **_show_retry_advice(_failure(row), next_action),
     }
 
 
 def show_order(order_id: int | None, order_number: str | None) -> dict[str, Any] | None:
-    """Return an order, None without an id: one that exists is confirmed and paid, because payment comes first."""
-    if order_id is None:
+    """Return an order, None without a number: one that exists is confirmed and paid, because payment comes first."""
+    if order_number is None:
         return None
     return {
         "order_id": order_id,

@@ -1,5 +1,6 @@
 """Run `daftari` as people do: as a process, with an environment of its own."""
 
+import base64
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from threading import Timer
+
+from tests.support.keys import MASTER_KEY
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 _WITHIN_SECONDS = 60
@@ -29,8 +32,8 @@ def daftari(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
 
 
 def environment(**environ: str) -> dict[str, str]:
-    """Return this process's environment with some variables more."""
-    return {**os.environ, **environ}
+    """Return this process's environment with some variables more; the master key is that of the test's ledger."""
+    return {**os.environ, "DAFTARI_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(), **environ}
 
 
 def _ask(request: str) -> int:

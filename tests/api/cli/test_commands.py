@@ -245,7 +245,7 @@ def test_a_database_without_tables_is_named_with_what_to_type(
     answer = daftari(*command, DATABASE_URL=empty_database_url, DAFTARI_DATA_DIR=str(tmp_path))
     assert (answer.returncode, answer.stderr) == (
         4,
-        "Error: The database has not got its tables yet: type `daftari migrate`.\n",
+        "Error: The database has not got its tables yet, or not those of this release: type `daftari migrate`.\n",
     )
 
 

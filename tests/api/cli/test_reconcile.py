@@ -8,6 +8,7 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from tests.api.cli.support import daftari
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+from tests.support.keys import key_ring
 from tests.support.statements import Booking, statement
 
 COMMAND = "reconcile"
@@ -34,7 +35,7 @@ class Shop:
 @pytest.fixture
 def shop(database_url: str, data_folder: Path, tmp_path: Path) -> Shop:
     database = Database(database_url)
-    checkout = Checkout(Ledger(database)).request().lose_push_answer()
+    checkout = Checkout(Ledger(database, key_ring(database))).request().lose_push_answer()
     environ = {
         "DATABASE_URL": database_url,
         "DAFTARI_DATA_DIR": str(data_folder),

@@ -14,6 +14,7 @@ from projections.refunds import PaymentRefunds
 from tests.api.cli.support import daftari
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs, key_ring
 
 Types = Callable[..., CompletedProcess[str]]
 
@@ -21,9 +22,9 @@ Types = Callable[..., CompletedProcess[str]]
 @pytest.fixture
 def checkout(database_url: str) -> Checkout:
     database = Database(database_url)
-    checkout = Checkout(Ledger(database)).prompt().pay("UKG7Q2X9LM").refuse_order()
+    checkout = Checkout(Ledger(database, key_ring(database))).prompt().pay("UKG7Q2X9LM").refuse_order()
     until_readable(database)
-    Follower(database, PaymentRefunds()).catch_up()
+    Follower(database, event_macs(database), PaymentRefunds()).catch_up()
     return checkout
 
 

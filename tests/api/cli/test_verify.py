@@ -11,6 +11,7 @@ from ledger.store.vault import Vault
 from tests.api.cli.support import daftari
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
+from tests.support.keys import key_ring
 
 MASTER_KEY = bytes(range(32))
 
@@ -25,7 +26,7 @@ def test_invariants_that_hold_are_reported(database_url: str, data_folder: Path)
 
 def test_a_row_that_was_changed_by_hand_is_named(database_url: str, data_folder: Path) -> None:
     database = Database(database_url)
-    session_id = Checkout(Ledger(database)).session_id
+    session_id = Checkout(Ledger(database, key_ring(database))).session_id
     database.close()
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE payment_sessions SET total_cents = 1")
@@ -40,7 +41,7 @@ def test_a_row_that_was_changed_by_hand_is_named(database_url: str, data_folder:
 
 def test_kept_names_of_signed_blocks_are_checked(database_url: str, data_folder: Path) -> None:
     database = Database(database_url)
-    ledger, vault = Ledger(database), Vault(database, MASTER_KEY)
+    ledger, vault = Ledger(database, key_ring(database)), Vault(database, MASTER_KEY)
     Checkout(ledger, phone_sealed=vault.encrypt(7, "254712345678"), delivery_sealed=vault.encrypt(7, "{}"))
     until_readable(database)
     BlockSigner(database, vault.block_key).run()

@@ -18,6 +18,7 @@ from projections.follower import Follower
 from tests.api.cli.support import daftari
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs, key_ring
 
 Types = Callable[..., CompletedProcess[str]]
 
@@ -42,9 +43,9 @@ def test_an_empty_list_is_reported(types: Types) -> None:
 
 def test_a_case_is_listed_with_its_amount_and_closed_with_a_note(types: Types, database: Database) -> None:
     begun_at = clock.now() - timedelta(hours=1)
-    checkout = Checkout(Ledger(database), at=begun_at).prompt().cancel().pay().order()
+    checkout = Checkout(Ledger(database, key_ring(database)), at=begun_at).prompt().cancel().pay().order()
     until_readable(database)
-    Follower(database, PaymentCases()).catch_up()
+    Follower(database, event_macs(database), PaymentCases()).catch_up()
     case_id = f"{checkout.session_id}.contradiction.1"
 
     result = types("--check")
@@ -66,7 +67,7 @@ def test_a_case_is_listed_with_its_amount_and_closed_with_a_note(types: Types, d
 
 
 def test_a_dead_lettered_event_is_retried(types: Types, database: Database) -> None:
-    checkout = Checkout(Ledger(database))
+    checkout = Checkout(Ledger(database, key_ring(database)))
     session_id = checkout.session_id
     with database.connection() as connection:
         connection.execute(

@@ -12,7 +12,7 @@ from uuid import UUID
 from ledger.session import events
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.outcome_commands import OTHER_AMOUNT
-from ledger.session.values import Evidence, Status
+from ledger.session.values import BUILTIN_SHOP, Evidence, Status
 
 SESSION_ID = UUID("550e8400-e29b-41d4-a716-446655440000")
 DAY = date(2024, 1, 15)
@@ -65,6 +65,11 @@ def created(*, at: str | None = "10:30", expires: str = "10:45") -> Spec:
         totals=TOTALS,
         phone_sealed=PHONE,
         delivery_sealed=DELIVERY,
+        county_id=None,
+        subcounty_id=None,
+        reference_sealed=None,
+        metadata_sealed=None,
+        shop=BUILTIN_SHOP,
         expires_at=clock(expires),
     )
 

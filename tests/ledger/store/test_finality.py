@@ -16,7 +16,9 @@ REWRITES = (
     "DELETE FROM payment_events",
     "TRUNCATE payment_events",
 )
-CHAIN = "SELECT version, topic, state, previous_hash, hash FROM payment_events WHERE session_id = %s ORDER BY version"
+CHAIN = """
+SELECT version, topic, state, metadata, previous_hash, hash FROM payment_events WHERE session_id = %s ORDER BY version
+"""
 
 keys = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
 whole_numbers = st.integers(-(2**53) + 1, 2**53 - 1)
@@ -74,7 +76,7 @@ def test_each_event_carries_the_hash_of_the_one_before(ledger: Ledger, database:
         rows = connection.execute(CHAIN, (session_id,)).fetchall()
     previous = GENESIS
     for row in rows:
-        digest = event_digest(session_id, row["version"], row["topic"], row["state"])
+        digest = event_digest(session_id, row["version"], row["topic"], row["state"], row["metadata"])
         assert bytes(row["previous_hash"]) == previous
         assert bytes(row["hash"]) == chained_hash(previous, digest)
         previous = bytes(row["hash"])

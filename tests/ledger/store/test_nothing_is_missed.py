@@ -18,6 +18,7 @@ from tests.projections.recording import Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import HALF_PAST_TEN, new_session
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs, key_ring
 
 WRITERS = 8
 EVENTS_OF_EACH = 1_280
@@ -111,7 +112,7 @@ class Stumbling(Notebook):
 
 def follow(database: Database, notebook: Notebook, over: threading.Event) -> None:
     """Poll all the while, and until nothing is left once the writers are done."""
-    follower = Follower(database, notebook, batch_size=97)
+    follower = Follower(database, event_macs(database), notebook, batch_size=97)
     while not over.wait(0.002):
         with suppress(Stumbled):
             follower.run_once()
@@ -134,7 +135,7 @@ def test_ten_thousand_events_of_eight_writers_are_each_seen_once_and_in_order(da
     database = Database(database_url, max_connections=WRITERS + 6)
     notebook = Stumbling()
     Notebook.opened(database)
-    race = Race(Ledger(database), database)
+    race = Race(Ledger(database, key_ring(database)), database)
     over = threading.Event()
     with ThreadPoolExecutor(WRITERS + 3) as threads:
         readers = [threads.submit(follow, database, notebook, over) for _ in range(2)]

@@ -7,6 +7,7 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.store.database import Database
 from tests.support.checkouts import Checkout
+from tests.support.keys import key_ring
 from tests.support.waiting import wait_until
 
 KILL = """
@@ -30,7 +31,7 @@ def answers(database: Database) -> bool:
 
 def test_every_pool_works_again_after_its_connections_were_killed(database_url: str) -> None:
     databases = [Database(database_url), Database(database_url)]
-    sessions = [Checkout(Ledger(database)) for database in databases]
+    sessions = [Checkout(Ledger(database, key_ring(database))) for database in databases]
     kill_connections(database_url)
     for database, checkout in zip(databases, sessions, strict=True):
         wait_until(lambda database=database: answers(database), "the pool is whole again")  # type: ignore[misc]

@@ -14,6 +14,7 @@ from projections.follower import Follower
 from projections.integrity import invariants
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
 
 ASIDE = """
 INSERT INTO daraja_inbox (inbox_id, received_at, session_id, key_owner, sealed_body, body_bytes, body_sha256, state,
@@ -34,7 +35,7 @@ VALUES ('orders', %s, 4, 'payment_session.paid.v1', 'KeyError', 12, NULL, %s, 's
 def follow(database: Database) -> None:
     """Let the projection see every event."""
     until_readable(database)
-    Follower(database, PaymentCases()).catch_up()
+    Follower(database, event_macs(database), PaymentCases()).catch_up()
 
 
 def cases(database: Database, checkout: Checkout, **later: int) -> list[Case]:
@@ -229,9 +230,9 @@ def test_every_kind_says_what_can_be_done() -> None:
 def test_the_rows_equal_a_fold_of_the_log_whatever_the_batches(ledger: Ledger, database: Database) -> None:
     one_of_every_kind(ledger)
     until_readable(database)
-    Follower(database, PaymentCases(), batch_size=3).catch_up()
+    Follower(database, event_macs(database), PaymentCases(), batch_size=3).catch_up()
     assert wrong(database) == []
-    assert PaymentCases.rebuild(database).wrong_rows == 0
+    assert PaymentCases.rebuild(database, event_macs(database)).wrong_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_the_invariants_find_rows_that_differ_from_the_log(
     with database.connection() as connection:
         connection.execute(statement.encode())
     assert any(finding in description for description in wrong(database))
-    assert PaymentCases.rebuild(database).wrong_rows > 0
+    assert PaymentCases.rebuild(database, event_macs(database)).wrong_rows > 0
     assert wrong(database) == []
 
 

@@ -8,6 +8,7 @@ from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID
 from payments.inbox.inbox import session_and_owner
 from tests.support.checkouts import Checkout
+from tests.support.keys import key_ring
 
 
 class UnreadableLedger(Ledger):
@@ -28,7 +29,7 @@ def test_a_message_about_a_session_that_fails_to_load_is_still_encrypted_for_its
     ledger: Ledger, database: Database
 ) -> None:
     checkout = Checkout(ledger)
-    unreadable = UnreadableLedger(database)
+    unreadable = UnreadableLedger(database, key_ring(database))
     assert session_and_owner(unreadable, checkout.session_id) == (None, checkout.session.user_id)
 
 
