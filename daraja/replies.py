@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from daraja.codes import meaning_of
 from daraja.daraja_errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.untrusted import MAX_BYTES, Unreadable, code, identifier, member, read_json, text
+from daraja.untrusted import MAX_BYTES, Unreadable, code, fault_code, identifier, member, read_json, text
 from daraja.wire import Reply
 
 _MAX_RETRY_AFTER_SECONDS = 3600
-_TOKEN_REFUSALS = ("404.001.03", "400.003.01", "401.")
+_TOKEN_REFUSALS = ("404.001.03", "400.003.01", "401.", "oauth.", "steps.oauth.", "keymanagement.")
+"""How the codes begin by which the gateway says that it did not take the token; the last three are its own policies."""
+_NOT_ENABLED = "apiproduct match"
 _AMBIGUOUS_FAULT = "500.001.1001"
 _BUSY = "500.003.02"
 _ZEROS = re.compile(r"0+")
@@ -36,10 +38,11 @@ class DarajaAnswer:
 
     @property
     def is_token_refusal(self) -> bool:
-        """Say whether the gateway did not accept the access token; then M-Pesa has seen nothing."""
-        if self.error_code is not None:
-            return self.error_code.startswith(_TOKEN_REFUSALS)
-        return self.status == 401
+        """Say whether the gateway did not accept the access token; then M-Pesa has seen nothing.
+
+        A 401 comes from the gateway alone, whatever its body says. Other statuses need one of the known codes.
+        """
+        return self.status == 401 or (self.error_code or "").lower().startswith(_TOKEN_REFUSALS)
 
     @property
     def is_rate_limit(self) -> bool:
@@ -58,7 +61,8 @@ def read_answer(reply: Reply, now: datetime, max_bytes: int = MAX_BYTES) -> Dara
     return DarajaAnswer(
         status=reply.status,
         members=members,
-        error_code=code(members.get("errorCode")) or code(member(member(fault, "detail"), "errorcode")),
+        error_code=fault_code(members.get("errorCode"))
+        or fault_code(member(member(fault, "detail"), "errorcode")),
         error_message=text(members.get("errorMessage")) or text(member(fault, "faultstring")),
         retry_after_seconds=_retry_after(reply.headers.get("Retry-After", ""), now),
         is_html=reply.is_html,
@@ -162,7 +166,7 @@ def submission_error(answer: DarajaAnswer, doubt: str = PROMPT_DOUBT) -> Submiss
 
     `doubt` ends the message of an Uncertain: what may have happened, and what to do.
     """
-    if answer.is_token_refusal:
+    if answer.is_token_refusal or _NOT_ENABLED in answer.error_message.lower():
         return Refused("DARAJA_NOT_AUTHORISED", _NOT_AUTHORISED, answer.error_code)
     for row in _ROWS:
         if row.fits(answer):
@@ -175,7 +179,7 @@ def submission_error(answer: DarajaAnswer, doubt: str = PROMPT_DOUBT) -> Submiss
 
 def _judge_by_status(answer: DarajaAnswer, doubt: str) -> SubmissionError:
     vendor_code = answer.error_code
-    clear = vendor_code is None or vendor_code.startswith("4")
+    clear = vendor_code is None or not vendor_code.startswith("5")  # Ours is not the fault of a code 500.x.
     if clear and answer.status == 403:
         return Refused("DARAJA_BLOCKED", _BLOCKED, vendor_code)
     # 408 is a gateway time-out: what it had passed on by then is unknown.

@@ -17,6 +17,7 @@ MAX_BYTES = 64 * 1024
 _MAX_TEXT = 300
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,128}")
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_FAULT_CODE = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _AMOUNT_TEXT = re.compile(
     r"(?:kes|kshs?)?\.?\s*(?P<sign>-?)"
     r"(?P<whole>[0-9]{1,15}|[0-9]{1,3}(?P<separator>[, \u00a0\u202f])[0-9]{3}(?:(?P=separator)[0-9]{3}){0,3})"
@@ -78,6 +79,13 @@ def code(value: object) -> str | None:
     number = whole_number(value)
     text = str(number) if number is not None else value.strip() if isinstance(value, str) else ""
     return text if _CODE.fullmatch(text) else None
+
+
+def fault_code(value: object) -> str | None:
+    """Return a gateway's fault code, whose names are longer than M-Pesa's codes, as text, or None."""
+    short = code(value)
+    written = value.strip() if short is None and isinstance(value, str) else ""
+    return written if _FAULT_CODE.fullmatch(written) else short
 
 
 def whole_number(value: object) -> int | None:

@@ -105,7 +105,64 @@ def test_the_highest_amount_is_a_setting(make_client: MakeClient) -> None:
         push(make_client(max_amount_shillings=70_000), amount_shillings=70_001)
 
 
+def fault_reply(status: int, code: object, words: str = "Invalid access token") -> scripted.Deed:
+    """Answer as the gateway's own policies do."""
+    return json_reply(status, {"fault": {"faultstring": words, "detail": {"errorcode": code}}})
+
+
+NO_PRODUCT = "Invalid API call as no apiproduct match found"
+TOKEN_REFUSALS = [
+    reply(401, b""),
+    reply(401, b"Unauthorized", "text/plain"),
+    html_reply(401),
+    reply(401, b'{"fault": "expired"}'),
+    json_reply(401, {"message": "no"}),
+    error_reply(401, "401.002.01", "Error Occurred - Invalid Access Token"),
+    error_reply(401, "401.003.01", "Error Occurred"),
+    error_reply(401, "401", "Error Occurred"),
+    error_reply(401, "500.001.1001", "Something new"),
+    error_reply(401, "E", "Something new"),
+    fault_reply(401, "oauth.v2.InvalidAccessToken"),
+    fault_reply(401, "keymanagement.service.invalid_access_token"),
+    fault_reply(401, "keymanagement.service.InvalidAPICallAsNoApiProductMatchFound", NO_PRODUCT),
+    fault_reply(401, "steps.oauth.v2.FailedToResolveAccessToken"),
+    fault_reply(401, "x" * 41),
+    fault_reply(401, "x" * 400),
+    fault_reply(401, None),
+    fault_reply(401, {"a": []}),
+    fault_reply(500, "oauth.v2.InvalidAccessToken"),
+    fault_reply(403, "oauth.v2.InsufficientScope"),
+    error_reply(404, "404.001.03", "Invalid Access Token"),
+    error_reply(400, "400.003.01", "Invalid Access Token"),
+]
+
+
+@pytest.mark.parametrize("answer", TOKEN_REFUSALS)
+def test_a_token_that_the_gateway_refuses_in_any_words_is_replaced_once_and_the_push_repeated_once(
+    make_client: MakeClient, script: Script, answer: scripted.Deed
+) -> None:
+    script.at(PUSH, answer, json_reply(200, ACCEPTANCE))
+    assert push(make_client(make_store("token-1"))).checkout_request_id == CHECKOUT_ID
+    assert (len(script.seen(PUSH)), len(script.seen(scripted.OAUTH))) == (2, 1)
+
+
+@pytest.mark.parametrize("answer", TOKEN_REFUSALS)
+def test_a_refusal_that_a_new_token_does_not_cure_is_a_fault_of_our_set_up_and_nothing_was_sent(
+    make_client: MakeClient, script: Script, answer: scripted.Deed
+) -> None:
+    script.at(PUSH, answer, answer, answer)
+    with pytest.raises(Refused) as refusal:
+        push(make_client(make_store("token-1")))
+    assert refusal.value.code == "DARAJA_NOT_AUTHORISED"
+    assert (len(script.seen(PUSH)), len(script.seen(scripted.OAUTH))) == (2, 1)
+
+
 REFUSALS = [
+    (fault_reply(400, "steps.json2xml.SourceUnavailable"), "DARAJA_INVALID_REQUEST"),
+    (fault_reply(413, "x" * 200), "DARAJA_INVALID_REQUEST"),
+    (error_reply(404, "E1", "Something new"), "DARAJA_INVALID_REQUEST"),
+    (error_reply(403, "403.001", "Forbidden"), "DARAJA_BLOCKED"),
+    (error_reply(400, "E1", NO_PRODUCT), "DARAJA_NOT_AUTHORISED"),
     (error_reply(400, "400.002.02", "Bad Request - Invalid PhoneNumber"), "DARAJA_INVALID_REQUEST"),
     (error_reply(200, "400.002.02", "Bad Request - Invalid PhoneNumber"), "DARAJA_INVALID_REQUEST"),
     (error_reply(400, "400.002.05", "Invalid Request Payload"), "DARAJA_INVALID_REQUEST"),
@@ -173,6 +230,11 @@ def test_a_call_to_a_busy_gateway_may_be_retried_later(
 
 
 UNCLEAR = [
+    fault_reply(504, "messaging.adaptors.http.flow.GatewayTimeout", "Gateway Timeout"),
+    fault_reply(503, "messaging.adaptors.http.flow.ServiceUnavailable", "The Service is unavailable"),
+    fault_reply(500, "x" * 200, "Internal error"),
+    error_reply(500, "", ""),
+    error_reply(500, "404.001", "Something new"),
     error_reply(500, "500.001.1001", ""),
     error_reply(200, "500.001.1001", ""),
     error_reply(500, "500.001.1001", "Something else"),
