@@ -11,6 +11,7 @@ from ledger.application import no_such_session
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
+from ledger.store.vault import DELIVERY, PHONE
 from payments.checkout.next_action import NextAction
 from payments.services import Services
 from projections import sessions
@@ -56,12 +57,14 @@ def payment_of(services: Services, user_id: int, session_id: UUID) -> ShownPayme
     if session.phone_sealed is None or session.delivery_sealed is None:
         raise no_such_session()
     [next_action] = services.next_actions.of(sessions.rows_of(services.database, [session_id], now), now)
-    phone = PhoneNumber(services.vault.decrypt(user_id, session.phone_sealed))
+    phone = PhoneNumber(services.vault.decrypt(user_id, session.phone_sealed, purpose=PHONE, row=session_id))
     return ShownPayment(
         session=session,
         status=session.status_at(now),
         next_action=next_action,
         phone=phone,
         phone_url=phone_url(services.daraja_url, phone),
-        details=json.loads(services.vault.decrypt(user_id, session.delivery_sealed)),
+        details=json.loads(
+            services.vault.decrypt(user_id, session.delivery_sealed, purpose=DELIVERY, row=session_id)
+        ),
     )

@@ -43,7 +43,9 @@ GRANT EXECUTE ON FUNCTION record_audit_entry TO daftari_app;
 -- Keys and secrets.
 GRANT SELECT, INSERT, UPDATE (revoked_at, expires_at), DELETE ON token_revocations TO daftari_app;
 GRANT SELECT, INSERT ON key_ring TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (wrapped_key, destroyed_at) ON customer_keys TO daftari_app;
+GRANT SELECT, INSERT ON customer_keys TO daftari_app;
+GRANT SELECT, INSERT ON reencrypted_tables TO daftari_app;
+GRANT EXECUTE ON FUNCTION erase_customer TO daftari_app;
 GRANT SELECT ON sealed_settings TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (sealed_value, expires_at) ON access_tokens TO daftari_app;
 

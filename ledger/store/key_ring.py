@@ -6,9 +6,8 @@ master key by another, while everything that was made before can still be read.
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
-from time import monotonic
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,7 +35,8 @@ UNKNOWN_KEY = "UNKNOWN_KEY"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 
-_READ_AGAIN_SECONDS = 30.0
+_READ_AGAIN_AFTER = timedelta(seconds=30)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _ALL = "SELECT purpose, key_id, wrapped_key, retired_at FROM key_ring ORDER BY purpose, key_id"
 _STORE_FIRST = """
 INSERT INTO key_ring (purpose, key_id, wrapped_key, created_at)
@@ -83,7 +83,7 @@ class KeyRing:
         self._master_key = master_key
         self._wrapper = AESGCM(derive(master_key, "key ring"))
         self._ring: Ring = {}
-        self._read_at = float("-inf")
+        self._read_at = _NEVER
         self._reading = Lock()
 
     def current(self, purpose: str) -> tuple[int, bytes]:
@@ -114,6 +114,10 @@ class KeyRing:
         """Return all keys of a purpose, the oldest first."""
         return self._keys_of(purpose)
 
+    def first(self, purpose: str) -> bytes:
+        """Return the key that the master key derives for a purpose, stored or not."""
+        return derive(self._master_key, purpose)
+
     def is_stored(self) -> bool:
         """Return whether the database has a key ring. Raises WrongKey if it is of another master key."""
         self._read()
@@ -122,9 +126,7 @@ class KeyRing:
     def store_first(self, *purposes: str) -> None:
         """Store the first key of purposes that have none: of several processes at once, the first one's stay."""
         first = sorted(purposes)
-        wrapped = [
-            wrap(self._wrapper, derive(self._master_key, purpose), _bound_to(purpose, 0)) for purpose in first
-        ]
+        wrapped = [wrap(self._wrapper, self.first(purpose), _bound_to(purpose, 0)) for purpose in first]
         with self._database.connection() as connection:
             connection.execute(_STORE_FIRST, {"now": clock.now(), "purposes": first, "wrapped": wrapped})
         self._read()
@@ -137,12 +139,13 @@ class KeyRing:
         return list(found.values())
 
     def _current_ring(self) -> Ring:
-        if monotonic() - self._read_at >= _READ_AGAIN_SECONDS:
+        if not timedelta(0) <= clock.now() - self._read_at < _READ_AGAIN_AFTER:
             self._read()
         return self._ring
 
     def _read(self) -> None:
         with self._reading:
+            read_at = clock.now()
             with self._database.connection() as connection:
                 rows = connection.execute(_ALL).fetchall()
             ring: Ring = {}
@@ -150,7 +153,7 @@ class KeyRing:
                 purpose, key_id = row["purpose"], row["key_id"]
                 key = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(purpose, key_id))
                 ring.setdefault(purpose, {})[key_id] = RingKey(key_id, key, row["retired_at"])
-            self._ring, self._read_at = ring, monotonic()
+            self._ring, self._read_at = ring, read_at
 
 
 def derive(key: bytes, purpose: str) -> bytes:

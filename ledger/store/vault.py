@@ -1,26 +1,26 @@
-"""Personal data at rest: encrypted with a key per customer, which the master key wraps.
+"""Personal data and secrets at rest: encrypted with a key per customer, or with our own, for one purpose and one row.
 
 Destroying a customer's key erases their data from every event, row and body; counts and hashes stay and still verify.
 """
 
 import base64
 import hmac
-import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from hashlib import sha256
-from threading import Lock
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import Connection
 
 from ledger import clock
-from ledger.errors import LedgerError
+from ledger.store.customer_keys import CustomerKeys, Erased, bound_to
 from ledger.store.database import Database
 from ledger.store.key_ring import (
     CALLBACK_TOKENS,
-    CUSTOMER_KEYS,
     DIGESTS,
-    KEY_BYTES,
     OWN_SECRETS,
     PURPOSES,
     SIGNED_BLOCKS,
@@ -34,135 +34,158 @@ from ledger.store.key_ring import (
 SYSTEM_USER_ID = 0
 """The owner of what belongs to no known customer: the shop's own secrets, and callbacks of no known session."""
 
-_MAX_KEYS_IN_MEMORY = 10_000
-_ENCRYPTED_V1 = "v1."
+PHONE = "phone"
+DELIVERY = "delivery"
+CHECKOUT_ID = "checkout id"
+REFERENCE = "reference"
+"""The caller's own name of a session."""
 
-_ENSURE_KEY = """
-WITH made AS (
-    INSERT INTO customer_keys (user_id, wrapped_key, created_at, destroyed_at) VALUES (%(user)s, %(key)s, %(now)s, NULL)
-    ON CONFLICT (user_id) DO NOTHING RETURNING wrapped_key
-)
-SELECT wrapped_key FROM made UNION ALL SELECT wrapped_key FROM customer_keys WHERE user_id = %(user)s
-"""
-_ANY_WRAPPED_KEY = """
-SELECT user_id, wrapped_key FROM customer_keys WHERE wrapped_key IS NOT NULL ORDER BY user_id LIMIT 1
-"""
-_READ_KEY = "SELECT wrapped_key FROM customer_keys WHERE user_id = %s"
-_DESTROY_KEY = """
-UPDATE customer_keys SET wrapped_key = NULL, destroyed_at = %s WHERE user_id = %s AND wrapped_key IS NOT NULL
-"""
+TOKENS_LAST = timedelta(days=30)
+"""How long a callback token is still good after its key was followed by another: longer than M-Pesa takes to report."""
 
+ERASED_VALUE = "erased"
+"""Stands where the value of a customer would be who had been erased before it came."""
 
-class Erased(LedgerError):
-    """The customer's key was destroyed: nobody can decrypt their data again."""
+_V1, _V2 = "v1.", "v2."
+_FORMAT_OF_EVENTS_BEFORE = frozenset({PHONE, DELIVERY, CHECKOUT_ID})
+"""Purposes of values in events, which nobody can encrypt anew: version 1 is good in them for ever."""
 
-    def __init__(self) -> None:
-        super().__init__("ERASED", "The personal data of this customer have been erased.")
+_KEY_ID_BYTES = 2
+_ERASE = "SELECT erase_customer(%s, %s::text[]) AS counts"
+_IS_REENCRYPTED = "SELECT FROM reencrypted_tables WHERE name = %s"
+EVERYTHING = "everything"
+"""The name in `reencrypted_tables` under which it says that every table is done."""
 
 
 class Vault:
-    """Encrypts and decrypts text by customer. Safe to share between threads.
+    """Encrypts and decrypts text by owner, purpose and row. Safe to share between threads.
 
-    `master_key` is 32 bytes. An encrypted value is text: "v1." and the URL-safe base64 of nonce and AES-256-GCM
-    ciphertext, bound to the customer's id. `block_key` signs the blocks of the log, `keys` is the key ring.
+    `master_key` is 32 bytes; `keys` is the key ring that it opens. An encrypted value is text: "v2." and the URL-safe
+    base64 of the number of its key (2 bytes), the nonce (12) and the AES-256-GCM ciphertext. It opens for the owner,
+    the purpose and the row that it was made for and for no others; `row` names one row of the purpose, such as a
+    session's id. Customers' values are under their own key; those of SYSTEM_USER_ID under one of ours for the purpose.
     """
 
     def __init__(self, database: Database, master_key: bytes) -> None:
         self.keys = KeyRing(database, master_key)
         self._database = database
-        self._wrapper = AESGCM(derive(master_key, CUSTOMER_KEYS))
-        self._system_key = AESGCM(derive(master_key, OWN_SECRETS))
-        self._digest_key = derive(master_key, DIGESTS)
-        self._token_key = derive(master_key, CALLBACK_TOKENS)
-        self.block_key = Ed25519PrivateKey.from_private_bytes(derive(master_key, SIGNED_BLOCKS))
-        self._keys: dict[int, AESGCM] = {}
-        self._lock = Lock()
+        self._customers = CustomerKeys(database, self.keys)
+        self._refuses_v1 = False
+
+    @property
+    def block_key(self) -> Ed25519PrivateKey:
+        """The key that signs the blocks of the log now."""
+        return Ed25519PrivateKey.from_private_bytes(self.keys.current(SIGNED_BLOCKS)[1])
 
     def check_master_key(self) -> None:
         """Raise WrongKey if the database was made with another master key; change nothing."""
-        if self.keys.is_stored():
-            return
-        with self._database.connection() as connection:
-            row = connection.execute(_ANY_WRAPPED_KEY).fetchone()
-        if row is not None:
-            unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(row["user_id"]))
+        if not self.keys.is_stored():
+            self._customers.check_unclaimed()
 
     def claim(self) -> None:
         """Bind a new database to this master key, by its key ring. Raises WrongKey if another was first."""
         self.check_master_key()
         self.keys.store_first(*PURPOSES)
-        self._load(SYSTEM_USER_ID, make=True)
 
-    def encrypt(self, user_id: int, text: str) -> str:
-        """Return the text encrypted for a customer. Raises Erased if the customer was erased."""
-        return _encrypt(self._key(user_id, make=True), text, _bound_to(user_id))
+    def encrypt(self, owner: int, text: str, *, purpose: str, row: object) -> str:
+        """Return the text encrypted for an owner, a purpose and a row. Raises Erased if the customer was erased."""
+        key_id, key = self._current_key(owner, purpose)
+        wrapped = wrap(key, text.encode(), _bound_to(owner, purpose, row))
+        return _V2 + base64.urlsafe_b64encode(key_id.to_bytes(_KEY_ID_BYTES) + wrapped).decode()
 
-    def decrypt(self, user_id: int, encrypted: str) -> str:
-        """Return the text of an encrypted value. Raises Erased, or WrongKey if it cannot be decrypted."""
-        return _decrypt(self._key(user_id, make=False), encrypted, _bound_to(user_id))
+    def encrypt_unless_erased(self, owner: int, text: str, *, purpose: str, row: object) -> str:
+        """Return the text encrypted, or for a customer who was erased a value that never opens.
 
-    def erase(self, user_id: int) -> None:
-        """Destroy a customer's key, for ever. Other processes forget it when they restart."""
-        with self._database.connection() as connection:
-            connection.execute(_DESTROY_KEY, (clock.now(), user_id))
-        with self._lock:
-            self._keys.pop(user_id, None)
+        For facts that have to be recorded whoever was erased meanwhile, such as a payment that came late.
+        """
+        try:
+            return self.encrypt(owner, text, purpose=purpose, row=row)
+        except Erased:
+            return ERASED_VALUE
+
+    def decrypt(self, owner: int, encrypted: str, *, purpose: str, row: object) -> str:
+        """Return the text of an encrypted value.
+
+        Raises Erased; and WrongKey if it was altered, moved from another owner, purpose or row, or made under another
+        master key, and for one of version 1 outside of events, once all of those are encrypted anew.
+        """
+        if encrypted == ERASED_VALUE:
+            raise Erased
+        version, raw = encrypted[: len(_V2)], _decoded(encrypted[len(_V2) :])
+        if version == _V1 and (purpose in _FORMAT_OF_EVENTS_BEFORE or not self._is_v1_refused()):
+            key = self._customers.of(owner, make=False) if owner != SYSTEM_USER_ID else self._first_own_key()
+            return unwrap(key, raw, bound_to(owner)).decode()
+        if version != _V2:
+            raise WrongKey
+        key_id, wrapped = int.from_bytes(raw[:_KEY_ID_BYTES]), raw[_KEY_ID_BYTES:]
+        if owner == SYSTEM_USER_ID:
+            key = _own_key(self.keys.key(OWN_SECRETS, key_id), purpose)
+        else:
+            key = self._customers.of(owner, make=False)
+        return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
+
+    def erase(
+        self, user_id: int, phone_digests: Sequence[str] = (), connection: Connection[Any] | None = None
+    ) -> dict[str, int]:
+        """Destroy a customer's key, for ever, and delete the rows that still point at the person.
+
+        Other processes forget the key within FORGOTTEN_WITHIN. Works in the transaction of `connection` if there is
+        one. Returns how many rows of each table were deleted or emptied; see the SQL function erase_customer.
+        """
+        with nullcontext(connection) if connection is not None else self._database.connection() as used:
+            row = used.execute(_ERASE, (user_id, list(phone_digests))).fetchone()
+        assert row is not None
+        self._customers.forget(user_id)
+        counts: dict[str, int] = row["counts"]
+        return counts
 
     def digest(self, purpose: str, text: str) -> str:
-        """Return a keyed digest (64 hex digits): equal for equal texts, and useless without the master key."""
-        return hmac.new(self._digest_key, f"{purpose}\0{text}".encode(), sha256).hexdigest()
+        """Return a keyed digest (64 hex digits): equal for equal texts, and useless without the key ring."""
+        return hmac.new(self.keys.key(DIGESTS, 0), f"{purpose}\0{text}".encode(), sha256).hexdigest()
 
     def sign(self, message: bytes) -> bytes:
-        """Return the 16 bytes that only the holder of the master key can compute for this message."""
-        return hmac.new(self._token_key, message, sha256).digest()[:16]
+        """Return the 16 bytes that only the holder of the key ring can compute for this message."""
+        return _signature(self.keys.current(CALLBACK_TOKENS)[1], message)
 
-    def _key(self, user_id: int, *, make: bool) -> AESGCM:
-        if user_id == SYSTEM_USER_ID:
-            return self._system_key
-        known = self._keys.get(user_id)
-        if known is not None:
-            return known
-        key = AESGCM(self._load(user_id, make=make))
-        with self._lock:
-            if len(self._keys) >= _MAX_KEYS_IN_MEMORY:
-                self._keys.clear()
-            self._keys[user_id] = key
-        return key
+    def is_signed(self, message: bytes, signature: bytes) -> bool:
+        """Say whether `sign` made these bytes for the message, under a key that was current in the last TOKENS_LAST."""
+        since = clock.now() - TOKENS_LAST
+        return any(
+            hmac.compare_digest(signature, _signature(key.key, message))
+            for key in self.keys.keys(CALLBACK_TOKENS)
+            if key.retired_at is None or key.retired_at > since
+        )
 
-    def _load(self, user_id: int, *, make: bool) -> bytes:
-        row = self._read_or_make(user_id) if make else self._read(user_id)
-        if row is None and make:  # Another process made it in the same moment: now it can be read.
-            row = self._read(user_id)
-        if row is None:
-            raise WrongKey
-        if row["wrapped_key"] is None:
-            raise Erased
-        return unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(user_id))
+    def _current_key(self, owner: int, purpose: str) -> tuple[int, AESGCM]:
+        if owner != SYSTEM_USER_ID:
+            return 0, self._customers.of(owner, make=True)
+        key_id, key = self.keys.current(OWN_SECRETS)
+        return key_id, _own_key(key, purpose)
 
-    def _read(self, user_id: int) -> dict[str, Any] | None:
-        with self._database.connection() as connection:
-            return connection.execute(_READ_KEY, (user_id,)).fetchone()
+    def _first_own_key(self) -> AESGCM:
+        return AESGCM(self.keys.key(OWN_SECRETS, 0))
 
-    def _read_or_make(self, user_id: int) -> dict[str, Any] | None:
-        wrapped = wrap(self._wrapper, os.urandom(KEY_BYTES), _bound_to(user_id))
-        with self._database.connection() as connection:
-            values = {"user": user_id, "key": wrapped, "now": clock.now()}
-            return connection.execute(_ENSURE_KEY, values).fetchone()
+    def _is_v1_refused(self) -> bool:
+        if not self._refuses_v1:
+            with self._database.connection() as connection:
+                self._refuses_v1 = connection.execute(_IS_REENCRYPTED, (EVERYTHING,)).rowcount > 0
+        return self._refuses_v1
 
 
-def _bound_to(user_id: int) -> bytes:
-    return f"daftari customer {user_id}".encode()
+def _bound_to(owner: int, purpose: str, row: object) -> bytes:
+    return f"daftari value v2\0{owner}\0{purpose}\0{row}".encode()
 
 
-def _encrypt(key: AESGCM, text: str, bound_to: bytes) -> str:
-    return _ENCRYPTED_V1 + base64.urlsafe_b64encode(wrap(key, text.encode(), bound_to)).decode()
+def _own_key(key: bytes, purpose: str) -> AESGCM:
+    return AESGCM(derive(key, f"own secrets of {purpose}"))
 
 
-def _decrypt(key: AESGCM, encrypted: str, bound_to: bytes) -> str:
-    if not encrypted.startswith(_ENCRYPTED_V1):
-        raise WrongKey
+def _signature(key: bytes, message: bytes) -> bytes:
+    return hmac.new(key, message, sha256).digest()[:16]
+
+
+def _decoded(text: str) -> bytes:
     try:
-        raw = base64.urlsafe_b64decode(encrypted[len(_ENCRYPTED_V1) :])
+        return base64.urlsafe_b64decode(text)
     except ValueError:
         raise WrongKey from None
-    return unwrap(key, raw, bound_to).decode()

@@ -26,7 +26,7 @@ from ledger.phone import PhoneNumber
 from ledger.session.cart import add_up
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt
-from ledger.store.vault import Vault
+from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.terms import CheckoutTerms
 from payments.inbox.callback_tokens import make_token
@@ -139,8 +139,10 @@ class Checkout:
             user_id=user_id,
             lines=lines,
             totals=totals,
-            phone_sealed=self._vault.encrypt(user_id, phone.digits),
-            delivery_sealed=self._vault.encrypt(user_id, json.dumps(delivery)),
+            phone_sealed=self._vault.encrypt(user_id, phone.digits, purpose=PHONE, row=session_id),
+            delivery_sealed=self._vault.encrypt(
+                user_id, json.dumps(delivery), purpose=DELIVERY, row=session_id
+            ),
             county_id=delivery["county_id"],
             subcounty_id=delivery["subcounty_id"],
             expires_at=now + timedelta(minutes=self._terms.session_minutes),
@@ -207,7 +209,8 @@ class Checkout:
         """Return the session's own number. Raises InvalidValue if it has none."""
         if session.phone_sealed is None:
             raise wrong_fields({"phone_number": ["This session has no phone number of its own. Name one."]})
-        return PhoneNumber(self._vault.decrypt(session.user_id, session.phone_sealed))
+        phone = self._vault.decrypt(session.user_id, session.phone_sealed, purpose=PHONE, row=session.id)
+        return PhoneNumber(phone)
 
     def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
         try:
@@ -230,7 +233,7 @@ class Checkout:
         command = partial(
             PaymentSession.request_payment,
             transaction_id=acquired,
-            phone_sealed=self._vault.encrypt(session.user_id, phone.digits),
+            phone_sealed=self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id),
             prompt_seconds=self._terms.prompt_seconds,
             max_attempts=self._terms.max_attempts,
             at=clock.now(),
@@ -246,7 +249,8 @@ class Checkout:
         """Release a phone lock acquired for a request that was not sent, or transfer it to the prompt on the phone."""
         session = self._ledger.session(session_id)
         for attempt in session.open_attempts:
-            if self._vault.decrypt(session.user_id, attempt.phone_sealed) == phone.digits:
+            known = self._vault.decrypt(session.user_id, attempt.phone_sealed, purpose=PHONE, row=session_id)
+            if known == phone.digits:
                 self._phone_locks.transfer(session_id, transaction_id, to=attempt.transaction_id)
                 return
         self._phone_locks.release(session_id, transaction_id, PromptOutcome.NOT_SENT)
@@ -303,7 +307,9 @@ class Checkout:
             PaymentSession.record_initiation,
             attempt=attempt.number,
             merchant_request_id=accepted.merchant_request_id,
-            checkout_sealed=self._vault.encrypt(session.user_id, checkout_id),
+            checkout_sealed=self._vault.encrypt_unless_erased(
+                session.user_id, checkout_id, purpose=CHECKOUT_ID, row=session.id
+            ),
             checkout_digest=self._vault.digest("checkout", checkout_id),
             at=clock.now(),
         )

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from daraja import RESULT_MEANINGS
 from ledger.session.values import OPEN_STATES, AttemptState, Status
-from ledger.store.vault import Erased, Vault
+from ledger.store.customer_keys import Erased
+from ledger.store.vault import PHONE, Vault
 from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.prompts.phone_locks import PhoneLocks
@@ -131,9 +132,10 @@ class NextActions:
         if row.phone_sealed is None:
             return ""
         try:
-            return self._vault.digest("phone", self._vault.decrypt(row.user_id, row.phone_sealed))
+            phone = self._vault.decrypt(row.user_id, row.phone_sealed, purpose=PHONE, row=row.session_id)
         except Erased:
             return ""
+        return self._vault.digest("phone", phone)
 
 
 def _retry_after_failure(row: SessionRow) -> datetime | None:

@@ -11,7 +11,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, Evidence, Payment
-from ledger.store.vault import Vault
+from ledger.store.vault import CHECKOUT_ID, Vault
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.stk_callback import Command, failure_command
 from payments.prompts.phone_locks import PhoneLocks
@@ -43,7 +43,9 @@ class StatusQueries:
         the limit to others. Raises Erased if the customer was erased, and with them the CheckoutRequestID.
         """
         assert attempt.checkout_sealed is not None
-        checkout_request_id = self._vault.decrypt(session.user_id, attempt.checkout_sealed)
+        checkout_request_id = self._vault.decrypt(
+            session.user_id, attempt.checkout_sealed, purpose=CHECKOUT_ID, row=session.id
+        )
         if not self._rate_limiter.take(clock.now(), is_urgent=is_urgent):
             return None
         answer = self._daraja.query(checkout_request_id)

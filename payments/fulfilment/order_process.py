@@ -13,7 +13,8 @@ from ledger.errors import Conflict, Rejected, Unavailable
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from ledger.store.vault import Vault
+from ledger.store.customer_keys import Erased
+from ledger.store.vault import DELIVERY, Vault
 from payments.fulfilment.order_failures import OrderFailures
 from projections.follower import Recorded
 from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder, Shop
@@ -58,6 +59,9 @@ class OrderMaker:
             self._end_without_order(session, refusal.code, refusal.message)
         except (Unavailable, Conflict):
             raise
+        except Erased:  # Nobody knows any more where to send the goods.
+            _log.warning("order_of_erased_customer", session_id=str(session.id))
+            self._end_without_order(session, ORDER_NOT_MADE, _NOT_MADE)
         except Exception as error:
             if not self._failures.count(session.id, type(error).__qualname__, clock.now()):
                 raise
@@ -130,5 +134,7 @@ class OrderMaker:
     def _delivery_details(self, session: PaymentSession) -> dict[str, Any]:
         if session.delivery_sealed is None:
             return {}
-        details: dict[str, Any] = json.loads(self._vault.decrypt(session.user_id, session.delivery_sealed))
+        details: dict[str, Any] = json.loads(
+            self._vault.decrypt(session.user_id, session.delivery_sealed, purpose=DELIVERY, row=session.id)
+        )
         return details

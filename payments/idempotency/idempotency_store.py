@@ -17,6 +17,9 @@ CLAIM_LASTS = timedelta(seconds=90)
 
 ANSWERS_LAST = timedelta(hours=24)
 
+KEPT_ANSWER = "kept answer"
+"""The purpose of an encrypted answer, whose row is its key."""
+
 _CLAIM = """
 INSERT INTO idempotency_keys (user_id, key, fingerprint, claimed_until, status, sealed_body, created_at)
 VALUES (%s, %s, %s, %s, NULL, NULL, %s) ON CONFLICT (user_id, key) DO NOTHING
@@ -101,7 +104,8 @@ class IdempotencyStore:
                     "This Idempotency-Key was used for another request. Use a new key for a new request.",
                 )
             if row["status"] is not None:
-                return Replay(row["status"], self._vault.decrypt(user_id, row["sealed_body"]))
+                body = self._vault.decrypt(user_id, row["sealed_body"], purpose=KEPT_ANSWER, row=key)
+                return Replay(row["status"], body)
             taken = connection.execute(_TAKE_OVER, (now + CLAIM_LASTS, user_id, key, now)).rowcount
         if not taken:
             raise _in_use()
@@ -109,7 +113,7 @@ class IdempotencyStore:
 
     def finish(self, user_id: int, key: str, status: int, body: str) -> None:
         """Keep the answer to the request that claimed a key."""
-        encrypted = self._vault.encrypt(user_id, body)
+        encrypted = self._vault.encrypt(user_id, body, purpose=KEPT_ANSWER, row=key)
         with self._database.connection() as connection:
             connection.execute(_FINISH, (status, encrypted, user_id, key))
 

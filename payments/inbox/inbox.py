@@ -14,14 +14,18 @@ import structlog
 from ledger.application import Ledger
 from ledger.errors import LedgerError, Unavailable
 from ledger.session.session import PaymentSession
+from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
-from ledger.store.vault import SYSTEM_USER_ID, Erased, Vault
+from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.retry_schedule import RetrySchedule
 from projections import sessions
 
 MAX_BYTES_KEPT = 65_536
 MAX_UNAUTHENTICATED_KEPT = 10_000
 """Of messages that anyone could have posted, in whatever state: a flood of them must not fill the disk."""
+
+INBOX_BODY = "inbox body"
+"""The purpose of an encrypted body, whose row is its inbox_id."""
 
 UNPROCESSED_AFTER = timedelta(seconds=5)
 
@@ -143,7 +147,7 @@ class Inbox:
             body_bytes,
             tries=0,
         )
-        owner, encrypted = self._encrypt(owner, stored.decode("latin-1"))
+        owner, encrypted = self._encrypt(owner, stored.decode("latin-1"), message.inbox_id)
         values = (
             message.inbox_id,
             now,
@@ -240,12 +244,13 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 
-    def _encrypt(self, owner: int, text: str) -> tuple[int, str]:
+    def _encrypt(self, owner: int, text: str, inbox_id: UUID) -> tuple[int, str]:
         """Encrypt for the owner, or for the system if the owner was erased: what arrives is stored all the same."""
         try:
-            return owner, self._vault.encrypt(owner, text)
+            return owner, self._vault.encrypt(owner, text, purpose=INBOX_BODY, row=inbox_id)
         except Erased:
-            return SYSTEM_USER_ID, self._vault.encrypt(SYSTEM_USER_ID, text)
+            encrypted = self._vault.encrypt(SYSTEM_USER_ID, text, purpose=INBOX_BODY, row=inbox_id)
+            return SYSTEM_USER_ID, encrypted
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
         return InboxMessage(
@@ -257,7 +262,9 @@ class Inbox:
             row["attempt"],
             row["refund"],
             row["sending"],
-            self._vault.decrypt(row["key_owner"], row["sealed_body"]).encode("latin-1"),
+            self._vault.decrypt(
+                row["key_owner"], row["sealed_body"], purpose=INBOX_BODY, row=row["inbox_id"]
+            ).encode("latin-1"),
             row["body_bytes"],
             row["tries"],
         )

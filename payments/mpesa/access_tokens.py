@@ -10,6 +10,9 @@ from ledger.store.vault import SYSTEM_USER_ID, Vault
 LOCK_TIMEOUT_MILLISECONDS = 40_000
 """Longer than one token request may take, so that waiting processes see its outcome."""
 
+PURPOSE = "access token"
+"""The purpose of an encrypted token, whose row is its consumer."""
+
 _READ = "SELECT sealed_value, expires_at FROM access_tokens WHERE consumer = %s"
 _WRITE = """
 INSERT INTO access_tokens (consumer, sealed_value, expires_at) VALUES (%s, %s, %s)
@@ -30,11 +33,14 @@ class AccessTokens:
         """Return the token and when it expires, or None where there is none."""
         with self._database.connection() as connection:
             row = connection.execute(_READ, (self._consumer,)).fetchone()
-        return (self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"]), row["expires_at"]) if row else None
+        if row is None:
+            return None
+        token = self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"], purpose=PURPOSE, row=self._consumer)
+        return token, row["expires_at"]
 
     def write(self, token: str, expires_at: datetime) -> None:
         """Store a new token for all processes."""
-        encrypted = self._vault.encrypt(SYSTEM_USER_ID, token)
+        encrypted = self._vault.encrypt(SYSTEM_USER_ID, token, purpose=PURPOSE, row=self._consumer)
         with self._database.connection() as connection:
             connection.execute(_WRITE, (self._consumer, encrypted, expires_at))
 

@@ -6,6 +6,9 @@ from ledger import clock
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 
+SETTING = "setting"
+"""The purpose of an encrypted setting, whose row is its name."""
+
 _WRITE = """
 INSERT INTO sealed_settings (name, sealed_value, updated_at) VALUES (%s, %s, %s)
 ON CONFLICT (name) DO UPDATE SET sealed_value = excluded.sealed_value, updated_at = excluded.updated_at
@@ -24,11 +27,17 @@ class CredentialStore:
         """Return all stored credentials. Raises WrongKey under another master key."""
         with self._database.connection() as connection:
             rows = connection.execute(_READ).fetchall()
-        return {row["name"]: self._vault.decrypt(SYSTEM_USER_ID, row["sealed_value"]) for row in rows}
+        return {
+            row["name"]: self._vault.decrypt(
+                SYSTEM_USER_ID, row["sealed_value"], purpose=SETTING, row=row["name"]
+            )
+            for row in rows
+        }
 
     def write(self, partial: Mapping[str, str]) -> None:
         """Store these values and keep the others as they are."""
         now = clock.now()
         with self._database.transaction() as connection:
             for name, value in partial.items():
-                connection.execute(_WRITE, (name, self._vault.encrypt(SYSTEM_USER_ID, value), now))
+                encrypted = self._vault.encrypt(SYSTEM_USER_ID, value, purpose=SETTING, row=name)
+                connection.execute(_WRITE, (name, encrypted, now))

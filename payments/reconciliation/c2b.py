@@ -4,7 +4,6 @@ It signs neither, so the URL holds a secret that is made from the master key. A 
 nothing.
 """
 
-import hmac
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,7 +57,7 @@ class C2bHandler:
 
     def __init__(self, terms: C2bTerms, vault: Vault, inbox: Inbox, ledger: Ledger, matcher: Matcher) -> None:
         self._terms = terms
-        self._secret = vault.sign(_SECRET_OF).hex()
+        self._vault = vault
         self._inbox = inbox
         self._ledger = ledger
         self._matcher = matcher
@@ -67,7 +66,7 @@ class C2bHandler:
     @property
     def urls(self) -> tuple[str, str]:
         """The URLs to register: of confirmations, of validations. They are secrets."""
-        base = f"{self._terms.endpoints_url}{C2B_FOLDER}{self._secret}/"
+        base = f"{self._terms.endpoints_url}{C2B_FOLDER}{self._vault.sign(_SECRET_OF).hex()}/"
         return f"{base}confirmation/", f"{base}validation/"
 
     @property
@@ -77,7 +76,10 @@ class C2bHandler:
 
     def proves(self, token: str) -> bool:
         """Whether a segment of a URL is our secret."""
-        return hmac.compare_digest(token.encode(), self._secret.encode())
+        try:
+            return self._vault.is_signed(_SECRET_OF, bytes.fromhex(token))
+        except ValueError:
+            return False
 
     def confirm(self, body: bytes, *, body_bytes: int, is_authenticated: bool) -> None:
         """Store a confirmation, then act on it at once where possible; the worker does the rest.

@@ -16,6 +16,9 @@ from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 
+TYPED_REFERENCE = "typed reference"
+"""The purpose of what a payer typed as the account, encrypted, whose row is the movement's key."""
+
 _STORE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
                              transaction_id, sealed_reference, linked_receipt, verdict, first_seen_at)
@@ -237,7 +240,7 @@ class Movements:
             "happened_at": movement.happened_at.isoformat(),
             "evidence": movement.evidence,
             "transaction_id": movement.transaction_id,
-            "sealed_reference": self._vault.encrypt(SYSTEM_USER_ID, typed) if typed else None,
+            "sealed_reference": self._encrypted(typed, movement.key) if typed else None,
             "linked_receipt": movement.linked_receipt,
         }
 
@@ -251,10 +254,16 @@ class Movements:
             evidence=Evidence(row["evidence"]),
             money_in=row["money_in"],
             transaction_id=row["transaction_id"],
-            reference=self._vault.decrypt(SYSTEM_USER_ID, encrypted) if encrypted else "",
+            reference=self._decrypted(encrypted, row["movement_key"]) if encrypted else "",
             linked_receipt=row["linked_receipt"],
             stored_key=row["movement_key"],
         )
+
+    def _encrypted(self, typed: str, key: str) -> str:
+        return self._vault.encrypt(SYSTEM_USER_ID, typed, purpose=TYPED_REFERENCE, row=key)
+
+    def _decrypted(self, encrypted: str, key: str) -> str:
+        return self._vault.decrypt(SYSTEM_USER_ID, encrypted, purpose=TYPED_REFERENCE, row=key)
 
 
 def _result_row(result: MatchResult) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class ReversalResults:
         `is_timeout` says to which endpoint it came, for a message that its token does not authenticate. Raises
         Unavailable if the body could not be stored: then it must not be acknowledged.
         """
-        target = read_refund_token(self._vault.sign, token) if token else None
+        target = read_refund_token(self._vault.is_signed, token) if token else None
         unauthenticated = Channel.REVERSAL_TIMEOUT if is_timeout else Channel.REVERSAL_RESULT
         session, owner = session_and_owner(self._ledger, target.session_id if target else None)
         message = self._inbox.store(

@@ -18,7 +18,7 @@ from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from ledger.store.metadata import Cause, caused_by
-from ledger.store.vault import Vault
+from ledger.store.vault import CHECKOUT_ID, Vault
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_query import StatusQueries
 from payments.confirmation.stk_callback import amount_is_in_doubt, is_no_change, outcome_command
@@ -62,7 +62,7 @@ class Settlement:
 
         Raises Unavailable if the body could not be stored: then it must not be acknowledged.
         """
-        session_id, attempt = (read_token(self._vault.sign, token) if token else None) or (None, None)
+        session_id, attempt = (read_token(self._vault.is_signed, token) if token else None) or (None, None)
         session, owner = session_and_owner(self._ledger, session_id)
         message = self._inbox.store(
             body,
@@ -196,7 +196,9 @@ class Settlement:
             PaymentSession.record_initiation,
             attempt=attempt,
             merchant_request_id=callback.merchant_request_id,
-            checkout_sealed=self._vault.encrypt(session.user_id, callback.checkout_request_id),
+            checkout_sealed=self._vault.encrypt_unless_erased(
+                session.user_id, callback.checkout_request_id, purpose=CHECKOUT_ID, row=session.id
+            ),
             checkout_digest=self._vault.digest("checkout", callback.checkout_request_id),
             at=now,
         )

@@ -6,8 +6,9 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.session.session import PaymentSession
+from ledger.store.customer_keys import Erased
 from ledger.store.key_ring import WrongKey
-from ledger.store.vault import Erased
+from ledger.store.vault import DELIVERY, PHONE, REFERENCE
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import PromptWindow, Violation, Walk
 
@@ -40,11 +41,16 @@ def decryptable(
     if walk.vault is None:
         return
     try:
-        for sealed in (session.phone_sealed, session.delivery_sealed, session.reference_sealed):
-            if sealed is not None:
-                walk.vault.decrypt(session.user_id, sealed)
+        sealed = {
+            PHONE: session.phone_sealed,
+            DELIVERY: session.delivery_sealed,
+            REFERENCE: session.reference_sealed,
+        }
+        for purpose, value in sealed.items():
+            if value is not None:
+                walk.vault.decrypt(session.user_id, value, purpose=purpose, row=session.id)
         for prompt in prompts:
-            phone = walk.vault.decrypt(session.user_id, prompt.phone_sealed)
+            phone = walk.vault.decrypt(session.user_id, prompt.phone_sealed, purpose=PHONE, row=session.id)
             walk.prompts[walk.vault.digest("one prompt a phone", phone)].append(prompt)
     except Erased:
         return

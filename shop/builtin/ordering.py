@@ -17,8 +17,9 @@ from ledger import clock
 from ledger.clock import NAIROBI
 from ledger.errors import InvalidValue
 from ledger.session.cart import SnapshotLine
+from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
-from ledger.store.vault import Erased, Vault
+from ledger.store.vault import Vault
 from shop.port import (
     CART_ALREADY_BOUGHT,
     LISTING_WITHDRAWN,
@@ -31,6 +32,9 @@ from shop.port import (
     PlacedOrder,
     Shortage,
 )
+
+ORDER_DELIVERY = "delivery of an order"
+"""The purpose of an order's encrypted delivery details, whose row is its session."""
 
 # Changes of carts lock only the key of a listing, so FOR NO KEY UPDATE does not block them.
 LOCK_LISTINGS = """
@@ -126,7 +130,10 @@ class Orders:
         if not request.lines:
             raise InvalidValue("An order needs at least one line.", code="CART_EMPTY")
         encrypted = self._vault.encrypt(
-            request.user_id, json.dumps(dict(request.delivery_details), sort_keys=True)
+            request.user_id,
+            json.dumps(dict(request.delivery_details), sort_keys=True),
+            purpose=ORDER_DELIVERY,
+            row=request.session_id,
         )
         with self._database.transaction() as connection:
             return place_order(connection, request, encrypted)
@@ -157,13 +164,13 @@ class Orders:
         return PlacedOrder(**row) if row else None
 
     def _order(self, user_id: int, row: dict[str, Any], items: list[dict[str, Any]]) -> Order:
-        details = self._details(user_id, row.pop("sealed_delivery_details"))
+        details = self._details(user_id, row["session_id"], row.pop("sealed_delivery_details"))
         return Order(**row, items=tuple(OrderItem(**item) for item in items), delivery_details=details)
 
-    def _details(self, user_id: int, encrypted: str) -> dict[str, object] | None:
+    def _details(self, user_id: int, session_id: UUID, encrypted: str) -> dict[str, object] | None:
         """Decrypt the delivery details; return None if the buyer's data were erased."""
         try:
-            text = self._vault.decrypt(user_id, encrypted)
+            text = self._vault.decrypt(user_id, encrypted, purpose=ORDER_DELIVERY, row=session_id)
         except Erased:
             return None
         details: dict[str, object] = json.loads(text)

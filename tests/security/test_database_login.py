@@ -15,7 +15,7 @@ from tests.support.checkouts import Checkout
 
 GRANTS = (resources.files("ledger.store") / "grants.sql").read_text("utf-8")
 NAMES = sorted({"schema_migrations", *(name for step in migrations() for name in created_names(step))})
-EXTRA_RIGHTS = {"refuse_to_rewrite", "refuse_format_1"}
+EXTRA_RIGHTS = {"empty_erased_message", "refuse_to_rewrite", "refuse_format_1"}
 """Of triggers: nobody calls them."""
 
 DEFINERS = """

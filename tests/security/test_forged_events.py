@@ -19,7 +19,7 @@ from ledger.session.values import Evidence, Payment
 from ledger.store.canonical import chained_hashes
 from ledger.store.database import Database
 from ledger.store.event_macs import EventForged, EventMacs
-from ledger.store.vault import Vault
+from ledger.store.vault import DELIVERY, Vault
 from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
 from payments.worker.event_processor import EventProcessor, list_dead_lettered
@@ -161,8 +161,11 @@ def test_a_forged_payment_makes_no_order_and_is_a_case_at_once(
     attacker: Connection[Any], checkout: Checkout, database: Database, evidence: Evidence
 ) -> None:
     vault = Vault(database, MASTER_KEY)
-    delivery = vault.encrypt(7, "{}")
-    honest = Checkout(checkout.ledger, delivery_sealed=delivery).prompt().pay("UKG7Q2X9LM")
+    session_id = uuid4()
+    delivery = vault.encrypt(7, "{}", purpose=DELIVERY, row=session_id)
+    honest = (
+        Checkout(checkout.ledger, session_id=session_id, delivery_sealed=delivery).prompt().pay("UKG7Q2X9LM")
+    )
     forge(attacker, checkout, evidence)
     shop = ShopThatCounts()
     until_readable(database)

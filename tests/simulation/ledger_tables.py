@@ -14,7 +14,7 @@ import psycopg
 from ledger import application, clock
 from ledger.session import events
 from ledger.session.values import OPEN_STATES
-from ledger.store import blocks, key_ring, positions, recorder, vault
+from ledger.store import audit_log, blocks, customer_keys, key_ring, positions, recorder
 from ledger.store.canonical import GENESIS
 from payments.confirmation import query_log
 from payments.mpesa import access_tokens
@@ -80,10 +80,12 @@ class LedgerTables:
             query_log._NOTE: self.log_query,
             query_log._NOTE_IN_BETWEEN: self.log_urgent_query,
             query_log._FORGET: self.purge_query_log,
+            audit_log._ALL: lambda _: [],
             key_ring._ALL: lambda _: self.key_ring,
             key_ring._STORE_FIRST: self.store_first_keys,
-            vault._ENSURE_KEY: self.ensure_key,
-            vault._READ_KEY: self.read_key,
+            customer_keys._ENSURE_KEY: self.ensure_key,
+            customer_keys._READ_KEY: self.read_key,
+            customer_keys._ERASED_SINCE: lambda _: [{"read_at": clock.now(), "erased": []}],
             access_tokens._READ: self.read_token,
             access_tokens._WRITE: self.write_token,
             blocks._LAST: lambda _: self.blocks[-1:],
@@ -234,12 +236,12 @@ class LedgerTables:
 
     def ensure_key(self, values: Any) -> list[Row]:
         """Return the customer's wrapped key; store the given one if there is none."""
-        return [{"wrapped_key": self.keys.setdefault(values["user"], values["key"])}]
+        return [{"wrapped_key": self.keys.setdefault(values["user"], values["key"]), "wrap_key_id": 0}]
 
     def read_key(self, values: Any) -> list[Row]:
         """Return the customer's wrapped key."""
         key = self.keys.get(values[0])
-        return [] if key is None else [{"wrapped_key": key}]
+        return [] if key is None else [{"wrapped_key": key, "wrap_key_id": 0}]
 
     def read_token(self, values: Any) -> list[Row]:
         """Return the stored access token."""

@@ -14,6 +14,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
+from ledger.store.vault import PHONE
 from payments.checkout.checkout import Checkout, Prompted
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
@@ -39,7 +40,7 @@ def _push_before_recording() -> Any:
         number = self._phone_locks.acquire(
             digest, session.id, session.user_id, now=now, until=now + timedelta(minutes=2)
         )
-        encrypted = self._vault.encrypt(session.user_id, phone.digits)
+        encrypted = self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id)
         if isinstance(number, PromptRefusal):
             raise number.error(now)
 

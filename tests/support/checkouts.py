@@ -50,13 +50,18 @@ class Checkout:
         *,
         user_id: int = 7,
         at: datetime = HALF_PAST_TEN,
+        session_id: UUID | None = None,
         phone_sealed: str = "v1.phone",
         delivery_sealed: str = "v1.delivery",
     ) -> None:
         self.ledger = ledger
         self.at = at
         session = new_session(
-            user_id=user_id, at=at, phone_sealed=phone_sealed, delivery_sealed=delivery_sealed
+            user_id=user_id,
+            at=at,
+            session_id=session_id,
+            phone_sealed=phone_sealed,
+            delivery_sealed=delivery_sealed,
         )
         self.session_id = session.id
         assert ledger.add(session)

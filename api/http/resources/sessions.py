@@ -33,6 +33,7 @@ from api.http.streaming.notifier import current_notifier
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.session.values import Status
+from ledger.store.vault import DELIVERY
 from payments.checkout.next_action import NEW, NextAction
 from projections import history, sessions
 
@@ -129,8 +130,11 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
     """Show a payment session."""
     services = current_services()
     session = services.ledger.session(session_id, user_id=caller().user_id)
-    sealed = session.delivery_sealed
-    details = json.loads(services.vault.decrypt(session.user_id, sealed)) if sealed else {}
+    details = (
+        json.loads(services.vault.decrypt(session.user_id, sealed, purpose=DELIVERY, row=session.id))
+        if (sealed := session.delivery_sealed)
+        else {}
+    )
     return show_session(session, details, _next_action(_own_row(session_id)), clock.now())
 
 

@@ -1,13 +1,14 @@
 import base64
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 
 from ledger.application import Ledger
 from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
-from ledger.store.vault import Vault
+from ledger.store.vault import DELIVERY, PHONE, Vault
 from tests.api.cli.support import daftari
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
@@ -42,7 +43,10 @@ def test_a_row_that_was_changed_by_hand_is_named(database_url: str, data_folder:
 def test_kept_names_of_signed_blocks_are_checked(database_url: str, data_folder: Path) -> None:
     database = Database(database_url)
     ledger, vault = Ledger(database, key_ring(database)), Vault(database, MASTER_KEY)
-    Checkout(ledger, phone_sealed=vault.encrypt(7, "254712345678"), delivery_sealed=vault.encrypt(7, "{}"))
+    session_id = uuid4()
+    phone = vault.encrypt(7, "254712345678", purpose=PHONE, row=session_id)
+    delivery = vault.encrypt(7, "{}", purpose=DELIVERY, row=session_id)
+    Checkout(ledger, session_id=session_id, phone_sealed=phone, delivery_sealed=delivery)
     until_readable(database)
     BlockSigner(database, vault.block_key).run()
     block = Blocks(database).last()

@@ -1,7 +1,7 @@
 """Operators at the work page: they see what waits, decide, and see it go. And who is none gets nowhere."""
 
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import requests
@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from api.pages.operators import COOKIE
 from ledger import clock
 from ledger.session.values import RefundState
+from ledger.store.vault import DELIVERY, PHONE
 from tests.scenarios.steps import CALLBACKS, report
 from tests.support.checkouts import Checkout
 from tests.support.instance import Instance
@@ -23,10 +24,14 @@ def due(instance: Instance) -> Checkout:
     """Money that must go back, seen by the worker, who must not make its order meanwhile."""
     services = instance.services
     instance.stop_worker()
-    encrypted = services.vault.encrypt(7, "{}")
+    session_id = uuid4()
+    delivery = services.vault.encrypt(7, "{}", purpose=DELIVERY, row=session_id)
+    phone = services.vault.encrypt(7, "254712345678", purpose=PHONE, row=session_id)
     before = clock.now() - timedelta(minutes=1)
-    checkout = Checkout(services.ledger, at=before, delivery_sealed=encrypted, phone_sealed=encrypted)
-    checkout.request(services.vault.encrypt(7, "254712345678")).pay("UKG7Q2X9LM").refuse_order()
+    checkout = Checkout(
+        services.ledger, at=before, session_id=session_id, delivery_sealed=delivery, phone_sealed=phone
+    )
+    checkout.request(phone).pay("UKG7Q2X9LM").refuse_order()
     instance.start_worker()
     return checkout
 

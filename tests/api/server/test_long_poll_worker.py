@@ -15,7 +15,7 @@ from pathlib import Path
 from select import select
 from socket import SHUT_WR, create_connection
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -24,6 +24,7 @@ from api.local.local_settings import local_settings
 from api.settings import Settings
 from api.wiring import build_services
 from ledger import clock
+from ledger.store.vault import PHONE
 from payments.services import Services
 from tests.support.checkouts import Checkout
 from tests.support.database import new_database, reachable_folder
@@ -48,8 +49,11 @@ class Server:
 
     def checkout(self, user_id: int) -> Checkout:
         """Return a new session of a user, which the test drives."""
-        phone = self.services.vault.encrypt(user_id, "254712345678")
-        return Checkout(self.services.ledger, user_id=user_id, at=clock.now(), phone_sealed=phone)
+        session_id = uuid4()
+        phone = self.services.vault.encrypt(user_id, "254712345678", purpose=PHONE, row=session_id)
+        return Checkout(
+            self.services.ledger, user_id=user_id, at=clock.now(), session_id=session_id, phone_sealed=phone
+        )
 
     def ask(self, user_id: int, session_id: UUID, what: str = "status/", **headers: str) -> HTTPConnection:
         """Send a request on a connection of its own; `getresponse()` of it is the answer."""

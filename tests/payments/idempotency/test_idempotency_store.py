@@ -39,7 +39,7 @@ def test_an_answer_is_encrypted_at_rest(store: IdempotencyStore, database: Datab
     with database.connection() as connection:
         row = connection.execute("SELECT sealed_body FROM idempotency_keys").fetchone()
     assert row is not None
-    assert row["sealed_body"].startswith("v1.")
+    assert row["sealed_body"].startswith("v2.")
     assert "254712345678" not in row["sealed_body"]
 
 

@@ -62,7 +62,7 @@ def test_messages_of_an_erased_customer_are_dead_lettered_and_do_not_hold_up_oth
 
 
 def test_a_message_about_an_erased_customer_is_stored_all_the_same(inbox: Inbox, vault: Vault) -> None:
-    vault.encrypt(7, "so that there is a key")
+    vault.encrypt(7, "so that there is a key", purpose="test", row=1)
     vault.erase(7)
     message = stored(inbox, 7)
     assert inbox.message(message.inbox_id) == message

@@ -37,7 +37,7 @@ def test_a_token_is_encrypted_at_rest(database: Database, vault: Vault) -> None:
     with database.connection() as connection:
         row = connection.execute("SELECT sealed_value FROM access_tokens").fetchone()
     assert row is not None
-    assert row["sealed_value"].startswith("v1.")
+    assert row["sealed_value"].startswith("v2.")
     assert "a token" not in row["sealed_value"]
 
 

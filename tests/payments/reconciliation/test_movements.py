@@ -11,7 +11,14 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
-from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements
+from payments.reconciliation.movements import (
+    TYPED_REFERENCE,
+    MatchResult,
+    MatchVerdict,
+    Movement,
+    MovementKind,
+    Movements,
+)
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -79,7 +86,10 @@ def test_what_a_payer_typed_is_encrypted_and_comes_back(
     movements.store([typed], NOW)
     [row] = rows(database)
     assert "Jane" not in row["sealed_reference"]
-    assert vault.decrypt(SYSTEM_USER_ID, row["sealed_reference"]) == "rent of Jane"
+    opened = vault.decrypt(
+        SYSTEM_USER_ID, row["sealed_reference"], purpose=TYPED_REFERENCE, row=row["movement_key"]
+    )
+    assert opened == "rent of Jane"
     [again] = movements.unprocessed(NOW, 10)
     assert again == replace(typed, stored_key="payment OAF7Q2X9LM")
     assert "Jane" not in repr(again)

@@ -1,7 +1,7 @@
 """Each invariant holds for honest histories, and notices when somebody breaks it by hand."""
 
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from ledger.application import Ledger
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
-from ledger.store.vault import Vault
+from ledger.store.vault import DELIVERY, PHONE, Vault
 from projections.cases import PaymentCases
 from projections.follower import Follower
 from projections.integrity.invariants import check
@@ -266,18 +266,21 @@ def test_a_violation_everywhere_hides_no_other(ledger: Ledger, database: Databas
 def test_two_live_prompts_on_one_phone_are_reported(ledger: Ledger, database: Database) -> None:
     vault = Vault(database, VAULT_KEY)
 
-    def encrypted(user_id: int, phone: str) -> Checkout:
-        return Checkout(
+    def prompted(user_id: int, phone: str) -> Checkout:
+        session_id = uuid4()
+        checkout = Checkout(
             ledger,
             user_id=user_id,
-            phone_sealed=vault.encrypt(user_id, phone),
-            delivery_sealed=vault.encrypt(user_id, "{}"),
+            session_id=session_id,
+            phone_sealed=vault.encrypt(user_id, phone, purpose=PHONE, row=session_id),
+            delivery_sealed=vault.encrypt(user_id, "{}", purpose=DELIVERY, row=session_id),
         )
+        return checkout.request(vault.encrypt(user_id, phone, purpose=PHONE, row=session_id))
 
-    encrypted(7, "254712345678").request(vault.encrypt(7, "254712345678"))
-    other = encrypted(8, "254712345679").request(vault.encrypt(8, "254712345679"))
+    prompted(7, "254712345678")
+    other = prompted(8, "254712345679")
     assert check(database, vault, prompt_seconds=60) == []
-    encrypted(9, "254712345678").request(vault.encrypt(9, "254712345678"))
+    prompted(9, "254712345678")
     (violation,) = check(database, vault, prompt_seconds=60)
     assert violation.rule == "prompts"
     vault.erase(other.session.user_id)
@@ -293,10 +296,15 @@ def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
     assert rules(check(database, prompt_seconds=120)) == {"prompts"}
 
 
-def test_a_value_that_cannot_be_decrypted_is_reported(ledger: Ledger, database: Database) -> None:
-    Checkout(ledger, delivery_sealed="v1.too-short")
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_value_that_cannot_be_decrypted_is_reported(
+    ledger: Ledger, database: Database, *, moved: bool
+) -> None:
+    vault = Vault(database, VAULT_KEY)
+    of_another = vault.encrypt(7, "{}", purpose=DELIVERY, row=uuid4())
+    Checkout(ledger, delivery_sealed=of_another if moved else "v1.too-short")
     Follower(database, event_macs(database), PaymentMetrics()).catch_up()
-    assert rules(check(database, Vault(database, VAULT_KEY))) == {"personal data"}
+    assert rules(check(database, vault)) == {"personal data"}
 
 
 def test_nothing_can_be_checked_with_another_master_key(ledger: Ledger, database: Database) -> None:

@@ -1,0 +1,136 @@
+"""A key per customer, wrapped by a key of the ring. Destroying it erases the customer from every encrypted value."""
+
+import os
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger import clock
+from ledger.errors import LedgerError
+from ledger.store.database import Database
+from ledger.store.key_ring import CUSTOMER_KEYS, KEY_BYTES, KeyRing, WrongKey, unwrap, wrap
+
+FORGOTTEN_WITHIN = timedelta(seconds=3)
+"""How long a process may go on with the key of a customer whom another one has erased."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_MAX_KEYS_IN_MEMORY = 10_000
+_OVERLAP = timedelta(minutes=1)
+"""Longer than the transaction of an erasure may take to commit."""
+
+_ENSURE_KEY = """
+WITH made AS (
+    INSERT INTO customer_keys (user_id, wrapped_key, wrap_key_id, created_at, destroyed_at)
+    VALUES (%(user)s, %(key)s, %(wrap_key_id)s, %(now)s, NULL)
+    ON CONFLICT (user_id) DO NOTHING RETURNING wrapped_key, wrap_key_id
+)
+SELECT wrapped_key, wrap_key_id FROM made
+UNION ALL SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id = %(user)s
+"""
+_READ_KEY = "SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id = %s"
+_ERASED_SINCE = """
+SELECT clock_timestamp() AS read_at,
+       ARRAY(SELECT user_id FROM customer_keys WHERE destroyed_at > %s) AS erased
+"""
+_ANY_WRAPPED_KEY = """
+SELECT user_id, wrapped_key FROM customer_keys
+WHERE wrapped_key IS NOT NULL AND wrap_key_id = 0 ORDER BY user_id LIMIT 1
+"""
+
+
+class Erased(LedgerError):
+    """The customer's key was destroyed: nobody can decrypt their data again."""
+
+    def __init__(self) -> None:
+        super().__init__("ERASED", "The personal data of this customer have been erased.")
+
+
+class CustomerKeys:
+    """Knows the keys of customers. Those last used stay in memory, and leave it within seconds of an erasure.
+
+    One question in FORGOTTEN_WITHIN is asked for all customers together, so a known key costs no round trip of its own.
+    """
+
+    def __init__(self, database: Database, ring: KeyRing) -> None:
+        self._database = database
+        self._ring = ring
+        self._known: OrderedDict[int, AESGCM] = OrderedDict()
+        self._lock = Lock()
+        self._asking = Lock()
+        self._asked_at = self._read_at = _NEVER
+
+    def of(self, user_id: int, *, make: bool) -> AESGCM:
+        """Return a customer's key; make it if there is none and `make`. Raises Erased, WrongKey and Unavailable."""
+        if user_id in self._known:
+            self._forget_erased()
+        with self._lock:
+            known = self._known.get(user_id)
+            if known is not None:
+                self._known.move_to_end(user_id)
+                return known
+        key = AESGCM(self._load(user_id, make=make))
+        with self._lock:
+            self._known[user_id] = key
+            if len(self._known) > _MAX_KEYS_IN_MEMORY:
+                self._known.popitem(last=False)
+        return key
+
+    def check_unclaimed(self) -> None:
+        """Raise WrongKey if a customer's key was wrapped, before there was a key ring, under another master key."""
+        with self._database.connection() as connection:
+            row = connection.execute(_ANY_WRAPPED_KEY).fetchone()
+        if row is not None:
+            wrapper = AESGCM(self._ring.first(CUSTOMER_KEYS))
+            unwrap(wrapper, bytes(row["wrapped_key"]), bound_to(row["user_id"]))
+
+    def forget(self, user_id: int) -> None:
+        """Forget a key at once: its customer was erased by this process."""
+        with self._lock:
+            self._known.pop(user_id, None)
+
+    def _forget_erased(self) -> None:
+        if self._is_fresh():
+            return
+        with self._asking:
+            if self._is_fresh():  # Another thread has just asked.
+                return
+            asked_at, since = clock.now(), self._read_at
+            with self._database.connection() as connection:
+                row = connection.execute(_ERASED_SINCE, (since,)).fetchone()
+            assert row is not None
+            for user_id in row["erased"]:
+                self.forget(user_id)
+            self._asked_at, self._read_at = asked_at, row["read_at"] - _OVERLAP
+
+    def _is_fresh(self) -> bool:
+        return timedelta(0) <= clock.now() - self._asked_at < FORGOTTEN_WITHIN
+
+    def _load(self, user_id: int, *, make: bool) -> bytes:
+        row = self._read_or_make(user_id) if make else self._read(user_id)
+        if row is None and make:  # Another process made it in the same moment: now it can be read.
+            row = self._read(user_id)
+        if row is None:
+            raise WrongKey
+        if row["wrapped_key"] is None:
+            raise Erased
+        wrapper = AESGCM(self._ring.key(CUSTOMER_KEYS, row["wrap_key_id"]))
+        return unwrap(wrapper, bytes(row["wrapped_key"]), bound_to(user_id))
+
+    def _read(self, user_id: int) -> dict[str, Any] | None:
+        with self._database.connection() as connection:
+            return connection.execute(_READ_KEY, (user_id,)).fetchone()
+
+    def _read_or_make(self, user_id: int) -> dict[str, Any] | None:
+        key_id, key = self._ring.current(CUSTOMER_KEYS)
+        wrapped = wrap(AESGCM(key), os.urandom(KEY_BYTES), bound_to(user_id))
+        with self._database.connection() as connection:
+            values = {"user": user_id, "key": wrapped, "wrap_key_id": key_id, "now": clock.now()}
+            return connection.execute(_ENSURE_KEY, values).fetchone()
+
+
+def bound_to(user_id: int) -> bytes:
+    """Return what a wrapped key, and an encrypted value of version 1, is bound to."""
+    return f"daftari customer {user_id}".encode()
