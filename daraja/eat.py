@@ -5,6 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 EAT = timezone(timedelta(hours=3), "EAT")
 
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far M-Pesa's clock and ours may be apart."""
+
+MPESA_BEGAN = datetime(2007, 3, 6, tzinfo=EAT)
+"""No payment is older than M-Pesa."""
+
 _DIGITS = re.compile(r"[0-9]{14}")
 _WITH_DASHES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
@@ -56,3 +62,8 @@ def guess_moment(written: str) -> datetime | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=EAT)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def is_plausible(reported: datetime, *, arrived_at: datetime, since: datetime = MPESA_BEGAN) -> bool:
+    """Say whether a payment can be of a reported time: from `since` until the report arrived, give or take a skew."""
+    return since - CLOCK_SKEW <= reported <= arrived_at + CLOCK_SKEW

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from daraja import ResultMeaning, StkCallback
+from daraja.eat import is_plausible
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState, Evidence, Payment
 
@@ -12,17 +13,27 @@ Command = Callable[[PaymentSession], None]
 
 
 def outcome_command(
-    callback: StkCallback, attempt: int, *, received_at: datetime, at: datetime
+    callback: StkCallback, attempt: Attempt, *, received_at: datetime, at: datetime
 ) -> Command | None:
-    """Return the command that records the outcome; None if the result code is not final in a callback."""
+    """Return the command that records the outcome; None if the result code is not final in a callback.
+
+    A payment was made when the callback says, or when it was received if that cannot be.
+    """
     meaning = callback.meaning
     if meaning.outcome == "paid":
-        paid_at = callback.transaction_date or received_at
-        payment = Payment(attempt, callback.receipt, callback.amount_cents, Evidence.CALLBACK, paid_at)
+        reported = callback.transaction_date
+        paid_at = reported if reported and date_is_plausible(callback, attempt, received_at) else received_at
+        payment = Payment(attempt.number, callback.receipt, callback.amount_cents, Evidence.CALLBACK, paid_at)
         return partial(PaymentSession.record_payment, payment=payment, at=at)
     if meaning.outcome == "failed" and not meaning.confirm:
-        return failure_command(meaning, attempt, Evidence.CALLBACK, at=at)
+        return failure_command(meaning, attempt.number, Evidence.CALLBACK, at=at)
     return None
+
+
+def date_is_plausible(callback: StkCallback, attempt: Attempt, received_at: datetime) -> bool:
+    """Whether the callback dates its payment between the prompt's request and its own arrival, or not at all."""
+    reported = callback.transaction_date
+    return reported is None or is_plausible(reported, since=attempt.requested_at, arrived_at=received_at)
 
 
 def failure_command(meaning: ResultMeaning, attempt: int, evidence: Evidence, *, at: datetime) -> Command:

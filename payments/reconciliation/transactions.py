@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 
 from daraja import C2bNotice, PulledTransaction
+from daraja.eat import is_plausible
 from daraja.statement import StatementRow
 from ledger.session.values import Evidence
 from payments.reconciliation.movements import Movement, MovementKind
@@ -24,11 +25,11 @@ def transaction_named(reference: str) -> int | None:
 
 
 def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:
-    """Return the movement of a C2B notice; one without a readable time happened when it was received."""
+    """Return the movement of a C2B notice; one whose time cannot be read or true happened when it was received."""
     return _payment(
         notice.receipt,
         notice.amount_cents,
-        notice.completed_at or received_at,
+        _when(notice.completed_at, received_at),
         Evidence.C2B,
         notice.bill_reference,
     )
@@ -41,7 +42,7 @@ def of_pulled(pulled: PulledTransaction, pulled_at: datetime) -> Movement | None
     return _payment(
         pulled.receipt,
         pulled.amount_cents,
-        pulled.happened_at or pulled_at,
+        _when(pulled.happened_at, pulled_at),
         Evidence.C2B,
         pulled.bill_reference,
     )
@@ -62,6 +63,11 @@ def of_row(row: StatementRow) -> Movement:
         linked_receipt=row.linked_receipt,
         reason_type=row.reason_type,
     )
+
+
+def _when(reported: datetime | None, arrived_at: datetime) -> datetime:
+    """Return the reported time of a payment, or that of its report where it has none that can be true."""
+    return reported if reported and is_plausible(reported, arrived_at=arrived_at) else arrived_at
 
 
 def _kind_of(row: StatementRow) -> MovementKind:

@@ -21,7 +21,12 @@ from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import CHECKOUT_ID, Vault
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_query import StatusQueries
-from payments.confirmation.stk_callback import amount_is_in_doubt, is_no_change, outcome_command
+from payments.confirmation.stk_callback import (
+    amount_is_in_doubt,
+    date_is_plausible,
+    is_no_change,
+    outcome_command,
+)
 from payments.inbox.callback_tokens import read_token
 from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker, session_and_owner
 from payments.prompts.phone_locks import PhoneLocks
@@ -141,7 +146,10 @@ class Settlement:
         if paid and callback.receipt and not self._ledger.reserve_receipt(callback.receipt, session.id):
             self._inbox.dead_letter(message, "receipt_known_elsewhere", now)
             return
-        command = outcome_command(callback, attempt, received_at=message.received_at, at=now)
+        known = session.attempts[attempt]
+        if paid and not date_is_plausible(callback, known, message.received_at):
+            reason = reason or "transaction_date_implausible"  # The message keeps the date as it came.
+        command = outcome_command(callback, known, received_at=message.received_at, at=now)
         if command is None:
             self._inbox.dead_letter(message, "result_code_not_final", now)
             return
