@@ -15,9 +15,10 @@ SEED    ?= 1
 SEEDS  ?= 1000
 
 MUTATION = build/mutation
+AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup check bench simulate torture mutate schema screenshot format lock clean
+.PHONY: help run test test-system test-setup check audit sbom bench simulate torture mutate schema screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -40,6 +41,21 @@ check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the leng
 	@$(BIN)/mypy api daraja ledger payments projections shop tests
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.support.lengths
+
+# pip-audit calls a package that it cannot look up "skipped", and passes: that is no scan, and is said.
+audit: $(AUDIT)/.ready ## Look up every locked package in the published advisories
+	@rm -f build/audit.json; status=0; \
+	$(AUDIT)/bin/pip-audit --requirement requirements.txt --disable-pip --require-hashes --timeout 20 \
+		--progress-spinner off --format json --output build/audit.json > build/audit.log 2>&1 || status=$$?; \
+	if [ ! -s build/audit.json ] || grep -q '"skip_reason"' build/audit.json; then \
+		echo "NOT SCANNED: the advisories cannot be read from here. Run \`make audit\` where they can."; \
+		if grep -q '"fix_versions"' build/audit.json; then cat build/audit.log; exit 1; fi; \
+	else cat build/audit.log; exit $$status; fi
+
+sbom: $(AUDIT)/.ready ## Write build/sbom.cdx.json, the bill of materials of what runs (CycloneDX 1.6)
+	@$(AUDIT)/bin/cyclonedx-py requirements requirements.txt --sv 1.6 --output-reproducible --of JSON \
+		-o build/sbom.cdx.json 2> build/sbom.log || { cat build/sbom.log >&2; exit 1; }
+	@echo "build/sbom.cdx.json lists $$(grep -c '"purl"' build/sbom.cdx.json) packages."
 
 bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine completes
 	@$(BIN)/python -m tests.bench
@@ -70,6 +86,7 @@ lock: ## Update all packages and write the locks, with hashes
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --extra test --extra check --output-file requirements-test.txt
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --constraint requirements-test.txt --output-file requirements.txt
 	@build/lock/bin/uv pip compile setup.cfg $(LOCKING) --extra test --extra mutation --constraint requirements-test.txt --output-file requirements-mutation.txt
+	@printf 'cyclonedx-bom\npip-audit\nsetuptools\n' | build/lock/bin/uv pip compile - $(filter-out --extra build,$(LOCKING)) --output-file requirements-audit.txt
 
 LOCKING = --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade
 
@@ -85,6 +102,9 @@ $(VENV)/.ready-to-test: requirements-test.txt $(VENV)/.ready-to-run
 
 $(MUTATION)/.ready: requirements-mutation.txt setup.cfg api/local/bootstrap.py
 	@$(call bootstrap,$(MUTATION),requirements-mutation.txt)
+
+$(AUDIT)/.ready: requirements-audit.txt setup.cfg api/local/bootstrap.py
+	@$(call bootstrap,$(AUDIT),requirements-audit.txt)
 
 define bootstrap
 $(PYTHON) -c "" 2> /dev/null || { echo "Error: $(PYTHON) does not run: install Python 3.11 or newer (with pyenv: \`pyenv install 3.11 &&" \
