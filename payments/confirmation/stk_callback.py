@@ -50,9 +50,9 @@ def failure_command(meaning: ResultMeaning, attempt: int, evidence: Evidence, *,
 
 
 def amount_is_in_doubt(callback: StkCallback, session: PaymentSession, attempt: int) -> bool:
-    """Whether a success names another amount than its prompt asked for, or none, and no source has proved it yet."""
+    """Whether a success names no amount, and no source has proved it yet."""
     known = session.attempts[attempt]
-    if callback.meaning.outcome != "paid" or callback.amount_cents == session.totals.total_cents:
+    if callback.meaning.outcome != "paid" or callback.amount_cents is not None:
         return False
     if known.state == AttemptState.PAID and None in (known.receipt, callback.receipt):
         return False

@@ -4,8 +4,9 @@ The URL of a callback authenticates it. An unauthenticated callback counts only 
 its receipt is never recorded: a payer who invents one would be refunded when the genuine one arrives, or would take
 it from the buyer to whom it belongs.
 
-A prompt can only be paid whole. A success that names another amount, or none, therefore says nothing about the amount:
-M-Pesa is asked, or another source tells, before anything is recorded or refunded.
+A success that names no amount says nothing about it: a prompt can only be paid whole, so M-Pesa is asked whether it
+was, or another source tells, before anything is recorded or refunded. One that names another amount is money held: a
+refund is due, which no policy sends before a better source says the same.
 """
 
 from datetime import datetime, timedelta
