@@ -117,7 +117,7 @@ def assemble(
     )
     first_query_seconds = settings.daftari_check_after_seconds
     rate_limiter = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
-    status_queries = StatusQueries(ledger, vault, phone_locks, daraja, rate_limiter)
+    status_queries = StatusQueries(ledger, vault, inbox, phone_locks, daraja, rate_limiter)
     stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
     reversal_results = ReversalResults(ledger, vault, inbox, refund_query_log)
     matcher = build_matcher(settings, database, vault, max_workers)
@@ -142,7 +142,11 @@ def assemble(
         refund_query_log=refund_query_log,
         inbox=inbox,
         dispatcher=InboxDispatcher(
-            {Channel.STK: stk_callbacks.act_on, Channel.C2B_CONFIRMATION: c2b.act_on}
+            {
+                Channel.STK: stk_callbacks.act_on,
+                Channel.C2B_CONFIRMATION: c2b.act_on,
+                Channel.STATUS_QUERY: status_queries.let_go,
+            }
             | dict.fromkeys(RESULT_CHANNELS, reversal_results.act_on)
         ),
         status_poller=StatusPoller(

@@ -1,7 +1,7 @@
 """What Daraja's answers mean: each row of the vendor's error tables, judged by body and status together."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -27,7 +27,10 @@ QueryKind = Literal["paid", "failed", "pending", "no_answer", "unknown_id"]
 
 @dataclass(frozen=True, slots=True)
 class DarajaAnswer:
-    """A reply, read: `members` of its JSON object (empty when it is none) and the error in it, if there is one."""
+    """A reply, read: `members` of its JSON object (empty when it is none) and the error in it, if there is one.
+
+    `body` is what was read; it may hold personal data, so it stays out of the repr.
+    """
 
     status: int
     members: dict[str, Any]
@@ -35,6 +38,7 @@ class DarajaAnswer:
     error_message: str
     retry_after_seconds: int | None
     is_html: bool
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def is_token_refusal(self) -> bool:
@@ -66,6 +70,7 @@ def read_answer(reply: Reply, now: datetime, max_bytes: int = MAX_BYTES) -> Dara
         error_message=text(members.get("errorMessage")) or text(member(fault, "faultstring")),
         retry_after_seconds=_retry_after(reply.headers.get("Retry-After", ""), now),
         is_html=reply.is_html,
+        body=reply.body,
     )
 
 
@@ -197,7 +202,8 @@ class QueryVerdict:
 
     `paid` and `failed` are final. `pending`, `no_answer` and `unknown_id` say nothing about the money: ask
     again later. `reason` is a stable slug: the meaning of the result code, or one of our DARAJA_ codes. When
-    `rate_limited`, ask less often; `retry_after_seconds` is Daraja's Retry-After.
+    `rate_limited`, ask less often; `retry_after_seconds` is Daraja's Retry-After. `body` is the answer as it came, if
+    it is final; it holds the CheckoutRequestID, so it stays out of the repr.
     """
 
     kind: QueryKind
@@ -206,6 +212,7 @@ class QueryVerdict:
     reason: str | None = None
     rate_limited: bool = False
     retry_after_seconds: int | None = None
+    body: bytes = field(default=b"", repr=False, compare=False)
 
 
 def read_verdict(answer: DarajaAnswer, checkout_request_id: str) -> QueryVerdict:
@@ -221,7 +228,8 @@ def read_verdict(answer: DarajaAnswer, checkout_request_id: str) -> QueryVerdict
         return QueryVerdict("no_answer", reason="DARAJA_UNCERTAIN")
     meaning = meaning_of(result_code)
     kind: QueryKind = "no_answer" if meaning.outcome == "unknown" else meaning.outcome
-    return QueryVerdict(kind, result_code, text(answer.members.get("ResultDesc")), meaning.reason)
+    description = text(answer.members.get("ResultDesc"))
+    return QueryVerdict(kind, result_code, description, meaning.reason, body=answer.body)
 
 
 def _verdict_of_error(answer: DarajaAnswer) -> QueryVerdict:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from ledger.clock import NAIROBI
 from ledger.money import Money
 from ledger.session import events
@@ -16,7 +18,8 @@ from projections.event_descriptions import clock_time, describe
 from projections.follower import recorded
 
 HISTORY = """
-SELECT session_id, version, topic, state::text AS state, position, recorded_at, previous_hash, hash
+SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, position, recorded_at,
+       previous_hash, hash
 FROM payment_events WHERE session_id = %s ORDER BY version
 """
 
@@ -58,7 +61,8 @@ _CENTS = "_cents"
 class Entry:
     """One event of a session as the log holds it.
 
-    `state` is its JSON, `position` a decimal text (it outgrows what JSON numbers keep exactly), the hashes are hex.
+    `state` is its JSON, `metadata` what caused it (empty in events of format 1), `position` a decimal text (it outgrows
+    what JSON numbers keep exactly), the hashes are hex.
     """
 
     session_id: UUID
@@ -70,6 +74,7 @@ class Entry:
     position: str
     previous_hash: str
     hash: str
+    metadata: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -118,6 +123,7 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
         "position": entry.position,
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
+        "caused_by": entry.metadata,
         "state": _in_the_clear(entry.state),
     }
 
@@ -168,4 +174,5 @@ def _entry(row: dict[str, Any]) -> Entry:
         str(event.position),
         row["previous_hash"].hex(),
         row["hash"].hex(),
+        msgspec.json.decode(row["metadata"] or "{}"),
     )

@@ -11,9 +11,11 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, Evidence, Payment
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import CHECKOUT_ID, Vault
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.stk_callback import Command, failure_command
+from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.prompts.phone_locks import PhoneLocks
 
 
@@ -24,12 +26,14 @@ class StatusQueries:
         self,
         ledger: Ledger,
         vault: Vault,
+        inbox: Inbox,
         phone_locks: PhoneLocks,
         daraja: DarajaClient,
         rate_limiter: QueryRateLimiter,
     ) -> None:
         self._ledger = ledger
         self._vault = vault
+        self._inbox = inbox
         self._phone_locks = phone_locks
         self._daraja = daraja
         self._rate_limiter = rate_limiter
@@ -54,9 +58,32 @@ class StatusQueries:
             self._rate_limiter.pause(now, answer.retry_after_seconds)
         command = _outcome_command(answer, session, attempt.number, now)
         if command is not None:
-            session, _ = self._ledger.decide(session.id, command, known=session)
+            session = self._record(answer, command, session, attempt.number, now)
             self._phone_locks.release_if_ended(session, attempt.number)
         return answer
+
+    def let_go(self, message: InboxMessage) -> None:
+        """Settle an answer that a process stored and then died: M-Pesa is asked again about an open attempt."""
+        self._inbox.settle(message, "asked_again", clock.now())
+
+    def _record(
+        self, answer: QueryVerdict, command: Command, session: PaymentSession, attempt: int, now: datetime
+    ) -> PaymentSession:
+        """Store the answer as it came, then record what it proves, so that the event can name it."""
+        message = self._inbox.store(
+            answer.body,
+            body_bytes=len(answer.body),
+            channel=Channel.STATUS_QUERY,
+            is_authenticated=True,
+            session_id=session.id,
+            attempt=attempt,
+            owner=session.user_id,
+            now=now,
+        )
+        with caused_by(Cause.STATUS_QUERY, source=str(message.inbox_id), actor="mpesa"):
+            session, _ = self._ledger.decide(session.id, command, known=session)
+        self._inbox.settle(message, None, now)
+        return session
 
 
 def _outcome_command(

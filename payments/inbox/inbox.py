@@ -79,6 +79,7 @@ class Channel(StrEnum):
     C2B_VALIDATION = "c2b_validation"
     C2B_CONFIRMATION = "c2b_confirmation"
     PULL = "pull"
+    STATUS_QUERY = "status_query"
 
 
 @dataclass(frozen=True)

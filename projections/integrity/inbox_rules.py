@@ -22,6 +22,30 @@ LIMIT %s
 """
 
 
+# Of events from before they named what caused them nothing of the kind can be asked.
+EVENTS_WITHOUT_SOURCE = """
+SELECT session_id, version, event.state->>'evidence' AS evidence FROM payment_events AS event
+WHERE event.metadata IS NOT NULL
+  AND topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1', 'payment_session.receipt_recorded.v1')
+  AND CASE WHEN event.state->>'evidence' IN ('callback', 'query') THEN NOT EXISTS (
+          SELECT FROM daraja_inbox AS message
+          WHERE message.inbox_id = CASE WHEN event.metadata->>'source' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                   THEN (event.metadata->>'source')::uuid END
+            AND message.session_id = event.session_id AND message.is_proven
+            AND message.channel = CASE event.state->>'evidence' WHEN 'query' THEN 'status_query' ELSE 'stk' END)
+      ELSE NOT EXISTS (SELECT FROM mpesa_movements AS movement
+                       WHERE movement.receipt = event.state->>'receipt' AND movement.kind = 'payment') END
+ORDER BY session_id, version LIMIT %s
+"""
+
+
+def sources(connection: Connection[Any]) -> Iterator[Violation]:
+    """Money that arrived names what proves it: a stored callback, M-Pesa's stored answer, or a movement."""
+    for row in connection.execute(EVENTS_WITHOUT_SOURCE, (MAX_PER_RULE,)):
+        detail = f"version {row['version']} is known by a {row['evidence']}, and what proves it is not stored"
+        yield Violation("sources", detail, row["session_id"])
+
+
 def messages(connection: Connection[Any]) -> Iterator[Violation]:
     """A payment known by a callback has its callback in the inbox, and a session with messages has events."""
     for row in connection.execute(PAYMENTS_WITHOUT_MESSAGE, (MAX_PER_RULE,)):

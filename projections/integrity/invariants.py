@@ -93,6 +93,7 @@ def check(
             projection_rules.metrics(connection, walk),
             projection_rules.refunds_and_cases(connection, origin, macs),
             inbox_rules.messages(connection) if with_messages else iter(()),
+            inbox_rules.sources(connection) if with_messages else iter(()),
             prompt_rules.one_a_phone(walk),
             personal_data_rules.none_in_the_clear(connection, [text for text in known_texts if text]),
         )

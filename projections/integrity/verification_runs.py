@@ -24,7 +24,7 @@ DELETE FROM verification_runs WHERE run_id IN (
     SELECT run_id FROM verification_runs ORDER BY finished_at DESC OFFSET %s
 )
 """
-_EVENTS = "SELECT count(*) AS events FROM payment_events"
+_EVENTS = "SELECT count(*) AS events FROM (SELECT FROM payment_events LIMIT %s) AS counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ def last(database: Database) -> VerificationRun | None:
     return VerificationRun(**row) if row else None
 
 
-def count_events(database: Database) -> int:
-    """Return the number of events in the log."""
+def count_events(database: Database, *, at_most: int | None = None) -> int:
+    """Return the number of events in the log, or `at_most` if there are more."""
     with database.connection() as connection:
-        row = connection.execute(_EVENTS).fetchone()
+        row = connection.execute(_EVENTS, (at_most,)).fetchone()
     assert row is not None
     return int(row["events"])

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from ledger.application import RECEIPT
 from ledger.session.values import Evidence
 from ledger.store import audit_log, blocks
@@ -19,6 +21,8 @@ from tests.simulation.ledger_tables import Handler, Row
 from tests.simulation.memory_database import Tables
 
 _MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
+_NAME_A_SOURCE = (*_MOVED, "payment_session.receipt_recorded.v1")
+_CHANNELS = {"callback": "stk", "query": "status_query"}
 _SETTLED = ("posted", "credited", "amount_differs")
 _PERSONAL = re.compile(personal_data_rules.PERSONAL)
 
@@ -47,6 +51,7 @@ class VerificationTables:
             money_rules.OPEN_MOVEMENTS.encode(): self._open_movements,
             money_rules.PAID_WITHOUT_END.encode(): self._paid_without_end,
             inbox_rules.MESSAGES_WITHOUT_SESSION: lambda _: self._messages_without_session(),
+            inbox_rules.EVENTS_WITHOUT_SOURCE: lambda _: self._events_without_source(),
             inbox_rules.PAYMENTS_WITHOUT_MESSAGE: lambda _: self._payments_without_message(),
             personal_data_rules.EXISTS: lambda values: [
                 {"there": self._with_texts and values[0] in self._texts()}
@@ -142,6 +147,27 @@ class VerificationTables:
                 state["evidence"] == Evidence.CALLBACK for state in self._ledger.states(session_id, *_MOVED)
             )
         ]
+
+    def _events_without_source(self) -> list[Row]:
+        return [
+            {"session_id": event["session_id"], "version": event["version"], "evidence": evidence}
+            for event in self._ledger.log
+            if event["topic"] in _NAME_A_SOURCE
+            and (evidence := msgspec.json.decode(event["state"])["evidence"])
+            and not self._has_source(event, evidence)
+        ]
+
+    def _has_source(self, event: Row, evidence: str) -> bool:
+        state, metadata = msgspec.json.decode(event["state"]), msgspec.json.decode(event["metadata"])
+        if evidence not in _CHANNELS:
+            movements = self._tables.reconciliation.movements.values()
+            return any((m["receipt"], m["kind"]) == (state["receipt"], "payment") for m in movements)
+        message = self._tables.worker.messages.get(UUID(metadata["source"]))
+        return (
+            message is not None
+            and message["is_proven"]
+            and (message["session_id"], message["channel"]) == (event["session_id"], _CHANNELS[evidence])
+        )
 
     def _facts(self, values: Any) -> list[Row]:
         topics, until = set(values[0]), values[1]

@@ -87,6 +87,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "INTERNAL_ERROR": ErrorCode(
         500, "An internal error. Report the request id of the response; the request is safe to repeat."
     ),
+    "EVENT_FORGED": ErrorCode(
+        500,
+        "The record of this session was tampered with, so nothing more is done with it. Contact the shop.",
+    ),
     "PAYMENT_REFUSED": ErrorCode(
         502, "M-Pesa rejected the payment request and sent no prompt. The session can still be paid."
     ),

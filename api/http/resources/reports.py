@@ -16,6 +16,7 @@ from ledger.application import no_such_session
 from ledger.errors import InvalidValue, NotFound
 from payments.verification.verifier import INVARIANTS, Invariant
 from projections import history, metrics
+from projections.integrity.verification_runs import VerificationRun
 
 DEFAULT_PERIOD = timedelta(hours=24)
 MAX_PERIOD = timedelta(days=366)
@@ -87,7 +88,7 @@ class Counterexample(ResponseSchema):
 
 
 class CheckedInvariant(ResponseSchema):
-    """One invariant. `holds` is null where the store cannot tell, and tests show it instead."""
+    """One invariant. `holds` is null where the store cannot tell, and tests show it instead, or has no event."""
 
     number = fields.Integer()
     statement = fields.String()
@@ -96,14 +97,16 @@ class CheckedInvariant(ResponseSchema):
 
 
 class Verified(ResponseSchema):
-    """The last verification run."""
+    """The last verification run. `all_hold` is null if it found nothing to check; `age_seconds` is since its end."""
 
     run_id = fields.UUID()
     started_at = Moment()
     finished_at = Moment()
+    age_seconds = fields.Integer()
     events = fields.Integer()
     version = fields.String()
-    all_hold = fields.Boolean()
+    all_hold = fields.Boolean(allow_none=True)
+    summary = fields.String(metadata={"example": "All invariants held over 1,240 events."})
     invariants = fields.List(fields.Nested(CheckedInvariant))
 
 
@@ -140,7 +143,8 @@ def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
 def show_invariants() -> dict[str, Any]:
     """Show the last verification run.
 
-    Each invariant, whether it held, and its violations. The worker verifies once a day, `daftari verify` at once.
+    Each invariant, whether it held, and its violations. The worker verifies once a day, and whenever a log of up to
+    100,000 events has doubled; `daftari verify` at once.
     """
     run = current_services().verifier.last()
     if run is None:
@@ -151,10 +155,12 @@ def show_invariants() -> dict[str, Any]:
         "run_id": run.run_id,
         "started_at": run.started_at,
         "finished_at": run.finished_at,
+        "age_seconds": max(0, int((clock.now() - run.finished_at).total_seconds())),
         "events": run.events,
         "version": run.version,
-        "all_hold": not run.violations,
-        "invariants": [_show_invariant(invariant, run.violations) for invariant in INVARIANTS],
+        "all_hold": not run.violations if _says_something(run) else None,
+        "summary": _summary(run),
+        "invariants": [_show_invariant(invariant, run) for invariant in INVARIANTS],
     }
 
 
@@ -173,11 +179,22 @@ def audit_session(session_id: UUID) -> dict[str, Any]:
     return {"session_id": session_id, "events": [history.for_auditor(entry) for entry in entries]}
 
 
-def _show_invariant(invariant: Invariant, violations: list[dict[str, Any]]) -> dict[str, Any]:
-    broken = [violation for violation in violations if violation["rule"] in invariant.rules]
+def _says_something(run: VerificationRun) -> bool:
+    return bool(run.events or run.violations)
+
+
+def _summary(run: VerificationRun) -> str:
+    if not _says_something(run):
+        return "Nothing was checked: the log had no event yet."
+    found = f"{len(run.violations):,} violations" if run.violations else "All invariants held"
+    return f"{found} over {run.events:,} events."
+
+
+def _show_invariant(invariant: Invariant, run: VerificationRun) -> dict[str, Any]:
+    broken = [violation for violation in run.violations if violation["rule"] in invariant.rules]
     return {
         "number": invariant.number,
         "statement": invariant.statement,
-        "holds": not broken if invariant.rules else None,
+        "holds": not broken if invariant.rules and _says_something(run) else None,
         "violations": broken,
     }

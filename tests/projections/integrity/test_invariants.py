@@ -10,9 +10,11 @@ from psycopg.types.json import Jsonb
 
 from ledger import clock
 from ledger.application import Ledger
+from ledger.session.values import Evidence
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import DELIVERY, PHONE, Vault
 from projections.cases import PaymentCases
 from projections.follower import Follower
@@ -335,10 +337,24 @@ def test_a_callback_of_which_no_message_is_stored_is_reported(ledger: Ledger, da
     checkout = Checkout(ledger).prompt().pay()
     found = check(database, with_messages=True)
     assert [(violation.rule, violation.session_id) for violation in found] == [
-        ("letters", checkout.session_id)
+        ("letters", checkout.session_id),
+        ("sources", checkout.session_id),
     ]
     tamper(database, MESSAGE, checkout.session_id)
-    assert check(database, with_messages=True) == []
+    assert {violation.rule for violation in check(database, with_messages=True)} == {"sources"}
+
+
+@pytest.mark.parametrize("evidence", list(Evidence))
+def test_money_whose_source_is_not_stored_is_reported(
+    ledger: Ledger, database: Database, evidence: Evidence
+) -> None:
+    checkout = Checkout(ledger).prompt()
+    with caused_by(Cause.STATUS_QUERY, source="550e8400-e29b-41d4-a716-446655440000"):
+        checkout.pay(None if evidence == Evidence.QUERY else "NLJ7RT61SV", evidence=evidence)
+    tamper(database, MESSAGE, checkout.session_id)
+    [violation] = check(database, with_messages=True)
+    assert (violation.rule, violation.session_id) == ("sources", checkout.session_id)
+    assert str(evidence) in violation.detail
 
 
 def test_an_entry_of_the_audit_log_that_was_altered_is_reported(database: Database) -> None:

@@ -24,6 +24,7 @@ HAVE_A_CODE_OF_THEIR_OWN = {
     errors.Conflict().code,
     errors.Unavailable().code,
     "ERASED",
+    "EVENT_FORGED",
 }
 
 

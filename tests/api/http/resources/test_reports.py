@@ -111,6 +111,7 @@ def test_an_auditor_sees_all_but_encrypted_values(instance: Instance) -> None:
     answer = instance.client(9, "auditor").get(f"/api/audit/sessions/{session_id}/events/")
     events = answer.json()["events"]
     assert [event["event"] for event in events][-2:] == ["Paid", "OrderCreated"]
+    assert [event["caused_by"]["cause"] for event in events][-2:] == ["callback", "event"]
     for earlier, event in pairwise(events):
         assert event["previous_hash"] == earlier["hash"]
     assert all(len(event["hash"]) == 64 and event["position"] for event in events)
@@ -125,6 +126,8 @@ def test_an_auditor_sees_the_last_verification_run(instance: Instance) -> None:
     session_id = buy(instance, phone_number=PAYS_AT_ONCE)
     shown = auditor.get("/api/audit/invariants/").json()
     assert shown["all_hold"] is True  # The worker looks by itself.
+    assert shown["summary"] == f"All invariants held over {shown['events']} events."
+    assert 0 <= shown["age_seconds"] < 60
     assert [invariant["number"] for invariant in shown["invariants"]] == list(range(1, 14))
     assert {invariant["holds"] for invariant in shown["invariants"]} == {True, None}
 
@@ -138,6 +141,25 @@ def test_an_auditor_sees_the_last_verification_run(instance: Instance) -> None:
     }
     assert set(broken) == {4, 8}
     assert broken[8]["violations"][0]["session_id"] == session_id
+
+
+def test_a_run_over_no_event_says_that_nothing_was_checked(instance: Instance) -> None:
+    instance.services.verifier.run()
+    shown = instance.client(9, "auditor").get("/api/audit/invariants/").json()
+    assert (shown["all_hold"], shown["events"]) == (None, 0)
+    assert {invariant["holds"] for invariant in shown["invariants"]} == {None}
+    assert shown["summary"] == "Nothing was checked: the log had no event yet."
+
+
+def test_the_worker_verifies_again_once_the_log_has_doubled(instance: Instance) -> None:
+    verifier = instance.services.verifier
+    assert [verifier.run_if_due() for _ in range(2)] == [1, 0]
+    for _ in range(2):
+        put_in_cart(instance.client(), TOMATOES, "1")
+        instance.client().create()
+        assert [verifier.run_if_due() for _ in range(2)] == [1, 0]
+    assert instance.client().create().status_code == 201
+    assert verifier.run_if_due() == 0  # Three are not twice as many as two.
 
 
 def test_the_worker_verifies_once_a_day(instance: Instance) -> None:
