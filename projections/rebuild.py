@@ -9,7 +9,7 @@ from ledger.store.positions import read_horizon
 from projections.follower import BE_ACTIVE, Follower, Projection
 
 EMPTY = "DELETE FROM {table}"
-FORGET_POSITION = "DELETE FROM follower_positions WHERE name = %s"
+FORGET_POSITION = "SELECT forget_position_of_rebuild(%s)"
 COUNT_DIFFERENCES = """
 SELECT count(*) AS keys FROM (
     SELECT DISTINCT {key}

@@ -45,9 +45,7 @@ FROM (SELECT max(position) AS until_position FROM (
 CROSS JOIN LATERAL digest_of_events(%(origin)s::smallint, %(after)s, next.until_position) AS found
 """
 _ADD = """
-INSERT INTO signed_blocks (origin, number, after_position, until_position, events, digest, previous_hash, hash,
-                           public_key, signature, signed_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (origin, number) DO NOTHING
+SELECT number FROM add_signed_block(%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s) AS number
 """
 _AGAIN = """
 SELECT block.*, found.events AS events_found, found.digest AS digest_found

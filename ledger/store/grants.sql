@@ -33,8 +33,8 @@ GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, sch
 GRANT EXECUTE ON FUNCTION reserve_reference, ledger_horizon, sign_event_mac_start,
     append_events(uuid, integer, text[], text[], text, bytea[], integer, bytea[], jsonb),
     append_events(uuid, integer, text[], jsonb[], bytea[], jsonb) TO daftari_app;
-GRANT SELECT, INSERT ON signed_blocks TO daftari_app;
-GRANT EXECUTE ON FUNCTION digest_of_events TO daftari_app;
+GRANT SELECT ON signed_blocks TO daftari_app;
+GRANT EXECUTE ON FUNCTION digest_of_events, add_signed_block TO daftari_app;
 
 -- What people decided and read.
 GRANT SELECT ON audit_log TO daftari_app;
@@ -56,13 +56,14 @@ GRANT EXECUTE ON FUNCTION prompt_refusal, acquire_phone_lock TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (claimed_until, status, sealed_body), DELETE ON idempotency_keys TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (asked_at, tries, next_check_at, last_answer), DELETE
     ON attempt_checks, refund_checks TO daftari_app;
-GRANT SELECT, INSERT, UPDATE ON question_budgets TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (tokens, refilled_at, paused_until) ON question_budgets TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (granted), DELETE ON request_leases TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (failures, error, last_failed_at), DELETE ON order_failures TO daftari_app;
 
 -- What M-Pesa said.
-GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note), DELETE
+GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
     ON daraja_inbox TO daftari_app;
+GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
                               transaction_id, closed_at, closed_by, note) ON mpesa_movements TO daftari_app;
 GRANT SELECT, INSERT ON reconciliations TO daftari_app;
@@ -72,10 +73,12 @@ GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 -- Projections, which a rebuild makes anew from the log, and how far each has read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_refunds,
     payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (position), DELETE ON follower_positions TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (position) ON follower_positions TO daftari_app;
+GRANT EXECUTE ON FUNCTION forget_position_of_rebuild TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (error, tries, next_try_at, state, closed_at, closed_by, note), DELETE
     ON follower_failures TO daftari_app;
-GRANT SELECT, INSERT, DELETE ON verification_runs TO daftari_app;
+GRANT SELECT, INSERT ON verification_runs TO daftari_app;
+GRANT EXECUTE ON FUNCTION purge_verification_runs TO daftari_app;
 
 -- The built-in shop.
 GRANT SELECT, INSERT ON shop_orders_ruled_out TO daftari_app;

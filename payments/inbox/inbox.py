@@ -60,12 +60,7 @@ _DUE = f"""{_MESSAGE}
 WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at, inbox_id LIMIT %s
 """
 _ONE = _MESSAGE + " WHERE inbox_id = %s"
-_PURGE_UNAUTHENTICATED = """
-DELETE FROM daraja_inbox WHERE inbox_id IN (
-    SELECT inbox_id FROM daraja_inbox WHERE NOT is_proven AND session_id IS NULL AND state <> 'closed'
-    ORDER BY received_at DESC OFFSET %s
-)
-"""
+_PURGE_UNAUTHENTICATED = "SELECT FROM purge_unauthenticated_messages(%s)"
 
 
 class Channel(StrEnum):

@@ -19,11 +19,7 @@ _LAST = """
 SELECT run_id, started_at, finished_at, events, version, violations FROM verification_runs
 ORDER BY finished_at DESC LIMIT 1
 """
-_FORGET = """
-DELETE FROM verification_runs WHERE run_id IN (
-    SELECT run_id FROM verification_runs ORDER BY finished_at DESC OFFSET %s
-)
-"""
+_FORGET = "SELECT purge_verification_runs(%s)"
 _EVENTS = "SELECT count(*) AS events FROM (SELECT FROM payment_events LIMIT %s) AS counted"
 
 

@@ -140,6 +140,13 @@ FUNCTIONS = {
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
     "ledger_horizon": "Returns this node's origin and the horizon: no transaction below it is still running.",
     "digest_of_events": "Counts the events between two positions of an origin and digests their positions and hashes.",
+    "add_signed_block": "Adds the next signed block if it follows the last one and is over the events that are there; "
+    "no row if its number is taken. Raises DF004.",
+    "purge_unauthenticated_messages": "Deletes the oldest messages that anyone could have posted, beyond 1,000.",
+    "purge_verification_runs": "Deletes the oldest verification runs, beyond 1,000.",
+    "forget_position_of_rebuild": "Forgets how far a shadow table has read, before a rebuild fills it.",
+    "refuse_to_go_back": "Raises DF003: the position of its trigger only moves forward.",
+    "refuse_to_reopen": "Raises DF003: what a person has closed stays closed.",
     "refuse_to_rewrite": "Raises DF003: the table of its trigger is append-only.",
 }
 

@@ -12,6 +12,11 @@ from payments.inbox.inbox import MAX_BYTES_KEPT, UNPROCESSED_AFTER, Channel, Inb
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = datetime(2024, 1, 15, 10, 31, tzinfo=UTC)
+NEWER_MESSAGES = """
+INSERT INTO daraja_inbox (inbox_id, received_at, key_owner, sealed_body, body_bytes, body_sha256, state, tries)
+SELECT gen_random_uuid(), %s, key_owner, sealed_body, body_bytes, body_sha256, 'acted_on', 1
+FROM daraja_inbox, generate_series(1, 998) WHERE inbox_id = %s
+"""
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def test_a_message_about_an_erased_customer_is_stored_all_the_same(inbox: Inbox,
 def test_only_the_newest_unauthenticated_messages_are_kept_in_whatever_state(
     inbox: Inbox, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("payments.inbox.inbox.MAX_UNAUTHENTICATED_KEPT", 2)
+    monkeypatch.setattr("payments.inbox.inbox.MAX_UNAUTHENTICATED_KEPT", 1_000)
     authenticated = [stored(inbox, 7), stored(inbox, 8)]
     unauthenticated = [unauthenticated_message(inbox, NOW + timedelta(seconds=second)) for second in range(4)]
     looked_at = unauthenticated_message(inbox, NOW - timedelta(seconds=1))
@@ -79,9 +84,13 @@ def test_only_the_newest_unauthenticated_messages_are_kept_in_whatever_state(
     inbox.settle(unauthenticated[3], "no_news", NOW)
     inbox.dead_letter(looked_at, "malformed", NOW)
     assert inbox.close(looked_at.inbox_id, closed_by="operator 99", note="A test of ours.", now=NOW)
+    with database.connection() as connection:
+        connection.execute(NEWER_MESSAGES, (LATER + timedelta(seconds=1), unauthenticated[3].inbox_id))
     assert inbox.purge_unauthenticated() == 2
     with database.connection() as connection:
-        rows = connection.execute("SELECT inbox_id FROM daraja_inbox").fetchall()
+        rows = connection.execute(
+            "SELECT inbox_id FROM daraja_inbox WHERE received_at <= %s", (LATER,)
+        ).fetchall()
     left = {message.inbox_id for message in (*authenticated, *unauthenticated[2:], looked_at)}
     assert {row["inbox_id"] for row in rows} == left
 
