@@ -22,8 +22,8 @@ MAX_USERS = 1_000_000
 def migrate(as_json: bool) -> None:
     """Apply the migrations that this version needs.
 
-    Migrations go forward only, and are safe while the previous version is running. Each run gives the application's
-    role its rights anew; running it again changes nothing else.
+    Migrations go forward only, and are safe while the previous version is running, unless the changelog says that it
+    must be restarted. Each run gives the application's role its rights anew; running it again changes nothing else.
 
     \b
     Example
