@@ -117,6 +117,7 @@ def test_an_event_without_a_mac_is_refused(
     "changed",
     [
         {"topics": ["payment_session.invented.v1"]},
+        {"topics": [None]},
         {"hashes": [bytes(32)]},
         {"metadata": "[]"},
         {"metadata": '{"cause":"' + "x" * 2_000 + '"}'},
