@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from api import setting_values as values
 
@@ -9,6 +10,7 @@ DARAJA_URLS = {
     "sandbox": "https://sandbox.safaricom.co.ke",
     "production": "https://api.safaricom.co.ke",
 }
+_SAFARICOM = "safaricom.co.ke"
 CALLBACK_PATH = "/api/payments/callbacks/"
 TOKEN_KEY_NAMES = ("DAFTARI_JWT_SECRET", "DAFTARI_JWT_PUBLIC_KEY_FILE", "DAFTARI_JWT_JWKS_URL")
 """The variables of which exactly one says how bearer tokens are verified."""
@@ -54,6 +56,11 @@ def _wrong_in_production(found: Mapping[str, Any]) -> Iterator[str]:
             "MPESA_CALLBACK_URL must be an https address in production: type "
             f"`export MPESA_CALLBACK_URL=https://your.domain{CALLBACK_PATH}`."
         )
+    if not _may_have_credentials(found["mpesa_base_url"], found["daftari_mpesa_host"]):
+        yield (
+            "MPESA_BASE_URL must be an https address of Safaricom in production, because M-Pesa's credentials go "
+            "there: unset it, or name its host in DAFTARI_MPESA_HOST if it is yours."
+        )
     if not found["daftari_public_url"]:
         yield (
             "DAFTARI_PUBLIC_URL must be given in production, as the address where clients reach the API: type "
@@ -61,6 +68,14 @@ def _wrong_in_production(found: Mapping[str, Any]) -> Iterator[str]:
         )
     if found["daftari_demo_operator"] == "on":
         yield "DAFTARI_DEMO_OPERATOR would make anyone an operator: unset it in production."
+
+
+def _may_have_credentials(base_url: str, own_host: str) -> bool:
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").lower()
+    if own_host and host == own_host.lower():
+        return True
+    return parts.scheme == "https" and (host == _SAFARICOM or host.endswith(f".{_SAFARICOM}"))
 
 
 def weak_secrets(present: str, previous: str) -> Iterator[str]:

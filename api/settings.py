@@ -16,16 +16,17 @@ STORED_NAMES = (
     "MPESA_CONSUMER_SECRET",
     "MPESA_BUSINESS_SHORTCODE",
     "MPESA_PASSKEY",
-    "MPESA_CALLBACK_URL",
     "MPESA_ENVIRONMENT",
-    "MPESA_BASE_URL",
     "MPESA_TRANSACTION_TYPE",
     "MPESA_PARTY_B",
     "MPESA_INITIATOR_NAME",
     "MPESA_INITIATOR_PASSWORD",
     "MPESA_SECURITY_CREDENTIAL",
 )
-"""The variables that `daftari set-mpesa-credentials` may store in the database; the environment wins over it."""
+"""The variables that `daftari set-mpesa-credentials` may store in the database; the environment wins over it.
+
+No address is among them: who can write to the database must not choose where the consumer secret goes.
+"""
 _MAX_CERTIFICATE_BYTES = 64 * 1024
 
 
@@ -242,6 +243,12 @@ class Settings:
     daftari_max_amount_shillings: int = _setting(
         values.whole(1, 10_000_000), "250000", "The most that one payment may be, in whole shillings."
     )
+    daftari_retention_days: int = _setting(
+        values.whole(0, 3_650),
+        "0",
+        "How many days after a customer's last payment the law asks to keep their data; until then they cannot be "
+        "erased. Amounts, receipts and hashes stay in any case.",
+    )
     daftari_safaricom_addresses: str = _setting(
         values.choice("off", "warn", "enforce"),
         "off",
@@ -269,6 +276,11 @@ class Settings:
     )
     mpesa_base_url: str = _setting(
         values.base_url, "", "Daraja's address. `daftari up` starts no simulator if it is given."
+    )
+    daftari_mpesa_host: str = _setting(
+        str,
+        "",
+        "The one host beside Safaricom's that production may send M-Pesa's credentials to, as in `mpesa.internal`.",
     )
     mpesa_transaction_type: str = _setting(
         values.choice("CustomerPayBillOnline", "CustomerBuyGoodsOnline"),

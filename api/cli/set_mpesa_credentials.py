@@ -22,9 +22,7 @@ _SECRETS = (
 @click.option("--consumer-secret", help="The app's consumer secret.")
 @click.option("--business-shortcode", help="The paybill, or for buy goods the store number.")
 @click.option("--passkey", help="The passkey of Lipa na M-Pesa Online.")
-@click.option("--callback-url", help="Where M-Pesa reports results.")
 @click.option("--environment", help="sandbox or production.")
-@click.option("--base-url", help="Daraja's address, if it is not Safaricom's.")
 @click.option("--transaction-type", help="CustomerPayBillOnline or CustomerBuyGoodsOnline.")
 @click.option("--party-b", help="The till number, for buy goods.")
 @click.option("--initiator-name", help="The initiator who sends refunds.")
@@ -35,7 +33,8 @@ def set_mpesa_credentials(**options: str | None) -> None:
 
     Stores the values given as options, or else as variables such as MPESA_PASSKEY; others stay as they are. Without
     any, a terminal prompts for each, hiding secrets; Enter keeps the stored value. Environment variables override
-    stored credentials. Restart `daftari serve` and `daftari work` afterwards.
+    stored credentials. MPESA_BASE_URL and MPESA_CALLBACK_URL are never stored: who can write to the database must not
+    choose where the credentials go. Restart `daftari serve` and `daftari work` afterwards.
 
     \b
     Examples

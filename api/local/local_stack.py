@@ -127,6 +127,8 @@ class LocalStack:
             "DAFTARI_MIGRATION_URL",
             "DAFTARI_PORT",
             "DAFTARI_SIMULATOR_PORT",
+            "MPESA_BASE_URL",
+            "MPESA_CALLBACK_URL",
             *STORED_NAMES,
         }
         published = {name: text for name, text in self._variables.items() if name in names}

@@ -16,7 +16,7 @@ from api.local.problems import LocalRuntimeError
 from api.safe_database import database_problems
 from api.setting_rules import weak_secrets
 from api.setting_values import is_near
-from api.settings import ConfigurationError, Settings
+from api.settings import STORED_NAMES, ConfigurationError, Settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError, Unavailable
 from ledger.store.logins import statements_lacking
@@ -59,10 +59,16 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     if settings.database_url and database.level is Level.OK:
         yield _finding("database roles", _check_roles, settings)
         try:
-            settings = settings.with_stored_credentials(stored_credentials(settings))
+            stored = stored_credentials(settings)
+            settings = settings.with_stored_credentials(stored)
             settings.require_safe_mode()
         except (LedgerError, ConfigurationError) as error:
             yield Finding("stored credentials", Level.PROBLEM, error.message)
+        else:
+            ignored = sorted(stored.keys() - set(STORED_NAMES))
+            if ignored:
+                told = f"Stored {' and '.join(ignored)} no longer counts: set it as a variable."
+                yield Finding("stored credentials", Level.WARNING, told)
     yield _finding("tokens", _check_tokens, settings)
     yield _finding("address", _check_address, settings)
     yield _finding("credentials", _check_credentials, settings)

@@ -246,6 +246,35 @@ def test_variables_of_a_killed_instance_are_ignored(tmp_path: Path) -> None:
     assert local_settings({"DAFTARI_DATA_DIR": str(tmp_path)}).database_url == ""
 
 
+def test_a_stored_address_does_not_count(tmp_path: Path) -> None:
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    merged = settings.with_stored_credentials(
+        {"MPESA_BASE_URL": "https://attacker.example", "MPESA_CALLBACK_URL": "https://attacker.example"}
+    )
+    assert (merged.mpesa_base_url, merged.mpesa_callback_url) == (
+        settings.mpesa_base_url,
+        settings.mpesa_callback_url,
+    )
+
+
+@pytest.mark.parametrize(
+    ("base_url", "own_host", "is_refused"),
+    [
+        ("https://api.safaricom.co.ke", "", False),
+        ("http://api.safaricom.co.ke", "", True),
+        ("https://safaricom.co.ke.attacker.example", "", True),
+        ("https://notsafaricom.co.ke", "", True),
+        ("http://127.0.0.1:8001", "", True),
+        ("http://127.0.0.1:8001", "127.0.0.1", False),
+    ],
+)
+def test_in_production_the_credentials_go_to_safaricom_alone(
+    base_url: str, own_host: str, *, is_refused: bool
+) -> None:
+    problems = problems_of(DAFTARI_MODE="production", MPESA_BASE_URL=base_url, DAFTARI_MPESA_HOST=own_host)
+    assert is_refused == any(problem.startswith("MPESA_BASE_URL") for problem in problems)
+
+
 def test_every_stored_name_is_a_setting() -> None:
     assert set(STORED_NAMES) <= {name for name, _, _ in described_settings()}
 
