@@ -24,6 +24,7 @@ from payments.confirmation.query_log import QueryLog
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
+from payments.erasure.erasures import Erasures
 from payments.exceptions.resolutions import CaseService
 from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
@@ -184,6 +185,7 @@ def assemble(
         reconciliations=Reconciliations(database),
         transaction_poller=transaction_poller,
         verifier=verifier,
+        erasures=build_erasures(settings, database, vault),
         blocks=Blocks(database),
         audit_log=audit_log,
         worker=worker,
@@ -227,6 +229,12 @@ def build_reconciler(settings: Settings, database: Database, vault: Vault, match
     missing = MissingPayments(Ledger(database, vault.keys), build_phone_locks(settings, database))
     progress, reconciliations = PullProgressStore(database), Reconciliations(database)
     return Reconciler(shortcodes_of(settings), database, matcher, progress, reconciliations, missing)
+
+
+def build_erasures(settings: Settings, database: Database, vault: Vault) -> Erasures:
+    """Return what erases customers."""
+    retention = timedelta(days=settings.daftari_retention_days)
+    return Erasures(database, vault, AuditLog(database, vault.keys), retention)
 
 
 def shortcodes_of(settings: Settings) -> frozenset[str]:

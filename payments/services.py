@@ -10,6 +10,7 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
+from payments.erasure.erasures import Erasures
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.reconciliation.c2b import C2bHandler
@@ -53,6 +54,7 @@ class Services:
     # Operators
     refunds: RefundService
     cases: CaseService
+    erasures: Erasures
     reconciler: Reconciler
     reconciliations: Reconciliations
     transaction_poller: TransactionPoller

@@ -5,6 +5,7 @@ import click
 from api.cli.audit_log import audit_log
 from api.cli.check import check
 from api.cli.data import demo_data, migrate
+from api.cli.erasure import erase_customer, legal_hold
 from api.cli.failures import FailureGroup
 from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
@@ -62,5 +63,7 @@ for command in (
     pull,
     verify,
     audit_log,
+    erase_customer,
+    legal_hold,
 ):
     main.add_command(command)

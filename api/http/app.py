@@ -33,6 +33,7 @@ RESOURCES = (
     "api.http.resources.reports",
     "api.http.resources.signed_blocks",
     "api.http.resources.audit_log",
+    "api.http.resources.erasure",
     "api.http.resources.refunds",
     "api.http.resources.reconciliations",
     "api.http.resources.tokens",

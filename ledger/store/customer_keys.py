@@ -59,7 +59,6 @@ class CustomerKeys:
         self._ring = ring
         self._known: OrderedDict[int, AESGCM] = OrderedDict()
         self._lock = Lock()
-        self._asking = Lock()
         self._asked_at = self._read_at = _NEVER
 
     def of(self, user_id: int, *, make: bool) -> AESGCM:
@@ -94,16 +93,13 @@ class CustomerKeys:
     def _forget_erased(self) -> None:
         if self._is_fresh():
             return
-        with self._asking:
-            if self._is_fresh():  # Another thread has just asked.
-                return
-            asked_at, since = clock.now(), self._read_at
-            with self._database.connection() as connection:
-                row = connection.execute(_ERASED_SINCE, (since,)).fetchone()
-            assert row is not None
-            for user_id in row["erased"]:
-                self.forget(user_id)
-            self._asked_at, self._read_at = asked_at, row["read_at"] - _OVERLAP
+        asked_at = clock.now()
+        with self._database.connection() as connection:
+            row = connection.execute(_ERASED_SINCE, (self._read_at,)).fetchone()
+        assert row is not None
+        for user_id in row["erased"]:
+            self.forget(user_id)
+        self._asked_at, self._read_at = asked_at, row["read_at"] - _OVERLAP
 
     def _is_fresh(self) -> bool:
         return timedelta(0) <= clock.now() - self._asked_at < FORGOTTEN_WITHIN

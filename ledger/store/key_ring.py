@@ -7,8 +7,8 @@ master key by another, while everything that was made before can still be read.
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -35,6 +35,7 @@ UNKNOWN_KEY = "UNKNOWN_KEY"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 
+_log = structlog.get_logger(__name__)
 _READ_AGAIN_AFTER = timedelta(seconds=30)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _ALL = "SELECT purpose, key_id, wrapped_key, retired_at FROM key_ring ORDER BY purpose, key_id"
@@ -84,7 +85,6 @@ class KeyRing:
         self._wrapper = AESGCM(derive(master_key, "key ring"))
         self._ring: Ring = {}
         self._read_at = _NEVER
-        self._reading = Lock()
 
     def current(self, purpose: str) -> tuple[int, bytes]:
         """Return the number and the 32 bytes of the key for new values; the first use of a purpose makes it."""
@@ -144,16 +144,24 @@ class KeyRing:
         return self._ring
 
     def _read(self) -> None:
-        with self._reading:
-            read_at = clock.now()
-            with self._database.connection() as connection:
-                rows = connection.execute(_ALL).fetchall()
-            ring: Ring = {}
+        """Read the ring anew. After a rotation of the master key a running process goes on with the keys it knows."""
+        read_at = clock.now()
+        with self._database.connection() as connection:
+            rows = connection.execute(_ALL).fetchall()
+        ring: Ring = {}
+        try:
             for row in rows:
                 purpose, key_id = row["purpose"], row["key_id"]
                 key = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(purpose, key_id))
                 ring.setdefault(purpose, {})[key_id] = RingKey(key_id, key, row["retired_at"])
-            self._ring, self._read_at = ring, read_at
+        except WrongKey:
+            if not self._ring:
+                raise
+            ring = self._ring
+            _log.warning(
+                "master_key_was_rotated", advice="Restart this process with the new DAFTARI_MASTER_KEY."
+            )
+        self._ring, self._read_at = ring, read_at
 
 
 def derive(key: bytes, purpose: str) -> bytes:

@@ -1,6 +1,7 @@
 """The inbox: every body that M-Pesa posts is stored as it came, before it is read."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,13 +30,19 @@ INBOX_BODY = "inbox body"
 
 UNPROCESSED_AFTER = timedelta(seconds=5)
 
+MAX_PHONES_INDEXED = 2_000
+"""Of one body: more than a page of Pull holds."""
+
+_PHONE = re.compile(r"(?<![0-9])254[17][0-9]{8}(?![0-9])")
+_SHA_256 = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])")
+
 _log = structlog.get_logger(__name__)
 
 _STORE = """
 INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending,
                           key_owner, sealed_body, body_bytes, body_sha256, state, reason, tries,
-                          next_try_at, settled_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL)
+                          next_try_at, settled_at, phone_digests, erase_when_settled)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL, %s, %s)
 """
 _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
@@ -143,7 +150,8 @@ class Inbox:
             body_bytes,
             tries=0,
         )
-        owner, encrypted = self._encrypt(owner, stored.decode("latin-1"), message.inbox_id)
+        text = stored.decode("latin-1")
+        key_owner, encrypted = self._encrypt(owner, text, message.inbox_id)
         values = (
             message.inbox_id,
             now,
@@ -153,11 +161,13 @@ class Inbox:
             attempt,
             refund,
             refund_attempt,
-            owner,
+            key_owner,
             encrypted,
             body_bytes,
             hashlib.sha256(stored).hexdigest(),
             now + UNPROCESSED_AFTER if is_authenticated else now,
+            phone_digests(self._vault, text) if key_owner == SYSTEM_USER_ID else None,
+            key_owner != owner,
         )
         with self._database.connection() as connection:
             connection.execute(_STORE, values)
@@ -264,6 +274,20 @@ class Inbox:
             row["body_bytes"],
             row["tries"],
         )
+
+
+def phone_digests(vault: Vault, text: str) -> list[str]:
+    """Return the blind indexes of the phones in a body, at most MAX_PHONES_INDEXED: in the clear, or as SHA-256."""
+    phones, hashes = set(_PHONE.findall(text)), set(_SHA_256.findall(text))
+    found = {vault.digest("phone", phone) for phone in phones}
+    found |= {vault.digest("hashed phone", each.lower()) for each in hashes}
+    return sorted(found)[:MAX_PHONES_INDEXED]
+
+
+def digests_of_phone(vault: Vault, digits: str) -> tuple[str, str]:
+    """Return the blind indexes of one phone as `phone_digests` finds it, in the clear and as M-Pesa hashes it."""
+    hashed = hashlib.sha256(digits.encode()).hexdigest()
+    return vault.digest("phone", digits), vault.digest("hashed phone", hashed)
 
 
 def session_and_owner(ledger: Ledger, session_id: UUID | None) -> tuple[PaymentSession | None, int]:

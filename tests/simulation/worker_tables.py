@@ -79,7 +79,8 @@ class WorkerTables:
 
     def keep(self, values: Any) -> int:
         """Store an inbound message."""
-        message = dict(zip(_MESSAGE, values, strict=True))
+        *stored, _, _ = values
+        message = dict(zip(_MESSAGE, stored, strict=True))
         message |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
         self.messages[message["inbox_id"]] = message
         self._is_due(message["inbox_id"], message["next_try_at"])

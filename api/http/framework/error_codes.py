@@ -66,6 +66,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "IDEMPOTENCY_KEY_IN_USE": ErrorCode(
         409, "The first request with this key is still running. Wait for Retry-After and send it again."
     ),
+    "ERASURE_REFUSED": ErrorCode(
+        409,
+        "A legal hold, a duty to keep, or money under way stands against this erasure; the message says which.",
+    ),
+    "ERASURE_NOT_PROPOSED": ErrorCode(409, "Nobody has proposed this erasure yet. Propose it with a reason."),
+    "ERASURE_NEEDS_ANOTHER": ErrorCode(
+        409, "Another person has to decide: not who proposed it, and not the customer."
+    ),
     "ERASED": ErrorCode(410, "The personal data that this would show has been erased."),
     "BODY_TOO_LARGE": ErrorCode(413, "The body is larger than 64 KiB. Send less."),
     "UNSUPPORTED_MEDIA_TYPE": ErrorCode(

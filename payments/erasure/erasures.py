@@ -1,0 +1,175 @@
+"""Erases a customer: one person proposes, another approves, unless the law or money on its way stands against it.
+
+Proposals, holds and erasures are entries of the audit log, whose MAC only the application can make: an entry that was
+written past it counts for nothing here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+
+from ledger import clock
+from ledger.errors import Rejected
+from ledger.phone import PhoneNumber
+from ledger.store.audit_log import AuditLog
+from ledger.store.customer_keys import Erased
+from ledger.store.database import Database
+from ledger.store.key_ring import WrongKey
+from ledger.store.vault import PHONE, Vault
+from payments.inbox.inbox import digests_of_phone
+from payments.refunds.notes import parse_note
+
+PROPOSED, ERASED = "erasure_proposed", "customer_erased"
+HELD, RELEASED = "legal_hold_placed", "legal_hold_lifted"
+
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('daftari erasure ' || %s, 0))"
+_STANDING = """
+SELECT EXISTS (SELECT FROM customer_keys WHERE user_id = %(user)s AND wrapped_key IS NULL) AS is_erased,
+       (SELECT count(*) FROM payment_sessions WHERE user_id = %(user)s) AS sessions,
+       (SELECT count(*) FROM payment_sessions WHERE user_id = %(user)s AND (
+            open_attempts > 0 OR refund_due_cents > 0 OR session_status = 'paid'
+            OR (session_status IN ('pending', 'payment_initiated') AND expires_at > %(now)s))) AS under_way,
+       (SELECT max(paid_at) FROM payment_sessions WHERE user_id = %(user)s) AS last_paid_at,
+       (SELECT count(*) FROM payment_refunds JOIN payment_sessions USING (session_id)
+         WHERE user_id = %(user)s AND payment_refunds.state <> 'refunded') AS open_refunds,
+       (SELECT count(*) FROM daraja_inbox JOIN payment_sessions USING (session_id)
+         WHERE user_id = %(user)s AND state = 'new') AS waiting_messages,
+       (SELECT count(*) FROM daraja_inbox WHERE key_owner = %(user)s) AS messages,
+       (SELECT count(*) FROM shop_orders WHERE user_id = %(user)s) AS orders,
+       (SELECT count(*) FROM idempotency_keys WHERE user_id = %(user)s) AS kept_answers
+"""
+_SEALED_PHONES = """
+SELECT DISTINCT session_id, state->>'phone_sealed' AS sealed
+FROM payment_events JOIN payment_sessions USING (session_id)
+WHERE user_id = %s AND state ? 'phone_sealed' AND state->>'phone_sealed' IS NOT NULL
+"""
+_MESSAGES_BY_PHONE = "SELECT count(*) AS count FROM daraja_inbox WHERE phone_digests && %s::text[]"
+
+
+@dataclass(frozen=True)
+class ErasurePlan:
+    """What erasing a customer would do: how many rows of each kind, and the sentences that stand against it."""
+
+    user_id: int
+    counts: dict[str, int]
+    obstacles: tuple[str, ...]
+    proposed_by: str | None
+    is_erased: bool
+
+
+class Erasures:
+    """Plans, proposes and carries out erasures, and keeps legal holds. Safe to share between threads.
+
+    `by` is "user:42" or "cli:user:42". `retention` is how long after the last payment the data must be kept.
+    """
+
+    def __init__(self, database: Database, vault: Vault, audit_log: AuditLog, retention: timedelta) -> None:
+        self._database = database
+        self._vault = vault
+        self._audit_log = audit_log
+        self._retention = retention
+
+    def plan(self, user_id: int) -> ErasurePlan:
+        """Return what an erasure would do now; change nothing."""
+        with self._database.connection() as connection:
+            return self._plan(connection, user_id, self._phone_digests(connection, user_id))
+
+    def propose(self, user_id: int, *, by: str, reason: str) -> ErasurePlan:
+        """Propose an erasure, for another person to approve. Raises Rejected, and InvalidValue for the reason."""
+        reason = parse_note(reason, "reason")
+        _refuse_own(user_id, by)
+        self._refuse(self.plan(user_id))
+        self._audit_log.record(None, PROPOSED, actor=by, subject=_subject(user_id), reason=reason)
+        return self.plan(user_id)
+
+    def approve(self, user_id: int, *, by: str) -> dict[str, int]:
+        """Erase a customer as another person proposed; return how many rows of each kind were erased.
+
+        Raises Rejected ERASURE_NOT_PROPOSED, ERASURE_NEEDS_ANOTHER, ERASURE_REFUSED, and ERASED.
+        """
+        _refuse_own(user_id, by)
+        with self._database.transaction() as connection:
+            connection.execute(_ONE_AT_A_TIME, (str(user_id),))
+            digests = self._phone_digests(connection, user_id)
+            plan = self._plan(connection, user_id, digests)
+            self._refuse(plan)
+            if plan.proposed_by is None:
+                raise Rejected(
+                    "ERASURE_NOT_PROPOSED", "Somebody has to propose this erasure first, with a reason."
+                )
+            if _number(plan.proposed_by) == _number(by):
+                raise Rejected(
+                    "ERASURE_NEEDS_ANOTHER", "Another person than who proposed it must approve this."
+                )
+            counts = self._vault.erase(user_id, digests, connection)
+            details = {"proposed_by": plan.proposed_by, "erased": counts}
+            self._audit_log.record(connection, ERASED, actor=by, subject=_subject(user_id), details=details)
+        return counts
+
+    def hold(self, user_id: int, *, by: str, reason: str, lift: bool = False) -> None:
+        """Place a legal hold on a customer's data, or lift it. Raises InvalidValue for the reason."""
+        reason = parse_note(reason, "reason")
+        with self._database.transaction() as connection:
+            connection.execute(_ONE_AT_A_TIME, (str(user_id),))
+            kind = RELEASED if lift else HELD
+            self._audit_log.record(connection, kind, actor=by, subject=_subject(user_id), reason=reason)
+
+    def _plan(self, connection: Connection[Any], user_id: int, digests: list[str]) -> ErasurePlan:
+        now = clock.now()
+        row = connection.execute(_STANDING, {"user": user_id, "now": now}).fetchone()
+        named = connection.execute(_MESSAGES_BY_PHONE, (digests,)).fetchone()
+        assert row is not None
+        assert named is not None
+        counts = {name: row[name] for name in ("sessions", "orders", "kept_answers", "messages")}
+        counts["messages_by_phone"] = named["count"]
+        proposal = self._audit_log.latest(connection, _subject(user_id), (PROPOSED, ERASED))
+        obstacles = tuple(self._obstacles(connection, user_id, row, now))
+        proposed_by = proposal.actor if proposal is not None and proposal.kind == PROPOSED else None
+        return ErasurePlan(user_id, counts, obstacles, proposed_by, row["is_erased"])
+
+    def _obstacles(
+        self, connection: Connection[Any], user_id: int, row: dict[str, Any], now: datetime
+    ) -> Iterator[str]:
+        hold = self._audit_log.latest(connection, _subject(user_id), (HELD, RELEASED))
+        if hold is not None and hold.kind == HELD:
+            yield f"A legal hold was placed on {hold.recorded_at:%Y-%m-%d}; lift it first."
+        if row["last_paid_at"] is not None and row["last_paid_at"] + self._retention > now:
+            until = row["last_paid_at"] + self._retention
+            yield f"The law asks to keep the data of the last payment until {until:%Y-%m-%d}."
+        if row["under_way"] or row["open_refunds"]:
+            yield "A payment or a refund of this customer is under way; it has to end first."
+        if row["waiting_messages"]:
+            yield "Messages of M-Pesa about this customer still have to be acted on; try again in a minute."
+
+    def _refuse(self, plan: ErasurePlan) -> None:
+        if plan.is_erased:
+            raise Erased
+        if plan.obstacles:
+            raise Rejected("ERASURE_REFUSED", " ".join(plan.obstacles))
+
+    def _phone_digests(self, connection: Connection[Any], user_id: int) -> list[str]:
+        """Return the blind indexes of every phone that the customer's sessions name; none once they are erased."""
+        digests = set[str]()
+        for row in connection.execute(_SEALED_PHONES, (user_id,)).fetchall():
+            try:
+                phone = self._vault.decrypt(user_id, row["sealed"], purpose=PHONE, row=row["session_id"])
+            except (Erased, WrongKey):
+                continue
+            digests.update(digests_of_phone(self._vault, PhoneNumber(phone).digits))
+        return sorted(digests)
+
+
+def _subject(user_id: int) -> str:
+    return f"user:{user_id}"
+
+
+def _number(actor: str) -> str:
+    return actor.rpartition(":")[2]
+
+
+def _refuse_own(user_id: int, by: str) -> None:
+    if _number(by) == str(user_id):
+        raise Rejected("ERASURE_NEEDS_ANOTHER", "No one decides about the erasure of their own data here.")
