@@ -6,6 +6,7 @@ from importlib import import_module
 from flask import Flask
 
 from api.http.framework import json
+from api.http.framework.blueprint import install_warnings
 from api.http.framework.error_responses import install_error_handlers
 from api.http.framework.openapi import install_openapi
 from api.http.framework.services import install_services
@@ -67,6 +68,7 @@ def create_app(
     install_authentication(app, settings)
     install_rate_limit(app, settings)
     install_security_headers(app)
+    install_warnings(app)
     api = install_openapi(app)
     for name in RESOURCES:
         api.register_blueprint(import_module(name).blueprint)

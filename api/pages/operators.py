@@ -1,11 +1,14 @@
 """The sign-in of the work page: the bearer token of an operator or auditor, in a cookie that no script can read.
 
 The cookie is sent to this page alone, and never with a request from another site (SameSite=Strict). Each form also
-carries a proof made from the cookie and the master key, so that no other site can submit one.
+carries a proof made from the cookie and the master key, so that no other site can submit one. The form to sign in has
+a proof of its own, made from a cookie without meaning: no other site can sign a browser in as somebody else.
 """
 
 import hmac
+import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import g, request
 from werkzeug.wrappers import Response
@@ -20,6 +23,7 @@ from ledger.store import metadata
 from ledger.store.metadata import Cause
 
 COOKIE = "daftari_operator"
+FORM_COOKIE = "daftari_form"
 COOKIE_PATH = "/work/"
 PROOF = "proof"
 MAX_COOKIE_CHARACTERS = 3_800
@@ -97,17 +101,37 @@ def sign_out(response: Response) -> None:
     response.delete_cookie(COOKIE, **_attributes())
 
 
-def proof() -> str:
-    """Return the proof that each form of the signed-in operator carries."""
-    token = request.cookies.get(COOKIE, "")
-    return current_services().vault.sign(_PURPOSE + token.encode()).hex()
+def know_browser(response: Response, secret: str) -> None:
+    """Give a browser that is not signed in the cookie that its form's proof is made from."""
+    response.set_cookie(FORM_COOKIE, secret, **_attributes())
+
+
+def form_secret() -> str:
+    """Return the cookie that proofs are made from: of who is signed in, or who has seen the form; else a new one."""
+    return request.cookies.get(COOKIE) or request.cookies.get(FORM_COOKIE) or secrets.token_hex(16)
+
+
+def proof_of(secret: str) -> str:
+    """Return the proof that each form carries, of the cookie that it was made for."""
+    return current_services().vault.sign(_PURPOSE + secret.encode()).hex()
 
 
 def require_proof() -> None:
-    """Raise NotAllowed if a form was not made for the person who submits it."""
+    """Raise NotAllowed if a form comes from another site, or was not made for the browser that submits it."""
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
+    own = {_origin_of(base_url()), _origin_of(request.root_url)}
+    if site not in ("same-origin", "none") or (origin is not None and origin not in own):
+        raise NotAllowed(
+            "ROLE_REQUIRED", "This form was sent by another site. Open the work page and press there."
+        )
     given = request.form.get(PROOF, "")
-    if not hmac.compare_digest(given.encode(), proof().encode()):
+    if not hmac.compare_digest(given.encode(), proof_of(form_secret()).encode()):
         raise NotAllowed("ROLE_REQUIRED", "This page is too old. Go back, reload it, and press again.")
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _attributes() -> dict[str, Any]:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services
+from api.http.middleware.access_log import record_access
 from api.http.middleware.auth import Role
 from api.http.schemas.pagination import MAX_PAGE
 from api.pages import operators, wording
@@ -92,7 +93,8 @@ def show_work() -> AnyResponse | str:
     """Show the open cases, or the form to sign in."""
     here = operators.signed_in()
     if here is None:
-        return render_template("work/sign_in.html", demo=operators.has_demo_operator())
+        return _sign_in_form()
+    record_access(here, "open cases", {})
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     database, now = current_services().database, clock.now()
@@ -107,16 +109,28 @@ def show_work() -> AnyResponse | str:
         number=number,
         count=count,
         has_more=number * CASES_SHOWN < count,
-        proof=operators.proof(),
+        proof=operators.proof_of(operators.form_secret()),
         kind_names=KIND_NAMES,
         action_names=ACTION_NAMES,
         done=DONE.get(request.args.get("done", "")),
     )
 
 
+def _sign_in_form() -> AnyResponse:
+    secret = operators.form_secret()
+    shown = render_template(
+        "work/sign_in.html", demo=operators.has_demo_operator(), proof=operators.proof_of(secret)
+    )
+    response = make_response(shown)
+    if operators.COOKIE not in request.cookies:
+        operators.know_browser(response, secret)
+    return response
+
+
 @pages.post("/work/sign-in/")
 def sign_in() -> AnyResponse:
     """Take an operator's or auditor's token, or in development the demo operator's."""
+    operators.require_proof()
     given = request.form.get("token", "")
     token = operators.demo_token() if "demo" in request.form else operators.check(given)
     response = redirect(url_for("work.show_work"), 303)

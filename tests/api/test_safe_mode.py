@@ -20,6 +20,7 @@ from ledger.store.vault import Vault
 from payments.mpesa.credentials import CredentialStore
 from shop.demo import demo_data
 from tests.api.cli.support import daftari
+from tests.api.pages.test_work import proof_in
 from tests.support.instance import SIMULATED
 
 SAFARICOM = {
@@ -151,7 +152,7 @@ def test_the_shop_page_is_not_there_for_whoever_comes_through_a_proxy_or_by_anot
 
 def test_nobody_becomes_an_operator_by_one_post(client: FlaskClient) -> None:
     assert "demo operator" not in client.get("/work/").text
-    answer = client.post("/work/sign-in/", data={"demo": "1"})
+    answer = client.post("/work/sign-in/", data={"demo": "1", "proof": proof_in(client.get("/work/").text)})
     assert answer.status_code == 403
     assert COOKIE not in answer.headers.get("Set-Cookie", "")
 
@@ -163,5 +164,7 @@ def test_a_demo_operator_that_was_asked_for_is_for_this_machine_alone(client: Fl
     )
     assert "demo operator" in client.get("/work/").text
     assert "demo operator" not in client.get("/work/", headers={"Host": "pay.example.co.ke"}).text
-    refused = client.post("/work/sign-in/", data={"demo": "1"}, headers={"Host": "pay.example.co.ke"})
+    form = {"demo": "1", "proof": proof_in(client.get("/work/").text)}
+    refused = client.post("/work/sign-in/", data=form, headers={"X-Forwarded-For": "203.0.113.9"})
     assert refused.status_code == 403
+    assert client.post("/work/sign-in/", data=form).status_code == 303

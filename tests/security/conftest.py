@@ -1,4 +1,4 @@
-"""Logins of a test's database."""
+"""Logins of a test's database, and a running instance with something of everything in it."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from api.local.database_logins import url_of_login
 from ledger.store.database import APP_ROLE
+from tests.security.world import World, running_world
 from tests.support.database import APP_PASSWORD
 
 PASSWORD = "test"
@@ -32,3 +33,10 @@ def login(login_url: str) -> Iterator[Connection[TupleRow]]:
     """A connection of the application's login."""
     with psycopg.connect(login_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="module")
+def world(server_url: str, template_database: str) -> Iterator[World]:
+    """A running instance in which OWNER has something of everything."""
+    with running_world(server_url, template_database) as running:
+        yield running

@@ -23,7 +23,7 @@ UNION SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'public
 """
 PRODUCTION = {
     "DAFTARI_MODE": "production",
-    "DAFTARI_JWT_SECRET": "s" * 32,
+    "DAFTARI_JWT_SECRET": "7ae1f0c93b52d4886ac01f9e35b7d264",
     "DAFTARI_MASTER_KEY": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=",
     "DAFTARI_PUBLIC_URL": "https://pay.example.co.ke",
     "MPESA_CALLBACK_URL": "https://pay.example.co.ke/api/payments/callbacks/",

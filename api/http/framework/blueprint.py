@@ -1,10 +1,18 @@
-"""The blueprint of every resource: parses requests by our rules and documents itself in OpenAPI."""
+"""The blueprint of every resource: parses requests by our rules and documents itself in OpenAPI.
 
-from collections.abc import Callable, Mapping
+A name that no schema knows, in a query or a body, is refused like any other wrong field: a client that misspells
+`amount` must not believe that it was heard. The checkout contract's endpoints and M-Pesa's are older than this rule:
+views marked by `@blueprint.reports_unknown_names` ignore such names, and the response names them in WARNINGS.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
 
+from flask import Flask, Response, current_app, g, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]  # it has no types
-from marshmallow import Schema, ValidationError
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
 from webargs.flaskparser import FlaskParser
 
@@ -14,10 +22,19 @@ from ledger.errors import wrong_fields
 View = TypeVar("View", bound=Callable[..., Any])
 
 
+WARNINGS = "Daftari-Warnings"
+UNKNOWN = "There is no field of this name here."
+MAX_NAMES_TOLD = 10
+MAX_NAME_TOLD = 60
+
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
 class Parser(FlaskParser):
     """Parses bodies and queries; reports everything that is wrong with them in one InvalidValue."""
 
     DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": None, "headers": EXCLUDE}  # noqa: RUF012 - webargs' name; None leaves it to the schema
 
     def load_json(self, *_: Any, **__: Any) -> Any:
         """Read the body as one bounded JSON object."""
@@ -49,8 +66,13 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Register a view; a slash at the end is optional for clients, whichever way the rule is written."""
-        decorate: Callable[[View], View] = super().route(rule, **options)
-        return decorate
+        register: Callable[[View], View] = super().route(rule, **options)
+        return lambda view: register(_checking_names(view))
+
+    def reports_unknown_names(self, view: View) -> View:
+        """Mark a view that ignores names it does not know, and whose response names them in WARNINGS."""
+        view.reports_unknown_names = True  # type: ignore[attr-defined]  # functions take attributes; mypy has no type for it
+        return view
 
     def arguments(
         self,
@@ -67,7 +89,13 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         decorate: Callable[[View], View] = super().arguments(
             ready, location=location, required=required, example=example, **options
         )
-        return decorate
+
+        def with_schema(view: View) -> View:
+            decorated = decorate(view)
+            decorated.schemas = {**getattr(view, "schemas", {}), location: ready}  # type: ignore[attr-defined]  # as above
+            return decorated
+
+        return with_schema
 
     def refuses(self, *codes: str) -> Callable[[View], View]:
         """Document the codes that a view itself returns; those of tokens, bodies and keys are added to all."""
@@ -87,6 +115,60 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         """Dump what the view returns by a schema; a dictionary is the JSON Schema of a ready Response."""
         decorate: Callable[[View], View] = super().response(status_code, schema, **options)
         return decorate
+
+
+def install_warnings(app: Flask) -> None:
+    """Tell a client which of the names that it sent were ignored."""
+
+    def warn(response: Response) -> Response:
+        names: list[str] = g.get("ignored_names", [])
+        if names:
+            told = [quote(name[:MAX_NAME_TOLD], safe=" ._-[]") for name in names[:MAX_NAMES_TOLD]]
+            response.headers[WARNINGS] = ", ".join(f'"unknown name ignored: {name}"' for name in told)
+        return response
+
+    app.after_request(warn)
+
+
+def check_names() -> None:
+    """Raise InvalidValue for names in the request that its view does not know, or note them for WARNINGS.
+
+    Where the view has a schema that refuses them by itself, they are left to that, and told with everything else.
+    """
+    view = current_app.view_functions[request.endpoint or ""]
+    schemas: Mapping[str, Schema] = getattr(view, "schemas", {})
+    unknown = {"query": list(_unknown(schemas.get("query"), request.args))}
+    if request.method in _WRITING and not getattr(view, "is_public", False):
+        unknown["json"] = list(_unknown(schemas.get("json"), json.json_object()))
+    if getattr(view, "reports_unknown_names", False):
+        g.ignored_names = [name for names in unknown.values() for name in names]
+    elif stray := [name for place, names in unknown.items() if place not in schemas for name in names]:
+        raise wrong_fields({name: [UNKNOWN] for name in stray[:MAX_NAMES_TOLD]})
+
+
+def _checking_names(view: View) -> View:
+    """Return a view that checks names first; one that requires a role does so once the role is known."""
+    if hasattr(view, "required_roles") or hasattr(view, "checks_names"):
+        return view
+
+    @wraps(view)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check_names()
+        return view(*args, **kwargs)
+
+    checked.checks_names = True  # type: ignore[attr-defined]  # so that a view with several routes checks once
+    return checked  # type: ignore[return-value]  # wraps keeps the signature
+
+
+def _unknown(schema: Schema | None, given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the names in a query or a body that a schema does not know, a nested one with dots."""
+    known: Mapping[str, Any] = schema.fields if schema is not None else {}
+    for name in given:
+        field = known.get(name)
+        if field is None:
+            yield f"{prefix}{name}"
+        elif isinstance(field, fields.Nested) and isinstance(given[name], Mapping):
+            yield from _unknown(field.schema, given[name], f"{prefix}{name}.")
 
 
 def _flatten(messages: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:

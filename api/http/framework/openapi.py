@@ -139,6 +139,8 @@ def _finish(operation: dict[str, Any], path: str, method: str, view: Any) -> Non
         operation["x-roles"] = [str(role) for role in roles]
     if hasattr(view, "key_parameter"):
         operation.setdefault("parameters", []).append(view.key_parameter)
+    if hasattr(view, "reason_parameter"):
+        operation.setdefault("parameters", []).append(view.reason_parameter)
     responses = sorted(operation["responses"].items())
     successes = {status: response for status, response in responses if status.startswith(_SUCCESS)}
     operation["responses"] = successes | refusals(operation, path, method, view)

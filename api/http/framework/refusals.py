@@ -4,13 +4,11 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from api.http.framework import API_PREFIX
 from api.http.framework.error_codes import ERROR_CODES
 from api.http.framework.error_responses import PLAIN_JSON, PROBLEM_JSON
 
 WRITING = frozenset({"post", "put", "patch", "delete"})
-FAULTS = "5XX"
-"""Stands for every fault, ours or of a system that we depend on: 500, 502, 503."""
-
 _ANY = frozenset({"BAD_REQUEST"})
 _WITH_TOKEN = frozenset({"TOKEN_MISSING", "TOKEN_INVALID", "SIGN_IN_UNAVAILABLE"})
 _WITH_INPUT = frozenset({"INVALID_INPUT"})
@@ -36,7 +34,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     },
     "409": {"Retry-After": _RETRY_AFTER},
     "429": {"Retry-After": {**_RETRY_AFTER, "required": True}},
-    FAULTS: {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
 }
 
 
@@ -47,34 +45,30 @@ def refusals(operation: dict[str, Any], path: str, method: str, view: Any) -> di
     """
     by_status: dict[str, list[str]] = {}
     for code in sorted(_codes(operation, path, method, view)):
-        status = ERROR_CODES[code].status
-        shown = FAULTS if status >= HTTPStatus.INTERNAL_SERVER_ERROR else str(status)
-        by_status.setdefault(shown, []).append(code)
+        by_status.setdefault(str(ERROR_CODES[code].status), []).append(code)
     return {status: _response(status, codes) for status, codes in sorted(by_status.items())}
 
 
 def _codes(operation: dict[str, Any], path: str, method: str, view: Any) -> Iterable[str]:
-    found = {"INTERNAL_ERROR", "UNAVAILABLE", *_ANY, *getattr(view, "refuses", ())}
-    if operation["security"]:
-        found |= _WITH_TOKEN
-        found |= {"RATE_LIMITED"} if method in WRITING else set()
-    if getattr(view, "required_roles", ()):
-        found.add("ROLE_REQUIRED")
-    if "{" in path:
-        found.add("NOT_FOUND")
-    if any(parameter.get("in") == "query" for parameter in operation.get("parameters", ())):
-        found |= _WITH_INPUT
-    if any(media.get("schema") for media in operation.get("requestBody", {}).get("content", {}).values()):
-        found |= _WITH_BODY
-    if hasattr(view, "key_parameter"):
-        found |= _WITH_KEY
-    return found
+    is_public, has_id = getattr(view, "is_public", False), "{" in path
+    has_query = any(parameter.get("in") == "query" for parameter in operation.get("parameters", ()))
+    groups = (
+        ({"INTERNAL_ERROR", "UNAVAILABLE", *_ANY, *getattr(view, "refuses", ())}, True),
+        # With an id of another form the path is nobody's, and that needs a token.
+        (_WITH_TOKEN, operation["security"] or (has_id and path.startswith(API_PREFIX))),
+        ({"RATE_LIMITED"}, not is_public),
+        ({"ROLE_REQUIRED"}, getattr(view, "required_roles", ())),
+        ({"NOT_FOUND"}, has_id),
+        (_WITH_INPUT, has_query or not getattr(view, "reports_unknown_names", False)),
+        (_WITH_BODY, method in WRITING and not is_public),
+        (_WITH_KEY, hasattr(view, "key_parameter")),
+    )
+    return {code for codes, applies in groups if applies for code in codes}
 
 
 def _response(status: str, codes: list[str]) -> dict[str, Any]:
-    phrase = "A fault" if status == FAULTS else HTTPStatus(int(status)).phrase
     response: dict[str, Any] = {
-        "description": f"{phrase}: {', '.join(codes)}.",
+        "description": f"{HTTPStatus(int(status)).phrase}: {', '.join(codes)}.",
         "content": {
             PLAIN_JSON: {"schema": {"$ref": "#/components/schemas/Error"}},
             PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}},

@@ -23,6 +23,7 @@ from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from werkzeug.exceptions import MethodNotAllowed
 
 from api.http.framework import API_PREFIX
+from api.http.framework.blueprint import check_names
 from api.http.framework.services import current_services
 from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.settings import ConfigurationError, Settings
@@ -188,6 +189,7 @@ def require_role(*roles: Role) -> Callable[[View], View]:
                 raise NotAllowed("ROLE_REQUIRED", f"This needs a token with the role {' or '.join(roles)}.")
             if Role.OPERATOR in roles:
                 metadata.add(Cause.OPERATOR)
+            check_names()
             return view(*args, **kwargs)
 
         checked.required_roles = roles  # type: ignore[attr-defined]  # read by the OpenAPI document

@@ -61,6 +61,7 @@ class Confirmed(ResponseSchema):
 
 
 @blueprint.route("/api/payments/c2b/<string:token>/validation/", methods=["POST"])
+@blueprint.reports_unknown_names
 @public
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Validated)
@@ -78,6 +79,7 @@ def validate_payment(token: str) -> Response:
 
 
 @blueprint.route("/api/payments/c2b/<string:token>/confirmation/", methods=["POST"])
+@blueprint.reports_unknown_names
 @public
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Confirmed)

@@ -6,6 +6,7 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import RequestSchema, ResponseSchema, Text
@@ -35,6 +36,7 @@ class ShownPlan(ResponseSchema):
 
 @blueprint.route(ONE, methods=["GET"])
 @require_role(Role.OPERATOR)
+@reads_personal_data("what an erasure would destroy")
 @blueprint.response(200, ShownPlan)
 def plan_erasure(user_id: int) -> dict[str, Any]:
     """Show what erasing a customer would do.

@@ -27,6 +27,7 @@ class Health(ResponseSchema):
 
 
 @blueprint.route("/healthz")
+@blueprint.reports_unknown_names
 @blueprint.response(200, Health)
 def healthz() -> dict[str, str]:
     """Report that the process is up.
@@ -37,6 +38,7 @@ def healthz() -> dict[str, str]:
 
 
 @blueprint.route("/readyz")
+@blueprint.reports_unknown_names
 @blueprint.response(200, Health)
 def readyz() -> dict[str, str]:
     """Report that requests can be served.
@@ -53,6 +55,7 @@ def readyz() -> dict[str, str]:
 
 
 @blueprint.route("/metrics")
+@blueprint.reports_unknown_names
 @blueprint.response(200, content_type=request_metrics.CONTENT_TYPE, description="Prometheus text")
 @guarded
 @require_role(Role.OPERATOR)

@@ -8,6 +8,7 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import Page, PagedList, PageQuery
@@ -61,6 +62,7 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/api/payments/reconciliations/<uuid:reconciliation_id>/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
+@reads_personal_data("differences of a statement")
 @blueprint.refuses("RECONCILIATION_NOT_FOUND")
 @blueprint.response(200, WholeImport)
 def show_import(reconciliation_id: UUID) -> dict[str, Any]:

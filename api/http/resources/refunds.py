@@ -5,6 +5,7 @@ from uuid import UUID
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.pagination import Page
@@ -28,6 +29,7 @@ blueprint = ApiBlueprint(
 
 @blueprint.route("/api/payments/refunds/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
+@reads_personal_data("refunds")
 @blueprint.arguments(RefundQuery, location="query")
 @blueprint.response(200, RefundList)
 def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route(ONE, methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
+@reads_personal_data("refund")
 @blueprint.refuses("REFUND_NOT_FOUND")
 @blueprint.response(200, ShownRefund)
 def show_one_refund(session_id: UUID, refund: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
 from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import Role, require_role
 from api.http.schemas.fields import Moment, RequestSchema, ResponseSchema
 from ledger import clock
@@ -166,6 +167,7 @@ def show_invariants() -> dict[str, Any]:
 
 @blueprint.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
 @require_role(Role.AUDITOR)
+@reads_personal_data("history of a session")
 @blueprint.refuses("SESSION_NOT_FOUND")
 @blueprint.response(200, AuditedHistory)
 def audit_session(session_id: UUID) -> dict[str, Any]:

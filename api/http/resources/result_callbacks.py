@@ -38,6 +38,7 @@ blueprint = ApiBlueprint(
 
 
 @blueprint.route("/api/payments/results/<string:token>/", methods=["POST"])
+@blueprint.reports_unknown_names
 @public
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Acknowledgement)
@@ -50,6 +51,7 @@ def take_result(token: str) -> Response:
 
 
 @blueprint.route("/api/payments/timeouts/<string:token>/", methods=["POST"])
+@blueprint.reports_unknown_names
 @public
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Acknowledgement)

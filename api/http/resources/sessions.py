@@ -78,6 +78,7 @@ NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 
 
 @blueprint.route("/api/payments/sessions/", methods=["POST"])
+@blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @idempotent
 @blueprint.arguments(NewSession)
@@ -97,6 +98,7 @@ def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/api/payments/sessions/", methods=["GET"])
+@blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @blueprint.arguments(SessionQuery, location="query")
 @blueprint.response(200, SessionList)
@@ -139,6 +141,7 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
+@blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @idempotent
 @blueprint.arguments(InitiateRequest, required=False)
@@ -156,6 +159,7 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
+@blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @blueprint.arguments(LongPollQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", *NO_SLOT)
@@ -188,6 +192,7 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
+@blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @idempotent
 @blueprint.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")

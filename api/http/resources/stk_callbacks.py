@@ -50,6 +50,7 @@ class Acknowledgement(ResponseSchema):
 @blueprint.route("/api/payments/callbacks/<string:token>/", methods=["POST"])
 @blueprint.route("/api/payments/transactions/mpesa_callback/", methods=["POST"], defaults={"token": None})
 @blueprint.route("/api/payments/transactions/mpesa_callback/<string:token>/", methods=["POST"])
+@blueprint.reports_unknown_names
 @public
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
 @blueprint.response(200, Acknowledgement)

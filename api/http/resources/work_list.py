@@ -7,6 +7,7 @@ from marshmallow import fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount
 from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
@@ -96,6 +97,7 @@ class CaseDone(ResponseSchema):
 
 @blueprint.route("/api/work-list/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
+@reads_personal_data("open cases")
 @blueprint.arguments(WorkQuery, location="query")
 @blueprint.response(200, WorkList)
 def show_work_list(query: dict[str, Any]) -> dict[str, Any]:

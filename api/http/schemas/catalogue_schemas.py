@@ -1,8 +1,10 @@
 """The schemas of listings: what an operator sends, and what everyone sees."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from flask import request
 from marshmallow import ValidationError, fields, post_load
 
 from api.http.framework.json import amount, quantity
@@ -72,9 +74,17 @@ class ListingChange(RequestSchema):
         },
     )
     withdrawn = Flag(load_default=False, metadata={"description": "No longer on sale."})
+    listing_id = WholeNumber(
+        metadata={
+            "description": "As it is shown, so that a listing can be sent back; the path says which one it is."
+        }
+    )
 
     @post_load
     def _to_draft(self, data: dict[str, Any], **_: Any) -> ListingDraft:
+        path: Mapping[str, Any] = request.view_args or {}
+        if data.pop("listing_id", None) not in (None, path.get("listing_id")):
+            raise ValidationError("This is not the listing of the path.", "listing_id")
         price: Decimal = data.pop("price")
         stock: Decimal | None = data.pop("stock")
         return ListingDraft(

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
+from api.http.framework.blueprint import UNKNOWN
 from api.http.framework.json import moment_text
 from ledger.clock import NAIROBI, now
 from ledger.errors import InvalidValue
@@ -24,7 +25,18 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class RequestSchema(Schema):
-    """A body or a query. Unknown names are ignored, so that a client may send its whole form."""
+    """A body or a query. Unknown names are refused."""
+
+    class Meta:
+        """Refuse unknown names."""
+
+        unknown = RAISE
+
+    error_messages = {"unknown": UNKNOWN}  # noqa: RUF012 - marshmallow's name
+
+
+class LenientSchema(RequestSchema):
+    """A body or a query of the checkout contract. Unknown names are ignored, and reported in a header."""
 
     class Meta:
         """Ignore unknown names."""
@@ -32,7 +44,7 @@ class RequestSchema(Schema):
         unknown = EXCLUDE
 
 
-class ResponseSchema(RequestSchema):
+class ResponseSchema(LenientSchema):
     """A response. Every key is always there; a missing value is null."""
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002 - marshmallow's hook

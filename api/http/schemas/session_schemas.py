@@ -11,6 +11,7 @@ from api.http.framework.services import current_services
 from api.http.schemas.fields import (
     Choice,
     DeliveryDay,
+    LenientSchema,
     Moment,
     Phone,
     RequestSchema,
@@ -39,7 +40,7 @@ class TypedPhone(Phone):
         return value, super()._deserialize(value, *args, **kwargs)
 
 
-class DeliveryDetails(RequestSchema):
+class DeliveryDetails(LenientSchema):
     """Where to deliver the order, and which phone is to pay."""
 
     full_name = Text(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "John Doe"})
@@ -51,7 +52,7 @@ class DeliveryDetails(RequestSchema):
     )
 
 
-class NewSession(RequestSchema):
+class NewSession(LenientSchema):
     """The request to create a session for the caller's cart."""
 
     delivery_details = fields.Nested(DeliveryDetails, required=True)
@@ -84,7 +85,7 @@ class NewSession(RequestSchema):
         return {"delivery": details, "phone": phone}
 
 
-class InitiateRequest(RequestSchema):
+class InitiateRequest(LenientSchema):
     """The request to send a prompt."""
 
     phone_number = Phone(
@@ -100,12 +101,15 @@ class InitiateRequest(RequestSchema):
 class SessionQuery(PageQuery):
     """The query of the list of sessions."""
 
+    class Meta(LenientSchema.Meta):
+        """Ignore unknown names: the list is the checkout contract's."""
+
     status = Choice(
         [str(status) for status in Status], metadata={"description": "Only sessions in this status."}
     )
 
 
-class LongPollQuery(RequestSchema):
+class LongPollQuery(LenientSchema):
     """How long a client waits for a change, and beyond which version."""
 
     wait = Ordinal(

@@ -85,10 +85,10 @@ def test_a_query_that_is_merely_odd_does_no_harm(client: FlaskClient, bearer: Be
     assert "\x00" not in answer.text
 
 
-def test_a_link_carries_odd_parameters_encoded(client: FlaskClient, bearer: Bearer) -> None:
+def test_a_list_repeats_no_odd_parameter(client: FlaskClient, bearer: Bearer) -> None:
     answer = client.get(f"{LIST}?x=%0d%0aSet-Cookie:%20a=b%22%3Cscript%3E", headers=bearer())
-    assert answer.json is not None
-    assert "x=%0D%0ASet-Cookie%3A+a%3Db%22%3Cscript%3E" in answer.json["next"]
+    assert answer.status_code == 400
+    assert "script" not in answer.text
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "Authorization", "bearer"])

@@ -36,6 +36,19 @@ def due(instance: Instance) -> Checkout:
     return checkout
 
 
+def proof_in(page: str) -> str:
+    """Return the proof that the forms of a page carry."""
+    return page.partition('name="proof" value="')[2][:32]
+
+
+def signed_in(instance: Instance, **form: str) -> tuple[requests.Session, requests.Response]:
+    """Sign in by the form, as a browser would; return it and the answer to the form."""
+    browser, work = requests.Session(), f"{instance.base_url}/work/"
+    proof = proof_in(browser.get(work, timeout=10).text)
+    answer = browser.post(f"{work}sign-in/", data={"proof": proof, **form}, timeout=10, allow_redirects=False)
+    return browser, answer
+
+
 def _wait_for(page: Page, instance: Instance, count: int) -> None:
     operator = instance.client(9, "operator")
     wait_until(lambda: operator.get("/api/work-list/").json()["count"] == count, f"{count} cases are open")
@@ -101,20 +114,14 @@ def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instan
         answer = requests.post(act, data={**form, "proof": proof}, cookies={COOKIE: operator}, timeout=10)
         assert answer.status_code == 403
     assert due.session.refunds[1].state == RefundState.DUE
-    signed_in = requests.post(
-        f"{instance.base_url}/work/sign-in/", data={"token": operator}, timeout=10, allow_redirects=False
-    )
-    kept = signed_in.headers["Set-Cookie"]
+    kept = signed_in(instance, token=operator)[1].headers["Set-Cookie"]
     for attribute in ("HttpOnly", "SameSite=Strict", "Path=/work/"):
         assert attribute in kept
 
 
 def test_an_auditor_sees_the_list_and_no_button_works_for_them(instance: Instance, due: Checkout) -> None:
-    auditor = requests.Session()
-    signed_in = auditor.post(
-        f"{instance.base_url}/work/sign-in/", data={"token": instance.token(9, "auditor")}, timeout=10
-    )
-    assert "The work list" in signed_in.text
+    auditor, answer = signed_in(instance, token=instance.token(9, "auditor"))
+    assert answer.status_code == 303
 
     def shown_list() -> str:
         return auditor.get(f"{instance.base_url}/work/", timeout=10).text
@@ -123,7 +130,7 @@ def test_an_auditor_sees_the_list_and_no_button_works_for_them(instance: Instanc
     shown = shown_list()
     assert "Approve refund" not in shown
     form = {
-        "proof": shown.partition('name="proof" value="')[2][:32],
+        "proof": proof_in(shown),
         "kind": "refund_due",
         "case_id": f"{due.session_id}.refund.1",
         "action": "approve",
@@ -134,10 +141,8 @@ def test_an_auditor_sees_the_list_and_no_button_works_for_them(instance: Instanc
 
 @pytest.mark.parametrize("case_id", ["x", "../../x", f"{UUID(int=1)}.refund.x", f"{UUID(int=1)}.refund.1"])
 def test_an_unknown_case_or_action_is_refused(instance: Instance, case_id: str) -> None:
-    session = requests.Session()
-    session.post(f"{instance.base_url}/work/sign-in/", data={"demo": "1"}, timeout=10)
-    shown = session.get(f"{instance.base_url}/work/", timeout=10).text
-    proof = shown.partition('name="proof" value="')[2][:32]
+    session, _ = signed_in(instance, demo="1")
+    proof = proof_in(session.get(f"{instance.base_url}/work/", timeout=10).text)
     for kind, action in (("refund_due", "approve"), ("letter_set_aside", "close"), ("nonsense", "x")):
         form = {"proof": proof, "kind": kind, "case_id": case_id, "action": action, "text": "A note."}
         answer = session.post(f"{instance.base_url}/work/act/", data=form, timeout=10)

@@ -223,12 +223,11 @@ def test_a_case_that_does_not_exist_cannot_be_closed(instance: Instance) -> None
 
 def test_a_case_that_closing_does_not_resolve_says_what_does(instance: Instance) -> None:
     operator = instance.client(9, "operator")
+    bodies = {Means.CLOSE: NOTE, Means.RETRY: {}, Means.ASSIGN: {"session": SYSTEM_USER_ID}}
     for kind in Kind:
-        for means in (Means.CLOSE, Means.RETRY, Means.ASSIGN):
+        for means, body in bodies.items():
             if means not in WHAT_CAN_BE_DONE[kind].means:
-                answer = operator.post(
-                    f"{WORK_LIST}{kind}/{SYSTEM_USER_ID}/{means}/", json=NOTE | {"session": SYSTEM_USER_ID}
-                )
+                answer = operator.post(f"{WORK_LIST}{kind}/{SYSTEM_USER_ID}/{means}/", json=body)
                 assert (answer.status_code, answer.json()["error_code"]) == (409, "CASE_NEEDS_MORE")
     assert operator.post(f"{WORK_LIST}nonsense/1/close/", json=NOTE).json()["error_code"] == "CASE_NOT_FOUND"
 

@@ -118,7 +118,7 @@ def test_what_is_sold_whole_cannot_be_cut(ask: Ask) -> None:
 def test_a_body_without_a_quantity_is_refused(ask: Ask) -> None:
     for body in (None, {}, {"Quantity": "2"}):
         refused = content(ask("PUT", f"/api/cart/items/{TOMATOES}/", body), 400)
-        assert set(refused["errors"]) == {"quantity"}
+        assert set(refused["errors"]) == {"quantity", *(body or {})}
     for text in ("[]", "2", "null", "{", '{"quantity": NaN}', '{"quantity": "2\\u0000"}', '"' + "x" * 100):
         assert code_of(ask("PUT", f"/api/cart/items/{TOMATOES}/", text)) == (400, "MALFORMED_JSON"), text
 

@@ -117,6 +117,7 @@ def test_a_listing_can_be_withdrawn_and_put_back(ask: Ask) -> None:
 def test_what_is_shown_can_be_sent_back(ask: Ask) -> None:
     shown = ask("GET", f"/api/catalogue/{TOMATOES}/").text
     assert put(ask, shown, TOMATOES).text == shown
+    assert set(put(ask, shown, TOMATOES + 1).json["errors"]) == {"listing_id"}
 
 
 def test_all_wrong_fields_are_named_in_one_answer(ask: Ask) -> None:

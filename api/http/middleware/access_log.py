@@ -1,0 +1,66 @@
+"""Reads of personal data by those whom the data are not about: each leaves an entry in the audit log.
+
+Who, what, when, and why if they say it in the header REASON. The entry is made before anything is shown, and where it
+cannot be made, nothing is shown. Buyers who read what is their own are not logged.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import request
+
+from api.http.framework.services import current_services
+from api.http.middleware.auth import Caller, caller
+from payments.refunds.notes import parse_note
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+ACCESS = "access"
+REASON = "Daftari-Reason"
+REASON_PARAMETER = {
+    "name": REASON,
+    "in": "header",
+    "required": False,
+    "description": "Why the data are read, for the audit log. It is kept for ever: no phone number and no name.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+}
+"""The header in the OpenAPI document."""
+
+
+def reads_personal_data(what: str) -> Callable[[View], View]:
+    """Record each successful read of `what` by the caller; goes beneath `require_role`."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            shown = view(*args, **kwargs)
+            record_access(caller(), what, kwargs)
+            return shown
+
+        recorded.reads_personal_data = what  # type: ignore[attr-defined]  # functions take attributes; mypy has no type for it
+        recorded.reason_parameter = REASON_PARAMETER  # type: ignore[attr-defined]  # as above
+        return recorded  # type: ignore[return-value]  # wraps keeps the signature
+
+    return decorate
+
+
+def record_access(reader: Caller, what: str, named: dict[str, Any]) -> None:
+    """Append an entry about a read of `what`; `named` are the ids in the path. Raises InvalidValue for the reason."""
+    given = request.headers.get(REASON)
+    ids = {
+        name: str(value) for name, value in named.items() if name.endswith("_id") or isinstance(value, int)
+    }
+    subjects = (
+        f"{kind}:{ids[name]}"
+        for name, kind in (("session_id", "session"), ("user_id", "user"))
+        if name in ids
+    )
+    current_services().audit_log.record(
+        None,
+        ACCESS,
+        actor=f"user:{reader.user_id}",
+        subject=next(subjects, ""),
+        reason=parse_note(given, REASON) if given else "",
+        details={"what": what, **ids},
+    )

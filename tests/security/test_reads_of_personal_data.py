@@ -1,0 +1,83 @@
+"""Whoever reads what is not about them leaves an entry. A new read without one, or without a reason not to, fails."""
+
+import pytest
+
+from api.http.middleware.access_log import REASON
+from api.http.middleware.auth import make_token
+from tests.api.pages.test_work import signed_in
+from tests.security.operations import CUSTOMER, Operation, call, operations
+from tests.security.world import AUDITOR, OPERATOR, World
+
+IMPERSONAL = {
+    "GET /metrics": "counts by route",
+    "GET /api/payments/metrics/": "rates and sums over all sessions",
+    "GET /api/audit/invariants/": "sessions by id, and what is wrong with them",
+    "GET /api/audit/blocks/": "hashes",
+    "GET /api/audit/log/": "numbers of people, and what they decided",
+    "GET /api/payments/reconciliations/": "counts and sums",
+}
+"""What operators, auditors and analysts read without an entry, and what it holds."""
+
+NEEDS_A_ROW = "GET /api/payments/reconciliations/{reconciliation_id}/"
+
+
+def reads(world: World) -> list[Operation]:
+    return [
+        each
+        for each in operations(world)
+        if each.method == "get" and each.roles and each.roles != CUSTOMER and str(each) not in IMPERSONAL
+    ]
+
+
+def entries(world: World) -> int:
+    count, _ = world.instance.services.audit_log.entries(kind="access")
+    return count
+
+
+def test_each_read_by_the_staff_leaves_an_entry(world: World) -> None:
+    for operation in reads(world):
+        for role in operation.roles:
+            before = entries(world)
+            given = make_token(world.instance.settings, AUDITOR, [role], 5)
+            answer = call(world, operation, given, headers={REASON: "A buyer asked."})
+            if str(operation) == NEEDS_A_ROW:
+                assert any(each.get("name") == REASON for each in operation.described["parameters"])
+                continue
+            assert answer.status_code == 200, f"{operation}: {answer.text[:200]}"
+            assert entries(world) == before + 1, str(operation)
+            _, [entry, *_] = world.instance.services.audit_log.entries(kind="access")
+            assert (entry.actor, entry.reason) == (f"user:{AUDITOR}", "A buyer asked."), str(operation)
+
+
+def test_what_was_refused_or_not_found_leaves_none(world: World) -> None:
+    before = entries(world)
+    auditor = world.instance.client(AUDITOR, "auditor")
+    missing = "/api/audit/sessions/550e8400-e29b-41d4-a716-446655440000/events/"
+    assert auditor.get(missing).status_code == 404
+    assert world.instance.client(OPERATOR, "analyst").get("/api/work-list/").status_code == 403
+    assert entries(world) == before
+
+
+def test_a_reason_holds_no_phone_number_and_then_nothing_is_shown(world: World) -> None:
+    auditor = world.instance.client(AUDITOR, "auditor")
+    answer = auditor.get("/api/work-list/", headers={REASON: "0712345678 called"})
+    assert answer.status_code == 400
+    assert "results" not in answer.text
+
+
+def test_the_work_page_leaves_an_entry_and_its_reader_is_in_the_log(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    browser, _ = signed_in(world.instance, token=world.instance.token(OPERATOR, "operator"))
+    before = entries(world)
+    capsys.readouterr()
+    assert "Refund due" in browser.get(f"{world.instance.base_url}/work/", timeout=10).text
+    assert entries(world) == before + 1
+    assert f"user={OPERATOR}" in capsys.readouterr().out
+
+
+def test_a_buyers_own_reads_leave_none(world: World) -> None:
+    before = entries(world)
+    client = world.instance.client(1)
+    assert client.get(f"/api/payments/sessions/{world.known['session_id']}/").status_code == 200
+    assert entries(world) == before
