@@ -14,14 +14,18 @@ from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
 from ledger.store.database import Database
+from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.event_descriptions import clock_time, describe
 from projections.follower import recorded
 
-HISTORY = """
-SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, position, recorded_at,
-       previous_hash, hash
+HISTORY = f"""
+SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
+       {COLUMNS}
 FROM payment_events WHERE session_id = %s ORDER BY version
-"""
+"""  # noqa: S608 - made of names of our own
+
+FORGED = "Forged"
+"""The name of an event that does not carry our MAC."""
 
 ENCRYPTED_FIELDS = "_sealed"
 """The end of the names of encrypted fields, which no view shows."""
@@ -62,14 +66,14 @@ class Entry:
     """One event of a session as the log holds it.
 
     `state` is its JSON, `metadata` what caused it (empty in events of format 1), `position` a decimal text (it outgrows
-    what JSON numbers keep exactly), the hashes are hex.
+    what JSON numbers keep exactly), the hashes are hex. `event` is None if it is forged: then it may be of any form.
     """
 
     session_id: UUID
     version: int
     topic: str
-    event: Event
-    state: dict[str, Any]
+    event: Event | None
+    state: Any
     recorded_at: datetime
     position: str
     previous_hash: str
@@ -79,26 +83,30 @@ class Entry:
     @property
     def name(self) -> str:
         """The public name of its kind, such as PaymentRequested."""
-        return events.PUBLIC_NAMES[type(self.event)]
+        return events.PUBLIC_NAMES[type(self.event)] if self.event else FORGED
 
     @property
     def happened_at(self) -> datetime:
-        """The moment that the event itself names."""
-        return self.event.timestamp
+        """The moment that the event itself names, or of its record if it is forged."""
+        return self.event.timestamp if self.event else self.recorded_at
 
 
-def history(database: Database, session_id: UUID) -> list[Entry]:
-    """Return every event of a session in order; none if there is no such session."""
+def history(database: Database, macs: EventMacs, session_id: UUID) -> list[Entry]:
+    """Return every event of a session in order, forged ones too; none if there is no such session."""
     with database.connection() as connection:
         rows = connection.execute(HISTORY, (session_id,)).fetchall()
-    return [_entry(row) for row in rows]
+    return [_entry(row, is_genuine=macs.is_genuine(row)) for row in rows]
 
 
-def for_owner(entry: Entry) -> dict[str, Any]:
-    """Return what the owner may see of an event: amounts as text in shillings, no internals."""
-    shown = {name: entry.state[name] for name in OWNERS_FIELDS[type(entry.event)]}
-    if isinstance(entry.event, events.Created):
-        shown["total_cents"] = entry.event.totals.total_cents
+def for_owner(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return what the owner may see of events: amounts as text in shillings, no internals, nothing forged."""
+    return [_for_owner(entry, entry.event) for entry in entries if entry.event]
+
+
+def _for_owner(entry: Entry, event: Event) -> dict[str, Any]:
+    shown = {name: entry.state[name] for name in OWNERS_FIELDS[type(event)]}
+    if isinstance(event, events.Created):
+        shown["total_cents"] = event.totals.total_cents
     details = {
         name.removesuffix(_CENTS): str(Money(value)) if name.endswith(_CENTS) else value
         for name, value in shown.items()
@@ -123,6 +131,7 @@ def for_auditor(entry: Entry) -> dict[str, Any]:
         "position": entry.position,
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
+        "is_genuine": entry.event is not None,
         "caused_by": entry.metadata,
         "state": _in_the_clear(entry.state),
     }
@@ -148,11 +157,16 @@ def timeline(entries: Sequence[Entry]) -> list[str]:
         if today != day:
             lines.append(today)
             day = today
+        time = clock_time(entry.happened_at)
+        if entry.event is None:
+            lines.append(
+                f"{time}  {entry.name:<{width}}  {entry.topic} without our MAC: somebody else wrote it"
+            )
+            continue
         session = entry.event.mutate(session)
         assert session is not None
         moved = "" if session.status == status else f"  → {session.status}"
         status = session.status
-        time = clock_time(entry.happened_at)
         lines.append(f"{time}  {entry.name:<{width}}  {describe(entry.event)}{moved}")
     return lines
 
@@ -162,13 +176,13 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any], *, is_genuine: bool) -> Entry:
     event = recorded(row)
     return Entry(
         event.session_id,
         event.version,
         event.topic,
-        event.event,
+        event.event if is_genuine else None,
         event.state,
         event.recorded_at,
         str(event.position),

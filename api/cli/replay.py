@@ -23,10 +23,13 @@ def replay(session: UUID, as_json: bool) -> None:
     """
     from api.cli.opened import open_database
     from ledger.errors import NotFound
+    from ledger.store.event_macs import EventMacs
+    from ledger.store.key_ring import KeyRing
     from projections.history import for_auditor, history, timeline
 
-    with open_database() as (_, database):
-        entries = history(database, session)
+    with open_database() as (settings, database):
+        macs = EventMacs(database, KeyRing(database, settings.daftari_master_key))
+        entries = history(database, macs, session)
     if not entries:
         raise NotFound(f"There is no session {session} in this database.")
     if as_json:

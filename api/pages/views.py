@@ -141,7 +141,7 @@ def show_session(session_id: UUID) -> str:
         "session",
         payment=payment,
         notice=wording.notice_of(payment.session, payment.status, payment.next_action, payment.phone),
-        events=history.history(services.database, session_id),
+        events=history.history(services.database, services.ledger.macs, session_id),
         event_names=wording.EVENT_NAMES,
     )
 

@@ -138,7 +138,9 @@ def at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
 
 def event_names(instance: Instance, session_id: str) -> list[str]:
     """Return the names of a session's events, oldest first, as the log holds them."""
-    return [entry.name for entry in history.history(instance.services.database, UUID(session_id))]
+    services = instance.services
+    entries = history.history(services.database, services.ledger.macs, UUID(session_id))
+    return [entry.name for entry in entries]
 
 
 def observe(instance: Instance, statement: str, *values: object) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent
 from psycopg import Connection
 
 from ledger.application import Ledger
@@ -26,6 +27,7 @@ from payments.worker.event_processor import EventProcessor, list_dead_lettered
 from projections import metrics
 from projections.cases import PaymentCases
 from projections.follower import Follower
+from projections.history import for_auditor, for_owner, history, timeline
 from projections.integrity.invariants import check
 from projections.metrics import PaymentMetrics
 from projections.refunds import PaymentRefunds
@@ -270,6 +272,21 @@ def append_invented(attacker: Connection[Any], ledger: Ledger, kind: type[Event]
         hashes=chained_hashes([invented], b"{}", bytes(32)),
         macs=[bytes(32)],
     )
+
+
+@pytest.mark.parametrize("state", ["{}", "[]", '{"timestamp": "never", "attempt": 9}'])
+def test_auditors_see_a_forged_event_as_such_and_owners_none(
+    attacker: Connection[Any], checkout: Checkout, ledger: Ledger, database: Database, state: str
+) -> None:
+    session = decided_paid(checkout)
+    invented = StoredEvent(session.id, 4, Paid.TOPIC, state.encode())
+    hashes = chained_hashes([invented], b"{}", session.last_hash)
+    append(attacker, ledger, session, states=[state], hashes=hashes, macs=[bytes(32)])
+    entries = history(database, ledger.macs, session.id)
+    assert [view["version"] for view in for_owner(entries)] == [1, 2, 3]
+    shown = for_auditor(entries[-1])
+    assert (shown["event"], shown["topic"], shown["is_genuine"]) == ("Forged", Paid.TOPIC, False)
+    assert "somebody else wrote it" in timeline(entries)[-1]
 
 
 def test_a_forged_payment_does_not_change_the_figures(

@@ -22,6 +22,7 @@ from api.local.accounts import account_for
 from api.local.binaries import find_binaries
 from ledger import clock
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from ledger.store.migrate import migrate
 from payments.exceptions.work_list import Kind, tally
 from projections import history
@@ -148,7 +149,7 @@ def _expected(past: Past) -> dict[str, Any]:
     return counts | {
         "ended_at": now.isoformat(),
         "cases_by_kind": {str(kind): found.cases for kind, found in tally(services.database, now).items()},
-        "names_by_topic": _names_by_topic(services.database),
+        "names_by_topic": _names_by_topic(services.database, services.ledger.macs),
         "last_block": last_block.name,
         "credentials": SIMULATED,
         "confirmation_path": past_payments.confirmation_path(past),
@@ -156,10 +157,10 @@ def _expected(past: Past) -> dict[str, Any]:
     }
 
 
-def _names_by_topic(database: Database) -> dict[str, str]:
+def _names_by_topic(database: Database, macs: EventMacs) -> dict[str, str]:
     with database.connection() as connection:
         rows = connection.execute("SELECT session_id FROM payment_sessions").fetchall()
-    entries = (entry for row in rows for entry in history.history(database, row["session_id"]))
+    entries = (entry for row in rows for entry in history.history(database, macs, row["session_id"]))
     return {entry.topic: entry.name for entry in entries}
 
 

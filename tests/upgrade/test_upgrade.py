@@ -183,7 +183,7 @@ def test_every_event_is_decoded_and_encoded_unchanged(database_url: str) -> None
 def test_events_have_their_public_names(opened: Instance) -> None:
     found: dict[str, str] = {}
     for topic, session_id in observe(opened, ONE_OF_EACH_TOPIC):
-        entries = history.history(opened.services.database, session_id)
+        entries = history.history(opened.services.database, opened.services.ledger.macs, session_id)
         found |= {entry.topic: entry.name for entry in entries if entry.topic == topic}
     assert found == expected()["names_by_topic"]
 

@@ -175,7 +175,8 @@ def audit_session(session_id: UUID) -> dict[str, Any]:
 
     Every event with its position and hashes, so that the chain can be verified, without encrypted personal data.
     """
-    entries = history.history(current_services().database, session_id)
+    services = current_services()
+    entries = history.history(services.database, services.ledger.macs, session_id)
     if not entries:
         raise no_such_session()
     return {"session_id": session_id, "events": [history.for_auditor(entry) for entry in entries]}

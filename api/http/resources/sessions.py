@@ -217,8 +217,8 @@ def show_events(session_id: UUID) -> dict[str, Any]:
     """
     services = current_services()
     services.ledger.session(session_id, user_id=caller().user_id)
-    entries = history.history(services.database, session_id)
-    return {"session_id": session_id, "events": [history.for_owner(entry) for entry in entries]}
+    entries = history.history(services.database, services.ledger.macs, session_id)
+    return {"session_id": session_id, "events": history.for_owner(entries)}
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:

@@ -52,7 +52,9 @@ def _ingest(matcher: Matcher, *movements: Movement) -> list[MatchVerdict]:
 
 
 def _facts(checkout: Checkout) -> list[str]:
-    return [entry.name for entry in history(checkout.ledger.database, checkout.session_id)]
+    return [
+        entry.name for entry in history(checkout.ledger.database, checkout.ledger.macs, checkout.session_id)
+    ]
 
 
 @pytest.mark.parametrize(
