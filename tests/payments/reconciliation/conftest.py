@@ -12,9 +12,8 @@ from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
+from tests.support.keys import MASTER_KEY
 from tests.support.prompt_limits import AMPLE
-
-MASTER_KEY = b"k" * 32
 
 
 @pytest.fixture

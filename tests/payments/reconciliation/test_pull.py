@@ -26,8 +26,8 @@ from payments.reconciliation.pull import (
     TransactionPoller,
 )
 from payments.reconciliation.pull_progress import PullProgressStore
-from tests.payments.reconciliation.conftest import MASTER_KEY
 from tests.support.checkouts import Checkout
+from tests.support.keys import MASTER_KEY
 
 NOTHING = PulledWindow((), (), pages=1, complete=True)
 
