@@ -30,15 +30,23 @@ UPDATE idempotency_keys SET claimed_until = %s
 WHERE user_id = %s AND key = %s AND status IS NULL AND claimed_until <= %s
 """
 _FINISH = """
-UPDATE idempotency_keys SET status = %s, sealed_body = %s, claimed_until = NULL WHERE user_id = %s AND key = %s
+UPDATE idempotency_keys SET status = %s, sealed_body = %s, claimed_until = NULL
+WHERE user_id = %s AND key = %s AND claimed_until = %s
 """
-_RELEASE = "DELETE FROM idempotency_keys WHERE user_id = %s AND key = %s AND status IS NULL"
+_RELEASE = "DELETE FROM idempotency_keys WHERE user_id = %s AND key = %s AND claimed_until = %s"
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at <= %s"
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """The request is the first with its key: run it, then finish or release."""
+    """The request is the first with its key: run it, then finish or release.
+
+    `until` names the claim: who takes over one that has lapsed holds a later one.
+    """
+
+    user_id: int
+    key: str
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -77,11 +85,11 @@ class IdempotencyStore:
         try:
             answer = run()
             if kept := kept_as(answer):
-                self.finish(user_id, key, *kept)
+                self.finish(claim, *kept)
                 was_kept = True
         finally:
             if not was_kept:
-                self.release(user_id, key)
+                self.release(claim)
         return answer
 
     def claim(self, user_id: int, key: str, fingerprint: str) -> Claimed | Replay:
@@ -91,10 +99,11 @@ class IdempotencyStore:
         IDEMPOTENCY_KEY_IN_USE while the first request is still running.
         """
         now = clock.now()
+        claimed = Claimed(user_id, key, now + CLAIM_LASTS)
         with self._database.connection() as connection:
-            fresh = connection.execute(_CLAIM, (user_id, key, fingerprint, now + CLAIM_LASTS, now)).rowcount
+            fresh = connection.execute(_CLAIM, (user_id, key, fingerprint, claimed.until, now)).rowcount
             if fresh:
-                return Claimed()
+                return claimed
             row = connection.execute(_READ, (user_id, key)).fetchone()
             if row is None:
                 raise _in_use()
@@ -106,21 +115,21 @@ class IdempotencyStore:
             if row["status"] is not None:
                 body = self._vault.decrypt(user_id, row["sealed_body"], purpose=KEPT_ANSWER, row=key)
                 return Replay(row["status"], body)
-            taken = connection.execute(_TAKE_OVER, (now + CLAIM_LASTS, user_id, key, now)).rowcount
+            taken = connection.execute(_TAKE_OVER, (claimed.until, user_id, key, now)).rowcount
         if not taken:
             raise _in_use()
-        return Claimed()
+        return claimed
 
-    def finish(self, user_id: int, key: str, status: int, body: str) -> None:
-        """Keep the answer to the request that claimed a key."""
-        encrypted = self._vault.encrypt(user_id, body, purpose=KEPT_ANSWER, row=key)
+    def finish(self, claim: Claimed, status: int, body: str) -> None:
+        """Keep the answer to the request of a claim, unless another has taken it over."""
+        encrypted = self._vault.encrypt(claim.user_id, body, purpose=KEPT_ANSWER, row=claim.key)
         with self._database.connection() as connection:
-            connection.execute(_FINISH, (status, encrypted, user_id, key))
+            connection.execute(_FINISH, (status, encrypted, claim.user_id, claim.key, claim.until))
 
-    def release(self, user_id: int, key: str) -> None:
-        """Release a claimed key: its request got no answer to keep."""
+    def release(self, claim: Claimed) -> None:
+        """Release a claimed key, unless another has taken it over: its request got no answer to keep."""
         with self._database.connection() as connection:
-            connection.execute(_RELEASE, (user_id, key))
+            connection.execute(_RELEASE, (claim.user_id, claim.key, claim.until))
 
     def forget_old(self, now: datetime) -> int:
         """Delete keys older than ANSWERS_LAST; return how many."""

@@ -92,7 +92,7 @@ def _order_twice() -> Any:
 
 def _ignore_idempotency_keys() -> Any:
     """Ignore idempotency keys."""
-    return patch.object(IdempotencyStore, "claim", lambda *_: Claimed())
+    return patch.object(IdempotencyStore, "claim", lambda _, user, key, __: Claimed(user, key, clock.now()))
 
 
 def _grant_every_phone_lock() -> Any:

@@ -192,19 +192,20 @@ class WorkerTables:
 
     def finish(self, values: Any) -> int:
         """Store the answer of a key."""
-        status, sealed_body, user_id, key = values
+        status, sealed_body, user_id, key, until = values
         row = self.keys.get((user_id, key))
-        if row is None:
+        if row is None or row["claimed_until"] != until:
             return 0
         row |= {"status": status, "sealed_body": sealed_body, "claimed_until": None}
         return 1
 
     def release(self, values: Any) -> int:
         """Release a key without an answer."""
-        row = self.keys.get(tuple(values))
-        if row is None or row["status"] is not None:
+        *key, until = values
+        row = self.keys.get(tuple(key))
+        if row is None or row["claimed_until"] != until:
             return 0
-        del self.keys[tuple(values)]
+        del self.keys[tuple(key)]
         return 1
 
     def purge_keys(self, values: Any) -> int:
