@@ -8,6 +8,8 @@ LedgerError
 ├── NotFound          no such thing, or not yours
 ├── Conflict          someone else was first; reload and decide again
 └── Unavailable       a dependency does not answer, and may have done what was asked: try again
+    └── DatabaseUnavailable   it is the database, and any other command would meet the same
+        └── ConnectionLost    it was this connection: another may do
 
 Each carries a stable code that a client may rely on and a sentence that a person can read.
 """
@@ -94,3 +96,11 @@ class Unavailable(LedgerError):
     ) -> None:
         super().__init__(code, message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached, takes no writes, or has no room: any other command would meet the same."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection died or became read-only in use. What is safe to repeat may be repeated on another at once."""

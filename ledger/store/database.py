@@ -3,23 +3,33 @@
 Build it after a fork: a pool does not survive one.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from select import POLLIN, poll
+from time import monotonic
+from typing import Any, TypeVar
 
 import psycopg
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
-from psycopg import Connection
+from psycopg import Cursor
+from psycopg.abc import Params, QueryNoTemplate
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
 
-from ledger.errors import Conflict, Unavailable
+from ledger.errors import ConnectionLost, Unavailable
 from ledger.store.roles import DEFAULT_ROLES
+from ledger.store.sqlstates import NO_ROOM, UNREACHED, is_stale_plan, meaning_of
+
+Answer = TypeVar("Answer")
 
 APP_ROLE = DEFAULT_ROLES.app
 """The role of running processes: it may append and read, and cannot rewrite history."""
 
 CONNECTION_OPTIONS: dict[str, Any] = {
     "autocommit": True,
+    "client_encoding": "UTF8",
     "connect_timeout": 3,
     "keepalives_idle": 5,
     "keepalives_interval": 5,
@@ -27,6 +37,25 @@ CONNECTION_OPTIONS: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 """A silent connection is probed, and closed in about 15 seconds if the machine behind it is gone."""
+
+SESSION_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",
+    "search_path": "public, pg_temp",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "lock_timeout": "0",
+    "transaction_timeout": "0",
+}
+"""What reading, writing and waiting depend on, whatever the server, the database or the role say.
+
+`default_transaction_read_only` is not among them: who sets it means that nothing is written.
+"""
 
 POOL_TIMEOUT_SECONDS = 3.0
 RECONNECT_TIMEOUT_SECONDS = 2.0
@@ -38,6 +67,14 @@ PREPARE_AFTER = 1
 to run it, and a pool has many connections that each must learn it.
 """
 MAX_WAITING = 200
+READ_ONLY_SECONDS = 1.0
+"""For so long a connection that takes no writes serves reads; then another takes its place."""
+
+NO_ROOM_SECONDS = 5.0
+"""For so long after a write found no room the database counts as full."""
+
+_SAYS_READ_ONLY = ("default_transaction_read_only", "in_hot_standby")
+"""PostgreSQL reports these without being asked."""
 
 _NO_TABLES = "The database has not got its tables yet, or not those of this release: type `daftari migrate`."
 _OLDER_SCHEMA = (
@@ -46,22 +83,56 @@ _OLDER_SCHEMA = (
     psycopg.errors.UndefinedFunction,
 )
 
+# A setting that this PostgreSQL does not have is left out.
 _CONFIGURE = """
-SELECT set_config('timezone', 'UTC', false),
-       set_config('statement_timeout', %(statement_timeout)s, false),
-       set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, false),
-       (SELECT set_config('role', rolname, false)
-          FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(rolname, 'MEMBER'))
+SELECT pg_catalog.set_config(key, value, false) FROM pg_catalog.jsonb_each_text(%s::jsonb)
+WHERE pg_catalog.current_setting(key, true) IS NOT NULL
 """
+_ASSUME_ROLE = """
+SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = %s AND pg_has_role(rolname, 'MEMBER')
+"""
+
+
+class Connection(psycopg.Connection[DictRow]):
+    """A connection that forgets prepared statements when the tables beneath them have changed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._opened_at = monotonic()
+
+    @property
+    def is_read_only_of_old(self) -> bool:
+        """Whether the server said that it takes no writes here, some time ago: a new connection may know better."""
+        return monotonic() - self._opened_at >= READ_ONLY_SECONDS and any(
+            self.info.parameter_status(name) == "on" for name in _SAYS_READ_ONLY
+        )
+
+    def execute(  # type: ignore[override]  # templates are not used
+        self,
+        query: QueryNoTemplate,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> Cursor[DictRow]:
+        """Execute a statement; once more where it was not executed because its prepared form is out of date."""
+        try:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        except psycopg.Error as error:
+            if not is_stale_plan(error) or self.info.transaction_status != TransactionStatus.IDLE:
+                raise
+        super().execute("DEALLOCATE ALL", prepare=False)
+        return super().execute(query, params, prepare=prepare, binary=binary)
 
 
 class Database(PostgresDatastore):
     """A pool of autocommit connections that the event recorder and all other SQL of a process share.
 
     `url` is a libpq connection string or URL. A login that may become `role` does so, as a help in development and not
-    as a wall: it can go back. With "" it stays what it is. Raises nothing until the first use; then `Unavailable` if
-    PostgreSQL does not answer within a few seconds or lacks our tables, and `Conflict` if it chose this transaction as
-    the victim of a deadlock.
+    as a wall: it can go back. With "" it stays what it is. Raises nothing until the first use; then
+    `DatabaseUnavailable` if PostgreSQL does not answer within a few seconds or takes no writes, `Unavailable` if it
+    lacks our tables or a statement took too long, and `Conflict` if it chose this transaction as the victim of a
+    deadlock: see `ledger.store.sqlstates`.
     """
 
     def __init__(
@@ -78,15 +149,17 @@ class Database(PostgresDatastore):
         self.db_type_names = set[str]()
         self.psycopg_type_adapters = {}
         self.psycopg_python_types = {}
-        self.pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
+        self._had_no_room_at = -NO_ROOM_SECONDS
+        self._options: dict[str, Any] = {
+            **connection_options(url),
+            "row_factory": dict_row,
+            "application_name": name,
+            "prepare_threshold": PREPARE_AFTER,
+        }
+        self.pool: ConnectionPool[Connection] = ConnectionPool(  # type: ignore[assignment]  # it is invariant
             url,
-            connection_class=Connection[DictRow],
-            kwargs={
-                **CONNECTION_OPTIONS,
-                "row_factory": dict_row,
-                "application_name": name,
-                "prepare_threshold": PREPARE_AFTER,
-            },
+            connection_class=Connection,
+            kwargs=self._options,
             min_size=1,
             max_size=max_connections,
             open=False,
@@ -97,21 +170,28 @@ class Database(PostgresDatastore):
         )
 
     @contextmanager
-    def connection(self) -> Iterator[Connection[DictRow]]:
-        """Lend an autocommit connection whose rows are dictionaries."""
-        try:
+    def connection(self) -> Iterator[Connection]:
+        """Lend an autocommit connection whose rows are dictionaries. One that the server has closed is not lent."""
+        with self._refusals():
             self.pool.open()
-            with self.pool.connection() as connection:
+            connection = self._take()
+            try:
                 yield connection
-        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
-            raise Conflict() from error
-        except _OLDER_SCHEMA as error:
-            if self._has_tables():
+            except psycopg.Error as error:
+                self._drop_if_useless(connection, error)
                 raise
-            raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            self.pool.check()
-            raise Unavailable() from error
+            finally:
+                self.pool.putconn(connection)
+
+    @contextmanager
+    def fresh_connection(self) -> Iterator[Connection]:
+        """Lend a connection that was opened for the purpose: what fails here would fail on any other.
+
+        For the few writes that must not be lost to a connection that died; opening it takes milliseconds.
+        """
+        with self._refusals(), closing(Connection.connect(self.url, **self._options)) as connection:
+            self._configure(connection)
+            yield connection
 
     get_connection = connection
 
@@ -121,13 +201,55 @@ class Database(PostgresDatastore):
         with self.connection() as connection, connection.transaction(force_rollback=not commit):
             yield connection
 
-    def _configure(self, connection: Connection[DictRow]) -> None:
-        values = {"role": self._role, "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS)}
-        connection.execute(_CONFIGURE, values)
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        milliseconds = str(STATEMENT_TIMEOUT_MILLISECONDS)
+        settle_session(
+            connection, statement_timeout=milliseconds, idle_in_transaction_session_timeout=milliseconds
+        )
+        connection.execute(_ASSUME_ROLE, (self._role,))
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Raise errors of PostgreSQL that are no fault of ours as those of the ledger."""
+        try:
+            yield
+        except _OLDER_SCHEMA as error:
+            if self._has_tables():
+                raise
+            raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
+        except psycopg.Error as error:
+            meaning = meaning_of(error)
+            if meaning is None:
+                raise
+            if meaning is NO_ROOM:
+                self._had_no_room_at = monotonic()
+            raise meaning.refusal() from error
+
+    def refuse_if_it_had_no_room(self) -> None:
+        """Raise DatabaseUnavailable if a write found no room in the last seconds: a small one may still find some."""
+        if monotonic() - self._had_no_room_at < NO_ROOM_SECONDS:
+            raise NO_ROOM.refusal()
+
+    def _drop_if_useless(self, connection: Connection, error: psycopg.Error) -> None:
+        meaning = meaning_of(error)
+        if meaning is not None and meaning.drops_connection:
+            connection.close()
+        if is_stale_plan(error):  # In a transaction, so it was not repeated; others have prepared it too.
+            self.pool.drain()
+
+    def _take(self) -> Connection:
+        """Take a connection from the pool that the server has not closed; the pool replaces those that it has."""
+        for _ in range(2 * self.pool.max_size):
+            connection = self.pool.getconn()
+            if is_alive(connection) and not connection.is_read_only_of_old:
+                return connection
+            connection.close()
+            self.pool.putconn(connection)
+        raise UNREACHED.refusal()
 
     def _has_tables(self) -> bool:
         """Say whether the tables are there, and not those of a release before."""
-        with self.pool.connection() as connection:
+        with self.connection() as connection:
             row = connection.execute("SELECT to_regclass('event_topics') AS topics").fetchone()
         return row is not None and row["topics"] is not None
 
@@ -135,3 +257,51 @@ class Database(PostgresDatastore):
         """Close the pool; connections in use end when they come back."""
         if hasattr(self, "pool"):
             self.pool.close()
+
+
+def once_more(ask: Callable[[], Answer]) -> Answer:
+    """Ask the database, and once more if the connection was lost: for what is safe to repeat."""
+    try:
+        return ask()
+    except ConnectionLost:
+        return ask()
+
+
+def connection_options(url: str) -> dict[str, Any]:
+    """Return how to connect to a database.
+
+    Of several servers the one that takes writes is meant, unless the URL says otherwise.
+    """
+    asked = conninfo_to_dict(url)
+    if "," in f"{asked.get('host', '')}{asked.get('hostaddr', '')}" and "target_session_attrs" not in asked:
+        return CONNECTION_OPTIONS | {"target_session_attrs": "read-write"}
+    return CONNECTION_OPTIONS
+
+
+def settle_session(connection: psycopg.Connection[Any], **settings: str) -> None:
+    """Give a connection our SESSION_SETTINGS, and others by name."""
+    connection.execute(_CONFIGURE, (Jsonb(SESSION_SETTINGS | settings),))
+
+
+def is_alive(connection: psycopg.Connection[Any]) -> bool:
+    """Say whether a connection that is idle can be used.
+
+    A server that ends a connection says so, and the system reports one that died: then there is something to read.
+    Only in that case is the server asked, so that this costs a microsecond.
+    """
+    if connection.closed:
+        return False
+    if not has_something_to_read(connection):
+        return True
+    try:
+        connection.execute("SELECT", prepare=False)
+    except psycopg.Error:
+        return False
+    return True
+
+
+def has_something_to_read(connection: psycopg.Connection[Any]) -> bool:
+    """Say whether the server, or the system about it, has said something on an idle connection."""
+    watched = poll()
+    watched.register(connection.fileno(), POLLIN)
+    return bool(watched.poll(0))

@@ -1,6 +1,5 @@
 """One active worker a name, by advisory locks of PostgreSQL, all those of a worker on one connection."""
 
-from select import POLLIN, poll
 from threading import RLock
 from time import monotonic
 
@@ -8,8 +7,8 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from ledger.errors import Unavailable
-from ledger.store.database import CONNECTION_OPTIONS
+from ledger.errors import DatabaseUnavailable
+from ledger.store.database import connection_options, has_something_to_read, settle_session
 
 LOCK_KEY = "hashtextextended('daftari ' || %s, 0)"
 """The SQL that turns a worker's name into the key of its lock."""
@@ -17,7 +16,6 @@ LOCK_KEY = "hashtextextended('daftari ' || %s, 0)"
 ASK_AGAIN_SECONDS = 5.0
 """It takes so long, or the connection's timeouts, to notice that the server vanished without closing it."""
 
-_BOUND_STATEMENTS = "SET statement_timeout = '5s'"
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({LOCK_KEY})"
 _UNLOCK = f"SELECT pg_advisory_unlock({LOCK_KEY})"
 _PROBE = "SELECT 1"
@@ -46,9 +44,9 @@ class LockConnection:
         try:
             connection = self._alive_connection() or self._connect()
             row = connection.execute(_TRY_LOCK, (name,)).fetchone()
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             self._disconnect()
-            raise Unavailable from error
+            raise DatabaseUnavailable from error
         if row is None or not row[0]:
             return None
         self._held += 1
@@ -63,11 +61,11 @@ class LockConnection:
         if connection is not self._connection:
             return False
         now = monotonic()
-        if abs(now - self._asked_at) < ASK_AGAIN_SECONDS and not _has_something_to_read(connection):
+        if abs(now - self._asked_at) < ASK_AGAIN_SECONDS and not has_something_to_read(connection):
             return True
         try:
             connection.execute(_PROBE)
-        except psycopg.OperationalError:
+        except psycopg.Error:
             self._disconnect()
             return False
         self._asked_at = now
@@ -79,7 +77,7 @@ class LockConnection:
             return
         try:
             connection.execute(_UNLOCK, (name,))
-        except psycopg.OperationalError:
+        except psycopg.Error:
             self._disconnect()
         else:
             self._held -= 1
@@ -102,9 +100,9 @@ class LockConnection:
         self._connection = psycopg.connect(
             self._database_url,
             application_name="daftari locks",
-            **CONNECTION_OPTIONS,
+            **connection_options(self._database_url),
         )
-        self._connection.execute(_BOUND_STATEMENTS)
+        settle_session(self._connection, statement_timeout="5s", idle_session_timeout="0")
         self._asked_at = monotonic()
         return self._connection
 
@@ -146,9 +144,3 @@ class ActiveLock:
                 self._connection.release(self.name, self._held_on)
                 self._held_on = None
             self._connection.close_if_idle()
-
-
-def _has_something_to_read(connection: Connection[TupleRow]) -> bool:
-    watched = poll()
-    watched.register(connection.fileno(), POLLIN)
-    return bool(watched.poll(0))

@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
+from ledger.store.database import settle_session
 from ledger.store.roles import DEFAULT_ROLES, Roles, apply_grants, become_owner, exists
 
 PACKAGES = ("ledger.store", "projections", "shop", "payments")
@@ -82,11 +83,12 @@ def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
     steps = migrations()
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         _refuse_an_old_server(connection)
-        connection.execute(f"SET statement_timeout = '{_WAIT_FOR_OTHERS}'")
+        settle_session(
+            connection, statement_timeout=_WAIT_FOR_OTHERS, idle_in_transaction_session_timeout="0"
+        )
         connection.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.execute("SET client_min_messages = error")
-        connection.execute("SET search_path = public")
         if left := become_owner(connection, roles, all_names()):
             raise MigrationError(_CHANGE_OWNERS.format(owner=roles.owner, statements="\n".join(left)))
         applied = _prepared(connection)

@@ -1,6 +1,7 @@
 """The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -14,18 +15,25 @@ from eventsourcing.persistence import (
     StoredEvent,
     Subscription,
 )
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from eventsourcing.postgres import PostgresApplicationRecorder
 
+from ledger.errors import ConnectionLost
+from ledger.store.database import Connection, Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 
 VERSION_CONFLICT = "DF001"
+
+Lend = Callable[[], AbstractContextManager[Connection]]
 
 _SELECT = "SELECT version, topic, state::text AS state FROM payment_events WHERE session_id = %s"
 _HISTORY = f"""
 SELECT version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
 FROM payment_events WHERE session_id = %s ORDER BY version
 """  # noqa: S608 - made of names of our own
+_POSITIONS_OF_HASHES = """
+SELECT hash, position FROM payment_events WHERE session_id = %s AND version BETWEEN %s AND %s ORDER BY version
+"""
 _SELECT_NOTIFICATIONS = """
 SELECT session_id, version, topic, state::text AS state, position FROM payment_events
 WHERE origin = %(origin)s AND position < %(horizon)s
@@ -49,8 +57,8 @@ class SessionRecorder(PostgresApplicationRecorder):
     LISTEN/NOTIFY: followers poll.
     """
 
-    def __init__(self, datastore: PostgresDatastore, macs: EventMacs) -> None:
-        self.datastore = datastore
+    def __init__(self, datastore: Database, macs: EventMacs) -> None:
+        self.datastore = self._database = datastore
         self.macs = macs
         self.events_table_name = "payment_events"
         self.sql_create_statements = []
@@ -72,37 +80,44 @@ class SessionRecorder(PostgresApplicationRecorder):
         """Append the events of one session with its new status row, each signed by its hash; return their positions.
 
         `metadata` is the canonical JSON of all of them, `hashes` are their `chained_hashes`. Raises VersionConflict if
-        another writer was first, and Unavailable if PostgreSQL does not answer; then the events may have been
-        written, and a repeat meets its own rows as a conflict.
+        another writer was first, and Unavailable if PostgreSQL does not answer, not even on another connection; then
+        the events may have been written, and a repeat meets its own rows as a conflict.
         """
         if not stored_events:
             return []
         assert row is not None, "Events of a session are appended together with its status row."
         first, (key_id, macs) = stored_events[0], self.macs.sign(hashes)
         assert isinstance(first.originator_id, UUID)
+        values = (
+            first.originator_id,
+            first.originator_version,
+            *(event.topic for event in stored_events),
+            *(event.state.decode() for event in stored_events),
+            metadata.decode(),
+            *hashes,
+            key_id,
+            *macs,
+            msgspec.json.encode(row).decode(),
+        )
         try:
-            with self.datastore.get_connection() as connection:
-                appended = connection.execute(
-                    _append(len(stored_events)),
-                    (
-                        first.originator_id,
-                        first.originator_version,
-                        *(event.topic for event in stored_events),
-                        *(event.state.decode() for event in stored_events),
-                        metadata.decode(),
-                        *hashes,
-                        key_id,
-                        *macs,
-                        msgspec.json.encode(row).decode(),
-                    ),
-                ).fetchone()
-        except psycopg.Error as error:
-            if error.sqlstate == VERSION_CONFLICT:
-                raise VersionConflict(str(error)) from error
-            raise
-        assert appended is not None
-        last = int(appended["position"])
-        return range(last - len(stored_events) + 1, last + 1)
+            return _insert(self._database.connection, len(stored_events), values)
+        except ConnectionLost:
+            return self._insert_again(stored_events, hashes, values)
+
+    def _insert_again(
+        self, stored_events: Sequence[StoredEvent], hashes: Sequence[bytes], values: Sequence[Any]
+    ) -> Sequence[int]:
+        """Append after a connection was lost, perhaps with no more than the answer: then these events are there."""
+        try:
+            return _insert(self._database.fresh_connection, len(stored_events), values)
+        except VersionConflict:
+            first, last = stored_events[0], stored_events[-1].originator_version
+            span = (first.originator_id, first.originator_version, last)
+            with self._database.connection() as connection:
+                there = connection.execute(_POSITIONS_OF_HASHES, span).fetchall()
+            if [row["hash"] for row in there] != list(hashes):
+                raise
+            return [row["position"] for row in there]
 
     def select_events(
         self,
@@ -168,6 +183,19 @@ class SessionRecorder(PostgresApplicationRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:  # noqa: ARG002
         """Refuse: NOTIFY would serialise every writer at its commit. Followers poll instead."""
         raise NotSupportedError("There is no subscription to this log; follow it with projections.follower.")
+
+
+def _insert(lend: Lend, count: int, values: Sequence[Any]) -> Sequence[int]:
+    try:
+        with lend() as connection:
+            appended = connection.execute(_append(count), values).fetchone()
+    except psycopg.Error as error:
+        if error.sqlstate == VERSION_CONFLICT:
+            raise VersionConflict(str(error)) from error
+        raise
+    assert appended is not None
+    last = int(appended["position"])
+    return range(last - count + 1, last + 1)
 
 
 @cache

@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 import structlog
 
 from ledger.application import Ledger
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import DatabaseUnavailable, LedgerError
 from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
-from ledger.store.database import Database
+from ledger.store.database import Database, once_more
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.retry_schedule import RetrySchedule
 from projections import sessions
@@ -43,6 +43,7 @@ INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id,
                           key_owner, sealed_body, body_bytes, body_sha256, state, reason, tries,
                           next_try_at, settled_at, phone_digests, erase_when_settled)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL, %s, %s)
+ON CONFLICT (inbox_id) DO NOTHING
 """
 _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
@@ -134,7 +135,8 @@ class Inbox:
         """Store a body of at most MAX_BYTES_KEPT bytes, encrypted for its owner; `body_bytes` is its full length.
 
         An authenticated message is left to the endpoint that received it for UNPROCESSED_AFTER, and is due for the
-        worker then; any other message is due at once. Raises Unavailable if it was not stored.
+        worker then; any other message is due at once. M-Pesa repeats nothing, so what the pool cannot store is
+        stored on a connection of its own; raises Unavailable only if that cannot be had either.
         """
         stored = body[:MAX_BYTES_KEPT]
         message = InboxMessage(
@@ -169,9 +171,16 @@ class Inbox:
             phone_digests(self._vault, text) if key_owner == SYSTEM_USER_ID else None,
             key_owner != owner,
         )
-        with self._database.connection() as connection:
-            connection.execute(_STORE, values)
+        self._insert(values)
         return message
+
+    def _insert(self, values: tuple[Any, ...]) -> None:
+        try:
+            with self._database.connection() as connection:
+                connection.execute(_STORE, values)
+        except DatabaseUnavailable:
+            with self._database.fresh_connection() as connection:
+                connection.execute(_STORE, values)
 
     def settle(self, message: InboxMessage, reason: str | None, now: datetime) -> None:
         """Mark a message as acted on."""
@@ -251,12 +260,17 @@ class Inbox:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 
     def _encrypt(self, owner: int, text: str, inbox_id: UUID) -> tuple[int, str]:
-        """Encrypt for the owner, or for the system if the owner was erased: what arrives is stored all the same."""
-        try:
+        """Encrypt for the owner, or for the system if the owner was erased or their key cannot be read: what arrives is
+        stored all the same.
+        """
+
+        def encrypt(owner: int) -> tuple[int, str]:
             return owner, self._vault.encrypt(owner, text, purpose=INBOX_BODY, row=inbox_id)
-        except Erased:
-            encrypted = self._vault.encrypt(SYSTEM_USER_ID, text, purpose=INBOX_BODY, row=inbox_id)
-            return SYSTEM_USER_ID, encrypted
+
+        try:
+            return once_more(lambda: encrypt(owner))
+        except (Erased, DatabaseUnavailable):
+            return encrypt(SYSTEM_USER_ID)
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
         return InboxMessage(
@@ -293,15 +307,15 @@ def digests_of_phone(vault: Vault, digits: str) -> tuple[str, str]:
 def session_and_owner(ledger: Ledger, session_id: UUID | None) -> tuple[PaymentSession | None, int]:
     """Return the session that the URL of a message names, and the user for whom to encrypt the message.
 
-    The session is None if there is none, or if it fails to load: its message must be stored all the same. Raises
-    Unavailable.
+    The session is None if there is none, or if it fails to load: its message must be stored all the same. Where the
+    database does not say who the user is, it is the system.
     """
     if session_id is None:
         return None, SYSTEM_USER_ID
     try:
-        session = ledger.session(session_id)
-    except Unavailable:
-        raise
+        session = once_more(lambda: ledger.session(session_id))
+    except DatabaseUnavailable:
+        return None, SYSTEM_USER_ID
     except Exception:  # noqa: BLE001 - acting on the message meets the error again, and logs it
         return None, sessions.owner_of(ledger.database, session_id) or SYSTEM_USER_ID
     return session, session.user_id

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from ledger import clock
-from ledger.errors import Conflict, LedgerError, Unavailable
+from ledger.errors import Conflict, DatabaseUnavailable, LedgerError, Unavailable
 from ledger.store.database import Database
 from ledger.store.event_macs import EventForged
 from ledger.store.locks import ActiveLock, LockConnection
@@ -65,7 +65,8 @@ class EventHandler(Protocol):
 
     `handle` may be called again for an event it has handled, so it does nothing the second time. It runs outside the
     processor's transactions. An exception is recorded and the event is retried later; it is dead-lettered after
-    MAX_TRIES, unless what failed was an outage (Unavailable) or a deadlock (Conflict), which pass.
+    MAX_TRIES, unless what failed was an outage (Unavailable) or a deadlock (Conflict), which pass. An
+    outage of the database ends the round.
     """
 
     @property
@@ -206,6 +207,8 @@ class EventProcessor:
         try:
             with caused_by(Cause.EVENT, process=self.handler.name, source=str(event.version), actor="system"):
                 self.handler.handle(event)
+        except DatabaseUnavailable:
+            raise  # It says nothing about the event, which is tried again as soon as the database is well.
         except Exception as error:  # noqa: BLE001 - it is recorded, retried, and shown to an operator in the end
             _log.warning(
                 "event_not_handled",

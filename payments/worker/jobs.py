@@ -64,15 +64,18 @@ def run_jobs(all_jobs: list[Job], stop: Event) -> None:
 def run_job(job: Job, stop: Stop) -> None:
     """Do one job until `stop` is set."""
     idle_rounds = failures = 0
+    said: str | None = None
     while not stop.is_set():
         try:
             done = job.work()
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others; it is logged and retried
-            _report(job, error)
+            said = _report(job, error, said)
             failures += 1
             stop.wait(_pause_after(error, failures).total_seconds())
             continue
-        failures = 0
+        if said is not None:
+            _log.info("job_goes_on", job=job.name, failures=failures)
+        said, failures = None, 0
         idle_rounds = 0 if done else idle_rounds + 1
         if not done:
             stop.wait(job.rest(idle_rounds))
@@ -85,8 +88,13 @@ def _pause_after(error: Exception, failures: int) -> timedelta:
     return RETRY_SCHEDULE.pause_after(1 if isinstance(error, Unavailable) else failures)
 
 
-def _report(job: Job, error: Exception) -> None:
+def _report(job: Job, error: Exception, said: str | None) -> str:
+    """Log why a job fails, once for each reason in a row; return the reason."""
+    reason = str(error) if isinstance(error, Unavailable) else type(error).__qualname__
+    if reason == said:
+        return reason
     if isinstance(error, Unavailable):
-        _log.warning("job_waits_for_database", job=job.name)
+        _log.warning("job_waits_for_database", job=job.name, reason=reason)
     else:
         _log.error("job_failed", job=job.name, exc_info=error)
+    return reason

@@ -7,7 +7,7 @@ import structlog
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import DatabaseUnavailable, LedgerError, Unavailable
 from ledger.session.session import PaymentSession
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox, InboxMessage
@@ -51,6 +51,8 @@ def act_on_messages(inbox: Inbox, dispatcher: InboxDispatcher) -> int:
     for message in messages:
         try:
             dispatcher.act_on(message)
+        except DatabaseUnavailable:
+            raise  # It says nothing about the message, which is due as before.
         except LedgerError as error:
             _postpone(inbox, message, error.code.lower())
         except Exception:  # noqa: BLE001 - our fault; the message is kept, retried, and shown to an operator in the end

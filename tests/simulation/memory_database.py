@@ -159,7 +159,7 @@ class MemoryDatabase(Database):
         """Return the shared connection."""
         return self._context
 
-    get_connection = connection  # type: ignore[assignment]  # as above
+    get_connection = fresh_connection = connection  # type: ignore[assignment]  # as above
 
     @contextmanager
     def transaction(self, *, commit: bool = True) -> Iterator[Any]:

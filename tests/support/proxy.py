@@ -48,6 +48,7 @@ class TcpProxy:
         self._flows.set()
         self._messages_left: int | None = None
         self._answer_is_lost = False
+        self._breaks_one = False
         self._answers_to_lose = 0
         Thread(target=self._accept, daemon=True).start()
 
@@ -82,6 +83,12 @@ class TcpProxy:
         with self._lock:
             self._messages_left = message
             self._answer_is_lost = answer_is_lost
+            self._breaks_one = False
+
+    def break_one_at(self, message: int) -> None:
+        """Cut the connection of the n-th message of any client from now, from 1, before the server sees it."""
+        self.break_at(message, answer_is_lost=False)
+        self._breaks_one = True
 
     def lose_answers(self, count: int) -> None:
         """Forward the next `count` messages, and close each connection before its answer."""
@@ -124,7 +131,8 @@ class TcpProxy:
             while chunk := source.recv(_CHUNK):
                 self._flows.wait()
                 if from_client and self._is_break(link):
-                    self.cut()
+                    if not self._breaks_one:
+                        self.cut()
                     return
                 if not from_client and link.loses_answer:
                     self._lose(link)
