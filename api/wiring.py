@@ -16,6 +16,7 @@ from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
+from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
@@ -166,6 +167,7 @@ def assemble(
     )
     return Services(
         database=database,
+        readiness=Readiness(database),
         vault=vault,
         ledger=ledger,
         shop=shop,

@@ -30,7 +30,7 @@ $$;
 -- The log.
 GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, schema_migrations, event_topics,
     event_mac_starts TO daftari_app;
-GRANT EXECUTE ON FUNCTION reserve_reference, ledger_horizon, sign_event_mac_start,
+GRANT EXECUTE ON FUNCTION reserve_reference, ledger_horizon, horizon_holder, sign_event_mac_start,
     append_events(uuid, integer, text[], text[], text, bytea[], integer, bytea[], jsonb),
     append_events(uuid, integer, text[], jsonb[], bytea[], jsonb) TO daftari_app;
 GRANT SELECT ON signed_blocks TO daftari_app;
@@ -79,6 +79,9 @@ GRANT SELECT, INSERT, UPDATE (error, tries, next_try_at, state, closed_at, close
     ON follower_failures TO daftari_app;
 GRANT SELECT, INSERT ON verification_runs TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_verification_runs TO daftari_app;
+
+-- Whether the database takes writes.
+GRANT SELECT, UPDATE (written_at) ON write_probe TO daftari_app;
 
 -- The built-in shop.
 GRANT SELECT, INSERT ON shop_orders_ruled_out TO daftari_app;

@@ -12,6 +12,7 @@ WRITERS = {
     "event_topics": "ledger/store",
     "event_mac_starts": "ledger/store",
     "signed_blocks": "ledger/store",
+    "write_probe": "ledger/store",
     "customer_keys": "ledger/store",
     "key_ring": "ledger/store",
     "reencrypted_tables": "ledger/store",
@@ -139,6 +140,7 @@ FUNCTIONS = {
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
     "ledger_horizon": "Returns this node's origin and the horizon: no transaction below it is still running.",
+    "horizon_holder": "Returns who holds the horizon: the oldest transaction with an id in the whole cluster.",
     "digest_of_events": "Counts the events between two positions of an origin and digests their positions and hashes.",
     "add_signed_block": "Adds the next signed block if it follows the last one and is over the events that are there; "
     "no row if its number is taken. Raises DF004.",

@@ -15,6 +15,7 @@ from api.local.local_settings import local_settings
 from api.pages import install_pages
 from api.settings import Settings
 from ledger.store.database import Database
+from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.request_leases import RequestLeases
@@ -43,8 +44,11 @@ class ProbeServices:
     def check_database(self, within_seconds: float) -> None:
         assert within_seconds <= 1
         assert self.database is not None
-        with self.database.connection() as connection:
-            connection.execute("SELECT 1")
+        readiness = Readiness(self.database)
+        try:
+            readiness.check(within_seconds)
+        finally:
+            readiness.close()
 
 
 @pytest.fixture
