@@ -36,12 +36,12 @@ class _Factory(PostgresFactory):
 
     def __init__(self, env: Environment, database: Database, macs: EventMacs) -> None:
         InfrastructureFactory.__init__(self, env)
-        self.datastore = database
+        self.datastore = self._database = database
         self._macs = macs
 
     def application_recorder(self) -> SessionRecorder:
         """Return the recorder, which signs what it appends."""
-        return SessionRecorder(self.datastore, self._macs)
+        return SessionRecorder(self._database, self._macs)
 
 
 class Ledger(Application[UUID]):

@@ -23,6 +23,7 @@ from tests.scenarios.steps import (
 )
 from tests.support.checkouts import new_session
 from tests.support.instance import Instance, running_instance
+from tests.support.keys import key_ring
 from tests.support.proxy import DatabaseProxy, proxy_before
 from tests.support.waiting import wait_until
 
@@ -90,7 +91,7 @@ def proxy(database_url: str) -> Iterator[DatabaseProxy]:
 def test_an_append_whose_connection_dies_is_found_or_repeated(
     database: Database, proxy: DatabaseProxy, *, answer_is_lost: bool
 ) -> None:
-    fragile, session = Ledger(Database(proxy.url)), new_session()
+    fragile, session = Ledger(Database(proxy.url), key_ring(database)), new_session()
     with fragile.database.connection() as connection:
         connection.execute("SELECT 1")
     if answer_is_lost:
@@ -98,15 +99,17 @@ def test_an_append_whose_connection_dies_is_found_or_repeated(
     else:
         proxy.break_one_at(1)
     assert fragile.add(session)
-    assert Ledger(database).session(session.id).version == 1
+    assert Ledger(database, key_ring(database)).session(session.id).version == 1
     fragile.database.close()
 
 
 def test_what_another_wrote_in_its_place_is_not_taken_for_ours(
     database: Database, proxy: DatabaseProxy
 ) -> None:
-    fragile, session = Ledger(Database(proxy.url)), new_session()
-    assert Ledger(database).add(new_session(session_id=session.id, user_id=session.user_id + 1))
+    fragile, session = Ledger(Database(proxy.url), key_ring(database)), new_session()
+    assert Ledger(database, key_ring(database)).add(
+        new_session(session_id=session.id, user_id=session.user_id + 1)
+    )
     with fragile.database.connection() as connection:
         connection.execute("SELECT 1")
     proxy.lose_answers(1)
