@@ -89,7 +89,7 @@ def proxy(database_url: str) -> Iterator[DatabaseProxy]:
 
 @pytest.mark.parametrize("answer_is_lost", [True, False])
 def test_an_append_whose_connection_dies_is_found_or_repeated(
-    database: Database, proxy: DatabaseProxy, *, answer_is_lost: bool
+    database: Database, ledger: Ledger, proxy: DatabaseProxy, *, answer_is_lost: bool
 ) -> None:
     fragile, session = Ledger(Database(proxy.url), key_ring(database)), new_session()
     with fragile.database.connection() as connection:
@@ -99,17 +99,15 @@ def test_an_append_whose_connection_dies_is_found_or_repeated(
     else:
         proxy.break_one_at(1)
     assert fragile.add(session)
-    assert Ledger(database, key_ring(database)).session(session.id).version == 1
+    assert ledger.session(session.id).version == 1
     fragile.database.close()
 
 
 def test_what_another_wrote_in_its_place_is_not_taken_for_ours(
-    database: Database, proxy: DatabaseProxy
+    database: Database, ledger: Ledger, proxy: DatabaseProxy
 ) -> None:
     fragile, session = Ledger(Database(proxy.url), key_ring(database)), new_session()
-    assert Ledger(database, key_ring(database)).add(
-        new_session(session_id=session.id, user_id=session.user_id + 1)
-    )
+    assert ledger.add(new_session(session_id=session.id, user_id=session.user_id + 1))
     with fragile.database.connection() as connection:
         connection.execute("SELECT 1")
     proxy.lose_answers(1)
