@@ -7,6 +7,7 @@ from api.cli.check import check
 from api.cli.data import demo_data, migrate
 from api.cli.erasure import erase_customer, legal_hold
 from api.cli.failures import FailureGroup
+from api.cli.keys import roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refunds
@@ -65,5 +66,7 @@ for command in (
     audit_log,
     erase_customer,
     legal_hold,
+    rotate_master_key,
+    roll_key,
 ):
     main.add_command(command)
