@@ -7,7 +7,7 @@ from api.cli.check import check
 from api.cli.data import demo_data, migrate
 from api.cli.erasure import erase_customer, legal_hold
 from api.cli.failures import FailureGroup
-from api.cli.keys import roll_key, rotate_master_key
+from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refunds
@@ -68,5 +68,6 @@ for command in (
     legal_hold,
     rotate_master_key,
     roll_key,
+    reencrypt,
 ):
     main.add_command(command)

@@ -127,3 +127,26 @@ def _finish(by: int) -> None:
             details={"step": "finished", "customers": wrapped},
         )
     click.echo("Finished: nothing in use is wrapped by the old master key any more.")
+
+
+@click.command(short_help="Encrypt anew what the release before encrypted.")
+def reencrypt() -> None:
+    """Encrypt anew what the release before encrypted: settings, kept answers, messages, references, orders.
+
+    Run it once, after an upgrade, when no process of the release before runs any more. It works in small batches, may
+    be interrupted and run again. Afterwards the old format is refused outside of events.
+
+    \b
+    Example
+      daftari reencrypt
+    """
+    from api.cli.opened import open_database_as_migrator
+    from ledger.store.vault import Vault
+    from payments.erasure.reencryption import reencrypt as run
+
+    with open_database_as_migrator() as (settings, database):
+        vault = Vault(database, settings.daftari_master_key)
+        vault.claim()
+        for table, count in run(database, vault):
+            click.echo(f"{table}: {count} rows")
+    click.echo("Everything outside of events is encrypted in the present format.")
