@@ -1,7 +1,7 @@
 """Whether production may use a database in the way that the settings say: as whom, and over which network."""
 
 from api.settings import ConfigurationError, Settings
-from ledger.store.logins import is_private, why_too_strong
+from ledger.store.logins import is_private, is_restored_without_migrating, why_too_strong
 
 
 def require_safe_database(settings: Settings) -> None:
@@ -10,6 +10,10 @@ def require_safe_database(settings: Settings) -> None:
     Raises Unavailable where the database does not answer.
     """
     problems = database_problems(settings) if settings.is_production else []
+    if is_restored_without_migrating(settings.database_url):
+        problems.append(
+            "This database was restored from a dump, and new events would sort below old ones: type `daftari migrate`."
+        )
     if problems:
         raise ConfigurationError(problems)
 

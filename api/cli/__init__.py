@@ -5,6 +5,7 @@ import click
 from api.cli.audit_log import audit_log
 from api.cli.check import check
 from api.cli.data import demo_data, migrate
+from api.cli.database import pg_dump, psql, restore_dump
 from api.cli.erasure import erase_customer, legal_hold
 from api.cli.failures import FailureGroup
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
@@ -63,6 +64,9 @@ for command in (
     register_c2b,
     pull,
     verify,
+    psql,
+    pg_dump,
+    restore_dump,
     audit_log,
     erase_customer,
     legal_hold,

@@ -46,14 +46,15 @@ def find_binaries(account: Account, named: Path | None = None, major: int | None
     `named` is the folder of DAFTARI_POSTGRES_BIN and, if given, the only one considered.
     Raises DatabaseProblem, which says what was found and what to install.
     """
-    found = [binaries for folder in _candidates(named) if (binaries := _examine(folder, account))]
+    found = [binaries for folder in client_folders(named) if (binaries := _examine(folder, account))]
     for binaries in found:
         if binaries.major >= OLDEST_MAJOR and major in (None, binaries.major):
             return binaries
     raise DatabaseProblem(_why_none(found, named, major))
 
 
-def _candidates(named: Path | None) -> list[Path]:
+def client_folders(named: Path | None) -> list[Path]:
+    """Return the folders where PostgreSQL's programs may be, the best first."""
     if named is not None:
         return [named]
     system = [folder for pattern in _SYSTEM_FOLDERS for folder in Path("/").glob(pattern.lstrip("/"))]

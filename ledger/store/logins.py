@@ -33,10 +33,19 @@ SELECT fault FROM pg_roles AS login, LATERAL (VALUES
 ) AS found (number, is_so, fault)
 WHERE login.rolname = session_user AND found.is_so ORDER BY number
 """
+_AHEAD_OF_TIME = """
+SELECT (SELECT max(position) FROM public.payment_events WHERE origin = node.origin) >> 20
+       >= node.epoch + pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+FROM public.ledger_node AS node
+"""
 _OPEN_TO_ALL = """
 SELECT statement FROM (VALUES
     (has_database_privilege('public', current_database(), 'TEMPORARY'),
-     format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC;', current_database())),
+     format('REVOKE TEMPORARY ON DATABASE %%I FROM PUBLIC;', current_database())),
+    (has_database_privilege('public', current_database(), 'CONNECT'),
+     format('GRANT CONNECT ON DATABASE %%I TO %%I, %%I;', current_database(), %(app)s::text, %(migrator)s::text)),
+    (has_database_privilege('public', current_database(), 'CONNECT'),
+     format('REVOKE CONNECT ON DATABASE %%I FROM PUBLIC;', current_database())),
     (has_schema_privilege('public', 'public', 'CREATE'), 'REVOKE CREATE ON SCHEMA public FROM PUBLIC;')
 ) AS found (is_open, statement) WHERE is_open
 """
@@ -55,8 +64,16 @@ def statements_lacking(database_url: str, roles: Roles, names: Sequence[str]) ->
     every login what none needs. Raises Unavailable.
     """
     with _connect(database_url) as connection:
-        to_close = [statement for (statement,) in connection.execute(_OPEN_TO_ALL).fetchall()]
+        values = {"app": roles.app, "migrator": roles.migrator}
+        to_close = [statement for (statement,) in connection.execute(_OPEN_TO_ALL, values).fetchall()]
         return setup_statements(connection, roles, names) + to_close
+
+
+def is_restored_without_migrating(database_url: str) -> bool:
+    """Say whether new events would sort below old ones, in a dump that was not migrated since. Raises Unavailable."""
+    with _connect(database_url) as connection:
+        there = connection.execute("SELECT to_regclass('public.payment_events') IS NOT NULL").fetchone()
+        return there == (True,) and connection.execute(_AHEAD_OF_TIME).fetchone() == (True,)
 
 
 def is_private(database_url: str) -> bool:

@@ -23,6 +23,13 @@ _WAIT_FOR_OTHERS = "60s"
 _CREATED = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|FUNCTION|SEQUENCE|VIEW) (\w+)", re.MULTILINE)
 _OWN_TABLE = "schema_migrations"
 
+# A dump restored into another cluster holds positions of transactions that are still to come there.
+_RAISE_EPOCH = """
+UPDATE ledger_node AS node SET epoch = last.transaction + 1
+FROM (SELECT (SELECT max(position) FROM payment_events WHERE origin = ledger_node.origin) >> 20 AS transaction
+      FROM ledger_node) AS last
+WHERE last.transaction >= node.epoch + pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+"""
 _CHANGE_OWNERS = """\
 These belong to another role than {owner}, and this login may not give them away. As a superuser, or as a role that \
 may become both owners, execute this in the database, then type `daftari migrate` again:
@@ -75,6 +82,8 @@ def all_names() -> list[str]:
 def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
     """Apply the pending migrations and, each time, the rights of the roles; return the names of the migrations.
 
+    In a dump that was restored into a new cluster, new events sort above the old ones from here on.
+
     Safe to run from several processes at once: they take turns. It acts as the owner's role if this login may become
     it, and gives it what a release before it made as another. Raises MigrationError if PostgreSQL is too old, an
     applied file was changed, or a person with more rights has to change owners first, and psycopg.OperationalError if
@@ -95,6 +104,7 @@ def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
         fresh = [step for step in steps if _is_fresh(step, applied)]
         for step in fresh:
             _apply(connection, step)
+        connection.execute(_RAISE_EPOCH)
         if exists(connection, roles.app):
             apply_grants(connection, roles)
         return [f"{step.package}/{step.name}" for step in fresh]

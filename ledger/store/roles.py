@@ -84,6 +84,9 @@ def make_logins(
     connection.execute(sql.SQL("GRANT {} TO {}").format(owner, sql.Identifier(roles.migrator)))
     connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, owner))
     connection.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(owner))
+    logins = sql.SQL(", ").join(sql.Identifier(role) for role in passwords)
+    connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, logins))
+    connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(database))
     _take_over(connection, roles.owner, names)
 
 
