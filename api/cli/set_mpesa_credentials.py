@@ -6,8 +6,7 @@ import sys
 import click
 
 from api.cli.failures import read_settings
-from api.setting_rules import STORED_NAMES
-from api.settings import load_settings
+from api.settings import STORED_NAMES, load_settings
 
 _SECRETS = (
     "MPESA_CONSUMER_KEY",

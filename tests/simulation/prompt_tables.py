@@ -34,10 +34,10 @@ class PromptTables:
     def acquire_phone(self, values: Any) -> list[Row]:
         """Acquire a phone lock and count the prompt, as `acquire_phone_lock` does."""
         user, phone, now = values["user_id"], values["phone_digest"], values["now"]
-        transaction_id = self._next_transaction_id()
         refusal = self._prompt_refusal(values, user, phone, values["session_id"])
         if refusal:
             return [{"transaction_id": None, "reason": refusal[0], "retry_at": refusal[1]}]
+        transaction_id = self._next_transaction_id()
         row = {name: values[name] for name in ("phone_digest", "session_id", "live_until", "user_id")}
         self.phone_locks[phone] = row | {"transaction_id": transaction_id}
         counts = self.prompt_counts.get((user, phone), _NEVER_PROMPTED)

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ledger.store import blocks, positions
+from ledger.store import blocks, key_ring, positions
 from projections import follower
 from projections.integrity import personal_data_rules
 from projections.session_rows import EVENTS_IN_ORDER
@@ -37,13 +37,16 @@ BETWEEN_TRANSACTIONS = replace(
 NOT_COMPARED = {
     blocks._NEXT,
     blocks._AGAIN,
+    blocks._ADD,
+    blocks._LAST,
     positions._HORIZON,
     follower.TRY_TO_BE_ACTIVE,
     personal_data_rules.EXISTS,
+    key_ring._ALL,
 }
-"""Statements about positions, locks, and which tables exist."""
+"""Statements about positions, locks, which tables exist, and keys, which are made at random."""
 
-OWN_CLOCK = {"recorded_at", "reserved_at"}
+OWN_CLOCK = {"recorded_at", "reserved_at", "read_at"}
 NEVER = 2**62
 
 
@@ -101,8 +104,9 @@ class Comparison:
         plain = {name: row[name] for name in names if name not in OWN_CLOCK}
         if positions is not None and "position" in plain:
             plain["position"] = positions[plain["position"]]
-        if isinstance(plain.get("state"), str) and plain["state"].startswith("{"):
-            plain["state"] = json.loads(plain["state"])
+        for name in ("state", "metadata"):
+            if isinstance(plain.get(name), str) and plain[name].startswith("{"):
+                plain[name] = json.loads(plain[name])
         return json.dumps(plain, sort_keys=True, default=_written)
 
 
