@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ledger.errors import InvalidValue
 from ledger.money import Money
 
 Parser = Callable[[str], Any]
+Network = IPv4Network | IPv6Network
 
 MASTER_KEY_BYTES = 32
 COMMAND_FOR_A_SECRET = 'python3 -c "import secrets; print(secrets.token_hex(32))"'  # noqa: S105 - makes one, is none
@@ -190,6 +191,18 @@ def is_loopback(name: str) -> bool:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def networks(given: str) -> tuple[Network, ...]:
+    """Parse addresses and networks, separated by commas; none is allowed, as "none"."""
+    if given == "none":
+        return ()
+    try:
+        return tuple(ip_network(part.strip()) for part in given.split(","))
+    except ValueError:
+        raise ValueError(
+            'must be addresses or networks, separated by commas, such as 127.0.0.0/8,10.0.0.7; or "none".'
+        ) from None
 
 
 def folder(given: str) -> Path:

@@ -11,22 +11,6 @@ from api.setting_rules import CALLBACK_PATH
 from ledger.money import Money
 from ledger.store.roles import Roles
 
-STORED_NAMES = (
-    "MPESA_CONSUMER_KEY",
-    "MPESA_CONSUMER_SECRET",
-    "MPESA_BUSINESS_SHORTCODE",
-    "MPESA_PASSKEY",
-    "MPESA_ENVIRONMENT",
-    "MPESA_TRANSACTION_TYPE",
-    "MPESA_PARTY_B",
-    "MPESA_INITIATOR_NAME",
-    "MPESA_INITIATOR_PASSWORD",
-    "MPESA_SECURITY_CREDENTIAL",
-)
-"""The variables that `daftari set-mpesa-credentials` may store in the database; the environment wins over it.
-
-No address is among them: who can write to the database must not choose where the consumer secret goes.
-"""
 _MAX_CERTIFICATE_BYTES = 64 * 1024
 
 
@@ -178,11 +162,24 @@ class Settings:
         "1000",
         "How many clients may long-poll or stream in each process; more get a 503.",
     )
+    daftari_request_seconds: int = _setting(
+        values.whole(1, 300),
+        "10",
+        "How long a client has for a head, and for 64 KiB of a body or a response.",
+    )
+    daftari_connections_of_address: int = _setting(
+        values.whole(1, 100_000), "100", "How many connections of one address a process accepts."
+    )
+    daftari_unlimited_addresses: tuple[values.Network, ...] = _setting(
+        values.networks,
+        "127.0.0.0/8,::1",
+        "Who may open more, such as proxies: addresses, networks, or none.",
+    )
     daftari_stream_seconds: int = _setting(
         values.whole(1, 3600), "300", "How long a stream of a payment's status lasts at most."
     )
     daftari_database_connections: int = _setting(
-        values.whole(2, 256), "16", "How many connections to PostgreSQL each process may hold."
+        values.whole(2, 256), "24", "How many connections to PostgreSQL each process may hold."
     )
     daftari_log_format: str = _setting(
         values.choice("json", "console"), "", "How logs look: json in production, console in development."
@@ -358,7 +355,9 @@ class Settings:
 
     def with_stored_credentials(self, stored: Mapping[str, str]) -> "Settings":
         """Return these settings with stored credentials beneath them; raise ConfigurationError."""
-        return load_settings(self.environ, {name: stored[name] for name in STORED_NAMES if name in stored})
+        return load_settings(
+            self.environ, {name: stored[name] for name in setting_rules.STORED_NAMES if name in stored}
+        )
 
 
 def described_settings() -> list[tuple[str, str, str]]:

@@ -160,7 +160,7 @@ def assemble(
         phone_locks=phone_locks,
         idempotency=idempotency,
         request_leases=request_leases,
-        block_signer=BlockSigner(database, vault.block_key),
+        block_signer=BlockSigner(database, lambda: vault.block_key),
         verifier=verifier,
         signing_seconds=settings.daftari_seal_seconds,
         switched_off=_switched_off(settings),

@@ -8,6 +8,7 @@ from api.cli.data import demo_data, migrate
 from api.cli.database import pg_dump, psql, restore_dump
 from api.cli.erasure import erase_customer, legal_hold
 from api.cli.failures import FailureGroup
+from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refunds
@@ -69,5 +70,8 @@ for command in (
     audit_log,
     erase_customer,
     legal_hold,
+    rotate_master_key,
+    roll_key,
+    reencrypt,
 ):
     main.add_command(command)

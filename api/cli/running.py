@@ -29,7 +29,7 @@ def serve() -> None:
     from api.local.databases import claim_database, require_url
     from api.local.problems import DatabaseProblem
     from api.safe_database import require_safe_database
-    from api.server.gunicorn_app import serve as serve_http
+    from api.server.web_server import serve as serve_http
 
     settings = read_settings()
     settings.require_safe_mode()

@@ -6,7 +6,8 @@ import sys
 import click
 
 from api.cli.failures import read_settings
-from api.settings import STORED_NAMES, load_settings
+from api.setting_rules import STORED_NAMES
+from api.settings import load_settings
 
 _SECRETS = (
     "MPESA_CONSUMER_KEY",

@@ -14,8 +14,9 @@ from api.local.local_simulator import STATE_FILE, SimulatorOptions, simulator_cr
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from api.local.supervisor import PostgresService, Program, Supervisor
+from api.setting_rules import STORED_NAMES
 from api.setting_values import is_near
-from api.settings import STORED_NAMES, Settings, load_settings
+from api.settings import Settings, load_settings
 from shop.demo import make_buyers
 
 _FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"

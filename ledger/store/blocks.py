@@ -6,7 +6,7 @@ block without forging every block since, and the key for that is derived from th
 sees. Removing the last blocks together with their events shows only if somebody kept the name of one elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -128,7 +128,7 @@ class KeptName:
 class BlockSigner:
     """Signs new events of the log. Two at once do no harm: the second finds the block's number taken."""
 
-    def __init__(self, database: Database, key: Ed25519PrivateKey) -> None:
+    def __init__(self, database: Database, key: Callable[[], Ed25519PrivateKey]) -> None:
         self._database = database
         self._key = key
 
@@ -156,6 +156,7 @@ class BlockSigner:
         return block.events if taken and block.events == MAX_EVENTS else 0
 
     def _sign(self, origin: int, last: Block | None, found: dict[str, Any]) -> Block:
+        key = self._key()
         block = Block(
             origin=origin,
             number=last.number + 1 if last else 1,
@@ -165,12 +166,12 @@ class BlockSigner:
             digest=found["digest"],
             previous_hash=last.hash if last else GENESIS,
             hash=b"",
-            public_key=self._key.public_key().public_bytes_raw(),
+            public_key=key.public_key().public_bytes_raw(),
             signature=b"",
             signed_at=clock.now(),
         )
         hashed = replace(block, hash=block.computed_hash())
-        return replace(hashed, signature=self._key.sign(hashed.hash))
+        return replace(hashed, signature=key.sign(hashed.hash))
 
 
 class Blocks:
@@ -195,12 +196,12 @@ class Blocks:
         return counted["count"], [Block(**row) for row in rows]
 
 
-def faults(connection: Connection[Any], own_key: Ed25519PublicKey | None) -> Iterator[str]:
+def faults(connection: Connection[Any], own_keys: Collection[Ed25519PublicKey] = ()) -> Iterator[str]:
     """Report what is wrong with the blocks, folding every event that they cover; nothing if all is well.
 
-    With `own_key`, a block signed by another key is wrong too.
+    With `own_keys`, a block signed by another key is wrong too.
     """
-    own = own_key.public_bytes_raw() if own_key is not None else None
+    own = {key.public_bytes_raw() for key in own_keys}
     before: Block | None = None
     with connection.cursor(name="blocks") as rows:
         for row in rows.execute(_AGAIN):
@@ -225,7 +226,7 @@ def is_kept(connection: Connection[Any], name: KeptName) -> bool:
     return row is not None and Block(**row).hash == name.hash
 
 
-def _faults_of(block: Block, before: Block | None, own: bytes | None) -> Iterator[str]:
+def _faults_of(block: Block, before: Block | None, own: Collection[bytes]) -> Iterator[str]:
     number, position, previous_hash = (
         (before.number, before.until_position, before.hash) if before else (0, 0, GENESIS)
     )
@@ -237,7 +238,7 @@ def _faults_of(block: Block, before: Block | None, own: bytes | None) -> Iterato
         yield "was altered: its hash is not that of its content"
     elif not block.is_signed():
         yield "is not signed by its key"
-    elif own not in (None, block.public_key):
+    elif own and block.public_key not in own:
         yield "is signed by another key than that of DAFTARI_MASTER_KEY"
 
 

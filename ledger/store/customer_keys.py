@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import Connection
 
 from ledger import clock
 from ledger.errors import LedgerError
@@ -35,6 +36,12 @@ _ERASED_SINCE = """
 SELECT clock_timestamp() AS read_at,
        ARRAY(SELECT user_id FROM customer_keys WHERE destroyed_at > %s) AS erased
 """
+_REWRAPPED_AT_ONCE = 500
+_TO_REWRAP = """
+SELECT user_id, wrapped_key, wrap_key_id FROM customer_keys
+WHERE wrap_key_id <> %s AND wrapped_key IS NOT NULL ORDER BY user_id LIMIT %s FOR UPDATE
+"""
+_REWRAP = "UPDATE customer_keys SET wrapped_key = %s, wrap_key_id = %s WHERE user_id = %s"
 _ANY_WRAPPED_KEY = """
 SELECT user_id, wrapped_key FROM customer_keys
 WHERE wrapped_key IS NOT NULL AND wrap_key_id = 0 ORDER BY user_id LIMIT 1
@@ -84,6 +91,20 @@ class CustomerKeys:
         if row is not None:
             wrapper = AESGCM(self._ring.first(CUSTOMER_KEYS))
             unwrap(wrapper, bytes(row["wrapped_key"]), bound_to(row["user_id"]))
+
+    def rewrap_some(self, connection: Connection[Any]) -> int:
+        """Wrap some customers' keys by the newest key of the ring; return how many, 0 once all are.
+
+        In the caller's transaction, whose login owns the table.
+        """
+        newest = self._ring.keys(CUSTOMER_KEYS)[-1]
+        rows = connection.execute(_TO_REWRAP, (newest.key_id, _REWRAPPED_AT_ONCE)).fetchall()
+        for row in rows:
+            old = AESGCM(self._ring.key(CUSTOMER_KEYS, row["wrap_key_id"]))
+            key = unwrap(old, bytes(row["wrapped_key"]), bound_to(row["user_id"]))
+            wrapped = wrap(AESGCM(newest.key), key, bound_to(row["user_id"]))
+            connection.execute(_REWRAP, (wrapped, newest.key_id, row["user_id"]))
+        return len(rows)
 
     def forget(self, user_id: int) -> None:
         """Forget a key at once: its customer was erased by this process."""

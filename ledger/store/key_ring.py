@@ -7,12 +7,14 @@ master key by another, while everything that was made before can still be read.
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from psycopg import Connection
 
 from ledger import clock
 from ledger.errors import WRONG_MASTER_KEY, LedgerError
@@ -45,6 +47,19 @@ SELECT purpose, 0, wrapped_key, %(now)s
 FROM unnest(%(purposes)s::text[], %(wrapped)s::bytea[]) AS first (purpose, wrapped_key) ORDER BY purpose
 ON CONFLICT (purpose, key_id) DO NOTHING
 """
+
+
+_LOCK = "SELECT purpose, key_id, wrapped_key FROM key_ring ORDER BY purpose, key_id FOR UPDATE"
+_REWRAP = "UPDATE key_ring SET wrapped_key = %s WHERE purpose = %s AND key_id = %s"
+_ADD = "INSERT INTO key_ring (purpose, key_id, wrapped_key, created_at) VALUES (%s, %s, %s, %s)"
+_RETIRE = """
+UPDATE key_ring AS key SET retired_at = %(at)s
+WHERE retired_at IS NULL AND (%(purpose)s::text IS NULL OR purpose = %(purpose)s)
+  AND EXISTS (SELECT FROM key_ring AS newer WHERE newer.purpose = key.purpose AND newer.key_id > key.key_id)
+"""
+
+KNOWN_WITHIN = 2 * _READ_AGAIN_AFTER
+"""By then every running process has read a new key, so that it may be used."""
 
 
 class WrongKey(LedgerError):
@@ -130,6 +145,36 @@ class KeyRing:
         with self._database.connection() as connection:
             connection.execute(_STORE_FIRST, {"now": clock.now(), "purposes": first, "wrapped": wrapped})
         self._read()
+
+    def rewrap(self, connection: Connection[Any], new_master_key: bytes) -> None:
+        """Wrap the ring by another master key, and add the next key of every purpose but digests.
+
+        In the caller's transaction, whose login owns the tables. The next keys wait until `retire_older`: a process
+        that still has the old master key cannot open them, and goes on with those that it knows.
+        """
+        wrapper, now = AESGCM(derive(new_master_key, "key ring")), clock.now()
+        last: dict[str, int] = {}
+        for row in connection.execute(_LOCK).fetchall():
+            purpose, key_id = row["purpose"], row["key_id"]
+            key = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(purpose, key_id))
+            connection.execute(_REWRAP, (wrap(wrapper, key, _bound_to(purpose, key_id)), purpose, key_id))
+            last[purpose] = key_id
+        for purpose, key_id in last.items():
+            if purpose != DIGESTS:
+                added = wrap(wrapper, os.urandom(KEY_BYTES), _bound_to(purpose, key_id + 1))
+                connection.execute(_ADD, (purpose, key_id + 1, added, now))
+
+    def roll(self, connection: Connection[Any], purpose: str) -> int:
+        """Add the next key of a purpose, in use from KNOWN_WITHIN on; return its number. The caller owns the tables."""
+        key_id = self._keys_of(purpose)[-1].key_id + 1
+        added = wrap(self._wrapper, os.urandom(KEY_BYTES), _bound_to(purpose, key_id))
+        connection.execute(_ADD, (purpose, key_id, added, clock.now()))
+        self.retire_older(connection, purpose)
+        return key_id
+
+    def retire_older(self, connection: Connection[Any], purpose: str | None = None) -> None:
+        """Let the newest key of a purpose, or of all, be used from KNOWN_WITHIN on. The caller owns the tables."""
+        connection.execute(_RETIRE, {"at": clock.now() + KNOWN_WITHIN, "purpose": purpose})
 
     def _keys_of(self, purpose: str) -> list[RingKey]:
         found = self._current_ring().get(purpose)

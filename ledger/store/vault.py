@@ -11,7 +11,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
@@ -73,6 +73,12 @@ class Vault:
         self._refuses_v1 = False
 
     @property
+    def block_keys(self) -> list[Ed25519PublicKey]:
+        """The keys by which blocks of this database may be signed, whenever they were."""
+        keys = self.keys.keys(SIGNED_BLOCKS)
+        return [Ed25519PrivateKey.from_private_bytes(key.key).public_key() for key in keys]
+
+    @property
     def block_key(self) -> Ed25519PrivateKey:
         """The key that signs the blocks of the log now."""
         return Ed25519PrivateKey.from_private_bytes(self.keys.current(SIGNED_BLOCKS)[1])
@@ -123,6 +129,10 @@ class Vault:
         else:
             key = self._customers.of(owner, make=False)
         return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
+
+    def rewrap_customers(self, connection: Connection[Any]) -> int:
+        """Wrap some customers' keys by the newest key of the ring; return how many, 0 once all are."""
+        return self._customers.rewrap_some(connection)
 
     def erase(
         self, user_id: int, phone_digests: Sequence[str] = (), connection: Connection[Any] | None = None

@@ -106,9 +106,11 @@ class InboxMessage:
     tries: int
 
     @property
-    def was_cut(self) -> bool:
-        """Whether the body was longer than what is stored."""
-        return self.body_bytes > len(self.body)
+    def missing_part(self) -> str | None:
+        """Why a part of the body is not stored: it is `too_large`, or was `cut_short` before it reached us."""
+        if self.body_bytes <= len(self.body):
+            return None
+        return "too_large" if len(self.body) >= MAX_BYTES_KEPT else "cut_short"
 
 
 class Inbox:

@@ -136,8 +136,8 @@ class C2bHandler:
         """Return the reason to dead-letter a message, or its notice."""
         if not message.is_authenticated:
             return "address_proves_nothing", None
-        if message.was_cut:
-            return "too_large", None
+        if message.missing_part:
+            return message.missing_part, None
         try:
             notice = parse_c2b(message.body)
         except MalformedNotice as error:

@@ -108,8 +108,8 @@ class ReversalResults:
         if message.channel == Channel.STATUS_TIMEOUT:
             self._query_log.note_answer(attempt, "time_out")
             return ResultJudgement()
-        if message.was_cut:
-            return ResultJudgement(problem="too_large")
+        if message.missing_part:
+            return ResultJudgement(problem=message.missing_part)
         try:
             result = parse_result(message.body)
         except MalformedResult as error:

@@ -98,8 +98,8 @@ class Settlement:
     def _act_on(
         self, message: InboxMessage, session: PaymentSession | None, now: datetime, *, may_query: bool
     ) -> None:
-        if message.was_cut:
-            self._inbox.dead_letter(message, "too_large", now)
+        if message.missing_part:
+            self._inbox.dead_letter(message, message.missing_part, now)
             return
         try:
             callback = parse_callback(message.body)

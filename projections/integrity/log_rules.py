@@ -63,8 +63,8 @@ def signed_blocks(
     connection: Connection[Any], vault: Vault | None, kept: Iterable[blocks.KeptName]
 ) -> Iterator[Violation]:
     """Signed blocks fit the log and one another, and those whose names were kept elsewhere are still there."""
-    own_key = vault.block_key.public_key() if vault is not None else None
-    for fault in blocks.faults(connection, own_key):
+    own_keys = vault.block_keys if vault is not None else []
+    for fault in blocks.faults(connection, own_keys):
         yield Violation("blocks", fault)
     for name in kept:
         if not blocks.is_kept(connection, name):

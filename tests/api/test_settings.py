@@ -9,8 +9,9 @@ from api.local.instances import hold_instance, publish_instance
 from api.local.local_settings import local_settings
 from api.local.local_simulator import SimulatorOptions
 from api.local.local_stack import LocalStack
+from api.setting_rules import STORED_NAMES
 from api.setting_values import weakness_of
-from api.settings import STORED_NAMES, ConfigurationError, described_settings, load_settings
+from api.settings import ConfigurationError, described_settings, load_settings
 from ledger.money import Money
 
 SECRET = "7ae1f0c93b52d4886ac01f9e35b7d264"

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -26,8 +27,8 @@ from api.http.streaming.long_poll import HEARTBEAT_SECONDS, RECONNECT_AFTER_MILL
 from api.http.streaming.notifier import CHECK_EVERY_SECONDS
 from api.local.bootstrap import OLDEST
 from api.pages.buyers import TOKEN_MINUTES
-from api.server.concurrency import ConcurrencyLimiter
-from api.server.long_poll_worker import LINGER_MILLISECONDS, RESUMED_AT_ONCE
+from api.server.http1 import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from api.server.lanes import MAX_QUEUED, Lane, Lanes
 from api.settings import described_settings
 from daraja.simulator.books import MAX_BOOKINGS
 from daraja.simulator.books_control import _MAX_LISTED as MOST_BOOKINGS_LISTED
@@ -105,7 +106,7 @@ COUNTIES, SUBCOUNTIES = (len(re.findall(start, PLACES)) for start in (r"\([0-9]+
 TOKEN_DIGITS = len(make_token(lambda _: bytes(SIGNATURE_BYTES), UUID(int=0), 1))
 POLL_SCRIPT = (ROOT / "api" / "pages" / "static" / "session.js").read_text("utf-8")
 POLL_SECONDS = int(re.findall(r"POLL_MS = ([0-9_]+);", POLL_SCRIPT)[0].replace("_", "")) / 1_000
-FREE_TO_CHANGE = ConcurrencyLimiter(THREADS)._free_to_change._value
+FREE_TO_CHANGE = Lanes[Any](THREADS)._free[Lane.CHANGING]
 PLANTED_FAULTS = sum(
     len(mark.args[1])
     for name, test in vars(test_planted_faults).items()
@@ -156,6 +157,9 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/http.md", "clocks may differ by {} seconds", LEEWAY_SECONDS),
     ("docs/http.md", "are fetched anew every {} minutes", minutes(FRESH_FOR)),
     ("docs/http.md", "the last keys are good for {} hour", hours(KEPT_FOR)),
+    ("docs/http.md", "one of more than {} KiB or {} headers 431", (MAX_HEAD_BYTES / KIB, MAX_HEADERS)),
+    ("docs/http.md", "sent behind one another, up to {}", MAX_PIPELINED),
+    ("docs/http.md", "lets {} of a kind wait", MAX_QUEUED),
     ("docs/http.md", "at most {} KiB, nested at most {} deep", (MAX_BODY_BYTES / KIB, MAX_DEPTH)),
     ("docs/http.md", "by then, {} minutes after the prompt", (CHECK_AFTER + seconds(GROWING_GAPS)) // 60),
     (
@@ -177,7 +181,6 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/http.md", "the database answers, within {} second", READY_WITHIN_SECONDS),
     ("docs/http.md", "`X-Request-ID` ({} to {} letters", bounds(REQUEST_ID)),
     ("docs/performance.md", "a good token's signature asked again after {} s", KNOWN_FOR_SECONDS),
-    ("docs/performance.md", "stays with its connection for {} s", LINGER_MILLISECONDS / 1_000),
     ("docs/performance.md", "The next look comes {} of a second", CHECK_EVERY_SECONDS),
     (
         "docs/performance.md",
@@ -187,7 +190,6 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/performance.md", "So {} requests are worked on at once", THREADS),
     ("docs/performance.md", "Orders of {} sessions at once", ORDERS_AT_ONCE),
     ("docs/performance.md", "prepared at their {} use", PREPARE_AFTER + 1),
-    ("docs/performance.md", "a pool of {} connections", float(DEFAULTS["DAFTARI_DATABASE_CONNECTIONS"])),
     ("docs/performance.md", "whose silence is trusted for {} s", ASK_AGAIN_SECONDS),
     ("docs/reconciliation.md", "when we ask, from {} s after the prompt", CHECK_AFTER),
     ("docs/reconciliation.md", "answered within {} seconds", DECIDE_WITHIN_SECONDS),
@@ -312,13 +314,6 @@ HELD: list[tuple[str, str, Figures]] = [
         "docs/adr/0006-a-lost-answer-is-not-an-error.md",
         "a second prompt is refused for {} minutes",
         PROMPT_MINUTES,
-    ),
-    ("docs/adr/0008-who-waits-holds-no-thread.md", "server answers with threads, {} a process", THREADS),
-    ("docs/adr/0008-who-waits-holds-no-thread.md", "{} at once at most", RESUMED_AT_ONCE),
-    (
-        "docs/adr/0008-who-waits-holds-no-thread.md",
-        "with one statement each {} ms",
-        CHECK_EVERY_SECONDS * 1_000,
     ),
     (
         "docs/adr/0009-blocks-are-signed-by-a-key-of-the-master-key.md",

@@ -232,9 +232,9 @@ def test_a_bogus_block_is_refused(
 def _next_block(ledger: Ledger, database: Database, superuser: Connection[TupleRow]) -> dict[str, Any]:
     """Sign a block, take it out again, and return what was in it."""
     Checkout(ledger)
-    sign(database, BlockSigner(database, KEY))
+    sign(database, BlockSigner(database, lambda: KEY))
     Checkout(ledger)
-    sign(database, BlockSigner(database, KEY))
+    sign(database, BlockSigner(database, lambda: KEY))
     superuser.execute("SET session_replication_role = replica")
     cursor = superuser.execute(
         "DELETE FROM signed_blocks WHERE number = (SELECT max(number) FROM signed_blocks) RETURNING *"

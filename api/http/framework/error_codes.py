@@ -48,6 +48,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "METHOD_NOT_ALLOWED": ErrorCode(
         405, "Method not allowed for this path; the Allow header lists the methods that are."
     ),
+    "REQUEST_TIMEOUT": ErrorCode(
+        408, "The request did not arrive whole in time, and nothing was done. Send it again."
+    ),
     "CONFLICT": ErrorCode(409, "Someone else changed this at the same time. Send the request again."),
     "PAYMENT_IN_PROGRESS": ErrorCode(409, "A prompt of this session is still open. Answer it on the phone."),
     "PHONE_BUSY": ErrorCode(409, "Another prompt is open on this phone. Answer it, or wait for Retry-After."),
@@ -92,6 +95,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "TOO_MANY_WAITING": ErrorCode(
         429, "Too many long-poll requests for this user. End one, or ask without waiting."
     ),
+    "HEAD_TOO_LARGE": ErrorCode(431, "The URL or the headers are too long. Send less."),
     "INTERNAL_ERROR": ErrorCode(
         500, "An internal error. Report the request id of the response; the request is safe to repeat."
     ),
@@ -114,6 +118,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "SIGN_IN_UNAVAILABLE": ErrorCode(
         503, "The keys that tokens are verified with cannot be fetched. Wait for Retry-After."
     ),
+    "SERVER_BUSY": ErrorCode(503, "Too many requests at once, and nothing was done. Wait for Retry-After."),
     "NO_ROOM_TO_WAIT": ErrorCode(
         503, "Too many clients are waiting for changes. Ask without waiting, or wait for Retry-After."
     ),

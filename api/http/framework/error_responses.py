@@ -46,6 +46,7 @@ CODE_OF_STATUS = {
 """The code of an HTTP error that the framework raises; any other is BAD_REQUEST."""
 
 RATE_WINDOW_SECONDS = 60
+SERVER_BUSY_SECONDS = 2
 
 _NOT_IN_A_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """What RFC 6750 does not allow in an error_description."""
@@ -88,6 +89,20 @@ def answer(refusal: Refusal) -> Response:
     else:
         body, mimetype = _plain(refusal), PLAIN_JSON
     return Response(json.encode(body), refusal.status, refusal.headers, mimetype=mimetype)
+
+
+def bare_refusal(code: str) -> tuple[tuple[str, list[tuple[str, str]]], bytes]:
+    """Return status, headers and body of a refusal by the server, which knows nothing of the request but `code`."""
+    status, meaning = ERROR_CODES[code]
+    headers = [
+        ("Content-Type", PLAIN_JSON),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("Retry-After", str(SERVER_BUSY_SECONDS)))
+    body = {"status": "error", "message": meaning, "error_code": code}
+    return (f"{status} {HTTPStatus(status).phrase}", headers), json.encode(body)
 
 
 def _refusal_of_ours(error: LedgerError, status: int) -> Refusal:

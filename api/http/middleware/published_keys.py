@@ -6,13 +6,14 @@ provider, look for a new key at once but within a bound, and keep other requests
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TypeGuard
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from api.http.framework.waiting import while_waiting
 from ledger.clock import now
 from ledger.errors import Unavailable
 
@@ -21,6 +22,9 @@ FRESH_FOR = timedelta(minutes=5)
 KEPT_FOR = timedelta(hours=1)
 MAX_FETCHES_AT_ONCE = 5
 FETCH_AGAIN_AFTER = timedelta(seconds=2)
+MAX_WAITING = 32
+"""How many requests wait for a fetch; to more, the provider is as good as silent."""
+
 MIN_RSA_BITS = 2048
 
 PublicKey = RSAPublicKey | Ed25519PublicKey
@@ -53,6 +57,7 @@ class PublishedKeys:
     def __init__(self, url: str) -> None:
         self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
         self._lock = Lock()
+        self._waiting = BoundedSemaphore(MAX_WAITING)
         self._spent_until = now()
         self._known: KeySet | None = None
 
@@ -61,8 +66,10 @@ class PublishedKeys:
         key_id = jwt.get_unverified_header(token).get("kid")
         known = self._known
         key = known.find(key_id) if known is not None else None
-        if known is None or key is None or now() - known.fetched_at > FRESH_FOR:
-            key = self._refresh(known, may_wait=key is None).find(key_id)
+        if key is None:
+            key = self._wait_for_newer(known).find(key_id)
+        elif known is not None and now() - known.fetched_at > FRESH_FOR:
+            key = self._refresh(known, may_wait=False).find(key_id)
         if key is None:
             raise jwt.InvalidKeyError("The provider publishes no key of this id.")
         return key
@@ -70,6 +77,15 @@ class PublishedKeys:
     def count(self) -> int:
         """Return how many usable keys are published now. Raises Unavailable if none can be had."""
         return len(self._refresh(None, may_wait=True).keys)
+
+    def _wait_for_newer(self, seen: KeySet | None) -> KeySet:
+        if not self._waiting.acquire(blocking=False):
+            raise _unavailable()
+        try:
+            with while_waiting():
+                return self._refresh(seen, may_wait=True)
+        finally:
+            self._waiting.release()
 
     def _refresh(self, seen: KeySet | None, *, may_wait: bool) -> KeySet:
         """Fetch the keys unless another thread does; return the newest that are known."""

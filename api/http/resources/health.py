@@ -5,6 +5,7 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
+from api.http.framework.waiting import while_waiting
 from api.http.middleware import request_metrics
 from api.http.middleware.auth import Role, guarded, require_role
 from api.http.schemas.fields import ResponseSchema
@@ -39,7 +40,8 @@ def readyz() -> dict[str, str]:
 
     503 where the database does not answer within a second, takes no writes, or has just had no room for one.
     """
-    current_services().check_database(READY_WITHIN_SECONDS)
+    with while_waiting():
+        current_services().check_database(READY_WITHIN_SECONDS)
     return {"status": "ok"}
 
 

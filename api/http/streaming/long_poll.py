@@ -1,6 +1,6 @@
 """Responses that wait for a change: long polls, and streams of server-sent events (WHATWG HTML, 9.2).
 
-On a web server that can suspend a request (api/server/long_poll_worker.py), a waiting client holds no thread; on others
+On a web server that can suspend a request (api/server/suspended.py), a waiting client holds no thread; on others
 the request's own thread waits.
 """
 

@@ -27,6 +27,11 @@ from projections.sessions import SessionRow
 CHECK_EVERY_SECONDS = 0.1
 CHECK_EVERY_SECONDS_IN_AN_OUTAGE = 1.0
 RETRY_AFTER_SECONDS = 5
+SHARES = 20
+"""How many users it takes to hold every slot, where there are enough slots for that."""
+
+MIN_OF_A_USER = 4
+"""A buyer's tabs, where there are few slots; but no more than half of these."""
 
 _EXTENSION = "daftari_notifier"
 
@@ -65,7 +70,7 @@ def expiry_of(row: SessionRow) -> datetime | None:
 
 
 class ChangeNotifier:
-    """Notifies the subscribers of this process: at most `most` of them, and at most half as many of one user.
+    """Notifies the subscribers of this process: at most `most` of them, and of one user a twentieth, or MIN_OF_A_USER.
 
     A subscriber registers, which takes a slot; then starts, and may be notified from then on; then leaves. Safe to
     share between threads.
@@ -74,7 +79,7 @@ class ChangeNotifier:
     def __init__(self, services: Callable[[], Services], most: int) -> None:
         self._services = services
         self._max = most
-        self._max_of_a_user = max(1, most // 2)
+        self._max_of_a_user = max(most // SHARES, min(MIN_OF_A_USER, max(1, most // 2)))
         self._lock = Lock()
         self._registered: set[Subscriber] = set()
         self._of_user = Counter[int]()

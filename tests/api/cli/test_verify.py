@@ -48,7 +48,7 @@ def test_kept_names_of_signed_blocks_are_checked(database_url: str, data_folder:
     delivery = vault.encrypt(7, "{}", purpose=DELIVERY, row=session_id)
     Checkout(ledger, session_id=session_id, phone_sealed=phone, delivery_sealed=delivery)
     until_readable(database)
-    BlockSigner(database, vault.block_key).run()
+    BlockSigner(database, lambda: vault.block_key).run()
     block = Blocks(database).last()
     database.close()
     assert block is not None

@@ -23,7 +23,7 @@ WRITE_FREELY = "SET session_replication_role = replica"
 
 @pytest.fixture
 def block_signer(database: Database) -> BlockSigner:
-    return BlockSigner(database, KEY)
+    return BlockSigner(database, lambda: KEY)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def sign(database: Database, block_signer: BlockSigner) -> None:
 
 def faults(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]:
     with database.transaction() as connection:
-        return list(blocks.faults(connection, key.public_key() if key else None))
+        return list(blocks.faults(connection, [key.public_key()] if key else []))
 
 
 def tamper(database: Database, statement: str, *values: object) -> None:
@@ -114,7 +114,7 @@ def test_of_two_signers_one_signs(
 ) -> None:
     Checkout(ledger)
     until_readable(database)
-    slow, quick = BlockSigner(database, KEY), BlockSigner(database, KEY)
+    slow, quick = BlockSigner(database, lambda: KEY), BlockSigner(database, lambda: KEY)
     sign_slowly = slow._sign
 
     def overtaken(*about: object) -> Block:

@@ -150,19 +150,21 @@ def test_a_body_is_stored_with_everything_that_its_url_names(inbox: Inbox, datab
         "next_try_at": NOW + UNPROCESSED_AFTER,
         "settled_at": None,
     }
-    assert (message.tries, message.was_cut) == (0, False)
+    assert (message.tries, message.missing_part) == (0, None)
 
 
 def test_a_body_that_is_too_long_is_cut_and_marked_as_cut(inbox: Inbox) -> None:
     body = b"x" * (MAX_BYTES_KEPT + 1)
     message = inbox.store(body, body_bytes=len(body), channel=Channel.STK, is_authenticated=False, now=NOW)
     assert message.body == body[:MAX_BYTES_KEPT]
-    assert message.was_cut
+    assert message.missing_part == "too_large"
     assert inbox.message(message.inbox_id) == message
     whole = inbox.store(
         body[:-1], body_bytes=MAX_BYTES_KEPT, channel=Channel.STK, is_authenticated=False, now=NOW
     )
-    assert not whole.was_cut
+    assert whole.missing_part is None
+    short = inbox.store(body[:9], body_bytes=99, channel=Channel.STK, is_authenticated=False, now=NOW)
+    assert short.missing_part == "cut_short"
 
 
 def test_an_unauthenticated_message_is_due_at_once_and_an_authenticated_one_a_little_later(

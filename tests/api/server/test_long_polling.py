@@ -1,140 +1,39 @@
 """The web server as it runs: a client that long-polls holds no thread, and is answered whatever happens."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from http.client import HTTPConnection, HTTPResponse
 from itertools import count
 from pathlib import Path
-from select import select
 from socket import SHUT_WR, create_connection
-from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 
 from api.http.middleware.auth import make_token
-from api.local.local_settings import local_settings
-from api.settings import Settings
-from api.wiring import build_services
-from ledger import clock
-from ledger.store.vault import PHONE
-from payments.services import Services
-from tests.support.checkouts import Checkout
+from api.http.streaming.notifier import MIN_OF_A_USER
 from tests.support.database import new_database, reachable_folder
-from tests.support.instance import SIMULATED
-from tests.support.ports import LOCALHOST, free_port
+from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until
+from tests.support.web_server import Server, read, serving
 
 PLACES = 12
-"""Of a server with one thread, which takes requests in the order in which they come; half are for one user."""
+"""Of a server with one slot, which takes requests in the order in which they come; four are for one user."""
 
 _users = count(1)
 
 
-@dataclass
-class Server:
-    """A `daftari serve` of one process, and the parts of the same Daftari in ours."""
-
-    process: subprocess.Popen[bytes]
-    settings: Settings
-    services: Services
-    connections: list[HTTPConnection] = field(default_factory=list)
-
-    def checkout(self, user_id: int) -> Checkout:
-        """Return a new session of a user, which the test drives."""
-        session_id = uuid4()
-        phone = self.services.vault.encrypt(user_id, "254712345678", purpose=PHONE, row=session_id)
-        return Checkout(
-            self.services.ledger, user_id=user_id, at=clock.now(), session_id=session_id, phone_sealed=phone
-        )
-
-    def ask(self, user_id: int, session_id: UUID, what: str = "status/", **headers: str) -> HTTPConnection:
-        """Send a request on a connection of its own; `getresponse()` of it is the answer."""
-        connection = HTTPConnection(LOCALHOST, self.settings.daftari_port, timeout=30)
-        self.connections.append(connection)
-        self.ask_on(connection, user_id, session_id, what, **headers)
-        return connection
-
-    def ask_on(
-        self, connection: HTTPConnection, user_id: int, session_id: UUID, what: str, **headers: str
-    ) -> None:
-        """Send a request on an open connection."""
-        token = make_token(self.settings, user_id, ["customer"], 60)
-        shown = {name.replace("_", "-"): text for name, text in headers.items()}
-        path = f"/api/payments/sessions/{session_id}/{what}"
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}", **shown})
-
-    def code_of(self, user_id: int, session_id: UUID) -> str | None:
-        """Return the code by which a short poll is refused, None where it is not."""
-        connection = self.ask(user_id, session_id, "status/?wait=1")
-        code: str | None = read(connection)[1].get("error_code")
-        connection.close()
-        return code
-
-    def fill(
-        self, polls: list[tuple[int, UUID, str]], code: str, probe: tuple[int, UUID]
-    ) -> list[HTTPConnection]:
-        """Let polls wait until `probe` is refused with a code: then all of them have their place.
-
-        A probe may take the place that a poll was to have; that poll is refused, and asks again.
-        """
-        waiting = [self.ask(*poll) for poll in polls]
-
-        def is_full() -> bool:
-            for number, connection in enumerate(waiting):
-                assert connection.sock is not None
-                if select([connection.sock], [], [], 0)[0]:
-                    assert read(connection)[0] in (429, 503)
-                    waiting[number] = self.ask(*polls[number])
-            return self.code_of(*probe) == code
-
-        wait_until(is_full, "every poll has its place")
-        return waiting
-
-    def has_gone(self) -> bool:
-        """Say whether the process has ended."""
-        return self.process.poll() is not None
-
-
-@contextmanager
-def serving(database_url: str, data_folder: Path, **variables: str) -> Iterator[Server]:
-    environ = {
-        "DATABASE_URL": database_url,
-        "DAFTARI_DATA_DIR": str(data_folder),
-        "DAFTARI_PORT": str(free_port()),
-        "DAFTARI_WEB_WORKERS": "1",
-        "DAFTARI_WEB_THREADS": "1",
-        "DAFTARI_WEB_WAITERS": str(PLACES),
-        "MPESA_BASE_URL": "http://127.0.0.1:9",
-        **SIMULATED,
-        **variables,
-    }
-    settings = local_settings(environ)
-    services = build_services(settings)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "api.cli", "serve"], env=os.environ | environ, stderr=subprocess.DEVNULL
-    )
-    server = Server(process, settings, services)
-    try:
-        wait_until(lambda: answers(server), "the server answers", 60)
-        yield server
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0
-        services.close()
+def small_server(database_url: str, data_folder: Path, **variables: str) -> AbstractContextManager[Server]:
+    few = {"DAFTARI_WEB_THREADS": "1", "DAFTARI_WEB_WAITERS": str(PLACES)}
+    return serving(database_url, data_folder, **few, **variables)
 
 
 @pytest.fixture(scope="module")
 def one_server(server_url: str, template_database: str) -> Iterator[Server]:
     folder = reachable_folder()
-    with new_database(server_url, template_database) as url, serving(url, folder) as running:
+    with new_database(server_url, template_database) as url, small_server(url, folder) as running:
         yield running
     shutil.rmtree(folder)
 
@@ -151,23 +50,6 @@ def server(one_server: Server) -> Iterator[Server]:
 def user() -> int:
     """A user whom no other test knows."""
     return next(_users)
-
-
-def answers(server: Server) -> bool:
-    assert not server.has_gone()
-    connection = HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def read(connection: HTTPConnection) -> tuple[int, dict[str, Any]]:
-    response = connection.getresponse()
-    return response.status, json.loads(response.read())
 
 
 @pytest.mark.parametrize("path", ["/api/payments/callbacks/", "/api/payments/sessions/"])
@@ -200,16 +82,16 @@ def next_event(response: HTTPResponse) -> dict[str, str]:
 def test_more_clients_wait_than_there_are_threads_and_others_are_served(
     database_url: str, data_folder: Path
 ) -> None:
-    with serving(database_url, data_folder) as server:
+    with small_server(database_url, data_folder) as server:
         fill_with_polls(server)
 
 
 def fill_with_polls(server: Server) -> None:
-    checkouts = {user: server.checkout(user) for user in (1, 2)}
+    checkouts = {user: server.checkout(user) for user in (1, 2, 4)}
     polls = [
         (user, checkout.session_id, "status/?wait=30&after=1")
         for user, checkout in checkouts.items()
-        for _ in range(PLACES // 2)
+        for _ in range(MIN_OF_A_USER)
     ]
     other = server.checkout(3)
     waiting = server.fill(polls, "NO_ROOM_TO_WAIT", (3, other.session_id))
@@ -284,26 +166,22 @@ def test_a_stream_goes_on_after_the_last_event_that_was_seen(server: Server, use
     assert missed.read() == b""
 
 
-def test_requests_behind_one_another_are_answered_whether_a_thread_stays_with_their_connection_or_not(
-    server: Server, user: int
-) -> None:
+def test_many_kept_connections_are_answered_again_and_again(server: Server, user: int) -> None:
     session_id = server.checkout(user).session_id
     kept = [HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=30) for _ in range(PLACES)]
     server.connections.extend(kept)
     for _ in range(3):
-        for (
-            connection
-        ) in kept:  # More of them than threads that may stay: the others are watched by the main loop.
+        for connection in kept:
             server.ask_on(connection, user, session_id, "status/")
         assert [read(connection)[0] for connection in kept] == [200] * PLACES
 
 
 def test_a_client_that_has_gone_frees_its_request_slot(server: Server, user: int) -> None:
     session_id = server.checkout(user).session_id
-    streams = [server.ask(user, session_id, "stream/").getresponse() for _ in range(PLACES // 4)]
+    streams = [server.ask(user, session_id, "stream/").getresponse() for _ in range(MIN_OF_A_USER // 2)]
     for stream in streams:
         next_event(stream)
-    polls = [(user, session_id, "status/?wait=30")] * (PLACES // 4)
+    polls = [(user, session_id, "status/?wait=30")] * (MIN_OF_A_USER // 2)
     waiting = server.fill(polls, "TOO_MANY_WAITING", (user, session_id))
     refused = server.ask(user, session_id, "stream/").getresponse()
     assert (refused.status, int(refused.getheader("Retry-After", "0")) > 0) == (429, True)
@@ -315,7 +193,7 @@ def test_a_client_that_has_gone_frees_its_request_slot(server: Server, user: int
 
 
 def test_waiting_clients_are_answered_when_the_server_stops(database_url: str, data_folder: Path) -> None:
-    with serving(database_url, data_folder) as server:
+    with small_server(database_url, data_folder) as server:
         stop_while_clients_wait(server)
 
 
@@ -323,7 +201,7 @@ def stop_while_clients_wait(server: Server) -> None:
     checkout = server.checkout(1)
     stream = server.ask(1, checkout.session_id, "stream/").getresponse()
     next_event(stream)
-    wanted = [(1, checkout.session_id, "status/?wait=30")] * (PLACES // 2 - 1)
+    wanted = [(1, checkout.session_id, "status/?wait=30")] * (MIN_OF_A_USER - 1)
     polls = server.fill(wanted, "TOO_MANY_WAITING", (1, checkout.session_id))
     server.process.send_signal(signal.SIGTERM)
     assert [(status, body["version"]) for status, body in map(read, polls)] == [(200, 1)] * len(polls)
@@ -332,7 +210,7 @@ def stop_while_clients_wait(server: Server) -> None:
 
 
 def test_a_stream_that_lasts_long_enough_ends(database_url: str, data_folder: Path) -> None:
-    with serving(database_url, data_folder, DAFTARI_STREAM_SECONDS="1") as server:
+    with small_server(database_url, data_folder, DAFTARI_STREAM_SECONDS="1") as server:
         checkout = server.checkout(1)
         response = server.ask(1, checkout.session_id, "stream/").getresponse()
         assert next_event(response)["id"] == "1"

@@ -1,0 +1,160 @@
+"""Who may compute: bounded queues of whole requests, and the slots in which threads answer them.
+
+A thread that waits for M-Pesa costs nothing; one that computes slows all others. So a process has fewer slots than
+threads, and a request that waits for others releases its slot meanwhile. M-Pesa's callbacks and health
+checks have slots of their own.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from threading import Condition, local
+from typing import Generic, Protocol, TypeVar
+
+CALLBACK_SLOTS = 4
+HEALTH_SLOTS = 1
+MAX_QUEUED = 1_000
+"""How many requests of a lane wait for a slot; more are refused at once."""
+
+_CALLBACK_PATHS = (
+    b"/api/payments/callbacks",
+    b"/api/payments/transactions/mpesa_callback",
+    b"/api/payments/c2b/",
+    b"/api/payments/results/",
+    b"/api/payments/timeouts/",
+)
+_HEALTH_PATHS = (b"/healthz", b"/readyz")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Lane(StrEnum):
+    """What a request is, to the server."""
+
+    READING = "reading"
+    CHANGING = "changing"
+    RESUMED = "resumed"
+    """It has waited for a change, and is answered now."""
+    CALLBACKS = "callbacks"
+    HEALTH = "health"
+
+
+def lane_of(method: str, target: bytes) -> Lane:
+    """Return the lane of a request that has just arrived."""
+    if method in _READING:
+        return Lane.HEALTH if target.startswith(_HEALTH_PATHS) else Lane.READING
+    return Lane.CALLBACKS if target.startswith(_CALLBACK_PATHS) else Lane.CHANGING
+
+
+class _Task(Protocol):
+    @property
+    def lane(self) -> Lane:
+        """What it is to the server."""
+
+
+T = TypeVar("T", bound=_Task)
+
+
+class Lanes(Generic[T]):
+    """Queues of tasks, and `slots` for buyers' requests: a quarter of them for those that change something, half of
+    them for those that have waited. Callbacks and health checks have slots beside these. At most `max_waiting` tasks
+    release their slot at once. Safe to share between threads.
+    """
+
+    def __init__(self, slots: int, max_waiting: int = 0) -> None:
+        self._condition = Condition()
+        self._free_of_buyers = slots
+        self._free = {
+            Lane.READING: slots,
+            Lane.CHANGING: max(1, slots // 4),
+            Lane.RESUMED: max(1, slots // 2),
+            Lane.CALLBACKS: CALLBACK_SLOTS,
+            Lane.HEALTH: HEALTH_SLOTS,
+        }
+        self._returning = dict.fromkeys(Lane, 0)
+        self._queues: dict[Lane, deque[tuple[int, T]]] = {lane: deque() for lane in Lane}
+        self._arrivals = 0
+        self._may_release = max_waiting
+        self._of_thread = local()
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when a slot has become free and this thread takes no task for it, while some are queued."""
+
+    def put(self, task: T) -> bool:
+        """Queue a task; return False if its queue is full."""
+        with self._condition:
+            queue = self._queues[task.lane]
+            if len(queue) >= MAX_QUEUED and task.lane is not Lane.RESUMED:
+                return False
+            self._arrivals += 1
+            queue.append((self._arrivals, task))
+            return True
+
+    def take(self) -> T | None:
+        """Return the task that has waited longest of those with a free slot, in its slot; None if there is none."""
+        with self._condition:
+            heads = [
+                (queue[0][0], lane) for lane, queue in self._queues.items() if queue and self._has_room(lane)
+            ]
+            if not heads:
+                return None
+            _, lane = min(heads)
+            self._add(lane, -1)
+            self._of_thread.lane = lane
+            return self._queues[lane].popleft()[1]
+
+    def finish(self) -> None:
+        """Release the slot of this thread, which takes another task next."""
+        with self._condition:
+            self._add(self._of_thread.lane, 1)
+            self._of_thread.lane = None
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Wait for something without the slot of this thread, if it has one and not too many wait already."""
+        lane: Lane | None = getattr(self._of_thread, "lane", None)
+        if lane is None or not self._release(lane):
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._return_to(lane)
+
+    def _release(self, lane: Lane) -> bool:
+        with self._condition:
+            if not self._may_release:
+                return False
+            self._may_release -= 1
+            self._add(lane, 1)
+            has_queued = any(self._queues.values())
+        if has_queued:
+            self.on_room()
+        return True
+
+    def _return_to(self, lane: Lane) -> None:
+        """Wait for a slot, which new tasks leave to this thread."""
+        with self._condition:
+            self._returning[lane] += 1
+            self._condition.wait_for(
+                lambda: self._free[lane] > 0 and (lane not in _OF_BUYERS or self._free_of_buyers > 0)
+            )
+            self._returning[lane] -= 1
+            self._add(lane, -1)
+            self._may_release += 1
+
+    def _has_room(self, lane: Lane) -> bool:
+        """Tell whether a new task may have a slot, beside those that return and can have one."""
+        if self._free[lane] <= self._returning[lane]:
+            return False
+        returning = sum(min(self._returning[other], self._free[other]) for other in _OF_BUYERS)
+        return lane not in _OF_BUYERS or self._free_of_buyers > returning
+
+    def _add(self, lane: Lane, slots: int) -> None:
+        self._free[lane] += slots
+        if lane in _OF_BUYERS:
+            self._free_of_buyers += slots
+        if slots > 0:
+            self._condition.notify_all()
+
+
+_OF_BUYERS = (Lane.READING, Lane.CHANGING, Lane.RESUMED)

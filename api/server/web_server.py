@@ -1,0 +1,113 @@
+"""The API and the pages as a web server: some processes, each with its threads, as the settings say."""
+
+import os
+import resource
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from functools import partial
+
+from flask import Flask
+
+from api.http.middleware.published_keys import MAX_WAITING
+from api.server.connection import Deadlines
+from api.server.http_server import ConnectionLimits, HttpServer, Task
+from api.server.lanes import CALLBACK_SLOTS, HEALTH_SLOTS, Lanes
+from api.server.processes import WorkerProcesses
+from api.server.wsgi import Wsgi
+from api.settings import Settings
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+GRACE_SECONDS = 10
+BACKLOG = 512
+MAX_CONNECTIONS = 4_096
+"""How many a process has at once, besides those of clients that long-poll or stream."""
+
+_OTHER_CONNECTIONS = 2
+"""Those of the change notifier and of a health check."""
+
+_OTHER_FILES = 256
+
+
+def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
+    """Serve the API and the pages until SIGTERM or SIGINT; open requests get GRACE_SECONDS to finish.
+
+    Raises ConfigurationError. prometheus-client reads the folder of the workers' metrics when it is imported, so the
+    app is imported after the folder is made.
+    """
+    folder = tempfile.mkdtemp(prefix="daftari-metrics-")
+    os.environ[METRICS_FOLDER] = folder
+    try:
+        from api.http.app import create_app  # noqa: PLC0415 - as said above
+        from api.wiring import build_services  # noqa: PLC0415 - imports the application too
+
+        lanes = Lanes[Task](slots_of(settings), max_waiting_of(settings))
+        app = create_app(settings, partial(build_services, settings, lanes.released), install_pages)
+        with _listen(settings) as listener:
+            workers = WorkerProcesses(
+                settings.daftari_web_workers,
+                partial(make_server, settings, listener, app, lanes),
+                grace_seconds=GRACE_SECONDS,
+                on_end=_forget_worker,
+            )
+            workers.run(on_stopping=listener.close)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_server(
+    settings: Settings, listener: socket.socket, app: Wsgi, lanes: Lanes[Task], on_tick: Callable[[], None]
+) -> HttpServer:
+    """Return the server of one process, with a thread for each slot, for each request that may wait, and to lead."""
+    files = _allow_files(MAX_CONNECTIONS + settings.daftari_web_waiters + _OTHER_FILES)
+    return HttpServer(
+        listener,
+        app,
+        lanes,
+        Deadlines(settings.daftari_request_seconds, idle_seconds=2 * settings.daftari_request_seconds),
+        ConnectionLimits(
+            most=max(1, min(MAX_CONNECTIONS, files - settings.daftari_web_waiters - _OTHER_FILES)),
+            of_an_address=settings.daftari_connections_of_address,
+            unlimited=settings.daftari_unlimited_addresses,
+        ),
+        threads=slots_of(settings) + CALLBACK_SLOTS + HEALTH_SLOTS + max_waiting_of(settings) + 1,
+        grace_seconds=GRACE_SECONDS,
+        on_tick=on_tick,
+    )
+
+
+def slots_of(settings: Settings) -> int:
+    """Return how many buyers' requests compute at once in a process: never so many that callbacks lack a connection to
+    the database.
+    """
+    spared = settings.daftari_database_connections - CALLBACK_SLOTS - _OTHER_CONNECTIONS
+    return max(1, min(settings.daftari_web_threads, spared))
+
+
+def max_waiting_of(settings: Settings) -> int:
+    """Return how many requests of a process wait for others at once without a slot."""
+    return settings.daftari_max_waiting_pushes + MAX_WAITING
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.daftari_host else socket.AF_INET
+    return socket.create_server(
+        (settings.daftari_host, settings.daftari_port), family=family, backlog=BACKLOG
+    )
+
+
+def _allow_files(wanted: int) -> int:
+    """Let this process open this many files if the machine allows it; return how many it may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def _forget_worker(pid: int) -> None:
+    from prometheus_client import multiprocess  # noqa: PLC0415 - as serve() says
+
+    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped

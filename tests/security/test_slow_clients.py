@@ -1,0 +1,174 @@
+"""Clients that send or read slowly, or nothing at all: they hold their socket, and nobody else waits for them."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from select import select
+from socket import socket
+from time import monotonic
+
+import psutil  # type: ignore[import-untyped]  # it comes without types
+import psycopg
+import pytest
+
+from api.http.middleware.auth import make_token
+from api.server.web_server import slots_of
+from tests.support.database import new_database, reachable_folder
+from tests.support.ports import LOCALHOST
+from tests.support.waiting import wait_until
+from tests.support.web_server import Server, everything, serving
+
+CALLBACK = "/api/payments/callbacks/"
+CALLBACKS = (
+    CALLBACK,
+    "/api/payments/transactions/mpesa_callback/",
+    "/api/payments/c2b/token/confirmation/",
+    "/api/payments/results/token/",
+    "/api/payments/timeouts/token/",
+)
+SOON_SECONDS = 5.0
+"""Within which others are answered, on a machine that runs other tests besides."""
+
+MANY = ("half a head", "a head without its body")
+UNFINISHED = {
+    "nothing": b"",
+    "half a head": b"POST /api/payments/sessions/ HTTP/1.1\r\nHost: shop\r\nX-Slow: ",
+    "a head without its body": (
+        b"POST /api/payments/sessions/ HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\n\r\n"
+    ),
+    "a part of a body": (
+        b"POST /api/payments/sessions/ HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+        b'Content-Length: 100\r\n\r\n{"'
+    ),
+    "a GET whose body never comes": b"GET /api/catalogue/ HTTP/1.1\r\nHost: shop\r\nContent-Length: 9\r\n\r\n",
+    "a chunk that never comes": (
+        b"POST /api/payments/callbacks/ HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n"
+    ),
+    "a callback without its body": b"POST /api/payments/callbacks/ HTTP/1.1\r\nHost: shop\r\nContent-Length: 9\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def server(server_url: str, template_database: str) -> Iterator[Server]:
+    folder = reachable_folder()
+    short = {
+        "DAFTARI_REQUEST_SECONDS": "2",
+        "DAFTARI_WEB_THREADS": "2",
+    }
+    with new_database(server_url, template_database) as url, serving(url, folder, **short) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def sockets(server: Server, count: int) -> Iterator[list[socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(server.connect()) for _ in range(count)]
+
+
+def answer_of(server: Server, method: str, path: str, body: bytes | None = None) -> int:
+    """Return the status of a request on a connection of its own, which is answered soon."""
+    started = monotonic()
+    connection = HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=30)
+    token = make_token(server.settings, 1, ["customer"], 60)
+    connection.request(
+        method, path, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    )
+    status = connection.getresponse().status
+    connection.close()
+    assert monotonic() - started < SOON_SECONDS
+    return status
+
+
+def assert_others_are_served(server: Server) -> None:
+    assert answer_of(server, "GET", "/api/catalogue/") == 200
+    assert answer_of(server, "POST", "/api/payments/sessions/", b"{}") == 400
+    assert answer_of(server, "POST", CALLBACK, b"{}") == 200
+
+
+@pytest.mark.parametrize("kind", UNFINISHED)
+def test_clients_that_do_not_go_on_delay_nobody_and_are_ended_in_time(server: Server, kind: str) -> None:
+    with sockets(server, 500 if kind in MANY else 64) as slow:
+        for sock in slow:
+            sock.sendall(UNFINISHED[kind])
+        assert_others_are_served(server)
+        for answer in map(everything, slow):
+            assert_timed_out(answer) if UNFINISHED[kind] else assert_silent(answer)
+
+
+def assert_silent(answer: bytes) -> None:
+    assert answer == b""
+
+
+def assert_timed_out(answer: bytes) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["error_code"] == "REQUEST_TIMEOUT"
+
+
+@pytest.mark.parametrize("kind", ["half a head", "a head without its body"])
+def test_a_byte_now_and_then_gains_no_time(server: Server, kind: str) -> None:
+    with server.connect() as sock:
+        sock.sendall(UNFINISHED[kind])
+        sock.settimeout(0.2)
+        started, answer = monotonic(), b""
+        while not answer:
+            assert monotonic() - started < 10
+            sock.sendall(b"x")
+            with suppress(TimeoutError):
+                answer = sock.recv(64)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_idle_connections_are_closed_without_a_word(server: Server) -> None:
+    with sockets(server, 500) as idle:
+        for sock in idle:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n")
+        assert_others_are_served(server)
+        for answer in map(everything, idle):
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer.count(b"HTTP/1.1") == 1
+
+
+def connections_of(server: Server) -> int:
+    """Return how many clients' connections the server's processes hold."""
+    port = server.settings.daftari_port
+    return sum(
+        found.laddr.port == port and found.status != psutil.CONN_LISTEN
+        for w in server.workers()
+        for found in w.net_connections("tcp")
+    )
+
+
+def test_an_address_has_a_bounded_number_of_connections(database_url: str, data_folder: Path) -> None:
+    bounds = {"DAFTARI_CONNECTIONS_OF_ADDRESS": "5", "DAFTARI_UNLIMITED_ADDRESSES": "none"}
+    with serving(database_url, data_folder, **bounds) as server:
+        wait_until(lambda: connections_of(server) == 0, "nobody is connected")
+        with sockets(server, 9) as many:
+            wait_until(lambda: len(ended(many)) == 4, "those above the bound are closed")
+            assert [everything(sock) for sock in ended(many)] == [b""] * 4
+
+
+def ended(many: list[socket]) -> list[socket]:
+    return select(many, [], [], 0)[0]
+
+
+def test_callbacks_are_taken_while_all_that_buyers_may_use_is_in_use(
+    database_url: str, data_folder: Path
+) -> None:
+    with (
+        serving(database_url, data_folder, DAFTARI_WEB_THREADS="64") as server,
+        psycopg.connect(database_url) as connection,
+        sockets(server, 64) as buyers,
+    ):
+        connection.execute("LOCK TABLE shop_listings IN ACCESS EXCLUSIVE MODE")
+        for sock in buyers:
+            sock.sendall(b"GET /api/catalogue/ HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        wait_until(lambda: server.waiting_for_locks() == slots_of(server.settings), "all slots are in use")
+        for path in CALLBACKS:
+            assert answer_of(server, "POST", path, b"{}") == 200
+        assert answer_of(server, "GET", "/healthz") == 200
