@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 _RESERVE = "SELECT reserve_reference(%s, %s, %s) AS session_id"
 RECEIPT = "mpesa_receipt"
+PAYOUT = "mpesa_payout"
+"""The kinds of what is unique: receipts of payments, and receipts of payouts for refunds."""
 
 
 class _Factory(PostgresFactory):
@@ -147,8 +149,12 @@ class Ledger(Application[UUID]):
 
         May be repeated. A receipt belongs to one session in the whole system, by constraint.
         """
+        return self.reserve(receipt, RECEIPT, session_id)
+
+    def reserve(self, value: str, kind: str, session_id: UUID) -> bool:
+        """Claim what is unique of its kind in the whole system for a session; return whether it is this session's."""
         with self.database.connection() as connection:
-            row = connection.execute(_RESERVE, (receipt, RECEIPT, session_id)).fetchone()
+            row = connection.execute(_RESERVE, (value, kind, session_id)).fetchone()
         return row is not None and row["session_id"] == session_id
 
 

@@ -117,7 +117,11 @@ def _surplus_received(event: events.SurplusReceived) -> str:
 
 @describe.register
 def _refund_due(event: events.RefundDue) -> str:
-    return f"refund {event.refund} of {Money(event.amount_cents)}, {_receipt(event.receipt)}: {event.why}"
+    refund = f"refund {event.refund} of {Money(event.amount_cents)}"
+    if event.of_order:
+        goods = "; the goods go back on the shelf" if event.restock else ""
+        return f"{refund} of the order, decided by {event.decided_by}: {event.reason}{goods}"
+    return f"{refund}, {_receipt(event.receipt)}: {event.why}"
 
 
 @describe.register

@@ -66,6 +66,10 @@ class PaymentRefund:
     failed_at: datetime | None = None
     failure_code: str | None = None
     failure_text: str | None = None
+    of_order: bool = False
+    decided_by: str | None = None
+    reason: str | None = None
+    restock: bool = False
 
     @property
     def attempt_number(self) -> int:
@@ -173,6 +177,10 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
                 receipt=state["receipt"],
                 why=state["why"],
                 due_at=event.happened_at,
+                of_order=state.get("of_order", False),
+                decided_by=state.get("decided_by"),
+                reason=state.get("reason"),
+                restock=state.get("restock", False),
             )
         elif event.topic == ReceiptRecorded.TOPIC:
             for number, refund in refunds.items():

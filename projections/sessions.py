@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger.session.values import OPEN_STATES, AttemptState, Status
+from ledger.session.values import OPEN_STATES, AttemptState, MoneyBack, Status
 from ledger.store.database import Database
 
 STATUS_NOW = """
@@ -134,6 +134,11 @@ class SessionRow:
     next_check_at: datetime | None
     refusal: tuple[str, datetime] | None
     phone_sealed: str | None
+
+    @property
+    def money(self) -> MoneyBack:
+        """What of its money goes back, or went."""
+        return MoneyBack(self.received_cents, self.refund_due_cents, self.refunded_cents)
 
 
 @dataclass(frozen=True, slots=True)

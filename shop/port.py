@@ -183,6 +183,9 @@ class Shop(Protocol):
         Of this and a concurrent `create_order` one wins, so that no money goes back for goods that are sent.
         """
 
+    def return_goods(self, session_id: UUID) -> bool:
+        """Put the goods of a session's order back on the shelf, once; return whether they were not there yet."""
+
     def order_of(self, user_id: int, order_id: int) -> Order | None:
         """Return the user's order, None if there is none or it is another user's."""
 

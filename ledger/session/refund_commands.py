@@ -16,6 +16,9 @@ from ledger.session.state import SessionState
 from ledger.session.values import Evidence, Refund, RefundState
 
 CAN_BE_SENT_BY_HAND = frozenset({RefundState.DUE, RefundState.APPROVED, RefundState.REFUSED})
+ORDER_REFUNDED = "order_refunded"
+"""Why a sum of an order goes back: a person decided it."""
+
 NOT_DUE = "There is no such refund, or it has been decided already. Look at it again before you decide."
 
 
@@ -46,15 +49,19 @@ class RefundCommands(SessionState):
         again, since it failed `failures` times. Nor does it send back another amount than was asked for, where only a
         callback names that amount.
         """
+        if not self.policy_may_approve(refund, failures=failures):
+            return False
+        self.approve_refund(refund, approved_by=policy, at=at)
+        return True
+
+    def policy_may_approve(self, refund: int, *, failures: int) -> bool:
+        """Whether a policy may approve a refund now; see `approve_refund_by_policy`."""
         due = self.refunds[refund]
         if (due.state, due.failures) != (RefundState.DUE, failures) or due.receipt is None:
             return False
         credit = self.credits.get(due.receipt)
         is_proven = credit is None or credit.evidence != Evidence.CALLBACK
-        if due.amount_cents != self.totals.total_cents and not is_proven:
-            return False
-        self.approve_refund(refund, approved_by=policy, at=at)
-        return True
+        return due.amount_cents == self.totals.total_cents or is_proven
 
     def refuse_refund(self, refund: int, *, refused_by: str, reason: str, at: datetime) -> None:
         """Hold a sum for now. Raises Rejected REFUND_NOT_DUE if it is neither due nor approved."""
@@ -133,6 +140,80 @@ class RefundCommands(SessionState):
         self._refund_in(refund, RefundState.REQUESTED)
         self._require_decidable(refund)
         self._write(events.RefundFailed, refund=refund, code="NOT_SENT", text=f"{recorded_by}: {note}", at=at)
+
+    def refund_order(
+        self,
+        *,
+        amount_cents: int | None,
+        payout_receipt: str | None,
+        decided_by: str,
+        reason: str,
+        restock: bool,
+        request: str,
+        at: datetime,
+    ) -> int:
+        """Decide that money of the order goes back; return its refund's number. A repeated `request` is a no-op.
+
+        The whole is sent by reversal, approved at once where its receipt is known. Any sum that was sent outside is
+        recorded by M-Pesa's `payout_receipt`. Without `amount_cents` it is all that is left. Raises Rejected
+        ORDER_NOT_MADE, REFUND_EXCEEDS_ORDER, PAYOUT_KNOWN, and REFUND_IN_PART for a part without such a receipt.
+        """
+        for known in self.order_refunds:
+            if known.request == request:
+                return known.number
+        amount = self._order_money_to_refund(amount_cents, payout_receipt)
+        assert self.paid is not None
+        number = len(self.refunds) + 1
+        self._write(
+            events.RefundDue,
+            refund=number,
+            attempt=self.paid.attempt,
+            amount_cents=amount,
+            receipt=self.paid.receipt,
+            why=ORDER_REFUNDED,
+            of_order=True,
+            decided_by=decided_by,
+            reason=reason,
+            request=request,
+            restock=restock,
+            at=at,
+        )
+        if payout_receipt is not None:
+            self._write(
+                events.Refunded,
+                refund=number,
+                reversal_receipt=payout_receipt,
+                means="by_hand",
+                recorded_by=decided_by,
+                note=reason,
+                at=at,
+            )
+        elif self.paid.receipt is not None:
+            self._write(events.RefundApproved, refund=number, approved_by=decided_by, at=at)
+        return number
+
+    def _order_money_to_refund(self, amount_cents: int | None, payout_receipt: str | None) -> int:
+        """Return the sum in cents that a refund of the order is of. Raises Rejected as `refund_order` does."""
+        if self.order_created_at is None:
+            raise Rejected(
+                "ORDER_NOT_MADE", "This session has no order; see its refunds, if money is due back."
+            )
+        left = self.totals.total_cents - sum(refund.amount_cents for refund in self.order_refunds)
+        amount = left if amount_cents is None else amount_cents
+        if not 0 < amount <= left:
+            raise Rejected(
+                "REFUND_EXCEEDS_ORDER", f"Of the order's money {left} cents are left to give back."
+            )
+        if payout_receipt is None and amount != self.totals.total_cents:
+            raise Rejected(
+                "REFUND_IN_PART",
+                "M-Pesa reverses whole payments only. Send this part yourself, then record it with M-Pesa's receipt.",
+            )
+        if any(
+            payout_receipt == refund.reversal_receipt for refund in self.refunds.values() if payout_receipt
+        ):
+            raise Rejected("PAYOUT_KNOWN", "This receipt is of another refund already.")
+        return amount
 
     def _owe_refund(
         self, attempt: int, amount_cents: int, receipt: str | None, why: str, at: datetime

@@ -9,7 +9,11 @@ from ledger.session.values import Refund, RefundState
 
 
 class RefundDue(Event):
-    """A sum must go back to the buyer."""
+    """A sum must go back to the buyer: money of no order; or, if `of_order` is set, money of the order that was made.
+
+    Then `decided_by` names who decided it, for which `reason`; `request` names their decision, so that a repeat changes
+    nothing; and `restock` says whether the goods went back on the shelf.
+    """
 
     TOPIC = "payment_session.refund_due.v1"
     refund: int
@@ -17,9 +21,22 @@ class RefundDue(Event):
     amount_cents: int
     receipt: str | None
     why: str
+    of_order: bool = False
+    decided_by: str | None = None
+    reason: str | None = None
+    request: str | None = None
+    restock: bool = False
 
     def apply(self, session: SessionState) -> None:
-        session.refunds[self.refund] = Refund(self.refund, self.attempt, self.amount_cents, self.receipt)
+        session.refunds[self.refund] = Refund(
+            self.refund,
+            self.attempt,
+            self.amount_cents,
+            self.receipt,
+            of_order=self.of_order,
+            request=self.request,
+            restock=self.restock,
+        )
 
 
 class RefundApproved(Event):
@@ -80,7 +97,10 @@ class RefundUncertain(Event):
 
 
 class Refunded(Event):
-    """A sum has gone back: by `means` "reversal", or in another way, as `recorded_by` says in `note`."""
+    """A sum has gone back: by `means` "reversal", or in another way, as `recorded_by` says in `note`.
+
+    `reversal_receipt` is M-Pesa's receipt of the money that went back, if one is known.
+    """
 
     TOPIC = "payment_session.refunded.v1"
     refund: int
@@ -90,7 +110,13 @@ class Refunded(Event):
     note: str | None = None
 
     def apply(self, session: SessionState) -> None:
-        _change(session, self.refund, state=RefundState.REFUNDED, in_doubt=False)
+        _change(
+            session,
+            self.refund,
+            state=RefundState.REFUNDED,
+            in_doubt=False,
+            reversal_receipt=self.reversal_receipt,
+        )
 
 
 class RefundFailed(Event):

@@ -69,6 +69,11 @@ class SessionState(Aggregate):
         """Whether some of the buyer's money must still go back."""
         return any(refund.state != RefundState.REFUNDED for refund in self.refunds.values())
 
+    @property
+    def order_refunds(self) -> list[Refund]:
+        """The refunds of money of the order that was made, oldest first."""
+        return [refund for refund in self.refunds.values() if refund.of_order]
+
     def status_at(self, moment: datetime) -> Status:
         """Return the status at a moment: expired from the instant the time is over, recorded yet or not."""
         has_run_out = self.status == Status.PENDING and not self.open_attempts and moment >= self.expires_at

@@ -1,16 +1,16 @@
 """The row of `payment_sessions`: a session as analysts and lists see it, moved in the commit of each event."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ledger.session.state import SessionState
-from ledger.session.values import Attempt, RefundState
+from ledger.session.values import Attempt, MoneyBack, Refund, RefundState
 
 
 def status_row(session: SessionState) -> dict[str, Any]:
     """Return the columns of the session's row, ready for JSON; amounts are cents, moments ISO 8601 in UTC."""
     last = _last_attempt(session)
-    refunded = sum(r.amount_cents for r in session.refunds.values() if r.state == RefundState.REFUNDED)
-    owed = sum(r.amount_cents for r in session.refunds.values())
+    money = money_of(session)
     row = {
         "session_id": str(session.id),
         "user_id": session.user_id,
@@ -21,8 +21,8 @@ def status_row(session: SessionState) -> dict[str, Any]:
         "rounding_cents": session.totals.rounding_cents,
         "total_cents": session.totals.total_cents,
         "received_cents": session.received_cents,
-        "refund_due_cents": owed - refunded,
-        "refunded_cents": refunded,
+        "refund_due_cents": money.due_cents,
+        "refunded_cents": money.refunded_cents,
         "attempts": len(session.attempts),
         "open_attempts": len(session.open_attempts),
         "last_attempt_state": str(last.state) if last else None,
@@ -49,6 +49,24 @@ def status_row(session: SessionState) -> dict[str, Any]:
         "updated_at": session.modified_on,
     }
     return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
+
+
+def money_of(session: SessionState) -> MoneyBack:
+    """Return what of a session's money goes back, or went."""
+    return money_back(session.received_cents, session.refunds.values())
+
+
+def money_of_order(session: SessionState) -> MoneyBack:
+    """Return what of the order's own money goes back, or went."""
+    return money_back(session.totals.total_cents, session.order_refunds)
+
+
+def money_back(received_cents: int, refunds: Iterable[Refund]) -> MoneyBack:
+    """Add refunds up."""
+    sums = {True: 0, False: 0}
+    for refund in refunds:
+        sums[refund.state == RefundState.REFUNDED] += refund.amount_cents
+    return MoneyBack(received_cents, due_cents=sums[False], refunded_cents=sums[True])
 
 
 def _last_attempt(session: SessionState) -> Attempt | None:

@@ -94,7 +94,9 @@ class Refund:
     """A sum in cents, paid at `attempt`, that must go back to the payer of `receipt` (None until it is known).
 
     `conversation_id` is M-Pesa's id of the request under way, once accepted. `in_doubt` says that its result may have
-    been missed. `failures` counts the requests that failed.
+    been missed. `failures` counts the requests that failed. `of_order` says that it is money of the order that was
+    made, which `request` asked for, and `restock` that its goods went back on the shelf. `reversal_receipt` is M-Pesa's
+    receipt of the money that went back.
     """
 
     number: int
@@ -106,11 +108,42 @@ class Refund:
     conversation_id: str | None = None
     in_doubt: bool = False
     failures: int = 0
+    of_order: bool = False
+    request: str | None = None
+    restock: bool = False
+    reversal_receipt: str | None = None
 
     @property
     def attempt_number(self) -> int:
         """The number, from 1, of the refund attempt under way, or of the next one."""
         return self.failures + 1
+
+
+class RefundStatus(StrEnum):
+    """How far the money that goes back is, of all that was received."""
+
+    DUE = "due"
+    PARTLY_REFUNDED = "partly_refunded"
+    REFUNDED = "refunded"
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """Of `received_cents`, what is still to go back and what went back, in cents."""
+
+    received_cents: int
+    due_cents: int
+    refunded_cents: int
+
+    @property
+    def status(self) -> RefundStatus | None:
+        """How far it is; None if nothing goes back."""
+        if self.due_cents:
+            return RefundStatus.DUE
+        if not self.refunded_cents:
+            return None
+        is_whole = self.refunded_cents >= self.received_cents
+        return RefundStatus.REFUNDED if is_whole else RefundStatus.PARTLY_REFUNDED
 
 
 @dataclass(frozen=True)

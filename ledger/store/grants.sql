@@ -60,6 +60,9 @@ GRANT SELECT, INSERT, UPDATE (tokens, refilled_at, paused_until) ON question_bud
 GRANT SELECT, INSERT, UPDATE (granted), DELETE ON request_leases TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (failures, error, last_failed_at), DELETE ON order_failures TO daftari_app;
 
+-- Decisions of people: rows are only added.
+GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_changes TO daftari_app;
+
 -- What M-Pesa said.
 GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
     ON daraja_inbox TO daftari_app;
@@ -88,6 +91,6 @@ GRANT SELECT, INSERT ON shop_orders_ruled_out TO daftari_app;
 GRANT SELECT ON shop_counties, shop_subcounties TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (farm_name, product_name, price_cents, unit_of_measure, unit_weight_grams,
                               stock_thousandths, withdrawn) ON shop_listings TO daftari_app;
-GRANT SELECT, INSERT ON shop_stock_changes, shop_orders, shop_order_items TO daftari_app;
+GRANT SELECT, INSERT ON shop_stock_changes, shop_orders, shop_order_items, shop_returns TO daftari_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON shop_cart_items TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (last_number) ON shop_order_counters TO daftari_app;

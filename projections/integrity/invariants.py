@@ -89,7 +89,7 @@ def check(
             money_rules.movements(connection, walk),
             money_rules.orders(connection, walk, orders_of),
             money_rules.paid_sessions_end(connection, clock.now()),
-            money_rules.sums(connection),
+            money_rules.sums(connection, walk),
             projection_rules.metrics(connection, walk),
             projection_rules.refunds_and_cases(connection, origin, macs),
             inbox_rules.messages(connection) if with_messages else iter(()),

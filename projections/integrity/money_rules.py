@@ -77,6 +77,10 @@ def balances(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
     """What was received is an order's, or on its way to one, or going back: to the cent."""
     received = sum(event.state["amount_cents"] for event in log.recorded if event.topic in _RECEIVES)
     kept = session.totals.total_cents if session.status in (Status.PAID, Status.ORDER_CREATED) else 0
+    of_order = sum(refund.amount_cents for refund in session.order_refunds)
+    if of_order > (kept if session.order is not None else 0):
+        yield log.violation("money", f"{of_order} cents of its order go back, of {kept} that it has")
+    kept -= of_order
     owed = sum(refund.amount_cents for refund in session.refunds.values())
     if received != kept + owed:
         detail = f"{received} cents were received, {kept} kept for its order, {owed} owed or sent back"
@@ -90,6 +94,7 @@ def gather(log: SessionLog, session: PaymentSession, walk: Walk) -> Iterator[Vio
     for receipt in set(log.receipts()):
         if walk.receipts.setdefault(receipt, log.session_id) != log.session_id:
             yield log.violation("receipts", f"receipt {receipt} is credited to another session too")
+    walk.order_refunds_cents += sum(refund.amount_cents for refund in session.order_refunds)
     if session.order is not None:
         walk.orders[log.session_id] = session.order[0], session.totals.total_cents
     elif session.status == Status.PAID:
@@ -145,10 +150,11 @@ def paid_sessions_end(connection: Connection[Any], now: datetime) -> Iterator[Vi
         yield Violation("orders", detail, row["session_id"])
 
 
-def sums(connection: Connection[Any]) -> Iterator[Violation]:
-    """Over all sessions, received = orders + refunded + held."""
+def sums(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
+    """Over all sessions, received = orders + refunded + held; what of an order goes back is the order's no more."""
     row = connection.execute(MONEY_OF_ROWS).fetchone()
     assert row is not None
+    row["orders"] -= walk.order_refunds_cents
     if row["received"] != row["orders"] + row["refunded"] + row["held"]:
         sums_of_rows = ", ".join(f"{name} {cents}" for name, cents in row.items())
         yield Violation("sums", f"received is not orders + refunded + held, in cents: {sums_of_rows}")

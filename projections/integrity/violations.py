@@ -45,7 +45,8 @@ class Walk:
     """What the checks are given, and what the walk through the log gathers for those that come after it.
 
     Metrics follow the log up to `metrics_position`. What was under way before `settled_before` has ended by now.
-    `receipts` are by session, `orders` hold id and total in cents, `awaiting_order` the total; prompts are by the
+    `receipts` are by session, `orders` hold id and total in cents, `awaiting_order` the total, `order_refunds_cents`
+    what of all orders goes back; prompts are by the
     digest of their phone.
     """
 
@@ -57,6 +58,7 @@ class Walk:
     receipts: dict[str, UUID] = field(default_factory=dict)
     orders: dict[UUID, tuple[int | None, int]] = field(default_factory=dict)
     awaiting_order: dict[UUID, int] = field(default_factory=dict)
+    order_refunds_cents: int = 0
     followed: dict[datetime, Figures] = field(default_factory=dict)
     figures: dict[datetime, Figures] = field(default_factory=dict)
     prompts: dict[str, list[PromptWindow]] = field(default_factory=lambda: defaultdict(list))

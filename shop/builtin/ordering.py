@@ -94,6 +94,22 @@ SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS avai
 RULE_OUT = """
 INSERT INTO shop_orders_ruled_out (session_id, ruled_out_at) VALUES (%s, %s) ON CONFLICT (session_id) DO NOTHING
 """
+RETURN_ORDER = """
+INSERT INTO shop_returns (order_id, returned_at) SELECT order_id, %s FROM shop_orders WHERE session_id = %s
+ON CONFLICT (order_id) DO NOTHING RETURNING order_id
+"""
+LISTINGS_OF_ORDER = "SELECT listing_id FROM shop_order_items WHERE order_id = %s"
+RESTOCK = """
+WITH returned AS (
+    SELECT listing_id, sum(quantity_thousandths)::bigint AS thousandths
+      FROM shop_order_items WHERE order_id = %(order_id)s GROUP BY listing_id
+), noted AS (
+    INSERT INTO shop_stock_changes (listing_id, change_thousandths, reason, changed_at)
+    SELECT listing_id, thousandths, 'returned', %(now)s FROM returned
+)
+UPDATE shop_listings AS listing SET stock_thousandths = listing.stock_thousandths + returned.thousandths
+  FROM returned WHERE listing.listing_id = returned.listing_id
+"""
 ORDER_BY_SESSION = "SELECT order_id, order_number FROM shop_orders WHERE session_id = %s"
 ORDER_OF_USER = """
 SELECT order_id, order_number, order_status, payment_status, session_id, items_cents, delivery_fee_cents,
@@ -149,6 +165,19 @@ class Orders:
             if row is None:
                 connection.execute(RULE_OUT, (session_id, clock.now()))
         return PlacedOrder(**row) if row else None
+
+    def return_goods(self, session_id: UUID) -> bool:
+        """Put the goods of a session's order back on the shelf, once; return whether they were not there yet."""
+        now = clock.now()
+        with self._database.transaction() as connection:
+            row = connection.execute(RETURN_ORDER, (now, session_id)).fetchone()
+            if row is None:
+                return False
+            order_id = row["order_id"]
+            listings = connection.execute(LISTINGS_OF_ORDER, (order_id,)).fetchall()
+            connection.execute(LOCK_LISTINGS, ([line["listing_id"] for line in listings],))
+            connection.execute(RESTOCK, {"order_id": order_id, "now": now})
+        return True
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:
         """Return the user's order, None if there is none or it is another user's."""

@@ -120,6 +120,24 @@ def approve_refund_by_policy(refund: int = 1, *, failures: int = 0) -> Command:
     )
 
 
+def refund_order(
+    cents: int | None = None,
+    *,
+    payout: str | None = None,
+    restock: bool = False,
+    request: str = "request 1",
+) -> Command:
+    return lambda session: session.refund_order(
+        amount_cents=cents,
+        payout_receipt=payout,
+        decided_by="operator 9",
+        reason="The goods were bad.",
+        restock=restock,
+        request=request,
+        at=clock("10:40"),
+    )
+
+
 def refuse_refund(refund: int = 1) -> Command:
     return lambda session: session.refuse_refund(
         refund, refused_by="operator 9", reason="The buyer asked for an exchange.", at=clock("10:40")

@@ -285,7 +285,55 @@ def refund_due(
     why: str = "second_payment",
 ) -> Spec:
     return _spec(
-        events.RefundDue, None, refund=refund, attempt=attempt, amount_cents=cents, receipt=receipt, why=why
+        events.RefundDue,
+        None,
+        refund=refund,
+        attempt=attempt,
+        amount_cents=cents,
+        receipt=receipt,
+        why=why,
+        of_order=False,
+        decided_by=None,
+        reason=None,
+        request=None,
+        restock=False,
+    )
+
+
+def order_refund_due(
+    refund: int = 1,
+    *,
+    receipt: str | None = RECEIPT,
+    cents: int = TOTAL,
+    request: str = "request 1",
+    restock: bool = False,
+) -> Spec:
+    return _spec(
+        events.RefundDue,
+        "10:40",
+        refund=refund,
+        attempt=1,
+        amount_cents=cents,
+        receipt=receipt,
+        why="order_refunded",
+        of_order=True,
+        decided_by="operator 9",
+        reason="The goods were bad.",
+        request=request,
+        restock=restock,
+    )
+
+
+def paid_out(refund: int = 1, *, receipt: str = "UAF0000007") -> Spec:
+    """Money that a person sent outside, by M-Pesa's receipt."""
+    return _spec(
+        events.Refunded,
+        "10:40",
+        refund=refund,
+        reversal_receipt=receipt,
+        means="by_hand",
+        recorded_by="operator 9",
+        note="The goods were bad.",
     )
 
 

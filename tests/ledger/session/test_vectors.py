@@ -62,6 +62,13 @@ SAID_LATER: dict[str, dict[str, Any]] = {
         "shop": "builtin",
     },
     events.OrderCreated.TOPIC: {"class_version": 2},
+    events.RefundDue.TOPIC: {
+        "of_order": False,
+        "decided_by": None,
+        "reason": None,
+        "request": None,
+        "restock": False,
+    },
 }
 """What events of a kind have said only since some day: and what earlier ones are read as saying."""
 
