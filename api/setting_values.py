@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
@@ -146,6 +147,14 @@ def master_key(given: str) -> bytes:
             f"must be base64 of {MASTER_KEY_BYTES} bytes: type `{COMMAND_FOR_A_KEY}` to make one."
         )
     return decoded
+
+
+def day(given: str) -> date:
+    """Parse a day of the calendar."""
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise ValueError("must be a day, such as 2026-11-27.") from None
 
 
 def money(given: str) -> Money:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
 from api import setting_rules
 from api import setting_values as values
-from api.setting_rules import CALLBACK_PATH
+from api.setting_rules import CALLBACK_PATH, STORED_NAMES
 from ledger.money import Money
 from ledger.store.roles import Roles
 
@@ -229,6 +230,12 @@ class Settings:
         "manual",
         "Who approves refunds: an operator, or Daftari at once if M-Pesa's receipt is known.",
     )
+    daftari_four_eyes_from: Money | None = _setting(
+        values.money,
+        "",
+        "From which amount, in shillings, decisions about money need a second person: allocations, refunds, returns. "
+        "Without it one person decides.",
+    )
     daftari_pull: str = _setting(
         values.choice("off", "on"),
         "off",
@@ -292,6 +299,12 @@ class Settings:
     )
     mpesa_initiator_password: str = _setting(
         values.text, "", "The initiator's password. It expires after 90 days.", secret=True
+    )
+    daftari_initiator_password_set: date | None = _setting(
+        values.day,
+        "",
+        "The day on which the initiator's password was set, such as 2026-11-27: it lasts 90 days. Needed where the "
+        "variables give the password; a stored one is dated by itself.",
     )
     mpesa_certificate_file: Path | None = _setting(
         values.file,

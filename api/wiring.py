@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 
 import requests
 
 from api.safe_database import require_safe_database
 from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
-from daraja import DarajaClient, DarajaConfig
+from daraja import DarajaClient, DarajaConfig, certificate_end
 from ledger import clock
 from ledger.application import Ledger
+from ledger.clock import NAIROBI
 from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks, BlockSigner
 from ledger.store.database import Database
@@ -26,7 +27,9 @@ from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
 from payments.erasure.erasures import Erasures
+from payments.exceptions.alarms import Alarms, AlarmTerms
 from payments.exceptions.resolutions import CaseService
+from payments.fulfilment.goods_returns import GoodsReturns
 from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import IdempotencyStore
@@ -35,6 +38,9 @@ from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
+from payments.operators.four_eyes import FourEyes
+from payments.operators.stakes import Stakes
+from payments.operators.switches import Switches
 from payments.prompts.phone_locks import PhoneLocks
 from payments.prompts.prompt_limits import PromptLimits
 from payments.reconciliation.c2b import C2bHandler, C2bTerms
@@ -47,6 +53,7 @@ from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.approval_policy import RefundPolicy
 from payments.refunds.decisions import RefundService
+from payments.refunds.order_refunds import OrderRefundService
 from payments.refunds.reversal_results import RESULT_CHANNELS, ReversalResults
 from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
@@ -134,12 +141,16 @@ def assemble(
         every=timedelta(hours=settings.daftari_verify_hours),
     )
     order_maker = build_order_maker(database, vault, shop)
+    switches = Switches(database, AuditLog(database, vault.keys))
     worker = WorkerParts(
         ledger=ledger,
         order_maker=order_maker,
         order_failures=OrderFailures(database),
-        refund_policy=RefundPolicy(ledger, is_automatic=refund_terms.is_automatic),
-        refund_sender=RefundSender(refund_terms, ledger, vault, daraja),
+        goods_returns=GoodsReturns(shop),
+        refund_policy=RefundPolicy(
+            ledger, four_eyes(settings, database, vault), is_automatic=refund_terms.is_automatic
+        ),
+        refund_sender=RefundSender(refund_terms, ledger, vault, daraja, switches),
         refund_status_checks=RefundStatusChecks(refund_terms, ledger, vault, refund_query_log, daraja),
         refund_query_log=refund_query_log,
         inbox=inbox,
@@ -173,16 +184,21 @@ def assemble(
         shop=shop,
         daraja=daraja,
         daraja_url=_base_url(settings),
-        checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shop, daraja, while_waiting),
-        next_actions=NextActions(checkout_terms, vault, phone_locks, first_query_seconds=first_query_seconds),
+        checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shop, daraja, switches, while_waiting),
+        next_actions=NextActions(
+            checkout_terms, vault, phone_locks, switches, first_query_seconds=first_query_seconds
+        ),
         idempotency=idempotency,
         request_leases=request_leases,
         revocations=TokenRevocations(database, audit_log),
         stk_callbacks=stk_callbacks,
         reversal_results=reversal_results,
         c2b=c2b,
-        refunds=RefundService(ledger),
-        cases=build_case_service(database, vault, matcher, order_maker),
+        refunds=build_refund_service(settings, database, vault),
+        order_refunds=build_order_refunds(settings, database, vault),
+        switches=switches,
+        alarms=build_alarms(settings, database),
+        cases=build_case_service(settings, database, vault, matcher, order_maker),
         reconciler=build_reconciler(settings, database, vault, matcher),
         reconciliations=Reconciliations(database),
         transaction_poller=transaction_poller,
@@ -217,13 +233,53 @@ def build_order_maker(database: Database, vault: Vault, shop: Shop) -> OrderMake
     return OrderMaker(Ledger(database, vault.keys), vault, shop, OrderFailures(database))
 
 
+def build_refund_service(settings: Settings, database: Database, vault: Vault) -> RefundService:
+    """Return what operators decide about refunds."""
+    return RefundService(
+        Ledger(database, vault.keys), Stakes(database, vault), four_eyes(settings, database, vault)
+    )
+
+
+def build_order_refunds(settings: Settings, database: Database, vault: Vault) -> OrderRefundService:
+    """Return what operators decide about refunds of orders."""
+    stakes = Stakes(database, vault)
+    return OrderRefundService(Ledger(database, vault.keys), stakes, four_eyes(settings, database, vault))
+
+
 def build_case_service(
-    database: Database, vault: Vault, matcher: Matcher, order_maker: OrderMaker
+    settings: Settings, database: Database, vault: Vault, matcher: Matcher, order_maker: OrderMaker
 ) -> CaseService:
     """Return what operators do about open cases."""
-    inbox, movements = Inbox(database, vault), Movements(database, vault)
-    ledger = Ledger(database, vault.keys)
-    return CaseService(ledger, inbox, movements, PullProgressStore(database), matcher, order_maker)
+    return CaseService(
+        Ledger(database, vault.keys),
+        Inbox(database, vault),
+        Movements(database, vault),
+        PullProgressStore(database),
+        matcher,
+        order_maker,
+        Stakes(database, vault),
+        four_eyes(settings, database, vault),
+        build_refund_service(settings, database, vault),
+        build_order_refunds(settings, database, vault),
+    )
+
+
+def build_alarms(settings: Settings, database: Database) -> Alarms:
+    """Return what warns of passwords, certificates and lists that run out."""
+    set_on, certificate = settings.daftari_initiator_password_set, settings.certificate()
+    terms = AlarmTerms(
+        password_set_at=None if set_on is None else datetime.combine(set_on, time.min, NAIROBI),
+        certificate_ends_at=certificate_end(certificate) if certificate else None,
+        pulled_shortcode=settings.mpesa_business_shortcode if settings.daftari_pull == "on" else None,
+    )
+    return Alarms(database, terms)
+
+
+def four_eyes(settings: Settings, database: Database, vault: Vault) -> FourEyes:
+    """Return what takes decisions, by one person or by two."""
+    threshold = settings.daftari_four_eyes_from
+    from_cents = None if threshold is None else threshold.cents
+    return FourEyes(database, AuditLog(database, vault.keys), vault.keys, from_cents=from_cents)
 
 
 def build_reconciler(settings: Settings, database: Database, vault: Vault, matcher: Matcher) -> Reconciler:

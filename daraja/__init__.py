@@ -6,7 +6,7 @@ from daraja.callback_parser import StkCallback, parse_callback
 from daraja.client import DarajaClient
 from daraja.codes import RESULT_MEANINGS, ResultMeaning, meaning_of
 from daraja.config import BUY_GOODS, PAYBILL, DarajaConfig
-from daraja.credential import security_credential
+from daraja.credential import certificate_end, security_credential
 from daraja.daraja_errors import (
     DarajaError,
     InvalidConfig,
@@ -59,6 +59,7 @@ __all__ = [
     "SubmissionError",
     "TokenStore",
     "Uncertain",
+    "certificate_end",
     "forbidden_words_in",
     "meaning_of",
     "parse_c2b",

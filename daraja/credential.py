@@ -1,6 +1,7 @@
 """The SecurityCredential: an initiator's password that only M-Pesa can read."""
 
 import base64
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -46,3 +47,11 @@ def public_key(certificate_pem: bytes | str) -> rsa.RSAPublicKey:
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MIN_BITS:
         raise InvalidConfig("certificate", _UNUSABLE)
     return key
+
+
+def certificate_end(pem: bytes) -> datetime | None:
+    """Return when a PEM certificate ends, aware UTC; None for a public key, or for what cannot be read."""
+    try:
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except ValueError:
+        return None

@@ -12,13 +12,16 @@ from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
 from payments.erasure.erasures import Erasures
+from payments.exceptions.alarms import Alarms
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.idempotency_store import IdempotencyStore
+from payments.operators.switches import Switches
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.decisions import RefundService
+from payments.refunds.order_refunds import OrderRefundService
 from payments.refunds.reversal_results import ReversalResults
 from payments.request_leases import RequestLeases
 from payments.revocation.token_revocations import TokenRevocations
@@ -55,8 +58,11 @@ class Services:
 
     # Operators
     refunds: RefundService
+    order_refunds: OrderRefundService
+    switches: Switches
     cases: CaseService
     erasures: Erasures
+    alarms: Alarms
     reconciler: Reconciler
     reconciliations: Reconciliations
     transaction_poller: TransactionPoller

@@ -11,11 +11,12 @@ from api.cli.failures import FailureGroup
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
-from api.cli.refunds import refunds
+from api.cli.refunds import refund_order, refunds
 from api.cli.replay import replay
 from api.cli.revoke_tokens import revoke_tokens
 from api.cli.running import serve, simulator, work
 from api.cli.set_mpesa_credentials import set_mpesa_credentials
+from api.cli.switch import switch
 from api.cli.token import token
 from api.cli.up import up
 from api.cli.verify import verify
@@ -60,6 +61,8 @@ for command in (
     replay,
     work_list,
     refunds,
+    refund_order,
+    switch,
     reconcile,
     register_c2b,
     pull,

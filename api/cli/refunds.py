@@ -8,8 +8,12 @@ from uuid import UUID
 
 import click
 
+from api.cli.operators import by_option, operator, say_proposed
+
 if TYPE_CHECKING:
+    from payments.operators.proposals import Proposal
     from payments.refunds.decisions import RefundService
+    from payments.refunds.order_refunds import OrderRefundService
     from projections.refunds import PaymentRefund
 
 STATES = ("due", "approved", "refused", "requested", "refunded")
@@ -25,9 +29,9 @@ def refunds() -> None:
     \b
     Examples
       daftari refunds list --state due
-      daftari refunds approve 550e8400-e29b-41d4-a716-446655440000 1 --as 9
-      daftari refunds refuse 550e8400-e29b-41d4-a716-446655440000 1 --reason "The buyer took the goods."
-      daftari refunds returned 550e8400-e29b-41d4-a716-446655440000 1 --note "Paid out in cash at the counter."
+      daftari refunds approve 550e8400-e29b-41d4-a716-446655440000 1 --by 9
+      daftari refunds refuse 550e8400-e29b-41d4-a716-446655440000 1 --by 9 --reason "The buyer took the goods."
+      daftari refunds returned 550e8400-e29b-41d4-a716-446655440000 1 --by 9 --note "Paid out in cash."
     """
 
 
@@ -47,7 +51,7 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
     from ledger import clock
     from ledger.session.values import RefundState
 
-    with _refund_service() as service:
+    with _services() as (service, _):
         wanted = RefundState(state) if state else None
         count, found = service.list(state=wanted, limit=limit, offset=0, as_of=clock.now())
     if as_json:
@@ -65,9 +69,7 @@ def _decision(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[.
     def decorate(run: Callable[..., None]) -> click.Command:
         for option in (
             click.option("--json", "as_json", is_flag=True, help="Print the refund as a JSON object."),
-            click.option(
-                "--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number."
-            ),
+            by_option,
             *options,
             click.argument("refund", type=click.IntRange(1)),
             click.argument("session", type=click.UUID),
@@ -84,13 +86,13 @@ _REASON = click.option("--reason", required=True, help=f"Why the refund is refus
 
 
 @_decision("approve")
-def approve(session: UUID, refund: int, user: int | None, *, as_json: bool) -> None:
+def approve(session: UUID, refund: int, user: int, *, as_json: bool) -> None:
     """Approve a refund through M-Pesa; the worker sends it."""
     _decide(session, refund, user, lambda service, *of, by: service.approve(*of, by=by), as_json=as_json)
 
 
 @_decision("refuse", _REASON)
-def refuse(session: UUID, refund: int, reason: str, user: int | None, *, as_json: bool) -> None:
+def refuse(session: UUID, refund: int, reason: str, user: int, *, as_json: bool) -> None:
     """Refuse a refund for now; it can be approved later."""
     _decide(
         session,
@@ -102,7 +104,7 @@ def refuse(session: UUID, refund: int, reason: str, user: int | None, *, as_json
 
 
 @_decision("returned", _NOTE)
-def returned(session: UUID, refund: int, note: str, user: int | None, *, as_json: bool) -> None:
+def returned(session: UUID, refund: int, note: str, user: int, *, as_json: bool) -> None:
     """Record a refund paid by other means, in cash for instance."""
     _decide(
         session,
@@ -114,7 +116,7 @@ def returned(session: UUID, refund: int, note: str, user: int | None, *, as_json
 
 
 @_decision("not-sent", _NOTE)
-def not_sent(session: UUID, refund: int, note: str, user: int | None, *, as_json: bool) -> None:
+def not_sent(session: UUID, refund: int, note: str, user: int, *, as_json: bool) -> None:
     """Record that a refund in doubt was not sent, so that it is due again. Check the statement first."""
     _decide(
         session,
@@ -125,32 +127,69 @@ def not_sent(session: UUID, refund: int, note: str, user: int | None, *, as_json
     )
 
 
-def _decide(
-    session: UUID,
-    refund: int,
-    user: int | None,
-    decision: Callable[..., "PaymentRefund"],
-    *,
-    as_json: bool,
+@click.command(name="refund-order", short_help="Give money of an order back.")
+@click.argument("session", type=click.UUID)
+@click.option("--reason", required=True, help=f"Why money goes back. {_STAYS}")
+@click.option("--amount", help="In shillings; by default all that is left of the order's money.")
+@click.option(
+    "--payout-receipt", metavar="RECEIPT", help="M-Pesa's receipt, if the money was sent outside Daftari."
+)
+@click.option("--restock", is_flag=True, help="Put the goods back on the shelf.")
+@by_option
+def refund_order(
+    session: UUID, reason: str, amount: str | None, payout_receipt: str | None, user: int, *, restock: bool
 ) -> None:
-    from ledger.store import metadata
-    from payments.refunds.decisions import COMMAND_LINE, operator
+    """Give money of the order of SESSION back.
 
-    metadata.add(actor=f"cli:user:{user}" if user else None)
-    with _refund_service() as service:
-        decided = decision(service, session, refund, by=operator(user) if user else COMMAND_LINE)
+    The whole is reversed through M-Pesa by the worker. A part you send yourself, and record with its receipt.
+
+    \b
+    Examples
+      daftari refund-order 550e8400-e29b-41d4-a716-446655440000 --by 9 --reason "The goods were bad." --restock
+      daftari refund-order 550e8400-e29b-41d4-a716-446655440000 --by 9 --reason "Two kg were bad." \\
+        --amount 100 --payout-receipt UKG7Q2X9LM
+    """
+    from ledger.money import Money
+    from payments.operators.proposals import Proposal
+    from payments.refunds.order_refunds import OrderRefundRequest
+
+    wanted = OrderRefundRequest(
+        session_id=session,
+        amount_cents=None if amount is None else Money.parse(amount).cents,
+        payout_receipt=payout_receipt,
+        reason=reason,
+        restock=restock,
+    )
+    with _services() as (service, order_refunds):
+        done = order_refunds.refund(wanted, by=operator(user))
+        if isinstance(done, Proposal):
+            say_proposed(done)
+        else:
+            click.echo(_line(service.find(session, done)))
+
+
+def _decide(
+    session: UUID, refund: int, user: int, decision: Callable[..., "Proposal | None"], *, as_json: bool
+) -> None:
+    with _services() as (service, _):
+        proposal = decision(service, session, refund, by=operator(user))
+        decided = service.find(session, refund)
     click.echo(json.dumps(_plain(decided), indent=2) if as_json else _line(decided))
+    say_proposed(proposal)
 
 
 @contextmanager
-def _refund_service() -> Iterator["RefundService"]:
+def _services() -> Iterator[tuple["RefundService", "OrderRefundService"]]:
     from api.cli.opened import open_database
-    from ledger.application import Ledger
+    from api.wiring import build_order_refunds, build_refund_service
     from ledger.store.vault import Vault
-    from payments.refunds.decisions import RefundService
 
     with open_database() as (settings, database):
-        yield RefundService(Ledger(database, Vault(database, settings.daftari_master_key).keys))
+        vault = Vault(database, settings.daftari_master_key)
+        yield (
+            build_refund_service(settings, database, vault),
+            build_order_refunds(settings, database, vault),
+        )
 
 
 def _line(refund: "PaymentRefund") -> str:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.cli.operators import by_option, operator, say_proposed
 from ledger.clock import in_nairobi
 
 if TYPE_CHECKING:
     from payments.exceptions.resolutions import CaseService
     from payments.exceptions.work_list import Case
+    from payments.operators.proposals import Proposal
 
 CASES_OPEN = 5
 
@@ -32,6 +34,11 @@ KINDS = (
     "reaction_set_aside",
     "pull_gap",
     "mpesa_set_up",
+    "decision_proposed",
+    "switched_off",
+    "initiator_password",
+    "certificate",
+    "pull_behind",
 )
 
 
@@ -50,17 +57,20 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     Examples
       daftari work-list --kind refund_due
       daftari work-list --check || mail -s "Daftari has work for you" you@example.co.ke < /dev/null
-      daftari work-list close letter_set_aside 6f0c… --note "Sent by our own test."
-      daftari work-list retry reaction_set_aside orders.550e8400-e29b-41d4-a716-446655440000.4
+      daftari work-list close letter_set_aside 6f0c… --by 9 --note "Sent by our own test."
+      daftari work-list retry reaction_set_aside orders.550e8400-e29b-41d4-a716-446655440000.4 --by 9
     """
     if context.invoked_subcommand is not None:
         return
     from api.cli.opened import open_database
+    from api.wiring import build_alarms
     from ledger import clock
     from payments.exceptions.work_list import Kind, open_cases
 
-    with open_database() as (_, database):
-        cases = open_cases(database, clock.now(), kind=Kind(kind) if kind else None, page_size=limit)
+    now = clock.now()
+    with open_database() as (settings, database):
+        alarms = build_alarms(settings, database).open(now)
+        cases = open_cases(database, now, alarms=alarms, kind=Kind(kind) if kind else None, page_size=limit)
     if as_json:
         click.echo(json.dumps([_plain(case) for case in cases], indent=2))
     else:
@@ -77,57 +87,87 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     required=True,
     help="What was found or done. It is kept for ever: give no phone number and no name.",
 )
-@click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
-def close(kind: str, case: str, note: str, user: int | None) -> None:
+@by_option
+def close(kind: str, case: str, note: str, user: int) -> None:
     """Close a CASE of a KIND with a note of what was found or done."""
     from payments.exceptions.work_list import Kind
-    from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _case_service() as service:
-        service.close(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
-    click.echo("The case is closed.")
+        proposal = service.close(Kind(kind), case, by=operator(user), note=note)
+    _say("The case is closed.", proposal)
 
 
 @work_list.command(short_help="Allocate an unmatched payment to a session.")
 @click.argument("kind", type=click.Choice(["money_unknown"]))
 @click.argument("case")
 @click.argument("session")
-@click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
-def assign(kind: str, case: str, session: str, user: int | None) -> None:
+@by_option
+def assign(kind: str, case: str, session: str, user: int) -> None:
     """Allocate an unmatched payment to SESSION: it settles an attempt in doubt, or becomes a refund due."""
     from payments.exceptions.work_list import Kind
-    from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _case_service() as service:
-        service.assign(Kind(kind), case, session, by=operator(user) if user else COMMAND_LINE)
-    click.echo("Payment allocated.")
+        proposal = service.assign(Kind(kind), case, session, by=operator(user))
+    _say("Payment allocated.", proposal)
 
 
 @work_list.command(short_help="Give up the order of a paid session: the money is due back.")
 @click.argument("kind", type=click.Choice(["order_missing", "reaction_set_aside"]))
 @click.argument("case")
 @click.option("--note", required=True, help="Why. It is kept for ever: give no phone number and no name.")
-@click.option("--as", "user", type=click.IntRange(1), metavar="USER", help="The operator's number.")
-def refund(kind: str, case: str, note: str, user: int | None) -> None:
+@by_option
+def refund(kind: str, case: str, note: str, user: int) -> None:
     """Give up the order of a session that was paid and got none: the money becomes a refund due."""
     from payments.exceptions.work_list import Kind
-    from payments.refunds.decisions import COMMAND_LINE, operator
 
     with _case_service() as service:
-        service.refund(Kind(kind), case, by=operator(user) if user else COMMAND_LINE, note=note)
-    click.echo("The order is given up, and the money is due back.")
+        service.refund(Kind(kind), case, by=operator(user), note=note)
+    _say("The order is given up, and the money is due back.")
 
 
 @work_list.command(short_help="Retry a dead-lettered message or event.")
 @click.argument("kind", type=click.Choice(["letter_set_aside", "reaction_set_aside"]))
 @click.argument("case")
-def retry(kind: str, case: str) -> None:
+@by_option
+def retry(kind: str, case: str, user: int) -> None:
     """Retry a dead-lettered message or event; the worker picks it up within seconds."""
     from payments.exceptions.work_list import Kind
 
     with _case_service() as service:
-        service.retry(Kind(kind), case)
-    click.echo("The worker retries it.")
+        service.retry(Kind(kind), case, by=operator(user))
+    _say("The worker retries it.")
+
+
+@work_list.command(short_help="Approve what another operator proposed.")
+@click.argument("kind", type=click.Choice(["decision_proposed"]))
+@click.argument("case")
+@by_option
+def approve(kind: str, case: str, user: int) -> None:
+    """Approve, as the second person, what another operator or the refund policy proposed; it is done at once."""
+    from payments.exceptions.work_list import Kind
+
+    with _case_service() as service:
+        service.approve(Kind(kind), case, by=operator(user))
+    _say("Approved and carried out.")
+
+
+@work_list.command(short_help="Withdraw what was proposed.")
+@click.argument("kind", type=click.Choice(["decision_proposed"]))
+@click.argument("case")
+@by_option
+def withdraw(kind: str, case: str, user: int) -> None:
+    """Withdraw a proposal: nothing is done, and what it was about stays open."""
+    from payments.exceptions.work_list import Kind
+
+    with _case_service() as service:
+        service.withdraw(Kind(kind), case, by=operator(user))
+    _say("Withdrawn.")
+
+
+def _say(message: str, proposal: "Proposal | None" = None) -> None:
+    if proposal is None:
+        click.echo(message)
+    say_proposed(proposal)
 
 
 @contextmanager
@@ -140,7 +180,8 @@ def _case_service() -> Iterator["CaseService"]:
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         order_maker = build_order_maker(database, vault, BuiltinShop(database, vault))
-        yield build_case_service(database, vault, build_matcher(settings, database, vault), order_maker)
+        matcher = build_matcher(settings, database, vault)
+        yield build_case_service(settings, database, vault, matcher, order_maker)
 
 
 def _lines(case: "Case") -> Iterator[str]:

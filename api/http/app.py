@@ -31,6 +31,7 @@ RESOURCES = (
     "api.http.resources.places",
     "api.http.resources.orders",
     "api.http.resources.work_list",
+    "api.http.resources.switches",
     "api.http.resources.reports",
     "api.http.resources.signed_blocks",
     "api.http.resources.audit_log",

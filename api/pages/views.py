@@ -129,7 +129,7 @@ def show_sessions() -> str:
     count, rows = sessions.list_of_user(
         current_services().database, buyer(), now=clock.now(), page_size=SESSIONS_SHOWN
     )
-    return _page("sessions", count=count, rows=rows, names=wording.STATUS_NAMES)
+    return _page("sessions", count=count, rows=rows, status_name=wording.status_name)
 
 
 @pages.get("/shop/sessions/<uuid:session_id>/")
@@ -156,10 +156,12 @@ def stream_session(session_id: UUID) -> AnyResponse:
 @pages.get("/shop/orders/<int:order_id>/")
 def show_order(order_id: int) -> str:
     """Show an order of the buyer."""
-    order = current_services().shop.order_of(buyer(), order_id)
+    services = current_services()
+    order = services.shop.order_of(buyer(), order_id)
     if order is None:
         raise NotFound("There is no such order, or it belongs to someone else.")
-    return _page("order", order=order)
+    session = services.ledger.session(order.session_id)
+    return _page("order", order=order, refund=wording.ordered(session) if session.order_refunds else None)
 
 
 def _page(name: str, **shown: Any) -> str:

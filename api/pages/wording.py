@@ -8,8 +8,10 @@ from ledger.clock import NAIROBI
 from ledger.money import THOUSANDTHS_PER_UNIT, Money
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
-from ledger.session.values import RefundState, Status
+from ledger.session.status_row import money_of, money_of_order
+from ledger.session.values import RefundState, RefundStatus, Status
 from payments.checkout.next_action import NextAction
+from projections.sessions import SessionRow
 
 UNIT_SYMBOLS = frozenset({"kg", "g", "l", "ml"})
 """Units that are symbols, which have no plural."""
@@ -55,6 +57,7 @@ CASE_DETAILS = {
     "wrong_amount": "The amount paid differs from the amount due.",
     "second_payment": "It was paid twice.",
     "amount_not_named": "M-Pesa did not report the amount.",
+    "order_refunded": "An operator refunds the order.",
     "OUT_OF_STOCK": "Paid, but sold out in the meantime.",
     "LISTING_WITHDRAWN": "Paid, but no longer on sale.",
     "CART_ALREADY_BOUGHT": "Paid, but another payment had already bought the same cart.",
@@ -84,13 +87,47 @@ def notice_of(session: PaymentSession, status: Status, next_action: NextAction, 
     if status == Status.PAID:
         return Notice("Payment received", "Thank you. We are creating your order.")
     if status == Status.ORDER_CREATED:
-        return Notice("Thank you", f"You have paid {amount}, and your order is confirmed.")
+        return ordered(session)
     if status == Status.EXPIRED:
         return Notice("Time ran out", "Nothing was paid. Your cart is as you left it.", "again")
     return _failure(session)
 
 
+def ordered(session: PaymentSession) -> Notice:
+    """Return the status of an order's money: paid, or on its way back, or gone back."""
+    amount = shillings(session.totals.total_cents)
+    money = money_of_order(session)
+    surplus = money_of(session).refunded_cents - money.refunded_cents
+    beyond = f" We have refunded the {shillings(surplus)} that you paid beyond it." if surplus else ""
+    if money.due_cents:
+        due = f"{shillings(money.due_cents)} of {amount} goes back to you."
+        return Notice("Your refund is on its way", f"{due}{beyond}")
+    if money.status == RefundStatus.REFUNDED:
+        back = f"You had paid {amount}; all of it has gone back to you."
+        return Notice("Your money has been refunded", f"{back}{beyond}")
+    if money.refunded_cents:
+        back = f"{shillings(money.refunded_cents)} of {amount} has gone back to you."
+        return Notice("Part of your money has been refunded", f"{back}{beyond}")
+    return Notice("Thank you", f"You have paid {amount}, and your order is confirmed.{beyond}")
+
+
+def status_name(row: SessionRow) -> str:
+    """Return the status of a payment in a list, and what became of its money."""
+    refunded = {
+        RefundStatus.DUE: "refund due",
+        RefundStatus.PARTLY_REFUNDED: "partly refunded",
+        RefundStatus.REFUNDED: "refunded",
+    }
+    name = STATUS_NAMES[row.session_status]
+    status = row.money.status
+    return name if status is None else f"{name}, {refunded[status]}"
+
+
 def _before_payment(amount: str, next_action: NextAction) -> Notice:
+    if next_action.paused:
+        return Notice(
+            "Payments are paused", f"{next_action.paused} Nothing was sent to your phone; try again later."
+        )
     if next_action.retry_after == 0:
         return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
     if next_action.can_retry:

@@ -4,7 +4,6 @@ It needs no script: each button is a form, which calls the same services as the 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
@@ -18,10 +17,14 @@ from api.http.schemas.pagination import MAX_PAGE
 from api.pages import operators, wording
 from ledger import clock
 from ledger.errors import InvalidValue, LedgerError, NotFound
+from ledger.money import Money
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
 from payments.exceptions.work_list import Kind
-from payments.refunds.decisions import operator
+from payments.operators.operator import Operator
+from payments.operators.proposals import Proposal
+from payments.refunds.notes import parse_note
+from payments.refunds.order_refunds import OrderRefundRequest, parse_session_id
 
 CASES_SHOWN = 50
 
@@ -41,6 +44,11 @@ KIND_NAMES = {
     Kind.EVENT_DEAD_LETTERED: "Event dead-lettered",
     Kind.PULL_GAP: "Pull gap",
     Kind.MPESA_SET_UP: "M-Pesa setup rejected",
+    Kind.DECISION_PROPOSED: "Waits for a second person",
+    Kind.SWITCHED_OFF: "Switched off",
+    Kind.INITIATOR_PASSWORD: "Initiator's password runs out",
+    Kind.CERTIFICATE: "Certificate runs out",
+    Kind.PULL_BEHIND: "Pull is behind",
 }
 ACTION_NAMES = {
     "approve": "Approve refund",
@@ -51,6 +59,8 @@ ACTION_NAMES = {
     "retry": "Try again",
     "assign": "Allocate to this session",
     "refund": "Give up the order and refund",
+    "withdraw": "Withdraw",
+    "on": "Switch on again",
 }
 DONE = {
     "approve": "Approved: the worker requests the refund.",
@@ -61,6 +71,12 @@ DONE = {
     "retry": "It will be tried again.",
     "assign": "Payment allocated.",
     "refund": "The order is given up, and the money is due back.",
+    "approve-proposal": "Approved and carried out.",
+    "withdraw": "Withdrawn.",
+    "on": "Switched on.",
+    "off": "Switched off.",
+    "refund-order": "The refund of the order is recorded.",
+    "proposed": "Proposed: another operator has to approve it.",
 }
 
 pages = Blueprint(
@@ -98,9 +114,10 @@ def show_work() -> AnyResponse | str:
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     database, now = current_services().database, clock.now()
-    tallies = work_list.tally(database, now)
+    alarms = current_services().alarms.open(now)
+    tallies = work_list.tally(database, now, alarms=alarms)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
-    cases = work_list.open_cases(database, now, kind=kind, page=number, page_size=CASES_SHOWN)
+    cases = work_list.open_cases(database, now, alarms=alarms, kind=kind, page=number, page_size=CASES_SHOWN)
     return render_template(
         "work/list.html",
         cases=[(case, actions_of(case) if Role.OPERATOR in here.roles else []) for case in cases],
@@ -109,6 +126,7 @@ def show_work() -> AnyResponse | str:
         number=number,
         count=count,
         has_more=number * CASES_SHOWN < count,
+        acts=Role.OPERATOR in here.roles,
         proof=operators.proof_of(operators.form_secret()),
         kind_names=KIND_NAMES,
         action_names=ACTION_NAMES,
@@ -157,37 +175,82 @@ def act() -> AnyResponse:
         return redirect(url_for("work.show_work"), 303)
     operators.require_proof()
     kind, action = request.form.get("kind", ""), request.form.get("action", "")
-    if kind not in set(Kind) or action not in DONE:
+    if kind not in set(Kind) or action not in ACTION_NAMES:
         raise NotFound("There is no such action.")
-    _do(
-        Kind(kind),
-        request.form.get("case_id", ""),
-        action,
-        request.form.get("text", ""),
-        operator(here.user_id),
+    case_id, text = request.form.get("case_id", ""), request.form.get("text", "")
+    done = _do(Kind(kind), case_id, action, text, Operator(here.user_id))
+    return redirect(url_for("work.show_work", kind=request.form.get("filter") or None, done=done), 303)
+
+
+@pages.post("/work/refund-order/")
+def refund_order() -> AnyResponse:
+    """Give money of an order back, as the operator who is signed in."""
+    here = operators.signed_in_operator()
+    if here is None:
+        return redirect(url_for("work.show_work"), 303)
+    operators.require_proof()
+    given = request.form.get
+    wanted = OrderRefundRequest(
+        session_id=parse_session_id(given("session", "")),
+        amount_cents=_cents(given("amount", "")),
+        payout_receipt=given("payout_receipt", ""),
+        reason=given("reason", ""),
+        restock="restock" in request.form,
     )
-    return redirect(url_for("work.show_work", kind=request.form.get("filter") or None, done=action), 303)
+    done = current_services().order_refunds.refund(wanted, by=Operator(here.user_id))
+    name = "proposed" if isinstance(done, Proposal) else "refund-order"
+    return redirect(url_for("work.show_work", done=name), 303)
 
 
-def _do(kind: Kind, case_id: str, action: str, text: str, by: str) -> None:
-    services = current_services()
-    if action == "close":
-        services.cases.close(kind, case_id, by=by, note=text)
-    elif action == "retry":
-        services.cases.retry(kind, case_id)
-    elif action == "assign":
-        services.cases.assign(kind, case_id, text, by=by)
-    elif action == "refund":
-        services.cases.refund(kind, case_id, by=by, note=text)
-    else:
-        session_id, refund = _refund_of(case_id)
-        decide: dict[str, Callable[[], Any]] = {
-            "approve": lambda: services.refunds.approve(session_id, refund, by=by),
-            "refuse": lambda: services.refunds.refuse(session_id, refund, by=by, reason=text),
-            "returned": lambda: services.refunds.record_by_hand(session_id, refund, by=by, note=text),
-            "not-sent": lambda: services.refunds.record_not_sent(session_id, refund, by=by, note=text),
-        }
-        decide[action]()
+@pages.post("/work/switch-off/")
+def switch_off() -> AnyResponse:
+    """Stop all prompts or refunds, as the operator who is signed in."""
+    here = operators.signed_in_operator()
+    if here is None:
+        return redirect(url_for("work.show_work"), 303)
+    operators.require_proof()
+    _turn(request.form.get("name", ""), request.form.get("reason", ""), Operator(here.user_id), is_on=False)
+    return redirect(url_for("work.show_work", done="off"), 303)
+
+
+def _turn(name: str, reason: str, by: Operator, *, is_on: bool) -> None:
+    current_services().switches.turn(name, is_on=is_on, reason=parse_note(reason, "reason"), by=by)
+
+
+def _cents(text: str) -> int | None:
+    return Money.parse(text.strip()).cents if text.strip() else None
+
+
+def _do(kind: Kind, case_id: str, action: str, text: str, by: Operator) -> str:
+    """Do what a button says; return the name in DONE of what came of it."""
+    cases = current_services().cases
+    of_cases: dict[str, Callable[[], Proposal | None]] = {
+        "refund": lambda: cases.refund(kind, case_id, by=by, note=text),
+        "close": lambda: cases.close(kind, case_id, by=by, note=text),
+        "retry": lambda: cases.retry(kind, case_id, by=by),
+        "assign": lambda: cases.assign(kind, case_id, text, by=by),
+        "withdraw": lambda: cases.withdraw(kind, case_id, by=by),
+    }
+    if kind == Kind.SWITCHED_OFF and action == "on":
+        _turn(case_id, text, by, is_on=True)
+        return action
+    if kind == Kind.DECISION_PROPOSED and action == "approve":
+        cases.approve(kind, case_id, by=by)
+        return "approve-proposal"
+    proposal = of_cases[action]() if action in of_cases else _decide_refund(case_id, action, text, by)
+    return "proposed" if proposal else action
+
+
+def _decide_refund(case_id: str, action: str, text: str, by: Operator) -> Proposal | None:
+    refunds = current_services().refunds
+    session_id, refund = _refund_of(case_id)
+    decide: dict[str, Callable[[], Proposal | None]] = {
+        "approve": lambda: refunds.approve(session_id, refund, by=by),
+        "refuse": lambda: refunds.refuse(session_id, refund, by=by, reason=text),
+        "returned": lambda: refunds.record_by_hand(session_id, refund, by=by, note=text),
+        "not-sent": lambda: refunds.record_not_sent(session_id, refund, by=by, note=text),
+    }
+    return decide[action]()
 
 
 def _refund_of(case_id: str) -> tuple[UUID, int]:

@@ -30,6 +30,7 @@ from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.terms import CheckoutTerms
 from payments.inbox.callback_tokens import make_token
+from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
 from payments.prompts.prompt_limits import PromptRefusal, phone_busy
 from projections import sessions
@@ -99,6 +100,7 @@ class Checkout:
         phone_locks: PhoneLocks,
         shop: Shop,
         daraja: DarajaClient,
+        switches: Switches,
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._terms = terms
@@ -107,6 +109,7 @@ class Checkout:
         self._phone_locks = phone_locks
         self._shop = shop
         self._daraja = daraja
+        self._switches = switches
         self._while_waiting = while_waiting
         self._slots = PushSlots(terms.max_waiting_pushes)
         self._breaker = CircuitBreaker()
@@ -177,7 +180,7 @@ class Checkout:
 
         Raises NotFound; Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS,
         TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY or PROMPTS_LIMITED; Unavailable
-        PAYMENTS_BUSY or MPESA_UNAVAILABLE. After each of them the session can be paid as before.
+        PAYMENTS_BUSY, PAYMENTS_PAUSED or MPESA_UNAVAILABLE. After each of them the session can be paid as before.
         """
         with self._slots.take():
             now = clock.now()
@@ -185,6 +188,9 @@ class Checkout:
             session.refuse_another_attempt(
                 prompt_seconds=self._terms.prompt_seconds, max_attempts=self._terms.max_attempts, at=now
             )
+            paused = self._switches.off(Switch.PROMPTS)
+            if paused is not None:
+                raise _payments_paused(paused.reason)
             _refuse_shortages(self._shop.shortages(session.lines))
             number = phone or self._own_phone(session)
             wait = self._breaker.seconds_to_wait(now)
@@ -321,6 +327,14 @@ def _refuse_shortages(shortages: Sequence[Shortage]) -> None:
     if shortages:
         names = ", ".join(shortage.product_name for shortage in shortages)
         raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")
+
+
+def _payments_paused(reason: str) -> Unavailable:
+    return Unavailable(
+        f"Payments are paused: {reason} Nothing was sent to your phone; please try again later.",
+        code="PAYMENTS_PAUSED",
+        retry_after_seconds=math.ceil(PAUSED_RETRY_AFTER.total_seconds()),
+    )
 
 
 def _mpesa_unavailable(retry_after_seconds: int) -> Unavailable:

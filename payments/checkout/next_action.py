@@ -14,6 +14,7 @@ from ledger.store.customer_keys import Erased
 from ledger.store.vault import PHONE, Vault
 from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QUERY_SCHEDULE
+from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks
 from payments.prompts.prompt_limits import PAUSES
 from projections.sessions import SessionRow
@@ -44,7 +45,7 @@ class NextAction:
     `can_retry`: another attempt can succeed, `retry_after` whole seconds from now (None if it cannot): another
     prompt while the session is open, a new checkout once it has failed or expired. `in_doubt`: money may have moved,
     and the outcome is unknown; M-Pesa is asked at `next_check_at`, and by `resolve_by` the outcome is known or an
-    operator has a case.
+    operator has a case. `paused` is why no prompt is sent at all now, None if prompts are.
     """
 
     can_retry: bool
@@ -52,7 +53,11 @@ class NextAction:
     in_doubt: bool = False
     next_check_at: datetime | None = None
     resolve_by: datetime | None = None
+    paused: str | None = None
 
+
+_PROMPTED = (Status.PENDING, Status.PAYMENT_INITIATED)
+"""In these a session can be prompted."""
 
 NEW = NextAction(can_retry=True, retry_after=0)
 """Of a session that was just created."""
@@ -65,13 +70,20 @@ class NextActions:
     """
 
     def __init__(
-        self, terms: CheckoutTerms, vault: Vault, phone_locks: PhoneLocks, *, first_query_seconds: int
+        self,
+        terms: CheckoutTerms,
+        vault: Vault,
+        phone_locks: PhoneLocks,
+        switches: Switches,
+        *,
+        first_query_seconds: int,
     ) -> None:
         self._max_attempts = terms.max_attempts
         self._prompt = timedelta(seconds=terms.prompt_seconds)
         self._first_query = timedelta(seconds=first_query_seconds)
         self._vault = vault
         self._phone_locks = phone_locks
+        self._switches = switches
 
     def of(self, rows: Sequence[SessionRow], now: datetime) -> list[NextAction]:
         """Return the next action of each session. Asks once about the limits, if any session could be prompted."""
@@ -85,6 +97,9 @@ class NextActions:
             first_check_at = row.last_requested_at + self._first_query
             next_check_at = row.next_check_at or max(first_check_at, now)
             resolve_by = first_check_at + _GROWING_GAPS
+        pause = self._switches.off(Switch.PROMPTS) if row.session_status in _PROMPTED else None
+        if pause is not None:
+            refused_until = max(refused_until, now + PAUSED_RETRY_AFTER)
         retry_at = self._retry_at(row, refused_until)
         return NextAction(
             can_retry=retry_at is not None,
@@ -92,6 +107,7 @@ class NextActions:
             in_doubt=in_doubt,
             next_check_at=next_check_at,
             resolve_by=resolve_by,
+            paused=pause.reason if pause else None,
         )
 
     def _is_in_doubt(self, row: SessionRow, now: datetime) -> bool:

@@ -9,7 +9,14 @@ _OF_REFUNDS = {
     Kind.REFUND_HELD: ("approve", "returned"),
     Kind.REFUND_IN_DOUBT: ("returned", "not-sent"),
 }
-_FIELDS = {"approve": None, "retry": None, "refuse": "reason", "assign": "session"}
+_FIELDS = {
+    "approve": None,
+    "retry": None,
+    "withdraw": None,
+    "on": "reason",
+    "refuse": "reason",
+    "assign": "session",
+}
 """The member of the body that an action takes; "note" where it is not named here."""
 
 
@@ -29,6 +36,8 @@ def actions_of(case: Case) -> list[Action]:
         if means == Means.REFUND:
             folder = f"/api/payments/refunds/{case.session_id}/{case.number}"
             found += [_action(name, folder) for name in _OF_REFUNDS[case.kind]]
+        elif means == Means.SWITCH_ON:
+            found.append(_action("on", f"/api/switches/{case.case_id}"))
         else:
             name = "refund" if means == Means.MONEY_BACK else str(means)
             found.append(_action(name, f"/api/work-list/{case.kind}/{case.case_id}"))

@@ -1,12 +1,16 @@
 """The work list: every open case with its age, the money at stake, and what an operator can do about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 from ledger.store.database import Database
+from payments.exceptions.alarms import Alarm
 from projections.cases import CaseKind
 
 MAX_OF_A_PAGE = 200
@@ -57,6 +61,26 @@ open_gaps AS (
            NULL::bigint AS money_cents, 'from ' || since || ' to ' || until AS detail
     FROM pull_gaps WHERE closed_at IS NULL
 ),
+open_proposals AS (
+    SELECT 'decision_proposed' AS kind, proposal_id::text AS case_id, session_id, proposed_at AS since,
+           amount_cents AS money_cents,
+           action || ' ' || subject || coalesce(' to session ' || (arguments->>'session'), '')
+           || coalesce(': ' || (arguments->>'note'), '') || ', proposed by ' || proposed_by AS detail
+    FROM decision_proposals AS proposal
+    WHERE expires_at > %(now)s AND proposed_at <= %(now)s AND NOT EXISTS
+        (SELECT FROM decision_proposal_ends AS done WHERE done.proposal_id = proposal.proposal_id)
+),
+switched_off AS (
+    SELECT 'switched_off' AS kind, name AS case_id, NULL::uuid AS session_id, changed_at AS since,
+           NULL::bigint AS money_cents, name || ', by ' || changed_by || ': ' || reason AS detail
+    FROM (SELECT DISTINCT ON (name) name, is_on, reason, changed_by, changed_at FROM switch_changes
+          ORDER BY name, change_id DESC) AS newest
+    WHERE NOT is_on
+),
+alarms AS (
+    SELECT kind, kind AS case_id, NULL::uuid AS session_id, since, NULL::bigint AS money_cents, detail
+    FROM jsonb_to_recordset(%(alarms)s) AS alarm (kind text, since timestamptz, detail text)
+),
 recent_sessions AS (
     SELECT session_id, failure_code, last_attempt_state, ended_at FROM payment_sessions
     WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC LIMIT 1000
@@ -86,6 +110,9 @@ cases AS (
     UNION ALL TABLE dead_lettered_events
     UNION ALL TABLE open_movements
     UNION ALL TABLE open_gaps
+    UNION ALL TABLE open_proposals
+    UNION ALL TABLE switched_off
+    UNION ALL TABLE alarms
     UNION ALL TABLE set_up_wrong
 )
 """
@@ -123,11 +150,17 @@ class Kind(StrEnum):
     EVENT_DEAD_LETTERED = "reaction_set_aside"
     PULL_GAP = "pull_gap"
     MPESA_SET_UP = "mpesa_set_up"
+    DECISION_PROPOSED = "decision_proposed"
+    SWITCHED_OFF = "switched_off"
+    INITIATOR_PASSWORD = "initiator_password"  # noqa: S105 - a kind of case
+    CERTIFICATE = "certificate"
+    PULL_BEHIND = "pull_behind"
 
 
 class Means(StrEnum):
     """What an operator can do about a case: decide about the refund, close it with a note, have it tried again,
-    allocate the payment to a session, or give the order up so that the money is due back.
+    allocate the payment to a session, give the order up so that the money is due back; and about what another
+    proposed: approve or withdraw it. What is switched off is switched on again.
     """
 
     REFUND = "refund"
@@ -135,6 +168,9 @@ class Means(StrEnum):
     CLOSE = "close"
     RETRY = "retry"
     ASSIGN = "assign"
+    APPROVE = "approve"
+    WITHDRAW = "withdraw"
+    SWITCH_ON = "switch_on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +241,26 @@ WHAT_CAN_BE_DONE = {
         "M-Pesa refuses us, not these buyers. Run `daftari check`, and compare the app's products and keys, the "
         "passkey, the shortcode and the till with the Daraja portal. It goes when the next buyer has paid."
     ),
+    Kind.DECISION_PROPOSED: Advice(
+        "A second person decides: look at it as if it were yours alone, then approve or withdraw it. Who proposed it, "
+        "and the buyer, cannot approve it.",
+        (Means.APPROVE, Means.WITHDRAW),
+    ),
+    Kind.SWITCHED_OFF: Advice(
+        "An operator stopped this in an incident, and buyers are told so. Switch it on again once it is over.",
+        (Means.SWITCH_ON,),
+    ),
+    Kind.INITIATOR_PASSWORD: Advice(
+        "It lasts 90 days; after that M-Pesa refuses refunds. Change it in the organisation portal, then run "
+        "`daftari set-mpesa-credentials`, or set the variable and DAFTARI_INITIATOR_PASSWORD_SET."
+    ),
+    Kind.CERTIFICATE: Advice(
+        "See whether the Daraja portal has a newer certificate, and put it in the place of MPESA_CERTIFICATE_FILE."
+    ),
+    Kind.PULL_BEHIND: Advice(
+        "M-Pesa lists the last 48 hours only. See that a worker runs and that `daftari pull` succeeds; what is "
+        "missed is in the statement."
+    ),
 }
 
 
@@ -259,23 +315,33 @@ class Tally:
 
 
 def open_cases(
-    database: Database, now: datetime, *, kind: Kind | None = None, page: int = 1, page_size: int = 50
+    database: Database,
+    now: datetime,
+    *,
+    alarms: Sequence[Alarm] = (),
+    kind: Kind | None = None,
+    page: int = 1,
+    page_size: int = 50,
 ) -> list[Case]:
     """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most."""
     limit = min(page_size, MAX_OF_A_PAGE)
-    values = _values(now) | {"kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
+    values = _values(now, alarms) | {"kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
     with database.connection() as connection:
         rows = connection.execute(_PAGE, values).fetchall()
     return [Case(**row | {"kind": Kind(row["kind"]), "age": now - row["since"]}) for row in rows]
 
 
-def tally(database: Database, now: datetime) -> dict[Kind, Tally]:
+def tally(database: Database, now: datetime, *, alarms: Sequence[Alarm] = ()) -> dict[Kind, Tally]:
     """Return how many cases of each kind are open, kinds without any included."""
     with database.connection() as connection:
-        rows = connection.execute(_COUNTS, _values(now)).fetchall()
+        rows = connection.execute(_COUNTS, _values(now, alarms)).fetchall()
     counted = {Kind(row["kind"]): Tally(row["cases"], row["money_cents"]) for row in rows}
     return {kind: counted.get(kind, Tally(0, 0)) for kind in Kind}
 
 
-def _values(now: datetime) -> dict[str, Any]:
-    return {"now": now, "set_up_reasons": list(SET_UP_REASONS)}
+def _values(now: datetime, alarms: Sequence[Alarm]) -> dict[str, Any]:
+    return {
+        "now": now,
+        "alarms": Jsonb([alarm.row for alarm in alarms]),
+        "set_up_reasons": list(SET_UP_REASONS),
+    }

@@ -55,6 +55,7 @@ _CLOSE = """
 UPDATE daraja_inbox SET state = 'closed', closed_by = %s, note = %s, settled_at = %s
 WHERE inbox_id = %s AND state = 'set_aside'
 """
+_SESSION_OF = "SELECT session_id FROM daraja_inbox WHERE inbox_id = %s"
 _RETRY = """
 UPDATE daraja_inbox SET state = 'new', reason = NULL, tries = 0, next_try_at = %s, settled_at = NULL
 WHERE inbox_id = %s AND state = 'set_aside'
@@ -196,6 +197,12 @@ class Inbox:
         """Close a dead-lettered message that an operator dealt with; return whether there was one."""
         with self._database.connection() as connection:
             return connection.execute(_CLOSE, (closed_by, note, now, inbox_id)).rowcount == 1
+
+    def session_of(self, inbox_id: UUID) -> UUID | None:
+        """Return the session that a message names, None if it names none or there is no such message."""
+        with self._database.connection() as connection:
+            row = connection.execute(_SESSION_OF, (inbox_id,)).fetchone()
+        return row["session_id"] if row else None
 
     def retry(self, inbox_id: UUID, now: datetime) -> bool:
         """Let a dead-lettered message be tried again from now on; return whether there was one."""

@@ -15,18 +15,19 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
+from payments.operators.stakes import payer_digest
 
 TYPED_REFERENCE = "typed reference"
 """The purpose of what a payer typed as the account, encrypted, whose row is the movement's key."""
 
 _STORE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
-                             transaction_id, sealed_reference, linked_receipt, verdict, first_seen_at)
+                             transaction_id, sealed_reference, payer_digest, linked_receipt, verdict, first_seen_at)
 SELECT movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
-       transaction_id, sealed_reference, linked_receipt, 'new', %(now)s
+       transaction_id, sealed_reference, payer_digest, linked_receipt, 'new', %(now)s
 FROM json_to_recordset(%(movements)s) AS movement (
     movement_key text, kind text, receipt text, money_in boolean, amount_cents bigint, happened_at timestamptz,
-    evidence text, transaction_id bigint, sealed_reference text, linked_receipt text)
+    evidence text, transaction_id bigint, sealed_reference text, payer_digest text, linked_receipt text)
 ON CONFLICT (movement_key) DO NOTHING
 """
 _KNOWN = """
@@ -68,6 +69,10 @@ WHERE receipt = %(receipt)s AND verdict = 'unknown' AND closed_at IS NULL
 """
 _CLOSE = """
 UPDATE mpesa_movements SET closed_at = %(now)s, closed_by = %(closed_by)s, note = %(note)s
+WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
+"""
+_OPEN_CASE = """
+SELECT amount_cents, session_id, payer_digest FROM mpesa_movements
 WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
 """
 _ALLOCATE = """
@@ -121,8 +126,8 @@ class Movement:
     """One movement as a source reports it: `amount_cents` at `happened_at`, aware UTC, into the account or out of it.
 
     `transaction_id` is what the account reference names, if it is one of ours; else `reference` is what the payer
-    typed, which may be anything. `linked_receipt` is the payment that a reversal belongs to. `reason_type` is
-    M-Pesa's wording, and part of the key of all but payments.
+    typed, which may be anything. `payer` is who paid, as M-Pesa names them. `linked_receipt` is the payment that a
+    reversal belongs to. `reason_type` is M-Pesa's wording, and part of the key of all but payments.
     """
 
     kind: MovementKind
@@ -135,6 +140,7 @@ class Movement:
     reference: str = field(default="", repr=False)
     linked_receipt: str | None = None
     reason_type: str = field(default="", repr=False)
+    payer: str | None = field(default=None, repr=False)
     stored_key: str | None = None
 
     @property
@@ -146,6 +152,15 @@ class Movement:
             return f"payment {self.receipt}"
         words = f"{self.receipt}\0{self.reason_type.lower()}\0{self.money_in}\0{self.amount_cents}"
         return f"row {hashlib.sha256(words.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMovement:
+    """A movement that is an open case: its amount in cents, its session if known, and the digest of its payer."""
+
+    amount_cents: int
+    session_id: UUID | None
+    payer_digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +229,15 @@ class Movements:
         if not closed:
             raise _case_not_open()
 
+    def open_case(self, key: str) -> OpenMovement:
+        """Return a movement that is an open case. Raises Rejected CASE_NOT_OPEN where there is none."""
+        values = {"key": key, "open_verdicts": [str(verdict) for verdict in OPEN_VERDICTS]}
+        with self._database.connection() as connection:
+            row = connection.execute(_OPEN_CASE, values).fetchone()
+        if row is None:
+            raise _case_not_open()
+        return OpenMovement(**row)
+
     def allocate(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
         """Let an unmatched payment name a transaction, because an operator says so; return it, to be matched again.
 
@@ -241,6 +265,7 @@ class Movements:
             "evidence": movement.evidence,
             "transaction_id": movement.transaction_id,
             "sealed_reference": self._encrypted(typed, movement.key) if typed else None,
+            "payer_digest": payer_digest(self._vault, movement.payer),
             "linked_receipt": movement.linked_receipt,
         }
 

@@ -9,6 +9,7 @@ from daraja.statement import StatementRow
 from ledger.session.values import Evidence
 from payments.reconciliation.movements import Movement, MovementKind
 
+_PAYER = re.compile(r"\b(254[17][0-9]{8})\b")
 _OURS = re.compile(r"[Dd]0*([1-9][0-9]{0,17})")
 _BETWEEN = re.compile(r"[\s\u00a0._-]+")
 _NO_PAYMENT = re.compile(
@@ -32,6 +33,7 @@ def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:
         _when(notice.completed_at, received_at),
         Evidence.C2B,
         notice.bill_reference,
+        notice.payer,
     )
 
 
@@ -45,6 +47,7 @@ def of_pulled(pulled: PulledTransaction, pulled_at: datetime) -> Movement | None
         _when(pulled.happened_at, pulled_at),
         Evidence.C2B,
         pulled.bill_reference,
+        pulled.payer,
     )
 
 
@@ -52,7 +55,15 @@ def of_row(row: StatementRow) -> Movement:
     """Return the movement of a completed row of a statement."""
     kind = _kind_of(row)
     if kind == MovementKind.PAYMENT:
-        return _payment(row.receipt, row.paid_in_cents, row.completed_at, Evidence.STATEMENT, row.reference)
+        payer = _PAYER.search(row.details)
+        return _payment(
+            row.receipt,
+            row.paid_in_cents,
+            row.completed_at,
+            Evidence.STATEMENT,
+            row.reference,
+            payer[1] if payer else None,
+        )
     return Movement(
         kind=kind,
         receipt=row.receipt,
@@ -82,7 +93,12 @@ def _kind_of(row: StatementRow) -> MovementKind:
 
 
 def _payment(
-    receipt: str, amount_cents: int, happened_at: datetime, evidence: Evidence, reference: str
+    receipt: str,
+    amount_cents: int,
+    happened_at: datetime,
+    evidence: Evidence,
+    reference: str,
+    payer: str | None = None,
 ) -> Movement:
     return Movement(
         kind=MovementKind.PAYMENT,
@@ -92,4 +108,5 @@ def _payment(
         evidence=evidence,
         transaction_id=transaction_named(reference),
         reference=reference,
+        payer=payer,
     )

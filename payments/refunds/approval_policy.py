@@ -9,12 +9,13 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.session.events import EvidenceUpgraded, ReceiptRecorded, RefundDue
 from ledger.session.session import PaymentSession
+from payments.operators.four_eyes import FourEyes
+from payments.operators.operator import AUTO_POLICY
 from payments.refunds import queues
+from payments.refunds.decisions import APPROVE, refund_decision
 from payments.retry_schedule import RetrySchedule
 from projections.follower import Recorded
 from projections.refunds import RETRY_POLICY
-
-AUTO_POLICY = "policy:auto"
 
 RETRY_SCHEDULE = RetrySchedule.of_seconds(60, 300, 1200)
 """When a refund that M-Pesa did not take is approved again; after the last time a person decides."""
@@ -27,14 +28,17 @@ _log = structlog.get_logger(__name__)
 class RefundPolicy:
     """Approves refunds that are due and were never decided about, if approval is automatic. Safe to repeat.
 
+    From the amount on that needs a second person it only proposes, and a person approves.
+
     It follows the log if approval is manual, too, so that a change to automatic approves nothing of the past.
     """
 
     name = "refund_policy"
     topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, EvidenceUpgraded.TOPIC)
 
-    def __init__(self, ledger: Ledger, *, is_automatic: bool) -> None:
+    def __init__(self, ledger: Ledger, four_eyes: FourEyes, *, is_automatic: bool) -> None:
         self._ledger = ledger
+        self._four_eyes = four_eyes
         self._is_automatic = is_automatic
 
     def handle(self, recorded: Recorded) -> None:
@@ -42,8 +46,12 @@ class RefundPolicy:
         if not self._is_automatic:
             return
         session = self._ledger.session(recorded.session_id)
-        for refund in session.refunds:
-            _approve(self._ledger, session.id, refund, AUTO_POLICY, failures=0)
+        for refund in session.refunds.values():
+            if not self._four_eyes.needs_two(refund.amount_cents):
+                _approve(self._ledger, session.id, refund.number, AUTO_POLICY, failures=0)
+            elif session.policy_may_approve(refund.number, failures=0):
+                decision = refund_decision(APPROVE, session.id, refund.number, refund.amount_cents)
+                self._four_eyes.propose_by_policy(decision)
 
 
 def approve_again(ledger: Ledger) -> int:

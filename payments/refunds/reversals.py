@@ -14,6 +14,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import Refund
 from ledger.store.vault import Vault
 from payments.inbox.callback_tokens import RefundMessageKind
+from payments.operators.switches import Switch, Switches
 from payments.refunds import queues
 from payments.refunds.refund_attempt import RefundAttempt
 from payments.refunds.terms import RefundTerms
@@ -36,21 +37,26 @@ _log = structlog.get_logger(__name__)
 class RefundSender:
     """Sends the approved refunds to M-Pesa, one after the other."""
 
-    def __init__(self, terms: RefundTerms, ledger: Ledger, vault: Vault, daraja: DarajaClient) -> None:
+    def __init__(
+        self, terms: RefundTerms, ledger: Ledger, vault: Vault, daraja: DarajaClient, switches: Switches
+    ) -> None:
         self._endpoints_url = terms.endpoints_url
         self._ledger = ledger
         self._vault = vault
         self._daraja = daraja
+        self._switches = switches
         self._paused_until: datetime | None = None
         self._silences = 0
 
     def run(self) -> int:
-        """Send the refund that was approved first; return 1, or 0 if there is none to send now.
+        """Send the refund that was approved first; return 1, or 0 if there is none to send now, or refunds are off.
 
         A refund that fails is logged and skipped, so that it does not hold up the others.
         """
         now = clock.now()
         if self._paused_until is not None and now < self._paused_until:
+            return 0
+        if self._switches.off(Switch.REFUNDS) is not None:
             return 0
         database = self._ledger.database
         trouble_at = queues.initiator_trouble_at(database, since=now - PAUSE_AFTER_TROUBLE)

@@ -14,6 +14,7 @@ from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
+from payments.fulfilment.goods_returns import GoodsReturns
 from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import IdempotencyStore
@@ -49,6 +50,7 @@ class WorkerParts:
     ledger: Ledger
     order_maker: OrderMaker
     order_failures: OrderFailures
+    goods_returns: GoodsReturns
     refund_policy: RefundPolicy
     refund_sender: RefundSender
     refund_status_checks: RefundStatusChecks
@@ -150,6 +152,9 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),
             "where refunds are automatic: approve_refund",
             lambda parts: parts.refund_policy),
+    OnEvent("goods_returns", (0.5, 2), (RefundDue,),
+            "where an operator who refunded an order says so: its goods go back on the shelf",
+            lambda parts: parts.goods_returns),
     OnTime("refund_sending", (0.5, 1),
            "request_refund and a reversal at M-Pesa for one approved refund, then its answer",
            lambda parts: parts.refund_sender.run()),

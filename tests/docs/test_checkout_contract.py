@@ -29,7 +29,7 @@ from tests.support.instance import Instance, running_instance
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "checkout-contract.md").read_text("utf-8")
 SESSIONS = "/api/payments/sessions/"
-NUMBERED = {"session_id", "cart_item_id", "transaction_id", "checkout_request_id", "order_id"}
+NUMBERED = {"session_id", "cart_item_id", "transaction_id", "checkout_request_id", "order_id", "receipt"}
 """Keys whose values are made up anew in each database; their types must be right all the same."""
 
 

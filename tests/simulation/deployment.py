@@ -18,6 +18,7 @@ from api.local.local_settings import local_settings
 from api.settings import Settings
 from api.wiring import assemble, daraja_client
 from ledger.errors import Unavailable
+from ledger.session.events import OrderCreated
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.vault import Vault
 from payments.services import Services
@@ -143,6 +144,7 @@ class Deployment:
         self.holders: dict[str, tuple[object, Process]] = {}
         self.acknowledged: Counter[str] = Counter()
         self.errors: list[str] = []
+        self.on_order: Callable[[UUID], object] = lambda _: None
         self.schedule = JobSchedule(self.tables, self.wake)
         self.settings = replace(
             _settings(),
@@ -305,6 +307,8 @@ class Deployment:
             "appended", str(session_id), batch[0]["version"], *(event["topic"][16:-3] for event in batch)
         )
         self.schedule.appended(session_id, batch)
+        if any(event["topic"] == OrderCreated.TOPIC for event in batch):
+            self.on_order(session_id)
 
     def _restart_later(self, process: Process) -> None:
         self.scheduler.call_later(0.0, lambda: self._end_idle_jobs(process))

@@ -29,6 +29,7 @@ class FaultOdds:
     callback_truncated: float = 0.02
     callback_forged: float = 0.05
     c2b_notified: float = 0.2
+    order_refunded: float = 0.05
     reversal_refused: float = 0.05
     reversal_answer_lost: float = 0.1
     reversal_result_lost: float = 0.1

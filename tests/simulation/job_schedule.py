@@ -26,6 +26,7 @@ REFUND_JOBS = ("refund_sending", "refund_retries", "refund_doubts", "refund_ques
 
 TOPICS_READ: dict[str, tuple[str, ...]] = {
     "orders": (events.Paid.TOPIC,),
+    "goods_returns": (events.RefundDue.TOPIC,),
     "refund_policy": (
         events.RefundDue.TOPIC,
         events.ReceiptRecorded.TOPIC,
@@ -57,6 +58,7 @@ class JobSchedule:
         tables.refunds.on_refund = self._refund_moved
         self._due: dict[str, Callable[[], float]] = {
             "orders_again": lambda: self._retry("orders"),
+            "goods_returns_again": lambda: self._retry("goods_returns"),
             "refund_policy_again": lambda: self._retry("refund_policy"),
             "refund_sending": self._approved,
             "refund_retries": self._unsent,

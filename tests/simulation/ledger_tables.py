@@ -50,6 +50,7 @@ class LedgerTables:
         self.log_positions: list[int] = []
         self.events: dict[UUID, list[Row]] = {}
         self.rows: dict[UUID, Row] = {}
+        self.payouts: dict[str, tuple[UUID, datetime]] = {}
         self.receipts: dict[str, tuple[UUID, datetime]] = {}
         self.prompts = PromptTables(self.next_transaction_id)
         self.query_log: dict[UUID, dict[int, Row]] = {}
@@ -142,8 +143,9 @@ class LedgerTables:
 
     def reserve(self, values: Any) -> list[Row]:
         """Reserve a receipt for a session; return its holder."""
-        receipt, _, session_id = values
-        holder, _ = self.receipts.setdefault(receipt, (session_id, clock.now()))
+        receipt, kind, session_id = values
+        of_kind = self.receipts if kind == application.RECEIPT else self.payouts
+        holder, _ = of_kind.setdefault(receipt, (session_id, clock.now()))
         return [{"session_id": holder}]
 
     def horizon(self, _: Any) -> list[Row]:

@@ -33,6 +33,7 @@ class ShopState:
         self.orders: dict[UUID, tuple[PlacedOrder, OrderRequest]] = {}
         self.sold_lines: dict[int, UUID] = {}
         self.ruled_out: set[UUID] = set()
+        self.returned: set[UUID] = set()
         self._orders_of_a_day: dict[str, int] = {}
 
     def stock_up(self, listing_id: int, thousandths: int) -> None:
@@ -78,6 +79,15 @@ class ShopState:
         self.orders[request.session_id] = placed, request
         return placed
 
+    def take_back(self, session_id: UUID) -> bool:
+        """Put the goods of an order back on the shelf, once."""
+        if session_id in self.returned or session_id not in self.orders:
+            return False
+        self.returned.add(session_id)
+        for listing_id, thousandths in _asked(self.orders[session_id][1].lines).items():
+            self.stock[listing_id] += thousandths
+        return True
+
 
 class MemoryShop(BuiltinShop):
     """The shop as one process sees it; without a scheduler there are no faults."""
@@ -120,6 +130,14 @@ class MemoryShop(BuiltinShop):
         if made is None:
             self._state.ruled_out.add(session_id)
         return made[0] if made else None
+
+    def return_goods(self, session_id: UUID) -> bool:
+        """Put the goods of an order back on the shelf."""
+        lost = self._step("return_goods")
+        is_news = self._state.take_back(session_id)
+        if lost and self._scheduler is not None:
+            self._scheduler.lose_answer("return_goods")
+        return is_news
 
     def _ask(self, what: str) -> None:
         if self._step(what) and self._scheduler is not None:

@@ -20,6 +20,7 @@ from tests.simulation.deployment import Deployment
 from tests.simulation.fault_odds import FaultOdds, odds_of_seed, without
 from tests.simulation.memory_mpesa import MemoryMpesa
 from tests.simulation.mpesa_organisation import MpesaOrganisation
+from tests.simulation.order_refunds import OrderRefunds
 from tests.simulation.scheduler import Scheduler
 
 SESSIONS = 100
@@ -100,6 +101,7 @@ def run(plan: Plan, prepare: Callable[[Deployment], None] | None = None) -> Outc
     with set_up(plan, outcome.violations) as setup:
         if prepare is not None:
             prepare(setup.deployment)
+        OrderRefunds(setup.scheduler, setup.deployment, setup.random)
         buyers = Buyers(setup.scheduler, setup.deployment, setup.mpesa, setup.random)
         _run_plan(plan, setup, buyers)
         with_texts = plan.seed % RUNS_PER_TEXT_CHECK == 0

@@ -38,6 +38,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         401, "The bearer token is malformed, expired, or not signed for us. Sign in again."
     ),
     "ROLE_REQUIRED": ErrorCode(403, "The token is valid but lacks the required role."),
+    "OWN_PAYMENT": ErrorCode(
+        403, "No one decides about their own session, refund or payment. Ask another operator."
+    ),
+    "SECOND_PERSON_NEEDED": ErrorCode(
+        403, "You proposed this decision yourself. Another operator has to approve it."
+    ),
     "NOT_FOUND": ErrorCode(404, "There is no such resource, or it belongs to someone else."),
     "SESSION_NOT_FOUND": ErrorCode(404, "There is no such session, or it belongs to someone else."),
     "REFUND_NOT_FOUND": ErrorCode(404, "There is no such refund."),
@@ -64,6 +70,15 @@ ERROR_CODES: dict[str, ErrorCode] = {
         409, "The payment's receipt is not known yet. Import a statement, or wait for M-Pesa to report it."
     ),
     "REFUND_UNDER_WAY": ErrorCode(409, "M-Pesa is processing this refund. Wait for its result."),
+    "ORDER_NOT_MADE": ErrorCode(409, "The session has no order. See its refunds, if money is due back."),
+    "REFUND_EXCEEDS_ORDER": ErrorCode(
+        409, "More would go back than is left of the order's money. Load its refunds again."
+    ),
+    "REFUND_IN_PART": ErrorCode(
+        409,
+        "M-Pesa reverses whole payments only. Send a part yourself, then record it with `payout_receipt`.",
+    ),
+    "PAYOUT_KNOWN": ErrorCode(409, "The payout receipt is of another refund already."),
     "CASE_NOT_OPEN": ErrorCode(409, "There is no such case, or it is already closed."),
     "CASE_NEEDS_MORE": ErrorCode(409, "This action does not apply to this kind of case; see `message`."),
     "IDEMPOTENCY_KEY_IN_USE": ErrorCode(
@@ -108,6 +123,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "MPESA_UNAVAILABLE": ErrorCode(
         503, "M-Pesa is temporarily unavailable and sent no prompt. Wait for Retry-After."
+    ),
+    "PAYMENTS_PAUSED": ErrorCode(
+        503, "The shop has stopped all payment prompts for now; `message` says why. Wait for Retry-After."
     ),
     "PAYMENTS_BUSY": ErrorCode(503, "Too many payments are being started at once. Wait for Retry-After."),
     "UNAVAILABLE": ErrorCode(

@@ -1,10 +1,11 @@
 """Request counts and latencies by route template, so that no id and no personal data get in."""
 
 import os
+from collections.abc import Mapping
 from http import HTTPMethod
 
 from flask import Flask, Response, current_app, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -14,6 +15,13 @@ UNMATCHED = "(none)"
 EXTENSION = "daftari.metrics"
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Names an empty folder through which the web server's processes add up their metrics."""
+
+GAUGES = {
+    "daftari_open_cases": "Open cases of the work list.",
+    "daftari_seconds_left": "Seconds until something that is watched runs out; below zero once it has.",
+    "daftari_switched_off": "1 for what operators have switched off, else 0.",
+}
+"""What is read when metrics are asked for, with its help text."""
 
 _METHODS = frozenset(HTTPMethod)
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -45,8 +53,24 @@ def observe(response: Response, seconds: float) -> None:
     metrics.seconds.labels(method, g.route, str(response.status_code)).observe(seconds)
 
 
-def exposition() -> bytes:
-    """Return the metrics as Prometheus text: of all processes if they share a folder, else of this one."""
+def exposition(gauges: Mapping[str, Mapping[str, float]]) -> bytes:
+    """Return the metrics as Prometheus text: of all processes if they share a folder, else of this one.
+
+    `gauges` are figures read now, by name and then by their label `kind`.
+    """
+    return _counted() + _read_now(gauges)
+
+
+def _read_now(gauges: Mapping[str, Mapping[str, float]]) -> bytes:
+    registry = CollectorRegistry()
+    for name, values in gauges.items():
+        gauge = Gauge(name, GAUGES[name], ("kind",), registry=registry)
+        for kind, value in values.items():
+            gauge.labels(kind).set(value)
+    return generate_latest(registry)
+
+
+def _counted() -> bytes:
     if os.environ.get(SHARED_FOLDER):
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped

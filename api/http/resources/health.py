@@ -1,5 +1,7 @@
 """Health checks and metrics, for operations."""
 
+from typing import Any
+
 from flask import Response
 from marshmallow import fields
 
@@ -9,6 +11,11 @@ from api.http.framework.waiting import while_waiting
 from api.http.middleware import request_metrics
 from api.http.middleware.auth import Role, guarded, require_role
 from api.http.schemas.fields import ResponseSchema
+from ledger import clock
+from ledger.errors import Unavailable
+from payments.exceptions import work_list
+from payments.operators.switches import Switch
+from payments.services import Services
 
 READY_WITHIN_SECONDS = 1.0
 
@@ -32,17 +39,25 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
+class Readiness(Health):
+    """The state of the service, and what operators have switched off."""
+
+    switched_off = fields.List(fields.String(), metadata={"example": ["prompts"]})
+
+
 @blueprint.route("/readyz")
 @blueprint.reports_unknown_names
-@blueprint.response(200, Health)
-def readyz() -> dict[str, str]:
-    """Report that requests can be served.
+@blueprint.response(200, Readiness)
+def readyz() -> dict[str, Any]:
+    """Report that requests can be served, and what operators have switched off.
 
     503 where the database does not answer within a second, takes no writes, or has just had no room for one.
     """
+    services = current_services()
     with while_waiting():
-        current_services().check_database(READY_WITHIN_SECONDS)
-    return {"status": "ok"}
+        services.check_database(READY_WITHIN_SECONDS)
+    switched_off = [name for name in Switch if services.switches.off(name) is not None]
+    return {"status": "ok", "switched_off": switched_off}
 
 
 @blueprint.route("/metrics")
@@ -51,8 +66,25 @@ def readyz() -> dict[str, str]:
 @guarded
 @require_role(Role.OPERATOR)
 def show_metrics() -> Response:
-    """Show request counts and latencies.
+    """Show request counts and latencies, open cases, and what runs out.
 
     For Prometheus, with an operator's token. Paths appear as templates, without ids.
     """
-    return Response(request_metrics.exposition(), content_type=request_metrics.CONTENT_TYPE)
+    try:
+        gauges = _gauges(current_services())
+    except Unavailable:  # What was counted matters most while the database does not answer.
+        gauges = {}
+    return Response(request_metrics.exposition(gauges), content_type=request_metrics.CONTENT_TYPE)
+
+
+def _gauges(services: Services) -> dict[str, dict[str, float]]:
+    now = clock.now()
+    alarms = services.alarms.open(now)
+    tallies = work_list.tally(services.database, now, alarms=alarms)
+    return {
+        "daftari_open_cases": {str(kind): float(tally.cases) for kind, tally in tallies.items()},
+        "daftari_seconds_left": {
+            kind: (ends_at - now).total_seconds() for kind, ends_at in services.alarms.ends().items()
+        },
+        "daftari_switched_off": {name: float(services.switches.off(name) is not None) for name in Switch},
+    }

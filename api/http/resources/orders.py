@@ -10,8 +10,10 @@ from api.http.framework.services import current_services
 from api.http.middleware.auth import Role, caller, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.line_items import count_items, show_line_item
+from api.http.schemas.money_schemas import MoneyFields, show_money
 from api.http.schemas.session_schemas import ShownDelivery
 from ledger.errors import NotFound
+from ledger.session.status_row import money_of_order
 from shop.port import Order
 
 blueprint = ApiBlueprint("orders", __name__, description="The orders that were paid for.")
@@ -29,7 +31,7 @@ class OrderedItem(ResponseSchema):
     unit_of_measure = fields.String(metadata={"example": "kg"})
 
 
-class ShownOrder(ResponseSchema):
+class ShownOrder(MoneyFields):
     """An order. `delivery_details` is null once the buyer's personal data have been erased."""
 
     order_id = fields.Integer(metadata={"example": 789})
@@ -52,10 +54,13 @@ class ShownOrder(ResponseSchema):
 @blueprint.response(200, ShownOrder)
 def show_own_order(order_id: int) -> dict[str, Any]:
     """Show an order of the caller."""
-    order = current_services().shop.order_of(caller().user_id, order_id)
+    services = current_services()
+    order = services.shop.order_of(caller().user_id, order_id)
     if order is None:
         raise NotFound("You have no such order.")
-    return _shown(order)
+    session = services.ledger.session(order.session_id)
+    receipt = session.paid.receipt if session.paid else None
+    return _shown(order) | show_money(receipt, money_of_order(session))
 
 
 def _shown(order: Order) -> dict[str, Any]:

@@ -56,6 +56,7 @@ NO_PROMPT = (
     "PAYMENT_REFUSED",
     "MPESA_UNAVAILABLE",
     "PAYMENTS_BUSY",
+    "PAYMENTS_PAUSED",
 )
 """Why a prompt was not sent."""
 

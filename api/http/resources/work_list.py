@@ -12,13 +12,31 @@ from api.http.middleware.auth import Role, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
 from api.http.schemas.pagination import Page, PagedList, PageQuery
+from api.http.schemas.proposal_schemas import NEEDS_ANOTHER, NOT_YOURS, PROPOSED, ShownProposal, show_proposal
 from ledger import clock
 from ledger.errors import NotFound
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
 from payments.exceptions.work_list import Case, Kind
-from payments.refunds.decisions import operator
+from payments.operators.operator import Operator
+from payments.operators.proposals import Proposal
 from payments.refunds.notes import MAX_CHARACTERS
+
+CANNOT_BE_DONE = (
+    "CASE_NOT_FOUND",
+    "CASE_NOT_OPEN",
+    "CASE_NEEDS_MORE",
+    "SESSION_NOT_FOUND",
+    "REFUND_NOT_FOUND",
+    "REFUND_NOT_DUE",
+    "REFUND_WITHOUT_RECEIPT",
+    "REFUND_UNDER_WAY",
+    "ORDER_NOT_MADE",
+    "REFUND_EXCEEDS_ORDER",
+    "REFUND_IN_PART",
+    "PAYOUT_KNOWN",
+)
+"""Why a proposal cannot be carried out any more."""
 
 ONE = "/api/work-list/<string:kind>/<string:case_id>/"
 
@@ -89,10 +107,11 @@ class CaseOwner(RequestSchema):
 
 
 class CaseDone(ResponseSchema):
-    """Confirmation of an action on a case."""
+    """Confirmation of an action on a case; `proposal` is what waits for a second person, null if nothing does."""
 
     status = fields.String(metadata={"example": "success"})
     message = fields.String()
+    proposal = fields.Nested(ShownProposal, allow_none=True)
 
 
 @blueprint.route("/api/work-list/", methods=["GET"])
@@ -109,9 +128,12 @@ def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
     page: Page = query["page"]
     kind = Kind(query["kind"]) if query.get("kind") else None
     database, now = current_services().database, clock.now()
-    tallies = work_list.tally(database, now)
+    alarms = current_services().alarms.open(now)
+    tallies = work_list.tally(database, now, alarms=alarms)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
-    cases = work_list.open_cases(database, now, kind=kind, page=page.number, page_size=page.size)
+    cases = work_list.open_cases(
+        database, now, alarms=alarms, kind=kind, page=page.number, page_size=page.size
+    )
     by_kind = [
         {"kind": known, "count": tally.cases, "amount": amount(tally.money_cents)}
         for known, tally in tallies.items()
@@ -123,62 +145,106 @@ def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
 @require_role(Role.OPERATOR)
 @idempotent
 @blueprint.arguments(CaseNote)
-@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "CONFLICT")
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", *NOT_YOURS, "CONFLICT")
 @blueprint.response(200, CaseDone)
-def close_case(body: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+@blueprint.alt_response(202, schema=CaseDone, description=PROPOSED)  # type: ignore[untyped-decorator]  # flask-smorest has no types
+def close_case(body: dict[str, Any], kind: str, case_id: str) -> Any:
     """Close a case with a note of what was found or done.
 
     For discrepancies, attempts in doubt, dead-lettered messages and events, unmatched payments and gaps. Of two
     operators who close one, one gets 409.
     """
-    current_services().cases.close(_kind(kind), case_id, by=operator(caller().user_id), note=body["note"])
-    return {"status": "success", "message": "The case is closed."}
+    proposal = current_services().cases.close(_kind(kind), case_id, by=_operator(), note=body["note"])
+    return _done("The case is closed.", proposal)
 
 
 @blueprint.route(f"{ONE}assign/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
 @blueprint.arguments(CaseOwner)
-@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
+@blueprint.refuses(
+    "CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", *NOT_YOURS, "CONFLICT"
+)
 @blueprint.response(200, CaseDone)
-def assign_case(body: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+@blueprint.alt_response(202, schema=CaseDone, description=PROPOSED)  # type: ignore[untyped-decorator]  # as above
+def assign_case(body: dict[str, Any], kind: str, case_id: str) -> Any:
     """Allocate an unmatched payment to a session.
 
     It becomes the receipt of a payment without one, settles an attempt in doubt, or is one payment more, for which a
     refund is due. Of two operators who allocate it, one gets 409.
     """
-    current_services().cases.assign(_kind(kind), case_id, body["session"], by=operator(caller().user_id))
-    return {"status": "success", "message": "Payment allocated."}
+    proposal = current_services().cases.assign(_kind(kind), case_id, body["session"], by=_operator())
+    return _done("Payment allocated.", proposal)
 
 
 @blueprint.route(f"{ONE}retry/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
-@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE")
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "OWN_PAYMENT")
 @blueprint.response(200, CaseDone)
-def retry_case(kind: str, case_id: str) -> dict[str, Any]:
+def retry_case(kind: str, case_id: str) -> Any:
     """Retry a dead-lettered message or event.
 
     The worker takes it within seconds. If it fails again, it comes back to the list.
     """
-    current_services().cases.retry(_kind(kind), case_id)
-    return {"status": "success", "message": "It will be tried again."}
+    current_services().cases.retry(_kind(kind), case_id, by=_operator())
+    return _done("It will be tried again.")
+
+
+@blueprint.route(f"{ONE}approve/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@blueprint.refuses(*CANNOT_BE_DONE, *NOT_YOURS, "CONFLICT")
+@blueprint.response(200, CaseDone)
+def approve_case(kind: str, case_id: str) -> Any:
+    """Approve what another operator, or the refund policy, proposed.
+
+    It is decided again by what is known now, and carried out at once. The proposer, and the buyer, cannot approve it.
+    """
+    current_services().cases.approve(_kind(kind), case_id, by=_operator())
+    return _done("Approved and carried out.")
+
+
+@blueprint.route(f"{ONE}withdraw/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE")
+@blueprint.response(200, CaseDone)
+def withdraw_case(kind: str, case_id: str) -> Any:
+    """Withdraw what was proposed.
+
+    Nothing is done; what it was about stays open.
+    """
+    current_services().cases.withdraw(_kind(kind), case_id, by=_operator())
+    return _done("Withdrawn.")
 
 
 @blueprint.route(f"{ONE}refund/", methods=["POST"])
 @require_role(Role.OPERATOR)
 @idempotent
 @blueprint.arguments(CaseNote)
-@blueprint.refuses("CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "CONFLICT")
+@blueprint.refuses(
+    "CASE_NOT_FOUND", "CASE_NOT_OPEN", "CASE_NEEDS_MORE", "SESSION_NOT_FOUND", "OWN_PAYMENT", "CONFLICT"
+)
 @blueprint.response(200, CaseDone)
-def refund_case(body: dict[str, Any], kind: str, case_id: str) -> dict[str, Any]:
+def refund_case(body: dict[str, Any], kind: str, case_id: str) -> Any:
     """Give up the order of a session that was paid and got none.
 
     The session fails and its money becomes a refund due, about which is decided like about any other. If the shop has
     made the order after all, the order is recorded and the answer is 409.
     """
-    current_services().cases.refund(_kind(kind), case_id, by=operator(caller().user_id), note=body["note"])
-    return {"status": "success", "message": "The order is given up, and the money is due back."}
+    current_services().cases.refund(_kind(kind), case_id, by=_operator(), note=body["note"])
+    return _done("The order is given up, and the money is due back.")
+
+
+def _operator() -> Operator:
+    return Operator(caller().user_id)
+
+
+def _done(message: str, proposal: Proposal | None = None) -> Any:
+    if proposal is None:
+        return {"status": "success", "message": message, "proposal": None}
+    return {"status": "proposed", "message": NEEDS_ANOTHER, "proposal": show_proposal(proposal)}, 202
 
 
 def _kind(text: str) -> Kind:

@@ -1,13 +1,17 @@
 """The schemas of refunds."""
 
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import fields, validate
 
 from api.http.framework.json import amount
+from api.http.schemas.catalogue_schemas import Flag
+from api.http.schemas.decimals import DecimalField
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
 from api.http.schemas.pagination import PagedList, PageQuery
+from api.http.schemas.proposal_schemas import ShownProposal
 from ledger.session.values import RefundState
 from payments.refunds.notes import MAX_CHARACTERS
 from projections.refunds import PaymentRefund
@@ -69,6 +73,58 @@ class ShownRefund(ResponseSchema):
     failed_at = Moment(allow_none=True)
     failure_code = fields.String(allow_none=True)
     failure_text = fields.String(allow_none=True)
+    of_order = fields.Boolean(metadata={"description": "Whether it is money of the order that was made."})
+    decided_by = fields.String(
+        allow_none=True, metadata={"description": "Who decided that money of the order goes back."}
+    )
+    reason = fields.String(allow_none=True)
+    restock = fields.Boolean()
+
+
+class DecidedRefund(ShownRefund):
+    """A refund after a decision; `proposal` is what waits for a second person, null if nothing does."""
+
+    proposal = fields.Nested(ShownProposal, allow_none=True)
+
+
+class OrderRefund(RequestSchema):
+    """The request to give money of an order back."""
+
+    reason = Text(
+        most=MAX_CHARACTERS, required=True, metadata={"description": f"Why money goes back. {_STAYS}"}
+    )
+    amount = DecimalField(
+        decimals=2,
+        least=Decimal("0.01"),
+        most=Decimal(10_000_000),
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "In shillings; by default all that is left of the order's money. M-Pesa reverses the whole "
+            "only: a part needs `payout_receipt`.",
+        },
+    )
+    payout_receipt = Text(
+        most=20,
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "M-Pesa's receipt of the payout, if the money was sent outside Daftari. Without it the "
+            "payment is reversed.",
+            "example": "UKG7Q2X9LM",
+        },
+    )
+    restock = Flag(
+        load_default=False,
+        metadata={"description": "Whether the goods go back on the shelf; once for an order."},
+    )
+
+
+class RefundedOrder(ResponseSchema):
+    """What became of the decision: the `refund` of the order's money, or the `proposal` of it; the other is null."""
+
+    refund = fields.Nested(ShownRefund, allow_none=True)
+    proposal = fields.Nested(ShownProposal, allow_none=True)
 
 
 class RefundList(PagedList):

@@ -21,8 +21,10 @@ from api.http.schemas.fields import (
     WholeNumber,
 )
 from api.http.schemas.line_items import CartItem, count_items, show_item
+from api.http.schemas.money_schemas import MoneyFields, show_money
 from api.http.schemas.pagination import Ordinal, PagedList, PageQuery
 from ledger.session.session import PaymentSession
+from ledger.session.status_row import money_of
 from ledger.session.values import Status
 from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
@@ -196,6 +198,10 @@ class RetryAdvice(ResponseSchema):
             "description": "While in doubt: by then the outcome is known, or an operator has the case."
         },
     )
+    paused = fields.String(
+        allow_none=True,
+        metadata={"description": "Why the shop sends no prompts at all for now; null while it does."},
+    )
 
 
 class SessionFields(ResponseSchema):
@@ -209,7 +215,7 @@ class SessionFields(ResponseSchema):
     version = fields.Integer(metadata={"description": "Grows with every event of the session."})
 
 
-class SessionStatus(RetryAdvice, SessionFields):
+class SessionStatus(RetryAdvice, MoneyFields, SessionFields):
     """The status of a session."""
 
 
@@ -224,7 +230,7 @@ class SessionDetails(SessionFields):
     phone_number = fields.String()
 
 
-class Session(RetryAdvice, SessionDetails):
+class Session(RetryAdvice, MoneyFields, SessionDetails):
     """A session as its owner sees it."""
 
 
@@ -245,7 +251,7 @@ class ListEntry(ResponseSchema):
     order_details = fields.Nested(OrderName, allow_none=True)
 
 
-class ListedSession(RetryAdvice, ListEntry):
+class ListedSession(RetryAdvice, MoneyFields, ListEntry):
     """A session in a list."""
 
 
@@ -307,6 +313,7 @@ def show_session(
         "created_at": session.created_on,
         "expires_at": session.expires_at,
         "version": session.version,
+        **show_money(session.paid.receipt if session.paid else None, money_of(session)),
         **_show_retry_advice(session.failure, next_action),
     }
 
@@ -320,6 +327,7 @@ def show_status_of(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
         "expires_at": row.expires_at,
         "created_at": row.created_at,
         "version": row.version,
+        **show_money(row.receipt, row.money),
         **_show_retry_advice(_failure(row), next_action),
     }
 
@@ -333,6 +341,7 @@ def show_listed(row: SessionRow, next_action: NextAction) -> dict[str, Any]:
         "total_amount": amount_text(row.total_cents),
         "created_at": row.created_at,
         "order_details": order if row.order_number else None,
+        **show_money(row.receipt, row.money),
         **_show_retry_advice(_failure(row), next_action),
     }
 
@@ -357,6 +366,7 @@ def _show_retry_advice(failure: tuple[str, str] | None, next_action: NextAction)
         "in_doubt": next_action.in_doubt,
         "next_check_at": next_action.next_check_at,
         "resolve_by": next_action.resolve_by,
+        "paused": next_action.paused,
     }
 
 

@@ -56,12 +56,12 @@ def test_a_case_is_listed_with_its_amount_and_closed_with_a_note(types: Types, d
     assert (plain["money_cents"], plain["actions"][0]["name"]) == (350_00, "close")
     assert types("--kind", "pull_gap").stdout == "No open cases.\n"
 
-    refused = types("close", "contradiction", case_id, "--note", "Call 0712345678")
+    refused = types("close", "contradiction", case_id, "--note", "Call 0712345678", "--by", "9")
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: note: Leave the phone number out")
-    closed = types("close", "contradiction", case_id, "--note", "Paid indeed.", "--as", "9")
+    closed = types("close", "contradiction", case_id, "--note", "Paid indeed.", "--by", "9")
     assert (closed.returncode, closed.stdout) == (0, "The case is closed.\n"), closed.stderr
-    again = types("close", "contradiction", case_id, "--note", "Paid indeed.")
+    again = types("close", "contradiction", case_id, "--note", "Paid indeed.", "--by", "9")
     assert (again.returncode, again.stdout) == (1, "")
     assert "somebody" in again.stderr
 
@@ -76,13 +76,13 @@ def test_a_dead_lettered_event_is_retried(types: Types, database: Database) -> N
             (session_id,),
         )
     case_id = f"orders.{session_id}.1"
-    assert types("retry", "reaction_set_aside", case_id).stdout == "The worker retries it.\n"
-    assert types("retry", "reaction_set_aside", case_id).returncode == 1
-    assert types("retry", "contradiction", case_id).returncode == 2
+    assert types("retry", "reaction_set_aside", case_id, "--by", "9").stdout == "The worker retries it.\n"
+    assert types("retry", "reaction_set_aside", case_id, "--by", "9").returncode == 1
+    assert types("retry", "contradiction", case_id, "--by", "9").returncode == 2
 
 
 def test_a_payment_is_only_allocated_to_a_session_id(types: Types) -> None:
-    result = types("assign", "money_unknown", "payment.UKG7Q2X9LM", "the tomatoes")
+    result = types("assign", "money_unknown", "payment.UKG7Q2X9LM", "the tomatoes", "--by", "9")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: session: Write the id of a session")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from api.settings import Settings
 from ledger.store.database import Database
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
+from payments.exceptions.alarms import Alarm
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.request_leases import RequestLeases
 from tests.api.http.probes import blueprint
@@ -31,11 +33,30 @@ class NothingRevoked:
         return False
 
 
+class NothingSwitchedOff:
+    """No operator has stopped anything."""
+
+    def off(self, *_: object) -> None:
+        return None
+
+
+class NothingRunsOut:
+    """No password, certificate or list is watched."""
+
+    def open(self, *_: object) -> list[Alarm]:
+        return []
+
+    def ends(self) -> dict[str, datetime]:
+        return {}
+
+
 @dataclass
 class ProbeServices:
     """What the skeleton asks for; a test sets what it needs."""
 
     idempotency: IdempotencyStore | None = None
+    switches: NothingSwitchedOff = field(default_factory=NothingSwitchedOff)
+    alarms: NothingRunsOut = field(default_factory=NothingRunsOut)
     revocations: NothingRevoked = field(default_factory=NothingRevoked)
     database: Database | None = None
     request_leases: RequestLeases | None = None

@@ -66,6 +66,7 @@ def test_a_movement_is_stored_as_reported_before_it_is_matched(
             "evidence": "c2b",
             "transaction_id": 12,
             "sealed_reference": None,
+            "payer_digest": None,
             "linked_receipt": None,
             "verdict": "new",
             "session_id": None,

@@ -52,6 +52,7 @@ def test_the_figures_are_for_operators(client: FlaskClient, bearer: Bearer) -> N
     assert client.get("/metrics", headers=bearer(7, "customer")).status_code == 403
 
 
+@pytest.mark.usefixtures("lost_database")
 def test_the_figures_count_requests_by_template_and_never_by_address(
     client: FlaskClient, bearer: Bearer
 ) -> None:
@@ -107,3 +108,12 @@ class TellsWhoWaits:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+@pytest.mark.usefixtures("database")
+def test_the_figures_tell_of_open_cases_and_of_what_is_switched_off(
+    client: FlaskClient, bearer: Bearer
+) -> None:
+    shown = client.get("/metrics", headers=bearer(1, "operator")).text
+    assert 'daftari_open_cases{kind="refund_due"} 0.0' in shown
+    assert 'daftari_switched_off{kind="prompts"} 0.0' in shown

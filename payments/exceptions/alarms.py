@@ -1,0 +1,89 @@
+"""Alarms of what runs out with time: the initiator's password, the certificate, and what M-Pesa's list still shows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.store.database import Database
+
+PASSWORD_LASTS = timedelta(days=90)
+PASSWORD_WARNED = timedelta(days=75)
+CERTIFICATE_WARNED = timedelta(days=30)
+"""Before it ends; and for as long after that, because M-Pesa takes some certificates long after their end."""
+PULL_LASTS = timedelta(hours=48)
+PULL_WARNED = timedelta(hours=24)
+
+STORED_AT = """
+SELECT max(updated_at) AS at FROM sealed_settings
+WHERE name IN ('MPESA_INITIATOR_PASSWORD', 'MPESA_SECURITY_CREDENTIAL')
+"""
+PULLED = "SELECT pulled_until FROM pull_progress WHERE shortcode = %s"
+
+INITIATOR_PASSWORD = "initiator_password"  # noqa: S105 - a kind of case
+CERTIFICATE = "certificate"
+PULL_BEHIND = "pull_behind"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmTerms:
+    """What is watched: since when the initiator's password holds, if a setting says so; when the certificate ends, if
+    there is one; and the shortcode whose payments are pulled, None if none are.
+    """
+
+    password_set_at: datetime | None
+    certificate_ends_at: datetime | None
+    pulled_shortcode: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One thing that runs out at `ends_at`; it is warned of from `since` on."""
+
+    kind: str
+    since: datetime
+    ends_at: datetime
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The alarm as a row of the work list, ready for JSON."""
+        detail = f"runs out on {self.ends_at:%-d %B %Y %H:%M} UTC"
+        return {"kind": self.kind, "since": self.since.isoformat(), "detail": detail}
+
+
+class Alarms:
+    """Reads what is watched. Safe to share between threads."""
+
+    def __init__(self, database: Database, terms: AlarmTerms) -> None:
+        self._database = database
+        self._terms = terms
+
+    def ends(self) -> dict[str, datetime]:
+        """Return when each thing that is watched runs out, by its kind."""
+        return {alarm.kind: alarm.ends_at for alarm in self._watched()}
+
+    def open(self, now: datetime) -> list[Alarm]:
+        """Return what is warned of now."""
+        return [
+            alarm
+            for alarm in self._watched()
+            if alarm.since <= now and (alarm.kind != CERTIFICATE or now < alarm.ends_at + CERTIFICATE_WARNED)
+        ]
+
+    def _watched(self) -> Iterator[Alarm]:
+        set_at = self._terms.password_set_at or self._read(STORED_AT, "at")
+        if set_at is not None:
+            yield Alarm(INITIATOR_PASSWORD, set_at + PASSWORD_WARNED, set_at + PASSWORD_LASTS)
+        ends_at = self._terms.certificate_ends_at
+        if ends_at is not None:
+            yield Alarm(CERTIFICATE, ends_at - CERTIFICATE_WARNED, ends_at)
+        if self._terms.pulled_shortcode is not None:
+            pulled_until = self._read(PULLED, "pulled_until", self._terms.pulled_shortcode)
+            if pulled_until is not None:
+                yield Alarm(PULL_BEHIND, pulled_until + PULL_WARNED, pulled_until + PULL_LASTS)
+
+    def _read(self, statement: str, column: str, *values: object) -> datetime | None:
+        with self._database.connection() as connection:
+            row = connection.execute(statement.encode(), values).fetchone()
+        moment: datetime | None = row[column] if row else None
+        return moment

@@ -1,0 +1,119 @@
+"""Refunds of orders: an operator decides that money of an order goes back, the whole or a part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+from ledger import clock
+from ledger.application import PAYOUT, Ledger
+from ledger.errors import Rejected, wrong_fields
+from ledger.session.session import PaymentSession
+from payments.operators.four_eyes import Decided, FourEyes
+from payments.operators.operator import Operator
+from payments.operators.proposals import Decision, Proposal
+from payments.operators.stakes import Stakes
+from payments.refunds.notes import parse_note
+
+REFUND_ORDER = "refund_order"
+
+MIN_RECEIPT_CHARACTERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRefundRequest:
+    """What an operator asks for: the order of a session, an amount in cents (None for all that is left), and why.
+
+    `payout_receipt` is M-Pesa's receipt of money that was sent outside Daftari; without it the payment is reversed.
+    `restock` says that the goods go back on the shelf.
+    """
+
+    session_id: UUID
+    amount_cents: int | None
+    payout_receipt: str | None
+    reason: str
+    restock: bool
+
+
+class OrderRefundService:
+    """Decides about refunds of orders. Safe to share between threads."""
+
+    def __init__(self, ledger: Ledger, stakes: Stakes, four_eyes: FourEyes) -> None:
+        self._ledger = ledger
+        self._stakes = stakes
+        self._four_eyes = four_eyes
+
+    def refund(
+        self, wanted: OrderRefundRequest, *, by: Operator, request: str | None = None
+    ) -> Proposal | int:
+        """Give money of an order back; return the number of its refund, or the proposal where it needs a second person.
+
+        A repeat of the same `request` returns the same refund. Raises InvalidValue, NotFound SESSION_NOT_FOUND,
+        NotAllowed OWN_PAYMENT, and Rejected as `PaymentSession.refund_order` does.
+        """
+        decision = self._decision(wanted, request or str(uuid4()))
+        self._check(decision, by)
+        decided = self._four_eyes.submit(decision, by)
+        return decided if isinstance(decided, Proposal) else self._carry_out(decided)
+
+    def approve_proposal(self, proposal: Proposal, *, by: Operator) -> None:
+        """Carry out a refund that another proposed. Raises as `refund` does."""
+        self._check(proposal, by)
+        self._carry_out(self._four_eyes.approve(proposal, by))
+
+    def _decision(self, wanted: OrderRefundRequest, request: str) -> Decision:
+        session = self._ledger.session(wanted.session_id)
+        return Decision(
+            action=REFUND_ORDER,
+            subject=f"order of session {wanted.session_id}",
+            session_id=wanted.session_id,
+            amount_cents=session.totals.total_cents if wanted.amount_cents is None else wanted.amount_cents,
+            arguments={
+                "amount_cents": wanted.amount_cents,
+                "payout_receipt": _receipt(wanted.payout_receipt),
+                "reason": parse_note(wanted.reason, "reason"),
+                "restock": wanted.restock,
+                "request": request,
+            },
+        )
+
+    def _check(self, decision: Decision, by: Operator) -> None:
+        """Raise what the history refuses, too, so that nothing is proposed that cannot be done."""
+        assert decision.session_id is not None
+        session = self._ledger.session(decision.session_id)
+        self._stakes.refuse_own(by, [session])
+        _command(decision, by.name)(session)
+
+    def _carry_out(self, decided: Decided) -> int:
+        session_id, payout = decided.decision.session_id, decided.decision.arguments["payout_receipt"]
+        assert session_id is not None
+        if payout is not None and not self._ledger.reserve(payout, PAYOUT, session_id):
+            raise Rejected("PAYOUT_KNOWN", "This receipt is of another refund already.")
+        _, refund = self._ledger.decide(session_id, _command(decided.decision, decided.by))
+        self._four_eyes.end(decided)
+        return refund
+
+
+def parse_session_id(text: str) -> UUID:
+    """Return the id of a session that an operator typed. Raises InvalidValue."""
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        description = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
+        raise wrong_fields({"session": [description]}) from None
+
+
+def _command(decision: Decision, by: str) -> Callable[[PaymentSession], int]:
+    arguments: dict[str, Any] = dict(decision.arguments)
+    return partial(PaymentSession.refund_order, **arguments, decided_by=by, at=clock.now())
+
+
+def _receipt(text: str | None) -> str | None:
+    """Return a receipt in capitals, None if there is none; raise InvalidValue if it cannot be one."""
+    if text is None or not text.strip():
+        return None
+    receipt = text.strip().upper()
+    if not (receipt.isascii() and receipt.isalnum() and len(receipt) >= MIN_RECEIPT_CHARACTERS):
+        raise wrong_fields({"payout_receipt": ["Write M-Pesa's receipt, such as UKG7Q2X9LM."]})
+    return receipt
