@@ -18,6 +18,7 @@ Parser = Callable[[str], Any]
 Network = IPv4Network | IPv6Network
 
 MASTER_KEY_BYTES = 32
+MAX_FILE_BYTES = 64 * 1024
 COMMAND_FOR_A_SECRET = 'python3 -c "import secrets; print(secrets.token_hex(32))"'  # noqa: S105 - makes one, is none
 COMMAND_FOR_A_KEY = (
     'python3 -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"'
@@ -227,6 +228,17 @@ def file(given: str) -> Path:
     except OSError as error:
         raise ValueError(f"names {path}, which cannot be read ({error.strerror}).") from None
     return path
+
+
+def content(path: Path | None) -> bytes | None:
+    """Return the first MAX_FILE_BYTES of a file, None without one; raise ValueError if it cannot be read."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as opened:
+            return opened.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise ValueError(f"names {path}, which cannot be read ({error.strerror}).") from error
 
 
 def _parts_of(address: str) -> SplitResult | None:

@@ -12,8 +12,6 @@ from api.setting_rules import CALLBACK_PATH, STORED_NAMES
 from ledger.money import Money
 from ledger.store.roles import Roles
 
-_MAX_CERTIFICATE_BYTES = 64 * 1024
-
 
 class ConfigurationError(Exception):
     """Settings that cannot be used: `problems` holds a sentence for each, `message` a line for each."""
@@ -233,8 +231,7 @@ class Settings:
     daftari_four_eyes_from: Money | None = _setting(
         values.money,
         "",
-        "From which amount, in shillings, decisions about money need a second person: allocations, refunds, returns. "
-        "Without it one person decides.",
+        "From how many shillings on a decision about money needs a second person; without it, one decides.",
     )
     daftari_pull: str = _setting(
         values.choice("off", "on"),
@@ -355,22 +352,14 @@ class Settings:
 
     def certificate(self) -> bytes | None:
         """Return the content of the certificate file, None without one; raise ConfigurationError."""
-        path = self.mpesa_certificate_file
-        if path is None:
-            return None
         try:
-            with path.open("rb") as file:
-                return file.read(_MAX_CERTIFICATE_BYTES)
-        except OSError as error:
-            raise ConfigurationError(
-                [f"MPESA_CERTIFICATE_FILE names {path}, which cannot be read ({error.strerror})."]
-            ) from error
+            return values.content(self.mpesa_certificate_file)
+        except ValueError as error:
+            raise ConfigurationError([f"MPESA_CERTIFICATE_FILE {error}"]) from error
 
     def with_stored_credentials(self, stored: Mapping[str, str]) -> "Settings":
         """Return these settings with stored credentials beneath them; raise ConfigurationError."""
-        return load_settings(
-            self.environ, {name: stored[name] for name in setting_rules.STORED_NAMES if name in stored}
-        )
+        return load_settings(self.environ, {name: stored[name] for name in STORED_NAMES if name in stored})
 
 
 def described_settings() -> list[tuple[str, str, str]]:

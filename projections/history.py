@@ -47,7 +47,7 @@ OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
     events.Failed: ("attempt", "code", "text", "money_held"),
     events.Expired: (),
     events.SurplusReceived: ("attempt", "receipt", "amount_cents", "paid_at", "why"),
-    events.RefundDue: ("refund", "amount_cents", "receipt", "why", "of_order"),
+    events.RefundDue: ("refund", "amount_cents", "receipt", "why"),
     events.RefundApproved: ("refund",),
     events.RefundRefused: ("refund",),
     events.RefundRequested: ("refund",),

@@ -16,6 +16,7 @@ class RefundDue(Event):
     """
 
     TOPIC = "payment_session.refund_due.v1"
+    class_version = 2
     refund: int
     attempt: int
     amount_cents: int
@@ -26,6 +27,10 @@ class RefundDue(Event):
     reason: str | None = None
     request: str | None = None
     restock: bool = False
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        """Change nothing: in version 1 no money of an order went back."""
 
     def apply(self, session: SessionState) -> None:
         session.refunds[self.refund] = Refund(

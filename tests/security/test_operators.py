@@ -25,7 +25,7 @@ from tests.scenarios.steps import (
 )
 from tests.security.acts import NOT_ALONE, OWN, refused
 from tests.support.checkouts import Checkout
-from tests.support.instance import Instance, running_instance
+from tests.support.instance import Client, Instance, running_instance
 
 WORK_LIST = "/api/work-list/"
 REFUNDS = "/api/payments/refunds/"
@@ -130,15 +130,18 @@ def test_an_operator_closes_and_retries_no_case_of_their_own(instance: Instance)
         assert refused(answer) == OWN, case
 
 
+def proof_of(page: Client) -> str:
+    """Return the proof in the forms of the work page."""
+    return str(page.get("/work/").text.split('name="proof" value="')[1].split('"')[0])
+
+
 def test_the_work_page_refuses_an_operator_with_a_stake(instance: Instance) -> None:
     path = refund_due(instance, user=9)
     case_id = f"{path.split('/')[-3]}.refund.1"
     page = instance.anonymous()
     token = str(instance.client(9, "operator").headers["Authorization"])
-    page.post("/work/sign-in/", data={"token": token})
-    shown = page.get("/work/").text
-    proof = shown.split('name="proof" value="')[1].split('"')[0]
-    form = {"kind": "refund_due", "case_id": case_id, "action": "approve", "proof": proof}
+    page.post("/work/sign-in/", data={"token": token, "proof": proof_of(page)})
+    form = {"kind": "refund_due", "case_id": case_id, "action": "approve", "proof": proof_of(page)}
     answer = page.post("/work/act/", data=form)
     assert answer.status_code == 403
     assert "ask another operator" in answer.text

@@ -63,6 +63,7 @@ SAID_LATER: dict[str, dict[str, Any]] = {
     },
     events.OrderCreated.TOPIC: {"class_version": 2},
     events.RefundDue.TOPIC: {
+        "class_version": 2,
         "of_order": False,
         "decided_by": None,
         "reason": None,
