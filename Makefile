@@ -18,7 +18,7 @@ MUTATION = build/mutation
 AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup check audit sbom bench simulate torture mutate schema screenshot format lock clean
+.PHONY: help run test test-system test-setup check fuzz audit sbom bench simulate torture mutate schema screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ test-system: test-setup ## Set up, then run the tests that need minutes: real se
 
 test-setup: $(VENV)/.ready-to-test
 	@$(BIN)/python -m tests.support.browser
+
+fuzz: test-setup ## Send the API about 50,000 generated requests by every identity; none may cause a fault
+	@FUZZ_EXAMPLES=120 $(BIN)/pytest -n $(JOBS) -m "system or not system" tests/api/http/framework/test_conformance.py
 
 check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the length of files
 	@$(BIN)/ruff format --check .

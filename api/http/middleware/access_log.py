@@ -12,6 +12,7 @@ from flask import request
 
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Caller, caller
+from ledger.errors import wrong_fields
 from payments.refunds.notes import parse_note
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -45,6 +46,12 @@ def reads_personal_data(what: str) -> Callable[[View], View]:
     return decorate
 
 
+def _reason(given: str) -> str:
+    if not (given.isascii() and given.isprintable()):
+        raise wrong_fields({REASON: ["Write one line of visible ASCII characters."]})
+    return parse_note(given, REASON)
+
+
 def record_access(reader: Caller, what: str, named: dict[str, Any]) -> None:
     """Append an entry about a read of `what`; `named` are the ids in the path. Raises InvalidValue for the reason."""
     given = request.headers.get(REASON)
@@ -61,6 +68,6 @@ def record_access(reader: Caller, what: str, named: dict[str, Any]) -> None:
         ACCESS,
         actor=f"user:{reader.user_id}",
         subject=next(subjects, ""),
-        reason=parse_note(given, REASON) if given else "",
+        reason="" if given is None else _reason(given),
         details={"what": what, **ids},
     )

@@ -1,6 +1,7 @@
 """The API keeps to its own document, whatever is sent: schemathesis makes the requests from /openapi.json."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart
 from tests.support.database import new_database, reachable_folder
 from tests.support.instance import Instance, running_instance
 
-EXAMPLES = 12
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
+"""For each operation, and again for each identity; `make fuzz` asks for many more."""
+
 BUYER = 1
 _numbers = count(1)
 CHECKS = [
@@ -97,6 +100,39 @@ def known(instance: Instance) -> Known:
     waiting = instance.pay(buyer)
     fresh = buyer.create().json()["session_id"]
     return Known([paid, waiting, fresh], buyer.status(paid)["order"]["order_id"])
+
+
+ANSWERS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+"""What holds for whoever asks, with or without a right to it."""
+
+IDENTITIES: dict[str, tuple[int, list[str]] | None] = {
+    "anonymous": None,
+    "other buyer": (2, ["customer"]),
+    "operator": (9, ["operator"]),
+    "auditor": (10, ["auditor"]),
+    "analyst": (11, ["analyst"]),
+    "all roles": (12, ["customer", "operator", "auditor", "analyst"]),
+}
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("identity", IDENTITIES)
+@schema.parametrize()
+@hypothesis_settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+def test_whoever_asks_causes_no_fault(
+    case: schemathesis.Case[Any], instance: Instance, known: Known, identity: str
+) -> None:
+    _name_something_known(case, known)
+    _be_impatient(case)
+    caller = IDENTITIES[identity]
+    headers = {} if caller is None else {"Authorization": f"Bearer {instance.token(caller[0], *caller[1])}"}
+    case.call_and_validate(base_url=instance.base_url, headers=headers, checks=ANSWERS)
 
 
 @schema.parametrize()
