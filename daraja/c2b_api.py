@@ -16,7 +16,6 @@ WHEN_SILENT = ("Completed", "Cancelled")
 
 REGISTRATION_DOUBT = "it may or may not have taken the addresses. Register them again."
 
-_MAX_REFERENCE = 20
 _MAX_NAME = 100
 
 _FORBIDDEN_WORDS: tuple[str, ...] = ("m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query")
@@ -39,8 +38,9 @@ class C2bNotice:
     """What one validation or confirmation says. It is not signed, so the caller must find out whether it is true.
 
     `amount_cents` is exact. `completed_at` is aware UTC, None when unreadable. `bill_reference` was typed by the
-    payer: treat it, and the names, as hostile text. `payer` is a masked number, or a hash. `balance_cents` is
-    what the shortcode holds afterwards, None in a validation. Personal data stays out of the repr.
+    payer: treat it, and the names, as hostile text; a reference that was cut ends in CUT_MARK. `payer` is a masked
+    number, or a hash. `balance_cents` is what the shortcode holds afterwards, None in a validation. Personal data
+    stays out of the repr.
     """
 
     receipt: str
@@ -121,7 +121,7 @@ def parse_c2b(body: bytes) -> C2bNotice:
         shortcode=shortcode,
         transaction_type=_line(notice.get("TransactionType"), _MAX_NAME),
         completed_at=untrusted.moment(notice.get("TransTime")),
-        bill_reference=_line(notice.get("BillRefNumber"), _MAX_REFERENCE),
+        bill_reference=untrusted.reference(notice.get("BillRefNumber")),
         invoice_number=_line(notice.get("InvoiceNumber"), _MAX_NAME),
         third_party_id=_line(notice.get("ThirdPartyTransID"), _MAX_NAME),
         payer=untrusted.payer(notice.get("MSISDN")),

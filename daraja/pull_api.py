@@ -26,7 +26,6 @@ _PHONE = re.compile(r"254[17][0-9]{8}")
 _MAX_NESTING = 3
 _MAX_ROWS = 20_000
 _MAX_ROW = 2_000
-_MAX_REFERENCE = 100
 
 PullRegistrationState = Literal["registered", "already_registered"]
 
@@ -194,6 +193,6 @@ def _transaction(row: object) -> PulledTransaction | None:
         happened_at_text=written,
         happened_at=eat.guess_moment(written),
         kind=untrusted.text(members.get("transactiontype")),
-        bill_reference=untrusted.text(members.get("billreference"))[:_MAX_REFERENCE],
+        bill_reference=untrusted.reference(members.get("billreference")),
         payer=untrusted.payer(members.get("msisdn")) or untrusted.payer(members.get("sender")),
     )

@@ -22,6 +22,7 @@ from daraja.statement_text import (
     rows_of,
     unreadable,
 )
+from daraja.untrusted import CUT_MARK
 
 __all__ = ["MAX_BYTES", "Statement", "StatementError", "StatementRow", "parse_statement"]
 
@@ -175,7 +176,8 @@ class _Cells:
         index = self._columns.get(name)
         if index is None or index >= len(self._cells):
             return ""
-        return self._cells[index].replace("\u00a0", " ").strip()[:_MAX_CELL]
+        cell = self._cells[index].replace("\u00a0", " ").strip()
+        return cell if len(cell) <= _MAX_CELL else cell[:_MAX_CELL] + CUT_MARK
 
     def has(self, name: str) -> bool:
         """Whether the file has the column."""

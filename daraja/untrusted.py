@@ -15,6 +15,10 @@ MAX_BYTES = 64 * 1024
 """No genuine body of the payment APIs comes near this."""
 
 _MAX_TEXT = 300
+_MAX_REFERENCE = 100
+CUT_MARK = "…"
+"""Ends a reference that was cut. No reference of ours has it, so what was cut names no payment."""
+
 _IDENTIFIER = re.compile(r"[\x21-\x7e]{1,128}")
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _FAULT_CODE = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -100,6 +104,19 @@ def whole_number(value: object) -> int | None:
 def text(value: object) -> str:
     """Return text fit to be stored and shown: one line, no control characters, at most 300 characters; else ''."""
     return _UNPRINTABLE.sub(" ", value[:_MAX_TEXT]).strip() if isinstance(value, str) else ""
+
+
+def reference(value: object) -> str:
+    """Return the account number that a payer typed, as one line; beyond 100 characters it is cut and ends in CUT_MARK.
+
+    M-Pesa documents 20 characters. A number, which it should write as text, becomes its digits.
+    """
+    number = whole_number(value)
+    typed = str(number) if number is not None else value.strip() if isinstance(value, str) else ""
+    kept = text(typed)
+    if len(typed) <= _MAX_TEXT and len(kept) <= _MAX_REFERENCE:
+        return kept
+    return kept[: _MAX_REFERENCE - 1] + CUT_MARK
 
 
 def member(value: object, key: str) -> Any:

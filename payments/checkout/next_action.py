@@ -16,7 +16,6 @@ from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QUERY_SCHEDULE
 from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks
-from payments.prompts.prompt_limits import PAUSES
 from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
 
@@ -159,4 +158,4 @@ def _retry_after_failure(row: SessionRow) -> datetime | None:
     if code in _NOT_RETRYABLE:
         return None
     pause = timedelta(seconds=_AFTER_RESULT.get(code, 0) or _AFTER_REFUSAL.get(code, 0))
-    return ended_at + (max(pause, PAUSES[0]) if code in _AFTER_RESULT else pause)
+    return ended_at + pause

@@ -27,7 +27,8 @@ COMMENT ON COLUMN live_prompts.user_id IS
     'Who asked for the prompt. NULL in rows from before this column, which are over in minutes.';
 
 -- Why a user may not prompt a number now, and until when; no row if they may. p_pauses[n] follows the nth prompt
--- without payment; while the session holds the lock, the session itself says whether its prompt is over. The longest
+-- without payment, the first of which is let off if the user prompts no other number and nobody else pays from this one:
+-- so does a buyer who mistypes the PIN, or touches Cancel. While the session holds the lock, the session itself says whether its prompt is over. The longest
 -- pause wins.
 CREATE FUNCTION prompt_refusal(
     p_user bigint, p_phone text, p_session uuid, p_now timestamptz, p_prompts_an_hour integer,
@@ -56,11 +57,17 @@ CREATE FUNCTION prompt_refusal(
         WHERE NOT is_own AND paid_at IS NULL AND unpaid_in_row > 0 AND phone_digest <> p_phone
         HAVING count(*) >= p_numbers_a_day
         UNION ALL
-        SELECT 'unpaid', max(last_at) + p_pauses[least(sum(unpaid_in_row), cardinality(p_pauses))::integer]
-        FROM others, own, owned WHERE NOT is_own AND unpaid_in_row > 0 AND (user_id = p_user OR is_owned)
+        SELECT 'unpaid', last_at + p_pauses[least(prompts, cardinality(p_pauses))::integer]
+        FROM (
+            SELECT max(last_at) AS last_at, sum(unpaid_in_row)
+                   - (NOT bool_or(is_owned) AND NOT EXISTS (
+                         SELECT FROM mine WHERE phone_digest <> p_phone AND paid_at IS NULL AND unpaid_in_row > 0
+                     ))::integer AS prompts
+            FROM others, own, owned WHERE NOT is_own AND unpaid_in_row > 0 AND (user_id = p_user OR is_owned)
+        ) AS unpaid
+        WHERE prompts > 0
             AND NOT EXISTS (SELECT FROM live_prompts AS held WHERE held.phone_digest = p_phone
                             AND held.session_id = p_session AND held.live_until > p_now)
-        HAVING count(*) > 0
         UNION ALL
         SELECT 'prompts_a_number', min(hour_began_at) + interval '1 hour' FROM others, own
         WHERE NOT is_own AND hour_began_at > p_now - interval '1 hour'

@@ -14,7 +14,8 @@ PAUSES = (
     timedelta(hours=6),
 )
 """Before a user prompts a number again that they have never paid from: after its first prompt without payment, its
-second, and so on; the last one stays.
+second, and so on; the last one stays. The first is let off if the user prompts no other number and nobody else has paid
+from this one.
 """
 
 _BUSY_RETRY_SECONDS = 60

@@ -34,6 +34,7 @@ from payments.reconciliation.movements import (
     MovementKind,
     Movements,
 )
+from payments.reconciliation.transactions import is_too_long
 
 BATCH_SIZE = 500
 """How many movements are stored and matched together."""
@@ -178,6 +179,9 @@ class Matcher:
         session_id = holder or (named.session_id if named else None)
         if session_id is None:
             detail = "No session has this receipt or this reference."
+            if is_too_long(movement.reference):
+                detail = "Its reference is longer than M-Pesa takes, so it names no attempt."
+                _log.warning("reference_too_long", receipt=movement.receipt)
             return MatchResult(movement, MatchVerdict.UNKNOWN, detail=detail)
         if named is not None and named.session_id != session_id:
             return _credited_elsewhere(movement, holder=session_id, named=named)

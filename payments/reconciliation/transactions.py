@@ -10,6 +10,9 @@ from ledger.session.values import Evidence
 from payments.reconciliation.movements import Movement, MovementKind
 
 _PAYER = re.compile(r"\b(254[17][0-9]{8})\b")
+MAX_REFERENCE = 20
+"""M-Pesa takes no longer account number; a longer text names no attempt, whole or cut."""
+
 _OURS = re.compile(r"[Dd]0*([1-9][0-9]{0,17})")
 _BETWEEN = re.compile(r"[\s\u00a0._-]+")
 _NO_PAYMENT = re.compile(
@@ -21,8 +24,15 @@ _CHARGE = re.compile(r"charge", re.IGNORECASE)
 
 def transaction_named(reference: str) -> int | None:
     """Return the transaction that an account reference names: D456, however it was typed. None for any other text."""
+    if is_too_long(reference):
+        return None
     found = _OURS.fullmatch(_BETWEEN.sub("", reference))
     return int(found[1]) if found else None
+
+
+def is_too_long(reference: str) -> bool:
+    """Whether a reference is longer than M-Pesa takes, so that it cannot be one of ours."""
+    return len(reference.strip()) > MAX_REFERENCE
 
 
 def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:

@@ -75,9 +75,24 @@ class PromptTables:
         counts = self.prompt_counts.get((user, phone), _NEVER_PROMPTED)
         is_holder = held and held["live_until"] > now and held["session_id"] == session_id
         if not is_holder and counts["paid"] is None and counts["unpaid"] and counts["last"] > now - DAY:
-            pauses = limits["pauses"]
-            refusals.append(("unpaid", counts["last"] + pauses[min(counts["unpaid"], len(pauses)) - 1]))
+            pauses, alone = limits["pauses"], self._is_only_number(user, phone, now)
+            prompts = counts["unpaid"] - alone
+            if prompts > 0:
+                refusals.append(("unpaid", counts["last"] + pauses[min(prompts, len(pauses)) - 1]))
         return max((each for each in refusals if each[1] > now), key=lambda each: each[1], default=None)
+
+    def _is_only_number(self, user: int, phone: str, now: datetime) -> bool:
+        return not any(
+            (number == phone and owner != user and row["paid"] is not None)
+            or (
+                owner == user
+                and number != phone
+                and row["paid"] is None
+                and row["unpaid"]
+                and row["last"] > now - DAY
+            )
+            for (owner, number), row in self.prompt_counts.items()
+        )
 
     def release_phone(self, values: Any) -> int:
         """Release the phone lock of an attempt, and count how its prompt ended."""

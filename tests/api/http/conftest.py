@@ -78,7 +78,7 @@ def settings(tmp_path: Path) -> Settings:
         {
             "DAFTARI_DATA_DIR": str(tmp_path),
             "DAFTARI_JWT_SECRET": SECRET,
-            "DAFTARI_RATE_PER_MINUTE": "20",
+            "DAFTARI_RATE_PER_MINUTE": "400",
         }
     )
 

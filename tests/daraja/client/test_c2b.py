@@ -156,7 +156,10 @@ def test_money_is_read_whatever_else_lacks(name: str, value: object) -> None:
         ("  d 12 ", "d 12"),
         ("=cmd|' /C calc'!A0", "=cmd|' /C calc'!A0"),
         ("a\r\nb\x00c", "a b c"),
-        ("x" * 50, "x" * 20),
+        ("x" * 100, "x" * 100),
+        ("x" * 101, "x" * 99 + "…"),
+        ("D" + " " * 400 + "456", "D…"),
+        ("D00000000000000004561", "D00000000000000004561"),
         (1234, "1234"),
         ("<script>", "<script>"),
     ],
@@ -200,7 +203,7 @@ def test_any_values_are_read_or_refused(changes: dict[str, Any]) -> None:
     except MalformedNotice:
         return
     assert notice.amount_cents > 0
-    assert len(notice.bill_reference) <= 20
+    assert len(notice.bill_reference) <= 100
     assert not set(notice.bill_reference) & set("\r\n\0\u2028")
 
 

@@ -72,6 +72,22 @@ def test_a_payment_is_read_exactly(client: DarajaClient, script: Script) -> None
     assert "254708374149" not in repr(read)
 
 
+@pytest.mark.parametrize("written", [254708374149, "254708374149"])
+def test_the_payer_may_be_a_number_or_text(client: DarajaClient, script: Script, written: object) -> None:
+    script.at(QUERY, page(row(msisdn=written)))
+    [found] = client.pull(start=START, end=NOW).transactions
+    assert found.payer == "254708374149"
+
+
+def test_a_long_reference_is_never_cut_to_a_shorter_one(client: DarajaClient, script: Script) -> None:
+    script.at(
+        QUERY, page(row(billreference="D00000000000000004561"), row("UKF7Q2X9LN", billreference="D" * 500))
+    )
+    whole, cut = client.pull(start=START, end=NOW).transactions
+    assert whole.bill_reference == "D00000000000000004561"
+    assert cut.bill_reference == "D" * 99 + "…"
+
+
 @pytest.mark.parametrize(
     "answer",
     [

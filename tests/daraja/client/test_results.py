@@ -208,6 +208,12 @@ def test_a_failed_reversal_has_a_reason(code: object, reason: str) -> None:
     assert verdict.sentence.endswith(".")
 
 
+@pytest.mark.parametrize("written", [0, "0"])
+def test_a_result_type_may_be_a_number_or_text(written: object) -> None:
+    assert reversal_verdict(parse_result(body(REVERSED, ResultType=written))).kind == "done"
+    assert status_verdict(parse_result(body(FOUND, ResultType=written))).kind == "completed"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

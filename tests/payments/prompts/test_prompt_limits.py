@@ -62,16 +62,26 @@ def phones(database: Database) -> Phones:
     return Phones(database)
 
 
-def test_a_declined_prompt_is_followed_by_a_pause_for_that_user_and_number(phones: Phones) -> None:
+def test_a_buyer_who_cancels_once_may_try_again_at_once(phones: Phones) -> None:
+    assert phones.ask(STRANGER, "a", NOW) is None
+    assert phones.ask(STRANGER, "a", NOW + SECOND) is None
+    assert phones.ask(STRANGER, "a", NOW + 2 * SECOND) == "unpaid"
+    assert phones.ask(STRANGER, "a", NOW + SECOND + PAUSES[0]) is None
+
+
+def test_a_declined_prompt_is_followed_by_a_pause_if_the_user_prompts_other_numbers_too(
+    phones: Phones,
+) -> None:
+    assert phones.ask(STRANGER, "b", NOW) is None
     assert phones.ask(STRANGER, "a", NOW) is None
     assert phones.ask(STRANGER, "a", NOW + PAUSES[0] - SECOND) == "unpaid"
-    assert phones.ask(STRANGER, "b", NOW + SECOND) is None
     assert phones.ask(VICTIM, "a", NOW + SECOND) is None
     assert phones.ask(STRANGER, "a", NOW + PAUSES[0]) is None
 
 
 def test_pauses_grow_and_a_quiet_day_ends_them(phones: Phones) -> None:
     at = NOW
+    phones.ask(STRANGER, "b", at, AMPLE)
     for pause in (*PAUSES, PAUSES[-1]):
         assert phones.ask(STRANGER, "a", at, AMPLE) is None
         assert phones.ask(STRANGER, "a", at + pause - SECOND, AMPLE) == "unpaid"

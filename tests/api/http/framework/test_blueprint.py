@@ -21,7 +21,7 @@ def test_changes_beyond_the_rate_are_429_and_reading_is_free(
     client: FlaskClient, bearer: Bearer, services: ProbeServices, database: Database
 ) -> None:
     services.request_leases = RequestLeases(database)
-    for _ in range(20):
+    for _ in range(400):
         assert client.post("/api/probes/refusals/rejected/", headers=bearer()).status_code == 400
     refused = client.post("/api/probes/refusals/rejected/", headers=bearer())
     assert refused.status_code == 429
@@ -35,7 +35,7 @@ def test_one_callers_rate_is_not_anothers(
     client: FlaskClient, bearer: Bearer, services: ProbeServices, database: Database
 ) -> None:
     services.request_leases = RequestLeases(database)
-    for _ in range(21):
+    for _ in range(401):
         client.post("/api/probes/refusals/rejected/", headers=bearer(7))
     assert client.post("/api/probes/refusals/rejected/", headers=bearer(8)).status_code == 400
 
