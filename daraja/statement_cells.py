@@ -7,10 +7,10 @@ file whose amounts or dates could be read in two ways is refused.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from daraja.eat import EAT
+from daraja.eat import EAT, parse_transaction_date
 from daraja.statement_text import not_a_statement, unreadable
 from daraja.untrusted import written_cents
 
@@ -63,6 +63,7 @@ _CLOCK = re.compile(
 )
 _SERIAL = re.compile(r"[2-9][0-9]{4}\.[0-9]{1,12}")
 _EXCEL_DAY_ZERO = datetime(1899, 12, 30, tzinfo=EAT)
+_EAT_OFFSET = timedelta(hours=3)
 
 
 def columns_of(cells: Sequence[str]) -> dict[str, int] | None:
@@ -127,8 +128,8 @@ class Forms:
             if _SERIAL.fullmatch(text):
                 return _of_serial(text)
             date, clock = _date_and_clock(text)
-            year, month, day = self._date(date)
-            return datetime(year, month, day, *_time(clock), tzinfo=_zone(clock)).astimezone(UTC)
+            digits = "".join(f"{part:02}" for part in (*self._date(date), *_time(clock)))
+            return parse_transaction_date(digits) + _ahead_of_eat(clock)
         except (ValueError, OverflowError) as error:
             why = (
                 str(error)
@@ -230,13 +231,14 @@ def _time(clock: "re.Match[str]") -> tuple[int, int, int]:
     return hour, minute, second
 
 
-def _zone(clock: "re.Match[str]") -> timezone:
+def _ahead_of_eat(clock: "re.Match[str]") -> timedelta:
+    """Return by how much the clock's zone, if it names one, is behind EAT."""
     if clock[5]:
-        return UTC
+        return _EAT_OFFSET
     if clock[6]:
         offset = timedelta(hours=int(clock[7]), minutes=int(clock[8]))
-        return timezone(offset if clock[6] == "+" else -offset)
-    return EAT
+        return _EAT_OFFSET - (offset if clock[6] == "+" else -offset)
+    return timedelta()
 
 
 def _year(text: str) -> int:

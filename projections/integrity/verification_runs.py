@@ -17,7 +17,7 @@ VALUES (%s, %s, %s, %s, %s, %s)
 """
 _LAST = """
 SELECT run_id, started_at, finished_at, events, version, violations FROM verification_runs
-ORDER BY finished_at DESC LIMIT 1
+ORDER BY finished_at DESC, events DESC LIMIT 1
 """
 _FORGET = "SELECT purge_verification_runs(%s)"
 _EVENTS = "SELECT count(*) AS events FROM (SELECT FROM payment_events LIMIT %s) AS counted"

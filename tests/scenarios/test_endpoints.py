@@ -260,10 +260,10 @@ def test_invalid_credentials_change_nothing(shell: dict[str, str]) -> None:
 
 
 def test_stored_credentials_are_used_and_variables_win(shell: dict[str, str], instance: Instance) -> None:
-    _set(shell, "--consumer-key", "stored-key", "--callback-url", "https://shop.example/pay/")
+    _set(shell, "--consumer-key", "stored-key", "--passkey", "stored-passkey")
     settings = local_settings(shell | {"MPESA_CONSUMER_KEY": "given-key"})
     mixed = settings.with_stored_credentials(stored_credentials(settings))
-    assert (mixed.mpesa_consumer_key, mixed.mpesa_callback_url) == ("given-key", "https://shop.example/pay/")
+    assert (mixed.mpesa_consumer_key, mixed.mpesa_passkey) == ("given-key", "stored-passkey")
     rows = json.dumps(_all_rows(instance)["sealed_settings"])
     assert "stored-key" not in rows
     assert hashlib.sha256(b"stored-key").hexdigest() not in rows

@@ -156,7 +156,7 @@ def test_a_success_without_its_token_is_no_payment_before_a_query_confirms_it(
     assert buyer.status(session_id)["session_status"] == "failed"
     assert buyer.status(session_id)["reason"]["code"] == "CANCELLED_BY_USER"
     assert count(instance, "shop_orders") == 0
-    assert messages(instance) == [("acted_on", "contradicted_by_query")]
+    assert ("acted_on", "contradicted_by_query") in messages(instance)
 
 
 def test_many_unauthenticated_callbacks_of_one_prompt_cause_one_query(
@@ -203,7 +203,7 @@ def test_a_success_without_its_token_is_a_payment_once_a_query_confirms_it(
     assert "Paid" not in event_names(instance, session_id)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
-    assert messages(instance) == [("acted_on", "confirmed_by_query")]
+    assert ("acted_on", "confirmed_by_query") in messages(instance)
 
 
 def test_a_cancellation_without_its_token_changes_nothing(instance: Instance, buyer: Client) -> None:

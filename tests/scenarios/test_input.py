@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.steps import CALLBACK_LOST, Clock, count, event_names, observe, prompt_of
+from tests.scenarios.steps import (
+    CALLBACK_LOST,
+    TOMATOES,
+    Clock,
+    count,
+    event_names,
+    observe,
+    prompt_of,
+    put_in_cart,
+)
 from tests.support.instance import DELIVERY, Client, Instance
 
 SAME_NUMBER = (
@@ -136,8 +145,9 @@ def test_all_ways_to_type_a_phone_number_give_the_same_number(
         other = buyer.create().json()["session_id"]
         busy = buyer.initiate(other, phone_number=typed)
         assert busy.json()["error_code"] == "PHONE_BUSY", typed
-        instance.simulator.cancel(instance.simulator.prompts(open_only=True)[0].checkout_request_id)
+        instance.simulator.approve(instance.simulator.prompts(open_only=True)[0].checkout_request_id)
         instance.work()
+        put_in_cart(buyer, TOMATOES, "1")
         clock.tick(1)
     assert {prompt.phone for prompt in instance.simulator.prompts()} == {"254712345678"}
     assert buyer.create(delivery_details=DELIVERY | {"phone_number": "0112345678"}).status_code == 201

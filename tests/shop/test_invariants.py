@@ -1,4 +1,6 @@
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from ledger.store.database import Database
 from shop.builtin import BuiltinShop
@@ -7,8 +9,11 @@ from tests.shop.conftest import order_request
 
 
 def violations_after(database: Database, *statements: str) -> list[str]:
-    """Tamper with the tables in a transaction that is rolled back; return the violations."""
-    with database.transaction(commit=False) as connection:
+    """Tamper with the tables as their owner in a transaction that is rolled back; return the violations."""
+    with (
+        psycopg.connect(database.url, row_factory=dict_row) as connection,
+        connection.transaction(force_rollback=True),
+    ):
         for statement in statements:
             connection.execute(statement)
         return check(connection)

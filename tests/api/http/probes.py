@@ -64,6 +64,7 @@ def who() -> dict[str, Any]:
 
 
 @blueprint.route("/things/<uuid:session_id>/")
+@blueprint.reports_unknown_names
 def thing(session_id: UUID) -> dict[str, Any]:
     """Show a thing."""
     return {"session_id": session_id, "amount": Decimal("150.00")}
@@ -85,6 +86,7 @@ def refuse(kind: str) -> None:
 
 
 @blueprint.route("/counted/", methods=["POST"])
+@blueprint.reports_unknown_names
 @idempotent
 def counted() -> tuple[dict[str, Any], int]:
     """Count how often it ran; the body says with which status to answer, or which refusal to raise."""
@@ -96,6 +98,7 @@ def counted() -> tuple[dict[str, Any], int]:
 
 
 @blueprint.route("/list/")
+@blueprint.reports_unknown_names
 @blueprint.arguments(PageQuery, location="query")
 def listed(query: dict[str, Any]) -> dict[str, Any]:
     """List the numbers from 1 to 45."""

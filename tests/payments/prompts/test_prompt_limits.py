@@ -141,6 +141,7 @@ def test_one_user_cannot_pass_the_limit_by_asking_at_once(phones: Phones) -> Non
 
 
 def test_the_buyer_is_told_how_long_to_wait(phones: Phones) -> None:
+    phones.ask(STRANGER, "b", NOW)
     phones.ask(STRANGER, "a", NOW)
     refusal = phones.refusal(STRANGER, "a", NOW + 10 * SECOND)
     assert refusal is not None
