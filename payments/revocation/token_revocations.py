@@ -94,6 +94,7 @@ class TokenRevocations:
         """Read what is new if the copy is old; raise Unavailable if it cannot be read and is too old to count."""
         now, tried_at = monotonic(), self._tried_at
         if tried_at is not None and now - tried_at < READ_EVERY_SECONDS and self._read_at is not None:
+            self._require_good(now)
             return
         if self._lock.acquire(blocking=self._read_at is None):
             try:

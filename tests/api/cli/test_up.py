@@ -104,6 +104,7 @@ def place() -> Iterator[tuple[Path, dict[str, str]]]:
         "DAFTARI_DATA_DIR": str(folder / "data"),
         "DAFTARI_PORT": str(free_port()),
         "DAFTARI_SIMULATOR_PORT": str(free_port()),
+        "DAFTARI_MASTER_KEY": "",  # That of the data folder, as for a newcomer.
     }
     yield folder, environ
     subprocess.run(["rm", "-rf", str(folder)], check=True)
