@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from ledger.application import Ledger
@@ -43,6 +44,14 @@ def pytest_configure_node(node: Any) -> None:
         node.config.add_cleanup(cluster.stop)
         stash[_URL] = cluster.start()
     node.workerinput[_SERVER_URL] = stash[_URL]
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Undo what a command that runs in this process does to the log: it silences all but errors."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

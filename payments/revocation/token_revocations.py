@@ -4,11 +4,11 @@ Every request asks, so each process keeps a copy in memory. It reads what is new
 statement of whichever request comes first; a revocation is known to all processes within that time.
 """
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from threading import Lock
-from time import monotonic
 
 from ledger import clock
 from ledger.errors import Unavailable
@@ -92,7 +92,7 @@ class TokenRevocations:
 
     def _refresh(self) -> None:
         """Read what is new if the copy is old; raise Unavailable if it cannot be read and is too old to count."""
-        now, tried_at = monotonic(), self._tried_at
+        now, tried_at = time.monotonic(), self._tried_at
         if tried_at is not None and now - tried_at < READ_EVERY_SECONDS and self._read_at is not None:
             self._require_good(now)
             return
