@@ -10,7 +10,7 @@ from ledger.application import Ledger
 from ledger.errors import NotFound, Rejected
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
-from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
+from payments.exceptions.work_list import UNAUTHENTICATED, WHAT_CAN_BE_DONE, Kind, Means
 from payments.fulfilment.order_process import OrderMaker
 from payments.inbox.inbox import Inbox
 from payments.operators.four_eyes import Decided, FourEyes
@@ -187,6 +187,8 @@ class CaseService:
         if kind in _OF_MOVEMENTS:
             found = self._movements.open_case(_movement_key(case_id))
             return _AtStake(found.session_id, found.amount_cents, found.payer_digest)
+        if case_id == UNAUTHENTICATED:
+            return _AtStake()
         if kind == Kind.MESSAGE_DEAD_LETTERED:
             return _AtStake(self._inbox.session_of(_uuid(case_id)))
         if kind == Kind.EVENT_DEAD_LETTERED:
@@ -253,7 +255,10 @@ class CaseService:
         self._ledger.decide(session_id, command)
 
     def _close_message(self, case_id: str, by: str, note: str) -> None:
-        if not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
+        if case_id == UNAUTHENTICATED:
+            if not self._inbox.close_unauthenticated(clock.now()):
+                raise _not_open()
+        elif not self._inbox.close(_uuid(case_id), closed_by=by, note=note, now=clock.now()):
             raise _not_open()
 
     def _close_event(self, case_id: str, by: str, note: str) -> None:

@@ -27,6 +27,9 @@ SET_UP_REASONS = (
 )
 """Why M-Pesa refuses a payment because of how we are set up, and not because of the buyer."""
 
+UNAUTHENTICATED = "unauthenticated"
+"""The id of the one case of all messages that anyone could have posted, and that nothing confirms."""
+
 # `money_cents` is what the case is about, or what the buyer's money with us comes to. Conditions match partial indexes.
 _CASES = """
 WITH
@@ -37,7 +40,18 @@ sessions_in_trouble AS (
 dead_lettered_messages AS (
     SELECT 'letter_set_aside' AS kind, inbox_id::text AS case_id, session_id, received_at AS since,
            NULL::bigint AS money_cents, channel || ': ' || coalesce(reason, 'not understood') AS detail
-    FROM daraja_inbox WHERE state = 'set_aside'
+    FROM daraja_inbox WHERE state = 'set_aside' AND (is_proven OR session_id IS NOT NULL)
+),
+unauthenticated_by_channel AS (
+    SELECT channel, count(*) AS messages, min(received_at) AS first_at
+    FROM daraja_inbox WHERE state = 'set_aside' AND NOT is_proven AND session_id IS NULL GROUP BY channel
+),
+unauthenticated_messages AS (
+    SELECT 'letter_set_aside' AS kind, 'unauthenticated' AS case_id, NULL::uuid AS session_id, min(first_at) AS since,
+           NULL::bigint AS money_cents,
+           'unauthenticated, and nothing confirms them: '
+               || string_agg(channel || ' ' || messages, ', ' ORDER BY channel) AS detail
+    FROM unauthenticated_by_channel HAVING count(*) > 0
 ),
 dead_lettered_events AS (
     SELECT 'reaction_set_aside' AS kind,
@@ -107,6 +121,7 @@ set_up_wrong AS (
 cases AS (
     TABLE sessions_in_trouble
     UNION ALL TABLE dead_lettered_messages
+    UNION ALL TABLE unauthenticated_messages
     UNION ALL TABLE dead_lettered_events
     UNION ALL TABLE open_movements
     UNION ALL TABLE open_gaps
@@ -284,6 +299,8 @@ class Case:
     @property
     def means(self) -> tuple[Means, ...]:
         """The ways in which an operator can act on it; only an order can be given up."""
+        if self.case_id == UNAUTHENTICATED:
+            return (Means.CLOSE,)
         means = WHAT_CAN_BE_DONE[self.kind].means
         if self.kind == Kind.EVENT_DEAD_LETTERED and not self.case_id.startswith("orders."):
             return tuple(each for each in means if each != Means.MONEY_BACK)

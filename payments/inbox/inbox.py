@@ -56,6 +56,11 @@ UPDATE daraja_inbox SET state = 'closed', closed_by = %s, note = %s, settled_at 
 WHERE inbox_id = %s AND state = 'set_aside'
 """
 _SESSION_OF = "SELECT session_id FROM daraja_inbox WHERE inbox_id = %s"
+# Not `closed`: what anyone may post is never kept for ever.
+_CLOSE_UNAUTHENTICATED = """
+UPDATE daraja_inbox SET state = 'acted_on', reason = 'closed_together', settled_at = %s
+WHERE state = 'set_aside' AND NOT is_proven AND session_id IS NULL
+"""
 _RETRY = """
 UPDATE daraja_inbox SET state = 'new', reason = NULL, tries = 0, next_try_at = %s, settled_at = NULL
 WHERE inbox_id = %s AND state = 'set_aside'
@@ -203,6 +208,11 @@ class Inbox:
         with self._database.connection() as connection:
             row = connection.execute(_SESSION_OF, (inbox_id,)).fetchone()
         return row["session_id"] if row else None
+
+    def close_unauthenticated(self, now: datetime) -> int:
+        """Close all dead-lettered messages that anyone could have posted; return how many there were."""
+        with self._database.connection() as connection:
+            return connection.execute(_CLOSE_UNAUTHENTICATED, (now,)).rowcount
 
     def retry(self, inbox_id: UUID, now: datetime) -> bool:
         """Let a dead-lettered message be tried again from now on; return whether there was one."""

@@ -14,7 +14,6 @@ from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
 from payments.reconciliation.movements import Movement, MovementKind
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
-    CALLBACKS,
     CANCELS,
     TOMATOES,
     at_once,
@@ -52,10 +51,18 @@ def contradicted(instance: Instance) -> str:
     return session_id
 
 
-def test_an_operator_pages_through_the_open_cases(instance: Instance) -> None:
-    for _ in range(3):
-        report(instance, CALLBACKS, b"not JSON")
+def dead_lettered(instance: Instance, times: int = 1) -> None:
+    """Let M-Pesa post an unreadable callback about a prompt."""
+    buyer = instance.client(1)
+    put_in_cart(buyer, TOMATOES, "2")
+    instance.pay(buyer)
+    for _ in range(times):
+        report(instance, own_path(prompt_of(instance)), b"not JSON")
     instance.work()
+
+
+def test_an_operator_pages_through_the_open_cases(instance: Instance) -> None:
+    dead_lettered(instance, 3)
     operator = instance.client(9, "operator")
     first = operator.get(WORK_LIST, params={"page_size": "2", "kind": "letter_set_aside"}).json()
     assert (first["count"], len(first["results"]), first["previous"]) == (3, 2, None)
@@ -154,8 +161,7 @@ def test_an_operator_allocates_an_unmatched_payment(instance: Instance) -> None:
 
 
 def test_of_two_operators_who_close_a_case_one_succeeds(instance: Instance) -> None:
-    report(instance, CALLBACKS, b"not JSON")
-    instance.work()
+    dead_lettered(instance)
     operator = instance.client(9, "operator")
     [case] = operator.get(WORK_LIST).json()["results"]
     path = case["actions"][0]["path"]
@@ -169,8 +175,7 @@ def test_of_two_operators_who_close_a_case_one_succeeds(instance: Instance) -> N
 
 
 def test_a_message_is_retried_and_listed_again_if_it_fails_again(instance: Instance) -> None:
-    report(instance, CALLBACKS, b"not JSON")
-    instance.work()
+    dead_lettered(instance)
     operator = instance.client(9, "operator")
     [case] = operator.get(WORK_LIST).json()["results"]
     retry = next(action for action in case["actions"] if action["name"] == "retry")
@@ -233,8 +238,7 @@ def test_a_case_that_closing_does_not_resolve_says_what_does(instance: Instance)
 
 
 def test_a_note_with_personal_data_closes_nothing(instance: Instance) -> None:
-    report(instance, CALLBACKS, b"not JSON")
-    instance.work()
+    dead_lettered(instance)
     operator = instance.client(9, "operator")
     [case] = operator.get(WORK_LIST).json()["results"]
     for note in ("", "Call 0712345678", "x" * 201, None, 7):
