@@ -12,22 +12,6 @@ DARAJA_URLS = {
 }
 _SAFARICOM = "safaricom.co.ke"
 CALLBACK_PATH = "/api/payments/callbacks/"
-STORED_NAMES = (
-    "MPESA_CONSUMER_KEY",
-    "MPESA_CONSUMER_SECRET",
-    "MPESA_BUSINESS_SHORTCODE",
-    "MPESA_PASSKEY",
-    "MPESA_ENVIRONMENT",
-    "MPESA_TRANSACTION_TYPE",
-    "MPESA_PARTY_B",
-    "MPESA_INITIATOR_NAME",
-    "MPESA_INITIATOR_PASSWORD",
-    "MPESA_SECURITY_CREDENTIAL",
-)
-"""The variables that `daftari set-mpesa-credentials` may store in the database; the environment wins over it.
-
-No address is among them: who can write to the database must not choose where the consumer secret goes.
-"""
 TOKEN_KEY_NAMES = ("DAFTARI_JWT_SECRET", "DAFTARI_JWT_PUBLIC_KEY_FILE", "DAFTARI_JWT_JWKS_URL")
 """The variables of which exactly one says how bearer tokens are verified."""
 
