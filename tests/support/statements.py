@@ -4,9 +4,12 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import pytest
 
 from daraja.eat import EAT
+from daraja.statement import StatementError, StatementRow, parse_statement
 
 HEADER = (
     "Receipt No.",
@@ -46,6 +49,21 @@ class Booking:
     linked: str = ""
     details: str = "Payment"
     payer: str = "2547****126 - JANE WANJIRU"
+
+
+PAID = Booking("UKG7Q2X9LM", paid_in=1_350_00, account="D456", at=datetime(2026, 11, 16, 0, 30, tzinfo=EAT))
+REVERSED = Booking(
+    "UKG7Q2X9RV",
+    withdrawn=350_00,
+    reason="Pay Bill Reversal",
+    linked="UKG7Q2X9AA",
+    at=NOON + timedelta(hours=1),
+)
+CHARGED = Booking(
+    "UKG7Q2X9LM", withdrawn=5_00, reason="Pay Bill Charge", linked="UKG7Q2X9LM", at=NOON + timedelta(hours=2)
+)
+FAILED = Booking("UKG7Q2X9FF", paid_in=99_00, status="Failed", at=NOON + timedelta(hours=3))
+BOOKINGS = [PAID, REVERSED, CHARGED, FAILED]
 
 
 def cells(bookings: Sequence[Booking], *, opening_cents: int = 10_000_00) -> list[list[str]]:
@@ -89,6 +107,24 @@ def written(rows: Iterable[Sequence[str]], separator: str = ",") -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator).writerows(rows)
     return text.getvalue().encode("utf-8-sig")
+
+
+def row_of(text: bytes, receipt: str) -> StatementRow:
+    """Return the one row of a statement with a receipt."""
+    [row] = [row for row in parse_statement(text).rows if row.receipt == receipt]
+    return row
+
+
+def refusal_of(text: bytes) -> StatementError:
+    """Return why a statement is refused."""
+    with pytest.raises(StatementError) as refusal:
+        parse_statement(text)
+    return refusal.value
+
+
+def with_header(header: list[str], rows: list[list[str]]) -> bytes:
+    """Return a statement of rows under a header, without a preamble."""
+    return written([header, *rows])
 
 
 def shillings(cents: int) -> str:

@@ -9,38 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daraja.eat import EAT
-from daraja.statement import StatementError, StatementRow, parse_statement
-from tests.support.statements import HEADER, NOON, PREAMBLE, Booking, cells, statement, written
-
-PAID = Booking("UKG7Q2X9LM", paid_in=1_350_00, account="D456", at=datetime(2026, 11, 16, 0, 30, tzinfo=EAT))
-REVERSED = Booking(
-    "UKG7Q2X9RV",
-    withdrawn=350_00,
-    reason="Pay Bill Reversal",
-    linked="UKG7Q2X9AA",
-    at=NOON + timedelta(hours=1),
+from daraja.statement import StatementError, parse_statement
+from tests.support.statements import (
+    BOOKINGS,
+    CHARGED,
+    FAILED,
+    HEADER,
+    NOON,
+    PAID,
+    PREAMBLE,
+    REVERSED,
+    Booking,
+    cells,
+    refusal_of,
+    row_of,
+    statement,
+    with_header,
+    written,
 )
-CHARGED = Booking(
-    "UKG7Q2X9LM", withdrawn=5_00, reason="Pay Bill Charge", linked="UKG7Q2X9LM", at=NOON + timedelta(hours=2)
-)
-FAILED = Booking("UKG7Q2X9FF", paid_in=99_00, status="Failed", at=NOON + timedelta(hours=3))
-BOOKINGS = [PAID, REVERSED, CHARGED, FAILED]
-
-
-def _row(text: bytes, receipt: str) -> StatementRow:
-    [row] = [row for row in parse_statement(text).rows if row.receipt == receipt]
-    return row
-
-
-def _refused(text: bytes) -> StatementError:
-    with pytest.raises(StatementError) as refusal:
-        parse_statement(text)
-    return refusal.value
-
-
-def _with(header: list[str], rows: list[list[str]]) -> bytes:
-    return written([header, *rows])
 
 
 def test_each_column_is_read_by_its_name() -> None:
@@ -74,7 +60,7 @@ def test_times_are_nairobis_so_half_past_midnight_is_the_day_before_in_utc() -> 
 def test_both_forms_of_time_are_read(text: str) -> None:
     [row] = cells([PAID])
     row[1] = text
-    read = parse_statement(_with(list(HEADER), [row])).rows[0]
+    read = parse_statement(with_header(list(HEADER), [row])).rows[0]
     assert read.completed_at == datetime(2026, 11, 15, 21, 30, tzinfo=UTC)
 
 
@@ -96,15 +82,15 @@ def test_the_order_of_rows_and_the_separator_do_not_matter(order: int, separator
 def test_columns_may_stand_in_any_order_and_there_may_be_more_of_them() -> None:
     header = ["Currency", *reversed(HEADER)]
     rows = [["KES", *reversed(row)] for row in cells(BOOKINGS)]
-    assert parse_statement(_with(header, rows)).rows[0] == replace(
-        parse_statement(_with(list(HEADER), cells(BOOKINGS))).rows[0]
+    assert parse_statement(with_header(header, rows)).rows[0] == replace(
+        parse_statement(with_header(list(HEADER), cells(BOOKINGS))).rows[0]
     )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
 def test_a_byte_order_mark_and_windows_1252_are_read(encoding: str) -> None:
     text = statement([replace(PAID, details="Café € Acc. D456", account="")]).decode("utf-8-sig")
-    assert _row(text.encode(encoding), "UKG7Q2X9LM").reference == "D456"
+    assert row_of(text.encode(encoding), "UKG7Q2X9LM").reference == "D456"
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
@@ -115,30 +101,30 @@ def test_every_line_end_is_read(line_end: str) -> None:
 
 def test_the_account_is_read_from_the_details_if_its_cell_is_empty() -> None:
     booking = replace(PAID, account="", details="Pay Bill from 2547****126 - JANE Acc. d 456x, thanks")
-    assert _row(statement([booking]), "UKG7Q2X9LM").reference == "d"
+    assert row_of(statement([booking]), "UKG7Q2X9LM").reference == "d"
 
 
 @pytest.mark.parametrize("text", ['="UKG7Q2X9LM"', "'UKG7Q2X9LM", " ukg7q2x9lm "])
 def test_a_receipt_that_a_spreadsheet_has_touched_is_still_a_receipt(text: str) -> None:
     [row] = cells([PAID])
     row[0] = text
-    assert parse_statement(_with(list(HEADER), [row])).rows[0].receipt == "UKG7Q2X9LM"
+    assert parse_statement(with_header(list(HEADER), [row])).rows[0].receipt == "UKG7Q2X9LM"
 
 
 def test_formulas_and_markup_are_text() -> None:
     evil = '=HYPERLINK("http://x","y")'
-    row = _row(statement([replace(PAID, details=evil, account=evil, reason="<script>")]), "UKG7Q2X9LM")
+    row = row_of(statement([replace(PAID, details=evil, account=evil, reason="<script>")]), "UKG7Q2X9LM")
     assert (row.details, row.reference, row.reason_type) == (evil, evil, "<script>")
 
 
 def test_lines_of_totals_and_empty_lines_are_no_transactions() -> None:
     total = ["", "", "", "Total", "", "1,350.00", "-355.00", "", "", "", "", "", ""]
     rows = [*cells(BOOKINGS), [], [""] * 13, total]
-    assert len(parse_statement(_with(list(HEADER), rows)).rows) == 4
+    assert len(parse_statement(with_header(list(HEADER), rows)).rows) == 4
 
 
 def test_nothing_of_a_payer_is_in_the_repr() -> None:
-    assert "D456" not in repr(_row(statement([PAID]), "UKG7Q2X9LM"))
+    assert "D456" not in repr(row_of(statement([PAID]), "UKG7Q2X9LM"))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +143,7 @@ def test_nothing_of_a_payer_is_in_the_repr() -> None:
     ],
 )
 def test_what_is_no_statement_is_refused(content: bytes) -> None:
-    refusal = _refused(content)
+    refusal = refusal_of(content)
     assert refusal.reason == "not_a_statement"
     assert "organisation portal" in refusal.message
 
@@ -188,7 +174,7 @@ def test_what_is_no_statement_is_refused(content: bytes) -> None:
 def test_a_row_that_cannot_be_read_refuses_the_file_and_is_named(column: int, text: str) -> None:
     rows = cells([PAID, FAILED])
     rows[0][column] = text
-    refusal = _refused(written([*PREAMBLE, HEADER, *rows]))
+    refusal = refusal_of(written([*PREAMBLE, HEADER, *rows]))
     assert (refusal.reason, refusal.row) == ("unreadable_row", 6)
     assert "Row 6" in refusal.message
 
@@ -197,20 +183,20 @@ def test_a_file_that_was_cut_off_in_a_row_is_refused() -> None:
     whole = statement(BOOKINGS).rstrip()
     last_row = whole.rindex(b"\n")
     for end in range(last_row + 2, whole.index(b"11,350.00", last_row)):
-        assert _refused(whole[:end]).reason in ("unreadable_row", "broken_balance"), whole[:end][-40:]
+        assert refusal_of(whole[:end]).reason in ("unreadable_row", "broken_balance"), whole[:end][-40:]
 
 
 def test_a_balance_that_breaks_is_refused_with_the_row_and_the_sums() -> None:
     rows = cells([PAID, REVERSED, CHARGED])
     rows[1][7] = "11,000.01"
-    refusal = _refused(written([*PREAMBLE, HEADER, *rows]))
+    refusal = refusal_of(written([*PREAMBLE, HEADER, *rows]))
     assert (refusal.reason, refusal.row) == ("broken_balance", 7)
     assert "should be 11,000.00 there, and is 11,000.01" in refusal.message
 
 
 def test_a_column_named_twice_is_refused() -> None:
     assert (
-        _refused(_with([*HEADER, "Balance"], [[*row, "1.00"] for row in cells([PAID])])).reason
+        refusal_of(with_header([*HEADER, "Balance"], [[*row, "1.00"] for row in cells([PAID])])).reason
         == "not_a_statement"
     )
 
@@ -239,14 +225,14 @@ def _bookings(changes: list[tuple[int, int]]) -> list[Booking]:
 def test_a_whole_statement_is_taken_in_either_order(changes: list[tuple[int, int]]) -> None:
     rows = cells(_bookings(changes), opening_cents=50_000_000_00)
     for ordered in (rows, rows[::-1]):
-        assert len(parse_statement(_with(list(HEADER), ordered)).rows) == len(rows)
+        assert len(parse_statement(with_header(list(HEADER), ordered)).rows) == len(rows)
 
 
 @given(st.lists(amounts, min_size=3, max_size=30), st.randoms(use_true_random=False))
 def test_a_whole_statement_is_taken_in_any_order(changes: list[int], chance: Random) -> None:
     rows = cells(_bookings([(change, 1) for change in changes]), opening_cents=50_000_000_00)
     chance.shuffle(rows)
-    assert len(parse_statement(_with(list(HEADER), rows)).rows) == len(rows)
+    assert len(parse_statement(with_header(list(HEADER), rows)).rows) == len(rows)
 
 
 @given(st.lists(amounts, min_size=3, max_size=30), st.randoms(use_true_random=False))
@@ -254,14 +240,14 @@ def test_bookings_of_one_second_are_taken_in_any_order(changes: list[int], chanc
     paid_in = [replace(PAID, receipt=f"UKG{n:07d}", paid_in=abs(cents)) for n, cents in enumerate(changes)]
     rows = cells(paid_in)
     chance.shuffle(rows)
-    assert len(parse_statement(_with(list(HEADER), rows)).rows) == len(rows)
+    assert len(parse_statement(with_header(list(HEADER), rows)).rows) == len(rows)
 
 
 @given(st.lists(amounts, min_size=3, max_size=30), st.data())
 def test_a_row_that_is_missing_between_others_is_noticed(changes: list[int], data: st.DataObject) -> None:
     rows = cells(_bookings([(change, 1) for change in changes]), opening_cents=50_000_000_00)
     del rows[data.draw(st.integers(min_value=1, max_value=len(rows) - 2))]
-    assert _refused(_with(list(HEADER), rows[::-1])).reason == "broken_balance"
+    assert refusal_of(with_header(list(HEADER), rows[::-1])).reason == "broken_balance"
 
 
 @given(st.binary(max_size=300))

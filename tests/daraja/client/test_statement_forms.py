@@ -1,43 +1,26 @@
 """The statement as importers and spreadsheets write it: read where it has one meaning, refused where it has two."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from daraja.eat import EAT
-from daraja.statement import StatementError, StatementRow, parse_statement
-from tests.support.statements import HEADER, NOON, Booking, cells, statement, written
-
-PAID = Booking("UKG7Q2X9LM", paid_in=1_350_00, account="D456", at=datetime(2026, 11, 16, 0, 30, tzinfo=EAT))
-REVERSED = Booking(
-    "UKG7Q2X9RV",
-    withdrawn=350_00,
-    reason="Pay Bill Reversal",
-    linked="UKG7Q2X9AA",
-    at=NOON + timedelta(hours=1),
+from daraja.statement import parse_statement
+from tests.support.statements import (
+    BOOKINGS,
+    CHARGED,
+    FAILED,
+    HEADER,
+    NOON,
+    PAID,
+    REVERSED,
+    cells,
+    refusal_of,
+    row_of,
+    statement,
+    with_header,
+    written,
 )
-CHARGED = Booking(
-    "UKG7Q2X9LM", withdrawn=5_00, reason="Pay Bill Charge", linked="UKG7Q2X9LM", at=NOON + timedelta(hours=2)
-)
-FAILED = Booking("UKG7Q2X9FF", paid_in=99_00, status="Failed", at=NOON + timedelta(hours=3))
-BOOKINGS = [PAID, REVERSED, CHARGED, FAILED]
-
-
-def _row(text: bytes, receipt: str) -> StatementRow:
-    [row] = [row for row in parse_statement(text).rows if row.receipt == receipt]
-    return row
-
-
-def _refused(text: bytes) -> StatementError:
-    with pytest.raises(StatementError) as refusal:
-        parse_statement(text)
-    return refusal.value
-
-
-def _with(header: list[str], rows: list[list[str]]) -> bytes:
-    return written([header, *rows])
-
 
 TIMES = [
     ("16/11/2026 00:30:00", "16/11/2026 00:31:00"),
@@ -58,7 +41,7 @@ def test_times_of_every_form_are_read_if_they_have_one_meaning(times: tuple[str,
     rows = cells([PAID, replace(PAID, receipt="UKG7Q2X9LN")])
     for row, text in zip(rows, times, strict=True):
         row[1] = text
-    first = parse_statement(_with(list(HEADER), rows)).rows[0]
+    first = parse_statement(with_header(list(HEADER), rows)).rows[0]
     assert first.completed_at == datetime(2026, 11, 15, 21, 30, tzinfo=UTC)
 
 
@@ -66,12 +49,16 @@ def test_slashed_dates_are_decided_once_for_a_file() -> None:
     rows = cells([PAID, CHARGED, REVERSED])
     for row, text in zip(rows, ("05/11/2026 10:00", "06/11/2026 10:00", "13/11/2026 10:00"), strict=True):
         row[1] = text
-    assert [row.completed_at.day for row in parse_statement(_with(list(HEADER), rows)).rows] == [5, 6, 13]
+    assert [row.completed_at.day for row in parse_statement(with_header(list(HEADER), rows)).rows] == [
+        5,
+        6,
+        13,
+    ]
     rows[0][1] = "11/13/2026 10:00"
-    contradiction = _refused(_with(list(HEADER), rows))
+    contradiction = refusal_of(with_header(list(HEADER), rows))
     assert (contradiction.row, "month first" in contradiction.message) == (4, True)
     rows[0][1], rows[2][1] = "05/11/2026 10:00", "07/11/2026 10:00"
-    doubt = _refused(_with(list(HEADER), rows))
+    doubt = refusal_of(with_header(list(HEADER), rows))
     assert (doubt.row, "YYYY-MM-DD" in doubt.message) == (2, True)
 
 
@@ -88,14 +75,14 @@ def test_slashed_dates_are_decided_once_for_a_file() -> None:
 def test_amounts_are_read_in_the_one_form_of_a_file(paid_in: str, balance: str) -> None:
     [row] = cells([PAID])
     row[5], row[7] = paid_in, balance
-    [read] = parse_statement(_with(list(HEADER), [row])).rows
+    [read] = parse_statement(with_header(list(HEADER), [row])).rows
     assert (read.paid_in_cents, read.balance_cents) == (1_350_00, 11_350_00)
 
 
 def test_a_negative_paid_in_is_money_out() -> None:
     rows = cells([PAID, REVERSED])
     rows[1][5], rows[1][6] = "(350.00)", ""
-    assert parse_statement(_with(list(HEADER), rows)).rows[1].withdrawn_cents == 350_00
+    assert parse_statement(with_header(list(HEADER), rows)).rows[1].withdrawn_cents == 350_00
 
 
 SPELLINGS = {
@@ -114,13 +101,13 @@ SPELLINGS = {
 )
 def test_columns_are_found_by_their_meaning(column: str, name: str) -> None:
     header = [name if each == column else each for each in HEADER]
-    [read] = parse_statement(_with(header, cells([PAID]))).rows
+    [read] = parse_statement(with_header(header, cells([PAID]))).rows
     assert (read.receipt, read.reference, read.paid_in_cents) == ("UKG7Q2X9LM", "D456", 1_350_00)
 
 
 def test_a_column_that_may_be_the_reference_under_another_name_is_refused() -> None:
     header = ["Buyer's Ref" if each == "A/C No." else each for each in HEADER]
-    refusal = _refused(_with(header, cells([PAID])))
+    refusal = refusal_of(with_header(header, cells([PAID])))
     assert refusal.reason == "not_a_statement"
     assert "Buyer's Ref" in refusal.message
 
@@ -130,16 +117,16 @@ def test_without_a_status_the_balance_proves_that_every_row_counts() -> None:
         return [row[:4] + row[5:] for row in rows]
 
     header = without([list(HEADER)])[0]
-    assert len(parse_statement(_with(header, without(cells([PAID, REVERSED])))).completed) == 2
+    assert len(parse_statement(with_header(header, without(cells([PAID, REVERSED])))).completed) == 2
     bookings = [PAID, replace(FAILED, at=NOON), REVERSED]
-    assert _refused(_with(header, without(cells(bookings)))).reason == "broken_balance"
+    assert refusal_of(with_header(header, without(cells(bookings)))).reason == "broken_balance"
 
 
 @pytest.mark.parametrize(
     "details", ["Pay Bill  Account Number D456", "Acc. D456", "A/C No. D456", "account no: D456, thanks"]
 )
 def test_the_account_is_found_in_the_details(details: str) -> None:
-    assert _row(statement([replace(PAID, account="", details=details)]), "UKG7Q2X9LM").reference == "D456"
+    assert row_of(statement([replace(PAID, account="", details=details)]), "UKG7Q2X9LM").reference == "D456"
 
 
 def test_repeated_headers_and_a_closing_text_are_passed_over() -> None:
@@ -155,9 +142,9 @@ def test_totals_are_checked(at: int) -> None:
     total = [""] * 13
     total[at], total[5], total[6] = "Total", "1,350.00", "-355.00"
     opening = ["Opening balance", *[""] * 6, "10,000.00", *[""] * 5]
-    assert len(parse_statement(_with(list(HEADER), [opening, *cells(BOOKINGS), total])).rows) == 4
+    assert len(parse_statement(with_header(list(HEADER), [opening, *cells(BOOKINGS), total])).rows) == 4
     total[5] = "1,450.00"
-    assert "totals" in _refused(_with(list(HEADER), [*cells(BOOKINGS), total])).message
+    assert "totals" in refusal_of(with_header(list(HEADER), [*cells(BOOKINGS), total])).message
 
 
 @pytest.mark.parametrize("name", ['JOHN "JO" DOE', 'O"NEIL', '"JO" DOE'])
@@ -170,7 +157,7 @@ def test_a_quote_in_a_name_that_was_not_doubled_is_read_line_by_line(name: str) 
 
 def test_a_quote_that_swallows_a_row_is_refused() -> None:
     text = statement(BOOKINGS).replace(b"2547****126 - JANE WANJIRU", b'"2547****126 - JANE', 1)
-    assert _refused(text).reason in ("unreadable_row", "broken_balance")
+    assert refusal_of(text).reason in ("unreadable_row", "broken_balance")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
