@@ -3,6 +3,7 @@
 import click
 
 from api.cli.operators import operator
+from ledger.clock import in_nairobi
 
 SWITCHES = ("prompts", "refunds")
 
@@ -42,6 +43,6 @@ def switch(name: str | None, position: str | None, reason: str | None, user: int
             note = parse_note(reason, "reason")
             switches.turn(name, is_on=position == "on", reason=note, by=operator(user))
         for state in switches.states():
-            since = f" since {state.changed_at:%Y-%m-%d %H:%M} UTC" if state.changed_at else ""
+            since = f" since {in_nairobi(state.changed_at)}" if state.changed_at else ""
             by_whom = f", by {state.changed_by}: {state.reason}" if state.changed_by else ""
             click.echo(f"{state.name}  {'on' if state.is_on else 'off'}{since}{by_whom}")

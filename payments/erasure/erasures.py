@@ -135,10 +135,10 @@ class Erasures:
     ) -> Iterator[str]:
         hold = self._audit_log.latest(connection, _subject(user_id), (HELD, RELEASED))
         if hold is not None and hold.kind == HELD:
-            yield f"A legal hold was placed on {hold.recorded_at:%Y-%m-%d}; lift it first."
+            yield f"A legal hold was placed on {clock.in_nairobi(hold.recorded_at)}; lift it first."
         if row["last_paid_at"] is not None and row["last_paid_at"] + self._retention > now:
             until = row["last_paid_at"] + self._retention
-            yield f"The law asks to keep the data of the last payment until {until:%Y-%m-%d}."
+            yield f"The law asks to keep the data of the last payment until {clock.in_nairobi(until)}."
         if row["under_way"] or row["open_refunds"]:
             yield "A payment or a refund of this customer is under way; it has to end first."
         if row["waiting_messages"]:

@@ -79,7 +79,8 @@ class FourEyes:
         if proposal.proposed_by == by.name:
             raise NotAllowed(
                 "SECOND_PERSON_NEEDED",
-                f"You proposed this; another operator has to approve it before {proposal.expires_at:%-d %B %H:%M} UTC.",
+                "You proposed this; another operator has to approve it before "
+                f"{clock.in_nairobi(proposal.expires_at)}.",
             )
         self._audit_log.record(None, "decision_approved", actor=by.actor, **_entry_of(proposal))
         return Decided(proposal, f"{by.name}, proposed by {proposal.proposed_by}")
