@@ -95,7 +95,7 @@ class Projection(Protocol):
 class Follower:
     """Feeds one projection. Several may run for a name; one is active in each round, the others stand by.
 
-    An event without our MAC is passed over: whoever forged it must neither change a view nor stop it.
+    An event without our MAC is passed over: a forgery must neither change a view nor stop it.
     """
 
     def __init__(

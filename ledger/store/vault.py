@@ -102,7 +102,7 @@ class Vault:
     def encrypt_unless_erased(self, owner: int, text: str, *, purpose: str, row: object) -> str:
         """Return the text encrypted, or for a customer who was erased a value that never opens.
 
-        For facts that have to be recorded whoever was erased meanwhile, such as a payment that came late.
+        For facts that have to be recorded even if the customer was erased meanwhile, such as a payment that came late.
         """
         try:
             return self.encrypt(owner, text, purpose=purpose, row=row)

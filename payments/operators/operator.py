@@ -10,7 +10,7 @@ AUTO_POLICY = "policy:auto"
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person who decides, by the number of their user: signed in, or named by whoever uses the command line."""
+    """A person who decides, by the number of their user: signed in, or named on the command line."""
 
     user_id: int
     at_command_line: bool = False

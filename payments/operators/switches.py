@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from threading import Lock
 
 from ledger import clock
 from ledger.errors import NotFound
@@ -51,7 +50,6 @@ class Switches:
     def __init__(self, database: Database, audit_log: AuditLog) -> None:
         self._database = database
         self._audit_log = audit_log
-        self._lock = Lock()
         self._known: tuple[datetime, Mapping[str, SwitchState]] | None = None
 
     def off(self, switch: Switch) -> SwitchState | None:
@@ -59,8 +57,7 @@ class Switches:
         now = clock.now()
         known = self._known
         if known is None or not timedelta() <= now - known[0] < READ_AGAIN_AFTER:
-            with self._lock:
-                known = self._known = now, {state.name: state for state in self.states()}
+            known = self._known = now, {state.name: state for state in self.states()}
         state = known[1][switch]
         return None if state.is_on else state
 

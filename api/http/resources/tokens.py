@@ -1,4 +1,4 @@
-"""Revocation of bearer tokens: whoever lost a token, or is no longer to act, is shut out at once."""
+"""Revocation of bearer tokens: a user who lost a token, or may no longer act, is shut out at once."""
 
 from typing import Any
 
