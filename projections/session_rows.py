@@ -45,6 +45,7 @@ class SessionRows(Generic[Row]):
         self._values_of = attrgetter(*self.columns)
         names = ", ".join(self.columns)
         self.select = f"SELECT {names} FROM {self.name} WHERE session_id = ANY(%s)"  # noqa: S608 - made of names of our own
+        self.select_all = f"SELECT * FROM {self.name} ORDER BY {', '.join(key)}"  # noqa: S608 - as above
         self.put = f"""
             INSERT INTO {self.name} ({names}) VALUES ({", ".join(["%s"] * len(self.columns))})
             ON CONFLICT ({", ".join(key)}) DO UPDATE
@@ -106,7 +107,7 @@ class SessionRows(Generic[Row]):
             connection.cursor(name=f"{self.name}_rows") as rows,
         ):
             events.execute(EVENTS_IN_ORDER, (list(self.topics), until))
-            rows.execute(f"SELECT * FROM {self.name} ORDER BY session_id".encode())  # noqa: S608 - as above
+            rows.execute(self.select_all.encode())
             folded = (
                 (session_id, "folded", self.folded(map(recorded, group)))
                 for session_id, group in groupby(genuine(events, macs), key=_BY_SESSION)

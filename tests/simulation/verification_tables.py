@@ -60,8 +60,8 @@ class VerificationTables:
             EVENTS_IN_ORDER: self._facts,
             metrics.READ_ALL.encode(): lambda _: self._figures(),
             metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
-            _all_of(refunds.TABLE): lambda _: _sorted(self._tables.refunds.refunds),
-            _all_of(cases.TABLE): lambda _: _sorted(self._tables.refunds.cases),
+            refunds.PaymentRefunds().select_all.encode(): lambda _: _sorted(self._tables.refunds.refunds),
+            cases.PaymentCases().select_all.encode(): lambda _: _sorted(self._tables.refunds.cases),
         }
         for table, text in personal_data_rules.TABLES_WITHOUT_PERSONS.items():
             statement = personal_data_rules.IN_THE_CLEAR.format(table=table, text=text).encode()
@@ -216,9 +216,5 @@ class VerificationTables:
         return [{"rows": rows}]
 
 
-def _all_of(table: str) -> bytes:
-    return f"SELECT * FROM {table} ORDER BY session_id".encode()
-
-
 def _sorted(rows: dict[Any, dict[Any, Row]]) -> list[Row]:
-    return [row for _, of_session in sorted(rows.items()) for row in of_session.values()]
+    return [row for _, of_session in sorted(rows.items()) for _, row in sorted(of_session.items())]
