@@ -91,25 +91,35 @@ class TokenRevocations:
         self._tried_at = None
 
     def _refresh(self) -> None:
-        """Read what is new if the copy is old; raise Unavailable if it cannot be read and is too old to count."""
-        now, tried_at = time.monotonic(), self._tried_at
-        if tried_at is not None and now - tried_at < READ_EVERY_SECONDS and self._read_at is not None:
-            self._require_good(now)
-            return
-        if self._lock.acquire(blocking=self._read_at is None):
+        """Read what is new if the copy is old; raise Unavailable if it cannot be read and is too old to count.
+
+        One thread reads. The others go on with a copy that still counts, and wait for the reader where none does: after
+        a quiet hour as at the start.
+        """
+        if self._is_due() and self._lock.acquire(blocking=not self._is_good()):
             try:
-                self._tried_at = now
-                self._read(now)
-            except Unavailable:
-                self._require_good(now)
+                if self._is_due():  # Else another thread has read, or tried to, while this one waited.
+                    self._try_to_read()
             finally:
                 self._lock.release()
-        else:
-            self._require_good(now)
-
-    def _require_good(self, now: float) -> None:
-        if self._read_at is None or now - self._read_at > GOOD_FOR_SECONDS:
+        if not self._is_good():
             raise Unavailable
+
+    def _is_due(self) -> bool:
+        return self._tried_at is None or time.monotonic() - self._tried_at >= READ_EVERY_SECONDS
+
+    def _is_good(self) -> bool:
+        return self._read_at is not None and time.monotonic() - self._read_at <= GOOD_FOR_SECONDS
+
+    def _try_to_read(self) -> None:
+        now = time.monotonic()
+        try:
+            self._read(now)
+        except Unavailable:
+            if not self._is_good():
+                raise
+        finally:
+            self._tried_at = now
 
     def _read(self, now: float) -> None:
         is_whole = self._read_all_at is None or now - self._read_all_at > READ_ALL_EVERY_SECONDS

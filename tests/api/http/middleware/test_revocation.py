@@ -1,8 +1,10 @@
 """Revoked tokens: one by its id, all of a user's, those of who signed out; and every process knows within seconds."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -11,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
+from psycopg import Connection
 
 from api.cli import main
 from api.http.middleware.auth import make_token
@@ -151,6 +154,31 @@ def test_while_the_database_is_away_the_last_copy_counts_for_a_minute(
     revocations._read_at -= 2 * GOOD_FOR_SECONDS
     with pytest.raises(Unavailable):
         revocations.is_revoked(7, ["b"], None)
+
+
+def test_after_a_quiet_hour_all_requests_wait_for_the_one_that_reads(
+    revocations: TokenRevocations, database: Database, clock: FrozenDateTimeFactory
+) -> None:
+    assert not revocations.is_revoked(7, ["a"], None)
+    clock.tick(3600)
+    with ThreadPoolExecutor(2) as threads:
+        with database.transaction() as connection:
+            connection.execute("LOCK TABLE token_revocations IN ACCESS EXCLUSIVE MODE")
+            reader = threads.submit(revocations.is_revoked, 7, ["a"], None)
+            while not database_waits(connection):
+                assert not reader.done()
+            other = threads.submit(revocations.is_revoked, 7, ["a"], None)
+            while not other.running():
+                assert not other.done()
+        assert [reader.result(30), other.result(30)] == [False, False]
+
+
+def database_waits(connection: Connection[Any]) -> bool:
+    return bool(
+        connection.execute(
+            "SELECT FROM pg_locks WHERE NOT granted AND relation = 'token_revocations'::regclass"
+        ).rowcount
+    )
 
 
 @pytest.mark.usefixtures("revocations")
