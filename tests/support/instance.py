@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -159,7 +160,7 @@ class Instance:
         idle = 0
         jobs = [job for job in self.jobs if job.name != "tidying"]
         for job in islice(cycle(jobs), 100 * len(jobs)):
-            if job.work():
+            if Context().run(job.work):  # As in a thread of the worker, which knows of no request.
                 idle = 0
                 until_readable(self.services.database)
             else:
