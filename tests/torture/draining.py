@@ -11,7 +11,7 @@ from psycopg import Connection
 from ledger.application import Ledger
 from ledger.session.values import AttemptState
 from ledger.store.database import Database
-from tests.support.keys import key_ring
+from ledger.store.key_ring import KeyRing
 from tests.torture.system import System
 
 PROMPTS_AND_LATE_CALLBACKS_SECONDS = 130.0
@@ -67,7 +67,7 @@ def drain(system: System, within_seconds: float) -> tuple[float, UnderWay]:
     """Wait until nothing is under way; return the seconds it took, and what was left at the bound."""
     began = time.monotonic()
     with database_of(system) as database:
-        ledger = Ledger(database, key_ring(database))
+        ledger = Ledger(database, KeyRing(database, system.settings.daftari_master_key))
         while not (left := under_way(ledger)).is_nothing:
             if time.monotonic() - began > within_seconds:
                 break
