@@ -49,6 +49,7 @@ class BooksControl:
             name=simulator.settings.business_name,
             balance=simulator.mobile_money.organisation_cents() / 100,
             c2b_registered=registration is not None,
+            c2b_version=registration.version if registration else None,
             c2b_when_silent=registration.when_silent if registration else None,
             c2b_for_prompts=simulator.c2b.prompt_confirmation,
         )

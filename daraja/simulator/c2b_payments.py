@@ -1,7 +1,8 @@
 """C2B: payments made by hand to the shortcode, and the notices that the shop has registered for."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
@@ -23,11 +24,15 @@ _VALIDATION_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Where to post. `when_silent`, `Completed` or `Cancelled`, is what happens if a validation gets no answer."""
+    """Where to post. `when_silent`, `Completed` or `Cancelled`, is what happens if a validation gets no answer.
+
+    `version` is that of the API: by 1 notices carry the payer's number hashed, by 2 masked.
+    """
 
     confirmation_url: str = field(repr=False)
     validation_url: str = field(repr=False)
     when_silent: str
+    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class C2b:
         if self.registration is None or booking is None:
             then()
             return
-        notice = _notice(self._settings.shortcode, booking, f"{booking.balance_cents / 100:.2f}")
+        notice = self._notice(self.registration, booking, f"{booking.balance_cents / 100:.2f}")
         url = self.registration.confirmation_url
         self._sender.post_result(ResultDelivery("confirmation", booking.reference, url, notice), then)
 
@@ -120,13 +125,34 @@ class C2b:
             proposal = self._mobile_money.propose_payment(order, PAID, self._mobile_money.now(), receipt)
         if not proposal.bookings:
             return None  # M-Pesa itself will refuse, and does not ask the shop.
-        body = _notice(self._settings.shortcode, proposal.bookings[0], "")
+        body = self._notice(self.registration, proposal.bookings[0], "")
         status, answer = self._sender.ask(self.registration.validation_url, body, _VALIDATION_SECONDS)
         self._mobile_money.count(f"validations_{status}")
         code = _code_of(answer) if status == "200" else None
         if code is None:
             return REJECTED if self.registration.when_silent == "Cancelled" else None
         return None if code == PAID else code
+
+    def _notice(self, registration: Registration, payment: Booking, balance: str) -> bytes:
+        """Write the object that validation and confirmation post: every value is text."""
+        form = self._settings.c2b_msisdn or ("hashed" if registration.version == 1 else "masked")
+        return json.dumps(
+            {
+                "TransactionType": "Buy Goods" if payment.is_till else "Pay Bill",
+                "TransID": payment.receipt,
+                "TransTime": compact_stamp(payment.at),
+                "TransAmount": f"{payment.shillings}.00",
+                "BusinessShortCode": self._settings.shortcode,
+                "BillRefNumber": payment.reference,
+                "InvoiceNumber": "",
+                "OrgAccountBalance": balance,
+                "ThirdPartyTransID": "",
+                "MSISDN": _MSISDN[form](payment),
+                "FirstName": payment.first_name,
+                "MiddleName": "",
+                "LastName": "",
+            }
+        ).encode()
 
     def _snapshot(self) -> Iterator[Record]:
         yield _prompt_confirmation_record(self._prompt_confirmation)
@@ -143,25 +169,15 @@ class C2b:
         self._prompt_confirmation = read["order"]
 
 
-def _notice(shortcode: str, payment: Booking, balance: str) -> bytes:
-    """Write the object that validation and confirmation post: every value is text."""
-    return json.dumps(
-        {
-            "TransactionType": "Buy Goods" if payment.is_till else "Pay Bill",
-            "TransID": payment.receipt,
-            "TransTime": compact_stamp(payment.at),
-            "TransAmount": f"{payment.shillings}.00",
-            "BusinessShortCode": shortcode,
-            "BillRefNumber": payment.reference,
-            "InvoiceNumber": "",
-            "OrgAccountBalance": balance,
-            "ThirdPartyTransID": "",
-            "MSISDN": payment.masked_phone,
-            "FirstName": payment.first_name,
-            "MiddleName": "",
-            "LastName": "",
-        }
-    ).encode()
+def _hashed_phone(payment: Booking) -> str:
+    return hashlib.sha256(payment.phone.encode()).hexdigest()
+
+
+_MSISDN: dict[str, Callable[[Booking], str]] = {
+    "plain": lambda payment: payment.phone,
+    "masked": lambda payment: payment.masked_phone,
+    "hashed": _hashed_phone,
+}
 
 
 def _code_of(answer: bytes) -> str | None:

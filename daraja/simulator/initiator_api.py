@@ -1,6 +1,7 @@
 """Daraja's endpoints for the organisation: reversal, transaction status, C2B and Pull."""
 
 from collections.abc import Callable
+from functools import partial
 
 from flask import Blueprint, Response
 
@@ -51,7 +52,9 @@ class InitiatorApi:
         posts: list[tuple[str, Endpoint, Answering]] = [
             ("/mpesa/reversal/v1/request", "reversal", self._reverse),
             ("/mpesa/transactionstatus/v1/query", "status", self._look_up),
-            ("/mpesa/c2b/v2/registerurl", "c2b_register", self._register),
+            ("/mpesa/c2b/v1/registerurl", "c2b_register", partial(self._register, 1)),
+            ("/mpesa/c2b/v2/registerurl", "c2b_register", partial(self._register, 2)),
+            ("/mpesa/c2b/v1/simulate", "c2b_simulate", self._simulate),
             ("/mpesa/c2b/v2/simulate", "c2b_simulate", self._simulate),
             ("/pulltransactions/v1/register", "pull_register", self._register_pull),
             ("/pulltransactions/v1/query", "pull", self._list),
@@ -59,7 +62,9 @@ class InitiatorApi:
         for path, endpoint, answer in posts:
             # Pull's documentation says GET, and every client sends POST with a body.
             methods = ["POST", "GET"] if endpoint == "pull" else ["POST"]
-            blueprint.add_url_rule(path, endpoint, self._served(endpoint, answer), methods=methods)
+            blueprint.add_url_rule(
+                path, path.replace("/", "_"), self._served(endpoint, answer), methods=methods
+            )
         return blueprint
 
     def _served(self, endpoint: Endpoint, answer: Answering) -> Callable[[], Response]:
@@ -85,7 +90,7 @@ class InitiatorApi:
     def _look_up(self, document: Document) -> GatewayAnswer:
         return _acknowledged(self._operations.look_up(read_status(document, self._settings.shortcode)))
 
-    def _register(self, document: Document) -> GatewayAnswer:
+    def _register(self, version: int, document: Document) -> GatewayAnswer:
         read_shortcode(document, "ShortCode", self._settings.shortcode)
         when_silent = read_text(document, "ResponseType")
         if when_silent not in _WHEN_SILENT:
@@ -94,7 +99,7 @@ class InitiatorApi:
         validation_url = self._c2b_url(document, "ValidationURL")
         if self._c2b.registration is not None and self._settings.c2b_registers_once:
             raise refusal("already-registered")
-        self._c2b.register(Registration(confirmation_url, validation_url, when_silent))
+        self._c2b.register(Registration(confirmation_url, validation_url, when_silent, version))
         return self._c2b_answer("Success")
 
     def _simulate(self, document: Document) -> GatewayAnswer:

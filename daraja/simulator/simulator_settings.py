@@ -21,7 +21,8 @@ class SimulatorSettings:
     None keeps them in memory.
     `initiator_password`: if it is set, the initiator's credential is checked. `result_seconds`: how long after
     the acknowledgement a result comes. `c2b_for_prompts`: whether payments by prompt are confirmed by C2B as well, and
-    before or after their callback.
+    before or after their callback. `c2b_msisdn`: how C2B names the payer; None as the registered version does, hashed
+    (v1) or masked (v2).
     `chaos_seed`: a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
     its callbacks come, in the simulator's time.
     """
@@ -52,6 +53,7 @@ class SimulatorSettings:
     c2b_for_prompts: Literal["never", "before", "after"] = "never"
     c2b_validates: bool = True
     c2b_registers_once: bool = False
+    c2b_msisdn: Literal["plain", "masked", "hashed"] | None = None
     pull_page_rows: int = 100
     pull_writes_eat: bool = False
     payment_charge_cents: int = 0

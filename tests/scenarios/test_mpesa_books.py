@@ -1,6 +1,7 @@
 """Whole paths through M-Pesa's books: money is paid, reported or not, found, and refunded, each over real HTTP."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def wait(clock: Clock, instance: Instance, seconds: float) -> None:
     instance.work()
 
 
-def register(instance: Instance, order: PromptConfirmation = "never") -> None:
+def register(instance: Instance, order: PromptConfirmation = "never", version: int = 2) -> None:
     confirmation_url, validation_url = instance.services.c2b.urls
     instance.services.daraja.register_c2b(
         confirmation_url=confirmation_url,
@@ -72,6 +73,9 @@ def register(instance: Instance, order: PromptConfirmation = "never") -> None:
         response_type=instance.services.c2b.response_type,
     )
     instance.simulator.c2b.confirm_prompts(order)
+    registration = instance.simulator.c2b.registration
+    assert registration is not None
+    instance.simulator.c2b.register(replace(registration, version=version))
 
 
 def test_a_payment_for_goods_out_of_stock_is_back_in_the_wallet(
@@ -138,10 +142,11 @@ def test_a_refund_stays_due_if_the_money_was_settled_to_the_bank(
     assert (shown["state"], shown["failure_code"]) == ("due", "INSUFFICIENT_FUNDS")
 
 
+@pytest.mark.parametrize("version", [1, 2])
 def test_a_payment_by_hand_after_a_cancelled_prompt_becomes_the_order(
-    instance: Instance, buyer: Client
+    instance: Instance, buyer: Client, version: int
 ) -> None:
-    register(instance)
+    register(instance, version=version)
     session_id = instance.pay(buyer, phone_number=CANCELS)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "failed"

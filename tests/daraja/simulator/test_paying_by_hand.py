@@ -1,5 +1,6 @@
 """C2B: addresses are registered, payers pay by hand, the shop validates first and gets a confirmation."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import requests
 from daraja import DarajaClient, Retryable, parse_c2b
 from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
 
+HASHED_PHONE = hashlib.sha256(PHONE.encode()).hexdigest()
 ACCEPT = json.dumps({"ResultCode": "0", "ResultDesc": "Accepted"}).encode()
 REJECT = json.dumps({"ResultCode": "C2B00012", "ResultDesc": "Rejected"}).encode()
 
@@ -114,8 +116,9 @@ def test_the_wallets_rules_hold_by_hand_too_and_the_shop_is_not_asked(
     assert receiver.received == []
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
 def test_the_simulate_endpoint_pays_as_the_sandbox_does(
-    shop: Shop, client: DarajaClient, receiver: Receiver
+    shop: Shop, client: DarajaClient, receiver: Receiver, version: str
 ) -> None:
     register(client, receiver)
     receiver.answer = ACCEPT
@@ -126,15 +129,44 @@ def test_the_simulate_endpoint_pays_as_the_sandbox_does(
         "Msisdn": PHONE,
         "BillRefNumber": "D7",
     }
-    answer = post(shop, "/mpesa/c2b/v2/simulate", document)
+    answer = post(shop, f"/mpesa/c2b/{version}/simulate", document)
     assert answer.json()["ResponseCode"] == "0"
     assert "OriginatorCoversationID" in answer.json()
     assert shop.simulator.wait_until_idle()
     assert steps(receiver) == ["validation", "confirmation"]
     assert shop.http.get(f"{shop.url}/simulator/api/movements", timeout=20).json()["movements"]
     for name, value in (("CommandID", "x"), ("BillRefNumber", "x" * 21), ("Msisdn", "07"), ("ShortCode", 1)):
-        refused = post(shop, "/mpesa/c2b/v2/simulate", document | {name: value})
+        refused = post(shop, f"/mpesa/c2b/{version}/simulate", document | {name: value})
         assert refused.json()["errorMessage"] == f"Bad Request - Invalid {name}"
+
+
+@pytest.mark.parametrize(
+    ("version", "setting", "payer"),
+    [
+        ("v1", None, HASHED_PHONE),
+        ("v2", None, "2547 ***** 678"),
+        ("v1", "masked", "2547 ***** 678"),
+        ("v2", "hashed", HASHED_PHONE),
+        ("v2", "plain", PHONE),
+    ],
+)
+def test_notices_name_the_payer_as_the_registered_version_does_unless_a_setting_says_how(
+    open_shop: Callable[..., Shop], receiver: Receiver, version: str, setting: str | None, payer: str
+) -> None:
+    shop = open_shop(c2b_msisdn=setting)
+    registration = {
+        "ShortCode": "174379",
+        "ResponseType": "Completed",
+        "ConfirmationURL": f"{receiver.url}/confirmation",
+        "ValidationURL": f"{receiver.url}/validation",
+    }
+    assert post(shop, f"/mpesa/c2b/{version}/registerurl", registration).json()["ResponseCode"] == "0"
+    receiver.answer = ACCEPT
+    pay(shop)
+    assert steps(receiver) == ["validation", "confirmation"]
+    for received in receiver.received:
+        assert json.loads(received.body)["MSISDN"] == payer
+        assert parse_c2b(received.body).payer == payer
 
 
 @pytest.mark.parametrize(

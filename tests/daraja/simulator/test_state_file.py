@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,12 @@ def test_addresses_and_choices_of_c2b_survive_and_so_does_their_deletion(
     register(open_client(shop), receiver)
     shop.simulator.c2b.confirm_prompts("before")
     registered = shop.simulator.c2b.registration
+    assert registered is not None
     shop = reopen()
     assert (shop.simulator.c2b.registration, shop.simulator.c2b.prompt_confirmation) == (registered, "before")
+    shop.simulator.c2b.register(replace(registered, version=1))
+    shop = reopen()
+    assert shop.simulator.c2b.registration == replace(registered, version=1)
     shop.simulator.c2b.unregister()
     assert reopen().simulator.c2b.registration is None
 
