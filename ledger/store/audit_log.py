@@ -20,6 +20,9 @@ from ledger.store.canonical import canonical_json
 from ledger.store.database import Database
 from ledger.store.key_ring import AUDIT_LOG, UNKNOWN_KEY, KeyRing
 
+CUSTOMER_ERASED = "customer_erased"
+"""The kind of the entry that belongs to each row of customer_erasures; its subject is "user:7"."""
+
 MAX_REASON = 1_000
 MAX_DETAILS_BYTES = 16_384
 
@@ -39,6 +42,10 @@ ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s OFFSET %(offset)s
 _OF_SUBJECT = """
 SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
 WHERE subject = %s AND kind = ANY(%s) ORDER BY recorded_at DESC, entry_id DESC LIMIT 100
+"""
+OF_KIND = """
+SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
+WHERE kind = %s ORDER BY recorded_at, entry_id
 """
 _ALL = """
 SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
@@ -154,6 +161,13 @@ def faults(connection: Connection[Any], keys: KeyRing) -> Iterator[str]:
         for row in rows.execute(_ALL):
             if not _is_ours(row, keys):
                 yield f"entry {row['entry_id']} was not written by Daftari, or was altered"
+
+
+def genuine(connection: Connection[Any], keys: KeyRing, kind: str) -> Iterator[AuditEntry]:
+    """Yield the entries of a kind that a holder of the key wrote, the oldest first."""
+    for row in connection.execute(OF_KIND, (kind,)):
+        if _is_ours(row, keys):
+            yield _entry(row)
 
 
 def _is_ours(row: Mapping[str, Any], keys: KeyRing) -> bool:

@@ -24,8 +24,8 @@ _OVERLAP = timedelta(minutes=1)
 
 _ENSURE_KEY = """
 WITH made AS (
-    INSERT INTO customer_keys (user_id, wrapped_key, wrap_key_id, created_at, destroyed_at)
-    VALUES (%(user)s, %(key)s, %(wrap_key_id)s, %(now)s, NULL)
+    INSERT INTO customer_keys (user_id, wrapped_key, wrap_key_id, created_at)
+    VALUES (%(user)s, %(key)s, %(wrap_key_id)s, %(now)s)
     ON CONFLICT (user_id) DO NOTHING RETURNING wrapped_key, wrap_key_id
 )
 SELECT wrapped_key, wrap_key_id FROM made

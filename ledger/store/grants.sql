@@ -43,7 +43,8 @@ GRANT EXECUTE ON FUNCTION record_audit_entry TO daftari_app;
 -- Keys and secrets.
 GRANT SELECT, INSERT, UPDATE (revoked_at, expires_at), DELETE ON token_revocations TO daftari_app;
 GRANT SELECT, INSERT ON key_ring TO daftari_app;
-GRANT SELECT, INSERT ON customer_keys TO daftari_app;
+GRANT SELECT, INSERT (user_id, wrapped_key, wrap_key_id, created_at) ON customer_keys TO daftari_app;
+GRANT SELECT ON customer_erasures TO daftari_app;
 GRANT SELECT, INSERT ON reencrypted_tables TO daftari_app;
 GRANT EXECUTE ON FUNCTION erase_customer TO daftari_app;
 GRANT SELECT ON sealed_settings TO daftari_app;
@@ -66,7 +67,7 @@ GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_chang
 -- What M-Pesa said.
 GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
     ON daraja_inbox TO daftari_app;
-GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages TO daftari_app;
+GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
                               transaction_id, closed_at, closed_by, note) ON mpesa_movements TO daftari_app;
 GRANT SELECT, INSERT ON reconciliations TO daftari_app;

@@ -230,6 +230,8 @@ class Checkout:
         Both read the clock themselves: a process may have paused since, and a lock that counts from an earlier moment
         would end while the prompt is live.
         """
+        # Before the lock: of a customer who was erased, no digest is stored.
+        encrypted = self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id)
         now = clock.now()
         until = now + timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
         digest = self._vault.digest("phone", phone.digits)
@@ -239,7 +241,7 @@ class Checkout:
         command = partial(
             PaymentSession.request_payment,
             transaction_id=acquired,
-            phone_sealed=self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id),
+            phone_sealed=encrypted,
             prompt_seconds=self._terms.prompt_seconds,
             max_attempts=self._terms.max_attempts,
             at=clock.now(),

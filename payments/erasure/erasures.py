@@ -14,15 +14,16 @@ from psycopg import Connection
 from ledger import clock
 from ledger.errors import Rejected
 from ledger.phone import PhoneNumber
-from ledger.store.audit_log import AuditLog
+from ledger.store.audit_log import CUSTOMER_ERASED, AuditLog
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import PHONE, Vault
 from payments.inbox.inbox import digests_of_phone
+from payments.operators.stakes import digests_of_payer
 from payments.refunds.notes import parse_note
 
-PROPOSED, ERASED = "erasure_proposed", "customer_erased"
+PROPOSED = "erasure_proposed"
 HELD, RELEASED = "legal_hold_placed", "legal_hold_lifted"
 
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('daftari erasure ' || %s, 0))"
@@ -46,7 +47,11 @@ SELECT DISTINCT session_id, state->>'phone_sealed' AS sealed
 FROM payment_events JOIN payment_sessions USING (session_id)
 WHERE user_id = %s AND state ? 'phone_sealed' AND state->>'phone_sealed' IS NOT NULL
 """
-_MESSAGES_BY_PHONE = "SELECT count(*) AS count FROM daraja_inbox WHERE phone_digests && %s::text[]"
+_BY_PHONE = """
+SELECT (SELECT count(*) FROM daraja_inbox WHERE phone_digests && %(digests)s::text[]) AS messages,
+       (SELECT count(*) FROM mpesa_movements WHERE payer_digest = ANY(%(digests)s::text[])
+          AND verdict = 'unknown' AND closed_at IS NULL) AS unmatched
+"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ class Erasures:
                 )
             counts = self._vault.erase(user_id, digests, connection)
             details = {"proposed_by": plan.proposed_by, "erased": counts}
-            self._audit_log.record(connection, ERASED, actor=by, subject=_subject(user_id), details=details)
+            self._audit_log.record(
+                connection, CUSTOMER_ERASED, actor=by, subject=_subject(user_id), details=details
+            )
         return counts
 
     def hold(self, user_id: int, *, by: str, reason: str, lift: bool = False) -> None:
@@ -120,12 +127,13 @@ class Erasures:
     def _plan(self, connection: Connection[Any], user_id: int, digests: list[str]) -> ErasurePlan:
         now = clock.now()
         row = connection.execute(_STANDING, {"user": user_id, "now": now}).fetchone()
-        named = connection.execute(_MESSAGES_BY_PHONE, (digests,)).fetchone()
+        named = connection.execute(_BY_PHONE, {"digests": digests}).fetchone()
         assert row is not None
         assert named is not None
         counts = {name: row[name] for name in ("sessions", "orders", "kept_answers", "messages")}
-        counts["messages_by_phone"] = named["count"]
-        proposal = self._audit_log.latest(connection, _subject(user_id), (PROPOSED, ERASED))
+        counts["messages_by_phone"] = named["messages"]
+        row |= {"unmatched": named["unmatched"]}
+        proposal = self._audit_log.latest(connection, _subject(user_id), (PROPOSED, CUSTOMER_ERASED))
         obstacles = tuple(self._obstacles(connection, user_id, row, now))
         proposed_by = proposal.actor if proposal is not None and proposal.kind == PROPOSED else None
         return ErasurePlan(user_id, counts, obstacles, proposed_by, row["is_erased"])
@@ -141,6 +149,8 @@ class Erasures:
             yield f"The law asks to keep the data of the last payment until {clock.in_nairobi(until)}."
         if row["under_way"] or row["open_refunds"]:
             yield "A payment or a refund of this customer is under way; it has to end first."
+        if row["unmatched"]:
+            yield "A payment from a phone of this customer belongs to no session yet; allocate or return it first."
         if row["waiting_messages"]:
             yield "Messages of M-Pesa about this customer still have to be acted on; try again in a minute."
 
@@ -158,7 +168,9 @@ class Erasures:
                 phone = self._vault.decrypt(user_id, row["sealed"], purpose=PHONE, row=row["session_id"])
             except (Erased, WrongKey):
                 continue
-            digests.update(digests_of_phone(self._vault, PhoneNumber(phone).digits))
+            digits = PhoneNumber(phone).digits
+            digests.update(digests_of_phone(self._vault, digits))
+            digests.update(digests_of_payer(self._vault, digits))
         return sorted(digests)
 
 

@@ -74,6 +74,7 @@ _DUE = f"""{_MESSAGE}
 WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at, inbox_id LIMIT %s
 """
 _ONE = _MESSAGE + " WHERE inbox_id = %s"
+_MARK_OF_ERASED = "SELECT FROM mark_message_of_erased(%s, %s)"
 _PURGE_UNAUTHENTICATED = "SELECT FROM purge_unauthenticated_messages(%s)"
 
 
@@ -161,7 +162,7 @@ class Inbox:
             tries=0,
         )
         text = stored.decode("latin-1")
-        key_owner, encrypted = self._encrypt(owner, text, message.inbox_id)
+        key_owner, encrypted, is_erased = self._encrypt(owner, text, message.inbox_id)
         values = (
             message.inbox_id,
             now,
@@ -177,7 +178,7 @@ class Inbox:
             hashlib.sha256(stored).hexdigest(),
             now + UNPROCESSED_AFTER if is_authenticated else now,
             phone_digests(self._vault, text) if key_owner == SYSTEM_USER_ID else None,
-            key_owner != owner,
+            is_erased,
         )
         self._insert(values)
         return message
@@ -190,8 +191,15 @@ class Inbox:
             with self._database.fresh_connection() as connection:
                 connection.execute(_STORE, values)
 
-    def settle(self, message: InboxMessage, reason: str | None, now: datetime) -> None:
-        """Mark a message as acted on."""
+    def settle(
+        self, message: InboxMessage, reason: str | None, now: datetime, *, about: UUID | None = None
+    ) -> None:
+        """Mark a message as acted on. `about` is the session that it turned out to be about, if its URL named none:
+        where that is of an erased customer, the message is emptied.
+        """
+        if about is not None:
+            with self._database.connection() as connection:
+                connection.execute(_MARK_OF_ERASED, (message.inbox_id, about))
         self._end(message.inbox_id, "acted_on", reason, now)
 
     def dead_letter(self, message: InboxMessage, reason: str, now: datetime) -> None:
@@ -278,18 +286,18 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 
-    def _encrypt(self, owner: int, text: str, inbox_id: UUID) -> tuple[int, str]:
+    def _encrypt(self, owner: int, text: str, inbox_id: UUID) -> tuple[int, str, bool]:
         """Encrypt for the owner, or for the system if the owner was erased or their key cannot be read: what arrives is
-        stored all the same.
+        stored all the same. Return for whom, the encrypted text, and whether the owner was erased.
         """
 
-        def encrypt(owner: int) -> tuple[int, str]:
-            return owner, self._vault.encrypt(owner, text, purpose=INBOX_BODY, row=inbox_id)
+        def encrypt(owner: int) -> str:
+            return self._vault.encrypt(owner, text, purpose=INBOX_BODY, row=inbox_id)
 
         try:
-            return once_more(lambda: encrypt(owner))
-        except (Erased, DatabaseUnavailable):
-            return encrypt(SYSTEM_USER_ID)
+            return owner, once_more(lambda: encrypt(owner)), False
+        except (Erased, DatabaseUnavailable) as error:
+            return SYSTEM_USER_ID, encrypt(SYSTEM_USER_ID), isinstance(error, Erased)
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
         return InboxMessage(

@@ -32,6 +32,12 @@ def payer_digest(vault: Vault, payer: str | None) -> str | None:
     return vault.digest("phone" if payer.isdigit() else "phone sha256", payer)
 
 
+def digests_of_payer(vault: Vault, digits: str) -> set[str]:
+    """Return the digests of one phone as `payer_digest` makes them, in the clear and as M-Pesa hashes it."""
+    hashed = hashlib.sha256(digits.encode()).hexdigest()
+    return {str(payer_digest(vault, payer)) for payer in (digits, hashed)}
+
+
 class Stakes:
     """Knows what is an operator's own: by the buyer's number, and by the phones of their own sessions."""
 
@@ -70,6 +76,5 @@ class Stakes:
                 phone = self._vault.decrypt(user_id, encrypted, purpose=PHONE, row=session_id)
             except (Erased, WrongKey):
                 continue
-            hashed = hashlib.sha256(phone.encode()).hexdigest()
-            digests |= {str(payer_digest(self._vault, payer)) for payer in (phone, hashed)}
+            digests |= digests_of_payer(self._vault, phone)
         return digests

@@ -43,8 +43,11 @@ FROM released WHERE counted.user_id = released.user_id AND counted.phone_digest 
 _TRANSFER = "UPDATE live_prompts SET transaction_id = %s WHERE session_id = %s AND transaction_id = %s"
 _PURGE = """
 WITH expired AS (DELETE FROM live_prompts WHERE live_until <= %(now)s RETURNING 1),
-     forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1)
-SELECT (SELECT count(*) FROM expired) + (SELECT count(*) FROM forgotten) AS rows
+     forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1),
+     erased AS (DELETE FROM prompt_counts USING customer_keys
+                WHERE destroyed_at IS NOT NULL AND prompt_counts.user_id = customer_keys.user_id
+                  AND NOT (paid_at IS NULL AND last_at <= %(counted_before)s) RETURNING 1)
+SELECT (SELECT count(*) FROM expired) + (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM erased) AS rows
 """
 COUNTS_KEPT = timedelta(days=1)
 """Of prompts that were not paid; the longest limit looks back so far."""
@@ -117,7 +120,7 @@ class PhoneLocks:
             connection.execute(_TRANSFER, (to, session_id, transaction_id))
 
     def purge_expired(self, now: datetime) -> int:
-        """Delete expired locks and counts that no limit looks at any more; return how many rows."""
+        """Delete expired locks, counts that no limit looks at any more, and erased customers'; return how many."""
         with self._database.connection() as connection:
             row = connection.execute(_PURGE, {"now": now, "counted_before": now - COUNTS_KEPT}).fetchone()
         assert row is not None

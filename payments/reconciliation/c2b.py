@@ -107,7 +107,7 @@ class C2bHandler:
             [result] = self._matcher.ingest([of_notice(notice, message.received_at)])
         if result.verdict == MatchVerdict.NEW:
             raise Conflict  # It failed and was logged; the worker tries the message again.
-        self._inbox.settle(message, str(result.verdict), clock.now())
+        self._inbox.settle(message, str(result.verdict), clock.now(), about=result.session_id)
 
     def validate(self, body: bytes, *, is_authenticated: bool) -> ValidationAnswer:
         """Decide whether a payment may be made; never raises, and answers in time.

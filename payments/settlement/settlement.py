@@ -219,7 +219,7 @@ class Settlement:
         if session is None or attempt is None:
             self._retry_later(message, "unknown_checkout_request", now)
         elif is_no_change(callback, attempt):
-            self._inbox.settle(message, "no_news", now)
+            self._inbox.settle(message, "no_news", now, about=session.id)
         elif self._query_log.was_asked_since(session.id, attempt.number, now - CALLBACK_QUERY_INTERVAL):
             self._retry_later(message, "not_confirmed", now)
         else:
@@ -252,7 +252,8 @@ class Settlement:
             self._retry_later(message, "not_confirmed", now)
             return
         agrees = answer.kind == callback.meaning.outcome
-        self._inbox.settle(message, "confirmed_by_query" if agrees else "contradicted_by_query", now)
+        reason = "confirmed_by_query" if agrees else "contradicted_by_query"
+        self._inbox.settle(message, reason, now, about=session.id)
 
     def _ask(
         self,

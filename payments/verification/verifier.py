@@ -72,7 +72,11 @@ INVARIANTS = (
         (),
     ),
     Invariant(11, "There is at most one live prompt a session and a phone.", ("prompts",)),
-    Invariant(12, "No personal data are in the clear.", ("personal data",)),
+    Invariant(
+        12,
+        "No personal data are in the clear, and none of a customer who was erased can be read.",
+        ("personal data", "erasures"),
+    ),
     Invariant(13, "Stock is never negative, and is what was stocked minus what was sold.", ("shop",)),
 )
 

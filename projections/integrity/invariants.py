@@ -25,6 +25,7 @@ from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
 from projections.follower import position_of
 from projections.integrity import (
+    erasure_rules,
     inbox_rules,
     log_rules,
     money_rules,
@@ -79,7 +80,10 @@ def check(
         connection.execute(ONE_SNAPSHOT)
         connection.execute(NO_TIMEOUT)
         origin, _ = read_horizon(connection)
-        walk = Walk(vault, macs, prompt_seconds, position_of(connection, METRICS, origin), settled_before)
+        erased = erasure_rules.erased_before(connection, settled_before)
+        walk = Walk(
+            vault, macs, prompt_seconds, position_of(connection, METRICS, origin), settled_before, erased
+        )
         return _limited(
             _sessions(connection, walk),
             log_rules.positions(connection),
@@ -95,6 +99,8 @@ def check(
             inbox_rules.messages(connection) if with_messages else iter(()),
             inbox_rules.sources(connection) if with_messages else iter(()),
             prompt_rules.one_a_phone(walk),
+            erasure_rules.decided(connection, vault),
+            erasure_rules.nothing_left(connection, settled_before),
             personal_data_rules.none_in_the_clear(connection, [text for text in known_texts if text]),
         )
 

@@ -40,6 +40,7 @@ def decryptable(
     """The encrypted values of a session can be decrypted; note its prompts by their phones."""
     if walk.vault is None:
         return
+    opened = 0
     try:
         sealed = {
             PHONE: session.phone_sealed,
@@ -49,13 +50,17 @@ def decryptable(
         for purpose, value in sealed.items():
             if value is not None:
                 walk.vault.decrypt(session.user_id, value, purpose=purpose, row=session.id)
+                opened += 1
         for prompt in prompts:
             phone = walk.vault.decrypt(session.user_id, prompt.phone_sealed, purpose=PHONE, row=session.id)
             walk.prompts[walk.vault.digest("one prompt a phone", phone)].append(prompt)
+            opened += 1
     except Erased:
-        return
+        pass
     except (WrongKey, ValueError):  # What is cut short is no encrypted value at all.
         yield log.violation("personal data", "an encrypted value of it cannot be decrypted")
+    if opened and session.user_id in walk.erased:
+        yield log.violation("erasures", "its customer was erased, and an encrypted value of it still opens")
 
 
 def none_in_the_clear(connection: Connection[Any], texts: Sequence[str]) -> Iterator[Violation]:

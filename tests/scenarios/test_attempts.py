@@ -25,6 +25,7 @@ from tests.scenarios.steps import (
     refund_due_cents,
     report,
 )
+from tests.support.erasures import erase
 from tests.support.instance import Client, Instance, running_instance
 
 OTHER_PHONE = "254722000001"
@@ -290,7 +291,7 @@ def test_an_attempt_that_cannot_be_queried_takes_no_query_from_the_others(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     instance.pay(buyer, phone_number=CALLBACK_LOST)
-    instance.services.vault.erase(1)
+    erase(instance.services.database, instance.services.vault, 1)
     other = instance.client(2)
     put_in_cart(other, TOMATOES, "1")
     session_id = instance.pay(other, phone_number="254700010102")

@@ -20,6 +20,7 @@ from tests.scenarios.steps import (
     put_in_cart,
     report,
 )
+from tests.support.erasures import erase
 from tests.support.instance import Client, Instance
 
 RETRY_ADVICE = ("can_retry", "retry_after", "in_doubt", "next_check_at", "resolve_by")
@@ -150,5 +151,5 @@ def test_an_expired_session_calls_for_a_new_checkout(clock: Clock, buyer: Client
 
 def test_the_status_of_an_erased_customer_is_still_shown(instance: Instance, buyer: Client) -> None:
     session_id = buyer.create().json()["session_id"]
-    instance.services.vault.erase(1)
+    erase(instance.services.database, instance.services.vault, 1)
     assert buyer.status(session_id)["can_retry"] is True

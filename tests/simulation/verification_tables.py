@@ -14,7 +14,14 @@ from ledger.application import RECEIPT
 from ledger.session.values import Evidence
 from ledger.store import audit_log, blocks
 from projections import cases, metrics, refunds
-from projections.integrity import inbox_rules, invariants, log_rules, money_rules, personal_data_rules
+from projections.integrity import (
+    erasure_rules,
+    inbox_rules,
+    invariants,
+    log_rules,
+    money_rules,
+    personal_data_rules,
+)
 from projections.integrity.projection_rules import MOMENTS
 from projections.session_rows import EVENTS_IN_ORDER
 from tests.simulation.ledger_tables import Handler, Row
@@ -41,6 +48,10 @@ class VerificationTables:
             invariants.ONE_SNAPSHOT: lambda _: [],
             audit_log._ALL: lambda _: [],
             invariants.NO_TIMEOUT: lambda _: [],
+            audit_log.OF_KIND: lambda _: [],
+            erasure_rules.ERASURES: lambda _: [],
+            erasure_rules.ERASED_BEFORE: lambda _: [],
+            erasure_rules.LEFT_OF_ERASED: lambda _: [],
             invariants.LOG: lambda _: self._log(),
             invariants.ROWS: lambda _: [self._row(row) for _, row in sorted(self._ledger.rows.items())],
             log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),

@@ -52,6 +52,7 @@ class WorkerTables:
         return {
             inbox._STORE: self.keep,
             inbox._SETTLE: self.settle,
+            inbox._MARK_OF_ERASED: lambda _: [],
             inbox._POSTPONE: self.postpone,
             inbox._WAIT: self.wait,
             inbox._HOLDS: self.holds,

@@ -23,6 +23,7 @@ from projections.integrity.money_rules import PAID_MAY_TAKE, ShopOrder
 from projections.integrity.violations import MAX_PER_RULE, Violation
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
+from tests.support.erasures import erase
 from tests.support.horizon import until_readable
 from tests.support.invariants import assert_invariants_hold
 from tests.support.keys import event_macs
@@ -285,7 +286,7 @@ def test_two_live_prompts_on_one_phone_are_reported(ledger: Ledger, database: Da
     prompted(9, "254712345678")
     (violation,) = check(database, vault, prompt_seconds=60)
     assert violation.rule == "prompts"
-    vault.erase(other.session.user_id)
+    erase(database, vault, other.session.user_id)
     assert rules(check(database, vault, prompt_seconds=60)) == {"prompts"}
 
 
