@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+import structlog
+
 from ledger import clock
-from ledger.errors import Conflict, Rejected
-from ledger.store.database import Database
+from ledger.errors import Conflict, DatabaseUnavailable, Rejected
+from ledger.store.database import Connection, Database
 from ledger.store.vault import Vault
 
 Answer = TypeVar("Answer")
 
 CLAIM_LASTS = timedelta(seconds=90)
 """Longer than any request may take; after a crash, the same request may use its key again after this time."""
+
+MAX_UNRELEASED = 1_000
+"""More requests than run at once in a process. Keys beyond it are free when their claims lapse."""
 
 ANSWERS_LAST = timedelta(hours=24)
 
@@ -35,6 +40,8 @@ WHERE user_id = %s AND key = %s AND claimed_until = %s
 """
 _RELEASE = "DELETE FROM idempotency_keys WHERE user_id = %s AND key = %s AND claimed_until = %s"
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at <= %s"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class IdempotencyStore:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
+        self._unreleased = set[Claimed]()
 
     def answer_once(
         self,
@@ -101,6 +109,7 @@ class IdempotencyStore:
         now = clock.now()
         claimed = Claimed(user_id, key, now + CLAIM_LASTS)
         with self._database.connection() as connection:
+            self._release_rest(connection)
             fresh = connection.execute(_CLAIM, (user_id, key, fingerprint, claimed.until, now)).rowcount
             if fresh:
                 return claimed
@@ -127,14 +136,33 @@ class IdempotencyStore:
             connection.execute(_FINISH, (status, encrypted, claim.user_id, claim.key, claim.until))
 
     def release(self, claim: Claimed) -> None:
-        """Release a claimed key, unless another has taken it over: its request got no answer to keep."""
-        with self._database.connection() as connection:
-            connection.execute(_RELEASE, (claim.user_id, claim.key, claim.until))
+        """Release a claimed key, unless another has taken it over: its request got no answer to keep.
+
+        Where the database does not answer, it is released before the next claim of this process: the outage that
+        ended the request must not hold its key for long after.
+        """
+        try:
+            with self._database.connection() as connection:
+                _release(connection, claim)
+        except DatabaseUnavailable as error:
+            if len(self._unreleased) < MAX_UNRELEASED:
+                self._unreleased.add(claim)
+            _log.info("key_not_released", reason=str(error))
+
+    def _release_rest(self, connection: Connection) -> None:
+        """Release what could not be released; several threads may do so at once."""
+        for claim in tuple(self._unreleased):
+            _release(connection, claim)
+            self._unreleased.discard(claim)
 
     def forget_old(self, now: datetime) -> int:
         """Delete keys older than ANSWERS_LAST; return how many."""
         with self._database.connection() as connection:
             return connection.execute(_FORGET, (now - ANSWERS_LAST,)).rowcount
+
+
+def _release(connection: Connection, claim: Claimed) -> None:
+    connection.execute(_RELEASE, (claim.user_id, claim.key, claim.until))
 
 
 def _in_use() -> Conflict:

@@ -1,6 +1,7 @@
 """One idempotency key, one effect: who may run, who is answered again, and who must wait."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from payments.idempotency.idempotency_store import (
     IdempotencyStore,
     Replay,
 )
+from tests.support.proxy import proxy_before
 
 NOON = "2024-01-15 12:00:00"
 
@@ -132,6 +134,30 @@ def test_a_released_key_may_be_used_by_any_request(store: IdempotencyStore) -> N
     for user, key in ((7, "other key"), (8, "key")):
         with pytest.raises(Conflict):
             store.claim(user, key, "body")
+
+
+def test_a_key_that_an_outage_held_is_free_as_soon_as_the_process_claims_another(database_url: str) -> None:
+    with proxy_before(database_url) as proxy, closing(Database(proxy.url)) as fragile:
+        store = IdempotencyStore(fragile, Vault(fragile, bytes(range(32))))
+        claimed = claim(store)
+        proxy.cut()
+        store.release(claimed)
+        proxy.restore()
+        claim(store, key="other key")
+        claim(store)
+
+
+def test_an_outage_does_not_take_a_temporary_answer_from_its_client(database_url: str) -> None:
+    with proxy_before(database_url) as proxy, closing(Database(proxy.url)) as fragile:
+        store = IdempotencyStore(fragile, Vault(fragile, bytes(range(32))))
+
+        def run() -> str:
+            proxy.cut()
+            return "busy"
+
+        assert store.answer_once(7, "key", "body", run, lambda _: None) == "busy"
+        proxy.restore()
+        assert store.answer_once(7, "key", "body", lambda: "done", lambda _: (201, "{}")) == "done"
 
 
 def test_an_answer_that_was_given_is_not_released(store: IdempotencyStore) -> None:
