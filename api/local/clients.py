@@ -15,6 +15,7 @@ from api.local.binaries import client_folders
 from api.local.databases import migrate_database, open_database, require_url, server_major
 from api.local.problems import DatabaseProblem
 from api.settings import Settings
+from ledger.store.database import which_server
 from ledger.store.roles import Roles, become_owner
 from ledger.store.vault import Vault
 
@@ -45,7 +46,7 @@ def client_environment(url: str, role: str = "") -> dict[str, str]:
     names = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
     environ = {name: text for name, text in os.environ.items() if not name.startswith("DAFTARI_")}
     environ.pop("DATABASE_URL", None)
-    for keyword, value in conninfo_to_dict(url).items():
+    for keyword, value in (conninfo_to_dict(url) | which_server(url)).items():
         variable = names.get(keyword)
         if variable:
             environ[variable.decode()] = str(value)
@@ -91,7 +92,7 @@ def restore_dump(settings: Settings, dump: Path) -> list[str]:
 
 def _owner_of_empty(url: str, roles: Roles) -> str:
     """Return the role to restore as, "" for the login itself; raise DatabaseProblem if there are tables."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True, **which_server(url)) as connection:
         if connection.execute(_IS_EMPTY).fetchone() != (True,):
             raise DatabaseProblem(
                 "The database has tables already, and a dump is restored into an empty one only: create a new "

@@ -268,14 +268,16 @@ def once_more(ask: Callable[[], Answer]) -> Answer:
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """Return how to connect to a database.
+    """Return how to connect to a database."""
+    return CONNECTION_OPTIONS | which_server(url)
 
-    Of several servers the one that takes writes is meant, unless the URL says otherwise.
-    """
+
+def which_server(url: str) -> dict[str, Any]:
+    """Return the option by which the server that takes writes is meant of several, unless the URL says otherwise."""
     asked = conninfo_to_dict(url)
     if "," in f"{asked.get('host', '')}{asked.get('hostaddr', '')}" and "target_session_attrs" not in asked:
-        return CONNECTION_OPTIONS | {"target_session_attrs": "read-write"}
-    return CONNECTION_OPTIONS
+        return {"target_session_attrs": "read-write"}
+    return {}
 
 
 def settle_session(connection: psycopg.Connection[Any], **settings: str) -> None:

@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.errors import LedgerError
-from ledger.store.database import settle_session
+from ledger.store.database import settle_session, which_server
 from ledger.store.roles import DEFAULT_ROLES, Roles, apply_grants, become_owner, exists
 
 PACKAGES = ("ledger.store", "projections", "shop", "payments")
@@ -90,7 +90,7 @@ def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
     the database does not answer.
     """
     steps = migrations()
-    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+    with _connect(database_url) as connection:
         _refuse_an_old_server(connection)
         settle_session(
             connection, statement_timeout=_WAIT_FOR_OTHERS, idle_in_transaction_session_timeout="0"
@@ -112,10 +112,14 @@ def migrate(database_url: str, roles: Roles = DEFAULT_ROLES) -> list[str]:
 
 def pending(database_url: str) -> list[str]:
     """Return the names of migrations that the database still lacks; change nothing."""
-    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+    with _connect(database_url) as connection:
         exists = connection.execute("SELECT to_regclass('public.schema_migrations')").fetchone()
         applied = _applied(connection) if exists and exists[0] else {}
         return [f"{m.package}/{m.name}" for m in migrations() if (m.package, m.name) not in applied]
+
+
+def _connect(database_url: str) -> Connection[TupleRow]:
+    return psycopg.connect(database_url, autocommit=True, connect_timeout=5, **which_server(database_url))
 
 
 def _refuse_an_old_server(connection: Connection[TupleRow]) -> None:

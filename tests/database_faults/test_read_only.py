@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 import structlog.testing
 
+from api.local.clients import client_environment
 from ledger.errors import DatabaseUnavailable
 from ledger.store.database import connection_options
 from payments.worker.jobs import Job, run_job
@@ -106,3 +107,4 @@ def test_of_several_servers_the_one_that_takes_writes_is_meant() -> None:
     assert "target_session_attrs" not in connection_options("postgresql://one/daftari")
     asked = connection_options("postgresql://one,two/daftari?target_session_attrs=any")
     assert "target_session_attrs" not in asked
+    assert client_environment("postgresql://one,two/daftari")["PGTARGETSESSIONATTRS"] == "read-write"
