@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from tests.torture.callback_flood import count_believed, forgeries
+from tests.torture.outages import OUTAGES, outages, running_for
 from tests.torture.result import Result, figures, table
 from tests.torture.retries import MIN_LOST_PER_BUYER, retries
 from tests.torture.simulator_control import SimulatorControl
@@ -87,6 +88,18 @@ def run_stops(times: int, forgetful: bool, at_once: int, as_json: bool, folder: 
         buyers = system.make_buyers(BUYERS_A_MINUTE * (1 + times // 10))
         result = Result()
         stops(system, buyers, result, times=times, at_once=at_once, say=_say)
+        _finish(system, result, as_json=as_json)
+
+
+@torture.command(name="outages")
+@click.argument("names", nargs=-1, required=True, type=click.Choice(list(OUTAGES)))
+@_options
+def run_outages(names: tuple[str, ...], at_once: int, as_json: bool, folder: Path | None) -> None:
+    """Take the database away under load, in one way after another, and measure how soon all is well again."""
+    with running_for(names, parent=folder) as system:
+        buyers = system.make_buyers(BUYERS_A_MINUTE * (1 + len(names) // 2))
+        result = Result()
+        outages(system, buyers, result, names=names, at_once=at_once, say=_say)
         _finish(system, result, as_json=as_json)
 
 

@@ -32,6 +32,7 @@ from tests.support.ports import LOCALHOST, free_port
 from tests.support.proxy import DatabaseProxy, TcpProxy
 from tests.support.waiting import wait_until
 from tests.torture.disk import SmallDisk, may_mount, small_disk
+from tests.torture.replication import ReplicatedPostgres, of_several
 
 READY_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 20
@@ -121,13 +122,13 @@ class System:
     """PostgreSQL, simulator, API and two workers, and the proxies before the first three.
 
     `to_api` is where clients and M-Pesa's callbacks come in, `to_mpesa` leads from us to M-Pesa, `to_database` from
-    all our processes to PostgreSQL; `disk` is PostgreSQL's own small one, or None. Set `is_kept` to keep the folder
-    after the stop.
+    all our processes to PostgreSQL, the primary if there is a replica; `disk` is PostgreSQL's own small one, or None.
+    Set `is_kept` to keep the folder after the stop.
     """
 
     def __init__(
         self,
-        postgres: EmbeddedPostgres,
+        postgres: EmbeddedPostgres | ReplicatedPostgres,
         disk: SmallDisk | None,
         options: SimulatorOptions,
         settings: Mapping[str, str],
@@ -148,8 +149,10 @@ class System:
     def start(self) -> None:
         """Start everything and return when all is ready. Call this from the main thread."""
         self.database_url = self.postgres.start()
-        self.to_database = DatabaseProxy(self.database_url)
-        self.proxies.append(self.to_database)
+        urls = self.postgres.urls if isinstance(self.postgres, ReplicatedPostgres) else [self.database_url]
+        self.to_servers = [DatabaseProxy(url) for url in urls]
+        self.to_database = self.to_servers[-1]
+        self.proxies += self.to_servers
         self.environ = self._environment()
         migrate_database(self.database_url, DEFAULT_ROLES)
         self.simulator = self._process(
@@ -260,7 +263,7 @@ class System:
         kept = {name: text for name, text in os.environ.items() if not name.startswith(settings)}
         return kept | {
             **SIMULATOR_CREDENTIALS,
-            "DATABASE_URL": self.to_database.url,
+            "DATABASE_URL": of_several([proxy.url for proxy in self.to_servers]),
             "DAFTARI_DATA_DIR": str(self.folder / "data"),
             "DAFTARI_PORT": str(self.api_port),
             "DAFTARI_SIMULATOR_PORT": str(self.simulator_port),
@@ -279,11 +282,12 @@ def running_system(
     *,
     parent: Path | None = None,
     has_small_disk: bool = False,
+    has_replica: bool = False,
     is_durable: bool = True,
 ) -> Iterator[System]:
     """Run a system in a new folder below `parent`; `settings` are those of its processes.
 
-    Unless `is_durable`, PostgreSQL commits without flushing to disk.
+    Unless `is_durable`, PostgreSQL commits without flushing to disk. `has_replica` gives it a synchronous replica.
     """
     bin_folder = os.environ.get("DAFTARI_POSTGRES_BIN")
     cluster_options = ClusterOptions(durable=is_durable, bin_folder=Path(bin_folder) if bin_folder else None)
@@ -294,7 +298,8 @@ def running_system(
         with ExitStack() as stack:
             is_mounted = has_small_disk and may_mount()
             disk = stack.enter_context(small_disk(folder / "database")) if is_mounted else None
-            postgres = EmbeddedPostgres(folder / "database", cluster_options)
+            kind = ReplicatedPostgres if has_replica else EmbeddedPostgres
+            postgres = kind(folder / "database", cluster_options)
             system = System(postgres, disk, options, settings, folder)
             stack.callback(_stop_and_keep, system)
             system.start()
