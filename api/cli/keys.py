@@ -1,14 +1,26 @@
 """`daftari rotate-master-key` and `daftari roll-key`: new keys, while everything made before can still be read."""
 
+import math
+import time
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from api.cli.failures import WRONG_SETTINGS, Failure
 
+if TYPE_CHECKING:
+    from ledger.store.database import Database
+
 USER = click.IntRange(1, 2**63 - 1)
 BY = click.option(
     "--by", type=USER, metavar="USER", required=True, help="The number of the person who decides."
+)
+
+_NEXT = (
+    "The database belongs to the new key now. Set DAFTARI_MASTER_KEY to it everywhere (or replace the file "
+    "master-key of the data folder), restart each process, then type `daftari rotate-master-key --finish`."
 )
 
 
@@ -27,7 +39,8 @@ def rotate_master_key(new_key_file: Path | None, by: int, *, finish: bool) -> No
     processes go on. Then set DAFTARI_MASTER_KEY to the new key everywhere, and restart them one after the other.
 
     Second step, --finish, with the new key: new keys come into use for everything but digests, and customers' keys and
-    stored credentials are wrapped by them. It may be interrupted and run again at any time.
+    stored credentials are wrapped by them. It waits a minute, until every process uses the new keys; it may be
+    interrupted and run again at any time.
 
     Callback URLs made before stay good for 30 days. The URLs of C2B hold a secret of the same kind: register them anew
     within that time (`daftari register-c2b`). Keep the old key for as long as you keep backups made under it.
@@ -87,6 +100,9 @@ def _begin(new_key: bytes, by: int) -> None:
     with open_database_as_migrator() as (settings, database):
         if new_key == settings.daftari_master_key:
             raise Failure("The new key is the present one.", WRONG_SETTINGS)
+        if _opens(database, new_key):
+            click.echo(f"This was done before. {_NEXT}")
+            return
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
         with database.transaction() as connection:
@@ -94,22 +110,33 @@ def _begin(new_key: bytes, by: int) -> None:
                 connection, "master_key_rotated", actor=f"cli:user:{by}", details={"step": "begun"}
             )
             vault.keys.rewrap(connection, new_key)
-    click.echo(
-        "The database belongs to the new key now. Set DAFTARI_MASTER_KEY to it everywhere (or replace the file "
-        "master-key of the data folder), restart each process, then type `daftari rotate-master-key --finish`."
-    )
+    click.echo(_NEXT)
+
+
+def _opens(database: "Database", master_key: bytes) -> bool:
+    from ledger.store.key_ring import KeyRing, WrongKey
+
+    try:
+        return KeyRing(database, master_key).is_stored()
+    except WrongKey:
+        return False
 
 
 def _finish(by: int) -> None:
     from api.cli.opened import open_database_as_migrator
     from ledger.store.audit_log import AuditLog
+    from ledger.store.key_ring import CUSTOMER_KEYS
     from ledger.store.vault import Vault
     from payments.mpesa.credentials import CredentialStore
 
     with open_database_as_migrator() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
+        vault.check_master_key()  # The old key must not begin the second step.
+        if len(vault.keys.keys(CUSTOMER_KEYS)) == 1:
+            raise Failure("No rotation was begun: type `daftari rotate-master-key` with the new key first.")
         with database.transaction() as connection:
             vault.keys.retire_older(connection)
+        _wait_until(vault.keys.settled_at())
         wrapped = 0
         while True:
             with database.transaction() as connection:
@@ -127,6 +154,15 @@ def _finish(by: int) -> None:
             details={"step": "finished", "customers": wrapped},
         )
     click.echo("Finished: nothing in use is wrapped by the old master key any more.")
+
+
+def _wait_until(moment: datetime) -> None:
+    from ledger import clock
+
+    seconds = (moment - clock.now()).total_seconds()
+    if seconds > 0:
+        click.echo(f"Every process uses the new keys in {math.ceil(seconds)} seconds; this waits for it.")
+        time.sleep(seconds)
 
 
 @click.command(short_help="Encrypt anew what the release before encrypted.")

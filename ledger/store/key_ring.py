@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg import Connection
 
 from ledger import clock
-from ledger.errors import WRONG_MASTER_KEY, LedgerError
+from ledger.errors import WRONG_MASTER_KEY, DatabaseUnavailable, LedgerError
 from ledger.store.database import Database
 
 CUSTOMER_KEYS = "customer keys"
@@ -73,6 +73,13 @@ class WrongKey(LedgerError):
         )
 
 
+class MasterKeyReplaced(DatabaseUnavailable):
+    """This process runs with a master key that was replaced, and meets a key of the ring that it cannot open."""
+
+    def __init__(self) -> None:
+        super().__init__("The master key was replaced. Restart this process with the new DAFTARI_MASTER_KEY.")
+
+
 @dataclass(frozen=True, slots=True)
 class RingKey:
     """One key of a purpose: 32 bytes. After `retired_at` nothing new is made with it."""
@@ -100,6 +107,7 @@ class KeyRing:
         self._wrapper = AESGCM(derive(master_key, "key ring"))
         self._ring: Ring = {}
         self._read_at = _NEVER
+        self._is_replaced = False
 
     def current(self, purpose: str) -> tuple[int, bytes]:
         """Return the number and the 32 bytes of the key for new values; the first use of a purpose makes it."""
@@ -111,11 +119,16 @@ class KeyRing:
         return found[-1].key_id, found[-1].key
 
     def key(self, purpose: str, key_id: int) -> bytes:
-        """Return the 32 bytes of a key, current or retired. Raises LedgerError UNKNOWN_KEY if there is none."""
+        """Return the 32 bytes of a key, current or retired.
+
+        Raises LedgerError UNKNOWN_KEY if there is none, and MasterKeyReplaced if only the new master key could tell.
+        """
         found = self._current_ring().get(purpose, {}).get(key_id)
         if found is None:  # Another process may have made it a moment ago.
             self._read()
             found = self._ring.get(purpose, {}).get(key_id)
+        if found is None and self._is_replaced:
+            raise MasterKeyReplaced
         if found is None and key_id == 0:
             self.store_first(purpose)
             found = self._ring.get(purpose, {}).get(key_id)
@@ -139,7 +152,13 @@ class KeyRing:
         return bool(self._ring)
 
     def store_first(self, *purposes: str) -> None:
-        """Store the first key of purposes that have none: of several processes at once, the first one's stay."""
+        """Store the first key of purposes that have none: of several processes at once, the first one's stay.
+
+        Raises MasterKeyReplaced, and WrongKey: a key that the old master key wraps would shut the new one out.
+        """
+        self._read()
+        if self._is_replaced:
+            raise MasterKeyReplaced
         first = sorted(purposes)
         wrapped = [wrap(self._wrapper, self.first(purpose), _bound_to(purpose, 0)) for purpose in first]
         with self._database.connection() as connection:
@@ -175,6 +194,12 @@ class KeyRing:
     def retire_older(self, connection: Connection[Any], purpose: str | None = None) -> None:
         """Let the newest key of a purpose, or of all, be used from KNOWN_WITHIN on. The caller owns the tables."""
         connection.execute(_RETIRE, {"at": clock.now() + KNOWN_WITHIN, "purpose": purpose})
+        self._read_at = _NEVER
+
+    def settled_at(self) -> datetime:
+        """Return from when on every process uses the newest key of each purpose, as far as that is arranged."""
+        keys = [key for ring in self._current_ring().values() for key in ring.values()]
+        return max((key.retired_at for key in keys if key.retired_at is not None), default=_NEVER)
 
     def _keys_of(self, purpose: str) -> list[RingKey]:
         found = self._current_ring().get(purpose)
@@ -202,7 +227,7 @@ class KeyRing:
         except WrongKey:
             if not self._ring:
                 raise
-            ring = self._ring
+            ring, self._is_replaced = self._ring, True
             _log.warning(
                 "master_key_was_rotated", advice="Restart this process with the new DAFTARI_MASTER_KEY."
             )
