@@ -96,14 +96,23 @@ def work() -> None:
     "--state-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Keep payments, reversals, prompts and C2B URLs in this file. Without it, in memory.",
+    help="Keep payments, payouts, prompts and C2B URLs in this file. Without it, in memory.",
 )
+@click.option(
+    "--opening-balance",
+    type=click.IntRange(min=0),
+    metavar="SHILLINGS",
+    help="What the organisation's account holds at the start, for payouts.  [default: 0]",
+)
+@click.option("--lax", is_flag=True, help="Take what Daraja documents otherwise but is not known to refuse.")
 def simulator(
     auto_approve: float | None,
     seed: int,
     chaos: int | None,
     chaos_longest_delay: float | None,
     state_file: Path | None,
+    opening_balance: int | None,
+    lax: bool,
 ) -> None:
     """Run a simulated Daraja, with a page of phones on which to enter PINs.
 
@@ -119,13 +128,12 @@ def simulator(
     from daraja.simulator import PortTaken, StateFileProblem, run
 
     settings = read_settings()
+    options = SimulatorOptions(
+        auto_approve, seed, chaos, chaos_longest_delay, state_file, opening_balance, False if lax else None
+    )
     configure_logging(settings.daftari_log_format)
     try:
-        run(
-            simulator_settings(
-                settings, SimulatorOptions(auto_approve, seed, chaos, chaos_longest_delay, state_file)
-            )
-        )
+        run(simulator_settings(settings, options))
     except (PortTaken, StateFileProblem) as error:
         raise Failure(str(error), NOT_AVAILABLE) from error
 

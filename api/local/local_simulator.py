@@ -44,7 +44,7 @@ class SimulatorOptions:
     """The options of the simulator on the command line; None stands for the simulator's own default.
 
     `auto_approve_seconds`: how soon a prompt is paid, None for people to do it. `chaos_seed`: None for no faults.
-    `state_file`: where the books survive a kill.
+    `state_file`: where the books survive a kill. `strict`: False to take what Daraja is not known to refuse.
     """
 
     auto_approve_seconds: float | None = None
@@ -52,6 +52,8 @@ class SimulatorOptions:
     chaos_seed: int | None = None
     chaos_longest_delay_seconds: float | None = None
     state_file: Path | None = None
+    organisation_shillings: int | None = None
+    strict: bool | None = None
 
     def arguments(self) -> list[str]:
         """Return them as arguments of `daftari simulator`."""
@@ -61,8 +63,12 @@ class SimulatorOptions:
             "--chaos": self.chaos_seed,
             "--chaos-longest-delay": self.chaos_longest_delay_seconds,
             "--state-file": self.state_file,
+            "--opening-balance": self.organisation_shillings,
         }
-        return [text for name, value in given.items() if value is not None for text in (name, f"{value}")]
+        flags = ["--lax"] if self.strict is False else []
+        return flags + [
+            text for name, value in given.items() if value is not None for text in (name, f"{value}")
+        ]
 
 
 def simulator_settings(settings: Settings, options: SimulatorOptions) -> "SimulatorSettings":

@@ -60,6 +60,8 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "server-error": (500, "500.003.1001", "Internal Server Error"),
     "invalid-token-c2b": (400, "400.003.01", "Invalid Access Token"),
     "invalid-token-pull": (401, "401.001", "Invalid Access Token"),
+    "invalid-token-b2c": (401, "401.002.01", "Error Occurred - Invalid Access Token - not valid now"),
+    "duplicate-originator-id": (500, "500.002.1001", "Duplicate OriginatorConversationID."),
     "already-registered": (500, "500.003.1001", "Urls are already registered"),
     "unauthorized": (401, "401.003.01", "Error Occurred - Invalid Access Token - token not allowed"),
 }

@@ -14,12 +14,13 @@ _FIRST_NAMES = ("JANE", "JOHN", "MARY", "PETER", "GRACE", "JAMES", "ANN", "PAUL"
 
 
 class BookingKind(StrEnum):
-    """What moved money."""
+    """What moved money. A payout goes to a phone (B2C), a settlement to the organisation's bank."""
 
     PAYMENT = "payment"
     REVERSAL = "reversal"
     CHARGE = "charge"
     SETTLEMENT = "settlement"
+    PAYOUT = "payout"
 
 
 class PaymentChannel(StrEnum):
@@ -33,7 +34,8 @@ class PaymentChannel(StrEnum):
 class Booking:
     """One booking. `change_cents` has its sign; `balance_cents` is what the organisation holds afterwards.
 
-    `linked_receipt` ties a reversal or a charge to its payment. `phone` is the payer's, "" if there is none.
+    `linked_receipt` ties a reversal or a charge to its payment. `phone` is the payer's or a payout's receiver's, "" if
+    there is none.
     """
 
     kind: BookingKind

@@ -10,6 +10,7 @@ from daraja.simulator.c2b_payments import PROMPT_CONFIRMATIONS
 from daraja.simulator.control_bodies import problem, read_object, read_whole
 from daraja.simulator.gateway_requests import MAX_SHILLINGS, is_phone
 from daraja.simulator.kenya_time import parse_kenyan
+from daraja.simulator.mobile_money import MAX_REFERENCE
 from daraja.simulator.outcomes import RESULT_TEXTS
 from daraja.simulator.pull_transactions import EMPTY_FORMS
 from daraja.simulator.simulator import Simulator
@@ -17,7 +18,6 @@ from daraja.simulator.state_file import StateFileProblem
 
 _MAX_LISTED = 1_000
 _MAX_WITHDRAWN = 1_000_000_000
-_MAX_REFERENCE = 20
 _CHANGES = ("withdraw", "c2b_for_prompts", "pull_empty", "unlock_operator", "forget_c2b")
 
 
@@ -80,14 +80,15 @@ class BooksControl:
         phone, reference = str(payment.get("phone")), payment.get("reference", "")
         if not is_phone(phone):
             raise BadRequest("phone is 254, then 7 or 1, then eight digits.")
-        if not isinstance(reference, str) or len(reference) > _MAX_REFERENCE:
-            raise BadRequest(f"reference is text of at most {_MAX_REFERENCE} characters.")
+        if not isinstance(reference, str) or len(reference) > MAX_REFERENCE:
+            raise BadRequest(f"reference is text of at most {MAX_REFERENCE} characters.")
         amount = read_whole(payment, "amount", 1, MAX_SHILLINGS)
         paid = self._simulator.pay_by_hand(phone, amount, reference, to_till=payment.get("to_till") is True)
         answer = jsonify(
             code=paid.code,
             text=RESULT_TEXTS.get(paid.code, "The shop does not accept this payment."),
             receipt=paid.receipt,
+            reference=paid.reference,
             balance=paid.balance_shillings,
         )
         return answer, 409 if paid.receipt is None else 201

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, get_args
 
 from daraja.simulator.books import Booking
 from daraja.simulator.delivery_sender import DeliverySender, ResultDelivery, Then, nothing
 from daraja.simulator.kenya_time import compact_stamp
-from daraja.simulator.mobile_money import MobileMoney, PaymentOrder, Proposal
+from daraja.simulator.mobile_money import MobileMoney, PaymentOrder
 from daraja.simulator.outcomes import PAID
 from daraja.simulator.state_file import Record, record
 
@@ -37,11 +37,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class HandPayment:
-    """How a payment by hand ended; `receipt` is None if no money moved."""
+    """How a payment by hand ended; `receipt` is None if no money moved. `reference` is what M-Pesa kept of it."""
 
     code: str
     receipt: str | None
     balance_shillings: int
+    reference: str
 
 
 class C2b:
@@ -94,6 +95,7 @@ class C2b:
         Blocks for as long as the shop takes to validate, at most eight seconds. The code is M-Pesa's result code, or
         the C2B code with which the shop refused.
         """
+        order = replace(order, reference=self._mobile_money.keep_reference(order.reference))
         with self._mobile_money.changed:
             receipt = self._mobile_money.identifiers.receipt(self._mobile_money.now())
         refusal = self._validate(order, receipt)
@@ -104,7 +106,7 @@ class C2b:
         self._mobile_money.count(f"by_hand_{proposal.code}")
         if proposal.receipt is not None:
             self.confirm(proposal.receipt)
-        return _ended(proposal)
+        return HandPayment(proposal.code, proposal.receipt, proposal.balance_shillings, order.reference)
 
     def confirm(self, receipt: str | None, then: Then = nothing) -> None:
         """Post the confirmation of a payment; `then` runs once it is delivered, or will not be soon."""
@@ -188,10 +190,6 @@ def _code_of(answer: bytes) -> str | None:
         return None
     code = document.get("ResultCode") if isinstance(document, dict) else None
     return str(code) if isinstance(code, str | int) and not isinstance(code, bool) else None
-
-
-def _ended(proposal: Proposal) -> HandPayment:
-    return HandPayment(proposal.code, proposal.receipt, proposal.balance_shillings)
 
 
 def _registration_record(registration: Registration) -> Record:

@@ -14,7 +14,17 @@ from daraja.simulator.outcomes import RESULT_TEXTS
 from daraja.simulator.spike_arrest import CallRate, SpikeArrest
 
 Endpoint = Literal[
-    "token", "push", "query", "reversal", "status", "c2b_register", "c2b_simulate", "pull_register", "pull"
+    "token",
+    "push",
+    "query",
+    "reversal",
+    "status",
+    "b2c",
+    "balance",
+    "c2b_register",
+    "c2b_simulate",
+    "pull_register",
+    "pull",
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 DeliveryKind = Literal["result", "confirmation"]

@@ -1,7 +1,6 @@
-"""The requests for STK pushes, reversals and transaction status, read as strictly as the gateway reads them.
+"""The requests for STK pushes and queries, read as strictly as the gateway reads them, and the fields of all requests.
 
-Fields and limits: Safaricom's pages on M-Pesa Express, reversals and transaction status, where
-`RecieverIdentifierType` is spelt so. Numbers may come as JSON numbers or as numeric strings.
+Fields and limits: Safaricom's pages on M-Pesa Express. Numbers may come as JSON numbers or as numeric strings.
 """
 
 import base64
@@ -21,13 +20,10 @@ MAX_SHILLINGS = 250_000
 _MAX_REFERENCE = 12
 _MAX_DESCRIPTION = 13
 _MAX_URL = 2_000
-_MAX_REMARKS = 100
-_MAX_CREDENTIAL = 2_000
 
 _SHORTCODE = re.compile(r"[0-9]{5,7}")
 _PHONE = re.compile(r"254[17][0-9]{8}")
 _AMOUNT = re.compile(r"[0-9]{1,7}")
-_RECEIPT = re.compile(r"[A-Z0-9]{10}")
 _CHECKOUT_ID = re.compile(r"ws_CO_[0-9]{18,26}")
 
 Document = Mapping[str, object]
@@ -57,33 +53,6 @@ class QueryRequest:
     timestamp: str
     password: str = field(repr=False)
     checkout_request_id: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class InitiatorRequest:
-    """What every request of an initiator holds."""
-
-    initiator: str
-    credential: str = field(repr=False)
-    shortcode: str
-    result_url: str = field(repr=False)
-    timeout_url: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ReversalRequest(InitiatorRequest):
-    """A request to reverse a payment."""
-
-    receipt: str
-    shillings: int
-
-
-@dataclass(frozen=True, slots=True)
-class StatusRequest(InitiatorRequest):
-    """A request for the status of a transaction, by receipt or by conversation id. Either may be "", not both."""
-
-    receipt: str
-    original_conversation_id: str = field(repr=False)
 
 
 def is_phone(text: str) -> bool:
@@ -133,33 +102,6 @@ def read_query(document: Document) -> QueryRequest:
     shortcode, password, timestamp = _credentials(document)
     checkout_request_id = read_matching(document, "CheckoutRequestID", _CHECKOUT_ID)
     return QueryRequest(shortcode, timestamp, password, checkout_request_id)
-
-
-def read_reversal(document: Document, shortcode: str) -> ReversalRequest:
-    """Read a reversal; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
-    _require(document, "CommandID", "TransactionReversal")
-    _require(document, "RecieverIdentifierType", "11")
-    read_shortcode(document, "ReceiverParty", shortcode)
-    receipt = read_text(document, "TransactionID")
-    if not _RECEIPT.fullmatch(receipt):
-        raise invalid_field("TransactionID")
-    return ReversalRequest(
-        *_initiator(document), shortcode, *_addresses(document), receipt, read_amount(document)
-    )
-
-
-def read_status(document: Document, shortcode: str) -> StatusRequest:
-    """Read a status request; raise GatewayRefusal 400.002.02 naming the first field that is wrong."""
-    _require(document, "CommandID", "TransactionStatusQuery")
-    _require(document, "IdentifierType", "4")
-    read_shortcode(document, "PartyA", shortcode)
-    receipt, conversation = (
-        read_text(document, name) if document.get(name) else ""
-        for name in ("TransactionID", "OriginalConversationID")
-    )
-    if not receipt and not conversation:
-        raise invalid_field("TransactionID")
-    return StatusRequest(*_initiator(document), shortcode, *_addresses(document), receipt, conversation)
 
 
 def check_merchant(request: PushRequest | QueryRequest, shortcode: str, passkey: str) -> None:
@@ -248,25 +190,3 @@ def is_callback_url(url: str) -> bool:
         return False
     # The sandbox refused a host with capitals, so what passes here passes there.
     return usable and parts.netloc == parts.netloc.lower()
-
-
-def _initiator(document: Document) -> tuple[str, str]:
-    credential = read_text(document, "SecurityCredential")
-    if len(credential) > _MAX_CREDENTIAL:
-        raise invalid_field("SecurityCredential")
-    if not 2 <= len(read_text(document, "Remarks")) <= _MAX_REMARKS:
-        raise invalid_field("Remarks")
-    return read_text(document, "Initiator"), credential
-
-
-def _addresses(document: Document) -> tuple[str, str]:
-    result_url, timeout_url = read_text(document, "ResultURL"), read_text(document, "QueueTimeOutURL")
-    for name, url in (("ResultURL", result_url), ("QueueTimeOutURL", timeout_url)):
-        if not is_callback_url(url):
-            raise invalid_field(name)
-    return result_url, timeout_url
-
-
-def _require(document: Document, name: str, value: str) -> None:
-    if read_text(document, name) != value:
-        raise invalid_field(name)

@@ -1,4 +1,4 @@
-"""Daraja's endpoints for the organisation: reversal, transaction status, C2B and Pull."""
+"""Daraja's endpoints for the organisation: reversal, transaction status, B2C, account balance, C2B and Pull."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,20 +16,20 @@ from daraja.simulator.gateway_requests import (
     is_callback_url,
     read_amount,
     read_phone,
-    read_reversal,
     read_shortcode,
-    read_status,
     read_text,
 )
 from daraja.simulator.identifiers import Conversation
-from daraja.simulator.mobile_money import PaymentOrder
+from daraja.simulator.initiator_requests import read_balance, read_payout, read_reversal, read_status
+from daraja.simulator.mobile_money import MAX_REFERENCE, PaymentOrder
 from daraja.simulator.pipeline import RequestPipeline
 from daraja.simulator.pull_transactions import read_pull, read_pull_registration
 from daraja.simulator.simulator import Simulator
 
 _ACCEPTED = "Accept the service request successfully."
 _FORBIDDEN_WORDS = ("m-pesa", "mpesa", "safaricom", "exe", "cmd", "sql", "query")
-_MAX_BILL_REFERENCE = 20
+_OWN_NAMES = ("OriginatorConversationID", "BillRefNumber", "OffSetValue")
+"""The fields by which a shop names a request."""
 _WHEN_SILENT = ("Completed", "Cancelled")
 
 Answering = Callable[[Document], GatewayAnswer]
@@ -42,6 +42,7 @@ class InitiatorApi:
         self._settings = simulator.settings
         self._mobile_money = simulator.mobile_money
         self._operations = simulator.operations
+        self._account = simulator.utility_account
         self._c2b = simulator.c2b
         self._pull = simulator.pull
         self._pipeline = pipeline
@@ -52,6 +53,9 @@ class InitiatorApi:
         posts: list[tuple[str, Endpoint, Answering]] = [
             ("/mpesa/reversal/v1/request", "reversal", self._reverse),
             ("/mpesa/transactionstatus/v1/query", "status", self._look_up),
+            ("/mpesa/b2c/v1/paymentrequest", "b2c", partial(self._pay_out, 1)),
+            ("/mpesa/b2c/v3/paymentrequest", "b2c", partial(self._pay_out, 3)),
+            ("/mpesa/accountbalance/v1/query", "balance", self._tell_balance),
             ("/mpesa/c2b/v1/registerurl", "c2b_register", partial(self._register, 1)),
             ("/mpesa/c2b/v2/registerurl", "c2b_register", partial(self._register, 2)),
             ("/mpesa/c2b/v1/simulate", "c2b_simulate", self._simulate),
@@ -81,14 +85,20 @@ class InitiatorApi:
         receipt = document.get("TransactionID")
         with self._mobile_money.changed:
             payment = self._mobile_money.books.find(receipt) if isinstance(receipt, str) else None
-        named = payment.reference if payment else document.get("BillRefNumber") or document.get("OffSetValue")
-        return str(named or "-")
+        own_names = (document.get(name) for name in _OWN_NAMES)
+        return payment.reference if payment else next((str(name) for name in own_names if name), "-")
 
     def _reverse(self, document: Document) -> GatewayAnswer:
-        return _acknowledged(self._operations.reverse(read_reversal(document, self._settings.shortcode)))
+        return _acknowledged(self._operations.reverse(read_reversal(document, self._settings)))
 
     def _look_up(self, document: Document) -> GatewayAnswer:
-        return _acknowledged(self._operations.look_up(read_status(document, self._settings.shortcode)))
+        return _acknowledged(self._operations.look_up(read_status(document, self._settings)))
+
+    def _pay_out(self, version: int, document: Document) -> GatewayAnswer:
+        return _acknowledged(self._account.pay_out(read_payout(document, self._settings, version)))
+
+    def _tell_balance(self, document: Document) -> GatewayAnswer:
+        return _acknowledged(self._account.tell_balance(read_balance(document, self._settings)))
 
     def _register(self, version: int, document: Document) -> GatewayAnswer:
         read_shortcode(document, "ShortCode", self._settings.shortcode)
@@ -108,7 +118,7 @@ class InitiatorApi:
         if command not in (PAYBILL, BUY_GOODS):
             raise invalid_field("CommandID")
         reference = read_text(document, "BillRefNumber") if command == PAYBILL else ""
-        if len(reference) > _MAX_BILL_REFERENCE:
+        if self._settings.strict and len(reference) > MAX_REFERENCE:
             raise invalid_field("BillRefNumber")
         order = PaymentOrder(
             read_phone(document, "Msisdn"),

@@ -53,6 +53,11 @@ def dashed_stamp(moment: datetime) -> str:
     return in_kenya(moment).strftime("%d-%m-%Y %H:%M:%S")
 
 
+def dotted_stamp(moment: datetime) -> str:
+    """Return `DD.MM.YYYY HH:MM:SS` in EAT, the form of B2C's results."""
+    return in_kenya(moment).strftime("%d.%m.%Y %H:%M:%S")
+
+
 def parse_kenyan(text: str) -> datetime:
     """Read `YYYY-MM-DD`, with or without a time, as an aware moment: in EAT unless it names a zone; or ValueError."""
     moment = datetime.fromisoformat(text)

@@ -1,5 +1,6 @@
 """What M-Pesa itself keeps: payers' wallets, the organisation's books, identifiers, counts, all in one state file."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,14 @@ from datetime import datetime, timedelta
 from daraja.simulator.books import Booking, BookingKind, Books, PaymentChannel
 from daraja.simulator.identifiers import Identifiers
 from daraja.simulator.kenya_time import SimulatedClock
-from daraja.simulator.outcomes import INSUFFICIENT_FUNDS, PAID
+from daraja.simulator.outcomes import (
+    INSUFFICIENT_FUNDS,
+    OVER_MAXIMUM_BALANCE,
+    OVER_TRANSACTION_LIMIT,
+    PAID,
+    UNDER_MINIMUM,
+    code_of,
+)
 from daraja.simulator.simulator_settings import SimulatorSettings
 from daraja.simulator.state_file import Record, StateFile, record
 from daraja.simulator.wallets import Wallets
@@ -20,7 +28,13 @@ _COUNTED = {
     BookingKind.PAYMENT: "shillings_received",
     BookingKind.REVERSAL: "shillings_reversed",
     BookingKind.SETTLEMENT: "shillings_withdrawn",
+    BookingKind.PAYOUT: "shillings_paid_out",
 }
+MIN_PAYOUT_SHILLINGS = 10
+MAX_REFERENCE = 20
+"""Characters of the account number that a payer types, or that a prompt names."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,13 @@ class MobileMoney:
             self._unfinished -= 1
             self.changed.notify_all()
 
+    def keep_reference(self, reference: str) -> str:
+        """Return a bill reference as M-Pesa keeps it: what is beyond 20 characters is cut, counted and logged."""
+        if len(reference) > MAX_REFERENCE:
+            self.count("references_cut")
+            _log.warning("a bill reference of %d characters was cut to %d", len(reference), MAX_REFERENCE)
+        return reference[:MAX_REFERENCE]
+
     def propose_payment(
         self, order: PaymentOrder, code: str, now: datetime, receipt: str | None = None
     ) -> Proposal:
@@ -149,12 +170,28 @@ class MobileMoney:
         )
 
     def propose_withdrawal(self, shillings: int, now: datetime) -> Proposal:
-        """Return how a payout to the organisation's bank would end."""
+        """Return how a settlement to the organisation's bank would end."""
         if self.books.balance_cents < shillings * 100:
             return Proposal(INSUFFICIENT_FUNDS, (), 0)
         balance = self.books.balance_cents - shillings * 100
         receipt = self.identifiers.receipt(now)
         return Proposal(PAID, (Booking(BookingKind.SETTLEMENT, receipt, now, -shillings * 100, balance),), 0)
+
+    def propose_payout(self, phone: str, shillings: int, now: datetime) -> Proposal:
+        """Return how a B2C payment would end; a number with a fixed outcome ends with its code."""
+        if (code := code_of(phone) or PAID) == PAID:
+            code = self._payout_code(phone, shillings)
+        if code != PAID:
+            return Proposal(code, (), 0)
+        payout = Booking(
+            BookingKind.PAYOUT,
+            self.identifiers.receipt(now),
+            now,
+            -shillings * 100,
+            self.books.balance_cents - shillings * 100,
+            phone=phone,
+        )
+        return Proposal(PAID, (payout,), self.wallets.balance(phone))
 
     def commit(self, proposal: Proposal, *records: Record) -> None:
         """Move the money, once its bookings are in the state file together with `records`. Raise StateFileProblem."""
@@ -181,6 +218,15 @@ class MobileMoney:
             self.state_file.write(_clock_record(moved))
             self.clock.moved = moved
 
+    def _payout_code(self, phone: str, shillings: int) -> str:
+        if shillings < MIN_PAYOUT_SHILLINGS:
+            return UNDER_MINIMUM
+        if shillings > self.settings.transaction_limit_shillings:
+            return OVER_TRANSACTION_LIMIT
+        if self.books.balance_cents < shillings * 100:
+            return INSUFFICIENT_FUNDS
+        return PAID if self.wallets.can_hold(phone, shillings) else OVER_MAXIMUM_BALANCE
+
     def _bookings_of(self, order: PaymentOrder, now: datetime, receipt: str) -> Iterator[Booking]:
         cents = order.shillings * 100
         payment = Booking(
@@ -201,8 +247,8 @@ class MobileMoney:
         self.books.add(booking)
         if booking.kind == BookingKind.PAYMENT:
             self.wallets.take(booking.phone, booking.shillings, booking.at)
-        elif booking.kind == BookingKind.REVERSAL:
-            self.wallets.give_back(booking.phone, booking.shillings)
+        elif booking.kind in (BookingKind.REVERSAL, BookingKind.PAYOUT):
+            self.wallets.give(booking.phone, booking.shillings)
 
     def _snapshot(self) -> Iterator[Record]:
         yield _clock_record(self.clock.moved)

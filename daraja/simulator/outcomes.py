@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 PAID = "0"
 INSUFFICIENT_FUNDS = "1"
+UNDER_MINIMUM = "2"
 OVER_TRANSACTION_LIMIT = "3"
 OVER_DAILY_LIMIT = "4"
+OVER_MAXIMUM_BALANCE = "8"
 RULE_LIMITED = "17"
 CANCELLED = "1032"
 NO_RESPONSE = "1037"
@@ -25,7 +27,9 @@ RESULT_TEXTS = {
     "3": "Declined due to limit rule: greater than the maximum transaction amount.",
     "4": "Declined due to limit rule: would exceed daily transfer limit.",
     "8": "Declined due to limit rule: would exceed the maximum balance.",
+    "11": "The DebitParty is in an invalid state.",
     "17": "Rule limited",
+    "21": "The initiator is not allowed to initiate this request",
     "26": "System busy",
     "1001": "Unable to lock subscriber, a transaction is already in process for the current subscriber",
     "1019": "Transaction has expired",
@@ -37,6 +41,7 @@ RESULT_TEXTS = {
     "2001": "The initiator information is invalid.",
     "2006": "Declined due to account rule: The account status does not allow this transaction.",
     "2028": "The request is not permitted according to product assignment.",
+    "2040": "Credit Party customer type (Unregistered or Registered Customer) can't be supported by the service.",
     "4999": "The transaction is still under processing",
     "8006": "The security credential is locked.",
     "9999": "An error occurred while sending a push request",
@@ -180,10 +185,15 @@ KINDS: dict[str, Script] = {
 """Outcomes by the two digits KK of 25470001KKNN; prompts of other numbers are answered by hand."""
 
 
+def code_of(phone: str) -> str | None:
+    """Return the result code that a number 25470000CCCC names, or None."""
+    return str(int(phone[8:])) if phone.startswith("25470000") else None
+
+
 def script_for(phone: str) -> Script:
     """Return the script of a number with a fixed outcome, else ANSWERED_BY_HAND."""
-    if phone.startswith("25470000"):
-        return code_script(str(int(phone[8:])))
+    if (code := code_of(phone)) is not None:
+        return code_script(code)
     if phone.startswith("25470001"):
         return KINDS.get(phone[8:10], ANSWERED_BY_HAND)
     return ANSWERED_BY_HAND

@@ -32,6 +32,8 @@ _TOKEN_REFUSALS: Mapping[Endpoint, str] = {
     "status": "invalid-token-c2b",
     "c2b_register": "invalid-token-c2b",
     "c2b_simulate": "invalid-token-c2b",
+    "b2c": "invalid-token-b2c",
+    "balance": "invalid-token-b2c",
     "pull_register": "invalid-token-pull",
     "pull": "invalid-token-pull",
 }

@@ -224,7 +224,7 @@ class PromptLifecycle:
         order = PaymentOrder(
             prompt.phone,
             prompt.amount_shillings,
-            prompt.account_reference,
+            self._mobile_money.keep_reference(prompt.account_reference),
             prompt.is_till,
             PaymentChannel.PROMPT,
         )

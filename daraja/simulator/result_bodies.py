@@ -6,7 +6,7 @@ from datetime import datetime
 
 from daraja.simulator.books import Booking, BookingKind
 from daraja.simulator.identifiers import Conversation, receipt_date_code
-from daraja.simulator.kenya_time import compact_stamp, in_kenya
+from daraja.simulator.kenya_time import compact_stamp, dotted_stamp, in_kenya
 from daraja.simulator.outcomes import PAID, RESULT_TEXTS
 from daraja.simulator.simulator_settings import SimulatorSettings
 
@@ -21,14 +21,16 @@ _REASONS = {
     BookingKind.PAYMENT: "Pay Bill Online",
     BookingKind.REVERSAL: "Transaction Reversal",
     BookingKind.SETTLEMENT: "Organization Settlement",
+    BookingKind.PAYOUT: "Business Payment to Customer",
 }
 _IN_QUEUE_TOO_LONG = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a transaction ended; `booking` is None if no money moved."""
+    """How a transaction of a kind ended; `booking` is None if no money moved."""
 
+    kind: BookingKind
     status: str
     shillings: int
     at: datetime
@@ -40,10 +42,7 @@ def reversal_result(
 ) -> bytes:
     """Write the result of a reversal that was done."""
     pairs: Pairs = [
-        (
-            "DebitAccountBalance",
-            f"Utility Account|KES|{_available(reversal)}|{_available(reversal)}|0.00|0.00",
-        ),
+        ("DebitAccountBalance", _account("Utility", reversal.balance_cents)),
         ("Amount", float(reversal.shillings)),
         ("TransCompletedTime", int(compact_stamp(reversal.at))),
         ("OriginalTransactionID", original_receipt),
@@ -51,7 +50,7 @@ def reversal_result(
         ("CreditPartyPublicName", _payer(reversal)),
         ("DebitPartyPublicName", _organisation(settings)),
     ]
-    return _write(conversation, PAID, reversal.receipt, pairs)
+    return _write(conversation, PAID, reversal.receipt, _as_set(settings, pairs))
 
 
 def status_result(
@@ -69,7 +68,7 @@ def status_result(
         ("DebitAccountType", "MMF Account For Customer" if is_payment else "Utility Account"),
         ("DebitPartyCharges", "Fee For C2B Payment|KES|0.00"),
         ("TransactionReason", None),
-        ("ReasonType", _REASONS.get(booking.kind, "") if booking else _REASONS[BookingKind.REVERSAL]),
+        ("ReasonType", _REASONS.get(ended.kind, "")),
         ("TransactionStatus", ended.status),
         ("FinalisedTime", int(compact_stamp(ended.at))),
         ("Amount", float(ended.shillings)),
@@ -77,7 +76,34 @@ def status_result(
         ("ReceiptNo", booking.receipt if booking else _placeholder(ended.at)),
         ("DebitPartyName", organisation if is_payment else payer),
     ]
-    return _write(conversation, PAID, _placeholder(now), pairs)
+    return _write(conversation, PAID, _placeholder(now), _as_set(settings, pairs))
+
+
+def payout_result(settings: SimulatorSettings, conversation: Conversation, payout: Booking) -> bytes:
+    """Write the result of a B2C payment that was made."""
+    pairs: Pairs = [
+        ("TransactionAmount", payout.shillings),
+        ("TransactionReceipt", payout.receipt),
+        ("ReceiverPartyPublicName", f"{payout.phone} - {payout.first_name}"),
+        ("TransactionCompletedDateTime", dotted_stamp(payout.at)),
+        ("B2CUtilityAccountAvailableFunds", payout.balance_cents / 100),
+        ("B2CWorkingAccountAvailableFunds", 0.0),
+        ("B2CRecipientIsRegisteredCustomer", "Y"),
+        ("B2CChargesPaidAccountAvailableFunds", 0.0),
+    ]
+    return _write(conversation, PAID, payout.receipt, _as_set(settings, pairs))
+
+
+def balance_result(
+    settings: SimulatorSettings, conversation: Conversation, balance_cents: int, now: datetime
+) -> bytes:
+    """Write what the accounts hold: all of it is in the utility account. Type and code are text, as in the sample."""
+    accounts = ("Working", 0), ("Utility", balance_cents), ("Charges Paid", 0), ("Organization Settlement", 0)
+    pairs: Pairs = [
+        ("AccountBalance", "&".join(_account(name, cents) for name, cents in accounts)),
+        ("BOCompletedTime", int(compact_stamp(now))),
+    ]
+    return _write(conversation, PAID, _placeholder(now), _as_set(settings, pairs), types_are_text=True)
 
 
 def failed_result(conversation: Conversation, code: str, now: datetime) -> bytes:
@@ -93,11 +119,17 @@ def timeout_notice(conversation: Conversation, now: datetime) -> bytes:
 
 
 def _write(
-    conversation: Conversation, code: str, transaction_id: str, pairs: Pairs, text: str | None = None
+    conversation: Conversation,
+    code: str,
+    transaction_id: str,
+    pairs: Pairs,
+    text: str | None = None,
+    *,
+    types_are_text: bool = False,
 ) -> bytes:
     result: dict[str, object] = {
-        "ResultType": 0,
-        "ResultCode": int(code) if code.isdecimal() else code,
+        "ResultType": "0" if types_are_text else 0,
+        "ResultCode": code if types_are_text or not code.isdecimal() else int(code),
         "ResultDesc": text or _TEXTS.get(code) or RESULT_TEXTS.get(code, f"Unexpected result {code}"),
         "OriginatorConversationID": conversation.originator_id,
         "ConversationID": conversation.id,
@@ -117,8 +149,19 @@ def _placeholder(moment: datetime) -> str:
     return f"{receipt_date_code(in_kenya(moment))}0000000"
 
 
-def _available(booking: Booking) -> str:
-    return f"{booking.balance_cents / 100:.2f}"
+def _account(name: str, cents: int) -> str:
+    return f"{name} Account|KES|{cents / 100:.2f}|{cents / 100:.2f}|0.00|0.00"
+
+
+def _as_set(settings: SimulatorSettings, pairs: Pairs) -> Pairs:
+    """Return the values as numbers, as documented, or as text, as the portal's older pages had them."""
+    if not settings.result_values_as_text:
+        return pairs
+    return [(key, value if value is None else _text_of(value)) for key, value in pairs]
+
+
+def _text_of(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _payer(booking: Booking) -> str:

@@ -25,6 +25,7 @@ from daraja.simulator.simulator_settings import SimulatorSettings
 from daraja.simulator.state_file import StateFile
 from daraja.simulator.statement_export import export_statement
 from daraja.simulator.token_issuer import TokenIssuer
+from daraja.simulator.utility_account import UtilityAccount
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -62,6 +63,7 @@ class Simulator:
             self.mobile_money, self._scheduler, sender, self.c2b, self.chaos
         )
         self.operations = InitiatorOperations(self.mobile_money, self.initiator_keys, sender)
+        self.utility_account = UtilityAccount(self.mobile_money, self.operations)
         self.pull = Pull(self.mobile_money)
         self.tokens = TokenIssuer(self.mobile_money)
         self._app = create_app(self)
@@ -194,7 +196,7 @@ class Simulator:
         return self.c2b.pay(PaymentOrder(phone, shillings, reference, to_till, PaymentChannel.BY_HAND))
 
     def withdraw(self, shillings: int) -> str:
-        """Pay out from the shop's account to its bank; return the result code: 1 if there is too little."""
+        """Settle from the shop's account to its bank; return the result code: 1 if there is too little."""
         with self.mobile_money.changed:
             proposal = self.mobile_money.propose_withdrawal(shillings, self.now())
             self.mobile_money.commit(proposal)

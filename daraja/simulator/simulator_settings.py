@@ -20,9 +20,9 @@ class SimulatorSettings:
     `organisation_shillings` is what the shop's account holds at the start. `state_file` keeps the books over a kill;
     None keeps them in memory.
     `initiator_password`: if it is set, the initiator's credential is checked. `result_seconds`: how long after
-    the acknowledgement a result comes. `c2b_for_prompts`: whether payments by prompt are confirmed by C2B as well, and
-    before or after their callback. `c2b_msisdn`: how C2B names the payer; None as the registered version does, hashed
-    (v1) or masked (v2).
+    the acknowledgement a result comes. `result_values_as_text`: amounts and times in it as text, not as numbers.
+    `c2b_for_prompts`: whether payments by prompt are confirmed by C2B as well, and before or after their callback.
+    `c2b_msisdn`: how C2B names the payer; None as the registered version does, hashed (v1) or masked (v2).
     `chaos_seed`: a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
     its callbacks come, in the simulator's time.
     """
@@ -40,6 +40,7 @@ class SimulatorSettings:
     business_name: str = "DAFTARI SHOP"
     till: str | None = None
     wallet_shillings: int = 400_000
+    wallet_limit_shillings: int = 500_000
     daily_limit_shillings: int = 500_000
     transaction_limit_shillings: int = 250_000
     repeat_window_seconds: float = 120
@@ -50,6 +51,7 @@ class SimulatorSettings:
     initiator_name: str = "testapi"
     initiator_password: str | None = field(default=None, repr=False)
     result_seconds: float = 2
+    result_values_as_text: bool = False
     c2b_for_prompts: Literal["never", "before", "after"] = "never"
     c2b_validates: bool = True
     c2b_registers_once: bool = False

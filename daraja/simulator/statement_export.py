@@ -26,6 +26,12 @@ HEADER = (
     "A/C No.",
 )
 
+_REASONS = {
+    BookingKind.REVERSAL: "Transaction Reversal",
+    BookingKind.SETTLEMENT: "Organization Settlement",
+    BookingKind.PAYOUT: "Business Payment to Customer",
+}
+
 
 def export_statement(
     settings: SimulatorSettings, mobile_money: MobileMoney, start: datetime | None, end: datetime | None
@@ -59,16 +65,14 @@ def _row(booking: Booking) -> Iterator[str]:
     yield _shillings(booking.balance_cents)
     yield "true"
     yield _reason(booking)
-    yield (f"{booking.phone[:4]}****{booking.phone[-3:]} - {booking.first_name}" if booking.phone else "")
+    yield _party(booking)
     yield booking.linked_receipt or ""
     yield "" if booking.is_till or booking.kind != BookingKind.PAYMENT else booking.reference
 
 
 def _reason(booking: Booking) -> str:
-    if booking.kind == BookingKind.REVERSAL:
-        return "Transaction Reversal"
-    if booking.kind == BookingKind.SETTLEMENT:
-        return "Organization Settlement"
+    if booking.kind in _REASONS:
+        return _REASONS[booking.kind]
     reason = "Customer Buy Goods Online" if booking.is_till else "Pay Bill Online"
     return f"{reason} Charge" if booking.kind == BookingKind.CHARGE else reason
 
@@ -78,9 +82,15 @@ def _details(booking: Booking) -> str:
         return f"Reversal of {booking.linked_receipt}"
     if booking.kind == BookingKind.SETTLEMENT:
         return "Organization settlement to bank"
+    if booking.kind == BookingKind.PAYOUT:
+        return f"Business Payment to {_party(booking)}"
     if booking.kind == BookingKind.CHARGE:
         return f"Charge for {booking.linked_receipt}"
     return f"Payment received. Acc. {booking.reference}"
+
+
+def _party(booking: Booking) -> str:
+    return f"{booking.phone[:4]}****{booking.phone[-3:]} - {booking.first_name}" if booking.phone else ""
 
 
 def _shillings(cents: int) -> str:

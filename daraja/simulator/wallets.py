@@ -60,8 +60,12 @@ class Wallets:
         wallet.spent_on = in_kenya(now).date()
         wallet.paid_at_by_amount[shillings] = now
 
-    def give_back(self, phone: str, shillings: int) -> None:
-        """Put the amount of a reversal back; what was spent that day stays spent."""
+    def can_hold(self, phone: str, shillings: int) -> bool:
+        """Tell whether a wallet may hold so much more."""
+        return self._wallet(phone).balance + shillings <= self._settings.wallet_limit_shillings
+
+    def give(self, phone: str, shillings: int) -> None:
+        """Put the amount of a reversal back, or of a payout in; what was spent that day stays spent."""
         self._wallet(phone).balance += shillings
 
     def _result_code(self, wallet: _Wallet, shillings: int, now: datetime) -> str:

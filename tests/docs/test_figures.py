@@ -43,7 +43,8 @@ from daraja.simulator.gateway_requests import _MAX_DESCRIPTION as MOST_DESCRIPTI
 from daraja.simulator.gateway_requests import _MAX_REFERENCE as MOST_REFERENCE
 from daraja.simulator.gateway_requests import MAX_SHILLINGS
 from daraja.simulator.initiator_keys import MAX_WRONG_CREDENTIALS
-from daraja.simulator.initiator_operations import _MAX_REVERSALS as MOST_REVERSALS
+from daraja.simulator.initiator_operations import _MAX_IDS as MOST_OPERATION_IDS
+from daraja.simulator.mobile_money import MAX_REFERENCE, MIN_PAYOUT_SHILLINGS
 from daraja.simulator.prompts import MAX_CLOSED_PROMPTS, MAX_OPEN_PROMPTS
 from daraja.simulator.pull_transactions import _WINDOW as PULL_WINDOW
 from daraja.simulator.server import _MAX_BODY_BYTES as MOST_BYTES_SIMULATED
@@ -270,6 +271,8 @@ HELD: list[tuple[str, str, Figures]] = [
         "payments of the last {} hours, {} a page",
         (hours(PULL_WINDOW), SIMULATED.pull_page_rows),
     ),
+    ("docs/simulator.md", "2 below KES {};", MIN_PAYOUT_SHILLINGS),
+    ("docs/simulator.md", "An account number of more than {} characters", MAX_REFERENCE),
     ("docs/simulator.md", "a whole number from 1 to {};", MAX_SHILLINGS),
     ("docs/simulator.md", "AccountReference has at most {} characters", MOST_REFERENCE),
     ("docs/simulator.md", "is present and has at most {}.", MOST_DESCRIPTION),
@@ -299,9 +302,9 @@ HELD: list[tuple[str, str, Figures]] = [
     ),
     (
         "docs/simulator.md",
-        "{} ids of reversals; {} posts waiting; {} wallets; {} connections; bodies up to {} MiB",
+        "{} ids of reversals and payouts; {} posts waiting; {} wallets; {} connections; bodies up to {} MiB",
         (
-            MOST_REVERSALS,
+            MOST_OPERATION_IDS,
             MOST_POSTS_WAITING,
             MAX_WALLETS,
             MOST_CONNECTIONS_SIMULATED,

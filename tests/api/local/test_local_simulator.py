@@ -15,14 +15,16 @@ def test_options_that_are_not_given_have_the_simulators_defaults(data_folder: Pa
 
 
 def test_options_survive_the_trip_through_the_command_line(data_folder: Path) -> None:
-    options = SimulatorOptions(0, 3, 7, 30.5, Path("/books"))
+    options = SimulatorOptions(0, 3, 7, 30.5, Path("/books"), 1000, strict=False)
     assert options.arguments() == [
+        "--lax",
         *("--auto-approve", "0", "--seed", "3", "--chaos", "7"),
-        *("--chaos-longest-delay", "30.5", "--state-file", "/books"),
+        *("--chaos-longest-delay", "30.5", "--state-file", "/books", "--opening-balance", "1000"),
     ]
     settings = simulator_settings(local_settings({"DAFTARI_DATA_DIR": str(data_folder)}), options)
     assert (settings.auto_approve_seconds, settings.seed, settings.chaos_seed) == (0, 3, 7)
     assert (settings.chaos_longest_delay_seconds, settings.state_file) == (30.5, Path("/books"))
+    assert (settings.organisation_shillings, settings.strict) == (1000, False)
 
 
 def test_an_initiator_password_replaces_the_ready_made_credential() -> None:

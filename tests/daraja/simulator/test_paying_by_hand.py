@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from daraja import DarajaClient, Retryable, parse_c2b
+from daraja.simulator.c2b_payments import Registration
 from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
 
 HASHED_PHONE = hashlib.sha256(PHONE.encode()).hexdigest()
@@ -100,6 +101,30 @@ def test_without_addresses_money_moves_and_nothing_is_posted(shop: Shop, receive
     assert pay(shop, reference="anything at all").status_code == 201
     assert receiver.received == []
     assert [movement.reference for movement in shop.simulator.movements()] == ["anything at all"]
+
+
+def test_a_reference_of_more_than_twenty_characters_is_cut_and_that_is_told(
+    open_shop: Callable[..., Shop], receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = open_shop(strict=False)
+    shop.simulator.c2b.register(Registration(f"{receiver.url}/c", f"{receiver.url}/v", "Completed"))
+    long = "x" * 25
+    document = {
+        "ShortCode": "174379",
+        "CommandID": "CustomerPayBillOnline",
+        "Amount": "350",
+        "Msisdn": PHONE,
+        "BillRefNumber": long,
+    }
+    assert post(shop, "/mpesa/c2b/v2/simulate", document).status_code == 200
+    assert shop.simulator.wait_until_idle()
+    assert shop.simulator.pay_by_hand(PHONE, 100, long).reference == "x" * 20
+    shop.pay(amount=200, reference=long)
+    assert {booking.reference for booking in shop.simulator.movements()} == {"x" * 20}
+    assert shop.simulator.statistics()["references_cut"] == 3
+    assert "of 25 characters was cut to 20" in caplog.text
+    told = post(shop, "/simulator/api/payments", {"phone": PHONE, "amount": 350, "reference": long})
+    assert (told.status_code, told.json()["error"]) == (400, "reference is text of at most 20 characters.")
 
 
 def test_the_wallets_rules_hold_by_hand_too_and_the_shop_is_not_asked(

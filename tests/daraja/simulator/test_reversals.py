@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 from daraja import DarajaClient, Refused, Retryable, Uncertain, reversal_verdict, security_credential
 from daraja.initiator import Acknowledged
 from daraja.simulator.initiator_keys import MAX_WRONG_CREDENTIALS
-from tests.daraja.simulator.conftest import PHONE, Receiver, Shop
+from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
 
 OpenClient = Callable[..., DarajaClient]
 
@@ -26,6 +27,24 @@ def reverse(client: DarajaClient, shop: Shop, receipt: str, amount: int = 350) -
         remarks="Goods are gone",
         result_url=f"{shop.receiver.url}/results/secret/",
         timeout_url=f"{shop.receiver.url}/timeouts/secret/",
+    )
+
+
+def request_reversal(shop: Shop, **changed: object) -> requests.Response:
+    document = {
+        "Initiator": "testapi",
+        "SecurityCredential": "A" * 344,
+        "CommandID": "TransactionReversal",
+        "TransactionID": "UKF7Q2X9LM",
+        "Amount": 350,
+        "ReceiverParty": "174379",
+        "RecieverIdentifierType": "11",
+        "ResultURL": f"{shop.receiver.url}/results/secret/",
+        "QueueTimeOutURL": f"{shop.receiver.url}/timeouts/secret/",
+        "Remarks": "Gone",
+    } | changed
+    return shop.http.post(
+        f"{shop.url}/mpesa/reversal/v1/request", json=document, headers=shop.headers(), timeout=10
     )
 
 
@@ -198,7 +217,8 @@ def test_a_reversal_may_meet_a_fault_and_then_nothing_moves(
     ("changed", "field"),
     [
         ({"CommandID": "Reversal"}, "CommandID"),
-        ({"RecieverIdentifierType": "4"}, "RecieverIdentifierType"),
+        ({"RecieverIdentifierType": "1"}, "RecieverIdentifierType"),
+        ({"RecieverIdentifierType": "3"}, "RecieverIdentifierType"),
         ({"RecieverIdentifierType": None, "ReceiverIdentifierType": "11"}, "RecieverIdentifierType"),
         ({"ReceiverParty": "600100"}, "ReceiverParty"),
         ({"TransactionID": "ukf"}, "TransactionID"),
@@ -215,23 +235,47 @@ def test_a_reversal_may_meet_a_fault_and_then_nothing_moves(
 def test_a_request_with_something_wrong_is_refused_by_the_fields_name(
     shop: Shop, changed: dict[str, object], field: str
 ) -> None:
-    document = {
-        "Initiator": "testapi",
-        "SecurityCredential": "A" * 344,
-        "CommandID": "TransactionReversal",
-        "TransactionID": "UKF7Q2X9LM",
-        "Amount": 350,
-        "ReceiverParty": "174379",
-        "RecieverIdentifierType": "11",
-        "ResultURL": "http://shop.test/r/",
-        "QueueTimeOutURL": "http://shop.test/t/",
-        "Remarks": "Gone",
-    } | changed
-    answer = shop.http.post(
-        f"{shop.url}/mpesa/reversal/v1/request", json=document, headers=shop.headers(), timeout=10
-    )
+    answer = request_reversal(shop, **changed)
     assert (answer.status_code, answer.json()["errorCode"]) == (400, "400.002.02")
     assert answer.json()["errorMessage"] == f"Bad Request - Invalid {field}"
+
+
+@pytest.mark.parametrize("identifier_type", ["4", "11", 11])
+def test_the_types_of_receiver_that_clients_send_are_taken(shop: Shop, identifier_type: object) -> None:
+    answer = request_reversal(shop, TransactionID=shop.pay(), RecieverIdentifierType=identifier_type)
+    assert answer.json()["ResponseCode"] == "0"
+    assert codes(shop) == ["0"]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"RecieverIdentifierType": "1"}, {"RecieverIdentifierType": "2"}, {"Remarks": "x" * 200}]
+)
+def test_lax_takes_what_some_clients_send_otherwise(
+    open_shop: Callable[..., Shop], changed: dict[str, object]
+) -> None:
+    shop = open_shop(strict=False)
+    assert request_reversal(shop, TransactionID=shop.pay(), **changed).status_code == 200
+    assert codes(shop) == ["0"]
+    assert request_reversal(shop, RecieverIdentifierType="3").status_code == 400
+
+
+def test_values_come_as_text_where_the_older_pages_of_the_portal_had_them_so(
+    open_shop: Callable[..., Shop], open_client: OpenClient
+) -> None:
+    shop = open_shop(result_values_as_text=True)
+    receipt = shop.pay()
+    reverse(open_client(shop), shop, receipt)
+    [post] = results(shop)
+    items = json.loads(post.body)["Result"]["ResultParameters"]["ResultParameter"]
+    values = {item["Key"]: item["Value"] for item in items}
+    assert (values["Amount"], values["TransCompletedTime"], values["Charge"]) == (
+        "350.00",
+        "20261115120000",
+        "0.00",
+    )
+    verdict = reversal_verdict(post.result)
+    assert (verdict.kind, verdict.original_receipt, verdict.amount_cents) == ("done", receipt, 350_00)
+    assert verdict.completed_at == NOON
 
 
 def test_a_reversal_wants_a_valid_token(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """The state file: what was acknowledged before a kill is true after it, and nothing else is."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from daraja import DarajaClient
+from daraja import DarajaClient, status_verdict
 from daraja.simulator import SimulatorSettings, StateFileProblem, create_simulator
 from daraja.simulator.state_file import StateFile, record
 from tests.daraja.simulator.conftest import NOON, PHONE, Receiver, Shop
@@ -116,6 +117,30 @@ def test_reversals_and_their_conversations_survive(
     by_code = {post.result.result_code: post.result for post in results(shop)}
     assert set(by_code) == {"R000001", "0"}
     assert by_code["0"].one_receipt("ReceiptNo") == shop.simulator.movements()[-1].receipt
+
+
+def test_a_file_that_was_written_before_there_were_payouts_is_read(
+    reopen: Callable[..., Shop], open_client: Callable[..., DarajaClient], state_file: Path
+) -> None:
+    line = record(
+        "operation",
+        conversation={"id": "AG_20261115_1", "originator_id": "1-2-3"},
+        original_receipt="UKF7Q2X9LM",
+        shillings=350,
+        code="1",
+        reversal_receipt=None,
+        at=NOON.isoformat(),
+    )
+    state_file.write_text(json.dumps([line]) + "\n")
+    shop = reopen()
+    open_client(shop).transaction_status(
+        original_conversation_id="1-2-3",
+        remarks="What became of it",
+        result_url=f"{shop.receiver.url}/results/",
+        timeout_url=f"{shop.receiver.url}/timeouts/",
+    )
+    [post] = results(shop)
+    assert status_verdict(post.result).reason == "declined"
 
 
 def test_addresses_and_choices_of_c2b_survive_and_so_does_their_deletion(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 from daraja import DarajaClient, StatusVerdict, status_verdict
 from tests.daraja.simulator.conftest import NOON, Shop
@@ -86,18 +87,7 @@ def test_the_initiator_is_checked_here_as_well(
     assert post.result.result_code == "2001"
 
 
-@pytest.mark.parametrize(
-    ("changed", "field"),
-    [
-        ({"CommandID": "Status"}, "CommandID"),
-        ({"IdentifierType": "1"}, "IdentifierType"),
-        ({"PartyA": "600100"}, "PartyA"),
-        ({"TransactionID": ""}, "TransactionID"),
-    ],
-)
-def test_an_invalid_request_is_refused_with_the_fields_name(
-    shop: Shop, changed: dict[str, object], field: str
-) -> None:
+def request_status(shop: Shop, **changed: object) -> requests.Response:
     document = {
         "Initiator": "testapi",
         "SecurityCredential": "A" * 344,
@@ -105,14 +95,46 @@ def test_an_invalid_request_is_refused_with_the_fields_name(
         "TransactionID": "UKF7Q2X9LM",
         "PartyA": "174379",
         "IdentifierType": "4",
-        "ResultURL": "http://shop.test/r/",
-        "QueueTimeOutURL": "http://shop.test/t/",
+        "ResultURL": f"{shop.receiver.url}/results/secret/",
+        "QueueTimeOutURL": f"{shop.receiver.url}/timeouts/secret/",
         "Remarks": "Gone",
         "Occasion": "Gone",
     } | changed
-    answer = shop.http.post(
+    return shop.http.post(
         f"{shop.url}/mpesa/transactionstatus/v1/query", json=document, headers=shop.headers(), timeout=10
     )
+
+
+@pytest.mark.parametrize(
+    ("identifier_type", "party"), [("1", "254712345678"), ("2", "600200"), ("2", "174379"), ("4", "174379")]
+)
+def test_each_type_of_party_is_taken_with_a_party_of_its_type(
+    open_shop: Callable[..., Shop], identifier_type: str, party: str
+) -> None:
+    shop = open_shop(till="600200")
+    receipt = shop.pay()
+    answer = request_status(shop, TransactionID=receipt, IdentifierType=identifier_type, PartyA=party)
+    assert answer.json()["ResponseCode"] == "0"
+    [post] = results(shop)
+    assert status_verdict(post.result).receipt == receipt
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"CommandID": "Status"}, "CommandID"),
+        ({"IdentifierType": "3"}, "IdentifierType"),
+        ({"IdentifierType": "11"}, "IdentifierType"),
+        ({"IdentifierType": "1"}, "PartyA"),
+        ({"IdentifierType": "4", "PartyA": "254712345678"}, "PartyA"),
+        ({"PartyA": "600100"}, "PartyA"),
+        ({"TransactionID": ""}, "TransactionID"),
+    ],
+)
+def test_an_invalid_request_is_refused_with_the_fields_name(
+    shop: Shop, changed: dict[str, object], field: str
+) -> None:
+    answer = request_status(shop, **changed)
     assert answer.json()["errorMessage"] == f"Bad Request - Invalid {field}"
 
 
