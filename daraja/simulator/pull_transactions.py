@@ -88,13 +88,17 @@ class Pull:
         return {
             "transactionId": payment.receipt,
             "trxDate": f"{at:%Y-%m-%dT%H:%M:%S}Z",
-            "msisdn": payment.masked_phone.replace(" ", ""),
+            "msisdn": self._msisdn(payment.phone),
             "sender": "MPESA",
             "transactiontype": "c2b-buy-goods-debit" if payment.is_till else "c2b-pay-bill-debit",
             "billreference": payment.reference,
             "amount": f"{payment.shillings}.00",
             "organizationname": self._settings.business_name,
         }
+
+    def _msisdn(self, phone: str) -> object:
+        """Return the payer's number as a JSON number, as documented, or masked."""
+        return f"{phone[:4]}*****{phone[-3:]}" if self._settings.pull_masks_msisdn else int(phone)
 
     def _reference_id(self) -> str:
         with self._mobile_money.changed:

@@ -23,6 +23,7 @@ class SimulatorSettings:
     the acknowledgement a result comes. `result_values_as_text`: amounts and times in it as text, not as numbers.
     `c2b_for_prompts`: whether payments by prompt are confirmed by C2B as well, and before or after their callback.
     `c2b_msisdn`: how C2B names the payer; None as the registered version does, hashed (v1) or masked (v2).
+    `statement_has_negative_paid_in`: a reversal is below zero under Paid In, as some exports have it.
     `chaos_seed`: a number turns chaos on from the start. `chaos_longest_delay_seconds` bounds how late
     its callbacks come, in the simulator's time.
     """
@@ -58,6 +59,8 @@ class SimulatorSettings:
     c2b_msisdn: Literal["plain", "masked", "hashed"] | None = None
     pull_page_rows: int = 100
     pull_writes_eat: bool = False
+    pull_masks_msisdn: bool = False
+    statement_has_negative_paid_in: bool = False
     payment_charge_cents: int = 0
     reversal_charge_cents: int = 0
     state_file: Path | None = None

@@ -48,13 +48,14 @@ def export_statement(
     writer.writerow(["Time Period", f"From {_bound(start)} to {_bound(end)}"])
     writer.writerow([])
     writer.writerow(HEADER)
-    writer.writerows(_row(booking) for booking in reversed(bookings))
+    negative = settings.statement_has_negative_paid_in
+    writer.writerows(_row(booking, negative) for booking in reversed(bookings))
     return text.getvalue()
 
 
-def _row(booking: Booking) -> Iterator[str]:
+def _row(booking: Booking, negative_paid_in: bool) -> Iterator[str]:
     at = dashed_stamp(booking.at)
-    is_in = booking.change_cents > 0
+    is_in = booking.change_cents > 0 or (negative_paid_in and booking.kind == BookingKind.REVERSAL)
     yield booking.receipt
     yield at
     yield at

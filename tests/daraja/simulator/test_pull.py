@@ -81,7 +81,7 @@ def test_rows_are_inside_a_list_inside_a_list_with_small_keys(shop: Shop) -> Non
             {
                 "transactionId": receipt,
                 "trxDate": "2026-11-15T09:00:00Z",
-                "msisdn": "2547*****678",
+                "msisdn": 254712345678,
                 "sender": "MPESA",
                 "transactiontype": "c2b-pay-bill-debit",
                 "billreference": "D7",
@@ -90,6 +90,20 @@ def test_rows_are_inside_a_list_inside_a_list_with_small_keys(shop: Shop) -> Non
             }
         ]
     ]
+
+
+@pytest.mark.parametrize(
+    ("masks", "written", "payer"),
+    [(False, 254712345678, "254712345678"), (True, "2547*****678", "2547*****678")],
+)
+def test_the_payer_is_a_number_or_masked_and_our_client_reads_both(
+    open_shop: Callable[..., Shop], open_client: OpenClient, masks: bool, written: object, payer: str
+) -> None:
+    shop = open_shop(pull_masks_msisdn=masks)
+    shop.pay()
+    assert post(shop).json()["Response"][0][0]["msisdn"] == written
+    [transaction] = open_client(shop).pull_all(start=NOON - DAY, end=NOON + DAY).transactions
+    assert transaction.payer == payer
 
 
 def test_the_hours_may_be_those_of_nairobi_under_the_same_letter(open_shop: Callable[..., Shop]) -> None:

@@ -52,6 +52,24 @@ def test_the_statement_is_what_the_portal_exports(open_shop: Callable[..., Shop]
     assert (by_hand["A/C No."], settlement["Balance"]) == ("rent, March", "0.00")
 
 
+@pytest.mark.parametrize(
+    ("negative", "paid_in", "withdrawn"), [(False, "", "-1,350.00"), (True, "-1,350.00", "")]
+)
+def test_a_reversal_is_withdrawn_or_below_zero_under_paid_in_and_our_reader_takes_both(
+    open_shop: Callable[..., Shop], negative: bool, paid_in: str, withdrawn: str
+) -> None:
+    shop = open_shop(statement_has_negative_paid_in=negative)
+    receipt = shop.pay(amount=1350)
+    reverse(shop.simulator, receipt, 1350)
+    text = shop.simulator.statement()
+    rows = list(csv.reader(io.StringIO(text)))
+    written = dict(zip(rows[4], rows[5], strict=True))
+    assert (written["Paid In"], written["Withdrawn"]) == (paid_in, withdrawn)
+    reversal, payment = parse_statement(text.encode()).rows
+    assert (reversal.paid_in_cents, reversal.withdrawn_cents, reversal.balance_cents) == (0, 1_350_00, 0)
+    assert (reversal.linked_receipt, payment.paid_in_cents) == (receipt, 1_350_00)
+
+
 def test_our_reader_takes_it_charges_and_all(open_shop: Callable[..., Shop]) -> None:
     shop = open_shop(payment_charge_cents=1_75)
     receipts = [shop.pay(f"25471234567{number}", 1000 + number, f"D{number}") for number in range(5)]
