@@ -161,6 +161,14 @@ def _refund_failed(event: events.RefundFailed) -> str:
     return f"refund {event.refund} failed, {event.code}: {event.text}; it is still due"
 
 
+@describe.register
+def _payment_reversed(event: events.PaymentReversed) -> str:
+    return (
+        f"{Money(event.amount_cents)} of {_receipt(event.receipt)} taken back without us as refund {event.refund},"
+        f" {_receipt(event.reversal_receipt)}, known by {event.evidence}"
+    )
+
+
 def _receipt(receipt: str | None) -> str:
     return f"receipt {receipt}" if receipt else "no receipt yet"
 

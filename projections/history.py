@@ -55,6 +55,7 @@ OWNERS_FIELDS: dict[type[Event], tuple[str, ...]] = {
     events.RefundUncertain: ("refund",),
     events.Refunded: ("refund", "reversal_receipt", "means"),
     events.RefundFailed: ("refund",),
+    events.PaymentReversed: ("refund", "amount_cents", "receipt", "reversal_receipt"),
 }
 """The fields of each event that the owner of a session may see."""
 

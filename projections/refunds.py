@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.session.events import (
+    PaymentReversed,
     ReceiptRecorded,
     RefundAccepted,
     RefundApproved,
@@ -17,12 +18,16 @@ from ledger.session.events import (
     RefundRequested,
     RefundUncertain,
 )
+from ledger.session.refund_commands import PAYMENT_REVERSED
 from ledger.session.values import RefundState
 from ledger.store.database import Database
 from projections.follower import Recorded, recorded
 from projections.session_rows import SessionRows
 
 TABLE = "payment_refunds"
+
+OUTSIDE = "outside"
+"""The means of a sum that M-Pesa or the payer took back without us."""
 
 UNSENT = "MPESA_UNAVAILABLE"
 """The code of a request that M-Pesa did not take, so that it may be sent again without asking a person."""
@@ -161,7 +166,7 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
     table = TABLE
     row = PaymentRefund
     key = ("refund",)
-    topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, *_CHANGES)
+    topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, PaymentReversed.TOPIC, *_CHANGES)
 
     @staticmethod
     def fold(refunds: RefundsOfSession, event: Recorded) -> None:
@@ -181,6 +186,21 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
                 decided_by=state.get("decided_by"),
                 reason=state.get("reason"),
                 restock=state.get("restock", False),
+            )
+        elif event.topic == PaymentReversed.TOPIC:
+            refunds[state["refund"]] = PaymentRefund(
+                session_id=event.session_id,
+                refund=state["refund"],
+                attempt=state["attempt"],
+                state=RefundState.REFUNDED.value,
+                amount_cents=state["amount_cents"],
+                receipt=state["receipt"],
+                why=PAYMENT_REVERSED,
+                due_at=datetime.fromisoformat(state["reversed_at"]),
+                done_at=datetime.fromisoformat(state["reversed_at"]),
+                means=OUTSIDE,
+                reversal_receipt=state["reversal_receipt"],
+                of_order=True,
             )
         elif event.topic == ReceiptRecorded.TOPIC:
             for number, refund in refunds.items():

@@ -51,6 +51,7 @@ EVENT_NAMES = {
     "RefundUncertain": "Refund requested; waiting for M-Pesa to confirm",
     "Refunded": "Money refunded",
     "RefundFailed": "Refund failed; it is still due",
+    "PaymentReversed": "Payment taken back through M-Pesa",
 }
 
 CASE_DETAILS = {

@@ -22,6 +22,7 @@ from ledger.session.payment_events import (
     SurplusReceived,
 )
 from ledger.session.refund_events import (
+    PaymentReversed,
     RefundAccepted,
     RefundApproved,
     RefundDue,
@@ -57,6 +58,7 @@ PUBLIC_NAMES: dict[type, str] = {
     RefundUncertain: "RefundUncertain",
     Refunded: "Refunded",
     RefundFailed: "RefundFailed",
+    PaymentReversed: "PaymentReversed",
 }
 """Every event class with its name in the history API. The names are public, so they outlive a renamed class."""
 

@@ -13,11 +13,13 @@ from datetime import datetime
 from ledger.errors import Rejected
 from ledger.session import events
 from ledger.session.state import SessionState
-from ledger.session.values import Evidence, Refund, RefundState
+from ledger.session.values import Evidence, Refund, RefundState, Reversal, ReversalMeaning
 
 CAN_BE_SENT_BY_HAND = frozenset({RefundState.DUE, RefundState.APPROVED, RefundState.REFUSED})
 ORDER_REFUNDED = "order_refunded"
 """Why a sum of an order goes back: a person decided it."""
+PAYMENT_REVERSED = "payment_reversed"
+"""Why a sum went back without us: M-Pesa or the payer took it."""
 
 NOT_DUE = "There is no such refund, or it has been decided already. Look at it again before you decide."
 
@@ -105,6 +107,29 @@ class RefundCommands(SessionState):
         """Record that a sum has gone back, as M-Pesa or its statement reports, whatever was decided about it."""
         if self.refunds[refund].state != RefundState.REFUNDED:
             self._write(events.Refunded, refund=refund, reversal_receipt=reversal_receipt, means=means, at=at)
+
+    def record_reversal(self, reversal: Reversal, *, at: datetime) -> ReversalMeaning:
+        """Record that M-Pesa's books show a reversal of money of this session, once; return what it is.
+
+        It settles the refund that is due of its sum, or is the one by which that was made. If nobody here asked for it
+        and it reverses the payment, it is recorded as unasked. What fits neither is unclear, and changes nothing.
+        """
+        of_payment = [refund for refund in self.refunds.values() if refund.receipt == reversal.receipt]
+        for refund in of_payment:
+            if reversal.is_by(refund):
+                return ReversalMeaning.UNASKED if refund.unasked else ReversalMeaning.REFUND
+        for refund in of_payment:
+            if refund.state != RefundState.REFUNDED and refund.amount_cents == reversal.amount_cents:
+                self.record_refund(
+                    refund.number, reversal_receipt=reversal.reversal_receipt, means="statement", at=at
+                )
+                return ReversalMeaning.REFUND
+        meanings = [_meaning_beside(refund, reversal) for refund in of_payment]
+        known = next((meaning for meaning in meanings if meaning is not None), None)
+        if known is None and self._is_reversible(reversal):
+            self._write_reversal(reversal, at)
+            return ReversalMeaning.UNASKED
+        return known or ReversalMeaning.UNCLEAR
 
     def record_refund_failure(
         self, refund: int, *, attempt_number: int, code: str, text: str, at: datetime
@@ -198,7 +223,7 @@ class RefundCommands(SessionState):
             raise Rejected(
                 "ORDER_NOT_MADE", "This session has no order; see its refunds, if money is due back."
             )
-        left = self.totals.total_cents - sum(refund.amount_cents for refund in self.order_refunds)
+        left = max(0, self.totals.total_cents - sum(refund.amount_cents for refund in self.order_refunds))
         amount = left if amount_cents is None else amount_cents
         if not 0 < amount <= left:
             raise Rejected(
@@ -214,6 +239,31 @@ class RefundCommands(SessionState):
         ):
             raise Rejected("PAYOUT_KNOWN", "This receipt is of another refund already.")
         return amount
+
+    def _is_reversible(self, reversal: Reversal) -> bool:
+        """Whether it can be a reversal of the payment: M-Pesa takes back no more than came in."""
+        if self.paid is None or self.paid.receipt != reversal.receipt:
+            return False
+        went_back = sum(
+            refund.amount_cents
+            for refund in self.refunds.values()
+            if refund.receipt == reversal.receipt and not refund.by_hand
+        )
+        return went_back + reversal.amount_cents <= self.credits[reversal.receipt].amount_cents
+
+    def _write_reversal(self, reversal: Reversal, at: datetime) -> None:
+        assert self.paid is not None
+        self._write(
+            events.PaymentReversed,
+            refund=len(self.refunds) + 1,
+            attempt=self.paid.attempt,
+            amount_cents=reversal.amount_cents,
+            receipt=reversal.receipt,
+            reversal_receipt=reversal.reversal_receipt,
+            evidence=reversal.evidence,
+            reversed_at=reversal.reversed_at,
+            at=at,
+        )
 
     def _owe_refund(
         self, attempt: int, amount_cents: int, receipt: str | None, why: str, at: datetime
@@ -247,3 +297,16 @@ class RefundCommands(SessionState):
                 "REFUND_UNDER_WAY",
                 "M-Pesa is sending this sum back at this moment. Wait for its answer; it comes within minutes.",
             )
+
+
+def _meaning_beside(refund: Refund, reversal: Reversal) -> ReversalMeaning | None:
+    """Return what a reversal is because of a refund of the same payment that was made; None if it is another movement.
+
+    M-Pesa reverses a payment once, so that only a refund by hand can have been made beside a reversal, and only one
+    whose receipt is known is surely not the reversal itself.
+    """
+    if reversal.is_told_apart_from(refund) and (refund.by_hand or refund.unasked):
+        return None
+    if reversal.is_told_apart_from(refund) or refund.amount_cents != reversal.amount_cents or refund.by_hand:
+        return ReversalMeaning.UNCLEAR
+    return ReversalMeaning.UNASKED if refund.unasked else ReversalMeaning.REFUND

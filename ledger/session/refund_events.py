@@ -1,6 +1,7 @@
 """Events of a refund: that it is due, who approved it, that it was requested, and how it ended."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ledger.session.event import Event
@@ -121,6 +122,7 @@ class Refunded(Event):
             state=RefundState.REFUNDED,
             in_doubt=False,
             reversal_receipt=self.reversal_receipt,
+            by_hand=self.means == "by_hand",
         )
 
 
@@ -140,6 +142,34 @@ class RefundFailed(Event):
             conversation_id=None,
             in_doubt=False,
             failures=session.refunds[self.refund].failures + 1,
+        )
+
+
+class PaymentReversed(Event):
+    """M-Pesa or the payer took the payment back, or a part of it, without our asking: the sum is a refund that is done.
+
+    `receipt` is the payment's; `reversal_receipt` is M-Pesa's of the money that went back, if one is known.
+    """
+
+    TOPIC = "payment_session.payment_reversed.v1"
+    refund: int
+    attempt: int
+    amount_cents: int
+    receipt: str
+    reversal_receipt: str | None
+    evidence: str
+    reversed_at: datetime
+
+    def apply(self, session: SessionState) -> None:
+        session.refunds[self.refund] = Refund(
+            self.refund,
+            self.attempt,
+            self.amount_cents,
+            self.receipt,
+            state=RefundState.REFUNDED,
+            of_order=True,
+            reversal_receipt=self.reversal_receipt,
+            unasked=True,
         )
 
 

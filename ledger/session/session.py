@@ -178,9 +178,11 @@ class PaymentSession(OutcomeCommands):
         """
         if self.status != Status.PAID or self.paid is None:
             return
+        held_cents = self.totals.total_cents - self.reversed_cents
         details = {"recorded_by": recorded_by, "note": note}
-        self._fail(self.paid.attempt, code, text, at, money_held=True, **details)
-        self._owe_refund(self.paid.attempt, self.totals.total_cents, self.paid.receipt, code, at)
+        self._fail(self.paid.attempt, code, text, at, money_held=held_cents > 0, **details)
+        if held_cents > 0:
+            self._owe_refund(self.paid.attempt, held_cents, self.paid.receipt, code, at)
 
     def expire(self, *, at: datetime) -> None:
         """Record that the time ran out. No change before then, or while an attempt is open."""

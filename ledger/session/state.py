@@ -74,6 +74,11 @@ class SessionState(Aggregate):
         """The refunds of money of the order that was made, oldest first."""
         return [refund for refund in self.refunds.values() if refund.of_order]
 
+    @property
+    def reversed_cents(self) -> int:
+        """What of the payment was taken back without our asking."""
+        return sum(refund.amount_cents for refund in self.refunds.values() if refund.unasked)
+
     def status_at(self, moment: datetime) -> Status:
         """Return the status at a moment: expired from the instant the time is over, recorded yet or not."""
         has_run_out = self.status == Status.PENDING and not self.open_attempts and moment >= self.expires_at

@@ -96,7 +96,8 @@ class Refund:
     `conversation_id` is M-Pesa's id of the request under way, once accepted. `in_doubt` says that its result may have
     been missed. `failures` counts the requests that failed. `of_order` says that it is money of the order that was
     made, which `request` asked for, and `restock` that its goods went back on the shelf. `reversal_receipt` is M-Pesa's
-    receipt of the money that went back.
+    receipt of the money that went back, `by_hand` that a person recorded it. `unasked` says that M-Pesa or the payer
+    took the money back without us.
     """
 
     number: int
@@ -112,11 +113,43 @@ class Refund:
     request: str | None = None
     restock: bool = False
     reversal_receipt: str | None = None
+    by_hand: bool = False
+    unasked: bool = False
 
     @property
     def attempt_number(self) -> int:
         """The number, from 1, of the refund attempt under way, or of the next one."""
         return self.failures + 1
+
+
+@dataclass(frozen=True)
+class Reversal:
+    """Money that went back to the payer of `receipt`, as a source reports it, known by `evidence`.
+
+    `reversal_receipt` is M-Pesa's receipt of it, None if the source names none of its own.
+    """
+
+    receipt: str
+    amount_cents: int
+    reversal_receipt: str | None
+    evidence: Evidence
+    reversed_at: datetime
+
+    def is_by(self, refund: Refund) -> bool:
+        """Whether both are the same movement by M-Pesa's receipt of it."""
+        return self.reversal_receipt is not None and self.reversal_receipt == refund.reversal_receipt
+
+    def is_told_apart_from(self, refund: Refund) -> bool:
+        """Whether both have M-Pesa's receipt, so that they are two movements if it differs."""
+        return None not in (self.reversal_receipt, refund.reversal_receipt)
+
+
+class ReversalMeaning(StrEnum):
+    """What a reversal is to a session: it settles a refund, took the payment back unasked, or contradicts its books."""
+
+    REFUND = "refund"
+    UNASKED = "unasked"
+    UNCLEAR = "unclear"
 
 
 class RefundStatus(StrEnum):

@@ -236,7 +236,8 @@ WHAT_CAN_BE_DONE = {
         "Look at both sessions and at the statement, then close the case with what you found.", (Means.CLOSE,)
     ),
     Kind.MONEY_WENT_BACK: Advice(
-        "Money of an order, or of a refund that was done already, went back. Ask who reversed it, then close the case.",
+        "M-Pesa or the payer took a payment back, and nobody here asked for it. Get the goods back or a new payment; "
+        "ask who reversed it, then close the case with what came of it.",
         (Means.CLOSE,),
     ),
     Kind.MESSAGE_DEAD_LETTERED: Advice(

@@ -20,6 +20,8 @@ from projections.follower import Recorded
 from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder, Shop
 
 _NOT_MADE = "Your order could not be made."
+PAYMENT_REVERSED = "PAYMENT_REVERSED"
+_REVERSED = "The payment was taken back before there was an order."
 
 _log = structlog.get_logger(__name__)
 
@@ -46,12 +48,19 @@ class OrderMaker:
     def make(self, session_id: UUID) -> None:
         """Make the order of a paid session. Where the shop refuses it, or it failed too often, the money must go back.
 
-        May be repeated. Raises what kept the order from being made this time: try again later. An outage (Unavailable)
-        and a deadlock (Conflict) pass, and never count as a failure.
+        A payment that was taken back meanwhile gets no order. May be repeated. Raises what kept the order from being
+        made this time: try again later. An outage (Unavailable) and a deadlock (Conflict) pass, and never count as a
+        failure.
         """
         session = self._ledger.session(session_id)
         if session.status != Status.PAID:
             return
+        if session.reversed_cents:
+            self._end_without_order(session, PAYMENT_REVERSED, _REVERSED)
+        else:
+            self._make(session)
+
+    def _make(self, session: PaymentSession) -> None:
         try:
             order = self._shop.create_order(self._request(session))
         except OrderRefused as refusal:

@@ -29,10 +29,6 @@ WHERE paid.topic IN ('payment_session.paid.v1', 'payment_session.surplus_receive
   AND paid.state->>'paid_at' >= %(since)s AND paid.state->>'paid_at' < %(until)s
 ORDER BY paid.state->>'paid_at', paid.session_id, paid.version LIMIT %(limit)s
 """
-REVERSAL_OF = """
-SELECT state->>'means' AS means, state->>'reversal_receipt' AS reversal_receipt FROM payment_events
-WHERE session_id = %(session_id)s AND topic = 'payment_session.refunded.v1' AND (state->>'refund')::integer = %(refund)s
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +72,6 @@ def paid_between(database: Database, since: datetime, until: datetime, limit: in
     values = {"since": _as_stored(since), "until": _as_stored(until), "limit": limit}
     with database.connection() as connection:
         return [OurPayment(**row) for row in connection.execute(PAID_BETWEEN, values).fetchall()]
-
-
-def reversal_of(database: Database, session_id: UUID, refund: int) -> tuple[str, str | None] | None:
-    """Return how a refund was made and the receipt of its reversal, or None where it was not made."""
-    with database.connection() as connection:
-        row = connection.execute(REVERSAL_OF, {"session_id": session_id, "refund": refund}).fetchone()
-    return (row["means"], row["reversal_receipt"]) if row else None
 
 
 def _as_stored(moment: datetime) -> str:

@@ -20,7 +20,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
-from ledger.session.values import Payment, Refund, RefundState
+from ledger.session.values import Payment, Reversal, ReversalMeaning
 from ledger.store import metadata
 from ledger.store.metadata import caused_by
 from payments.prompts.phone_locks import PhoneLocks
@@ -48,6 +48,9 @@ MAX_EARLIER = timedelta(hours=4)
 Wide enough for the time zone of a pulled payment, which is not documented."""
 
 UNPROCESSED_AFTER = timedelta(minutes=1)
+
+_LEFT = (MatchVerdict.NEW, MatchVerdict.UNKNOWN, MatchVerdict.NOT_OURS)
+"""Of a payment that a session has by now, or its reversal: nothing came of it yet."""
 
 _log = structlog.get_logger(__name__)
 
@@ -100,12 +103,12 @@ class Matcher:
         return sum(result.verdict != MatchVerdict.NEW for result in results)
 
     def act_on_claimed(self, limit: int = BATCH_SIZE) -> int:
-        """Match unmatched payments whose receipt a callback has claimed since; return for how many that worked.
+        """Match payments whose receipt is claimed by now, and their reversals; return for how many that worked.
 
-        The C2B notice of a till names no attempt of ours, and may arrive before the callback.
+        The C2B notice of a till names no attempt of ours, and may arrive before the callback. So may the reversal.
         """
         results = self._match(self._movements.claimed_meanwhile(limit))
-        return sum(result.verdict not in (MatchVerdict.NEW, MatchVerdict.UNKNOWN) for result in results)
+        return sum(result.verdict not in _LEFT for result in results)
 
     def allocate(self, key: str, transaction_id: int, *, by: str, note: str) -> MatchResult:
         """Match an unmatched payment to the attempt that an operator names, as if its payer had named it.
@@ -233,37 +236,25 @@ class Matcher:
                 self._movements.close_returned(receipt, reversal=movement.receipt, now=clock.now())
             detail = "The reversed payment does not belong to any session."
             return MatchResult(movement, MatchVerdict.NOT_OURS, detail=detail)
-        session = self._ledger.session(session_id)
-        refund = _refund_of(session, receipt, movement.amount_cents)
-        if refund is None:
-            detail = f"{receipt} was reversed, and no refund of this amount was due."
-            return MatchResult(
-                movement, MatchVerdict.REVERSAL_UNEXPECTED, session_id=session_id, detail=detail
-            )
-        if refund.state == RefundState.REFUNDED:
-            return self._compare_with_refund(movement, session_id, refund)
-        command = partial(
-            PaymentSession.record_refund,
-            refund=refund.number,
-            reversal_receipt=movement.receipt,
-            means="statement",
-            at=clock.now(),
+        reversal = Reversal(
+            receipt=receipt,
+            amount_cents=movement.amount_cents,
+            reversal_receipt=movement.receipt if movement.receipt != receipt else None,
+            evidence=movement.evidence,
+            reversed_at=movement.happened_at,
         )
-        self._ledger.decide(session_id, command, known=session)
-        return MatchResult(movement, MatchVerdict.REFUND_SETTLED, session_id=session_id)
-
-    def _compare_with_refund(self, movement: Movement, session_id: UUID, refund: Refund) -> MatchResult:
-        """Tell whether a refund was made by this reversal, or the money went back twice."""
-        made = lookups.reversal_of(self._ledger.database, session_id, refund.number)
-        means, reversal_receipt = made or ("", None)
-        if means == "by_hand" or reversal_receipt not in (None, movement.receipt):
-            detail = (
-                f"{movement.linked_receipt} was reversed, and its refund was made in another way already."
-            )
+        command = partial(PaymentSession.record_reversal, reversal=reversal, at=clock.now())
+        session, meaning = self._ledger.decide(session_id, command)
+        if receipt not in session.credits:  # It is reserved, and will be credited in a moment.
             return MatchResult(
-                movement, MatchVerdict.REVERSAL_UNEXPECTED, session_id=session_id, detail=detail
+                movement, MatchVerdict.NOT_OURS, detail="The reversed payment is not recorded yet."
             )
-        return MatchResult(movement, MatchVerdict.REFUND_SETTLED, session_id=session_id)
+        if meaning == ReversalMeaning.REFUND:
+            return MatchResult(movement, MatchVerdict.REFUND_SETTLED, session_id=session_id)
+        if meaning == ReversalMeaning.UNASKED and self._movements.is_known_reversal(movement):
+            return MatchResult(movement, MatchVerdict.POSTED, session_id=session_id)
+        detail = _describe_reversal(receipt, session, meaning)
+        return MatchResult(movement, MatchVerdict.REVERSAL_UNEXPECTED, session_id=session_id, detail=detail)
 
 
 def _batches(movements: Iterable[Movement]) -> Iterator[list[Movement]]:
@@ -295,7 +286,8 @@ def _credited_elsewhere(movement: Movement, *, holder: UUID, named: NamedAttempt
     return MatchResult(movement, MatchVerdict.KNOWN_ELSEWHERE, session_id=holder, detail=detail)
 
 
-def _refund_of(session: PaymentSession, receipt: str, amount_cents: int) -> Refund | None:
-    """Return the refund that a reversal of this receipt makes: one that is due before one that is made."""
-    fitting = [r for r in session.refunds.values() if (r.receipt, r.amount_cents) == (receipt, amount_cents)]
-    return min(fitting, key=lambda refund: refund.state == RefundState.REFUNDED, default=None)
+def _describe_reversal(receipt: str, session: PaymentSession, meaning: ReversalMeaning) -> str:
+    if meaning == ReversalMeaning.UNCLEAR:
+        return f"{receipt} was reversed, which is neither a refund nor a sum that can have gone back."
+    order = f"after order {session.order[1]}" if session.order else "before there was an order"
+    return f"{receipt} was reversed {order}, and nobody here asked for it."

@@ -54,10 +54,23 @@ SELECT * FROM mpesa_movements WHERE verdict = 'new' AND first_seen_at <= %(befor
 ORDER BY first_seen_at LIMIT %(limit)s
 """
 _CLAIMED_MEANWHILE = """
-SELECT * FROM mpesa_movements AS movement
-WHERE verdict = 'unknown' AND closed_at IS NULL
-  AND EXISTS (SELECT FROM payment_refs WHERE kind = 'mpesa_receipt' AND value = movement.receipt)
+SELECT * FROM (
+    SELECT * FROM mpesa_movements AS movement
+    WHERE verdict = 'unknown' AND closed_at IS NULL
+      AND EXISTS (SELECT FROM payment_refs WHERE kind = 'mpesa_receipt' AND value = movement.receipt)
+    UNION ALL
+    SELECT * FROM mpesa_movements AS movement
+    WHERE kind = 'reversal' AND (verdict = 'not_ours' OR verdict = 'reversal_unexpected' AND settled_at IS NULL)
+      AND EXISTS (SELECT FROM payment_refs WHERE kind = 'mpesa_receipt' AND value = movement.linked_receipt)
+) AS claimed
 ORDER BY settled_at LIMIT %(limit)s
+"""
+# Of several rows that tell of one reversal the first is the case.
+_KNOWN_REVERSAL = """
+SELECT FROM mpesa_movements AS movement JOIN mpesa_movements AS earlier USING (linked_receipt)
+WHERE movement.movement_key = %s AND earlier.kind = 'reversal' AND earlier.verdict = 'reversal_unexpected'
+  AND (earlier.first_seen_at, earlier.movement_key) < (movement.first_seen_at, movement.movement_key)
+LIMIT 1
 """
 _UNMATCHED = """
 SELECT DISTINCT receipt FROM mpesa_movements
@@ -97,7 +110,7 @@ class MatchVerdict(StrEnum):
     NEW is stored and not yet matched. POSTED agrees with what was known. CREDITED was recorded on a session.
     AMOUNT_DIFFERS has another amount than its session knows. UNKNOWN is an unmatched payment. KNOWN_ELSEWHERE has a
     receipt that was credited to another session. REFUND_SETTLED completes a refund, REVERSAL_UNEXPECTED reverses a
-    payment for which no refund was due. NOT_OURS concerns no payment: charges, settlements, transfers.
+    payment that nobody here asked to reverse. NOT_OURS concerns no payment: charges, settlements, transfers.
     """
 
     NEW = "new"
@@ -205,7 +218,7 @@ class Movements:
         return self._movements(_UNPROCESSED, {"before": before, "limit": limit})
 
     def claimed_meanwhile(self, limit: int) -> list[Movement]:
-        """Return unmatched payments whose receipt a session has by now, those matched longest ago first."""
+        """Return unmatched payments whose receipt a session has by now, and their reversals; the oldest match first."""
         return self._movements(_CLAIMED_MEANWHILE, {"limit": limit})
 
     def unmatched(self, receipts: Iterable[str]) -> set[str]:
@@ -213,6 +226,11 @@ class Movements:
         with self._database.connection() as connection:
             rows = connection.execute(_UNMATCHED, {"receipts": list(receipts)}).fetchall()
         return {row["receipt"] for row in rows}
+
+    def is_known_reversal(self, movement: Movement) -> bool:
+        """Whether an earlier row tells of the same reversal, and is the case about it."""
+        with self._database.connection() as connection:
+            return connection.execute(_KNOWN_REVERSAL, (movement.key,)).fetchone() is not None
 
     def close_returned(self, receipt: str, *, reversal: str, now: datetime) -> None:
         """Close the unmatched payment of a receipt, because M-Pesa reversed it."""

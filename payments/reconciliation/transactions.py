@@ -48,9 +48,23 @@ def of_notice(notice: C2bNotice, received_at: datetime) -> Movement:
 
 
 def of_pulled(pulled: PulledTransaction, pulled_at: datetime) -> Movement | None:
-    """Return the movement of a pulled transaction, or None where its amount cannot be read."""
+    """Return the movement of a pulled transaction, or None where its amount cannot be read.
+
+    A reversal is no payment, whatever reference it repeats. It names the payment by its receipt, or not at all.
+    """
     if pulled.amount_cents is None:
         return None
+    if _REVERSAL.search(pulled.kind):
+        return Movement(
+            kind=MovementKind.REVERSAL,
+            receipt=pulled.receipt,
+            amount_cents=pulled.amount_cents,
+            happened_at=_when(pulled.happened_at, pulled_at),
+            evidence=Evidence.C2B,
+            money_in=False,
+            linked_receipt=pulled.receipt,
+            reason_type=pulled.kind,
+        )
     return _payment(
         pulled.receipt,
         pulled.amount_cents,

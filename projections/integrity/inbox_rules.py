@@ -26,7 +26,8 @@ LIMIT %s
 EVENTS_WITHOUT_SOURCE = """
 SELECT session_id, version, event.state->>'evidence' AS evidence FROM payment_events AS event
 WHERE event.metadata IS NOT NULL
-  AND topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1', 'payment_session.receipt_recorded.v1')
+  AND topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1', 'payment_session.receipt_recorded.v1',
+                'payment_session.evidence_upgraded.v1', 'payment_session.payment_reversed.v1')
   AND CASE WHEN event.state->>'evidence' IN ('callback', 'query') THEN NOT EXISTS (
           SELECT FROM daraja_inbox AS message
           WHERE message.inbox_id = CASE WHEN event.metadata->>'source' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -34,7 +35,9 @@ WHERE event.metadata IS NOT NULL
             AND message.session_id = event.session_id AND message.is_proven
             AND message.channel = CASE event.state->>'evidence' WHEN 'query' THEN 'status_query' ELSE 'stk' END)
       ELSE NOT EXISTS (SELECT FROM mpesa_movements AS movement
-                       WHERE movement.receipt = event.state->>'receipt' AND movement.kind = 'payment') END
+                       WHERE CASE topic WHEN 'payment_session.payment_reversed.v1'
+                             THEN movement.linked_receipt = event.state->>'receipt' AND movement.kind = 'reversal'
+                             ELSE movement.receipt = event.state->>'receipt' AND movement.kind = 'payment' END) END
 ORDER BY session_id, version LIMIT %s
 """
 

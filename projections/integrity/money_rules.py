@@ -24,6 +24,10 @@ OPEN_MOVEMENTS = """
 SELECT receipt FROM mpesa_movements
 WHERE kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL AND first_seen_at < %s
 """
+REVERSED_MOVEMENTS = """
+SELECT linked_receipt FROM mpesa_movements
+WHERE kind = 'reversal' AND settled_at IS NOT NULL AND linked_receipt IS NOT NULL AND first_seen_at < %s
+"""
 MONEY_OF_ROWS = """
 SELECT coalesce(sum(received_cents), 0)::bigint AS received,
        coalesce(sum(total_cents) FILTER (WHERE session_status = 'order_created'), 0)::bigint AS orders,
@@ -77,10 +81,10 @@ def balances(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
     """What was received is an order's, or on its way to one, or going back: to the cent."""
     received = sum(event.state["amount_cents"] for event in log.recorded if event.topic in _RECEIVES)
     kept = session.totals.total_cents if session.status in (Status.PAID, Status.ORDER_CREATED) else 0
-    of_order = sum(refund.amount_cents for refund in session.order_refunds)
+    of_order = sum(refund.amount_cents for refund in session.order_refunds if not refund.unasked)
     if of_order > (kept if session.order is not None else 0):
         yield log.violation("money", f"{of_order} cents of its order go back, of {kept} that it has")
-    kept -= of_order
+    kept -= _gone_of_kept(session)
     owed = sum(refund.amount_cents for refund in session.refunds.values())
     if received != kept + owed:
         detail = f"{received} cents were received, {kept} kept for its order, {owed} owed or sent back"
@@ -89,12 +93,20 @@ def balances(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
         yield log.violation("money", f"it is {session.status}, and its order is {session.order}")
 
 
+def _gone_of_kept(session: PaymentSession) -> int:
+    """Return what of the money that is kept for an order goes back, or was taken back; of no order none is kept."""
+    if session.status not in (Status.PAID, Status.ORDER_CREATED):
+        return 0
+    return sum(refund.amount_cents for refund in session.order_refunds)
+
+
 def gather(log: SessionLog, session: PaymentSession, walk: Walk) -> Iterator[Violation]:
     """Note a session's receipts and order for the checks below. A receipt is of one session only."""
     for receipt in set(log.receipts()):
         if walk.receipts.setdefault(receipt, log.session_id) != log.session_id:
             yield log.violation("receipts", f"receipt {receipt} is credited to another session too")
-    walk.order_refunds_cents += sum(refund.amount_cents for refund in session.order_refunds)
+    walk.returned.update(refund.receipt for refund in session.refunds.values() if refund.receipt is not None)
+    walk.order_refunds_cents += _gone_of_kept(session)
     if session.order is not None:
         walk.orders[log.session_id] = session.order[0], session.totals.total_cents
     elif session.status == Status.PAID:
@@ -126,6 +138,11 @@ def movements(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
         if row["receipt"] in walk.receipts:
             detail = f"receipt {row['receipt']} is credited to it, and is an unmatched payment as well"
             yield Violation("money", detail, walk.receipts[row["receipt"]])
+    for row in stream(connection, "reversals", REVERSED_MOVEMENTS, walk.settled_before):
+        receipt = row["linked_receipt"]
+        if receipt in walk.receipts and receipt not in walk.returned:
+            detail = f"M-Pesa reversed receipt {receipt}, and no event says that this money goes back"
+            yield Violation("money", detail, walk.receipts[receipt])
 
 
 def orders(connection: Connection[Any], walk: Walk, orders_of: OrdersOf | None) -> Iterator[Violation]:
@@ -151,7 +168,7 @@ def paid_sessions_end(connection: Connection[Any], now: datetime) -> Iterator[Vi
 
 
 def sums(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
-    """Over all sessions, received = orders + refunded + held; what of an order goes back is the order's no more."""
+    """Over all sessions, received = orders + refunded + held; what of an order went or goes back is its own no more."""
     row = connection.execute(MONEY_OF_ROWS).fetchone()
     assert row is not None
     row["orders"] -= walk.order_refunds_cents

@@ -46,8 +46,8 @@ class Walk:
 
     Metrics follow the log up to `metrics_position`. What was under way before `settled_before` has ended by now.
     Nothing of the users `erased` opens. `receipts` are by session, `orders` hold id and total in cents,
-    `awaiting_order` the total, `order_refunds_cents` what of all orders goes back; prompts are by the digest of their
-    phone.
+    `awaiting_order` the total, `order_refunds_cents` what of all orders goes back; `returned` are the receipts whose
+    money goes back or went; prompts are by the digest of their phone.
     """
 
     vault: Vault | None
@@ -60,6 +60,7 @@ class Walk:
     orders: dict[UUID, tuple[int | None, int]] = field(default_factory=dict)
     awaiting_order: dict[UUID, int] = field(default_factory=dict)
     order_refunds_cents: int = 0
+    returned: set[str] = field(default_factory=set)
     followed: dict[datetime, Figures] = field(default_factory=dict)
     figures: dict[datetime, Figures] = field(default_factory=dict)
     prompts: dict[str, list[PromptWindow]] = field(default_factory=lambda: defaultdict(list))

@@ -34,6 +34,7 @@ class ReconciliationTables:
             movements._UNPROCESSED: self.unprocessed,
             movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
             movements._UNMATCHED: self.unmatched,
+            movements._KNOWN_REVERSAL: self.known_reversal,
             movements._CLOSE_RETURNED: self.close_returned,
             pull_progress._READ: self.progress,
             pull_progress._PUT_OFF: self.put_off,
@@ -43,7 +44,6 @@ class ReconciliationTables:
             query_rate_limiter._PAUSE: self.pause,
             lookups.NAMED_ATTEMPTS: self.named_attempts,
             lookups.OF_RECEIPTS: self.sessions_of_receipts,
-            lookups.REVERSAL_OF: self.reversal_of,
         }
 
     def store(self, values: Any) -> int:
@@ -92,8 +92,13 @@ class ReconciliationTables:
         return sorted(left, key=lambda movement: movement["first_seen_at"])[: values["limit"]]
 
     def claimed_meanwhile(self, values: Any) -> list[Row]:
-        """Return unmatched payments whose receipt is reserved by now."""
+        """Return unmatched payments whose receipt is reserved by now, and reversals of such."""
         claimed = [movement for movement in self.unclaimed() if movement["receipt"] in self._ledger.receipts]
+        claimed += [
+            movement
+            for movement in self.reversals("not_ours")
+            if movement["linked_receipt"] in self._ledger.receipts
+        ]
         return sorted(claimed, key=lambda movement: movement["settled_at"])[: values["limit"]]
 
     def unclaimed(self) -> list[Row]:
@@ -192,13 +197,20 @@ class ReconciliationTables:
             if receipt in receipts
         ]
 
-    def reversal_of(self, values: Any) -> list[Row]:
-        """Return how a refund was made."""
+    def reversals(self, *verdicts: str) -> list[Row]:
+        """Return the reversals with one of some verdicts."""
+        return [m for m in self.movements.values() if m["kind"] == "reversal" and m["verdict"] in verdicts]
+
+    def known_reversal(self, values: Any) -> list[Row]:
+        """Return whether an earlier row is the case about the same reversal."""
+        [key] = values
+        own = self.movements[key]
         return [
-            {"means": state["means"], "reversal_receipt": state["reversal_receipt"]}
-            for state in self._ledger.states(values["session_id"], "payment_session.refunded.v1")
-            if state["refund"] == values["refund"]
-        ]
+            {"earlier": earlier["movement_key"]}
+            for earlier in self.reversals("reversal_unexpected")
+            if earlier["linked_receipt"] == own["linked_receipt"]
+            and (earlier["first_seen_at"], earlier["movement_key"]) < (own["first_seen_at"], key)
+        ][:1]
 
     def _unmatched(self, receipts: list[str]) -> list[Row]:
         return [movement for movement in self.unclaimed() if movement["receipt"] in receipts]

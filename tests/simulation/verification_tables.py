@@ -28,7 +28,13 @@ from tests.simulation.ledger_tables import Handler, Row
 from tests.simulation.memory_database import Tables
 
 _MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
-_NAME_A_SOURCE = (*_MOVED, "payment_session.receipt_recorded.v1")
+_REVERSED = "payment_session.payment_reversed.v1"
+_NAME_A_SOURCE = (
+    *_MOVED,
+    "payment_session.receipt_recorded.v1",
+    "payment_session.evidence_upgraded.v1",
+    _REVERSED,
+)
 _CHANNELS = {"callback": "stk", "query": "status_query"}
 _SETTLED = ("posted", "credited", "amount_differs")
 _PERSONAL = re.compile(personal_data_rules.PERSONAL)
@@ -61,6 +67,7 @@ class VerificationTables:
             blocks._AGAIN: lambda _: self._blocks(),
             money_rules.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
             money_rules.OPEN_MOVEMENTS.encode(): self._open_movements,
+            money_rules.REVERSED_MOVEMENTS.encode(): self._reversed_movements,
             money_rules.PAID_WITHOUT_END.encode(): self._paid_without_end,
             inbox_rules.MESSAGES_WITHOUT_SESSION: lambda _: self._messages_without_session(),
             inbox_rules.EVENTS_WITHOUT_SOURCE: lambda _: self._events_without_source(),
@@ -122,6 +129,15 @@ class VerificationTables:
         unclaimed = self._tables.reconciliation.unclaimed()
         return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
 
+    def _reversed_movements(self, values: Any) -> list[Row]:
+        movements = self._tables.reconciliation.movements.values()
+        return [
+            m
+            for m in movements
+            if m["kind"] == "reversal" and m["settled_at"] is not None and m["linked_receipt"] is not None
+            if m["first_seen_at"] < values[0]
+        ]
+
     def _paid_without_end(self, values: Any) -> list[Row]:
         before = values[0]
         missing = {
@@ -173,7 +189,10 @@ class VerificationTables:
         state, metadata = msgspec.json.decode(event["state"]), msgspec.json.decode(event["metadata"])
         if evidence not in _CHANNELS:
             movements = self._tables.reconciliation.movements.values()
-            return any((m["receipt"], m["kind"]) == (state["receipt"], "payment") for m in movements)
+            kind, name = (
+                ("reversal", "linked_receipt") if event["topic"] == _REVERSED else ("payment", "receipt")
+            )
+            return any((m[name], m["kind"]) == (state["receipt"], kind) for m in movements)
         message = self._tables.worker.messages.get(UUID(metadata["source"]))
         return (
             message is not None

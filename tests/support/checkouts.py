@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from ledger.application import Ledger
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.session import PaymentSession
-from ledger.session.values import Evidence, Payment
+from ledger.session.values import Evidence, Payment, Reversal
 
 HALF_PAST_TEN = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 TOTAL_CENTS = 350_00
@@ -220,6 +220,11 @@ class Checkout:
             )
         )
 
+    def take_back(self, receipt: str) -> "Checkout":
+        """The books of M-Pesa show that the payment was reversed, and nobody here asked for it."""
+        reversal = Reversal(receipt, TOTAL_CENTS, "NLJ0TAKENB", Evidence.STATEMENT, reversed_at=self.at)
+        return self._do(lambda session: session.record_reversal(reversal, at=self.at))
+
     @property
     def session(self) -> PaymentSession:
         """The session as it stands in the log."""
@@ -263,6 +268,7 @@ def one_of_every_kind(ledger: Ledger) -> list[Checkout]:
         .doubt_refund(),
         Checkout(ledger, user_id=8).prompt().pay("RCPTSAID01").cancel().close_discrepancy(),
         Checkout(ledger, user_id=8).prompt().pay("RCPTSEEN01").pay("RCPTSEEN01", evidence=Evidence.C2B),
+        Checkout(ledger, user_id=9).prompt().pay("RCPTBACK01").order(6).take_back("RCPTBACK01"),
         Checkout(ledger, user_id=9).prompt().pay("RCPTODD001", amount_cents=1_00),
         Checkout(ledger, user_id=9).prompt().pay("RCPTODD002", amount_cents=None),
         Checkout(ledger, user_id=9)

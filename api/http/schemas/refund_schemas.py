@@ -65,7 +65,10 @@ class ShownRefund(ResponseSchema):
     doubted_at = Moment(allow_none=True)
     doubt_reason = fields.String(allow_none=True)
     done_at = Moment(allow_none=True)
-    means = fields.String(allow_none=True, metadata={"description": "reversal, statement or by_hand."})
+    means = fields.String(
+        allow_none=True,
+        metadata={"description": "reversal, statement, by_hand, or outside: taken back without us."},
+    )
     reversal_receipt = fields.String(allow_none=True)
     recorded_by = fields.String(allow_none=True)
     note = fields.String(allow_none=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ledger.session.session import PaymentSession
-from ledger.session.values import Evidence, Payment
+from ledger.session.values import Evidence, Payment, Reversal
 from tests.ledger.session.event_specs import PHONE, RECEIPT, TOTAL, clock
 
 Command = Callable[[PaymentSession], object]
@@ -195,3 +195,8 @@ def record_refund_failure(refund: int = 1, *, attempt_number: int | None = None)
         text="The shortcode has too little money.",
         at=clock("10:41"),
     )
+
+
+def record_reversal(cents: int = TOTAL, *, receipt: str = RECEIPT, by: str | None = "UAF0000009") -> Command:
+    reversal = Reversal(receipt, cents, by, Evidence.STATEMENT, reversed_at=clock("10:50"))
+    return lambda session: session.record_reversal(reversal, at=clock("11:00"))

@@ -39,7 +39,7 @@ def test_every_topic_leads_to_its_class() -> None:
 def test_public_names_never_change() -> None:
     names = """
         AttemptFailed ContradictionClosed ContradictionFound Created EvidenceUpgraded Expired Extended
-        Failed OrderCreated Paid PaymentInitiated PaymentRefused PaymentRequested PaymentUncertain
+        Failed OrderCreated Paid PaymentInitiated PaymentRefused PaymentRequested PaymentReversed PaymentUncertain
         ReceiptRecorded RefundAccepted RefundApproved RefundDue RefundFailed RefundRefused RefundRequested
         RefundUncertain Refunded SurplusReceived
     """

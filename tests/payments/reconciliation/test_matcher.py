@@ -11,7 +11,7 @@ import pytest
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Rejected
-from ledger.session.values import AttemptState, Evidence, RefundState, Status
+from ledger.session.values import AttemptState, Evidence, Status
 from ledger.store.database import Database
 from payments.exceptions.work_list import Kind, open_cases
 from payments.prompts.phone_locks import PhoneLocks
@@ -34,17 +34,6 @@ def _payment(
     if checkout is not None:
         values["transaction_id"] = checkout.session.attempts[attempt].transaction_id
     return Movement(kind=MovementKind.PAYMENT, receipt=receipt, **values | changed)
-
-
-def _reversal(original: str, receipt: str = "OAF7Q2X9RV", **changed: Any) -> Movement:
-    values: dict[str, Any] = {
-        "amount_cents": TOTAL_CENTS,
-        "happened_at": LATER,
-        "evidence": Evidence.STATEMENT,
-        "linked_receipt": original,
-        "money_in": False,
-    }
-    return Movement(kind=MovementKind.REVERSAL, receipt=receipt, **values | changed)
 
 
 def _ingest(matcher: Matcher, *movements: Movement) -> list[MatchVerdict]:
@@ -285,63 +274,6 @@ def test_all_channels_and_the_callback_at_the_same_moment_make_one_payment(
 
 def _refused(ledger: Ledger) -> Checkout:
     return Checkout(ledger).prompt().pay(RECEIPT).refuse_order()
-
-
-@pytest.mark.parametrize(
-    "decide",
-    [
-        lambda checkout: checkout,
-        Checkout.request_refund,
-        Checkout.refuse_refund,
-        lambda checkout: checkout.request_refund().accept_refund().doubt_refund(),
-    ],
-)
-def test_a_reversal_in_the_statement_settles_the_refund(
-    ledger: Ledger, matcher: Matcher, decide: Callable[[Checkout], Checkout]
-) -> None:
-    checkout = decide(_refused(ledger))
-    assert _ingest(matcher, _reversal(RECEIPT)) == [MatchVerdict.REFUND_SETTLED]
-    assert checkout.session.refunds[1].state == RefundState.REFUNDED
-    before = _facts(checkout)
-    assert _ingest(matcher, _reversal(RECEIPT)) == [MatchVerdict.POSTED]
-    assert _facts(checkout) == before
-
-
-def test_a_reversal_that_mpesa_had_reported_changes_nothing(ledger: Ledger, matcher: Matcher) -> None:
-    checkout = _refused(ledger).request_refund().refund()
-    before = _facts(checkout)
-    assert _ingest(matcher, _reversal(RECEIPT, "NLJ0REVERSE")) == [MatchVerdict.REFUND_SETTLED]
-    assert _facts(checkout) == before
-
-
-def test_a_refund_by_hand_and_by_reversal_is_a_case(ledger: Ledger, matcher: Matcher) -> None:
-    checkout = _refused(ledger)
-    checkout.ledger.decide(
-        checkout.session_id,
-        lambda session: session.record_refund_by_hand(1, recorded_by="operator 9", note="Cash.", at=LATER),
-    )
-    assert _ingest(matcher, _reversal(RECEIPT)) == [MatchVerdict.REVERSAL_UNEXPECTED]
-
-
-@pytest.mark.parametrize("changed", [{}, {"amount_cents": 1_00}])
-def test_a_reversal_of_a_payment_with_an_order_is_a_case(
-    ledger: Ledger, matcher: Matcher, changed: dict[str, Any]
-) -> None:
-    checkout = Checkout(ledger).prompt().pay(RECEIPT).order()
-    before = _facts(checkout)
-    [result] = matcher.ingest([_reversal(RECEIPT, **changed)])
-    assert (result.verdict, result.session_id) == (MatchVerdict.REVERSAL_UNEXPECTED, checkout.session_id)
-    assert _facts(checkout) == before
-
-
-def test_the_reversal_of_an_unmatched_payment_closes_its_case(matcher: Matcher, database: Database) -> None:
-    found = matcher.ingest([_reversal(RECEIPT), _payment(None)])
-    assert {result.verdict for result in found} == {MatchVerdict.UNKNOWN, MatchVerdict.NOT_OURS}
-    with database.connection() as connection:
-        rows = connection.execute(
-            "SELECT closed_by FROM mpesa_movements WHERE verdict = 'unknown'"
-        ).fetchall()
-    assert [row["closed_by"] for row in rows] == ["statement"]
 
 
 def test_charges_and_settlements_are_not_ours(ledger: Ledger, matcher: Matcher) -> None:

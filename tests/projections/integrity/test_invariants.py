@@ -37,15 +37,6 @@ VALUES (gen_random_uuid(), now(), %s, 1, 7, 'v1.x', 1, 'x', 'acted_on', 0, true)
 WRITE_FREELY = "SET session_replication_role = replica"  # Triggers, the keepers of the log, do not fire then.
 
 
-@pytest.fixture
-def checkout(ledger: Ledger, database: Database) -> Checkout:
-    """One session that was paid and became order 789, with the metrics caught up."""
-    checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").order(789)
-    until_readable(database)
-    Follower(database, event_macs(database), PaymentMetrics()).catch_up()
-    return checkout
-
-
 def tamper(database: Database, statement: str, *values: object) -> None:
     """Change tables as their owner, with the triggers off."""
     with psycopg.connect(database.url, autocommit=True) as intruder:
