@@ -1,19 +1,29 @@
 """One client's connection: what it sends and reads, and until when it must have done so."""
 
+import struct
+from array import array
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from socket import SHUT_WR, socket
+from fcntl import ioctl
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from socket import SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET, socket
+from termios import TIOCOUTQ
 from time import monotonic
 
 from api.server.http1 import Request, RequestReader
 
 READ_BYTES = 65_536
 BYTES_EACH_TIME = 65_536
+SEND_BUFFER_BYTES = 65_536
+"""How much of an answer the kernel keeps for a client: it would take megabytes, and keep them after we have closed."""
+
 DRAIN_SECONDS = 2.0
 """How long what a client still sends is read after the last answer, so that it sees the answer and not a reset."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NOTHING = memoryview(b"")
+_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,21 @@ class Deadlines:
     def of_bytes(self, count: int) -> float:
         """Return the seconds that a client has for more than so many bytes."""
         return self.request_seconds * (1 + count / BYTES_EACH_TIME)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """How many connections a process has at most, and how many of one address that is not in `unlimited`."""
+
+    most: int
+    of_an_address: int
+    unlimited: tuple[IPv4Network | IPv6Network, ...]
+
+    def is_unlimited(self, address: str) -> bool:
+        """Tell whether an address may have any number of connections."""
+        found = ip_address(address)
+        mapped = getattr(found, "ipv4_mapped", None) or found
+        return any(mapped in network for network in self.unlimited)
 
 
 class State(Enum):
@@ -41,6 +66,8 @@ class State(Enum):
     """Its client has not taken the whole answer yet."""
     DRAINING = auto()
     """It has had its last answer."""
+    UNREAD = auto()
+    """Its client sends no more, and has not read its last answer yet. It is not watched."""
     CLOSED = auto()
 
 
@@ -55,7 +82,7 @@ class Connection:
         self.deadline = monotonic() + deadlines.request_seconds
         self.closes_after_writing = False
         self._deadlines = deadlines
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._timed: tuple[Request, bool] | None = None
         self._timed_since = 0.0
 
@@ -86,28 +113,52 @@ class Connection:
         self.closes_after_writing = closes
         self._unsent = memoryview(data)
         self.deadline = monotonic() + self._deadlines.request_seconds
-        return self.go_on_writing()
+        return self._send() == len(data)
 
     def go_on_writing(self) -> bool:
-        """Send more of an answer; return whether all of it has gone. Raises OSError."""
-        try:
-            sent = self.sock.send(self._unsent)
-        except BlockingIOError:
-            return False
-        self._unsent = self._unsent[sent:]
-        self.deadline += self._deadlines.of_bytes(sent) - self._deadlines.of_bytes(0)
+        """Send more of an answer to a client that has read; return whether all of it has gone. Raises OSError."""
+        self.deadline += self._deadlines.of_bytes(self._send()) - self._deadlines.of_bytes(0)
         return not self._unsent
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of an answer the kernel has not taken yet."""
+        return len(self._unsent)
 
     def start_draining(self) -> None:
         """Send no more. Raises OSError where the connection is broken."""
+        unread = self.unread_bytes()
         self.sock.shutdown(SHUT_WR)
-        self.deadline = monotonic() + DRAIN_SECONDS
+        self.deadline = monotonic() + (self._deadlines.of_bytes(unread) if unread else DRAIN_SECONDS)
 
     def drain(self) -> bool:
         """Throw away what has arrived; return whether more can come. Raises OSError."""
         with suppress(BlockingIOError):
             return bool(self.sock.recv(READ_BYTES))
         return True
+
+    def unread_bytes(self) -> int:
+        """Return how much of what the kernel has taken the client has not; 0 where the connection is broken."""
+        if self.sock.getsockopt(SOL_SOCKET, SO_ERROR):
+            return 0
+        unread = array("i", [0])
+        ioctl(self.sock, TIOCOUTQ, unread)
+        return unread[0]
+
+    def close(self) -> None:
+        """Close the socket. What the client has not read is thrown away, or the kernel would keep it for hours."""
+        with suppress(OSError):
+            if self.unread_bytes():
+                self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+        self.sock.close()
+
+    def _send(self) -> int:
+        try:
+            sent = self.sock.send(self._unsent)
+        except BlockingIOError:
+            return 0
+        self._unsent = self._unsent[sent:] if sent < len(self._unsent) else _NOTHING
+        return sent
 
     def _set_deadline(self) -> None:
         request = self.reader.current

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from heapq import nsmallest
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -23,7 +22,7 @@ import structlog
 from api.http.framework.error_responses import bare_refusal
 from api.http.framework.waiting import WHILE_WAITING
 from api.http.streaming.long_poll import RequestSlot
-from api.server.connection import Connection, Deadlines, State
+from api.server.connection import Connection, ConnectionLimits, Deadlines, State
 from api.server.http1 import RefusedRequest, Request
 from api.server.lanes import Lane, Lanes
 from api.server.suspended import SuspendedRequest, SuspendedRequests
@@ -32,18 +31,13 @@ from api.server.wsgi import Wsgi, call, environ_of, response, stream_head
 TICK_SECONDS = 0.25
 LOG_EVERY_SECONDS = 10.0
 
+MAX_UNSENT_BYTES = 64 << 20
+"""How much of all answers together a process keeps for clients that read slowly."""
+
 _EVICTED_AT_ONCE = 16
-_TIMED = (State.READING, State.WRITING, State.DRAINING)
+_TIMED = (State.READING, State.WRITING, State.DRAINING, State.UNREAD)
+_ANSWERED = (State.DRAINING, State.UNREAD)
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """How many connections a process has at most, and how many of one address that is not in `unlimited`."""
-
-    most: int
-    of_an_address: int
-    unlimited: tuple[IPv4Network | IPv6Network, ...]
 
 
 @dataclass(eq=False)
@@ -82,7 +76,7 @@ class HttpServer:
         self._threads = threads
         self._grace_seconds = grace_seconds
         self._on_tick = on_tick
-        self._is_unlimited = lru_cache(maxsize=10_000)(_exception_of(limits))
+        self._is_unlimited = lru_cache(maxsize=10_000)(limits.is_unlimited)
         self._leading = Lock()
         self._started = self._idle = 0
         self._selector = DefaultSelector()
@@ -148,7 +142,7 @@ class HttpServer:
     def close(self, connection: Connection) -> None:
         """Close a connection, which is not watched."""
         connection.state = State.CLOSED
-        connection.sock.close()
+        connection.close()
         with self._counting:
             self._connections.discard(connection)
             self._of_address[connection.address] -= 1
@@ -220,7 +214,7 @@ class HttpServer:
                 self.unwatch(connection)
                 self._after_writing(connection)
             elif state is State.DRAINING and not connection.drain():
-                self._hang_up(connection)
+                self._end(connection)
         except OSError:
             self._hang_up(connection)
 
@@ -291,8 +285,16 @@ class HttpServer:
         else:
             self._proceed(connection)
 
-    def _hang_up(self, connection: Connection) -> None:
+    def _end(self, connection: Connection) -> None:
+        """Close a connection whose client sends no more, once it has read everything."""
         self.unwatch(connection)
+        connection.state = State.UNREAD
+        if not connection.unread_bytes():
+            self.close(connection)
+
+    def _hang_up(self, connection: Connection) -> None:
+        if connection.state is not State.UNREAD:
+            self.unwatch(connection)
         self.close(connection)
 
     def _accept(self) -> bool:
@@ -305,7 +307,6 @@ class HttpServer:
             self._make_room()  # There are no more file descriptors.
             return False
         sock.setblocking(False)  # noqa: FBT003 - as sockets have it
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(sock, address, self._deadlines)
         with self._counting:
             self._connections.add(connection)
@@ -321,24 +322,38 @@ class HttpServer:
         return True
 
     def _make_room(self) -> None:
-        """Close the connections that have the least time left, of those that have not sent a request."""
-        reading = [connection for connection in self._connections if connection.state is State.READING]
-        for connection in nsmallest(_EVICTED_AT_ONCE, reading, key=lambda connection: connection.deadline):
+        """Close the connections that have the least time left, of those whose client we wait for."""
+        timed = [connection for connection in list(self._connections) if connection.state in _TIMED]
+        for connection in nsmallest(_EVICTED_AT_ONCE, timed, key=lambda connection: connection.deadline):
             self._ended_early["connections_of_the_process"] += 1
             self._hang_up(connection)
 
     def _tick(self, now: float) -> None:
         self._on_tick()
-        for connection in list(self._connections):
+        connections = list(self._connections)
+        for connection in connections:
             if connection.state in _TIMED and now >= connection.deadline:
                 self._on_deadline(connection)
+            elif connection.state is State.UNREAD and not connection.unread_bytes():
+                self.close(connection)
+        self._bound_unsent(connections)
         if self._stop_by is not None:
-            has_open = any(connection.state is not State.DRAINING for connection in list(self._connections))
+            has_open = any(connection.state not in _ANSWERED for connection in list(self._connections))
             if now >= self._stop_by or not has_open:
                 self._stopped.set()
         if now >= self._next_log:
             self._next_log = now + LOG_EVERY_SECONDS
             self._log_ended_early()
+
+    def _bound_unsent(self, connections: list[Connection]) -> None:
+        writing = [connection for connection in connections if connection.state is State.WRITING]
+        unsent = sum(connection.unsent_bytes for connection in writing)
+        for connection in sorted(writing, key=lambda connection: connection.deadline):
+            if unsent <= MAX_UNSENT_BYTES:
+                return
+            unsent -= connection.unsent_bytes
+            self._ended_early["unsent_bytes_of_the_process"] += 1
+            self._hang_up(connection)
 
     def _on_deadline(self, connection: Connection) -> None:
         reader = connection.reader
@@ -347,7 +362,7 @@ class HttpServer:
             self.unwatch(connection)
             self._proceed(connection)
             return
-        if connection.state is State.WRITING:
+        if connection.unsent_bytes or connection.unread_bytes():
             self._ended_early["answer_not_read"] += 1
         self._hang_up(connection)
 
@@ -363,7 +378,8 @@ class HttpServer:
         for connection in list(self._connections):
             self._on_event(connection)
             if connection.state is State.READING and connection.reader.current is None:
-                self._hang_up(connection)
+                self.unwatch(connection)
+                self.drain(connection)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # So many bytes wait there that it wakes anyway.
@@ -373,14 +389,3 @@ class HttpServer:
         if self._ended_early:
             _log.warning("connections_ended_early", **dict(self._ended_early))
             self._ended_early.clear()
-
-
-def _exception_of(limits: ConnectionLimits) -> Callable[[str], bool]:
-    """Return a function that tells whether an address may have any number of connections."""
-
-    def is_unlimited(address: str) -> bool:
-        found = ip_address(address)
-        mapped = getattr(found, "ipv4_mapped", None) or found
-        return any(mapped in network for network in limits.unlimited)
-
-    return is_unlimited

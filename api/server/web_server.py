@@ -11,8 +11,8 @@ from functools import partial
 from flask import Flask
 
 from api.http.middleware.published_keys import MAX_WAITING
-from api.server.connection import Deadlines
-from api.server.http_server import ConnectionLimits, HttpServer, Task
+from api.server.connection import SEND_BUFFER_BYTES, ConnectionLimits, Deadlines
+from api.server.http_server import HttpServer, Task
 from api.server.lanes import CALLBACK_SLOTS, HEALTH_SLOTS, Lanes
 from api.server.processes import WorkerProcesses
 from api.server.wsgi import Wsgi
@@ -92,9 +92,13 @@ def max_waiting_of(settings: Settings) -> int:
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.daftari_host else socket.AF_INET
-    return socket.create_server(
+    listener = socket.create_server(
         (settings.daftari_host, settings.daftari_port), family=family, backlog=BACKLOG
     )
+    # Clients' sockets have what the listening one has.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
 
 
 def _allow_files(wanted: int) -> int:

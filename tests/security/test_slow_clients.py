@@ -4,10 +4,11 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from select import select
-from socket import socket
+from socket import SHUT_WR, SO_RCVBUF, SOL_SOCKET, socket
 from time import monotonic
 
 import psutil  # type: ignore[import-untyped]  # it comes without types
@@ -31,6 +32,9 @@ CALLBACKS = (
 )
 SOON_SECONDS = 5.0
 """Within which others are answered, on a machine that runs other tests besides."""
+
+REQUEST_SECONDS = 2
+"""Which the server gives for a head, and for 64 KiB of a body or an answer."""
 
 MANY = ("half a head", "a head without its body")
 UNFINISHED = {
@@ -56,7 +60,8 @@ UNFINISHED = {
 def server(server_url: str, template_database: str) -> Iterator[Server]:
     folder = reachable_folder()
     short = {
-        "DAFTARI_REQUEST_SECONDS": "2",
+        "DAFTARI_REQUEST_SECONDS": str(REQUEST_SECONDS),
+        "DAFTARI_STREAM_SECONDS": "2",
         "DAFTARI_WEB_THREADS": "2",
     }
     with new_database(server_url, template_database) as url, serving(url, folder, **short) as running:
@@ -172,3 +177,100 @@ def test_callbacks_are_taken_while_all_that_buyers_may_use_is_in_use(
         for path in CALLBACKS:
             assert answer_of(server, "POST", path, b"{}") == 200
         assert answer_of(server, "GET", "/healthz") == 200
+
+
+PAGE = b"GET /openapi.json HTTP/1.1\r\nHost: shop\r\n\r\n"
+"""A request whose answer is longer than what the kernel keeps for a client."""
+
+UNREAD = {
+    "one answer": PAGE,
+    "its last answer": PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+    "many answers": PAGE * 16,
+    "hundreds of short answers": b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n" * 400,
+}
+
+
+@contextmanager
+def slow_readers(server: Server, count: int, sent: bytes) -> Iterator[list[socket]]:
+    """Yield connections that have hardly any room for an answer."""
+    with ExitStack() as stack:
+        readers = []
+        for _ in range(count):
+            sock = stack.enter_context(socket())
+            sock.setsockopt(SOL_SOCKET, SO_RCVBUF, 2_048)
+            sock.connect((LOCALHOST, server.settings.daftari_port))
+            sock.sendall(sent)
+            readers.append(sock)
+        yield readers
+
+
+def held_for_clients(server: Server) -> int:
+    """Return how many connections the server or the kernel holds for it, with something that is to be sent."""
+    port = server.settings.daftari_port
+    at_work = (psutil.CONN_ESTABLISHED, psutil.CONN_FIN_WAIT1, psutil.CONN_CLOSE_WAIT, psutil.CONN_LAST_ACK)
+    return sum(
+        found.laddr.port == port and found.status in at_work for found in psutil.net_connections("tcp")
+    )
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_who_reads_no_answer_holds_nothing_for_long(server: Server, kind: str) -> None:
+    with slow_readers(server, 48, UNREAD[kind]) as readers:
+        for sock in readers[::2]:
+            sock.shutdown(SHUT_WR)
+        assert_others_are_served(server)
+        wait_until(lambda: held_for_clients(server) == 0, "their connections are gone", 30)
+
+
+def test_a_byte_read_now_and_then_gains_no_time(server: Server) -> None:
+    with slow_readers(server, 8, PAGE) as readers:
+
+        def are_gone() -> bool:
+            for sock in readers:
+                with suppress(OSError):
+                    sock.recv(1)
+            return held_for_clients(server) == 0
+
+        wait_until(are_gone, "their connections are gone", 30)
+
+
+def has_come(moment: float) -> bool:
+    return monotonic() >= moment
+
+
+def test_who_reads_slowly_but_steadily_gets_the_whole_answer(server: Server) -> None:
+    """The least rate here is 64 KiB in two seconds."""
+    bytes_a_second = 49_152
+    with slow_readers(server, 1, UNREAD["its last answer"]) as [sock]:
+        got, started = b"", monotonic()
+        while part := sock.recv(8_192):
+            got += part
+            wait_until(partial(has_come, started + len(got) / bytes_a_second), "it is time to read on")
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}\r\n".encode() in head
+    assert monotonic() - started > 3 * REQUEST_SECONDS / 2
+
+
+@pytest.mark.parametrize("what", ["stream/", "status/?wait=1"])
+def test_who_does_not_read_what_they_waited_for_holds_nothing_for_long(server: Server, what: str) -> None:
+    checkout = server.checkout(1)
+    token = make_token(server.settings, 1, ["customer"], 60)
+    asked = (
+        f"GET /api/payments/sessions/{checkout.session_id}/{what} HTTP/1.1\r\nHost: shop\r\n"
+        f"Authorization: Bearer {token}\r\n\r\n"
+    )
+    with slow_readers(server, 48, asked.encode() * 16):
+        checkout.request()
+        assert_others_are_served(server)
+        wait_until(lambda: held_for_clients(server) == 0, "their connections are gone", 40)
+
+
+def test_answers_that_wait_for_their_readers_have_a_bound(database_url: str, data_folder: Path) -> None:
+    """Those who have read least of theirs are cut long before their time is over."""
+    bounds = {"DAFTARI_REQUEST_SECONDS": "300"}
+    with serving(database_url, data_folder, **bounds) as server:
+        [worker] = server.workers()
+        with slow_readers(server, 700, PAGE):
+            wait_until(lambda: b"unsent_bytes_of_the_process" in server.log.read_bytes(), "some are cut", 30)
+            assert_others_are_served(server)
+            assert worker.memory_info().rss < 300 << 20

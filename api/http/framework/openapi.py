@@ -65,6 +65,8 @@ class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
     ERROR_SCHEMA = Error
 
     def __init__(self, app: Flask, **kwargs: Any) -> None:
+        self.kept: dict[str, tuple[object, bytes]] = {}
+        """What is made of the document once and served to all: making it takes as long as ten requests."""
         self._unwritten: list[Callable[[], None]] = []
         self._writing = Lock()
         super().__init__(app, **kwargs)
@@ -109,13 +111,24 @@ def document() -> dict[str, Any]:
     return made
 
 
+def kept(name: str, make: Callable[[], bytes], of: object = None) -> bytes:
+    """Return what `make` makes of the document of the current app, as it was made at the first request since `of`, of
+    which it is made too, is another.
+    """
+    found: dict[str, tuple[object, bytes]] = current_app.extensions[EXTENSION].kept
+    made = found.get(name)
+    if made is None or made[0] != of:
+        made = found[name] = (of, make())
+    return made[1]
+
+
 _blueprint = Blueprint("openapi", __name__)
 
 
 @_blueprint.get("/openapi.json")
 def openapi_json() -> Response:
     """Serve the document."""
-    return Response(json.encode(document()), mimetype=PLAIN_JSON)
+    return Response(kept("openapi.json", lambda: json.encode(document())), mimetype=PLAIN_JSON)
 
 
 def _documented_views(made: dict[str, Any]) -> list[tuple[str, str, Any]]:
