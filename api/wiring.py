@@ -27,6 +27,7 @@ from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
 from payments.erasure.erasures import Erasures
+from payments.erasure.reencryption import Reencryption
 from payments.exceptions.alarms import Alarms, AlarmTerms
 from payments.exceptions.resolutions import CaseService
 from payments.fulfilment.goods_returns import GoodsReturns
@@ -173,6 +174,7 @@ def assemble(
         request_leases=request_leases,
         block_signer=BlockSigner(database, lambda: vault.block_key),
         verifier=verifier,
+        reencrypt=Reencryption(database, vault).run,
         signing_seconds=settings.daftari_seal_seconds,
         switched_off=_switched_off(settings),
     )

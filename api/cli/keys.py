@@ -169,20 +169,29 @@ def _wait_until(moment: datetime) -> None:
 def reencrypt() -> None:
     """Encrypt anew what the release before encrypted: settings, kept answers, messages, references, orders.
 
-    Run it once, after an upgrade, when no process of the release before runs any more. It works in small batches, may
-    be interrupted and run again. Afterwards the old format is refused outside of events.
+    The worker does it by itself within a day of an upgrade. This does it at once; type it only when no process of the
+    release before runs any more: afterwards the old format is refused outside of events. It works in small
+    batches, may be interrupted and run again.
 
     \b
     Example
       daftari reencrypt
     """
-    from api.cli.opened import open_database_as_migrator
+    from api.cli.opened import open_database
     from ledger.store.vault import Vault
-    from payments.erasure.reencryption import reencrypt as run
+    from payments.erasure.reencryption import Reencryption
 
-    with open_database_as_migrator() as (settings, database):
+    with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
-        for table, count in run(database, vault):
-            click.echo(f"{table}: {count} rows")
+        reencryption = Reencryption(database, vault)
+        reencryption.begin()
+        while (batch := reencryption.run_batch())[0] is not None:
+            if batch[1]:
+                click.echo(f"{batch[0]}: {batch[1]} rows")
+        is_done = reencryption.end(no_old_process=True)
+    if not is_done:
+        raise Failure(
+            f"{reencryption.unreadable} values cannot be decrypted; the others are in the present format."
+        )
     click.echo("Everything outside of events is encrypted in the present format.")

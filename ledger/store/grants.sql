@@ -45,8 +45,8 @@ GRANT SELECT, INSERT, UPDATE (revoked_at, expires_at), DELETE ON token_revocatio
 GRANT SELECT, INSERT ON key_ring TO daftari_app;
 GRANT SELECT, INSERT (user_id, wrapped_key, wrap_key_id, created_at) ON customer_keys TO daftari_app;
 GRANT SELECT ON customer_erasures TO daftari_app;
-GRANT SELECT, INSERT ON reencrypted_tables TO daftari_app;
-GRANT EXECUTE ON FUNCTION erase_customer TO daftari_app;
+GRANT SELECT ON reencrypted_tables TO daftari_app;
+GRANT EXECUTE ON FUNCTION erase_customer, replace_value_of_version_1, end_reencryption TO daftari_app;
 GRANT SELECT ON sealed_settings TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (sealed_value, expires_at) ON access_tokens TO daftari_app;
 

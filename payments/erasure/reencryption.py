@@ -1,18 +1,20 @@
 """Encrypts anew what the release before encrypted in version 1, in every table but the log, in small batches.
 
-Each batch is one commit, so it may be interrupted and run again. When nothing of version 1 is left, it says so in the
-database, and from then on version 1 is refused outside of events.
+The worker does it by itself, and `daftari reencrypt` at once. Each batch is one commit, so it may be interrupted, and
+several processes may do it side by side. When nothing of version 1 is left, and no process of the release before can
+run any more, the database says so, and from then on version 1 is refused outside of events.
 """
 
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
 
-from psycopg import Connection
+import structlog
 
 from ledger import clock
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
-from ledger.store.vault import ERASED_VALUE, EVERYTHING, SYSTEM_USER_ID, Vault
+from ledger.store.key_ring import WrongKey
+from ledger.store.vault import ERASED_VALUE, SYSTEM_USER_ID, Vault
 from payments.idempotency.idempotency_store import KEPT_ANSWER
 from payments.inbox.inbox import INBOX_BODY, phone_digests
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
@@ -21,18 +23,23 @@ from payments.reconciliation.movements import TYPED_REFERENCE
 from shop.builtin.ordering import ORDER_DELIVERY
 
 AT_ONCE = 200
+LOOK_AGAIN_AFTER = timedelta(hours=1)
+"""A process of the release before may store values of version 1 for as long as it runs."""
 
-_DONE = "INSERT INTO reencrypted_tables (name, done_at) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
-_INDEX_PHONES = "UPDATE daraja_inbox SET phone_digests = %s WHERE inbox_id = %s"
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
+_REPLACE = "SELECT replace_value_of_version_1(%s, %s, %s, %s, %s, %s::text[])"
+_END = "SELECT end_reencryption(%s) AS is_done"
+
+_log = structlog.get_logger(__name__)
 
 
 class SealedColumn(NamedTuple):
-    """An encrypted column: `read` finds (owner, row, sealed) of version 1, `write` takes (value, owner, row)."""
+    """An encrypted column: `read` finds (owner, row, sealed) of version 1 after a row, which is `first` at first."""
 
     table: str
     purpose: str
     read: LiteralString
-    write: LiteralString
+    first: str = ""
 
 
 COLUMNS = (
@@ -40,73 +47,117 @@ COLUMNS = (
         "sealed_settings",
         SETTING,
         "SELECT 0::bigint AS owner, name AS row, sealed_value AS sealed FROM sealed_settings"
-        " WHERE sealed_value LIKE 'v1.%%' LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-        "UPDATE sealed_settings SET sealed_value = %(value)s WHERE name = %(row)s",
+        " WHERE name > %(row)s AND sealed_value LIKE 'v1.%%' ORDER BY name LIMIT %(limit)s",
     ),
     SealedColumn(
         "access_tokens",
         ACCESS_TOKEN,
         "SELECT 0::bigint AS owner, consumer AS row, sealed_value AS sealed FROM access_tokens"
-        " WHERE sealed_value LIKE 'v1.%%' LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-        "UPDATE access_tokens SET sealed_value = %(value)s WHERE consumer = %(row)s",
+        " WHERE consumer > %(row)s AND sealed_value LIKE 'v1.%%' ORDER BY consumer LIMIT %(limit)s",
     ),
     SealedColumn(
         "idempotency_keys",
         KEPT_ANSWER,
         "SELECT user_id AS owner, key AS row, sealed_body AS sealed FROM idempotency_keys"
-        " WHERE sealed_body LIKE 'v1.%%' LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-        "UPDATE idempotency_keys SET sealed_body = %(value)s WHERE user_id = %(owner)s AND key = %(row)s",
+        " WHERE (user_id, key) > (%(owner)s, %(row)s) AND sealed_body LIKE 'v1.%%' ORDER BY user_id, key"
+        " LIMIT %(limit)s",
     ),
     SealedColumn(
         "mpesa_movements",
         TYPED_REFERENCE,
         "SELECT 0::bigint AS owner, movement_key AS row, sealed_reference AS sealed FROM mpesa_movements"
-        " WHERE sealed_reference LIKE 'v1.%%' LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-        "UPDATE mpesa_movements SET sealed_reference = %(value)s WHERE movement_key = %(row)s",
+        " WHERE movement_key > %(row)s AND sealed_reference LIKE 'v1.%%' ORDER BY movement_key LIMIT %(limit)s",
     ),
     SealedColumn(
         "daraja_inbox",
         INBOX_BODY,
-        "SELECT key_owner AS owner, inbox_id AS row, sealed_body AS sealed FROM daraja_inbox"
-        " WHERE sealed_body LIKE 'v1.%%' LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-        "UPDATE daraja_inbox SET sealed_body = %(value)s WHERE inbox_id = %(row)s",
+        "SELECT key_owner AS owner, inbox_id::text AS row, sealed_body AS sealed FROM daraja_inbox"
+        " WHERE inbox_id > %(row)s::uuid AND sealed_body LIKE 'v1.%%' ORDER BY inbox_id LIMIT %(limit)s",
+        _NO_UUID,
     ),
     SealedColumn(
         "shop_orders",
         ORDER_DELIVERY,
-        "SELECT user_id AS owner, session_id AS row, sealed_delivery_details AS sealed FROM shop_orders"
-        " WHERE sealed_delivery_details LIKE 'v1.%%' LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
-        "UPDATE shop_orders SET sealed_delivery_details = %(value)s WHERE session_id = %(row)s",
+        "SELECT user_id AS owner, session_id::text AS row, sealed_delivery_details AS sealed FROM shop_orders"
+        " WHERE session_id > %(row)s::uuid AND sealed_delivery_details LIKE 'v1.%%' ORDER BY session_id"
+        " LIMIT %(limit)s",
+        _NO_UUID,
     ),
 )
 
 
-def reencrypt(database: Database, vault: Vault) -> Iterator[tuple[str, int]]:
-    """Encrypt everything of version 1 anew, as the owner of the tables; yield (table, rows) after each batch.
+class Reencryption:
+    """Goes through the tables once in LOOK_AGAIN_AFTER, until everything is done; then it asks nothing any more."""
 
-    Raises WrongKey for a value that opens with no key: it was altered, and a person has to look at it.
-    """
-    for column in COLUMNS:
-        while True:
-            with database.transaction() as connection:
-                count = _batch(connection, vault, column)
-            if not count:
-                break
-            yield column.table, count
-    with database.transaction() as connection:
-        connection.execute(_DONE, (EVERYTHING, clock.now()))
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self._is_done = False
+        self._look_at = datetime.min.replace(tzinfo=UTC)
+        self.unreadable = 0
+        self._left: list[SealedColumn] = []
+        self._after: dict[str, Any] = {}
 
+    def run(self) -> int:
+        """Encrypt a batch anew; return how many rows were looked at, 0 once there is nothing to do now."""
+        if self._is_done or (not self._left and clock.now() < self._look_at):
+            return 0
+        if not self._left:
+            if self.end(no_old_process=False):
+                return 0
+            self.begin()
+        while self._left:
+            if count := self.run_batch()[1]:
+                return count
+        self._look_at = clock.now() + LOOK_AGAIN_AFTER
+        if self.unreadable:
+            _log.error("values_cannot_be_decrypted", rows=self.unreadable)
+        self.end(no_old_process=False)
+        return 0
 
-def _batch(connection: Connection[Any], vault: Vault, column: SealedColumn) -> int:
-    rows = connection.execute(column.read, {"limit": AT_ONCE}).fetchall()
-    for row in rows:
+    def begin(self) -> None:
+        """Begin with the first table."""
+        self._left, self.unreadable = list(COLUMNS), 0
+        self._after = {"owner": -1, "row": COLUMNS[0].first}
+
+    def run_batch(self) -> tuple[str, int] | tuple[None, int]:
+        """Encrypt a batch anew; return its table and how many rows it had, None and 0 after the last table."""
+        if not self._left:
+            return None, 0
+        column = self._left[0]
+        with self._database.transaction() as connection:
+            rows = connection.execute(column.read, self._after | {"limit": AT_ONCE}).fetchall()
+            values = [new for row in rows if (new := self._encrypted(column, row)) is not None]
+            with connection.cursor() as cursor:
+                cursor.executemany(_REPLACE, values)
+        if rows:
+            self._after = {"owner": rows[-1]["owner"], "row": rows[-1]["row"]}
+        else:
+            del self._left[0]
+            self._after = {"owner": -1, "row": self._left[0].first if self._left else ""}
+        return column.table, len(rows)
+
+    def end(self, *, no_old_process: bool) -> bool:
+        """Refuse version 1 from now on if nothing of it is left; return whether it is refused.
+
+        A day has to pass since the migration, unless the caller knows that no process of the release before runs.
+        """
+        with self._database.connection() as connection:
+            row = connection.execute(_END, (no_old_process,)).fetchone()
+        assert row is not None
+        self._is_done = row["is_done"]
+        return self._is_done
+
+    def _encrypted(self, column: SealedColumn, row: dict[str, Any]) -> tuple[Any, ...] | None:
         owner, name = row["owner"], row["row"]
         try:
-            text = vault.decrypt(owner, row["sealed"], purpose=column.purpose, row=name)
-            value = vault.encrypt(owner, text, purpose=column.purpose, row=name)
+            text = self._vault.decrypt(owner, row["sealed"], purpose=column.purpose, row=name)
+            value = self._vault.encrypt(owner, text, purpose=column.purpose, row=name)
         except Erased:
             text, value = "", ERASED_VALUE
-        connection.execute(column.write, {"value": value, "owner": owner, "row": name})
-        if column.purpose == INBOX_BODY and owner == SYSTEM_USER_ID:
-            connection.execute(_INDEX_PHONES, (phone_digests(vault, text), name))
-    return len(rows)
+        except WrongKey:  # It was altered, and a person has to look at it; the others go on.
+            self.unreadable += 1
+            return None
+        is_ours = column.purpose == INBOX_BODY and owner == SYSTEM_USER_ID
+        digests = phone_digests(self._vault, text) if is_ours else None
+        return column.table, owner, name, row["sealed"], value, digests

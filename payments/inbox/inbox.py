@@ -17,6 +17,7 @@ from ledger.errors import DatabaseUnavailable, LedgerError
 from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database, once_more
+from ledger.store.key_ring import WrongKey
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.retry_schedule import RetrySchedule
 from projections import sessions
@@ -250,7 +251,7 @@ class Inbox:
     def due(self, now: datetime, limit: int, *, is_authenticated: bool = True) -> list[InboxMessage]:
         """Return messages that are due, longest waiting first: the authenticated ones, or the others.
 
-        Those of customers who were erased meanwhile cannot be decrypted any more, and are dead-lettered.
+        Those of customers who were erased meanwhile, and others that cannot be decrypted, are dead-lettered.
         """
         with self._database.connection() as connection:
             rows = connection.execute(_DUE, (is_authenticated, now, limit)).fetchall()
@@ -260,6 +261,8 @@ class Inbox:
                 messages.append(self._open(row))
             except Erased:
                 self._end(row["inbox_id"], "set_aside", "customer_erased", now)
+            except WrongKey:  # Altered, or stored by a login of the database: it must not hold up the others.
+                self._end(row["inbox_id"], "set_aside", "cannot_be_decrypted", now)
         return messages
 
     def message(self, inbox_id: UUID) -> InboxMessage | None:

@@ -66,6 +66,7 @@ class WorkerParts:
     request_leases: RequestLeases
     block_signer: BlockSigner
     verifier: Verifier
+    reencrypt: Callable[[], int]
     signing_seconds: float
     switched_off: frozenset[str] = frozenset()
 
@@ -177,6 +178,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     OnTime("tidying", (60, 60), "delete old idempotency keys, phone locks, query logs, failures", purge),
     OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",
            lambda parts: parts.inbox.purge_unauthenticated()),
+    OnTime("reencryption", (60, 60), "after an upgrade: encrypt anew what the release before encrypted",
+           lambda parts: parts.reencrypt()),
     OnTime("pull", (30, 30), "fetch M-Pesa's list of payments every hour: record_payment",
            lambda parts: parts.transaction_poller.pull_if_due()),
     OnTime("verifying", (60, 60), "check every invariant once the last run is long enough ago",

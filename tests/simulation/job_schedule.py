@@ -68,6 +68,7 @@ class JobSchedule:
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
             "ladder": lambda: _first(tables.ledger.next_query_at.values()),
             "money_left_over": self._unprocessed,
+            "reencryption": lambda: inf,
             "pull": self._pull,
             "signing_blocks": lambda: self._periodic("signing_blocks"),
             "tidying": lambda: self._periodic("tidying"),

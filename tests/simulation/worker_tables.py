@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from payments import request_leases
+from payments.erasure import reencryption
 from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store
 from payments.inbox import inbox
@@ -53,6 +54,7 @@ class WorkerTables:
             inbox._STORE: self.keep,
             inbox._SETTLE: self.settle,
             inbox._MARK_OF_ERASED: lambda _: [],
+            reencryption._END: lambda _: [{"is_done": True}],
             inbox._POSTPONE: self.postpone,
             inbox._WAIT: self.wait,
             inbox._HOLDS: self.holds,

@@ -26,6 +26,7 @@ from payments.reconciliation.matcher import UNPROCESSED_AFTER
 from projections import history
 from tests.payments.refunds.steps import reversed_in_full
 from tests.scenarios.steps import PHONE, Clock, approve, count, event_names, observe, report
+from tests.security.test_moved_ciphertexts import COLUMNS as SEALED_COLUMNS
 from tests.support.database import new_database, reachable_folder
 from tests.support.instance import SIMULATED, Client, Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
@@ -273,6 +274,24 @@ def test_the_worker_continues_where_it_stopped(clock: Clock, continued: Instance
     moved = dict(observe(continued, POSITIONS))
     assert moved.keys() == {*positions, "goods_returns"}
     assert all(moved[name] > position for name, position in positions.items())
+
+
+def test_the_worker_encrypts_values_of_the_release_before_anew(continued: Instance) -> None:
+    [job] = [job for job in continued.jobs if job.name == "reencryption"]
+    left = " + ".join(
+        f"(SELECT count(*) FROM {table} WHERE {column} LIKE 'v1.%%')"
+        for table, _, column in (name.partition(".") for name in SEALED_COLUMNS)
+    )
+    [[before]] = observe(continued, f"SELECT {left}")
+    assert before > 20
+    while job.work():
+        pass
+    assert observe(continued, f"SELECT {left}") == [(0,)]
+    assert (
+        CredentialStore(continued.services.database, continued.services.vault).read()
+        == expected()["credentials"]
+    )
+    assert observe(continued, "SELECT count(*) FROM reencrypted_tables") == [(0,)]  # Within the first day.
 
 
 def test_new_blocks_are_chained_to_the_old_ones(continued: Instance) -> None:

@@ -28,6 +28,7 @@ NAMES = (
     "signing_blocks",
     "tidying",
     "unproven_letters",
+    "reencryption",
     "pull",
     "verifying",
 )
