@@ -92,6 +92,13 @@ class Simulator:
         self._serving.start()
         return self._server.base_url
 
+    @property
+    def base_url(self) -> str:
+        """Where it serves, such as `http://127.0.0.1:8001`; raise RuntimeError if it does not."""
+        if self._server is None:
+            raise RuntimeError("The simulator serves nowhere: call its start() first.")
+        return self._server.base_url
+
     def stop(self) -> None:
         """Stop serving, cut open connections and end every thread; callbacks still waiting are not posted."""
         if self._server is None or self._serving is None:
