@@ -10,6 +10,9 @@ from ledger.store.database import Database
 FRESH_SECONDS = 1.0
 """For so long an answer is given again."""
 
+_KEEPS_NO_WRITE = (
+    "The database answers, and no write to it ends: it may wait for a synchronous replica or its disk."
+)
 _READ = "SELECT FROM payment_sessions LIMIT 1"
 _WRITE = """
 UPDATE write_probe SET written_at = clock_timestamp() WHERE written_at < clock_timestamp() - interval '1 second'
@@ -25,13 +28,16 @@ class Readiness:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
         self._asked: Future[None] | None = None
         self._asked_at = 0.0
+        self._has_read = False
 
     def check(self, within_seconds: float) -> None:
         """Read a row and write one. Raises Unavailable, with what is wrong, if that does not succeed in time."""
         try:
             self._ask(within_seconds).result(within_seconds)
         except TimeoutError as error:
-            raise DatabaseUnavailable from error
+            raise (
+                DatabaseUnavailable(_KEEPS_NO_WRITE) if self._has_read else DatabaseUnavailable()
+            ) from error
         self._database.refuse_if_it_had_no_room()
 
     def close(self) -> None:
@@ -48,7 +54,9 @@ class Readiness:
             return self._asked
 
     def _read_and_write(self, within_seconds: float) -> None:
+        self._has_read = False
         with self._database.transaction() as connection:
             connection.execute(f"SET LOCAL statement_timeout = {round(within_seconds * 1_000)}")
             connection.execute(_READ)
+            self._has_read = True
             connection.execute(_WRITE)

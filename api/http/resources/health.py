@@ -51,7 +51,8 @@ class Readiness(Health):
 def readyz() -> dict[str, Any]:
     """Report that requests can be served, and what operators have switched off.
 
-    503 where the database does not answer within a second, takes no writes, or has just had no room for one.
+    503 where the database does not answer within a second, takes no writes or ends none, or has just had no room for
+    one.
     """
     services = current_services()
     with while_waiting():
