@@ -18,6 +18,7 @@ BUYERS = 240
     "names",
     [
         ["failover"],
+        ["silent-primary"],
         ["replica-away"],
         ["fast-restart", "immediate-restart"],
         ["read-only", "idle-cuts", "migration"],

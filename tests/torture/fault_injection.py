@@ -11,11 +11,13 @@ from random import Random
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from tests.support.proxy import TcpProxy
+from tests.torture.server_settings import configure
 from tests.torture.stock_faults import StockFaults
 from tests.torture.system import ManagedProcess, System
 
 MAX_SECONDS = 3.0
 MAX_ANSWERS_LOST = 6
+IDLE_AFTER = "200ms"
 POSTGRES_STOPPED = "PostgreSQL (immediate stop)"
 POSTGRES_KILLED = "PostgreSQL (kill -9)"
 
@@ -51,6 +53,8 @@ class FaultInjector:
             ),
             "a backend of PostgreSQL": (1.5, self._kill_backend),
             "connections to PostgreSQL cut": (2, lambda: self._cut(system.to_database)),
+            "idle connections ended": (1, lambda: self._set_for_a_while("idle_session_timeout", IDLE_AFTER)),
+            "PostgreSQL read-only": (1, lambda: self._set_for_a_while("default_transaction_read_only", "on")),
             "connections of clients cut": (2, lambda: self._cut(system.to_api)),
             "connections to M-Pesa cut": (1, lambda: self._cut(system.to_mpesa)),
             "PostgreSQL frozen": (1, lambda: self._freeze(system.to_database)),
@@ -122,6 +126,15 @@ class FaultInjector:
         backends = psutil.Process(pid).children() if pid else []
         if backends:
             self._kill_process(self.random_source.choice(backends), "a backend of PostgreSQL")
+
+    def _set_for_a_while(self, setting: str, value: str) -> None:
+        """Change a setting of PostgreSQL for a moment, if it runs."""
+        if not self._system.postgres.answers():
+            return
+        configure(self._system.database_url, f"SET {setting} = '{value}'")
+        self._wait()
+        configure(self._system.database_url, f"RESET {setting}")
+        self.counts.faults[f"spells of {setting}"] += 1
 
     def _cut(self, proxy: TcpProxy) -> None:
         before = proxy.connections_cut

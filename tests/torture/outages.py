@@ -16,8 +16,9 @@ from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until
 from tests.torture.load_generator import LoadGenerator
-from tests.torture.replication import COMMIT_ALONE, ReplicatedPostgres, execute
+from tests.torture.replication import ReplicatedPostgres
 from tests.torture.result import Result
+from tests.torture.server_settings import configure, execute
 from tests.torture.storm import SETTINGS
 from tests.torture.system import SimulatorOptions, System, running_system
 
@@ -31,7 +32,6 @@ _SUCCEEDED_SINCE = {
     "callback": "SELECT min(received_at) FROM daraja_inbox WHERE received_at > '{}'",
     "order": "SELECT min(order_created_at) FROM payment_sessions WHERE order_created_at > '{}'",
 }
-_RELOAD = "SELECT pg_reload_conf()"
 _MIGRATION = (
     "ALTER TABLE payment_sessions ALTER COLUMN attempts TYPE bigint, ALTER COLUMN session_status TYPE varchar(64)",
     "ALTER TABLE payment_sessions ADD COLUMN added text",
@@ -58,8 +58,18 @@ def _kill_primary(system: System) -> None:
     system.kill_postgres(signal.SIGKILL, with_backends=True)
 
 
+def _silence_primary(system: System) -> None:
+    system.to_database.freeze()
+
+
 def _promote(system: System) -> None:
     _replicated(system).promote()
+
+
+def _fence_and_promote(system: System) -> None:
+    _kill_primary(system)
+    system.to_database.cut()
+    _promote(system)
 
 
 def _kill_replica(system: System) -> None:
@@ -67,7 +77,7 @@ def _kill_replica(system: System) -> None:
 
 
 def _commit_alone(system: System) -> None:
-    execute(_replicated(system).primary.database_url, *COMMIT_ALONE)
+    _replicated(system).commit_alone()
 
 
 def _replicated(system: System) -> ReplicatedPostgres:
@@ -84,10 +94,8 @@ def _start(system: System) -> None:
     system.postgres.start()
 
 
-def _configure(*settings: str) -> Act:
-    """Return what changes the server's settings, also where they let nothing be written."""
-    statements = [f"ALTER SYSTEM {setting}" for setting in settings]
-    return lambda system: _execute(system, "SET default_transaction_read_only = off", *statements, _RELOAD)
+def _set(setting: str) -> Act:
+    return lambda system: configure(system.database_url, setting)
 
 
 def _fill(system: System) -> None:
@@ -104,7 +112,7 @@ def _free(system: System) -> None:
 
 def _migrate(system: System) -> None:
     for change in _MIGRATION:
-        _execute(system, change)
+        execute(system.database_url, change)
         time.sleep(LASTS_SECONDS / len(_MIGRATION))
 
 
@@ -112,24 +120,19 @@ def _last(_: System) -> None:
     time.sleep(LASTS_SECONDS)
 
 
-def _execute(system: System, *statements: str) -> None:
-    execute(system.database_url, *statements)
-
-
 _UNREACHED = "cannot reach its database"
 _IS_READ_ONLY = "default_transaction_read_only"
 
 OUTAGES = {
     "failover": Outage(_kill_primary, _promote, _UNREACHED, has_replica=True),
-    "replica-away": Outage(_kill_replica, _commit_alone, _UNREACHED, has_replica=True),
+    "silent-primary": Outage(_silence_primary, _fence_and_promote, _UNREACHED, has_replica=True),
+    "replica-away": Outage(_kill_replica, _commit_alone, "no write to it ends", has_replica=True),
     "fast-restart": Outage(_stop(signal.SIGINT), _start, _UNREACHED),
     "immediate-restart": Outage(_stop(signal.SIGQUIT), _start, _UNREACHED),
-    "read-only": Outage(
-        _configure(f"SET {_IS_READ_ONLY} = on"), _configure(f"RESET {_IS_READ_ONLY}"), "takes no writes"
-    ),
+    "read-only": Outage(_set(f"SET {_IS_READ_ONLY} = on"), _set(f"RESET {_IS_READ_ONLY}"), "takes no writes"),
     "disk-full": Outage(_fill, _free, "no room", has_small_disk=True),
     "idle-cuts": Outage(
-        _configure(f"SET idle_session_timeout = '{IDLE_SECONDS}s'"), _configure("RESET idle_session_timeout")
+        _set(f"SET idle_session_timeout = '{IDLE_SECONDS}s'"), _set("RESET idle_session_timeout")
     ),
     "migration": Outage(_migrate, _last),
 }
@@ -166,6 +169,7 @@ def outages(
     try:
         for name in names:
             _await_successes(system, datetime.now(UTC), HEALED_WITHIN_SECONDS)
+            time.sleep(LASTS_SECONDS)
             spells.append(_suffer(system, name, result))
             say(f"{name}: {result.more[name]}")
         assert not load.is_done, "There were too few buyers."

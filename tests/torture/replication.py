@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import psycopg
-
 from api.local.accounts import account_for
 from api.local.binaries import find_binaries
 from api.local.folders import make_private_folder, write_private_file
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from tests.support.waiting import wait_until
+from tests.torture.server_settings import configure, execute
 
 PROMOTED_WITHIN_SECONDS = 60
 _COPIED_WITHIN_SECONDS = 120
@@ -24,8 +23,8 @@ _PREPARE = (
     "ALTER SYSTEM SET hba_file = '{hba}'",
     "ALTER SYSTEM SET synchronous_commit = on",
 )
-_COMMIT_ON_BOTH = ("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-COMMIT_ALONE = ("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+_COMMIT_ON_BOTH = "SET synchronous_standby_names = '*'"
+_COMMIT_ALONE = "RESET synchronous_standby_names"
 _IS_REPLICATED = "SELECT pid FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 
@@ -64,16 +63,21 @@ class ReplicatedPostgres:
         primary_url = self.primary.start()
         self._copy(primary_url)
         self.replica.start()
-        execute(primary_url, *_COMMIT_ON_BOTH)
+        configure(primary_url, _COMMIT_ON_BOTH)
         wait_until(lambda: bool(execute(primary_url, _IS_REPLICATED)), "the replica has each commit")
         return of_several(self.urls)
 
     def promote(self) -> str:
         """Let the replica take writes, and wait for no replica of its own; return its URL once it does."""
         url = self.replica.database_url
-        execute(url, *COMMIT_ALONE, f"SELECT pg_promote(true, {PROMOTED_WITHIN_SECONDS})")
+        configure(url, _COMMIT_ALONE)
+        execute(url, f"SELECT pg_promote(true, {PROMOTED_WITHIN_SECONDS})")
         self.primary, self.replica = self.replica, self.primary
         return url
+
+    def commit_alone(self) -> None:
+        """Let the primary wait for no replica."""
+        configure(self.primary.database_url, _COMMIT_ALONE)
 
     def stop(self) -> None:
         """Stop both."""
@@ -99,16 +103,6 @@ class ReplicatedPostgres:
         )
         for lock_of_primary in cluster.glob(".s.PGSQL.*"):
             lock_of_primary.unlink()
-
-
-def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
-    """Execute statements on a server, each by itself; return the rows of the last."""
-    rows: list[tuple[object, ...]] = []
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            cursor = connection.execute(statement.encode())
-            rows = cursor.fetchall() if cursor.description else []
-    return rows
 
 
 def of_several(urls: Sequence[str]) -> str:
