@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,7 +71,14 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     now = clock.now()
     with open_database() as (settings, database):
         alarms = build_alarms(settings, database).open(now)
-        cases = open_cases(database, now, alarms=alarms, kind=Kind(kind) if kind else None, page_size=limit)
+        cases = open_cases(
+            database,
+            now,
+            alarms=alarms,
+            kind=Kind(kind) if kind else None,
+            page_size=limit,
+            zone=UTC if as_json else clock.NAIROBI,
+        )
     if as_json:
         click.echo(json.dumps([_plain(case) for case in cases], indent=2))
     else:
@@ -81,20 +89,43 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
 
 @work_list.command()
 @click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
-@click.argument("case")
+@click.argument("cases", nargs=-1, metavar="CASE...")
+@click.option("--oldest", type=click.IntRange(1, 100), metavar="N", help="The N oldest cases of the kind.")
 @click.option(
     "--note",
     required=True,
     help="What was found or done. It is kept for ever: give no phone number and no name.",
 )
 @by_option
-def close(kind: str, case: str, note: str, user: int) -> None:
-    """Close a CASE of a KIND with a note of what was found or done."""
+@click.pass_context
+def close(
+    context: click.Context, kind: str, cases: tuple[str, ...], oldest: int | None, note: str, user: int
+) -> None:
+    """Close one CASE or more of a KIND with a note of what was found or done.
+
+    Several are closed together if closing one decides about no money. Those that could not be closed are named, and the
+    exit code is 1.
+
+    \b
+    Example
+      daftari work-list close letter_set_aside --oldest 100 --by 9 --note "Sent by a scanner."
+    """
     from payments.exceptions.work_list import Kind
 
+    if bool(cases) == (oldest is not None):
+        raise click.UsageError("Name the cases, or give --oldest.")
+    case_ids = cases if oldest is None else _oldest_cases(kind, oldest)
     with _case_service() as service:
-        proposal = service.close(Kind(kind), case, by=operator(user), note=note)
-    _say("The case is closed.", proposal)
+        if len(cases) == 1:
+            proposal = service.close(Kind(kind), cases[0], by=operator(user), note=note)
+            _say("The case is closed.", proposal)
+            return
+        refusals = service.close_together(Kind(kind), case_ids, by=operator(user), note=note)
+    left = {case_id: refusal for case_id, refusal in refusals.items() if refusal is not None}
+    _say(f"{len(refusals) - len(left)} cases are closed.")
+    for case_id, refusal in left.items():
+        click.echo(f"{case_id}: {refusal.message}", err=True)
+    context.exit(1 if left else 0)
 
 
 @work_list.command(short_help="Allocate an unmatched payment to a session.")
@@ -168,6 +199,16 @@ def _say(message: str, proposal: "Proposal | None" = None) -> None:
     if proposal is None:
         click.echo(message)
     say_proposed(proposal)
+
+
+def _oldest_cases(kind: str, count: int) -> tuple[str, ...]:
+    from api.cli.opened import open_database
+    from ledger import clock
+    from payments.exceptions.work_list import Kind, open_cases
+
+    with open_database() as (_, database):
+        listed = open_cases(database, clock.now(), kind=Kind(kind), page_size=count)
+    return tuple(case.case_id for case in listed)
 
 
 @contextmanager

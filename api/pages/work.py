@@ -117,7 +117,9 @@ def show_work() -> AnyResponse | str:
     alarms = current_services().alarms.open(now)
     tallies = work_list.tally(database, now, alarms=alarms)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
-    cases = work_list.open_cases(database, now, alarms=alarms, kind=kind, page=number, page_size=CASES_SHOWN)
+    cases = work_list.open_cases(
+        database, now, alarms=alarms, kind=kind, page=number, page_size=CASES_SHOWN, zone=clock.NAIROBI
+    )
     return render_template(
         "work/list.html",
         cases=[(case, actions_of(case) if Role.OPERATOR in here.roles else []) for case in cases],
@@ -127,6 +129,7 @@ def show_work() -> AnyResponse | str:
         count=count,
         has_more=number * CASES_SHOWN < count,
         acts=Role.OPERATOR in here.roles,
+        together=kind in work_list.CLOSED_TOGETHER,
         proof=operators.proof_of(operators.form_secret()),
         kind_names=KIND_NAMES,
         action_names=ACTION_NAMES,
@@ -180,6 +183,24 @@ def act() -> AnyResponse:
     case_id, text = request.form.get("case_id", ""), request.form.get("text", "")
     done = _do(Kind(kind), case_id, action, text, Operator(here.user_id))
     return redirect(url_for("work.show_work", kind=request.form.get("filter") or None, done=done), 303)
+
+
+@pages.post("/work/close-together/")
+def close_together() -> AnyResponse | str:
+    """Close the cases that were ticked, or all that the page shows, as the operator who is signed in."""
+    here = operators.signed_in_operator()
+    if here is None:
+        return redirect(url_for("work.show_work"), 303)
+    operators.require_proof()
+    kind, given = request.form.get("kind", ""), request.form
+    if kind not in set(Kind):
+        raise NotFound("There is no such action.")
+    case_ids = given.getlist("shown" if given.get("which") == "shown" else "ticked")
+    refusals = current_services().cases.close_together(
+        Kind(kind), case_ids, by=Operator(here.user_id), note=given.get("text", "")
+    )
+    left = {case_id: refusal for case_id, refusal in refusals.items() if refusal is not None}
+    return render_template("work/closed.html", closed=len(refusals) - len(left), left=left, kind=kind)
 
 
 @pages.post("/work/refund-order/")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from ledger.store.database import Database
@@ -44,10 +44,9 @@ class Alarm:
     since: datetime
     ends_at: datetime
 
-    @property
-    def row(self) -> dict[str, Any]:
-        """The alarm as a row of the work list, ready for JSON."""
-        detail = f"runs out on {self.ends_at:%-d %B %Y %H:%M} UTC"
+    def row(self, zone: tzinfo) -> dict[str, Any]:
+        """Return the alarm as a row of the work list, ready for JSON, that names the end in the time of a zone."""
+        detail = f"runs out on {self.ends_at.astimezone(zone):%-d %B %Y %H:%M %Z}"
         return {"kind": self.kind, "since": self.since.isoformat(), "detail": detail}
 
 

@@ -1,16 +1,16 @@
 """What operators do about the cases of the work list. Who closed a case, and with which note, is kept for ever."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.errors import NotFound, Rejected
+from ledger.errors import Conflict, LedgerError, NotAllowed, NotFound, Rejected, wrong_fields
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
-from payments.exceptions.work_list import UNAUTHENTICATED, WHAT_CAN_BE_DONE, Kind, Means
+from payments.exceptions.work_list import CLOSED_TOGETHER, UNAUTHENTICATED, WHAT_CAN_BE_DONE, Kind, Means
 from payments.fulfilment.order_process import OrderMaker
 from payments.inbox.inbox import Inbox
 from payments.operators.four_eyes import Decided, FourEyes
@@ -31,6 +31,8 @@ Act = Callable[[str, str, str], None]
 CLOSE, RETRY, ASSIGN, MONEY_BACK = (
     str(means) for means in (Means.CLOSE, Means.RETRY, Means.ASSIGN, Means.MONEY_BACK)
 )
+
+MAX_CLOSED_TOGETHER = 100
 
 _OF_MOVEMENTS = frozenset({Kind.MONEY_UNKNOWN, Kind.MONEY_CLAIMED_TWICE, Kind.MONEY_WENT_BACK})
 
@@ -100,6 +102,31 @@ class CaseService:
         if kind in _OF_MOVEMENTS:
             return self._decide(decision, by)
         self._decide_alone(decision, by)
+        return None
+
+    def close_together(
+        self, kind: Kind, case_ids: Sequence[str], *, by: Operator, note: str
+    ) -> dict[str, LedgerError | None]:
+        """Close several cases of a kind with one note, each as a decision of its own; return why one was not.
+
+        One that is refused does not hold up the others. Raises InvalidValue for the note and for too many cases, and
+        Rejected CASE_NEEDS_MORE for a kind about whose cases one decides singly.
+        """
+        note = parse_note(note, "note")
+        if kind not in CLOSED_TOGETHER:
+            raise Rejected("CASE_NEEDS_MORE", "Cases of this kind are closed one by one: each is a decision.")
+        if not 1 <= len(case_ids) <= MAX_CLOSED_TOGETHER:
+            raise wrong_fields({"cases": [f"Name 1 to {MAX_CLOSED_TOGETHER} cases."]})
+        return {
+            case_id: self._close_one_of_many(kind, case_id, by, note) for case_id in dict.fromkeys(case_ids)
+        }
+
+    def _close_one_of_many(self, kind: Kind, case_id: str, by: Operator, note: str) -> LedgerError | None:
+        try:
+            _require_no_order(kind, case_id)
+            self._decide_alone(self._decision(CLOSE, kind, case_id, note=note), by)
+        except (Rejected, NotAllowed, NotFound, Conflict) as refusal:
+            return refusal
         return None
 
     def retry(self, kind: Kind, case_id: str, *, by: Operator) -> None:
@@ -283,6 +310,11 @@ def _require(kind: Kind, means: Means) -> None:
         raise Rejected(
             "CASE_NEEDS_MORE", f"This action does not resolve this kind of case. {advice.description}"
         )
+
+
+def _require_no_order(kind: Kind, case_id: str) -> None:
+    if kind == Kind.EVENT_DEAD_LETTERED and _event_of(case_id)[0] == OrderMaker.name:
+        raise Rejected("CASE_NEEDS_MORE", "It is about an order, and so about money: close it by itself.")
 
 
 def _case_of(decision: Decision) -> tuple[Kind, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -72,7 +72,9 @@ open_movements AS (
 ),
 open_gaps AS (
     SELECT 'pull_gap' AS kind, gap_id::text AS case_id, NULL::uuid AS session_id, found_at AS since,
-           NULL::bigint AS money_cents, 'from ' || since || ' to ' || until AS detail
+           NULL::bigint AS money_cents,
+           'from ' || to_char(since AT TIME ZONE %(utc_offset)s, 'FMDD FMMonth YYYY HH24:MI')
+           || to_char(until AT TIME ZONE %(utc_offset)s, ' "to" FMDD FMMonth YYYY HH24:MI ') || %(zone)s AS detail
     FROM pull_gaps WHERE closed_at IS NULL
 ),
 open_proposals AS (
@@ -280,6 +282,12 @@ WHAT_CAN_BE_DONE = {
 }
 
 
+CLOSED_TOGETHER = frozenset(
+    {Kind.CONTRADICTION, Kind.MESSAGE_DEAD_LETTERED, Kind.EVENT_DEAD_LETTERED, Kind.PULL_GAP}
+)
+"""Kinds of which many cases are closed by one note, because closing one decides about no money."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One open case. `money_cents` is None where it names no amount; `case_id` is unique within its kind."""
@@ -340,10 +348,18 @@ def open_cases(
     kind: Kind | None = None,
     page: int = 1,
     page_size: int = 50,
+    zone: tzinfo = UTC,
 ) -> list[Case]:
-    """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most."""
+    """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most.
+
+    Details name moments in the time of `zone`: Nairobi's for people, UTC in JSON.
+    """
     limit = min(page_size, MAX_OF_A_PAGE)
-    values = _values(now, alarms) | {"kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
+    values = _values(now, alarms, zone) | {
+        "kind": kind and str(kind),
+        "limit": limit,
+        "offset": (page - 1) * limit,
+    }
     with database.connection() as connection:
         rows = connection.execute(_PAGE, values).fetchall()
     return [Case(**row | {"kind": Kind(row["kind"]), "age": now - row["since"]}) for row in rows]
@@ -352,14 +368,16 @@ def open_cases(
 def tally(database: Database, now: datetime, *, alarms: Sequence[Alarm] = ()) -> dict[Kind, Tally]:
     """Return how many cases of each kind are open, kinds without any included."""
     with database.connection() as connection:
-        rows = connection.execute(_COUNTS, _values(now, alarms)).fetchall()
+        rows = connection.execute(_COUNTS, _values(now, alarms, UTC)).fetchall()
     counted = {Kind(row["kind"]): Tally(row["cases"], row["money_cents"]) for row in rows}
     return {kind: counted.get(kind, Tally(0, 0)) for kind in Kind}
 
 
-def _values(now: datetime, alarms: Sequence[Alarm]) -> dict[str, Any]:
+def _values(now: datetime, alarms: Sequence[Alarm], zone: tzinfo) -> dict[str, Any]:
     return {
         "now": now,
-        "alarms": Jsonb([alarm.row for alarm in alarms]),
+        "utc_offset": zone.utcoffset(now),
+        "zone": zone.tzname(now),
+        "alarms": Jsonb([alarm.row(zone) for alarm in alarms]),
         "set_up_reasons": list(SET_UP_REASONS),
     }

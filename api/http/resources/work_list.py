@@ -3,6 +3,7 @@
 from typing import Any
 
 from marshmallow import fields
+from marshmallow.validate import Length
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount
@@ -17,6 +18,7 @@ from ledger import clock
 from ledger.errors import NotFound
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
+from payments.exceptions.resolutions import MAX_CLOSED_TOGETHER
 from payments.exceptions.work_list import Case, Kind
 from payments.operators.operator import Operator
 from payments.operators.proposals import Proposal
@@ -100,6 +102,32 @@ class CaseNote(RequestSchema):
     )
 
 
+class CasesNote(CaseNote):
+    """Several cases of a kind, and what an operator found or did about all of them."""
+
+    cases = fields.List(
+        Text(most=200),
+        required=True,
+        validate=Length(1, MAX_CLOSED_TOGETHER, error=f"Name 1 to {MAX_CLOSED_TOGETHER} cases."),
+        metadata={"description": "The ids of the cases, as listed."},
+    )
+
+
+class CaseNotClosed(ResponseSchema):
+    """A case that could not be closed, and why."""
+
+    case_id = fields.String()
+    error_code = fields.String(metadata={"example": "OWN_PAYMENT"})
+    message = fields.String()
+
+
+class CasesClosed(ResponseSchema):
+    """Which cases were closed, and which were not."""
+
+    closed = fields.List(fields.String())
+    not_closed = fields.List(fields.Nested(CaseNotClosed))
+
+
 class CaseOwner(RequestSchema):
     """The session to allocate the payment to."""
 
@@ -156,6 +184,32 @@ def close_case(body: dict[str, Any], kind: str, case_id: str) -> Any:
     """
     proposal = current_services().cases.close(_kind(kind), case_id, by=_operator(), note=body["note"])
     return _done("The case is closed.", proposal)
+
+
+@blueprint.route("/api/work-list/<string:kind>/close/", methods=["POST"])
+@require_role(Role.OPERATOR)
+@idempotent
+@blueprint.arguments(CasesNote)
+@blueprint.refuses("CASE_NOT_FOUND", "CASE_NEEDS_MORE")
+@blueprint.response(200, CasesClosed)
+def close_cases(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Close several cases of a kind with one note.
+
+    For discrepancies, dead-lettered messages and events, and gaps; others are closed one by one, since each is a
+    decision about money. Each is a decision of its own; those that could not be closed, the operator's own among them,
+    are named with the reason.
+    """
+    refusals = current_services().cases.close_together(
+        _kind(kind), body["cases"], by=_operator(), note=body["note"]
+    )
+    return {
+        "closed": [case_id for case_id, refusal in refusals.items() if refusal is None],
+        "not_closed": [
+            {"case_id": case_id, "error_code": refusal.code, "message": refusal.message}
+            for case_id, refusal in refusals.items()
+            if refusal is not None
+        ],
+    }
 
 
 @blueprint.route(f"{ONE}assign/", methods=["POST"])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from ledger.clock import NAIROBI
 from ledger.store.database import Database
 from payments.exceptions.alarms import CERTIFICATE, INITIATOR_PASSWORD, PULL_BEHIND, Alarms, AlarmTerms
 from payments.exceptions.work_list import Kind, open_cases, tally
@@ -58,4 +59,16 @@ def test_an_alarm_says_when_and_what_to_do(database: Database) -> None:
     alarms = Alarms(database, AlarmTerms(SET_AT, None, None)).open(SET_AT + 80 * DAY)
     [case] = open_cases(database, SET_AT + 80 * DAY, alarms=alarms)
     assert (case.kind, case.detail) == (Kind.INITIATOR_PASSWORD, "runs out on 1 April 2026 00:00 UTC")
+    [case] = open_cases(database, SET_AT + 80 * DAY, alarms=alarms, zone=NAIROBI)
+    assert case.detail == "runs out on 1 April 2026 03:00 EAT"
     assert "set-mpesa-credentials" in case.what_can_be_done
+
+
+def test_a_gap_of_pull_names_its_ends_in_the_time_of_who_reads(database: Database) -> None:
+    PullProgressStore(database).done("174379", SET_AT, SET_AT, gap=(SET_AT - DAY, SET_AT - DAY / 2))
+    later = SET_AT + 80 * DAY
+    told = [open_cases(database, later, zone=zone)[0].detail for zone in (UTC, NAIROBI)]
+    assert told == [
+        "from 31 December 2025 00:00 to 31 December 2025 12:00 UTC",
+        "from 31 December 2025 03:00 to 31 December 2025 15:00 EAT",
+    ]
