@@ -23,7 +23,7 @@ from tests.torture.storm import SETTINGS
 from tests.torture.system import SimulatorOptions, System, running_system
 
 HEALED_WITHIN_SECONDS = 15.0
-NOTICED_WITHIN_SECONDS = 30.0
+NOTICED_WITHIN_SECONDS = 60.0
 LASTS_SECONDS = 3.0
 IDLE_SECONDS = 1
 
@@ -168,7 +168,7 @@ def outages(
     spells: list[tuple[datetime, datetime]] = []
     try:
         for name in names:
-            _await_successes(system, datetime.now(UTC), HEALED_WITHIN_SECONDS)
+            _await_successes(system, datetime.now(UTC), NOTICED_WITHIN_SECONDS)
             time.sleep(LASTS_SECONDS)
             spells.append(_suffer(system, name, result))
             say(f"{name}: {result.more[name]}")
