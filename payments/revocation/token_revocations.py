@@ -29,12 +29,8 @@ _READ = """
 SELECT user_id, token_id, revoked_at FROM token_revocations
 WHERE revoked_at > %s AND (expires_at IS NULL OR expires_at > %s)
 """
-_REVOKE = """
-INSERT INTO token_revocations (user_id, token_id, revoked_at, expires_at) VALUES (%s, %s, %s, %s)
-ON CONFLICT (user_id, token_id) DO UPDATE SET
-    revoked_at = greatest(token_revocations.revoked_at, excluded.revoked_at), expires_at = excluded.expires_at
-"""
-_PURGE = "DELETE FROM token_revocations WHERE expires_at <= %s"
+_REVOKE = "SELECT revoke_token(%s, %s, %s, %s)"
+_PURGE = "SELECT purge_revocations(%s)"
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 

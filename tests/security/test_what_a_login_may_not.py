@@ -26,7 +26,6 @@ MAY_DELETE = {
     "idempotency_keys": "answers of a day",
     "attempt_checks": "when to ask M-Pesa next",
     "refund_checks": "when to ask M-Pesa next",
-    "token_revocations": "tokens that have ended",
     "order_failures": "what to try again",
     "follower_failures": "what to try again",
     "payment_metrics": "folded from the log",
@@ -49,6 +48,9 @@ READ_ONLY = {
         "signed_blocks",
     ),
     *(
+        "token_revocations",
+        "customer_erasures",
+        "reencrypted_tables",
         "event_topics",
         "event_mac_starts",
         "audit_log",
@@ -76,7 +78,10 @@ FINAL_COLUMNS = {
     "shop_stock_changes": ("change_thousandths", "reason"),
     "follower_positions": ("name", "origin"),
 }
-COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+COLUMNS = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''
+"""
 BEYOND_OUR_TABLES = (
     "CREATE TABLE mine (a integer)",
     "CREATE TEMPORARY TABLE mine (a integer)",
@@ -266,6 +271,16 @@ def test_a_follower_is_not_sent_back(login: Connection[TupleRow]) -> None:
         login.execute("UPDATE follower_positions SET position = 99")
     login.execute("SELECT forget_position_of_rebuild('orders')")
     assert login.execute("SELECT position FROM follower_positions").fetchone() == (100,)
+
+
+def test_a_revocation_is_not_taken_back(superuser: Connection[TupleRow], login: Connection[TupleRow]) -> None:
+    login.execute("SELECT revoke_token(7, '', '2026-11-01Z', NULL)")
+    login.execute("SELECT revoke_token(7, repeat('a', 64), '2026-11-01Z', now() + interval '1 hour')")
+    before = superuser.execute("SELECT * FROM token_revocations ORDER BY token_id").fetchall()
+    for token in ("''", "repeat('a', 64)"):
+        login.execute(f"SELECT revoke_token(7, {token}, '1970-01-01Z', '1970-01-01Z')".encode())
+    login.execute("SELECT purge_revocations('2099-01-01Z')")
+    assert superuser.execute("SELECT * FROM token_revocations ORDER BY token_id").fetchall() == before
 
 
 def test_a_purge_leaves_what_is_young(superuser: Connection[TupleRow], login: Connection[TupleRow]) -> None:

@@ -141,6 +141,8 @@ FUNCTIONS = {
     "erase_customer": "Destroys a customer's key, and deletes or empties what else points at the person.",
     "replace_value_of_version_1": "Replaces a value of version 1 by one of version 2, until everything is done.",
     "end_reencryption": "Says that nothing of version 1 is left, if so; returns whether it is said.",
+    "revoke_token": "Stores a revocation, or makes a stored one later and longer.",
+    "purge_revocations": "Deletes revocations of tokens that have ended by themselves.",
     "mark_message_of_erased": "Lets a waiting message about an erased customer be emptied once it is settled.",
     "forget_payer_of_erased": "Records a late movement of an erased customer without who paid and what they typed.",
     "empty_erased_message": "Empties a message of an erased person when it is settled.",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import psycopg
 import pytest
 from click.testing import CliRunner
 from flask import Flask
@@ -28,7 +29,7 @@ from payments.revocation.token_revocations import GOOD_FOR_SECONDS, READ_EVERY_S
 from tests.api.http.conftest import SECRET, ProbeServices
 
 WHO = "/api/probes/who/"
-NOW = datetime(2026, 11, 27, 10, 0, tzinfo=UTC)
+NOW = datetime(2026, 1, 27, 10, 0, tzinfo=UTC)
 MakeRevocations = Callable[[], TokenRevocations]
 
 
@@ -162,7 +163,7 @@ def test_after_a_quiet_hour_all_requests_wait_for_the_one_that_reads(
     assert not revocations.is_revoked(7, ["a"], None)
     clock.tick(3600)
     with ThreadPoolExecutor(2) as threads:
-        with database.transaction() as connection:
+        with psycopg.connect(database.url) as connection:
             connection.execute("LOCK TABLE token_revocations IN ACCESS EXCLUSIVE MODE")
             reader = threads.submit(revocations.is_revoked, 7, ["a"], None)
             while not database_waits(connection):
