@@ -47,12 +47,13 @@ class FourEyes:
         """Whether a decision about an amount needs a second person."""
         return self._from_cents is not None and amount_cents >= self._from_cents
 
-    def submit(self, decision: Decision, by: Operator) -> Decided | Proposal:
+    def submit(self, decision: Decision, by: Operator, *, beside_cents: int = 0) -> Decided | Proposal:
         """Take a decision: it is to be carried out, or it becomes a proposal.
 
+        `beside_cents` is what was decided about the same money before: the parts of a sum count together.
         Who decides what another has proposed approves it. Raises NotAllowed SECOND_PERSON_NEEDED for the proposer.
         """
-        if not self.needs_two(decision.amount_cents):
+        if not self.needs_two(beside_cents + decision.amount_cents):
             return self.submit_alone(decision, by)
         earlier, proposal = self._propose(decision, by.name, by.actor)
         return proposal if earlier is None else self.approve(earlier, by)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from ledger import clock
 from ledger.application import PAYOUT, Ledger
-from ledger.errors import Rejected, wrong_fields
+from ledger.errors import Conflict, Rejected, wrong_fields
 from ledger.session.session import PaymentSession
 from payments.operators.four_eyes import Decided, FourEyes
 from payments.operators.operator import Operator
@@ -54,7 +54,8 @@ class OrderRefundService:
         """
         decision = self._decision(wanted, request or str(uuid4()))
         self._check(decision, by)
-        decided = self._four_eyes.submit(decision, by)
+        beside = _decided_beside(self._ledger.session(wanted.session_id), decision)
+        decided = self._four_eyes.submit(decision, by, beside_cents=beside)
         return decided if isinstance(decided, Proposal) else self._carry_out(decided)
 
     def approve_proposal(self, proposal: Proposal, *, by: Operator) -> None:
@@ -90,9 +91,17 @@ class OrderRefundService:
         assert session_id is not None
         if payout is not None and not self._ledger.reserve(payout, PAYOUT, session_id):
             raise Rejected("PAYOUT_KNOWN", "This receipt is of another refund already.")
-        _, refund = self._ledger.decide(session_id, _command(decided.decision, decided.by))
+        _, refund = self._ledger.decide(session_id, partial(self._refund, decided=decided))
         self._four_eyes.end(decided)
         return refund
+
+    def _refund(self, session: PaymentSession, decided: Decided) -> int:
+        """Refund; raise Conflict if another part was decided meanwhile, so that both together need a second person."""
+        decision = decided.decision
+        together = decision.amount_cents + _decided_beside(session, decision)
+        if not isinstance(decision, Proposal) and self._four_eyes.needs_two(together):
+            raise Conflict
+        return _command(decision, decided.by)(session)
 
 
 def parse_session_id(text: str) -> UUID:
@@ -102,6 +111,12 @@ def parse_session_id(text: str) -> UUID:
     except ValueError:
         description = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
         raise wrong_fields({"session": [description]}) from None
+
+
+def _decided_beside(session: PaymentSession, decision: Decision) -> int:
+    """Return what other decisions give back of the order, in cents."""
+    others = (refund for refund in session.order_refunds if refund.request != decision.arguments["request"])
+    return sum(refund.amount_cents for refund in others if not refund.unasked)
 
 
 def _command(decision: Decision, by: str) -> Callable[[PaymentSession], int]:

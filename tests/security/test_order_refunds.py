@@ -105,6 +105,30 @@ def test_nobody_refunds_their_own_order_and_much_money_takes_two(careful: Instan
     assert shown["decided_by"] in ("operator 6, proposed by operator 9", "operator 7, proposed by operator 9")
 
 
+def test_the_parts_of_much_money_take_two_as_the_whole_does(careful: Instance) -> None:
+    session_id = bought(careful)
+    first = refund_order(careful, session_id, user=7, amount="200", payout_receipt="UKP0000001")
+    assert (first.status_code, first.json()["refund"]["state"]) == (200, "refunded")
+    again = refund_order(careful, session_id, amount="150", payout_receipt="UKP0000003")
+    assert (again.status_code, again.json()["refund"]) == (202, None)
+    assert careful.client(7, "operator").post(again.json()["proposal"]["approve"]).status_code == 200
+    assert careful.client(1).status(session_id)["refund_status"] == "refunded"
+
+
+def test_two_parts_at_once_do_not_pass_as_two_small_sums(careful: Instance) -> None:
+    session_id = bought(careful)
+    answers = at_once(
+        [
+            partial(refund_order, careful, session_id, user, amount="175", payout_receipt=f"UKP000000{user}")
+            for user in (7, 8)
+        ]
+    )
+    one, other = sorted(answer.status_code for answer in answers)
+    assert one == 200
+    assert other in (202, 409)
+    assert careful.client(1).status(session_id)["refunded"] == "175.00"
+
+
 @pytest.mark.parametrize("role", ["customer", "analyst", "auditor"])
 def test_only_operators_refund_orders(instance: Instance, role: str) -> None:
     session_id = bought(instance)
