@@ -7,6 +7,7 @@ from ledger.application import Ledger
 from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks
 from ledger.store.database import Database
+from ledger.store.positions import HorizonHolder
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
@@ -75,9 +76,12 @@ class Services:
     # The background worker
     worker: WorkerParts
 
-    def check_database(self, within_seconds: float) -> None:
-        """Read one row and write one. Raises Unavailable where the database does not do so in time."""
-        self.readiness.check(within_seconds)
+    def check_database(self, within_seconds: float) -> HorizonHolder | None:
+        """Read one row and write one; return who holds the log back.
+
+        Raises Unavailable where the database does not do so in time.
+        """
+        return self.readiness.check(within_seconds)
 
     def close(self) -> None:
         """Close the connections to PostgreSQL and M-Pesa, and end the threads of C2B."""

@@ -1,7 +1,7 @@
 """Open cases of payments: opened by one event, closed by another, and shown on the work list after a while."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -29,7 +29,7 @@ from ledger.session.events import (
 )
 from ledger.session.values import ATTEMPT_MAY_TAKE
 from projections.follower import Recorded
-from projections.session_rows import SessionRows
+from projections.session_rows import SessionRows, rows_now
 
 TABLE = "payment_cases"
 
@@ -37,6 +37,15 @@ RECEIPT_MAY_TAKE = timedelta(minutes=30)
 ORDER_MAY_TAKE = timedelta(minutes=2)
 REFUND_MAY_TAKE = timedelta(minutes=30)
 """How long each may take before a person should look; the worker tries meanwhile."""
+
+
+CANDIDATES = f"""
+(SELECT session_id FROM payment_sessions WHERE session_status = 'paid' ORDER BY paid_at LIMIT 200)
+UNION ALL (SELECT session_id FROM payment_sessions WHERE refund_due_cents > 0 ORDER BY updated_at DESC LIMIT 200)
+UNION ALL (SELECT session_id FROM payment_sessions WHERE open_attempts > 0 ORDER BY last_requested_at LIMIT 200)
+UNION ALL (SELECT session_id FROM {TABLE} ORDER BY since, session_id LIMIT 500)
+"""  # noqa: S608 - made of constants only
+"""Whose case may be missing, or closed by now."""
 
 
 class Subject(StrEnum):
@@ -75,6 +84,9 @@ class PaymentCase:
     money_cents: int | None
     detail: str
 
+
+NOW = rows_now(TABLE, ", ".join(column.name for column in fields(PaymentCase)))
+"""The cases as the whole log has them: a few hundred while the follower is held back."""
 
 CasesOfSession = dict[tuple[str, int], PaymentCase]
 Change = Callable[[CasesOfSession, Recorded], None]
@@ -194,6 +206,7 @@ class PaymentCases(SessionRows[PaymentCase]):
     table = TABLE
     row = PaymentCase
     key = ("subject", "number")
+    candidates = CANDIDATES
     topics = tuple(_CHANGES)
 
     @staticmethod

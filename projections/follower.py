@@ -11,7 +11,6 @@ import structlog
 from eventsourcing.persistence import JSONTranscoder, StoredEvent
 from psycopg import Connection
 
-from ledger import clock
 from ledger.session.events import Event
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
@@ -20,7 +19,7 @@ from ledger.store.mapper import SessionMapper
 from ledger.store.positions import read_horizon
 
 BATCH_SIZE = 500
-MAX_COUNTED = 100_000
+MAX_COUNTED = 10_000
 """Where the count of a follower's lag stops."""
 
 _log = structlog.get_logger(__name__)
@@ -40,11 +39,18 @@ FROM payment_events
 WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s
 ORDER BY position LIMIT %(limit)s
 """  # noqa: S608 - made of names of our own
-COUNT_BEHIND = """
-SELECT count(*) FILTER (WHERE position < %(horizon)s) AS below, count(*) FILTER (WHERE position >= %(horizon)s) AS held,
-       min(recorded_at) AS oldest
-FROM (SELECT position, recorded_at FROM payment_events
-      WHERE origin = %(origin)s AND position > %(after)s ORDER BY position LIMIT %(limit)s) AS behind
+LAGS = """
+SELECT follower.name, behind.below, behind.held,
+       coalesce(extract(epoch FROM clock_timestamp() - behind.oldest), 0)::float8 AS seconds
+FROM unnest(%(names)s::text[]) AS follower (name)
+LEFT JOIN follower_positions AS reached ON reached.name = follower.name AND reached.origin = %(origin)s
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE position < %(horizon)s) AS below,
+           count(*) FILTER (WHERE position >= %(horizon)s) AS held, min(recorded_at) AS oldest
+    FROM (SELECT position, recorded_at FROM payment_events
+          WHERE origin = %(origin)s AND position > coalesce(reached.position, 0)
+          ORDER BY position LIMIT %(limit)s) AS event
+) AS behind
 """
 
 
@@ -202,26 +208,24 @@ def recorded(row: dict[str, Any]) -> Recorded:
 class Lag:
     """How far a follower is behind.
 
-    `events` wait below the horizon, `held_back` above it, behind a transaction that is still running (both stop
-    counting at MAX_COUNTED together); `seconds` is the age of the oldest of them.
+    `below` events wait below the horizon, `held` ones above it, behind a transaction that is still running (both stop
+    counting at MAX_COUNTED together); `seconds` is the age of the oldest of them, by the clock of the database.
     """
 
-    events: int
-    held_back: int
-    seconds: int
+    below: int
+    held: int
+    seconds: float
+
+    @property
+    def events(self) -> int:
+        """How many events it has not read."""
+        return self.below + self.held
 
 
-def lag(database: Database, name: str) -> Lag:
-    """Return how far the follower of this name is behind the log now."""
+def lags(database: Database, names: Iterable[str]) -> dict[str, Lag]:
+    """Return how far the followers of these names are behind the log now."""
     with database.connection() as connection:
         origin, horizon = read_horizon(connection)
-        values = {
-            "origin": origin,
-            "horizon": horizon,
-            "after": position_of(connection, name, origin),
-            "limit": MAX_COUNTED,
-        }
-        row = connection.execute(COUNT_BEHIND, values).fetchone()
-    assert row is not None
-    age = clock.now() - row["oldest"] if row["oldest"] else None
-    return Lag(row["below"], row["held"], max(0, int(age.total_seconds())) if age else 0)
+        values = {"origin": origin, "horizon": horizon, "names": list(names), "limit": MAX_COUNTED}
+        rows = connection.execute(LAGS, values).fetchall()
+    return {row.pop("name"): Lag(**row) for row in rows}

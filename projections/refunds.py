@@ -22,7 +22,7 @@ from ledger.session.refund_commands import PAYMENT_REVERSED
 from ledger.session.values import RefundState
 from ledger.store.database import Database
 from projections.follower import Recorded, recorded
-from projections.session_rows import SessionRows
+from projections.session_rows import SessionRows, rows_now
 
 TABLE = "payment_refunds"
 
@@ -83,6 +83,14 @@ class PaymentRefund:
 
 
 NAMES = ", ".join(column.name for column in fields(PaymentRefund))
+
+NOW = rows_now(TABLE, NAMES)
+"""The refunds as the whole log has them, for those who act on them: a few hundred while the follower is held back."""
+
+CANDIDATES = f"""
+(SELECT session_id FROM payment_sessions WHERE refund_due_cents > 0 ORDER BY updated_at DESC LIMIT 200)
+UNION ALL (SELECT session_id FROM {TABLE} WHERE state IN ('approved', 'requested') LIMIT 200)
+"""  # noqa: S608 - made of constants only
 
 PAGE = f"""
 SELECT {NAMES} FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s::text IS NULL OR state = %(state)s)
@@ -166,6 +174,7 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
     table = TABLE
     row = PaymentRefund
     key = ("refund",)
+    candidates = CANDIDATES
     topics = (RefundDue.TOPIC, ReceiptRecorded.TOPIC, PaymentReversed.TOPIC, *_CHANGES)
 
     @staticmethod

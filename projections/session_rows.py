@@ -1,7 +1,8 @@
 """Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from heapq import merge
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -22,17 +23,60 @@ SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} 
 WHERE topic = ANY(%s) AND position <= %s ORDER BY session_id, version
 """  # noqa: S608 - made of names of our own
 
+EVENTS_AHEAD = f"""
+WITH followed AS (
+    SELECT node.origin, coalesce((SELECT reached.position FROM follower_positions AS reached
+                                  WHERE reached.name = %(name)s AND reached.origin = node.origin), 0) AS position
+    FROM ledger_node AS node
+),
+candidates AS ({{candidates}}),
+ahead AS (
+    SELECT DISTINCT candidates.session_id FROM candidates, followed
+    WHERE EXISTS (SELECT FROM payment_events AS event
+                  WHERE event.session_id = candidates.session_id AND event.topic = ANY(%(topics)s)
+                    AND event.origin = followed.origin AND event.position > followed.position)
+)
+SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS}
+FROM payment_events JOIN ahead USING (session_id) WHERE topic = ANY(%(topics)s) ORDER BY session_id, version
+"""  # noqa: S608 - made of names of our own
+
 _BY_SESSION = itemgetter("session_id")
+
+
+def rows_now(table: str, columns: str) -> str:
+    """Return SQL for the rows of a table as the whole log has them, whose values are those of `Ahead`."""
+    return f"""
+(SELECT {columns} FROM {table} WHERE session_id <> ALL(%(sessions_ahead)s)
+ UNION ALL SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %(rows_ahead)s::jsonb))
+"""  # noqa: S608 - made of names of our own
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Sessions with events that the follower has not applied, and their rows as those events make them."""
+
+    sessions: tuple[UUID, ...] = ()
+    rows: tuple[Any, ...] = ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of `rows_now`."""
+        rows = json.dumps(
+            [asdict(row) for row in self.rows], default=str
+        )  # Ids and moments read back from text.
+        return {"sessions_ahead": list(self.sessions), "rows_ahead": rows}
 
 
 class SessionRows(Generic[Row]):
     """A projection whose rows of a session follow from that session's events alone.
 
     A subclass names its `table`, the dataclass of a `row`, whose fields are the columns, the columns in `key` that
-    tell the rows of a session apart, its `topics`, and what an event changes.
+    tell the rows of a session apart, its `topics`, and what an event changes; and by SQL the `candidates`, sessions
+    whose rows somebody may be waiting for while the follower is held back.
     """
 
     table: ClassVar[str]
+    candidates: ClassVar[str]
     row: type[Row]
     key: ClassVar[tuple[str, ...]]
     topics: Sequence[str]
@@ -51,6 +95,7 @@ class SessionRows(Generic[Row]):
             ON CONFLICT ({", ".join(key)}) DO UPDATE
             SET {", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in key)}
         """  # noqa: S608 - as above
+        self.events_ahead = EVENTS_AHEAD.format(candidates=self.candidates)
         by_key = " AND ".join(f"{name} = %s" for name in key)
         self.remove = f"DELETE FROM {self.name} WHERE {by_key}"  # noqa: S608 - as above
 
@@ -83,6 +128,20 @@ class SessionRows(Generic[Row]):
         for event in events:
             self.fold(rows, event)
         return rows
+
+    def ahead(self, database: Database, macs: EventMacs) -> Ahead:
+        """Return the candidates that the follower is behind with, and their rows folded from the whole log.
+
+        Events without our MAC are left out, as by the follower.
+        """
+        values = {"name": self.name, "topics": list(self.topics)}
+        with database.connection() as connection:
+            found = connection.execute(self.events_ahead.encode(), values).fetchall()
+        rows = {
+            session_id: self.folded(map(recorded, group))
+            for session_id, group in groupby(genuine(found, macs), key=_BY_SESSION)
+        }
+        return Ahead(tuple(rows), tuple(row for of_session in rows.values() for row in of_session.values()))
 
     def stored(self, values: Iterable[dict[str, Any]]) -> dict[Any, Row]:
         """Return rows as the table has them, by key."""

@@ -40,6 +40,8 @@ KINDS = (
     "initiator_password",
     "certificate",
     "pull_behind",
+    "horizon_held",
+    "followers_behind",
 )
 
 
@@ -66,15 +68,19 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     from api.cli.opened import open_database
     from api.wiring import build_alarms
     from ledger import clock
+    from ledger.store.event_macs import EventMacs
+    from ledger.store.vault import Vault
     from payments.exceptions.work_list import Kind, open_cases
 
     now = clock.now()
     with open_database() as (settings, database):
         alarms = build_alarms(settings, database).open(now)
+        macs = EventMacs(database, Vault(database, settings.daftari_master_key).keys)
         cases = open_cases(
             database,
             now,
             alarms=alarms,
+            macs=macs,
             kind=Kind(kind) if kind else None,
             page_size=limit,
             zone=UTC if as_json else clock.NAIROBI,

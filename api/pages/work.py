@@ -49,6 +49,8 @@ KIND_NAMES = {
     Kind.INITIATOR_PASSWORD: "Initiator's password runs out",
     Kind.CERTIFICATE: "Certificate runs out",
     Kind.PULL_BEHIND: "Pull is behind",
+    Kind.HORIZON_HELD: "A transaction holds the log back",
+    Kind.FOLLOWERS_BEHIND: "The log is not followed",
 }
 ACTION_NAMES = {
     "approve": "Approve refund",
@@ -114,11 +116,18 @@ def show_work() -> AnyResponse | str:
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     database, now = current_services().database, clock.now()
-    alarms = current_services().alarms.open(now)
-    tallies = work_list.tally(database, now, alarms=alarms)
+    alarms, macs = current_services().alarms.open(now), current_services().ledger.macs
+    tallies = work_list.tally(database, now, alarms=alarms, macs=macs)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
     cases = work_list.open_cases(
-        database, now, alarms=alarms, kind=kind, page=number, page_size=CASES_SHOWN, zone=clock.NAIROBI
+        database,
+        now,
+        alarms=alarms,
+        macs=macs,
+        kind=kind,
+        page=number,
+        page_size=CASES_SHOWN,
+        zone=clock.NAIROBI,
     )
     return render_template(
         "work/list.html",

@@ -6,6 +6,7 @@ from time import monotonic
 
 from ledger.errors import DatabaseUnavailable
 from ledger.store.database import Database
+from ledger.store.positions import HorizonHolder, read_horizon_holder
 
 FRESH_SECONDS = 1.0
 """For so long an answer is given again."""
@@ -26,25 +27,29 @@ class Readiness:
         self._database = database
         self._guard = Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
-        self._asked: Future[None] | None = None
+        self._asked: Future[HorizonHolder | None] | None = None
         self._asked_at = 0.0
         self._has_read = False
 
-    def check(self, within_seconds: float) -> None:
-        """Read a row and write one. Raises Unavailable, with what is wrong, if that does not succeed in time."""
+    def check(self, within_seconds: float) -> HorizonHolder | None:
+        """Read a row and write one; return who holds the log back, which stops neither.
+
+        Raises Unavailable, with what is wrong, if that does not succeed in time.
+        """
         try:
-            self._ask(within_seconds).result(within_seconds)
+            holder = self._ask(within_seconds).result(within_seconds)
         except TimeoutError as error:
             raise (
                 DatabaseUnavailable(_KEEPS_NO_WRITE) if self._has_read else DatabaseUnavailable()
             ) from error
         self._database.refuse_if_it_had_no_room()
+        return holder
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, within_seconds: float) -> "Future[None]":
+    def _ask(self, within_seconds: float) -> "Future[HorizonHolder | None]":
         """Return the check that is under way or was made a moment ago, else start one."""
         with self._guard:
             is_over = self._asked is None or self._asked.done()
@@ -53,10 +58,12 @@ class Readiness:
                 self._asked_at = monotonic()
             return self._asked
 
-    def _read_and_write(self, within_seconds: float) -> None:
+    def _read_and_write(self, within_seconds: float) -> HorizonHolder | None:
         self._has_read = False
         with self._database.transaction() as connection:
             connection.execute(f"SET LOCAL statement_timeout = {round(within_seconds * 1_000)}")
             connection.execute(_READ)
+            holder = read_horizon_holder(connection)
             self._has_read = True
             connection.execute(_WRITE)
+        return holder

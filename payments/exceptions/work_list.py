@@ -10,8 +10,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from payments.exceptions.alarms import Alarm
-from projections.cases import CaseKind
+from projections.cases import NOW, CaseKind, PaymentCases
+from projections.session_rows import Ahead
 
 MAX_OF_A_PAGE = 200
 
@@ -31,11 +33,11 @@ UNAUTHENTICATED = "unauthenticated"
 """The id of the one case of all messages that anyone could have posted, and that nothing confirms."""
 
 # `money_cents` is what the case is about, or what the buyer's money with us comes to. Conditions match partial indexes.
-_CASES = """
+_CASES = f"""
 WITH
 sessions_in_trouble AS (
     SELECT kind, session_id || '.' || subject || '.' || number AS case_id, session_id, since, money_cents, detail
-    FROM payment_cases WHERE visible_from <= %(now)s
+    FROM {NOW} AS payment_case WHERE visible_from <= %(now)s
 ),
 dead_lettered_messages AS (
     SELECT 'letter_set_aside' AS kind, inbox_id::text AS case_id, session_id, received_at AS since,
@@ -132,7 +134,7 @@ cases AS (
     UNION ALL TABLE alarms
     UNION ALL TABLE set_up_wrong
 )
-"""
+"""  # noqa: S608 - made of constants only
 _PAGE = (
     _CASES
     + """
@@ -172,6 +174,8 @@ class Kind(StrEnum):
     INITIATOR_PASSWORD = "initiator_password"  # noqa: S105 - a kind of case
     CERTIFICATE = "certificate"
     PULL_BEHIND = "pull_behind"
+    HORIZON_HELD = "horizon_held"
+    FOLLOWERS_BEHIND = "followers_behind"
 
 
 class Means(StrEnum):
@@ -279,6 +283,13 @@ WHAT_CAN_BE_DONE = {
         "M-Pesa lists the last 48 hours only. See that a worker runs and that `daftari pull` succeeds; what is "
         "missed is in the statement."
     ),
+    Kind.HORIZON_HELD: Advice(
+        "Orders and refunds go on; figures, the list of refunds and signed blocks wait. Ask whose transaction it is, "
+        "then end it: a superuser types what the case says, for a prepared one in its own database."
+    ),
+    Kind.FOLLOWERS_BEHIND: Advice(
+        "See that a worker runs, and what it logs; deal with a case horizon_held first."
+    ),
 }
 
 
@@ -345,6 +356,7 @@ def open_cases(
     now: datetime,
     *,
     alarms: Sequence[Alarm] = (),
+    macs: EventMacs | None = None,
     kind: Kind | None = None,
     page: int = 1,
     page_size: int = 50,
@@ -352,29 +364,32 @@ def open_cases(
 ) -> list[Case]:
     """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most.
 
-    Details name moments in the time of `zone`: Nairobi's for people, UTC in JSON.
+    Details name moments in the time of `zone`. With `macs`, the log is looked up while the follower of cases is behind.
     """
     limit = min(page_size, MAX_OF_A_PAGE)
-    values = _values(now, alarms, zone) | {
-        "kind": kind and str(kind),
-        "limit": limit,
-        "offset": (page - 1) * limit,
-    }
+    values = _values(database, now, alarms, macs, zone)
+    values |= {"kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
     with database.connection() as connection:
-        rows = connection.execute(_PAGE, values).fetchall()
+        rows = connection.execute(_PAGE.encode(), values).fetchall()
     return [Case(**row | {"kind": Kind(row["kind"]), "age": now - row["since"]}) for row in rows]
 
 
-def tally(database: Database, now: datetime, *, alarms: Sequence[Alarm] = ()) -> dict[Kind, Tally]:
-    """Return how many cases of each kind are open, kinds without any included."""
+def tally(
+    database: Database, now: datetime, *, alarms: Sequence[Alarm] = (), macs: EventMacs | None = None
+) -> dict[Kind, Tally]:
+    """Return how many cases of each kind are open, kinds without any included; `macs` as for `open_cases`."""
+    values = _values(database, now, alarms, macs, UTC)
     with database.connection() as connection:
-        rows = connection.execute(_COUNTS, _values(now, alarms, UTC)).fetchall()
+        rows = connection.execute(_COUNTS.encode(), values).fetchall()
     counted = {Kind(row["kind"]): Tally(row["cases"], row["money_cents"]) for row in rows}
     return {kind: counted.get(kind, Tally(0, 0)) for kind in Kind}
 
 
-def _values(now: datetime, alarms: Sequence[Alarm], zone: tzinfo) -> dict[str, Any]:
-    return {
+def _values(
+    database: Database, now: datetime, alarms: Sequence[Alarm], macs: EventMacs | None, zone: tzinfo
+) -> dict[str, Any]:
+    ahead = PaymentCases().ahead(database, macs) if macs is not None else Ahead()
+    return ahead.values | {
         "now": now,
         "utc_offset": zone.utcoffset(now),
         "zone": zone.tzname(now),

@@ -59,7 +59,7 @@ def approve_again(ledger: Ledger) -> int:
     now = clock.now()
     return sum(
         _approve(ledger, row.session_id, row.refund, RETRY_POLICY, failures=row.failures)
-        for row in queues.unsent(ledger.database, max_in_a_row=len(RETRY_SCHEDULE.pauses), limit=BATCH)
+        for row in queues.unsent(ledger, max_in_a_row=len(RETRY_SCHEDULE.pauses), limit=BATCH)
         if row.failed_at is not None
         and row.failed_at + RETRY_SCHEDULE.pause_after(row.unsent_in_a_row) <= now
     )

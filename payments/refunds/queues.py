@@ -1,37 +1,39 @@
 """The work on refunds that is due, by the rows of `payment_refunds`.
 
-A row may be a moment late: the session decides whether its work may still be done.
+While its follower is held back, its rows are made up from the log for the sessions that matter. A row may still be
+a moment late: the session decides whether its work may still be done.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from ledger.store.database import Database
+from ledger.application import Ledger
 from payments.refunds.status_check_log import QUERY_SCHEDULE
-from projections.refunds import NAMES, TABLE, PaymentRefund
+from projections.refunds import NAMES, NOW, PaymentRefund, PaymentRefunds
 
 # M-Pesa answers every request so while it refuses the initiator, and locks an initiator that repeats it.
 TROUBLE = f"""
 SELECT greatest(
-    (SELECT max(failed_at) FROM {TABLE}
+    (SELECT max(failed_at) FROM {NOW} AS refund
      WHERE failure_code IN ('WRONG_CREDENTIAL', 'OPERATOR_LOCKED') AND failed_at > %(since)s),
     (SELECT max(asked_at) FROM refund_checks
      WHERE last_answer IN ('wrong_credential', 'operator_locked') AND asked_at > %(since)s)
 ) AS latest
 """  # noqa: S608 - made of constants only
 TO_SEND = f"""
-SELECT {NAMES} FROM {TABLE} WHERE state = 'approved'
+SELECT {NAMES} FROM {NOW} AS refund WHERE state = 'approved'
   AND (%(trouble_at)s::timestamptz IS NULL OR (approved_at > %(trouble_at)s AND approved_by NOT LIKE 'policy:%%'))
 ORDER BY approved_at, session_id, refund LIMIT %(limit)s
 """  # noqa: S608 - as above
 UNANSWERED = f"""
-SELECT {NAMES} FROM {TABLE} WHERE state = 'requested' AND NOT in_doubt
+SELECT {NAMES} FROM {NOW} AS refund WHERE state = 'requested' AND NOT in_doubt
   AND (requested_at <= %(late_before)s OR (conversation_id IS NULL AND requested_at <= %(lost_before)s))
 ORDER BY requested_at LIMIT %(limit)s
 """  # noqa: S608 - as above
 TO_ASK_ABOUT = f"""
 SELECT {", ".join(f"refund.{name}" for name in NAMES.split(", "))}, coalesce(asked.tries, 0) AS tries
-FROM {TABLE} AS refund LEFT JOIN refund_checks AS asked
+FROM {NOW} AS refund LEFT JOIN refund_checks AS asked
   ON asked.session_id = refund.session_id AND asked.refund = refund.refund AND asked.sending = refund.failures + 1
 WHERE refund.state = 'requested' AND refund.in_doubt AND coalesce(asked.tries, 0) < %(max_tries)s
   AND (refund.conversation_id IS NOT NULL OR refund.requested_at <= %(settled_before)s)
@@ -39,7 +41,8 @@ WHERE refund.state = 'requested' AND refund.in_doubt AND coalesce(asked.tries, 0
 ORDER BY coalesce(asked.next_check_at, refund.doubted_at) LIMIT %(limit)s
 """  # noqa: S608 - as above
 UNSENT = f"""
-SELECT {NAMES} FROM {TABLE} WHERE state = 'due' AND unsent_in_a_row BETWEEN 1 AND %s ORDER BY failed_at LIMIT %s
+SELECT {NAMES} FROM {NOW} AS refund WHERE state = 'due' AND unsent_in_a_row BETWEEN 1 AND %(most)s
+ORDER BY failed_at LIMIT %(limit)s
 """  # noqa: S608 - as above
 
 
@@ -51,37 +54,33 @@ class RefundInDoubt:
     tries: int
 
 
-def initiator_trouble_at(database: Database, *, since: datetime) -> datetime | None:
+def initiator_trouble_at(ledger: Ledger, *, since: datetime) -> datetime | None:
     """Return when M-Pesa last refused the initiator, None if it has not since a moment."""
-    with database.connection() as connection:
-        row = connection.execute(TROUBLE, {"since": since}).fetchone()
-    assert row is not None
+    [row] = _rows(ledger, TROUBLE, {"since": since})
     latest: datetime | None = row["latest"]
     return latest
 
 
-def to_send(database: Database, *, trouble_at: datetime | None, limit: int) -> list[PaymentRefund]:
+def to_send(ledger: Ledger, *, trouble_at: datetime | None, limit: int) -> list[PaymentRefund]:
     """Return approved refunds, the longest waiting first.
 
     If M-Pesa refused the initiator at `trouble_at`, only those that a person approved after that: to do so says that
     the trouble is over.
     """
-    with database.connection() as connection:
-        rows = connection.execute(TO_SEND, {"trouble_at": trouble_at, "limit": limit}).fetchall()
-    return [PaymentRefund(**row) for row in rows]
+    values = {"trouble_at": trouble_at, "limit": limit}
+    return [PaymentRefund(**row) for row in _rows(ledger, TO_SEND, values)]
 
 
 def unanswered(
-    database: Database, *, lost_before: datetime, late_before: datetime, limit: int
+    ledger: Ledger, *, lost_before: datetime, late_before: datetime, limit: int
 ) -> list[PaymentRefund]:
     """Return refunds requested before these moments, without an answer or without a result."""
     values = {"lost_before": lost_before, "late_before": late_before, "limit": limit}
-    with database.connection() as connection:
-        return [PaymentRefund(**row) for row in connection.execute(UNANSWERED, values).fetchall()]
+    return [PaymentRefund(**row) for row in _rows(ledger, UNANSWERED, values)]
 
 
 def to_ask_about(
-    database: Database, now: datetime, *, first_gap: timedelta, settled_before: datetime, limit: int
+    ledger: Ledger, now: datetime, *, first_gap: timedelta, settled_before: datetime, limit: int
 ) -> list[RefundInDoubt]:
     """Return refunds in doubt about which M-Pesa is to be asked by now, the longest waiting first.
 
@@ -95,12 +94,16 @@ def to_ask_about(
         "max_tries": QUERY_SCHEDULE.max_tries,
         "limit": limit,
     }
-    with database.connection() as connection:
-        rows = connection.execute(TO_ASK_ABOUT, values).fetchall()
+    rows = _rows(ledger, TO_ASK_ABOUT, values)
     return [RefundInDoubt(tries=row.pop("tries"), refund=PaymentRefund(**row)) for row in rows]
 
 
-def unsent(database: Database, *, max_in_a_row: int, limit: int) -> list[PaymentRefund]:
+def unsent(ledger: Ledger, *, max_in_a_row: int, limit: int) -> list[PaymentRefund]:
     """Return refunds that M-Pesa did not take at their last attempts, the oldest failure first."""
-    with database.connection() as connection:
-        return [PaymentRefund(**row) for row in connection.execute(UNSENT, (max_in_a_row, limit)).fetchall()]
+    return [PaymentRefund(**row) for row in _rows(ledger, UNSENT, {"most": max_in_a_row, "limit": limit})]
+
+
+def _rows(ledger: Ledger, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    ahead = PaymentRefunds().ahead(ledger.database, ledger.macs)
+    with ledger.database.connection() as connection:
+        return connection.execute(statement.encode(), values | ahead.values).fetchall()

@@ -58,9 +58,8 @@ class RefundSender:
             return 0
         if self._switches.off(Switch.REFUNDS) is not None:
             return 0
-        database = self._ledger.database
-        trouble_at = queues.initiator_trouble_at(database, since=now - PAUSE_AFTER_TROUBLE)
-        for row in queues.to_send(database, trouble_at=trouble_at, limit=BATCH):
+        trouble_at = queues.initiator_trouble_at(self._ledger, since=now - PAUSE_AFTER_TROUBLE)
+        for row in queues.to_send(self._ledger, trouble_at=trouble_at, limit=BATCH):
             try:
                 if self._send(row):
                     return 1

@@ -54,7 +54,7 @@ class RefundStatusChecks:
         """Put refunds in doubt whose answer or result is overdue; return how many."""
         now = clock.now()
         rows = queues.unanswered(
-            self._ledger.database,
+            self._ledger,
             lost_before=now - SENDER_IS_LOST_AFTER,
             late_before=now - RESULT_IS_LATE_AFTER,
             limit=BATCH,
@@ -77,11 +77,11 @@ class RefundStatusChecks:
 
         Nothing is asked for a while after M-Pesa refused the initiator, because errors would lock it.
         """
-        now, database = clock.now(), self._ledger.database
-        if queues.initiator_trouble_at(database, since=now - PAUSE_AFTER_TROUBLE) is not None:
+        now = clock.now()
+        if queues.initiator_trouble_at(self._ledger, since=now - PAUSE_AFTER_TROUBLE) is not None:
             return 0
         rows = queues.to_ask_about(
-            database, now, first_gap=FIRST_GAP, settled_before=now - PAYMENT_TELLS_AFTER, limit=BATCH
+            self._ledger, now, first_gap=FIRST_GAP, settled_before=now - PAYMENT_TELLS_AFTER, limit=BATCH
         )
         for row in rows:
             try:

@@ -18,6 +18,7 @@ from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.positions import read_horizon
 from payments.retry_schedule import RetrySchedule
+from payments.worker.left_over import LEFT_OVER_AFTER
 from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
 
 BATCH_SIZE = 100
@@ -116,6 +117,7 @@ class EventProcessor:
         self._batch_size = batch_size
         self._max_workers = max_workers
         self._caught_up_at: tuple[int, int] | None = None
+        self._left_over_after = 0
 
     def run_once(self) -> int:
         """Handle the next batch; return how many events were read: 0 when caught up, or on standby.
@@ -149,6 +151,31 @@ class EventProcessor:
         for row in rows:
             self._retry(recorded(row), row["tries"] + 1, now)
         return len(rows)
+
+    def handle_left_over(self, statement: str, now: datetime) -> int:
+        """Handle the next batch of events that a statement of `payments.worker.left_over` finds by status rows.
+
+        What fails is kept and retried as ever. What is found again, because its handler does nothing about it, has its
+        turn after the others. Returns 0: how much was done shows only in the next look.
+        """
+        if not self.lock.try_acquire():
+            return 0
+        with self._database.connection() as connection:
+            origin, horizon = read_horizon(connection)
+            values = {
+                "name": self.handler.name,
+                "topics": list(self.handler.topics),
+                "before": now - LEFT_OVER_AFTER,
+                "origin": origin,
+                "horizon": horizon,
+                "followed": position_of(connection, self.handler.name, origin),
+                "after": self._left_over_after,
+                "limit": self._batch_size,
+            }
+            batch = [recorded(row) for row in connection.execute(statement.encode(), values).fetchall()]
+        self._process_all(batch)
+        self._left_over_after = batch[-1].position if len(batch) == self._batch_size else 0
+        return 0
 
     def _process_all(self, batch: Sequence[Recorded]) -> None:
         """Handle several sessions at once, and the events of one session in order."""

@@ -31,6 +31,7 @@ from payments.request_leases import RequestLeases
 from payments.verification.verifier import Verifier
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
+from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
 from projections.follower import Follower, Projection
@@ -75,6 +76,7 @@ class WorkerParts:
 class OnEvent:
     """A handler that acts on the world once one of the events `on` is recorded; failures are retried every second.
 
+    `left_over` finds by status rows what the log does not lead to while somebody holds it back.
     Here and below, `every` is the seconds between two looks for work: at first, and at most after many without any.
     """
 
@@ -83,16 +85,21 @@ class OnEvent:
     on: tuple[type[Event], ...]
     effect: str
     handler: Callable[[WorkerParts], EventHandler]
+    left_over: str | None = None
 
     def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int) -> list[Job]:
-        """Return the job that follows the log and the one that retries; of several workers one does them."""
+        """Return the jobs that follow the log, retry, and find what is left over; of several workers one does them."""
         database, handler = parts.ledger.database, self.handler(parts)
         processor = EventProcessor(database, handler, locks=locks, max_workers=max_workers)
         retry = partial(_retry_due, processor)
-        return [
+        found = [
             Job(self.name, processor.run_once, *self.every, processor.lock),
             Job(f"{self.name}_again", retry, 1, 1, processor.lock),
         ]
+        if self.left_over is not None:
+            sweep = partial(_handle_left_over, processor, self.left_over)
+            found.append(Job(f"{self.name}_left_over", sweep, 1, 1, processor.lock))
+        return found
 
 
 @dataclass(frozen=True)
@@ -146,13 +153,13 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     # name, seconds, events, what follows: the command sent to the session and its event
     OnEvent("orders", (0.02, 0.2), (Paid,),
             "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
-            lambda parts: parts.order_maker),
+            lambda parts: parts.order_maker, PAID_WITHOUT_ORDER),
     View("payment_metrics", (0.1, 0.5), PaymentMetrics),
     View("payment_refunds", (0.1, 0.5), PaymentRefunds),
     View("payment_cases", (0.1, 0.5), PaymentCases),
     OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),
             "where refunds are automatic: approve_refund",
-            lambda parts: parts.refund_policy),
+            lambda parts: parts.refund_policy, REFUND_NOT_DECIDED),
     OnEvent("goods_returns", (0.5, 2), (RefundDue,),
             "where an operator who refunded an order says so: its goods go back on the shelf",
             lambda parts: parts.goods_returns),
@@ -187,6 +194,9 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
 )
 # fmt: on
 
+FOLLOWERS = tuple(process.name for process in PROCESSES if not isinstance(process, OnTime))
+"""Those that follow the log, each from a position of its own."""
+
 
 def jobs(
     parts: WorkerParts, *, locks: LockConnection | None = None, max_workers: int = MAX_WORKERS
@@ -201,6 +211,10 @@ def jobs(
 
 def _retry_due(processor: EventProcessor) -> int:
     return processor.retry_due(clock.now())
+
+
+def _handle_left_over(processor: EventProcessor, statement: str) -> int:
+    return processor.handle_left_over(statement, clock.now())
 
 
 def _work_alone(lock: ActiveLock, work: Callable[[WorkerParts], int], parts: WorkerParts) -> int:

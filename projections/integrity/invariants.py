@@ -23,6 +23,7 @@ from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
+from projections.cases import TABLE as CASES
 from projections.follower import position_of
 from projections.integrity import (
     erasure_rules,
@@ -92,7 +93,7 @@ def check(
             money_rules.references(connection, walk),
             money_rules.movements(connection, walk),
             money_rules.orders(connection, walk, orders_of),
-            money_rules.paid_sessions_end(connection, clock.now()),
+            money_rules.paid_sessions_end(connection, clock.now(), position_of(connection, CASES, origin)),
             money_rules.sums(connection, walk),
             projection_rules.metrics(connection, walk),
             projection_rules.refunds_and_cases(connection, origin, macs),

@@ -42,7 +42,8 @@ SELECT session_id FROM payment_sessions AS session
 WHERE session_status = 'paid'
   AND EXISTS (
       SELECT FROM payment_events AS paid
-      WHERE paid.session_id = session.session_id AND paid.topic = 'payment_session.paid.v1' AND paid.recorded_at < %s)
+      WHERE paid.session_id = session.session_id AND paid.topic = 'payment_session.paid.v1' AND paid.recorded_at < %s
+        AND paid.position <= %s)
   AND NOT EXISTS (
       SELECT FROM payment_cases AS missing
       WHERE missing.session_id = session.session_id AND missing.kind = 'order_missing')
@@ -160,9 +161,13 @@ def orders(connection: Connection[Any], walk: Walk, orders_of: OrdersOf | None) 
         yield Violation("orders", "its order is not in the shop", session_id)
 
 
-def paid_sessions_end(connection: Connection[Any], now: datetime) -> Iterator[Violation]:
-    """A paid session gets its order, or its money goes back, or an operator has a case that can do so."""
-    for row in stream(connection, "paid_without_end", PAID_WITHOUT_END, now - PAID_MAY_TAKE):
+def paid_sessions_end(connection: Connection[Any], now: datetime, cases_position: int) -> Iterator[Violation]:
+    """A paid session gets its order, or its money goes back, or an operator has a case that can do so.
+
+    Beyond the position that the cases follow the log to, the work list makes the case up from the log.
+    """
+    values = now - PAID_MAY_TAKE, cases_position
+    for row in stream(connection, "paid_without_end", PAID_WITHOUT_END, *values):
         detail = f"it was paid over {PAID_MAY_TAKE} ago, and has no order, no refund, and no case to end it"
         yield Violation("orders", detail, row["session_id"])
 

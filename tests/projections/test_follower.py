@@ -8,7 +8,7 @@ from ledger.application import Ledger
 from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
-from projections.follower import BE_ACTIVE, Follower, Recorded, lag, read_batch
+from projections.follower import BE_ACTIVE, Follower, Lag, Recorded, lags, read_batch
 from tests.projections.recording import Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import Checkout, new_session, one_of_every_kind
@@ -115,8 +115,7 @@ def test_what_is_committed_above_a_running_transaction_waits_for_it(
         append(stalled, ledger, new_session())
         Checkout(ledger)
         assert follower.run_once() == 0
-        behind = lag(database, notebook.name)
-        assert (behind.events, behind.held_back) == (0, 1)
+        assert lag_of(database, notebook) == (0, 1)
     until_readable(database)
     assert follower.run_once() == 2
     assert set(notebook.seen(database)) == log_of(database)
@@ -138,16 +137,22 @@ def test_a_reader_that_minds_no_horizon_does_miss_an_event(ledger: Ledger, datab
     assert len(log_of(database)) == 2
 
 
+def lag_of(database: Database, notebook: Notebook) -> tuple[int, int]:
+    """Return how many events a follower has not read, below the horizon and above it."""
+    behind = lags(database, [notebook.name])[notebook.name]
+    return behind.below, behind.held
+
+
 def test_lag_counts_what_waits_and_how_long_the_oldest_has(
     ledger: Ledger, database: Database, notebook: Notebook
 ) -> None:
-    assert lag(database, notebook.name).events == 0
+    assert lags(database, [notebook.name]) == {notebook.name: Lag(0, 0, 0.0)}
     Checkout(ledger).prompt()
     until_readable(database)
-    behind = lag(database, notebook.name)
-    assert (behind.events, behind.held_back) == (3, 0)
+    assert lag_of(database, notebook) == (3, 0)
+    assert 0 < lags(database, [notebook.name])[notebook.name].seconds < 60
     Follower(database, event_macs(database), notebook).catch_up()
-    assert lag(database, notebook.name).events == 0
+    assert lag_of(database, notebook) == (0, 0)
 
 
 def test_an_event_is_read_back_as_an_object_of_its_class(ledger: Ledger, database: Database) -> None:

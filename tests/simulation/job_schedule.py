@@ -58,6 +58,8 @@ class JobSchedule:
         tables.refunds.on_refund = self._refund_moved
         self._due: dict[str, Callable[[], float]] = {
             "orders_again": lambda: self._retry("orders"),
+            "orders_left_over": lambda: self._periodic("orders_left_over"),
+            "refund_policy_left_over": lambda: self._periodic("refund_policy_left_over"),
             "goods_returns_again": lambda: self._retry("goods_returns"),
             "refund_policy_again": lambda: self._retry("refund_policy"),
             "refund_sending": self._approved,

@@ -1,7 +1,7 @@
 """In-memory tables of the ledger and checkout: events, status rows, receipts, query log, keys, tokens."""
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -161,6 +161,11 @@ class LedgerTables:
             event if topics is None or event["topic"] in topics else event | {"state": None}
             for event in self.log[start:stop]
         ]
+
+    def sessions_beyond(self, position: int, topics: Collection[str]) -> set[UUID]:
+        """Return the sessions with events of some topics beyond a position."""
+        start, _ = self._between(position, 0)
+        return {event["session_id"] for event in self.log[start:] if event["topic"] in topics}
 
     def next_transaction_id(self) -> int:
         """Return the next value of the sequence of transaction ids."""

@@ -29,6 +29,7 @@ class Tables:
         self.worker = WorkerTables(self.ledger)
         self.reconciliation = ReconciliationTables(self.ledger)
         self.refunds = RefundTables(self.ledger)
+        self.refunds.position_of = lambda name: self.worker.positions.get((name, 1), 0)
         self.handlers = (
             self.ledger.handlers()
             | self.worker.handlers()

@@ -1,5 +1,6 @@
 """In-memory tables of refunds, their status checks, and open cases."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,7 @@ class RefundTables:
         self.cases: dict[UUID, dict[tuple[str, int], Row]] = {}
         self.checks: dict[tuple[UUID, int, int], Row] = {}
         self.on_refund: Callable[[], object] = lambda: None
+        self.position_of: Callable[[str], int] = lambda _: 0
         self._ledger = ledger
 
     def handlers(self) -> dict[Any, Handler]:
@@ -39,11 +41,12 @@ class RefundTables:
             cases.put.encode(): self.put_case,
             cases.remove.encode(): self.remove_case,
             cases.select.encode(): self.cases_of,
-            queues.TROUBLE: self.trouble,
-            queues.TO_SEND: self.to_send,
-            queues.UNANSWERED: self.unanswered,
-            queues.TO_ASK_ABOUT: self.to_ask_about,
-            queues.UNSENT: self.unsent,
+            refunds.events_ahead.encode(): self.events_ahead,
+            queues.TROUBLE.encode(): self.trouble,
+            queues.TO_SEND.encode(): self.to_send,
+            queues.UNANSWERED.encode(): self.unanswered,
+            queues.TO_ASK_ABOUT.encode(): self.to_ask_about,
+            queues.UNSENT.encode(): self.unsent,
             stakes.OWN_PHONES: lambda _: [],
             switches.NEWEST: lambda _: [],
             audit_log._RECORD: lambda _: [],
@@ -89,12 +92,31 @@ class RefundTables:
         """Return the open cases of some sessions."""
         return [row for session_id in values[0] for row in self.cases.get(session_id, {}).values()]
 
+    def events_ahead(self, values: Any) -> list[Row]:
+        """Return the events of sessions that the follower of refunds is behind with."""
+        followed = self.position_of(values["name"])
+        ahead = self._ledger.sessions_beyond(followed, values["topics"])
+        return [
+            event
+            for session_id in sorted(ahead)
+            for event in self._ledger.events[session_id]
+            if event["topic"] in values["topics"]
+        ]
+
+    def now(self, values: Any) -> list[Row]:
+        """Return every refund as the whole log has it."""
+        ahead = set(values["sessions_ahead"])
+        return [row for row in self.all_refunds() if row["session_id"] not in ahead] + [
+            {name: _read(name, value) for name, value in row.items()}
+            for row in json.loads(values["rows_ahead"])
+        ]
+
     def trouble(self, values: Any) -> list[Row]:
         """Return when M-Pesa last refused the initiator."""
         since = values["since"]
         moments = [
             row["failed_at"]
-            for row in self.all_refunds()
+            for row in self.now(values)
             if row["failure_code"] in _TROUBLE and row["failed_at"] > since
         ]
         moments += [
@@ -109,7 +131,7 @@ class RefundTables:
         trouble_at = values["trouble_at"]
         waiting = [
             row
-            for row in self.all_refunds()
+            for row in self.now(values)
             if row["state"] == "approved"
             and (
                 trouble_at is None
@@ -124,7 +146,7 @@ class RefundTables:
         late, lost = values["late_before"], values["lost_before"]
         found = [
             row
-            for row in self.all_refunds()
+            for row in self.now(values)
             if row["state"] == "requested"
             and not row["in_doubt"]
             and (
@@ -137,7 +159,7 @@ class RefundTables:
     def to_ask_about(self, values: Any) -> list[Row]:
         """Return refunds in doubt that are due for a status check."""
         found = []
-        for row in self.all_refunds():
+        for row in self.now(values):
             if row["state"] != "requested" or not row["in_doubt"]:
                 continue
             check = self.check_of(row)
@@ -151,11 +173,12 @@ class RefundTables:
 
     def unsent(self, values: Any) -> list[Row]:
         """Return due refunds that M-Pesa did not accept, up to a number of attempts in a row."""
-        most, limit = values
         found = [
-            row for row in self.all_refunds() if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= most
+            row
+            for row in self.now(values)
+            if row["state"] == "due" and 1 <= row["unsent_in_a_row"] <= values["most"]
         ]
-        return sorted(found, key=lambda row: row["failed_at"])[:limit]
+        return sorted(found, key=lambda row: row["failed_at"])[: values["limit"]]
 
     def note_asked(self, values: Any) -> int:
         """Log a status check of a refund."""
@@ -201,6 +224,18 @@ class RefundTables:
     def all_refunds(self) -> list[Row]:
         """Return every refund."""
         return [row for refunds in self.refunds.values() for row in refunds.values()]
+
+
+def _read(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    return (
+        UUID(value)
+        if name == "session_id"
+        else datetime.fromisoformat(value)
+        if name.endswith("_at")
+        else value
+    )
 
 
 def _put(rows: dict[Any, Row], key: Any, row: Row) -> tuple[list[Row], Undo]:

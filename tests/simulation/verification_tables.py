@@ -139,7 +139,7 @@ class VerificationTables:
         ]
 
     def _paid_without_end(self, values: Any) -> list[Row]:
-        before = values[0]
+        before, followed = values
         missing = {
             session_id
             for session_id, found in self._tables.refunds.cases.items()
@@ -156,7 +156,9 @@ class VerificationTables:
             if row["session_status"] == "paid"
             and session_id not in missing
             and any(
-                event["topic"] == _MOVED[0] and event["recorded_at"] < before
+                event["topic"] == _MOVED[0]
+                and event["recorded_at"] < before
+                and event["position"] <= followed
                 for event in self._ledger.events[session_id]
             )
         ]

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from payments import request_leases
 from payments.erasure import reencryption
 from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store
 from payments.inbox import inbox
-from payments.worker import event_processor
+from payments.worker import event_processor, left_over
 from projections import follower, metrics
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
@@ -73,6 +75,8 @@ class WorkerTables:
             follower.STORE_POSITION: self.store_position,
             order_failures._COUNT: self.count_order_failure,
             order_failures._FORGET_BEFORE: self.forget_order_failures,
+            left_over.PAID_WITHOUT_ORDER.encode(): self.paid_without_order,
+            left_over.REFUND_NOT_DECIDED.encode(): self.refund_not_decided,
             event_processor.KEEP_FAILURE: self.keep_failure,
             event_processor.DUE: self.due_failures,
             event_processor.FORGET_FAILURE: self.forget_failure,
@@ -229,6 +233,47 @@ class WorkerTables:
         before = self.positions.get((name, origin), 0)
         self.positions[name, origin] = max(before, position)
         return [], lambda: self.positions.__setitem__((name, origin), before)
+
+    def paid_without_order(self, values: Any) -> list[Row]:
+        """Return the payments without an order that the order process does not come to by the log."""
+        return self._left_over(
+            values,
+            lambda row, event: (
+                row["session_status"] == "paid"
+                and not values["followed"] < event["position"] < values["horizon"]
+            ),
+        )
+
+    def refund_not_decided(self, values: Any) -> list[Row]:
+        """Return what the refund policy cannot read yet about refunds that are due."""
+        return self._left_over(
+            values,
+            lambda row, event: (
+                row["refund_due_cents"] > 0
+                and event["position"] >= values["horizon"]
+                and not self._is_decided(event)
+            ),
+        )
+
+    def _left_over(self, values: Any, is_wanted: Callable[[Row, Row], bool]) -> list[Row]:
+        found = [
+            event
+            for session_id, row in self._ledger.rows.items()
+            if datetime.fromisoformat(row["updated_at"]) <= values["before"]
+            for event in self._ledger.events[session_id]
+            if event["topic"] in values["topics"]
+            and event["position"] > values["after"]
+            and (values["name"], session_id, event["version"]) not in self.failures
+            and is_wanted(row, event)
+        ]
+        return sorted(found, key=lambda event: event["position"])[: values["limit"]]
+
+    def _is_decided(self, event: Row) -> bool:
+        refund = msgspec.json.decode(event["state"]).get("refund")
+        later = self._ledger.events[event["session_id"]][event["version"] :]
+        return refund is not None and any(
+            msgspec.json.decode(each["state"]).get("refund") == refund for each in later
+        )
 
     def keep_failure(self, values: Any) -> int:
         """Store the first failure of an event."""

@@ -169,6 +169,13 @@ class Instance:
                 return
         raise AssertionError("The worker's jobs do not become idle.")
 
+    def work_without_the_log(self, rounds: int = 3) -> None:
+        """Let the simulator deliver what is due, then run the worker's jobs a few times while the log is held back."""
+        self.simulator.run_due()
+        assert self.simulator.wait_until_idle(20)
+        for job in rounds * self.jobs:
+            Context().run(job.work)
+
     def start_worker(self) -> None:
         """Run the worker's jobs in threads, as the worker process does."""
         self._stop = Event()

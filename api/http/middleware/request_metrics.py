@@ -20,6 +20,9 @@ GAUGES = {
     "daftari_open_cases": "Open cases of the work list.",
     "daftari_seconds_left": "Seconds until something that is watched runs out; below zero once it has.",
     "daftari_switched_off": "1 for what operators have switched off, else 0.",
+    "daftari_follower_events_behind": "Events that a follower of the log has not read; counted up to 10,000.",
+    "daftari_follower_seconds_behind": "Age of the oldest event that a follower of the log has not read.",
+    "daftari_horizon_seconds": "For how long the oldest transaction with an id has held the log back; kind names it.",
 }
 """What is read when metrics are asked for, with its help text."""
 

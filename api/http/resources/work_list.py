@@ -156,11 +156,11 @@ def show_work_list(query: dict[str, Any]) -> dict[str, Any]:
     page: Page = query["page"]
     kind = Kind(query["kind"]) if query.get("kind") else None
     database, now = current_services().database, clock.now()
-    alarms = current_services().alarms.open(now)
-    tallies = work_list.tally(database, now, alarms=alarms)
+    alarms, macs = current_services().alarms.open(now), current_services().ledger.macs
+    tallies = work_list.tally(database, now, alarms=alarms, macs=macs)
     count = sum(tally.cases for known, tally in tallies.items() if kind in (None, known))
     cases = work_list.open_cases(
-        database, now, alarms=alarms, kind=kind, page=page.number, page_size=page.size
+        database, now, alarms=alarms, macs=macs, kind=kind, page=page.number, page_size=page.size
     )
     by_kind = [
         {"kind": known, "count": tally.cases, "amount": amount(tally.money_cents)}

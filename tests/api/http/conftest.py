@@ -16,6 +16,7 @@ from api.local.local_settings import local_settings
 from api.pages import install_pages
 from api.settings import Settings
 from ledger.store.database import Database
+from ledger.store.positions import HorizonHolder
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.exceptions.alarms import Alarm
@@ -50,6 +51,12 @@ class NothingRunsOut:
         return {}
 
 
+class NoLog:
+    """Nobody asks whose the events are."""
+
+    macs = None
+
+
 @dataclass
 class ProbeServices:
     """What the skeleton asks for; a test sets what it needs."""
@@ -61,13 +68,14 @@ class ProbeServices:
     database: Database | None = None
     request_leases: RequestLeases | None = None
     vault: Vault | None = None
+    ledger: NoLog = field(default_factory=NoLog)
 
-    def check_database(self, within_seconds: float) -> None:
+    def check_database(self, within_seconds: float) -> HorizonHolder | None:
         assert within_seconds <= 1
         assert self.database is not None
         readiness = Readiness(self.database)
         try:
-            readiness.check(within_seconds)
+            return readiness.check(within_seconds)
         finally:
             readiness.close()
 

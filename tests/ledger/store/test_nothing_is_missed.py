@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from ledger.application import Ledger
 from ledger.store.database import Database
-from projections.follower import Follower, Recorded, lag
+from projections.follower import Follower, Recorded, lags
 from tests.projections.recording import Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import HALF_PAST_TEN, new_session
@@ -118,7 +118,7 @@ def follow(database: Database, notebook: Notebook, over: threading.Event) -> Non
             follower.run_once()
     until_readable(database)
     for _ in range(MAX_ROUNDS_AT_THE_END):
-        if not lag(database, notebook.name).events:
+        if not lags(database, [notebook.name])[notebook.name].events:
             return
         with suppress(Stumbled):
             follower.run_once()
