@@ -6,8 +6,10 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
+import structlog
 from flask import Flask
 
 from api.http.middleware.published_keys import MAX_WAITING
@@ -28,6 +30,7 @@ _OTHER_CONNECTIONS = 2
 """Those of the change notifier and of a health check."""
 
 _OTHER_FILES = 256
+_log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
@@ -42,12 +45,17 @@ def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
         from api.http.app import create_app  # noqa: PLC0415 - as said above
         from api.wiring import build_services  # noqa: PLC0415 - imports the application too
 
+        wanted = MAX_CONNECTIONS + settings.daftari_web_waiters + _OTHER_FILES
+        files = _allow_files(wanted)
+        if files < wanted:
+            _log.warning("few_open_files_are_allowed", allowed=files, wanted=wanted)
+        settings = replace(settings, daftari_web_waiters=waiters_of(settings, files))
         lanes = Lanes[Task](slots_of(settings), max_waiting_of(settings))
         app = create_app(settings, partial(build_services, settings, lanes.released), install_pages)
         with _listen(settings) as listener:
             workers = WorkerProcesses(
                 settings.daftari_web_workers,
-                partial(make_server, settings, listener, app, lanes),
+                partial(make_server, settings, files, listener, app, lanes),
                 grace_seconds=GRACE_SECONDS,
                 on_end=_forget_worker,
             )
@@ -57,10 +65,16 @@ def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
 
 
 def make_server(
-    settings: Settings, listener: socket.socket, app: Wsgi, lanes: Lanes[Task], on_tick: Callable[[], None]
+    settings: Settings,
+    files: int,
+    listener: socket.socket,
+    app: Wsgi,
+    lanes: Lanes[Task],
+    on_tick: Callable[[], None],
 ) -> HttpServer:
-    """Return the server of one process, with a thread for each slot, for each request that may wait, and to lead."""
-    files = _allow_files(MAX_CONNECTIONS + settings.daftari_web_waiters + _OTHER_FILES)
+    """Return the server of one process, which may open so many files, with a thread for each slot, for each request
+    that may wait, and to lead.
+    """
     return HttpServer(
         listener,
         app,
@@ -83,6 +97,11 @@ def slots_of(settings: Settings) -> int:
     """
     spared = settings.daftari_database_connections - CALLBACK_SLOTS - _OTHER_CONNECTIONS
     return max(1, min(settings.daftari_web_threads, spared))
+
+
+def waiters_of(settings: Settings, files: int) -> int:
+    """Return how many clients may long-poll or stream in a process: half of those whom its files allow at most."""
+    return max(1, min(settings.daftari_web_waiters, (files - _OTHER_FILES) // 2))
 
 
 def max_waiting_of(settings: Settings) -> int:

@@ -1,6 +1,7 @@
 """Clients that send or read slowly, or nothing at all: they hold their socket, and nobody else waits for them."""
 
 import json
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,7 +17,8 @@ import psycopg
 import pytest
 
 from api.http.middleware.auth import make_token
-from api.server.web_server import slots_of
+from api.http.streaming.notifier import SHARES
+from api.server.web_server import slots_of, waiters_of
 from tests.support.database import new_database, reachable_folder
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until
@@ -265,6 +267,7 @@ def test_who_does_not_read_what_they_waited_for_holds_nothing_for_long(server: S
         wait_until(lambda: held_for_clients(server) == 0, "their connections are gone", 40)
 
 
+@pytest.mark.system
 def test_answers_that_wait_for_their_readers_have_a_bound(database_url: str, data_folder: Path) -> None:
     """Those who have read least of theirs are cut long before their time is over."""
     bounds = {"DAFTARI_REQUEST_SECONDS": "300"}
@@ -274,3 +277,55 @@ def test_answers_that_wait_for_their_readers_have_a_bound(database_url: str, dat
             wait_until(lambda: b"unsent_bytes_of_the_process" in server.log.read_bytes(), "some are cut", 30)
             assert_others_are_served(server)
             assert worker.memory_info().rss < 300 << 20
+
+
+@contextmanager
+def soft_limit_of_files(count: int) -> Iterator[None]:
+    """Let the processes that are started in this context open so few files, unless they raise the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4_096)), hard))
+
+
+@pytest.mark.system
+def test_a_thousand_waiting_clients_hold_no_thread_and_delay_nobody(
+    database_url: str, data_folder: Path
+) -> None:
+    """The process starts with room for 512 files, and has two slots."""
+    with ExitStack() as stack:
+        with soft_limit_of_files(512):
+            server = stack.enter_context(serving(database_url, data_folder, DAFTARI_WEB_THREADS="2"))
+        [worker] = server.workers()
+        checkouts = [server.checkout(user) for user in range(1, SHARES + 1)]
+        polls = [stack.enter_context(server.connect()) for _ in range(1_000)]
+        for number, poll in enumerate(polls):
+            user = number % SHARES
+            poll.sendall(
+                request_of(server, user + 1, f"{checkouts[user].session_id}/status/?wait=30&after=1")
+            )
+        other = server.checkout(SHARES + 1)
+        wait_until(
+            lambda: server.code_of(SHARES + 1, other.session_id) == "NO_ROOM_TO_WAIT", "all of them wait", 60
+        )
+        assert_others_are_served(server)
+        assert worker.num_threads() < 30
+        for checkout in checkouts:
+            checkout.request()
+        for poll in polls:
+            assert b'"version":2' in everything(poll)
+
+
+def request_of(server: Server, user: int, what: str) -> bytes:
+    token = make_token(server.settings, user, ["customer"], 60)
+    return (
+        f"GET /api/payments/sessions/{what} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode()
+
+
+def test_a_process_that_may_open_few_files_serves_fewer_waiting_clients(server: Server) -> None:
+    assert waiters_of(server.settings, 1_024) == 384
+    assert waiters_of(server.settings, 10_000) == server.settings.daftari_web_waiters
