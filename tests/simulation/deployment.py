@@ -17,6 +17,7 @@ from greenlet import getcurrent, greenlet
 from api.local.local_settings import local_settings
 from api.settings import Settings
 from api.wiring import assemble, daraja_client
+from daraja.daraja_errors import SubmissionError
 from ledger.errors import Unavailable
 from ledger.session.events import OrderCreated
 from ledger.store.locks import ActiveLock, LockConnection
@@ -42,6 +43,7 @@ REACTS_WITHIN_SECONDS = dict.fromkeys(("payment_metrics", "payment_refunds", "pa
 """Seconds until a job notices new work; followers read in large batches."""
 
 MAX_CLOCK_OFFSET_SECONDS = 0.9
+PULL_TRIES = 5
 
 Work = Callable[[Services], None]
 
@@ -324,9 +326,17 @@ class Deployment:
                 self.scheduler.resume(idle.task)
 
     def pull_all_payments(self) -> None:
-        """Pull all payments once, after which none can be unknown."""
+        """Pull all payments as an operator does, after which none can be unknown."""
         self.scheduler.call_later(0.0, lambda: self.request(_pull, lambda: None))
 
 
 def _pull(services: Services) -> None:
-    services.transaction_poller.pull()
+    """Pull; again where M-Pesa refuses, as two tokens may be voided during one call."""
+    for tries_left in reversed(range(PULL_TRIES)):
+        try:
+            services.transaction_poller.pull()
+        except SubmissionError:
+            if not tries_left:
+                raise
+        else:
+            return
