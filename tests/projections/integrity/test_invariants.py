@@ -75,6 +75,11 @@ def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Databas
             "version 4 was altered",
         ),
         (
+            "UPDATE payment_events SET state = jsonb_set(state, '{attempt}', '9') WHERE version = 4",
+            "hash chain",
+            "version 4 was altered",
+        ),
+        (
             "UPDATE payment_events SET previous_hash = hash WHERE version = 3",
             "hash chain",
             "does not carry the hash",
