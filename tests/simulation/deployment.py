@@ -12,6 +12,7 @@ from threading import RLock
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from greenlet import getcurrent, greenlet
 
 from api.local.local_settings import local_settings
@@ -19,13 +20,14 @@ from api.settings import Settings
 from api.wiring import assemble, daraja_client
 from daraja.daraja_errors import SubmissionError
 from ledger.errors import Unavailable
-from ledger.session.events import OrderCreated
+from ledger.session.events import OrderCreated, Paid
+from ledger.store.canonical import chained_hash, event_digest
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.vault import Vault
 from payments.services import Services
 from payments.worker.jobs import Job, run_job
 from payments.worker.processes import jobs
-from tests.simulation.job_schedule import JobSchedule
+from tests.simulation.job_schedule import LEFT_OVER_JOBS, JobSchedule
 from tests.simulation.memory_database import MemoryDatabase, Tables
 from tests.simulation.memory_mpesa import MemoryMpesa
 from tests.simulation.memory_shop import MemoryShop, ShopState
@@ -145,6 +147,7 @@ class Deployment:
         self.shop = ShopState()
         self.holders: dict[str, tuple[object, Process]] = {}
         self.acknowledged: Counter[str] = Counter()
+        self.forged: set[UUID] = set()
         self.errors: list[str] = []
         self.on_order: Callable[[UUID], object] = lambda _: None
         self.schedule = JobSchedule(self.tables, self.wake)
@@ -324,6 +327,44 @@ class Deployment:
         for idle_jobs in self._idle_jobs.values():
             for idle in [each for each in idle_jobs if each.process is process]:
                 self.scheduler.resume(idle.task)
+
+    def hold_horizon(self, since: float, until: float) -> None:
+        """Let an open transaction hold the log's horizon between two virtual seconds."""
+
+        def hold() -> None:
+            self.scheduler.count_fault("horizon held")
+            self.tables.ledger.hold_horizon()
+            for job in LEFT_OVER_JOBS:
+                self.wake(job, since + 1.0)
+
+        def release() -> None:
+            self.scheduler.note("horizon released")
+            self.tables.ledger.held_at = None
+
+        self.scheduler.call_later(since, hold)
+        self.scheduler.call_later(until, release)
+
+    def forge_payment(self) -> None:
+        """Append another session's Paid, with its MAC, to a session that waits for its payment.
+
+        As a login of the database can, which has no key for a MAC of its own.
+        """
+        ledger = self.tables.ledger
+        paid = [event for event in ledger.log if event["topic"] == Paid.TOPIC]
+        waiting = [
+            session_id for session_id, row in ledger.rows.items() if row["session_status"] == "pending"
+        ]
+        if not paid or not waiting:
+            return
+        copied, session_id = self._random.choice(paid), self._random.choice(waiting)
+        row = msgspec.json.encode(ledger.rows[session_id] | {"session_status": "paid"})
+        state, metadata = (msgspec.json.decode(copied[name]) for name in ("state", "metadata"))
+        last = ledger.events[session_id][-1]
+        digest = event_digest(session_id, last["version"] + 1, copied["topic"], state, metadata)
+        content = copied["topic"], copied["state"], copied["metadata"], chained_hash(last["hash"], digest)
+        self.forged.add(session_id)
+        self.scheduler.count_fault("forged row", str(session_id))
+        ledger.append((session_id, last["version"] + 1, *content, copied["key_id"], copied["mac"], row))
 
     def pull_all_payments(self) -> None:
         """Pull all payments as an operator does, after which none can be unknown."""

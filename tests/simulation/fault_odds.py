@@ -13,6 +13,7 @@ class FaultOdds:
     crash: float = 0.0005
     silence: float = 0.001
     answer_lost: float = 0.001
+    idle_cut: float = 0.001
     lock_lost: float = 0.1
     slow_answer: float = 0.1
     push_refused: float = 0.03
@@ -39,12 +40,15 @@ class FaultOdds:
     shares_phone: float = 0.1
     low_stock: float = 0.3
     outage: float = 0.5
+    read_only: float = 0.3
+    horizon_held: float = 0.3
+    forged_row: float = 0.3
     clock_jump: float = 0.3
 
     @cached_property
     def any_step_fault(self) -> float:
         """The probability of any fault in one step."""
-        return self.pause + self.crash + self.silence + self.answer_lost
+        return self.pause + self.crash + self.silence + self.idle_cut + self.answer_lost
 
 
 FAULTS = tuple(field.name for field in fields(FaultOdds))

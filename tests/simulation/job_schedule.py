@@ -22,6 +22,8 @@ UNPROCESSED_AFTER = timedelta(minutes=1)
 PERIODIC_JOB_SECONDS = 7_200.0
 """Jobs that depend on no event run less often than in production."""
 
+LEFT_OVER_JOB_SECONDS = 2.0
+LEFT_OVER_JOBS = ("orders_left_over", "refund_policy_left_over")
 REFUND_JOBS = ("refund_sending", "refund_retries", "refund_doubts", "refund_questions")
 
 TOPICS_READ: dict[str, tuple[str, ...]] = {
@@ -51,15 +53,15 @@ class JobSchedule:
         self._newest_wanted = dict.fromkeys(TOPICS_READ, 0)
         self._last_run: dict[str, float] = {}
         tables.worker.on_message = lambda at: wake("letters", seconds(at))
-        tables.worker.on_failure = lambda name, at: wake(f"{name}_again", seconds(at))
+        tables.worker.on_failure = lambda name, at: wake(f"{name}_again", inf if at is None else seconds(at))
         tables.reconciliation.on_movements = lambda at: wake(
             "money_left_over", seconds(at + UNPROCESSED_AFTER)
         )
         tables.refunds.on_refund = self._refund_moved
         self._due: dict[str, Callable[[], float]] = {
             "orders_again": lambda: self._retry("orders"),
-            "orders_left_over": lambda: self._periodic("orders_left_over"),
-            "refund_policy_left_over": lambda: self._periodic("refund_policy_left_over"),
+            "orders_left_over": lambda: self._left_over("orders_left_over"),
+            "refund_policy_left_over": lambda: self._left_over("refund_policy_left_over"),
             "goods_returns_again": lambda: self._retry("goods_returns"),
             "refund_policy_again": lambda: self._retry("refund_policy"),
             "refund_sending": self._approved,
@@ -108,6 +110,12 @@ class JobSchedule:
 
     def _periodic(self, job: str) -> float:
         return self._last_run.get(job, 0.0) + PERIODIC_JOB_SECONDS
+
+    def _left_over(self, job: str) -> float:
+        """These jobs read rows, so they matter while the horizon is held."""
+        if self._tables.ledger.held_at is None:
+            return self._periodic(job)
+        return self._last_run.get(job, 0.0) + LEFT_OVER_JOB_SECONDS
 
     def _retry(self, name: str) -> float:
         failures = self._tables.worker.failures.items()

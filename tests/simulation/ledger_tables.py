@@ -63,6 +63,7 @@ class LedgerTables:
         self.may_expire: dict[UUID, datetime] = {}
         self.attempt_of_transaction: dict[str, tuple[UUID, int]] = {}
         self._session_of_checkout: dict[str, UUID] = {}
+        self.held_at: int | None = None
         self._transactions = 0
         self._transaction_ids = FIRST_TRANSACTION_ID - 1
 
@@ -71,6 +72,7 @@ class LedgerTables:
         return {
             **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
             recorder._HISTORY.encode(): self.select_events,
+            recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
             sessions.OPEN_OF_USER: self.open_of_user,
@@ -141,6 +143,11 @@ class LedgerTables:
         """Return a session's events."""
         return self.events.get(values[0], [])
 
+    def positions_of_hashes(self, values: Any) -> list[Row]:
+        """Return hashes and positions of a session's events between two versions."""
+        session_id, first, last = values
+        return [event for event in self.events.get(session_id, []) if first <= event["version"] <= last]
+
     def reserve(self, values: Any) -> list[Row]:
         """Reserve a receipt for a session; return its holder."""
         receipt, kind, session_id = values
@@ -149,8 +156,13 @@ class LedgerTables:
         return [{"session_id": holder}]
 
     def horizon(self, _: Any) -> list[Row]:
-        """Return the horizon: each append is atomic, so the whole log is below it."""
-        return [{"origin": 1, "horizon": (self._transactions + 1) << 20}]
+        """Return the horizon: each append is atomic, so all is below it that was there, or was when it was held."""
+        last = self._transactions if self.held_at is None else self.held_at
+        return [{"origin": 1, "horizon": (last + 1) << 20}]
+
+    def hold_horizon(self) -> None:
+        """Hold the horizon where it is, as an open transaction with an id does."""
+        self.held_at = self._transactions
 
     def read_batch(self, values: Any) -> list[Row]:
         """Return the next events of the log, with the states of wanted topics."""

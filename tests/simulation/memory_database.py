@@ -5,25 +5,39 @@ transaction, as in our pool, unless it goes through `transaction`. That transact
 began is not modelled: tests/ledger/store/test_nothing_is_missed.py tests that on PostgreSQL itself.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 from ledger.store.database import Database
+from ledger.store.sqlstates import MEANINGS
 from tests.simulation.ledger_tables import LedgerTables
 from tests.simulation.reconciliation_tables import ReconciliationTables
 from tests.simulation.refund_tables import RefundTables
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.worker_tables import WorkerTables
 
+READ_ONLY = MEANINGS["25006"]
+
+_WRITES = re.compile(
+    r"\b(INSERT|DELETE|SET)\b|\b(acquire_phone_lock|add_signed_block|append_events|mark_message_of_erased"
+    r"|purge_unauthenticated_messages|record_audit_entry|reserve_reference)\("
+)
+
 Rows = list[dict[str, Any]]
 Undo = Callable[[], None]
 
 
 class Tables:
-    """All tables, shared by every process; `on_statement(statement, values, result)` sees each statement."""
+    """All tables, shared by every process; `on_statement(statement, values, result)` sees each statement.
+
+    Between the two virtual seconds of `read_only` they take no writes.
+    """
 
     def __init__(self) -> None:
+        self.read_only = 0.0, 0.0
         self.on_statement: Callable[[Any, Any, Any], None] | None = None
         self.ledger = LedgerTables()
         self.worker = WorkerTables(self.ledger)
@@ -108,6 +122,8 @@ class Connection:
                 f"The in-memory database of tests/simulation does not know this statement: {statement!r}"
             )
         scheduler = self._scheduler
+        if scheduler is not None:
+            self._refuse_if_read_only(scheduler, statement)
         if scheduler is None or self.undo is not None:
             return self._execute(statement, handler, values)
         lost = scheduler.before_step(handler.__name__)
@@ -119,6 +135,12 @@ class Connection:
     def cursor(self, name: str = "") -> ExecutingCursor:  # noqa: ARG002 - psycopg's signature
         """Return a cursor; a named one holds all rows as well."""
         return ExecutingCursor(self)
+
+    def _refuse_if_read_only(self, scheduler: Scheduler, statement: Any) -> None:
+        since, until = self._tables.read_only
+        if since <= scheduler.elapsed < until and is_write(statement):
+            scheduler.count_fault("read-only")
+            raise READ_ONLY.refusal()
 
     def _execute(self, statement: Any, handler: Callable[[Any], Any], values: Any) -> Cursor:
         result = handler(values)
@@ -132,6 +154,13 @@ class Connection:
                 self.undo.append(undo)
             return Cursor(rows, len(rows))
         return Cursor(result, len(result))
+
+
+@cache
+def is_write(statement: str | bytes) -> bool:
+    """Say whether a statement writes, itself or by one of our functions."""
+    text = statement.decode() if isinstance(statement, bytes) else statement
+    return _WRITES.search(text) is not None
 
 
 class _ConnectionContext:

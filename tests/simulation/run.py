@@ -29,6 +29,9 @@ FAULTS_END_SECONDS = 2 * 3_600.0
 RUN_SECONDS = 8 * 3_600.0
 RUNS_PER_TEXT_CHECK = 10
 MAX_OUTAGE_SECONDS = 600.0
+MAX_READ_ONLY_SECONDS = 120.0
+MAX_HELD_SECONDS = 300.0
+FORGED_WITHIN_SECONDS = 20.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,18 @@ def run(plan: Plan, prepare: Callable[[Deployment], None] | None = None) -> Outc
         with_texts = plan.seed % RUNS_PER_TEXT_CHECK == 0
         checks = Checks(setup.deployment, setup.mpesa, setup.organisation, buyers, with_texts=with_texts)
         outcome.violations += checks.violations()
+        if setup.deployment.forged:
+            outcome.violations = [each for each in outcome.violations if not is_of_forged(each)]
     tables = setup.deployment.tables
     outcome.sessions, outcome.events = len(tables.ledger.rows), len(tables.ledger.log)
     outcome.paid, outcome.refunds = len(setup.mpesa.payments), len(tables.refunds.all_refunds())
     outcome.fault_counts, outcome.log = setup.scheduler.fault_counts, setup.scheduler.log
     return outcome
+
+
+def is_of_forged(error: str) -> bool:
+    """Say whether an error is that an event was found to be forged."""
+    return error.startswith("event_forged:") or "EventForged(" in error
 
 
 def _run_plan(plan: Plan, setup: Setup, buyers: Buyers) -> None:
@@ -121,6 +131,14 @@ def _run_plan(plan: Plan, setup: Setup, buyers: Buyers) -> None:
     if random.random() < scheduler.odds.outage:
         since = random.uniform(0.0, 200.0)
         setup.mpesa.outage = since, since + random.uniform(1.0, MAX_OUTAGE_SECONDS)
+    if random.random() < scheduler.odds.read_only:
+        since = random.uniform(0.0, 200.0)
+        setup.deployment.tables.read_only = since, since + random.uniform(1.0, MAX_READ_ONLY_SECONDS)
+    if random.random() < scheduler.odds.horizon_held:
+        since = random.uniform(0.0, 200.0)
+        setup.deployment.hold_horizon(since, since + random.uniform(1.0, MAX_HELD_SECONDS))
+    if random.random() < scheduler.odds.forged_row:
+        scheduler.call_later(random.uniform(*FORGED_WITHIN_SECONDS), setup.deployment.forge_payment)
     scheduler.run(FAULTS_END_SECONDS)
     scheduler.end_step_faults()
     scheduler.run(RUN_SECONDS)

@@ -13,7 +13,7 @@ from random import Random
 
 from greenlet import getcurrent, greenlet
 
-from ledger.errors import Unavailable
+from ledger.errors import ConnectionLost, Unavailable
 from tests.simulation.fault_odds import NO_FAULTS, FaultOdds
 
 START_TIME = datetime(2026, 11, 16, 5, 0, tzinfo=UTC)
@@ -159,7 +159,7 @@ class Scheduler:
         if actor.random.random() < 0.5:
             self.kill(actor.process)
             raise Crash
-        raise Unavailable
+        raise ConnectionLost
 
     def kill(self, process: Process) -> None:
         """Kill a process; `on_kill` sees to its restart."""
@@ -182,6 +182,9 @@ class Scheduler:
         if draw < odds.pause + odds.crash + odds.silence:
             self.count_fault("no answer", name, what)
             raise Unavailable
+        if draw < odds.pause + odds.crash + odds.silence + odds.idle_cut:
+            self.count_fault("connection cut", name, what)
+            raise ConnectionLost
         return True
 
     def _switch_to(self, task: greenlet, actor: Actor, *work: Action) -> None:

@@ -14,6 +14,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
+from ledger.store.event_macs import EventMacs
 from ledger.store.vault import PHONE
 from payments.checkout.checkout import Checkout, Prompted
 from payments.fulfilment.order_process import OrderMaker
@@ -112,6 +113,11 @@ def _acknowledge_without_storing() -> Any:
     return patch.object(Settlement, "receive", lambda *_, **__: None)
 
 
+def _believe_every_row() -> Any:
+    """Act on events that do not carry our MAC."""
+    return patch.multiple(EventMacs, is_genuine=lambda *_: True, require_genuine=lambda *_: b"")
+
+
 def _resend_reversals_in_doubt() -> Any:
     """Treat a reversal whose answer was lost as failed."""
     return patch.object(
@@ -143,6 +149,7 @@ def test_a_planted_fault_is_found(plant: Plant) -> None:
     ("plant", "odds"),
     [
         (_push_before_recording, replace(NO_FAULTS, crash=0.01)),
+        (_believe_every_row, replace(NO_FAULTS, forged_row=1.0)),
         (_resend_reversals_in_doubt, replace(USUAL_ODDS, low_stock=1.0, reversal_answer_lost=0.5)),
     ],
 )

@@ -4,13 +4,17 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from tests.simulation.fault_odds import NO_FAULTS
 from tests.simulation.run import Plan, run
 
 SEEDS = 200
 GROUPS = 20
+SEED_OF_A_LONG_HOLD = 7
+MADE_WITHIN_SECONDS = 60.0
 LOG_OF_A_SEED = """
 from tests.simulation.run import Plan, run
 import sys
@@ -43,3 +47,15 @@ def test_a_seed_gives_the_same_log_in_every_process() -> None:
 
 def test_different_seeds_give_different_logs() -> None:
     assert run(Plan(1)).log_text() != run(Plan(2)).log_text()
+
+
+def test_orders_are_made_while_the_horizon_is_held() -> None:
+    outcome = run(Plan(SEED_OF_A_LONG_HOLD, odds=replace(NO_FAULTS, horizon_held=1.0)))
+    moments: dict[object, list[float]] = {}
+    for entry in outcome.log:
+        moments.setdefault(entry[-1] if entry[1] == "appended" else entry[1], []).append(float(str(entry[0])))
+    [since], [until] = moments["horizon held"], moments["horizon released"]
+    paid = [at for at in moments["paid"] if since < at < until - MADE_WITHIN_SECONDS]
+    made = [at for at in moments["order_created"] if since < at < until]
+    assert outcome.violations == []
+    assert 20 < len(paid) <= len(made)

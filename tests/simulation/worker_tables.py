@@ -47,7 +47,7 @@ class WorkerTables:
         self.order_failures: dict[UUID, Row] = {}
         self.figures: dict[datetime, Counter[str]] = {}
         self.on_message: Callable[[datetime], None] = lambda _: None
-        self.on_failure: Callable[[str, datetime], None] = lambda _, __: None
+        self.on_failure: Callable[[str, datetime | None], None] = lambda _, __: None
         self._ledger = ledger
 
     def handlers(self) -> dict[Any, Handler]:
