@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from daraja.simulator.books import Booking, BookingKind, Books, PaymentChannel
 from daraja.simulator.identifiers import Identifiers
@@ -153,12 +154,10 @@ class MobileMoney:
         charge_cents = self.settings.reversal_charge_cents
         if self.books.balance_cents < shillings * 100 + charge_cents:
             return Proposal(INSUFFICIENT_FUNDS, (), 0)
-        reversal = Booking(
+        reversal = self._outgoing(
             BookingKind.REVERSAL,
-            self.identifiers.receipt(now),
+            shillings,
             now,
-            -shillings * 100,
-            self.books.balance_cents - shillings * 100,
             phone=payment.phone,
             reference=payment.reference,
             is_till=payment.is_till,
@@ -173,9 +172,7 @@ class MobileMoney:
         """Return how a settlement to the organisation's bank would end."""
         if self.books.balance_cents < shillings * 100:
             return Proposal(INSUFFICIENT_FUNDS, (), 0)
-        balance = self.books.balance_cents - shillings * 100
-        receipt = self.identifiers.receipt(now)
-        return Proposal(PAID, (Booking(BookingKind.SETTLEMENT, receipt, now, -shillings * 100, balance),), 0)
+        return Proposal(PAID, (self._outgoing(BookingKind.SETTLEMENT, shillings, now),), 0)
 
     def propose_payout(self, phone: str, shillings: int, now: datetime) -> Proposal:
         """Return how a B2C payment would end; a number with a fixed outcome ends with its code."""
@@ -183,14 +180,7 @@ class MobileMoney:
             code = self._payout_code(phone, shillings)
         if code != PAID:
             return Proposal(code, (), 0)
-        payout = Booking(
-            BookingKind.PAYOUT,
-            self.identifiers.receipt(now),
-            now,
-            -shillings * 100,
-            self.books.balance_cents - shillings * 100,
-            phone=phone,
-        )
+        payout = self._outgoing(BookingKind.PAYOUT, shillings, now, phone=phone)
         return Proposal(PAID, (payout,), self.wallets.balance(phone))
 
     def commit(self, proposal: Proposal, *records: Record) -> None:
@@ -217,6 +207,12 @@ class MobileMoney:
             moved = self.clock.moved + timedelta(seconds=seconds)
             self.state_file.write(_clock_record(moved))
             self.clock.moved = moved
+
+    def _outgoing(self, kind: BookingKind, shillings: int, now: datetime, **details: Any) -> Booking:
+        """Return a booking of money that leaves the organisation's account; `details` are further fields of it."""
+        cents = shillings * 100
+        receipt = self.identifiers.receipt(now)
+        return Booking(kind, receipt, now, -cents, self.books.balance_cents - cents, **details)
 
     def _payout_code(self, phone: str, shillings: int) -> str:
         if shillings < MIN_PAYOUT_SHILLINGS:
