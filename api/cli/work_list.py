@@ -126,12 +126,11 @@ def close(
             proposal = service.close(Kind(kind), cases[0], by=operator(user), note=note)
             _say("The case is closed.", proposal)
             return
-        refusals = service.close_together(Kind(kind), case_ids, by=operator(user), note=note)
-    left = {case_id: refusal for case_id, refusal in refusals.items() if refusal is not None}
-    _say(f"{len(refusals) - len(left)} cases are closed.")
-    for case_id, refusal in left.items():
+        done = service.close_together(Kind(kind), case_ids, by=operator(user), note=note)
+    _say(f"{len(done.closed)} cases are closed.")
+    for case_id, refusal in done.refused.items():
         click.echo(f"{case_id}: {refusal.message}", err=True)
-    context.exit(1 if left else 0)
+    context.exit(1 if done.refused else 0)
 
 
 @work_list.command(short_help="Allocate an unmatched payment to a session.")

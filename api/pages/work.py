@@ -205,11 +205,10 @@ def close_together() -> AnyResponse | str:
     if kind not in set(Kind):
         raise NotFound("There is no such action.")
     case_ids = given.getlist("shown" if given.get("which") == "shown" else "ticked")
-    refusals = current_services().cases.close_together(
+    done = current_services().cases.close_together(
         Kind(kind), case_ids, by=Operator(here.user_id), note=given.get("text", "")
     )
-    left = {case_id: refusal for case_id, refusal in refusals.items() if refusal is not None}
-    return render_template("work/closed.html", closed=len(refusals) - len(left), left=left, kind=kind)
+    return render_template("work/closed.html", closed=len(done.closed), left=done.refused, kind=kind)
 
 
 @pages.post("/work/refund-order/")

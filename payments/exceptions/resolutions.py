@@ -46,6 +46,14 @@ class _AtStake:
     payer_digest: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedTogether:
+    """Which of several cases were closed, and why each of the others was not."""
+
+    closed: list[str]
+    refused: dict[str, LedgerError]
+
+
 class CaseService:
     """Closes cases, allocates payments, retries messages and events. Safe to share between threads.
 
@@ -106,8 +114,8 @@ class CaseService:
 
     def close_together(
         self, kind: Kind, case_ids: Sequence[str], *, by: Operator, note: str
-    ) -> dict[str, LedgerError | None]:
-        """Close several cases of a kind with one note, each as a decision of its own; return why one was not.
+    ) -> ClosedTogether:
+        """Close several cases of a kind with one note, each as a decision of its own.
 
         One that is refused does not hold up the others. Raises InvalidValue for the note and for too many cases, and
         Rejected CASE_NEEDS_MORE for a kind about whose cases one decides singly.
@@ -117,17 +125,15 @@ class CaseService:
             raise Rejected("CASE_NEEDS_MORE", "Cases of this kind are closed one by one: each is a decision.")
         if not 1 <= len(case_ids) <= MAX_CLOSED_TOGETHER:
             raise wrong_fields({"cases": [f"Name 1 to {MAX_CLOSED_TOGETHER} cases."]})
-        return {
-            case_id: self._close_one_of_many(kind, case_id, by, note) for case_id in dict.fromkeys(case_ids)
-        }
-
-    def _close_one_of_many(self, kind: Kind, case_id: str, by: Operator, note: str) -> LedgerError | None:
-        try:
-            _require_no_order(kind, case_id)
-            self._decide_alone(self._decision(CLOSE, kind, case_id, note=note), by)
-        except (Rejected, NotAllowed, NotFound, Conflict) as refusal:
-            return refusal
-        return None
+        closed, refused = list[str](), dict[str, LedgerError]()
+        for case_id in dict.fromkeys(case_ids):
+            try:
+                _require_no_order(kind, case_id)
+                self._decide_alone(self._decision(CLOSE, kind, case_id, note=note), by)
+                closed.append(case_id)
+            except (Rejected, NotAllowed, NotFound, Conflict) as refusal:
+                refused[case_id] = refusal
+        return ClosedTogether(closed, refused)
 
     def retry(self, kind: Kind, case_id: str, *, by: Operator) -> None:
         """Let the worker try a dead-lettered message or event again, as if for the first time."""

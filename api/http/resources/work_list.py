@@ -199,15 +199,14 @@ def close_cases(body: dict[str, Any], kind: str) -> dict[str, Any]:
     decision about money. Each is a decision of its own; those that could not be closed, the operator's own among them,
     are named with the reason.
     """
-    refusals = current_services().cases.close_together(
+    done = current_services().cases.close_together(
         _kind(kind), body["cases"], by=_operator(), note=body["note"]
     )
     return {
-        "closed": [case_id for case_id, refusal in refusals.items() if refusal is None],
+        "closed": done.closed,
         "not_closed": [
             {"case_id": case_id, "error_code": refusal.code, "message": refusal.message}
-            for case_id, refusal in refusals.items()
-            if refusal is not None
+            for case_id, refusal in done.refused.items()
         ],
     }
 
