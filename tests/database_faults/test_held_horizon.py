@@ -1,6 +1,6 @@
 """A transaction that has an id and stays open holds the log back, whatever its role and its database.
 
-What is owed to buyers goes on by rows, and whoever looks is told who holds it.
+What is owed to buyers goes on by rows, and operators are told who holds it.
 """
 
 from collections.abc import Iterator
@@ -28,19 +28,12 @@ from tests.support.checkouts import Checkout
 from tests.support.database import new_database
 from tests.support.instance import INITIATOR_PASSWORD, Client, Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
+from tests.support.shop_faults import REFUSES_ORDERS
 from tests.support.waiting import wait_until
 
 MORNING = "2026-11-16T07:30:00Z"
 CONSOLE = "a forgotten console"
 DUE_AFTER_SECONDS = 6
-BREAKS = """
-CREATE FUNCTION refuse_to_work() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'the shop is broken' USING ERRCODE = '{code}';
-END
-$$;
-CREATE TRIGGER breaks BEFORE INSERT ON shop_orders FOR EACH ROW EXECUTE FUNCTION refuse_to_work()
-"""
 
 
 @pytest.fixture
@@ -180,7 +173,7 @@ def test_the_work_list_shows_what_waits_for_a_person_and_what_is_over(
         session_id = refused(instance, 1)
         clock.tick(DUE_AFTER_SECONDS)
         instance.work_without_the_log()
-        change(instance, BREAKS.format(code="57014"))
+        change(instance, REFUSES_ORDERS.format(code="57014"))
         put_on_shelf(instance, TOMATOES, stock="40")
         _, late, phone = buyer_with_prompt(instance, 2)
         approve(instance, phone)
@@ -221,7 +214,7 @@ def test_an_order_that_fails_is_tried_at_the_pace_of_any_other(
 ) -> None:
     with held(database_url):
         buyer, session_id, phone = buyer_with_prompt(instance, 1)
-        change(instance, BREAKS.format(code="P0001"))
+        change(instance, REFUSES_ORDERS.format(code="P0001"))
         approve(instance, phone)
         for _ in range(60):
             clock.tick(2)

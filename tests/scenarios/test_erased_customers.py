@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.scenarios.c2b import c2b_notice, confirm_c2b
 from tests.scenarios.steps import (
     CANCELS,
     RECEIPT,
@@ -18,7 +19,6 @@ from tests.scenarios.steps import (
     refund_due_cents,
     report,
 )
-from tests.scenarios.test_other_sources import _confirm, _notice
 from tests.support.erasures import erase
 from tests.support.instance import Client, Instance
 from tests.support.statements import Booking, statement
@@ -51,7 +51,7 @@ def late_callback(instance: Instance) -> None:
 
 def late_notice(instance: Instance) -> None:
     reference = prompt_of(instance, CANCELS).account_reference
-    _confirm(instance, _notice(RECEIPT, reference, **PAYS_IN_THE_CLEAR))
+    confirm_c2b(instance, c2b_notice(RECEIPT, reference, **PAYS_IN_THE_CLEAR))
 
 
 def late_statement(instance: Instance) -> None:

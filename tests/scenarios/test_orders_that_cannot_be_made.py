@@ -21,25 +21,18 @@ from tests.scenarios.steps import (
     refund_due_cents,
 )
 from tests.support.instance import Client, Instance
+from tests.support.shop_faults import REFUSES_ORDERS
 
 WORK_LIST = "/api/work-list/"
 NOTE = {"note": "The shop is closed."}
-FAULT = """
-CREATE FUNCTION refuse_to_work() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'the shop is broken' USING ERRCODE = '{code}';
-END
-$$;
-CREATE TRIGGER breaks BEFORE INSERT ON shop_orders FOR EACH ROW EXECUTE FUNCTION refuse_to_work()
-"""
 PERMANENT = {
     "CheckViolation": "ALTER TABLE shop_orders ADD CONSTRAINT breaks CHECK (total_cents < 0) NOT VALID",
-    "DataError": FAULT.format(code="22003"),
-    "IntegrityError": FAULT.format(code="23505"),
-    "RuntimeError": FAULT.format(code="P0001"),
+    "DataError": REFUSES_ORDERS.format(code="22003"),
+    "IntegrityError": REFUSES_ORDERS.format(code="23505"),
+    "RuntimeError": REFUSES_ORDERS.format(code="P0001"),
     "InsufficientPrivilege": "REVOKE INSERT ON shop_orders FROM daftari_app",
 }
-PASSING = {"time-out": FAULT.format(code="57014"), "deadlock": FAULT.format(code="40P01")}
+PASSING = {"time-out": REFUSES_ORDERS.format(code="57014"), "deadlock": REFUSES_ORDERS.format(code="40P01")}
 
 
 def change(instance: Instance, statements: str) -> None:

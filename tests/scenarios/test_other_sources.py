@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import requests
 
+from tests.scenarios.c2b import SUCCESS, c2b_notice, c2b_paths, confirm_c2b
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
     CALLBACK_LOST,
@@ -36,48 +35,15 @@ from tests.support.statements import Booking, statement
 
 pytestmark = pytest.mark.usefixtures("clock")
 
-SUCCESS = {"ResultCode": 0, "ResultDesc": "Success"}
 ACCEPTED = {"ResultCode": "0", "ResultDesc": "Accepted"}
-TOTAL = "350.00"
-
-
-def _paths(instance: Instance) -> tuple[str, str]:
-    """Return the registered paths of C2B confirmation and validation."""
-    confirmation, validation = (urlsplit(url).path for url in instance.services.c2b.urls)
-    return confirmation, validation
-
-
-def _notice(receipt: str = "UKG7Q2X9LM", reference: str = "rent", **changed: Any) -> dict[str, Any]:
-    """Return a C2B notice; all values are text."""
-    return {
-        "TransactionType": "Pay Bill",
-        "TransID": receipt,
-        "TransTime": "20261116103500",
-        "TransAmount": TOTAL,
-        "BusinessShortCode": "174379",
-        "BillRefNumber": reference,
-        "InvoiceNumber": "",
-        "OrgAccountBalance": "49197.00",
-        "ThirdPartyTransID": "",
-        "MSISDN": "2547 ***** 126",
-        "FirstName": "JANE",
-        "MiddleName": "",
-        "LastName": "WANJIRU",
-    } | changed
 
 
 def _reference(instance: Instance, phone: str) -> str:
     return prompt_of(instance, phone).account_reference
 
 
-def _confirm(instance: Instance, notice: object) -> requests.Response:
-    answer = report(instance, _paths(instance)[0], notice)
-    assert (answer.status_code, answer.json()) == (200, SUCCESS)
-    return answer
-
-
 def _validate(instance: Instance, notice: object) -> dict[str, Any]:
-    answer = report(instance, _paths(instance)[1], notice)
+    answer = report(instance, c2b_paths(instance)[1], notice)
     assert answer.status_code == 200, answer.text
     shown: dict[str, Any] = answer.json()
     return shown
@@ -99,7 +65,7 @@ def test_a_payment_whose_answer_and_callback_were_lost_is_settled_by_its_c2b_not
     instance.work()
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
     prompt = prompt_of(instance, ANSWER_AND_CALLBACK_LOST)
-    _confirm(instance, _notice(receipt_of(prompt), f" {prompt.account_reference.lower()} "))
+    confirm_c2b(instance, c2b_notice(receipt_of(prompt), f" {prompt.account_reference.lower()} "))
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
     assert messages(instance) == [("acted_on", "credited")]
@@ -132,7 +98,7 @@ def test_a_payment_confirmed_by_query_gets_its_receipt(
     assert "Paid" in event_names(instance, session_id)
     prompt = prompt_of(instance, CALLBACK_LOST)
     if source == "c2b":
-        _confirm(instance, _notice(receipt_of(prompt), prompt.account_reference))
+        confirm_c2b(instance, c2b_notice(receipt_of(prompt), prompt.account_reference))
     else:
         booking = Booking(receipt_of(prompt), paid_in=350_00, account=prompt.account_reference)
         instance.services.reconciler.reconcile(statement([booking]))
@@ -148,7 +114,7 @@ def test_the_same_payment_by_callback_and_c2b_notice_is_one_payment(
     session_id = instance.pay(buyer)
     prompt = prompt_of(instance)
     call_back = partial(report, instance, own_path(prompt), callback(prompt, MpesaReceiptNumber="UKG7Q2X9LM"))
-    notify = partial(_confirm, instance, _notice("UKG7Q2X9LM", prompt.account_reference))
+    notify = partial(confirm_c2b, instance, c2b_notice("UKG7Q2X9LM", prompt.account_reference))
     if order == "at once":
         at_once([call_back, notify, call_back, notify])
     else:
@@ -165,7 +131,7 @@ def test_a_c2b_notice_after_a_failure_makes_an_order_and_a_case(instance: Instan
     session_id = instance.pay(buyer, phone_number=CANCELS)
     instance.work()
     assert buyer.status(session_id)["session_status"] == "failed"
-    _confirm(instance, _notice("UKG7Q2X9LM", _reference(instance, CANCELS)))
+    confirm_c2b(instance, c2b_notice("UKG7Q2X9LM", _reference(instance, CANCELS)))
     instance.work()
     assert buyer.status(session_id)["session_status"] == "order_created"
     assert "ContradictionFound" in event_names(instance, session_id)
@@ -175,7 +141,7 @@ def test_a_second_payment_typed_by_hand_is_due_back(instance: Instance, buyer: C
     session_id = instance.pay(buyer)
     approve(instance)
     instance.work()
-    _confirm(instance, _notice("UKG7Q2X9XX", prompt_of(instance).account_reference))
+    confirm_c2b(instance, c2b_notice("UKG7Q2X9XX", prompt_of(instance).account_reference))
     assert refund_due_cents(instance, session_id) == 350_00
     assert buyer.status(session_id)["session_status"] == "order_created"
 
@@ -188,7 +154,7 @@ def test_an_unmatched_payment_is_kept_and_changes_nothing(
 ) -> None:
     session_id = instance.pay(buyer)
     before = event_names(instance, session_id)
-    _confirm(instance, _notice(reference=reference, FirstName="=cmd", LastName="<b>"))
+    confirm_c2b(instance, c2b_notice(reference=reference, FirstName="=cmd", LastName="<b>"))
     instance.work()
     assert event_names(instance, session_id) == before
     assert _verdicts(instance) == ["unknown"]
@@ -202,14 +168,14 @@ def test_an_unmatched_payment_is_kept_and_changes_nothing(
         (b"[]", "no_object"),
         (b"null", "no_object"),
         ({}, "no_receipt"),
-        (_notice(TransAmount="a lot"), "no_amount"),
-        (_notice(TransAmount="-1"), "no_amount"),
-        (_notice(BusinessShortCode="600100"), "other_shortcode"),
+        (c2b_notice(TransAmount="a lot"), "no_amount"),
+        (c2b_notice(TransAmount="-1"), "no_amount"),
+        (c2b_notice(BusinessShortCode="600100"), "other_shortcode"),
         (b'{"TransID": "' + b"A" * 70_000 + b'"}', "too_large"),
     ],
 )
 def test_an_unreadable_notice_is_dead_lettered(instance: Instance, body: object, reason: str) -> None:
-    _confirm(instance, body)
+    confirm_c2b(instance, body)
     instance.work()
     assert messages(instance) == [("set_aside", reason)]
     assert count(instance, "mpesa_movements") == 0
@@ -220,7 +186,7 @@ def test_an_unauthenticated_notice_changes_nothing_and_is_answered_alike(
 ) -> None:
     session_id = instance.pay(buyer)
     before = event_names(instance, session_id)
-    notice = _notice(reference=prompt_of(instance).account_reference)
+    notice = c2b_notice(reference=prompt_of(instance).account_reference)
     for token in ("0" * 32, "x", "%00", "ü"):
         answer = report(instance, f"/api/payments/c2b/{token}/confirmation/", notice)
         assert (answer.status_code, answer.json()) == (200, SUCCESS)
@@ -235,11 +201,13 @@ def test_an_unauthenticated_notice_changes_nothing_and_is_answered_alike(
 def test_validation_accepts_a_payment_by_hand_of_the_right_amount(instance: Instance, buyer: Client) -> None:
     instance.pay(buyer)
     reference = prompt_of(instance).account_reference
-    assert _validate(instance, _notice(reference=reference)) == ACCEPTED
-    assert _validate(instance, _notice(reference=f" {reference.lower()} ", OrgAccountBalance="")) == ACCEPTED
+    assert _validate(instance, c2b_notice(reference=reference)) == ACCEPTED
+    assert (
+        _validate(instance, c2b_notice(reference=f" {reference.lower()} ", OrgAccountBalance="")) == ACCEPTED
+    )
     refused = {"ResultCode": "C2B00013", "ResultDesc": "Rejected"}
-    assert _validate(instance, _notice(reference=reference, TransAmount="1.00")) == refused
-    for stray in (_notice(), _notice(BusinessShortCode="600100"), {}, b"junk"):
+    assert _validate(instance, c2b_notice(reference=reference, TransAmount="1.00")) == refused
+    for stray in (c2b_notice(), c2b_notice(BusinessShortCode="600100"), {}, b"junk"):
         assert _validate(instance, stray) == ACCEPTED
     assert messages(instance) == []
 
@@ -257,17 +225,17 @@ def test_a_shop_may_refuse_payments_without_a_known_reference(strict: Instance) 
     strict.pay(strict.client(1))
     reference = prompt_of(strict).account_reference
     codes = {
-        "0": _notice(reference=reference),
-        "C2B00012": _notice(),
-        "C2B00013": _notice(reference=reference, TransAmount="349.99"),
-        "C2B00015": _notice(BusinessShortCode="600100"),
+        "0": c2b_notice(reference=reference),
+        "C2B00012": c2b_notice(),
+        "C2B00013": c2b_notice(reference=reference, TransAmount="349.99"),
+        "C2B00015": c2b_notice(BusinessShortCode="600100"),
         "C2B00016": {},
     }
     for code, notice in codes.items():
         assert _validate(strict, notice)["ResultCode"] == code
     approve(strict)
     strict.work()
-    assert _validate(strict, _notice(reference=reference))["ResultCode"] == "C2B00012"
+    assert _validate(strict, c2b_notice(reference=reference))["ResultCode"] == "C2B00012"
 
 
 @pytest.mark.parametrize(("setting", "code"), [("accept", "0"), ("refuse", "C2B00016")])
@@ -279,15 +247,15 @@ def test_without_a_database_a_validation_is_answered_and_a_confirmation_is_not_a
         running_instance(proxy.url, data_folder, DAFTARI_C2B_UNKNOWN=setting) as instance,
     ):
         proxy.cut()
-        assert _validate(instance, _notice(reference="D1"))["ResultCode"] == code
-        answer = report(instance, _paths(instance)[0], _notice())
+        assert _validate(instance, c2b_notice(reference="D1"))["ResultCode"] == code
+        answer = report(instance, c2b_paths(instance)[0], c2b_notice())
         assert answer.status_code == 503
         assert answer.json() != SUCCESS
         proxy.restore()
 
 
 def test_the_c2b_secret_is_only_in_the_registered_urls(instance: Instance) -> None:
-    _confirm(instance, _notice())
-    secret = _paths(instance)[0].split("/")[4]
+    confirm_c2b(instance, c2b_notice())
+    secret = c2b_paths(instance)[0].split("/")[4]
     for (table,) in observe(instance, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
         assert observe(instance, f"SELECT FROM {table} AS t WHERE t::text LIKE %s", f"%{secret}%") == []
