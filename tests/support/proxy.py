@@ -41,6 +41,8 @@ class TcpProxy:
         self.port: int = self._listener.getsockname()[1]
         self.connections_cut = 0
         self.answers_lost = 0
+        self.on_bytes: Callable[[object, bool, bytes], None] = lambda *_: None
+        """Called with what passes: a connection, whether its client sent it, and the bytes."""
         self._lock = Lock()
         self._links: set[_Link] = set()
         self._is_cut = False
@@ -137,6 +139,7 @@ class TcpProxy:
                 if not from_client and link.loses_answer:
                     self._lose(link)
                     return
+                self.on_bytes(link, from_client, chunk)
                 sink.sendall(chunk)
         except OSError:
             return

@@ -1,0 +1,1 @@
+"""What each command costs, in counts that a machine does not change."""

@@ -1,0 +1,127 @@
+"""No command may begin to cost PostgreSQL more than it does: counts, which no machine and no load changes."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TypeVar
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from ledger.store.database import Database
+from payments.worker.processes import jobs
+from tests.performance.cost import Cost, CostMeter, usual
+from tests.scenarios.steps import TOMATOES, approve, put_in_cart, put_on_shelf
+from tests.support.database import reachable_folder
+from tests.support.horizon import until_readable
+from tests.support.instance import Instance, running_instance
+from tests.support.proxy import proxy_before
+
+Answer = TypeVar("Answer")
+
+SESSIONS = "/api/payments/sessions/"
+WARM_UP, MEASURED = 4, 5
+
+MOST = {
+    "create": Cost(statements=4, round_trips=4, commits=2, wal_bytes=2_700),
+    "initiate": Cost(statements=5, round_trips=5, commits=3, wal_bytes=4_200),
+    "callback, and its order": Cost(statements=21, round_trips=21, commits=8, wal_bytes=7_500),
+    "status": Cost(statements=1, round_trips=1, commits=0, wal_bytes=0),
+    "list": Cost(statements=2, round_trips=2, commits=0, wal_bytes=0),
+    "create, with a key": Cost(statements=6, round_trips=6, commits=3, wal_bytes=4_700),
+    "extend, with a key": Cost(statements=4, round_trips=4, commits=3, wal_bytes=2_050),
+    "initiate, with a key": Cost(statements=7, round_trips=7, commits=5, wal_bytes=5_400),
+}
+"""What each step may cost. Lower a bound with the change that makes it possible; raise none without a reason."""
+
+HAS_ORDER = "SELECT FROM shop_orders WHERE session_id = %s"
+
+
+class Shopper:
+    """Buys again and again, and keeps what each step cost."""
+
+    def __init__(self, instance: Instance, meter: CostMeter, past_the_proxy: Database) -> None:
+        self.costs = defaultdict[str, list[Cost]](list)
+        self._instance = instance
+        self._meter = meter
+        self._database = past_the_proxy
+        one_thread = jobs(instance.services.worker, max_workers=1)
+        self._orders = next(job for job in one_thread if job.name == "orders")
+
+    def buy(self, user: int) -> None:
+        """Take a buyer's cart to the order, without a key, and another cart to a prompt, with keys."""
+        session_id = self._create(user, "create", None)
+        self._initiate(user, session_id, "initiate", {})
+        self._step("callback, and its order", lambda: self._pay(user, session_id))
+        client = self._instance.client(user)
+        shown = self._step("status", lambda: client.status(session_id))
+        assert shown["session_status"] == "order_created"
+        self._step("list", lambda: client.get(SESSIONS))
+        session_id = self._create(user, "create, with a key", str(uuid4()))
+        extension = f"{SESSIONS}{session_id}/extend_session/"
+        self._step("extend, with a key", lambda: client.post(extension, headers=_key()))
+        self._initiate(user, session_id, "initiate, with a key", _key())
+        self._pay(user, session_id)
+
+    def _create(self, user: int, step: str, key: str | None) -> str:
+        client = self._instance.client(user)
+        put_in_cart(client, TOMATOES, "2")
+        answer = self._step(step, lambda: client.create(key=key))
+        assert answer.status_code == 201, answer.text
+        session_id: str = answer.json()["session_id"]
+        return session_id
+
+    def _initiate(self, user: int, session_id: str, step: str, headers: dict[str, str]) -> None:
+        client = self._instance.client(user)
+        path, body = f"{SESSIONS}{session_id}/initiate_payment/", {"phone_number": _phone(user)}
+        answer = self._step(step, lambda: client.post(path, json=body, headers=headers))
+        assert answer.status_code == 200, answer.text
+
+    def _pay(self, user: int, session_id: str) -> None:
+        approve(self._instance, _phone(user))
+        if not self._has_order(session_id):
+            until_readable(self._database)
+            assert self._orders.work()
+
+    def _has_order(self, session_id: str) -> bool:
+        with self._database.connection() as connection:
+            return connection.execute(HAS_ORDER, (session_id,)).fetchone() is not None
+
+    def _step(self, step: str, work: Callable[[], Answer]) -> Answer:
+        answers: list[Answer] = []
+        self.costs[step].append(self._meter.cost_of(lambda: answers.append(work())))
+        return answers[0]
+
+
+def _key() -> dict[str, str]:
+    return {"Idempotency-Key": str(uuid4())}
+
+
+def _phone(user: int) -> str:
+    return f"25472{user:07}"
+
+
+@pytest.fixture(scope="module")
+def costs(own_database_url: str) -> Iterator[dict[str, Cost]]:
+    """What each step usually costs, once every statement is prepared."""
+    folder = reachable_folder()
+    with (
+        proxy_before(own_database_url) as proxy,
+        psycopg.connect(own_database_url, autocommit=True) as connection,
+        closing(Database(own_database_url, max_connections=2)) as past_the_proxy,
+    ):
+        meter = CostMeter(proxy, connection)
+        with running_instance(proxy.url, folder) as instance:
+            put_on_shelf(instance, TOMATOES, stock="1000")
+            shopper = Shopper(instance, meter, past_the_proxy)
+            for user in range(1, 1 + WARM_UP + MEASURED):
+                shopper.buy(user)
+        yield {step: usual(costs[WARM_UP:]) for step, costs in shopper.costs.items()}
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("step", MOST)
+def test_a_step_costs_no_more_than_it_did(step: str, costs: dict[str, Cost]) -> None:
+    assert not costs[step].exceeds(MOST[step]), costs[step]
