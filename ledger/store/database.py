@@ -4,21 +4,20 @@ Build it after a fork: a pool does not survive one.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from select import POLLIN, poll
 from time import monotonic
+from types import TracebackType
 from typing import Any, TypeVar
 
 import psycopg
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
-from psycopg import Cursor
-from psycopg.abc import Params, QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from ledger.errors import ConnectionLost, Unavailable
+from ledger.store.connection import Connection
 from ledger.store.roles import DEFAULT_ROLES
 from ledger.store.sqlstates import NO_ROOM, UNREACHED, is_stale_plan, meaning_of
 
@@ -67,14 +66,8 @@ PREPARE_AFTER = 1
 to run it, and a pool has many connections that each must learn it.
 """
 MAX_WAITING = 200
-READ_ONLY_SECONDS = 1.0
-"""For so long a connection that takes no writes serves reads; then another takes its place."""
-
 NO_ROOM_SECONDS = 5.0
 """For so long after a write found no room the database counts as full."""
-
-_SAYS_READ_ONLY = ("default_transaction_read_only", "in_hot_standby")
-"""PostgreSQL reports these without being asked."""
 
 _NO_TABLES = "The database has not got its tables yet, or not those of this release: type `daftari migrate`."
 _OLDER_SCHEMA = (
@@ -91,38 +84,6 @@ WHERE pg_catalog.current_setting(key, true) IS NOT NULL
 _ASSUME_ROLE = """
 SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = %s AND pg_has_role(rolname, 'MEMBER')
 """
-
-
-class Connection(psycopg.Connection[DictRow]):
-    """A connection that forgets prepared statements when the tables beneath them have changed."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._opened_at = monotonic()
-
-    @property
-    def is_read_only_of_old(self) -> bool:
-        """Whether the server said that it takes no writes here, some time ago: a new connection may know better."""
-        return monotonic() - self._opened_at >= READ_ONLY_SECONDS and any(
-            self.info.parameter_status(name) == "on" for name in _SAYS_READ_ONLY
-        )
-
-    def execute(  # type: ignore[override]  # templates are not used
-        self,
-        query: QueryNoTemplate,
-        params: Params | None = None,
-        *,
-        prepare: bool | None = None,
-        binary: bool = False,
-    ) -> Cursor[DictRow]:
-        """Execute a statement; once more where it was not executed because its prepared form is out of date."""
-        try:
-            return super().execute(query, params, prepare=prepare, binary=binary)
-        except psycopg.Error as error:
-            if not is_stale_plan(error) or self.info.transaction_status != TransactionStatus.IDLE:
-                raise
-        super().execute("DEALLOCATE ALL", prepare=False)
-        return super().execute(query, params, prepare=prepare, binary=binary)
 
 
 class Database(PostgresDatastore):
@@ -169,19 +130,9 @@ class Database(PostgresDatastore):
             reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
         )
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self) -> AbstractContextManager[Connection]:
         """Lend an autocommit connection whose rows are dictionaries. One that the server has closed is not lent."""
-        with self._refusals():
-            self.pool.open()
-            connection = self._take()
-            try:
-                yield connection
-            except psycopg.Error as error:
-                self._drop_if_useless(connection, error)
-                raise
-            finally:
-                self.pool.putconn(connection)
+        return _Lent(self)
 
     @contextmanager
     def fresh_connection(self) -> Iterator[Connection]:
@@ -193,7 +144,7 @@ class Database(PostgresDatastore):
             self._configure(connection)
             yield connection
 
-    get_connection = connection
+    get_connection = connection  # type: ignore[assignment]  # the library's is a generator's
 
     @contextmanager
     def transaction(self, *, commit: bool = True) -> Iterator[Any]:
@@ -213,32 +164,32 @@ class Database(PostgresDatastore):
         """Raise errors of PostgreSQL that are no fault of ours as those of the ledger."""
         try:
             yield
-        except _OLDER_SCHEMA as error:
-            if self._has_tables():
-                raise
-            raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
         except psycopg.Error as error:
-            meaning = meaning_of(error)
-            if meaning is None:
-                raise
-            if meaning is NO_ROOM:
-                self._had_no_room_at = monotonic()
-            raise meaning.refusal() from error
+            self.refuse(error)
+            raise
+
+    def refuse(self, error: psycopg.Error) -> None:
+        """Raise an error of PostgreSQL that is no fault of ours as one of the ledger."""
+        if isinstance(error, _OLDER_SCHEMA):
+            if not self._has_tables():
+                raise Unavailable(_NO_TABLES, retry_after_seconds=10) from error
+            return
+        meaning = meaning_of(error)
+        if meaning is None:
+            return
+        if meaning is NO_ROOM:
+            self._had_no_room_at = monotonic()
+        raise meaning.refusal() from error
 
     def refuse_if_it_had_no_room(self) -> None:
         """Raise DatabaseUnavailable if a write found no room in the last seconds: a small one may still find some."""
         if monotonic() - self._had_no_room_at < NO_ROOM_SECONDS:
             raise NO_ROOM.refusal()
 
-    def _drop_if_useless(self, connection: Connection, error: psycopg.Error) -> None:
-        meaning = meaning_of(error)
-        if meaning is not None and meaning.drops_connection:
-            connection.close()
-        if is_stale_plan(error):  # In a transaction, so it was not repeated; others have prepared it too.
-            self.pool.drain()
-
-    def _take(self) -> Connection:
+    def take(self) -> Connection:
         """Take a connection from the pool that the server has not closed; the pool replaces those that it has."""
+        if self.pool.closed:
+            self.pool.open()
         for _ in range(2 * self.pool.max_size):
             connection = self.pool.getconn()
             if is_alive(connection) and not connection.is_read_only_of_old:
@@ -246,6 +197,16 @@ class Database(PostgresDatastore):
             connection.close()
             self.pool.putconn(connection)
         raise UNREACHED.refusal()
+
+    def give_back(self, connection: Connection, error: BaseException | None) -> None:
+        """Return a connection to the pool, closed if what happened on it leaves it of no use."""
+        if isinstance(error, psycopg.Error):
+            meaning = meaning_of(error)
+            if meaning is not None and meaning.drops_connection:
+                connection.close()
+            if is_stale_plan(error):  # In a transaction, so it was not repeated; others have prepared it too.
+                self.pool.drain()
+        self.pool.putconn(connection)
 
     def _has_tables(self) -> bool:
         """Say whether the tables are there, and not those of a release before."""
@@ -257,6 +218,30 @@ class Database(PostgresDatastore):
         """Close the pool; connections in use end when they come back."""
         if hasattr(self, "pool"):
             self.pool.close()
+
+
+class _Lent:
+    """A connection of a pool for the length of a block."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._database.take()
+        except psycopg.Error as error:
+            self._database.refuse(error)
+            raise
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.give_back(self._connection, error)
+        if isinstance(error, psycopg.Error):
+            self._database.refuse(error)
 
 
 def once_more(ask: Callable[[], Answer]) -> Answer:

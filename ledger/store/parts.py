@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.store.database import Connection
+from ledger.store.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from eventsourcing.persistence import (
 from eventsourcing.postgres import PostgresApplicationRecorder
 
 from ledger.errors import ConnectionLost
-from ledger.store.database import Connection, Database
+from ledger.store.connection import Connection
+from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 

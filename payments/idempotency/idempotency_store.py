@@ -9,7 +9,8 @@ import structlog
 
 from ledger import clock
 from ledger.errors import Conflict, DatabaseUnavailable, Rejected
-from ledger.store.database import Connection, Database
+from ledger.store.connection import Connection
+from ledger.store.database import Database
 from ledger.store.vault import Vault
 
 Answer = TypeVar("Answer")

@@ -1,0 +1,249 @@
+"""A connection to PostgreSQL that runs a statement it has seen before by its prepared form, at the cost of libpq.
+
+psycopg's cursor costs three times as much as the statement of a key: it converts the text, waits in steps, and builds
+a cursor, each time. What psycopg itself prepares (for `executemany`) and what is prepared here live side by side; both
+are forgotten together.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from time import monotonic
+from typing import Any, cast
+
+import psycopg
+from psycopg import Cursor, Transaction, abc
+from psycopg.abc import Params, QueryNoTemplate
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import DiagnosticField, ExecStatus, Format, PipelineStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+from psycopg.rows import DictRow
+
+from ledger.store.sqlstates import is_stale_plan
+
+READ_ONLY_SECONDS = 1.0
+"""For so long a connection that takes no writes serves reads; then another takes its place."""
+
+MAX_PREPARED = 200
+"""How many statements a connection remembers; the one that was not used for longest goes."""
+
+_SAYS_READ_ONLY = (b"default_transaction_read_only", b"in_hot_standby")
+"""PostgreSQL reports these without being asked."""
+
+_DEALLOCATES = re.compile(rb"(?:DROP|ALTER|ROLLBACK|DISCARD ALL|DEALLOCATE ALL)\b")
+"""Commands after which psycopg makes the server forget what was prepared."""
+
+_PLACEHOLDER = re.compile(rb"%(?:(%)|s|\(([^)]+)\)s|(.?))", re.DOTALL)
+
+
+class Rows:
+    """The result of a prepared statement: what we use of psycopg's cursor."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Sequence[DictRow], rowcount: int) -> None:
+        self._rows = iter(rows)
+        self.rowcount = rowcount
+
+    def fetchone(self) -> DictRow | None:
+        """Return the next row, None after the last."""
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[DictRow]:
+        """Return the rows that are left."""
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[DictRow]:
+        """Yield the rows that are left."""
+        return self._rows
+
+
+class _Prepared:
+    """A statement that the server knows by name, and how its rows become dictionaries."""
+
+    __slots__ = ("as_row", "name")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.as_row: Callable[[Sequence[Any]], DictRow] | None = None
+
+
+class Connection(psycopg.Connection[DictRow]):
+    """An autocommit connection that prepares what it runs a second time, and forgets it when tables have changed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._opened_at = monotonic()
+        self._known: OrderedDict[tuple[bytes, tuple[int, ...]], _Prepared | None] = OrderedDict()
+        self._names = 0
+        self._must_deallocate = False
+
+    @property
+    def is_read_only_of_old(self) -> bool:
+        """Whether the server said that it takes no writes here, some time ago: a new connection may know better."""
+        return monotonic() - self._opened_at >= READ_ONLY_SECONDS and any(
+            self.pgconn.parameter_status(name) == b"on" for name in _SAYS_READ_ONLY
+        )
+
+    def execute(  # type: ignore[override]  # templates are not used
+        self,
+        query: QueryNoTemplate,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> Cursor[DictRow]:
+        """Execute a statement; once more where it was not executed because its prepared form is out of date.
+
+        With `prepare` it is prepared at its first use and not at its second, or never if that is False. What comes back
+        can be fetched from, iterated and asked for its `rowcount`; it is a cursor in name only.
+        """
+        try:
+            return self._run(query, params, prepare, binary=binary)
+        except psycopg.Error as error:
+            if not is_stale_plan(error) or self.info.transaction_status != TransactionStatus.IDLE:
+                raise
+        self._forget()
+        return self._run(query, params, prepare, binary=binary)
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[Transaction]:
+        """Begin a transaction, or a savepoint inside one. psycopg forgets what it prepared when one is rolled back."""
+        transaction = None
+        try:
+            with super().transaction(savepoint_name, force_rollback) as transaction:
+                yield transaction
+        finally:
+            if transaction is None or transaction.status is not Transaction.Status.COMMITTED:
+                self._forget()
+
+    def rollback(self) -> None:
+        """Roll back, as the pool does with a connection that comes back inside a transaction."""
+        super().rollback()
+        self._forget()
+
+    def _run(
+        self, query: QueryNoTemplate, params: Params | None, prepare: bool | None, *, binary: bool
+    ) -> Cursor[DictRow]:
+        if self._must_deallocate:
+            super().execute("DEALLOCATE ALL", prepare=False)
+            self._must_deallocate = False
+        text, values = _numbered(query, params) if prepare is not False else (None, ())
+        if text is None or not self.autocommit or self.pgconn.pipeline_status != PipelineStatus.OFF:
+            return self._run_unprepared(query, params, binary=binary)
+        transformer = Transformer(self)
+        dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values)) if values else ()
+        key = (text, transformer.types or ())
+        if key not in self._known and not prepare:
+            cursor = self._run_unprepared(query, params, binary=binary)
+            self._remember(key, None)
+            return cursor
+        prepared = self._known.get(key) or self._prepare(key)
+        self._known.move_to_end(key)
+        result = self.pgconn.exec_prepared(
+            prepared.name,
+            dumped,  # type: ignore[arg-type]  # None is NULL, whatever the stub says
+            transformer.formats,
+            Format.BINARY if binary else Format.TEXT,
+        )
+        return cast("Cursor[DictRow]", self._rows_of(result, prepared, transformer))
+
+    def _run_unprepared(
+        self, query: QueryNoTemplate, params: Params | None, *, binary: bool
+    ) -> Cursor[DictRow]:
+        cursor = super().execute(query, params, prepare=False, binary=binary)
+        if _DEALLOCATES.match((cursor.statusmessage or "").encode()):
+            self._forget()
+        return cursor
+
+    def _prepare(self, key: tuple[bytes, tuple[int, ...]]) -> _Prepared:
+        self._names += 1
+        prepared = _Prepared(b"daftari_%d" % self._names)
+        _raise_error_of(self.pgconn.prepare(prepared.name, *key))
+        self._remember(key, prepared)
+        return prepared
+
+    def _remember(self, key: tuple[bytes, tuple[int, ...]], prepared: _Prepared | None) -> None:
+        self._known[key] = prepared
+        if len(self._known) > MAX_PREPARED:
+            _, oldest = self._known.popitem(last=False)
+            if oldest is not None:
+                _raise_error_of(self.pgconn.exec_(b"DEALLOCATE " + oldest.name))
+
+    def _rows_of(self, result: PGresult, prepared: _Prepared, transformer: abc.Transformer) -> Rows:
+        _raise_error_of(result)
+        if result.status == ExecStatus.TUPLES_OK:
+            if prepared.as_row is None:
+                prepared.as_row = _row_maker(result)
+            transformer.set_pgresult(result)
+            return Rows(transformer.load_rows(0, result.ntuples, prepared.as_row), result.ntuples)
+        if _DEALLOCATES.match(result.command_status or b""):
+            self._forget()
+        changed = result.command_tuples
+        return Rows((), -1 if changed is None else changed)
+
+    def _forget(self) -> None:
+        """Forget all that was prepared, and have the server do so before the next statement."""
+        self._known.clear()
+        self._must_deallocate = True
+
+
+def _raise_error_of(result: PGresult) -> None:
+    if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        return
+    if (
+        result.error_field(DiagnosticField.SQLSTATE) is None
+    ):  # The connection is lost: libpq says so, not the server.
+        raise psycopg.OperationalError(result.get_error_message())
+    raise error_from_result(result)
+
+
+def _row_maker(result: PGresult) -> Callable[[Sequence[Any]], DictRow]:
+    names = tuple((result.fname(number) or b"").decode() for number in range(result.nfields))
+    return lambda values: dict(zip(names, values, strict=True))
+
+
+def _numbered(query: QueryNoTemplate, params: Params | None) -> tuple[bytes | None, Sequence[Any]]:
+    """Return a statement with numbered placeholders and their values in order; None if that is left to psycopg."""
+    if not isinstance(query, str | bytes):
+        return None, ()
+    if params is None:
+        text = query.encode() if isinstance(query, str) else query
+        return (None if b";" in text else text), ()  # Several statements at once cannot be prepared.
+    numbered, names, count = _with_numbers(query)
+    if numbered is None:
+        return None, ()
+    if isinstance(params, Mapping):
+        fits = not count and all(name in params for name in names)
+        return (numbered, [params[name] for name in names]) if fits else (None, ())
+    return (numbered, params) if not names and count == len(params) else (None, ())
+
+
+@lru_cache(maxsize=1_000)
+def _with_numbers(query: str | bytes) -> tuple[bytes | None, tuple[str, ...], int]:
+    """Return a statement with $1, $2, … in place of psycopg's placeholders, their names, and how many have none.
+
+    None in place of the text of one that has placeholders of other kinds.
+    """
+    names: dict[str, int] = {}
+    unnamed, is_odd = 0, False
+
+    def number(found: re.Match[bytes]) -> bytes:
+        nonlocal unnamed, is_odd
+        percent, name, other = found.groups()
+        if percent:
+            return b"%"
+        if name:
+            return b"$%d" % names.setdefault(name.decode(), len(names) + 1)
+        is_odd |= other is not None
+        unnamed += 1
+        return b"$%d" % unnamed
+
+    text = _PLACEHOLDER.sub(number, query.encode() if isinstance(query, str) else query)
+    is_odd |= bool(names and unnamed)
+    return (None if is_odd else text), tuple(names), unnamed
