@@ -185,7 +185,7 @@ class MemoryDatabase(Database):
         self._scheduler = scheduler
         self._context = _ConnectionContext(Connection(tables, scheduler))
 
-    def connection(self) -> _ConnectionContext:  # type: ignore[override]  # only the context manager is used
+    def connection(self) -> _ConnectionContext:
         """Return the shared connection."""
         return self._context
 
