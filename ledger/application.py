@@ -1,6 +1,6 @@
 """The ledger's one way to write: load a session, decide, append; on a conflict reload and decide again."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -19,7 +19,8 @@ from ledger.store.canonical import canonical_json, chained_hashes
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.key_ring import KeyRing
-from ledger.store.recorder import SessionRecorder, VersionConflict
+from ledger.store.parts import Part
+from ledger.store.recorder import SessionRecorder, VersionConflict, rows_of_history
 
 Answer = TypeVar("Answer")
 
@@ -74,7 +75,21 @@ class Ledger(Application[UUID]):
 
         Raises NotFound if there is none, or if `user_id` is given and it is another's, EventForged, and Unavailable.
         """
-        rows = self.recorder.history(session_id)
+        return self._session(session_id, self.recorder.history(session_id), user_id)
+
+    def history_part(self, session_id: UUID) -> Part:
+        """Return the part of a statement that reads a session's events; `session_of` loads its value."""
+        return self.recorder.history_part(session_id)
+
+    def session_of(
+        self, session_id: UUID, history: str | None, *, user_id: int | None = None
+    ) -> PaymentSession:
+        """Return the session of the value of its `history_part`; raises what `session` does, but Unavailable."""
+        return self._session(session_id, rows_of_history(history), user_id)
+
+    def _session(
+        self, session_id: UUID, rows: Sequence[Mapping[str, Any]], user_id: int | None
+    ) -> PaymentSession:
         if not rows:
             raise no_such_session()
         last_hash = self.macs.require_genuine(session_id, rows)
@@ -131,18 +146,10 @@ class Ledger(Application[UUID]):
 
     def _append(self, session: PaymentSession) -> None:
         """Append the new events with the session's new row and what caused them, in one commit; log their position."""
-        events = [PUBLIC_NAMES[type(event)] for event in session.pending_events]
-        # Not by save(): its runtime protocol checks of every object take a millisecond.
-        stored = [self.mapper.to_stored_event(event) for event in session.collect_events()]
-        cause = canonical_json(metadata.current())
-        hashes = chained_hashes(stored, cause, session.last_hash)
-        positions = self.recorder.insert_events(
-            stored, row=status_row(session), metadata=cause, hashes=hashes
-        )
-        session.last_hash, position = hashes[-1], str(positions[-1])
-        _log.info(
-            "appended", session_id=str(session.id), version=session.version, position=position, events=events
-        )
+        append = Append(self, session)
+        append.collect()
+        positions = self.recorder.insert_events(append.events, part=append.part(), hashes=append.hashes)
+        append.written(positions[-1])
 
     def reserve_receipt(self, receipt: str, session_id: UUID) -> bool:
         """Claim an M-Pesa receipt for a session; return whether it is this session's.
@@ -156,6 +163,50 @@ class Ledger(Application[UUID]):
         with self.database.connection() as connection:
             row = connection.execute(_RESERVE, (value, kind, session_id)).fetchone()
         return row is not None and row["session_id"] == session_id
+
+
+class Append:
+    """The new events of a session, to be written by one statement, perhaps with parts of other rooms.
+
+    `collect` them as they are decided, run `part` inside `version_conflicts`, then say that they are `written`.
+    """
+
+    def __init__(self, ledger: Ledger, session: PaymentSession) -> None:
+        self.events: list[StoredEvent] = []
+        self.hashes: list[bytes] = []
+        self._ledger = ledger
+        self._session = session
+        self._names: list[str] = []
+        self._metadata: list[bytes] = []
+
+    def collect(self) -> None:
+        """Take the events that were decided since the last call; what is said now caused them."""
+        self._names += [PUBLIC_NAMES[type(event)] for event in self._session.pending_events]
+        # Not by save(): its runtime protocol checks of every object take a millisecond.
+        stored = [self._ledger.mapper.to_stored_event(event) for event in self._session.collect_events()]
+        cause = canonical_json(metadata.current())
+        previous = self.hashes[-1] if self.hashes else self._session.last_hash
+        self.hashes += chained_hashes(stored, cause, previous)
+        self.events += stored
+        self._metadata += [cause] * len(stored)
+
+    def part(self) -> Part:
+        """Return the part that appends the events and moves the session's row; its value is the last position."""
+        row = status_row(self._session)
+        return self._ledger.recorder.append_part(
+            self.events, row=row, metadata=self._metadata, hashes=self.hashes
+        )
+
+    def written(self, position: int) -> None:
+        """Log that the events are in the log, the last of them at this position."""
+        self._session.last_hash = self.hashes[-1]
+        _log.info(
+            "appended",
+            session_id=str(self._session.id),
+            version=self._session.version,
+            position=str(position),
+            events=self._names,
+        )
 
 
 def no_such_session() -> NotFound:

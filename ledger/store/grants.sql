@@ -31,7 +31,7 @@ $$;
 GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, schema_migrations, event_topics,
     event_mac_starts TO daftari_app;
 GRANT EXECUTE ON FUNCTION reserve_reference, ledger_horizon, horizon_holder, sign_event_mac_start,
-    append_events(uuid, integer, text[], text[], text, bytea[], integer, bytea[], jsonb),
+    append_events(uuid, integer, text[], text[], text[], bytea[], integer, bytea[], jsonb),
     append_events(uuid, integer, text[], jsonb[], bytea[], jsonb) TO daftari_app;
 GRANT SELECT ON signed_blocks TO daftari_app;
 GRANT EXECUTE ON FUNCTION digest_of_events, add_signed_block TO daftari_app;

@@ -1,7 +1,7 @@
 """The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from ledger.errors import ConnectionLost
 from ledger.store.connection import Connection
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.parts import Part, run_parts
 from ledger.store.positions import read_horizon
 
 VERSION_CONFLICT = "DF001"
@@ -32,6 +33,12 @@ _HISTORY = f"""
 SELECT version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
 FROM payment_events WHERE session_id = %s ORDER BY version
 """  # noqa: S608 - made of names of our own
+# The same rows as one value, for a statement that reads more than them.
+_HISTORY_PART = """(
+    SELECT json_agg(json_build_array(
+        version, topic, state::text, metadata::text, origin, position, encode(hash, 'hex'), key_id, encode(mac, 'hex')
+    ) ORDER BY version)::text FROM payment_events WHERE session_id = %s
+)"""
 _POSITIONS_OF_HASHES = """
 SELECT hash, position FROM payment_events WHERE session_id = %s AND version BETWEEN %s AND %s ORDER BY version
 """
@@ -44,6 +51,9 @@ WHERE origin = %(origin)s AND position < %(horizon)s
 ORDER BY position LIMIT %(limit)s
 """
 _LAST_POSITION = "SELECT max(position) AS position FROM payment_events WHERE origin = %s AND position < %s"
+_NAMES_OF_HISTORY = (
+    "version", "topic", "state", "metadata", "origin", "position", "hash", "key_id", "mac",
+)  # fmt: skip
 
 
 class VersionConflict(IntegrityError):
@@ -69,24 +79,23 @@ class SessionRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             return connection.execute(_HISTORY.encode(), (session_id,), prepare=True).fetchall()
 
-    def insert_events(
+    def history_part(self, session_id: UUID) -> Part:
+        """Return the part of a statement that reads what `history` returns; `rows_of_history` reads its value."""
+        return Part(_HISTORY_PART, (session_id,))
+
+    def append_part(
         self,
         stored_events: Sequence[StoredEvent],
         *,
-        row: dict[str, Any] | None = None,
-        metadata: bytes = b"{}",
-        hashes: Sequence[bytes] = (),
-        **_: Any,
-    ) -> Sequence[int]:
-        """Append the events of one session with its new status row, each signed by its hash; return their positions.
+        row: dict[str, Any],
+        metadata: Sequence[bytes],
+        hashes: Sequence[bytes],
+    ) -> Part:
+        """Return the part of a statement that appends events of one session with its new status row.
 
-        `metadata` is the canonical JSON of all of them, `hashes` are their `chained_hashes`. Raises VersionConflict if
-        another writer was first, and Unavailable if PostgreSQL does not answer, not even on another connection; then
-        the events may have been written, and a repeat meets its own rows as a conflict.
+        Each event is signed by its hash. `metadata` is the canonical JSON of each, `hashes` are their `chained_hashes`.
+        The value is the position of the last; run it inside `version_conflicts`.
         """
-        if not stored_events:
-            return []
-        assert row is not None, "Events of a session are appended together with its status row."
         first, (key_id, macs) = stored_events[0], self.macs.sign(hashes)
         assert isinstance(first.originator_id, UUID)
         values = (
@@ -94,23 +103,41 @@ class SessionRecorder(PostgresApplicationRecorder):
             first.originator_version,
             *(event.topic for event in stored_events),
             *(event.state.decode() for event in stored_events),
-            metadata.decode(),
+            *(each.decode() for each in metadata),
             *hashes,
             key_id,
             *macs,
             msgspec.json.encode(row).decode(),
         )
+        return Part(_append(len(stored_events)), values)
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        part: Part | None = None,
+        hashes: Sequence[bytes] = (),
+        **_: Any,
+    ) -> Sequence[int]:
+        """Append the events of one session by their `append_part`; return their positions.
+
+        Raises VersionConflict if another writer was first, and Unavailable if PostgreSQL does not answer, not even on
+        another connection; then the events may have been written, and a repeat meets its own rows as a conflict.
+        """
+        if not stored_events:
+            return []
+        assert part is not None, "Events of a session are appended together with its status row."
         try:
-            return _insert(self._database.connection, len(stored_events), values)
+            return _insert(self._database.connection, len(stored_events), part)
         except ConnectionLost:
-            return self._insert_again(stored_events, hashes, values)
+            return self._insert_again(stored_events, hashes, part)
 
     def _insert_again(
-        self, stored_events: Sequence[StoredEvent], hashes: Sequence[bytes], values: Sequence[Any]
+        self, stored_events: Sequence[StoredEvent], hashes: Sequence[bytes], part: Part
     ) -> Sequence[int]:
         """Append after a connection was lost, perhaps with no more than the answer: then these events are there."""
         try:
-            return _insert(self._database.fresh_connection, len(stored_events), values)
+            return _insert(self._database.fresh_connection, len(stored_events), part)
         except VersionConflict:
             first, last = stored_events[0], stored_events[-1].originator_version
             span = (first.originator_id, first.originator_version, last)
@@ -186,16 +213,30 @@ class SessionRecorder(PostgresApplicationRecorder):
         raise NotSupportedError("There is no subscription to this log; follow it with projections.follower.")
 
 
-def _insert(lend: Lend, count: int, values: Sequence[Any]) -> Sequence[int]:
+@contextmanager
+def version_conflicts() -> Iterator[None]:
+    """Raise VersionConflict where an append meets another writer's."""
     try:
-        with lend() as connection:
-            appended = connection.execute(_append(count), values).fetchone()
+        yield
     except psycopg.Error as error:
         if error.sqlstate == VERSION_CONFLICT:
             raise VersionConflict(str(error)) from error
         raise
-    assert appended is not None
-    last = int(appended["position"])
+
+
+def rows_of_history(value: str | None) -> list[dict[str, Any]]:
+    """Return the rows of a session's events, as `history` does, of the value of a `history_part`."""
+    rows = []
+    for each in msgspec.json.decode(value) if value else ():
+        row = dict(zip(_NAMES_OF_HISTORY, each, strict=True))
+        mac = row["mac"]
+        rows.append(row | {"hash": bytes.fromhex(row["hash"]), "mac": mac and bytes.fromhex(mac)})
+    return rows
+
+
+def _insert(lend: Lend, count: int, part: Part) -> Sequence[int]:
+    with version_conflicts(), lend() as connection:
+        last = int(run_parts(connection, {"position": part})["position"])
     return range(last - count + 1, last + 1)
 
 
@@ -205,7 +246,7 @@ def _append(count: int) -> str:
     texts, binaries = ", ".join(["%s"] * count), ", ".join(["%b"] * count)
     values = (
         "%s, %s",
-        f"ARRAY[{texts}]::text[], ARRAY[{texts}]::text[], %s",
+        f"ARRAY[{texts}]::text[], ARRAY[{texts}]::text[], ARRAY[{texts}]::text[]",
         f"ARRAY[{binaries}]::bytea[], %s, ARRAY[{binaries}]::bytea[], %s::jsonb",
     )
-    return f"SELECT append_events({', '.join(values)}) AS position"
+    return f"append_events({', '.join(values)})"

@@ -33,6 +33,7 @@ from tests.simulation.memory_mpesa import MemoryMpesa
 from tests.simulation.memory_shop import MemoryShop, ShopState
 from tests.simulation.mpesa_organisation import SHORTCODE, MpesaOrganisation
 from tests.simulation.mpesa_transport import MpesaTransport
+from tests.simulation.parts import Effects
 from tests.simulation.scheduler import Actor, Crash, Process, Scheduler
 
 MASTER_KEY = b"the simulation's master key 0123"
@@ -364,7 +365,10 @@ class Deployment:
         content = copied["topic"], copied["state"], copied["metadata"], chained_hash(last["hash"], digest)
         self.forged.add(session_id)
         self.scheduler.count_fault("forged row", str(session_id))
-        ledger.append((session_id, last["version"] + 1, *content, copied["key_id"], copied["mac"], row))
+        effects = Effects()
+        values = session_id, last["version"] + 1, *content, copied["key_id"], copied["mac"], row
+        ledger.append(values, effects)
+        effects.tell()
 
     def pull_all_payments(self) -> None:
         """Pull all payments as an operator does, after which none can be unknown."""

@@ -14,11 +14,12 @@ import psycopg
 from ledger import application, clock
 from ledger.session import events
 from ledger.session.values import OPEN_STATES
-from ledger.store import audit_log, blocks, customer_keys, key_ring, positions, recorder
+from ledger.store import audit_log, blocks, positions, recorder
 from ledger.store.canonical import GENESIS
 from payments.confirmation import query_log
-from payments.mpesa import access_tokens
 from projections import follower, sessions
+from tests.simulation.key_tables import KeyTables
+from tests.simulation.parts import Effects, PartDouble
 from tests.simulation.prompt_tables import PromptTables
 
 Row = dict[str, Any]
@@ -54,9 +55,7 @@ class LedgerTables:
         self.receipts: dict[str, tuple[UUID, datetime]] = {}
         self.prompts = PromptTables(self.next_transaction_id)
         self.query_log: dict[UUID, dict[int, Row]] = {}
-        self.keys: dict[int, bytes] = {}
-        self.key_ring: list[Row] = []
-        self.tokens: dict[str, Row] = {}
+        self.keys = KeyTables()
         self.blocks: list[Row] = []
         self.on_append: Callable[[UUID, list[Row]], None] = lambda _, __: None
         self.next_query_at: dict[UUID, datetime] = {}
@@ -70,7 +69,6 @@ class LedgerTables:
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
         return {
-            **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
             recorder._HISTORY.encode(): self.select_events,
             recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
@@ -84,13 +82,7 @@ class LedgerTables:
             query_log._NOTE_IN_BETWEEN: self.log_urgent_query,
             query_log._FORGET: self.purge_query_log,
             audit_log._ALL: lambda _: [],
-            key_ring._ALL: lambda _: self.key_ring,
-            key_ring._STORE_FIRST: self.store_first_keys,
-            customer_keys._ENSURE_KEY: self.ensure_key,
-            customer_keys._READ_KEY: self.read_key,
-            customer_keys._ERASED_SINCE: lambda _: [{"read_at": clock.now(), "erased": []}],
-            access_tokens._READ: self.read_token,
-            access_tokens._WRITE: self.write_token,
+            **self.keys.handlers(),
             blocks._LAST: lambda _: self.blocks[-1:],
             blocks._NEXT: self.next_block,
             blocks._ADD: self.add_block,
@@ -101,19 +93,30 @@ class LedgerTables:
             follower.READ_BATCH: self.read_batch,
         }
 
-    def append(self, values: Any) -> list[Row]:
-        """Append events with the status row, or raise VersionTaken."""
+    def part_doubles(self) -> dict[str, PartDouble]:
+        """Return the double of each part of a statement."""
+        return {
+            **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
+            recorder._HISTORY_PART: self.history,
+        }
+
+    def append(self, values: Any, effects: Effects) -> int:
+        """Append events with the status row, or raise VersionTaken; return the last position."""
         session_id, first_version, *columns, row = values
-        count = (len(columns) - 2) // 4
-        topics, states, metadata = columns[:count], columns[count : 2 * count], columns[2 * count]
-        hashes, (key_id, *macs) = columns[2 * count + 1 : 3 * count + 1], columns[3 * count + 1 :]
+        count = (len(columns) - 1) // 5
+        topics, states, metadata, hashes = (
+            columns[start * count : (start + 1) * count] for start in range(4)
+        )
+        key_id, *macs = columns[4 * count :]
         known = self.events.setdefault(session_id, [])
         if len(known) != first_version - 1:
             raise VersionTaken(f"version {first_version} of session {session_id}")
         self._transactions += 1
         position, previous = self._transactions << 20, known[-1]["hash"] if known else GENESIS
         now, batch = clock.now(), []
-        for number, (topic, state, hash_, mac) in enumerate(zip(topics, states, hashes, macs, strict=True)):
+        for number, (topic, state, cause, hash_, mac) in enumerate(
+            zip(topics, states, metadata, hashes, macs, strict=True)
+        ):
             event = {
                 "session_id": session_id,
                 "version": first_version + number,
@@ -123,7 +126,7 @@ class LedgerTables:
                 "recorded_at": now,
                 "previous_hash": previous,
                 "hash": hash_,
-                "metadata": metadata,
+                "metadata": cause,
                 "key_id": key_id,
                 "mac": mac,
                 "origin": 1,
@@ -131,13 +134,33 @@ class LedgerTables:
             previous = event["hash"]
             batch.append(event)
             if topic in _INDEXED:
-                self._index(session_id, topic, msgspec.json.decode(state))
+                self._index(session_id, topic, msgspec.json.decode(state), effects)
         known += batch
         self.log += batch
         self.log_positions += [event["position"] for event in batch]
-        self._move_row(session_id, msgspec.json.decode(row))
-        self.on_append(session_id, batch)
-        return [{"position": self.log_positions[-1]}]
+        effects.undone_by(lambda: self._take_back(session_id, count))
+        self._move_row(session_id, msgspec.json.decode(row), effects)
+        effects.then(lambda: self.on_append(session_id, batch))
+        return self.log_positions[-1]
+
+    def _take_back(self, session_id: UUID, count: int) -> None:
+        del self.events[session_id][-count:], self.log[-count:], self.log_positions[-count:]
+
+    def history(self, values: Any, _: Effects) -> str | None:
+        """Return a session's events as one value, None if it has none."""
+        events_of_session = self.events.get(values[0])
+        if not events_of_session:
+            return None
+        rows = [
+            [
+                *(event[name] for name in ("version", "topic", "state", "metadata", "origin", "position")),
+                event["hash"].hex(),
+                event["key_id"],
+                event["mac"].hex(),
+            ]
+            for event in events_of_session
+        ]
+        return msgspec.json.encode(rows).decode()
 
     def select_events(self, values: Any) -> list[Row]:
         """Return a session's events."""
@@ -243,35 +266,6 @@ class LedgerTables:
             self._reschedule_query(session_id)
         return len(old)
 
-    def store_first_keys(self, values: Any) -> list[Row]:
-        """Store the first key of each purpose that has none."""
-        known = {row["purpose"] for row in self.key_ring}
-        self.key_ring += [
-            {"purpose": purpose, "key_id": 0, "wrapped_key": wrapped, "retired_at": None}
-            for purpose, wrapped in zip(values["purposes"], values["wrapped"], strict=True)
-            if purpose not in known
-        ]
-        return []
-
-    def ensure_key(self, values: Any) -> list[Row]:
-        """Return the customer's wrapped key; store the given one if there is none."""
-        return [{"wrapped_key": self.keys.setdefault(values["user"], values["key"]), "wrap_key_id": 0}]
-
-    def read_key(self, values: Any) -> list[Row]:
-        """Return the customer's wrapped key."""
-        key = self.keys.get(values[0])
-        return [] if key is None else [{"wrapped_key": key, "wrap_key_id": 0}]
-
-    def read_token(self, values: Any) -> list[Row]:
-        """Return the stored access token."""
-        token = self.tokens.get(values[0])
-        return [] if token is None else [token]
-
-    def write_token(self, values: Any) -> int:
-        """Store an access token."""
-        self.tokens[values[0]] = {"sealed_value": values[1], "expires_at": values[2]}
-        return 1
-
     def next_block(self, values: Any) -> list[Row]:
         """Return the extent and digest of the next block."""
         start, stop = self._between(values["after"], values["horizon"])
@@ -355,15 +349,28 @@ class LedgerTables:
         history = self.events.get(session_id, [])
         return [msgspec.json.decode(event["state"]) for event in history if event["topic"] in topics]
 
-    def _index(self, session_id: UUID, topic: str, state: dict[str, Any]) -> None:
+    def _index(self, session_id: UUID, topic: str, state: dict[str, Any], effects: Effects) -> None:
+        index: dict[str, Any]
         if topic == events.PaymentInitiated.TOPIC:
-            self._session_of_checkout.setdefault(state["checkout_digest"], session_id)
+            index, key = self._session_of_checkout, state["checkout_digest"]
+            found: Any = session_id
         else:
-            self.attempt_of_transaction.setdefault(
-                str(state["transaction_id"]), (session_id, state["attempt"])
-            )
+            index, key = self.attempt_of_transaction, str(state["transaction_id"])
+            found = session_id, state["attempt"]
+        if key not in index:
+            index[key] = found
+            effects.undone_by(lambda: index.pop(key))
 
-    def _move_row(self, session_id: UUID, row: Row) -> None:
+    def _move_row(self, session_id: UUID, row: Row, effects: Effects) -> None:
+        before = self.rows.get(session_id)
+        effects.undone_by(lambda: self._put_row(session_id, before))
+        self._put_row(session_id, row)
+
+    def _put_row(self, session_id: UUID, row: Row | None) -> None:
+        if row is None:
+            for table in (self.rows, self.next_query_at, self.may_expire):
+                table.pop(session_id, None)
+            return
         self.rows[session_id] = row
         self._reschedule_query(session_id)
         if row["session_status"] == "pending" and not row["open_attempts"]:

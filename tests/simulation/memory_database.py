@@ -14,6 +14,7 @@ from typing import Any, Self
 from ledger.store.database import Database
 from ledger.store.sqlstates import MEANINGS
 from tests.simulation.ledger_tables import LedgerTables
+from tests.simulation.parts import Effects, PartDoubles
 from tests.simulation.reconciliation_tables import ReconciliationTables
 from tests.simulation.refund_tables import RefundTables
 from tests.simulation.scheduler import Scheduler
@@ -50,6 +51,7 @@ class Tables:
             | self.reconciliation.handlers()
             | self.refunds.handlers()
         )
+        self.parts = PartDoubles(self.ledger.part_doubles())
 
 
 class Cursor:
@@ -114,7 +116,7 @@ class Connection:
 
     def execute(self, statement: Any, values: Any = (), *, prepare: bool | None = None) -> Cursor:  # noqa: ARG002 - psycopg's signature
         """Execute a statement. Raises Unavailable and Crash for injected faults, KeyError for an unknown statement."""
-        handler = self._tables.handlers.get(statement)
+        handler = self._tables.handlers.get(statement) or self._handler_of_parts(statement)
         if handler is None:
             if str(statement).startswith(_NO_OPERATIONS):
                 return _EMPTY
@@ -142,10 +144,33 @@ class Connection:
             scheduler.count_fault("read-only")
             raise READ_ONLY.refusal()
 
-    def _execute(self, statement: Any, handler: Callable[[Any], Any], values: Any) -> Cursor:
-        result = handler(values)
+    def _handler_of_parts(self, statement: Any) -> Callable[[Any], Any] | None:
+        parts = self._tables.parts.parts_of(statement)
+        if parts is None:
+            return None
+
+        def run_parts(values: Any) -> Any:
+            effects, row = Effects(), {}
+            try:
+                for name, sql, own, value in self._tables.parts.evaluate(parts, values, effects):
+                    row[name] = value
+                    self._tell(f"SELECT {sql} AS {name}".encode(), own, [{name: value}])
+            except BaseException:
+                effects.undo()
+                raise
+            effects.tell()
+            return [row], effects.undo
+
+        return run_parts
+
+    def _tell(self, statement: Any, values: Any, result: Any) -> None:
         if self._tables.on_statement is not None:
             self._tables.on_statement(statement, values, result)
+
+    def _execute(self, statement: Any, handler: Callable[[Any], Any], values: Any) -> Cursor:
+        result = handler(values)
+        if statement in self._tables.handlers:  # Of a statement made of parts, each was told of by itself.
+            self._tell(statement, values, result)
         if isinstance(result, int):
             return Cursor((), result)
         if isinstance(result, tuple):

@@ -83,7 +83,7 @@ class Comparison:
             return
         double_rows = result[0] if isinstance(result, tuple) else result
         if "append_events" in str(statement):
-            self._map_positions(rows[0]["position"], double_rows[0]["position"], (len(values) - 3) // 3)
+            self._map_positions(rows[0]["position"], double_rows[0]["position"], (len(values) - 4) // 5)
             return
         names = [column.name for column in cursor.description or ()]
         found = [self._plain(row, names, self._double_of) for row in rows]

@@ -28,12 +28,13 @@ def append(connection: Connection[Any], ledger: Ledger, session: PaymentSession,
         "first_version": events[0].originator_version,
         "topics": [event.topic for event in events],
         "states": [event.state.decode() for event in events],
-        "metadata": "{}",
+        "metadata": ["{}"] * len(events),
         "hashes": hashes,
         "key_id": key_id,
         "macs": macs,
         "row": msgspec.json.encode(row).decode(),
     } | changed
     values = [part for value in given.values() for part in (value if isinstance(value, list) else [value])]
-    [appended] = connection.execute(_append(len(events)).encode(), values).fetchall()
+    call = f"SELECT {_append(len(events))} AS position"
+    [appended] = connection.execute(call.encode(), values).fetchall()
     return int(appended["position"])
