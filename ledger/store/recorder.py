@@ -243,10 +243,10 @@ def _insert(lend: Lend, count: int, part: Part) -> Sequence[int]:
 @cache
 def _append(count: int) -> str:
     """Return the call for `count` events, each with placeholders of its own: psycopg writes lists slowly."""
-    texts, binaries = ", ".join(["%s"] * count), ", ".join(["%b"] * count)
+    each = ", ".join(["%s"] * count)
     values = (
         "%s, %s",
-        f"ARRAY[{texts}]::text[], ARRAY[{texts}]::text[], ARRAY[{texts}]::text[]",
-        f"ARRAY[{binaries}]::bytea[], %s, ARRAY[{binaries}]::bytea[], %s::jsonb",
+        f"ARRAY[{each}]::text[], ARRAY[{each}]::text[], ARRAY[{each}]::text[]",
+        f"ARRAY[{each}]::bytea[], %s, ARRAY[{each}]::bytea[], %s::jsonb",
     )
     return f"append_events({', '.join(values)})"

@@ -52,7 +52,7 @@ def _names(statement: bytes, known: frozenset[str]) -> tuple[tuple[str, str, int
         if sql is None:
             return None
         name, _, text = text[len(sql) + len(" AS ") :].partition(", ")
-        found.append((name, sql, sql.count("%s") + sql.count("%b")))
+        found.append((name, sql, sql.count("%s")))
     return tuple(found)
 
 
