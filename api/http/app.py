@@ -6,6 +6,7 @@ from importlib import import_module
 from flask import Flask
 
 from api.http.framework import json
+from api.http.framework.application import Application
 from api.http.framework.blueprint import install_warnings
 from api.http.framework.error_responses import install_error_handlers
 from api.http.framework.openapi import install_openapi
@@ -54,7 +55,7 @@ def create_app(
 
     Raises ConfigurationError where the settings for tokens cannot work.
     """
-    app = Flask("api.http", static_folder=None)
+    app = Application("api.http", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = json.MAX_BODY_BYTES
     app.json = json.Json(app)
     app.url_map.strict_slashes = False

@@ -17,6 +17,8 @@ from marshmallow.exceptions import SCHEMA
 from webargs.flaskparser import FlaskParser
 
 from api.http.framework import json
+from api.http.framework.application import WholeResponse
+from api.http.framework.lean import lean_dump
 from ledger.errors import wrong_fields
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -56,6 +58,10 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     """
 
     ARGUMENTS_PARSER = Parser()
+    is_lean = True
+    """Whether requests are loaded and responses dumped without webargs' and flask-smorest's machinery, which document
+    them. A test switches it off and compares.
+    """
 
     def __init__(self, name: str, import_name: str, *, description: str, **kwargs: Any) -> None:
         super().__init__(name, import_name, description=description, **kwargs)
@@ -89,11 +95,18 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         decorate: Callable[[View], View] = super().arguments(
             ready, location=location, required=required, example=example, **options
         )
+        load = _load_of(ready, location)
 
         def with_schema(view: View) -> View:
-            decorated = decorate(view)
-            decorated.schemas = {**getattr(view, "schemas", {}), location: ready}  # type: ignore[attr-defined]  # as above
-            return decorated
+            full = decorate(view)
+
+            @wraps(full)
+            def lean(*args: Any, **kwargs: Any) -> Any:
+                loaded = load() if self.is_lean else None
+                return full(*args, **kwargs) if loaded is None else view(loaded, *args, **kwargs)
+
+            lean.schemas = {**getattr(view, "schemas", {}), location: ready}  # type: ignore[attr-defined]  # as above
+            return lean  # type: ignore[return-value]  # wraps keeps the signature
 
         return with_schema
 
@@ -114,7 +127,26 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     ) -> Callable[[View], View]:
         """Dump what the view returns by a schema; a dictionary is the JSON Schema of a ready Response."""
         decorate: Callable[[View], View] = super().response(status_code, schema, **options)
-        return decorate
+        ready = schema() if isinstance(schema, type) else schema
+        dump = lean_dump(ready) if isinstance(ready, Schema) else None
+
+        def with_schema(view: View) -> View:
+            full = decorate(view)
+
+            @wraps(full)
+            def lean(*args: Any, **kwargs: Any) -> Any:
+                if dump is None or not self.is_lean:
+                    return full(*args, **kwargs)
+                shown, status = view(*args, **kwargs), status_code
+                if isinstance(shown, tuple):
+                    shown, status = shown
+                if isinstance(shown, Response):
+                    return shown
+                return WholeResponse(json.write(dump(shown)), status, mimetype="application/json")
+
+            return lean  # type: ignore[return-value]  # wraps keeps the signature
+
+        return with_schema
 
 
 def install_warnings(app: Flask) -> None:
@@ -137,13 +169,35 @@ def check_names() -> None:
     """
     view = current_app.view_functions[request.endpoint or ""]
     schemas: Mapping[str, Schema] = getattr(view, "schemas", {})
-    unknown = {"query": list(_unknown(schemas.get("query"), request.args))}
+    unknown = {"query": list(_unknown(schemas.get("query"), request.args)) if request.query_string else []}
     if request.method in _WRITING and not getattr(view, "is_public", False):
         unknown["json"] = list(_unknown(schemas.get("json"), json.json_object()))
     if getattr(view, "reports_unknown_names", False):
         g.ignored_names = [name for names in unknown.values() for name in names]
     elif stray := [name for place, names in unknown.items() if place not in schemas for name in names]:
         raise wrong_fields({name: [UNKNOWN] for name in stray[:MAX_NAMES_TOLD]})
+
+
+def _load_of(schema: Schema, location: str) -> Callable[[], Any]:
+    """Return what loads a body, or a query that is empty; it returns None where that is left to the Parser."""
+
+    def load_body() -> Any:
+        try:
+            return schema.load(json.json_object())
+        except ValidationError as error:
+            raise wrong_fields(_flatten(error.messages_dict)) from None
+
+    def load_empty_query() -> Any:
+        return None if request.query_string else schema.load({})
+
+    if location == "json":
+        return load_body
+    if location != "query":
+        return lambda: None
+    if not getattr(schema, "empty_is_constant", False):
+        return load_empty_query
+    empty = schema.load({})
+    return lambda: None if request.query_string else empty
 
 
 def _checking_names(view: View) -> View:

@@ -10,6 +10,10 @@ PAGE_POLICY = (
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
+_OF_ALL = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"))
+_OF_PAGES = (*_OF_ALL, ("Content-Security-Policy", PAGE_POLICY))
+_OF_DATA = (*_OF_ALL, ("Content-Security-Policy", DATA_POLICY))
+
 
 def install_security_headers(app: Flask) -> None:
     """Add the security headers that a view has not set itself."""
@@ -18,10 +22,9 @@ def install_security_headers(app: Flask) -> None:
 
 def _protect(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "same-origin")
-    is_page = response.mimetype == "text/html"
-    headers.setdefault("Content-Security-Policy", PAGE_POLICY if is_page else DATA_POLICY)
-    if request.path.startswith(API_PREFIX):
-        headers.setdefault("Cache-Control", "no-store")
+    given = {name.lower() for name, _ in headers}
+    wanted = _OF_PAGES if response.mimetype == "text/html" else _OF_DATA
+    headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
+    if request.path.startswith(API_PREFIX) and "cache-control" not in given:
+        headers["Cache-Control"] = "no-store"
     return response

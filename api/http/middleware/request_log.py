@@ -5,7 +5,8 @@ from time import perf_counter
 from uuid import uuid4
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response
+from flask.globals import app_ctx, request_ctx
 
 from api.http.middleware import request_metrics
 from ledger.store import metadata
@@ -31,20 +32,21 @@ def install_request_log(app: Flask) -> None:
 
 
 def _start() -> None:
-    g.started = perf_counter()
-    given = request.headers.get(REQUEST_ID, "")
-    g.request_id = given if _SAFE.fullmatch(given) else uuid4().hex
-    g.route = request.url_rule.rule if request.url_rule else request_metrics.UNMATCHED
+    asked, state = request_ctx.request, app_ctx.g
+    state.started = perf_counter()
+    given, trace = asked.headers.get(REQUEST_ID, ""), asked.headers.get(TRACE_PARENT, "")
+    state.request_id = given if _SAFE.fullmatch(given) else uuid4().hex
+    state.route = asked.url_rule.rule if asked.url_rule else request_metrics.UNMATCHED
+    bound = {"request_id": state.request_id}
+    if session_id := (asked.view_args or {}).get("session_id"):
+        bound["session_id"] = str(session_id)
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    trace = request.headers.get(TRACE_PARENT, "")
+    structlog.contextvars.bind_contextvars(**bound)
     metadata.begin(
         Cause.REQUEST,
-        request_id=None if _may_be_personal(g.request_id) else g.request_id,
+        request_id=None if given and _may_be_personal(state.request_id) else state.request_id,
         traceparent=trace if _TRACE_PARENT.fullmatch(trace) else None,
     )
-    if session_id := (request.view_args or {}).get("session_id"):
-        structlog.contextvars.bind_contextvars(session_id=str(session_id))
 
 
 def _may_be_personal(request_id: str) -> bool:
@@ -53,20 +55,21 @@ def _may_be_personal(request_id: str) -> bool:
 
 
 def _finish(response: Response) -> Response:
-    if g.get("is_suspended"):
+    asked, state = request_ctx.request, app_ctx.g
+    if state.get("is_suspended"):
         return response  # Not the answer yet; that is counted and logged when it is given.
-    seconds = perf_counter() - g.started
-    request_metrics.observe(response, seconds)
+    seconds = perf_counter() - state.started
+    request_metrics.observe(asked.method, state.route, response.status_code, seconds)
     line = {
-        "method": request.method[:16],
-        "route": g.route,
+        "method": asked.method[:16],
+        "route": state.route,
         "status": response.status_code,
         "duration_ms": round(seconds * 1000, 1),
     }
-    if "caller" in g:
-        line["user"] = g.caller.user_id
-    if "error_code" in g:
-        line["error_code"] = g.error_code
+    if "caller" in state:
+        line["user"] = state.caller.user_id
+    if "error_code" in state:
+        line["error_code"] = state.error_code
     _log.info("request", **line)
-    response.headers[REQUEST_ID] = g.request_id
+    response.headers[REQUEST_ID] = state.request_id
     return response

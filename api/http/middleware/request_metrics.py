@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from http import HTTPMethod
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, current_app
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -42,6 +42,15 @@ class RequestMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._kinds: dict[tuple[str, str, int], Histogram] = {}
+
+    def of_kind(self, method: str, route: str, status: int) -> Histogram:
+        """Return the histogram of requests of a kind; to look its labels up costs more than to count."""
+        kind = (method, route, status)
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = self.seconds.labels(method, route, str(status))
+        return found
 
 
 def install_metrics(app: Flask) -> None:
@@ -49,11 +58,10 @@ def install_metrics(app: Flask) -> None:
     app.extensions[EXTENSION] = RequestMetrics()
 
 
-def observe(response: Response, seconds: float) -> None:
+def observe(method: str, route: str, status: int, seconds: float) -> None:
     """Add a finished request to the metrics of the current app."""
-    method = request.method if request.method in _METHODS else "OTHER"
     metrics: RequestMetrics = current_app.extensions[EXTENSION]
-    metrics.seconds.labels(method, g.route, str(response.status_code)).observe(seconds)
+    metrics.of_kind(method if method in _METHODS else "OTHER", route, status).observe(seconds)
 
 
 def exposition(gauges: Mapping[str, Mapping[str, float]]) -> bytes:

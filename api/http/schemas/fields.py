@@ -9,6 +9,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from api.http.framework.blueprint import UNKNOWN
 from api.http.framework.json import moment_text
+from api.http.framework.lean import CONVERTS
 from ledger.clock import NAIROBI, now
 from ledger.errors import InvalidValue
 from ledger.phone import PhoneNumber
@@ -138,3 +139,6 @@ class Moment(fields.DateTime):
 
     def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else moment_text(value)
+
+
+CONVERTS |= {Moment: moment_text, Choice: str}

@@ -114,6 +114,9 @@ class SessionQuery(PageQuery):
 class LongPollQuery(LenientSchema):
     """How long a client waits for a change, and beyond which version."""
 
+    empty_is_constant = True
+    """An empty query is loaded once."""
+
     wait = Ordinal(
         load_default=0,
         validate=validate.Range(0, MAX_WAIT_SECONDS),

@@ -1,0 +1,148 @@
+"""The lean form of an endpoint and its full one, by webargs and flask-smorest, answer every request alike."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+
+from api.http.framework.blueprint import ApiBlueprint
+from api.http.middleware.logging import configure_logging
+from api.http.middleware.request_metrics import EXTENSION
+from tests.scenarios.steps import TOMATOES, put_in_cart, put_on_shelf
+from tests.support.database import new_database
+from tests.support.instance import DELIVERY, Instance, running_instance
+
+SESSIONS = "/api/payments/sessions/"
+NOBODYS = f"{SESSIONS}a38d0889-82a5-42db-b32b-2746a2a26d6f/"
+GOOD = {
+    "delivery_details": DELIVERY,
+    "special_instructions": " Gate ",
+    "estimated_delivery_date": "2026-11-20",
+}
+BODIES: tuple[Any, ...] = (
+    GOOD,
+    GOOD | {"delivery_time_slot": "noon"},
+    GOOD | {"unknown": 1, "delivery_details": DELIVERY | {"odd": None, "county_id": 2**31}},
+    {"delivery_details": DELIVERY | {"full_name": "", "phone_number": 7, "subcounty_id": True}},
+    {"delivery_details": []},
+    {"delivery_details": None, "special_instructions": "\x07", "estimated_delivery_date": "2026-02-30"},
+    {"delivery_details": DELIVERY | {"county_id": 99, "subcounty_id": 99}, "delivery_time_slot": 3},
+    {},
+    [],
+    "text",
+)
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|position\":\"?[0-9]+")
+_STATUS = re.compile(r'"status":([0-9]+)')
+RAW = (b"", b"{", b"\xff", b'{"a": 1e999}', b'{"a": NaN}', b'{"phone_number": "\\u0000"}', b"[" * 40)
+QUERIES = (
+    "",
+    "?wait=0",
+    "?wait=x",
+    "?wait=31",
+    "?after=1&after=2",
+    "?odd=1&wait=0",
+    "?=",
+    "?status=paid",
+    "?page=0",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def requests_of(session_id: str) -> Iterator[Asked]:
+    own = f"{SESSIONS}{session_id}/"
+    for query in QUERIES:
+        for path in (SESSIONS, own, f"{own}status/", f"{own}status", f"{own}events/", f"{NOBODYS}status/"):
+            yield Asked("GET", f"{path}{query}")
+        yield Asked("HEAD", f"{own}status/{query}")
+    bodies = [json.dumps(body).encode() for body in BODIES] + list(RAW)
+    for body in bodies:
+        yield Asked("POST", f"{SESSIONS}", body)
+        yield Asked("POST", f"{own}initiate_payment/?odd", body)
+        yield Asked("POST", f"{own}extend_session/", body)
+        yield Asked("POST", "/api/payments/callbacks/", body)
+        yield Asked("PUT", "/api/cart/items/123/", body)
+    problem = (("Accept", "application/problem+json"),)
+    yield Asked("GET", f"{own}status/?wait=x", headers=problem)
+    yield Asked("POST", SESSIONS, b"{}", problem)
+    yield Asked("POST", SESSIONS, b"{}", (("Content-Type", "text/plain"),))
+    yield Asked("POST", SESSIONS, b"{}", (("Idempotency-Key", "ä"),))
+    for method in ("DELETE", "OPTIONS", "PATCH"):
+        yield Asked(method, f"{own}status/")
+    yield Asked("GET", "/api/payments/sessions/not-an-id/status/")
+    for path in (
+        "/healthz",
+        "/api/nothing/",
+        "/api/openapi.json",
+        "/api/cart/",
+        "/api/orders/",
+        "/api/places/",
+    ):
+        yield Asked("GET", path)
+
+
+def answers(database_url: str, folder: Path) -> list[Any]:
+    """Send all requests to a new Daftari; return what client, log and metrics know of each, but for ids of new rows."""
+    with running_instance(database_url, folder) as instance:
+        put_on_shelf(instance, TOMATOES, stock="40")
+        buyer = instance.client(1)
+        put_in_cart(buyer, TOMATOES, "2")
+        session_id = buyer.create().json()["session_id"]
+        log = StringIO()
+        configure_logging("json", log)
+        client, told = instance.app.test_client(), []
+        token = {"Authorization": f"Bearer {instance.token(1)}", "X-Request-ID": "compared-1"}
+        for asked in requests_of(session_id):
+            given = {"Content-Type": "application/json", **token, **dict(asked.headers)}
+            answer = client.open(asked.path, method=asked.method, data=asked.body, headers=given)
+            told.append(
+                (asked.method, asked.path, asked.body, answer.status, list(answer.headers), answer.data)
+            )
+        lines = log.getvalue().splitlines()
+        return [_ID.sub("an id", str(each)) for each in [*told, *lines, *sorted(_counts(instance).items())]]
+
+
+def _counts(instance: Instance) -> dict[str, float]:
+    registry = instance.app.extensions[EXTENSION].registry
+    return {
+        str(sorted(sample.labels.items())): sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_count")
+    }
+
+
+@pytest.fixture(autouse=True)
+def _root_log_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+def test_both_forms_answer_alike(
+    server_url: str, template_database: str, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = []
+    for is_lean in (True, False):
+        monkeypatch.setattr(ApiBlueprint, "is_lean", is_lean)
+        with freeze_time("2026-11-16T07:30:00Z"), new_database(server_url, template_database) as url:
+            forms.append(answers(url, data_folder))
+    for lean, full in zip(*forms, strict=True):
+        assert lean == full
+    seen = set(_STATUS.findall("".join(forms[0])))
+    assert seen >= {"200", "201", "400", "404", "405", "415"}
