@@ -145,13 +145,21 @@ class Connection(psycopg.Connection[DictRow]):
             return cursor
         prepared = self._known.get(key) or self._prepare(key)
         self._known.move_to_end(key)
-        result = self.pgconn.exec_prepared(
-            prepared.name,
-            dumped,  # type: ignore[arg-type]  # None is NULL, whatever the stub says
-            transformer.formats,
-            Format.BINARY if binary else Format.TEXT,
-        )
+        result = self._run_prepared(query, prepared, dumped, transformer.formats, binary=binary)
         return cast("Cursor[DictRow]", self._rows_of(result, prepared, transformer))
+
+    def _run_prepared(
+        self,
+        query: QueryNoTemplate,  # noqa: ARG002 - a trace of statements reads it
+        prepared: _Prepared,
+        values: Sequence[Any],
+        formats: Sequence[Format] | None,
+        *,
+        binary: bool,
+    ) -> PGresult:
+        return self.pgconn.exec_prepared(
+            prepared.name, values, formats, Format.BINARY if binary else Format.TEXT
+        )
 
     def _run_unprepared(
         self, query: QueryNoTemplate, params: Params | None, *, binary: bool

@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 ROOT = Path(__file__).resolve().parents[2]
 
 _UNNAMED = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
-_EXECUTE = ("psycopg/cursor.py", "execute")
+_EXECUTES = (("psycopg/cursor.py", "execute"), ("ledger/store/connection.py", "_run_prepared"))
 _COMMITS = (("psycopg/transaction.py", "_commit_gen"), ("psycopg/connection.py", "commit"))
 
 
@@ -180,7 +180,7 @@ class Tracer:
         function = self._function(frame.f_code)
         if function is not None:
             self._moments.append(Call(function, self._stack(frame)))
-        elif _is_one_of(frame.f_code, (_EXECUTE,)):
+        if _is_one_of(frame.f_code, _EXECUTES):
             self._note_statement(frame)
         elif _is_one_of(frame.f_code, _COMMITS) and _ends_transaction(frame.f_locals["self"]):
             self._note_commit(frame)
@@ -200,7 +200,8 @@ class Tracer:
             self._note_commit(frame)
         if not self.writes.search(text):
             return
-        if frame.f_locals["self"].connection.info.transaction_status == TransactionStatus.IDLE:
+        executes = frame.f_locals["self"]
+        if getattr(executes, "connection", executes).info.transaction_status == TransactionStatus.IDLE:
             self._moments.append(Commit(text, self._stack(frame)))
         else:
             self._written = text
