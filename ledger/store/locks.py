@@ -13,6 +13,14 @@ from ledger.store.database import connection_options, has_something_to_read, set
 LOCK_KEY = "hashtextextended('daftari ' || %s, 0)"
 """The SQL that turns a worker's name into the key of its lock."""
 
+SCHEMA_LOCK = 0x0DAF7A22
+"""A migration holds this lock alone, and a long scan shares it in its transaction: DDL would wait behind the scan,
+and everything else behind the DDL.
+"""
+
+SHARE_SCHEMA = f"SELECT pg_try_advisory_xact_lock_shared({SCHEMA_LOCK}) AS shared"
+"""For a long scan: false while a migration runs."""
+
 ASK_AGAIN_SECONDS = 5.0
 """It takes so long, or the connection's timeouts, to notice that the server vanished without closing it."""
 

@@ -4,7 +4,16 @@ import sys
 import psycopg
 import pytest
 
-from ledger.store.migrate import PACKAGES, MigrationError, migrate, migrations, pending
+from ledger.store.locks import SHARE_SCHEMA
+from ledger.store.migrate import (
+    OUTSIDE_A_TRANSACTION,
+    PACKAGES,
+    Migration,
+    MigrationError,
+    migrate,
+    migrations,
+    pending,
+)
 
 ALL = [f"{step.package}/{step.name}" for step in migrations()]
 RUN = "import sys; from ledger.store.migrate import migrate; print(*migrate(sys.argv[1]), sep='\\n')"
@@ -81,3 +90,110 @@ def test_pending_migrations_are_listed_and_so_are_applied_ones(
     assert pending(empty_database_url) == ALL
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,)
+
+
+def outside(sql: str) -> Migration:
+    return Migration("shop", "9999_outside.sql", f"{OUTSIDE_A_TRANSACTION}\n{sql}")
+
+
+def test_an_index_that_was_left_invalid_is_built_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = outside(
+        "-- Why.\nCREATE UNIQUE INDEX CONCURRENTLY twice_a_number ON numbers (number);\n"
+        "CREATE INDEX CONCURRENTLY numbers_again ON numbers (number);\n"
+    )
+    monkeypatch.setattr("ledger.store.migrate.migrations", lambda: [*migrations(), step])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE numbers AS SELECT 1 AS number FROM generate_series(1, 2)")
+        connection.execute("GRANT ALL ON numbers TO daftari_owner")
+        connection.execute("ALTER TABLE numbers OWNER TO daftari_owner")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            migrate(database_url)
+        indexes = (
+            "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 'numbers'::regclass"
+        )
+        assert connection.execute(indexes).fetchall() == [("twice_a_number", False)]
+        assert pending(database_url) == ["shop/9999_outside.sql"]
+
+        connection.execute("DELETE FROM numbers WHERE ctid = '(0,2)'")
+        assert migrate(database_url) == ["shop/9999_outside.sql"]
+        assert sorted(connection.execute(indexes).fetchall()) == [
+            ("numbers_again", True),
+            ("twice_a_number", True),
+        ]
+
+
+def test_a_file_outside_a_transaction_goes_on_where_it_stopped(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = outside("CREATE INDEX CONCURRENTLY once_more ON event_topics (topic);\n")
+    monkeypatch.setattr("ledger.store.migrate.migrations", lambda: [*migrations(), step])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE INDEX once_more ON event_topics (topic)")
+    assert migrate(database_url) == ["shop/9999_outside.sql"]
+
+
+def test_a_lock_that_is_held_is_asked_for_again(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock's holder lets it go in the first pause: by then the migration has given up waiting once."""
+    pauses = []
+    with psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE event_topics IN ACCESS SHARE MODE")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            holder.rollback()
+
+        step = Migration("shop", "9999_column.sql", "ALTER TABLE event_topics ADD COLUMN note text")
+        monkeypatch.setattr("ledger.store.migrate.migrations", lambda: [*migrations(), step])
+        monkeypatch.setattr("ledger.store.migrate._LOCK_TIMEOUT", "10ms")
+        monkeypatch.setattr("ledger.store.migrate.sleep", pause)
+        assert migrate(database_url) == ["shop/9999_column.sql"]
+    assert len(pauses) == 1
+
+
+def test_a_lock_that_is_not_to_be_had_is_named_and_changes_nothing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Migration("shop", "9999_column.sql", "ALTER TABLE event_topics ADD COLUMN note text")
+    monkeypatch.setattr("ledger.store.migrate.migrations", lambda: [*migrations(), step])
+    monkeypatch.setattr("ledger.store.migrate._LOCK_TIMEOUT", "10ms")
+    monkeypatch.setattr("ledger.store.migrate.sleep", lambda _: None)
+    with psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE event_topics IN ACCESS SHARE MODE")
+        with pytest.raises(MigrationError, match="keeps the lock that a migration needs"):
+            migrate(database_url)
+    assert pending(database_url) == ["shop/9999_column.sql"]
+
+
+def test_a_pending_migration_waits_for_a_long_scan_and_none_pending_does_not(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+    with psycopg.connect(database_url) as scan:
+        assert scan.execute(SHARE_SCHEMA).fetchone() == (True,)
+        assert migrate(database_url) == []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            scan.rollback()
+
+        step = Migration("shop", "9999_column.sql", "ALTER TABLE event_topics ADD COLUMN note text")
+        monkeypatch.setattr("ledger.store.migrate.migrations", lambda: [*migrations(), step])
+        monkeypatch.setattr("ledger.store.migrate.sleep", pause)
+        assert migrate(database_url) == ["shop/9999_column.sql"]
+    assert len(pauses) == 1
+
+
+def test_an_index_that_an_old_snapshot_holds_up_is_given_up_and_built_by_the_next_run(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = outside("CREATE INDEX CONCURRENTLY once_more ON event_topics (topic);\n")
+    monkeypatch.setattr("ledger.store.migrate.migrations", lambda: [*migrations(), step])
+    with psycopg.connect(database_url) as reader:
+        reader.execute("LOCK TABLE event_topics IN ROW EXCLUSIVE MODE")
+        monkeypatch.setattr("ledger.store.migrate._CONCURRENT_LOCK_TIMEOUT", "10ms")
+        with pytest.raises(MigrationError, match="or an old snapshot"):
+            migrate(database_url)
+    monkeypatch.setattr("ledger.store.migrate._CONCURRENT_LOCK_TIMEOUT", "1min")
+    assert migrate(database_url) == ["shop/9999_outside.sql"]
