@@ -75,9 +75,11 @@ def exchange(
     that is in doubt.
     """
     try:
-        response = session.request(
-            method, url, data=body, headers=headers, timeout=timeouts, allow_redirects=False, stream=True
-        )
+        prepared = (
+            requests.PreparedRequest()
+        )  # Not by the session: to merge its settings takes a fifth of a push.
+        prepared.prepare(method, url, headers=headers, data=body)
+        response = session.send(prepared, timeout=timeouts, allow_redirects=False, stream=True)
     except requests.RequestException as error:
         if _is_before_writing(error):
             raise NotSent(_manner(error)) from None
