@@ -11,6 +11,9 @@ JOBS   ?= $(shell $(BIN)/python -c "import os; print(1 + os.cpu_count())")
 MINUTES ?= 5
 SEED    ?= 1
 
+# How long a soak lasts.
+SOAK    ?= 30
+
 # How many simulations `make simulate` runs, or which.
 SEEDS  ?= 1000
 
@@ -18,7 +21,7 @@ MUTATION = build/mutation
 AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup check fuzz audit sbom bench simulate torture mutate schema screenshot format lock clean
+.PHONY: help run test test-system test-setup check fuzz audit sbom bench soak simulate torture mutate schema screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -60,8 +63,11 @@ sbom: $(AUDIT)/.ready ## Write build/sbom.cdx.json, the bill of materials of wha
 		-o build/sbom.cdx.json 2> build/sbom.log || { cat build/sbom.log >&2; exit 1; }
 	@echo "build/sbom.cdx.json lists $$(grep -c '"purl"' build/sbom.cdx.json) packages."
 
-bench: $(VENV)/.ready-to-test ## Measure how many payments a second this machine completes
+bench: $(VENV)/.ready-to-test ## Measure Daftari in turns with plain rows, a bare view and PostgreSQL alone (a quarter of an hour)
 	@$(BIN)/python -m tests.bench
+
+soak: $(VENV)/.ready-to-test ## Half the load for SOAK minutes; fails if memory, lag or bloat grow
+	@$(BIN)/python -m tests.bench.soak --minutes $(SOAK)
 
 torture: $(VENV)/.ready-to-test ## Try to lose money for MINUTES minutes: kill processes under load, then audit every payment
 	@$(BIN)/python -m tests.torture storm --minutes $(MINUTES) --seed $(SEED)

@@ -1,26 +1,31 @@
-"""`python -m tests.bench`: run whole payments against a local Daftari and measure how many it completes a second."""
+"""`python -m tests.bench`: measure Daftari in turns with plain rows, a bare view and PostgreSQL itself."""
 
 import json
-import platform
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from itertools import islice
-from time import perf_counter
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 import click
-import psutil  # type: ignore[import-untyped]  # it comes without types
 
-from api.local.local_settings import local_settings
-from ledger.store.database import Database
-from ledger.store.vault import Vault
-from payments.verification.verifier import violations
-from tests.bench.bench_stack import BenchStack, running_daftari
-from tests.bench.lifecycles import BUYERS_NAME, Buyer, serve
-from tests.bench.processes import ProcessorTimes
-from tests.bench.report import Level, table
+from tests.bench import machine
+from tests.bench.closed_load import buy, measure_lifecycles, measure_polls
+from tests.bench.floor import measure_floor
+from tests.bench.open_load import run_open_load
+from tests.bench.overload import measure_overload
+from tests.bench.page import tables
+from tests.bench.processes import API
+from tests.bench.results import Results
+from tests.bench.starting import measure_commands, measure_starts
+from tests.bench.subjects import POLL_SECONDS, Subjects, running_subjects
 
-WARM_UP_LIFECYCLES_A_CLIENT = 4
+PARTS = ("lifecycles", "one", "polls", "open", "floor", "starts", "overload")
+MANY_CLIENTS = 32
+POLLED_SESSIONS = 32
+FAST_POLL_SECONDS = 0.002
+"""The pause between two polls where it must not hide how soon an order is there."""
+
+OPEN_CLIENTS = 128
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) -> list[int]:
@@ -33,76 +38,182 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
     return numbers
 
 
+def _chosen(_context: click.Context, _parameter: click.Parameter, text: str) -> list[str]:
+    chosen = text.split(",")
+    if unknown := set(chosen) - set(PARTS):
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}: choose from {','.join(PARTS)}")
+    return chosen
+
+
 @click.command()
 @click.option(
-    "--clients",
-    "levels",
-    default="1,8,32",
+    "--parts",
+    default=",".join(PARTS),
     show_default=True,
-    callback=_numbers,
-    help="Numbers of concurrent clients.",
+    callback=_chosen,
+    help="What to measure, by commas.",
 )
 @click.option(
-    "--lifecycles", type=click.IntRange(1), default=600, show_default=True, help="Lifecycles for each number."
+    "--clients", "levels", default="1,8,32", show_default=True, callback=_numbers, help="Concurrent clients."
 )
 @click.option(
-    "--poll-seconds",
-    type=click.FloatRange(min=0.001),
-    default=0.02,
-    show_default=True,
-    help="Seconds between the first two status requests of a client; later pauses are longer.",
+    "--pairs", type=click.IntRange(1), default=3, show_default=True, help="How many turns each gets."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def bench(levels: list[int], lifecycles: int, poll_seconds: float, as_json: bool) -> None:
-    """Measure whole lifecycles: create, initiate, M-Pesa's callback, and the status until the order is there.
+@click.option(
+    "--lifecycles", type=click.IntRange(8), default=600, show_default=True, help="Lifecycles in a turn."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=10,
+    show_default=True,
+    help="How long other turns last.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("build/bench.json"),
+    show_default=True,
+    help="Where to write the figures as JSON.",
+)
+def bench(
+    parts: list[str], levels: list[int], pairs: int, lifecycles: int, seconds: float, output: Path
+) -> None:
+    """Measure whole lifecycles and single requests of Daftari, in turns with plain rows on the same machine.
 
     Everything runs on this machine: PostgreSQL with fsync on, the simulator, the API, the worker and the clients.
-    Exit code 1 if a lifecycle did not end in an order, or on any violation of the invariants.
+    After each turn `daftari verify` has to find nothing. A turn with an error or a violation gives no figure, and then
+    the exit code is 1.
+
+    \b
+    Example: a short look at the rates
+      python -m tests.bench --parts lifecycles,polls --clients 32 --pairs 1 --lifecycles 200 --seconds 3
     """
-    with running_daftari() as daftari:
-        _say(f"{_machine()}. Making buyers and warming up.")
-        warm_up = WARM_UP_LIFECYCLES_A_CLIENT * max(levels)
-        buyers = iter(daftari.make_buyers(warm_up + lifecycles * len(levels)))
-        serve(daftari.port, list(islice(buyers, warm_up)), max(levels), poll_seconds)
-        measured = list(_measure(daftari, buyers, levels, lifecycles, poll_seconds))
-        found = _violations_of(daftari)
-    if as_json:
-        click.echo(
-            json.dumps({"levels": [level.figures() for level in measured], "violations": found}, indent=2)
-        )
-    else:
-        click.echo("\n".join([table(measured), *found]))
-    if found or any(level.failures for level in measured):
+    results = Results(machine.describe())
+    with running_subjects() as subjects:
+        run = _Run(subjects, results, levels, pairs, lifecycles, seconds)
+        for part in PARTS:
+            if part in parts:
+                getattr(run, part)()
+    results.end()
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(results.as_json(), indent=1), "utf-8")
+    click.echo("\n".join(tables(results.as_json())))
+    if results.refused:
+        click.echo("\n".join(["", "Refused, because of errors or violations:", *results.refused]))
         sys.exit(1)
 
 
-def _measure(
-    daftari: BenchStack, buyers: Iterator[Buyer], levels: Sequence[int], lifecycles: int, poll_seconds: float
-) -> Iterator[Level]:
-    processors = ProcessorTimes(daftari.pid)
-    for clients in levels:
-        _say(f"{lifecycles} lifecycles with {clients} clients")
-        chosen = list(islice(buyers, lifecycles))
-        before, started = processors.seconds(), perf_counter()
-        done = serve(daftari.port, chosen, clients, poll_seconds)
-        seconds, after = perf_counter() - started, processors.seconds()
-        yield Level(clients, done, seconds, {part: after[part] - before[part] for part in after})
+class _Run:
+    """One run of the bench, a method for each part."""
+
+    def __init__(
+        self,
+        subjects: Subjects,
+        results: Results,
+        levels: list[int],
+        pairs: int,
+        lifecycles: int,
+        seconds: float,
+    ) -> None:
+        self._subjects = subjects
+        self._results = results
+        self._levels = levels
+        self._pairs = pairs
+        self._lifecycles = lifecycles
+        self._seconds = seconds
+
+    def lifecycles(self) -> None:
+        """Whole lifecycles at each number of clients; fewer where one client takes them one by one."""
+        for pair in range(self._pairs):
+            for clients in self._levels:
+                count = self._lifecycles if clients > 1 else max(1, self._lifecycles // 4)
+                for subject in self._subjects.in_turns:
+                    self._add("lifecycles", subject.name, pair, measure_lifecycles(subject, clients, count))
+        self._results.add_memory(self._subjects.daftari.processors.memory_megabytes(API))
+
+    def one(self) -> None:
+        """One client that looks again at once, so that its pauses hide nothing."""
+        for pair in range(self._pairs):
+            for subject in self._subjects.in_turns:
+                count = max(8, self._lifecycles // 8)
+                self._add("one", subject.name, pair, measure_lifecycles(subject, 1, count, FAST_POLL_SECONDS))
+
+    def polls(self) -> None:
+        """Status polls of sessions with an order, and the bare view of rows of the same kind."""
+        daftari, plain = self._subjects.daftari, self._subjects.plain
+        ours, rows = buy(daftari, POLLED_SESSIONS), buy(plain, POLLED_SESSIONS)
+        for pair in range(self._pairs):
+            for name, subject, polled, path_of in (
+                ("Daftari", daftari, ours, _status_path),
+                ("plain rows", plain, rows, _status_path),
+                ("bare view", plain, rows, _bare_path),
+            ):
+                found = measure_polls(subject, polled, MANY_CLIENTS, self._seconds, path_of)
+                self._add("polls", name, pair, found)
+
+    def open(self) -> None:
+        """Buyers who come at half of the peak's rate."""
+        for pair in range(self._pairs):
+            for subject in (self._subjects.daftari, self._subjects.plain):
+                rate = self._peak(subject.name) / 2
+                reads = subject is self._subjects.daftari
+                load = run_open_load(
+                    subject.port,
+                    subject.take(round(rate * self._seconds)),
+                    rate,
+                    clients=OPEN_CLIENTS,
+                    poll_seconds=POLL_SECONDS,
+                    reads=reads,
+                )
+                problems = [f"{times} times {why}" for why, times in load.failures.items()]
+                found = load.figures() | {"arrivals_per_second": round(rate, 1)}
+                self._add("open", subject.name, pair, found | {"problems": problems + subject.check()})
+
+    def floor(self) -> None:
+        """PostgreSQL alone."""
+        for pair in range(self._pairs):
+            for found in measure_floor(self._subjects, max(1, round(self._seconds / 2))):
+                self._add("floor", found.pop("statements"), pair, found)
+
+    def starts(self) -> None:
+        """Starting, and commands."""
+        [(_, path)] = buy(self._subjects.daftari, 1)
+        session_id = path.rstrip("/").rsplit("/", 1)[1]
+        found = {"commands": measure_commands(self._subjects, session_id), "ready": measure_starts()}
+        self._add("starts", "Daftari", 0, found | {"problems": []})
+
+    def overload(self) -> None:
+        """Three times as many buyers as are served at the peak."""
+        daftari = self._subjects.daftari
+        self._add(
+            "overload", daftari.name, 0, measure_overload(daftari, self._peak(daftari.name), self._seconds)
+        )
+
+    def _peak(self, name: str) -> float:
+        """Return the lifecycles a second with many clients, measured now if this run has not."""
+        known = self._results.values("lifecycles", name, "lifecycles_per_second", clients=MANY_CLIENTS)
+        if not known:
+            subject = next(subject for subject in self._subjects.in_turns if subject.name == name)
+            found = measure_lifecycles(subject, MANY_CLIENTS, self._lifecycles)
+            self._add("lifecycles", name, 0, found)
+            known = [found["lifecycles_per_second"]]
+        return median(known)
+
+    def _add(self, part: str, subject: str, pair: int, found: dict[str, Any]) -> None:
+        self._results.add(part, subject, pair, found)
+        figures = {
+            name: found[name] for name in ("clients", "lifecycles_per_second", "per_second") if name in found
+        }
+        click.echo(f"{part} {pair + 1}, {subject}: {figures} {found['problems'] or ''}", err=True)
 
 
-def _violations_of(daftari: BenchStack) -> list[str]:
-    """Return a sentence for each violated invariant."""
-    settings = local_settings(daftari.environ)
-    with closing(Database(settings.database_url, max_connections=2)) as database:
-        vault = Vault(database, settings.daftari_master_key)
-        return [str(found) for found in violations(database, vault, known_texts=[BUYERS_NAME])]
+def _status_path(session: str) -> str:
+    return f"{session}status/"
 
 
-def _machine() -> str:
-    return f"{psutil.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-
-
-def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)
+def _bare_path(session: str) -> str:
+    return f"/bare/{session.rstrip('/').rsplit('/', 1)[1]}/"
 
 
 if __name__ == "__main__":

@@ -6,21 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from api.local import children
 from api.local.instances import running_instance
 from tests.bench.lifecycles import Buyer
-from tests.support.database import reachable_folder
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 READY_WITHIN_SECONDS = 120
 STOP_WITHIN_SECONDS = 60
 LOG_FILE = "bench.log"
+DISK = Path("/var/tmp")
 TUNING = (
     "DAFTARI_WEB_WORKERS",
     "DAFTARI_WEB_THREADS",
@@ -30,11 +32,11 @@ TUNING = (
 )
 """The settings taken from the environment; all others have their defaults."""
 
-_COMMAND = (sys.executable, "-m", "api.cli")
+DAFTARI = (sys.executable, "-m", "api.cli")
 _DATA_WITHIN_SECONDS = 300
 
 
-@dataclass(frozen=True)
+@dataclass
 class BenchStack:
     """A ready Daftari: the process id of its `daftari up`, the API's port, and its environment."""
 
@@ -42,16 +44,26 @@ class BenchStack:
     port: int
     environ: dict[str, str]
     folder: Path
+    buyers_made: int = 0
 
     def make_buyers(self, count: int) -> list[Buyer]:
         """Return new buyers, each with a filled cart and a token."""
         tokens = self.folder / "buyers.jsonl"
-        command = [*_COMMAND, "demo-data", "--users", str(count), "--tokens-file", str(tokens)]
+        command = [
+            *DAFTARI,
+            "demo-data",
+            "--users",
+            str(self.buyers_made + count),
+            "--tokens-file",
+            str(tokens),
+        ]
         subprocess.run(
             command, env=self.environ, check=True, stderr=subprocess.DEVNULL, timeout=_DATA_WITHIN_SECONDS
         )
         with tokens.open(encoding="utf-8") as lines:
-            return [Buyer(**json.loads(line)) for line in lines]
+            made = [Buyer(**json.loads(line)) for line in islice(lines, self.buyers_made, None)]
+        self.buyers_made += count
+        return made
 
 
 @contextmanager
@@ -60,21 +72,34 @@ def running_daftari() -> Iterator[BenchStack]:
 
     It logs to a file as in production, and PostgreSQL has fsync on.
     """
-    folder = reachable_folder()
-    environ = _environment(folder)
+    folder = folder_on_disk()
     try:
-        with (folder / LOG_FILE).open("wb") as log:
-            command = [*_COMMAND, "up", "--auto-approve", "0"]
-            up = children.spawn(command, death_signal=signal.SIGTERM, environ=environ, output=log)
-            try:
-                yield _when_ready(up, folder, environ)
-            finally:
-                children.stop(up, signal.SIGTERM, STOP_WITHIN_SECONDS)
+        with started_daftari(folder, environment(folder)) as stack:
+            yield stack
     finally:
         shutil.rmtree(folder)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+@contextmanager
+def started_daftari(folder: Path, environ: dict[str, str]) -> Iterator[BenchStack]:
+    """Run a Daftari on a data folder, new or used, until the end."""
+    with (folder / LOG_FILE).open("wb") as log:
+        command = [*DAFTARI, "up", "--auto-approve", "0"]
+        up = children.spawn(command, death_signal=signal.SIGTERM, environ=environ, output=log)
+        try:
+            yield _when_ready(up, folder, environ)
+        finally:
+            children.stop(up, signal.SIGTERM, STOP_WITHIN_SECONDS)
+
+
+def folder_on_disk() -> Path:
+    """Make a folder that PostgreSQL's account may enter; not in memory, where fsync costs nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="daftari-bench-", dir=DISK))
+    folder.chmod(0o711)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
     """Return our environment with no setting in it but those of TUNING and the ones of this instance."""
     settings = ("DAFTARI_", "MPESA_", "DATABASE_URL")
     kept = {

@@ -20,6 +20,8 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._socket: socket.socket | None = None
+        self.says_when_to_retry = False
+        """Whether the last answer had a Retry-After."""
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +69,7 @@ class Connection:
         headers = self._read_headers()
         if not status_line.startswith(b"HTTP/1.1 ") or b"content-length" not in headers:
             raise BadAnswer
+        self.says_when_to_retry = b"retry-after" in headers
         length = int(headers[b"content-length"])
         body = self._reader.read(length)
         if len(body) != length:

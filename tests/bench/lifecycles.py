@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from time import perf_counter, sleep
 from typing import Any
+from uuid import uuid4
 
 from tests.bench.connection import BadAnswer, Connection
 
@@ -18,6 +19,7 @@ FIRST_PHONE = 710_000_000
 """Phones for which the simulator has no scripted behaviour."""
 
 BUYERS_NAME = "Wanjiku Kamau"
+BUSY = (429, 503)
 OPEN = frozenset({"pending", "payment_initiated", "paid"})
 
 
@@ -33,10 +35,14 @@ class Buyer:
 
 @dataclass
 class Lifecycle:
-    """The seconds of each step of one buyer; `failure` says why there was no order."""
+    """The seconds of each step of one buyer; `failure` says why there was no order.
+
+    `order` lasts from the answer about the prompt to the status that has the order.
+    """
 
     create: float = 0.0
     initiate: float = 0.0
+    order: float = 0.0
     statuses: list[float] = field(default_factory=list)
     whole: float = 0.0
     failure: str | None = None
@@ -57,11 +63,13 @@ class _Failed(Exception):
     """The lifecycle failed; the argument says at which step, and why."""
 
 
-def serve(port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float) -> list[Lifecycle]:
+def serve(
+    port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float, *, with_keys: bool = False
+) -> list[Lifecycle]:
     """Take each buyer from cart to order, with `clients` at once; return the timings.
 
     A client has one connection, and takes one buyer after another. It reads the status at once, then after
-    `poll_seconds`, then in growing intervals, as a page does.
+    `poll_seconds`, then in growing intervals, as a page does. With `with_keys` each POST has an Idempotency-Key.
     """
     waiting: queue.SimpleQueue[Buyer | None] = queue.SimpleQueue()
     for buyer in [*buyers, *[None] * clients]:
@@ -72,7 +80,7 @@ def serve(port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float)
     def work() -> None:
         with Connection(port) as connection:
             while (buyer := waiting.get()) is not None and not stopping.is_set():
-                done.append(_Purchase(connection, buyer, poll_seconds).run())
+                done.append(Purchase(connection, buyer, poll_seconds, with_keys=with_keys).run())
 
     threads = [Thread(target=work, daemon=True) for _ in range(clients)]
     try:
@@ -85,22 +93,28 @@ def serve(port: int, buyers: Sequence[Buyer], clients: int, poll_seconds: float)
     return done
 
 
-class _Purchase:
+class Purchase:
     """One buyer's purchase."""
 
-    def __init__(self, connection: Connection, buyer: Buyer, poll_seconds: float) -> None:
+    def __init__(
+        self, connection: Connection, buyer: Buyer, poll_seconds: float, *, with_keys: bool = False
+    ) -> None:
+        self.session = ""
         self._connection = connection
         self._buyer = buyer
         self._poll_seconds = poll_seconds
+        self._with_keys = with_keys
         self._taken = Lifecycle()
 
     def run(self) -> Lifecycle:
         """Buy; return the timings, or the failure."""
         started = perf_counter()
         try:
-            session = self._create()
-            self._initiate(session)
-            self._await_order(session, started + LIFECYCLE_WITHIN_SECONDS)
+            self.session = self._create()
+            self._initiate(self.session)
+            prompted = perf_counter()
+            self._await_order(self.session, started + LIFECYCLE_WITHIN_SECONDS)
+            self._taken.order = perf_counter() - prompted
         except _Failed as failed:
             self._taken.failure = str(failed)
         except (OSError, BadAnswer) as error:
@@ -136,9 +150,11 @@ class _Purchase:
     ) -> tuple[float, dict[str, Any]]:
         """Return the seconds until the answer, and the answer; raise _Failed if the status is another."""
         started = perf_counter()
-        status, text = self._connection.request(method, path, self._buyer.auth, body)
+        key = str(uuid4()) if self._with_keys and method == "POST" else None
+        status, text = self._connection.request(method, path, self._buyer.auth, body, key=key)
         seconds = perf_counter() - started
         shown: dict[str, Any] = json.loads(text)
         if status != wanted:
-            raise _Failed(f"{step}: {status} {shown.get('error_code', '')}".rstrip())
+            hint = "" if self._connection.says_when_to_retry else ", without Retry-After"
+            raise _Failed(f"{step}: {status} {shown.get('error_code', '')}{hint if status in BUSY else ''}")
         return seconds, shown

@@ -39,7 +39,7 @@ def bench(waiters: int, seconds: float, notified: int) -> None:
     """
     with running_daftari() as daftari:
         owned = [(buyer, _create(daftari.port, buyer)) for buyer in daftari.make_buyers(waiters)]
-        processors = ProcessorTimes(daftari.pid)
+        processors = ProcessorTimes.of_daftari(daftari.pid)
         columns = ("milliseconds", "status p50", "p99", "list p50", "p99", "API cores", "PostgreSQL cores")
         click.echo(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
 

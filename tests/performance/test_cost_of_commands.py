@@ -12,6 +12,7 @@ import pytest
 
 from ledger.store.database import Database
 from payments.worker.processes import jobs
+from tests.performance.bounds import MOST
 from tests.performance.cost import Cost, CostMeter, usual
 from tests.scenarios.steps import TOMATOES, approve, put_in_cart, put_on_shelf
 from tests.support.database import reachable_folder
@@ -23,18 +24,6 @@ Answer = TypeVar("Answer")
 
 SESSIONS = "/api/payments/sessions/"
 WARM_UP, MEASURED = 4, 5
-
-MOST = {
-    "create": Cost(statements=4, round_trips=4, commits=2, wal_bytes=2_700),
-    "initiate": Cost(statements=5, round_trips=5, commits=3, wal_bytes=4_200),
-    "callback, and its order": Cost(statements=21, round_trips=21, commits=8, wal_bytes=7_500),
-    "status": Cost(statements=1, round_trips=1, commits=0, wal_bytes=0),
-    "list": Cost(statements=2, round_trips=2, commits=0, wal_bytes=0),
-    "create, with a key": Cost(statements=6, round_trips=6, commits=3, wal_bytes=4_700),
-    "extend, with a key": Cost(statements=4, round_trips=4, commits=3, wal_bytes=2_050),
-    "initiate, with a key": Cost(statements=7, round_trips=7, commits=5, wal_bytes=5_400),
-}
-"""What each step may cost. Lower a bound with the change that makes it possible; raise none without a reason."""
 
 HAS_ORDER = "SELECT FROM shop_orders WHERE session_id = %s"
 
