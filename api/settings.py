@@ -10,7 +10,7 @@ from api import setting_rules
 from api import setting_values as values
 from api.setting_rules import CALLBACK_PATH, STORED_NAMES
 from ledger.money import Money
-from ledger.store.roles import Roles
+from ledger.store.role_names import Roles
 
 
 class ConfigurationError(Exception):

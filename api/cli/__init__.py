@@ -21,8 +21,6 @@ from api.cli.token import token
 from api.cli.up import up
 from api.cli.verify import verify
 from api.cli.work_list import work_list
-from ledger.store import metadata
-from ledger.store.metadata import Cause
 
 EPILOGUE = """\b
 Exit codes
@@ -44,6 +42,9 @@ def main() -> None:
 
     Start with `daftari up`: it runs everything on this machine and prints what to try.
     """
+    from ledger.store import metadata
+    from ledger.store.metadata import Cause
+
     metadata.begin(Cause.OPERATOR, actor="cli")
 
 

@@ -72,7 +72,7 @@ def demo_data(users: int, tokens_file: Path | None, minutes: int) -> None:
       daftari demo-data --users 1000 --tokens-file buyers.jsonl
     """
     from api.cli.opened import open_database
-    from api.http.middleware.auth import make_token
+    from api.issued_tokens import make_token
     from shop.demo import make_buyers
 
     if read_settings().is_production:

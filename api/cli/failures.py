@@ -3,15 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from api.local.local_settings import local_settings
-from api.local.ports import PortBusy
-from api.local.problems import DatabaseProblem, FolderBusy, LocalRuntimeError
-from api.settings import ConfigurationError, Settings
-from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
+if TYPE_CHECKING:
+    from api.settings import Settings
 
 IMPOSSIBLE = 1
 WRONG_SETTINGS = 3
@@ -51,6 +48,10 @@ class FailureGroup(click.Group):
 @contextmanager
 def errors_as_failures() -> Iterator[None]:
     """Turn expected errors into a Failure; any other is a bug and keeps its traceback."""
+    from api.local.problems import DatabaseProblem, FolderBusy, LocalRuntimeError, PortBusy
+    from api.settings import ConfigurationError
+    from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
+
     try:
         yield
     except ConfigurationError as error:
@@ -67,6 +68,8 @@ def errors_as_failures() -> Iterator[None]:
         raise Failure(error.message, exit_code) from error
 
 
-def read_settings() -> Settings:
+def read_settings() -> "Settings":
     """Return the settings of this process; raise ConfigurationError, LocalRuntimeError."""
+    from api.local.local_settings import local_settings
+
     return local_settings(os.environ)

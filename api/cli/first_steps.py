@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from api.local.folders import default_data_folder
 from api.settings import Settings
 

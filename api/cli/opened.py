@@ -3,16 +3,17 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from api.cli.failures import NOT_AVAILABLE, WRONG_SETTINGS, Failure, read_settings
 from api.http.middleware.logging import configure_logging
 from api.local.databases import open_database as open_database_of
 from api.local.databases import server_major
 from api.settings import Settings
-from api.wiring import build_services
-from daraja import InvalidConfig, Refused, SubmissionError
 from ledger.store.database import Database
-from payments.services import Services
+
+if TYPE_CHECKING:
+    from payments.services import Services
 
 
 @contextmanager
@@ -39,8 +40,11 @@ def open_database_as_migrator() -> Iterator[tuple[Settings, Database]]:
 
 
 @contextmanager
-def open_services() -> Iterator[Services]:
+def open_services() -> Iterator["Services"]:
     """Open all services, M-Pesa's client included; whatever M-Pesa refuses becomes a Failure."""
+    from api.wiring import build_services
+    from daraja import InvalidConfig, Refused, SubmissionError
+
     settings = read_settings()
     configure_logging(settings.daftari_log_format, lowest_level=logging.ERROR)
     server_major(settings.database_url)

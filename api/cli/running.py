@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli.failures import NOT_AVAILABLE, Failure, read_settings
-from api.local.ports import require_free_port
-from ledger.errors import Unavailable
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -27,9 +25,11 @@ def serve() -> None:
     """
     from api.http.middleware.logging import configure_logging
     from api.local.databases import claim_database, require_url
+    from api.local.ports import require_free_port
     from api.local.problems import DatabaseProblem
     from api.safe_database import require_safe_database
     from api.server.web_server import serve as serve_http
+    from ledger.errors import Unavailable
 
     settings = read_settings()
     settings.require_safe_mode()

@@ -6,8 +6,6 @@ import sys
 import click
 
 from api.cli.failures import read_settings
-from api.setting_rules import STORED_NAMES
-from api.settings import load_settings
 
 _SECRETS = (
     "MPESA_CONSUMER_KEY",
@@ -43,6 +41,8 @@ def set_mpesa_credentials(**options: str | None) -> None:
       daftari set-mpesa-credentials --business-shortcode 174379 --environment sandbox
       MPESA_PASSKEY=... daftari set-mpesa-credentials
     """
+    from api.setting_rules import STORED_NAMES
+
     given = {name: _option_or_variable(options, name) for name in STORED_NAMES}
     if not any(given.values()) and sys.stdin.isatty():
         given = {name: _prompted(name) for name in STORED_NAMES}
@@ -69,6 +69,7 @@ def _prompted(name: str) -> str:
 def _store(given: dict[str, str]) -> None:
     """Store valid credentials; raise ConfigurationError or WrongKey, and then store none."""
     from api.cli.opened import open_database_as_migrator
+    from api.settings import load_settings
     from ledger.store.vault import Vault
     from payments.mpesa.credentials import CredentialStore
 

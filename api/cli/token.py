@@ -35,6 +35,6 @@ def token(user: int, roles: tuple[str, ...], minutes: int) -> None:
     Example: show the cart of user 7
       curl -H "Authorization: Bearer $(daftari token --user 7 --role customer)" localhost:8000/api/cart/
     """
-    from api.http.middleware.auth import make_token
+    from api.issued_tokens import make_token
 
     click.echo(make_token(read_settings(), user, list(roles), minutes))

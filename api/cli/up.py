@@ -1,10 +1,14 @@
 """`daftari up`: run everything on one machine, in one terminal."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from api.cli.failures import read_settings
 from api.cli.running import stop_on_signals
-from api.settings import Settings
+
+if TYPE_CHECKING:
+    from api.settings import Settings
 
 
 @click.command()
@@ -55,7 +59,7 @@ def _report(message: str) -> None:
     click.echo(message, err=True)
 
 
-def _welcome(settings: Settings) -> None:
+def _welcome(settings: "Settings") -> None:
     """Print where everything is, and the first steps."""
     from api.cli.first_steps import first_steps
     from api.local.ports import http_url

@@ -16,7 +16,8 @@ from api.local.databases import migrate_database, open_database, require_url, se
 from api.local.problems import DatabaseProblem
 from api.settings import Settings
 from ledger.store.database import which_server
-from ledger.store.roles import Roles, become_owner
+from ledger.store.role_names import Roles
+from ledger.store.roles import become_owner
 from ledger.store.vault import Vault
 
 _ANSWER_WITHIN_SECONDS = 20

@@ -9,7 +9,8 @@ import psycopg
 
 from api.local.folders import read_or_make_private_file
 from ledger.store.migrate import all_names
-from ledger.store.roles import Roles, make_logins
+from ledger.store.role_names import Roles
+from ledger.store.roles import make_logins
 
 
 @dataclass(frozen=True, slots=True)

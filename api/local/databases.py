@@ -11,7 +11,7 @@ from api.local.problems import DatabaseProblem
 from api.settings import Settings
 from ledger.store.database import APP_ROLE, Database
 from ledger.store.migrate import migrate
-from ledger.store.roles import Roles
+from ledger.store.role_names import Roles
 from ledger.store.vault import Vault
 from payments.mpesa.credentials import CredentialStore
 

@@ -5,13 +5,9 @@ import errno
 import http.client
 import socket
 
-from api.local.problems import LocalRuntimeError
+from api.local.problems import PortBusy
 
 _CONNECT_WITHIN_SECONDS = 1.0
-
-
-class PortBusy(LocalRuntimeError):
-    """The address is in use or not available."""
 
 
 def require_free_port(host: str, port: int, variable: str, command: str) -> None:

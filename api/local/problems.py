@@ -15,3 +15,7 @@ class FolderBusy(LocalRuntimeError):
 
 class DatabaseProblem(LocalRuntimeError):
     """PostgreSQL is missing, too old, unreachable, or does not start."""
+
+
+class PortBusy(LocalRuntimeError):
+    """The address is in use or not available."""

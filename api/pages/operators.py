@@ -14,8 +14,9 @@ from flask import g, request
 from werkzeug.wrappers import Response
 
 from api.http.framework.services import current_services, current_settings
-from api.http.middleware.auth import Caller, Role, caller_of, make_token
+from api.http.middleware.auth import Caller, caller_of
 from api.http.middleware.proxies import base_url
+from api.issued_tokens import Role, make_token
 from api.pages.buyers import is_demo_request
 from api.settings import ConfigurationError
 from ledger.errors import NotAllowed, Unauthenticated, Unavailable

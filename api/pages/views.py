@@ -10,11 +10,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
-from api.http.middleware.auth import Caller, Role
+from api.http.middleware.auth import Caller
 from api.http.middleware.headers import PAGE_POLICY
 from api.http.resources.sessions import stream_to
 from api.http.schemas.fields import MAX_DAYS, TIME_SLOTS
 from api.http.schemas.pagination import MAX_PAGE
+from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.buyers import buyer, buyer_token, is_demo_request, read_user, remember
 from api.pages.payments import payment_of

@@ -12,8 +12,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import record_access
-from api.http.middleware.auth import Role
 from api.http.schemas.pagination import MAX_PAGE
+from api.issued_tokens import Role
 from api.pages import operators, wording
 from ledger import clock
 from ledger.errors import InvalidValue, LedgerError, NotFound

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from ledger.errors import ConnectionLost, Unavailable
 from ledger.store.connection import Connection
-from ledger.store.roles import DEFAULT_ROLES
+from ledger.store.role_names import DEFAULT_ROLES
 from ledger.store.sqlstates import NO_ROOM, UNREACHED, is_stale_plan, meaning_of
 
 Answer = TypeVar("Answer")

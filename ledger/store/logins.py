@@ -10,7 +10,8 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from ledger.errors import Unavailable
-from ledger.store.roles import Roles, setup_statements
+from ledger.store.role_names import Roles
+from ledger.store.roles import setup_statements
 
 _CONNECT_WITHIN_SECONDS = 5
 

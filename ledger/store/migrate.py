@@ -16,7 +16,8 @@ from psycopg.rows import TupleRow
 from ledger.errors import LedgerError
 from ledger.store.database import settle_session, which_server
 from ledger.store.locks import SCHEMA_LOCK
-from ledger.store.roles import DEFAULT_ROLES, Roles, apply_grants, become_owner, exists
+from ledger.store.role_names import DEFAULT_ROLES, Roles
+from ledger.store.roles import apply_grants, become_owner, exists
 
 Answer = TypeVar("Answer")
 

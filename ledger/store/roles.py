@@ -6,24 +6,13 @@ Roles belong to a whole cluster, so their names can be set. The owner cannot log
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.errors import DuplicateObject, InsufficientPrivilege, UniqueViolation
 
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """The names of the three roles."""
-
-    owner: str = "daftari_owner"
-    migrator: str = "daftari_migrator"
-    app: str = "daftari_app"
-
-
-DEFAULT_ROLES = Roles()
+from ledger.store.role_names import Roles
 
 _EXISTS = "SELECT FROM pg_roles WHERE rolname = %s"
 _MAY_CREATE_ROLES = "SELECT FROM pg_roles WHERE rolname = session_user AND (rolsuper OR rolcreaterole)"

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli import main
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from api.local.databases import stored_credentials
 from api.local.local_settings import local_settings
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, at_once, event_names, observe, put_in_cart

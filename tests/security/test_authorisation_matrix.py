@@ -8,7 +8,7 @@ from itertools import chain, combinations
 import jwt
 import pytest
 
-from api.http.middleware.auth import Role, make_token
+from api.issued_tokens import Role, make_token
 from api.pages.operators import COOKIE
 from ledger import clock
 from tests.security.operations import CUSTOMER, Operation, call, operations

@@ -13,7 +13,7 @@ from api.local.postgres import EmbeddedPostgres
 from api.local.preflight import Finding, Level, run_preflight_checks
 from ledger.store.logins import is_private_way, why_too_strong
 from ledger.store.migrate import MigrationError, migrate
-from ledger.store.roles import DEFAULT_ROLES, Roles
+from ledger.store.role_names import DEFAULT_ROLES, Roles
 from tests.api.cli.support import daftari
 from tests.support.database import new_database
 

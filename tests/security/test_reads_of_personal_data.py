@@ -1,7 +1,7 @@
 """Whoever reads what is not about them leaves an entry. A new read without one, or without a reason not to, fails."""
 
 from api.http.middleware.access_log import REASON
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from tests.api.pages.test_work import signed_in
 from tests.security.operations import CUSTOMER, Operation, call, operations
 from tests.security.world import AUDITOR, OPERATOR, World

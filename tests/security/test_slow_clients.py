@@ -16,8 +16,8 @@ import psutil  # type: ignore[import-untyped]  # it comes without types
 import psycopg
 import pytest
 
-from api.http.middleware.auth import make_token
 from api.http.streaming.notifier import SHARES
+from api.issued_tokens import make_token
 from api.server.web_server import slots_of, waiters_of
 from tests.support.database import new_database, reachable_folder
 from tests.support.ports import LOCALHOST

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from werkzeug.serving import make_server
 
 from api.http.app import create_app
-from api.http.middleware.auth import make_token
 from api.http.streaming.notifier import current_notifier
+from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
 from api.pages import install_pages
 from api.settings import Settings

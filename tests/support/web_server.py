@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import psutil  # type: ignore[import-untyped]  # it comes without types
 import psycopg
 
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
 from api.settings import Settings
 from api.wiring import build_services

@@ -4,7 +4,7 @@ import json
 import time
 from random import Random
 
-from api.http.middleware.auth import Role, make_token
+from api.issued_tokens import Role, make_token
 from shop.demo import LISTINGS
 from tests.bench.connection import BadAnswer, Connection
 from tests.torture.system import System

@@ -26,7 +26,7 @@ from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from api.local.problems import LocalRuntimeError
 from api.setting_rules import CALLBACK_PATH
 from api.settings import Settings
-from ledger.store.roles import DEFAULT_ROLES
+from ledger.store.role_names import DEFAULT_ROLES
 from tests.bench.lifecycles import Buyer
 from tests.support.ports import LOCALHOST, free_port
 from tests.support.proxy import DatabaseProxy, TcpProxy

@@ -7,12 +7,10 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -26,6 +24,7 @@ from api.http.framework import API_PREFIX
 from api.http.framework.blueprint import check_names
 from api.http.framework.services import current_services
 from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
+from api.issued_tokens import OUR_NAME, Role
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
@@ -40,24 +39,12 @@ MAX_TOKEN_CHARACTERS = 4096
 KNOWN_FOR_SECONDS = 30
 MAX_KNOWN = 10_000
 MAX_USER = 2**63 - 1
-OUR_NAME = "daftari"
-"""What `iss` and `aud` must be if they are present and no other name is configured."""
-
 MAX_TOKEN_ID = 200
 MAX_KEYS_IN_FILE = 8
 
 _VERIFIER = "daftari_token_verifier"
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _USER = re.compile(r"[1-9][0-9]{0,18}")
-
-
-class Role(StrEnum):
-    """What a caller may do; a token may name several roles, and unknown ones are ignored."""
-
-    CUSTOMER = "customer"
-    AUDITOR = "auditor"
-    ANALYST = "analyst"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
@@ -196,28 +183,6 @@ def require_role(*roles: Role) -> Callable[[View], View]:
         return checked  # type: ignore[return-value]  # wraps keeps the signature
 
     return decorate
-
-
-def make_token(settings: Settings, user: int, roles: list[str], minutes: int) -> str:
-    """Make a token for `user` with `roles`, good for `minutes`; raise ConfigurationError if others issue the tokens."""
-    if settings.daftari_jwt_jwks_url or settings.daftari_jwt_public_key_file:
-        raise ConfigurationError(
-            [
-                "Your identity provider issues the tokens: to make them here, "
-                "unset DAFTARI_JWT_PUBLIC_KEY_FILE and DAFTARI_JWT_JWKS_URL."
-            ]
-        )
-    issued = now()
-    claims = {
-        "sub": str(user),
-        "roles": [Role(role).value for role in roles],
-        "iat": issued.timestamp(),
-        "jti": uuid4().hex,
-        "exp": issued + timedelta(minutes=minutes),
-        "iss": settings.daftari_jwt_issuer or OUR_NAME,
-        "aud": settings.daftari_jwt_audience or OUR_NAME,
-    }
-    return jwt.encode(claims, settings.daftari_jwt_secret, algorithm="HS256")
 
 
 def is_public(endpoint: str | None) -> bool:

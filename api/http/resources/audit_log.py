@@ -6,9 +6,10 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
-from api.http.middleware.auth import Role, require_role
+from api.http.middleware.auth import require_role
 from api.http.schemas.fields import Moment, ResponseSchema, Text
 from api.http.schemas.pagination import Page, PagedList, PageQuery
+from api.issued_tokens import Role
 from ledger.store.audit_log import AuditEntry
 
 blueprint = ApiBlueprint(

@@ -5,8 +5,9 @@ from typing import Any
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
-from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.auth import caller, require_role
 from api.http.schemas.cart_schemas import CartItemRequest, ShownCart, show_cart
+from api.issued_tokens import Role
 from shop.port import Cart
 
 blueprint = ApiBlueprint("cart", __name__, description="The caller's cart.")

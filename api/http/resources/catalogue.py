@@ -5,9 +5,10 @@ from typing import Any
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
-from api.http.middleware.auth import Role, caller, public, require_role
+from api.http.middleware.auth import caller, public, require_role
 from api.http.schemas.catalogue_schemas import CatalogueList, CatalogueListing, ListingChange, show_listing
 from api.http.schemas.pagination import Page, PageQuery
+from api.issued_tokens import Role
 from shop.builtin.catalogue import ListingDraft
 
 blueprint = ApiBlueprint(

@@ -9,8 +9,9 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.framework.waiting import while_waiting
 from api.http.middleware import request_metrics
-from api.http.middleware.auth import Role, guarded, require_role
+from api.http.middleware.auth import guarded, require_role
 from api.http.schemas.fields import ResponseSchema
+from api.issued_tokens import Role
 from ledger import clock
 from ledger.errors import Unavailable
 from ledger.store.positions import HorizonHolder, read_horizon_holder

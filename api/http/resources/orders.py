@@ -7,11 +7,12 @@ from marshmallow import fields
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import current_services
-from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.auth import caller, require_role
 from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.line_items import count_items, show_line_item
 from api.http.schemas.money_schemas import MoneyFields, show_money
 from api.http.schemas.session_schemas import ShownDelivery
+from api.issued_tokens import Role
 from ledger.errors import NotFound
 from ledger.session.status_row import money_of_order
 from shop.port import Order

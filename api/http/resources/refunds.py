@@ -6,7 +6,7 @@ from uuid import UUID
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
-from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.auth import caller, require_role
 from api.http.middleware.idempotency import idempotent, request_name
 from api.http.schemas.pagination import Page
 from api.http.schemas.proposal_schemas import NOT_YOURS, PROPOSED, show_proposal
@@ -21,6 +21,7 @@ from api.http.schemas.refund_schemas import (
     ShownRefund,
     show_refund,
 )
+from api.issued_tokens import Role
 from ledger.money import CENTS_PER_SHILLING
 from ledger.session.values import RefundState
 from payments.operators.operator import Operator

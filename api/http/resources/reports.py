@@ -10,8 +10,9 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
-from api.http.middleware.auth import Role, require_role
+from api.http.middleware.auth import require_role
 from api.http.schemas.fields import Moment, RequestSchema, ResponseSchema
+from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.errors import InvalidValue, NotFound

@@ -9,7 +9,7 @@ from flask import Response
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services, current_settings
-from api.http.middleware.auth import Caller, Role, caller, require_role
+from api.http.middleware.auth import Caller, caller, require_role
 from api.http.middleware.idempotency import idempotent, request_name
 from api.http.schemas.pagination import Page
 from api.http.schemas.session_schemas import (
@@ -30,6 +30,7 @@ from api.http.schemas.session_schemas import (
 )
 from api.http.streaming.long_poll import EVENT_STREAM, stream, wait_for_change
 from api.http.streaming.notifier import current_notifier
+from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.session.values import Status

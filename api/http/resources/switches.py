@@ -7,9 +7,10 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
-from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.auth import caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Moment, RequestSchema, ResponseSchema, Text
+from api.issued_tokens import Role
 from payments.operators.operator import Operator
 from payments.refunds.notes import MAX_CHARACTERS, parse_note
 

@@ -6,9 +6,10 @@ from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
-from api.http.middleware.auth import MAX_TOKEN_ID, MAX_USER, Role, caller, require_role
+from api.http.middleware.auth import MAX_TOKEN_ID, MAX_USER, caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import RequestSchema, ResponseSchema, Text
+from api.issued_tokens import Role
 from ledger.errors import InvalidValue
 from payments.refunds.notes import MAX_CHARACTERS, parse_note
 

@@ -9,11 +9,12 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
-from api.http.middleware.auth import Role, caller, require_role
+from api.http.middleware.auth import caller, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
 from api.http.schemas.pagination import Page, PagedList, PageQuery
 from api.http.schemas.proposal_schemas import NEEDS_ANOTHER, NOT_YOURS, PROPOSED, ShownProposal, show_proposal
+from api.issued_tokens import Role
 from ledger import clock
 from ledger.errors import NotFound
 from payments.exceptions import work_list

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from api.http.app import create_app
 from api.http.framework.openapi import EXTENSION
-from api.http.middleware.auth import Role, make_token
+from api.issued_tokens import Role, make_token
 from api.local.local_settings import local_settings
 from api.pages import install_pages
 from api.settings import Settings

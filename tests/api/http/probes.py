@@ -8,7 +8,7 @@ from flask import request
 from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.middleware.auth import Role, caller, public, require_role
+from api.http.middleware.auth import caller, public, require_role
 from api.http.middleware.idempotency import idempotent
 from api.http.schemas.fields import (
     Choice,
@@ -21,6 +21,7 @@ from api.http.schemas.fields import (
     WholeNumber,
 )
 from api.http.schemas.pagination import PageQuery
+from api.issued_tokens import Role
 from ledger import errors
 
 blueprint = ApiBlueprint("probes", __name__, description="Views for tests.", url_prefix="/api/probes")

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.http.app import create_app
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
 from api.pages import install_pages
 from api.settings import Settings

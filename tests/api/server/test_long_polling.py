@@ -12,8 +12,8 @@ from socket import SHUT_WR, create_connection
 
 import pytest
 
-from api.http.middleware.auth import make_token
 from api.http.streaming.notifier import MIN_OF_A_USER
+from api.issued_tokens import make_token
 from tests.support.database import new_database, reachable_folder
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until

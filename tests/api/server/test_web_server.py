@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from api.http.framework.json import MAX_BODY_BYTES
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from payments.worker.sweeps import act_on_messages
 from tests.support.database import new_database, reachable_folder
 from tests.support.waiting import wait_until

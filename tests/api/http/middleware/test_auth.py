@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from freezegun import freeze_time
 
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
 from api.settings import ConfigurationError, Settings
 from tests.api.http.conftest import SECRET

@@ -17,7 +17,7 @@ from freezegun.api import FrozenDateTimeFactory
 from psycopg import Connection
 
 from api.cli import main
-from api.http.middleware.auth import make_token
+from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
 from api.pages.operators import COOKIE
 from api.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api.http.middleware.auth import Role
+from api.issued_tokens import Role
 from api.local.local_settings import local_settings
 from api.settings import Settings
 from api.wiring import build_services

@@ -1,7 +1,7 @@
 from decimal import Decimal
 from typing import Any
 
-from api.http.middleware.auth import Role
+from api.issued_tokens import Role
 from shop.builtin import BuiltinShop
 from shop.builtin.carts import MAX_LINES
 from shop.builtin.catalogue import ListingDraft

@@ -3,7 +3,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from api.http.middleware.auth import Role
+from api.issued_tokens import Role
 from payments.services import Services
 from shop.builtin import BuiltinShop
 from tests.api.http.resources.shop.conftest import OPERATOR, Ask, code_of, content

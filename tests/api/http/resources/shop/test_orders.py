@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from api.http.middleware.auth import Role
+from api.issued_tokens import Role
 from payments.services import Services
 from shop.builtin import BuiltinShop
 from shop.port import PlacedOrder

@@ -1,4 +1,4 @@
-from api.http.middleware.auth import Role
+from api.issued_tokens import Role
 from tests.api.http.resources.shop.conftest import Ask, code_of, content
 
 COUNTIES = "/api/places/counties/"
