@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -21,6 +21,7 @@ from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Conflict, LedgerError, NotFound, Rejected, Unavailable, wrong_fields
+from ledger.identifiers import new_id
 from ledger.money import Money
 from ledger.phone import PhoneNumber
 from ledger.session.cart import add_up
@@ -124,7 +125,7 @@ class Checkout:
         InvalidValue for a place that does not exist and for a total that M-Pesa cannot take, Rejected
         CART_EMPTY and OUT_OF_STOCK, and Conflict TOO_MANY_SESSIONS.
         """
-        session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else uuid4()
+        session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else new_id(clock.now())
         earlier = self._find(session_id, user_id) if key else None
         if earlier is not None:
             return earlier
