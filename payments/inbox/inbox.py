@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
 from ledger.application import Ledger
 from ledger.errors import DatabaseUnavailable, LedgerError
+from ledger.identifiers import new_id
 from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database, once_more
@@ -50,7 +51,8 @@ _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
 )
 _POSTPONE = "UPDATE daraja_inbox SET reason = %s, tries = tries + 1, next_try_at = %s WHERE inbox_id = %s"
-_HOLDS = "SELECT FROM daraja_inbox WHERE channel = %s AND body_sha256 = %s LIMIT 1"
+# The channel is spelt out to match its partial index.
+_HOLDS = "SELECT FROM daraja_inbox WHERE channel = 'pull' AND body_sha256 = %s LIMIT 1"
 _WAIT = "UPDATE daraja_inbox SET next_try_at = %s WHERE inbox_id = %s"
 _CLOSE = """
 UPDATE daraja_inbox SET state = 'closed', closed_by = %s, note = %s, settled_at = %s
@@ -150,7 +152,7 @@ class Inbox:
         """
         stored = body[:MAX_BYTES_KEPT]
         message = InboxMessage(
-            uuid4(),
+            new_id(now),
             now,
             channel,
             is_authenticated,
@@ -271,11 +273,11 @@ class Inbox:
             row = connection.execute(_ONE, (inbox_id,)).fetchone()
         return self._open(row) if row else None
 
-    def holds(self, channel: Channel, body: bytes) -> bool:
-        """Whether the very same body came by a channel before."""
+    def holds_pulled(self, body: bytes) -> bool:
+        """Whether the very same body was pulled before."""
         with self._database.connection() as connection:
             digest = hashlib.sha256(body[:MAX_BYTES_KEPT]).hexdigest()
-            return connection.execute(_HOLDS, (str(channel), digest)).rowcount > 0
+            return connection.execute(_HOLDS, (digest,)).rowcount > 0
 
     def purge_unauthenticated(self) -> int:
         """Delete the oldest unauthenticated messages beyond MAX_UNAUTHENTICATED_KEPT; return how many.

@@ -105,7 +105,7 @@ class TransactionPoller:
             if transaction.amount_cents is None
         ]
         for body in bodies:
-            if not self._inbox.holds(Channel.PULL, body):
+            if not self._inbox.holds_pulled(body):
                 message = self._inbox.store(
                     body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=now
                 )

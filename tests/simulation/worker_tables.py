@@ -137,11 +137,11 @@ class WorkerTables:
         return 1
 
     def holds(self, values: Any) -> list[Row]:
-        """Return a row if the same body came by this channel before."""
+        """Return a row if the same body was pulled before."""
         same = (
             message
             for message in self.messages.values()
-            if (message["channel"], message["body_sha256"]) == values
+            if (message["channel"], message["body_sha256"]) == ("pull", *values)
         )
         return [{}] if next(same, None) else []
 

@@ -214,14 +214,13 @@ def test_a_message_that_was_not_tried_waits_without_a_count(inbox: Inbox, databa
     assert message in inbox.due(LATER + timedelta(seconds=1), 10)
 
 
-def test_the_same_body_is_known_by_its_channel(inbox: Inbox) -> None:
+def test_the_same_body_is_known_if_it_was_pulled(inbox: Inbox) -> None:
     long = b"y" * (MAX_BYTES_KEPT + 5)
-    for body in (b"{}", long):
-        inbox.store(body, body_bytes=len(body), channel=Channel.PULL, is_authenticated=True, now=NOW)
-    assert inbox.holds(Channel.PULL, b"{}")
-    assert inbox.holds(Channel.PULL, long)
-    assert not inbox.holds(Channel.PULL, b"{ }")
-    assert not inbox.holds(Channel.STK, b"{}")
+    for channel, body in ((Channel.PULL, b"{}"), (Channel.PULL, long), (Channel.STK, b"{ }")):
+        inbox.store(body, body_bytes=len(body), channel=channel, is_authenticated=True, now=NOW)
+    assert inbox.holds_pulled(b"{}")
+    assert inbox.holds_pulled(long)
+    assert not inbox.holds_pulled(b"{ }")
 
 
 def test_an_unknown_id_has_no_message(inbox: Inbox) -> None:
