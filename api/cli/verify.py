@@ -53,7 +53,8 @@ def verify(context: click.Context, as_json: bool, kept: tuple[str, ...]) -> None
             session = f"session {violation['session_id']}: " if violation["session_id"] else ""
             click.echo(f"{violation['rule']}: {session}{violation['told']}")
         if not run.violations:
-            click.echo(f"All invariants hold, over {run.events} events.")
+            held = f"All invariants hold, over {run.events} events."
+            click.echo(held if run.events else "Nothing was checked: the log has no event yet.")
         if last_name:
             click.echo(f"The last signed block: {last_name}")
     if run.violations:

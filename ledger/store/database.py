@@ -69,6 +69,14 @@ MAX_WAITING = 200
 NO_ROOM_SECONDS = 5.0
 """For so long after a write found no room the database counts as full."""
 
+_WITHOUT_LIMITS = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "work_mem": "64MB",
+    "jit": "off",
+}
+"""For one who reads whole tables: the limits of time are for what a client waits for."""
+
 _NO_TABLES = "The database has not got its tables yet, or not those of this release: type `daftari migrate`."
 _OLDER_SCHEMA = (
     psycopg.errors.UndefinedTable,
@@ -143,6 +151,15 @@ class Database(PostgresDatastore):
         with self._refusals(), closing(Connection.connect(self.url, **self._options)) as connection:
             self._configure(connection)
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend a connection of its own in a transaction that reads one snapshot, writes nothing, and may take hours."""
+        with self.fresh_connection() as connection:
+            settle_session(connection, **_WITHOUT_LIMITS)
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield connection
 
     get_connection = connection  # type: ignore[assignment]  # the library's is a generator's
 

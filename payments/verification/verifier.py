@@ -15,7 +15,7 @@ from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.integrity import verification_runs
-from projections.integrity.invariants import MIN_PROMPT_SECONDS, check
+from projections.integrity.invariants import Found, examine
 from projections.integrity.money_rules import ShopOrder
 from projections.integrity.verification_runs import VerificationRun
 from projections.integrity.violations import Violation
@@ -95,8 +95,8 @@ class Verifier:
 
         `kept_blocks` are names of signed blocks that were kept elsewhere and must still be there.
         """
-        started_at, events = clock.now(), verification_runs.count_events(self._database)
-        found = violations(
+        started_at = clock.now()
+        found = examine_all(
             self._database,
             self._vault,
             is_idle=False,
@@ -104,11 +104,11 @@ class Verifier:
             prompt_seconds=self._prompt_seconds,
             kept_blocks=kept_blocks,
         )
-        plain = [_plain(violation) for violation in found]
-        run = VerificationRun(uuid4(), started_at, clock.now(), events, version("daftari"), plain)
+        plain = [_plain(violation) for violation in found.violations]
+        run = VerificationRun(uuid4(), started_at, clock.now(), found.events, version("daftari"), plain)
         verification_runs.keep(self._database, run)
-        log = _log.error if found else _log.info
-        log("verified", run_id=str(run.run_id), events=events, violations=len(found))
+        log = _log.error if plain else _log.info
+        log("verified", run_id=str(run.run_id), events=run.events, violations=len(plain))
         return run
 
     def run_if_due(self) -> int:
@@ -130,31 +130,18 @@ class Verifier:
         return verification_runs.last(self._database)
 
 
-def violations(
-    database: Database,
-    vault: Vault | None = None,
-    *,
-    known_texts: Iterable[str] = (),
-    is_idle: bool = True,
-    with_messages: bool = False,
-    prompt_seconds: int = MIN_PROMPT_SECONDS,
-    kept_blocks: Iterable[KeptName] = (),
-) -> list[Violation]:
-    """Return every violation in ledger, read side and shop; see projections/integrity."""
-    of_ledger = check(
-        database,
-        vault,
-        known_texts=known_texts,
-        orders_of=orders_of_shop,
-        is_idle=is_idle,
-        with_messages=with_messages,
-        prompt_seconds=prompt_seconds,
-        kept_blocks=kept_blocks,
-    )
-    with database.transaction() as connection:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        of_shop = shop_invariants.check(connection)
-    return of_ledger + [Violation("shop", detail) for detail in of_shop]
+def violations(database: Database, vault: Vault | None = None, **options: Any) -> list[Violation]:
+    """Return every violation in ledger, read side and shop; takes the arguments of `examine`."""
+    return examine_all(database, vault, **options).violations
+
+
+def examine_all(database: Database, vault: Vault | None = None, **options: Any) -> Found:
+    """Return what is wrong in ledger, read side and shop; takes the arguments of `examine`."""
+    return examine(database, vault, orders_of=orders_of_shop, also=_of_shop, **options)
+
+
+def _of_shop(connection: Connection[Any]) -> Iterator[Violation]:
+    return (Violation("shop", detail) for detail in shop_invariants.check(connection))
 
 
 def _plain(violation: Violation) -> dict[str, Any]:

@@ -5,7 +5,8 @@ grow with the number of events. Each file `*_rules.py` beside this one holds the
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import groupby
@@ -15,9 +16,11 @@ from typing import Any
 from psycopg import Connection
 
 from ledger import clock
+from ledger.errors import Unavailable
 from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.locks import SHARE_SCHEMA
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
 from projections.cases import TABLE as CASES
@@ -43,8 +46,6 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 MIN_PROMPT_SECONDS = 10
 
-ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-NO_TIMEOUT = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 LOG = f"""
 SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
        {COLUMNS}
@@ -53,7 +54,20 @@ FROM payment_events ORDER BY session_id, version
 ROWS = "SELECT * FROM payment_sessions ORDER BY session_id"
 
 
-def check(
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a run found: of each rule at most MAX_PER_RULE violations and how many more, over so many events."""
+
+    violations: list[Violation]
+    events: int
+
+
+def check(database: Database, vault: Vault | None = None, **options: Any) -> list[Violation]:
+    """Return what is wrong, nothing if all is well; takes the arguments of `examine`."""
+    return examine(database, vault, **options).violations
+
+
+def examine(
     database: Database,
     vault: Vault | None = None,
     *,
@@ -63,26 +77,29 @@ def check(
     with_messages: bool = False,
     prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[KeptName] = (),
-) -> list[Violation]:
-    """Return what is wrong, of each rule at most MAX_PER_RULE and how many more; nothing if all is well.
+    also: Callable[[Connection[Any]], Iterator[Violation]] = lambda _: iter(()),
+) -> Found:
+    """Read one snapshot of the whole store and return what is wrong.
 
     With the `vault`, phones are compared, and events and signed blocks have to be signed by its keys. `known_texts` are
     names and addresses that must not be found in the clear. `orders_of` reads the shop's orders on a connection.
     `is_idle` says that nothing is under way, so that a receipt reserved a moment ago without a payment is a fault too;
     `with_messages`, that all callbacks came by the inbox. `prompt_seconds` is how long a prompt counts as live;
-    `kept_blocks` are names that somebody kept elsewhere.
+    `kept_blocks` are names that somebody kept elsewhere; `also` asks for what else must be true, in the same snapshot.
+    Raises Unavailable.
     """
     settled_before = END_OF_TIME if is_idle else clock.now() - SETTLING
     macs = EventMacs(database, vault.keys) if vault is not None else None
-    with database.transaction() as connection:
-        connection.execute(ONE_SNAPSHOT)
-        connection.execute(NO_TIMEOUT)
+    with database.snapshot() as connection:
+        shared = connection.execute(SHARE_SCHEMA).fetchone()
+        if shared is None or not shared["shared"]:
+            raise Unavailable("The database is being migrated: verify it afterwards.", retry_after_seconds=60)
         origin, _ = read_horizon(connection)
         erased = erasure_rules.erased_before(connection, settled_before)
         walk = Walk(
             vault, macs, prompt_seconds, position_of(connection, METRICS, origin), settled_before, erased
         )
-        return _limited(
+        violations = _limited(
             _sessions(connection, walk),
             log_rules.positions(connection),
             log_rules.signed_blocks(connection, vault, kept_blocks),
@@ -100,7 +117,9 @@ def check(
             erasure_rules.decided(connection, vault),
             erasure_rules.nothing_left(connection, settled_before),
             personal_data_rules.none_in_the_clear(connection, [text for text in known_texts if text]),
+            also(connection),
         )
+        return Found(violations, walk.events)
 
 
 def _limited(*rules: Iterator[Violation]) -> list[Violation]:
@@ -117,6 +136,7 @@ def _limited(*rules: Iterator[Violation]) -> list[Violation]:
 
 def _sessions(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
     for log in _session_logs(connection):
+        walk.events += len(log.rows)
         if log.rows:
             yield from _session(log, walk)
         else:

@@ -52,7 +52,7 @@ def last(database: Database) -> VerificationRun | None:
     return VerificationRun(**row) if row else None
 
 
-def count_events(database: Database, *, at_most: int | None = None) -> int:
+def count_events(database: Database, *, at_most: int) -> int:
     """Return the number of events in the log, or `at_most` if there are more."""
     with database.connection() as connection:
         row = connection.execute(_EVENTS, (at_most,)).fetchone()

@@ -45,9 +45,9 @@ class Walk:
     """What the checks are given, and what the walk through the log gathers for those that come after it.
 
     Metrics follow the log up to `metrics_position`. What was under way before `settled_before` has ended by now.
-    Nothing of the users `erased` opens. `receipts` are by session, `orders` hold id and total in cents,
-    `awaiting_order` the total, `order_refunds_cents` what of all orders goes back; `returned` are the receipts whose
-    money goes back or went; prompts are by the digest of their phone.
+    Nothing of the users `erased` opens. `events` counts what was read. `receipts` are by session, `orders` hold id and
+    total in cents, `awaiting_order` the total, `order_refunds_cents` what of all orders goes back; `returned` are the
+    receipts whose money goes back or went; prompts are by the digest of their phone.
     """
 
     vault: Vault | None
@@ -56,6 +56,7 @@ class Walk:
     metrics_position: int
     settled_before: datetime
     erased: frozenset[int] = frozenset()
+    events: int = 0
     receipts: dict[str, UUID] = field(default_factory=dict)
     orders: dict[UUID, tuple[int | None, int]] = field(default_factory=dict)
     awaiting_order: dict[UUID, int] = field(default_factory=dict)

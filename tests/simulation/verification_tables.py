@@ -13,6 +13,7 @@ import msgspec
 from ledger.application import RECEIPT
 from ledger.session.values import Evidence
 from ledger.store import audit_log, blocks
+from ledger.store.locks import SHARE_SCHEMA
 from projections import cases, metrics, refunds
 from projections.integrity import (
     erasure_rules,
@@ -51,9 +52,8 @@ class VerificationTables:
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
         found: dict[Any, Handler] = {
-            invariants.ONE_SNAPSHOT: lambda _: [],
+            SHARE_SCHEMA: lambda _: [{"shared": True}],
             audit_log._ALL: lambda _: [],
-            invariants.NO_TIMEOUT: lambda _: [],
             audit_log.OF_KIND: lambda _: [],
             erasure_rules.ERASURES: lambda _: [],
             erasure_rules.ERASED_BEFORE: lambda _: [],
