@@ -69,23 +69,23 @@ class MpesaTransport(requests.Session):
     def close(self) -> None:
         """Do nothing: no socket is open."""
 
-    def request(self, method: Any, url: Any, data: Any = None, headers: Any = None, **_: Any) -> Any:  # type: ignore[override]
+    def send(self, request: requests.PreparedRequest, **_: Any) -> Any:
         """Carry a request there and its answer back, or raise what `requests` raises when either is lost."""
         scheduler = self._scheduler
         scheduler.check_alive()
         if self._mpesa.is_out():
             return self._outage()
-        if method == "GET":
+        if request.method == "GET":
             return _answer(self._mpesa.token())
         assert scheduler.actor is not None
         random, odds = scheduler.actor.random, scheduler.odds
         if random.random() < odds.token_voided:
             self._mpesa.void_token()
-        if not self._mpesa.accepts(headers["Authorization"]):
+        if not self._mpesa.accepts(request.headers["Authorization"]):
             return _Response(
                 404, b'{"requestId":"1","errorCode":"404.001.03","errorMessage":"Invalid Access Token"}'
             )
-        asked = json.loads(data)
+        url, asked = str(request.url), json.loads(request.body or b"")
         if url.endswith(QUERY_PATH):
             return self._query(asked)
         if url.endswith(PULL_PATH):
