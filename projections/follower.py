@@ -110,7 +110,7 @@ class Follower:
         self.projection = projection
         self._database = database
         self._macs = macs
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._caught_up_at: tuple[int, int] | None = None
 
     def run_once(self) -> int:
@@ -142,7 +142,7 @@ class Follower:
         name = self.projection.name
         after = position_of(connection, name, origin)
         batch, read, last = read_batch(
-            connection, origin, after, horizon, self.projection.topics, self._batch_size, self._macs
+            connection, origin, after, horizon, self.projection.topics, self.batch_size, self._macs
         )
         if batch:
             self.projection.apply(connection, batch)

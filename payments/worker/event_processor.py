@@ -114,7 +114,7 @@ class EventProcessor:
         self.handler = handler
         self.lock = ActiveLock(locks or LockConnection(database.url), handler.name)
         self._database = database
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._max_workers = max_workers
         self._caught_up_at: tuple[int, int] | None = None
         self._left_over_after = 0
@@ -132,7 +132,7 @@ class EventProcessor:
                 return 0  # Nothing new can have appeared below it.
             after = position_of(connection, self.handler.name, origin)
             batch, read, last = read_batch(
-                connection, origin, after, horizon, self.handler.topics, self._batch_size
+                connection, origin, after, horizon, self.handler.topics, self.batch_size
             )
         self._process_all(batch)
         if not read:
@@ -147,7 +147,7 @@ class EventProcessor:
         if not self.lock.try_acquire():
             return 0
         with self._database.connection() as connection:
-            rows = connection.execute(DUE, (self.handler.name, now, self._batch_size)).fetchall()
+            rows = connection.execute(DUE, (self.handler.name, now, self.batch_size)).fetchall()
         for row in rows:
             self._retry(recorded(row), row["tries"] + 1, now)
         return len(rows)
@@ -170,11 +170,11 @@ class EventProcessor:
                 "horizon": horizon,
                 "followed": position_of(connection, self.handler.name, origin),
                 "after": self._left_over_after,
-                "limit": self._batch_size,
+                "limit": self.batch_size,
             }
             batch = [recorded(row) for row in connection.execute(statement.encode(), values).fetchall()]
         self._process_all(batch)
-        self._left_over_after = batch[-1].position if len(batch) == self._batch_size else 0
+        self._left_over_after = batch[-1].position if len(batch) == self.batch_size else 0
         return 0
 
     def _process_all(self, batch: Sequence[Recorded]) -> None:

@@ -24,8 +24,8 @@ _log = structlog.get_logger(__name__)
 class Job:
     """Work to do again and again: `work` returns how much it did.
 
-    After a round without work it rests `rest_seconds`, and ever longer up to `max_rest_seconds` while there is none.
-    Where another worker holds `lock`, this one stands by.
+    After a round that did less than a `full_round` there is no more to do now: it rests `rest_seconds`, and ever longer
+    up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Job:
     rest_seconds: float
     max_rest_seconds: float
     lock: ActiveLock | None = None
+    full_round: int = 1
 
     def rest(self, idle_rounds: int) -> float:
         """Return how many seconds to rest after so many rounds without work."""
@@ -77,7 +78,7 @@ def run_job(job: Job, stop: Stop) -> None:
             _log.info("job_goes_on", job=job.name, failures=failures)
         said, failures = None, 0
         idle_rounds = 0 if done else idle_rounds + 1
-        if not done:
+        if done < job.full_round:
             stop.wait(job.rest(idle_rounds))
     if job.lock is not None:
         job.lock.release()

@@ -93,7 +93,7 @@ class OnEvent:
         processor = EventProcessor(database, handler, locks=locks, max_workers=max_workers)
         retry = partial(_retry_due, processor)
         found = [
-            Job(self.name, processor.run_once, *self.every, processor.lock),
+            Job(self.name, processor.run_once, *self.every, processor.lock, processor.batch_size),
             Job(f"{self.name}_again", retry, 1, 1, processor.lock),
         ]
         if self.left_over is not None:
@@ -113,7 +113,7 @@ class View:
     def jobs(self, parts: WorkerParts, _locks: LockConnection, _max_workers: int) -> list[Job]:
         """Return the job that follows the log."""
         follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection())
-        return [Job(self.name, follower.run_once, *self.every)]
+        return [Job(self.name, follower.run_once, *self.every, full_round=follower.batch_size)]
 
 
 @dataclass(frozen=True)
