@@ -1,11 +1,16 @@
 from datetime import timedelta
-from uuid import uuid4
+from itertools import pairwise
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
 
 from ledger.application import Ledger
 from ledger.session.values import Status
 from ledger.store.database import Database
 from payments.confirmation.query_log import QueryLog
 from projections.sessions import (
+    SessionRow,
     find_by_checkout_digest,
     list_of_user,
     open_attempts_due,
@@ -169,3 +174,36 @@ def test_what_has_been_due_for_longest_is_asked_about_first(ledger: Ledger, data
     QueryLog(database).note_asked(older.session_id, 1, answer="pending", now=asked_at)
     rows = open_attempts_due(database, now, 15, 10)
     assert [row.session_id for row in rows] == [old.session_id, fresh.session_id, older.session_id]
+
+
+@pytest.mark.parametrize("status", [None, *Status])
+def test_pages_by_key_are_those_by_number(ledger: Ledger, database: Database, status: Status | None) -> None:
+    now = HALF_PAST_TEN + timedelta(hours=1)
+    users = {checkout.session.user_id for checkout in one_of_every_kind(ledger)}
+    for minute in (1, 2, 3):
+        Checkout(ledger, at=HALF_PAST_TEN + timedelta(minutes=minute))
+        Checkout(ledger, at=HALF_PAST_TEN + timedelta(minutes=minute)).expire()
+
+    for user in (*users, 7):
+
+        def page_of(user: int = user, **place: Any) -> tuple[int, list[SessionRow]]:
+            return list_of_user(database, user, now=now, status=status, page_size=2, **place)
+
+        count, first = page_of()
+        pages = [first] + [page_of(page=number)[1] for number in range(2, -(-count // 2) + 1)]
+        assert len({row.session_id for page in pages for row in page}) == count
+        for page, following in pairwise(pages):
+            assert page_of(after=page[-1].key)[1] == following
+            assert page_of(before=following[0].key)[1] == page
+
+
+def test_a_key_does_not_reach_another_users_sessions_or_later_ones(
+    ledger: Ledger, database: Database
+) -> None:
+    mine = Checkout(ledger, user_id=7).session_id
+    Checkout(ledger, user_id=8)
+    Checkout(ledger, user_id=7, at=HALF_PAST_TEN + timedelta(minutes=2))
+    key = (HALF_PAST_TEN + timedelta(days=1), UUID(int=0))
+    seen_at = HALF_PAST_TEN + timedelta(minutes=1)
+    _, rows = list_of_user(database, 7, now=seen_at, after=key)
+    assert [row.session_id for row in rows] == [mine]

@@ -118,11 +118,15 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
         page=page.number,
         page_size=page.size,
         as_of=page.as_of,
+        after=page.after,
+        before=page.before,
         now=now,
     )
     next_actions = services.next_actions.of(rows, now)
     return page.show(
-        count, [show_listed(row, next_action) for row, next_action in zip(rows, next_actions, strict=True)]
+        count,
+        [show_listed(row, next_action) for row, next_action in zip(rows, next_actions, strict=True)],
+        [row.key for row in rows],
     )
 
 

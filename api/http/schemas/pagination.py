@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from flask import request
 from marshmallow import ValidationError, fields, post_load, validate
@@ -24,34 +25,73 @@ MAX_PAGE = 1_000_000
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _AS_OF_FORM = re.compile(r"2[01][0-9]{2}-[0-9:.T-]{21}Z")
 _AS_OF = "%Y-%m-%dT%H:%M:%S.%fZ"
+_CURSOR_FORM = re.compile(
+    r"(?P<side>after|before)~(?P<moment>[0-9:.TZ-]{27})~(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
+_FOLLOW = "Follow the `next` and `previous` links as they are."
+_SECOND = 2
+"""The page before this one is the first, which is found without a cursor."""
+
+
+RowKey = tuple[datetime, UUID]
+"""What orders the rows of a list: a moment and an id."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The row that a page lies after, or before."""
+
+    key: RowKey
+    is_after: bool
+
+    def __str__(self) -> str:
+        moment, row_id = self.key
+        return f"{'after' if self.is_after else 'before'}~{moment.strftime(_AS_OF)}~{row_id}"
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list as it stood at `as_of`."""
+    """One page of a list as it stood at `as_of`; a cursor finds it at once, where the list takes one."""
 
     number: int
     size: int
     as_of: datetime
+    cursor: Cursor | None = None
+
+    @property
+    def after(self) -> RowKey | None:
+        """The key of the last row before this page, if one of our links gave it."""
+        return self.cursor.key if self.cursor and self.cursor.is_after else None
+
+    @property
+    def before(self) -> RowKey | None:
+        """The key of the first row behind this page, if one of our links gave it."""
+        return self.cursor.key if self.cursor and not self.cursor.is_after else None
 
     @property
     def offset(self) -> int:
         """The number of rows before this page."""
         return (self.number - 1) * self.size
 
-    def show(self, count: int, results: Sequence[Any]) -> dict[str, Any]:
-        """Return the contract's list: the count of all rows, absolute links to the neighbours, this page's rows."""
+    def show(self, count: int, results: Sequence[Any], keys: Sequence[RowKey] = ()) -> dict[str, Any]:
+        """Return the contract's list: the count of all rows, absolute links to the neighbours, this page's rows.
+
+        With the `keys` of its rows the links carry cursors.
+        """
         last = max(1, -(-count // self.size))
+        after = Cursor(keys[-1], is_after=True) if keys else None
+        before = Cursor(keys[0], is_after=False) if keys and self.number > _SECOND else None
         return {
             "count": count,
-            "next": self._link(self.number + 1) if self.number < last else None,
-            "previous": self._link(min(self.number - 1, last)) if self.number > 1 else None,
+            "next": self._link(self.number + 1, after) if self.number < last else None,
+            "previous": self._link(min(self.number - 1, last), before) if self.number > 1 else None,
             "results": list(results),
         }
 
-    def _link(self, number: int) -> str:
+    def _link(self, number: int, cursor: Cursor | None) -> str:
         kept = [(name, value) for name, value in request.args.items(multi=True) if name not in _PAGE_FIELDS]
         paging = [("page", number), ("page_size", self.size), ("as_of", self.as_of.strftime(_AS_OF))]
+        paging += [("cursor", str(cursor))] if cursor else []
         return f"{base_url()}{quote(request.path)}?{urlencode([*kept, *paging])}"
 
 
@@ -59,13 +99,24 @@ class AsOf(fields.String):
     """The time that one of our links carries, exactly as we wrote it."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        moment = None
-        if _AS_OF_FORM.fullmatch(value):
-            with suppress(ValueError):
-                moment = datetime.strptime(value, _AS_OF).replace(tzinfo=UTC)
-        if moment is None:
-            raise ValidationError("Follow the `next` and `previous` links as they are.")
-        return moment
+        return _moment(value)
+
+
+class CursorText(fields.String):
+    """The cursor that one of our links carries, exactly as we wrote it."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        match = _CURSOR_FORM.fullmatch(value)
+        if match is None:
+            raise ValidationError(_FOLLOW)
+        return Cursor((_moment(match["moment"]), UUID(match["id"])), is_after=match["side"] == "after")
+
+
+def _moment(text: str) -> datetime:
+    if _AS_OF_FORM.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.strptime(text, _AS_OF).replace(tzinfo=UTC)
+    raise ValidationError(_FOLLOW)
 
 
 class Ordinal(fields.Integer):
@@ -95,7 +146,8 @@ class PageQuery(RequestSchema):
     @post_load
     def _to_page(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         size = min(data.pop("page_size"), MAX_PAGE_SIZE)
-        page = Page(data.pop("page"), size, data.pop("as_of", None) or now())
+        as_of = data.pop("as_of", None) or now()
+        page = Page(data.pop("page"), size, as_of, data.pop("cursor", None))
         return data | {"page": page}
 
 
@@ -107,4 +159,4 @@ class PagedList(ResponseSchema):
     previous = fields.String(allow_none=True)
 
 
-_PAGE_FIELDS = frozenset(PageQuery().fields)
+_PAGE_FIELDS = frozenset(PageQuery().fields) | {"cursor"}

@@ -22,7 +22,7 @@ from api.http.schemas.fields import (
 )
 from api.http.schemas.line_items import CartItem, count_items, show_item
 from api.http.schemas.money_schemas import MoneyFields, show_money
-from api.http.schemas.pagination import Ordinal, PagedList, PageQuery
+from api.http.schemas.pagination import CursorText, Ordinal, PagedList, PageQuery
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of
 from ledger.session.values import Status
@@ -109,6 +109,7 @@ class SessionQuery(PageQuery):
     status = Choice(
         [str(status) for status in Status], metadata={"description": "Only sessions in this status."}
     )
+    cursor = CursorText(metadata={"description": "What the links carry; leave it out at the start."})
 
 
 class LongPollQuery(LenientSchema):

@@ -60,6 +60,11 @@ def test_a_path_that_only_resembles_one_of_ours_leads_nowhere(
         "as_of=0000-00-00T00:00:00.000000Z",
         "as_of=%D9%A2%D9%A0%D9%A2%D9%A4-01-15T10:30:00.000000Z",
         "as_of=",
+        "cursor=",
+        "cursor=after",
+        "cursor=after~2024-01-15T10:30:00.000000Z~x",
+        "cursor=after~2024-02-31T10:30:00.000000Z~0190a6f0-0000-7000-8000-000000000000",
+        "cursor=about~2024-01-15T10:30:00.000000Z~0190a6f0-0000-7000-8000-000000000000",
     ],
 )
 def test_a_query_that_cannot_be_read_is_400(client: FlaskClient, bearer: Bearer, query: str) -> None:

@@ -1,8 +1,10 @@
 """The five endpoints of payment sessions answer as the checkout contract prints them, key by key and type by type."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 import pytest
@@ -263,6 +265,20 @@ def test_anothers_session_looks_like_one_that_does_not_exist(instance: Instance,
             assert_refused(stranger.post(f"{SESSIONS}{owned}/{name}"), 404, "SESSION_NOT_FOUND")
     assert stranger.get(SESSIONS).json()["count"] == 0
     assert buyer.events(session_id) == ["Created"]
+
+
+def test_the_links_of_a_list_lead_through_all_pages_and_back(instance: Instance, buyer: Client) -> None:
+    put_in_cart(buyer, TOMATOES, "2")
+    for _ in range(3):
+        assert buyer.post(SESSIONS, json={"delivery_details": DELIVERY}).status_code == 201
+    pages = [buyer.get(SESSIONS + "?page_size=1").json()]
+    while pages[-1]["next"]:
+        pages.append(buyer.get(pages[-1]["next"].removeprefix(instance.base_url)).json())
+    shown = [session["session_id"] for page in pages for session in page["results"]]
+    assert len(set(shown)) == len(shown) == pages[0]["count"]
+    assert "cursor=after~" in unquote(pages[0]["next"])
+    for page, following in pairwise(pages):
+        assert buyer.get(following["previous"].removeprefix(instance.base_url)).json() == page
 
 
 def test_the_list_is_filtered_by_status_and_capped(buyer: Client) -> None:
