@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, time, timedelta
+from functools import partial
 
 import requests
 
@@ -64,6 +65,7 @@ from payments.request_leases import RequestLeases
 from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
 from payments.settlement.settlement import Settlement
+from payments.verification.scheduled import ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
@@ -141,6 +143,14 @@ def assemble(
         prompt_seconds=settings.daftari_prompt_seconds,
         every=timedelta(hours=settings.daftari_verify_hours),
     )
+    verify_apart = partial(
+        run_if_due,
+        settings.database_url,
+        settings.daftari_app_role,
+        settings.daftari_master_key,
+        settings.daftari_prompt_seconds,
+        timedelta(hours=settings.daftari_verify_hours),
+    )
     order_maker = build_order_maker(database, vault, shop)
     switches = Switches(database, AuditLog(database, vault.keys))
     worker = WorkerParts(
@@ -173,7 +183,7 @@ def assemble(
         idempotency=idempotency,
         request_leases=request_leases,
         block_signer=BlockSigner(database, lambda: vault.block_key),
-        verifier=verifier,
+        verification=ScheduledVerification(verifier, verify_apart),
         reencrypt=Reencryption(database, vault).run,
         signing_seconds=settings.daftari_seal_seconds,
         switched_off=_switched_off(settings),

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-import structlog
 from psycopg import Connection
 
 from ledger import clock
@@ -25,8 +24,6 @@ MAX_EVENTS_TO_DOUBLE = 100_000
 """After a run over more events time alone decides: to count them each minute would cost too much."""
 
 ORDERS = "SELECT session_id, order_id, total_cents FROM shop_orders"
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +104,14 @@ class Verifier:
         plain = [_plain(violation) for violation in found.violations]
         run = VerificationRun(uuid4(), started_at, clock.now(), found.events, version("daftari"), plain)
         verification_runs.keep(self._database, run)
-        log = _log.error if plain else _log.info
-        log("verified", run_id=str(run.run_id), events=run.events, violations=len(plain))
         return run
 
-    def run_if_due(self) -> int:
-        """Run if the last run is long enough ago, or the log has doubled since; return how many runs there were."""
+    def is_due(self) -> bool:
+        """Say whether the last run is long enough ago, or the log has doubled since."""
         last = verification_runs.last(self._database)
-        if last is not None and clock.now() - last.started_at < self._every and not self._has_doubled(last):
-            return 0
-        self.run()
-        return 1
+        if last is None:
+            return verification_runs.count_events(self._database, at_most=1) > 0
+        return clock.now() - last.started_at >= self._every or self._has_doubled(last)
 
     def _has_doubled(self, last: VerificationRun) -> bool:
         if last.events > MAX_EVENTS_TO_DOUBLE:

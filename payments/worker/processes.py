@@ -28,7 +28,7 @@ from payments.refunds.reversals import RefundSender
 from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
 from payments.request_leases import RequestLeases
-from payments.verification.verifier import Verifier
+from payments.verification.scheduled import ScheduledVerification
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
 from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
@@ -66,7 +66,7 @@ class WorkerParts:
     idempotency: IdempotencyStore
     request_leases: RequestLeases
     block_signer: BlockSigner
-    verifier: Verifier
+    verification: ScheduledVerification
     reencrypt: Callable[[], int]
     signing_seconds: float
     switched_off: frozenset[str] = frozenset()
@@ -189,8 +189,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.reencrypt()),
     OnTime("pull", (30, 30), "fetch M-Pesa's list of payments every hour: record_payment",
            lambda parts: parts.transaction_poller.pull_if_due()),
-    OnTime("verifying", (60, 60), "check every invariant once the last run is long enough ago",
-           lambda parts: parts.verifier.run_if_due()),
+    OnTime("verifying", (60, 60), "check every invariant, in a process of its own, if the last run is long ago",
+           lambda parts: parts.verification.run()),
 )
 # fmt: on
 

@@ -158,7 +158,7 @@ class Instance:
         assert self.simulator.wait_until_idle(20)
         until_readable(self.services.database)
         idle = 0
-        jobs = [job for job in self.jobs if job.name != "tidying"]
+        jobs = [job for job in self.jobs if job.name not in ("tidying", "verifying")]
         for job in islice(cycle(jobs), 100 * len(jobs)):
             if Context().run(job.work):  # As in a thread of the worker, which knows of no request.
                 idle = 0
