@@ -24,7 +24,7 @@ from api.http.framework.waiting import WHILE_WAITING
 from api.http.streaming.long_poll import RequestSlot
 from api.server.connection import Connection, ConnectionLimits, Deadlines, State
 from api.server.http1 import RefusedRequest, Request
-from api.server.lanes import Lane, Lanes
+from api.server.lanes import Lane, Lanes, opens_checkout
 from api.server.suspended import SuspendedRequest, SuspendedRequests
 from api.server.wsgi import Wsgi, call, environ_of, response, stream_head
 
@@ -232,7 +232,8 @@ class HttpServer:
         connection.state = State.BUSY
         if reader.ready:
             request = reader.ready.popleft()
-            if not self._lanes.put(Task(connection, request, request.lane)):
+            opens = opens_checkout(request.method, request.target)
+            if not self._lanes.put(Task(connection, request, request.lane), opens_checkout=opens):
                 self._refuse(connection, RefusedRequest("SERVER_BUSY"))
         elif reader.refusal is not None:
             self._refuse(connection, reader.refusal)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from threading import Condition, local
+from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
 CALLBACK_SLOTS = 4
@@ -17,6 +18,12 @@ HEALTH_SLOTS = 1
 MAX_QUEUED = 1_000
 """How many requests of a lane wait for a slot; more are refused at once."""
 
+OPENING_WITHIN_SECONDS = 2.0
+"""No new checkout is begun while a change has waited for so long: those who have begun to pay come first, and once the
+crowd is gone the rest is answered in seconds.
+"""
+
+_OPENING_PATH = b"/api/payments/sessions/"
 _CALLBACK_PATHS = (
     b"/api/payments/callbacks",
     b"/api/payments/transactions/mpesa_callback",
@@ -46,6 +53,11 @@ def lane_of(method: str, target: bytes) -> Lane:
     return Lane.CALLBACKS if target.startswith(_CALLBACK_PATHS) else Lane.CHANGING
 
 
+def opens_checkout(method: str, target: bytes) -> bool:
+    """Return whether a request begins a checkout, which can as well begin later."""
+    return method == "POST" and target.partition(b"?")[0] == _OPENING_PATH
+
+
 class _Task(Protocol):
     @property
     def lane(self) -> Lane:
@@ -61,7 +73,7 @@ class Lanes(Generic[T]):
     release their slot at once. Safe to share between threads.
     """
 
-    def __init__(self, slots: int, max_waiting: int = 0) -> None:
+    def __init__(self, slots: int, max_waiting: int = 0, clock: Callable[[], float] = monotonic) -> None:
         self._condition = Condition()
         self._free_of_buyers = slots
         self._free = {
@@ -72,21 +84,25 @@ class Lanes(Generic[T]):
             Lane.HEALTH: HEALTH_SLOTS,
         }
         self._returning = dict.fromkeys(Lane, 0)
-        self._queues: dict[Lane, deque[tuple[int, T]]] = {lane: deque() for lane in Lane}
+        self._clock = clock
+        self._queues: dict[Lane, deque[tuple[int, float, T]]] = {lane: deque() for lane in Lane}
         self._arrivals = 0
         self._may_release = max_waiting
         self._of_thread = local()
         self.on_room: Callable[[], None] = lambda: None
         """Called when a slot has become free and this thread takes no task for it, while some are queued."""
 
-    def put(self, task: T) -> bool:
-        """Queue a task; return False if its queue is full."""
+    def put(self, task: T, *, opens_checkout: bool = False) -> bool:
+        """Queue a task; return False if its queue is full, or too slow for one that begins a checkout."""
         with self._condition:
             queue = self._queues[task.lane]
             if len(queue) >= MAX_QUEUED and task.lane is not Lane.RESUMED:
                 return False
+            now = self._clock()
+            if opens_checkout and queue and now - queue[0][1] > OPENING_WITHIN_SECONDS:
+                return False
             self._arrivals += 1
-            queue.append((self._arrivals, task))
+            queue.append((self._arrivals, now, task))
             return True
 
     def take(self) -> T | None:
@@ -100,7 +116,7 @@ class Lanes(Generic[T]):
             _, lane = min(heads)
             self._add(lane, -1)
             self._of_thread.lane = lane
-            return self._queues[lane].popleft()[1]
+            return self._queues[lane].popleft()[2]
 
     def finish(self) -> None:
         """Release the slot of this thread, which takes another task next."""

@@ -1,6 +1,9 @@
 """Overload: buyers come at a multiple of the rate that was completed at the peak, then all at once no more."""
 
 from collections import deque
+from collections.abc import Iterator
+from math import inf
+from statistics import median
 from threading import Thread
 from time import perf_counter, sleep
 from typing import Any
@@ -14,8 +17,9 @@ from tests.bench.subjects import POLL_SECONDS, Subject
 TIMES_THE_PEAK = 3
 CLIENTS = 600
 PROBE_EVERY_SECONDS = 0.25
-RECOVERED_SECONDS = 0.25
-"""A probe that is answered within this time finds the server recovered."""
+USUAL_PROBES = 7
+TIMES_THE_USUAL = 2.0
+"""A purchase that takes no longer than so many usual ones finds the server recovered."""
 
 PROBES_IN_A_ROW = 4
 MAX_PROBES = 200
@@ -24,7 +28,8 @@ MAX_PROBES = 200
 def measure_overload(subject: Subject, peak: float, seconds: float) -> dict[str, Any]:
     """Return what became of the buyers, orders a second meanwhile over the peak's, and how soon all was as before."""
     per_second = TIMES_THE_PEAK * peak
-    buyers, probing = subject.take(round(per_second * seconds)), subject.take(MAX_PROBES)
+    buyers, probing = subject.take(round(per_second * seconds)), subject.take(USUAL_PROBES + MAX_PROBES)
+    usual = median(_purchases(subject.port, probing[:USUAL_PROBES]))
     done: deque[OpenLoad] = deque()
 
     def crowd() -> None:
@@ -37,7 +42,7 @@ def measure_overload(subject: Subject, peak: float, seconds: float) -> dict[str,
     thread = Thread(target=crowd)
     thread.start()
     sleep(seconds)
-    recovered = _recovery(subject.port, probing)
+    recovered = _recovery(subject.port, probing[USUAL_PROBES:], TIMES_THE_USUAL * usual)
     thread.join()
     [load] = done
     goodput = load.orders_per_second(seconds)
@@ -57,19 +62,25 @@ def measure_overload(subject: Subject, peak: float, seconds: float) -> dict[str,
     }
 
 
-def _recovery(port: int, probing: list[Buyer]) -> float | None:
-    """Buy one after another until some are served as always; return the seconds until the first of these, if any."""
+def _recovery(port: int, probing: list[Buyer], most: float) -> float | None:
+    """Buy one after another until some take at most `most` seconds; return when that began, in seconds."""
     started, since, in_a_row = perf_counter(), 0.0, 0
+    for taken in _purchases(port, probing):
+        if taken > most:
+            in_a_row = 0
+            continue
+        since = since if in_a_row else perf_counter() - taken - started
+        in_a_row += 1
+        if in_a_row == PROBES_IN_A_ROW:
+            return round(since, 1)
+    return None
+
+
+def _purchases(port: int, buyers: list[Buyer]) -> Iterator[float]:
+    """Buy one after another; yield the seconds of each, infinite where there is no order."""
     with Connection(port) as connection:
-        for buyer in probing:
+        for buyer in buyers:
             asked = perf_counter()
             done = Purchase(connection, buyer, POLL_SECONDS).run()
-            if done.failure is None and perf_counter() - asked < RECOVERED_SECONDS:
-                since = since if in_a_row else asked - started
-                in_a_row += 1
-                if in_a_row == PROBES_IN_A_ROW:
-                    return round(since, 1)
-            else:
-                in_a_row = 0
+            yield perf_counter() - asked if done.failure is None else inf
             sleep(PROBE_EVERY_SECONDS)
-    return None

@@ -28,7 +28,7 @@ from api.http.streaming.notifier import CHECK_EVERY_SECONDS
 from api.local.bootstrap import OLDEST
 from api.pages.buyers import TOKEN_MINUTES
 from api.server.http1 import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
-from api.server.lanes import MAX_QUEUED, Lane, Lanes
+from api.server.lanes import MAX_QUEUED, OPENING_WITHIN_SECONDS, Lane, Lanes
 from api.settings import described_settings
 from daraja.simulator.books import MAX_BOOKINGS
 from daraja.simulator.books_control import _MAX_LISTED as MOST_BOOKINGS_LISTED
@@ -161,6 +161,7 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/http.md", "one of more than {} KiB or {} headers 431", (MAX_HEAD_BYTES / KIB, MAX_HEADERS)),
     ("docs/http.md", "sent behind one another, up to {}", MAX_PIPELINED),
     ("docs/http.md", "lets {} of a kind wait", MAX_QUEUED),
+    ("docs/http.md", "while a change has waited for {} seconds", OPENING_WITHIN_SECONDS),
     ("docs/http.md", "at most {} KiB, nested at most {} deep", (MAX_BODY_BYTES / KIB, MAX_DEPTH)),
     ("docs/http.md", "by then, {} minutes after the prompt", (CHECK_AFTER + seconds(GROWING_GAPS)) // 60),
     (

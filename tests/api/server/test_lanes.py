@@ -6,7 +6,15 @@ from threading import Event
 
 import pytest
 
-from api.server.lanes import CALLBACK_SLOTS, MAX_QUEUED, Lane, Lanes, lane_of
+from api.server.lanes import (
+    CALLBACK_SLOTS,
+    MAX_QUEUED,
+    OPENING_WITHIN_SECONDS,
+    Lane,
+    Lanes,
+    lane_of,
+    opens_checkout,
+)
 from ledger.errors import Unavailable
 from payments.checkout.checkout import PushSlots
 from tests.support.waiting import wait_until
@@ -56,6 +64,33 @@ def test_writers_leave_slots_to_readers_and_buyers_leave_theirs_to_callbacks() -
     assert found.count(Lane.READING) == 2
     assert found.count(Lane.CALLBACKS) == CALLBACK_SLOTS
     assert found.count(Lane.HEALTH) == 1
+
+
+def test_a_checkout_begins_only_while_changes_are_taken_in_time() -> None:
+    now = 0.0
+    lanes = Lanes[Task](1, clock=lambda: now)
+    assert lanes.put(Task(Lane.CHANGING), opens_checkout=True)
+    now = OPENING_WITHIN_SECONDS
+    assert lanes.put(Task(Lane.CHANGING), opens_checkout=True)
+    now += 0.1
+    assert not lanes.put(Task(Lane.CHANGING), opens_checkout=True)
+    assert lanes.put(Task(Lane.CHANGING))
+    assert lanes.put(Task(Lane.CALLBACKS))
+    assert lanes.take() is not None
+    assert lanes.put(Task(Lane.CHANGING), opens_checkout=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "opens"),
+    [
+        ("POST", b"/api/payments/sessions/", True),
+        ("POST", b"/api/payments/sessions/?a=1", True),
+        ("GET", b"/api/payments/sessions/", False),
+        ("POST", b"/api/payments/sessions/550e8400-e29b-41d4-a716-446655440000/initiate_payment/", False),
+    ],
+)
+def test_what_begins_a_checkout(method: str, target: bytes, opens: bool) -> None:
+    assert opens_checkout(method, target) is opens
 
 
 def test_who_came_first_is_first() -> None:
