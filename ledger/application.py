@@ -24,6 +24,8 @@ from ledger.store.recorder import SessionRecorder, VersionConflict, rows_of_hist
 
 Answer = TypeVar("Answer")
 
+NOTHING: Mapping[str, Part] = {}
+
 MAX_TRIES = 5
 
 _log = structlog.get_logger(__name__)
@@ -99,10 +101,13 @@ class Ledger(Application[UUID]):
             raise no_such_session()
         return session
 
-    def add(self, session: PaymentSession) -> bool:
-        """Append a new session; return False, and write nothing, if one with its id exists."""
+    def add(self, session: PaymentSession, beside: Mapping[str, Part] = NOTHING) -> bool:
+        """Append a new session; return False, and write nothing, if one with its id exists.
+
+        `beside` are parts of other rooms, written in the same commit. Raises what they refuse with.
+        """
         try:
-            self._append(session)
+            self._append(session, beside)
         except VersionConflict:
             return False
         return True
@@ -114,13 +119,15 @@ class Ledger(Application[UUID]):
         *,
         user_id: int | None = None,
         known: PaymentSession | None = None,
+        beside: Callable[[PaymentSession, Answer], Mapping[str, Part]] = lambda _, __: NOTHING,
     ) -> tuple[PaymentSession, Answer]:
         """Load, run `command` on the session, append what it wrote; return the session and the answer.
 
         `command` runs again on the reloaded session where another writer was first, so it must have no effect
         beside the session. `known` is the session as the caller loaded it a moment ago, and spares the first load:
-        where it is stale by now, the append finds out; go on with the session returned. Raises what `command`
-        raises, NotFound, Unavailable, and Conflict after several tries.
+        where it is stale by now, the append finds out; go on with the session returned. `beside` returns the parts of
+        other rooms that are written in the commit of the events; without events, none are. Raises what `command` raises
+        and the parts refuse with, NotFound, Unavailable, and Conflict after several tries.
         """
         for _ in range(MAX_TRIES):
             session = known or self.session(session_id, user_id=user_id)
@@ -129,7 +136,7 @@ class Ledger(Application[UUID]):
             if not session.pending_events:
                 return session, answer
             try:
-                self._append(session)
+                self._append(session, beside(session, answer))
             except VersionConflict:
                 continue
             return session, answer
@@ -144,11 +151,13 @@ class Ledger(Application[UUID]):
         assert isinstance(session, PaymentSession)
         return session
 
-    def _append(self, session: PaymentSession) -> None:
+    def _append(self, session: PaymentSession, beside: Mapping[str, Part] = NOTHING) -> None:
         """Append the new events with the session's new row and what caused them, in one commit; log their position."""
         append = Append(self, session)
         append.collect()
-        positions = self.recorder.insert_events(append.events, part=append.part(), hashes=append.hashes)
+        positions = self.recorder.insert_events(
+            append.events, part=append.part(), hashes=append.hashes, beside=beside
+        )
         append.written(positions[-1])
 
     def reserve_receipt(self, receipt: str, session_id: UUID) -> bool:

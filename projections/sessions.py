@@ -10,8 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from ledger.session.values import OPEN_STATES, AttemptState, MoneyBack, Status
 from ledger.store.database import Database
+from ledger.store.parts import Part
 
 STATUS_NOW = """
 CASE WHEN session_status = 'pending' AND open_attempts = 0 AND expires_at <= %(now)s THEN 'expired'
@@ -83,15 +86,15 @@ JOIN unnest(%(session_ids)s::uuid[], %(versions)s::integer[]) AS known (session_
 WHERE session.version > known.version
 """
 OWNER = "SELECT user_id FROM payment_sessions WHERE session_id = %s"
-OPEN_OF_USER = """
-SELECT count(*) AS count, min(expires_at) AS next_end FROM payment_sessions
-WHERE user_id = %s AND created_at > %s AND session_status IN ('pending', 'payment_initiated') AND expires_at > %s
-"""
 # In the log, not in the row, which knows the latest attempt only. The topic is spelt out to match its partial index.
 BY_CHECKOUT = """
 SELECT session_id FROM payment_events
 WHERE topic = 'payment_session.payment_initiated.v1' AND state->>'checkout_digest' = %s LIMIT 1
 """
+OPEN_PART = """(
+    SELECT json_build_array(count(*), min(expires_at))::text FROM payment_sessions
+    WHERE user_id = %s AND created_at > %s AND session_status IN ('pending', 'payment_initiated') AND expires_at > %s
+)"""
 TO_EXPIRE = """
 SELECT session_id FROM payment_sessions
 WHERE session_status = 'pending' AND open_attempts = 0 AND expires_at <= %s
@@ -251,14 +254,15 @@ def owner_of(database: Database, session_id: UUID) -> int | None:
     return row["user_id"] if row else None
 
 
-def open_sessions(
-    database: Database, user_id: int, *, since: datetime, now: datetime
-) -> tuple[int, datetime | None]:
-    """Return how many sessions of a user, created since a moment, can be paid, and when the first of them expires."""
-    with database.connection() as connection:
-        row = connection.execute(OPEN_OF_USER, (user_id, since, now)).fetchone()
-    assert row is not None
-    return row["count"], row["next_end"]
+def open_part(user_id: int, *, since: datetime, now: datetime) -> Part:
+    """Return the part of a statement that counts a user's sessions, created since a moment, that can be paid."""
+    return Part(OPEN_PART, (user_id, since, now))
+
+
+def open_of(value: str) -> tuple[int, datetime | None]:
+    """Return, of the value of an `open_part`, how many sessions can be paid, and when the first of them expires."""
+    count, next_end = msgspec.json.decode(value)
+    return count, next_end and datetime.fromisoformat(next_end)
 
 
 def find_by_checkout_digest(database: Database, digest: str) -> UUID | None:

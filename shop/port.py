@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from ledger.errors import Rejected
 from ledger.session.cart import SnapshotLine, subtotal_cents
+from ledger.store.parts import Part
 
 OUT_OF_STOCK = "OUT_OF_STOCK"
 CART_ALREADY_BOUGHT = "CART_ALREADY_BOUGHT"
@@ -156,6 +157,23 @@ class Order:
     total_cents: int
     delivery_details: Mapping[str, object] | None
     placed_at: datetime
+
+
+@runtime_checkable
+class LocalShop(Protocol):
+    """A shop on the ledger's own PostgreSQL: what it reads is part of a command's one statement."""
+
+    def cart_part(self, user_id: int) -> Part:
+        """Return the part that reads the user's cart; `quote_of` knows its value."""
+
+    def quote_of(self, cart: str | None, county_id: int, subcounty_id: int) -> Quote:
+        """Quote the cart that a `cart_part` read, to a place."""
+
+    def stock_part(self, listing_ids: Part) -> Part:
+        """Return the part that reads the stock of listings, whose ids are the bigint[] of another part."""
+
+    def shortages_of(self, stock: str | None, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
+        """Return what is short for these lines of the stock that a `stock_part` read."""
 
 
 class Shop(Protocol):

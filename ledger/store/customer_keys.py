@@ -2,10 +2,13 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
@@ -13,6 +16,7 @@ from ledger import clock
 from ledger.errors import LedgerError
 from ledger.store.database import Database
 from ledger.store.key_ring import CUSTOMER_KEYS, KEY_BYTES, KeyRing, WrongKey, unwrap, wrap
+from ledger.store.parts import Part
 
 FORGOTTEN_WITHIN = timedelta(seconds=3)
 """How long a process may go on with the key of a customer whom another one has erased."""
@@ -32,6 +36,11 @@ SELECT wrapped_key, wrap_key_id FROM made
 UNION ALL SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id = %(user)s
 """
 _READ_KEY = "SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id = %s"
+_KEY_PART = """(
+    SELECT json_build_array(encode(wrapped_key, 'hex'), wrap_key_id)::text FROM customer_keys WHERE user_id = %s
+)"""
+_ADD_PART = "add_customer_key(%s, %s, %s, %s)"
+HAS_A_KEY = "DF005"
 _ERASED_SINCE = """
 SELECT clock_timestamp() AS read_at,
        ARRAY(SELECT user_id FROM customer_keys WHERE destroyed_at > %s) AS erased
@@ -53,6 +62,19 @@ class Erased(LedgerError):
 
     def __init__(self) -> None:
         super().__init__("ERASED", "The personal data of this customer have been erased.")
+
+
+class HasKey(Exception):
+    """Another process made the customer's key in the same moment: read it, and encrypt with that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKey:
+    """A customer's key, and the part that stores it if it is new: what it encrypts is written together with that."""
+
+    user_id: int
+    key: AESGCM
+    to_write: Mapping[str, Part]
 
 
 class CustomerKeys:
@@ -78,11 +100,33 @@ class CustomerKeys:
                 self._known.move_to_end(user_id)
                 return known
         key = AESGCM(self._load(user_id, make=make))
+        self.remember(CustomerKey(user_id, key, {}))
+        return key
+
+    def to_read(self, user_id: int) -> dict[str, Part]:
+        """Return the part of a statement that reads a customer's key; nothing if it is in memory."""
+        if user_id in self._known:
+            self._forget_erased()
+        return {} if user_id in self._known else {"customer_key": Part(_KEY_PART, (user_id,))}
+
+    def of_read(self, user_id: int, values: Mapping[str, Any]) -> CustomerKey:
+        """Return the key of what `to_read` read, a new one if there is none. Raises Erased and WrongKey."""
+        if "customer_key" not in values:
+            return CustomerKey(user_id, self.of(user_id, make=True), {})
+        if values["customer_key"] is None:
+            return self._new(user_id)
+        wrapped, wrap_key_id = msgspec.json.decode(values["customer_key"])
+        row = {"wrapped_key": wrapped and bytes.fromhex(wrapped), "wrap_key_id": wrap_key_id}
+        found = CustomerKey(user_id, AESGCM(self._unwrapped(user_id, row)), {})
+        self.remember(found)
+        return found
+
+    def remember(self, known: CustomerKey) -> None:
+        """Keep a key in memory that is stored."""
         with self._lock:
-            self._known[user_id] = key
+            self._known[known.user_id] = known.key
             if len(self._known) > _MAX_KEYS_IN_MEMORY:
                 self._known.popitem(last=False)
-        return key
 
     def check_unclaimed(self) -> None:
         """Raise WrongKey if a customer's key was wrapped, before there was a key ring, under another master key."""
@@ -131,6 +175,9 @@ class CustomerKeys:
             row = self._read(user_id)
         if row is None:
             raise WrongKey
+        return self._unwrapped(user_id, row)
+
+    def _unwrapped(self, user_id: int, row: Mapping[str, Any]) -> bytes:
         if row["wrapped_key"] is None:
             raise Erased
         wrapper = AESGCM(self._ring.key(CUSTOMER_KEYS, row["wrap_key_id"]))
@@ -140,9 +187,19 @@ class CustomerKeys:
         with self._database.connection() as connection:
             return connection.execute(_READ_KEY, (user_id,)).fetchone()
 
+    def _new(self, user_id: int) -> CustomerKey:
+        key = os.urandom(KEY_BYTES)
+        wrapped, wrap_key_id = self._wrapped(user_id, key)
+        values = user_id, wrapped, wrap_key_id, clock.now()
+        add = Part(_ADD_PART, values, refusals={HAS_A_KEY: lambda _: HasKey()})
+        return CustomerKey(user_id, AESGCM(key), {"customer_key": add})
+
+    def _wrapped(self, user_id: int, key: bytes) -> tuple[bytes, int]:
+        key_id, wrapper = self._ring.current(CUSTOMER_KEYS)
+        return wrap(AESGCM(wrapper), key, bound_to(user_id)), key_id
+
     def _read_or_make(self, user_id: int) -> dict[str, Any] | None:
-        key_id, key = self._ring.current(CUSTOMER_KEYS)
-        wrapped = wrap(AESGCM(key), os.urandom(KEY_BYTES), bound_to(user_id))
+        wrapped, key_id = self._wrapped(user_id, os.urandom(KEY_BYTES))
         with self._database.connection() as connection:
             values = {"user": user_id, "key": wrapped, "wrap_key_id": key_id, "now": clock.now()}
             return connection.execute(_ENSURE_KEY, values).fetchone()

@@ -45,6 +45,7 @@ GRANT SELECT ON token_revocations TO daftari_app;
 GRANT EXECUTE ON FUNCTION revoke_token, purge_revocations TO daftari_app;
 GRANT SELECT, INSERT ON key_ring TO daftari_app;
 GRANT SELECT, INSERT (user_id, wrapped_key, wrap_key_id, created_at) ON customer_keys TO daftari_app;
+GRANT EXECUTE ON FUNCTION add_customer_key TO daftari_app;
 GRANT SELECT ON customer_erasures TO daftari_app;
 GRANT SELECT ON reencrypted_tables TO daftari_app;
 GRANT EXECUTE ON FUNCTION erase_customer, replace_value_of_version_1, end_reencryption TO daftari_app;

@@ -1,8 +1,9 @@
 """The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -117,27 +118,31 @@ class SessionRecorder(PostgresApplicationRecorder):
         *,
         part: Part | None = None,
         hashes: Sequence[bytes] = (),
+        beside: Mapping[str, Part] = MappingProxyType({}),
         **_: Any,
     ) -> Sequence[int]:
         """Append the events of one session by their `append_part`; return their positions.
 
-        Raises VersionConflict if another writer was first, and Unavailable if PostgreSQL does not answer, not even on
-        another connection; then the events may have been written, and a repeat meets its own rows as a conflict.
+        `beside` are parts of other rooms in the same statement, after the append: where that meets its own rows, they
+        were written too. Raises what they refuse with, VersionConflict if another writer was first, and Unavailable if
+        PostgreSQL does not answer, not even on another connection; then the events may have been written, and a repeat
+        meets its own rows as a conflict.
         """
         if not stored_events:
             return []
         assert part is not None, "Events of a session are appended together with its status row."
+        parts = {"position": part, **beside}
         try:
-            return _insert(self._database.connection, len(stored_events), part)
+            return _insert(self._database.connection, len(stored_events), parts)
         except ConnectionLost:
-            return self._insert_again(stored_events, hashes, part)
+            return self._insert_again(stored_events, hashes, parts)
 
     def _insert_again(
-        self, stored_events: Sequence[StoredEvent], hashes: Sequence[bytes], part: Part
+        self, stored_events: Sequence[StoredEvent], hashes: Sequence[bytes], parts: Mapping[str, Part]
     ) -> Sequence[int]:
         """Append after a connection was lost, perhaps with no more than the answer: then these events are there."""
         try:
-            return _insert(self._database.fresh_connection, len(stored_events), part)
+            return _insert(self._database.fresh_connection, len(stored_events), parts)
         except VersionConflict:
             first, last = stored_events[0], stored_events[-1].originator_version
             span = (first.originator_id, first.originator_version, last)
@@ -234,9 +239,9 @@ def rows_of_history(value: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _insert(lend: Lend, count: int, part: Part) -> Sequence[int]:
+def _insert(lend: Lend, count: int, parts: Mapping[str, Part]) -> Sequence[int]:
     with version_conflicts(), lend() as connection:
-        last = int(run_parts(connection, {"position": part})["position"])
+        last = int(run_parts(connection, parts)["position"])
     return range(last - count + 1, last + 1)
 
 

@@ -5,7 +5,7 @@ Destroying a customer's key erases their data from every event, row and body; co
 
 import base64
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from hashlib import sha256
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
 from ledger import clock
-from ledger.store.customer_keys import CustomerKeys, Erased, bound_to
+from ledger.store.customer_keys import CustomerKey, CustomerKeys, Erased, bound_to
 from ledger.store.database import Database
 from ledger.store.key_ring import (
     CALLBACK_TOKENS,
@@ -30,6 +30,7 @@ from ledger.store.key_ring import (
     unwrap,
     wrap,
 )
+from ledger.store.parts import Part
 
 SYSTEM_USER_ID = 0
 """The owner of what belongs to no known customer: the shop's own secrets, and callbacks of no known session."""
@@ -93,9 +94,29 @@ class Vault:
         self.check_master_key()
         self.keys.store_first(*PURPOSES)
 
-    def encrypt(self, owner: int, text: str, *, purpose: str, row: object) -> str:
-        """Return the text encrypted for an owner, a purpose and a row. Raises Erased if the customer was erased."""
-        key_id, key = self._current_key(owner, purpose)
+    def key_to_read(self, owner: int) -> dict[str, Part]:
+        """Return the part of a statement that reads a customer's key; nothing if it is in memory."""
+        return self._customers.to_read(owner)
+
+    def key_of_read(self, owner: int, values: Mapping[str, Any]) -> CustomerKey:
+        """Return the key of what `key_to_read` read, for `encrypt`: a new one if the customer has none.
+
+        Write its `to_write` together with what it encrypted, then let it be remembered. Raises Erased and WrongKey.
+        """
+        return self._customers.of_read(owner, values)
+
+    def remember(self, key: CustomerKey) -> None:
+        """Keep a customer's key in memory, now that it is stored."""
+        self._customers.remember(key)
+
+    def encrypt(
+        self, owner: int, text: str, *, purpose: str, row: object, by: CustomerKey | None = None
+    ) -> str:
+        """Return the text encrypted for an owner, a purpose and a row, `by` the owner's key where that is at hand.
+
+        Raises Erased if the customer was erased.
+        """
+        key_id, key = (0, by.key) if by else self._current_key(owner, purpose)
         wrapped = wrap(key, text.encode(), _bound_to(owner, purpose, row))
         return _V2 + base64.urlsafe_b64encode(key_id.to_bytes(_KEY_ID_BYTES) + wrapped).decode()
 

@@ -7,7 +7,7 @@ every step may be the last one before a crash.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,14 +19,16 @@ import structlog
 
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
-from ledger.application import Ledger
-from ledger.errors import Conflict, LedgerError, NotFound, Rejected, Unavailable, wrong_fields
+from ledger.application import MAX_TRIES, Ledger
+from ledger.errors import Conflict, LedgerError, Rejected, Unavailable, wrong_fields
 from ledger.identifiers import new_id
 from ledger.money import Money
 from ledger.phone import PhoneNumber
-from ledger.session.cart import add_up
+from ledger.session.cart import SnapshotLine, Totals, add_up
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt
+from ledger.store.customer_keys import HasKey
+from ledger.store.parts import read_parts
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.terms import CheckoutTerms
@@ -35,7 +37,7 @@ from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
 from payments.prompts.prompt_limits import PromptRefusal, phone_busy
 from projections import sessions
-from shop.port import Shop, Shortage, UnknownPlace
+from shop.port import LocalShop, Quote, Shop, Shortage, UnknownPlace
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
 """A phone lock is acquired a moment before the attempt is recorded, and outlives the prompt by that moment."""
@@ -109,6 +111,7 @@ class Checkout:
         self._vault = vault
         self._phone_locks = phone_locks
         self._shop = shop
+        self._local = shop if isinstance(shop, LocalShop) else None
         self._daraja = daraja
         self._switches = switches
         self._while_waiting = while_waiting
@@ -125,36 +128,59 @@ class Checkout:
         InvalidValue for a place that does not exist and for a total that M-Pesa cannot take, Rejected
         CART_EMPTY and OUT_OF_STOCK, and Conflict TOO_MANY_SESSIONS.
         """
-        session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else new_id(clock.now())
-        earlier = self._find(session_id, user_id) if key else None
-        if earlier is not None:
-            return earlier
+        for _ in range(MAX_TRIES):
+            with suppress(HasKey):
+                return self._create(user_id, delivery, phone, key)
+        raise Conflict
+
+    def _create(
+        self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, key: str | None
+    ) -> PaymentSession:
         now = clock.now()
-        self._refuse_one_session_more(user_id, now)
-        quote = self._shop.quote(user_id, delivery["county_id"], delivery["subcounty_id"])
+        session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else new_id(now)
+        found = read_parts(
+            self._ledger.database,
+            {"open": sessions.open_part(user_id, since=now - self._terms.longest_session, now=now)}
+            | ({"earlier": self._ledger.history_part(session_id)} if key else {})
+            | ({"cart": self._local.cart_part(user_id)} if self._local else {})
+            | self._vault.key_to_read(user_id),
+        )
+        if found.get("earlier"):
+            return self._ledger.session_of(session_id, found["earlier"], user_id=user_id)
+        self._refuse_one_session_more(*sessions.open_of(found["open"]), now)
+        place = delivery["county_id"], delivery["subcounty_id"]
+        quote = (
+            self._local.quote_of(found["cart"], *place) if self._local else self._shop.quote(user_id, *place)
+        )
+        lines, totals = self._priced(quote)
+        encrypt_by = self._vault.key_of_read(user_id, found)
+        encrypt = partial(self._vault.encrypt, user_id, row=session_id, by=encrypt_by)
+        session = PaymentSession.create(
+            session_id,
+            user_id=user_id,
+            lines=lines,
+            totals=totals,
+            phone_sealed=encrypt(phone.digits, purpose=PHONE),
+            delivery_sealed=encrypt(json.dumps(delivery), purpose=DELIVERY),
+            county_id=delivery["county_id"],
+            subcounty_id=delivery["subcounty_id"],
+            expires_at=now + timedelta(minutes=self._terms.session_minutes),
+            at=now,
+        )
+        if not self._ledger.add(session, encrypt_by.to_write):
+            return self._ledger.session(session_id, user_id=user_id)
+        self._vault.remember(encrypt_by)
+        return session
+
+    def _priced(self, quote: Quote) -> tuple[tuple[SnapshotLine, ...], Totals]:
+        """Return what a session keeps of a quote; raises what prevents buying the cart now."""
         if quote.unknown_place:
             field = f"delivery_details.{quote.unknown_place}"
             raise wrong_fields({field: [_NO_SUCH_PLACE[quote.unknown_place]]})
         lines = tuple(line.snapshot for line in quote.cart.lines)
         totals = add_up(lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
         _refuse_shortages(quote.shortages)
-        session = PaymentSession.create(
-            session_id,
-            user_id=user_id,
-            lines=lines,
-            totals=totals,
-            phone_sealed=self._vault.encrypt(user_id, phone.digits, purpose=PHONE, row=session_id),
-            delivery_sealed=self._vault.encrypt(
-                user_id, json.dumps(delivery), purpose=DELIVERY, row=session_id
-            ),
-            county_id=delivery["county_id"],
-            subcounty_id=delivery["subcounty_id"],
-            expires_at=now + timedelta(minutes=self._terms.session_minutes),
-            at=now,
-        )
-        if not self._ledger.add(session):
-            return self._ledger.session(session_id, user_id=user_id)
-        return session
+        return lines, totals
 
     def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
         """Say what is wrong with a place, by the field of the details that names it; empty if it is right."""
@@ -200,11 +226,9 @@ class Checkout:
             session, attempt = self._request(session, number)
             return self._push(session, attempt, number)
 
-    def _refuse_one_session_more(self, user_id: int, now: datetime) -> None:
+    def _refuse_one_session_more(self, count: int, next_end: datetime | None, now: datetime) -> None:
         """Bound what a user has open. Requests at one moment may pass it, by as many as are handled at once."""
-        since, most = now - self._terms.longest_session, self._terms.max_open_sessions
-        count, next_end = sessions.open_sessions(self._ledger.database, user_id, since=since, now=now)
-        if count >= most:
+        if count >= self._terms.max_open_sessions:
             wait = max(1, math.ceil((next_end - now).total_seconds())) if next_end else 1
             raise Conflict(
                 f"You have {count} open payment sessions; pay one, or wait until one expires.",
@@ -218,12 +242,6 @@ class Checkout:
             raise wrong_fields({"phone_number": ["This session has no phone number of its own. Name one."]})
         phone = self._vault.decrypt(session.user_id, session.phone_sealed, purpose=PHONE, row=session.id)
         return PhoneNumber(phone)
-
-    def _find(self, session_id: UUID, user_id: int) -> PaymentSession | None:
-        try:
-            return self._ledger.session(session_id, user_id=user_id)
-        except NotFound:
-            return None
 
     def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, Attempt]:
         """Acquire the phone's lock, then record the attempt.

@@ -3,16 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from psycopg import Connection
 
 from ledger.errors import Rejected
 from ledger.store.database import Database
+from ledger.store.parts import Part
 from shop.builtin.catalogue import no_such_listing
 from shop.port import Cart, CartLine, Shortage
 from shop.quantities import parse_quantity, require_price
 
 MAX_LINES = 100
 
+_COLUMNS = (
+    "cart_item_id", "listing_id", "product_name", "farm_name", "quantity_thousandths", "price_cents",
+    "unit_of_measure", "unit_weight_grams", "stock_thousandths", "withdrawn",
+)  # fmt: skip
 LINES = """
 SELECT c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
        l.unit_of_measure, l.unit_weight_grams, l.stock_thousandths, l.withdrawn
@@ -21,6 +27,16 @@ SELECT c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_tho
  WHERE c.user_id = %s
  ORDER BY c.cart_item_id
 """
+# The same rows as one value, for a statement that reads more than them.
+LINES_PART = """(
+    SELECT json_agg(json_build_array(
+        c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
+        l.unit_of_measure, l.unit_weight_grams, l.stock_thousandths, l.withdrawn
+    ) ORDER BY c.cart_item_id)::text
+      FROM shop_cart_items c
+      JOIN shop_listings l USING (listing_id)
+     WHERE c.user_id = %s
+)"""
 LISTING_ON_SALE = (
     "SELECT unit_of_measure, price_cents FROM shop_listings WHERE listing_id = %s AND NOT withdrawn"
 )
@@ -49,8 +65,7 @@ class Carts:
     def with_shortages(self, user_id: int) -> tuple[Cart, tuple[Shortage, ...]]:
         """Return the user's cart, and its lines that could not be sold now."""
         with self._database.connection() as connection:
-            rows = connection.execute(LINES, (user_id,)).fetchall()
-        return _cart(rows), tuple(shortage for row in rows if (shortage := _shortage(row)))
+            return _with_shortages(connection.execute(LINES, (user_id,)).fetchall())
 
     def put_line(self, user_id: int, listing_id: int, quantity: object) -> Cart:
         """Set the quantity of a listing in the cart, at its current price; return the whole cart.
@@ -73,6 +88,21 @@ class Carts:
         with self._database.transaction() as connection:
             connection.execute(DELETE_LINE, (user_id, listing_id))
             return _cart(connection.execute(LINES, (user_id,)).fetchall())
+
+
+def cart_part(user_id: int) -> Part:
+    """Return the part of a statement that reads the user's cart; `cart_of` knows its value."""
+    return Part(LINES_PART, (user_id,))
+
+
+def cart_of(value: str | None) -> tuple[Cart, tuple[Shortage, ...]]:
+    """Return, of the value of a `cart_part`, the cart, and its lines that could not be sold then."""
+    lines = msgspec.json.decode(value) if value else ()
+    return _with_shortages([dict(zip(_COLUMNS, line, strict=True)) for line in lines])
+
+
+def _with_shortages(rows: Sequence[dict[str, Any]]) -> tuple[Cart, tuple[Shortage, ...]]:
+    return _cart(rows), tuple(shortage for row in rows if (shortage := _shortage(row)))
 
 
 def _cart(rows: Sequence[dict[str, Any]]) -> Cart:

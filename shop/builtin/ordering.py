@@ -6,11 +6,12 @@ cart lines, then the day's counter. The counter comes last because all orders of
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg import Connection
 
 from ledger import clock
@@ -19,6 +20,7 @@ from ledger.errors import InvalidValue
 from ledger.session.cart import SnapshotLine
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
+from ledger.store.parts import Part
 from ledger.store.vault import Vault
 from shop.port import (
     CART_ALREADY_BOUGHT,
@@ -91,6 +93,12 @@ SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS avai
   FROM shop_listings
  WHERE listing_id = ANY(%s)
 """
+# The same rows as one value; the ids are another part's.
+STOCK_PART = """(
+    SELECT json_agg(json_build_array(
+        listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END, withdrawn
+    ))::text FROM shop_listings WHERE listing_id = ANY({listing_ids})
+)"""
 RULE_OUT = """
 INSERT INTO shop_orders_ruled_out (session_id, ruled_out_at) VALUES (%s, %s) ON CONFLICT (session_id) DO NOTHING
 """
@@ -136,6 +144,17 @@ class Orders:
         """Return the listings that could not be sold now in these quantities; no stock is reserved."""
         with self._database.connection() as connection:
             return find_shortages(connection, lines)
+
+    def stock_part(self, listing_ids: Part) -> Part:
+        """Return the part of a statement that reads the stock of listings; their ids are the bigint[] of a part."""
+        return Part(STOCK_PART.format(listing_ids=listing_ids.sql), listing_ids.values)
+
+    def shortages_of(self, stock: str | None, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
+        """Return what is short for these lines of the stock that a `stock_part` read."""
+        rows = msgspec.json.decode(stock) if stock else ()
+        return _shortages(
+            lines, {listing_id: (available, withdrawn) for listing_id, available, withdrawn in rows}
+        )
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session and take its stock, all or nothing, once for each session.
@@ -227,13 +246,15 @@ def place_order(connection: Connection[Any], request: OrderRequest, sealed_detai
 
 def find_shortages(connection: Connection[Any], lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
     """Return the listings whose stock is less than the lines ask for."""
-    asked = _asked_by_listing(lines)
+    rows = connection.execute(AVAILABLE, (list(_asked_by_listing(lines)),)).fetchall()
+    return _shortages(lines, {row["listing_id"]: (row["available"], row["withdrawn"]) for row in rows})
+
+
+def _shortages(lines: Sequence[SnapshotLine], stock: Mapping[int, tuple[int, bool]]) -> tuple[Shortage, ...]:
     names = {line.listing_id: line.product_name for line in lines}
-    rows = connection.execute(AVAILABLE, (list(asked),)).fetchall()
-    known = {row["listing_id"]: (row["available"], row["withdrawn"]) for row in rows}
     found = []
-    for listing_id, thousandths in asked.items():
-        available, withdrawn = known.get(listing_id, (0, True))
+    for listing_id, thousandths in _asked_by_listing(lines).items():
+        available, withdrawn = stock.get(listing_id, (0, True))
         if available < thousandths:
             found.append(Shortage(listing_id, names[listing_id], thousandths, available, withdrawn))
     return tuple(found)

@@ -144,8 +144,8 @@ class Deployment:
         self, scheduler: Scheduler, mpesa: MemoryMpesa, organisation: MpesaOrganisation, random: Random
     ) -> None:
         self.scheduler = scheduler
-        self.tables = Tables()
         self.shop = ShopState()
+        self.tables = Tables(self.shop.part_doubles())
         self.holders: dict[str, tuple[object, Process]] = {}
         self.acknowledged: Counter[str] = Counter()
         self.forged: set[UUID] = set()

@@ -1,12 +1,22 @@
 """In-memory tables of keys: the ring, those of customers, and access tokens of M-Pesa."""
 
+import json
 from typing import Any
+
+import psycopg
 
 from ledger import clock
 from ledger.store import customer_keys, key_ring
 from payments.mpesa import access_tokens
+from tests.simulation.parts import Effects, PartDouble
 
 Row = dict[str, Any]
+
+
+class CustomerHasKey(psycopg.DatabaseError):
+    """What `add_customer_key` raises for a customer who has a key."""
+
+    sqlstate = customer_keys.HAS_A_KEY
 
 
 class KeyTables:
@@ -28,6 +38,24 @@ class KeyTables:
             access_tokens._READ: self.read_token,
             access_tokens._WRITE: self.write_token,
         }
+
+    def part_doubles(self) -> dict[str, PartDouble]:
+        """Return the double of each part of a statement."""
+        return {customer_keys._KEY_PART: self.key_of_customer, customer_keys._ADD_PART: self.add_key}
+
+    def key_of_customer(self, values: Any, _: Effects) -> str | None:
+        """Return the customer's wrapped key as a value, None if there is none."""
+        key = self.of_customers.get(values[0])
+        return None if key is None else json.dumps([key.hex(), 0])
+
+    def add_key(self, values: Any, effects: Effects) -> bool:
+        """Store the key of a customer who has none."""
+        user_id, wrapped, _, _ = values
+        if user_id in self.of_customers:
+            raise CustomerHasKey
+        self.of_customers[user_id] = wrapped
+        effects.undone_by(lambda: self.of_customers.pop(user_id))
+        return True
 
     def store_first_keys(self, values: Any) -> list[Row]:
         """Store the first key of each purpose that has none."""

@@ -73,7 +73,6 @@ class LedgerTables:
             recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
-            sessions.OPEN_OF_USER: self.open_of_user,
             **self.prompts.handlers(),
             query_log._ASKED_SINCE: self.asked_since,
             query_log._TRIES: self.tries,
@@ -98,6 +97,8 @@ class LedgerTables:
         return {
             **{recorder._append(count): self.append for count in range(1, 1 + MAX_AT_ONCE)},
             recorder._HISTORY_PART: self.history,
+            sessions.OPEN_PART: self.open_of_user,
+            **self.keys.part_doubles(),
         }
 
     def append(self, values: Any, effects: Effects) -> int:
@@ -207,7 +208,7 @@ class LedgerTables:
         self._transaction_ids += 1
         return self._transaction_ids
 
-    def open_of_user(self, values: Any) -> list[Row]:
+    def open_of_user(self, values: Any, _: Effects) -> str:
         """Count the sessions of a user that can be paid."""
         user, since, now = values
         rows = [
@@ -217,7 +218,7 @@ class LedgerTables:
         ]
         created = [row for row in rows if datetime.fromisoformat(row["created_at"]) > since]
         ends = [end for row in created if (end := datetime.fromisoformat(row["expires_at"])) > now]
-        return [{"count": len(ends), "next_end": min(ends, default=None)}]
+        return msgspec.json.encode([len(ends), min(ends, default=None)]).decode()
 
     def asked_since(self, values: Any) -> list[Row]:
         """Return a row if the attempt was queried after a moment."""

@@ -6,15 +6,16 @@ began is not modelled: tests/ledger/store/test_nothing_is_missed.py tests that o
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Self
 
 from ledger.store.database import Database
 from ledger.store.sqlstates import MEANINGS
 from tests.simulation.ledger_tables import LedgerTables
-from tests.simulation.parts import Effects, PartDoubles
+from tests.simulation.parts import Effects, PartDouble, PartDoubles
 from tests.simulation.reconciliation_tables import ReconciliationTables
 from tests.simulation.refund_tables import RefundTables
 from tests.simulation.scheduler import Scheduler
@@ -37,7 +38,7 @@ class Tables:
     Between the two virtual seconds of `read_only` they take no writes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part_doubles_of_shop: Mapping[str, PartDouble] = MappingProxyType({})) -> None:
         self.read_only = 0.0, 0.0
         self.on_statement: Callable[[Any, Any, Any], None] | None = None
         self.ledger = LedgerTables()
@@ -51,7 +52,7 @@ class Tables:
             | self.reconciliation.handlers()
             | self.refunds.handlers()
         )
-        self.parts = PartDoubles(self.ledger.part_doubles())
+        self.parts = PartDoubles({**self.ledger.part_doubles(), **part_doubles_of_shop})
 
 
 class Cursor:

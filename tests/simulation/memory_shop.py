@@ -1,11 +1,13 @@
 """An in-memory double of the built-in shop: carts that are filled once, falling stock, one order a session."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from ledger.clock import NAIROBI
 from ledger.session.cart import SnapshotLine
-from shop.builtin import BuiltinShop
+from shop.builtin import BuiltinShop, carts
 from shop.builtin.ordering import order_number
 from shop.delivery import DeliveryRates
 from shop.port import (
@@ -13,6 +15,7 @@ from shop.port import (
     ORDER_NOT_MADE,
     OUT_OF_STOCK,
     Cart,
+    CartLine,
     OrderRefused,
     OrderRequest,
     PlacedOrder,
@@ -20,6 +23,7 @@ from shop.port import (
     Shortage,
     UnknownPlace,
 )
+from tests.simulation.parts import Effects, PartDouble
 from tests.simulation.scheduler import Scheduler
 
 
@@ -35,6 +39,21 @@ class ShopState:
         self.ruled_out: set[UUID] = set()
         self.returned: set[UUID] = set()
         self._orders_of_a_day: dict[str, int] = {}
+
+    def part_doubles(self) -> dict[str, PartDouble]:
+        """Return the double of each part of a statement that reads the shop."""
+        return {carts.LINES_PART: self._cart_as_value}
+
+    def _cart_as_value(self, values: Any, _: Effects) -> str | None:
+        lines = [
+            (
+                *(getattr(line, name) for name in CartLine.__match_args__),
+                self.stock.get(line.listing_id, 0),
+                line.listing_id not in self.stock,
+            )
+            for line in self.carts.get(values[0], Cart()).lines
+        ]
+        return json.dumps(lines) if lines else None
 
     def stock_up(self, listing_id: int, thousandths: int) -> None:
         """Set the initial stock of a listing."""
@@ -97,14 +116,9 @@ class MemoryShop(BuiltinShop):
         self._scheduler = scheduler
         self._rates = DeliveryRates()
 
-    def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
-        """Quote the user's cart to a place."""
-        self._ask("quote")
-        cart = self._state.carts.get(user_id, Cart())
-        shortages = self._state.shortages([line.snapshot for line in cart.lines])
-        return Quote(
-            cart, self._rates.fee_cents(cart), self.unknown_place(county_id, subcounty_id), shortages
-        )
+    def _quote(self, cart: Cart, shortages: tuple[Shortage, ...], county_id: int, subcounty_id: int) -> Quote:
+        place = self.unknown_place(county_id, subcounty_id)
+        return Quote(cart, self._rates.fee_cents(cart), place, shortages)
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
         """Accept the one place where all buyers live."""
