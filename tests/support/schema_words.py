@@ -147,6 +147,7 @@ FUNCTIONS = {
     "forget_payer_of_erased": "Records a late movement of an erased customer without who paid and what they typed.",
     "empty_erased_message": "Empties a message of an erased person when it is settled.",
     "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",
+    "add_customer_key": "Stores the key of a new customer; raises DF005 if the customer has one.",
     "acquire_phone_lock": "Locks a phone for a session's next prompt and counts it, or says which limit refuses it.",
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
