@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response
+from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface
 
 if TYPE_CHECKING:
@@ -32,10 +33,30 @@ class WholeResponse(Response):
         return [self.data]
 
 
+RAISED = "daftari.raised"
+"""The WSGI key of what a lean form has raised: Flask's way answers it."""
+
+Answer = tuple[str, list[tuple[str, str]], bytes]
+"""Status line, headers and body."""
+
+
 class Application(Flask):
-    """A Flask application whose views are plain functions, asked once a request, without sessions and signals."""
+    """A Flask application whose views are plain functions, asked once a request, without sessions and signals.
+
+    `answer_lean`, if it is set, is asked first. It answers what needs nothing of Flask's, and returns None for all
+    else, which goes Flask's way as if it had not been asked.
+    """
 
     session_interface = _NoSessions()
+    answer_lean: Callable[["WSGIEnvironment"], Answer | None] | None = None
+
+    def wsgi_app(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer a request by its lean form, or Flask's way."""
+        answer = self.answer_lean(environ) if self.answer_lean is not None else None
+        if answer is None:
+            return super().wsgi_app(environ, start_response)
+        start_response(answer[0], answer[1])
+        return [answer[2]]
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function: no view is a coroutine."""
@@ -44,6 +65,13 @@ class Application(Flask):
     def create_url_adapter(self, request: Request | None) -> "MapAdapter | None":
         """Return what matches a request; None outside requests, where no URL is built."""
         return None if request is None else super().create_url_adapter(request)
+
+    def dispatch_request(self) -> Any:
+        """Return what the view returns; raise what it raises, or what its lean form has raised."""
+        raised: Exception | None = request_ctx.request.environ.get(RAISED)
+        if raised is not None:
+            raise raised
+        return super().dispatch_request()
 
     def full_dispatch_request(self) -> Response:
         """Answer the current request by its view, or by the handler of what it raises."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from flask import Flask, Response, current_app, g, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]  # it has no types
@@ -22,6 +23,8 @@ from api.http.framework.lean import lean_dump
 from ledger.errors import wrong_fields
 
 View = TypeVar("View", bound=Callable[..., Any])
+LeanRead = Callable[[Any, Any, UUID], dict[str, Any]]
+"""Of the services, the caller, and the id in the path."""
 
 
 WARNINGS = "Daftari-Warnings"
@@ -65,6 +68,8 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
 
     def __init__(self, name: str, import_name: str, *, description: str, **kwargs: Any) -> None:
         super().__init__(name, import_name, description=description, **kwargs)
+        self.lean_reads: dict[str, LeanRead] = {}
+        """The lean forms of views that read, by endpoint."""
 
     def register_views_in_doc(self, api: Any, *args: Any, **kwargs: Any) -> None:
         """Add the views to the document of an app, once it is requested."""
@@ -109,6 +114,19 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
             return lean  # type: ignore[return-value]  # wraps keeps the signature
 
         return with_schema
+
+    def lean_form_of(self, view: Callable[..., Any], schema: Schema) -> Callable[[LeanRead], LeanRead]:
+        """Mark a function as what a view does for a customer's plain GET; it gives what `schema` dumps."""
+        dump = lean_dump(schema)
+        assert dump is not None
+
+        def register(read: LeanRead) -> LeanRead:
+            self.lean_reads[f"{self.name}.{view.__name__}"] = lambda services, reader, ids: dump(
+                read(services, reader, ids)
+            )
+            return read
+
+        return register
 
     def refuses(self, *codes: str) -> Callable[[View], View]:
         """Document the codes that a view itself returns; those of tokens, bodies and keys are added to all."""

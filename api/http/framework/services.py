@@ -37,6 +37,11 @@ class LazyServices:
                 self._built = self._try_to_build()
             return self._built
 
+    @property
+    def built(self) -> Services | None:
+        """The services, None before they are built."""
+        return self._built
+
     def _try_to_build(self) -> Services:
         try:
             return self._build()

@@ -42,7 +42,9 @@ MAX_USER = 2**63 - 1
 MAX_TOKEN_ID = 200
 MAX_KEYS_IN_FILE = 8
 
-_VERIFIER = "daftari_token_verifier"
+VERIFIER = "daftari_token_verifier"
+"""The extension with the TokenVerifier."""
+
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _USER = re.compile(r"[1-9][0-9]{0,18}")
 
@@ -98,16 +100,21 @@ class TokenVerifier:
 
     def caller_of(self, token: str) -> Caller:
         """Return the caller whom a token names; raise Unauthenticated if the token is not valid now."""
+        known = self.known_caller_of(token)
+        if known is not None:
+            return known
         seconds = now().timestamp()
-        known = self._known.get(token)
-        if known is not None and seconds < known[1]:
-            return known[0]
         claims = self._claims_of(token)
         caller = _caller(claims, token)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[token] = caller, min(int(claims["exp"]), seconds + KNOWN_FOR_SECONDS)
         return caller
+
+    def known_caller_of(self, token: str) -> Caller | None:
+        """Return the caller whom a token names that was verified a moment ago, None if it was not."""
+        known = self._known.get(token)
+        return known[0] if known is not None and now().timestamp() < known[1] else None
 
     def _claims_of(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARACTERS:
@@ -130,7 +137,7 @@ class TokenVerifier:
 
 def install_authentication(app: Flask, settings: Settings) -> None:
     """Check the token of every request to a guarded path before its view, or its absence, is looked at."""
-    verifier = app.extensions[_VERIFIER] = TokenVerifier(settings)
+    verifier = app.extensions[VERIFIER] = TokenVerifier(settings)
 
     def authenticate() -> None:
         if _is_guarded():
@@ -142,7 +149,7 @@ def install_authentication(app: Flask, settings: Settings) -> None:
 
 def caller_of(token: str) -> Caller:
     """Return the caller whom a token names that came by other means than the header; raise Unauthenticated."""
-    verifier: TokenVerifier = current_app.extensions[_VERIFIER]
+    verifier: TokenVerifier = current_app.extensions[VERIFIER]
     return _accepted(verifier.caller_of(token))
 
 

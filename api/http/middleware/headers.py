@@ -10,6 +10,14 @@ PAGE_POLICY = (
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
+OF_READS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Content-Security-Policy", DATA_POLICY),
+    ("Cache-Control", "no-store"),
+)
+"""The headers of what a view under API_PREFIX returns that sets none of them."""
+
 _OF_ALL = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"))
 _OF_PAGES = (*_OF_ALL, ("Content-Security-Policy", PAGE_POLICY))
 _OF_DATA = (*_OF_ALL, ("Content-Security-Policy", DATA_POLICY))

@@ -19,6 +19,9 @@ BLOCKS = 20
 requests costs no statement, and may send at most that much more by every process.
 """
 
+READS = "daftari.reads"
+"""The extension with the limit on reads."""
+
 Lease = Callable[[datetime, int], bool]
 
 
@@ -58,6 +61,11 @@ class RateLimit:
             self._leased[caller] = leased + self._block
         return True
 
+    def uncount(self, caller: str) -> None:
+        """Take back a request that was counted and will be counted again."""
+        with self._lock:
+            self._counts[caller] -= 1
+
 
 def install_rate_limit(app: Flask, settings: Settings) -> None:
     """Refuse a caller's requests beyond the limits of the settings; must come after authentication.
@@ -66,12 +74,13 @@ def install_rate_limit(app: Flask, settings: Settings) -> None:
     in each process.
     """
     changes, reads = RateLimit(settings.daftari_rate_per_minute), RateLimit(settings.daftari_reads_per_minute)
+    app.extensions[READS] = reads
 
     def refuse_too_many() -> None:
         if request.endpoint is None or is_public(request.endpoint):
             return
         known: Caller | None = g.get("caller")
-        name, now = f"user {known.user_id}" if known else f"address {request.remote_addr}", clock.now()
+        name, now = name_of(known) if known else f"address {request.remote_addr}", clock.now()
         if request.method in READING:
             within = reads.count(name, now)
         else:
@@ -80,6 +89,11 @@ def install_rate_limit(app: Flask, settings: Settings) -> None:
             raise TooManyRequests
 
     app.before_request(refuse_too_many)
+
+
+def name_of(caller: Caller) -> str:
+    """Return the name under which a caller's requests are counted."""
+    return f"user {caller.user_id}"
 
 
 def _lease_of(caller: Caller, most: int) -> Lease:

@@ -8,7 +8,7 @@ import structlog
 from flask import Flask, Response
 from flask.globals import app_ctx, request_ctx
 
-from api.http.middleware import request_metrics
+from api.http.middleware.request_metrics import EXTENSION, UNMATCHED, RequestMetrics
 from ledger.store import metadata
 from ledger.store.metadata import Cause
 
@@ -31,21 +31,44 @@ def install_request_log(app: Flask) -> None:
     app.after_request(_finish)
 
 
-def _start() -> None:
-    asked, state = request_ctx.request, app_ctx.g
-    state.started = perf_counter()
-    given, trace = asked.headers.get(REQUEST_ID, ""), asked.headers.get(TRACE_PARENT, "")
-    state.request_id = given if _SAFE.fullmatch(given) else uuid4().hex
-    state.route = asked.url_rule.rule if asked.url_rule else request_metrics.UNMATCHED
-    bound = {"request_id": state.request_id}
-    if session_id := (asked.view_args or {}).get("session_id"):
-        bound["session_id"] = str(session_id)
+def begin(given_id: str, trace: str, session_id: str | None) -> str:
+    """Say to logs and events which request this thread answers; return its id, the client's own if that is safe."""
+    request_id = given_id if _SAFE.fullmatch(given_id) else uuid4().hex
+    bound = {"request_id": request_id} | ({} if session_id is None else {"session_id": session_id})
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
     metadata.begin(
         Cause.REQUEST,
-        request_id=None if given and _may_be_personal(state.request_id) else state.request_id,
+        request_id=None if given_id and _may_be_personal(request_id) else request_id,
         traceparent=trace if _TRACE_PARENT.fullmatch(trace) else None,
+    )
+    return request_id
+
+
+def finish(
+    metrics: RequestMetrics, method: str, route: str, status: int, seconds: float, **more: object
+) -> None:
+    """Count and log a request that has been answered; `more` are the user and the code of a refusal."""
+    metrics.observe(method, route, status, seconds)
+    _log.info(
+        "request",
+        method=method[:16],
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        **more,
+    )
+
+
+def _start() -> None:
+    asked, state = request_ctx.request, app_ctx.g
+    state.started = perf_counter()
+    session_id = (asked.view_args or {}).get("session_id")
+    state.route = asked.url_rule.rule if asked.url_rule else UNMATCHED
+    state.request_id = begin(
+        asked.headers.get(REQUEST_ID, ""),
+        asked.headers.get(TRACE_PARENT, ""),
+        str(session_id) if session_id else None,
     )
 
 
@@ -58,18 +81,10 @@ def _finish(response: Response) -> Response:
     asked, state = request_ctx.request, app_ctx.g
     if state.get("is_suspended"):
         return response  # Not the answer yet; that is counted and logged when it is given.
-    seconds = perf_counter() - state.started
-    request_metrics.observe(asked.method, state.route, response.status_code, seconds)
-    line = {
-        "method": asked.method[:16],
-        "route": state.route,
-        "status": response.status_code,
-        "duration_ms": round(seconds * 1000, 1),
-    }
-    if "caller" in state:
-        line["user"] = state.caller.user_id
+    more = {"user": state.caller.user_id} if "caller" in state else {}
     if "error_code" in state:
-        line["error_code"] = state.error_code
-    _log.info("request", **line)
+        more["error_code"] = state.error_code
+    metrics: RequestMetrics = app_ctx.app.extensions[EXTENSION]
+    finish(metrics, asked.method, state.route, response.status_code, perf_counter() - state.started, **more)
     response.headers[REQUEST_ID] = state.request_id
     return response

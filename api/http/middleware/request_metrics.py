@@ -44,24 +44,18 @@ class RequestMetrics:
         )
         self._kinds: dict[tuple[str, str, int], Histogram] = {}
 
-    def of_kind(self, method: str, route: str, status: int) -> Histogram:
-        """Return the histogram of requests of a kind; to look its labels up costs more than to count."""
-        kind = (method, route, status)
-        found = self._kinds.get(kind)
-        if found is None:
-            found = self._kinds[kind] = self.seconds.labels(method, route, str(status))
-        return found
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Add a finished request. To look a kind's labels up costs more than to count, so that is done once."""
+        kind = (method if method in _METHODS else "OTHER", route, status)
+        histogram = self._kinds.get(kind)
+        if histogram is None:
+            histogram = self._kinds[kind] = self.seconds.labels(kind[0], route, str(status))
+        histogram.observe(seconds)
 
 
 def install_metrics(app: Flask) -> None:
     """Count and time every request."""
     app.extensions[EXTENSION] = RequestMetrics()
-
-
-def observe(method: str, route: str, status: int, seconds: float) -> None:
-    """Add a finished request to the metrics of the current app."""
-    metrics: RequestMetrics = current_app.extensions[EXTENSION]
-    metrics.of_kind(method if method in _METHODS else "OTHER", route, status).observe(seconds)
 
 
 def exposition(gauges: Mapping[str, Mapping[str, float]]) -> bytes:
