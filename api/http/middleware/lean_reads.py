@@ -15,11 +15,12 @@ from api.http.framework.application import RAISED, Answer, Application
 from api.http.framework.blueprint import LeanRead
 from api.http.framework.json import write
 from api.http.framework.services import SERVICES, LazyServices
-from api.http.middleware.auth import VERIFIER, Caller, Role, TokenVerifier
+from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier
 from api.http.middleware.headers import OF_READS
 from api.http.middleware.rate_limit import READS, RateLimit, name_of
 from api.http.middleware.request_log import REQUEST_ID, TRACE_PARENT, begin, finish
 from api.http.middleware.request_metrics import EXTENSION, RequestMetrics
+from api.issued_tokens import Role
 from ledger import clock
 
 if TYPE_CHECKING:

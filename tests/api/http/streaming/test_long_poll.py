@@ -95,13 +95,19 @@ def test_a_poll_is_answered_when_the_session_changes(buyer: Client) -> None:
         assert waiting.result().json()["version"] >= 2
 
 
-def test_an_expiry_is_a_change(instance: Instance, buyer: Client) -> None:
+def session_about_to_expire(instance: Instance) -> tuple[str, Iterator[dict[str, Any]]]:
+    """Return a session that has little time left, and the rest of a stream of it that began before its end."""
     for seconds_left in (1.5, 8, 25):  # On a busy machine the first is over before its stream begins.
         with freeze_time(clock.now() - timedelta(minutes=15) + timedelta(seconds=seconds_left)):
             session_id = instance.client(1).create().json()["session_id"]
         stream = events_of(open_stream(instance.client(1), session_id))
         if next(stream)["session_status"] == "pending":
-            break
+            return session_id, stream
+    raise AssertionError("A session of 25 seconds is over before its stream begins.")
+
+
+def test_an_expiry_is_a_change(instance: Instance, buyer: Client) -> None:
+    session_id, stream = session_about_to_expire(instance)
     known = status_path(session_id, wait=30, after=1)
     shown = buyer.get(known).json()
     assert (shown["session_status"], shown["version"]) == ("expired", 1)
