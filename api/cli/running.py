@@ -1,6 +1,9 @@
 """`daftari serve`, `work` and `simulator`: the programs that `daftari up` runs."""
 
+import json
+import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +17,16 @@ from api.cli.failures import NOT_AVAILABLE, Failure, read_settings
 if TYPE_CHECKING:
     from flask import Flask
 
+    from api.settings import Settings
+
+
+_WAITS = click.option("--variables-from-stdin", "waits", is_flag=True, hidden=True)
+"""Given by `daftari up`, which starts programs before it knows their database: they import what they need meanwhile."""
+
 
 @click.command(short_help="Run the web server: API, documentation, shop page.")
-def serve() -> None:
+@_WAITS
+def serve(*, waits: bool) -> None:
     """Run the web server: the API, its documentation and the shop page.
 
     \b
@@ -28,10 +38,12 @@ def serve() -> None:
     from api.local.ports import require_free_port
     from api.local.problems import DatabaseProblem
     from api.safe_database import require_safe_database
+    from api.server.web_server import import_application
     from api.server.web_server import serve as serve_http
     from ledger.errors import Unavailable
 
-    settings = read_settings()
+    import_application()
+    settings = _settings_of_program(waits=waits)
     settings.require_safe_mode()
     require_url(settings.database_url)
     require_free_port(settings.daftari_host, settings.daftari_port, "DAFTARI_PORT", "daftari serve")
@@ -49,7 +61,8 @@ def _install_pages(app: "Flask") -> None:
 
 
 @click.command(short_help="Run the background worker.")
-def work() -> None:
+@_WAITS
+def work(*, waits: bool) -> None:
     """Run the background worker: orders, refunds, callbacks, status queries, expiry, projections.
 
     Any number can run: each job is active in one of them, and the others stand by.
@@ -60,7 +73,7 @@ def work() -> None:
     from payments.worker.jobs import run_jobs
     from payments.worker.processes import jobs
 
-    settings = read_settings()
+    settings = _settings_of_program(waits=waits)
     settings.require_safe_mode()
     require_url(settings.database_url)
     configure_logging(settings.daftari_log_format)
@@ -136,6 +149,17 @@ def simulator(
         run(simulator_settings(settings, options))
     except (PortTaken, StateFileProblem) as error:
         raise Failure(str(error), NOT_AVAILABLE) from error
+
+
+def _settings_of_program(*, waits: bool) -> "Settings":
+    """Return the settings, once the rest of the variables is there if the program waits for it.
+
+    It ends if `daftari up` ends before it has them.
+    """
+    if waits:
+        given = sys.stdin.read() or sys.exit(NOT_AVAILABLE)
+        os.environ.update(json.loads(given))
+    return read_settings()
 
 
 def stop_on_signals() -> threading.Event:

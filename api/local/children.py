@@ -23,6 +23,7 @@ def spawn(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     output: IO[bytes] | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a direct child in a process session of its own, so that Ctrl-C reaches the parent alone.
 
@@ -34,7 +35,7 @@ def spawn(
         command,
         env=None if environ is None else dict(environ),
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,

@@ -2,24 +2,20 @@
 
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from api.local.database_logins import prepare_logins
-from api.local.databases import claim_database, migrate_database, open_database
 from api.local.instances import hold_instance, publish_instance
 from api.local.local_simulator import STATE_FILE, SimulatorOptions, simulator_credentials
 from api.local.ports import answers_http, http_url, require_free_port
-from api.local.postgres import ClusterOptions, EmbeddedPostgres
-from api.local.supervisor import PostgresService, Program, Supervisor
+from api.local.supervisor import Program, Supervisor
 from api.setting_rules import STORED_NAMES
 from api.setting_values import is_near
 from api.settings import Settings, load_settings
-from shop.demo import make_buyers
 
-_FIRST_MIGRATION_OF_THE_SHOP = "shop/0001"
+WAIT = "--variables-from-stdin"
+"""The option of a program that waits for the rest of its variables."""
 
 
 class LocalStack:
@@ -37,6 +33,7 @@ class LocalStack:
         self._report = report
         self._welcome = welcome
         self._variables = dict(settings.environ)
+        self._programs: list[Program] = []
 
     @property
     def simulates(self) -> bool:
@@ -56,7 +53,12 @@ class LocalStack:
             self._require_ports()
             supervisor = Supervisor(stopping, self._report)
             try:
-                for step in (self._start_simulator, self._prepare_database, self._start_programs):
+                for step in (
+                    self._start_simulator,
+                    self._start_programs,
+                    self._prepare_database,
+                    self._let_programs_go_on,
+                ):
                     if not stopping.is_set():
                         step(supervisor)
                 supervisor.wait_until_ready()
@@ -75,27 +77,15 @@ class LocalStack:
             )
 
     def _prepare_database(self, supervisor: Supervisor) -> None:
-        settings = self._settings
-        if not settings.database_url:
-            options = ClusterOptions(bin_folder=settings.daftari_postgres_bin)
-            server = EmbeddedPostgres(settings.daftari_data_dir, options)
-            if server.is_new:
-                self._report(f"Creating a database in {settings.daftari_data_dir}, which takes some seconds.")
-            supervisor.start(PostgresService(server))
-            logins = prepare_logins(server.database_url, settings.daftari_data_dir, settings.roles)
-            self._variables["DATABASE_URL"] = logins.database_url
-            self._variables["DAFTARI_MIGRATION_URL"] = logins.migration_url
-        url = self._variables["DATABASE_URL"]
-        applied = migrate_database(self._variables.get("DAFTARI_MIGRATION_URL", url), settings.roles)
-        claim_database(url, settings.daftari_master_key)
-        is_new = any(name.startswith(_FIRST_MIGRATION_OF_THE_SHOP) for name in applied)
-        if is_new and not settings.is_production:
-            self._report("Filling the shop with demo data.")
-            with open_database(url, max_connections=2) as database:
-                deque(make_buyers(database, 1, 1), maxlen=0)
+        # It takes long to import, as the programs do that were started before.
+        from api.local.local_database import prepare_database, start_postgres  # noqa: PLC0415 - as said above
+
+        if not self._settings.database_url:
+            self._variables |= start_postgres(self._settings, supervisor, self._report)
+        prepare_database(self._settings, self._variables, self._report)
 
     def _start_simulator(self, supervisor: Supervisor) -> None:
-        """Start it first: it depends on nothing, and is ready by the time that the database is."""
+        """Start it first: it depends on nothing, and the programs are told its address."""
         if not self.simulates:
             return
         if self.reports_elsewhere:
@@ -116,11 +106,22 @@ class LocalStack:
         )
 
     def _start_programs(self, supervisor: Supervisor) -> None:
+        """Start API and worker, which import what they need while the database is prepared."""
         host, port = self._settings.daftari_host, self._settings.daftari_port
         ready = partial(answers_http, host, port, "/readyz")
-        environ = {name: text for name, text in self._variables.items() if name != "DAFTARI_MIGRATION_URL"}
-        supervisor.start(Program("The API", _daftari("serve"), environ, ready))
-        supervisor.start(Program("The worker", _daftari("work"), environ))
+        self._programs = [
+            Program("The API", [*_daftari("serve"), WAIT], self._of_programs(), ready, waits=True),
+            Program("The worker", [*_daftari("work"), WAIT], self._of_programs(), waits=True),
+        ]
+        for program in self._programs:
+            supervisor.start(program)
+
+    def _let_programs_go_on(self, _supervisor: Supervisor) -> None:
+        for program in self._programs:
+            program.go_on(self._of_programs())
+
+    def _of_programs(self) -> dict[str, str]:
+        return {name: text for name, text in self._variables.items() if name != "DAFTARI_MIGRATION_URL"}
 
     def _publish(self) -> None:
         names = {

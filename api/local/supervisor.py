@@ -1,16 +1,17 @@
 """Keep services running: start them in order, restart one that died, stop all in reverse order."""
 
+import json
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from api.local import children
-from api.local.postgres import EmbeddedPostgres
 from api.local.problems import LocalRuntimeError
 from payments.retry_schedule import RetrySchedule
 
@@ -46,34 +47,11 @@ class Service(Protocol):
         """Return whether it is ready to serve."""
 
 
-class PostgresService:
-    """The embedded PostgreSQL as a service."""
-
-    name = "PostgreSQL"
-
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self._server = server
-
-    def start(self) -> None:
-        """Start it, after clearing up what a dead one left."""
-        self._server.stop()
-        self._server.start()
-
-    def stop(self) -> None:
-        """Stop it by a fast shutdown."""
-        self._server.stop()
-
-    def is_running(self) -> bool:
-        """Return whether the postmaster runs."""
-        return self._server.pid is not None
-
-    def is_ready(self) -> bool:
-        """Return whether it answers, which start() waits for."""
-        return self.is_running()
-
-
 class Program:
-    """A child process, stopped by SIGTERM and killed if it does not end."""
+    """A child process, stopped by SIGTERM and killed if it does not end.
+
+    If it `waits`, it reads variables that are known later from its standard input, and does nothing before.
+    """
 
     def __init__(
         self,
@@ -82,12 +60,16 @@ class Program:
         environ: Mapping[str, str],
         ready: Callable[[], bool] | None = None,
         stop_within_seconds: float = STOP_WITHIN_SECONDS,
+        *,
+        waits: bool = False,
     ) -> None:
         self.name = name
         self._command = command
         self._environ = environ
         self._ready = ready
         self._stop_within_seconds = stop_within_seconds
+        self._waits = waits
+        self._later: Mapping[str, str] | None = None
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -96,13 +78,31 @@ class Program:
         return self._child.pid if self._child and self._child.poll() is None else None
 
     def start(self) -> None:
-        """Start the process."""
-        self._child = children.spawn(self._command, death_signal=signal.SIGTERM, environ=self._environ)
+        """Start the process; it goes on at once if its variables are known."""
+        stdin = subprocess.PIPE if self._waits else subprocess.DEVNULL
+        self._child = children.spawn(
+            self._command, death_signal=signal.SIGTERM, environ=self._environ, stdin=stdin
+        )
+        if self._later is not None:
+            self.go_on(self._later)
+
+    def go_on(self, variables: Mapping[str, str]) -> None:
+        """Give a process that waits the rest of its variables, and the same to each that follows it."""
+        self._later = variables
+        assert self._child is not None
+        assert self._child.stdin is not None
+        with (
+            suppress(BrokenPipeError),
+            self._child.stdin as pipe,
+        ):  # Of one that has ended; the supervisor sees it.
+            pipe.write(json.dumps(dict(variables)).encode())
 
     def stop(self) -> None:
         """Ask it to end, and kill it if it takes too long."""
         if self._child is not None:
             children.stop(self._child, signal.SIGTERM, self._stop_within_seconds)
+            if self._child.stdin is not None:
+                self._child.stdin.close()
 
     def is_running(self) -> bool:
         """Return whether the process runs."""
@@ -147,9 +147,10 @@ class Supervisor:
         self._report = report
         self._watched: list[_Watched] = []
 
-    def start(self, service: Service) -> None:
+    def start(self, service: Service, *, stop_last: bool = False) -> None:
         """Start a service without waiting for it; raise LocalRuntimeError."""
-        self._watched.append(_Watched(service, started_at=time.monotonic()))
+        watched = _Watched(service, started_at=time.monotonic())
+        self._watched.insert(0 if stop_last else len(self._watched), watched)
         service.start()
 
     def wait_until_ready(self) -> None:
@@ -174,7 +175,7 @@ class Supervisor:
                 self._check(watched, time.monotonic())
 
     def stop(self) -> None:
-        """Stop everything, the last started first, each within its bound."""
+        """Stop everything, the last started first but for those to stop last, each within its bound."""
         while self._watched:
             self._watched.pop().service.stop()
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 
 import structlog
 from flask import Flask
@@ -36,13 +37,13 @@ _log = structlog.get_logger(__name__)
 def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
     """Serve the API and the pages until SIGTERM or SIGINT; open requests get GRACE_SECONDS to finish.
 
-    Raises ConfigurationError. prometheus-client reads the folder of the workers' metrics when it is imported, so the
-    app is imported after the folder is made.
+    Raises ConfigurationError.
     """
+    import_application()
     folder = tempfile.mkdtemp(prefix="daftari-metrics-")
     os.environ[METRICS_FOLDER] = folder
     try:
-        from api.http.app import create_app  # noqa: PLC0415 - as said above
+        from api.http.app import create_app  # noqa: PLC0415 - as import_application() says
         from api.wiring import build_services  # noqa: PLC0415 - imports the application too
 
         wanted = MAX_CONNECTIONS + settings.daftari_web_waiters + _OTHER_FILES
@@ -62,6 +63,17 @@ def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
             workers.run(on_stopping=listener.close)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def import_application() -> None:
+    """Import what the workers run.
+
+    prometheus-client looks when it is imported whether a variable names the folder of the workers' metrics, and reads
+    its name at the first metric: by then serve() has made the folder.
+    """
+    os.environ.setdefault(METRICS_FOLDER, "")
+    for name in ("api.http.app", "api.wiring"):
+        import_module(name)
 
 
 def make_server(

@@ -15,6 +15,7 @@ from tests.support.waiting import is_alive, wait_until
 
 PATIENT = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write('started ')\ntime.sleep(60)"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
+TOLD = "import pathlib, sys\npathlib.Path(sys.argv[1]).open('a').write(sys.stdin.read())"
 PARENT = """
 import pathlib, sys, threading
 from api.local.supervisor import Program, Supervisor
@@ -65,6 +66,37 @@ def test_services_are_stopped_in_reverse() -> None:
         supervisor.start(Recorded("one", diary))
         supervisor.start(Recorded("two", diary))
     assert diary == ["start one", "start two", "stop two", "stop one"]
+
+
+def test_what_is_to_stop_last_is_stopped_last() -> None:
+    diary: list[str] = []
+    with supervised([]) as (supervisor, _):
+        supervisor.start(Recorded("one", diary))
+        supervisor.start(Recorded("its database", diary), stop_last=True)
+    assert diary[2:] == ["stop one", "stop its database"]
+
+
+def test_a_program_that_waits_is_given_its_variables_and_so_is_the_one_that_follows_it(
+    tmp_path: Path,
+) -> None:
+    told = tmp_path / "told"
+    command = [sys.executable, "-c", TOLD, str(told)]
+    program = Program("The program", command, os.environ, waits=True)
+    program.start()
+    assert program.is_running()
+    program.go_on({"DATABASE_URL": "one"})
+    wait_until(lambda: not program.is_running(), "it had ended")
+    program.start()
+    wait_until(lambda: not program.is_running(), "the next one had ended")
+    assert told.read_text() == '{"DATABASE_URL": "one"}' * 2
+
+
+def test_a_program_that_ended_before_it_was_given_its_variables_is_no_error_of_ours() -> None:
+    program = Program("The program", [sys.executable, "-c", ""], os.environ, waits=True)
+    program.start()
+    wait_until(lambda: not program.is_running(), "it had ended")
+    program.go_on({"DATABASE_URL": "one"})
+    program.stop()
 
 
 def test_a_program_that_is_killed_is_started_again(tmp_path: Path) -> None:
