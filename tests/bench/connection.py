@@ -1,12 +1,16 @@
 """A cheap HTTP/1.1 keep-alive client, because the clients share the machine that is measured."""
 
 import socket
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from tests.support.ports import LOCALHOST
 
 TIMEOUT_SECONDS = 30
+TRUSTED_IDLE_SECONDS = 5.0
+"""A connection that was idle for longer is opened anew, because servers close such."""
+
 _MAX_HEADERS = 64
 
 
@@ -20,6 +24,7 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._socket: socket.socket | None = None
+        self._used_at = 0.0
         self.says_when_to_retry = False
         """Whether the last answer had a Retry-After."""
 
@@ -58,6 +63,10 @@ class Connection:
             self._socket = None
 
     def _open(self) -> socket.socket:
+        now = monotonic()
+        if now - self._used_at > TRUSTED_IDLE_SECONDS:
+            self.close()
+        self._used_at = now
         if self._socket is None:
             self._socket = socket.create_connection((LOCALHOST, self._port), TIMEOUT_SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
