@@ -9,7 +9,6 @@ import click
 from tests.bench.chart import chart
 from tests.bench.goals import GOALS
 from tests.bench.results import NOTHING, Figures, middle, ratios, values
-from tests.performance.bounds import MOST
 
 PAGE = Path("docs/performance.md")
 FIGURES = Path("docs/performance.json")
@@ -34,8 +33,8 @@ def write(source: Path) -> None:
 
 
 def with_tables(page: str, results: Figures) -> str:
-    """Return the page with the tables of these figures, and of the bounds, in place of those between the marks."""
-    for name, lines in ((RESULTS, tables(results)), (BOUNDS, _bounds())):
+    """Return the page with the tables of these figures, and of the bounds at the time, in place of those between the marks."""
+    for name, lines in ((RESULTS, tables(results)), (BOUNDS, _bounds(results))):
         begin, end = (
             f"<!-- {mark} of {name}, written by python -m tests.bench.page -->" for mark in ("Begin", "End")
         )
@@ -45,11 +44,8 @@ def with_tables(page: str, results: Figures) -> str:
     return page
 
 
-def _bounds() -> list[str]:
-    rows = [
-        [step, most.statements, most.round_trips, most.commits, f"{most.wal_bytes:,}"]
-        for step, most in MOST.items()
-    ]
+def _bounds(results: Figures) -> list[str]:
+    rows = [[step, *(f"{count:,}" for count in most.values())] for step, most in results["bounds"].items()]
     return _table(("step", "statements", "round trips", "commits", "bytes of WAL"), rows)
 
 

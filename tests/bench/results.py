@@ -1,9 +1,11 @@
 """The figures of a run, each with its turn; those of a turn with an error or a violation are left out."""
 
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from tests.bench import machine
+from tests.performance.bounds import MOST
 
 Figures = dict[str, Any]
 
@@ -46,6 +48,7 @@ class Results:
         return {
             "machine": self._described,
             "api_process_megabytes": self._memory,
+            "bounds": {step: asdict(most) for step, most in MOST.items()},
             "refused": self.refused,
             "turns": self._turns,
         }

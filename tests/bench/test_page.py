@@ -30,6 +30,7 @@ RESULTS: Figures = {
         "load_after": [2.0],
         "steal_percent": 0.2,
     },
+    "bounds": {},
     "api_process_megabytes": [],
     "turns": [
         _turn("Daftari", 0, 150.0),

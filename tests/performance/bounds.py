@@ -12,6 +12,4 @@ MOST = {
     "extend, with a key": Cost(statements=4, round_trips=4, commits=3, wal_bytes=2_050),
     "initiate, with a key": Cost(statements=7, round_trips=7, commits=5, wal_bytes=5_400),
 }
-"""Lower a bound with the change that makes it possible; raise none without a reason. `python -m tests.bench.page` then
-writes them into docs/performance.md.
-"""
+"""Lower a bound with the change that makes it possible; raise none without a reason."""
