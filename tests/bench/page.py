@@ -33,7 +33,7 @@ def write(source: Path) -> None:
 
 
 def with_tables(page: str, results: Figures) -> str:
-    """Return the page with the tables of these figures, and of the bounds at the time, in place of those between the marks."""
+    """Return the page with the tables of these figures in place of those between the marks."""
     for name, lines in ((RESULTS, tables(results)), (BOUNDS, _bounds(results))):
         begin, end = (
             f"<!-- {mark} of {name}, written by python -m tests.bench.page -->" for mark in ("Begin", "End")
