@@ -6,7 +6,6 @@ Nothing of the application is looked into, so the counts hold for any way of sen
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from statistics import median_low
 from threading import Lock
 from typing import Any
 
@@ -52,7 +51,7 @@ class CostMeter:
     def __init__(self, proxy: DatabaseProxy, connection: psycopg.Connection[Any]) -> None:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
         self._connection = connection
-        self._streams: dict[tuple[object, bool], _Messages] = {}
+        self._streams: dict[tuple[object, bool], Messages] = {}
         self._counts = defaultdict[tuple[bool, int], int](int)
         self._lock = Lock()
         proxy.on_bytes = self._count
@@ -71,7 +70,7 @@ class CostMeter:
 
     def _count(self, link: object, from_client: bool, chunk: bytes) -> None:
         with self._lock:
-            stream = self._streams.setdefault((link, from_client), _Messages(has_type=not from_client))
+            stream = self._streams.setdefault((link, from_client), Messages(has_type=not from_client))
             for kind in stream.kinds(chunk):
                 self._counts[from_client, kind] += 1
 
@@ -86,7 +85,7 @@ class CostMeter:
         return found[0], found[1]
 
 
-class _Messages:
+class Messages:
     """The messages of one direction of a connection; the first that a client sends has no type."""
 
     def __init__(self, *, has_type: bool) -> None:
@@ -110,6 +109,10 @@ class _Messages:
         return kinds
 
 
-def usual(costs: Sequence[Cost]) -> Cost:
-    """Return the median of each count: now and then a page splits, or a lease is renewed."""
-    return Cost(*(median_low(counts) for counts in zip(*map(astuple, costs), strict=True)))
+def least(costs: Sequence[Cost]) -> Cost:
+    """Return the least of each count: what work costs where no statement is new to its connection and no page splits.
+
+    What a change adds to every run is in the least of them; what chance adds to some, such as another connection of
+    the pool, is not.
+    """
+    return Cost(*(min(counts) for counts in zip(*map(astuple, costs), strict=True)))
