@@ -191,7 +191,7 @@ def status_of(database: Database, session_id: UUID, user_id: int | None, now: da
     """Return a session as it reads now, or None if there is none, or it is not of `user_id` where that is given."""
     values = {"session_id": session_id, "user_id": user_id, "now": now}
     with database.connection() as connection:
-        row = connection.execute(ONE, values, prepare=True).fetchone()
+        row = connection.execute(ONE, values, prepare=True, binary=True).fetchone()
     return _session(row) if row else None
 
 
