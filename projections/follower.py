@@ -73,7 +73,11 @@ class Recorded:
     @property
     def event(self) -> Event:
         """The event as an object of its class."""
-        stored = StoredEvent(self.session_id, self.version, self.topic, msgspec.json.encode(self.state))
+        return self.event_of(msgspec.json.encode(self.state))
+
+    def event_of(self, state: bytes) -> Event:
+        """Return the event as an object of its class, from the JSON of its state."""
+        stored = StoredEvent(self.session_id, self.version, self.topic, state)
         event = _MAPPER.to_domain_event(stored)
         assert isinstance(event, Event)
         return event

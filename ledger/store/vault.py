@@ -5,7 +5,7 @@ Destroying a customer's key erases their data from every event, row and body; co
 
 import base64
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from hashlib import sha256
@@ -150,6 +150,10 @@ class Vault:
         else:
             key = self._customers.of(owner, make=False)
         return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
+
+    def read_ahead(self, owners: Collection[int]) -> None:
+        """Read the keys of some hundreds of customers, whose values are decrypted next, in one round trip."""
+        self._customers.read_ahead(owners)
 
     def rewrap_customers(self, connection: Connection[Any]) -> int:
         """Wrap some customers' keys by the newest key of the ring; return how many, 0 once all are."""

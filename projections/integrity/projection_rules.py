@@ -1,5 +1,6 @@
 """Invariants of the read side: every table equals a fold of the log, row for row."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -45,13 +46,17 @@ def status_row_is_fold(log: SessionLog, session: PaymentSession) -> Iterator[Vio
 def count(log: SessionLog, walk: Walk) -> None:
     """Add a session to the figures that `metrics` compares."""
     fold(log.recorded, walk.figures)
-    fold((event for event in log.recorded if event.position <= walk.metrics_position), walk.followed)
+    fold((event for event in log.recorded if event.position > walk.metrics_position), walk.figures_ahead)
 
 
 def metrics(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
     """The metrics equal a fold of the followed events, and the counted rows of sessions a fold of all events."""
+    followed = {hour: Counter(of_all) for hour, of_all in walk.figures.items()}
+    for hour, ahead in walk.figures_ahead.items():
+        followed[hour].subtract(ahead)
+    followed = {hour: counted for hour, counted in followed.items() if any(counted.values())}
     for detail, statement, figures in (
-        ("payment_metrics is not what the events come to", READ_ALL, walk.followed),
+        ("payment_metrics is not what the events come to", READ_ALL, followed),
         (
             "the rows of payment_sessions do not count up to what the events come to",
             FROM_SESSIONS,

@@ -60,8 +60,8 @@ class SessionLog:
         """Load the session from its events; report each transition on the way that is not legal."""
         session: PaymentSession | None = None
         status: Status | None = None
-        for entry in self.recorded:
-            event = entry.event
+        for entry, row in zip(self.recorded, self.rows, strict=True):
+            event = entry.event_of(row["state"].encode())
             session = event.mutate(session)
             assert session is not None
             self.events.append(event)

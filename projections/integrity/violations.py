@@ -44,10 +44,11 @@ class PromptWindow:
 class Walk:
     """What the checks are given, and what the walk through the log gathers for those that come after it.
 
-    Metrics follow the log up to `metrics_position`. What was under way before `settled_before` has ended by now.
-    Nothing of the users `erased` opens. `events` counts what was read. `receipts` are by session, `orders` hold id and
-    total in cents, `awaiting_order` the total, `order_refunds_cents` what of all orders goes back; `returned` are the
-    receipts whose money goes back or went; prompts are by the digest of their phone.
+    Metrics follow the log up to `metrics_position`, and `figures_ahead` are of what comes after. What was under way
+    before `settled_before` has ended by now. Nothing of the users `erased` opens. `events` counts what was read.
+    `receipts` are by session, `orders` hold id and total in cents, `awaiting_order` the total, `order_refunds_cents`
+    what of all orders goes back; `returned` are the receipts whose money goes back or went; prompts are by the digest
+    of their phone.
     """
 
     vault: Vault | None
@@ -62,7 +63,7 @@ class Walk:
     awaiting_order: dict[UUID, int] = field(default_factory=dict)
     order_refunds_cents: int = 0
     returned: set[str] = field(default_factory=set)
-    followed: dict[datetime, Figures] = field(default_factory=dict)
+    figures_ahead: dict[datetime, Figures] = field(default_factory=dict)
     figures: dict[datetime, Figures] = field(default_factory=dict)
     prompts: dict[str, list[PromptWindow]] = field(default_factory=lambda: defaultdict(list))
 

@@ -34,6 +34,7 @@ class KeyTables:
             key_ring._STORE_FIRST: self.store_first_keys,
             customer_keys._ENSURE_KEY: self.ensure_key,
             customer_keys._READ_KEY: self.read_key,
+            customer_keys._READ_KEYS: self.read_keys,
             customer_keys._ERASED_SINCE: lambda _: [{"read_at": clock.now(), "erased": []}],
             access_tokens._READ: self.read_token,
             access_tokens._WRITE: self.write_token,
@@ -71,6 +72,14 @@ class KeyTables:
         """Return the customer's wrapped key; store the given one if there is none."""
         return [
             {"wrapped_key": self.of_customers.setdefault(values["user"], values["key"]), "wrap_key_id": 0}
+        ]
+
+    def read_keys(self, values: Any) -> list[Row]:
+        """Return the wrapped keys of customers who have one."""
+        return [
+            {"user_id": user_id, "wrapped_key": self.of_customers[user_id], "wrap_key_id": 0}
+            for user_id in values[0]
+            if user_id in self.of_customers
         ]
 
     def read_key(self, values: Any) -> list[Row]:
