@@ -21,7 +21,7 @@ MUTATION = build/mutation
 AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup check fuzz audit sbom bench soak simulate torture mutate schema screenshot format lock clean
+.PHONY: help run test test-system test-setup check fuzz audit sbom bench bench-growth soak simulate torture mutate schema screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ sbom: $(AUDIT)/.ready ## Write build/sbom.cdx.json, the bill of materials of wha
 
 bench: $(VENV)/.ready-to-test ## Measure Daftari in turns with plain rows, a bare view and PostgreSQL alone (a quarter of an hour)
 	@$(BIN)/python -m tests.bench
+
+bench-growth: $(VENV)/.ready-to-test ## Measure each step in stores of 10,000 to a million sessions: SIZES=10000,300000
+	@$(BIN)/python -m tests.bench.growth $(if $(SIZES),--sizes $(SIZES))
 
 soak: $(VENV)/.ready-to-test ## Half the load for SOAK minutes; fails if memory, lag or bloat grow
 	@$(BIN)/python -m tests.bench.soak --minutes $(SOAK)

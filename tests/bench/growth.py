@@ -1,0 +1,185 @@
+"""`python -m tests.bench.growth`: what a step costs in a store of ten thousand sessions, and in ever larger ones."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+import click
+import psycopg
+from psycopg.rows import dict_row
+
+from api.local.databases import open_database
+from api.local.local_settings import local_settings
+from api.local.postgres import EmbeddedPostgres
+from ledger.store.event_macs import EventMacs
+from ledger.store.vault import Vault
+from tests.bench import machine
+from tests.bench.bench_stack import DAFTARI, BenchStack, environment, folder_on_disk, started_daftari
+from tests.bench.connection import Connection
+from tests.bench.copies import FIRST_NUMBER, Copies, Original
+from tests.bench.lifecycles import SESSIONS, Buyer, Purchase
+from tests.bench.plain_stack import superuser_url
+from tests.support.waiting import wait_until
+
+LISTED = 30_000
+PURCHASES, POLL_SECONDS, PAGES = 200, 0.005, 20
+CAUGHT_UP_WITHIN_SECONDS = 3_600
+_IS_BEHIND = """
+SELECT EXISTS (SELECT FROM payment_events WHERE position > (
+    SELECT min(position) FROM follower_positions WHERE name = 'payment_metrics')) AS behind
+"""
+_WAL = "SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes"
+
+
+@click.command()
+@click.option(
+    "--sizes", default="10000,300000,1000000", show_default=True, help="Sessions in the store, rising."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("build/growth.json"), show_default=True
+)
+def growth(sizes: str, output: Path) -> None:
+    """Fill a store step by step, measure each step's cost for one client, and print the ratios to the first size."""
+    folder = folder_on_disk()
+    try:
+        figures = _measured(folder, [int(size) for size in sizes.split(",")])
+    finally:
+        shutil.rmtree(folder)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(
+        json.dumps({"machine": machine.describe(), "sizes": figures}, indent=2), encoding="utf-8"
+    )
+    first = next(iter(figures.values()))
+    for name in first:
+        shown = [f"{size}: {row[name]:.2f} ({row[name] / first[name]:.2f})" for size, row in figures.items()]
+        click.echo(f"{name:24} {'   '.join(shown)}")
+
+
+def _measured(folder: Path, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
+    environ = environment(folder)
+    with started_daftari(folder, environ) as stack:
+        buyer, session_id = _bought(stack)
+        buyers_made = stack.buyers_made
+    figures, fill = {}, _filler(environ, session_id, buyer.user)
+    for added, size in zip(_steps(sizes), sizes, strict=True):
+        started = perf_counter()
+        fill(folder, added)
+        with started_daftari(folder, environ) as stack:
+            _catch_up(stack)
+            click.echo(f"{size} sessions are stored after {perf_counter() - started:.0f} s.", err=True)
+            # New buyers each time: M-Pesa refuses the same amount from the same phone for two minutes.
+            stack.buyers_made = buyers_made
+            figures[size] = _purchases(stack) | _pages(stack.port, buyer)
+            buyers_made = stack.buyers_made
+            subprocess.run([*DAFTARI, "verify"], env=environ, stdout=sys.stderr, check=True)
+    return figures
+
+
+def _steps(sizes: Sequence[int]) -> list[int]:
+    return [size - before for before, size in zip([0, *sizes], sizes, strict=False)]
+
+
+def _bought(stack: BenchStack) -> tuple[Buyer, UUID]:
+    [buyer] = stack.make_buyers(1)
+    with Connection(stack.port) as connection:
+        purchase = Purchase(connection, buyer, POLL_SECONDS)
+        failure = purchase.run().failure
+    assert failure is None, failure
+    return buyer, UUID(purchase.session.removeprefix(SESSIONS).strip("/"))
+
+
+def _filler(environ: dict[str, str], session_id: UUID, user: int) -> Callable[[Path, int], None]:
+    """Return what adds sessions to a store that is at rest; half of the first ones, up to LISTED, are the buyer's."""
+    listed_left, first = LISTED, FIRST_NUMBER
+
+    def fill(folder: Path, count: int) -> None:
+        nonlocal listed_left, first
+        with EmbeddedPostgres(folder) as server, open_database(server.database_url, 2, role="") as database:
+            vault = Vault(database, local_settings(environ).daftari_master_key)
+            with psycopg.connect(server.database_url, autocommit=True, row_factory=dict_row) as connection:
+                original = Original.read(connection, vault, session_id)
+                listed = min(listed_left, count)
+                copies = Copies(
+                    original,
+                    vault,
+                    EventMacs(database, vault.keys),
+                    user=user,
+                    of_one_user=listed / count,
+                    first_number=first,
+                )
+                copies.add(connection, count)
+                connection.execute("VACUUM ANALYZE")
+        listed_left, first = listed_left - listed, first + count
+
+    return fill
+
+
+def _catch_up(stack: BenchStack) -> None:
+    with psycopg.connect(superuser_url(stack), autocommit=True) as connection:
+        wait_until(
+            lambda: connection.execute(_IS_BEHIND).fetchone() == (False,),
+            "the figures count every session",
+            CAUGHT_UP_WITHIN_SECONDS,
+        )
+
+
+def _purchases(stack: BenchStack) -> dict[str, float]:
+    """Take buyers from cart to order one by one; return milliseconds (median) of each step, and kB of WAL."""
+    buyers = stack.make_buyers(PURCHASES)
+    with (
+        psycopg.connect(superuser_url(stack), autocommit=True) as observer,
+        Connection(stack.port) as connection,
+    ):
+        observer.execute("CHECKPOINT")
+        [[before]] = observer.execute(_WAL)
+        done = [Purchase(connection, buyer, POLL_SECONDS).run() for buyer in buyers]
+        [[after]] = observer.execute(_WAL)
+    failures = [each.failure for each in done if each.failure]
+    assert not failures, failures
+    return {
+        "create, ms": 1_000 * median(each.create for each in done),
+        "initiate, ms": 1_000 * median(each.initiate for each in done),
+        "callback to order, ms": 1_000 * median(each.order for each in done),
+        "status, ms": 1_000 * median(seconds for each in done for seconds in each.statuses),
+        "WAL a lifecycle, kB": float(after - before) / 1_000 / len(done),
+    }
+
+
+def _pages(port: int, buyer: Buyer) -> dict[str, float]:
+    """Read pages of the user with many sessions; return milliseconds (median)."""
+    with Connection(port) as connection:
+        shown = _page(connection, buyer, f"{SESSIONS}?page=1")[1]
+        last = max(1, -(-shown["count"] // 20))
+        paths = {
+            "page 1, ms": f"{SESSIONS}?page=1",
+            "last page, ms": f"{SESSIONS}?page={last}",
+            "page 1 of status, ms": f"{SESSIONS}?status=order_created",
+            "last page of status, ms": f"{SESSIONS}?page={last}&status=order_created",
+            "rare status, ms": f"{SESSIONS}?status=expired",
+        }
+        near_last = _page(connection, buyer, f"{SESSIONS}?page={max(1, last - 1)}")[1]["next"]
+        if near_last:
+            paths["last page by cursor, ms"] = near_last[near_last.index(SESSIONS) :]
+        return {
+            name: 1_000 * median(_page(connection, buyer, path)[0] for _ in range(PAGES))
+            for name, path in paths.items()
+        }
+
+
+def _page(connection: Connection, buyer: Buyer, path: str) -> tuple[float, dict[str, Any]]:
+    started = perf_counter()
+    status, text = connection.request("GET", path, buyer.auth)
+    seconds = perf_counter() - started
+    assert status == 200, text
+    return seconds, json.loads(text)
+
+
+if __name__ == "__main__":
+    growth()
