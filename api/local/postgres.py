@@ -51,6 +51,7 @@ max_connections = {connections}
 timezone = 'UTC'
 jit = off
 max_wal_size = '2GB'
+checkpoint_timeout = '15min'
 log_checkpoints = off
 log_min_messages = log
 log_min_error_statement = panic
