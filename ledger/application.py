@@ -30,6 +30,10 @@ MAX_TRIES = 5
 
 _log = structlog.get_logger(__name__)
 
+_LISTINGS_PART = """(
+    SELECT array_agg((line->>'listing_id')::bigint) FROM payment_events, jsonb_array_elements(state->'lines') AS line
+    WHERE session_id = %s AND version = 1
+)"""
 _RESERVE = "SELECT reserve_reference(%s, %s, %s) AS session_id"
 RECEIPT = "mpesa_receipt"
 PAYOUT = "mpesa_payout"
@@ -216,6 +220,11 @@ class Append:
             position=str(position),
             events=self._names,
         )
+
+
+def listings_of(session_id: UUID) -> Part:
+    """Return the part of a statement whose value is the listings of a session's lines, as a bigint[]."""
+    return Part(_LISTINGS_PART, (session_id,))
 
 
 def no_such_session() -> NotFound:

@@ -19,7 +19,7 @@ import structlog
 
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
-from ledger.application import MAX_TRIES, Ledger
+from ledger.application import MAX_TRIES, Ledger, listings_of
 from ledger.errors import Conflict, LedgerError, Rejected, Unavailable, wrong_fields
 from ledger.identifiers import new_id
 from ledger.money import Money
@@ -34,8 +34,8 @@ from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.terms import CheckoutTerms
 from payments.inbox.callback_tokens import make_token
 from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
-from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
-from payments.prompts.prompt_limits import PromptRefusal, phone_busy
+from payments.prompts.phone_locks import PhoneLocks, PromptOutcome, PromptRefused
+from payments.prompts.prompt_limits import phone_busy
 from projections import sessions
 from shop.port import LocalShop, Quote, Shop, Shortage, UnknownPlace
 
@@ -211,19 +211,30 @@ class Checkout:
         """
         with self._slots.take():
             now = clock.now()
-            session = self._ledger.session(session_id, user_id=user_id)
+            found = read_parts(
+                self._ledger.database,
+                {"history": self._ledger.history_part(session_id)}
+                | ({"stock": self._local.stock_part(listings_of(session_id))} if self._local else {})
+                | self._phone_locks.to_read(),
+            )
+            session = self._ledger.session_of(session_id, found["history"], user_id=user_id)
             session.refuse_another_attempt(
                 prompt_seconds=self._terms.prompt_seconds, max_attempts=self._terms.max_attempts, at=now
             )
             paused = self._switches.off(Switch.PROMPTS)
             if paused is not None:
                 raise _payments_paused(paused.reason)
-            _refuse_shortages(self._shop.shortages(session.lines))
+            local = self._local
+            _refuse_shortages(
+                local.shortages_of(found["stock"], session.lines)
+                if local
+                else self._shop.shortages(session.lines)
+            )
             number = phone or self._own_phone(session)
             wait = self._breaker.seconds_to_wait(now)
             if wait is not None:
                 raise _mpesa_unavailable(wait)
-            session, attempt = self._request(session, number)
+            session, attempt = self._request(session, number, found["transaction_id"])
             return self._push(session, attempt, number)
 
     def _refuse_one_session_more(self, count: int, next_end: datetime | None, now: datetime) -> None:
@@ -243,44 +254,30 @@ class Checkout:
         phone = self._vault.decrypt(session.user_id, session.phone_sealed, purpose=PHONE, row=session.id)
         return PhoneNumber(phone)
 
-    def _request(self, session: PaymentSession, phone: PhoneNumber) -> tuple[PaymentSession, Attempt]:
-        """Acquire the phone's lock, then record the attempt.
+    def _request(
+        self, session: PaymentSession, phone: PhoneNumber, transaction_id: int
+    ) -> tuple[PaymentSession, Attempt]:
+        """Record the attempt and lock the phone, in one commit.
 
-        Both read the clock themselves: a process may have paused since, and a lock that counts from an earlier moment
+        The lock reads the clock itself: a process may have paused since, and a lock that counts from an earlier moment
         would end while the prompt is live.
         """
-        # Before the lock: of a customer who was erased, no digest is stored.
-        encrypted = self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id)
-        now = clock.now()
-        until = now + timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
-        digest = self._vault.digest("phone", phone.digits)
-        acquired = self._phone_locks.acquire(digest, session.id, session.user_id, now=now, until=until)
-        if isinstance(acquired, PromptRefusal):
-            raise acquired.error(now)
         command = partial(
             PaymentSession.request_payment,
-            transaction_id=acquired,
-            phone_sealed=encrypted,
+            transaction_id=transaction_id,
+            phone_sealed=self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id),
             prompt_seconds=self._terms.prompt_seconds,
             max_attempts=self._terms.max_attempts,
             at=clock.now(),
         )
+        digest = self._vault.digest("phone", phone.digits)
+        live_for = timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
+        lock = partial(self._phone_locks.to_write, digest, transaction_id, live_for)
         try:
-            session, number = self._ledger.decide(session.id, command, known=session)
-        except Rejected:
-            self._release_phone(session.id, acquired, phone)
-            raise
+            session, number = self._ledger.decide(session.id, command, known=session, beside=lock)
+        except PromptRefused as refused:
+            raise refused.refusal.error(clock.now()) from None
         return session, session.attempts[number]
-
-    def _release_phone(self, session_id: UUID, transaction_id: int, phone: PhoneNumber) -> None:
-        """Release a phone lock acquired for a request that was not sent, or transfer it to the prompt on the phone."""
-        session = self._ledger.session(session_id)
-        for attempt in session.open_attempts:
-            known = self._vault.decrypt(session.user_id, attempt.phone_sealed, purpose=PHONE, row=session_id)
-            if known == phone.digits:
-                self._phone_locks.transfer(session_id, transaction_id, to=attempt.transaction_id)
-                return
-        self._phone_locks.release(session_id, transaction_id, PromptOutcome.NOT_SENT)
 
     def _push(self, session: PaymentSession, attempt: Attempt, phone: PhoneNumber) -> Prompted:
         token = make_token(self._vault.sign, session.id, attempt.number)

@@ -7,17 +7,18 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from ledger import clock
 from ledger.session.session import PaymentSession
 from ledger.session.values import AttemptState
 from ledger.store.database import Database
+from ledger.store.parts import Part
 from payments.prompts.prompt_limits import PAUSES, PromptLimits, PromptRefusal
 
-_ACQUIRE = """
-SELECT transaction_id, reason, retry_at FROM acquire_phone_lock(
-    %(user_id)s, %(phone_digest)s, %(session_id)s, %(now)s, %(live_until)s,
-    %(prompts_an_hour)s, %(numbers_a_day)s, %(prompts_a_number)s, %(pauses)s)
-"""
+_LOCK = """lock_phone(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+_TRANSACTION_ID = "nextval('payment_transaction_ids')"
+PHONE_REFUSED = "DF006"
 _REFUSALS = """
 SELECT asked.session_id, refusal.retry_at
 FROM unnest(%(user_ids)s::bigint[], %(phone_digests)s::text[], %(session_ids)s::uuid[])
@@ -40,7 +41,6 @@ UPDATE prompt_counts AS counted SET
     paid_at = CASE %(outcome)s WHEN 'paid' THEN %(now)s ELSE paid_at END
 FROM released WHERE counted.user_id = released.user_id AND counted.phone_digest = released.phone_digest
 """
-_TRANSFER = "UPDATE live_prompts SET transaction_id = %s WHERE session_id = %s AND transaction_id = %s"
 _PURGE = """
 WITH expired AS (DELETE FROM live_prompts WHERE live_until <= %(now)s RETURNING 1),
      forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1),
@@ -61,6 +61,14 @@ class PromptOutcome(StrEnum):
     NOT_SENT = "not_sent"
 
 
+class PromptRefused(Exception):
+    """A statement was refused because the prompt was."""
+
+    def __init__(self, refusal: PromptRefusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
 class PhoneLocks:
     """Which session may prompt which phone, and until when, within the limits on prompts."""
 
@@ -68,22 +76,37 @@ class PhoneLocks:
         self._database = database
         self._limits = {**asdict(limits), "pauses": list(PAUSES)}
 
-    def acquire(
-        self, phone_digest: str, session_id: UUID, user_id: int, *, now: datetime, until: datetime
-    ) -> int | PromptRefusal:
-        """Lock a phone until a moment, count the prompt, and return the id of the transaction to come.
+    def to_read(self) -> dict[str, Part]:
+        """Return the part of a statement that allots the id of a transaction to come; one that is not used is lost."""
+        return {"transaction_id": Part(_TRANSACTION_ID)}
 
-        Returns the refusal while another session holds the lock, or a limit is reached. The lock's holder may acquire
-        it again, for the latest transaction.
+    def to_write(
+        self, phone_digest: str, transaction_id: int, live_for: timedelta, session: PaymentSession, _: object
+    ) -> dict[str, Part]:
+        """Return the part of a statement that locks a phone for a session's prompt from now on: see `lock_part`."""
+        now = clock.now()
+        lock = self.lock_part(
+            phone_digest, session.id, session.user_id, transaction_id, now=now, until=now + live_for
+        )
+        return {"phone_lock": lock}
+
+    def lock_part(
+        self,
+        phone_digest: str,
+        session_id: UUID,
+        user_id: int,
+        transaction_id: int,
+        *,
+        now: datetime,
+        until: datetime,
+    ) -> Part:
+        """Return the part of a statement that locks a phone until a moment, and counts the prompt.
+
+        It raises PromptRefused, and nothing of the statement stays, while another session holds the lock, or a limit is
+        reached. The lock's holder may lock it again, for the latest transaction.
         """
-        values = {"phone_digest": phone_digest, "session_id": session_id, "user_id": user_id}
-        values |= {"live_until": until, "now": now} | self._limits
-        with self._database.connection() as connection:
-            row = connection.execute(_ACQUIRE, values).fetchone()
-        assert row is not None
-        if row["transaction_id"] is None:
-            return PromptRefusal(row["reason"], row["retry_at"])
-        return int(row["transaction_id"])
+        values = (user_id, phone_digest, session_id, transaction_id, now, until, *self._limits.values())
+        return Part(_LOCK, values, refusals={PHONE_REFUSED: _refused})
 
     def refused_until(
         self, prompts: Collection[tuple[int, str, UUID]], now: datetime
@@ -114,14 +137,16 @@ class PhoneLocks:
                 session.id, known.transaction_id, PromptOutcome.PAID if paid else PromptOutcome.UNPAID
             )
 
-    def transfer(self, session_id: UUID, transaction_id: int, to: int) -> None:
-        """Transfer the lock of one attempt of a session to another, whose prompt is on the phone."""
-        with self._database.connection() as connection:
-            connection.execute(_TRANSFER, (to, session_id, transaction_id))
-
     def purge_expired(self, now: datetime) -> int:
         """Delete expired locks, counts that no limit looks at any more, and erased customers'; return how many."""
         with self._database.connection() as connection:
             row = connection.execute(_PURGE, {"now": now, "counted_before": now - COUNTS_KEPT}).fetchone()
         assert row is not None
         return int(row["rows"])
+
+
+def _refused(error: psycopg.Error) -> PromptRefused:
+    reason, retry_at = error.diag.message_primary, error.diag.message_detail
+    assert reason is not None
+    assert retry_at is not None
+    return PromptRefused(PromptRefusal(reason, datetime.fromisoformat(retry_at)))

@@ -97,7 +97,7 @@ SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS avai
 STOCK_PART = """(
     SELECT json_agg(json_build_array(
         listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END, withdrawn
-    ))::text FROM shop_listings WHERE listing_id = ANY({listing_ids})
+    ))::text FROM shop_listings WHERE listing_id = ANY({listing_ids}::bigint[])
 )"""
 RULE_OUT = """
 INSERT INTO shop_orders_ruled_out (session_id, ruled_out_at) VALUES (%s, %s) ON CONFLICT (session_id) DO NOTHING

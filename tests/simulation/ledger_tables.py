@@ -99,6 +99,7 @@ class LedgerTables:
             recorder._HISTORY_PART: self.history,
             sessions.OPEN_PART: self.open_of_user,
             **self.keys.part_doubles(),
+            **self.prompts.part_doubles(),
         }
 
     def append(self, values: Any, effects: Effects) -> int:

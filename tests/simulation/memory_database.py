@@ -24,7 +24,7 @@ from tests.simulation.worker_tables import WorkerTables
 READ_ONLY = MEANINGS["25006"]
 
 _WRITES = re.compile(
-    r"\b(INSERT|DELETE|SET)\b|\b(acquire_phone_lock|add_signed_block|append_events|mark_message_of_erased"
+    r"\b(INSERT|DELETE|SET)\b|\b(lock_phone|add_customer_key|add_signed_block|append_events|mark_message_of_erased"
     r"|purge_unauthenticated_messages|record_audit_entry|reserve_reference)\("
 )
 

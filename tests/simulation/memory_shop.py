@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from ledger.application import listings_of
 from ledger.clock import NAIROBI
 from ledger.session.cart import SnapshotLine
 from shop.builtin import BuiltinShop, carts
@@ -42,7 +43,11 @@ class ShopState:
 
     def part_doubles(self) -> dict[str, PartDouble]:
         """Return the double of each part of a statement that reads the shop."""
-        return {carts.LINES_PART: self._cart_as_value}
+        stock = BuiltinShop.stock_part(self, listings_of(UUID(int=0))).sql  # type: ignore[arg-type]  # it needs no shop
+        return {carts.LINES_PART: self._cart_as_value, stock: self._stock_as_value}
+
+    def _stock_as_value(self, _: Any, __: Effects) -> str:
+        return json.dumps([(listing_id, stock, False) for listing_id, stock in self.stock.items()])
 
     def _cart_as_value(self, values: Any, _: Effects) -> str | None:
         lines = [
@@ -123,11 +128,6 @@ class MemoryShop(BuiltinShop):
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
         """Accept the one place where all buyers live."""
         return None if (county_id, subcounty_id) == (1, 5) else UnknownPlace.COUNTY
-
-    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-        """Return the lines that could not be sold now."""
-        self._ask("shortages")
-        return self._state.shortages(lines)
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session."""

@@ -2,15 +2,54 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from payments.prompts import phone_locks
+from tests.simulation.parts import Effects, PartDouble
 
 Row = dict[str, Any]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NEVER_PROMPTED: Row = {"hour": _LONG_AGO, "prompts": 0, "unpaid": 0, "last": _LONG_AGO, "paid": None}
+
+
+_LOCK_VALUES = (
+    "user_id", "phone_digest", "session_id", "transaction_id", "now", "live_until",
+    "prompts_an_hour", "numbers_a_day", "prompts_a_number", "pauses",
+)  # fmt: skip
+_LOCK_COLUMNS = ("phone_digest", "session_id", "live_until", "user_id", "transaction_id")
+
+
+class PhoneRefused(psycopg.DatabaseError):
+    """What `lock_phone` raises where a limit refuses a prompt."""
+
+    sqlstate = phone_locks.PHONE_REFUSED
+
+    def __init__(self, reason: str, retry_at: datetime) -> None:
+        super().__init__(reason)
+        self._said = SimpleNamespace(message_primary=reason, message_detail=retry_at.isoformat())
+
+    @property
+    def diag(self) -> Any:
+        """What PostgreSQL says of the error."""
+        return self._said
+
+
+def _putting_back(table: dict[Any, Row], key: Any) -> Callable[[], None]:
+    """Return what puts a row back as it is now."""
+    before = dict(table[key]) if key in table else None
+
+    def put_back() -> None:
+        if before is None:
+            table.pop(key, None)
+        else:
+            table[key] = before
+
+    return put_back
 
 
 class PromptTables:
@@ -24,22 +63,28 @@ class PromptTables:
     def handlers(self) -> dict[Any, Callable[[Any], Any]]:
         """Return the handler of each statement."""
         return {
-            phone_locks._ACQUIRE: self.acquire_phone,
             phone_locks._REFUSALS: self.prompt_refusals,
             phone_locks._RELEASE: self.release_phone,
-            phone_locks._TRANSFER: self.transfer_phone,
             phone_locks._PURGE: self.purge_phone_locks,
         }
 
-    def acquire_phone(self, values: Any) -> list[Row]:
-        """Acquire a phone lock and count the prompt, as `acquire_phone_lock` does."""
+    def part_doubles(self) -> dict[str, PartDouble]:
+        """Return the double of each part of a statement."""
+        return {
+            phone_locks._LOCK: self.lock_phone,
+            phone_locks._TRANSACTION_ID: lambda _, __: self._next_transaction_id(),
+        }
+
+    def lock_phone(self, given: Any, effects: Effects) -> bool:
+        """Lock a phone and count the prompt, as `lock_phone` does."""
+        values = dict(zip(_LOCK_VALUES, given, strict=True))
         user, phone, now = values["user_id"], values["phone_digest"], values["now"]
         refusal = self._prompt_refusal(values, user, phone, values["session_id"])
         if refusal:
-            return [{"transaction_id": None, "reason": refusal[0], "retry_at": refusal[1]}]
-        transaction_id = self._next_transaction_id()
-        row = {name: values[name] for name in ("phone_digest", "session_id", "live_until", "user_id")}
-        self.phone_locks[phone] = row | {"transaction_id": transaction_id}
+            raise PhoneRefused(*refusal)
+        effects.undone_by(_putting_back(self.phone_locks, phone))
+        effects.undone_by(_putting_back(self.prompt_counts, (user, phone)))
+        self.phone_locks[phone] = {name: values[name] for name in _LOCK_COLUMNS}
         counts = self.prompt_counts.get((user, phone), _NEVER_PROMPTED)
         same_hour, same_day = counts["hour"] > now - HOUR, counts["last"] > now - DAY
         self.prompt_counts[user, phone] = {
@@ -49,7 +94,7 @@ class PromptTables:
             "last": now,
             "paid": counts["paid"],
         }
-        return [{"transaction_id": transaction_id, "reason": None, "retry_at": None}]
+        return True
 
     def prompt_refusals(self, values: Any) -> list[Row]:
         """Return until when prompts would be refused."""
@@ -109,14 +154,6 @@ class PromptTables:
             counts["last"] = values["now"]
             if values["outcome"] == "paid":
                 counts |= {"prompts": 0, "unpaid": 0, "paid": values["now"]}
-        return len(held)
-
-    def transfer_phone(self, values: Any) -> int:
-        """Transfer the phone lock of one attempt to another."""
-        to, *of = values
-        held = self._locks_of(*of)
-        for row in held:
-            row["transaction_id"] = to
         return len(held)
 
     def _locks_of(self, session_id: UUID, transaction_id: int) -> list[Row]:

@@ -15,12 +15,12 @@ from ledger.application import Ledger
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.store.event_macs import EventMacs
+from ledger.store.parts import run_parts
 from ledger.store.vault import PHONE
 from payments.checkout.checkout import Checkout, Prompted
 from payments.fulfilment.order_process import OrderMaker
 from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
-from payments.prompts.phone_locks import PhoneLocks
-from payments.prompts.prompt_limits import PromptRefusal
+from payments.prompts.phone_locks import PhoneLocks, PromptRefused
 from payments.refunds.reversals import RefundSender
 from payments.settlement.settlement import Settlement
 from tests.simulation.fault_odds import NO_FAULTS, USUAL_ODDS, FaultOdds
@@ -35,15 +35,16 @@ Plant = Callable[[], Any]
 def _push_before_recording() -> Any:
     """Send the prompt before the attempt is recorded."""
 
-    def send(self: Checkout, session: PaymentSession, phone: PhoneNumber) -> tuple[Any, Any]:
+    def send(self: Checkout, session: PaymentSession, phone: PhoneNumber, number: int) -> tuple[Any, Any]:
         now, trial = clock.now(), self._ledger.session(session.id)
         digest = self._vault.digest("phone", phone.digits)
-        number = self._phone_locks.acquire(
-            digest, session.id, session.user_id, now=now, until=now + timedelta(minutes=2)
-        )
         encrypted = self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id)
-        if isinstance(number, PromptRefusal):
-            raise number.error(now)
+        lock = self._phone_locks.to_write(digest, number, timedelta(minutes=2), session, None)
+        with self._ledger.database.connection() as connection:
+            try:
+                run_parts(connection, lock)
+            except PromptRefused as refused:
+                raise refused.refusal.error(now) from None
 
         request = partial(
             PaymentSession.request_payment,
@@ -98,14 +99,12 @@ def _ignore_idempotency_keys() -> Any:
 
 def _grant_every_phone_lock() -> Any:
     """Let every session acquire any phone lock."""
-    acquire = PhoneLocks.acquire
+    lock_part = PhoneLocks.lock_part
 
-    def lend(
-        self: PhoneLocks, phone_digest: str, session_id: Any, user_id: int, **moments: Any
-    ) -> int | PromptRefusal:
-        return acquire(self, f"{phone_digest} {session_id}", session_id, user_id, **moments)
+    def lock(self: PhoneLocks, phone_digest: str, session_id: Any, *names: Any, **moments: Any) -> Any:
+        return lock_part(self, f"{phone_digest} {session_id}", session_id, *names, **moments)
 
-    return patch.object(PhoneLocks, "acquire", lend)
+    return patch.object(PhoneLocks, "lock_part", lock)
 
 
 def _acknowledge_without_storing() -> Any:

@@ -149,6 +149,7 @@ FUNCTIONS = {
     "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",
     "add_customer_key": "Stores the key of a new customer; raises DF005 if the customer has one.",
     "acquire_phone_lock": "Locks a phone for a session's next prompt and counts it, or says which limit refuses it.",
+    "lock_phone": "The same for a transaction whose id is known; raises DF006 where a limit refuses it.",
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
     "ledger_horizon": "Returns this node's origin and the horizon: no transaction below it is still running.",

@@ -22,6 +22,7 @@ from payments.reconciliation.movements import MatchResult, MatchVerdict, Movemen
 from projections.integrity.invariants import check
 from tests.payments.erasure.conftest import NUMBER, REASON
 from tests.support.checkouts import Checkout
+from tests.support.phone_locks import lock_phone
 
 RESTORE_KEY = "UPDATE customer_keys SET wrapped_key = %s, destroyed_at = NULL WHERE user_id = 7"
 FORGED = "SELECT record_audit_entry(gen_random_uuid(), now(), %s, 'user:42', 'user:7', '', '{}', 0, %s)"
@@ -150,7 +151,7 @@ def test_every_digest_in_a_table_of_its_own_goes(
     digest, now = vault.digest("phone", NUMBER), clock.now()
     for user, session_id, hours in ((7, checkout.session_id, 2), (8, uuid4(), 1)):
         began = now - timedelta(hours=hours)
-        locks.acquire(digest, session_id, user, now=began, until=began + timedelta(minutes=1))
+        lock_phone(database, locks, digest, session_id, user, now=began, until=began + timedelta(minutes=1))
     notice(movements, "UKG1", checkout)
 
     counts = erase(erasures)

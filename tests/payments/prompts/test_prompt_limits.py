@@ -12,6 +12,7 @@ from ledger.errors import Conflict
 from ledger.store.database import Database
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
 from payments.prompts.prompt_limits import PAUSES, PromptLimits, PromptRefusal
+from tests.support.phone_locks import lock_phone
 from tests.support.prompt_limits import AMPLE
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -40,8 +41,14 @@ class Phones:
 
     def refusal(self, user: int, phone: str, at: datetime) -> PromptRefusal | None:
         """Return the refusal of a prompt, None if it is sent."""
-        found = PhoneLocks(self._database, LIMITS).acquire(
-            phone, uuid4(), user, now=at, until=at + 2 * SECOND
+        found = lock_phone(
+            self._database,
+            PhoneLocks(self._database, LIMITS),
+            phone,
+            uuid4(),
+            user,
+            now=at,
+            until=at + 2 * SECOND,
         )
         return found if isinstance(found, PromptRefusal) else None
 
@@ -49,7 +56,9 @@ class Phones:
         self, user: int, phone: str, at: datetime, outcome: PromptOutcome, limits: PromptLimits
     ) -> str | None:
         locks, session_id = PhoneLocks(self._database, limits), uuid4()
-        found = locks.acquire(phone, session_id, user, now=at, until=at + timedelta(minutes=2))
+        found = lock_phone(
+            self._database, locks, phone, session_id, user, now=at, until=at + timedelta(minutes=2)
+        )
         if isinstance(found, PromptRefusal):
             return found.reason
         with freeze_time(at):

@@ -20,6 +20,7 @@ from payments.reconciliation.movements import MatchResult, MatchVerdict, Movemen
 from payments.reconciliation.transactions import transaction_named
 from projections.history import history
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+from tests.support.phone_locks import lock_phone
 from tests.support.prompt_limits import AMPLE
 
 RECEIPT = "OAF7Q2X9LM"
@@ -89,11 +90,10 @@ def test_the_phone_may_be_prompted_again_once_the_attempt_is_settled(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
     checkout, phone_locks = Checkout(ledger).prompt(), PhoneLocks(database, AMPLE)
-    taken_for = phone_locks.acquire(
-        "phone", checkout.session_id, 1, now=LATER, until=LATER + timedelta(hours=1)
+    number, until = checkout.session.attempts[1].transaction_id, LATER + timedelta(hours=1)
+    lock_phone(
+        database, phone_locks, "phone", checkout.session_id, 1, now=LATER, until=until, transaction_id=number
     )
-    assert isinstance(taken_for, int)
-    phone_locks.transfer(checkout.session_id, taken_for, to=checkout.session.attempts[1].transaction_id)
     _ingest(matcher, _payment(checkout))
     assert phone_locks.refused_until([(2, "phone", uuid4())], LATER) == {}
 
