@@ -151,14 +151,16 @@ class Connection:
             return None
 
         def run_parts(values: Any) -> Any:
-            effects, row = Effects(), {}
+            effects, row, done = Effects(), {}, []
             try:
                 for name, sql, own, value in self._tables.parts.evaluate(parts, values, effects):
                     row[name] = value
-                    self._tell(f"SELECT {sql} AS {name}".encode(), own, [{name: value}])
+                    done.append((f"SELECT {sql} AS {name}".encode(), own, [{name: value}]))
             except BaseException:
                 effects.undo()
                 raise
+            for statement_of_part in done:  # Of one that was refused, nothing happened.
+                self._tell(*statement_of_part)
             effects.tell()
             return [row], effects.undo
 

@@ -168,7 +168,7 @@ def comparison(database_url: str) -> Iterator[Comparison]:
     [
         (10, BETWEEN_TRANSACTIONS, 70),
         (
-            12,
+            14,
             replace(
                 BETWEEN_TRANSACTIONS, callback_forged=0.5, reversal_answer_lost=0.5, reversal_result_lost=0.5
             ),
