@@ -19,7 +19,8 @@ from payments.verification.verifier import Verifier
 RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(minutes=1), timedelta(hours=6))
 """How long a run that failed is not started again: it may have read for an hour before."""
 
-LOCK_NAME = "verifying"
+LOCK_NAME = "verification run"
+"""Another name than the job's: the worker that starts the run holds that one."""
 NICENESS = 10
 """A run gives way to payments."""
 
