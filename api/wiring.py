@@ -64,6 +64,7 @@ from payments.refunds.terms import RefundTerms
 from payments.request_leases import RequestLeases
 from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
+from payments.settlement.receiver import CallbackReceiver
 from payments.settlement.settlement import Settlement
 from payments.verification.scheduled import ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
@@ -130,7 +131,9 @@ def assemble(
     first_query_seconds = settings.daftari_check_after_seconds
     rate_limiter = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
     status_queries = StatusQueries(ledger, vault, inbox, phone_locks, daraja, rate_limiter)
-    stk_callbacks = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
+    order_maker = build_order_maker(database, vault, shop)
+    settlement = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
+    stk_callbacks = CallbackReceiver(ledger, vault, inbox, phone_locks, order_maker, settlement)
     reversal_results = ReversalResults(ledger, vault, inbox, refund_query_log)
     matcher = build_matcher(settings, database, vault, max_workers)
     c2b = C2bHandler(c2b_terms, vault, inbox, ledger, matcher)
@@ -151,7 +154,6 @@ def assemble(
         settings.daftari_prompt_seconds,
         timedelta(hours=settings.daftari_verify_hours),
     )
-    order_maker = build_order_maker(database, vault, shop)
     switches = Switches(database, AuditLog(database, vault.keys))
     worker = WorkerParts(
         ledger=ledger,
@@ -167,7 +169,7 @@ def assemble(
         inbox=inbox,
         dispatcher=InboxDispatcher(
             {
-                Channel.STK: stk_callbacks.act_on,
+                Channel.STK: settlement.act_on,
                 Channel.C2B_CONFIRMATION: c2b.act_on,
                 Channel.STATUS_QUERY: status_queries.let_go,
             }

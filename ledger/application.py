@@ -10,7 +10,7 @@ from eventsourcing.persistence import InfrastructureFactory, StoredEvent
 from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import Environment, EnvType
 
-from ledger.errors import Conflict, NotFound
+from ledger.errors import Conflict, ConnectionLost, NotFound
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
@@ -19,14 +19,18 @@ from ledger.store.canonical import canonical_json, chained_hashes
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.key_ring import KeyRing
-from ledger.store.parts import Part
-from ledger.store.recorder import SessionRecorder, VersionConflict, rows_of_history
+from ledger.store.parts import Part, run_parts
+from ledger.store.recorder import SessionRecorder, VersionConflict, rows_of_history, version_conflicts
 
 Answer = TypeVar("Answer")
 
 NOTHING: Mapping[str, Part] = {}
 
 MAX_TRIES = 5
+LOCK_MILLISECONDS = 300
+"""How long a write of several rooms waits for a lock: who waits for its answer has another way, or tries again."""
+
+WAIT_BRIEFLY = Part("set_config('lock_timeout', %s, true)", (f"{LOCK_MILLISECONDS}ms",))
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +39,7 @@ _LISTINGS_PART = """(
     WHERE session_id = %s AND version = 1
 )"""
 _RESERVE = "SELECT reserve_reference(%s, %s, %s) AS session_id"
+_CLAIM = "claim_reference(%s, %s, %s)"
 RECEIPT = "mpesa_receipt"
 PAYOUT = "mpesa_payout"
 """The kinds of what is unique: receipts of payments, and receipts of payouts for refunds."""
@@ -82,6 +87,30 @@ class Ledger(Application[UUID]):
         Raises NotFound if there is none, or if `user_id` is given and it is another's, EventForged, and Unavailable.
         """
         return self._session(session_id, self.recorder.history(session_id), user_id)
+
+    def read(self, parts: Mapping[str, Part]) -> dict[str, Any]:
+        """Return the value of each part by its name: what a command needs, in one round trip.
+
+        Asks again if the connection was lost, so parts must be safe to repeat. Raises Unavailable.
+        """
+        try:
+            return self._run(parts)
+        except ConnectionLost:
+            return self._run(parts)
+
+    def write(self, parts: Mapping[str, Part]) -> dict[str, Any]:
+        """Do all parts in their order: what a command decides, in one commit. Return their values.
+
+        Where one fails, or waits for a lock for longer than LOCK_MILLISECONDS, nothing has happened. Raises
+        VersionConflict if another writer of the session was first; Unavailable, of which ConnectionLost leaves open
+        whether everything happened; and what PostgreSQL says about a part that refuses.
+        """
+        with version_conflicts():
+            return self._run({"waits": WAIT_BRIEFLY, **parts})
+
+    def _run(self, parts: Mapping[str, Part]) -> dict[str, Any]:
+        with self.database.connection() as connection:
+            return run_parts(connection, parts)
 
     def history_part(self, session_id: UUID) -> Part:
         """Return the part of a statement that reads a session's events; `session_of` loads its value."""
@@ -170,6 +199,10 @@ class Ledger(Application[UUID]):
         May be repeated. A receipt belongs to one session in the whole system, by constraint.
         """
         return self.reserve(receipt, RECEIPT, session_id)
+
+    def receipt_part(self, receipt: str, session_id: UUID) -> Part:
+        """Return the part of a statement that claims a receipt for a session; it fails if it is another session's."""
+        return Part(_CLAIM, (receipt, RECEIPT, session_id))
 
     def reserve(self, value: str, kind: str, session_id: UUID) -> bool:
         """Claim what is unique of its kind in the whole system for a session; return whether it is this session's."""

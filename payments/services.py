@@ -26,7 +26,7 @@ from payments.refunds.order_refunds import OrderRefundService
 from payments.refunds.reversal_results import ReversalResults
 from payments.request_leases import RequestLeases
 from payments.revocation.token_revocations import TokenRevocations
-from payments.settlement.settlement import Settlement
+from payments.settlement.receiver import CallbackReceiver
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
@@ -53,7 +53,7 @@ class Services:
     revocations: TokenRevocations
 
     # M-Pesa, which calls back
-    stk_callbacks: Settlement
+    stk_callbacks: CallbackReceiver
     reversal_results: ReversalResults
     c2b: C2bHandler
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from ledger.errors import Rejected
@@ -161,7 +161,7 @@ class Order:
 
 @runtime_checkable
 class LocalShop(Protocol):
-    """A shop on the ledger's own PostgreSQL: what it reads is part of a command's one statement."""
+    """A shop on the ledger's own PostgreSQL: what it reads and writes is part of a command's own statements."""
 
     def cart_part(self, user_id: int) -> Part:
         """Return the part that reads the user's cart; `quote_of` knows its value."""
@@ -174,6 +174,19 @@ class LocalShop(Protocol):
 
     def shortages_of(self, stock: str | None, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return what is short for these lines of the stock that a `stock_part` read."""
+
+    def allotment_part(self, placed_at: datetime) -> Part:
+        """Return the part of a read that draws id and number of an order; `allotted` reads its value."""
+
+    def allotted(self, placed_at: datetime, value: Any) -> PlacedOrder:
+        """Return the id and number that were drawn for an order of this moment. Both may stay unused."""
+
+    def order_part(self, request: OrderRequest, order: PlacedOrder) -> Part:
+        """Return the part of a write that makes the order by its id and number, as `create_order` does.
+
+        Its statement fails, with an SQLSTATE that begins with DS, where `create_order` would not make this order.
+        Raises Erased.
+        """
 
 
 class Shop(Protocol):

@@ -30,7 +30,7 @@ $$;
 -- The log.
 GRANT SELECT ON ledger_node, payment_events, payment_sessions, payment_refs, schema_migrations, event_topics,
     event_mac_starts TO daftari_app;
-GRANT EXECUTE ON FUNCTION reserve_reference, ledger_horizon, horizon_holder, sign_event_mac_start,
+GRANT EXECUTE ON FUNCTION reserve_reference, claim_reference, ledger_horizon, horizon_holder, sign_event_mac_start,
     append_events(uuid, integer, text[], text[], text[], bytea[], integer, bytea[], jsonb),
     append_events(uuid, integer, text[], jsonb[], bytea[], jsonb) TO daftari_app;
 GRANT SELECT ON signed_blocks TO daftari_app;
@@ -55,7 +55,7 @@ GRANT SELECT, INSERT, UPDATE (sealed_value, expires_at) ON access_tokens TO daft
 -- Payments under way.
 GRANT USAGE ON SEQUENCE payment_transaction_ids TO daftari_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON live_prompts, prompt_counts TO daftari_app;
-GRANT EXECUTE ON FUNCTION prompt_refusal, lock_phone, acquire_phone_lock TO daftari_app;
+GRANT EXECUTE ON FUNCTION prompt_refusal, lock_phone, acquire_phone_lock, release_phone_lock TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (claimed_until, status, sealed_body), DELETE ON idempotency_keys TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (asked_at, tries, next_check_at, last_answer), DELETE
     ON attempt_checks, refund_checks TO daftari_app;
@@ -69,7 +69,7 @@ GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_chang
 -- What M-Pesa said.
 GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
     ON daraja_inbox TO daftari_app;
-GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased TO daftari_app;
+GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased, store_settled_message TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
                               transaction_id, closed_at, closed_by, note) ON mpesa_movements TO daftari_app;
 GRANT SELECT, INSERT ON reconciliations TO daftari_app;
@@ -96,4 +96,6 @@ GRANT SELECT, INSERT, UPDATE (farm_name, product_name, price_cents, unit_of_meas
                               stock_thousandths, withdrawn) ON shop_listings TO daftari_app;
 GRANT SELECT, INSERT ON shop_stock_changes, shop_orders, shop_order_items, shop_returns TO daftari_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON shop_cart_items TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (last_number) ON shop_order_counters TO daftari_app;
+GRANT SELECT ON shop_order_counters, shop_order_days TO daftari_app;
+-- The sequence shop_order_numbers is drawn from by allot_order alone.
+GRANT EXECUTE ON FUNCTION allot_order, place_order TO daftari_app;

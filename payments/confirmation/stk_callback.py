@@ -8,6 +8,7 @@ from daraja import ResultMeaning, StkCallback
 from daraja.eat import is_plausible
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState, Evidence, Payment
+from ledger.store.vault import CHECKOUT_ID, Vault
 
 Command = Callable[[PaymentSession], None]
 
@@ -34,6 +35,42 @@ def date_is_plausible(callback: StkCallback, attempt: Attempt, received_at: date
     """Whether the callback dates its payment between the prompt's request and its own arrival, or not at all."""
     reported = callback.transaction_date
     return reported is None or is_plausible(reported, since=attempt.requested_at, arrived_at=received_at)
+
+
+def remark(callback: StkCallback, attempt: Attempt, received_at: datetime) -> str | None:
+    """Return what is noted with a callback that is acted on: a date that cannot be, which its message keeps."""
+    if callback.meaning.outcome == "paid" and not date_is_plausible(callback, attempt, received_at):
+        return "transaction_date_implausible"
+    return None
+
+
+def objection_to(callback: StkCallback, session: PaymentSession, attempt: int, vault: Vault) -> str | None:
+    """Return why an authenticated callback is dead-lettered, as a slug; None if nothing speaks against it."""
+    if attempt not in session.attempts:
+        return "unknown_attempt"
+    digest = session.attempts[attempt].checkout_digest
+    if digest not in (None, vault.digest("checkout", callback.checkout_request_id)):
+        return "ids_differ"
+    return None
+
+
+def ids_command(
+    callback: StkCallback, session: PaymentSession, attempt: int, vault: Vault, *, at: datetime
+) -> Command | None:
+    """Return the command that records the attempt's ids; None if they, or its outcome, are known already."""
+    if session.attempts[attempt].state not in (AttemptState.REQUESTED, AttemptState.UNCERTAIN):
+        return None
+    checkout_id = callback.checkout_request_id
+    return partial(
+        PaymentSession.record_initiation,
+        attempt=attempt,
+        merchant_request_id=callback.merchant_request_id,
+        checkout_sealed=vault.encrypt_unless_erased(
+            session.user_id, checkout_id, purpose=CHECKOUT_ID, row=session.id
+        ),
+        checkout_digest=vault.digest("checkout", checkout_id),
+        at=at,
+    )
 
 
 def failure_command(meaning: ResultMeaning, attempt: int, evidence: Evidence, *, at: datetime) -> Command:

@@ -1,6 +1,7 @@
 """The order process: Paid → the order in the shop → OrderCreated; if there can be none → Failed and RefundDue."""
 
 import json
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -8,16 +9,18 @@ from uuid import UUID
 import structlog
 
 from ledger import clock
-from ledger.application import Ledger
+from ledger.application import Append, Ledger
 from ledger.errors import Conflict, Rejected, Unavailable
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.customer_keys import Erased
+from ledger.store.metadata import Cause, caused_by
+from ledger.store.parts import Part
 from ledger.store.vault import DELIVERY, Vault
 from payments.fulfilment.order_failures import OrderFailures
 from projections.follower import Recorded
-from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder, Shop
+from shop.port import ORDER_NOT_MADE, LocalShop, OrderRefused, OrderRequest, PlacedOrder, Shop
 
 _NOT_MADE = "Your order could not be made."
 PAYMENT_REVERSED = "PAYMENT_REVERSED"
@@ -40,6 +43,7 @@ class OrderMaker:
         self._vault = vault
         self._shop = shop
         self._failures = failures
+        self._local = shop if isinstance(shop, LocalShop) else None
 
     def handle(self, recorded: Recorded) -> None:
         """Make the order of a session that was paid; see `make`."""
@@ -62,7 +66,7 @@ class OrderMaker:
 
     def _make(self, session: PaymentSession) -> None:
         try:
-            order = self._shop.create_order(self._request(session))
+            order = self._shop.create_order(self._request(session, clock.now()))
         except OrderRefused as refusal:
             _log.warning("order_refused", session_id=str(session.id), code=refusal.code)
             self._end_without_order(session, refusal.code, refusal.message)
@@ -78,6 +82,26 @@ class OrderMaker:
             self._end_without_order(session, ORDER_NOT_MADE, _NOT_MADE)
         else:
             self._record(session, order)
+
+    def allotment_part(self, at: datetime) -> Part | None:
+        """Return the part of a read that draws the id and number for `make_at_once`; None for an outside shop."""
+        return self._local.allotment_part(at) if self._local is not None else None
+
+    def make_at_once(
+        self, session: PaymentSession, append: Append, paid: Paid, allotted: Any, at: datetime
+    ) -> Part | None:
+        """Record the order of a session by what was allotted, and return the part that makes it in the shop.
+
+        Its event, which `append` collects, follows from `paid`, the session's event in the same commit. Returns None
+        where the order is left to `make`. Raises Erased, and what else keeps the order from being made.
+        """
+        if self._local is None or allotted is None or session.status != Status.PAID or session.reversed_cents:
+            return None
+        order, version = self._local.allotted(at, allotted), paid.originator_version
+        session.record_order(order_id=order.order_id, order_number=order.order_number, at=at)
+        with caused_by(Cause.EVENT, process=self.name, source=str(version), actor="system"):
+            append.collect()
+        return self._local.order_part(self._request(session, at), order)
 
     def give_up(self, session_id: UUID, *, by: str, note: str) -> None:
         """Give the order of a paid session up, because an operator says so: the money must go back.
@@ -129,7 +153,7 @@ class OrderMaker:
         )
         self._ledger.decide(session.id, command, known=session)
 
-    def _request(self, session: PaymentSession) -> OrderRequest:
+    def _request(self, session: PaymentSession, placed_at: datetime) -> OrderRequest:
         return OrderRequest(
             session_id=session.id,
             user_id=session.user_id,
@@ -137,7 +161,7 @@ class OrderMaker:
             total_cents=session.totals.total_cents,
             delivery_fee_cents=session.totals.delivery_fee_cents,
             delivery_details=self._delivery_details(session),
-            placed_at=clock.now(),
+            placed_at=placed_at,
         )
 
     def _delivery_details(self, session: PaymentSession) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database, once_more
 from ledger.store.key_ring import WrongKey
+from ledger.store.parts import Part
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.retry_schedule import RetrySchedule
 from projections import sessions
@@ -47,6 +48,7 @@ INSERT INTO daraja_inbox (inbox_id, received_at, channel, is_proven, session_id,
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'new', NULL, 0, %s, NULL, %s, %s)
 ON CONFLICT (inbox_id) DO NOTHING
 """
+_STORE_SETTLED = "store_settled_message(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _SETTLE = (
     "UPDATE daraja_inbox SET state = %s, reason = %s, next_try_at = NULL, settled_at = %s WHERE inbox_id = %s"
 )
@@ -123,6 +125,19 @@ class InboxMessage:
         return "too_large" if len(self.body) >= MAX_BYTES_KEPT else "cut_short"
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A message with its body encrypted, not yet stored.
+
+    `key_owner` is whose key it is encrypted by: the system's where the owner `is_erased`, or their key cannot be read.
+    """
+
+    message: InboxMessage
+    key_owner: int
+    encrypted: str
+    is_erased: bool
+
+
 class Inbox:
     """Stores raw bodies, encrypted, until they are acted on or dead-lettered."""
 
@@ -130,7 +145,11 @@ class Inbox:
         self._database = database
         self._vault = vault
 
-    def store(
+    def store(self, body: bytes, **about: Any) -> InboxMessage:
+        """Store a body; `about` is what `draft` takes, and see `keep`."""
+        return self.keep(self.draft(body, **about))
+
+    def draft(
         self,
         body: bytes,
         *,
@@ -143,48 +162,61 @@ class Inbox:
         refund_attempt: int | None = None,
         owner: int = SYSTEM_USER_ID,
         now: datetime,
-    ) -> InboxMessage:
-        """Store a body of at most MAX_BYTES_KEPT bytes, encrypted for its owner; `body_bytes` is its full length.
+    ) -> Draft:
+        """Encrypt a body of at most MAX_BYTES_KEPT bytes for its owner; `body_bytes` is its full length."""
+        named = session_id, attempt, refund, refund_attempt
+        stored = body[:MAX_BYTES_KEPT]
+        message = InboxMessage(
+            new_id(now), now, channel, is_authenticated, *named, stored, body_bytes, tries=0
+        )
+        return Draft(message, *self._encrypt(owner, stored.decode("latin-1"), message.inbox_id))
+
+    def keep(self, draft: Draft) -> InboxMessage:
+        """Store a message, unless it is stored already.
 
         An authenticated message is left to the endpoint that received it for UNPROCESSED_AFTER, and is due for the
         worker then; any other message is due at once. M-Pesa repeats nothing, so what the pool cannot store is
         stored on a connection of its own; raises Unavailable only if that cannot be had either.
         """
-        stored = body[:MAX_BYTES_KEPT]
-        message = InboxMessage(
-            new_id(now),
-            now,
-            channel,
-            is_authenticated,
-            session_id,
-            attempt,
-            refund,
-            refund_attempt,
-            stored,
-            body_bytes,
-            tries=0,
-        )
-        text = stored.decode("latin-1")
-        key_owner, encrypted, is_erased = self._encrypt(owner, text, message.inbox_id)
+        message = draft.message
+        now, text = message.received_at, message.body.decode("latin-1")
         values = (
             message.inbox_id,
             now,
-            str(channel),
-            is_authenticated,
-            session_id,
-            attempt,
-            refund,
-            refund_attempt,
-            key_owner,
-            encrypted,
-            body_bytes,
-            hashlib.sha256(stored).hexdigest(),
-            now + UNPROCESSED_AFTER if is_authenticated else now,
-            phone_digests(self._vault, text) if key_owner == SYSTEM_USER_ID else None,
-            is_erased,
+            str(message.channel),
+            message.is_authenticated,
+            message.session_id,
+            message.attempt,
+            message.refund,
+            message.refund_attempt,
+            draft.key_owner,
+            draft.encrypted,
+            message.body_bytes,
+            hashlib.sha256(message.body).hexdigest(),
+            now + UNPROCESSED_AFTER if message.is_authenticated else now,
+            phone_digests(self._vault, text) if draft.key_owner == SYSTEM_USER_ID else None,
+            draft.is_erased,
         )
         self._insert(values)
         return message
+
+    def settled_part(self, draft: Draft, reason: str | None, now: datetime) -> Part:
+        """Return the part of a statement that stores an authenticated callback which the same statement acts on."""
+        message = draft.message
+        values = (
+            message.inbox_id,
+            message.received_at,
+            str(message.channel),
+            message.session_id,
+            message.attempt,
+            draft.key_owner,
+            draft.encrypted,
+            message.body_bytes,
+            hashlib.sha256(message.body).hexdigest(),
+            reason,
+            now,
+        )
+        return Part(_STORE_SETTLED, values)
 
     def _insert(self, values: tuple[Any, ...]) -> None:
         try:

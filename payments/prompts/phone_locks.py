@@ -13,7 +13,7 @@ from ledger import clock
 from ledger.session.session import PaymentSession
 from ledger.session.values import AttemptState
 from ledger.store.database import Database
-from ledger.store.parts import Part
+from ledger.store.parts import Part, run_parts
 from payments.prompts.prompt_limits import PAUSES, PromptLimits, PromptRefusal
 
 _LOCK = """lock_phone(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
@@ -27,20 +27,7 @@ CROSS JOIN LATERAL prompt_refusal(
     asked.user_id, asked.phone_digest, asked.session_id, %(now)s,
     %(prompts_an_hour)s, %(numbers_a_day)s, %(prompts_a_number)s, %(pauses)s) AS refusal
 """
-_RELEASE = """
-WITH released AS (
-    DELETE FROM live_prompts WHERE session_id = %(session_id)s AND transaction_id = %(transaction_id)s
-    RETURNING user_id, phone_digest
-)
-UPDATE prompt_counts AS counted SET
-    prompts_in_hour = CASE %(outcome)s WHEN 'paid' THEN 0 WHEN 'not_sent' THEN greatest(prompts_in_hour - 1, 0)
-                                       ELSE prompts_in_hour END,
-    unpaid_in_row = CASE %(outcome)s WHEN 'paid' THEN 0 WHEN 'not_sent' THEN greatest(unpaid_in_row - 1, 0)
-                                     ELSE unpaid_in_row END,
-    last_at = CASE %(outcome)s WHEN 'not_sent' THEN last_at ELSE %(now)s END,
-    paid_at = CASE %(outcome)s WHEN 'paid' THEN %(now)s ELSE paid_at END
-FROM released WHERE counted.user_id = released.user_id AND counted.phone_digest = released.phone_digest
-"""
+_RELEASE = "release_phone_lock(%s, %s, %s, %s)"
 _PURGE = """
 WITH expired AS (DELETE FROM live_prompts WHERE live_until <= %(now)s RETURNING 1),
      forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1),
@@ -124,18 +111,22 @@ class PhoneLocks:
 
         A no-op if the phone was locked for another attempt since, of this session or of any.
         """
-        values = {"session_id": session_id, "transaction_id": transaction_id}
         with self._database.connection() as connection:
-            connection.execute(_RELEASE, values | {"outcome": str(outcome), "now": clock.now()})
+            run_parts(
+                connection, {"released": _release_part(session_id, transaction_id, outcome, clock.now())}
+            )
 
     def release_if_ended(self, session: PaymentSession, attempt: int) -> None:
         """Release the phone lock of an attempt unless its outcome is still to come."""
+        if not session.attempts[attempt].is_open:
+            with self._database.connection() as connection:
+                run_parts(connection, {"released": self.release_part(session, attempt)})
+
+    def release_part(self, session: PaymentSession, attempt: int) -> Part:
+        """Return the part of a statement that releases the phone lock of an attempt that has ended."""
         known = session.attempts[attempt]
-        if not known.is_open:
-            paid = known.state == AttemptState.PAID
-            self.release(
-                session.id, known.transaction_id, PromptOutcome.PAID if paid else PromptOutcome.UNPAID
-            )
+        outcome = PromptOutcome.PAID if known.state == AttemptState.PAID else PromptOutcome.UNPAID
+        return _release_part(session.id, known.transaction_id, outcome, clock.now())
 
     def purge_expired(self, now: datetime) -> int:
         """Delete expired locks, counts that no limit looks at any more, and erased customers'; return how many."""
@@ -150,3 +141,7 @@ def _refused(error: psycopg.Error) -> PromptRefused:
     assert reason is not None
     assert retry_at is not None
     return PromptRefused(PromptRefusal(reason, datetime.fromisoformat(retry_at)))
+
+
+def _release_part(session_id: UUID, transaction_id: int, outcome: PromptOutcome, now: datetime) -> Part:
+    return Part(_RELEASE, (session_id, transaction_id, str(outcome), now))

@@ -1,4 +1,4 @@
-"""STK callbacks: store each one, then record the outcome that it proves.
+"""Stored STK callbacks: record the outcome that each proves.
 
 The URL of a callback authenticates it. An unauthenticated callback counts only once a status query confirms it, and
 its receipt is never recorded: a payer who invents one would be refunded when the genuine one arrives, or would take
@@ -10,7 +10,6 @@ refund is due, which no policy sends before a better source says the same.
 """
 
 from datetime import datetime, timedelta
-from functools import partial
 
 from daraja import MalformedCallback, QueryVerdict, StkCallback, parse_callback
 from ledger import clock
@@ -19,17 +18,18 @@ from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from ledger.store.metadata import Cause, caused_by
-from ledger.store.vault import CHECKOUT_ID, Vault
+from ledger.store.vault import Vault
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_query import StatusQueries
 from payments.confirmation.stk_callback import (
     amount_is_in_doubt,
-    date_is_plausible,
+    ids_command,
     is_no_change,
+    objection_to,
     outcome_command,
+    remark,
 )
-from payments.inbox.callback_tokens import read_token
-from payments.inbox.inbox import Channel, Inbox, InboxMessage, failure_left_to_worker, session_and_owner
+from payments.inbox.inbox import Inbox, InboxMessage
 from payments.prompts.phone_locks import PhoneLocks
 from payments.retry_schedule import RetrySchedule
 from projections import sessions
@@ -45,7 +45,7 @@ QUERY_LIMIT_DELAY = timedelta(seconds=5)
 
 
 class Settlement:
-    """Stores callbacks and records what they prove. Every step may be repeated; the second time is a no-op."""
+    """Records what stored callbacks prove. Every step may be repeated; the second time is a no-op."""
 
     def __init__(
         self,
@@ -63,41 +63,15 @@ class Settlement:
         self._query_log = query_log
         self._status_queries = status_queries
 
-    def receive(self, body: bytes, *, body_bytes: int, token: str | None) -> None:
-        """Store a callback, then act on it if `token` authenticates it; the worker does the rest.
-
-        Raises Unavailable if the body could not be stored: then it must not be acknowledged.
-        """
-        session_id, attempt = (read_token(self._vault.is_signed, token) if token else None) or (None, None)
-        session, owner = session_and_owner(self._ledger, session_id)
-        message = self._inbox.store(
-            body,
-            body_bytes=body_bytes,
-            channel=Channel.STK,
-            is_authenticated=session_id is not None,
-            session_id=session_id,
-            attempt=attempt,
-            owner=owner,
-            now=clock.now(),
-        )
-        if message.is_authenticated:  # Any other needs a status query, and M-Pesa must not wait for that.
-            with failure_left_to_worker(message):
-                self.act_on(message, session, may_query=False)
-
-    def act_on(
-        self, message: InboxMessage, session: PaymentSession | None = None, *, may_query: bool = True
-    ) -> None:
+    def act_on(self, message: InboxMessage, *, may_query: bool = True) -> None:
         """Record what a stored callback proves, dead-letter it, or leave it for later.
 
-        `session` is the one that its URL names, if the caller has loaded it. Unless it `may_query` M-Pesa, what needs a
-        query is left to the worker.
+        Unless it `may_query` M-Pesa, what needs a query is left to the worker.
         """
         with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
-            self._act_on(message, session, clock.now(), may_query=may_query)
+            self._act_on(message, clock.now(), may_query=may_query)
 
-    def _act_on(
-        self, message: InboxMessage, session: PaymentSession | None, now: datetime, *, may_query: bool
-    ) -> None:
+    def _act_on(self, message: InboxMessage, now: datetime, *, may_query: bool) -> None:
         if message.missing_part:
             self._inbox.dead_letter(message, message.missing_part, now)
             return
@@ -107,7 +81,7 @@ class Settlement:
             self._inbox.dead_letter(message, error.reason, now)
             return
         if message.session_id is not None and message.attempt is not None:
-            session = session or self._ledger.session(message.session_id)
+            session = self._ledger.session(message.session_id)
             self._act_on_authenticated(message, session, message.attempt, callback, now, may_query=may_query)
         else:
             self._act_on_unauthenticated(message, callback, now)
@@ -122,11 +96,13 @@ class Settlement:
         *,
         may_query: bool,
     ) -> None:
-        objection = self._objection(session, attempt, callback)
+        objection = objection_to(callback, session, attempt, self._vault)
         if objection:
             self._inbox.dead_letter(message, objection, now)
             return
-        session = self._record_ids(session, attempt, callback, now)
+        ids = ids_command(callback, session, attempt, self._vault, at=now)
+        if ids is not None:  # The answer to the push was lost, or is still to come.
+            session, _ = self._ledger.decide(session.id, ids, known=session)
         if amount_is_in_doubt(callback, session, attempt):
             if may_query:
                 self._prove_amount(message, session, session.attempts[attempt], callback, now)
@@ -148,8 +124,7 @@ class Settlement:
             self._inbox.dead_letter(message, "receipt_known_elsewhere", now)
             return
         known = session.attempts[attempt]
-        if paid and not date_is_plausible(callback, known, message.received_at):
-            reason = reason or "transaction_date_implausible"  # The message keeps the date as it came.
+        reason = reason or remark(callback, known, message.received_at)
         command = outcome_command(callback, known, received_at=message.received_at, at=now)
         if command is None:
             self._inbox.dead_letter(message, "result_code_not_final", now)
@@ -185,34 +160,6 @@ class Settlement:
             self._retry_later(
                 message, "contradicted_by_query" if answer.kind == "failed" else "amount_not_known", now
             )
-
-    def _objection(self, session: PaymentSession, attempt: int, callback: StkCallback) -> str | None:
-        """Return why an authenticated callback is dead-lettered, as a slug; None if nothing speaks against it."""
-        if attempt not in session.attempts:
-            return "unknown_attempt"
-        digest = session.attempts[attempt].checkout_digest
-        if digest not in (None, self._vault.digest("checkout", callback.checkout_request_id)):
-            return "ids_differ"
-        return None
-
-    def _record_ids(
-        self, session: PaymentSession, attempt: int, callback: StkCallback, now: datetime
-    ) -> PaymentSession:
-        """Record the attempt's ids if the answer to its push was lost, or is still to come."""
-        if session.attempts[attempt].state not in (AttemptState.REQUESTED, AttemptState.UNCERTAIN):
-            return session
-        command = partial(
-            PaymentSession.record_initiation,
-            attempt=attempt,
-            merchant_request_id=callback.merchant_request_id,
-            checkout_sealed=self._vault.encrypt_unless_erased(
-                session.user_id, callback.checkout_request_id, purpose=CHECKOUT_ID, row=session.id
-            ),
-            checkout_digest=self._vault.digest("checkout", callback.checkout_request_id),
-            at=now,
-        )
-        session, _ = self._ledger.decide(session.id, command, known=session)
-        return session
 
     def _act_on_unauthenticated(self, message: InboxMessage, callback: StkCallback, now: datetime) -> None:
         session, attempt = self._find_attempt(callback)

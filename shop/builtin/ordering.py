@@ -1,17 +1,18 @@
-"""Makes the orders of paid sessions: one transaction takes stock, cart lines and order number, or nothing.
+"""Makes the orders of paid sessions: one statement takes stock and cart lines and makes the order, or nothing.
 
-All orders take their locks in the same sequence, so that they cannot deadlock: the listings by id, then the buyer's
-cart lines, then the day's counter. The counter comes last because all orders of a day share it.
+Orders take their locks in one sequence, so that they cannot deadlock: the listings by id, then the buyer's cart lines.
+Their ids and numbers are drawn from sequences before, so that orders of one day do not wait for each other.
 """
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from psycopg import Connection
 
 from ledger import clock
@@ -20,7 +21,7 @@ from ledger.errors import InvalidValue
 from ledger.session.cart import SnapshotLine
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
-from ledger.store.parts import Part
+from ledger.store.parts import Part, run_parts
 from ledger.store.vault import Vault
 from shop.port import (
     CART_ALREADY_BOUGHT,
@@ -38,56 +39,21 @@ from shop.port import (
 ORDER_DELIVERY = "delivery of an order"
 """The purpose of an order's encrypted delivery details, whose row is its session."""
 
-# Changes of carts lock only the key of a listing, so FOR NO KEY UPDATE does not block them.
 LOCK_LISTINGS = """
 SELECT listing_id FROM shop_listings WHERE listing_id = ANY(%s) ORDER BY listing_id FOR NO KEY UPDATE
 """
-# A row without an order is that of a session whose order was ruled out.
-RIVAL_ORDERS = """
-SELECT order_id, order_number, session_id FROM shop_orders WHERE session_id = %(session_id)s
-UNION
-SELECT NULL, NULL, session_id FROM shop_orders_ruled_out WHERE session_id = %(session_id)s
-UNION
-SELECT order_id, order_number, session_id FROM shop_orders JOIN shop_order_items USING (order_id)
- WHERE cart_item_id = ANY(%(cart_item_ids)s)
-"""
-TAKE_STOCK = """
-UPDATE shop_listings l
-   SET stock_thousandths = l.stock_thousandths - asked.thousandths
-  FROM unnest(%s::bigint[], %s::bigint[]) AS asked (listing_id, thousandths)
- WHERE l.listing_id = asked.listing_id
-   AND NOT l.withdrawn
-   AND l.stock_thousandths >= asked.thousandths
-"""
-# A remainder keeps the price at which the line was put into the cart.
-CLEAR_CART = """
-WITH gone AS (
-    DELETE FROM shop_cart_items c
-     USING unnest(%s::bigint[], %s::bigint[]) AS bought (cart_item_id, thousandths)
-     WHERE c.cart_item_id = bought.cart_item_id AND c.user_id = %s
-    RETURNING c.user_id, c.listing_id, c.quantity_thousandths - bought.thousandths AS rest, c.price_cents
-)
-INSERT INTO shop_cart_items (user_id, listing_id, quantity_thousandths, price_cents)
-SELECT user_id, listing_id, rest, price_cents FROM gone WHERE rest > 0
-"""
-NEXT_NUMBER = """
-INSERT INTO shop_order_counters AS counter (day, last_number) VALUES (%s, 1)
-ON CONFLICT (day) DO UPDATE SET last_number = counter.last_number + 1
-RETURNING last_number
-"""
-INSERT_ORDER = """
-INSERT INTO shop_orders (order_number, session_id, user_id, items_cents, delivery_fee_cents, rounding_cents,
-                         total_cents, sealed_delivery_details, placed_at)
-VALUES (%(order_number)s, %(session_id)s, %(user_id)s, %(items_cents)s, %(delivery_fee_cents)s,
-        %(rounding_cents)s, %(total_cents)s, %(sealed_delivery_details)s, %(placed_at)s)
-RETURNING order_id, order_number
-"""
-INSERT_ITEMS = """
-INSERT INTO shop_order_items (order_id, cart_item_id, listing_id, product_name, farm_name, quantity_thousandths,
-                              price_cents, subtotal_cents, unit_of_measure)
-SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],
-                         %s::bigint[], %s::text[])
-"""
+# Numbers count from a row of the day in shop_order_days; what the release before counted is in shop_order_counters.
+ALLOT = "allot_order(%s)"
+PLACE = "place_order(%s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
+HAS_ITS_ORDER = "DS001"
+REFUSALS = {
+    "DS002": (ORDER_NOT_MADE, "This order was given up; the payment goes back."),
+    "DS003": (CART_ALREADY_BOUGHT, "These goods have already been bought with another payment."),
+    "DS004": (OUT_OF_STOCK, "There is not enough left of: {products}."),
+    "DS005": (LISTING_WITHDRAWN, "No longer on sale, or not enough left: {products}."),
+}
+"""What `place_order` refuses, by its SQLSTATE."""
+
 AVAILABLE = """
 SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS available, withdrawn
   FROM shop_listings
@@ -162,6 +128,33 @@ class Orders:
         Raises OrderRefused, InvalidValue for a request without lines, and Erased if the buyer's data were erased
         after the payment.
         """
+        with self._database.connection() as connection:
+            allotted = run_parts(connection, {"allotted": self.allotment_part(request.placed_at)})["allotted"]
+            order = self.allotted(request.placed_at, allotted)
+            try:
+                run_parts(connection, {"order_id": self.order_part(request, order)})
+            except psycopg.Error as error:
+                if error.sqlstate != HAS_ITS_ORDER:
+                    raise _refusal(error) or error from error
+                [row] = connection.execute(ORDER_BY_SESSION, (request.session_id,)).fetchall()
+                return PlacedOrder(**row)
+        return order
+
+    def allotment_part(self, placed_at: datetime) -> Part:
+        """Return the part of a read that draws id and number of an order; `allotted` reads its value."""
+        return Part(ALLOT, (_day(placed_at),))
+
+    def allotted(self, placed_at: datetime, value: Any) -> PlacedOrder:
+        """Return the id and number that were drawn for an order of this moment. Both may stay unused."""
+        order_id, number = value
+        return PlacedOrder(order_id, order_number(_day(placed_at), number))
+
+    def order_part(self, request: OrderRequest, order: PlacedOrder) -> Part:
+        """Return the part of a write that makes the order, all or nothing.
+
+        Its statement fails with an SQLSTATE of REFUSALS, or HAS_ITS_ORDER. Raises InvalidValue for a request without
+        lines, and Erased if the buyer's data were erased after the payment.
+        """
         if not request.lines:
             raise InvalidValue("An order needs at least one line.", code="CART_EMPTY")
         encrypted = self._vault.encrypt(
@@ -170,8 +163,18 @@ class Orders:
             purpose=ORDER_DELIVERY,
             row=request.session_id,
         )
-        with self._database.transaction() as connection:
-            return place_order(connection, request, encrypted)
+        values = (
+            order.order_id,
+            order.order_number,
+            request.session_id,
+            request.user_id,
+            msgspec.json.encode(request.lines).decode(),
+            request.delivery_fee_cents,
+            request.total_cents,
+            encrypted,
+            request.placed_at,
+        )
+        return Part(PLACE, values)
 
     def rule_out_order(self, session_id: UUID, lines: Sequence[SnapshotLine]) -> PlacedOrder | None:
         """Promise that a session with these lines gets no order any more; return its order if it has one.
@@ -225,25 +228,6 @@ class Orders:
         return details
 
 
-def place_order(connection: Connection[Any], request: OrderRequest, sealed_details: str) -> PlacedOrder:
-    """Make the order inside the caller's transaction, or return the one that the session already has.
-
-    Raises OrderRefused; the caller must roll back then.
-    """
-    asked = _asked_by_listing(request.lines)
-    connection.execute(LOCK_LISTINGS, (list(asked),))
-    earlier = _earlier_order(connection, request)
-    if earlier is not None:
-        return earlier
-    taken = connection.execute(TAKE_STOCK, (list(asked), list(asked.values())))
-    if taken.rowcount != len(asked):
-        raise _refusal(find_shortages(connection, request.lines))
-    cart_item_ids = [line.cart_item_id for line in request.lines]
-    quantities = [line.quantity_thousandths for line in request.lines]
-    connection.execute(CLEAR_CART, (cart_item_ids, quantities, request.user_id))
-    return _write_down(connection, request, sealed_details)
-
-
 def find_shortages(connection: Connection[Any], lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
     """Return the listings whose stock is less than the lines ask for."""
     rows = connection.execute(AVAILABLE, (list(_asked_by_listing(lines)),)).fetchall()
@@ -273,60 +257,10 @@ def _asked_by_listing(lines: Sequence[SnapshotLine]) -> dict[int, int]:
     return dict(asked)
 
 
-def _earlier_order(connection: Connection[Any], request: OrderRequest) -> PlacedOrder | None:
-    """Return the session's order; raise OrderRefused if it is ruled out, or another session has bought its lines.
-
-    The listings are locked, and a rival for the same lines locks the same listings, so this check cannot race.
-    """
-    cart_item_ids = [line.cart_item_id for line in request.lines]
-    rivals = connection.execute(
-        RIVAL_ORDERS, {"session_id": request.session_id, "cart_item_ids": cart_item_ids}
-    ).fetchall()
-    for row in rivals:
-        if row["session_id"] == request.session_id:
-            if row["order_id"] is None:
-                raise OrderRefused(ORDER_NOT_MADE, "This order was given up; the payment goes back.")
-            return PlacedOrder(row["order_id"], row["order_number"])
-    if rivals:
-        raise OrderRefused(CART_ALREADY_BOUGHT, "These goods have already been bought with another payment.")
-    return None
+def _day(moment: datetime) -> date:
+    return moment.astimezone(NAIROBI).date()
 
 
-def _refusal(shortages: tuple[Shortage, ...]) -> OrderRefused:
-    names = ", ".join(shortage.product_name for shortage in shortages)
-    if any(shortage.withdrawn for shortage in shortages):
-        return OrderRefused(LISTING_WITHDRAWN, f"No longer on sale, or not enough left: {names}.")
-    return OrderRefused(OUT_OF_STOCK, f"There is not enough left of: {names}.")
-
-
-def _write_down(connection: Connection[Any], request: OrderRequest, sealed_details: str) -> PlacedOrder:
-    day = request.placed_at.astimezone(NAIROBI).date()
-    [counted] = connection.execute(NEXT_NUMBER, (day,)).fetchall()
-    items_cents = sum(line.subtotal_cents for line in request.lines)
-    values = {
-        "order_number": order_number(day, counted["last_number"]),
-        "session_id": request.session_id,
-        "user_id": request.user_id,
-        "items_cents": items_cents,
-        "delivery_fee_cents": request.delivery_fee_cents,
-        "rounding_cents": request.total_cents - items_cents - request.delivery_fee_cents,
-        "total_cents": request.total_cents,
-        "sealed_delivery_details": sealed_details,
-        "placed_at": request.placed_at,
-    }
-    [order] = connection.execute(INSERT_ORDER, values).fetchall()
-    connection.execute(INSERT_ITEMS, (order["order_id"], *_columns(request.lines)))
-    return PlacedOrder(**order)
-
-
-def _columns(lines: Sequence[SnapshotLine]) -> tuple[list[Any], ...]:
-    return (
-        [line.cart_item_id for line in lines],
-        [line.listing_id for line in lines],
-        [line.product_name for line in lines],
-        [line.farm_name for line in lines],
-        [line.quantity_thousandths for line in lines],
-        [line.price_cents for line in lines],
-        [line.subtotal_cents for line in lines],
-        [line.unit_of_measure for line in lines],
-    )
+def _refusal(error: psycopg.Error) -> OrderRefused | None:
+    code, sentence = REFUSALS.get(error.sqlstate or "", (None, ""))
+    return OrderRefused(code, sentence.format(products=error.diag.message_detail)) if code else None

@@ -95,7 +95,6 @@ class Walker:
         self._be_prompted(user, session_id)
         self._approve()
         self._take_report("callback")
-        self._work("order", "orders")
         self._expect(session_id, user, "order_created")
 
     def _be_refunded(self, user: int) -> None:

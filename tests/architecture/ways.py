@@ -39,7 +39,7 @@ UNCOUNTED = {
 """Why a file is not counted, and which ones: patterns of paths."""
 
 
-APPEND = Function("ledger/store/recorder.py", "SessionRecorder.insert_events")
+APPEND = Function("ledger/store/recorder.py", "SessionRecorder.append_part")
 """Where events are written: whatever is running then has carried the command."""
 
 
@@ -104,12 +104,7 @@ WAYS = (
             Piece(
                 "callback",
                 Function("api/http/resources/stk_callbacks.py", "take_callback"),
-                ("api/http/resources/stk_callbacks.py", "payments/settlement/settlement.py", *_PAYING),
-            ),
-            Piece(
-                "order",
-                Function("payments/fulfilment/order_process.py", "OrderMaker.handle"),
-                ("payments/fulfilment/order_process.py", *_WRITING),
+                ("api/http/resources/stk_callbacks.py", "payments/settlement/receiver.py", *_PAYING),
             ),
         ),
         max_files=14,

@@ -28,7 +28,7 @@ from tests.support.checkouts import Checkout
 from tests.support.database import new_database
 from tests.support.instance import INITIATOR_PASSWORD, Client, Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
-from tests.support.shop_faults import REFUSES_ORDERS
+from tests.support.shop_faults import REFUSES_ORDERS, listings_held
 from tests.support.waiting import wait_until
 
 MORNING = "2026-11-16T07:30:00Z"
@@ -84,7 +84,8 @@ def test_orders_are_made_within_seconds_and_all_say_who_holds_the_log(
 ) -> None:
     with held(elsewhere) as pid:
         buyer, session_id, phone = buyer_with_prompt(instance, 1)
-        approve(instance, phone)
+        with listings_held(instance.settings.database_url):
+            approve(instance, phone)
         instance.work_without_the_log()
         assert buyer.status(session_id)["session_status"] == "paid"
         clock.tick(DUE_AFTER_SECONDS)
@@ -238,9 +239,10 @@ def test_a_second_worker_stands_by(clock: Clock, instance: Instance, database_ur
     with held(database_url):
         buyer, session_id, phone = buyer_with_prompt(instance, 1)
         instance.work_without_the_log()
-        approve(instance, phone)
-        instance.simulator.run_due()
-        assert instance.simulator.wait_until_idle(20)
+        with listings_held(instance.settings.database_url):
+            approve(instance, phone)
+            instance.simulator.run_due()
+            assert instance.simulator.wait_until_idle(20)
         clock.tick(DUE_AFTER_SECONDS)
         others["orders_left_over"].work()
         assert buyer.status(session_id)["session_status"] == "paid"

@@ -7,6 +7,7 @@ import pytest
 
 from tests.scenarios.steps import CALLBACK_LOST, PHONE, Clock, approve, observe
 from tests.support.instance import Client, Instance
+from tests.support.shop_faults import listings_held
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -35,7 +36,19 @@ def test_each_event_of_a_payment_says_what_caused_it(instance: Instance, buyer: 
     assert (channel, state) == ("stk", "acted_on")
     paid = found["paid"]
     assert (paid["cause"], paid["source"], paid["actor"]) == ("callback", str(inbox_id), "mpesa")
-    assert found["order_created"] == {
+    order = {"cause": "event", "process": "orders", "source": "4", "actor": "system"}
+    assert found["order_created"].items() >= order.items()
+    assert found["order_created"].get("request_id") == paid.get("request_id")
+    instance.work()
+    assert causes(instance, session_id) == found
+
+
+def test_an_order_made_by_the_worker_has_the_same_cause(instance: Instance, buyer: Client) -> None:
+    with listings_held(instance.settings.database_url):
+        session_id = instance.pay(buyer, phone_number=PHONE)
+        approve(instance)
+    instance.work()
+    assert causes(instance, session_id)["order_created"] == {
         "cause": "event",
         "process": "orders",
         "source": "4",

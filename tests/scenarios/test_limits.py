@@ -43,6 +43,7 @@ def test_the_own_user_of_a_number_pays_as_soon_as_they_decline_a_strangers_promp
         else:
             refused.add(answer.json()["error_code"])
     assert refused == {"PROMPTS_LIMITED"}
+    put_in_cart(buyer, TOMATOES, "1")
     assert instance.pay(buyer)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from ledger import clock
 from payments.fulfilment.order_failures import GIVE_UP_AFTER
 from payments.worker.event_processor import MAX_TRIES
 from tests.scenarios.steps import (
@@ -21,7 +22,7 @@ from tests.scenarios.steps import (
     refund_due_cents,
 )
 from tests.support.instance import Client, Instance
-from tests.support.shop_faults import REFUSES_ORDERS
+from tests.support.shop_faults import REFUSES_ORDERS, listings_held
 
 WORK_LIST = "/api/work-list/"
 NOTE = {"note": "The shop is closed."}
@@ -53,9 +54,10 @@ def work_for(instance: Instance, clock: Clock, seconds: int) -> None:
 
 
 def paid_session(instance: Instance, buyer: Client) -> str:
-    session_id = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
-    instance.simulator.run_due()
-    assert instance.simulator.wait_until_idle(20)
+    with listings_held(instance.settings.database_url):
+        session_id = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+        instance.simulator.run_due()
+        assert instance.simulator.wait_until_idle(20)
     assert buyer.status(session_id)["session_status"] == "paid"
     return session_id
 
@@ -160,7 +162,8 @@ def test_giving_up_an_order_that_the_shop_has_made_records_the_order(
     """As after a crash between the shop's commit and the event."""
     session_id = paid_session(instance, buyer)
     maker = instance.services.worker.order_maker
-    instance.services.shop.create_order(maker._request(instance.services.ledger.session(UUID(session_id))))
+    session = instance.services.ledger.session(UUID(session_id))
+    instance.services.shop.create_order(maker._request(session, clock.now()))
     path = f"{WORK_LIST}order_missing/{session_id}.order.1/refund/"
     assert instance.client(9, "operator").post(path, json=NOTE).json()["error_code"] == "CASE_NOT_OPEN"
     assert buyer.status(session_id)["session_status"] == "order_created"

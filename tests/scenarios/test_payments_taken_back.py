@@ -10,6 +10,7 @@ from tests.scenarios.steps import (
     receipt_of,
 )
 from tests.support.instance import Client, Instance
+from tests.support.shop_faults import listings_held
 from tests.support.waiting import wait_until
 
 NOTE = "The buyer returned the goods."
@@ -92,7 +93,8 @@ def test_the_case_of_a_payment_taken_back_is_closed_with_a_reason(instance: Inst
 
 def test_a_payment_taken_back_before_the_order_gets_none(instance: Instance, buyer: Client) -> None:
     session_id = instance.pay(buyer)
-    approve(instance)
+    with listings_held(instance.settings.database_url):
+        approve(instance)
     assert buyer.status(session_id)["session_status"] == "paid"
     take_back(instance)
     import_statement(instance)

@@ -1,14 +1,17 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
+from ledger.store.parts import run_parts
 from ledger.store.vault import Vault
 from shop.builtin import BuiltinShop
 from shop.builtin.ordering import order_number
-from shop.port import OrderRefused, Shortage
+from shop.port import OrderRefused, PlacedOrder, Shortage
 from tests.shop.conftest import (
     DETAILS,
     EGGS,
@@ -142,11 +145,36 @@ def test_an_order_that_cannot_be_filled_changes_nothing(shop: BuiltinShop) -> No
     assert shop.order_by_session(request.session_id) is None
 
 
-def test_a_refused_order_uses_up_no_number(shop: BuiltinShop) -> None:
-    refused = order_request(shop, 1, tomatoes="11")
+def test_a_refused_order_leaves_a_gap_and_no_number_is_given_twice(shop: BuiltinShop) -> None:
+    first = shop.create_order(order_request(shop, 1, tomatoes="1"))
     with pytest.raises(OrderRefused):
-        shop.create_order(refused)
-    assert shop.create_order(order_request(shop, 2, tomatoes="1")).order_number == "ORD-20240115-001"
+        shop.create_order(order_request(shop, 2, tomatoes="11"))
+    third = shop.create_order(order_request(shop, 3, tomatoes="1"))
+    assert (first.order_number, third.order_number) == ("ORD-20240115-001", "ORD-20240115-003")
+    assert third.order_id > first.order_id
+
+
+def test_a_day_that_the_release_before_has_counted_goes_on_after_its_last_number(
+    shop: BuiltinShop, database: Database
+) -> None:
+    with psycopg.connect(database.url) as owner:
+        owner.execute("INSERT INTO shop_order_counters (day, last_number) VALUES ('2024-01-15', 41)")
+    orders = [shop.create_order(order_request(shop, user, tomatoes="1")) for user in (1, 2)]
+    assert [order.order_number for order in orders] == ["ORD-20240115-042", "ORD-20240115-043"]
+
+
+def test_the_first_orders_of_a_day_drawn_at_once_have_numbers_of_their_own(
+    shop: BuiltinShop, database: Database
+) -> None:
+    def draw(_: int) -> PlacedOrder:
+        with database.connection() as connection:
+            found = run_parts(connection, {"allotted": shop.allotment_part(PLACED_AT)})
+        return shop.allotted(PLACED_AT, found["allotted"])
+
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(draw, range(24)))
+    assert len({order.order_number for order in drawn}) == len({order.order_id for order in drawn}) == 24
+    assert min(order.order_number for order in drawn) >= "ORD-20240115-001"
 
 
 def test_a_listing_withdrawn_after_the_snapshot_is_refused(shop: BuiltinShop) -> None:

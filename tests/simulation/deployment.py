@@ -30,7 +30,7 @@ from payments.worker.processes import jobs
 from tests.simulation.job_schedule import LEFT_OVER_JOBS, JobSchedule
 from tests.simulation.memory_database import MemoryDatabase, Tables
 from tests.simulation.memory_mpesa import MemoryMpesa
-from tests.simulation.memory_shop import MemoryShop, ShopState
+from tests.simulation.memory_shop import MemoryShop, OutsideShop, ShopState
 from tests.simulation.mpesa_organisation import SHORTCODE, MpesaOrganisation
 from tests.simulation.mpesa_transport import MpesaTransport
 from tests.simulation.parts import Effects
@@ -146,6 +146,7 @@ class Deployment:
         self.scheduler = scheduler
         self.shop = ShopState()
         self.tables = Tables(self.shop.part_doubles())
+        self._shop_class = OutsideShop if random.random() < scheduler.odds.outside_shop else MemoryShop
         self.holders: dict[str, tuple[object, Process]] = {}
         self.acknowledged: Counter[str] = Counter()
         self.forged: set[UUID] = set()
@@ -293,7 +294,7 @@ class Deployment:
             self.settings, database, vault, MpesaTransport(scheduler, self._mpesa, self._organisation)
         )
         services = assemble(
-            self.settings, database, vault, MemoryShop(self.shop, scheduler), daraja, max_workers=1
+            self.settings, database, vault, self._shop_class(self.shop, scheduler), daraja, max_workers=1
         )
         self._services[process.name] = services
         if process in self._workers:

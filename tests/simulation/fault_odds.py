@@ -44,6 +44,7 @@ class FaultOdds:
     horizon_held: float = 0.3
     forged_row: float = 0.3
     clock_jump: float = 0.3
+    outside_shop: float = 0.3
 
     @cached_property
     def any_step_fault(self) -> float:

@@ -43,6 +43,12 @@ class VersionTaken(psycopg.DatabaseError):
     sqlstate = recorder.VERSION_CONFLICT
 
 
+class ReferenceTaken(psycopg.DatabaseError):
+    """What `claim_reference` raises where it is another session's."""
+
+    sqlstate = "DF007"
+
+
 class LedgerTables:
     """The tables; `on_append(session_id, events)` sees every append."""
 
@@ -100,7 +106,19 @@ class LedgerTables:
             sessions.OPEN_PART: self.open_of_user,
             **self.keys.part_doubles(),
             **self.prompts.part_doubles(),
+            application._CLAIM: self.claim,
         }
+
+    def claim(self, values: Any, effects: Effects) -> UUID:
+        """Reserve a reference for a session, or raise ReferenceTaken."""
+        value, kind, session_id = values
+        of_kind = self.receipts if kind == application.RECEIPT else self.payouts
+        is_new = value not in of_kind
+        if self.reserve(values)[0]["session_id"] != session_id:
+            raise ReferenceTaken(f"{kind} of session {session_id}")
+        if is_new:
+            effects.undone_by(lambda: of_kind.pop(value))
+        return session_id  # type: ignore[no-any-return]
 
     def append(self, values: Any, effects: Effects) -> int:
         """Append events with the status row, or raise VersionTaken; return the last position."""

@@ -12,6 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Self
 
+from ledger import application
 from ledger.store.database import Database
 from ledger.store.sqlstates import MEANINGS
 from tests.simulation.ledger_tables import LedgerTables
@@ -24,8 +25,9 @@ from tests.simulation.worker_tables import WorkerTables
 READ_ONLY = MEANINGS["25006"]
 
 _WRITES = re.compile(
-    r"\b(INSERT|DELETE|SET)\b|\b(lock_phone|add_customer_key|add_signed_block|append_events|mark_message_of_erased"
-    r"|purge_unauthenticated_messages|record_audit_entry|reserve_reference)\("
+    r"\b(INSERT|DELETE|SET)\b|\b(add_customer_key|add_signed_block|allot_order|append_events|claim_reference"
+    r"|lock_phone|mark_message_of_erased|place_order|purge_unauthenticated_messages|record_audit_entry"
+    r"|release_phone_lock|reserve_reference|store_settled_message)\("
 )
 
 Rows = list[dict[str, Any]]
@@ -52,7 +54,14 @@ class Tables:
             | self.reconciliation.handlers()
             | self.refunds.handlers()
         )
-        self.parts = PartDoubles({**self.ledger.part_doubles(), **part_doubles_of_shop})
+        self.parts = PartDoubles(
+            {
+                application.WAIT_BRIEFLY.sql: lambda values, _: values[0],
+                **self.ledger.part_doubles(),
+                **self.worker.part_doubles(),
+                **part_doubles_of_shop,
+            }
+        )
 
 
 class Cursor:

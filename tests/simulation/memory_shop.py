@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import psycopg
 
 from ledger.application import listings_of
 from ledger.clock import NAIROBI
 from ledger.session.cart import SnapshotLine
+from ledger.store.parts import Part
 from shop.builtin import BuiltinShop, carts
 from shop.builtin.ordering import order_number
 from shop.delivery import DeliveryRates
@@ -27,6 +31,14 @@ from shop.port import (
 from tests.simulation.parts import Effects, PartDouble
 from tests.simulation.scheduler import Scheduler
 
+ALLOT, PLACE = "allot_order(%s)", "place_order(%s, %s)"
+
+
+class NotPlaced(psycopg.DatabaseError):
+    """What `place_order` raises where it refuses."""
+
+    sqlstate = "DS004"
+
 
 class ShopState:
     """The stored state of the shop, shared by every process; quantities are thousandths."""
@@ -39,12 +51,7 @@ class ShopState:
         self.sold_lines: dict[int, UUID] = {}
         self.ruled_out: set[UUID] = set()
         self.returned: set[UUID] = set()
-        self._orders_of_a_day: dict[str, int] = {}
-
-    def part_doubles(self) -> dict[str, PartDouble]:
-        """Return the double of each part of a statement that reads the shop."""
-        stock = BuiltinShop.stock_part(self, listings_of(UUID(int=0))).sql  # type: ignore[arg-type]  # it needs no shop
-        return {carts.LINES_PART: self._cart_as_value, stock: self._stock_as_value}
+        self._numbers = 0
 
     def _stock_as_value(self, _: Any, __: Effects) -> str:
         return json.dumps([(listing_id, stock, False) for listing_id, stock in self.stock.items()])
@@ -78,7 +85,43 @@ class ShopState:
             if self.stock.get(listing_id, 0) < asked
         )
 
-    def sell(self, request: OrderRequest) -> PlacedOrder:
+    def part_doubles(self) -> dict[str, PartDouble]:
+        """Return the doubles of the shop's parts; orders are given as objects of ours."""
+        stock = BuiltinShop.stock_part(self, listings_of(UUID(int=0))).sql  # type: ignore[arg-type]  # it needs no shop
+        return {
+            stock: self._stock_as_value,
+            ALLOT: lambda values, _: self.allot(*values),
+            PLACE: self._place,
+            carts.LINES_PART: self._cart_as_value,
+        }
+
+    def allot(self, placed_at: datetime) -> PlacedOrder:
+        """Draw the next id and number; some of them stay unused."""
+        self._numbers += 1
+        return PlacedOrder(self._numbers, order_number(placed_at.astimezone(NAIROBI).date(), self._numbers))
+
+    def _place(self, values: Any, effects: Effects) -> int:
+        request, order = values
+        if request.session_id in self.orders:
+            raise NotPlaced
+        cart = self.carts.get(request.user_id)
+        try:
+            placed = self.sell(request, order)
+        except OrderRefused as error:
+            raise NotPlaced from error
+        effects.undone_by(lambda: self._unsell(request, cart))
+        return placed.order_id
+
+    def _unsell(self, request: OrderRequest, cart: Cart | None) -> None:
+        del self.orders[request.session_id]
+        for listing_id, asked in _asked(request.lines).items():
+            self.stock[listing_id] += asked
+        for line in request.lines:
+            del self.sold_lines[line.cart_item_id or 0]
+        if cart is not None:
+            self.carts[request.user_id] = cart
+
+    def sell(self, request: OrderRequest, placed: PlacedOrder) -> PlacedOrder:
         """Make the order, all or nothing, or return the existing one."""
         earlier = self.orders.get(request.session_id)
         if earlier is not None:
@@ -97,9 +140,6 @@ class ShopState:
             assert line.cart_item_id is not None
             self.sold_lines[line.cart_item_id] = request.session_id
         self.carts.pop(request.user_id, None)
-        day = request.placed_at.astimezone(NAIROBI).date()
-        number = self._orders_of_a_day[str(day)] = self._orders_of_a_day.get(str(day), 0) + 1
-        placed = PlacedOrder(len(self.orders) + 1, order_number(day, number))
         self.orders[request.session_id] = placed, request
         return placed
 
@@ -132,10 +172,22 @@ class MemoryShop(BuiltinShop):
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session."""
         lost = self._step("create_order")
-        placed = self._state.sell(request)
+        placed = self._state.sell(request, self._state.allot(request.placed_at))
         if lost and self._scheduler is not None:
             self._scheduler.lose_answer("create_order")
         return placed
+
+    def allotment_part(self, placed_at: datetime) -> Part:
+        """Return the part that draws an order's id and number."""
+        return Part(ALLOT, (placed_at,))
+
+    def allotted(self, placed_at: datetime, value: PlacedOrder) -> PlacedOrder:  # noqa: ARG002
+        """Return what was drawn."""
+        return value
+
+    def order_part(self, request: OrderRequest, order: PlacedOrder) -> Part:
+        """Return the part that makes an order."""
+        return Part(PLACE, (request, order))
 
     def rule_out_order(self, session_id: UUID, lines: Sequence[SnapshotLine]) -> PlacedOrder | None:  # noqa: ARG002
         """Rule the order of a session out, unless it was made."""
@@ -159,6 +211,24 @@ class MemoryShop(BuiltinShop):
 
     def _step(self, what: str) -> bool:
         return self._scheduler is not None and self._scheduler.before_step(what)
+
+
+class OutsideShop(MemoryShop):
+    """A shop that answers by itself alone, as one behind HTTP does: its orders are in no commit of the ledger's."""
+
+    allotment_part = allotted = order_part = None  # type: ignore[assignment]  # it is no LocalShop
+
+    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
+        """Return the lines that could not be sold now."""
+        self._ask("shortages")
+        return self._state.shortages(lines)
+
+    def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
+        """Quote the user's cart to a place."""
+        self._ask("quote")
+        cart = self._state.carts.get(user_id, Cart())
+        shortages = self._state.shortages([line.snapshot for line in cart.lines])
+        return self._quote(cart, shortages, county_id, subcounty_id)
 
 
 def _asked(lines: Sequence[SnapshotLine]) -> dict[int, int]:

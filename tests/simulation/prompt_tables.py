@@ -64,7 +64,6 @@ class PromptTables:
         """Return the handler of each statement."""
         return {
             phone_locks._REFUSALS: self.prompt_refusals,
-            phone_locks._RELEASE: self.release_phone,
             phone_locks._PURGE: self.purge_phone_locks,
         }
 
@@ -72,6 +71,7 @@ class PromptTables:
         """Return the double of each part of a statement."""
         return {
             phone_locks._LOCK: self.lock_phone,
+            phone_locks._RELEASE: self.release_phone,
             phone_locks._TRANSACTION_ID: lambda _, __: self._next_transaction_id(),
         }
 
@@ -139,22 +139,25 @@ class PromptTables:
             for (owner, number), row in self.prompt_counts.items()
         )
 
-    def release_phone(self, values: Any) -> int:
+    def release_phone(self, values: Any, effects: Effects) -> bool:
         """Release the phone lock of an attempt, and count how its prompt ended."""
-        held = self._locks_of(values["session_id"], values["transaction_id"])
+        session_id, transaction_id, outcome, now = values
+        held = self._locks_of(session_id, transaction_id)
         for row in held:
-            del self.phone_locks[row["phone_digest"]]
-            counts = self.prompt_counts[row["user_id"], row["phone_digest"]]
-            if values["outcome"] == "not_sent":
-                counts["prompts"], counts["unpaid"] = (
-                    max(counts["prompts"] - 1, 0),
-                    max(counts["unpaid"] - 1, 0),
-                )
-                continue
-            counts["last"] = values["now"]
-            if values["outcome"] == "paid":
-                counts |= {"prompts": 0, "unpaid": 0, "paid": values["now"]}
-        return len(held)
+            self._release(row, outcome, now, effects)
+        return bool(held)
+
+    def _release(self, row: Row, outcome: str, now: datetime, effects: Effects) -> None:
+        phone, counts = row["phone_digest"], self.prompt_counts[row["user_id"], row["phone_digest"]]
+        before = dict(counts)
+        effects.undone_by(lambda: (self.phone_locks.update({phone: row}), counts.update(before)))
+        del self.phone_locks[phone]
+        if outcome == "not_sent":
+            counts |= {name: max(counts[name] - 1, 0) for name in ("prompts", "unpaid")}
+            return
+        counts["last"] = now
+        if outcome == "paid":
+            counts |= {"prompts": 0, "unpaid": 0, "paid": now}
 
     def _locks_of(self, session_id: UUID, transaction_id: int) -> list[Row]:
         wanted = session_id, transaction_id

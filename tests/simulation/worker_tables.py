@@ -16,6 +16,7 @@ from payments.inbox import inbox
 from payments.worker import event_processor, left_over
 from projections import follower, metrics
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
+from tests.simulation.parts import Effects, PartDouble
 
 Undoable = tuple[list[Row], Callable[[], None]]
 _MESSAGE = (
@@ -32,6 +33,19 @@ _MESSAGE = (
     "body_bytes",
     "body_sha256",
     "next_try_at",
+)
+_SETTLED_MESSAGE = (
+    "inbox_id",
+    "received_at",
+    "channel",
+    "session_id",
+    "attempt",
+    "key_owner",
+    "sealed_body",
+    "body_bytes",
+    "body_sha256",
+    "reason",
+    "settled_at",
 )
 
 
@@ -84,10 +98,27 @@ class WorkerTables:
             metrics.ADD.format(table=metrics.TABLE): self.add_figures,
         }
 
+    def part_doubles(self) -> dict[str, PartDouble]:
+        """Return the double of each part of a statement."""
+        return {inbox._STORE_SETTLED: self.keep_settled}
+
+    def keep_settled(self, values: Any, effects: Effects) -> bool:
+        """Store a message that the same statement acts on."""
+        inbox_id = values[0]
+        if inbox_id in self.messages:
+            return False
+        known = dict(zip(_SETTLED_MESSAGE, values, strict=True))
+        settled = {"is_proven": True, "state": "acted_on", "tries": 0, "next_try_at": None}
+        self.messages[inbox_id] = dict.fromkeys(_MESSAGE) | known | settled
+        effects.undone_by(lambda: self.messages.pop(inbox_id))
+        return True
+
     def keep(self, values: Any) -> int:
         """Store an inbound message."""
         *stored, _, _ = values
         message = dict(zip(_MESSAGE, stored, strict=True))
+        if message["inbox_id"] in self.messages:
+            return 0
         message |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
         self.messages[message["inbox_id"]] = message
         self._is_due(message["inbox_id"], message["next_try_at"])

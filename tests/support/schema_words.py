@@ -55,6 +55,7 @@ WRITERS = {
     "shop_returns": "shop/builtin",
     "shop_order_items": "shop/builtin",
     "shop_order_counters": "shop/builtin",
+    "shop_order_days": "shop/builtin",
     "shop_orders_ruled_out": "shop/builtin",
     "order_failures": "payments/fulfilment",
 }
@@ -101,7 +102,8 @@ PURPOSES = {
     "shop_subcounties": "Subcounties under ids that never change their meaning.",
     "shop_orders": "Orders, at most one a payment session.",
     "shop_order_items": "The lines of each order; the primary key lets a cart line be bought once.",
-    "shop_order_counters": "The last order number given out on each day in Nairobi.",
+    "shop_order_counters": "The last order number given out on each day in Nairobi by the release before; "
+    "`allot_order` goes on after it.",
     "shop_orders_ruled_out": "Sessions whose order was given up: the money goes back, and no order may be made.",
     "order_failures": "How often the order of a paid session could not be made, other than by an outage.",
 }
@@ -148,6 +150,12 @@ FUNCTIONS = {
     "empty_erased_message": "Empties a message of an erased person when it is settled.",
     "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",
     "add_customer_key": "Stores the key of a new customer; raises DF005 if the customer has one.",
+    "allot_order": "Draws the id and the number of an order of a day. Some of what is drawn stays unused.",
+    "place_order": "Makes the order of a paid session, all or nothing. Raises DS001 where there is one, DS002 where "
+    "it is ruled out, DS003 where a line is bought already, DS004 or DS005 where stock is short.",
+    "store_settled_message": "Stores an authenticated callback that the same statement acts on.",
+    "release_phone_lock": "Releases the phone lock of an attempt, and counts how its prompt ended.",
+    "claim_reference": "Reserves a value for a session; raises DF007 where another session holds it.",
     "acquire_phone_lock": "Locks a phone for a session's next prompt and counts it, or says which limit refuses it.",
     "lock_phone": "The same for a transaction whose id is known; raises DF006 where a limit refuses it.",
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",

@@ -131,15 +131,15 @@ def test_a_body_that_cannot_be_stored_is_not_acknowledged(tmp_path: Path, free_p
 @pytest.mark.parametrize(
     ("policy", "proxies", "sender", "forwarded_for", "status"),
     [
-        ("off", 0, STRANGER, "", "paid"),
-        ("warn", 0, STRANGER, "", "paid"),
-        ("enforce", 0, SAFARICOM, "", "paid"),
-        ("enforce", 0, f"::ffff:{SAFARICOM}", "", "paid"),
+        ("off", 0, STRANGER, "", "order_created"),
+        ("warn", 0, STRANGER, "", "order_created"),
+        ("enforce", 0, SAFARICOM, "", "order_created"),
+        ("enforce", 0, f"::ffff:{SAFARICOM}", "", "order_created"),
         ("enforce", 0, STRANGER, "", "payment_initiated"),
         ("enforce", 0, STRANGER, SAFARICOM, "payment_initiated"),
-        ("enforce", 1, PROXY, SAFARICOM, "paid"),
+        ("enforce", 1, PROXY, SAFARICOM, "order_created"),
         ("enforce", 1, PROXY, f"{SAFARICOM}, {STRANGER}", "payment_initiated"),
-        ("enforce", 2, PROXY, f"{SAFARICOM}, {PROXY}", "paid"),
+        ("enforce", 2, PROXY, f"{SAFARICOM}, {PROXY}", "order_created"),
     ],
 )
 def test_a_result_from_an_unknown_address_is_accepted_unless_addresses_are_enforced(
