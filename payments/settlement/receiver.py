@@ -20,6 +20,7 @@ from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.parts import Part
+from ledger.store.recorder import VersionConflict
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.confirmation.stk_callback import (
     Command,
@@ -118,23 +119,33 @@ class CallbackReceiver:
 
         Where it was not, perhaps the answer alone was lost; `session` is of no use any more.
         """
-        callback = reading.callback
-        if callback is None or draft.message.missing_part or draft.key_owner == SYSTEM_USER_ID:
-            return False
-        if objection_to(callback, session, attempt, self._vault) or amount_is_in_doubt(
-            callback, session, attempt
-        ):
-            return False
-        known, received_at = session.attempts[attempt], draft.message.received_at
-        command = outcome_command(callback, known, received_at=received_at, at=reading.at)
-        if command is None:
+        if draft.message.missing_part or draft.key_owner == SYSTEM_USER_ID:
             return False
         try:
             with caused_by(Cause.CALLBACK, source=str(draft.message.inbox_id), actor="mpesa"):
-                self._write(draft, session, attempt, reading, command)
+                return self._settle_or_again(draft, session, attempt, reading)
         except Exception as error:  # noqa: BLE001 - the longer way meets what stays, and reports it
             _log.warning("callback_not_settled_at_once", session_id=str(session.id), error=_describe(error))
             return False
+
+    def _settle_or_again(self, draft: Draft, session: PaymentSession, attempt: int, reading: Reading) -> bool:
+        """Settle, and once more if another was first: mostly the prompt's answer, which its callback has overtaken."""
+        try:
+            return self._settle(draft, session, attempt, reading)
+        except VersionConflict:
+            reading.at = clock.now()
+            return self._settle(draft, self._load(reading, session.id), attempt, reading)
+
+    def _settle(self, draft: Draft, session: PaymentSession, attempt: int, reading: Reading) -> bool:
+        """Write all that follows from a callback; return False, and write nothing, if it is for the longer way."""
+        callback = reading.callback
+        if callback is None or objection_to(callback, session, attempt, self._vault):
+            return False
+        known, received_at = session.attempts[attempt], draft.message.received_at
+        command = outcome_command(callback, known, received_at=received_at, at=reading.at)
+        if command is None or amount_is_in_doubt(callback, session, attempt):
+            return False
+        self._write(draft, session, attempt, reading, command)
         return True
 
     def _write(

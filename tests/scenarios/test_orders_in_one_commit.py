@@ -1,11 +1,15 @@
 """A callback, its payment and the order are one commit; what keeps that from happening leaves each in order."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from ledger.application import Ledger
+from ledger.store.parts import Part
 from tests.scenarios.steps import (
     CALLBACK_LOST,
     TOMATOES,
@@ -131,6 +135,25 @@ def test_of_a_callback_and_a_status_query_at_once_one_records_the_payment(
     names = event_names(instance, session_id)
     assert (names.count("Paid"), names.count("OrderCreated"), count(instance, "shop_orders")) == (1, 1, 1)
     assert cases(instance) == []
+
+
+def test_a_callback_that_another_writer_overtakes_is_settled_all_the_same(
+    instance: Instance, buyer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = instance.pay(buyer)
+    write = Ledger.write
+
+    def overtaken(ledger: Ledger, parts: Mapping[str, Part]) -> dict[str, Any]:
+        monkeypatch.undo()
+        assert buyer.post(f"/api/payments/sessions/{session_id}/extend_session/").status_code == 200
+        return write(ledger, parts)
+
+    monkeypatch.setattr(Ledger, "write", overtaken)
+    with capture_logs() as logs:
+        approve(instance)
+    assert event_names(instance, session_id)[-3:] == ["Extended", "Paid", "OrderCreated"]
+    assert [each for each in logs if each["event"] == NOT_AT_ONCE] == []
+    assert messages(instance) == [("acted_on", None)]
 
 
 def test_two_buyers_of_the_last_units_at_once_have_one_order(instance: Instance, buyer: Client) -> None:
