@@ -54,9 +54,7 @@ KEYS_BY_STATUS: dict[Status | None, str] = {
     Status.PENDING: f"{KEYS_IN_STATUS} AND NOT ({HAS_RUN_OUT})",
     Status.EXPIRED: f"{KEYS_IN_STATUS} UNION ALL {KEYS_OF_USER} AND {HAS_RUN_OUT}",
 }
-"""The SQL for what orders a user's sessions as they read now, by status; None is for all of them. Indexes alone answer
-it, but for pending ones.
-"""
+"""The SQL for what orders a user's sessions as they read now, by status; None is for all of them."""
 # A page is found by its keys, which are read in the order of an index from the row before it, or behind it, onwards;
 # its columns are then read for its rows only.
 COUNT_OF_USER = "SELECT count(*) AS count FROM ({keys}) AS listed"
