@@ -15,6 +15,7 @@ from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.vault import Vault
 from payments.verification.scheduled import LOCK_NAME, RETRY_SCHEDULE, ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
+from payments.worker.processes import PROCESSES
 from tests.support.checkouts import Checkout
 from tests.support.keys import MASTER_KEY
 
@@ -72,6 +73,19 @@ def test_two_workers_do_not_verify_at_once(
     assert (scheduled.run(), scheduled.wait()) == (0, 1)
     assert verifier.last() is None
     other.release()
+
+
+def test_a_run_is_made_while_its_worker_holds_the_lock_of_the_job(
+    ledger: Ledger, database: Database, verifier: Verifier, run_apart: Callable[[], None]
+) -> None:
+    Checkout(ledger)
+    [job] = [process.name for process in PROCESSES if process.name == "verifying"]
+    worker = ActiveLock(LockConnection(database.url), job)
+    assert worker.try_acquire()
+    scheduled = ScheduledVerification(verifier, run_apart)
+    assert (scheduled.run(), scheduled.wait()) == (0, 1)
+    assert verifier.last() is not None
+    worker.release()
 
 
 def test_a_run_that_failed_is_started_again_ever_later(ledger: Ledger, verifier: Verifier) -> None:
