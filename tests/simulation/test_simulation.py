@@ -13,7 +13,7 @@ from tests.simulation.run import Plan, run
 
 SEEDS = 200
 GROUPS = 20
-SEED_OF_A_LONG_HOLD = 7
+SEED_OF_A_LONG_HOLD = 6
 MADE_WITHIN_SECONDS = 60.0
 LOG_OF_A_SEED = """
 from tests.simulation.run import Plan, run
@@ -50,7 +50,7 @@ def test_different_seeds_give_different_logs() -> None:
 
 
 def test_orders_are_made_while_the_horizon_is_held() -> None:
-    outcome = run(Plan(SEED_OF_A_LONG_HOLD, odds=replace(NO_FAULTS, horizon_held=1.0)))
+    outcome = run(Plan(SEED_OF_A_LONG_HOLD, odds=replace(NO_FAULTS, horizon_held=1.0, outside_shop=1.0)))
     moments: dict[object, list[float]] = {}
     for entry in outcome.log:
         moments.setdefault(entry[-1] if entry[1] == "appended" else entry[1], []).append(float(str(entry[0])))
