@@ -10,7 +10,7 @@ from eventsourcing.persistence import InfrastructureFactory, StoredEvent
 from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import Environment, EnvType
 
-from ledger.errors import Conflict, ConnectionLost, NotFound
+from ledger.errors import Conflict, NotFound
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
@@ -88,16 +88,6 @@ class Ledger(Application[UUID]):
         """
         return self._session(session_id, self.recorder.history(session_id), user_id)
 
-    def read(self, parts: Mapping[str, Part]) -> dict[str, Any]:
-        """Return the value of each part by its name: what a command needs, in one round trip.
-
-        Asks again if the connection was lost, so parts must be safe to repeat. Raises Unavailable.
-        """
-        try:
-            return self._run(parts)
-        except ConnectionLost:
-            return self._run(parts)
-
     def write(self, parts: Mapping[str, Part]) -> dict[str, Any]:
         """Do all parts in their order: what a command decides, in one commit. Return their values.
 
@@ -105,12 +95,8 @@ class Ledger(Application[UUID]):
         VersionConflict if another writer of the session was first; Unavailable, of which ConnectionLost leaves open
         whether everything happened; and what PostgreSQL says about a part that refuses.
         """
-        with version_conflicts():
-            return self._run({"waits": WAIT_BRIEFLY, **parts})
-
-    def _run(self, parts: Mapping[str, Part]) -> dict[str, Any]:
-        with self.database.connection() as connection:
-            return run_parts(connection, parts)
+        with version_conflicts(), self.database.connection() as connection:
+            return run_parts(connection, {"waits": WAIT_BRIEFLY, **parts})
 
     def history_part(self, session_id: UUID) -> Part:
         """Return the part of a statement that reads a session's events; `session_of` loads its value."""

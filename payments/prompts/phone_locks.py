@@ -16,7 +16,7 @@ from ledger.store.database import Database
 from ledger.store.parts import Part, run_parts
 from payments.prompts.prompt_limits import PAUSES, PromptLimits, PromptRefusal
 
-_LOCK = """lock_phone(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+_LOCK = "lock_phone(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _TRANSACTION_ID = "nextval('payment_transaction_ids')"
 PHONE_REFUSED = "DF006"
 _REFUSALS = """
@@ -111,22 +111,22 @@ class PhoneLocks:
 
         A no-op if the phone was locked for another attempt since, of this session or of any.
         """
-        with self._database.connection() as connection:
-            run_parts(
-                connection, {"released": _release_part(session_id, transaction_id, outcome, clock.now())}
-            )
+        self._run(_release_part(session_id, transaction_id, outcome, clock.now()))
 
     def release_if_ended(self, session: PaymentSession, attempt: int) -> None:
         """Release the phone lock of an attempt unless its outcome is still to come."""
         if not session.attempts[attempt].is_open:
-            with self._database.connection() as connection:
-                run_parts(connection, {"released": self.release_part(session, attempt)})
+            self._run(self.release_part(session, attempt))
 
     def release_part(self, session: PaymentSession, attempt: int) -> Part:
         """Return the part of a statement that releases the phone lock of an attempt that has ended."""
         known = session.attempts[attempt]
         outcome = PromptOutcome.PAID if known.state == AttemptState.PAID else PromptOutcome.UNPAID
         return _release_part(session.id, known.transaction_id, outcome, clock.now())
+
+    def _run(self, part: Part) -> None:
+        with self._database.connection() as connection:
+            run_parts(connection, {"released": part})
 
     def purge_expired(self, now: datetime) -> int:
         """Delete expired locks, counts that no limit looks at any more, and erased customers'; return how many."""

@@ -19,7 +19,7 @@ from ledger.errors import DatabaseUnavailable, LedgerError
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
 from ledger.store.metadata import Cause, caused_by
-from ledger.store.parts import Part
+from ledger.store.parts import Part, read_parts
 from ledger.store.recorder import VersionConflict
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.confirmation.stk_callback import (
@@ -110,7 +110,7 @@ class CallbackReceiver:
         if reading.callback is not None and reading.callback.meaning.outcome == "paid":
             allotment = self._order_maker.allotment_part(reading.at)
             parts |= {"allotted": allotment} if allotment else {}
-        found = self._ledger.read(parts)
+        found = read_parts(self._ledger.database, parts)
         reading.allotted = found.get("allotted")
         return self._ledger.session_of(session_id, found["history"])
 
