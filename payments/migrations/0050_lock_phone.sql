@@ -1,6 +1,5 @@
 -- As acquire_phone_lock, for a transaction whose id is known before, in the statement that records the attempt: a refusal
 -- raises DF006, with why in its message and until when in its detail, so that nothing of that statement stays.
--- acquire_phone_lock is for processes of the release before.
 CREATE FUNCTION lock_phone(
     p_user bigint, p_phone text, p_session uuid, p_transaction bigint, p_now timestamptz, p_until timestamptz,
     p_prompts_an_hour integer,
@@ -37,5 +36,17 @@ BEGIN
                              THEN counted.unpaid_in_row ELSE 0 END + 1,
         last_at = p_now;
     RETURN true;
+END
+$$;
+
+-- A process from before this migration locks a phone by this function and cannot append any more: the lock would stay.
+-- The code is one that it takes for an outage.
+CREATE OR REPLACE FUNCTION acquire_phone_lock(
+    p_user bigint, p_phone text, p_session uuid, p_now timestamptz, p_until timestamptz, p_prompts_an_hour integer,
+    p_numbers_a_day integer, p_prompts_a_number integer, p_pauses interval[],
+    OUT transaction_id bigint, OUT reason text, OUT retry_at timestamptz
+) LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the database was migrated: restart this process on the new release' USING ERRCODE = '57DF1';
 END
 $$;

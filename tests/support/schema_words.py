@@ -137,7 +137,7 @@ COLUMNS = {
 FUNCTIONS = {
     "append_events": "Appends events of one session and moves its row of `payment_sessions`; returns the last "
     "position. Raises DF001 where the version is taken or there is a gap before it, DF004 for what is no append of "
-    "this session. By the signature of release 0.1 it raises 57DF1: the process needs a restart on the new release.",
+    "this session. By an older signature it raises 57DF1: the process needs a restart on the new release.",
     "refuse_format_1": "Raises 57DF1: an event comes without its metadata or its MAC.",
     "sign_event_mac_start": "Signs the position of the last event without a MAC, once.",
     "erase_customer": "Destroys a customer's key, and deletes or empties what else points at the person.",
@@ -156,8 +156,9 @@ FUNCTIONS = {
     "store_settled_message": "Stores an authenticated callback that the same statement acts on.",
     "release_phone_lock": "Releases the phone lock of an attempt, and counts how its prompt ended.",
     "claim_reference": "Reserves a value for a session; raises DF007 where another session holds it.",
-    "acquire_phone_lock": "Locks a phone for a session's next prompt and counts it, or says which limit refuses it.",
-    "lock_phone": "The same for a transaction whose id is known; raises DF006 where a limit refuses it.",
+    "acquire_phone_lock": "Raises 57DF1: the process is older than `lock_phone`, and needs a restart.",
+    "lock_phone": "Locks a phone for a session's next prompt and counts it; raises DF006 where a limit refuses it.",
+    "refuse_counted_orders": "Raises 57DF1: the process is older than `allot_order`, and needs a restart.",
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",
     "ledger_horizon": "Returns this node's origin and the horizon: no transaction below it is still running.",

@@ -27,6 +27,20 @@ FORMAT_2 = next(step.sql for step in migrations() if step.name.startswith("0010_
 OLD_APPEND = """
 SELECT append_events(%s, %s, ARRAY[%s]::text[], ARRAY[%s]::jsonb[], ARRAY[%b]::bytea[], %s::jsonb) AS position
 """
+OF_PROCESSES_BEFORE = {
+    "an append with one text of metadata": """
+        SELECT append_events(%s, 1, ARRAY[%s]::text[], ARRAY[%s]::text[], %s, ARRAY[%b]::bytea[], 0, ARRAY[%b]::bytea[],
+                             %s::jsonb)
+    """,
+    "a phone lock that draws the id of its transaction": """
+        SELECT transaction_id FROM acquire_phone_lock(1, 'digest', %s, now(), now(), 1, 1, 1, ARRAY[]::interval[])
+    """,
+    "an order that is counted": """
+        INSERT INTO shop_order_counters AS counter (day, last_number) VALUES ('2026-11-27', 1)
+        ON CONFLICT (day) DO UPDATE SET last_number = counter.last_number + 1 RETURNING last_number
+    """,
+}
+"""What processes sent before a command was one statement, by what it did."""
 LAST = "SELECT max(position) FROM payment_events"
 START = "SELECT last_position, mac IS NOT NULL FROM event_mac_starts"
 COUNT = "SELECT count(*) FROM payment_events"
@@ -54,6 +68,15 @@ def test_an_old_process_gets_what_it_takes_for_an_outage(old_url: str) -> None:
             with pytest.raises(psycopg.OperationalError, match="restart this process") as refusal:
                 append_as_before(old)
             assert refusal.value.sqlstate == RESTART
+
+
+@pytest.mark.parametrize("what", OF_PROCESSES_BEFORE)
+def test_an_old_process_takes_each_of_its_writes_for_an_outage(database: Database, what: str) -> None:
+    values = (uuid4(), "payment_session.created.v1", "{}", "{}", bytes(32), bytes(32), "{}")
+    statement = OF_PROCESSES_BEFORE[what]
+    count = statement.count("%s") + statement.count("%b")
+    with pytest.raises(Unavailable), database.connection() as connection:
+        connection.execute(statement.encode(), values[:count])
 
 
 def test_an_append_that_waited_for_the_migration_writes_no_event_without_a_mac(old_url: str) -> None:

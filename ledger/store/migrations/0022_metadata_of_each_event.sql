@@ -84,4 +84,13 @@ BEGIN
     RETURN v_base | (v_ordinal - 1);
 END
 $$;
-DROP FUNCTION append_events(uuid, integer, text[], text[], text, bytea[], integer, bytea[], jsonb);
+
+-- A process from before this migration appends by this signature; the code is one that it takes for an outage.
+CREATE OR REPLACE FUNCTION append_events(
+    p_session_id uuid, p_first_version integer, p_topics text[], p_states text[], p_metadata text,
+    p_hashes bytea[], p_key_id integer, p_macs bytea[], p_row jsonb
+) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'the database was migrated: restart this process on the new release' USING ERRCODE = '57DF1';
+END
+$$;
