@@ -184,8 +184,8 @@ class LocalShop(Protocol):
     def order_part(self, request: OrderRequest, order: PlacedOrder) -> Part:
         """Return the part of a write that makes the order by its id and number, as `create_order` does.
 
-        Its statement fails, with an SQLSTATE that begins with DS, where `create_order` would not make this order.
-        Raises Erased.
+        Its statement raises OrderRefused where `create_order` does, and fails where the session has its order. Raises
+        Erased.
         """
 
 

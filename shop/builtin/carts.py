@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from psycopg import Connection
 
 from ledger.errors import Rejected
+from ledger.store.connection import Connection
 from ledger.store.database import Database
-from ledger.store.parts import Part
+from ledger.store.parts import Part, run_parts
 from shop.builtin.catalogue import no_such_listing
 from shop.port import Cart, CartLine, Shortage
 from shop.quantities import parse_quantity, require_price
@@ -19,15 +19,6 @@ _COLUMNS = (
     "cart_item_id", "listing_id", "product_name", "farm_name", "quantity_thousandths", "price_cents",
     "unit_of_measure", "unit_weight_grams", "stock_thousandths", "withdrawn",
 )  # fmt: skip
-LINES = """
-SELECT c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
-       l.unit_of_measure, l.unit_weight_grams, l.stock_thousandths, l.withdrawn
-  FROM shop_cart_items c
-  JOIN shop_listings l USING (listing_id)
- WHERE c.user_id = %s
- ORDER BY c.cart_item_id
-"""
-# The same rows as one value, for a statement that reads more than them.
 LINES_PART = """(
     SELECT json_agg(json_build_array(
         c.cart_item_id, c.listing_id, l.product_name, l.farm_name, c.quantity_thousandths, c.price_cents,
@@ -59,13 +50,12 @@ class Carts:
 
     def get(self, user_id: int) -> Cart:
         """Return the user's cart, empty if there is nothing in it."""
-        with self._database.connection() as connection:
-            return _cart(connection.execute(LINES, (user_id,)).fetchall())
+        return self.with_shortages(user_id)[0]
 
     def with_shortages(self, user_id: int) -> tuple[Cart, tuple[Shortage, ...]]:
         """Return the user's cart, and its lines that could not be sold now."""
         with self._database.connection() as connection:
-            return _with_shortages(connection.execute(LINES, (user_id,)).fetchall())
+            return _read(connection, user_id)
 
     def put_line(self, user_id: int, listing_id: int, quantity: object) -> Cart:
         """Set the quantity of a listing in the cart, at its current price; return the whole cart.
@@ -81,13 +71,17 @@ class Carts:
             require_price(listing["price_cents"], thousandths)
             _refuse_a_full_cart(connection, user_id, listing_id)
             connection.execute(PUT_LINE, (user_id, listing_id, thousandths, listing["price_cents"]))
-            return _cart(connection.execute(LINES, (user_id,)).fetchall())
+            return _read(connection, user_id)[0]
 
     def delete_line(self, user_id: int, listing_id: int) -> Cart:
         """Remove a listing from the cart, if it is there; return the whole cart."""
         with self._database.transaction() as connection:
             connection.execute(DELETE_LINE, (user_id, listing_id))
-            return _cart(connection.execute(LINES, (user_id,)).fetchall())
+            return _read(connection, user_id)[0]
+
+
+def _read(connection: Connection, user_id: int) -> tuple[Cart, tuple[Shortage, ...]]:
+    return cart_of(run_parts(connection, {"cart": cart_part(user_id)})["cart"])
 
 
 def cart_part(user_id: int) -> Part:
@@ -97,11 +91,7 @@ def cart_part(user_id: int) -> Part:
 
 def cart_of(value: str | None) -> tuple[Cart, tuple[Shortage, ...]]:
     """Return, of the value of a `cart_part`, the cart, and its lines that could not be sold then."""
-    lines = msgspec.json.decode(value) if value else ()
-    return _with_shortages([dict(zip(_COLUMNS, line, strict=True)) for line in lines])
-
-
-def _with_shortages(rows: Sequence[dict[str, Any]]) -> tuple[Cart, tuple[Shortage, ...]]:
+    rows = [dict(zip(_COLUMNS, line, strict=True)) for line in (msgspec.json.decode(value) if value else ())]
     return _cart(rows), tuple(shortage for row in rows if (shortage := _shortage(row)))
 
 
@@ -119,7 +109,7 @@ def _shortage(row: dict[str, Any]) -> Shortage | None:
     return Shortage(row["listing_id"], row["product_name"], asked, available, row["withdrawn"])
 
 
-def _refuse_a_full_cart(connection: Connection[Any], user_id: int, listing_id: int) -> None:
+def _refuse_a_full_cart(connection: Connection, user_id: int, listing_id: int) -> None:
     """Count under a lock on the cart, because two concurrent lines would each see room for one."""
     connection.execute(LOCK_CART, (user_id,))
     [others] = connection.execute(COUNT_OTHER_LINES, (user_id, listing_id)).fetchall()

@@ -6,14 +6,14 @@ Their ids and numbers are drawn from sequences before, so that orders of one day
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg import Connection
 
 from ledger import clock
 from ledger.clock import NAIROBI
@@ -54,12 +54,7 @@ REFUSALS = {
 }
 """What `place_order` refuses, by its SQLSTATE."""
 
-AVAILABLE = """
-SELECT listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END AS available, withdrawn
-  FROM shop_listings
- WHERE listing_id = ANY(%s)
-"""
-# The same rows as one value; the ids are another part's.
+# The ids are another part's.
 STOCK_PART = """(
     SELECT json_agg(json_build_array(
         listing_id, CASE WHEN withdrawn THEN 0 ELSE stock_thousandths END, withdrawn
@@ -109,7 +104,8 @@ class Orders:
     def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return the listings that could not be sold now in these quantities; no stock is reserved."""
         with self._database.connection() as connection:
-            return find_shortages(connection, lines)
+            asked = Part("%s", (list(_asked_by_listing(lines)),))
+            return self.shortages_of(run_parts(connection, {"stock": self.stock_part(asked)})["stock"], lines)
 
     def stock_part(self, listing_ids: Part) -> Part:
         """Return the part of a statement that reads the stock of listings; their ids are the bigint[] of a part."""
@@ -118,9 +114,14 @@ class Orders:
     def shortages_of(self, stock: str | None, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
         """Return what is short for these lines of the stock that a `stock_part` read."""
         rows = msgspec.json.decode(stock) if stock else ()
-        return _shortages(
-            lines, {listing_id: (available, withdrawn) for listing_id, available, withdrawn in rows}
-        )
+        stocks = {listing_id: (available, withdrawn) for listing_id, available, withdrawn in rows}
+        names = {line.listing_id: line.product_name for line in lines}
+        found = []
+        for listing_id, thousandths in _asked_by_listing(lines).items():
+            available, withdrawn = stocks.get(listing_id, (0, True))
+            if available < thousandths:
+                found.append(Shortage(listing_id, names[listing_id], thousandths, available, withdrawn))
+        return tuple(found)
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session and take its stock, all or nothing, once for each session.
@@ -135,7 +136,7 @@ class Orders:
                 run_parts(connection, {"order_id": self.order_part(request, order)})
             except psycopg.Error as error:
                 if error.sqlstate != HAS_ITS_ORDER:
-                    raise _refusal(error) or error from error
+                    raise
                 [row] = connection.execute(ORDER_BY_SESSION, (request.session_id,)).fetchall()
                 return PlacedOrder(**row)
         return order
@@ -152,8 +153,8 @@ class Orders:
     def order_part(self, request: OrderRequest, order: PlacedOrder) -> Part:
         """Return the part of a write that makes the order, all or nothing.
 
-        Its statement fails with an SQLSTATE of REFUSALS, or HAS_ITS_ORDER. Raises InvalidValue for a request without
-        lines, and Erased if the buyer's data were erased after the payment.
+        Its statement raises OrderRefused by REFUSALS, or fails with HAS_ITS_ORDER. Raises InvalidValue for a request
+        without lines, and Erased if the buyer's data were erased after the payment.
         """
         if not request.lines:
             raise InvalidValue("An order needs at least one line.", code="CART_EMPTY")
@@ -174,7 +175,7 @@ class Orders:
             encrypted,
             request.placed_at,
         )
-        return Part(PLACE, values)
+        return Part(PLACE, values, {state: partial(_refused, *what) for state, what in REFUSALS.items()})
 
     def rule_out_order(self, session_id: UUID, lines: Sequence[SnapshotLine]) -> PlacedOrder | None:
         """Promise that a session with these lines gets no order any more; return its order if it has one.
@@ -228,22 +229,6 @@ class Orders:
         return details
 
 
-def find_shortages(connection: Connection[Any], lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-    """Return the listings whose stock is less than the lines ask for."""
-    rows = connection.execute(AVAILABLE, (list(_asked_by_listing(lines)),)).fetchall()
-    return _shortages(lines, {row["listing_id"]: (row["available"], row["withdrawn"]) for row in rows})
-
-
-def _shortages(lines: Sequence[SnapshotLine], stock: Mapping[int, tuple[int, bool]]) -> tuple[Shortage, ...]:
-    names = {line.listing_id: line.product_name for line in lines}
-    found = []
-    for listing_id, thousandths in _asked_by_listing(lines).items():
-        available, withdrawn = stock.get(listing_id, (0, True))
-        if available < thousandths:
-            found.append(Shortage(listing_id, names[listing_id], thousandths, available, withdrawn))
-    return tuple(found)
-
-
 def order_number(day: date, number: int) -> str:
     """Return the order number: the day in Nairobi, and a counter that starts at 1 each day."""
     return f"ORD-{day:%Y%m%d}-{number:03d}"
@@ -261,6 +246,5 @@ def _day(moment: datetime) -> date:
     return moment.astimezone(NAIROBI).date()
 
 
-def _refusal(error: psycopg.Error) -> OrderRefused | None:
-    code, sentence = REFUSALS.get(error.sqlstate or "", (None, ""))
-    return OrderRefused(code, sentence.format(products=error.diag.message_detail)) if code else None
+def _refused(code: str, sentence: str, error: psycopg.Error) -> OrderRefused:
+    return OrderRefused(code, sentence.format(products=error.diag.message_detail))
