@@ -36,6 +36,7 @@ from tests.scenarios.steps import (
     report,
 )
 from tests.support.crashes import each_crash_point
+from tests.support.horizon import until_readable
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
 from tests.support.proxy import DatabaseProxy, proxy_before
 from tests.support.shop_faults import listings_held
@@ -328,6 +329,7 @@ def test_a_message_that_no_handler_can_process_stops_no_other(
     report(instance, "/api/payments/callbacks/", callback(second, MpesaReceiptNumber="UKG0000002"))
     clock.tick(13)
     for name in ("letters", "ladder", "expiry", "orders"):
+        until_readable(instance.services.database)
         assert next(job for job in instance.jobs if job.name == name).work() >= 0
     _take_back(instance, poisoned)
     assert other.status(session_id)["session_status"] == "order_created"
