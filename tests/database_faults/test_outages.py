@@ -11,7 +11,7 @@ from tests.torture.wind_down import wind_down_and_audit
 
 pytestmark = pytest.mark.system
 
-BUYERS = 240
+BUYERS = 1_000
 
 
 @pytest.mark.parametrize(

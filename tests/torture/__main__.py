@@ -18,7 +18,7 @@ from tests.torture.storm import SETTINGS, stops, storm
 from tests.torture.system import SimulatorOptions, System, kept_database, running_system
 from tests.torture.wind_down import wind_down_and_audit
 
-BUYERS_A_MINUTE = 600
+BUYERS_A_MINUTE = 3_000
 """More than two cores get through."""
 
 MIN_BUYERS = 200
