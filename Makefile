@@ -17,6 +17,9 @@ SOAK    ?= 30
 # How many simulations `make simulate` runs, or which.
 SEEDS  ?= 1000
 
+# Every target starts processes, which would else compile all modules anew each time: two seconds a process.
+unexport PYTHONDONTWRITEBYTECODE
+
 MUTATION = build/mutation
 AUDIT    = build/audit
 

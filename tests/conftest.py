@@ -18,10 +18,12 @@ from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.keys import key_ring
 from tests.support.ports import free_port as find_free_port
+from tests.support.url_builders import compile_url_builders_once
 
 # Hypothesis has no deadline, because a busy machine is no bug.
 settings.register_profile("daftari", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("daftari")
+compile_url_builders_once()
 
 _KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
 _URL = pytest.StashKey[str]()
