@@ -1,21 +1,28 @@
-"""One HTTP exchange with Daraja: bounded in time and size, never repeated, and honest about how far it came."""
+"""One HTTP exchange with Daraja: bounded in time and size, never repeated, and honest about how far it came.
+
+A session of `requests`, with an adapter of our own: the one of `requests` goes through five layers of connection, pool
+and response, which took four times as long as the exchange itself.
+"""
 
 import http.client
 import io
 import socket
 import ssl
 import time
+from collections import defaultdict, deque
 from collections.abc import Mapping
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
+from functools import lru_cache
+from select import POLLIN, poll
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from daraja.untrusted import MAX_BYTES
 
@@ -45,7 +52,7 @@ class Reply:
         return "html" in self.headers.get("Content-Type", "").lower() or self.body.lstrip()[:1] == b"<"
 
 
-def new_session(pool_size: int) -> requests.Session:
+def new_session(pool_size: int, max_idle_seconds: float = _MAX_IDLE_SECONDS) -> requests.Session:
     """Make the keep-alive session that all threads of a process share.
 
     No retries, no proxies or passwords from the environment, no cookies (an edge sets them, and threads would
@@ -53,9 +60,9 @@ def new_session(pool_size: int) -> requests.Session:
     """
     session = requests.Session()
     session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _Adapter(pool_size, max_idle_seconds)
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0))
+        session.mount(scheme, adapter)
     return session
 
 
@@ -75,123 +82,183 @@ def exchange(
     that is in doubt.
     """
     try:
-        prepared = (
-            requests.PreparedRequest()
-        )  # Not by the session: to merge its settings takes a fifth of a push.
-        prepared.prepare(method, url, headers=headers, data=body)
-        response = session.send(prepared, timeout=timeouts, allow_redirects=False, stream=True)
+        request = copy(_prepared(method, url))
+        request.prepare_headers(headers)
+        adapter = session.get_adapter(url)
     except requests.RequestException as error:
-        if _is_before_writing(error):
-            raise NotSent(_manner(error)) from None
-        raise AnswerLost(_manner(error)) from None
-    except HTTPError as error:
+        raise NotSent(type(error).__name__) from None
+    request.body = body
+    try:
+        with adapter.send(request, stream=True, timeout=timeouts, verify=session.verify or True) as response:
+            return Reply(response.status_code, response.headers, _body(response.raw, max_bytes))
+    except (http.client.HTTPException, OSError) as error:
         raise AnswerLost(type(error).__name__) from None
-    with response:
-        return Reply(response.status_code, response.headers, _body(response, max_bytes))
 
 
-def _body(response: requests.Response, max_bytes: int) -> bytes:
+def _body(raw: Any, max_bytes: int) -> bytes:
     """Read the body to its end: only the read that finds nothing more notices a body that was cut short."""
     body = b""
-    try:
-        while part := response.raw.read(max_bytes + 1 - len(body), decode_content=False):
-            body += part
-            if len(body) > max_bytes:
-                raise AnswerLost("AnswerTooLarge")
-    except (HTTPError, OSError) as error:
-        raise AnswerLost(type(error).__name__) from None
+    while part := raw.read(max_bytes + 1 - len(body)):
+        body += part
+        if len(body) > max_bytes:
+            raise AnswerLost("AnswerTooLarge")
+    if raw.length:
+        raise AnswerLost(http.client.IncompleteRead.__name__)
     return body
 
 
-def _is_before_writing(error: requests.RequestException) -> bool:
-    unusable = requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema
-    return isinstance(error, unusable) or isinstance(_reason(error), ConnectTimeoutError)
+@lru_cache(maxsize=64)
+def _prepared(method: str, url: str) -> requests.PreparedRequest:
+    """Return a request without headers and body. There are some ten, one for each address of the API."""
+    prepared = requests.PreparedRequest()
+    prepared.prepare(method, url)
+    return prepared
 
 
-def _manner(error: requests.RequestException) -> str:
-    """Name the class of the innermost cause: enough for a log, and free of addresses."""
-    return type(_reason(error) or error).__name__
+class _Incoming(io.RawIOBase):
+    """A socket's incoming side that ends at one deadline, however slowly the bytes drip.
 
-
-def _reason(error: requests.RequestException) -> object:
-    inner = error.args[0] if error.args else None
-    return inner.reason if isinstance(inner, MaxRetryError) else inner
-
-
-class _DeadlineStream(io.RawIOBase):
-    """A socket's incoming side that ends at one deadline, however slowly the bytes drip."""
+    The deadline is the socket's time-out from now on. `makefile` makes it what a response reads from.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._stream = sock.makefile("rb", buffering=0)
         self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("timed out")
         self._sock.settimeout(remaining)
-        return self._stream.readinto(buffer)
+        return self._sock.recv_into(buffer)
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that reads head and body against one deadline, and then gives its connection back."""
+
+    def __init__(self, adapter: "_Adapter", key: "_Key", connection: http.client.HTTPConnection) -> None:
+        super().__init__(_Incoming(connection.sock))  # type: ignore[arg-type]  # of a socket it asks only for makefile
+        self._adapter, self._key, self._connection = adapter, key, connection
 
     def close(self) -> None:
-        self._stream.close()
+        """Keep the connection if it has no more to say and both sides want it, else close it; requests calls this."""
+        is_whole = self.isclosed()
         super().close()
+        if is_whole and not self.will_close and not self.length:
+            self._adapter.keep(self._key, self._connection)
+        else:
+            self._connection.close()
 
 
-class _DeadlineResponse(http.client.HTTPResponse):
-    """An HTTP response that reads head and body against one deadline: the socket's time-out when reading begins."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self.fp = io.BufferedReader(_DeadlineStream(sock))
+_Key = tuple[str, str, bool | str]
+"""Scheme, host with port, and what certificates are checked against: connections of one key are interchangeable."""
 
 
-class _Connecting(HTTPConnection):
-    """What both kinds of connection add: a failure to connect is distinguished from a failure to exchange."""
+class _Adapter(BaseAdapter):
+    """Sends a request on a kept connection, or on a new one. Safe to share between threads."""
 
-    response_class = _DeadlineResponse
-    _last_used = 0.0
+    def __init__(self, pool_size: int, max_idle_seconds: float) -> None:
+        super().__init__()
+        self._pool_size = pool_size
+        self._max_idle_seconds = max_idle_seconds
+        self._kept: dict[_Key, deque[tuple[float, http.client.HTTPConnection]]] = defaultdict(deque)
 
-    @property
-    def is_connected(self) -> bool:
-        return time.monotonic() - self._last_used < _MAX_IDLE_SECONDS and super().is_connected
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: ARG002 - the body is always left to the caller
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,  # noqa: ARG002 - we have no certificate of our own
+        proxies: Any = None,  # noqa: ARG002 - and use no proxy
+    ) -> requests.Response:
+        """Send the request and read the head of the answer. `timeout` is the seconds to connect, and to be answered.
 
-    def connect(self) -> None:
+        Raise NotSent while nothing was written; from then on what http.client and the socket raise.
+        """
+        parts = urlsplit(str(request.url))
+        key = parts.scheme, parts.netloc, verify
+        connect_seconds, answer_seconds = timeout
+        connection = self._take(key) or _connect(key, parts.hostname or "", parts.port, connect_seconds)
         try:
-            super().connect()
-        except NewConnectionError:
+            connection.sock.settimeout(answer_seconds)
+            with suppress(BrokenPipeError):  # Who does not read to the end may have answered all the same.
+                connection.sock.sendall(_bytes_of(request, parts.netloc))
+            raw = _Response(self, key, connection)
+            raw.begin()
+        except BaseException:
+            connection.close()
             raise
-        except (OSError, HTTPError, ssl.CertificateError) as error:
-            raise NewConnectionError(self, type(error).__name__) from error
+        response = requests.Response()
+        response.status_code, response.raw = raw.status, raw
+        response.headers = CaseInsensitiveDict(raw.headers.items())
+        return response
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._last_used = time.monotonic()
-        super().request(*args, **kwargs)
+    def keep(self, key: _Key, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection for the next request, unless there are enough."""
+        kept = self._kept[key]
+        if len(kept) < self._pool_size:
+            kept.append((time.monotonic(), connection))
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close what is kept."""
+        for key in list(self._kept):
+            while connection := self._take(key):
+                connection.close()
+
+    def _take(self, key: _Key) -> http.client.HTTPConnection | None:
+        """Return the connection that was used last, if it is still good."""
+        kept = self._kept[key]
+        with suppress(IndexError):
+            while True:
+                used_at, connection = kept.pop()
+                if time.monotonic() - used_at < self._max_idle_seconds and not _has_ended(connection.sock):
+                    return connection
+                connection.close()
+        return None
 
 
-class _PlainConnection(_Connecting):
-    """An HTTP connection with both."""
+def _connect(key: _Key, host: str, port: int | None, seconds: float) -> http.client.HTTPConnection:
+    scheme, _, verify = key
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=seconds, context=_tls_context(verify))
+        if scheme == "https"
+        else http.client.HTTPConnection(host, port, timeout=seconds)
+    )
+    try:
+        connection.connect()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()
+        raise NotSent(type(error).__name__) from None
+    return connection
 
 
-class _TlsConnection(_Connecting, HTTPSConnection):
-    """An HTTPS connection with both."""
+@lru_cache(maxsize=4)
+def _tls_context(verify: bool | str) -> ssl.SSLContext:
+    """Return a context that checks certificates against a file, or against the authorities of `requests`."""
+    return ssl.create_default_context(cafile=verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH)
 
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
+def _has_ended(sock: socket.socket) -> bool:
+    """Say whether an idle connection has something to read: then the other side has closed it, or speaks unasked."""
+    watched = poll()
+    watched.register(sock, POLLIN)
+    return bool(watched.poll(0))
 
 
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    """The adapter of `requests`, with our kinds of connection."""
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        self.poolmanager = urllib3.PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+def _bytes_of(request: requests.PreparedRequest, host: str) -> bytes:
+    body = request.body or b""
+    lines = [f"{request.method} {request.path_url} HTTP/1.1", f"Host: {host.rpartition('@')[2]}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    lines += [f"Content-Length: {len(body)}", "", ""] if body else ["", ""]
+    head = "\r\n".join(lines).encode("latin-1")
+    assert isinstance(body, bytes)
+    return head + body

@@ -1,14 +1,15 @@
-"""The HTTP transport to the M-Pesa double: a `requests.Session` in memory, with network faults."""
+"""The HTTP transport to the M-Pesa double: a session of `requests` in memory, with network faults."""
 
 import json
 from typing import Any, Self
 
 import requests
+from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ConnectTimeoutError
 
 from daraja.client import PUSH_PATH, QUERY_PATH
 from daraja.pull_api import PULL_PATH
+from daraja.wire import AnswerLost, NotSent
 from tests.simulation.memory_mpesa import MemoryMpesa, Reply
 from tests.simulation.mpesa_organisation import MpesaOrganisation
 from tests.simulation.scheduler import Scheduler
@@ -30,6 +31,8 @@ _BUSY = (500, b'{"requestId":"1","errorCode":"500.003.02","errorMessage":"System
 
 
 class _Body:
+    length = None
+
     def __init__(self, body: bytes) -> None:
         self._body = body
 
@@ -58,8 +61,10 @@ def _answer(reply: Reply) -> _Response:
     return _Response(status, json.dumps(members).encode())
 
 
-class MpesaTransport(requests.Session):
-    """The HTTP session of one process."""
+class MpesaTransport(requests.Session, BaseAdapter):
+    """The HTTP session of one process, and its only adapter."""
+
+    verify = True
 
     def __init__(self, scheduler: Scheduler, mpesa: MemoryMpesa, organisation: MpesaOrganisation) -> None:
         self._scheduler = scheduler
@@ -69,8 +74,12 @@ class MpesaTransport(requests.Session):
     def close(self) -> None:
         """Do nothing: no socket is open."""
 
-    def send(self, request: requests.PreparedRequest, **_: Any) -> Any:
-        """Carry a request there and its answer back, or raise what `requests` raises when either is lost."""
+    def get_adapter(self, url: str | bytes) -> BaseAdapter:  # noqa: ARG002 - of every address
+        """Return itself."""
+        return self
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> Any:
+        """Carry a request there and its answer back, or raise NotSent or AnswerLost."""
         scheduler = self._scheduler
         scheduler.check_alive()
         if self._mpesa.is_out():
@@ -101,7 +110,7 @@ class MpesaTransport(requests.Session):
         random, odds = actor.random, scheduler.odds
         if random.random() < odds.push_not_sent:
             scheduler.count_fault("push not sent", actor.process.name)
-            raise requests.ConnectTimeout(ConnectTimeoutError())
+            raise NotSent("TimeoutError")
         if random.random() < odds.push_refused:
             scheduler.count_fault("push refused", actor.process.name)
             return _Response(*_BUSY)
@@ -120,7 +129,7 @@ class MpesaTransport(requests.Session):
         if random.random() < odds.reversal_refused:
             scheduler.count_fault("initiator request refused", actor.process.name)
             if random.random() < 0.5:
-                raise requests.ConnectTimeout(ConnectTimeoutError())
+                raise NotSent("TimeoutError")
             return _Response(*_BUSY)
         reply = self._organisation.accept(url, asked, random)
         if random.random() < odds.reversal_answer_lost:
@@ -135,7 +144,7 @@ class MpesaTransport(requests.Session):
         if actor.random.random() < 0.2:
             scheduler.kill(actor.process)
             scheduler.check_alive()
-        raise requests.ReadTimeout
+        raise AnswerLost("TimeoutError")
 
     def _query(self, asked: dict[str, Any]) -> Any:
         assert self._scheduler.actor is not None
@@ -147,5 +156,5 @@ class MpesaTransport(requests.Session):
     def _outage(self) -> Any:
         assert self._scheduler.actor is not None
         if self._scheduler.actor.random.random() < 0.5:
-            raise requests.ConnectTimeout(ConnectTimeoutError())
+            raise NotSent("TimeoutError")
         return _Response(503, b"<html><h1>Service Unavailable</h1></html>")

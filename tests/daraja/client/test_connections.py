@@ -1,6 +1,7 @@
 """Connections: over TLS as over plain TCP, with the same care about what may have been sent."""
 
 import ipaddress
+import json
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from daraja import DarajaClient, Retryable, Uncertain
-from daraja.wire import _PlainConnection, new_session
+from daraja.wire import new_session
 from tests.daraja.client import scripted
 from tests.daraja.client.conftest import (
     ACCEPTANCE,
@@ -96,16 +97,40 @@ def test_a_certificate_that_is_not_trusted_means_that_nothing_was_sent(tls_scrip
     assert tls_script.requests == []
 
 
-def test_a_long_silent_connection_is_not_used_again(script: Script) -> None:
-    host, _, port = script.base_url.removeprefix("http://").partition(":")
-    connection = _PlainConnection(host, int(port), timeout=5)
-    connection.request("GET", OAUTH)
-    assert connection.getresponse().data
-    usable = [connection.is_connected]
-    connection._last_used -= 31
-    usable.append(connection.is_connected)
-    connection.close()
-    assert usable == [True, False]
+@pytest.mark.parametrize(("max_idle_seconds", "ports"), [(30.0, 1), (0.0, 2)])
+def test_a_long_silent_connection_is_not_used_again(
+    script: Script, max_idle_seconds: float, ports: int
+) -> None:
+    session = new_session(pool_size=2, max_idle_seconds=max_idle_seconds)
+    config = make_config(base_url=script.base_url)
+    client = DarajaClient(config, make_store("token-1"), clock=lambda: NOW, http=session)
+    push(client)
+    push(client)
+    assert len({request.port for request in script.seen(PUSH)}) == ports
+
+
+def _until_the_end(line: scripted.Line) -> None:
+    line.close_connection = True
+    line.wfile.write(
+        b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(ACCEPTANCE).encode()
+    )
+
+
+def _in_chunks(line: scripted.Line) -> None:
+    body = json.dumps(ACCEPTANCE).encode()
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:], b""))
+    line.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+
+@pytest.mark.parametrize(("answer", "ports"), [(_until_the_end, 3), (_in_chunks, 1)])
+def test_an_answer_of_no_stated_length_is_read_to_its_end(
+    script: Script, answer: scripted.Deed, ports: int
+) -> None:
+    script.at(PUSH, answer)
+    client = DarajaClient(make_config(base_url=script.base_url), make_store("token-1"), clock=lambda: NOW)
+    assert [push(client).checkout_request_id for _ in range(3)] == [CHECKOUT_ID] * 3
+    assert len({request.port for request in script.seen(PUSH)}) == ports
+    client.close()
 
 
 def test_settings_of_the_host_do_not_reach_the_session(
