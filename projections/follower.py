@@ -1,9 +1,13 @@
 """The loop that feeds the read side: batches of events in the order of their positions, each applied exactly once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from operator import itemgetter
+from threading import RLock
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -16,42 +20,38 @@ from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.locks import LOCK_KEY
 from ledger.store.mapper import SessionMapper
-from ledger.store.positions import read_horizon
 
 BATCH_SIZE = 500
-MAX_COUNTED = 10_000
-"""Where the count of a follower's lag stops."""
+CATCH_UP = 10
+"""After a full batch the next is so many times larger: the follower is far behind."""
+MAX_RECENT = 2_000
+"""How many events a process keeps in memory for its followers."""
+MAX_LOOKS_UNSAVED = 10
+"""After so many looks at the log those positions are stored that no other commit took along."""
 
 _log = structlog.get_logger(__name__)
+_POSITION = itemgetter("position")
 _MAPPER = SessionMapper(JSONTranscoder())  # The transcoder is the library's; ours writes JSON by itself.
 
+LOOK = "SELECT origin, horizon, pg_postmaster_start_time() AS server FROM ledger_horizon()"
 TRY_TO_BE_ACTIVE = f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}) AS active"
 BE_ACTIVE = f"SELECT pg_advisory_xact_lock({LOCK_KEY})"
 READ_POSITION = "SELECT position FROM follower_positions WHERE name = %s AND origin = %s"
-STORE_POSITION = """
-INSERT INTO follower_positions (name, origin, position) VALUES (%s, %s, %s)
+STORE_POSITIONS = """
+INSERT INTO follower_positions (name, origin, position)
+SELECT name, %s::smallint, position FROM unnest(%s::text[], %s::bigint[]) AS reached (name, position) ORDER BY name
 ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
 """
 READ_BATCH = f"""
-SELECT session_id, version, topic, recorded_at, {COLUMNS},
-       CASE WHEN %(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) THEN state::text END AS state
-FROM payment_events
-WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s
-ORDER BY position LIMIT %(limit)s
+SELECT session_id, version, topic, recorded_at, {COLUMNS}, number, CASE WHEN wanted THEN state::text END AS state
+FROM (SELECT *, %(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) AS wanted,
+             row_number() OVER log AS number, lead(position) OVER log IS NULL AS is_last
+      FROM (SELECT session_id, version, topic, recorded_at, {COLUMNS}, state FROM payment_events
+            WHERE origin = %(origin)s AND position > %(after)s AND position <= %(end)s
+            ORDER BY position LIMIT %(limit)s) AS next
+      WINDOW log AS (ORDER BY position)) AS numbered
+WHERE wanted OR is_last ORDER BY position
 """  # noqa: S608 - made of names of our own
-LAGS = """
-SELECT follower.name, behind.below, behind.held,
-       coalesce(extract(epoch FROM clock_timestamp() - behind.oldest), 0)::float8 AS seconds
-FROM unnest(%(names)s::text[]) AS follower (name)
-LEFT JOIN follower_positions AS reached ON reached.name = follower.name AND reached.origin = %(origin)s
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE position < %(horizon)s) AS below,
-           count(*) FILTER (WHERE position >= %(horizon)s) AS held, min(recorded_at) AS oldest
-    FROM (SELECT position, recorded_at FROM payment_events
-          WHERE origin = %(origin)s AND position > coalesce(reached.position, 0)
-          ORDER BY position LIMIT %(limit)s) AS event
-) AS behind
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +102,185 @@ class Projection(Protocol):
         """Change the view by these events, in their order."""
 
 
+class Place(NamedTuple):
+    """A place in the log of one server: after a failover another server may have other events there."""
+
+    server: datetime
+    origin: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The `wanted` events among the next `read`, of which the last has position `last`.
+
+    Every event up to the place `until` was read; it lies beyond `last` where there are no more.
+    """
+
+    wanted: list[Recorded]
+    read: int
+    last: int
+    until: Place
+
+    def first(self, most: int) -> "Batch":
+        """Return the part of the batch that ends with its `most`-th wanted event, if it has more."""
+        if len(self.wanted) <= most:
+            return self
+        last = self.wanted[most - 1].position
+        return Batch(self.wanted[:most], most, last, self.until._replace(position=last))
+
+
+class LogReader:
+    """Reads the log once for all followers of a process, and keeps what came lately for each of them.
+
+    A look at the log serves all who ask within `look_seconds`. Positions of followers that found nothing for them are
+    stored with the next commit of another, when nothing new came, and after MAX_LOOKS_UNSAVED looks: they need no lock,
+    for whoever is active passes over the same events. Safe to share between threads.
+    """
+
+    def __init__(self, database: Database, macs: EventMacs | None, look_seconds: float = 0.0) -> None:
+        self._database = database
+        self._macs = macs
+        self._look_seconds = look_seconds
+        self._guard = RLock()
+        self._looked_at = 0.0
+        self._end: Place | None = None
+        self._kept: list[dict[str, Any]] = []
+        self._kept_after = 0
+        self._unsaved: dict[str, int] = {}
+        self._looks_unsaved = 0
+
+    def look(self) -> Place:
+        """Return the last place below the horizon, and keep what came since the last look. Raises Unavailable."""
+        with self._guard:
+            known = self._end
+            if known is not None and monotonic() - self._looked_at < self._look_seconds:
+                return known
+            with self._database.connection() as connection:
+                end = read_end(connection)
+                self._keep_new(connection, known, end)
+                self._looked_at = monotonic()
+                self._looks_unsaved += 1
+                if self._unsaved and (end == known or self._looks_unsaved >= MAX_LOOKS_UNSAVED):
+                    self.saved(self.store(connection, end, {}))
+            return end
+
+    def _keep_new(self, connection: Connection[Any], known: Place | None, end: Place) -> None:
+        """Keep the events between two places; none where they are too many, or the server is not the same."""
+        if known == end:
+            return
+        goes_on = known is not None and known[:2] == end[:2] and known.position < end.position
+        new = _rows(connection, known, end, (), BATCH_SIZE) if known is not None and goes_on else []
+        if self._end is not known:
+            return  # Another look overtook this one.
+        if not goes_on:
+            self._unsaved = {}
+        if not goes_on or len(new) == BATCH_SIZE:
+            self._kept, self._kept_after = [], end.position
+        elif new:
+            kept = [*self._kept, *new]
+            if len(kept) > MAX_RECENT:
+                self._kept_after = kept[-MAX_RECENT - 1]["position"]
+            self._kept = kept[-MAX_RECENT:]
+        self._end = end
+
+    def recent(
+        self, after: Place | None, end: Place, topics: Sequence[str], checked: Sequence[str] | None = None
+    ) -> Batch | None:
+        """Return what `read` does, of what is kept in memory and up to the last look; None if that is not all."""
+        with self._guard:
+            known, kept = self._end, self._kept
+            if after is None or known is None or not after[:2] == known[:2] == end[:2]:
+                return None
+            if after.position < self._kept_after or known.position < end.position:
+                return None
+        rows = kept[bisect_right(kept, after.position, key=_POSITION) :]
+        wanted = (row for row in rows if not topics or row["topic"] in topics)
+        events = [recorded(row) for row in genuine(wanted, self._macs, checked)]
+        return Batch(events, len(rows), rows[-1]["position"] if rows else after.position, known)
+
+    def read(
+        self,
+        connection: Connection[Any],
+        after: Place,
+        end: Place,
+        topics: Sequence[str],
+        limit: int,
+        checked: Sequence[str] | None = None,
+    ) -> Batch:
+        """Return the events of these topics among the next `limit` up to a place; those without our MAC are left out.
+
+        With `checked`, only events of those topics need our MAC.
+        """
+        rows = _rows(connection, after, end, topics, limit)
+        wanted = (row for row in rows if row["state"] is not None)
+        events = [recorded(row) for row in genuine(wanted, self._macs, checked)]
+        read, last = (rows[-1]["number"], rows[-1]["position"]) if rows else (0, after.position)
+        return Batch(events, read, last, end if read < limit else end._replace(position=last))
+
+    def pass_over(self, name: str, batch: Batch) -> None:
+        """Have the position of a follower moved past a batch that holds nothing for it, by a later commit."""
+        with self._guard:
+            if batch.read and self._end is not None and batch.until[:2] == self._end[:2]:
+                self._unsaved[name] = batch.last
+
+    def store(self, connection: Connection[Any], end: Place, reached: Mapping[str, int]) -> dict[str, int]:
+        """Store how far followers have got, by name; return what `saved` is to be told once it is committed."""
+        with self._guard:
+            positions = {**self._unsaved, **reached}
+        if positions:
+            connection.execute(STORE_POSITIONS, (end.origin, list(positions), list(positions.values())))
+        return positions
+
+    def saved(self, positions: Mapping[str, int]) -> None:
+        """Forget positions that were stored and committed."""
+        with self._guard:
+            self._unsaved = dict(self._unsaved.items() - positions.items())
+            self._looks_unsaved = 0
+
+
 class Follower:
     """Feeds one projection. Several may run for a name; one is active in each round, the others stand by.
 
-    An event without our MAC is passed over: a forgery must neither change a view nor stop it.
+    An event without our MAC is passed over: a forgery must neither change a view nor stop it. What came lately is in
+    `log`, which the followers of a process share.
     """
 
     def __init__(
-        self, database: Database, macs: EventMacs, projection: Projection, batch_size: int = BATCH_SIZE
+        self,
+        database: Database,
+        macs: EventMacs,
+        projection: Projection,
+        batch_size: int = BATCH_SIZE,
+        log: LogReader | None = None,
     ) -> None:
         self.projection = projection
         self._database = database
-        self._macs = macs
+        self._log = log or LogReader(database, macs)
         self.batch_size = batch_size
-        self._caught_up_at: tuple[int, int] | None = None
+        self._limit = batch_size
+        self._read_until: Place | None = None
 
     def run_once(self) -> int:
         """Apply the next batch; return how many events were read: 0 when caught up, or standing by.
 
         Raises what the projection raises, after which nothing has happened, and Unavailable.
         """
-        with self._database.connection() as connection:
-            horizon = read_horizon(connection)
-        if horizon == self._caught_up_at:
+        end, name = self._log.look(), self.projection.name
+        if end == self._read_until:
             return 0  # Nothing new can have appeared below it.
-        with self._database.transaction() as connection:
-            if not connection.execute(TRY_TO_BE_ACTIVE, (self.projection.name,)).fetchone()["active"]:
-                return 0
-            read = self.advance(connection, *horizon)
-        if not read:
-            self._caught_up_at = horizon
-        return read
+        batch = self._log.recent(self._read_until, end, self.projection.topics)
+        if batch is not None and not batch.wanted:
+            self._log.pass_over(name, batch)
+        else:
+            with self._database.transaction() as connection:
+                if not connection.execute(TRY_TO_BE_ACTIVE, (name,)).fetchone()["active"]:
+                    return 0
+                batch = self._apply_next(connection, end)
+                stored = self._log.store(connection, end, {name: batch.last} if batch.read else {})
+            self._log.saved(stored)
+        self._read_until = batch.until
+        return batch.read
 
     def catch_up(self) -> int:
         """Apply batches until none is left below the horizon; return how many events were read."""
@@ -141,18 +289,29 @@ class Follower:
             total += read
         return total
 
-    def advance(self, connection: Connection[Any], origin: int, horizon: int) -> int:
-        """Apply the next batch below a horizon, inside a transaction that holds the lock of this name."""
-        name = self.projection.name
-        after = position_of(connection, name, origin)
-        batch, read, last = read_batch(
-            connection, origin, after, horizon, self.projection.topics, self.batch_size, self._macs
-        )
-        if batch:
-            self.projection.apply(connection, batch)
-        if read:
-            connection.execute(STORE_POSITION, (name, origin, last))
-        return read
+    def advance(self, connection: Connection[Any], end: Place) -> int:
+        """Apply the next batch up to a place, inside a transaction that holds the lock of this name."""
+        batch = self._apply_next(connection, end)
+        if batch.read:
+            self._log.store(connection, end, {self.projection.name: batch.last})
+        return batch.read
+
+    def _apply_next(self, connection: Connection[Any], end: Place) -> Batch:
+        after = end._replace(position=position_of(connection, self.projection.name, end.origin))
+        batch = self._log.recent(after, end, self.projection.topics)
+        if batch is None:
+            batch = self._log.read(connection, after, end, self.projection.topics, self._limit)
+            self._limit = self.batch_size * (CATCH_UP if batch.read == self._limit else 1)
+        if batch.wanted:
+            self.projection.apply(connection, batch.wanted)
+        return batch
+
+
+def read_end(connection: Connection[Any]) -> Place:
+    """Return the last place below the horizon. Read rows up to it in a later statement: `ledger.store.positions`."""
+    seen = connection.execute(LOOK).fetchone()
+    assert seen is not None
+    return Place(seen["server"], seen["origin"], seen["horizon"] - 1)
 
 
 def position_of(connection: Connection[Any], name: str, origin: int) -> int:
@@ -161,36 +320,28 @@ def position_of(connection: Connection[Any], name: str, origin: int) -> int:
     return int(row["position"]) if row else 0
 
 
-def read_batch(
-    connection: Connection[Any],
-    origin: int,
-    after: int,
-    horizon: int,
-    topics: Sequence[str],
-    limit: int,
-    macs: EventMacs | None = None,
-) -> tuple[list[Recorded], int, int]:
-    """Return the events of these topics among the next `limit` ones, how many there were, and the last's position.
-
-    With `macs`, those without our MAC are left out. `horizon` must have been read in an earlier statement: see
-    `ledger.store.positions`.
-    """
+def _rows(
+    connection: Connection[Any], after: Place, end: Place, topics: Sequence[str], limit: int
+) -> list[dict[str, Any]]:
     values = {
-        "origin": origin,
-        "after": after,
-        "horizon": horizon,
+        "origin": end.origin,
+        "after": after.position,
+        "end": end.position,
         "topics": list(topics) or None,
         "limit": limit,
     }
-    rows = connection.execute(READ_BATCH, values).fetchall()
-    wanted = [recorded(row) for row in genuine((row for row in rows if row["state"] is not None), macs)]
-    return wanted, len(rows), rows[-1]["position"] if rows else after
+    return connection.execute(READ_BATCH, values).fetchall()
 
 
-def genuine(rows: Iterable[dict[str, Any]], macs: EventMacs | None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the log whose events carry our MAC, and log the others; all of them without `macs`."""
+def genuine(
+    rows: Iterable[dict[str, Any]], macs: EventMacs | None, topics: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the log whose events carry our MAC, and log the others; all of them without `macs`.
+
+    With `topics`, rows of others are not checked.
+    """
     for row in rows:
-        if macs is None or macs.is_genuine(row):
+        if macs is None or (topics is not None and row["topic"] not in topics) or macs.is_genuine(row):
             yield row
         else:
             _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
@@ -206,30 +357,3 @@ def recorded(row: dict[str, Any]) -> Recorded:
         row["position"],
         row["recorded_at"],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """How far a follower is behind.
-
-    `below` events wait below the horizon, `held` ones above it, behind a transaction that is still running (both stop
-    counting at MAX_COUNTED together); `seconds` is the age of the oldest of them, by the clock of the database.
-    """
-
-    below: int
-    held: int
-    seconds: float
-
-    @property
-    def events(self) -> int:
-        """How many events it has not read."""
-        return self.below + self.held
-
-
-def lags(database: Database, names: Iterable[str]) -> dict[str, Lag]:
-    """Return how far the followers of these names are behind the log now."""
-    with database.connection() as connection:
-        origin, horizon = read_horizon(connection)
-        values = {"origin": origin, "horizon": horizon, "names": list(names), "limit": MAX_COUNTED}
-        rows = connection.execute(LAGS, values).fetchall()
-    return {row.pop("name"): Lag(**row) for row in rows}

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
-from ledger.store.positions import read_horizon
-from projections.follower import BE_ACTIVE, Follower, Projection
+from projections.follower import BE_ACTIVE, Follower, Projection, read_end
 
 EMPTY = "DELETE FROM {table}"
 FORGET_POSITION = "SELECT forget_position_of_rebuild(%s)"
@@ -55,9 +54,9 @@ def rebuild_table(
     with database.transaction() as connection:
         for name in (live, shadow):
             connection.execute(BE_ACTIVE, (name,))
-        origin, horizon = read_horizon(connection)
+        end = read_end(connection)
         for follower in (current, rebuilt):
-            while read := follower.advance(connection, origin, horizon):
+            while read := follower.advance(connection, end):
                 events += read if follower is rebuilt else 0
         tables = {"live": live, "shadow": shadow}
         differing = connection.execute(COUNT_DIFFERENCES.format(key=key, **tables)).fetchone()["keys"]

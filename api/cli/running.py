@@ -71,7 +71,7 @@ def work(*, waits: bool) -> None:
     from api.local.databases import require_url
     from api.wiring import build_services
     from payments.worker.jobs import run_jobs
-    from payments.worker.processes import jobs
+    from payments.worker.processes import LOOK_SECONDS, jobs
 
     settings = _settings_of_program(waits=waits)
     settings.require_safe_mode()
@@ -79,7 +79,7 @@ def work(*, waits: bool) -> None:
     configure_logging(settings.daftari_log_format)
     stopping, services = stop_on_signals(), build_services(settings)
     try:
-        run_jobs(jobs(services.worker), stopping)
+        run_jobs(jobs(services.worker, look_seconds=LOOK_SECONDS), stopping)
     finally:
         services.close()
 

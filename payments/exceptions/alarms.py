@@ -10,7 +10,7 @@ from typing import Any
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon_holder
 from payments.worker.processes import FOLLOWERS
-from projections.follower import lags
+from projections.lags import lags
 
 PASSWORD_LASTS = timedelta(days=90)
 PASSWORD_WARNED = timedelta(days=75)

@@ -16,10 +16,9 @@ from ledger.store.database import Database
 from ledger.store.event_macs import EventForged
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
-from ledger.store.positions import read_horizon
 from payments.retry_schedule import RetrySchedule
 from payments.worker.left_over import LEFT_OVER_AFTER
-from projections.follower import STORE_POSITION, Recorded, position_of, read_batch, recorded
+from projections.follower import CATCH_UP, Batch, LogReader, Place, Recorded, position_of, read_end, recorded
 
 BATCH_SIZE = 100
 MAX_WORKERS = 4
@@ -99,7 +98,8 @@ class EventProcessor:
     """Feeds one handler. Of several workers one is active: it holds a lock for as long as its connection lives.
 
     The lock is one of `locks`, by default on a connection of its own. `max_workers` is how many sessions are handled
-    at once: with one, nothing runs in another thread.
+    at once: with one, nothing runs in another thread. What came lately is in `log`, which the followers of a process
+    share. After an event of the topics `settled_by` there is nothing left to do about earlier ones of its session.
     """
 
     def __init__(
@@ -110,13 +110,18 @@ class EventProcessor:
         *,
         locks: LockConnection | None = None,
         max_workers: int = MAX_WORKERS,
+        log: LogReader | None = None,
+        settled_by: Sequence[str] = (),
     ) -> None:
         self.handler = handler
         self.lock = ActiveLock(locks or LockConnection(database.url), handler.name)
         self._database = database
         self.batch_size = batch_size
         self._max_workers = max_workers
-        self._caught_up_at: tuple[int, int] | None = None
+        self._log = log or LogReader(database, None)
+        self._settled_by = settled_by
+        self._limit = batch_size
+        self._read_until: Place | None = None
         self._left_over_after = 0
 
     def run_once(self) -> int:
@@ -124,23 +129,42 @@ class EventProcessor:
 
         Raises Unavailable where PostgreSQL does not answer; then the batch is handled again.
         """
+        if not self.lock.held():
+            self._read_until = None  # Another may have been active since.
         if not self.lock.try_acquire():
             return 0
-        with self._database.connection() as connection:
-            origin, horizon = read_horizon(connection)
-            if (origin, horizon) == self._caught_up_at:
-                return 0  # Nothing new can have appeared below it.
-            after = position_of(connection, self.handler.name, origin)
-            batch, read, last = read_batch(
-                connection, origin, after, horizon, self.handler.topics, self.batch_size
-            )
-        self._process_all(batch)
-        if not read:
-            self._caught_up_at = origin, horizon
-            return 0
-        with self._database.connection() as connection:
-            connection.execute(STORE_POSITION, (self.handler.name, origin, last))
-        return read
+        end = self._log.look()
+        if end == self._read_until:
+            return 0  # Nothing new can have appeared below it.
+        batch = self._next_batch(end).first(self.batch_size)
+        events = self._open_events(batch.wanted)
+        self._process_all(events)
+        if events:
+            with self._database.connection() as connection:
+                self._log.saved(self._log.store(connection, end, {self.handler.name: batch.last}))
+        else:
+            self._log.pass_over(self.handler.name, batch)
+        self._read_until = batch.until
+        return batch.read
+
+    def _next_batch(self, end: Place) -> Batch:
+        topics = (*self.handler.topics, *self._settled_by)
+        batch = self._log.recent(self._read_until, end, topics, self._settled_by)
+        if batch is None:
+            with self._database.connection() as connection:
+                after = end._replace(position=position_of(connection, self.handler.name, end.origin))
+                batch = self._log.read(connection, after, end, topics, self._limit, self._settled_by)
+            self._limit = self.batch_size * (CATCH_UP if batch.read == self._limit else 1)
+        return batch
+
+    def _open_events(self, events: Sequence[Recorded]) -> list[Recorded]:
+        """Return those for the handler, without those that a later one of the batch has settled."""
+        settled = {event.session_id: event.version for event in events if event.topic in self._settled_by}
+        return [
+            event
+            for event in events
+            if event.topic not in self._settled_by and event.version > settled.get(event.session_id, 0)
+        ]
 
     def retry_due(self, now: datetime) -> int:
         """Retry the failed events that are due; return how many."""
@@ -161,14 +185,14 @@ class EventProcessor:
         if not self.lock.try_acquire():
             return 0
         with self._database.connection() as connection:
-            origin, horizon = read_horizon(connection)
+            end = read_end(connection)
             values = {
                 "name": self.handler.name,
                 "topics": list(self.handler.topics),
                 "before": now - LEFT_OVER_AFTER,
-                "origin": origin,
-                "horizon": horizon,
-                "followed": position_of(connection, self.handler.name, origin),
+                "origin": end.origin,
+                "horizon": end.position + 1,
+                "followed": position_of(connection, self.handler.name, end.origin),
                 "after": self._left_over_after,
                 "limit": self.batch_size,
             }

@@ -8,7 +8,7 @@ from functools import partial
 from ledger import clock
 from ledger.application import Ledger
 from ledger.session.event import Event
-from ledger.session.events import EvidenceUpgraded, Paid, ReceiptRecorded, RefundDue
+from ledger.session.events import EvidenceUpgraded, OrderCreated, Paid, ReceiptRecorded, RefundDue
 from ledger.store.blocks import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
@@ -34,9 +34,12 @@ from payments.worker.jobs import Job
 from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
-from projections.follower import Follower, Projection
+from projections.follower import Follower, LogReader, Projection
 from projections.metrics import PaymentMetrics
 from projections.refunds import PaymentRefunds
+
+LOOK_SECONDS = 0.015
+"""For so long the followers of a worker share a look at the log: less than the order process rests between two."""
 
 QUERY_LOG_KEPT = timedelta(days=2)
 ORDER_FAILURES_KEPT = timedelta(days=30)
@@ -76,6 +79,7 @@ class WorkerParts:
 class OnEvent:
     """A handler that acts on the world once one of the events `on` is recorded; failures are retried every second.
 
+    The events `settled_by` leave nothing to do about earlier ones of their session.
     `left_over` finds by status rows what the log does not lead to while somebody holds it back.
     Here and below, `every` is the seconds between two looks for work: at first, and at most after many without any.
     """
@@ -86,11 +90,18 @@ class OnEvent:
     effect: str
     handler: Callable[[WorkerParts], EventHandler]
     left_over: str | None = None
+    settled_by: tuple[type[Event], ...] = ()
 
-    def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int) -> list[Job]:
+    def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int, log: LogReader) -> list[Job]:
         """Return the jobs that follow the log, retry, and find what is left over; of several workers one does them."""
-        database, handler = parts.ledger.database, self.handler(parts)
-        processor = EventProcessor(database, handler, locks=locks, max_workers=max_workers)
+        processor = EventProcessor(
+            parts.ledger.database,
+            self.handler(parts),
+            locks=locks,
+            max_workers=max_workers,
+            log=log,
+            settled_by=tuple(event.TOPIC for event in self.settled_by),
+        )
         retry = partial(_retry_due, processor)
         found = [
             Job(self.name, processor.run_once, *self.every, processor.lock, processor.batch_size),
@@ -110,9 +121,11 @@ class View:
     every: tuple[float, float]
     projection: Callable[[], Projection]
 
-    def jobs(self, parts: WorkerParts, _locks: LockConnection, _max_workers: int) -> list[Job]:
+    def jobs(
+        self, parts: WorkerParts, _locks: LockConnection, _max_workers: int, log: LogReader
+    ) -> list[Job]:
         """Return the job that follows the log."""
-        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection())
+        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection(), log=log)
         return [Job(self.name, follower.run_once, *self.every, full_round=follower.batch_size)]
 
 
@@ -125,7 +138,9 @@ class OnTime:
     effect: str
     work: Callable[[WorkerParts], int]
 
-    def jobs(self, parts: WorkerParts, locks: LockConnection, _max_workers: int) -> list[Job]:
+    def jobs(
+        self, parts: WorkerParts, locks: LockConnection, _max_workers: int, _log: LogReader
+    ) -> list[Job]:
         """Return the job, which one of several workers does; none where a setting switches it off."""
         if self.name in parts.switched_off:
             return []
@@ -153,7 +168,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     # name, seconds, events, what follows: the command sent to the session and its event
     OnEvent("orders", (0.02, 0.2), (Paid,),
             "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
-            lambda parts: parts.order_maker, PAID_WITHOUT_ORDER),
+            lambda parts: parts.order_maker, PAID_WITHOUT_ORDER, settled_by=(OrderCreated,)),
     View("payment_metrics", (0.1, 0.5), PaymentMetrics),
     View("payment_refunds", (0.1, 0.5), PaymentRefunds),
     View("payment_cases", (0.1, 0.5), PaymentCases),
@@ -199,14 +214,19 @@ FOLLOWERS = tuple(process.name for process in PROCESSES if not isinstance(proces
 
 
 def jobs(
-    parts: WorkerParts, *, locks: LockConnection | None = None, max_workers: int = MAX_WORKERS
+    parts: WorkerParts,
+    *,
+    locks: LockConnection | None = None,
+    max_workers: int = MAX_WORKERS,
+    look_seconds: float = 0.0,
 ) -> list[Job]:
     """Return every job of the worker. Their locks are held on `locks`, by default a connection of their own.
 
-    An event handler works on `max_workers` sessions at once.
+    An event handler works on `max_workers` sessions at once. A look at the log serves all followers for `look_seconds`.
     """
     locks = locks or LockConnection(parts.ledger.database.url)
-    return [job for process in PROCESSES for job in process.jobs(parts, locks, max_workers)]
+    log = LogReader(parts.ledger.database, parts.ledger.macs, look_seconds)
+    return [job for process in PROCESSES for job in process.jobs(parts, locks, max_workers, log)]
 
 
 def _retry_due(processor: EventProcessor) -> int:

@@ -7,8 +7,8 @@ from psycopg import Connection
 from ledger.application import Ledger
 from ledger.session.events import Created, Paid
 from ledger.store.database import Database
-from ledger.store.positions import read_horizon
-from projections.follower import BE_ACTIVE, Follower, Lag, Recorded, lags, read_batch
+from projections.follower import BE_ACTIVE, Follower, LogReader, Recorded, read_end
+from projections.lags import Lag, lags
 from tests.projections.recording import Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import Checkout, new_session, one_of_every_kind
@@ -159,8 +159,9 @@ def test_an_event_is_read_back_as_an_object_of_its_class(ledger: Ledger, databas
     Checkout(ledger).prompt().pay("NLJ7RT61SV")
     until_readable(database)
     with database.connection() as connection:
-        origin, horizon = read_horizon(connection)
-        (paid,), _, _ = read_batch(connection, origin, 0, horizon, (Paid.TOPIC,), limit=10)
+        end = read_end(connection)
+        log = LogReader(database, event_macs(database))
+        (paid,) = log.read(connection, end._replace(position=0), end, (Paid.TOPIC,), limit=10).wanted
     assert isinstance(paid.event, Paid)
     assert (paid.event.receipt, paid.event.amount_cents, paid.event.originator_version) == (
         "NLJ7RT61SV",

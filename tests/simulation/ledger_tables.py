@@ -79,6 +79,7 @@ class LedgerTables:
             recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
+            follower.LOOK: lambda values: [row | {"server": datetime.min} for row in self.horizon(values)],
             **self.prompts.handlers(),
             query_log._ASKED_SINCE: self.asked_since,
             query_log._TRIES: self.tries,
@@ -208,13 +209,13 @@ class LedgerTables:
         self.held_at = self._transactions
 
     def read_batch(self, values: Any) -> list[Row]:
-        """Return the next events of the log, with the states of wanted topics."""
-        start, stop = self._between(values["after"], values["horizon"])
-        stop = min(start + values["limit"], stop)
-        topics = values["topics"]
+        """Return the events of wanted topics among the next ones of the log, and the last of these."""
+        start, stop = self._between(values["after"], values["end"] + 1)
+        found, topics = self.log[start : min(start + values["limit"], stop)], values["topics"]
         return [
-            event if topics is None or event["topic"] in topics else event | {"state": None}
-            for event in self.log[start:stop]
+            event | {"number": number, "state": event["state"] if is_wanted else None}
+            for number, event in enumerate(found, 1)
+            if (is_wanted := topics is None or event["topic"] in topics) or number == len(found)
         ]
 
     def sessions_beyond(self, position: int, topics: Collection[str]) -> set[UUID]:

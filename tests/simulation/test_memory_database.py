@@ -48,6 +48,7 @@ NOT_COMPARED = {
     blocks._ADD,
     blocks._LAST,
     positions._HORIZON,
+    follower.LOOK,
     follower.TRY_TO_BE_ACTIVE,
     personal_data_rules.EXISTS,
     key_ring._ALL,
@@ -109,11 +110,12 @@ class Comparison:
 
     def _translated(self, statement: Any, values: Any) -> Any:
         if statement == follower.READ_BATCH:
-            newest = max(real for double, real in self._real_of.items() if double < values["horizon"])
-            return values | {"after": self._real_of[values["after"]], "horizon": newest + 1}
-        if statement == follower.STORE_POSITION:
-            name, origin, position = values
-            return name, origin, self._real_of[position]
+            real = [real for double, real in self._real_of.items() if double <= values["after"]]
+            newest = max(real for double, real in self._real_of.items() if double <= values["end"])
+            return values | {"after": max(real), "end": newest}
+        if statement == follower.STORE_POSITIONS:
+            origin, names, reached = values
+            return origin, names, [self._real_of[position] for position in reached]
         if statement == EVENTS_IN_ORDER:
             return values[0], self._real_of[values[1]]
         return values

@@ -86,7 +86,7 @@ class WorkerTables:
             request_leases._PURGE: lambda _: 0,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.read_position,
-            follower.STORE_POSITION: self.store_position,
+            follower.STORE_POSITIONS: self.store_positions,
             order_failures._COUNT: self.count_order_failure,
             order_failures._FORGET_BEFORE: self.forget_order_failures,
             left_over.PAID_WITHOUT_ORDER.encode(): self.paid_without_order,
@@ -258,12 +258,13 @@ class WorkerTables:
         position = self.positions.get(tuple(values))
         return [] if position is None else [{"position": position}]
 
-    def store_position(self, values: Any) -> Undoable:
-        """Store the position of a follower; it never goes back."""
-        name, origin, position = values
-        before = self.positions.get((name, origin), 0)
-        self.positions[name, origin] = max(before, position)
-        return [], lambda: self.positions.__setitem__((name, origin), before)
+    def store_positions(self, values: Any) -> Undoable:
+        """Store the positions of followers; none goes back."""
+        origin, names, reached = values
+        before = {(name, origin): self.positions.get((name, origin), 0) for name in names}
+        for key, position in zip(before, reached, strict=True):
+            self.positions[key] = max(before[key], position)
+        return [], lambda: self.positions.update(before)
 
     def paid_without_order(self, values: Any) -> list[Row]:
         """Return the payments without an order that the order process does not come to by the log."""

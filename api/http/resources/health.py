@@ -19,7 +19,7 @@ from payments.exceptions import work_list
 from payments.operators.switches import Switch
 from payments.services import Services
 from payments.worker.processes import FOLLOWERS
-from projections.follower import lags
+from projections.lags import lags
 
 READY_WITHIN_SECONDS = 1.0
 HELD_LONG_SECONDS = 3.0

@@ -13,7 +13,8 @@ from psycopg import Connection
 
 from ledger.application import Ledger
 from ledger.store.database import Database
-from projections.follower import Follower, Recorded, lags
+from projections.follower import Follower, Recorded
+from projections.lags import lags
 from tests.projections.recording import Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import HALF_PAST_TEN, new_session

@@ -1,0 +1,145 @@
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.session.events import Created, OrderCreated, Paid
+from ledger.store.database import Database
+from payments.worker.event_processor import EventProcessor
+from projections import follower as following
+from projections.follower import Follower, LogReader, Recorded, position_of, read_end
+from tests.projections.recording import Notebook
+from tests.support.checkouts import Checkout
+from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
+
+
+class Desk:
+    """Lists the versions that it is asked to handle."""
+
+    name = "desk"
+    topics = (Paid.TOPIC,)
+
+    def __init__(self) -> None:
+        self.handled: list[UUID] = []
+
+    def handle(self, recorded: Recorded) -> None:
+        self.handled.append(recorded.session_id)
+
+
+class Distrustful:
+    """Takes every event for a forgery."""
+
+    def is_genuine(self, _row: dict[str, Any]) -> bool:
+        return False
+
+
+@pytest.fixture
+def log(database: Database) -> LogReader:
+    return LogReader(database, event_macs(database))
+
+
+@pytest.fixture
+def notebook(database: Database) -> Notebook:
+    return Notebook.opened(database, topics=(Created.TOPIC,))
+
+
+def caught_up(database: Database, log: LogReader, notebook: Notebook) -> Follower:
+    follower = Follower(database, event_macs(database), notebook, log=log)
+    follower.catch_up()
+    return follower
+
+
+def stored_position(database: Database, name: str) -> int:
+    with database.connection() as connection:
+        return position_of(connection, name, read_end(connection).origin)
+
+
+def newest_position(database: Database) -> int:
+    with database.connection() as connection:
+        row = connection.execute("SELECT max(position) AS position FROM payment_events").fetchone()
+    assert row is not None
+    return int(row["position"])
+
+
+def test_what_one_look_brought_serves_all_followers(
+    ledger: Ledger, database: Database, log: LogReader, notebook: Notebook
+) -> None:
+    other = Notebook("other")
+    followers = [caught_up(database, log, notebook), caught_up(database, log, other)]
+    session_id = Checkout(ledger).prompt().session_id
+    until_readable(database)
+    assert [follower.run_once() for follower in followers] == [3, 3]
+    assert notebook.seen(database) == [(session_id, 1)]
+    assert other.seen(database) == [(session_id, version) for version in (1, 2, 3)]
+    assert stored_position(database, "notebook") == stored_position(database, "other")
+
+
+def test_a_position_passes_over_events_for_others_once_nothing_new_comes(
+    ledger: Ledger, database: Database, log: LogReader, notebook: Notebook
+) -> None:
+    checkout = Checkout(ledger)
+    until_readable(database)
+    follower = caught_up(database, log, notebook)
+    checkout.prompt()
+    until_readable(database)
+    assert follower.catch_up() == 2
+    for _ in range(following.MAX_LOOKS_UNSAVED):  # Other tests may move the horizon meanwhile.
+        log.look()
+    assert stored_position(database, "notebook") == newest_position(database)
+
+
+def test_more_events_than_are_kept_are_read_from_the_log(
+    ledger: Ledger,
+    database: Database,
+    log: LogReader,
+    notebook: Notebook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "BATCH_SIZE", 3)
+    follower = caught_up(database, log, notebook)
+    sessions = [Checkout(ledger).prompt().session_id for _ in range(3)]
+    until_readable(database)
+    follower.catch_up()
+    assert notebook.seen(database) == [(session_id, 1) for session_id in sessions]
+
+
+def test_another_server_may_have_other_events_at_the_same_places(
+    ledger: Ledger,
+    database: Database,
+    log: LogReader,
+    notebook: Notebook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    follower = caught_up(database, log, notebook)
+    checkout = Checkout(ledger)
+    until_readable(database)
+    before_failover = log.look()
+    monkeypatch.setattr(following, "LOOK", following.LOOK.replace("time()", "time() - interval '1 day'"))
+    after_failover = log.look()
+    assert log.recent(before_failover, after_failover, ()) is None
+    follower.catch_up()
+    assert notebook.seen(database) == [(checkout.session_id, 1)]
+
+
+def test_a_payment_whose_order_came_with_it_is_not_handled(
+    ledger: Ledger, database: Database, log: LogReader
+) -> None:
+    desk = Desk()
+    processor = EventProcessor(database, desk, log=log, settled_by=(OrderCreated.TOPIC,))
+    ordered, paid = Checkout(ledger).prompt().pay("UKG7Q2X9LM"), Checkout(ledger).prompt().pay("UKG7Q2X9LN")
+    ordered.order()
+    until_readable(database)
+    assert processor.run_once() == 9
+    assert desk.handled == [paid.session_id]
+
+
+def test_a_forged_order_hides_no_payment(ledger: Ledger, database: Database) -> None:
+    desk, log = Desk(), LogReader(database, Distrustful())  # type: ignore[arg-type]
+    processor = EventProcessor(database, desk, log=log, settled_by=(OrderCreated.TOPIC,))
+    checkout = Checkout(ledger).prompt().pay("UKG7Q2X9LM")
+    checkout.order()
+    until_readable(database)
+    processor.run_once()
+    assert desk.handled == [checkout.session_id]
