@@ -79,7 +79,7 @@ class LedgerTables:
             recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
-            follower.LOOK: lambda values: [row | {"server": datetime.min} for row in self.horizon(values)],
+            follower.LOOK: lambda values: [row | {"server": None} for row in self.horizon(values)],
             **self.prompts.handlers(),
             query_log._ASKED_SINCE: self.asked_since,
             query_log._TRIES: self.tries,
