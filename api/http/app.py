@@ -13,7 +13,7 @@ from api.http.framework.openapi import install_openapi
 from api.http.framework.services import install_services
 from api.http.middleware.auth import install_authentication
 from api.http.middleware.headers import install_security_headers
-from api.http.middleware.lean_reads import install_lean_reads
+from api.http.middleware.lean_forms import install_lean_forms
 from api.http.middleware.proxies import behind_proxies
 from api.http.middleware.rate_limit import install_rate_limit
 from api.http.middleware.request_log import install_request_log
@@ -76,7 +76,7 @@ def create_app(
     blueprints = [import_module(name).blueprint for name in RESOURCES]
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-    install_lean_reads(app, {name: read for each in blueprints for name, read in each.lean_reads.items()})
+    install_lean_forms(app, {name: read for each in blueprints for name, read in each.lean_reads.items()})
     if install_pages is not None:
         install_pages(app)
     return app

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response
-from flask.globals import request_ctx
+from flask.ctx import RequestContext
 from flask.sessions import NullSession, SessionInterface
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-    from werkzeug.routing import MapAdapter
+    from werkzeug.routing import MapAdapter, Rule
 
 _NO_SESSION = NullSession()
 
@@ -33,9 +33,6 @@ class WholeResponse(Response):
         return [self.data]
 
 
-RAISED = "daftari.raised"
-"""The WSGI key of what a lean form has raised: Flask's way answers it."""
-
 Answer = tuple[str, list[tuple[str, str]], bytes]
 """Status line, headers and body."""
 
@@ -43,8 +40,8 @@ Answer = tuple[str, list[tuple[str, str]], bytes]
 class Application(Flask):
     """A Flask application whose views are plain functions, asked once a request, without sessions and signals.
 
-    `answer_lean`, if it is set, is asked first. It answers what needs nothing of Flask's, and returns None for all
-    else, which goes Flask's way as if it had not been asked.
+    `answer_lean`, if it is set, is asked first. It answers hot endpoints, and returns None for all else, which goes
+    Flask's way as if it had not been asked.
     """
 
     session_interface = _NoSessions()
@@ -58,20 +55,22 @@ class Application(Flask):
         start_response(answer[0], answer[1])
         return [answer[2]]
 
+    def context_of(self, environ: "WSGIEnvironment", rule: "Rule", values: dict[str, Any]) -> RequestContext:
+        """Return the context of a request whose route is known."""
+        asked = self.request_class(environ)
+        asked.json_module = self.json
+        asked.url_rule, asked.view_args = rule, values
+        return RequestContext(self, environ, asked)
+
+    def create_url_adapter(self, request: Request | None) -> "MapAdapter | None":
+        """Return what matches a request; None where the route is known, and outside requests: no URL is built there."""
+        if request is None or request.url_rule is not None:
+            return None
+        return super().create_url_adapter(request)
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function: no view is a coroutine."""
         return func
-
-    def create_url_adapter(self, request: Request | None) -> "MapAdapter | None":
-        """Return what matches a request; None outside requests, where no URL is built."""
-        return None if request is None else super().create_url_adapter(request)
-
-    def dispatch_request(self) -> Any:
-        """Return what the view returns; raise what it raises, or what its lean form has raised."""
-        raised: Exception | None = request_ctx.request.environ.get(RAISED)
-        if raised is not None:
-            raise raised
-        return super().dispatch_request()
 
     def full_dispatch_request(self) -> Response:
         """Answer the current request by its view, or by the handler of what it raises."""
@@ -82,3 +81,9 @@ class Application(Flask):
         except Exception as error:  # noqa: BLE001 - as Flask does: every error has a handler
             answer = self.handle_user_exception(error)
         return self.process_response(self.make_response(answer))
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Do nothing at the end of a request."""
+
+    def do_teardown_appcontext(self, exc: BaseException | None = None) -> None:
+        """Do nothing at the end of a context."""

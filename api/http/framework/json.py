@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from flask import Response, g, request
+from flask import Request, Response
+from flask.globals import app_ctx, request_ctx
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -72,16 +73,17 @@ def json_object() -> dict[str, Any]:
     Numbers with a fraction arrive as Decimal. Raises InvalidValue MALFORMED_JSON for anything but one JSON object of
     text that can be stored, UnsupportedMediaType for another content type, and werkzeug's RequestEntityTooLarge.
     """
-    if "json_object" not in g:
-        g.json_object = _read_object()
-    return dict(g.json_object)
+    state = app_ctx.g
+    if "json_object" not in state:
+        state.json_object = _read_object(request_ctx.request)
+    return dict(state.json_object)
 
 
-def _read_object() -> dict[str, Any]:
-    body = request.get_data(cache=True)
+def _read_object(asked: Request) -> dict[str, Any]:
+    body = asked.get_data()
     if not body:
         return {}
-    if not request.is_json:
+    if asked.environ.get("CONTENT_TYPE") != "application/json" and not asked.is_json:
         raise UnsupportedMediaType
     try:
         value = _DECODER.decode(body)
@@ -89,7 +91,10 @@ def _read_object() -> dict[str, Any]:
         raise _malformed("The body is not JSON that we can read. " + _SEND_AN_OBJECT) from None
     if not isinstance(value, dict):
         raise _malformed(_SEND_AN_OBJECT)
-    _refuse_the_unstorable(value, MAX_DEPTH)
+    if b"\\u0000" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _refuse_the_unstorable(
+            value, MAX_DEPTH
+        )  # Else there is no NUL in it, and nothing that could nest so deep.
     return value
 
 

@@ -1,16 +1,18 @@
-"""The lean form of a response's schema: made from its fields, it gives what marshmallow would, without its walk.
+"""The lean forms of schemas: made from their fields, they give what marshmallow would, without its walk.
 
-It is there for schemas all of whose fields it knows; others are dumped by marshmallow.
+A response is dumped so if all its fields are known here, else by marshmallow. A body is loaded so if its schema says
+that it loads by field; what is wrong with one is said by marshmallow alone.
 """
 
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields, missing
 
 Convert = Callable[[Any], Any]
 Dump = Callable[[Any], dict[str, Any]]
+Load = Callable[[Any], Any]
 
 
 class Unknown(Exception):
@@ -72,3 +74,32 @@ def _convert_of(field: fields.Field[Any]) -> Convert:
     if type(field) not in CONVERTS:
         raise Unknown
     return CONVERTS[type(field)]
+
+
+def lean_load(schema: Schema) -> Load | None:
+    """Return a function that loads what `schema` finds good, and raises ValidationError for all else.
+
+    None where the schema does not say `loads_by_field`: that it ignores unknown names, and has no hook but `made_of`.
+    """
+    if not getattr(schema, "loads_by_field", False):
+        return None
+    made_of: Load = schema.made_of  # type: ignore[attr-defined]  # every schema of requests has it
+    parts = [(name, field.data_key or name, _loader_of(field)) for name, field in schema.load_fields.items()]
+
+    def load(given: Any) -> Any:
+        if not isinstance(given, dict):
+            raise ValidationError("This is no object.")
+        loaded = {}
+        for name, key, load_field in parts:
+            value = load_field(given.get(key, missing))
+            if value is not missing:
+                loaded[name] = value
+        return made_of(loaded)
+
+    return load
+
+
+def _loader_of(field: fields.Field[Any]) -> Load:
+    if type(field) is fields.Nested and field.required and not field.many and not field.allow_none:
+        return lean_load(field.schema) or field.deserialize
+    return field.deserialize

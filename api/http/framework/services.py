@@ -29,6 +29,8 @@ class LazyServices:
 
         Callers who waited for a build that failed share its error: each try takes seconds, and they would add up.
         """
+        if self._built is not None:
+            return self._built
         failures_before = self._failures
         with self._lock:
             if self._built is None:

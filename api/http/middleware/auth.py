@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from flask import Flask, current_app, g, request
-from flask.globals import request_ctx
+from flask import Flask, Request, current_app
+from flask.globals import app_ctx, request_ctx
 from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -100,21 +100,16 @@ class TokenVerifier:
 
     def caller_of(self, token: str) -> Caller:
         """Return the caller whom a token names; raise Unauthenticated if the token is not valid now."""
-        known = self.known_caller_of(token)
-        if known is not None:
-            return known
         seconds = now().timestamp()
+        known = self._known.get(token)
+        if known is not None and seconds < known[1]:
+            return known[0]
         claims = self._claims_of(token)
         caller = _caller(claims, token)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[token] = caller, min(int(claims["exp"]), seconds + KNOWN_FOR_SECONDS)
         return caller
-
-    def known_caller_of(self, token: str) -> Caller | None:
-        """Return the caller whom a token names that was verified a moment ago, None if it was not."""
-        known = self._known.get(token)
-        return known[0] if known is not None and now().timestamp() < known[1] else None
 
     def _claims_of(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARACTERS:
@@ -140,9 +135,10 @@ def install_authentication(app: Flask, settings: Settings) -> None:
     verifier = app.extensions[VERIFIER] = TokenVerifier(settings)
 
     def authenticate() -> None:
-        if _is_guarded():
-            g.caller = _accepted(verifier.caller_of(_bearer_token()))
-            metadata.add(actor=f"user:{g.caller.user_id}")
+        asked = request_ctx.request
+        if _is_guarded(asked):
+            found = app_ctx.g.caller = _accepted(verifier.caller_of(_bearer_token(asked)))
+            metadata.add(actor=f"user:{found.user_id}")
 
     app.before_request(authenticate)
 
@@ -155,7 +151,7 @@ def caller_of(token: str) -> Caller:
 
 def caller() -> Caller:
     """Return the caller of this request; raise Unauthenticated on a public path, where no token is read."""
-    known: Caller | None = g.get("caller")
+    known: Caller | None = app_ctx.g.get("caller")
     if known is None:
         raise _missing()
     return known
@@ -194,29 +190,29 @@ def require_role(*roles: Role) -> Callable[[View], View]:
 
 def is_public(endpoint: str | None) -> bool:
     """Tell whether the view behind an endpoint was marked `public`."""
-    view = current_app.view_functions.get(endpoint or "")
+    view = app_ctx.app.view_functions.get(endpoint or "")
     return getattr(view, "is_public", False)
 
 
-def _is_guarded() -> bool:
-    view = current_app.view_functions.get(request.endpoint or "")
+def _is_guarded(asked: Request) -> bool:
+    view = app_ctx.app.view_functions.get(asked.endpoint or "")
     if getattr(view, "is_guarded", False):
         return True
-    if not request.path.startswith(API_PREFIX) or getattr(view, "is_public", False):
+    if not asked.path.startswith(API_PREFIX) or getattr(view, "is_public", False):
         return False
-    return not _is_wrong_method_of_public_path()
+    return not _is_wrong_method_of_public_path(asked)
 
 
-def _is_wrong_method_of_public_path() -> bool:
+def _is_wrong_method_of_public_path(asked: Request) -> bool:
     """A path whose methods are all public tells without a token that there is no other method."""
-    error, routes = request.routing_exception, request_ctx.url_adapter
+    error, routes = asked.routing_exception, request_ctx.url_adapter
     if not isinstance(error, MethodNotAllowed) or routes is None:
         return False
     return all(is_public(routes.match(method=method)[0]) for method in error.valid_methods or ())
 
 
-def _bearer_token() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+def _bearer_token(asked: Request) -> str:
+    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise _missing()
     return token.strip()

@@ -1,6 +1,7 @@
 """The security headers of every response. No endpoint answers other origins (no CORS)."""
 
-from flask import Flask, Response, request
+from flask import Flask, Response
+from flask.globals import request_ctx
 
 from api.http.framework import API_PREFIX
 
@@ -10,17 +11,13 @@ PAGE_POLICY = (
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
-OF_READS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),
-    ("Content-Security-Policy", DATA_POLICY),
-    ("Cache-Control", "no-store"),
-)
-"""The headers of what a view under API_PREFIX returns that sets none of them."""
-
 _OF_ALL = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"))
 _OF_PAGES = (*_OF_ALL, ("Content-Security-Policy", PAGE_POLICY))
 _OF_DATA = (*_OF_ALL, ("Content-Security-Policy", DATA_POLICY))
+_NOT_STORED = ("Cache-Control", "no-store")
+
+OF_API = (*_OF_DATA, _NOT_STORED)
+"""The headers of what a view under API_PREFIX returns that sets none of them."""
 
 
 def install_security_headers(app: Flask) -> None:
@@ -29,10 +26,9 @@ def install_security_headers(app: Flask) -> None:
 
 
 def _protect(response: Response) -> Response:
-    headers = response.headers
-    given = {name.lower() for name, _ in headers}
-    wanted = _OF_PAGES if response.mimetype == "text/html" else _OF_DATA
-    headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
-    if request.path.startswith(API_PREFIX) and "cache-control" not in given:
-        headers["Cache-Control"] = "no-store"
+    wanted: tuple[tuple[str, str], ...] = _OF_PAGES if response.mimetype == "text/html" else _OF_DATA
+    if request_ctx.request.path.startswith(API_PREFIX):
+        wanted = (*wanted, _NOT_STORED)
+    given = {name.lower() for name in response.headers.keys()}  # noqa: SIM118 - headers iterate over pairs
+    response.headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
     return response

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-from flask import Flask, g, request
+from flask import Flask
+from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import TooManyRequests
 
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Caller, is_public
 from api.settings import Settings
 from ledger import clock
+from payments.services import Services
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 BLOCKS = 20
@@ -19,8 +22,8 @@ BLOCKS = 20
 requests costs no statement, and may send at most that much more by every process.
 """
 
-READS = "daftari.reads"
-"""The extension with the limit on reads."""
+LIMITS = "daftari.limits"
+"""The extension with the RequestLimits."""
 
 Lease = Callable[[datetime, int], bool]
 
@@ -67,37 +70,55 @@ class RateLimit:
             self._counts[caller] -= 1
 
 
+@dataclass(frozen=True)
+class RequestLimits:
+    """The limits on requests that change something, and on those that read."""
+
+    changes: RateLimit
+    reads: RateLimit
+
+    def of(self, method: str) -> RateLimit:
+        """Return the limit on the requests of a method."""
+        return self.reads if method in READING else self.changes
+
+    def count(self, method: str, caller: Caller, services: Services, now: datetime) -> bool:
+        """Count a user's request; return whether it is within the limit. Raises Unavailable."""
+
+        def lease(minute: datetime, wanted: int) -> bool:
+            return services.request_leases.lease(caller.user_id, minute, wanted, self.changes.most)
+
+        limit = self.of(method)
+        return limit.count(_name_of(caller), now, lease if limit is self.changes else None)
+
+    def uncount(self, method: str, caller: Caller) -> None:
+        """Take back a request of a user that was counted and will be counted again."""
+        self.of(method).uncount(_name_of(caller))
+
+
 def install_rate_limit(app: Flask, settings: Settings) -> None:
     """Refuse a caller's requests beyond the limits of the settings; must come after authentication.
 
     Users share the limit on changes between processes. Reads, and changes by an address without a token, are counted
     in each process.
     """
-    changes, reads = RateLimit(settings.daftari_rate_per_minute), RateLimit(settings.daftari_reads_per_minute)
-    app.extensions[READS] = reads
+    limits = app.extensions[LIMITS] = RequestLimits(
+        RateLimit(settings.daftari_rate_per_minute), RateLimit(settings.daftari_reads_per_minute)
+    )
 
     def refuse_too_many() -> None:
-        if request.endpoint is None or is_public(request.endpoint):
+        asked = request_ctx.request
+        if asked.endpoint is None or is_public(asked.endpoint):
             return
-        known: Caller | None = g.get("caller")
-        name, now = name_of(known) if known else f"address {request.remote_addr}", clock.now()
-        if request.method in READING:
-            within = reads.count(name, now)
+        known: Caller | None = app_ctx.g.get("caller")
+        if known is not None:
+            is_within = limits.count(asked.method, known, current_services(), clock.now())
         else:
-            within = changes.count(name, now, _lease_of(known, changes.most) if known else None)
-        if not within:
+            is_within = limits.of(asked.method).count(f"address {asked.remote_addr}", clock.now())
+        if not is_within:
             raise TooManyRequests
 
     app.before_request(refuse_too_many)
 
 
-def name_of(caller: Caller) -> str:
-    """Return the name under which a caller's requests are counted."""
+def _name_of(caller: Caller) -> str:
     return f"user {caller.user_id}"
-
-
-def _lease_of(caller: Caller, most: int) -> Lease:
-    def lease(minute: datetime, wanted: int) -> bool:
-        return current_services().request_leases.lease(caller.user_id, minute, wanted, most)
-
-    return lease

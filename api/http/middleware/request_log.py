@@ -22,6 +22,7 @@ _TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 _LONG_HEX = re.compile(r"[0-9A-Fa-f-]{16,}")
 _LONG_NUMBER = re.compile(r"[0-9]{9}")
 _SAFE = re.compile(r"[0-9A-Za-z._-]{8,64}")
+ID_KEY, TRACE_KEY = (f"HTTP_{name.upper().replace('-', '_')}" for name in (REQUEST_ID, TRACE_PARENT))
 _log = structlog.get_logger(__name__)
 
 
@@ -66,8 +67,8 @@ def _start() -> None:
     session_id = (asked.view_args or {}).get("session_id")
     state.route = asked.url_rule.rule if asked.url_rule else UNMATCHED
     state.request_id = begin(
-        asked.headers.get(REQUEST_ID, ""),
-        asked.headers.get(TRACE_PARENT, ""),
+        asked.environ.get(ID_KEY, ""),
+        asked.environ.get(TRACE_KEY, ""),
         str(session_id) if session_id else None,
     )
 

@@ -81,6 +81,7 @@ NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 
 
 @blueprint.route("/api/payments/sessions/", methods=["POST"])
+@blueprint.hot
 @blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @idempotent
@@ -148,6 +149,7 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
+@blueprint.hot
 @blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @idempotent
@@ -209,6 +211,7 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
+@blueprint.hot
 @blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
 @idempotent

@@ -3,10 +3,13 @@
 There is no bearer token: the last segment of the URL is the callback token, which authenticates a callback.
 """
 
+from typing import Any
+
 from flask import Response
 from marshmallow import fields, validate
 
 from api.http.framework import json
+from api.http.framework.application import WholeResponse
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import public
@@ -14,7 +17,7 @@ from api.http.middleware.raw_bodies import read_bounded
 from api.http.middleware.safaricom_addresses import is_sender_accepted
 from api.http.schemas.fields import ResponseSchema
 
-ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+ACCEPTED: dict[str, Any] = {"ResultCode": 0, "ResultDesc": "Accepted"}
 """The acknowledgement that all known clients send; M-Pesa does not document one."""
 
 ANY_BODY = {
@@ -50,6 +53,7 @@ class Acknowledgement(ResponseSchema):
 @blueprint.route("/api/payments/callbacks/<string:token>/", methods=["POST"])
 @blueprint.route("/api/payments/transactions/mpesa_callback/", methods=["POST"], defaults={"token": None})
 @blueprint.route("/api/payments/transactions/mpesa_callback/<string:token>/", methods=["POST"])
+@blueprint.hot
 @blueprint.reports_unknown_names
 @public
 @blueprint.doc(requestBody=ANY_BODY)  # type: ignore[untyped-decorator]  # flask-smorest has no types
@@ -62,4 +66,4 @@ def take_callback(token: str | None) -> Response:
     body, length = read_bounded()
     proof = token if is_sender_accepted() else None
     current_services().stk_callbacks.receive(body, body_bytes=length, token=proof)
-    return Response(json.encode(ACCEPTED), mimetype="application/json")
+    return WholeResponse(json.write(ACCEPTED), mimetype="application/json")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, validate
 
 from api.http.framework.blueprint import UNKNOWN
 from api.http.framework.json import moment_text
@@ -34,6 +34,14 @@ class RequestSchema(Schema):
         unknown = RAISE
 
     error_messages = {"unknown": UNKNOWN}  # noqa: RUF012 - marshmallow's name
+
+    def made_of(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return what is made of fields that are all good: the fields."""
+        return data
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return self.made_of(data)
 
 
 class LenientSchema(RequestSchema):

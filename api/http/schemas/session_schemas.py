@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, validate
 
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import current_services
@@ -45,6 +45,8 @@ class TypedPhone(Phone):
 class DeliveryDetails(LenientSchema):
     """Where to deliver the order, and which phone is to pay."""
 
+    loads_by_field = True
+
     full_name = Text(required=True, most=MAX_NAME_CHARACTERS, metadata={"example": "John Doe"})
     phone_number = TypedPhone(required=True, metadata={"example": "0712345678"})
     county_id = WholeNumber(required=True, metadata={"example": 1})
@@ -56,6 +58,8 @@ class DeliveryDetails(LenientSchema):
 
 class NewSession(LenientSchema):
     """The request to create a session for the caller's cart."""
+
+    loads_by_field = True
 
     delivery_details = fields.Nested(DeliveryDetails, required=True)
     special_instructions = Text(
@@ -76,8 +80,8 @@ class NewSession(LenientSchema):
             wrong = current_services().checkout.wrong_place(details["county_id"], details["subcounty_id"])
             error.messages_dict.setdefault("delivery_details", {}).update(wrong)
 
-    @post_load
-    def _to_delivery(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def made_of(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the delivery details as they were written, and the phone in them."""
         details = dict(data["delivery_details"])
         details["phone_number"], phone = details["phone_number"]
         day: date | None = data["estimated_delivery_date"]
@@ -89,6 +93,8 @@ class NewSession(LenientSchema):
 
 class InitiateRequest(LenientSchema):
     """The request to send a prompt."""
+
+    loads_by_field = True
 
     phone_number = Phone(
         load_default=None,
