@@ -12,6 +12,8 @@ from typing import Protocol
 
 import structlog
 
+from api.http.middleware.logging import keep_loggers
+
 SILENT_SECONDS = 30.0
 """A worker that gives no sign of life for so long is killed."""
 
@@ -142,6 +144,7 @@ class WorkerProcesses:
             for number in (signal.SIGINT, signal.SIGHUP):  # A terminal sends them to all processes.
                 signal.signal(number, signal.SIG_IGN)
             os.set_blocking(alive, False)
+            keep_loggers()
 
             def show_life() -> None:
                 if os.getppid() != master:

@@ -79,6 +79,11 @@ def configure_logging(
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
+def keep_loggers() -> None:
+    """Make each logger of this process once and not for every line: the configuration is final."""
+    structlog.configure(**structlog.get_config() | {"cache_logger_on_first_use": True})
+
+
 def redact(_logger: object, _method: str, event: Event) -> Event:
     """Hide what looks personal or secret by its name or its form, at any depth."""
     for name, value in event.items():

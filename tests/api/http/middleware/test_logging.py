@@ -8,7 +8,7 @@ import pytest
 import structlog
 from flask.testing import FlaskClient
 
-from api.http.middleware.logging import HIDDEN, configure_logging, redact
+from api.http.middleware.logging import HIDDEN, configure_logging, keep_loggers, redact
 
 Bearer = Callable[..., dict[str, str]]
 SESSION = "550e8400-e29b-41d4-a716-446655440000"
@@ -166,3 +166,13 @@ def test_the_console_form_leaves_out_requests_that_only_read() -> None:
     for method, status in (("GET", 200), ("GET", 500), ("POST", 201)):
         structlog.get_logger().info("request", method=method, status=status)
     assert [line.split("status=")[1] for line in stream.getvalue().splitlines()] == ["500", "201"]
+
+
+def test_a_logger_that_is_kept_writes_with_what_is_bound_later(lines: Lines) -> None:
+    keep_loggers()
+    log = structlog.get_logger("kept")
+    for request_id in ("first", "second"):
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        log.info("appended", version=1)
+    assert [line["request_id"] for line in lines()] == ["first", "second"]
+    assert log.bind() is log.bind()
