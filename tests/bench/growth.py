@@ -13,17 +13,13 @@ from uuid import UUID
 
 import click
 import psycopg
-from psycopg.rows import dict_row
 
-from api.local.databases import open_database
 from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
-from ledger.store.event_macs import EventMacs
-from ledger.store.vault import Vault
 from tests.bench import machine
 from tests.bench.bench_stack import DAFTARI, BenchStack, environment, folder_on_disk, started_daftari
 from tests.bench.connection import Connection
-from tests.bench.copies import FIRST_NUMBER, Copies, Original
+from tests.bench.copies import FIRST_NUMBER, Filling, fill
 from tests.bench.lifecycles import SESSIONS, Buyer, Purchase
 from tests.bench.plain_stack import superuser_url
 from tests.support.waiting import wait_until
@@ -32,8 +28,7 @@ LISTED = 30_000
 PURCHASES, POLL_SECONDS, PAGES = 200, 0.005, 20
 CAUGHT_UP_WITHIN_SECONDS = 3_600
 _IS_BEHIND = """
-SELECT EXISTS (SELECT FROM payment_events WHERE position > (
-    SELECT min(position) FROM follower_positions WHERE name = 'payment_metrics')) AS behind
+SELECT EXISTS (SELECT FROM payment_events WHERE position > (SELECT min(position) FROM follower_positions)) AS behind
 """
 _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes"
 
@@ -66,6 +61,7 @@ def _measured(folder: Path, sizes: Sequence[int]) -> dict[int, dict[str, float]]
     environ = environment(folder)
     with started_daftari(folder, environ) as stack:
         buyer, session_id = _bought(stack)
+        _catch_up(stack)
         buyers_made = stack.buyers_made
     figures, fill = {}, _filler(environ, session_id, buyer.user)
     for added, size in zip(_steps(sizes), sizes, strict=True):
@@ -98,34 +94,27 @@ def _bought(stack: BenchStack) -> tuple[Buyer, UUID]:
 def _filler(environ: dict[str, str], session_id: UUID, user: int) -> Callable[[Path, int], None]:
     """Return what adds sessions to a store that is at rest; half of the first ones, up to LISTED, are the buyer's."""
     listed_left, first = LISTED, FIRST_NUMBER
+    master_key = local_settings(environ).daftari_master_key
 
-    def fill(folder: Path, count: int) -> None:
+    def fill_more(folder: Path, count: int) -> None:
         nonlocal listed_left, first
-        with EmbeddedPostgres(folder) as server, open_database(server.database_url, 2, role="") as database:
-            vault = Vault(database, local_settings(environ).daftari_master_key)
-            with psycopg.connect(server.database_url, autocommit=True, row_factory=dict_row) as connection:
-                original = Original.read(connection, vault, session_id)
-                listed = min(listed_left, count)
-                copies = Copies(
-                    original,
-                    vault,
-                    EventMacs(database, vault.keys),
-                    user=user,
-                    of_one_user=listed / count,
-                    first_number=first,
-                )
-                copies.add(connection, count)
+        listed = min(listed_left, count)
+        with EmbeddedPostgres(folder) as server:
+            url = server.database_url
+            fill(Filling(url, master_key, session_id, user, listed / count, count, first_number=first))
+            with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
+                connection.execute("CHECKPOINT")
         listed_left, first = listed_left - listed, first + count
 
-    return fill
+    return fill_more
 
 
 def _catch_up(stack: BenchStack) -> None:
     with psycopg.connect(superuser_url(stack), autocommit=True) as connection:
         wait_until(
             lambda: connection.execute(_IS_BEHIND).fetchone() == (False,),
-            "the figures count every session",
+            "every follower has read the log",
             CAUGHT_UP_WITHIN_SECONDS,
         )
 
