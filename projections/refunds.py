@@ -21,6 +21,7 @@ from ledger.session.events import (
 from ledger.session.refund_commands import PAYMENT_REVERSED
 from ledger.session.values import RefundState
 from ledger.store.database import Database
+from ledger.store.listing import Key, Listing, Place
 from projections.follower import Recorded, recorded
 from projections.session_rows import SessionRows, rows_now
 
@@ -77,6 +78,11 @@ class PaymentRefund:
     restock: bool = False
 
     @property
+    def key(self) -> Key:
+        """Its place in a list."""
+        return self.due_at, self.session_id, self.refund
+
+    @property
     def attempt_number(self) -> int:
         """The number, from 1, of the refund attempt under way, or of the next one."""
         return self.failures + 1
@@ -92,13 +98,11 @@ CANDIDATES = f"""
 UNION ALL (SELECT session_id FROM {TABLE} WHERE state IN ('approved', 'requested') LIMIT 200)
 """  # noqa: S608 - made of constants only
 
-PAGE = f"""
-SELECT {NAMES} FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s::text IS NULL OR state = %(state)s)
-ORDER BY due_at DESC, session_id, refund LIMIT %(limit)s OFFSET %(offset)s
-"""  # noqa: S608 - as above
-COUNT = f"""
-SELECT count(*) AS refunds FROM {TABLE} WHERE due_at <= %(as_of)s AND (%(state)s::text IS NULL OR state = %(state)s)
-"""  # noqa: S608 - as above
+ROWS = f"SELECT due_at, session_id, refund FROM {TABLE} WHERE due_at <= %(as_of)s"  # noqa: S608 - as above
+ALL, IN_STATE = (
+    Listing(TABLE, NAMES, ("due_at", "session_id", "refund"), rows)
+    for rows in (ROWS, f"{ROWS} AND state = %(state)s")
+)
 EVENTS_OF_SESSION = """
 SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events
 WHERE session_id = %s AND topic = ANY(%s) ORDER BY version
@@ -221,15 +225,13 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
 
 
 def list_refunds(
-    database: Database, *, state: RefundState | None, limit: int, offset: int, as_of: datetime
+    database: Database, place: Place, *, state: RefundState | None
 ) -> tuple[int, list[PaymentRefund]]:
-    """Return how many refunds there are that were due at `as_of`, and a page of them, the newest first."""
-    values = {"state": state and str(state), "as_of": as_of, "limit": limit, "offset": offset}
+    """Return how many refunds there are that were due as of the place, and a page of them, the newest first."""
+    listing = IN_STATE if state else ALL
     with database.connection() as connection:
-        count = connection.execute(COUNT, values).fetchone()
-        rows = connection.execute(PAGE, values).fetchall()
-    assert count is not None
-    return count["refunds"], [PaymentRefund(**row) for row in rows]
+        count, rows = listing.read(connection, place, {"state": state and str(state)})
+    return count, [PaymentRefund(**row) for row in rows]
 
 
 def refunds_of(database: Database, session_id: UUID) -> RefundsOfSession:

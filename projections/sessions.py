@@ -14,6 +14,7 @@ import msgspec
 
 from ledger.session.values import OPEN_STATES, AttemptState, MoneyBack, Status
 from ledger.store.database import Database
+from ledger.store.listing import Key, Listing, Place
 from ledger.store.parts import Part
 
 STATUS_NOW = """
@@ -43,39 +44,14 @@ ONE = f"""
 SELECT {COLUMNS} FROM payment_sessions
 WHERE session_id = %(session_id)s AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
 """  # noqa: S608 - made of this file's constants only
-HAS_RUN_OUT = "session_status = 'pending' AND open_attempts = 0 AND expires_at <= %(now)s"
-KEYS_OF_USER = """
+ROWS_OF_USER = """
 SELECT created_at, session_id FROM payment_sessions WHERE user_id = %(user_id)s AND created_at <= %(as_of)s
 """
-KEYS_IN_STATUS = f"{KEYS_OF_USER} AND session_status = %(status)s"
-KEYS_BY_STATUS: dict[Status | None, str] = {
-    None: KEYS_OF_USER,
-    **dict.fromkeys(Status, KEYS_IN_STATUS),
-    Status.PENDING: f"{KEYS_IN_STATUS} AND NOT ({HAS_RUN_OUT})",
-    Status.EXPIRED: f"{KEYS_IN_STATUS} UNION ALL {KEYS_OF_USER} AND {HAS_RUN_OUT}",
-}
-"""The SQL for what orders a user's sessions as they read now, by status; None is for all of them."""
-# A page is found by its keys, which are read in the order of an index from the row before it, or behind it, onwards;
-# its columns are then read for its rows only.
-COUNT_OF_USER = "SELECT count(*) AS count FROM ({keys}) AS listed"
-PAGE_OF_USER = """
-SELECT {columns} FROM payment_sessions JOIN (
-    SELECT session_id FROM ({keys}) AS listed
-    WHERE (created_at, session_id) {beyond} (%(from_at)s, %(from_id)s)
-    ORDER BY created_at {order}, session_id {order} LIMIT %(limit)s OFFSET %(offset)s
-) AS page USING (session_id)
-ORDER BY created_at DESC, session_id DESC
-"""
-AFTER, BEFORE = {"beyond": "<", "order": "DESC"}, {"beyond": ">", "order": "ASC"}
-COUNTS = {status: COUNT_OF_USER.format(keys=keys) for status, keys in KEYS_BY_STATUS.items()}
-PAGES_AFTER, PAGES_BEFORE = (
-    {
-        status: PAGE_OF_USER.format(keys=keys, columns=COLUMNS, **direction)
-        for status, keys in KEYS_BY_STATUS.items()
-    }
-    for direction in (AFTER, BEFORE)
+IN_STATUS = f"AND {STATUS_NOW} = %(status)s"
+OF_USER, OF_USER_IN_STATUS = (
+    Listing("payment_sessions", COLUMNS, ("created_at", "session_id"), rows)
+    for rows in (ROWS_OF_USER, f"{ROWS_OF_USER} {IN_STATUS}")
 )
-LAST_ID = UUID(int=2**128 - 1)
 OF_IDS = f"SELECT {COLUMNS} FROM payment_sessions WHERE session_id = ANY(%(session_ids)s)"  # noqa: S608 - as above
 BEYOND = """
 SELECT session.session_id, session.version
@@ -120,10 +96,6 @@ LIMIT %(limit)s
 """
 
 
-RowKey = tuple[datetime, UUID]
-"""What orders a user's sessions: when one was created, and its id."""
-
-
 @dataclass(frozen=True, slots=True)
 class SessionRow:
     """A session as it reads at a moment; amounts are cents, `order_id` and `order_number` its order's, if any.
@@ -166,7 +138,7 @@ class SessionRow:
     phone_sealed: str | None
 
     @property
-    def key(self) -> RowKey:
+    def key(self) -> Key:
         """Its place in a list."""
         return self.created_at, self.session_id
 
@@ -209,40 +181,18 @@ def versions_beyond(database: Database, versions: Mapping[UUID, int]) -> dict[UU
 
 
 def list_of_user(
-    database: Database,
-    user_id: int,
-    *,
-    now: datetime,
-    status: Status | None = None,
-    page: int = 1,
-    page_size: int = 20,
-    as_of: datetime | None = None,
-    after: RowKey | None = None,
-    before: RowKey | None = None,
+    database: Database, user_id: int, place: Place, *, now: datetime, status: Status | None = None
 ) -> tuple[int, list[SessionRow]]:
-    """Return (how many there are, those of a page), newest first; pages count from 1.
+    """Return (how many there are, those of a page), newest first; keys are of `SessionRow.key`.
 
-    `as_of` leaves out what was created after that moment: pages asked for with the moment of the first one do not
-    shift while sessions are being created. `after`, the key of the last row of the page before, or `before`, that of
-    the first row of the page behind, finds a page at once, and `page` is not looked at.
+    The place's `as_of` leaves out what was created after that moment: pages asked for with the moment of the first one
+    do not shift while sessions are being created.
     """
-    from_at, from_id = after or before or (as_of or now, LAST_ID)
-    values = {
-        "user_id": user_id,
-        "status": status and str(status),
-        "now": now,
-        "as_of": as_of or now,
-        "from_at": from_at,
-        "from_id": from_id,
-        "limit": page_size,
-        "offset": 0 if after or before else (page - 1) * page_size,
-    }
-    pages = PAGES_BEFORE if before else PAGES_AFTER
+    listing = OF_USER_IN_STATUS if status else OF_USER
+    values = {"user_id": user_id, "status": status and str(status), "now": now}
     with database.connection() as connection:
-        counted = connection.execute(COUNTS[status].encode(), values).fetchone()
-        rows = connection.execute(pages[status].encode(), values).fetchall()
-    assert counted is not None
-    return counted["count"], [_session(row) for row in rows]
+        count, rows = listing.read(connection, place, values)
+    return count, [_session(row) for row in rows]
 
 
 def owner_of(database: Database, session_id: UUID) -> int | None:

@@ -25,12 +25,14 @@ def audit_log(kind: str | None, actor: str | None, subject: str | None, limit: i
       daftari audit-log --kind customer_erased --json
     """
     from api.cli.opened import open_database
+    from ledger import clock
     from ledger.store.audit_log import AuditLog
+    from ledger.store.listing import Place
     from ledger.store.vault import Vault
 
     with open_database() as (settings, database):
         log = AuditLog(database, Vault(database, settings.daftari_master_key).keys)
-        _, entries = log.entries(kind=kind, actor=actor, subject=subject, limit=limit)
+        _, entries = log.entries(Place(clock.now(), limit), kind=kind, actor=actor, subject=subject)
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in entries], indent=2, default=str))
         return

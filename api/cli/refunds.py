@@ -50,10 +50,11 @@ def list_refunds(state: str | None, limit: int, as_json: bool) -> None:
     """
     from ledger import clock
     from ledger.session.values import RefundState
+    from ledger.store.listing import Place
 
     with _services() as (service, _):
         wanted = RefundState(state) if state else None
-        count, found = service.list(state=wanted, limit=limit, offset=0, as_of=clock.now())
+        count, found = service.list(Place(clock.now(), limit), state=wanted)
     if as_json:
         click.echo(json.dumps([_plain(refund) for refund in found], indent=2))
         return

@@ -23,6 +23,7 @@ from api.pages.phones import simulator_url
 from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
+from ledger.store.listing import Place
 from projections import history, sessions
 from shop.builtin.catalogue import MAX_PAGE_SIZE
 
@@ -127,8 +128,9 @@ def show_subcounties() -> str:
 @pages.get("/shop/sessions/")
 def show_sessions() -> str:
     """Show the buyer's latest payments."""
+    now = clock.now()
     count, rows = sessions.list_of_user(
-        current_services().database, buyer(), now=clock.now(), page_size=SESSIONS_SHOWN
+        current_services().database, buyer(), Place(now, SESSIONS_SHOWN), now=now
     )
     return _page("sessions", count=count, rows=rows, status_name=wording.status_name)
 

@@ -19,26 +19,18 @@ from ledger.errors import InvalidValue, LedgerError
 from ledger.store.canonical import canonical_json
 from ledger.store.database import Database
 from ledger.store.key_ring import AUDIT_LOG, UNKNOWN_KEY, KeyRing
+from ledger.store.listing import Key, Listing, Place
 
 CUSTOMER_ERASED = "customer_erased"
 """The kind of the entry that belongs to each row of customer_erasures; its subject is "user:7"."""
 
+LATEST = 50
 MAX_REASON = 1_000
 MAX_DETAILS_BYTES = 16_384
 
 _FORMAT = "daftari audit entry v1"
 _RECORD = "SELECT record_audit_entry(%s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s)"
-_COUNT = """
-SELECT count(*) AS count FROM audit_log
-WHERE recorded_at <= %(as_of)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-  AND (%(actor)s::text IS NULL OR actor = %(actor)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
-"""
-_PAGE = """
-SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
-WHERE recorded_at <= %(as_of)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-  AND (%(actor)s::text IS NULL OR actor = %(actor)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)
-ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s OFFSET %(offset)s
-"""
+_COLUMNS = "entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac"
 _OF_SUBJECT = """
 SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
 WHERE subject = %s AND kind = ANY(%s) ORDER BY recorded_at DESC, entry_id DESC LIMIT 100
@@ -65,6 +57,11 @@ class AuditEntry:
     reason: str
     details: dict[str, Any]
     key_id: int
+
+    @property
+    def key(self) -> Key:
+        """Its place in a list."""
+        return self.recorded_at, self.entry_id
 
     def mac(self, key: bytes) -> bytes:
         """Return the HMAC-SHA256 of the entry's content, in canonical JSON (RFC 8785)."""
@@ -131,21 +128,18 @@ class AuditLog:
 
     def entries(
         self,
+        place: Place | None = None,
         *,
         kind: str | None = None,
         actor: str | None = None,
         subject: str | None = None,
-        as_of: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
     ) -> tuple[int, list[AuditEntry]]:
-        """Return (how many there are, those of a page), the latest first."""
-        values = {"kind": kind, "actor": actor, "subject": subject, "as_of": as_of or clock.now()}
+        """Return (how many there are, those of a page), the latest first; without a place, the latest LATEST."""
+        wanted = {"kind": kind, "actor": actor, "subject": subject}
+        filters = {name: text for name, text in wanted.items() if text is not None}
         with self._database.connection() as connection:
-            counted = connection.execute(_COUNT, values).fetchone()
-            rows = connection.execute(_PAGE, values | {"limit": limit, "offset": offset}).fetchall()
-        assert counted is not None
-        return counted["count"], [_entry(row) for row in rows]
+            count, rows = _listing(filters).read(connection, place or Place(clock.now(), LATEST), filters)
+        return count, [_entry(row) for row in rows]
 
     def latest(self, connection: Connection[Any], subject: str, kinds: Collection[str]) -> AuditEntry | None:
         """Return the latest entry of these kinds about a subject; entries without a right MAC count for nothing."""
@@ -153,6 +147,12 @@ class AuditLog:
             if _is_ours(row, self._keys):
                 return _entry(row)
         return None
+
+
+def _listing(filters: Collection[str]) -> Listing:
+    wanted = "".join(f" AND {name} = %({name})s" for name in filters)
+    rows = f"SELECT recorded_at, entry_id FROM audit_log WHERE recorded_at <= %(as_of)s{wanted}"  # noqa: S608 - made of names of our own
+    return Listing("audit_log", _COLUMNS, ("recorded_at", "entry_id"), rows)
 
 
 def faults(connection: Connection[Any], keys: KeyRing) -> Iterator[str]:

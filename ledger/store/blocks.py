@@ -20,6 +20,7 @@ from ledger import clock
 from ledger.errors import InvalidValue
 from ledger.store.canonical import GENESIS, canonical_json
 from ledger.store.database import Database
+from ledger.store.listing import Key, Listing, Place
 from ledger.store.positions import read_horizon
 
 MAX_EVENTS = 10_000
@@ -27,15 +28,14 @@ MAX_EVENTS = 10_000
 
 _FORMAT = "daftari block v1"
 
-_BLOCKS = """
-SELECT block.origin, block.number, block.after_position, block.until_position, block.events, block.digest,
-       block.previous_hash, block.hash, block.public_key, block.signature, block.signed_at
-FROM signed_blocks AS block
+_COLUMNS = """
+origin, number, after_position, until_position, events, digest, previous_hash, hash, public_key, signature, signed_at
 """
+_BLOCKS = f"SELECT {_COLUMNS} FROM signed_blocks "  # noqa: S608 - made of this file's constants only
 _LAST = _BLOCKS + "WHERE origin = %s ORDER BY number DESC LIMIT 1"
 _ONE = _BLOCKS + "WHERE origin = %s AND number = %s"
-_PAGE = _BLOCKS + "WHERE signed_at <= %s ORDER BY signed_at DESC, origin, number DESC LIMIT %s OFFSET %s"
-_COUNT = "SELECT count(*) AS count FROM signed_blocks WHERE signed_at <= %s"
+_ROWS = "SELECT signed_at, origin, number FROM signed_blocks WHERE signed_at <= %(as_of)s"
+_LATEST = Listing("signed_blocks", _COLUMNS, ("signed_at", "origin", "number"), _ROWS)
 _NEXT = """
 SELECT next.until_position, found.events, found.digest
 FROM (SELECT max(position) AS until_position FROM (
@@ -70,6 +70,11 @@ class Block:
     public_key: bytes
     signature: bytes
     signed_at: datetime
+
+    @property
+    def key(self) -> Key:
+        """Its place in a list."""
+        return self.signed_at, self.origin, self.number
 
     @property
     def name(self) -> str:
@@ -187,13 +192,11 @@ class Blocks:
             row = connection.execute(_LAST, (origin,)).fetchone()
         return Block(**row) if row else None
 
-    def page(self, *, limit: int, offset: int, as_of: datetime) -> tuple[int, list[Block]]:
-        """Return (how many there were at a moment, those of a page), the latest first."""
+    def page(self, place: Place) -> tuple[int, list[Block]]:
+        """Return (how many there were as of the place, those of a page), the latest first."""
         with self._database.connection() as connection:
-            counted = connection.execute(_COUNT, (as_of,)).fetchone()
-            rows = connection.execute(_PAGE, (as_of, limit, offset)).fetchall()
-        assert counted is not None
-        return counted["count"], [Block(**row) for row in rows]
+            count, rows = _LATEST.read(connection, place, {})
+        return count, [Block(**row) for row in rows]
 
 
 def faults(connection: Connection[Any], own_keys: Collection[Ed25519PublicKey] = ()) -> Iterator[str]:

@@ -8,14 +8,15 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from ledger.store.database import Database
+from ledger.store.listing import Key, Listing, Place
 
 _ADD = """
 INSERT INTO reconciliations (reconciliation_id, started_at, finished_at, file_sha256, found) VALUES (%s, %s, %s, %s, %s)
 """
-_COLUMNS = "SELECT reconciliation_id, started_at, finished_at, file_sha256, found FROM reconciliations"
-_ONE = _COLUMNS + " WHERE reconciliation_id = %s"
-_COUNT = "SELECT count(*) AS count FROM reconciliations WHERE finished_at <= %s"
-_PAGE = _COLUMNS + " WHERE finished_at <= %s ORDER BY started_at DESC, reconciliation_id LIMIT %s OFFSET %s"
+_COLUMNS = "reconciliation_id, started_at, finished_at, file_sha256, found"
+_ONE = f"SELECT {_COLUMNS} FROM reconciliations WHERE reconciliation_id = %s"  # noqa: S608 - made of a constant
+_ROWS = "SELECT started_at, reconciliation_id FROM reconciliations WHERE finished_at <= %(as_of)s"
+_LATEST = Listing("reconciliations", _COLUMNS, ("started_at", "reconciliation_id"), _ROWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Reconciliation:
     finished_at: datetime
     file_sha256: str
     found: dict[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """Its place in a list."""
+        return self.started_at, self.reconciliation_id
 
 
 class Reconciliations:
@@ -55,10 +61,8 @@ class Reconciliations:
             row = connection.execute(_ONE, (reconciliation_id,)).fetchone()
         return Reconciliation(**row) if row else None
 
-    def page(self, *, limit: int, offset: int, as_of: datetime) -> tuple[int, list[Reconciliation]]:
-        """Return (how many there were at a moment, those of a page), the latest first."""
+    def page(self, place: Place) -> tuple[int, list[Reconciliation]]:
+        """Return (how many there were as of the place, those of a page), the latest first."""
         with self._database.connection() as connection:
-            counted = connection.execute(_COUNT, (as_of,)).fetchone()
-            rows = connection.execute(_PAGE, (as_of, limit, offset)).fetchall()
-        assert counted is not None
-        return counted["count"], [Reconciliation(**row) for row in rows]
+            count, rows = _LATEST.read(connection, place, {})
+        return count, [Reconciliation(**row) for row in rows]

@@ -1,7 +1,6 @@
 """Decisions of operators about refunds. Each is an event that names who took it."""
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from ledger.application import Ledger
 from ledger.errors import NotFound
 from ledger.session.session import PaymentSession
 from ledger.session.values import RefundState
+from ledger.store.listing import Place
 from payments.operators.four_eyes import Decided, FourEyes
 from payments.operators.operator import Operator
 from payments.operators.proposals import Decision, Proposal
@@ -43,13 +43,9 @@ class RefundService:
         self._stakes = stakes
         self._four_eyes = four_eyes
 
-    def list(
-        self, *, state: RefundState | None, limit: int, offset: int, as_of: datetime
-    ) -> tuple[int, list[PaymentRefund]]:
+    def list(self, place: Place, *, state: RefundState | None) -> tuple[int, list[PaymentRefund]]:
         """Return how many refunds there are, in a state or in all, and a page of them, the newest first."""
-        return refunds.list_refunds(
-            self._ledger.database, state=state, limit=limit, offset=offset, as_of=as_of
-        )
+        return refunds.list_refunds(self._ledger.database, place, state=state)
 
     def find(self, session_id: UUID, refund: int) -> PaymentRefund:
         """Return one refund as the log has it. Raises NotFound REFUND_NOT_FOUND."""

@@ -7,6 +7,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.session.values import RefundState
 from ledger.store.database import Database
+from ledger.store.listing import Place
 from projections import refunds as payment_refunds
 from projections.follower import Follower
 from projections.integrity import invariants
@@ -216,9 +217,9 @@ def test_pages_are_newest_first_and_stand_still(
         ).refuse_order()
     refunds.catch_up()
     as_of = HALF_PAST_TEN + timedelta(hours=2)
-    count, page = list_refunds(database, state=None, limit=1, offset=0, as_of=as_of)
+    count, page = list_refunds(database, Place(as_of, 1), state=None)
     assert (count, [row.receipt for row in page]) == (2, ["RCPT1"])
-    count, page = list_refunds(database, state=None, limit=1, offset=1, as_of=as_of)
+    count, page = list_refunds(database, Place(as_of, 1, 1), state=None)
     assert [row.receipt for row in page] == ["RCPT0"]
 
 
@@ -226,7 +227,7 @@ def test_a_list_may_be_of_one_state(ledger: Ledger, database: Database, refunds:
     due(ledger, "RCPT1")
     due(ledger, "RCPT2").refuse_refund()
     refunds.catch_up()
-    count, page = list_refunds(database, state=RefundState.REFUSED, limit=10, offset=0, as_of=LATER)
+    count, page = list_refunds(database, Place(LATER, 10), state=RefundState.REFUSED)
     assert (count, [row.receipt for row in page]) == (1, ["RCPT2"])
 
 

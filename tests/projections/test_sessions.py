@@ -8,6 +8,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.session.values import Status
 from ledger.store.database import Database
+from ledger.store.listing import Place
 from payments.confirmation.query_log import QueryLog
 from projections.sessions import (
     SessionRow,
@@ -70,7 +71,7 @@ def test_a_list_is_the_users_own_newest_first_by_pages(ledger: Ledger, database:
     mine = [Checkout(ledger, user_id=7, at=HALF_PAST_TEN + timedelta(minutes=n)).session_id for n in range(5)]
     Checkout(ledger, user_id=8)
     now = HALF_PAST_TEN + timedelta(minutes=10)
-    pages = [list_of_user(database, 7, now=now, page=page, page_size=2) for page in (1, 2, 3, 4)]
+    pages = [list_of_user(database, 7, Place(now, 2, offset), now=now) for offset in (0, 2, 4, 6)]
     assert [count for count, _ in pages] == [5, 5, 5, 5]
     assert [row.session_id for _, rows in pages for row in rows] == mine[::-1]
 
@@ -78,19 +79,20 @@ def test_a_list_is_the_users_own_newest_first_by_pages(ledger: Ledger, database:
 def test_pages_do_not_shift_while_sessions_are_being_created(ledger: Ledger, database: Database) -> None:
     first, second = (Checkout(ledger, at=HALF_PAST_TEN + timedelta(minutes=n)).session_id for n in (0, 1))
     seen_at = HALF_PAST_TEN + timedelta(minutes=2)
-    _, page = list_of_user(database, 7, now=seen_at, page_size=1)
+    _, page = list_of_user(database, 7, Place(seen_at, 1), now=seen_at)
     Checkout(ledger, at=HALF_PAST_TEN + timedelta(minutes=3))
     now = HALF_PAST_TEN + timedelta(minutes=4)
-    count, next_page = list_of_user(database, 7, now=now, page=2, page_size=1, as_of=seen_at)
+    count, next_page = list_of_user(database, 7, Place(seen_at, 1, 1), now=now)
     assert [row.session_id for row in page + next_page] == [second, first]
     assert count == 2
-    assert list_of_user(database, 7, now=now)[0] == 3
+    assert list_of_user(database, 7, Place(now, 20), now=now)[0] == 3
 
 
 def test_sessions_of_one_moment_keep_one_order(ledger: Ledger, database: Database) -> None:
     ids = {Checkout(ledger).session_id for _ in range(6)}
     pages = [
-        list_of_user(database, 7, now=HALF_PAST_TEN, page=page, page_size=1)[1][0] for page in range(1, 7)
+        list_of_user(database, 7, Place(HALF_PAST_TEN, 1, offset), now=HALF_PAST_TEN)[1][0]
+        for offset in range(6)
     ]
     assert {row.session_id for row in pages} == ids
 
@@ -101,7 +103,8 @@ def test_a_filter_and_a_status_agree_about_what_has_expired(ledger: Ledger, data
     prompted = Checkout(ledger).prompt().session_id
 
     def listed(status: Status) -> set[object]:
-        return {row.session_id for row in list_of_user(database, 7, now=AT_EXPIRY, status=status)[1]}
+        _, rows = list_of_user(database, 7, Place(AT_EXPIRY, 20), now=AT_EXPIRY, status=status)
+        return {row.session_id for row in rows}
 
     assert listed(Status.EXPIRED) == {run_out, swept}
     assert listed(Status.PENDING) == set()
@@ -187,10 +190,10 @@ def test_pages_by_key_are_those_by_number(ledger: Ledger, database: Database, st
     for user in (*users, 7):
 
         def page_of(user: int = user, **place: Any) -> tuple[int, list[SessionRow]]:
-            return list_of_user(database, user, now=now, status=status, page_size=2, **place)
+            return list_of_user(database, user, Place(now, 2, **place), now=now, status=status)
 
         count, first = page_of()
-        pages = [first] + [page_of(page=number)[1] for number in range(2, -(-count // 2) + 1)]
+        pages = [first] + [page_of(offset=offset)[1] for offset in range(2, count, 2)]
         assert len({row.session_id for page in pages for row in page}) == count
         for page, following in pairwise(pages):
             assert page_of(after=page[-1].key)[1] == following
@@ -205,5 +208,5 @@ def test_a_key_does_not_reach_another_users_sessions_or_later_ones(
     Checkout(ledger, user_id=7, at=HALF_PAST_TEN + timedelta(minutes=2))
     key = (HALF_PAST_TEN + timedelta(days=1), UUID(int=0))
     seen_at = HALF_PAST_TEN + timedelta(minutes=1)
-    _, rows = list_of_user(database, 7, now=seen_at, after=key)
+    _, rows = list_of_user(database, 7, Place(seen_at, 20, after=key), now=seen_at)
     assert [row.session_id for row in rows] == [mine]

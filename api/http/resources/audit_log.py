@@ -1,6 +1,7 @@
 """The audit log: who decided what, or read whose personal data, when and why."""
 
 from typing import Any
+from uuid import UUID
 
 from marshmallow import fields
 
@@ -8,7 +9,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import require_role
 from api.http.schemas.fields import Moment, ResponseSchema, Text
-from api.http.schemas.pagination import Page, PagedList, PageQuery
+from api.http.schemas.pagination import CursorText, Page, PagedList, PageQuery
 from api.issued_tokens import Role
 from ledger.store.audit_log import AuditEntry
 
@@ -23,6 +24,7 @@ class AuditQuery(PageQuery):
     kind = Text(most=60, metadata={"description": "Only this kind of entry."})
     actor = Text(most=100, metadata={"description": "Only what this actor did, as in `user:42`."})
     subject = Text(most=200, metadata={"description": "Only what is about this, as in `user:7`."})
+    cursor = CursorText(UUID)
 
 
 class ShownEntry(ResponseSchema):
@@ -53,10 +55,8 @@ def list_entries(query: dict[str, Any]) -> dict[str, Any]:
     The latest first. Each entry says who did what to whom or what, when and why; none is ever changed.
     """
     page: Page = query.pop("page")
-    count, entries = current_services().audit_log.entries(
-        **query, as_of=page.as_of, limit=page.size, offset=page.offset
-    )
-    return page.show(count, [_show(entry) for entry in entries])
+    count, entries = current_services().audit_log.entries(page.place, **query)
+    return page.show(count, [_show(entry) for entry in entries], [entry.key for entry in entries])
 
 
 def _show(entry: AuditEntry) -> dict[str, Any]:

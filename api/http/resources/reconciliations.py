@@ -11,12 +11,18 @@ from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import require_role
 from api.http.schemas.fields import Moment, ResponseSchema
-from api.http.schemas.pagination import Page, PagedList, PageQuery
+from api.http.schemas.pagination import CursorText, Page, PagedList, PageQuery
 from api.issued_tokens import Role
 from ledger.errors import NotFound
 from payments.reconciliation.import_log import Reconciliation
 
 blueprint = ApiBlueprint("reconciliations", __name__, description="M-Pesa's statements against our books.")
+
+
+class ImportQuery(PageQuery):
+    """The query of the list of imports."""
+
+    cursor = CursorText(UUID)
 
 
 class ShownImport(ResponseSchema):
@@ -47,7 +53,7 @@ class ImportList(PagedList):
 
 @blueprint.route("/api/payments/reconciliations/", methods=["GET"])
 @require_role(Role.OPERATOR, Role.AUDITOR)
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(ImportQuery, location="query")
 @blueprint.response(200, ImportList)
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     """List the imports of statements.
@@ -55,10 +61,8 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     The latest first, with counts and without differences.
     """
     page: Page = query["page"]
-    count, imports = current_services().reconciliations.page(
-        limit=page.size, offset=page.offset, as_of=page.as_of
-    )
-    return page.show(count, [_show(each) for each in imports])
+    count, imports = current_services().reconciliations.page(page.place)
+    return page.show(count, [_show(each) for each in imports], [each.key for each in imports])
 
 
 @blueprint.route("/api/payments/reconciliations/<uuid:reconciliation_id>/", methods=["GET"])

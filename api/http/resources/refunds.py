@@ -47,10 +47,8 @@ def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     """
     page: Page = query["page"]
     state = RefundState(query["state"]) if query.get("state") else None
-    count, found = current_services().refunds.list(
-        state=state, limit=page.size, offset=page.offset, as_of=page.as_of
-    )
-    return page.show(count, [show_refund(refund) for refund in found])
+    count, found = current_services().refunds.list(page.place, state=state)
+    return page.show(count, [show_refund(refund) for refund in found], [refund.key for refund in found])
 
 
 @blueprint.route(ONE, methods=["GET"])

@@ -116,12 +116,8 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     count, rows = sessions.list_of_user(
         services.database,
         caller().user_id,
+        page.place,
         status=Status(status) if status else None,
-        page=page.number,
-        page_size=page.size,
-        as_of=page.as_of,
-        after=page.after,
-        before=page.before,
         now=now,
     )
     next_actions = services.next_actions.of(rows, now)

@@ -8,11 +8,17 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import require_role
 from api.http.schemas.fields import Moment, ResponseSchema
-from api.http.schemas.pagination import Page, PagedList, PageQuery
+from api.http.schemas.pagination import CursorText, Page, PagedList, PageQuery
 from api.issued_tokens import Role
 from ledger.store.blocks import Block
 
 blueprint = ApiBlueprint("blocks", __name__, description="The signed blocks of the log, for auditors.")
+
+
+class BlockQuery(PageQuery):
+    """The query of the list of blocks."""
+
+    cursor = CursorText(int, int)
 
 
 class ShownBlock(ResponseSchema):
@@ -46,7 +52,7 @@ class BlockList(PagedList):
 
 @blueprint.route("/api/audit/blocks/", methods=["GET"])
 @require_role(Role.AUDITOR)
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(BlockQuery, location="query")
 @blueprint.response(200, BlockList)
 def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
     """List the signed blocks.
@@ -54,8 +60,8 @@ def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
     The latest first. Each carries the hash of the one before it, and covers every event between two positions.
     """
     page: Page = query["page"]
-    count, blocks = current_services().blocks.page(limit=page.size, offset=page.offset, as_of=page.as_of)
-    return page.show(count, [_show(block) for block in blocks])
+    count, blocks = current_services().blocks.page(page.place)
+    return page.show(count, [_show(block) for block in blocks], [block.key for block in blocks])
 
 
 def _show(block: Block) -> dict[str, Any]:

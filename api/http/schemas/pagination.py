@@ -4,7 +4,7 @@ The first page fixes the time as of which the list is read; the links carry it a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from marshmallow import ValidationError, fields, post_load, validate
 from api.http.middleware.proxies import base_url
 from api.http.schemas.fields import RequestSchema, ResponseSchema
 from ledger.clock import now
+from ledger.store.listing import Key, Place
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
@@ -25,28 +26,27 @@ MAX_PAGE = 1_000_000
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _AS_OF_FORM = re.compile(r"2[01][0-9]{2}-[0-9:.T-]{21}Z")
 _AS_OF = "%Y-%m-%dT%H:%M:%S.%fZ"
-_CURSOR_FORM = re.compile(
-    r"(?P<side>after|before)~(?P<moment>[0-9:.TZ-]{27})~(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-)
+_CURSOR_FORM = re.compile(r"(?P<side>after|before)~(?P<moment>[0-9:.TZ-]{27})~(?P<rest>[0-9a-f~-]{1,60})")
+_PART_FORMS: dict[Callable[[str], Any], re.Pattern[str]] = {
+    UUID: re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    int: re.compile(r"[0-9]{1,9}"),
+}
 _FOLLOW = "Follow the `next` and `previous` links as they are."
 _SECOND = 2
 """The page before this one is the first, which is found without a cursor."""
-
-
-RowKey = tuple[datetime, UUID]
-"""What orders the rows of a list: a moment and an id."""
 
 
 @dataclass(frozen=True)
 class Cursor:
     """The row that a page lies after, or before."""
 
-    key: RowKey
+    key: Key
     is_after: bool
 
     def __str__(self) -> str:
-        moment, row_id = self.key
-        return f"{'after' if self.is_after else 'before'}~{moment.strftime(_AS_OF)}~{row_id}"
+        moment, *rest = self.key
+        side = "after" if self.is_after else "before"
+        return "~".join([side, moment.astimezone(UTC).strftime(_AS_OF), *map(str, rest)])
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,17 @@ class Page:
     cursor: Cursor | None = None
 
     @property
-    def after(self) -> RowKey | None:
-        """The key of the last row before this page, if one of our links gave it."""
-        return self.cursor.key if self.cursor and self.cursor.is_after else None
-
-    @property
-    def before(self) -> RowKey | None:
-        """The key of the first row behind this page, if one of our links gave it."""
-        return self.cursor.key if self.cursor and not self.cursor.is_after else None
+    def place(self) -> Place:
+        """Where its rows are: beside the row whose key one of our links gave, else behind those of the pages before."""
+        beside = {"after" if self.cursor.is_after else "before": self.cursor.key} if self.cursor else {}
+        return Place(self.as_of, self.size, self.offset, **beside)
 
     @property
     def offset(self) -> int:
         """The number of rows before this page."""
         return (self.number - 1) * self.size
 
-    def show(self, count: int, results: Sequence[Any], keys: Sequence[RowKey] = ()) -> dict[str, Any]:
+    def show(self, count: int, results: Sequence[Any], keys: Sequence[Key] = ()) -> dict[str, Any]:
         """Return the contract's list: the count of all rows, absolute links to the neighbours, this page's rows.
 
         With the `keys` of its rows the links carry cursors.
@@ -103,13 +99,26 @@ class AsOf(fields.String):
 
 
 class CursorText(fields.String):
-    """The cursor that one of our links carries, exactly as we wrote it."""
+    """The cursor that one of our links carries, exactly as we wrote it: a moment, then parts of these types."""
+
+    def __init__(self, *parts: Callable[[str], Any]) -> None:
+        super().__init__(metadata={"description": "What the links carry; leave it out at the start."})
+        self._parts = parts
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         match = _CURSOR_FORM.fullmatch(value)
-        if match is None:
+        texts = match["rest"].split("~") if match else []
+        if match is None or len(texts) != len(self._parts):
             raise ValidationError(_FOLLOW)
-        return Cursor((_moment(match["moment"]), UUID(match["id"])), is_after=match["side"] == "after")
+        parts = zip(self._parts, texts, strict=True)
+        key = _moment(match["moment"]), *(_part(kind, text) for kind, text in parts)
+        return Cursor(key, is_after=match["side"] == "after")
+
+
+def _part(kind: Callable[[str], Any], text: str) -> Any:
+    if _PART_FORMS[kind].fullmatch(text):
+        return kind(text)
+    raise ValidationError(_FOLLOW)
 
 
 def _moment(text: str) -> datetime:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from marshmallow import fields, validate
 
@@ -10,7 +11,7 @@ from api.http.framework.json import amount
 from api.http.schemas.catalogue_schemas import Flag
 from api.http.schemas.decimals import DecimalField
 from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
-from api.http.schemas.pagination import PagedList, PageQuery
+from api.http.schemas.pagination import CursorText, PagedList, PageQuery
 from api.http.schemas.proposal_schemas import ShownProposal
 from ledger.session.values import RefundState
 from payments.refunds.notes import MAX_CHARACTERS
@@ -25,6 +26,7 @@ class RefundQuery(PageQuery):
     state = Choice(
         [str(state) for state in RefundState], metadata={"description": "Only refunds in this state."}
     )
+    cursor = CursorText(UUID, int)
 
 
 class RefundReason(RequestSchema):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from marshmallow import ValidationError, fields, validate
 
@@ -115,7 +116,7 @@ class SessionQuery(PageQuery):
     status = Choice(
         [str(status) for status in Status], metadata={"description": "Only sessions in this status."}
     )
-    cursor = CursorText(metadata={"description": "What the links carry; leave it out at the start."})
+    cursor = CursorText(UUID)
 
 
 class LongPollQuery(LenientSchema):

@@ -3,10 +3,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from ledger import clock
 from ledger.errors import InvalidValue
 from ledger.store.audit_log import AuditLog, faults
 from ledger.store.database import Database
 from ledger.store.key_ring import KeyRing
+from ledger.store.listing import Place
 
 MASTER_KEY = bytes(range(32))
 
@@ -53,8 +55,8 @@ def test_entries_are_found_by_kind_actor_and_subject_the_latest_first(log: Audit
     assert [entry.actor for entry in log.entries(kind="kind 0")[1]] == ["user:2", "user:0"]
     assert [entry.actor for entry in log.entries(actor="user:1")[1]] == ["user:1"]
     assert log.entries(subject="session:8") == (0, [])
-    assert [entry.actor for entry in log.entries(limit=1, offset=1)[1]] == ["user:1"]
-    assert log.entries(limit=1)[0] == 3
+    assert [entry.actor for entry in log.entries(Place(clock.now(), 1, 1))[1]] == ["user:1"]
+    assert log.entries(Place(clock.now(), 1))[0] == 3
 
 
 def test_an_entry_shares_the_fate_of_the_transaction_it_is_written_in(

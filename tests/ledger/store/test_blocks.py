@@ -13,6 +13,7 @@ from ledger.store import blocks
 from ledger.store.blocks import Block, Blocks, BlockSigner, KeptName
 from ledger.store.canonical import GENESIS
 from ledger.store.database import APP_ROLE, Database
+from ledger.store.listing import Place
 from tests.ledger.store.test_finality import REWRITES
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
@@ -59,7 +60,7 @@ def tamper(database: Database, statement: str, *values: object) -> None:
 
 
 def all_of(database: Database) -> list[Block]:
-    _, found = Blocks(database).page(limit=100, offset=0, as_of=clock.now())
+    _, found = Blocks(database).page(Place(clock.now(), 100))
     return sorted(found, key=lambda block: block.number)
 
 

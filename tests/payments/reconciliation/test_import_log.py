@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ledger.store.database import Database
+from ledger.store.listing import Place
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -33,12 +34,12 @@ def test_imports_are_listed_the_latest_first_by_pages(database: Database) -> Non
     for number in (2, 1, 3):
         reconciliations.add(_import(number))
     now = _import(3).finished_at
-    assert reconciliations.page(limit=2, offset=0, as_of=now) == (3, [_import(3), _import(2)])
-    assert reconciliations.page(limit=2, offset=2, as_of=now) == (3, [_import(1)])
+    assert reconciliations.page(Place(now, 2)) == (3, [_import(3), _import(2)])
+    assert reconciliations.page(Place(now, 2, 2)) == (3, [_import(1)])
 
 
 def test_pages_do_not_shift_while_imports_are_added(database: Database) -> None:
     reconciliations = Reconciliations(database)
     for number in (1, 2):
         reconciliations.add(_import(number))
-    assert reconciliations.page(limit=2, offset=0, as_of=_import(1).finished_at) == (1, [_import(1)])
+    assert reconciliations.page(Place(_import(1).finished_at, 2)) == (1, [_import(1)])

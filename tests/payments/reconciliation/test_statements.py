@@ -13,6 +13,7 @@ from ledger.errors import Unavailable
 from ledger.session.outcome_commands import NO_PAYMENT_FOUND
 from ledger.session.values import Evidence, RefundState, Status
 from ledger.store.database import Database
+from ledger.store.listing import Place
 from payments.reconciliation.import_log import Reconciliation, Reconciliations
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import PAID_WITHIN, MissingPayments
@@ -206,14 +207,14 @@ def test_an_unreliable_file_changes_nothing(
     assert checkout.session.status == Status.PAYMENT_INITIATED
     with database.connection() as connection:
         assert connection.execute("SELECT FROM mpesa_movements").rowcount == 0
-    assert Reconciliations(database).page(limit=10, offset=0, as_of=clock.now()) == (0, [])
+    assert Reconciliations(database).page(Place(clock.now(), 10)) == (0, [])
 
 
 def test_what_was_found_can_be_read_later(ledger: Ledger, reconciler: Reconciler, database: Database) -> None:
     Checkout(ledger).prompt().pay("OAFHERE001")
     done = reconciler.reconcile(_day())
     assert Reconciliations(database).find(done.reconciliation_id) == done
-    assert Reconciliations(database).page(limit=10, offset=0, as_of=clock.now()) == (1, [done])
+    assert Reconciliations(database).page(Place(clock.now(), 10)) == (1, [done])
 
 
 def test_no_text_of_a_payer_is_in_what_was_found(reconciler: Reconciler) -> None:
