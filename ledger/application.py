@@ -86,7 +86,7 @@ class Ledger(Application[UUID]):
 
         Raises NotFound if there is none, or if `user_id` is given and it is another's, EventForged, and Unavailable.
         """
-        return self._session(session_id, self.recorder.history(session_id), user_id)
+        return self.session_of_rows(session_id, self.recorder.history(session_id), user_id)
 
     def write(self, parts: Mapping[str, Part]) -> dict[str, Any]:
         """Do all parts in their order: what a command decides, in one commit. Return their values.
@@ -106,11 +106,12 @@ class Ledger(Application[UUID]):
         self, session_id: UUID, history: str | None, *, user_id: int | None = None
     ) -> PaymentSession:
         """Return the session of the value of its `history_part`; raises what `session` does, but Unavailable."""
-        return self._session(session_id, rows_of_history(history), user_id)
+        return self.session_of_rows(session_id, rows_of_history(history), user_id)
 
-    def _session(
+    def session_of_rows(
         self, session_id: UUID, rows: Sequence[Mapping[str, Any]], user_id: int | None
     ) -> PaymentSession:
+        """Return the session of the rows of its events as read by another; raises what `session_of` does."""
         if not rows:
             raise no_such_session()
         last_hash = self.macs.require_genuine(session_id, rows)

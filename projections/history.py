@@ -1,6 +1,6 @@
 """The event history of one session, straight from the log: for its owner, for an auditor, and as a timeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -94,9 +94,18 @@ class Entry:
 
 def history(database: Database, macs: EventMacs, session_id: UUID) -> list[Entry]:
     """Return every event of a session in order, forged ones too; none if there is no such session."""
+    return [_entry(row, is_genuine=macs.is_genuine(row)) for row in rows_of_events(database, session_id)]
+
+
+def rows_of_events(database: Database, session_id: UUID) -> list[dict[str, Any]]:
+    """Return the rows of a session's events in order, unchecked."""
     with database.connection() as connection:
-        rows = connection.execute(HISTORY, (session_id,)).fetchall()
-    return [_entry(row, is_genuine=macs.is_genuine(row)) for row in rows]
+        return connection.execute(HISTORY, (session_id,), prepare=True).fetchall()
+
+
+def entries_of_genuine(rows: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Return the events of rows that were found to be genuine: by `Ledger.session_of_rows`, which refuses others."""
+    return [_entry(row, is_genuine=True) for row in rows]
 
 
 def for_owner(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -232,9 +232,9 @@ def show_events(session_id: UUID) -> dict[str, Any]:
     Every event, oldest first, as its owner may see it.
     """
     services = current_services()
-    services.ledger.session(session_id, user_id=caller().user_id)
-    entries = history.history(services.database, services.ledger.macs, session_id)
-    return {"session_id": session_id, "events": history.for_owner(entries)}
+    rows = history.rows_of_events(services.database, session_id)
+    services.ledger.session_of_rows(session_id, rows, caller().user_id)
+    return {"session_id": session_id, "events": history.for_owner(history.entries_of_genuine(rows))}
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
