@@ -99,18 +99,45 @@ class PaymentMetrics:
             connection.execute(ADD.format(table=self.name), [[hour for hour, _ in changes], *columns])
 
 
-def fold(events: Iterable[Recorded], into: dict[datetime, Figures] | None = None) -> dict[datetime, Figures]:
-    """Return the figures of these events by hour, added to `into` if that is given."""
-    hours = {} if into is None else into
-    for event in events:
-        if event.topic == Created.TOPIC:
-            created_at, change = event.state["timestamp"], Counter(sessions_created=1, pending=1)
-        elif event.topic in _MOVES_TO:
-            created_at, change = event.state["session_created_at"], _move(event)
-        else:
-            continue
-        hours.setdefault(hour_of(created_at), Counter()).update(change)
-    return hours
+class Moves:
+    """Events counted by the hour of their session's creation, their topic, and the status before."""
+
+    def __init__(self, events: Iterable[Recorded] = ()) -> None:
+        self.counted = Counter[tuple[str, str, str | None]]()
+        self.cents = Counter[str]()
+        self.add(events)
+
+    def add(self, events: Iterable[Recorded]) -> None:
+        """Count more events."""
+        for event in events:
+            if event.topic == Created.TOPIC:
+                self.counted[_hour_text(event.state["timestamp"]), event.topic, None] += 1
+            elif event.topic in _MOVES_TO:
+                hour = _hour_text(event.state["session_created_at"])
+                self.counted[hour, event.topic, event.state["previous_status"]] += 1
+                if event.topic == Paid.TOPIC:
+                    self.cents[hour] += event.state["amount_cents"]
+
+    def merge(self, others: "Moves") -> None:
+        """Add what others have counted."""
+        self.counted.update(others.counted)
+        self.cents.update(others.cents)
+
+    def figures(self) -> dict[datetime, Figures]:
+        """Return the figures of these events, by hour."""
+        hours: dict[datetime, Figures] = {}
+        for (hour, topic, before), count in self.counted.items():
+            figures = hours.setdefault(hour_of(f"{hour}:00:00Z"), Counter())
+            for name, change in _change(topic, before).items():
+                figures[name] += change * count
+        for hour, cents in self.cents.items():
+            hours[hour_of(f"{hour}:00:00Z")]["paid_cents"] += cents
+        return hours
+
+
+def fold(events: Iterable[Recorded]) -> dict[datetime, Figures]:
+    """Return the figures of these events, by hour."""
+    return Moves(events).figures()
 
 
 def hour_of(moment: str) -> datetime:
@@ -118,15 +145,23 @@ def hour_of(moment: str) -> datetime:
     return datetime.fromisoformat(moment).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _move(event: Recorded) -> Figures:
-    before, after = event.state["previous_status"], _MOVES_TO[event.topic]
+def _hour_text(moment: str) -> str:
+    """Return the hour as `hour_of`, as text; moments are nearly always stored in UTC."""
+    return moment[:13] if moment.endswith("Z") else hour_of(moment).strftime("%Y-%m-%dT%H")
+
+
+def _change(topic: str, before: str | None) -> Figures:
+    """Return what one event changes but for the money."""
+    if before is None:
+        return Counter(sessions_created=1, pending=1)
+    after = _MOVES_TO[topic]
     if after == Status.PAYMENT_INITIATED and before != Status.PENDING:
         return Counter()
     change = Counter({str(after): 1, before: -1})
     if before in _NEVER_PROMPTED and after != Status.EXPIRED:
         change["payments_initiated"] = 1
     if after == Status.PAID:
-        change.update(payments_received=1, paid_cents=event.state["amount_cents"])
+        change["payments_received"] = 1
     if after == Status.ORDER_CREATED:
         change["orders_created"] = 1
     return change

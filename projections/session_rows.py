@@ -1,9 +1,8 @@
 """Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from heapq import merge
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, ClassVar, Generic, TypeVar
@@ -17,11 +16,6 @@ from projections.follower import Recorded, genuine, recorded
 from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
 
 Row = TypeVar("Row")
-
-EVENTS_IN_ORDER = f"""
-SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
-WHERE topic = ANY(%s) AND position <= %s ORDER BY session_id, version
-"""  # noqa: S608 - made of names of our own
 
 EVENTS_AHEAD = f"""
 WITH followed AS (
@@ -89,7 +83,6 @@ class SessionRows(Generic[Row]):
         self._values_of = attrgetter(*self.columns)
         names = ", ".join(self.columns)
         self.select = f"SELECT {names} FROM {self.name} WHERE session_id = ANY(%s)"  # noqa: S608 - made of names of our own
-        self.select_all = f"SELECT * FROM {self.name} ORDER BY {', '.join(key)}"  # noqa: S608 - as above
         self.put = f"""
             INSERT INTO {self.name} ({names}) VALUES ({", ".join(["%s"] * len(self.columns))})
             ON CONFLICT ({", ".join(key)}) DO UPDATE
@@ -153,38 +146,11 @@ class SessionRows(Generic[Row]):
         key = ", ".join(("session_id", *cls.key))
         return rebuild_table(database, macs, cls, table=cls.table, key=key, batch_size=batch_size)
 
-    def differences(
-        self, connection: Connection[Any], until: int, macs: EventMacs | None
-    ) -> Iterator[tuple[UUID, str]]:
-        """Compare the rows with a fold of the events up to a position; yield each session, and what is wrong.
-
-        With `macs`, events without our MAC are left out, as by the follower. Reads two streams in the order of
-        sessions, on the connection's own snapshot.
-        """
-        with (
-            connection.cursor(name=f"{self.name}_events") as events,
-            connection.cursor(name=f"{self.name}_rows") as rows,
-        ):
-            events.execute(EVENTS_IN_ORDER, (list(self.topics), until))
-            rows.execute(self.select_all.encode())
-            folded = (
-                (session_id, "folded", self.folded(map(recorded, group)))
-                for session_id, group in groupby(genuine(events, macs), key=_BY_SESSION)
-            )
-            stored = (
-                (session_id, "stored", self.stored(group))
-                for session_id, group in groupby(rows, key=_BY_SESSION)
-            )
-            by_session = itemgetter(0)
-            for session_id, sides in groupby(merge(folded, stored, key=by_session), key=by_session):
-                fault = _fault(**{side: found for _, side, found in sides})
-                if fault:
-                    yield session_id, f"{self.name} {fault}"
-
-
-def _fault(folded: dict[Any, Any] | None = None, stored: dict[Any, Any] | None = None) -> str | None:
-    if stored is None:
-        return "lacks its rows" if folded else None
-    if folded is None:
-        return "has rows that no event speaks of"
-    return None if folded == stored else "is not what its events come to"
+    def fault(self, events: Iterable[Recorded], stored: Iterable[dict[str, Any]]) -> str | None:
+        """Compare a session's rows with a fold of its followed events; return what is wrong, None if nothing is."""
+        folded, found = self.folded(events), self.stored(stored)
+        if folded == found:
+            return None
+        if not found:
+            return "lacks its rows"
+        return "is not what its events come to" if folded else "has rows that no event speaks of"

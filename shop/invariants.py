@@ -11,11 +11,12 @@ SELECT format('listing %s has a stock below zero', listing_id)
 UNEXPLAINED_STOCK = """
 SELECT format('listing %s holds %s thousandths; stocked minus sold is %s', listing_id, stock_thousandths, expected)
   FROM (SELECT l.listing_id, l.stock_thousandths,
-               coalesce((SELECT sum(change_thousandths) FROM shop_stock_changes c
-                          WHERE c.listing_id = l.listing_id), 0)
-             - coalesce((SELECT sum(quantity_thousandths) FROM shop_order_items i
-                          WHERE i.listing_id = l.listing_id), 0) AS expected
-          FROM shop_listings l) AS stock
+               coalesce(stocked.thousandths, 0) - coalesce(sold.thousandths, 0) AS expected
+          FROM shop_listings l
+          LEFT JOIN (SELECT listing_id, sum(change_thousandths) AS thousandths
+                       FROM shop_stock_changes GROUP BY listing_id) AS stocked USING (listing_id)
+          LEFT JOIN (SELECT listing_id, sum(quantity_thousandths) AS thousandths
+                       FROM shop_order_items GROUP BY listing_id) AS sold USING (listing_id)) AS stock
  WHERE stock_thousandths <> expected
 """
 # round() of a numeric rounds half away from zero, which for prices is half up.
@@ -26,9 +27,10 @@ SELECT format('cart item %s was sold at a subtotal that is not price times quant
 """
 WRONG_TOTAL = """
 SELECT format('order %s does not add up: items + delivery + rounding = total', order_id)
-  FROM shop_orders o
- WHERE items_cents IS DISTINCT FROM (SELECT sum(subtotal_cents) FROM shop_order_items i
-                                      WHERE i.order_id = o.order_id)
+  FROM shop_orders
+  LEFT JOIN (SELECT order_id, sum(subtotal_cents) AS subtotals_cents
+               FROM shop_order_items GROUP BY order_id) AS items USING (order_id)
+ WHERE items_cents IS DISTINCT FROM subtotals_cents
     OR total_cents <> items_cents + delivery_fee_cents + rounding_cents
     OR rounding_cents NOT BETWEEN -50 AND 50
 """

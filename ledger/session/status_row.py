@@ -1,6 +1,7 @@
 """The row of `payment_sessions`: a session as analysts and lists see it, moved in the commit of each event."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from ledger.session.state import SessionState
@@ -9,10 +10,19 @@ from ledger.session.values import Attempt, MoneyBack, Refund, RefundState
 
 def status_row(session: SessionState) -> dict[str, Any]:
     """Return the columns of the session's row, ready for JSON; amounts are cents, moments ISO 8601 in UTC."""
+    row = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in status_columns(session).items()
+    }
+    return row | {"session_id": str(session.id)}
+
+
+def status_columns(session: SessionState) -> dict[str, Any]:
+    """Return the columns of the session's row as they come back from the database."""
     last = _last_attempt(session)
     money = money_of(session)
-    row = {
-        "session_id": str(session.id),
+    return {
+        "session_id": session.id,
         "user_id": session.user_id,
         "session_status": str(session.status),
         "version": session.version,
@@ -37,8 +47,6 @@ def status_row(session: SessionState) -> dict[str, Any]:
         "subcounty_id": session.subcounty_id,
         "reference_sealed": session.reference_sealed,
         "shop": session.shop,
-    }
-    moments = {
         "created_at": session.created_on,
         "expires_at": session.expires_at,
         "last_requested_at": last.requested_at if last else None,
@@ -48,7 +56,6 @@ def status_row(session: SessionState) -> dict[str, Any]:
         "ended_at": session.ended_at,
         "updated_at": session.modified_on,
     }
-    return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
 
 
 def money_of(session: SessionState) -> MoneyBack:

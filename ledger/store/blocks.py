@@ -47,11 +47,13 @@ CROSS JOIN LATERAL digest_of_events(%(origin)s::smallint, %(after)s, next.until_
 _ADD = """
 SELECT number FROM add_signed_block(%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s) AS number
 """
-_AGAIN = """
-SELECT block.*, found.events AS events_found, found.digest AS digest_found
+_IN_ORDER = _BLOCKS + "ORDER BY origin, number"
+_LAST_NUMBERS = "SELECT origin, max(number) AS number FROM signed_blocks GROUP BY origin ORDER BY origin"
+_DIGESTS = """
+SELECT block.number, block.events, block.digest, found.events AS events_found, found.digest AS digest_found
 FROM signed_blocks AS block
 CROSS JOIN LATERAL digest_of_events(block.origin, block.after_position, block.until_position) AS found
-ORDER BY block.origin, block.number
+WHERE block.origin = %s AND block.number BETWEEN %s AND %s ORDER BY block.number
 """
 
 
@@ -144,8 +146,7 @@ class BlockSigner:
         """
         with self._database.connection() as connection:
             origin, horizon = read_horizon(connection)
-            row = connection.execute(_LAST, (origin,)).fetchone()
-            last = Block(**row) if row else None
+            last = newest(connection, origin)
             values = {
                 "origin": origin,
                 "after": last.until_position if last else 0,
@@ -189,8 +190,7 @@ class Blocks:
         """Return the last block of this machine's log, None before the first."""
         with self._database.connection() as connection:
             origin, _ = read_horizon(connection)
-            row = connection.execute(_LAST, (origin,)).fetchone()
-        return Block(**row) if row else None
+            return newest(connection, origin)
 
     def page(self, place: Place) -> tuple[int, list[Block]]:
         """Return (how many there were as of the place, those of a page), the latest first."""
@@ -199,37 +199,61 @@ class Blocks:
         return count, [Block(**row) for row in rows]
 
 
-def faults(connection: Connection[Any], own_keys: Collection[Ed25519PublicKey] = ()) -> Iterator[str]:
-    """Report what is wrong with the blocks, folding every event that they cover; nothing if all is well.
+def faults(
+    connection: Connection[Any], own_keys: Collection[Ed25519PublicKey] = (), verified: KeptName | None = None
+) -> Iterator[str]:
+    """Report what is wrong with the chain of blocks, whatever they cover; nothing if all is well.
 
-    With `own_keys`, a block signed by another key is wrong too.
+    With `own_keys`, a block signed by another key is wrong too. Up to a block that is known to be genuine, `verified`,
+    no signature is asked for: its hash commits to all before it.
     """
     own = {key.public_bytes_raw() for key in own_keys}
     before: Block | None = None
     with connection.cursor(name="blocks") as rows:
-        for row in rows.execute(_AGAIN):
-            events, digest = row.pop("events_found"), row.pop("digest_found")
+        for row in rows.execute(_IN_ORDER):
             block = Block(**row)
             if before is not None and before.origin != block.origin:
                 before = None
-            yield from (
-                f"block {block.origin}-{block.number} {fault}" for fault in _faults_of(block, before, own)
+            is_older = verified is not None and (block.origin, block.number) <= (
+                verified.origin,
+                verified.number,
             )
-            if (events, digest) != (block.events, block.digest):
-                yield (
-                    f"block {block.origin}-{block.number} was signed over {block.events} events, and what is there "
-                    f"now ({events} events) is not the same"
-                )
+            found = _faults_of(block, before, own, needs_signature=not is_older)
+            yield from (f"block {block.origin}-{block.number} {fault}" for fault in found)
             before = block
 
 
-def is_kept(connection: Connection[Any], name: KeptName) -> bool:
-    """Say whether the block of that name is there, with that hash."""
+def last_numbers(connection: Connection[Any]) -> dict[int, int]:
+    """Return the number of the last block, by origin."""
+    return {row["origin"]: row["number"] for row in connection.execute(_LAST_NUMBERS)}
+
+
+def digest_faults(connection: Connection[Any], origin: int, first: int, last: int) -> Iterator[str]:
+    """Report the blocks of these numbers that do not fit the stored positions and hashes of their events."""
+    for row in connection.execute(_DIGESTS, (origin, first, last)):
+        if (row["events_found"], row["digest_found"]) != (row["events"], row["digest"]):
+            yield (
+                f"block {origin}-{row['number']} was signed over {row['events']} events, and what is there now "
+                f"({row['events_found']} events) is not the same"
+            )
+
+
+def newest(connection: Connection[Any], origin: int) -> Block | None:
+    """Return the last block of an origin, None before the first."""
+    row = connection.execute(_LAST, (origin,)).fetchone()
+    return Block(**row) if row else None
+
+
+def find(connection: Connection[Any], name: KeptName) -> Block | None:
+    """Return the block of that name, None unless it is there with that hash."""
     row = connection.execute(_ONE, (name.origin, name.number)).fetchone()
-    return row is not None and Block(**row).hash == name.hash
+    block = Block(**row) if row is not None else None
+    return block if block is not None and block.hash == name.hash else None
 
 
-def _faults_of(block: Block, before: Block | None, own: Collection[bytes]) -> Iterator[str]:
+def _faults_of(
+    block: Block, before: Block | None, own: Collection[bytes], *, needs_signature: bool
+) -> Iterator[str]:
     number, position, previous_hash = (
         (before.number, before.until_position, before.hash) if before else (0, 0, GENESIS)
     )
@@ -239,9 +263,9 @@ def _faults_of(block: Block, before: Block | None, own: Collection[bytes]) -> It
         yield "does not carry the hash of the block before"
     if block.computed_hash() != block.hash:
         yield "was altered: its hash is not that of its content"
-    elif not block.is_signed():
+    elif needs_signature and not block.is_signed():
         yield "is not signed by its key"
-    elif own and block.public_key not in own:
+    elif needs_signature and own and block.public_key not in own:
         yield "is signed by another key than that of DAFTARI_MASTER_KEY"
 
 

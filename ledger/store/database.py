@@ -14,6 +14,7 @@ import psycopg
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from ledger.errors import ConnectionLost, Unavailable
@@ -153,12 +154,17 @@ class Database(PostgresDatastore):
             yield connection
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """Lend a connection of its own in a transaction that reads one snapshot, writes nothing, and may take hours."""
+    def snapshot(self, exported: str | None = None) -> Iterator[Connection]:
+        """Lend a connection of its own in a transaction that reads one snapshot, writes nothing, and may take hours.
+
+        The snapshot is a new one, or the one that another such connection has `exported` and still reads.
+        """
         with self.fresh_connection() as connection:
             settle_session(connection, **_WITHOUT_LIMITS)
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                if exported is not None:
+                    connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(exported))
                 yield connection
 
     get_connection = connection  # type: ignore[assignment]  # the library's is a generator's

@@ -15,15 +15,28 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.integrity import verification_runs
 from projections.integrity.invariants import Found, examine
-from projections.integrity.money_rules import ShopOrder
 from projections.integrity.verification_runs import VerificationRun
-from projections.integrity.violations import Violation
+from projections.integrity.violations import Violation, stream
 from shop import invariants as shop_invariants
 
 MAX_EVENTS_TO_DOUBLE = 100_000
 """After a run over more events time alone decides: to count them each minute would cost too much."""
 
-ORDERS = "SELECT session_id, order_id, total_cents FROM shop_orders"
+# What the rows of sessions say is compared with their events.
+MISMADE_ORDERS = """
+SELECT session_id, made.order_id,
+       CASE WHEN made.order_id IS NULL THEN 'its order is not in the shop'
+            WHEN session.session_status = 'order_created'
+                THEN format('order %s is not what its events say', made.order_id)
+            ELSE format('order %s was made without its money', made.order_id) END AS detail
+FROM shop_orders AS made FULL JOIN (
+    SELECT session_id, session_status, order_id, total_cents FROM payment_sessions
+    WHERE shop = 'builtin' AND session_status IN ('paid', 'order_created')) AS session USING (session_id)
+WHERE (made.order_id IS NULL AND session.session_status = 'order_created')
+   OR (made.order_id IS NOT NULL AND made.total_cents IS DISTINCT FROM session.total_cents)
+   OR (session.session_status = 'order_created' AND made.order_id IS DISTINCT FROM session.order_id)
+ORDER BY session_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +144,14 @@ def violations(database: Database, vault: Vault | None = None, **options: Any) -
 
 def examine_all(database: Database, vault: Vault | None = None, **options: Any) -> Found:
     """Return what is wrong in ledger, read side and shop; takes the arguments of `examine`."""
-    return examine(database, vault, orders_of=orders_of_shop, also=_of_shop, **options)
+    return examine(database, vault, also=_of_shop, **options)
 
 
 def _of_shop(connection: Connection[Any]) -> Iterator[Violation]:
-    return (Violation("shop", detail) for detail in shop_invariants.check(connection))
+    for row in stream(connection, "orders", MISMADE_ORDERS):
+        yield Violation("orders", row["detail"], row["session_id"])
+    for detail in shop_invariants.check(connection):
+        yield Violation("shop", detail)
 
 
 def _plain(violation: Violation) -> dict[str, Any]:
@@ -145,9 +161,3 @@ def _plain(violation: Violation) -> dict[str, Any]:
         "told": violation.detail,
         "session_id": str(session_id) if session_id else None,
     }
-
-
-def orders_of_shop(connection: Connection[Any]) -> Iterator[ShopOrder]:
-    """Read the orders of the built-in shop."""
-    for row in connection.execute(ORDERS):
-        yield ShopOrder(row["session_id"], row["order_id"], row["total_cents"])

@@ -1,7 +1,7 @@
 """Invariants of erased customers: somebody decided about each, nothing of theirs opens, and nothing points at them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,8 @@ from psycopg import Connection
 
 from ledger.store import audit_log
 from ledger.store.vault import Vault
-from projections.integrity.violations import MAX_PER_RULE, Violation
+from projections.integrity.session_log import SessionLog
+from projections.integrity.violations import MAX_PER_RULE, Reader, Violation
 
 ERASURES = """
 SELECT user_id, count(erasure.login) AS calls, count(erasure.erasure_id) AS erasures,
@@ -20,7 +21,9 @@ FROM customer_erasures AS erasure FULL JOIN (
 GROUP BY user_id ORDER BY user_id
 """
 # Erasures from before they were recorded destroyed the key and nothing else.
-ERASED_BEFORE = "SELECT DISTINCT user_id FROM customer_erasures WHERE login IS NOT NULL AND erased_at < %s"
+ERASED_BEFORE = """
+SELECT DISTINCT user_id FROM customer_erasures WHERE login IS NOT NULL AND erased_at < %s AND user_id = ANY(%s)
+"""
 LEFT_OF_ERASED = """
 WITH erased AS (
     SELECT user_id, min(erased_at) AS erased_at FROM customer_erasures WHERE login IS NOT NULL
@@ -39,9 +42,16 @@ SELECT DISTINCT place, user_id FROM (
 """
 
 
-def erased_before(connection: Connection[Any], moment: datetime) -> frozenset[int]:
-    """Return the users whom Daftari erased before a moment."""
-    return frozenset(row["user_id"] for row in connection.execute(ERASED_BEFORE, (moment,)))
+def unreadable(logs: Iterable[SessionLog], reader: Reader) -> Iterator[Violation]:
+    """Nothing of a customer who was erased opens."""
+    open_logs = [(log.session.user_id, log) for log in logs if log.session is not None and log.opens]
+    values = reader.terms.settled_before, list({user for user, _ in open_logs})
+    erased = {row["user_id"] for row in reader.connection.execute(ERASED_BEFORE, values)}
+    for user, log in open_logs:
+        if user in erased:
+            yield log.violation(
+                "erasures", "its customer was erased, and an encrypted value of it still opens"
+            )
 
 
 def decided(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:

@@ -10,6 +10,7 @@ from projections.integrity.violations import MAX_PER_RULE, Violation
 PAYMENTS_WITHOUT_MESSAGE = """
 SELECT DISTINCT session_id FROM payment_events AS event
 WHERE topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1') AND state->>'evidence' = 'callback'
+  AND origin = %s AND position > %s
   AND NOT EXISTS (SELECT FROM daraja_inbox AS message WHERE message.session_id = event.session_id
                                                         AND message.channel = 'stk' AND message.is_proven)
 LIMIT %s
@@ -25,7 +26,7 @@ LIMIT %s
 # Of events from before they named what caused them nothing of the kind can be asked.
 EVENTS_WITHOUT_SOURCE = """
 SELECT session_id, version, event.state->>'evidence' AS evidence FROM payment_events AS event
-WHERE event.metadata IS NOT NULL
+WHERE event.metadata IS NOT NULL AND event.origin = %s AND event.position > %s
   AND topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1', 'payment_session.receipt_recorded.v1',
                 'payment_session.evidence_upgraded.v1', 'payment_session.payment_reversed.v1')
   AND CASE WHEN event.state->>'evidence' IN ('callback', 'query') THEN NOT EXISTS (
@@ -42,16 +43,16 @@ ORDER BY session_id, version LIMIT %s
 """
 
 
-def sources(connection: Connection[Any]) -> Iterator[Violation]:
+def sources(connection: Connection[Any], origin: int, after: int) -> Iterator[Violation]:
     """Money that arrived names what proves it: a stored callback, M-Pesa's stored answer, or a movement."""
-    for row in connection.execute(EVENTS_WITHOUT_SOURCE, (MAX_PER_RULE,)):
+    for row in connection.execute(EVENTS_WITHOUT_SOURCE, (origin, after, MAX_PER_RULE)):
         detail = f"version {row['version']} is known by a {row['evidence']}, and what proves it is not stored"
         yield Violation("sources", detail, row["session_id"])
 
 
-def messages(connection: Connection[Any]) -> Iterator[Violation]:
+def messages(connection: Connection[Any], origin: int, after: int) -> Iterator[Violation]:
     """A payment known by a callback has its callback in the inbox, and a session with messages has events."""
-    for row in connection.execute(PAYMENTS_WITHOUT_MESSAGE, (MAX_PER_RULE,)):
+    for row in connection.execute(PAYMENTS_WITHOUT_MESSAGE, (origin, after, MAX_PER_RULE)):
         detail = "its payment is known by a callback, and none is in the inbox"
         yield Violation("letters", detail, row["session_id"])
     for row in connection.execute(MESSAGES_WITHOUT_SESSION, (MAX_PER_RULE,)):

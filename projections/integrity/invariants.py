@@ -1,25 +1,26 @@
-"""What must always be true of the whole ledger, asked of the tables in one snapshot; reads only.
+"""What must always be true of the whole ledger, asked of the store in one snapshot; reads only.
 
-`check` is for after a fault, and for an operator who wants to know. It streams the log, so that its memory does not
-grow with the number of events. Each file `*_rules.py` beside this one holds the rules of one subject.
+`check` is for after a fault, and for an operator who wants to know. Sessions are read some hundred at a time, by one
+process or several, and what is true of all of them together is asked by SQL, so that memory does not grow with the
+store. Each file `*_rules.py` beside this one holds the rules of one subject.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from heapq import merge
-from itertools import groupby, islice
-from operator import itemgetter
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from psycopg import Connection
 
 from ledger import clock
 from ledger.errors import Unavailable
-from ledger.store.blocks import KeptName
+from ledger.store import blocks
+from ledger.store.blocks import Block, KeptName
 from ledger.store.database import Database
-from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.event_macs import EventMacs
 from ledger.store.locks import SHARE_SCHEMA
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
@@ -32,37 +33,65 @@ from projections.integrity import (
     money_rules,
     personal_data_rules,
     projection_rules,
-    prompt_rules,
 )
-from projections.integrity.money_rules import OrdersOf
-from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import MAX_PER_RULE, ROWS_AT_ONCE, Violation, Walk
-from projections.metrics import TABLE as METRICS
+from projections.integrity.processes import Processes, run_apart, run_here
+from projections.integrity.prompt_rules import PhonePrompts
+from projections.integrity.session_checks import check_sessions
+from projections.integrity.violations import Reader, Tally, Task, Terms, Violation, stream
 
 SETTLING = timedelta(hours=1)
 """What is under way has ended by then, or never will."""
 
+START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 MIN_PROMPT_SECONDS = 10
 
 SESSIONS_AT_ONCE = 500
-"""In memory, so that their customers' keys are read together."""
+"""In memory of a process, some 4 MB."""
 
-LOG = f"""
-SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
-       {COLUMNS}
-FROM payment_events ORDER BY session_id, version
-"""  # noqa: S608 - made of names of our own
-ROWS = "SELECT * FROM payment_sessions ORDER BY session_id"
+ALL_SESSIONS = """
+SELECT session_id FROM payment_events UNION SELECT session_id FROM payment_sessions
+UNION SELECT session_id FROM payment_refunds UNION SELECT session_id FROM payment_cases ORDER BY session_id
+"""
+# Events of another origin came with a dump: those beyond its last block are new every time.
+CHANGED_SESSIONS = """
+SELECT session_id FROM payment_events WHERE origin = %(origin)s AND position > %(after)s
+UNION SELECT session_id FROM payment_events AS event WHERE (origin < %(origin)s OR origin > %(origin)s) AND position > (
+    SELECT coalesce(max(until_position), 0) FROM signed_blocks AS block WHERE block.origin = event.origin)
+UNION SELECT session_id FROM payment_refunds WHERE state <> 'refunded'
+UNION SELECT session_id FROM payment_cases ORDER BY session_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A block up to which a run found nothing wrong, and when that run began."""
+
+    block: KeptName
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a run found: of each rule at most MAX_PER_RULE violations and how many more, over so many events."""
+    """What a run found: of each rule at most MAX_PER_RULE violations and how many more, over so many events.
+
+    `is_whole` says that every event was read; `last_block` is the last one in the snapshot.
+    """
 
     violations: list[Violation]
     events: int
+    is_whole: bool
+    last_block: Block | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What of the log is read anew: the events of an origin after a position, 0 for all, and when that was stored."""
+
+    origin: int
+    after: int
+    since: datetime
 
 
 def check(database: Database, vault: Vault | None = None, **options: Any) -> list[Violation]:
@@ -75,117 +104,99 @@ def examine(
     vault: Vault | None = None,
     *,
     known_texts: Iterable[str] = (),
-    orders_of: OrdersOf | None = None,
     is_idle: bool = True,
     with_messages: bool = False,
     prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[KeptName] = (),
+    verified: Verified | None = None,
+    processes: Processes | None = None,
     also: Callable[[Connection[Any]], Iterator[Violation]] = lambda _: iter(()),
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Found:
-    """Read one snapshot of the whole store and return what is wrong.
+    """Read one snapshot of the store and return what is wrong.
 
     With the `vault`, phones are compared, and events and signed blocks have to be signed by its keys. `known_texts` are
-    names and addresses that must not be found in the clear. `orders_of` reads the shop's orders on a connection.
-    `is_idle` says that nothing is under way, so that a receipt reserved a moment ago without a payment is a fault too;
-    `with_messages`, that all callbacks came by the inbox. `prompt_seconds` is how long a prompt counts as live;
-    `kept_blocks` are names that somebody kept elsewhere; `also` asks for what else must be true, in the same snapshot.
-    Raises Unavailable.
+    names and addresses that must not be found in the clear. `is_idle` says that nothing is under way, so that a receipt
+    reserved a moment ago without a payment is a fault too; `with_messages`, that all callbacks came by the inbox.
+    `prompt_seconds` is how long a prompt counts as live; `kept_blocks` are names that somebody kept elsewhere; `also`
+    asks for what else must be true, in the same snapshot. Without `verified` everything is read; with it, if its block
+    is there, only sessions with events since, see docs/adr/0020. `processes` share the walk; `on_progress` is told how
+    many events were read. Raises Unavailable.
     """
+    texts = tuple(text for text in known_texts if text)
     settled_before = END_OF_TIME if is_idle else clock.now() - SETTLING
     macs = EventMacs(database, vault.keys) if vault is not None else None
     with database.snapshot() as connection:
         shared = connection.execute(SHARE_SCHEMA).fetchone()
         if shared is None or not shared["shared"]:
             raise Unavailable("The database is being migrated: verify it afterwards.", retry_after_seconds=60)
-        origin, _ = read_horizon(connection)
-        erased = erasure_rules.erased_before(connection, settled_before)
-        walk = Walk(
-            vault, macs, prompt_seconds, position_of(connection, METRICS, origin), settled_before, erased
+        span = _span(connection, verified)
+        followed = {
+            each.name: position_of(connection, each.name, span.origin) for each in projection_rules.FOLLOWING
+        }
+        reader = Reader(connection, vault, macs, Terms(prompt_seconds, settled_before, followed, texts))
+        tasks = chain(_session_tasks(connection, span), log_rules.digest_tasks(connection))
+        tallies = (
+            run_here(reader, tasks)
+            if processes is None
+            else run_apart(processes, connection, reader.terms, tasks)
         )
-        violations = _limited(
-            _sessions(connection, walk),
-            log_rules.positions(connection),
-            log_rules.signed_blocks(connection, vault, kept_blocks),
-            log_rules.audit_entries(connection, vault),
-            money_rules.references(connection, walk),
-            money_rules.movements(connection, walk),
-            money_rules.orders(connection, walk, orders_of),
-            money_rules.paid_sessions_end(connection, clock.now(), position_of(connection, CASES, origin)),
-            money_rules.sums(connection, walk),
-            projection_rules.metrics(connection, walk),
-            projection_rules.refunds_and_cases(connection, origin, macs),
-            inbox_rules.messages(connection) if with_messages else iter(()),
-            inbox_rules.sources(connection) if with_messages else iter(()),
-            prompt_rules.one_a_phone(walk),
-            erasure_rules.decided(connection, vault),
-            erasure_rules.nothing_left(connection, settled_before),
-            personal_data_rules.none_in_the_clear(connection, [text for text in known_texts if text]),
-            also(connection),
+        total, is_whole = _added_up(tallies, on_progress), not span.after
+        findings = total.findings
+        findings.add(
+            log_rules.signed_blocks(connection, vault, kept_blocks, verified.block if verified else None)
         )
-        return Found(violations, walk.events)
+        findings.add(log_rules.positions(connection, span.origin, span.after))
+        findings.add(_of_tables(reader, span, total))
+        if with_messages:
+            findings.add(inbox_rules.messages(connection, span.origin, span.after))
+            findings.add(inbox_rules.sources(connection, span.origin, span.after))
+        if is_whole:
+            findings.add(personal_data_rules.none_in_the_clear(connection, list(texts)))
+        findings.add(also(connection))
+        return Found(findings.all(), total.events, is_whole, blocks.newest(connection, span.origin))
 
 
-def _limited(*rules: Iterator[Violation]) -> list[Violation]:
-    found: list[Violation] = []
-    counted = Counter[str]()
-    for rule in rules:
-        for violation in rule:
-            counted[violation.rule] += 1
-            if counted[violation.rule] <= MAX_PER_RULE:
-                found.append(violation)
-    more = {rule: count - MAX_PER_RULE for rule, count in counted.items() if count > MAX_PER_RULE}
-    return found + [Violation(rule, f"and {count} more of the kind") for rule, count in more.items()]
+def _span(connection: Connection[Any], verified: Verified | None) -> _Span:
+    origin, _ = read_horizon(connection)
+    block = blocks.find(connection, verified.block) if verified is not None else None
+    if verified is None or block is None or block.origin != origin:
+        return _Span(origin, 0, START_OF_TIME)
+    return _Span(origin, block.until_position, verified.at - 2 * SETTLING)
 
 
-def _sessions(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
-    for log in _with_keys(_session_logs(connection), walk.vault):
-        walk.events += len(log.rows)
-        if log.rows:
-            yield from _session(log, walk)
-        else:
-            yield log.violation("rows", "it has a row in payment_sessions and no event")
+def _session_tasks(connection: Connection[Any], span: _Span) -> Iterator[Task]:
+    values = {"origin": span.origin, "after": span.after}
+    rows = stream(connection, "sessions", CHANGED_SESSIONS if span.after else ALL_SESSIONS, values)
+    while some := [row["session_id"] for row in islice(rows, SESSIONS_AT_ONCE)]:
+        yield partial(check_sessions, some)
 
 
-def _with_keys(logs: Iterator[SessionLog], vault: Vault | None) -> Iterator[SessionLog]:
-    """Yield the same logs, with the keys of their customers read some hundreds at a time."""
-    while some := list(islice(logs, SESSIONS_AT_ONCE)):
-        if vault is not None:
-            vault.read_ahead({log.status_row["user_id"] for log in some if log.status_row is not None})
-        yield from some
+def _added_up(tallies: Iterator[Tally], on_progress: Callable[[int], None]) -> Tally:
+    total = Tally()
+    with closing(PhonePrompts()) as prompts:
+        for tally in tallies:
+            total.events += tally.events
+            total.in_the_clear += tally.in_the_clear
+            total.findings.merge(tally.findings)
+            total.moves.merge(tally.moves)
+            prompts.add(tally.prompts)
+            on_progress(total.events)
+        total.findings.add(prompts.violations())
+    return total
 
 
-def _session_logs(connection: Connection[Any]) -> Iterator[SessionLog]:
-    with connection.cursor(name="log") as events, connection.cursor(name="rows") as status_rows:
-        events.itersize = status_rows.itersize = ROWS_AT_ONCE
-        by_session = itemgetter("session_id")
-        stored = merge(events.execute(LOG), status_rows.execute(ROWS), key=by_session)
-        for session_id, group in groupby(stored, key=by_session):
-            rows = list(group)
-            log = [row for row in rows if "topic" in row]
-            yield SessionLog(session_id, log, next((row for row in rows if "topic" not in row), None))
-
-
-def _session(log: SessionLog, walk: Walk) -> Iterator[Violation]:
-    yield from log_rules.hash_chain(log)
-    yield from log_rules.genuine(log, walk.macs)
-    if not log.rows:
-        return
-    broken = list(log_rules.versions(log))
-    yield from broken
-    if broken:
-        return
-    try:
-        yield from log.fold()
-    except Exception as error:  # noqa: BLE001 - content that was tampered with may raise anything, and is reported
-        yield log.violation("versions", f"its events cannot be read: {type(error).__name__}")
-        return
-    session = log.session
-    assert session is not None
-    projection_rules.count(log, walk)
-    yield from money_rules.paid_once(log)
-    yield from money_rules.balances(log, session)
-    yield from projection_rules.status_row_is_fold(log, session)
-    prompts = prompt_rules.prompts_of(log, walk.prompt_seconds)
-    yield from prompt_rules.one_a_session(log, prompts)
-    yield from money_rules.gather(log, session, walk)
-    yield from personal_data_rules.decryptable(log, session, prompts, walk)
+def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[Violation]:
+    """Yield what SQL finds over all sessions together."""
+    connection, vault, settled_before = reader.connection, reader.vault, reader.terms.settled_before
+    yield from log_rules.audit_entries(connection, vault)
+    yield from money_rules.references(connection, span.since, settled_before)
+    yield from money_rules.movements(connection, settled_before)
+    yield from money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
+    yield from money_rules.sums(connection)
+    yield from projection_rules.metrics(
+        connection, span.origin, reader.macs, None if span.after else total.moves
+    )
+    yield from erasure_rules.decided(connection, vault)
+    yield from erasure_rules.nothing_left(connection, settled_before)
+    yield from personal_data_rules.none_in_events(total.in_the_clear)

@@ -1,6 +1,7 @@
 """Invariants of the log: versions, positions, hash chains, signed blocks, the audit log."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +13,13 @@ from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import MAX_PER_RULE, Violation
+from projections.integrity.violations import MAX_PER_RULE, Reader, Tally, Task, Violation
 
 SHARED_POSITIONS = """
-SELECT position FROM payment_events GROUP BY origin, position HAVING count(*) > 1 LIMIT %s
+SELECT position FROM payment_events WHERE origin = %s AND position > %s
+GROUP BY position HAVING count(*) > 1 LIMIT %s
 """
+BLOCKS_AT_ONCE = 20
 
 
 def versions(log: SessionLog) -> Iterator[Violation]:
@@ -53,23 +56,41 @@ def hash_chain(log: SessionLog) -> Iterator[Violation]:
         previous = bytes(row["hash"])
 
 
-def positions(connection: Connection[Any]) -> Iterator[Violation]:
-    """No two events of an origin share a position."""
-    for row in connection.execute(SHARED_POSITIONS, (MAX_PER_RULE,)):
+def positions(connection: Connection[Any], origin: int, after: int) -> Iterator[Violation]:
+    """No two events share a position; blocks are signed over both, so that none is added to those below `after`."""
+    for row in connection.execute(SHARED_POSITIONS, (origin, after, MAX_PER_RULE)):
         yield Violation("versions", f"position {row['position']} is not of one event only")
 
 
 def signed_blocks(
-    connection: Connection[Any], vault: Vault | None, kept: Iterable[blocks.KeptName]
+    connection: Connection[Any],
+    vault: Vault | None,
+    kept: Iterable[blocks.KeptName],
+    verified: blocks.KeptName | None,
 ) -> Iterator[Violation]:
-    """Signed blocks fit the log and one another, and those whose names were kept elsewhere are still there."""
+    """Signed blocks follow one another, and those whose names were kept elsewhere are still there."""
     own_keys = vault.block_keys if vault is not None else []
-    for fault in blocks.faults(connection, own_keys):
+    for fault in blocks.faults(connection, own_keys, verified):
         yield Violation("blocks", fault)
     for name in kept:
-        if not blocks.is_kept(connection, name):
+        if blocks.find(connection, name) is None:
             detail = f"block {name.origin}-{name.number} is not there as it was when its name was kept"
             yield Violation("blocks", detail)
+
+
+def digest_tasks(connection: Connection[Any]) -> Iterator[Task]:
+    """Return what compares all blocks with the log, a few at a time."""
+    for origin, last in blocks.last_numbers(connection).items():
+        for first in range(1, last + 1, BLOCKS_AT_ONCE):
+            yield partial(check_digests, origin, first, first + BLOCKS_AT_ONCE - 1)
+
+
+def check_digests(origin: int, first: int, last: int, reader: Reader) -> Tally:
+    """Compare the blocks of these numbers with the positions and hashes that they were signed over."""
+    tally = Tally()
+    faults = blocks.digest_faults(reader.connection, origin, first, last)
+    tally.findings.add(Violation("blocks", fault) for fault in faults)
+    return tally
 
 
 def audit_entries(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:

@@ -1,10 +1,8 @@
 """Invariants of money: each receipt is credited once, and all that was received is accounted for."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from psycopg import Connection
 
@@ -12,25 +10,54 @@ from ledger.application import RECEIPT
 from ledger.session import events
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import Violation, Walk, stream
+from projections.integrity.session_log import CREDITS, SessionLog
+from projections.integrity.violations import Violation, stream
 
-REFERENCES = "SELECT value, session_id, reserved_at FROM payment_refs WHERE kind = %s"
-SETTLED_MOVEMENTS = """
-SELECT receipt, session_id FROM mpesa_movements
-WHERE kind = 'payment' AND verdict IN ('posted', 'credited', 'amount_differs')
+HOLDERS = "SELECT value, session_id FROM payment_refs WHERE kind = %s AND value = ANY(%s)"
+RESERVED_ONLY = """
+SELECT ref.value, ref.session_id FROM payment_refs AS ref
+WHERE ref.kind = %(kind)s AND ref.reserved_at < %(until)s AND ref.reserved_at >= %(since)s
+  AND NOT EXISTS (SELECT FROM payment_events AS event
+                  WHERE event.session_id = ref.session_id AND event.topic = ANY(%(credits)s)
+                    AND event.state->>'receipt' = ref.value)
 """
-OPEN_MOVEMENTS = """
-SELECT receipt FROM mpesa_movements
-WHERE kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL AND first_seen_at < %s
+# Whose a receipt is, is asked of its reservation: that it is credited there, and nowhere else, is asked above.
+MISBOOKED = """
+SELECT movement.receipt, movement.session_id FROM mpesa_movements AS movement
+LEFT JOIN payment_refs AS ref ON ref.value = movement.receipt AND ref.kind = %(kind)s
+WHERE movement.kind = 'payment' AND movement.verdict IN ('posted', 'credited', 'amount_differs')
+  AND ref.session_id IS DISTINCT FROM movement.session_id
 """
-REVERSED_MOVEMENTS = """
-SELECT linked_receipt FROM mpesa_movements
-WHERE kind = 'reversal' AND settled_at IS NOT NULL AND linked_receipt IS NOT NULL AND first_seen_at < %s
+CREDITED_AND_UNMATCHED = """
+SELECT movement.receipt, ref.session_id FROM mpesa_movements AS movement
+JOIN payment_refs AS ref ON ref.value = movement.receipt AND ref.kind = %(kind)s
+WHERE movement.kind = 'payment' AND movement.verdict = 'unknown' AND movement.closed_at IS NULL
+  AND movement.first_seen_at < %(until)s
+"""
+REVERSED_UNTOLD = """
+SELECT movement.linked_receipt AS receipt, ref.session_id FROM mpesa_movements AS movement
+JOIN payment_refs AS ref ON ref.value = movement.linked_receipt AND ref.kind = %(kind)s
+WHERE movement.kind = 'reversal' AND movement.settled_at IS NOT NULL AND movement.first_seen_at < %(until)s
+  AND NOT EXISTS (
+      SELECT FROM payment_events AS event
+      WHERE event.session_id = ref.session_id
+        AND event.topic IN ('payment_session.refund_due.v1', 'payment_session.payment_reversed.v1')
+        AND coalesce(event.state->>'receipt', (
+                SELECT min(later.state->>'receipt') FROM payment_events AS later
+                WHERE later.session_id = event.session_id AND later.topic = 'payment_session.receipt_recorded.v1'
+                  AND later.state->'attempt' = event.state->'attempt')) = ref.value)
 """
 MONEY_OF_ROWS = """
+WITH of_orders AS (
+    SELECT coalesce(sum((event.state->'amount_cents')::bigint), 0)::bigint AS refunded
+    FROM payment_events AS event JOIN payment_sessions AS session USING (session_id)
+    WHERE session.session_status IN ('paid', 'order_created')
+      AND (event.topic = 'payment_session.payment_reversed.v1'
+           OR (event.topic = 'payment_session.refund_due.v1' AND event.state @> '{"of_order": true}'))
+)
 SELECT coalesce(sum(received_cents), 0)::bigint AS received,
-       coalesce(sum(total_cents) FILTER (WHERE session_status = 'order_created'), 0)::bigint AS orders,
+       coalesce(sum(total_cents) FILTER (WHERE session_status = 'order_created'), 0)::bigint
+     - (SELECT refunded FROM of_orders) AS orders,
        coalesce(sum(refunded_cents), 0)::bigint AS refunded,
        coalesce(sum(refund_due_cents), 0)::bigint
      + coalesce(sum(total_cents) FILTER (WHERE session_status = 'paid'), 0)::bigint AS held
@@ -55,18 +82,6 @@ PAID_MAY_TAKE = timedelta(minutes=15)
 """A payment has its order, goes back, or is a case in the work list by then."""
 
 _RECEIVES = (events.Paid.TOPIC, events.SurplusReceived.TOPIC)
-
-
-@dataclass(frozen=True, slots=True)
-class ShopOrder:
-    """An order as the shop has it; amounts are cents."""
-
-    session_id: UUID
-    order_id: int
-    total_cents: int
-
-
-OrdersOf = Callable[[Connection[Any]], Iterable[ShopOrder]]
 
 
 def paid_once(log: SessionLog) -> Iterator[Violation]:
@@ -101,64 +116,42 @@ def _gone_of_kept(session: PaymentSession) -> int:
     return sum(refund.amount_cents for refund in session.order_refunds)
 
 
-def gather(log: SessionLog, session: PaymentSession, walk: Walk) -> Iterator[Violation]:
-    """Note a session's receipts and order for the checks below. A receipt is of one session only."""
-    for receipt in set(log.receipts()):
-        if walk.receipts.setdefault(receipt, log.session_id) != log.session_id:
-            yield log.violation("receipts", f"receipt {receipt} is credited to another session too")
-    walk.returned.update(refund.receipt for refund in session.refunds.values() if refund.receipt is not None)
-    walk.order_refunds_cents += _gone_of_kept(session)
-    if session.order is not None:
-        walk.orders[log.session_id] = session.order[0], session.totals.total_cents
-    elif session.status == Status.PAID:
-        walk.awaiting_order[log.session_id] = session.totals.total_cents
+def reserved(logs: Iterable[SessionLog], connection: Connection[Any]) -> Iterator[Violation]:
+    """Every receipt that is credited is reserved for its session, so that it is of one session only."""
+    credited = [(receipt, log) for log in logs if log.session is not None for receipt in set(log.receipts())]
+    rows = connection.execute(HOLDERS, (RECEIPT, [receipt for receipt, _ in credited]))
+    holders = {row["value"]: row["session_id"] for row in rows}
+    for receipt, log in credited:
+        holder = holders.get(receipt)
+        if holder is None:
+            yield log.violation("receipts", f"receipt {receipt} is credited without being reserved")
+        elif holder != log.session_id:
+            detail = f"receipt {receipt} is credited without being reserved for it: it is of session {holder}"
+            yield log.violation("receipts", detail)
 
 
-def references(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
-    """Every receipt that is credited is reserved for its session, and every reserved one is credited in time."""
-    unreserved = set(walk.receipts)
-    for row in stream(connection, "references", REFERENCES, RECEIPT):
-        holder = walk.receipts.get(row["value"])
-        if holder == row["session_id"]:
-            unreserved.discard(row["value"])
-        elif holder is None and row["reserved_at"] < walk.settled_before:
-            detail = f"receipt {row['value']} is reserved, and no event speaks of it"
-            yield Violation("receipts", detail, row["session_id"])
-    for receipt in sorted(unreserved):
-        detail = f"receipt {receipt} is credited without being reserved"
-        yield Violation("receipts", detail, walk.receipts[receipt])
+def references(connection: Connection[Any], since: datetime, until: datetime) -> Iterator[Violation]:
+    """Every receipt that was reserved from `since` to `until` is credited to the session that holds it."""
+    values = {"kind": RECEIPT, "since": since, "until": until, "credits": list(CREDITS)}
+    for row in stream(connection, "references", RESERVED_ONLY, values):
+        detail = f"receipt {row['value']} is reserved, and no event speaks of it"
+        yield Violation("receipts", detail, row["session_id"])
 
 
-def movements(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
+def movements(connection: Connection[Any], until: datetime) -> Iterator[Violation]:
     """Money that M-Pesa reported is booked on its session, or is an open case: one of the two."""
-    for row in stream(connection, "movements", SETTLED_MOVEMENTS):
-        if walk.receipts.get(row["receipt"]) != row["session_id"]:
-            detail = f"receipt {row['receipt']} of M-Pesa was booked on it, and it has no such money"
-            yield Violation("receipts", detail, row["session_id"])
-    for row in stream(connection, "open_movements", OPEN_MOVEMENTS, walk.settled_before):
-        if row["receipt"] in walk.receipts:
-            detail = f"receipt {row['receipt']} is credited to it, and is an unmatched payment as well"
-            yield Violation("money", detail, walk.receipts[row["receipt"]])
-    for row in stream(connection, "reversals", REVERSED_MOVEMENTS, walk.settled_before):
-        receipt = row["linked_receipt"]
-        if receipt in walk.receipts and receipt not in walk.returned:
-            detail = f"M-Pesa reversed receipt {receipt}, and no event says that this money goes back"
-            yield Violation("money", detail, walk.receipts[receipt])
-
-
-def orders(connection: Connection[Any], walk: Walk, orders_of: OrdersOf | None) -> Iterator[Violation]:
-    """The shop has the orders that the events name, and none without its money."""
-    if orders_of is None:
-        return
-    made = {order.session_id: order for order in orders_of(connection)}
-    for session_id, order in made.items():
-        known = walk.orders.get(session_id)
-        if known is None and walk.awaiting_order.get(session_id) != order.total_cents:
-            yield Violation("orders", f"order {order.order_id} was made without its money", session_id)
-        elif known is not None and known != (order.order_id, order.total_cents):
-            yield Violation("orders", f"order {order.order_id} is not what its events say", session_id)
-    for session_id in walk.orders.keys() - made.keys():
-        yield Violation("orders", "its order is not in the shop", session_id)
+    values = {"kind": RECEIPT, "until": until}
+    for rule, statement, detail in (
+        ("receipts", MISBOOKED, "receipt {} of M-Pesa was booked on it, and it has no such money"),
+        (
+            "money",
+            CREDITED_AND_UNMATCHED,
+            "receipt {} is credited to it, and is an unmatched payment as well",
+        ),
+        ("money", REVERSED_UNTOLD, "M-Pesa reversed receipt {}, and no event says that this money goes back"),
+    ):
+        for row in stream(connection, "movements", statement, values):
+            yield Violation(rule, detail.format(row["receipt"]), row["session_id"])
 
 
 def paid_sessions_end(connection: Connection[Any], now: datetime, cases_position: int) -> Iterator[Violation]:
@@ -167,16 +160,15 @@ def paid_sessions_end(connection: Connection[Any], now: datetime, cases_position
     Beyond the position that the cases follow the log to, the work list makes the case up from the log.
     """
     values = now - PAID_MAY_TAKE, cases_position
-    for row in stream(connection, "paid_without_end", PAID_WITHOUT_END, *values):
+    for row in stream(connection, "paid_without_end", PAID_WITHOUT_END, values):
         detail = f"it was paid over {PAID_MAY_TAKE} ago, and has no order, no refund, and no case to end it"
         yield Violation("orders", detail, row["session_id"])
 
 
-def sums(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
+def sums(connection: Connection[Any]) -> Iterator[Violation]:
     """Over all sessions, received = orders + refunded + held; what of an order went or goes back is its own no more."""
     row = connection.execute(MONEY_OF_ROWS).fetchone()
     assert row is not None
-    row["orders"] -= walk.order_refunds_cents
     if row["received"] != row["orders"] + row["refunded"] + row["held"]:
         sums_of_rows = ", ".join(f"{name} {cents}" for name, cents in row.items())
         yield Violation("sums", f"received is not orders + refunded + held, in cents: {sums_of_rows}")

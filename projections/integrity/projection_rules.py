@@ -1,80 +1,96 @@
 """Invariants of the read side: every table equals a fold of the log, row for row."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from psycopg import Connection
 
 from ledger.session.session import PaymentSession
-from ledger.session.status_row import status_row
-from ledger.store.event_macs import EventMacs
+from ledger.session.status_row import status_columns
+from ledger.store.event_macs import COLUMNS, EventMacs
+from projections.cases import TABLE as CASES
 from projections.cases import PaymentCases
-from projections.follower import position_of
+from projections.follower import genuine, position_of, recorded
 from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import Violation, Walk
-from projections.metrics import FROM_SESSIONS, READ_ALL, Figures, fold
+from projections.integrity.violations import Reader, Violation, stream
+from projections.metrics import FIGURES, FROM_SESSIONS, READ_ALL, Moves, PaymentMetrics, fold
+from projections.metrics import TABLE as METRICS
+from projections.refunds import TABLE as REFUNDS
 from projections.refunds import PaymentRefunds
+from projections.session_rows import SessionRows
 
-MOMENTS = (
-    "created_at",
-    "expires_at",
-    "last_requested_at",
-    "initiated_at",
-    "paid_at",
-    "order_created_at",
-    "ended_at",
-    "updated_at",
-)
-"""The columns of `payment_sessions` that are moments."""
+FOLLOWING: tuple[SessionRows[Any], ...] = (PaymentRefunds(), PaymentCases())
+"""The projections with rows of a session, which are named for their tables."""
+
+RULES = {REFUNDS: "refunds", CASES: "cases"}
+
+METRICS_AHEAD = f"""
+SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
+WHERE origin = %(origin)s AND position > %(after)s AND topic = ANY(%(topics)s)
+"""  # noqa: S608 - made of names of our own
 
 
 def status_row_is_fold(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
     """The status row equals a fold of its events, column for column."""
-    if log.status_row is None:
+    stored, expected = log.status_row, status_columns(session)
+    if stored is None:
         yield log.violation("rows", "it has events and no row in payment_sessions")
-        return
-    expected: dict[str, Any] = status_row(session) | {"session_id": log.session_id}
-    for name in MOMENTS:
-        expected[name] = expected[name] and datetime.fromisoformat(expected[name])
-    for name in expected.keys() | log.status_row.keys():
-        if name not in expected or name not in log.status_row or expected[name] != log.status_row[name]:
-            yield log.violation("rows", f"{name} in payment_sessions is not what its events say")
+    elif stored != expected:
+        for name in expected.keys() | stored.keys():
+            if name not in expected or name not in stored or expected[name] != stored[name]:
+                yield log.violation("rows", f"{name} in payment_sessions is not what its events say")
 
 
-def count(log: SessionLog, walk: Walk) -> None:
-    """Add a session to the figures that `metrics` compares."""
-    fold(log.recorded, walk.figures)
-    fold((event for event in log.recorded if event.position > walk.metrics_position), walk.figures_ahead)
-
-
-def metrics(connection: Connection[Any], walk: Walk) -> Iterator[Violation]:
-    """The metrics equal a fold of the followed events, and the counted rows of sessions a fold of all events."""
-    followed = {hour: Counter(of_all) for hour, of_all in walk.figures.items()}
-    for hour, ahead in walk.figures_ahead.items():
-        followed[hour].subtract(ahead)
-    followed = {hour: counted for hour, counted in followed.items() if any(counted.values())}
-    for detail, statement, figures in (
-        ("payment_metrics is not what the events come to", READ_ALL, followed),
-        (
-            "the rows of payment_sessions do not count up to what the events come to",
-            FROM_SESSIONS,
-            walk.figures,
-        ),
-    ):
-        stored = {row.pop("hour"): row for row in connection.execute(statement.encode()).fetchall()}
-        for hour in sorted(stored.keys() | figures.keys()):
-            expected = figures.get(hour, Figures())
-            if hour not in stored or any(expected.get(name, 0) != n for name, n in stored[hour].items()):
-                yield Violation("metrics", f"{detail} in the hour of {hour.isoformat()}")
-
-
-def refunds_and_cases(
-    connection: Connection[Any], origin: int, macs: EventMacs | None
-) -> Iterator[Violation]:
+def refunds_and_cases(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """The rows of refunds and cases equal a fold of the followed events."""
-    for rule, projection in (("refunds", PaymentRefunds()), ("cases", PaymentCases())):
-        until = position_of(connection, projection.name, origin)
-        for session_id, detail in projection.differences(connection, until, macs):
-            yield Violation(rule, detail, session_id)
+    session_ids = [log.session_id for log in logs]
+    for projection in FOLLOWING:
+        until, stored = reader.terms.followed[projection.name], defaultdict[UUID, list[dict[str, Any]]](list)
+        for row in reader.connection.execute(projection.select.encode(), (session_ids,)):
+            stored[row["session_id"]].append(row)
+        for log in logs:
+            if log.is_readable:
+                followed = (event for event in log.recorded if event.position <= until)
+                fault = projection.fault(followed, stored[log.session_id])
+                if fault:
+                    yield log.violation(RULES[projection.name], f"{projection.name} {fault}")
+
+
+def metrics(
+    connection: Connection[Any], origin: int, macs: EventMacs | None, moves: Moves | None
+) -> Iterator[Violation]:
+    """The metrics equal a fold of the followed events, and the counted rows of sessions a fold of all events.
+
+    Without `moves`, those of the whole log, the metrics are compared with the rows of sessions alone.
+    """
+    rows = _by_hour(connection, FROM_SESSIONS)
+    if moves is not None:
+        detail = "the rows of payment_sessions do not count up to what the events come to"
+        yield from _differences(detail, rows, moves.figures())
+    followed = {hour: Counter(figures) for hour, figures in (moves.figures() if moves else rows).items()}
+    values = {
+        "origin": origin,
+        "after": position_of(connection, METRICS, origin),
+        "topics": list(PaymentMetrics.topics),
+    }
+    ahead = genuine(stream(connection, "metrics_ahead", METRICS_AHEAD, values), macs)
+    for hour, figures in fold(map(recorded, ahead)).items():
+        followed.setdefault(hour, Counter()).subtract(figures)
+    detail = "payment_metrics is not what the events come to"
+    yield from _differences(detail, _by_hour(connection, READ_ALL), followed)
+
+
+def _by_hour(connection: Connection[Any], statement: str) -> dict[datetime, dict[str, int]]:
+    return {row.pop("hour"): row for row in connection.execute(statement.encode()).fetchall()}
+
+
+def _differences(
+    detail: str, stored: Mapping[datetime, Mapping[str, int]], expected: Mapping[datetime, Mapping[str, int]]
+) -> Iterator[Violation]:
+    for hour in sorted(stored.keys() | expected.keys()):
+        of_store, of_log = stored.get(hour, {}), expected.get(hour, {})
+        if any(of_store.get(name, 0) != of_log.get(name, 0) for name in FIGURES):
+            yield Violation("metrics", f"{detail} in the hour of {hour.isoformat()}")

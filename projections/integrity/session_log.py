@@ -1,6 +1,6 @@
 """One session as it is stored, and the transitions that its events may make."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -30,18 +30,24 @@ CREDITS = (events.Paid.TOPIC, events.SurplusReceived.TOPIC, events.ReceiptRecord
 class SessionLog:
     """All that is stored of one session: its rows of the log, oldest first, and its status row, if there is one.
 
-    `events` and `session` are there once it is folded.
+    `events` and `session` are there once it is folded; `opens` says whether an encrypted value of it does.
     """
 
     session_id: UUID
     rows: list[dict[str, Any]]
-    status_row: dict[str, Any] | None
+    status_row: Mapping[str, Any] | None
     recorded: list[Recorded] = field(init=False)
     events: list[Event] = field(init=False, default_factory=list)
     session: PaymentSession | None = None
+    opens: bool = False
 
     def __post_init__(self) -> None:
         self.recorded = [recorded(row) for row in self.rows]
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it was folded, or there is nothing to fold."""
+        return self.session is not None or not self.rows
 
     def cut(self, number: int) -> None:
         """Forget all but the first events."""

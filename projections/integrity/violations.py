@@ -1,7 +1,7 @@
-"""What every check shares: the violation that it reports, and what is gathered on the walk through the log."""
+"""What every check shares: the violation that it reports, and what the walk through the sessions adds up."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
-from projections.metrics import Figures
+from projections.metrics import Moves
 
 MAX_PER_RULE = 200
 """Further violations of a rule are counted and not listed."""
@@ -31,6 +31,74 @@ class Violation:
         return f"{self.rule}: {f'session {self.session_id}: ' if self.session_id else ''}{self.detail}"
 
 
+class Findings:
+    """Violations, of each rule at most MAX_PER_RULE; what comes after them is counted."""
+
+    def __init__(self) -> None:
+        self.listed: list[Violation] = []
+        self._counted = Counter[str]()
+
+    def add(self, violations: Iterable[Violation]) -> None:
+        """Take violations in."""
+        for violation in violations:
+            self._counted[violation.rule] += 1
+            if self._counted[violation.rule] <= MAX_PER_RULE:
+                self.listed.append(violation)
+
+    def merge(self, others: "Findings") -> None:
+        """Take in what another check found."""
+        self.add(others.listed)
+        self._counted += others.unlisted()
+
+    def all(self) -> list[Violation]:
+        """Return the violations, and for each rule with more of them how many those are."""
+        more = self.unlisted().items()
+        return self.listed + [Violation(rule, f"and {count} more of the kind") for rule, count in more]
+
+    def unlisted(self) -> Counter[str]:
+        """Return by rule how many violations were counted only."""
+        return self._counted - Counter(violation.rule for violation in self.listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the checks of a session are told, the same in each process.
+
+    What was under way before `settled_before` has ended by now. `followed` says for each projection up to which
+    position it follows the log; `known_texts` must not be found in the clear.
+    """
+
+    prompt_seconds: int
+    settled_before: datetime
+    followed: Mapping[str, int]
+    known_texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What the checks of a process read with: a connection in the snapshot of the run, and the keys."""
+
+    connection: Connection[Any]
+    vault: Vault | None
+    macs: EventMacs | None
+    terms: Terms
+
+
+@dataclass
+class Tally:
+    """What was found in some sessions, and of what the whole store is judged by: see `Moves` and `PhonePrompts`."""
+
+    events: int = 0
+    in_the_clear: int = 0
+    findings: Findings = field(default_factory=Findings)
+    moves: Moves = field(default_factory=Moves)
+    prompts: bytearray = field(default_factory=bytearray)
+
+
+Task = Callable[[Reader], Tally]
+"""A part of the walk; it goes to another process by pickle, as a partial of a function of a module."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptWindow:
     """The time during which an attempt may be on a phone, and that phone's number, encrypted."""
@@ -40,36 +108,8 @@ class PromptWindow:
     phone_sealed: str
 
 
-@dataclass
-class Walk:
-    """What the checks are given, and what the walk through the log gathers for those that come after it.
-
-    Metrics follow the log up to `metrics_position`, and `figures_ahead` are of what comes after. What was under way
-    before `settled_before` has ended by now. Nothing of the users `erased` opens. `events` counts what was read.
-    `receipts` are by session, `orders` hold id and total in cents, `awaiting_order` the total, `order_refunds_cents`
-    what of all orders goes back; `returned` are the receipts whose money goes back or went; prompts are by the digest
-    of their phone.
-    """
-
-    vault: Vault | None
-    macs: EventMacs | None
-    prompt_seconds: int
-    metrics_position: int
-    settled_before: datetime
-    erased: frozenset[int] = frozenset()
-    events: int = 0
-    receipts: dict[str, UUID] = field(default_factory=dict)
-    orders: dict[UUID, tuple[int | None, int]] = field(default_factory=dict)
-    awaiting_order: dict[UUID, int] = field(default_factory=dict)
-    order_refunds_cents: int = 0
-    returned: set[str] = field(default_factory=set)
-    figures_ahead: dict[datetime, Figures] = field(default_factory=dict)
-    figures: dict[datetime, Figures] = field(default_factory=dict)
-    prompts: dict[str, list[PromptWindow]] = field(default_factory=lambda: defaultdict(list))
-
-
 def stream(
-    connection: Connection[Any], name: str, statement: str, *values: object
+    connection: Connection[Any], name: str, statement: str, values: Any = None
 ) -> Iterator[dict[str, Any]]:
     """Read rows without keeping them all in memory."""
     with connection.cursor(name=name) as cursor:

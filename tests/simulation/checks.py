@@ -7,7 +7,6 @@ from uuid import UUID
 from ledger.session.session import PaymentSession
 from ledger.session.values import AttemptState, RefundState
 from projections.integrity import invariants
-from projections.integrity.money_rules import ShopOrder
 from projections.integrity.violations import Violation
 from tests.simulation.buyers import Buyers
 from tests.simulation.deployment import Deployment
@@ -69,15 +68,10 @@ class Checks:
     def _of_store(self) -> list[Violation]:
         tables = self._tables
         tables.handlers.update(VerificationTables(tables, with_texts=self._with_texts).handlers())
-        shop = self._deployment.shop
         return invariants.check(
             MemoryDatabase(tables),
             self._services.vault,
             known_texts=KNOWN_TEXTS,
-            orders_of=lambda _: [
-                ShopOrder(session_id, placed.order_id, request.total_cents)
-                for session_id, (placed, request) in shop.orders.items()
-            ],
             with_messages=True,
             prompt_seconds=self._deployment.settings.daftari_prompt_seconds,
         )
@@ -144,8 +138,14 @@ class Checks:
                     yield f"attempt {attempt.number} of {session.id} is still {attempt.state}"
 
     def _of_orders(self) -> Iterator[str]:
-        """Each paid session has an order or a refund."""
+        """Each paid session has an order or a refund, and each order, as the shop has it, its session's money."""
+        made = self._deployment.shop.orders
         for session in self._sessions.values():
+            placed, request = made.get(session.id, (None, None))
+            ordered = (placed.order_id, request.total_cents) if placed and request else (None, 0)
+            expected = (session.order[0], session.totals.total_cents) if session.order else (None, 0)
+            if ordered != expected and (session.status != "paid" or ordered[1] != session.totals.total_cents):
+                yield f"the order of session {session.id} is {ordered} in the shop, and {expected} in its events"
             if session.status == "paid":
                 yield f"session {session.id} is paid, and has neither order nor refund"
             if session.status == "pending" and not session.open_attempts:

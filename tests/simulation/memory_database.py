@@ -124,7 +124,14 @@ class Connection:
         self._scheduler = scheduler
         self.undo: list[Undo] | None = None
 
-    def execute(self, statement: Any, values: Any = (), *, prepare: bool | None = None) -> Cursor:  # noqa: ARG002 - psycopg's signature
+    def execute(  # psycopg's signature
+        self,
+        statement: Any,
+        values: Any = (),
+        *,
+        prepare: bool | None = None,  # noqa: ARG002
+        binary: bool = False,  # noqa: ARG002
+    ) -> Cursor:
         """Execute a statement. Raises Unavailable and Crash for injected faults, KeyError for an unknown statement."""
         handler = self._tables.handlers.get(statement) or self._handler_of_parts(statement)
         if handler is None:
@@ -251,7 +258,7 @@ class MemoryDatabase(Database):
         if lost and scheduler is not None:
             scheduler.lose_answer("commit")
 
-    snapshot = transaction  # Nothing moves while a run is checked.
+    snapshot = transaction  # type: ignore[assignment]  # Nothing moves while a run is checked.
 
     def close(self) -> None:
         """Nothing is open."""

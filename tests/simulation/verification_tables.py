@@ -14,7 +14,7 @@ from ledger.application import RECEIPT
 from ledger.session.values import Evidence
 from ledger.store import audit_log, blocks
 from ledger.store.locks import SHARE_SCHEMA
-from projections import cases, metrics, refunds
+from projections import metrics
 from projections.integrity import (
     erasure_rules,
     inbox_rules,
@@ -22,14 +22,26 @@ from projections.integrity import (
     log_rules,
     money_rules,
     personal_data_rules,
+    projection_rules,
+    session_checks,
 )
-from projections.integrity.projection_rules import MOMENTS
-from projections.session_rows import EVENTS_IN_ORDER
 from tests.simulation.ledger_tables import Handler, Row
 from tests.simulation.memory_database import Tables
 
 _MOVED = ("payment_session.paid.v1", "payment_session.surplus_received.v1")
 _REVERSED = "payment_session.payment_reversed.v1"
+_REFUND_DUE = "payment_session.refund_due.v1"
+MOMENTS = (
+    "created_at",
+    "expires_at",
+    "last_requested_at",
+    "initiated_at",
+    "paid_at",
+    "order_created_at",
+    "ended_at",
+    "updated_at",
+)
+"""The columns of `payment_sessions` that are moments."""
 _NAME_A_SOURCE = (
     *_MOVED,
     "payment_session.receipt_recorded.v1",
@@ -57,17 +69,21 @@ class VerificationTables:
             audit_log.OF_KIND: lambda _: [],
             erasure_rules.ERASURES: lambda _: [],
             erasure_rules.ERASED_BEFORE: lambda _: [],
+            invariants.ALL_SESSIONS.encode(): lambda _: self._session_ids(),
+            session_checks.LOG: self._log_of,
+            session_checks.ROWS: self._rows_of,
             erasure_rules.LEFT_OF_ERASED: lambda _: [],
-            invariants.LOG: lambda _: self._log(),
-            invariants.ROWS: lambda _: [self._row(row) for _, row in sorted(self._ledger.rows.items())],
             log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),
-            money_rules.REFERENCES.encode(): self._references,
+            money_rules.HOLDERS: self._holders,
+            money_rules.RESERVED_ONLY.encode(): self._reserved_only,
             money_rules.MONEY_OF_ROWS: lambda _: [self._money()],
             audit_log._ALL: lambda _: [],
-            blocks._AGAIN: lambda _: self._blocks(),
-            money_rules.SETTLED_MOVEMENTS.encode(): lambda _: self._settled_movements(),
-            money_rules.OPEN_MOVEMENTS.encode(): self._open_movements,
-            money_rules.REVERSED_MOVEMENTS.encode(): self._reversed_movements,
+            blocks._IN_ORDER: lambda _: list(self._ledger.blocks),
+            blocks._LAST_NUMBERS: lambda _: self._last_numbers(),
+            blocks._DIGESTS: self._digests,
+            money_rules.MISBOOKED.encode(): lambda _: self._misbooked(),
+            money_rules.CREDITED_AND_UNMATCHED.encode(): self._credited_and_unmatched,
+            money_rules.REVERSED_UNTOLD.encode(): self._reversed_untold,
             money_rules.PAID_WITHOUT_END.encode(): self._paid_without_end,
             inbox_rules.MESSAGES_WITHOUT_SESSION: lambda _: self._messages_without_session(),
             inbox_rules.EVENTS_WITHOUT_SOURCE: lambda _: self._events_without_source(),
@@ -75,19 +91,25 @@ class VerificationTables:
             personal_data_rules.EXISTS: lambda values: [
                 {"there": self._with_texts and values[0] in self._texts()}
             ],
-            EVENTS_IN_ORDER: self._facts,
+            projection_rules.METRICS_AHEAD.encode(): self._metrics_ahead,
             metrics.READ_ALL.encode(): lambda _: self._figures(),
             metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
-            refunds.PaymentRefunds().select_all.encode(): lambda _: _sorted(self._tables.refunds.refunds),
-            cases.PaymentCases().select_all.encode(): lambda _: _sorted(self._tables.refunds.cases),
         }
-        for table, text in personal_data_rules.TABLES_WITHOUT_PERSONS.items():
-            statement = personal_data_rules.IN_THE_CLEAR.format(table=table, text=text).encode()
+        for table in personal_data_rules.TABLES_WITHOUT_PERSONS:
+            statement = personal_data_rules.IN_THE_CLEAR.format(table=table).encode()
             found[statement] = partial(self._in_the_clear, table)
         return found
 
-    def _log(self) -> list[Row]:
-        return [event for _, history in sorted(self._ledger.events.items()) for event in history]
+    def _session_ids(self) -> list[Row]:
+        return [
+            {"session_id": each} for each in sorted(self._ledger.events.keys() | self._ledger.rows.keys())
+        ]
+
+    def _log_of(self, values: Any) -> list[Row]:
+        return [event for each in values[0] for event in self._ledger.events.get(each, ())]
+
+    def _rows_of(self, values: Any) -> list[Row]:
+        return [self._row(self._ledger.rows[each]) for each in values[0] if each in self._ledger.rows]
 
     def _row(self, row: Row) -> Row:
         moments = {name: row[name] and datetime.fromisoformat(row[name]) for name in MOMENTS}
@@ -97,46 +119,87 @@ class VerificationTables:
         counted = Counter(self._ledger.log_positions)
         return [{"position": position} for position, count in counted.items() if count > 1]
 
-    def _references(self, values: Any) -> list[Row]:
-        assert tuple(values) == (RECEIPT,)
+    def _holders(self, values: Any) -> list[Row]:
+        kind, receipts = values
+        assert kind == RECEIPT
+        held = self._ledger.receipts
+        return [{"value": each, "session_id": held[each][0]} for each in receipts if each in held]
+
+    def _reserved_only(self, values: Any) -> list[Row]:
         return [
-            {"value": value, "session_id": holder, "reserved_at": at}
+            {"value": value, "session_id": holder}
             for value, (holder, at) in self._ledger.receipts.items()
+            if values["since"] <= at < values["until"]
+            and all(state["receipt"] != value for state in self._ledger.states(holder, *values["credits"]))
         ]
 
     def _money(self) -> Row:
         rows = self._ledger.rows.values()
+        ordered = sum(row["total_cents"] for row in rows if row["session_status"] == "order_created")
         return {
             "received": sum(row["received_cents"] for row in rows),
-            "orders": sum(row["total_cents"] for row in rows if row["session_status"] == "order_created"),
+            "orders": ordered - sum(map(self._gone_of_order, rows)),
             "refunded": sum(row["refunded_cents"] for row in rows),
             "held": sum(row["refund_due_cents"] for row in rows)
             + sum(row["total_cents"] for row in rows if row["session_status"] == "paid"),
         }
 
-    def _blocks(self) -> list[Row]:
+    def _gone_of_order(self, row: Row) -> int:
+        if row["session_status"] not in ("paid", "order_created"):
+            return 0
+        session_id = UUID(row["session_id"])
+        due = [state for state in self._ledger.states(session_id, _REFUND_DUE) if state.get("of_order")]
+        return sum(state["amount_cents"] for state in due + list(self._ledger.states(session_id, _REVERSED)))
+
+    def _last_numbers(self) -> list[Row]:
+        return [{"origin": block["origin"], "number": block["number"]} for block in self._ledger.blocks[-1:]]
+
+    def _digests(self, values: Any) -> list[Row]:
+        _, first, last = values
         found = []
         for block in self._ledger.blocks:
-            again = self._ledger.digest_of_events(block["after_position"], block["until_position"])
-            found.append(block | {"events_found": again["events"], "digest_found": again["digest"]})
+            if first <= block["number"] <= last:
+                again = self._ledger.digest_of_events(block["after_position"], block["until_position"])
+                found.append(block | {"events_found": again["events"], "digest_found": again["digest"]})
         return found
 
-    def _settled_movements(self) -> list[Row]:
+    def _holder(self, receipt: str) -> UUID | None:
+        return self._ledger.receipts.get(receipt, (None, None))[0]
+
+    def _misbooked(self) -> list[Row]:
         movements = self._tables.reconciliation.movements.values()
-        return [m for m in movements if m["kind"] == "payment" and m["verdict"] in _SETTLED]
+        settled = [m for m in movements if m["kind"] == "payment" and m["verdict"] in _SETTLED]
+        return [m for m in settled if self._holder(m["receipt"]) != m["session_id"]]
 
-    def _open_movements(self, values: Any) -> list[Row]:
+    def _credited_and_unmatched(self, values: Any) -> list[Row]:
         unclaimed = self._tables.reconciliation.unclaimed()
-        return [m for m in unclaimed if m["kind"] == "payment" and m["first_seen_at"] < values[0]]
+        return [
+            {"receipt": m["receipt"], "session_id": self._holder(m["receipt"])}
+            for m in unclaimed
+            if m["kind"] == "payment" and m["first_seen_at"] < values["until"] and self._holder(m["receipt"])
+        ]
 
-    def _reversed_movements(self, values: Any) -> list[Row]:
+    def _reversed_untold(self, values: Any) -> list[Row]:
         movements = self._tables.reconciliation.movements.values()
         return [
-            m
+            {"receipt": m["linked_receipt"], "session_id": holder}
             for m in movements
-            if m["kind"] == "reversal" and m["settled_at"] is not None and m["linked_receipt"] is not None
-            if m["first_seen_at"] < values[0]
+            if m["kind"] == "reversal"
+            and m["settled_at"] is not None
+            and m["first_seen_at"] < values["until"]
+            if (holder := self._holder(m["linked_receipt"]))
+            and not self._goes_back(holder, m["linked_receipt"])
         ]
+
+    def _goes_back(self, session_id: UUID, receipt: str) -> bool:
+        recorded = {
+            state["attempt"]: state["receipt"]
+            for state in self._ledger.states(session_id, "payment_session.receipt_recorded.v1")
+        }
+        return any(
+            (state["receipt"] or recorded.get(state["attempt"])) == receipt
+            for state in self._ledger.states(session_id, _REFUND_DUE, _REVERSED)
+        )
 
     def _paid_without_end(self, values: Any) -> list[Row]:
         before, followed = values
@@ -202,9 +265,9 @@ class VerificationTables:
             and (message["session_id"], message["channel"]) == (event["session_id"], _CHANNELS[evidence])
         )
 
-    def _facts(self, values: Any) -> list[Row]:
-        topics, until = set(values[0]), values[1]
-        return [event for event in self._log() if event["topic"] in topics and event["position"] <= until]
+    def _metrics_ahead(self, values: Any) -> list[Row]:
+        topics, after = set(values["topics"]), values["after"]
+        return [event for event in self._ledger.log if event["topic"] in topics and event["position"] > after]
 
     def _figures(self) -> list[Row]:
         return [
@@ -231,7 +294,6 @@ class VerificationTables:
     def _texts(self) -> dict[str, Callable[[], Iterable[str]]]:
         tables = self._tables
         return {
-            "payment_events": lambda: (event["state"] for event in tables.ledger.log),
             "payment_sessions": lambda: map(str, tables.ledger.rows.values()),
             "payment_refunds": lambda: map(str, tables.refunds.refunds.values()),
             "payment_cases": lambda: map(str, tables.refunds.cases.values()),
@@ -246,7 +308,3 @@ class VerificationTables:
             for text in self._texts()[table]()
         )
         return [{"rows": rows}]
-
-
-def _sorted(rows: dict[Any, dict[Any, Row]]) -> list[Row]:
-    return [row for _, of_session in sorted(rows.items()) for _, row in sorted(of_session.items())]

@@ -49,7 +49,10 @@ def sign(database: Database, block_signer: BlockSigner) -> None:
 
 def faults(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]:
     with database.transaction() as connection:
-        return list(blocks.faults(connection, [key.public_key()] if key else []))
+        found = list(blocks.faults(connection, [key.public_key()] if key else []))
+        for origin, last in blocks.last_numbers(connection).items():
+            found += blocks.digest_faults(connection, origin, 1, last)
+    return found
 
 
 def tamper(database: Database, statement: str, *values: object) -> None:
@@ -195,11 +198,11 @@ def test_a_block_signed_again_by_somebody_else_is_reported(database: Database) -
 def test_a_kept_name_shows_that_the_last_blocks_are_gone(database: Database) -> None:
     kept = KeptName.parse(all_of(database)[-1].name)
     with database.transaction() as connection:
-        assert blocks.is_kept(connection, kept)
+        assert blocks.find(connection, kept) is not None
     tamper(database, "DELETE FROM signed_blocks WHERE number = 3")
     assert faults(database) == []
     with database.transaction() as connection:
-        assert not blocks.is_kept(connection, kept)
+        assert blocks.find(connection, kept) is None
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-2", "1-2-abcd", "x-2-" + "00" * 32, f"1-{10**30}-" + "00" * 32])

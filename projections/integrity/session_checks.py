@@ -1,0 +1,89 @@
+"""The checks of some hundred sessions, of which everything is read at once: events, status rows, refunds and cases."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+from uuid import UUID
+
+from ledger.store.event_macs import COLUMNS
+from projections.integrity import (
+    erasure_rules,
+    log_rules,
+    money_rules,
+    personal_data_rules,
+    projection_rules,
+    prompt_rules,
+)
+from projections.integrity.session_log import SessionLog
+from projections.integrity.violations import Reader, Tally, Violation
+
+LOG = f"""
+SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
+       {COLUMNS}
+FROM payment_events WHERE session_id = ANY(%s) ORDER BY session_id, version
+"""  # noqa: S608 - made of names of our own
+ROWS = "SELECT * FROM payment_sessions WHERE session_id = ANY(%s)"
+
+_BY_SESSION = itemgetter("session_id")
+
+
+def check_sessions(session_ids: Sequence[UUID], reader: Reader) -> Tally:
+    """Check sessions by themselves."""
+    logs, tally = _read(session_ids, reader), Tally()
+    if reader.vault is not None:
+        reader.vault.read_ahead({log.status_row["user_id"] for log in logs if log.status_row is not None})
+    for log in logs:
+        tally.events += len(log.rows)
+        tally.in_the_clear += sum(_is_in_the_clear(row, reader.terms.known_texts) for row in log.rows)
+        tally.findings.add(_violations(log, reader, tally))
+    tally.findings.add(money_rules.reserved(logs, reader.connection))
+    tally.findings.add(projection_rules.refunds_and_cases(logs, reader))
+    tally.findings.add(erasure_rules.unreadable(logs, reader))
+    return tally
+
+
+def _is_in_the_clear(row: dict[str, Any], known_texts: Sequence[str]) -> bool:
+    return personal_data_rules.is_in_the_clear(f" {row['state']} {row['metadata']} ", known_texts)
+
+
+def _read(session_ids: Sequence[UUID], reader: Reader) -> list[SessionLog]:
+    values = (list(session_ids),)
+    events = reader.connection.execute(LOG, values, binary=True)
+    by_session = {session_id: list(group) for session_id, group in groupby(events, key=_BY_SESSION)}
+    rows = {row["session_id"]: row for row in reader.connection.execute(ROWS, values, binary=True)}
+    return [SessionLog(each, by_session.get(each, []), rows.get(each)) for each in session_ids]
+
+
+def _violations(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Violation]:
+    if not log.rows:
+        if log.status_row is not None:
+            yield log.violation("rows", "it has a row in payment_sessions and no event")
+        return
+    yield from log_rules.hash_chain(log)
+    yield from log_rules.genuine(log, reader.macs)
+    if not log.rows:
+        return
+    broken = list(log_rules.versions(log))
+    yield from broken
+    if broken:
+        return
+    try:
+        yield from log.fold()
+    except Exception as error:  # noqa: BLE001 - content that was tampered with may raise anything, and is reported
+        yield log.violation("versions", f"its events cannot be read: {type(error).__name__}")
+        return
+    yield from _of_folded(log, reader, tally)
+
+
+def _of_folded(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Violation]:
+    session = log.session
+    assert session is not None
+    tally.moves.add(log.recorded)
+    yield from money_rules.paid_once(log)
+    yield from money_rules.balances(log, session)
+    yield from projection_rules.status_row_is_fold(log, session)
+    prompts = prompt_rules.prompts_of(log, reader.terms.prompt_seconds)
+    yield from prompt_rules.one_a_session(log, prompts)
+    if reader.vault is not None:
+        yield from personal_data_rules.decryptable(log, session, prompts, reader.vault, tally)
