@@ -53,3 +53,12 @@ def read_parts(database: Database, parts: Mapping[str, Part]) -> dict[str, Any]:
             return run_parts(connection, parts)
 
     return once_more(read)
+
+
+def together(*rooms: Callable[..., Mapping[str, Part]]) -> Callable[..., dict[str, Part]]:
+    """Return a function that gives the parts of all rooms, in their order."""
+
+    def parts(*decided: object) -> dict[str, Part]:
+        return {name: part for room in rooms for name, part in room(*decided).items()}
+
+    return parts

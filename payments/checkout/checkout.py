@@ -20,7 +20,7 @@ import structlog
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import MAX_TRIES, Ledger, listings_of
-from ledger.errors import Conflict, LedgerError, Rejected, Unavailable, wrong_fields
+from ledger.errors import Conflict, Rejected, Unavailable, wrong_fields
 from ledger.identifiers import new_id
 from ledger.money import Money
 from ledger.phone import PhoneNumber
@@ -28,14 +28,15 @@ from ledger.session.cart import SnapshotLine, Totals, add_up
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt
 from ledger.store.customer_keys import HasKey
-from ledger.store.parts import read_parts
+from ledger.store.parts import read_parts, together
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
+from payments.checkout.prompt_refusals import mpesa_unavailable, payments_paused, refusal_for_buyer
 from payments.checkout.terms import CheckoutTerms
+from payments.idempotency.keyed_request import WITHOUT_KEY, UnkeyedRequest
 from payments.inbox.callback_tokens import make_token
-from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
+from payments.operators.switches import Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome, PromptRefused
-from payments.prompts.prompt_limits import phone_busy
 from projections import sessions
 from shop.port import LocalShop, Quote, Shop, Shortage, UnknownPlace
 
@@ -119,34 +120,39 @@ class Checkout:
         self._breaker = CircuitBreaker()
 
     def create(
-        self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, *, key: str | None
+        self,
+        user_id: int,
+        delivery: Mapping[str, Any],
+        phone: PhoneNumber,
+        keyed: UnkeyedRequest = WITHOUT_KEY,
     ) -> PaymentSession:
-        """Open a session for the user's cart.
+        """Open a session for the user's cart, and keep the answer under the request's key, in one commit.
 
-        `delivery` holds the delivery details as the client wrote them, `phone` the number in them. The same
-        `key` of the same user names the same session, so that a repeat after a crash finds it. Raises
+        `delivery` holds the delivery details as the client wrote them, `phone` the number in them. Raises
         InvalidValue for a place that does not exist and for a total that M-Pesa cannot take, Rejected
-        CART_EMPTY and OUT_OF_STOCK, and Conflict TOO_MANY_SESSIONS.
+        CART_EMPTY and OUT_OF_STOCK, Conflict TOO_MANY_SESSIONS, and what `keyed` refuses with.
         """
         for _ in range(MAX_TRIES):
             with suppress(HasKey):
-                return self._create(user_id, delivery, phone, key)
+                return self._create(user_id, delivery, phone, keyed)
         raise Conflict
 
     def _create(
-        self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, key: str | None
+        self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, keyed: UnkeyedRequest
     ) -> PaymentSession:
-        now = clock.now()
-        session_id = uuid5(_SESSION_NAMES, f"{user_id}:{key}") if key else new_id(now)
+        now, earlier_id = clock.now(), _name_of(user_id, keyed)
         found = read_parts(
             self._ledger.database,
             {"open": sessions.open_part(user_id, since=now - self._terms.longest_session, now=now)}
-            | ({"earlier": self._ledger.history_part(session_id)} if key else {})
+            | ({"earlier": self._ledger.history_part(earlier_id)} if earlier_id else {})
             | ({"cart": self._local.cart_part(user_id)} if self._local else {})
-            | self._vault.key_to_read(user_id),
+            | self._vault.key_to_read(user_id)
+            | keyed.to_read(),
         )
-        if found.get("earlier"):
-            return self._ledger.session_of(session_id, found["earlier"], user_id=user_id)
+        keyed.check(found)
+        if earlier_id and found["earlier"]:
+            return self._ledger.session_of(earlier_id, found["earlier"], user_id=user_id)
+        session_id = new_id(now)
         self._refuse_one_session_more(*sessions.open_of(found["open"]), now)
         place = delivery["county_id"], delivery["subcounty_id"]
         quote = (
@@ -167,8 +173,9 @@ class Checkout:
             expires_at=now + timedelta(minutes=self._terms.session_minutes),
             at=now,
         )
-        if not self._ledger.add(session, encrypt_by.to_write):
-            return self._ledger.session(session_id, user_id=user_id)
+        if not self._ledger.add(session, {**encrypt_by.to_write, **keyed.to_answer(session, by=encrypt_by)}):
+            raise Conflict
+        keyed.written(session)
         self._vault.remember(encrypt_by)
         return session
 
@@ -187,27 +194,41 @@ class Checkout:
         wrong = self._shop.unknown_place(county_id, subcounty_id)
         return {} if wrong is None else {wrong.value: [_NO_SUCH_PLACE[wrong]]}
 
-    def extend(self, user_id: int, session_id: UUID, *, key: str | None = None) -> PaymentSession:
-        """Give the buyer more time: once for the same `key` of the same user, even if a crash hid the first answer.
+    def extend(self, user_id: int, session_id: UUID, keyed: UnkeyedRequest = WITHOUT_KEY) -> PaymentSession:
+        """Give the buyer more time, once for a request with a key.
 
-        Raises NotFound, and Rejected as PaymentSession.extend does.
+        Raises NotFound, Rejected as PaymentSession.extend does, and what `keyed` refuses with.
         """
+        history = {"history": self._ledger.history_part(session_id)}
+        found = read_parts(self._ledger.database, history | keyed.to_read())
+        keyed.check(found)
+        name = _name_of(user_id, keyed)
         command = partial(
             PaymentSession.extend,
             minutes=self._terms.session_minutes,
             max_extensions=self._terms.max_extensions,
             at=clock.now(),
-            request=str(uuid5(_SESSION_NAMES, f"{user_id}:{key}")) if key else None,
+            request=str(name) if name else None,
         )
-        session, _ = self._ledger.decide(session_id, command, user_id=user_id)
+        session = self._ledger.session_of(session_id, found["history"], user_id=user_id)
+        session, _ = self._ledger.decide(session_id, command, known=session, beside=keyed.to_answer)
+        keyed.written(session)
         return session
 
-    def initiate(self, user_id: int, session_id: UUID, phone: PhoneNumber | None) -> Prompted:
+    def initiate(
+        self,
+        user_id: int,
+        session_id: UUID,
+        phone: PhoneNumber | None,
+        keyed: UnkeyedRequest = WITHOUT_KEY,
+    ) -> Prompted:
         """Send an STK push to `phone`, or to the session's own number if it is None.
 
-        Raises NotFound; Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS,
+        The request's key is claimed in the commit of the attempt, and its answer kept in that of the outcome. Raises
+        NotFound; Rejected SESSION_EXPIRED, SESSION_FAILED, SESSION_ALREADY_PAID, PAYMENT_IN_PROGRESS,
         TOO_MANY_ATTEMPTS, OUT_OF_STOCK or PAYMENT_REFUSED; Conflict PHONE_BUSY or PROMPTS_LIMITED; Unavailable
-        PAYMENTS_BUSY, PAYMENTS_PAUSED or MPESA_UNAVAILABLE. After each of them the session can be paid as before.
+        PAYMENTS_BUSY, PAYMENTS_PAUSED or MPESA_UNAVAILABLE; and what `keyed` refuses with. After each of them the
+        session can be paid as before.
         """
         with self._slots.take():
             now = clock.now()
@@ -215,15 +236,17 @@ class Checkout:
                 self._ledger.database,
                 {"history": self._ledger.history_part(session_id)}
                 | ({"stock": self._local.stock_part(listings_of(session_id))} if self._local else {})
-                | self._phone_locks.to_read(),
+                | self._phone_locks.to_read()
+                | keyed.to_read(),
             )
+            keyed.check(found)
             session = self._ledger.session_of(session_id, found["history"], user_id=user_id)
             session.refuse_another_attempt(
                 prompt_seconds=self._terms.prompt_seconds, max_attempts=self._terms.max_attempts, at=now
             )
             paused = self._switches.off(Switch.PROMPTS)
             if paused is not None:
-                raise _payments_paused(paused.reason)
+                raise payments_paused(paused.reason)
             local = self._local
             _refuse_shortages(
                 local.shortages_of(found["stock"], session.lines)
@@ -233,9 +256,9 @@ class Checkout:
             number = phone or self._own_phone(session)
             wait = self._breaker.seconds_to_wait(now)
             if wait is not None:
-                raise _mpesa_unavailable(wait)
-            session, attempt = self._request(session, number, found["transaction_id"])
-            return self._push(session, attempt, number)
+                raise mpesa_unavailable(wait)
+            session, attempt = self._request(session, number, found["transaction_id"], keyed)
+            return self._push(session, attempt, number, keyed)
 
     def _refuse_one_session_more(self, count: int, next_end: datetime | None, now: datetime) -> None:
         """Bound what a user has open. Requests at one moment may pass it, by as many as are handled at once."""
@@ -255,9 +278,9 @@ class Checkout:
         return PhoneNumber(phone)
 
     def _request(
-        self, session: PaymentSession, phone: PhoneNumber, transaction_id: int
+        self, session: PaymentSession, phone: PhoneNumber, transaction_id: int, keyed: UnkeyedRequest
     ) -> tuple[PaymentSession, Attempt]:
-        """Record the attempt and lock the phone, in one commit.
+        """Record the attempt, lock the phone and claim the request's key, in one commit.
 
         The lock reads the clock itself: a process may have paused since, and a lock that counts from an earlier moment
         would end while the prompt is live.
@@ -273,13 +296,17 @@ class Checkout:
         digest = self._vault.digest("phone", phone.digits)
         live_for = timedelta(seconds=self._terms.prompt_seconds) + PHONE_LOCK_GRACE
         lock = partial(self._phone_locks.to_write, digest, transaction_id, live_for)
+        beside = together(lock, keyed.to_claim)
         try:
-            session, number = self._ledger.decide(session.id, command, known=session, beside=lock)
+            with keyed.claiming():
+                session, number = self._ledger.decide(session.id, command, known=session, beside=beside)
         except PromptRefused as refused:
             raise refused.refusal.error(clock.now()) from None
         return session, session.attempts[number]
 
-    def _push(self, session: PaymentSession, attempt: Attempt, phone: PhoneNumber) -> Prompted:
+    def _push(
+        self, session: PaymentSession, attempt: Attempt, phone: PhoneNumber, keyed: UnkeyedRequest
+    ) -> Prompted:
         token = make_token(self._vault.sign, session.id, attempt.number)
         try:
             with self._while_waiting():
@@ -296,12 +323,12 @@ class Checkout:
             else:
                 self._breaker.record_success()
             self._record_refusal(session.id, attempt, refusal)
-            raise _refusal_for_buyer(refusal) from None
+            raise refusal_for_buyer(refusal) from None
         except Uncertain as doubt:
             self._breaker.record_failure(clock.now())
-            return self._record_uncertainty(session.id, attempt, doubt.code)
+            return self._record_uncertainty(session, attempt, doubt.code, keyed)
         self._breaker.record_success()
-        return self._record_acceptance(session, attempt, accepted)
+        return self._record_acceptance(session, attempt, accepted, keyed)
 
     def _record_refusal(self, session_id: UUID, attempt: Attempt, refusal: Refused | Retryable) -> None:
         _log.warning(
@@ -317,15 +344,19 @@ class Checkout:
         self._ledger.decide(session_id, command)
         self._phone_locks.release(session_id, attempt.transaction_id, PromptOutcome.NOT_SENT)
 
-    def _record_uncertainty(self, session_id: UUID, attempt: Attempt, reason: str) -> Prompted:
-        _log.warning("push_uncertain", session_id=str(session_id), code=reason)
+    def _record_uncertainty(
+        self, session: PaymentSession, attempt: Attempt, reason: str, keyed: UnkeyedRequest
+    ) -> Prompted:
+        _log.warning("push_uncertain", session_id=str(session.id), code=reason)
         command = partial(
             PaymentSession.record_uncertainty, attempt=attempt.number, reason=reason, at=clock.now()
         )
-        self._ledger.decide(session_id, command)
-        return Prompted(session_id, attempt.transaction_id, None, _CHECKING, _CHECKING)
+        prompted = Prompted(session.id, attempt.transaction_id, None, _CHECKING, _CHECKING)
+        return self._record_prompt(session, command, prompted, keyed)
 
-    def _record_acceptance(self, session: PaymentSession, attempt: Attempt, accepted: Accepted) -> Prompted:
+    def _record_acceptance(
+        self, session: PaymentSession, attempt: Attempt, accepted: Accepted, keyed: UnkeyedRequest
+    ) -> Prompted:
         checkout_id = accepted.checkout_request_id
         command = partial(
             PaymentSession.record_initiation,
@@ -337,39 +368,32 @@ class Checkout:
             checkout_digest=self._vault.digest("checkout", checkout_id),
             at=clock.now(),
         )
-        self._ledger.decide(session.id, command, known=session)
-        return Prompted(session.id, attempt.transaction_id, checkout_id, _SENT, _CHECK_YOUR_PHONE)
+        prompted = Prompted(session.id, attempt.transaction_id, checkout_id, _SENT, _CHECK_YOUR_PHONE)
+        return self._record_prompt(session, command, prompted, keyed)
+
+    def _record_prompt(
+        self,
+        session: PaymentSession,
+        command: Callable[[PaymentSession], None],
+        prompted: Prompted,
+        keyed: UnkeyedRequest,
+    ) -> Prompted:
+        """Record how a push ended, and keep the answer under the request's key, in one commit."""
+        answer = partial(keyed.to_answer, shown=prompted)
+        session, _ = self._ledger.decide(session.id, command, known=session, beside=answer)
+        keyed.written(session)
+        return prompted
+
+
+def _name_of(user_id: int, keyed: UnkeyedRequest) -> UUID | None:
+    """Return what names a request with a key for ever.
+
+    An extension keeps it, and the release before named sessions so: a key that it left without an answer finds its own.
+    """
+    return uuid5(_SESSION_NAMES, f"{user_id}:{keyed.name}") if keyed.name else None
 
 
 def _refuse_shortages(shortages: Sequence[Shortage]) -> None:
     if shortages:
         names = ", ".join(shortage.product_name for shortage in shortages)
         raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")
-
-
-def _payments_paused(reason: str) -> Unavailable:
-    return Unavailable(
-        f"Payments are paused: {reason} Nothing was sent to your phone; please try again later.",
-        code="PAYMENTS_PAUSED",
-        retry_after_seconds=math.ceil(PAUSED_RETRY_AFTER.total_seconds()),
-    )
-
-
-def _mpesa_unavailable(retry_after_seconds: int) -> Unavailable:
-    return Unavailable(
-        "M-Pesa is temporarily unavailable. Nothing was sent to your phone; please try again shortly.",
-        code="MPESA_UNAVAILABLE",
-        retry_after_seconds=retry_after_seconds,
-    )
-
-
-def _refusal_for_buyer(refusal: Refused | Retryable) -> LedgerError:
-    """Return what a buyer may know of a refusal: nothing about how we reach M-Pesa."""
-    if refusal.code == "DARAJA_SUBSCRIBER_BUSY":
-        return phone_busy()
-    if isinstance(refusal, Retryable):
-        return _mpesa_unavailable(refusal.retry_after_seconds or 10)
-    return Rejected(
-        "PAYMENT_REFUSED",
-        "M-Pesa rejected the payment request. You have not been charged; please contact the shop.",
-    )

@@ -15,7 +15,7 @@ from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import ERASED_VALUE, SYSTEM_USER_ID, Vault
-from payments.idempotency.idempotency_store import KEPT_ANSWER
+from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.inbox.inbox import INBOX_BODY, phone_digests
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING

@@ -1,6 +1,5 @@
 """A buyer pays and receives an order."""
 
-import json
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -8,9 +7,11 @@ from uuid import UUID
 import pytest
 
 from tests.scenarios.steps import (
+    ANSWER_LOST,
     HONEY,
     MAIZE,
     PAYS_AT_ONCE,
+    PHONE,
     TOMATOES,
     at_once,
     cart,
@@ -148,8 +149,9 @@ def test_a_double_click_makes_one_session_and_gets_the_same_answer_twice(
     assert {a.json()["error_code"] for a in answers if a.status_code == 409} <= {"IDEMPOTENCY_KEY_IN_USE"}
     again = buyer.create(key="one-click")
     first = next(answer for answer in answers if answer.status_code == 201)
-    assert json.loads(again.text) == json.loads(first.text)
+    assert again.text == first.text
     assert again.status_code == 201
+    assert UUID(again.json()["session_id"]).version == 7
     assert count(instance, "payment_sessions") == 1
 
 
@@ -177,6 +179,49 @@ def test_an_initiation_is_repeated_by_its_key_without_a_second_prompt(
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert len({answer.text for answer in answers}) == 1
     assert instance.simulator.submissions() == 1
+
+
+def test_an_initiation_whose_answer_was_lost_is_repeated_by_its_key(buyer: Client) -> None:
+    session_id = buyer.create().json()["session_id"]
+    path, body = f"/api/payments/sessions/{session_id}/initiate_payment/", {"phone_number": ANSWER_LOST}
+    first, again = (buyer.post(path, json=body, headers={"Idempotency-Key": "pay"}) for _ in range(2))
+    assert (first.status_code, first.text) == (again.status_code, again.text)
+    assert (first.status_code, first.json()["checkout_request_id"]) == (202, None)
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_an_initiation_that_the_phone_refuses_lets_its_key_go(instance: Instance, buyer: Client) -> None:
+    other = instance.client(2)
+    put_in_cart(other, TOMATOES, "1")
+    paths = [
+        f"/api/payments/sessions/{each.create().json()['session_id']}/initiate_payment/"
+        for each in (buyer, other)
+    ]
+    body, key = {"phone_number": PHONE}, {"Idempotency-Key": "pay"}
+    assert buyer.post(paths[0], json=body, headers=key).status_code == 200
+    for _ in range(2):
+        busy = other.post(paths[1], json=body, headers=key)
+        assert (busy.status_code, busy.json()["error_code"]) == (409, "PHONE_BUSY")
+    free = other.post(paths[1], json={"phone_number": PAYS_AT_ONCE}, headers=key)
+    assert free.status_code == 200
+
+
+def test_a_final_refusal_of_a_create_is_kept_under_its_key_and_a_temporary_one_is_not(
+    instance: Instance, buyer: Client
+) -> None:
+    other = instance.client(2)
+    refused = other.create(key="k")
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "CART_EMPTY")
+    put_in_cart(other, TOMATOES, "1")
+    again = other.create(key="k")
+    assert (again.status_code, again.text) == (refused.status_code, refused.text)
+    reused = other.create(key="k", special_instructions="Ring twice")
+    assert (reused.status_code, reused.json()["error_code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    put_on_shelf(instance, TOMATOES, stock="0")
+    assert buyer.create(key="k").json()["error_code"] == "OUT_OF_STOCK"
+    put_on_shelf(instance, TOMATOES, stock="40")
+    assert buyer.create(key="k").status_code == 201
+    assert count(instance, "payment_sessions") == 1
 
 
 def test_cart_lines_are_bought_once_over_all_sessions(instance: Instance, buyer: Client) -> None:

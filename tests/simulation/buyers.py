@@ -16,7 +16,7 @@ from ledger.errors import LedgerError
 from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from payments.checkout.checkout import Prompted
-from payments.idempotency.idempotency_store import Replay
+from payments.idempotency.keyed_request import AnsweredBefore, KeyedRequest
 from payments.services import Services
 from shop.port import Cart, CartLine
 from tests.simulation.deployment import Deployment
@@ -45,7 +45,7 @@ TRANSIENT = RETRIED_AT_ONCE | RETRIED_LATER
 ENDINGS = (PAID, PAID, PAID, PAID, PAID, PAID, CANCELLED, None, WRONG_PIN, NO_FUNDS)
 """How the owner of a phone ends a prompt; None leaves it to time out."""
 
-Ask = Callable[[Services], Any]
+Ask = Callable[[Services, KeyedRequest], Any]
 
 
 @dataclass
@@ -136,8 +136,8 @@ class Buyer:
         """Create a session with a key, and continue with it."""
         key = self._key("create")
 
-        def create(services: Services) -> PaymentSession:
-            return services.checkout.create(self._user_id, self._delivery, self._phone, key=key)
+        def create(services: Services, keyed: KeyedRequest) -> PaymentSession:
+            return services.checkout.create(self._user_id, self._delivery, self._phone, keyed)
 
         def opened(session: PaymentSession | UUID) -> None:
             session_id = session if isinstance(session, UUID) else session.id
@@ -175,7 +175,7 @@ class Buyer:
         self._acknowledged.extend_requests[session_id] += 1
         request = _Request(
             self._key("extend"),
-            lambda services: services.checkout.extend(self._user_id, session_id),
+            lambda services, keyed: services.checkout.extend(self._user_id, session_id, keyed),
             lambda session: str(session.expires_at.isoformat()),
             extended,
             on_unknown=lambda: self._acknowledged.extend_requests.update([session_id]),
@@ -207,7 +207,7 @@ class Buyer:
         self._send(
             _Request(
                 key,
-                lambda services: services.checkout.initiate(self._user_id, session_id, None),
+                lambda services, keyed: services.checkout.initiate(self._user_id, session_id, None, keyed),
                 lambda sent: str(sent.transaction_id),
                 prompted,
                 refused,
@@ -250,7 +250,7 @@ class Buyer:
                 again()
             elif request.on_refusal is not None:
                 request.on_refusal(answer)
-        elif not isinstance(answer, Replay):
+        elif not isinstance(answer, AnsweredBefore):
             request.on_answer(answer)
         elif answer.status == HTTPStatus.OK:
             self._scheduler.note("replayed", self._user_id, request.key)
@@ -271,20 +271,18 @@ class _Request:
 
     def answer(self, services: Services, user_id: int) -> Any:
         """Return the answer of a process, stored as the API stores it; a refusal is returned too."""
+        keyed = services.idempotency.request(user_id, self.key, self.key)
+        keyed.show = lambda answer: (HTTPStatus.OK, self.stored_as(answer))
         try:
             return services.idempotency.answer_once(
-                user_id,
-                self.key,
-                self.key,
-                lambda: self._decide(services),
-                self._stored_as,
+                keyed, lambda: self._decide(services, keyed), self._stored_as, claims_first=False
             )
-        except LedgerError as refusal:
-            return refusal
+        except (LedgerError, AnsweredBefore) as answered:
+            return answered
 
-    def _decide(self, services: Services) -> Any:
+    def _decide(self, services: Services, keyed: KeyedRequest) -> Any:
         try:
-            return self.run(services)
+            return self.run(services, keyed)
         except LedgerError as refusal:
             return refusal
 

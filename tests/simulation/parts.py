@@ -40,6 +40,19 @@ class Effects:
             step()
 
 
+def putting_back(table: dict[Any, dict[str, Any]], key: Any) -> Callable[[], None]:
+    """Return what puts a row back as it is now."""
+    before = dict(table[key]) if key in table else None
+
+    def put_back() -> None:
+        if before is None:
+            table.pop(key, None)
+        else:
+            table[key] = before
+
+    return put_back
+
+
 PartDouble = Callable[[Sequence[Any], Effects], Any]
 """Given the values of a part, it returns the part's value, or raises what PostgreSQL raises."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from payments.prompts import phone_locks
-from tests.simulation.parts import Effects, PartDouble
+from tests.simulation.parts import Effects, PartDouble, putting_back
 
 Row = dict[str, Any]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -37,19 +37,6 @@ class PhoneRefused(psycopg.DatabaseError):
     def diag(self) -> Any:
         """What PostgreSQL says of the error."""
         return self._said
-
-
-def _putting_back(table: dict[Any, Row], key: Any) -> Callable[[], None]:
-    """Return what puts a row back as it is now."""
-    before = dict(table[key]) if key in table else None
-
-    def put_back() -> None:
-        if before is None:
-            table.pop(key, None)
-        else:
-            table[key] = before
-
-    return put_back
 
 
 class PromptTables:
@@ -82,8 +69,8 @@ class PromptTables:
         refusal = self._prompt_refusal(values, user, phone, values["session_id"])
         if refusal:
             raise PhoneRefused(*refusal)
-        effects.undone_by(_putting_back(self.phone_locks, phone))
-        effects.undone_by(_putting_back(self.prompt_counts, (user, phone)))
+        effects.undone_by(putting_back(self.phone_locks, phone))
+        effects.undone_by(putting_back(self.prompt_counts, (user, phone)))
         self.phone_locks[phone] = {name: values[name] for name in _LOCK_COLUMNS}
         counts = self.prompt_counts.get((user, phone), _NEVER_PROMPTED)
         same_hour, same_day = counts["hour"] > now - HOUR, counts["last"] > now - DAY

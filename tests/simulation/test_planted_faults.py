@@ -1,6 +1,7 @@
 """A bug planted in the product makes some seed fail, and the failing run shrinks."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -19,7 +20,8 @@ from ledger.store.parts import run_parts
 from ledger.store.vault import PHONE
 from payments.checkout.checkout import Checkout, Prompted
 from payments.fulfilment.order_process import OrderMaker
-from payments.idempotency.idempotency_store import Claimed, IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
+from payments.idempotency.keyed_request import KeyedRequest, UnkeyedRequest
 from payments.prompts.phone_locks import PhoneLocks, PromptRefused
 from payments.refunds.reversals import RefundSender
 from payments.settlement.receiver import CallbackReceiver
@@ -35,7 +37,9 @@ Plant = Callable[[], Any]
 def _push_before_recording() -> Any:
     """Send the prompt before the attempt is recorded."""
 
-    def send(self: Checkout, session: PaymentSession, phone: PhoneNumber, number: int) -> tuple[Any, Any]:
+    def send(
+        self: Checkout, session: PaymentSession, phone: PhoneNumber, number: int, keyed: UnkeyedRequest
+    ) -> tuple[Any, Any]:
         now, trial = clock.now(), self._ledger.session(session.id)
         digest = self._vault.digest("phone", phone.digits)
         encrypted = self._vault.encrypt(session.user_id, phone.digits, purpose=PHONE, row=session.id)
@@ -55,7 +59,7 @@ def _push_before_recording() -> Any:
             at=now,
         )
         attempt = trial.attempts[request(trial)]
-        prompted = push(self, trial, attempt, phone)
+        prompted = push(self, trial, attempt, phone, keyed)
         self._ledger.decide(session.id, request)
         return prompted, attempt
 
@@ -64,7 +68,7 @@ def _push_before_recording() -> Any:
         Checkout,
         _request=send,
         _push=lambda _, prompted, *__: prompted,
-        _record_acceptance=lambda _, session, attempt, accepted: Prompted(
+        _record_acceptance=lambda _, session, attempt, accepted, __: Prompted(
             session.id, attempt.transaction_id, accepted.checkout_request_id, "", ""
         ),
     )
@@ -94,7 +98,11 @@ def _order_twice() -> Any:
 
 def _ignore_idempotency_keys() -> Any:
     """Ignore idempotency keys."""
-    return patch.object(IdempotencyStore, "claim", lambda _, user, key, __: Claimed(user, key, clock.now()))
+    nothing = {name: UnkeyedRequest.__dict__[name] for name in ("to_read", "check", "to_claim", "to_answer")}
+    patched = ExitStack()
+    patched.enter_context(patch.multiple(KeyedRequest, **nothing))
+    patched.enter_context(patch.multiple(IdempotencyStore, keep=lambda *_: None))
+    return patched
 
 
 def _grant_every_phone_lock() -> Any:

@@ -7,16 +7,17 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 
 from payments import request_leases
 from payments.erasure import reencryption
 from payments.fulfilment import order_failures
-from payments.idempotency import idempotency_store
+from payments.idempotency import idempotency_store, keyed_request
 from payments.inbox import inbox
 from payments.worker import event_processor, left_over
 from projections import follower, metrics
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
-from tests.simulation.parts import Effects, PartDouble
+from tests.simulation.parts import Effects, PartDouble, putting_back
 
 Undoable = tuple[list[Row], Callable[[], None]]
 _MESSAGE = (
@@ -49,6 +50,12 @@ _SETTLED_MESSAGE = (
 )
 
 
+class KeyIsTaken(psycopg.Error):
+    """What `claim_idempotency_key` raises for a key that another holds."""
+
+    sqlstate = keyed_request.KEY_TAKEN
+
+
 class WorkerTables:
     """The tables; `on_message` and `on_failure` are called with the time of the next try."""
 
@@ -77,10 +84,6 @@ class WorkerTables:
             inbox._PURGE_UNAUTHENTICATED: self.purge_unauthenticated,
             inbox._DUE: self.due_messages,
             inbox._ONE: self.message,
-            idempotency_store._CLAIM: self.claim,
-            idempotency_store._READ: self.read_key,
-            idempotency_store._TAKE_OVER: self.take_over,
-            idempotency_store._FINISH: self.finish,
             idempotency_store._RELEASE: self.release,
             idempotency_store._FORGET: self.purge_keys,
             request_leases._PURGE: lambda _: 0,
@@ -100,7 +103,12 @@ class WorkerTables:
 
     def part_doubles(self) -> dict[str, PartDouble]:
         """Return the double of each part of a statement."""
-        return {inbox._STORE_SETTLED: self.keep_settled}
+        return {
+            inbox._STORE_SETTLED: self.keep_settled,
+            keyed_request._READ: self.read_key,
+            keyed_request._CLAIM: self.claim,
+            keyed_request._ANSWER: self.answer,
+        }
 
     def keep_settled(self, values: Any, effects: Effects) -> bool:
         """Store a message that the same statement acts on."""
@@ -200,42 +208,43 @@ class WorkerTables:
         message = self.messages.get(values[0])
         return [] if message is None else [message]
 
-    def claim(self, values: Any) -> int:
-        """Claim an idempotency key, if it is free."""
-        user_id, key, fingerprint, claimed_until, created_at = values
-        if (user_id, key) in self.keys:
-            return 0
+    def read_key(self, values: Any, _: Effects) -> str | None:
+        """Return what is known of an idempotency key."""
+        now, *key = values
+        row = self.keys.get(tuple(key))
+        if row is None:
+            return None
+        is_running = None if row["claimed_until"] is None else row["claimed_until"] > now
+        known = [row["fingerprint"], is_running, row["status"], row["sealed_body"]]
+        return msgspec.json.encode(known).decode()
+
+    def claim(self, values: Any, effects: Effects) -> bool:
+        """Claim an idempotency key, as `claim_idempotency_key` does."""
+        user_id, key, fingerprint, now, until, status, sealed_body = values
+        held = self.keys.get((user_id, key))
+        if held is not None and (
+            held["status"] is not None or held["claimed_until"] > now or held["fingerprint"] != fingerprint
+        ):
+            raise KeyIsTaken
+        effects.undone_by(putting_back(self.keys, (user_id, key)))
         self.keys[user_id, key] = {
             "fingerprint": fingerprint,
-            "claimed_until": claimed_until,
-            "status": None,
-            "sealed_body": None,
-            "created_at": created_at,
+            "claimed_until": until,
+            "status": status,
+            "sealed_body": sealed_body,
+            "created_at": now if held is None else held["created_at"],
         }
-        return 1
+        return True
 
-    def read_key(self, values: Any) -> list[Row]:
-        """Return what is known of an idempotency key."""
-        row = self.keys.get(tuple(values))
-        return [] if row is None else [row]
-
-    def take_over(self, values: Any) -> int:
-        """Take over a key whose claim has expired."""
-        until, user_id, key, now = values
-        row = self.keys.get((user_id, key))
-        if row is None or row["status"] is not None or row["claimed_until"] > now:
-            return 0
-        row["claimed_until"] = until
-        return 1
-
-    def finish(self, values: Any) -> int:
-        """Store the answer of a key."""
-        status, sealed_body, user_id, key, until = values
+    def answer(self, values: Any, effects: Effects) -> bool:
+        """Store the answer of a claimed key."""
+        user_id, key, until, status, sealed_body = values
         row = self.keys.get((user_id, key))
         if row is None or row["claimed_until"] != until:
-            return 0
-        row |= {"status": status, "sealed_body": sealed_body, "claimed_until": None}
-        return 1
+            return False
+        effects.undone_by(putting_back(self.keys, (user_id, key)))
+        self.keys[user_id, key] = row | {"status": status, "sealed_body": sealed_body, "claimed_until": None}
+        return True
 
     def release(self, values: Any) -> int:
         """Release a key without an answer."""

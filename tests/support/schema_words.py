@@ -158,6 +158,8 @@ FUNCTIONS = {
     "claim_reference": "Reserves a value for a session; raises DF007 where another session holds it.",
     "acquire_phone_lock": "Raises 57DF1: the process is older than `lock_phone`, and needs a restart.",
     "lock_phone": "Locks a phone for a session's next prompt and counts it; raises DF006 where a limit refuses it.",
+    "claim_idempotency_key": "Claims an idempotency key, or stores its answer at once; raises DF008 if it is taken.",
+    "answer_idempotency_key": "Stores the answer of the request that holds the claim of an idempotency key.",
     "refuse_counted_orders": "Raises 57DF1: the process is older than `allot_order`, and needs a restart.",
     "prompt_refusal": "Says why a user may not prompt a number now, and until when.",
     "reserve_reference": "Reserves a value, such as a receipt, for a session; returns the session that holds it.",

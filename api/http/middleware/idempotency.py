@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -11,13 +11,16 @@ from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from api.http.framework import json
-from api.http.framework.error_responses import answer, refusal_of
+from api.http.framework.application import WholeResponse
+from api.http.framework.error_responses import PLAIN_JSON, answer, refusal_of
+from api.http.framework.lean import Dump
 from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
 from ledger.errors import InvalidValue, LedgerError
-from payments.idempotency.idempotency_store import Replay
+from payments.idempotency.keyed_request import WITHOUT_KEY, AnsweredBefore, KeyedRequest, UnkeyedRequest
 
 View = TypeVar("View", bound=Callable[..., Any])
+Shows = Callable[[Any], tuple[int, dict[str, Any]]]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
@@ -43,7 +46,15 @@ def idempotent(view: View) -> View:
     The key is bound to the caller, the method, the path and the body. A final answer (2xx, or a 4xx that a repeat would
     get again) is kept and replayed; faults, 401, 409 and 429 are not. The view must already know its caller.
     """
+    return _answering_once(view, claims_first=True)
 
+
+def idempotent_by_command(view: View) -> View:
+    """As `idempotent`, for a view whose command reads and claims the key of its `keyed_request` in its own commits."""
+    return _answering_once(view, claims_first=False)
+
+
+def _answering_once(view: View, *, claims_first: bool) -> View:
     @wraps(view)
     def once(*args: Any, **kwargs: Any) -> Any:
         key = request.headers.get(IDEMPOTENCY_KEY)
@@ -54,29 +65,62 @@ def idempotent(view: View) -> View:
                 "An Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
                 code="INVALID_IDEMPOTENCY_KEY",
             )
-        asked = fingerprint()
-        g.request_name = f"{key}:{asked}"
-        answered = current_services().idempotency.answer_once(
-            caller().user_id, key, asked, lambda: _response_of(lambda: view(*args, **kwargs)), _kept_as
-        )
-        return _replayed(answered) if isinstance(answered, Replay) else answered
+        store = current_services().idempotency
+        g.keyed_request = store.request(caller().user_id, key, fingerprint())
+        try:
+            return store.answer_once(
+                g.keyed_request,
+                lambda: _response_of(lambda: view(*args, **kwargs)),
+                _kept_as,
+                claims_first=claims_first,
+            )
+        except AnsweredBefore as before:
+            return _replayed(before)
 
     once.key_parameter = KEY_PARAMETER  # type: ignore[attr-defined]  # read by the OpenAPI document
     return once  # type: ignore[return-value]  # wraps keeps the signature
+
+
+def keyed_request(dump: Dump | None, show: Shows) -> UnkeyedRequest:
+    """Return the current request for a command that keeps its own answer, or WITHOUT_KEY.
+
+    `show` gives, of what the command returns, the status of the answer and what is dumped. The command calls it before
+    its commit, so it only shows: it reads nothing, and no clock.
+    """
+    current: KeyedRequest | None = g.get("keyed_request")
+    if current is None:
+        return WITHOUT_KEY
+    assert dump is not None
+    current.show = partial(_rendered, dump, show)
+    return current
+
+
+def kept_answer(keyed: UnkeyedRequest) -> Response | None:
+    """Return the answer that a command has kept, None if it kept none."""
+    if not isinstance(keyed, KeyedRequest) or not keyed.is_kept or keyed.answer is None:
+        return None
+    status, text = keyed.answer
+    mimetype, _, body = text.partition("\n")
+    return WholeResponse(body, status, mimetype=mimetype)
 
 
 def request_name() -> str | None:
     """Return what names the current request for ever, None without a key: the key together with the fingerprint, so
     that a key that is used again after its day names something else.
     """
-    name: str | None = g.get("request_name")
-    return name
+    current: KeyedRequest | None = g.get("keyed_request")
+    return None if current is None else current.name
 
 
 def fingerprint() -> str:
     """Return the SHA-256, in hex, of what the current request asks for: method, path and body."""
     asked = [request.method, request.path.rstrip("/"), json.json_object()]
     return hashlib.sha256(json.canonical(asked)).hexdigest()
+
+
+def _rendered(dump: Dump, show: Shows, returned: Any) -> tuple[int, str]:
+    status, shown = show(returned)
+    return status, f"{PLAIN_JSON}\n{json.write(dump(shown)).decode()}"
 
 
 def _response_of(run: Callable[[], Any]) -> Response:
@@ -94,6 +138,6 @@ def _kept_as(response: Response) -> tuple[int, str] | None:
     return status, f"{response.mimetype}\n{response.get_data(as_text=True)}"
 
 
-def _replayed(kept: Replay) -> Response:
-    mimetype, _, body = kept.body.partition("\n")
-    return Response(body, kept.status, {IDEMPOTENCY_REPLAYED: "true"}, mimetype=mimetype)
+def _replayed(before: AnsweredBefore) -> Response:
+    mimetype, _, body = before.body.partition("\n")
+    return Response(body, before.status, {IDEMPOTENCY_REPLAYED: "true"}, mimetype=mimetype)

@@ -1,7 +1,7 @@
 """The checkout contract's five endpoints of payment sessions, and a session's own page and history."""
 
 import json
-from dataclasses import asdict
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +10,16 @@ from flask import Response
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, caller, require_role
-from api.http.middleware.idempotency import idempotent, request_name
+from api.http.middleware.idempotency import idempotent_by_command, kept_answer, keyed_request
 from api.http.schemas.pagination import Page
+from api.http.schemas.session_answers import (
+    DUMP_EXTENSION,
+    DUMP_PROMPT,
+    DUMP_SESSION,
+    show_created,
+    show_extended,
+    show_prompted,
+)
 from api.http.schemas.session_schemas import (
     Extension,
     History,
@@ -84,19 +92,20 @@ NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 @blueprint.hot
 @blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
-@idempotent
+@idempotent_by_command
 @blueprint.arguments(NewSession)
 @blueprint.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED", "TOO_MANY_SESSIONS")
 @blueprint.response(201, Session)
-def create_session(wanted: dict[str, Any]) -> dict[str, Any]:
+def create_session(wanted: dict[str, Any]) -> Any:
     """Create a payment session.
 
     Prices a snapshot of the caller's cart. No stock is reserved and M-Pesa is not called yet.
     """
     services = current_services()
-    session = services.checkout.create(
-        caller().user_id, wanted["delivery"], wanted["phone"], key=request_name()
-    )
+    keyed = keyed_request(DUMP_SESSION, partial(show_created, wanted["delivery"]))
+    session = services.checkout.create(caller().user_id, wanted["delivery"], wanted["phone"], keyed)
+    if answer := kept_answer(keyed):
+        return answer
     next_action = NEW if session.version == 1 else _next_action(_own_row(session.id))
     return show_session(session, wanted["delivery"], next_action, clock.now())
 
@@ -148,7 +157,7 @@ def show_one_session(session_id: UUID) -> dict[str, Any]:
 @blueprint.hot
 @blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
-@idempotent
+@idempotent_by_command
 @blueprint.arguments(InitiateRequest, required=False)
 @blueprint.refuses(*NO_PROMPT)
 @blueprint.response(200, Prompt)
@@ -159,8 +168,11 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     To the session's phone, or to another. 202 if M-Pesa's answer was lost: a prompt may be on the phone; poll the
     status.
     """
-    prompted = current_services().checkout.initiate(caller().user_id, session_id, wanted["phone_number"])
-    return {"status": "success", **asdict(prompted)}, 200 if prompted.checkout_request_id else 202
+    keyed = keyed_request(DUMP_PROMPT, show_prompted)
+    prompted = current_services().checkout.initiate(
+        caller().user_id, session_id, wanted["phone_number"], keyed
+    )
+    return kept_answer(keyed) or show_prompted(prompted)[::-1]
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
@@ -210,16 +222,17 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
 @blueprint.hot
 @blueprint.reports_unknown_names
 @require_role(Role.CUSTOMER)
-@idempotent
+@idempotent_by_command
 @blueprint.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
 @blueprint.response(200, Extension)
-def extend_session(session_id: UUID) -> dict[str, Any]:
+def extend_session(session_id: UUID) -> Any:
     """Extend a payment session.
 
     The new time counts from the present expiry; a session can be extended a few times only.
     """
-    session = current_services().checkout.extend(caller().user_id, session_id, key=request_name())
-    return {"status": "success", "message": "Session extended", "expires_at": session.expires_at}
+    keyed = keyed_request(DUMP_EXTENSION, show_extended)
+    session = current_services().checkout.extend(caller().user_id, session_id, keyed)
+    return kept_answer(keyed) or show_extended(session)[::-1]
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])

@@ -126,7 +126,7 @@ def test_two_at_once_have_one_effect(app: Flask, bearer: Bearer) -> None:
 def test_a_claimed_key_is_409_with_retry_after(app: Flask, services: ProbeServices, post: Post) -> None:
     with app.test_request_context(COUNTED, method="POST", json={"say": "hello"}):
         assert services.idempotency is not None
-        services.idempotency.claim(7, "busy", fingerprint())
+        services.idempotency.claim(services.idempotency.request(7, "busy", fingerprint()))
     answer = post({"say": "hello"}, key="busy")
     assert answer.status_code == 409
     assert answer.headers["Retry-After"] == "1"
