@@ -1,5 +1,6 @@
 """`daftari serve`, `work` and `simulator`: the programs that `daftari up` runs."""
 
+import _thread
 import json
 import os
 import signal
@@ -167,7 +168,8 @@ def stop_on_signals() -> threading.Event:
     stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
+        # In a thread: the signal may have come while this one held the event's lock, in `wait` or in an earlier `set`.
+        _thread.start_new_thread(stopping.set, ())
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)

@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+from _thread import start_new_thread
 
 from flask import Flask
 
@@ -41,7 +42,8 @@ def run(settings: SimulatorSettings) -> None:
     simulator = create_simulator(settings)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        # In a thread: the signal may have come while this one held the event's lock.
+        signal.signal(number, lambda *_: start_new_thread(stop.set, ()))
     base_url = simulator.start()
     _log.info("the simulator listens on %s", base_url)
     stop.wait()
