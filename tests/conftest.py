@@ -18,6 +18,7 @@ from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.keys import key_ring
 from tests.support.ports import free_port as find_free_port
+from tests.support.sharing import SharingScheduler
 from tests.support.url_builders import compile_url_builders_once
 
 # Hypothesis has no deadline, because a busy machine is no bug.
@@ -35,6 +36,12 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("DAFTARI_", "MPESA_", "DATABASE_URL")) and name not in _KEPT:
             del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests together that share something costly."""
+    return SharingScheduler(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,0 +1,25 @@
+"""Tests that share something costly run in one process of a parallel run, or each process would make it again."""
+
+from xdist.scheduler import LoadScopeScheduling
+
+SHARING = (
+    "tests/api/http/framework/test_conformance.py",
+    "tests/api/local/test_postgres.py",
+    "tests/api/pages/",
+    "tests/api/server/",
+    "tests/architecture/",
+    "tests/performance/",
+    "tests/security/test_authorisation_matrix.py",
+    "tests/security/test_cross_site.py",
+    "tests/security/test_reads_of_personal_data.py",
+    "tests/upgrade/test_upgrade.py",
+)
+"""Folders and files whose modules make a browser, a server, an instance or a report once, in seconds."""
+
+
+class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Sends such a module to one process as a whole, the larger before the smaller, and then each other test."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith(SHARING) else nodeid
