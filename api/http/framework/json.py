@@ -6,6 +6,7 @@ size and depth, with text that PostgreSQL can store.
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -80,7 +81,7 @@ def json_object() -> dict[str, Any]:
 
 
 def _read_object(asked: Request) -> dict[str, Any]:
-    body = asked.get_data()
+    body = _body_of(asked)
     if not body:
         return {}
     if asked.environ.get("CONTENT_TYPE") != "application/json" and not asked.is_json:
@@ -96,6 +97,16 @@ def _read_object(asked: Request) -> dict[str, Any]:
             value, MAX_DEPTH
         )  # Else there is no NUL in it, and nothing that could nest so deep.
     return value
+
+
+def _body_of(asked: Request) -> bytes:
+    """Return the body: at once if it lies in memory whole, as our server gives it; else as werkzeug bounds it."""
+    stream = asked.environ.get("wsgi.input")
+    if type(stream) is BytesIO:
+        body = stream.getvalue()
+        if asked.environ.get("CONTENT_LENGTH") == str(len(body)) and len(body) <= MAX_BODY_BYTES:
+            return body
+    return asked.get_data()
 
 
 def _refuse_the_unstorable(value: object, depth_left: int) -> None:

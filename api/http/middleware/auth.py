@@ -31,6 +31,7 @@ from ledger.errors import NotAllowed, Unauthenticated
 from ledger.store import metadata
 from ledger.store.metadata import Cause
 from payments.revocation.token_revocations import TokenRevocations
+from payments.services import Services
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -137,7 +138,9 @@ def install_authentication(app: Flask, settings: Settings) -> None:
     def authenticate() -> None:
         asked = request_ctx.request
         if _is_guarded(asked):
-            found = app_ctx.g.caller = _accepted(verifier.caller_of(_bearer_token(asked)))
+            found = app_ctx.g.caller = accepted(
+                verifier.caller_of(bearer_token(asked.headers.get("Authorization", ""))), current_services()
+            )
             metadata.add(actor=f"user:{found.user_id}")
 
     app.before_request(authenticate)
@@ -146,7 +149,7 @@ def install_authentication(app: Flask, settings: Settings) -> None:
 def caller_of(token: str) -> Caller:
     """Return the caller whom a token names that came by other means than the header; raise Unauthenticated."""
     verifier: TokenVerifier = current_app.extensions[VERIFIER]
-    return _accepted(verifier.caller_of(token))
+    return accepted(verifier.caller_of(token), current_services())
 
 
 def caller() -> Caller:
@@ -211,16 +214,17 @@ def _is_wrong_method_of_public_path(asked: Request) -> bool:
     return all(is_public(routes.match(method=method)[0]) for method in error.valid_methods or ())
 
 
-def _bearer_token(asked: Request) -> str:
-    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
+def bearer_token(authorization: str) -> str:
+    """Return the token in an Authorization header, "" if there is none; raise Unauthenticated if there is no token."""
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise _missing()
     return token.strip()
 
 
-def _accepted(known: Caller) -> Caller:
+def accepted(known: Caller, services: Services) -> Caller:
     """Return a caller whose token was not revoked; raise Unauthenticated, or Unavailable if that cannot be known."""
-    if current_services().revocations.is_revoked(known.user_id, known.token_ids, known.issued_at):
+    if services.revocations.is_revoked(known.user_id, known.token_ids, known.issued_at):
         raise _invalid("it was revoked")
     return known
 

@@ -1,12 +1,11 @@
 """The lean form of hot requests: steps in a line, in place of Flask's matching, hooks and signals.
 
 It stands on the same parts as Flask's way: the same routes, tokens, revocations, limits, views, headers, log line and
-metrics. What is not plain is left to Flask's way before anything has been done; what a view refuses is answered by
+metrics. What is not plain is left to Flask's way before anything has been done; whatever is raised is answered by
 Flask's own handlers. A test sends the same requests both ways. See docs/adr/0019-the-lean-form-of-hot-requests.md.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -20,14 +19,12 @@ from api.http.framework.blueprint import LeanRead, warnings
 from api.http.framework.json import write
 from api.http.framework.routes import Routes
 from api.http.framework.services import SERVICES, LazyServices
-from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier
+from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier, accepted, bearer_token
 from api.http.middleware.headers import OF_API
 from api.http.middleware.rate_limit import LIMITS, RequestLimits
 from api.http.middleware.request_log import ID_KEY, REQUEST_ID, TRACE_KEY, begin, finish
 from api.http.middleware.request_metrics import EXTENSION, RequestMetrics
 from api.issued_tokens import Role
-from ledger import clock
-from ledger.errors import LedgerError
 from ledger.store import metadata
 from payments.services import Services
 
@@ -53,8 +50,8 @@ class LeanForms:
     def __init__(self, app: Application, reads: Mapping[str, LeanRead]) -> None:
         self._app = app
         self._reads = reads
-        self._views = {name: view for name, view in app.view_functions.items() if hasattr(view, "is_hot")}
-        self._routes = Routes(app.url_map, {*reads, *self._views})
+        hot = {name for name, view in app.view_functions.items() if hasattr(view, "is_hot")}
+        self._routes = Routes(app.url_map, hot | set(reads))
         self._services: LazyServices = app.extensions[SERVICES]
         self._verifier: TokenVerifier = app.extensions[VERIFIER]
         self._limits: RequestLimits = app.extensions[LIMITS]
@@ -63,50 +60,34 @@ class LeanForms:
     def __call__(self, environ: "WSGIEnvironment") -> Answer | None:
         """Return the answer; None for a request that goes Flask's way, of which nothing has been done yet."""
         started = perf_counter()
-        found = self._routes.find(environ)
-        services = self._services.built
+        found, services = self._routes.find(environ), self._services.built
         if found is None or services is None:
             return None
         asked = Asked(environ, *found, started)
-        view = self._views.get(asked.rule.endpoint)
-        if view is None and environ.get("QUERY_STRING"):
-            return None
-        if not getattr(view, "is_public", False) and not self._admit(asked, services):
+        read = self._reads.get(asked.rule.endpoint)
+        if read is not None and environ.get("QUERY_STRING"):
             return None
         session_id = asked.values.get("session_id")
         asked.request_id = begin(
             environ.get(ID_KEY, ""), environ.get(TRACE_KEY, ""), str(session_id) if session_id else None
         )
-        return self._read(asked, services) if view is None else self._in_context(asked, view)
-
-    def _admit(self, asked: Asked, services: Services) -> bool:
-        """Say whether the sender may ask, and count the request; if not, Flask's way says why."""
-        scheme, _, token = asked.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme != "Bearer":
-            return False
+        view = self._app.view_functions[asked.rule.endpoint]
         try:
-            caller = asked.caller = self._verifier.caller_of(token)
-            if services.revocations.is_revoked(caller.user_id, caller.token_ids, caller.issued_at):
-                return False
-        except LedgerError:
-            return False
-        return Role.CUSTOMER in caller.roles and self._is_within_limits(asked, caller, services)
-
-    def _is_within_limits(self, asked: Asked, caller: Caller, services: Services) -> bool:
-        method, is_within = asked.environ["REQUEST_METHOD"], False
-        with suppress(LedgerError):
-            is_within = self._limits.count(method, caller, services, clock.now())
-        if not is_within:
-            self._limits.uncount(method, caller)
-        return is_within
-
-    def _read(self, asked: Asked, services: Services) -> Answer:
-        assert asked.caller is not None
-        try:
-            shown = self._reads[asked.rule.endpoint](services, asked.caller, asked.values["session_id"])
+            if not getattr(view, "is_public", False):
+                self._admit(asked, services)
+            if read is not None and asked.caller is not None and Role.CUSTOMER in asked.caller.roles:
+                return self._good(
+                    asked, "200 OK", write(read(services, asked.caller, asked.values["session_id"]))
+                )
         except Exception as error:  # noqa: BLE001 - as Flask does: every error has a handler
             return self._in_context(asked, partial(_raise, error))
-        return self._good(asked, "200 OK", write(shown))
+        return self._in_context(asked, view)
+
+    def _admit(self, asked: Asked, services: Services) -> None:
+        """Find out who sends a request, and count it. Raises as authentication and limits do."""
+        token = bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
+        asked.caller = accepted(self._verifier.caller_of(token), services)
+        self._limits.count(asked.environ["REQUEST_METHOD"], asked.caller, services)
 
     def _in_context(self, asked: Asked, run: Callable[..., Any]) -> Answer:
         """Return the answer of a view, or of the handler of what it raises, in Flask's contexts."""

@@ -64,11 +64,6 @@ class RateLimit:
             self._leased[caller] = leased + self._block
         return True
 
-    def uncount(self, caller: str) -> None:
-        """Take back a request that was counted and will be counted again."""
-        with self._lock:
-            self._counts[caller] -= 1
-
 
 @dataclass(frozen=True)
 class RequestLimits:
@@ -81,18 +76,15 @@ class RequestLimits:
         """Return the limit on the requests of a method."""
         return self.reads if method in READING else self.changes
 
-    def count(self, method: str, caller: Caller, services: Services, now: datetime) -> bool:
-        """Count a user's request; return whether it is within the limit. Raises Unavailable."""
+    def count(self, method: str, caller: Caller, services: Services) -> None:
+        """Count a user's request; raise TooManyRequests if it is beyond the limit, and Unavailable."""
 
         def lease(minute: datetime, wanted: int) -> bool:
             return services.request_leases.lease(caller.user_id, minute, wanted, self.changes.most)
 
         limit = self.of(method)
-        return limit.count(_name_of(caller), now, lease if limit is self.changes else None)
-
-    def uncount(self, method: str, caller: Caller) -> None:
-        """Take back a request of a user that was counted and will be counted again."""
-        self.of(method).uncount(_name_of(caller))
+        if not limit.count(f"user {caller.user_id}", clock.now(), lease if limit is self.changes else None):
+            raise TooManyRequests
 
 
 def install_rate_limit(app: Flask, settings: Settings) -> None:
@@ -111,14 +103,8 @@ def install_rate_limit(app: Flask, settings: Settings) -> None:
             return
         known: Caller | None = app_ctx.g.get("caller")
         if known is not None:
-            is_within = limits.count(asked.method, known, current_services(), clock.now())
-        else:
-            is_within = limits.of(asked.method).count(f"address {asked.remote_addr}", clock.now())
-        if not is_within:
+            limits.count(asked.method, known, current_services())
+        elif not limits.of(asked.method).count(f"address {asked.remote_addr}", clock.now()):
             raise TooManyRequests
 
     app.before_request(refuse_too_many)
-
-
-def _name_of(caller: Caller) -> str:
-    return f"user {caller.user_id}"
