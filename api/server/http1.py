@@ -133,7 +133,7 @@ class RequestReader:
         """Look at what a head says about its request."""
         request, parser = self._request, self._parser
         request.version = parser.get_http_version()
-        hosts = sum(name == "host" for name, _ in request.headers)
+        hosts = [name for name, _ in request.headers].count("host")
         if request.version not in ("1.0", "1.1") or hosts > 1 or (hosts == 0 and request.version == "1.1"):
             raise self._refuse("BAD_REQUEST")
         headers = dict(request.headers)

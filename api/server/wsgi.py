@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from functools import lru_cache
 from io import BytesIO
 from time import time
 from typing import Any
@@ -47,14 +48,19 @@ def environ_of(request: Request, address: str, port: int, slot: RequestSlot) -> 
     for name, value in request.headers:
         if "_" in name:
             continue  # It would pass for a header with hyphens, which a proxy may have checked.
-        key = name.upper().replace("-", "_")
+        key = _key_of(name)
         if key == "CONTENT_LENGTH":
             continue
-        if key != "CONTENT_TYPE":
-            key = "HTTP_" + key
         before = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}" if key in environ else ""
         environ[key] = before + value
     return environ
+
+
+@lru_cache(maxsize=256)
+def _key_of(name: str) -> str:
+    """Return the key of a header in the environment."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def call(application: Wsgi, environ: dict[str, Any]) -> tuple[Head, bytes]:

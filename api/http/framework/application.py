@@ -1,6 +1,7 @@
 """Flask, without what these endpoints never use: sessions, signals, views that are coroutines."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response
@@ -31,6 +32,14 @@ class WholeResponse(Response):
             return super().__call__(environ, start_response)
         start_response(self.status, self.headers.to_wsgi_list())
         return [self.data]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a view has shown, as JSON. It becomes a WholeResponse where one is needed."""
+
+    body: bytes
+    status: int
 
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
@@ -67,6 +76,12 @@ class Application(Flask):
         if request is None or request.url_rule is not None:
             return None
         return super().create_url_adapter(request)
+
+    def make_response(self, rv: Any) -> Response:
+        """Return what a view has returned as a response."""
+        if type(rv) is Shown:
+            return WholeResponse(rv.body, rv.status, mimetype="application/json")
+        return super().make_response(rv)
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function: no view is a coroutine."""

@@ -20,7 +20,7 @@ from marshmallow.exceptions import SCHEMA
 from webargs.flaskparser import FlaskParser
 
 from api.http.framework import json
-from api.http.framework.application import WholeResponse
+from api.http.framework.application import Shown
 from api.http.framework.lean import lean_dump, lean_load
 from ledger.errors import wrong_fields
 
@@ -165,7 +165,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
                     shown, status = shown
                 if isinstance(shown, Response):
                     return shown
-                return WholeResponse(json.write(dump(shown)), status, mimetype="application/json")
+                return Shown(json.write(dump(shown)), status)
 
             return lean  # type: ignore[return-value]  # wraps keeps the signature
 

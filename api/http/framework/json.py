@@ -68,6 +68,15 @@ def moment_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def whole_body(asked: Request) -> bytes | None:
+    """Return a body that lies in memory whole, as our server gives it; None for one that has to be read and bounded."""
+    stream = asked.environ.get("wsgi.input")
+    if type(stream) is not BytesIO:
+        return None
+    body = stream.getvalue()
+    return body if asked.environ.get("CONTENT_LENGTH") == str(len(body)) else None
+
+
 def json_object() -> dict[str, Any]:
     """Return the request's body as a dictionary; an absent body is an empty one.
 
@@ -81,7 +90,9 @@ def json_object() -> dict[str, Any]:
 
 
 def _read_object(asked: Request) -> dict[str, Any]:
-    body = _body_of(asked)
+    body = whole_body(asked)
+    if body is None or len(body) > MAX_BODY_BYTES:
+        body = asked.get_data()
     if not body:
         return {}
     if asked.environ.get("CONTENT_TYPE") != "application/json" and not asked.is_json:
@@ -97,16 +108,6 @@ def _read_object(asked: Request) -> dict[str, Any]:
             value, MAX_DEPTH
         )  # Else there is no NUL in it, and nothing that could nest so deep.
     return value
-
-
-def _body_of(asked: Request) -> bytes:
-    """Return the body: at once if it lies in memory whole, as our server gives it; else as werkzeug bounds it."""
-    stream = asked.environ.get("wsgi.input")
-    if type(stream) is BytesIO:
-        body = stream.getvalue()
-        if asked.environ.get("CONTENT_LENGTH") == str(len(body)) and len(body) <= MAX_BODY_BYTES:
-            return body
-    return asked.get_data()
 
 
 def _refuse_the_unstorable(value: object, depth_left: int) -> None:

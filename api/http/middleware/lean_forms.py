@@ -7,14 +7,15 @@ Flask's own handlers. A test sends the same requests both ways. See docs/adr/001
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from flask.globals import app_ctx
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import Rule
 
-from api.http.framework.application import Answer, Application, WholeResponse
+from api.http.framework.application import Answer, Application, Shown, WholeResponse
 from api.http.framework.blueprint import LeanRead, warnings
 from api.http.framework.json import write
 from api.http.framework.routes import Routes
@@ -101,6 +102,8 @@ class LeanForms:
                 answered = run(**asked.values)
             except Exception as error:  # noqa: BLE001 - as above
                 answered = self._app.handle_user_exception(error)
+            if type(answered) is Shown:
+                return self._good(asked, _status_line(answered.status), answered.body, *warnings())
             if type(answered) is WholeResponse:
                 return self._good(asked, answered.status, answered.data, *warnings())
             response = self._app.process_response(self._app.make_response(answered))
@@ -119,6 +122,11 @@ class LeanForms:
 def install_lean_forms(app: Application, reads: Mapping[str, LeanRead]) -> None:
     """Answer hot endpoints by their lean forms; comes after all endpoints and middleware."""
     app.answer_lean = LeanForms(app, reads)
+
+
+@cache
+def _status_line(status: int) -> str:
+    return f"{status} {HTTP_STATUS_CODES[status].upper()}"
 
 
 def _raise(error: Exception, **_: Any) -> None:
