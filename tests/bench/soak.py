@@ -23,8 +23,7 @@ SETTLED_AFTER = 0.2
 """The share of the run after which memory counts: pools, caches and the allocator fill first."""
 
 EVENTS_BEHIND = """
-SELECT count(*) FROM payment_events
- WHERE position > (SELECT min(position) FROM follower_positions WHERE origin = 0) AND origin = 0
+SELECT count(*) FROM payment_events WHERE position > (SELECT min(position) FROM follower_positions)
 """
 # What is dead or free, of the tables that are large enough to tell.
 BLOAT = """
