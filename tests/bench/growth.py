@@ -92,7 +92,7 @@ def _bought(stack: BenchStack) -> tuple[Buyer, UUID]:
 
 
 def _filler(environ: dict[str, str], session_id: UUID, user: int) -> Callable[[Path, int], None]:
-    """Return what adds sessions to a store that is at rest; half of the first ones, up to LISTED, are the buyer's."""
+    """Return what adds sessions to a store that is at rest; the buyer gets up to LISTED of them in all."""
     listed_left, first = LISTED, FIRST_NUMBER
     master_key = local_settings(environ).daftari_master_key
 
