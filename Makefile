@@ -35,7 +35,7 @@ run: $(VENV)/.ready-to-run ## Set up, then run everything on this machine until 
 test: test-setup ## Set up, then run the test suite, browser tests included; those of `make test-system` apart
 	@$(BIN)/pytest -n $(JOBS)
 
-test-system: test-setup ## Set up, then run the tests that need minutes: real servers that fail over, full disks, storms
+test-system: test-setup ## Set up, then run the tests that need minutes: real servers that fail over, full disks, storms, most simulations
 	@$(BIN)/pytest -n $(JOBS) -m system
 
 test-setup: $(VENV)/.ready-to-test

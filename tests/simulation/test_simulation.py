@@ -13,6 +13,9 @@ from tests.simulation.run import Plan, run
 
 SEEDS = 200
 GROUPS = 20
+GROUPS_AT_ONCE = frozenset(range(0, GROUPS, 3))
+"""What `make test` runs, the tenth with its checks of texts too; the others take minutes, by `make test-system`."""
+
 SEED_OF_A_LONG_HOLD = 6
 MADE_WITHIN_SECONDS = 60.0
 LOG_OF_A_SEED = """
@@ -22,7 +25,13 @@ sys.stdout.write(run(Plan(7)).log_text())
 """
 
 
-@pytest.mark.parametrize("group", range(GROUPS))
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(group, marks=() if group in GROUPS_AT_ONCE else pytest.mark.system)
+        for group in range(GROUPS)
+    ],
+)
 def test_no_seed_finds_a_violation(group: int) -> None:
     failed = {}
     for seed in range(1 + group, 1 + SEEDS, GROUPS):
