@@ -32,7 +32,9 @@ def read_from(source: Callable[[], datetime]) -> Iterator[None]:
 
 
 def _machine_time() -> datetime:
-    return _EPOCH + (datetime.now(UTC) - _EPOCH)  # A sum has the class of its left side: never a fake one.
+    moment = datetime.now(UTC)
+    # A sum has the class of its left side: never a fake one.
+    return moment if type(moment) is type(_EPOCH) else _EPOCH + (moment - _EPOCH)
 
 
 _read: Callable[[], datetime] = _machine_time

@@ -19,17 +19,17 @@ def status_row(session: SessionState) -> dict[str, Any]:
 
 def status_columns(session: SessionState) -> dict[str, Any]:
     """Return the columns of the session's row as they come back from the database."""
-    last = _last_attempt(session)
+    last, paid, totals = _last_attempt(session), session.paid, session.totals
     money = money_of(session)
     return {
         "session_id": session.id,
         "user_id": session.user_id,
         "session_status": str(session.status),
         "version": session.version,
-        "goods_cents": session.totals.goods_cents,
-        "delivery_fee_cents": session.totals.delivery_fee_cents,
-        "rounding_cents": session.totals.rounding_cents,
-        "total_cents": session.totals.total_cents,
+        "goods_cents": totals.goods_cents,
+        "delivery_fee_cents": totals.delivery_fee_cents,
+        "rounding_cents": totals.rounding_cents,
+        "total_cents": totals.total_cents,
         "received_cents": session.received_cents,
         "refund_due_cents": money.due_cents,
         "refunded_cents": money.refunded_cents,
@@ -37,8 +37,8 @@ def status_columns(session: SessionState) -> dict[str, Any]:
         "open_attempts": len(session.open_attempts),
         "last_attempt_state": str(last.state) if last else None,
         "transaction_id": last.transaction_id if last else None,
-        "receipt": session.paid.receipt if session.paid else None,
-        "evidence": str(session.paid.evidence) if session.paid else None,
+        "receipt": paid.receipt if paid else None,
+        "evidence": str(paid.evidence) if paid else None,
         "failure_code": session.failure[0] if session.failure else None,
         "failure_reason": session.failure[1] if session.failure else None,
         "order_id": session.order[0] if session.order else None,
@@ -51,7 +51,7 @@ def status_columns(session: SessionState) -> dict[str, Any]:
         "expires_at": session.expires_at,
         "last_requested_at": last.requested_at if last else None,
         "initiated_at": session.initiated_at,
-        "paid_at": session.paid.paid_at if session.paid else None,
+        "paid_at": paid.paid_at if paid else None,
         "order_created_at": session.order_created_at,
         "ended_at": session.ended_at,
         "updated_at": session.modified_on,

@@ -33,11 +33,14 @@ def event_digest(
 
 
 def chained_hashes(events: Iterable[StoredEvent], metadata: bytes, previous_hash: bytes) -> list[bytes]:
-    """Return the hashes of new events of a session, whose states are canonical JSON, as are their metadata."""
+    """Return the hashes of new events of a session, whose states are canonical JSON, as are their metadata.
+
+    Topics are ASCII names of ours, so they stand in JSON as they are; `append_events` spells them likewise.
+    """
     hashes = []
     for event in events:
-        head = canonical_json([str(event.originator_id), event.originator_version, event.topic])
-        digest = hashlib.sha256(b"%b,%b,%b]" % (head[:-1], event.state, metadata)).digest()
+        head = f'["{event.originator_id}",{event.originator_version},"{event.topic}",'.encode()
+        digest = hashlib.sha256(b"%b%b,%b]" % (head, event.state, metadata)).digest()
         previous_hash = chained_hash(previous_hash, digest)
         hashes.append(previous_hash)
     return hashes

@@ -111,10 +111,9 @@ class KeyRing:
 
     def current(self, purpose: str) -> tuple[int, bytes]:
         """Return the number and the 32 bytes of the key for new values; the first use of a purpose makes it."""
-        now = clock.now()
         found = self._keys_of(purpose)
         for key in found:
-            if key.retired_at is None or now < key.retired_at:
+            if key.retired_at is None or clock.now() < key.retired_at:
                 return key.key_id, key.key
         return found[-1].key_id, found[-1].key
 

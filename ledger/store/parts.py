@@ -6,6 +6,7 @@ another's tables. A statement that only calls the rooms' functions costs a third
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -33,16 +34,22 @@ def run_parts(connection: Connection, parts: Mapping[str, Part]) -> dict[str, An
     ones wrote, if they are VOLATILE functions. Raises the refusal of a part, else what PostgreSQL says, as
     `Connection.execute` does.
     """
-    columns = ", ".join(f"{part.sql} AS {name}" for name, part in parts.items())
+    statement = _statement(tuple((name, part.sql) for name, part in parts.items()))
     values = [value for part in parts.values() for value in part.values]
     try:
-        [row] = connection.execute(f"SELECT {columns}".encode(), values).fetchall()
+        [row] = connection.execute(statement, values).fetchall()
     except psycopg.Error as error:
         for part in parts.values():
             if refusal := part.refusals.get(error.sqlstate or ""):
                 raise refusal(error) from error
         raise
     return row
+
+
+@lru_cache(maxsize=200)
+def _statement(columns: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the statement of parts by their names and texts, of which there are some dozens."""
+    return f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in columns)}".encode()
 
 
 def read_parts(database: Database, parts: Mapping[str, Part]) -> dict[str, Any]:
