@@ -152,7 +152,9 @@ class EventProcessor:
         batch = self._log.recent(self._read_until, end, topics, self._settled_by)
         if batch is None:
             with self._database.connection() as connection:
-                after = end._replace(position=position_of(connection, self.handler.name, end.origin))
+                after = self._read_until
+                if after is None or after[:2] != end[:2]:
+                    after = end._replace(position=position_of(connection, self.handler.name, end.origin))
                 batch = self._log.read(connection, after, end, topics, self._limit, self._settled_by)
             self._limit = self.batch_size * (CATCH_UP if batch.read == self._limit else 1)
         return batch

@@ -135,6 +135,16 @@ def test_a_payment_whose_order_came_with_it_is_not_handled(
     assert desk.handled == [paid.session_id]
 
 
+def test_a_processor_far_behind_reads_each_event_once(
+    ledger: Ledger, database: Database, log: LogReader
+) -> None:
+    for _ in range(4):
+        Checkout(ledger).prompt()
+    until_readable(database)
+    processor = EventProcessor(database, Desk(), 2, log=log)
+    assert sum(iter(processor.run_once, 0)) == 12
+
+
 def test_a_forged_order_hides_no_payment(ledger: Ledger, database: Database) -> None:
     desk, log = Desk(), LogReader(database, Distrustful())  # type: ignore[arg-type]
     processor = EventProcessor(database, desk, log=log, settled_by=(OrderCreated.TOPIC,))
