@@ -4,7 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -74,10 +74,13 @@ class HasKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CustomerKey:
-    """A customer's key, and the part that stores it if it is new: what it encrypts is written together with that."""
+    """A customer's key of KEY_BYTES, and the part that stores it if it is new, to be written with what it encrypts.
+
+    Keys are kept as bytes: a cipher made of one takes 4 µs to make and 2.5 kB to keep, for thousands of customers.
+    """
 
     user_id: int
-    key: AESGCM
+    key: bytes = field(repr=False)
     to_write: Mapping[str, Part]
 
 
@@ -90,11 +93,11 @@ class CustomerKeys:
     def __init__(self, database: Database, ring: KeyRing) -> None:
         self._database = database
         self._ring = ring
-        self._known: OrderedDict[int, AESGCM] = OrderedDict()
+        self._known: OrderedDict[int, bytes] = OrderedDict()
         self._lock = Lock()
         self._asked_at = self._read_at = _NEVER
 
-    def of(self, user_id: int, *, make: bool) -> AESGCM:
+    def of(self, user_id: int, *, make: bool) -> bytes:
         """Return a customer's key; make it if there is none and `make`. Raises Erased, WrongKey and Unavailable."""
         if user_id in self._known:
             self._forget_erased()
@@ -103,7 +106,7 @@ class CustomerKeys:
             if known is not None:
                 self._known.move_to_end(user_id)
                 return known
-        key = AESGCM(self._load(user_id, make=make))
+        key = self._load(user_id, make=make)
         self.remember(CustomerKey(user_id, key, {}))
         return key
 
@@ -116,7 +119,7 @@ class CustomerKeys:
             rows = connection.execute(_READ_KEYS, (unknown,)).fetchall()
         for row in rows:
             with suppress(WrongKey):  # It is asked for alone, and raised to who needs it.
-                key = AESGCM(self._unwrapped(row["user_id"], row))
+                key = self._unwrapped(row["user_id"], row)
                 self.remember(CustomerKey(row["user_id"], key, {}))
 
     def to_read(self, user_id: int) -> dict[str, Part]:
@@ -133,7 +136,7 @@ class CustomerKeys:
             return self._new(user_id)
         wrapped, wrap_key_id = msgspec.json.decode(values["customer_key"])
         row = {"wrapped_key": wrapped and bytes.fromhex(wrapped), "wrap_key_id": wrap_key_id}
-        found = CustomerKey(user_id, AESGCM(self._unwrapped(user_id, row)), {})
+        found = CustomerKey(user_id, self._unwrapped(user_id, row), {})
         self.remember(found)
         return found
 
@@ -208,7 +211,7 @@ class CustomerKeys:
         wrapped, wrap_key_id = self._wrapped(user_id, key)
         values = user_id, wrapped, wrap_key_id, clock.now()
         add = Part(_ADD_PART, values, refusals={HAS_A_KEY: lambda _: HasKey()})
-        return CustomerKey(user_id, AESGCM(key), {"customer_key": add})
+        return CustomerKey(user_id, key, {"customer_key": add})
 
     def _wrapped(self, user_id: int, key: bytes) -> tuple[bytes, int]:
         key_id, wrapper = self._ring.current(CUSTOMER_KEYS)

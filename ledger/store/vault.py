@@ -116,7 +116,7 @@ class Vault:
 
         Raises Erased if the customer was erased.
         """
-        key_id, key = (0, by.key) if by else self._current_key(owner, purpose)
+        key_id, key = (0, AESGCM(by.key)) if by else self._current_key(owner, purpose)
         wrapped = wrap(key, text.encode(), _bound_to(owner, purpose, row))
         return _V2 + base64.urlsafe_b64encode(key_id.to_bytes(_KEY_ID_BYTES) + wrapped).decode()
 
@@ -140,7 +140,7 @@ class Vault:
             raise Erased
         version, raw = encrypted[: len(_V2)], _decoded(encrypted[len(_V2) :])
         if version == _V1 and (purpose in _FORMAT_OF_EVENTS_BEFORE or not self._is_v1_refused()):
-            key = self._customers.of(owner, make=False) if owner != SYSTEM_USER_ID else self._first_own_key()
+            key = self._customers_key(owner) if owner != SYSTEM_USER_ID else self._first_own_key()
             return unwrap(key, raw, bound_to(owner)).decode()
         if version != _V2:
             raise WrongKey
@@ -148,7 +148,7 @@ class Vault:
         if owner == SYSTEM_USER_ID:
             key = _own_key(self.keys.key(OWN_SECRETS, key_id), purpose)
         else:
-            key = self._customers.of(owner, make=False)
+            key = self._customers_key(owner)
         return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
 
     def read_ahead(self, owners: Collection[int]) -> None:
@@ -193,9 +193,12 @@ class Vault:
 
     def _current_key(self, owner: int, purpose: str) -> tuple[int, AESGCM]:
         if owner != SYSTEM_USER_ID:
-            return 0, self._customers.of(owner, make=True)
+            return 0, AESGCM(self._customers.of(owner, make=True))
         key_id, key = self.keys.current(OWN_SECRETS)
         return key_id, _own_key(key, purpose)
+
+    def _customers_key(self, owner: int) -> AESGCM:
+        return AESGCM(self._customers.of(owner, make=False))
 
     def _first_own_key(self) -> AESGCM:
         return AESGCM(self.keys.key(OWN_SECRETS, 0))
