@@ -104,7 +104,7 @@ class LeanForms:
                 answered = self._app.handle_user_exception(error)
             if type(answered) is Shown:
                 return self._good(asked, _status_line(answered.status), answered.body, *warnings())
-            if type(answered) is WholeResponse:
+            if type(answered) is WholeResponse and _is_plain(answered):
                 return self._good(asked, answered.status, answered.data, *warnings())
             response = self._app.process_response(self._app.make_response(answered))
             parts, status, headers = response.get_wsgi_response(asked.environ)
@@ -122,6 +122,13 @@ class LeanForms:
 def install_lean_forms(app: Application, reads: Mapping[str, LeanRead]) -> None:
     """Answer hot endpoints by their lean forms; comes after all endpoints and middleware."""
     app.answer_lean = LeanForms(app, reads)
+
+
+def _is_plain(answered: WholeResponse) -> bool:
+    """Say whether an answer is one that `_good` gives: JSON, no refusal, and without headers of its own."""
+    return (
+        answered.mimetype == "application/json" and answered.status_code < 400 and len(answered.headers) == 2
+    )
 
 
 @cache
