@@ -218,7 +218,7 @@ class Settings:
     daftari_verify_hours: int = _setting(
         values.whole(0, 24 * 365),
         "24",
-        "How many hours between two verification runs of the worker; 0 turns them off.",
+        "How many hours between two whole verification runs, with hourly incremental ones between; 0 turns both off.",
     )
     daftari_seal_seconds: int = _setting(
         values.whole(1, 24 * 3600), "60", "How many seconds between two signed blocks of the log."

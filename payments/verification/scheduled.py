@@ -1,6 +1,5 @@
 """Verification on a schedule, in a process of its own: the worker's threads go on while a large log is folded."""
 
-import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,11 +9,9 @@ from multiprocessing.context import SpawnProcess
 import structlog
 
 from ledger import clock
-from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
-from ledger.store.vault import Vault
 from payments.retry_schedule import RetrySchedule
-from payments.verification.verifier import Verifier
+from payments.verification.verifier import Verifier, open_store
 
 RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(minutes=1), timedelta(hours=6))
 """How long a run that failed is not started again: it may have read for an hour before."""
@@ -43,7 +40,7 @@ class ScheduledVerification:
     def run(self) -> int:
         """Look after the run under way, or start one; return how many ended without a failure. Raises Unavailable."""
         if self._process is None:
-            if clock.now() >= self._not_before and self._verifier.is_due():
+            if clock.now() >= self._not_before and self._verifier.due():
                 self._process = get_context("spawn").Process(target=self._run_apart, daemon=True)
                 self._process.start()
             return 0
@@ -69,7 +66,10 @@ class ScheduledVerification:
         last = self._verifier.last()
         if last is not None:  # Another worker may be at it, and has not ended yet.
             log = _log.error if last.violations else _log.info
-            log("verified", run_id=str(last.run_id), events=last.events, violations=len(last.violations))
+            violations = len(last.violations)
+            log(
+                "verified", run_id=str(last.run_id), form=last.form, events=last.events, violations=violations
+            )
         return 1
 
     def _failed(self, exit_code: int | None) -> int:
@@ -87,15 +87,14 @@ class ScheduledVerification:
 def run_if_due(
     database_url: str, role: str, master_key: bytes, prompt_seconds: int, every: timedelta
 ) -> None:
-    """Verify the whole store in this process, unless another is doing so, or has just done it. Raises Unavailable."""
+    """Make the run that is due in this process, unless another is doing so, or has just done it. Raises Unavailable."""
     os.nice(NICENESS)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    database = Database(database_url, max_connections=2, name="daftari verification", role=role)
+    database, vault = open_store(database_url, role, master_key)
     lock = ActiveLock(LockConnection(database_url), LOCK_NAME)
     try:
-        verifier = Verifier(database, Vault(database, master_key), prompt_seconds=prompt_seconds, every=every)
-        if lock.try_acquire() and verifier.is_due():
-            verifier.run()
+        verifier = Verifier(database, vault, prompt_seconds=prompt_seconds, every=every)
+        if lock.try_acquire() and (form := verifier.due()):
+            verifier.run(form=form)
     finally:
         lock.release()
         database.close()

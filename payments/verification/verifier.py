@@ -1,12 +1,15 @@
 """Verification runs: the invariants of ledger, read side, inbox and shop, each run stored for auditors."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from psycopg import Connection
 
 from ledger import clock
@@ -14,13 +17,21 @@ from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.integrity import verification_runs
-from projections.integrity.invariants import Found, examine
-from projections.integrity.verification_runs import VerificationRun
+from projections.integrity.invariants import Found, Verified, examine
+from projections.integrity.processes import Processes
+from projections.integrity.verification_runs import Form, VerificationRun
 from projections.integrity.violations import Violation, stream
 from shop import invariants as shop_invariants
 
 MAX_EVENTS_TO_DOUBLE = 100_000
 """After a run over more events time alone decides: to count them each minute would cost too much."""
+
+MIN_EVENTS_TO_SHARE = 20_000
+"""A smaller log is read before another process has started."""
+
+INCREMENTAL_EVERY = timedelta(hours=1)
+SHARE_OF_TIME = 20
+"""An incremental run takes at most this part of the time, however large the log is."""
 
 # What the rows of sessions say is compared with their events.
 MISMADE_ORDERS = """
@@ -92,7 +103,7 @@ INVARIANTS = (
 
 
 class Verifier:
-    """Verifies the whole store. Reads only, except for the record of the run, and may run beside a working system."""
+    """Verifies the store. Reads only, except for the record of the run, and may run beside a working system."""
 
     def __init__(self, database: Database, vault: Vault, *, prompt_seconds: int, every: timedelta) -> None:
         self._database = database
@@ -100,12 +111,22 @@ class Verifier:
         self._prompt_seconds = prompt_seconds
         self._every = every
 
-    def run(self, kept_blocks: Iterable[KeptName] = ()) -> VerificationRun:
+    def run(
+        self,
+        kept_blocks: Iterable[KeptName] = (),
+        *,
+        form: Form = Form.WHOLE,
+        processes: Processes | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> VerificationRun:
         """Check every invariant, store the run, and return it. Raises Unavailable.
 
-        `kept_blocks` are names of signed blocks that were kept elsewhere and must still be there.
+        `kept_blocks` are names of signed blocks that were kept elsewhere and must still be there. An incremental run
+        without an earlier one to start from reads everything. `processes` share a log of more than MIN_EVENTS_TO_SHARE.
         """
         started_at = clock.now()
+        if processes is not None and not self._has_events(MIN_EVENTS_TO_SHARE):
+            processes = None
         found = examine_all(
             self._database,
             self._vault,
@@ -113,28 +134,66 @@ class Verifier:
             with_messages=True,
             prompt_seconds=self._prompt_seconds,
             kept_blocks=kept_blocks,
+            verified=self._verified() if form is Form.INCREMENTAL else None,
+            processes=processes,
+            on_progress=on_progress,
         )
-        plain = [_plain(violation) for violation in found.violations]
-        run = VerificationRun(uuid4(), started_at, clock.now(), found.events, version("daftari"), plain)
-        verification_runs.keep(self._database, run)
+        run = VerificationRun(
+            uuid4(),
+            started_at,
+            clock.now(),
+            found.events,
+            version("daftari"),
+            [_plain(violation) for violation in found.violations],
+            Form.WHOLE if found.is_whole else Form.INCREMENTAL,
+            found.last_block.name if found.last_block and not found.violations else None,
+        )
+        verification_runs.keep(self._database, self._vault.keys, run)
         return run
 
-    def is_due(self) -> bool:
-        """Say whether the last run is long enough ago, or the log has doubled since."""
-        last = verification_runs.last(self._database)
-        if last is None:
-            return verification_runs.count_events(self._database, at_most=1) > 0
-        return clock.now() - last.started_at >= self._every or self._has_doubled(last)
+    def due(self) -> Form | None:
+        """Return the form of the run that is due, None if none is.
 
-    def _has_doubled(self, last: VerificationRun) -> bool:
-        if last.events > MAX_EVENTS_TO_DOUBLE:
-            return False
-        wanted = max(1, 2 * last.events)
-        return verification_runs.count_events(self._database, at_most=wanted) == wanted
+        A whole one if the last whole one is long enough ago, or the log has doubled since; between them an incremental
+        one each INCREMENTAL_EVERY, and after a long run later. Runs without our MAC count for nothing.
+        """
+        whole = next(self._genuine(Form.WHOLE), None)
+        if whole is None:
+            return Form.WHOLE if self._has_events(1) else None
+        if clock.now() - whole.started_at >= self._every or self._has_doubled(whole):
+            return Form.WHOLE
+        last = max([whole, *islice(self._genuine(Form.INCREMENTAL), 1)], key=lambda run: run.started_at)
+        pause = max(INCREMENTAL_EVERY, SHARE_OF_TIME * (last.finished_at - last.started_at))
+        return Form.INCREMENTAL if clock.now() - last.started_at >= pause else None
 
     def last(self) -> VerificationRun | None:
-        """Return the last completed run, None before the first."""
-        return verification_runs.last(self._database)
+        """Return the last completed run, None before the first; the last whole one if that found something."""
+        whole = verification_runs.last(self._database, Form.WHOLE)
+        return whole if whole is not None and whole.violations else verification_runs.last(self._database)
+
+    def _verified(self) -> Verified | None:
+        """Return up to where a run of ours, whole or not, found nothing wrong."""
+        found = [run for form in Form for run in self._genuine(form) if run.verified_block is not None]
+        if not found:
+            return None
+        run = max(found, key=lambda each: each.started_at)
+        return Verified(KeptName.parse(run.verified_block or ""), run.started_at)
+
+    def _genuine(self, form: Form) -> Iterator[VerificationRun]:
+        return verification_runs.genuine(self._database, self._vault.keys, form)
+
+    def _has_doubled(self, last: VerificationRun) -> bool:
+        return last.events <= MAX_EVENTS_TO_DOUBLE and self._has_events(max(1, 2 * last.events))
+
+    def _has_events(self, number: int) -> bool:
+        return verification_runs.count_events(self._database, at_most=number) == number
+
+
+def open_store(database_url: str, role: str, master_key: bytes) -> tuple[Database, Vault]:
+    """Open the store in a process that only verifies, and prints nothing."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    database = Database(database_url, max_connections=2, name="daftari verification", role=role)
+    return database, Vault(database, master_key)
 
 
 def violations(database: Database, vault: Vault | None = None, **options: Any) -> list[Violation]:

@@ -146,7 +146,8 @@ def show_invariants() -> dict[str, Any]:
     """Show the last verification run.
 
     Each invariant, whether it held, and its violations. The worker verifies once a day, and whenever a log of up to
-    100,000 events has doubled; `daftari verify` at once.
+    100,000 events has doubled; each hour what changed; `daftari verify` at once. A whole run that found something is
+    shown until a whole run finds nothing.
     """
     run = current_services().verifier.last()
     if run is None:

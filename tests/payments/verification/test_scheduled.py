@@ -16,6 +16,7 @@ from ledger.store.vault import Vault
 from payments.verification.scheduled import LOCK_NAME, RETRY_SCHEDULE, ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
 from payments.worker.processes import PROCESSES
+from projections.integrity.verification_runs import Form
 from tests.support.checkouts import Checkout
 from tests.support.keys import MASTER_KEY
 
@@ -33,21 +34,21 @@ def run_apart(database: Database) -> Callable[[], None]:
 
 
 def test_a_run_is_due_once_the_log_has_doubled(ledger: Ledger, verifier: Verifier) -> None:
-    assert not verifier.is_due()  # Of an empty log there is nothing to say.
+    assert verifier.due() is None  # Of an empty log there is nothing to say.
     for _ in range(2):
         Checkout(ledger)
-        assert verifier.is_due()
+        assert verifier.due() == Form.WHOLE
         verifier.run()
-        assert not verifier.is_due()
+        assert verifier.due() is None
     Checkout(ledger)
-    assert not verifier.is_due()  # Three are not twice as many as two.
+    assert verifier.due() is None  # Three are not twice as many as two.
 
 
 def test_a_run_is_due_once_a_day(ledger: Ledger, verifier: Verifier) -> None:
     Checkout(ledger)
     verifier.run()
     with freeze_time(clock.now() + DAY):
-        assert verifier.is_due()
+        assert verifier.due() == Form.WHOLE
 
 
 def test_a_run_that_is_due_is_made_in_a_process_of_its_own(
