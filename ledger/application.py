@@ -1,6 +1,7 @@
 """The ledger's one way to write: load a session, decide, append; on a conflict reload and decide again."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from ledger.session.status_row import status_columns
 from ledger.store import metadata
 from ledger.store.canonical import canonical_json, chained_hashes
 from ledger.store.database import Database
-from ledger.store.event_macs import EventMacs
+from ledger.store.event_macs import EventForged, EventMacs
 from ledger.store.key_ring import KeyRing
 from ledger.store.parts import Part, run_parts
 from ledger.store.recorder import SessionRecorder, VersionConflict, rows_of_history, version_conflicts
@@ -39,6 +40,10 @@ _LISTINGS_PART = """(
     WHERE session_id = %s AND version = 1
 )"""
 _RESERVE = "SELECT reserve_reference(%s, %s, %s) AS session_id"
+_RESERVE_ALL = """
+SELECT receipt, reserve_reference(receipt, %(kind)s, session_id) AS session_id
+FROM unnest(%(receipts)s::text[], %(session_ids)s::uuid[]) AS reserved (receipt, session_id)
+"""
 _CLAIM = "claim_reference(%s, %s, %s)"
 RECEIPT = "mpesa_receipt"
 PAYOUT = "mpesa_payout"
@@ -87,6 +92,17 @@ class Ledger(Application[UUID]):
         Raises NotFound if there is none, or if `user_id` is given and it is another's, EventForged, and Unavailable.
         """
         return self.session_of_rows(session_id, self.recorder.history(session_id), user_id)
+
+    def sessions(self, session_ids: Collection[UUID]) -> dict[UUID, PaymentSession]:
+        """Return sessions by their ids, read at once.
+
+        One that does not exist, or has an event without our MAC, is left out: `session` says why. Raises Unavailable.
+        """
+        found = {}
+        for session_id, rows in self.recorder.histories(session_ids).items():
+            with suppress(EventForged):
+                found[session_id] = self._session(session_id, rows, None)
+        return found
 
     def write(self, parts: Mapping[str, Part]) -> dict[str, Any]:
         """Do all parts in their order: what a command decides, in one commit. Return their values.
@@ -180,6 +196,25 @@ class Ledger(Application[UUID]):
         )
         append.written(positions[-1])
 
+    def append_together(self, appends: Sequence["Append"]) -> None:
+        """Append what was decided about several sessions, in one commit; give them in the order of their ids.
+
+        So two who write the same sessions never wait for each other in a circle. Where one session was written by
+        another meanwhile, or is locked for longer than LOCK_MILLISECONDS, none is written. Raises VersionConflict,
+        Conflict, Unavailable.
+        """
+        positions = self.recorder.insert_together([append.row() for append in appends], WAIT_BRIEFLY)
+        for append, position in zip(appends, positions, strict=True):
+            append.written(position)
+
+    def reserve_receipts(self, session_of_receipt: Mapping[str, UUID]) -> dict[str, UUID]:
+        """Claim M-Pesa receipts for sessions, as `reserve_receipt` does; return whose each of them is."""
+        in_order = sorted(session_of_receipt)
+        values = {"receipts": in_order, "session_ids": [session_of_receipt[receipt] for receipt in in_order]}
+        with self.database.connection() as connection:
+            rows = connection.execute(_RESERVE_ALL, values | {"kind": RECEIPT}).fetchall()
+        return {row["receipt"]: row["session_id"] for row in rows}
+
     def reserve_receipt(self, receipt: str, session_id: UUID) -> bool:
         """Claim an M-Pesa receipt for a session; return whether it is this session's.
 
@@ -212,6 +247,11 @@ class Append:
         self._names: list[str] = []
         self._metadata: list[bytes] = []
 
+    @property
+    def session_id(self) -> UUID:
+        """Whose events they are."""
+        return self._session.id
+
     def collect(self) -> None:
         """Take the events that were decided since the last call; what is said now caused them."""
         self._names += [PUBLIC_NAMES[type(event)] for event in self._session.pending_events]
@@ -227,6 +267,13 @@ class Append:
         """Return the part that appends the events and moves the session's row; its value is the last position."""
         row = status_columns(self._session)
         return self._ledger.recorder.append_part(
+            self.events, row=row, metadata=self._metadata, hashes=self.hashes
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Return the same for a statement that appends to several sessions: values that JSON can tell."""
+        row = status_row(self._session)
+        return self._ledger.recorder.append_row(
             self.events, row=row, metadata=self._metadata, hashes=self.hashes
         )
 

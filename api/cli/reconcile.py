@@ -1,7 +1,9 @@
 """`daftari reconcile`: import an M-Pesa statement and compare it with the ledger."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -70,7 +72,8 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
             settings_in_use = settings.with_stored_credentials(stored)
             matcher = build_matcher(settings_in_use, database, vault)
             reconciler = build_reconciler(settings_in_use, database, vault, matcher)
-            done = reconciler.reconcile(statement.read(MAX_BYTES + 1))
+            with _progress() as on_progress:
+                done = reconciler.reconcile(statement.read(MAX_BYTES + 1), on_progress)
     except StatementRefused as refusal:
         raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal
     if as_json:
@@ -80,6 +83,19 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
         click.echo("\n".join(_report(done.found)))
     if done.found["wants_a_person"]:
         context.exit(DIFFERENCES_LEFT)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how much is done; the errors' stream is its own, so that the report stays clean."""
+    errors = sys.stderr
+    with click.progressbar(length=0, label="Matching rows", file=errors, hidden=not errors.isatty()) as bar:
+
+        def show(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        yield show
 
 
 def _report(found: dict[str, Any]) -> Iterator[str]:

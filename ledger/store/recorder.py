@@ -1,6 +1,6 @@
 """The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from types import MappingProxyType
@@ -34,6 +34,10 @@ _HISTORY = f"""
 SELECT version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
 FROM payment_events WHERE session_id = %s ORDER BY version
 """  # noqa: S608 - made of names of our own
+_HISTORIES = f"""
+SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
+FROM payment_events WHERE session_id = ANY(%s) ORDER BY session_id, version
+"""  # noqa: S608 - made of names of our own
 # The same rows as one value, for a statement that reads more than them.
 _HISTORY_PART = """(
     SELECT json_agg(json_build_array(
@@ -42,6 +46,13 @@ _HISTORY_PART = """(
 )"""
 _POSITIONS_OF_HASHES = """
 SELECT hash, position FROM payment_events WHERE session_id = %s AND version BETWEEN %s AND %s ORDER BY version
+"""
+# One call a session, in the order of the rows.
+_APPEND_TOGETHER = """
+SELECT append_events(session_id, first_version, topics, states, metadata, hashes, key_id, macs, status_row) AS position
+FROM json_to_recordset(%s::json) AS append (
+    session_id uuid, first_version integer, topics text[], states text[], metadata text[],
+    hashes bytea[], key_id integer, macs bytea[], status_row jsonb)
 """
 _SELECT_NOTIFICATIONS = """
 SELECT session_id, version, topic, state::text AS state, position FROM payment_events
@@ -80,6 +91,14 @@ class SessionRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             return connection.execute(_HISTORY.encode(), (session_id,), prepare=True).fetchall()
 
+    def histories(self, session_ids: Collection[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+        """Return what `history` returns of each of these sessions; one without events is left out."""
+        found: dict[UUID, list[dict[str, Any]]] = {}
+        with self._database.connection() as connection:
+            for row in connection.execute(_HISTORIES.encode(), (list(session_ids),)):
+                found.setdefault(row["session_id"], []).append(row)
+        return found
+
     def history_part(self, session_id: UUID) -> Part:
         """Return the part of a statement that reads what `history` returns; `rows_of_history` reads its value."""
         return Part(_HISTORY_PART, (session_id,))
@@ -111,6 +130,58 @@ class SessionRecorder(PostgresApplicationRecorder):
             msgspec.json.encode(row).decode(),
         )
         return Part(_append(len(stored_events)), values)
+
+    def append_row(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        row: dict[str, Any],
+        metadata: Sequence[bytes],
+        hashes: Sequence[bytes],
+    ) -> dict[str, Any]:
+        """Return the same for `insert_together`: values that JSON can tell."""
+        first, (key_id, macs) = stored_events[0], self.macs.sign(hashes)
+        return {
+            "session_id": str(first.originator_id),
+            "first_version": first.originator_version,
+            "topics": [event.topic for event in stored_events],
+            "states": [event.state.decode() for event in stored_events],
+            "metadata": [each.decode() for each in metadata],
+            "hashes": [_written(each) for each in hashes],
+            "key_id": key_id,
+            "macs": [_written(each) for each in macs],
+            "status_row": row,
+        }
+
+    def insert_together(self, rows: Sequence[Mapping[str, Any]], waits: Part) -> Sequence[int]:
+        """Append the events of several sessions by their `append_row`, in one commit and in the order of the rows.
+
+        `waits` says how long for a lock. Returns the position of each one's last event. Raises what `insert_events`
+        does, and then nothing was written; one connection that is lost is made good here, as there.
+        """
+        text = msgspec.json.encode(rows).decode()
+        try:
+            return self._insert_together(text, waits)
+        except ConnectionLost:
+            try:
+                return self._insert_together(text, waits)
+            except VersionConflict:
+                there = [self._position_of(row) for row in rows]
+                if None in there:  # Of one commit all is there, or nothing.
+                    raise
+                return [position for position in there if position is not None]
+
+    def _insert_together(self, text: str, waits: Part) -> Sequence[int]:
+        with version_conflicts(), self._database.transaction() as connection:
+            run_parts(connection, {"waits": waits})
+            return [row["position"] for row in connection.execute(_APPEND_TOGETHER, (text,))]
+
+    def _position_of(self, row: Mapping[str, Any]) -> int | None:
+        """Return the position of the last event of an `append_row`, None if it is not in the log."""
+        last = row["first_version"] + len(row["hashes"]) - 1
+        with self._database.connection() as connection:
+            there = connection.execute(_POSITIONS_OF_HASHES, (UUID(row["session_id"]), last, last)).fetchone()
+        return there["position"] if there and _written(there["hash"]) == row["hashes"][-1] else None
 
     def insert_events(
         self,
@@ -243,6 +314,11 @@ def _insert(lend: Lend, count: int, parts: Mapping[str, Part]) -> Sequence[int]:
     with version_conflicts(), lend() as connection:
         last = int(run_parts(connection, parts)["position"])
     return range(last - count + 1, last + 1)
+
+
+def _written(value: bytes) -> str:
+    """Write bytes as PostgreSQL reads them from text."""
+    return f"\\x{value.hex()}"
 
 
 @cache

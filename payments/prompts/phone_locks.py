@@ -1,6 +1,6 @@
 """At most one live prompt a phone: its lock is a row, so that two processes cannot both hold it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,7 +11,7 @@ import psycopg
 
 from ledger import clock
 from ledger.session.session import PaymentSession
-from ledger.session.values import AttemptState
+from ledger.session.values import Attempt, AttemptState
 from ledger.store.database import Database
 from ledger.store.parts import Part, run_parts
 from payments.prompts.prompt_limits import PAUSES, PromptLimits, PromptRefusal
@@ -28,6 +28,14 @@ CROSS JOIN LATERAL prompt_refusal(
     %(prompts_an_hour)s, %(numbers_a_day)s, %(prompts_a_number)s, %(pauses)s) AS refusal
 """
 _RELEASE = "release_phone_lock(%s, %s, %s, %s)"
+# In the order of phones, so that two who release the same ones never wait for each other in a circle.
+_RELEASE_ALL = """
+SELECT release_phone_lock(session_id, transaction_id, outcome, %(now)s) AS released
+FROM (SELECT session_id, transaction_id, outcome
+      FROM unnest(%(session_ids)s::uuid[], %(transaction_ids)s::bigint[], %(outcomes)s::text[])
+           AS ended (session_id, transaction_id, outcome)
+      JOIN live_prompts USING (session_id, transaction_id) ORDER BY phone_digest) AS locked
+"""
 _PURGE = """
 WITH expired AS (DELETE FROM live_prompts WHERE live_until <= %(now)s RETURNING 1),
      forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1),
@@ -118,11 +126,25 @@ class PhoneLocks:
         if not session.attempts[attempt].is_open:
             self._run(self.release_part(session, attempt))
 
+    def release_all_ended(self, attempts: Iterable[tuple[PaymentSession, int]]) -> None:
+        """Do what `release_if_ended` does for attempts of several sessions, by one statement."""
+        known = [(session.id, session.attempts[attempt]) for session, attempt in attempts]
+        ended = [(session_id, attempt) for session_id, attempt in known if not attempt.is_open]
+        if not ended:
+            return
+        values = {
+            "session_ids": [session_id for session_id, _ in ended],
+            "transaction_ids": [attempt.transaction_id for _, attempt in ended],
+            "outcomes": [str(_outcome_of(attempt)) for _, attempt in ended],
+            "now": clock.now(),
+        }
+        with self._database.connection() as connection:
+            connection.execute(_RELEASE_ALL, values)
+
     def release_part(self, session: PaymentSession, attempt: int) -> Part:
         """Return the part of a statement that releases the phone lock of an attempt that has ended."""
         known = session.attempts[attempt]
-        outcome = PromptOutcome.PAID if known.state == AttemptState.PAID else PromptOutcome.UNPAID
-        return _release_part(session.id, known.transaction_id, outcome, clock.now())
+        return _release_part(session.id, known.transaction_id, _outcome_of(known), clock.now())
 
     def _run(self, part: Part) -> None:
         with self._database.connection() as connection:
@@ -141,6 +163,10 @@ def _refused(error: psycopg.Error) -> PromptRefused:
     assert reason is not None
     assert retry_at is not None
     return PromptRefused(PromptRefusal(reason, datetime.fromisoformat(retry_at)))
+
+
+def _outcome_of(attempt: Attempt) -> PromptOutcome:
+    return PromptOutcome.PAID if attempt.state == AttemptState.PAID else PromptOutcome.UNPAID
 
 
 def _release_part(session_id: UUID, transaction_id: int, outcome: PromptOutcome, now: datetime) -> Part:

@@ -4,14 +4,13 @@ Never by the amount alone: two buyers who owe the same are common, and money cre
 What matches nothing is kept as a case for an operator.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
-from itertools import islice
-from typing import Any
+from itertools import chain
 from uuid import UUID
 
 import structlog
@@ -21,8 +20,6 @@ from ledger.application import Ledger
 from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Payment, Reversal, ReversalMeaning
-from ledger.store import metadata
-from ledger.store.metadata import caused_by
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation import lookups
 from payments.reconciliation.lookups import NamedAttempt
@@ -34,13 +31,14 @@ from payments.reconciliation.movements import (
     MovementKind,
     Movements,
 )
+from payments.reconciliation.session_batch import BATCH_SIZE, SessionBatch
 from payments.reconciliation.transactions import is_too_long
 
-BATCH_SIZE = 500
-"""How many movements are stored and matched together."""
+MAX_WORKERS = 2
+"""Batches are matched side by side: while one waits for the database, another is decided on."""
 
-MAX_WORKERS = 6
-"""Sessions are written side by side, because each waits for the disk by itself."""
+MAX_TRIES = 5
+"""Of a movement whose session could not be written with the others."""
 
 MAX_EARLIER = timedelta(hours=4)
 """A payment older than the attempt it names is another's: numbers of transactions begin anew with a new database.
@@ -55,29 +53,48 @@ _LEFT = (MatchVerdict.NEW, MatchVerdict.UNKNOWN, MatchVerdict.NOT_OURS)
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Batch:
-    """What the movements of a batch may belong to."""
+    """What the movements of a batch may belong to, and the attempts that were open before they were matched."""
 
     session_by_receipt: dict[str, UUID]
     attempt_by_transaction: dict[int, NamedAttempt]
     unmatched_receipts: set[str]
+    sessions: SessionBatch = field(init=False)
+    session_by_claimed_receipt: dict[str, UUID] = field(default_factory=dict)
+    were_open: list[tuple[PaymentSession, int]] = field(default_factory=list)
 
     def attempt_named_by(self, movement: Movement) -> NamedAttempt | None:
         number = movement.transaction_id
         return None if number is None else self.attempt_by_transaction.get(number)
 
+    def session_of(self, movement: Movement) -> UUID | None:
+        """Return the session that a movement belongs to, as far as is known."""
+        if movement.kind == MovementKind.OTHER:
+            return None
+        if movement.kind == MovementKind.REVERSAL:
+            return self.session_by_receipt.get(movement.linked_receipt or "")
+        named = self.attempt_named_by(movement)
+        return self.session_by_receipt.get(movement.receipt) or (named.session_id if named else None)
+
 
 class Matcher:
     """Matches movements to sessions. Safe to share between threads, and every step may be repeated.
 
-    `max_workers` is how many movements are matched at once: with one, nothing runs in another thread.
+    `max_workers` is how many batches are matched at once: with one, nothing runs in another thread.
     """
 
     def __init__(
-        self, ledger: Ledger, phone_locks: PhoneLocks, movements: Movements, *, max_workers: int = MAX_WORKERS
+        self,
+        ledger: Ledger,
+        phone_locks: PhoneLocks,
+        movements: Movements,
+        *,
+        max_workers: int = MAX_WORKERS,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self._max_workers = max_workers
+        self._batch_size = batch_size
         self._ledger = ledger
         self._phone_locks = phone_locks
         self._movements = movements
@@ -88,14 +105,26 @@ class Matcher:
         A known movement that agrees is POSTED again and changes nothing. Raises Unavailable where the database does
         not answer; then what was not matched is stored, and is matched by a repeat or by the worker.
         """
-        results: list[MatchResult] = []
-        for batch in _batches(movements):
-            left = batch
-            while left:
-                by_key = {movement.key: movement for movement in reversed(left)}
-                results += self._ingest(list(by_key.values()))
-                left = [movement for movement in left if by_key[movement.key] is not movement]
-        return results
+        return list(chain.from_iterable(self.ingest_in_batches(movements)))
+
+    def ingest_in_batches(self, movements: Iterable[Movement]) -> Iterator[list[MatchResult]]:
+        """Do what `ingest` does; yield the results of each batch when it is written."""
+        for apart in _apart(movements):
+            batches = [
+                apart[start : start + self._batch_size] for start in range(0, len(apart), self._batch_size)
+            ]
+            if min(len(batches), self._max_workers) < 2:
+                yield from map(self._ingest, batches)
+                continue
+            with ThreadPoolExecutor(self._max_workers, thread_name_prefix="matching") as pool:
+                waiting = deque[Future[list[MatchResult]]]()
+                for batch in batches:
+                    if len(waiting) == self._max_workers:
+                        yield waiting.popleft().result()
+                    # Threads of a pool do not inherit what their events are caused by.
+                    waiting.append(pool.submit(copy_context().run, self._ingest, batch))
+                while waiting:
+                    yield waiting.popleft().result()
 
     def act_on_unprocessed(self, limit: int = BATCH_SIZE) -> int:
         """Match movements that a process stored before it died; return for how many that worked."""
@@ -132,43 +161,79 @@ class Matcher:
     def _match(self, movements: Sequence[Movement]) -> list[MatchResult]:
         if not movements:
             return []
-        batch, cause = self._look_up(movements), metadata.current()  # Threads of a pool do not inherit it.
-        match = partial(self._try_to_match_one, batch=batch, cause=cause)
-        if min(len(movements), self._max_workers) < 2:
-            results = [match(movement) for movement in movements]
-        else:
-            with ThreadPoolExecutor(min(self._max_workers, len(movements))) as pool:
-                results = list(pool.map(match, movements))
+        results, failures = self._match_together(movements)
+        results += [self._match_alone(movement) for movement, _ in failures]
         self._movements.store_results(results, clock.now())
         open_results = Counter(str(result.verdict) for result in results if result.verdict not in FINAL)
         if open_results:
             _log.warning("movements_not_posted", **open_results)
         return results
 
+    def _match_together(
+        self, movements: Sequence[Movement]
+    ) -> tuple[list[MatchResult], list[tuple[Movement, Exception]]]:
+        """Match movements, and write their sessions in one commit; return the results, and what failed with why.
+
+        A session that cannot be decided on or written must not hold up the others.
+        """
+        batch = self._look_up(movements)
+        results, failed = {}, dict[UUID | None, Exception]()
+        for movement in movements:
+            try:
+                results[movement.key] = self._match_one(movement, batch)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is returned, and the movement is matched again
+                failed[batch.session_of(movement)] = error
+        failed |= dict(batch.sessions.write(but=failed).items())
+        self._phone_locks.release_all_ended(each for each in batch.were_open if each[0].id not in failed)
+        failures = [(m, failed[batch.session_of(m)]) for m in movements if batch.session_of(m) in failed]
+        for movement, _ in failures:
+            results.pop(movement.key, None)
+        return list(results.values()), failures
+
+    def _match_alone(self, movement: Movement) -> MatchResult:
+        """Match a movement that could not be matched with others; where that fails too, the worker tries again."""
+        error = None
+        for _ in range(MAX_TRIES):
+            results, failures = self._match_together([movement])
+            if not failures:
+                return results[0]
+            [(_, error)] = failures
+        _log.error("movement_not_matched", receipt=movement.receipt, exc_info=error)
+        detail = "It could not be recorded now, and will be tried again."
+        return MatchResult(movement, MatchVerdict.NEW, detail=detail)
+
     def _look_up(self, movements: Sequence[Movement]) -> _Batch:
         database = self._ledger.database
         linked = [movement.linked_receipt for movement in movements if movement.linked_receipt]
         named = {m.transaction_id for m in movements if m.transaction_id is not None}
-        return _Batch(
+        batch = _Batch(
             session_by_receipt=lookups.sessions_of_receipts(
                 database, [m.receipt for m in movements] + linked
             ),
             attempt_by_transaction=lookups.attempts_named(database, named),
             unmatched_receipts=self._movements.unmatched(linked) if linked else set(),
         )
+        known = {batch.session_of(movement) for movement in movements}
+        batch.sessions = SessionBatch(self._ledger, {each for each in known if each is not None})
+        self._claim_receipts(movements, batch)
+        return batch
 
-    def _try_to_match_one(self, movement: Movement, batch: _Batch, cause: Mapping[str, Any]) -> MatchResult:
-        """Match one movement; a session that cannot be written now must not hold up the others."""
-        try:
-            with caused_by(**cause):
-                return self._match_one(movement, batch)
-        except Unavailable:
-            raise
-        except Exception:  # noqa: BLE001 - it is stored as new and logged; the worker matches it again
-            _log.exception("movement_not_matched", receipt=movement.receipt)
-            return MatchResult(
-                movement, MatchVerdict.NEW, detail="It could not be recorded now, and will be tried again."
-            )
+    def _claim_receipts(self, movements: Iterable[Movement], batch: _Batch) -> None:
+        """Claim the receipts of payments that no session has yet for the sessions that they name."""
+        claims = {
+            movement.receipt: named.session_id
+            for movement in movements
+            if movement.kind == MovementKind.PAYMENT
+            and (named := batch.attempt_named_by(movement))
+            and named.session_id == batch.session_of(movement)
+            and named.session_id in batch.sessions
+            and movement.receipt not in (session := batch.sessions[named.session_id]).credits
+            and not _is_too_early(movement, session, named)
+        }
+        if claims:
+            batch.session_by_claimed_receipt = self._ledger.reserve_receipts(claims)
 
     def _match_one(self, movement: Movement, batch: _Batch) -> MatchResult:
         if movement.kind == MovementKind.PAYMENT:
@@ -178,8 +243,7 @@ class Matcher:
         return MatchResult(movement, MatchVerdict.NOT_OURS)
 
     def _match_payment(self, movement: Movement, batch: _Batch) -> MatchResult:
-        holder, named = batch.session_by_receipt.get(movement.receipt), batch.attempt_named_by(movement)
-        session_id = holder or (named.session_id if named else None)
+        session_id, named = batch.session_of(movement), batch.attempt_named_by(movement)
         if session_id is None:
             detail = "No session has this receipt or this reference."
             if is_too_long(movement.reference):
@@ -188,45 +252,14 @@ class Matcher:
             return MatchResult(movement, MatchVerdict.UNKNOWN, detail=detail)
         if named is not None and named.session_id != session_id:
             return _credited_elsewhere(movement, holder=session_id, named=named)
-        session = self._ledger.session(session_id)
+        session = batch.sessions[session_id]
         credit = session.credits.get(movement.receipt)
         if credit is not None:
-            return self._record(movement, session, credit.attempt, MatchVerdict.POSTED)
+            return _record(movement, session, credit.attempt, MatchVerdict.POSTED, batch)
         if named is not None:
-            return self._credit(movement, session, named)
+            return _credit(movement, session, named, batch)
         detail = "Its receipt is claimed, and no attempt is named."
         return MatchResult(movement, MatchVerdict.UNKNOWN, session_id=session_id, detail=detail)
-
-    def _credit(self, movement: Movement, session: PaymentSession, named: NamedAttempt) -> MatchResult:
-        requested_at = session.attempts[named.attempt].requested_at
-        if movement.happened_at < requested_at - MAX_EARLIER:
-            detail = "It was paid before the attempt that it names was made."
-            return MatchResult(movement, MatchVerdict.UNKNOWN, detail=detail)
-        if not self._ledger.reserve_receipt(movement.receipt, session.id):
-            holders = lookups.sessions_of_receipts(self._ledger.database, [movement.receipt])
-            return _credited_elsewhere(movement, holder=holders[movement.receipt], named=named)
-        return self._record(movement, session, named.attempt, MatchVerdict.CREDITED)
-
-    def _record(
-        self, movement: Movement, session: PaymentSession, attempt: int, verdict: MatchVerdict
-    ) -> MatchResult:
-        payment = Payment(
-            attempt=attempt,
-            receipt=movement.receipt,
-            amount_cents=movement.amount_cents,
-            evidence=movement.evidence,
-            paid_at=movement.happened_at,
-        )
-        was_open = session.attempts[attempt].is_open
-        command = partial(PaymentSession.record_payment, payment=payment, at=clock.now())
-        session, _ = self._ledger.decide(session.id, command, known=session)
-        if was_open:
-            self._phone_locks.release_if_ended(session, attempt)
-        known_cents = session.credits[movement.receipt].amount_cents
-        if known_cents != movement.amount_cents:
-            detail = f"{movement.amount_cents} cents, where {known_cents} cents are known."
-            return MatchResult(movement, MatchVerdict.AMOUNT_DIFFERS, session_id=session.id, detail=detail)
-        return MatchResult(movement, verdict, session_id=session.id)
 
     def _match_reversal(self, movement: Movement, batch: _Batch) -> MatchResult:
         receipt = movement.linked_receipt
@@ -243,8 +276,8 @@ class Matcher:
             evidence=movement.evidence,
             reversed_at=movement.happened_at,
         )
-        command = partial(PaymentSession.record_reversal, reversal=reversal, at=clock.now())
-        session, meaning = self._ledger.decide(session_id, command)
+        session = batch.sessions[session_id]
+        meaning = session.record_reversal(reversal, at=clock.now())
         if receipt not in session.credits:  # It is reserved, and will be credited in a moment.
             return MatchResult(
                 movement, MatchVerdict.NOT_OURS, detail="The reversed payment is not recorded yet."
@@ -257,13 +290,49 @@ class Matcher:
         return MatchResult(movement, MatchVerdict.REVERSAL_UNEXPECTED, session_id=session_id, detail=detail)
 
 
-def _batches(movements: Iterable[Movement]) -> Iterator[list[Movement]]:
-    """Payments first: a reversal must find the payment that it belongs to."""
+def _apart(movements: Iterable[Movement]) -> Iterator[list[Movement]]:
+    """Yield movements that may be matched in any order: none twice; payments first, which their reversals must find."""
     everything = list(movements)
     for kind in MovementKind:
-        waiting = iter([movement for movement in everything if movement.kind == kind])
-        while batch := list(islice(waiting, BATCH_SIZE)):
-            yield batch
+        left = [movement for movement in everything if movement.kind == kind]
+        while left:
+            by_key = {movement.key: movement for movement in reversed(left)}
+            yield list(reversed(by_key.values()))
+            left = [movement for movement in left if by_key[movement.key] is not movement]
+
+
+def _credit(movement: Movement, session: PaymentSession, named: NamedAttempt, batch: _Batch) -> MatchResult:
+    if _is_too_early(movement, session, named):
+        detail = "It was paid before the attempt that it names was made."
+        return MatchResult(movement, MatchVerdict.UNKNOWN, detail=detail)
+    holder = batch.session_by_claimed_receipt[movement.receipt]
+    if holder != session.id:
+        return _credited_elsewhere(movement, holder=holder, named=named)
+    return _record(movement, session, named.attempt, MatchVerdict.CREDITED, batch)
+
+
+def _record(
+    movement: Movement, session: PaymentSession, attempt: int, verdict: MatchVerdict, batch: _Batch
+) -> MatchResult:
+    payment = Payment(
+        attempt=attempt,
+        receipt=movement.receipt,
+        amount_cents=movement.amount_cents,
+        evidence=movement.evidence,
+        paid_at=movement.happened_at,
+    )
+    if session.attempts[attempt].is_open:
+        batch.were_open.append((session, attempt))
+    session.record_payment(payment, at=clock.now())
+    known_cents = session.credits[movement.receipt].amount_cents
+    if known_cents != movement.amount_cents:
+        detail = f"{movement.amount_cents} cents, where {known_cents} cents are known."
+        return MatchResult(movement, MatchVerdict.AMOUNT_DIFFERS, session_id=session.id, detail=detail)
+    return MatchResult(movement, verdict, session_id=session.id)
+
+
+def _is_too_early(movement: Movement, session: PaymentSession, named: NamedAttempt) -> bool:
+    return movement.happened_at < session.attempts[named.attempt].requested_at - MAX_EARLIER
 
 
 def _changes_nothing(movement: Movement, known: MatchResult) -> bool:

@@ -4,7 +4,7 @@ Nothing is lost by a mistake here. A payment that arrives later is recorded what
 a payment that is missing stays recorded until an operator has looked.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import Evidence, Payment
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome
 from payments.reconciliation.lookups import OurPayment
+from payments.reconciliation.session_batch import BATCH_SIZE, SessionBatch
 from projections import sessions
 
 MAX_SESSIONS = 10_000
@@ -65,17 +66,18 @@ class MissingPayments:
                 _log.exception("attempt_left_in_doubt", session_id=str(session_id))
         return ended
 
-    def miss(self, payment: OurPayment) -> None:
-        """Open a case for a payment that is recorded here and missing in the statement of its time, once."""
-        missed = Payment(
-            attempt=payment.attempt,
-            receipt=payment.receipt,
-            amount_cents=payment.amount_cents,
-            evidence=Evidence.STATEMENT,
-            paid_at=payment.paid_at,
-        )
-        command = partial(PaymentSession.miss_payment, payment=missed, at=clock.now())
-        self._ledger.decide(payment.session_id, command)
+    def miss(self, payments: Sequence[OurPayment]) -> None:
+        """Open a case for each payment that is recorded here and missing in the statement of its time, once."""
+        for start in range(0, len(payments), BATCH_SIZE):
+            batch = payments[start : start + BATCH_SIZE]
+            sessions_of = SessionBatch(self._ledger, {payment.session_id for payment in batch})
+            for payment in batch:
+                if payment.session_id in sessions_of:
+                    _miss(sessions_of[payment.session_id], payment)
+            unwritten = sessions_of.write()
+            for payment in batch:
+                if payment.session_id in unwritten or payment.session_id not in sessions_of:
+                    self._ledger.decide(payment.session_id, partial(_miss, payment=payment))
 
     def _end_those_of(
         self, session_id: UUID, since: datetime, latest: datetime, unexplained_cents: Collection[int]
@@ -93,6 +95,17 @@ class MissingPayments:
                 session_id, session.attempts[unpaid.attempt].transaction_id, PromptOutcome.UNPAID
             )
         return ended
+
+
+def _miss(session: PaymentSession, payment: OurPayment) -> None:
+    missed = Payment(
+        attempt=payment.attempt,
+        receipt=payment.receipt,
+        amount_cents=payment.amount_cents,
+        evidence=Evidence.STATEMENT,
+        paid_at=payment.paid_at,
+    )
+    session.miss_payment(missed, at=clock.now())
 
 
 def _end_covered_attempts(

@@ -5,8 +5,7 @@ that overlaps it, or the rest of an import that was interrupted change nothing w
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +33,8 @@ EDGE = timedelta(minutes=10)
 MAX_PAYMENTS = 1_000_000
 MAX_LISTED = 1_000
 """Differences of each kind that are listed one by one; all are counted."""
+
+Progress = Callable[[int, int], None]
 
 _log = structlog.get_logger(__name__)
 
@@ -136,16 +137,16 @@ class Reconciler:
         self._reconciliations = reconciliations
         self._missing_payments = missing_payments
 
-    def reconcile(self, content: bytes) -> Reconciliation:
+    def reconcile(self, content: bytes, on_progress: Progress = lambda _, __: None) -> Reconciliation:
         """Import a statement, store what it found, and return that.
 
-        Raises StatementRefused, before anything is recorded, and Unavailable, after which the same file is to be
-        imported again.
+        `on_progress` is told after each batch how many rows are matched, and of how many. Raises StatementRefused,
+        before anything is recorded, and Unavailable, after which the same file is to be imported again.
         """
         started_at, digest = clock.now(), hashlib.sha256(content).hexdigest()
         statement = self._read(content)
         with caused_by(Cause.STATEMENT, source=digest):
-            findings = self._match(statement)
+            findings = self._match(statement, on_progress)
         if findings.period_from and findings.period_to:
             self._pull_progress.close_gaps_within(
                 findings.period_from, findings.period_to, closed_by="statement", now=clock.now()
@@ -168,38 +169,60 @@ class Reconciler:
             )
         return statement
 
-    def _match(self, statement: Statement) -> Findings:
-        rows = {of_row(row).key: row for row in statement.completed}
-        results = self._matcher.ingest([of_row(row) for row in statement.completed])
-        differences = [_difference(result, rows[result.movement.key]) for result in results]
+    def _match(self, statement: Statement, on_progress: Progress) -> Findings:
+        completed, done, tally = statement.completed, 0, _Tally()
+        rows = {of_row(row).key: row for row in completed}
+        receipts, unexplained = set[str](), set[int]()
+        for results in self._matcher.ingest_in_batches(map(of_row, completed)):
+            for result in results:
+                tally.add(_difference(result, rows[result.movement.key]))
+            receipts |= {r.movement.receipt for r in results if r.movement.kind == MovementKind.PAYMENT}
+            unexplained |= {r.movement.amount_cents for r in results if r.verdict in UNEXPLAINED}
+            done += len(results)
+            on_progress(done, len(completed))
         moments = [row.completed_at for row in statement.rows]
         if moments:
-            differences += self._act_on_missing(statement.shortcode, min(moments), max(moments), results)
-        counts = dict.fromkeys(KINDS, 0) | {"not_completed": len(statement.rows) - len(statement.completed)}
-        for difference in differences:
-            counts[difference.kind] += 1
+            first, last = min(moments) + EDGE, max(moments) - EDGE
+            for difference in self._act_on_missing(statement.shortcode, first, last, receipts, unexplained):
+                tally.add(difference)
+        tally.counts["not_completed"] = len(statement.rows) - len(completed)
         return Findings(
             rows=len(statement.rows),
             period_from=min(moments, default=None),
             period_to=max(moments, default=None),
-            counts=counts,
-            differences=tuple(_listed(differences)),
+            counts=tally.counts,
+            differences=tuple(tally.listed),
         )
 
     def _act_on_missing(
-        self, shortcode: str | None, first: datetime, last: datetime, results: Sequence[MatchResult]
-    ) -> list[Difference]:
-        receipts = {r.movement.receipt for r in results if r.movement.kind == MovementKind.PAYMENT}
-        recorded = lookups.paid_between(self._database, first + EDGE, last - EDGE, MAX_PAYMENTS)
+        self,
+        shortcode: str | None,
+        since: datetime,
+        until: datetime,
+        receipts: Collection[str],
+        unexplained_cents: Collection[int],
+    ) -> Iterator[Difference]:
+        recorded = lookups.paid_between(self._database, since, until, MAX_PAYMENTS)
         missing = [payment for payment in recorded if payment.receipt not in receipts]
-        differences = [_missing_there(payment) for payment in missing]
+        yield from map(_missing_there, missing)
         if shortcode in self._shortcodes:  # What another account's statement lacks proves nothing.
-            for payment in missing:
-                self._missing_payments.miss(payment)
-            unexplained = {r.movement.amount_cents for r in results if r.verdict in UNEXPLAINED}
-            unpaid = self._missing_payments.end_unpaid(first + EDGE, last - EDGE, unexplained)
-            differences += [_found_unpaid(attempt) for attempt in unpaid]
-        return differences
+            self._missing_payments.miss(missing)
+            unpaid = self._missing_payments.end_unpaid(since, until, unexplained_cents)
+            yield from map(_found_unpaid, unpaid)
+
+
+class _Tally:
+    """Counts of differences by kind, and the first MAX_LISTED of each kind that is listed."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(KINDS, 0)
+        self.listed: list[Difference] = []
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference, and list it if there is room."""
+        self.counts[difference.kind] += 1
+        if difference.kind in LISTED and self.counts[difference.kind] <= MAX_LISTED:
+            self.listed.append(difference)
 
 
 def as_json(findings: Findings) -> dict[str, Any]:
@@ -255,11 +278,3 @@ def _found_unpaid(unpaid: Unpaid) -> Difference:
         session_id=unpaid.session_id,
         told=f"Attempt {unpaid.attempt} was in doubt; the statement has no payment for it.",
     )
-
-
-def _listed(differences: Iterable[Difference]) -> Iterable[Difference]:
-    listed = Counter[str]()
-    for difference in differences:
-        if difference.kind in LISTED and listed[difference.kind] < MAX_LISTED:
-            listed[difference.kind] += 1
-            yield difference

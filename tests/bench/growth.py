@@ -60,15 +60,15 @@ def growth(sizes: str, output: Path) -> None:
 def _measured(folder: Path, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
     environ = environment(folder)
     with started_daftari(folder, environ) as stack:
-        buyer, session_id = _bought(stack)
-        _catch_up(stack)
+        buyer, session_id = bought(stack)
+        catch_up(stack)
         buyers_made = stack.buyers_made
     figures, fill = {}, _filler(environ, session_id, buyer.user)
     for added, size in zip(_steps(sizes), sizes, strict=True):
         started = perf_counter()
         fill(folder, added)
         with started_daftari(folder, environ) as stack:
-            _catch_up(stack)
+            catch_up(stack)
             click.echo(f"{size} sessions are stored after {perf_counter() - started:.0f} s.", err=True)
             # New buyers each time: M-Pesa refuses the same amount from the same phone for two minutes.
             stack.buyers_made = buyers_made
@@ -82,7 +82,7 @@ def _steps(sizes: Sequence[int]) -> list[int]:
     return [size - before for before, size in zip([0, *sizes], sizes, strict=False)]
 
 
-def _bought(stack: BenchStack) -> tuple[Buyer, UUID]:
+def bought(stack: BenchStack) -> tuple[Buyer, UUID]:
     [buyer] = stack.make_buyers(1)
     with Connection(stack.port) as connection:
         purchase = Purchase(connection, buyer, POLL_SECONDS)
@@ -110,7 +110,7 @@ def _filler(environ: dict[str, str], session_id: UUID, user: int) -> Callable[[P
     return fill_more
 
 
-def _catch_up(stack: BenchStack) -> None:
+def catch_up(stack: BenchStack) -> None:
     with psycopg.connect(superuser_url(stack), autocommit=True) as connection:
         wait_until(
             lambda: connection.execute(_IS_BEHIND).fetchone() == (False,),

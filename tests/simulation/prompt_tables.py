@@ -52,6 +52,7 @@ class PromptTables:
         return {
             phone_locks._REFUSALS: self.prompt_refusals,
             phone_locks._PURGE: self.purge_phone_locks,
+            phone_locks._RELEASE_ALL: self.release_phones,
         }
 
     def part_doubles(self) -> dict[str, PartDouble]:
@@ -133,6 +134,12 @@ class PromptTables:
         for row in held:
             self._release(row, outcome, now, effects)
         return bool(held)
+
+    def release_phones(self, values: Any) -> list[Row]:
+        """Release the phone locks of several attempts."""
+        ended = zip(values["session_ids"], values["transaction_ids"], values["outcomes"], strict=True)
+        released = [self.release_phone((*each, values["now"]), Effects()) for each in ended]
+        return [{"released": True} for was_locked in released if was_locked]
 
     def _release(self, row: Row, outcome: str, now: datetime, effects: Effects) -> None:
         phone, counts = row["phone_digest"], self.prompt_counts[row["user_id"], row["phone_digest"]]

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ledger.store import audit_log, blocks, key_ring, positions
+from ledger.store import audit_log, blocks, key_ring, positions, recorder
 from payments.worker import left_over
 from projections import follower
 from projections.integrity import personal_data_rules, projection_rules
@@ -89,6 +89,10 @@ class Comparison:
             self._expect(statement, cursor.rowcount, result)
             return
         double_rows = result[0] if isinstance(result, tuple) else result
+        if statement == recorder._APPEND_TOGETHER:
+            for append, row, double_row in zip(json.loads(values[0]), rows, double_rows, strict=True):
+                self._map_positions(row["position"], double_row["position"], len(append["topics"]))
+            return
         if "append_events" in str(statement):
             self._map_positions(rows[0]["position"], double_rows[0]["position"], (len(values) - 4) // 5)
             return

@@ -76,7 +76,12 @@ def _push_before_recording() -> Any:
 
 def _reserve_any_receipt() -> Any:
     """Credit a receipt that another session holds."""
-    return patch.multiple(Ledger, reserve_receipt=lambda *_: True, receipt_part=lambda *_: WAIT_BRIEFLY)
+    return patch.multiple(
+        Ledger,
+        reserve_receipt=lambda *_: True,
+        reserve_receipts=lambda _, session_of_receipt: session_of_receipt,
+        receipt_part=lambda *_: WAIT_BRIEFLY,
+    )
 
 
 def _order_twice() -> Any:

@@ -261,7 +261,7 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(10)]
     content = _day(*(_booking(checkout, f"OAFCRASH{n:02}") for n, checkout in enumerate(checkouts)))
-    dying = _Dies(ledger, matcher._phone_locks, matcher._movements)
+    dying = _Dies(ledger, matcher._phone_locks, matcher._movements, max_workers=1, batch_size=2)
     with pytest.raises(Unavailable):
         Reconciler(
             {"174379"}, database, dying, pull_progress, Reconciliations(database), missing_payments
