@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 from eventsourcing.application import Application
-from eventsourcing.persistence import InfrastructureFactory, StoredEvent
+from eventsourcing.persistence import InfrastructureFactory, MapperDeserialisationError, StoredEvent
 from eventsourcing.postgres import PostgresFactory
 from eventsourcing.utils import Environment, EnvType
 
@@ -96,12 +96,13 @@ class Ledger(Application[UUID]):
     def sessions(self, session_ids: Collection[UUID]) -> dict[UUID, PaymentSession]:
         """Return sessions by their ids, read at once.
 
-        One that does not exist, or has an event without our MAC, is left out: `session` says why. Raises Unavailable.
+        One that does not exist, or has an event that is not ours or cannot be read, is left out: `session` says why.
+        Raises Unavailable.
         """
         found = {}
         for session_id, rows in self.recorder.histories(session_ids).items():
-            with suppress(EventForged):
-                found[session_id] = self._session(session_id, rows, None)
+            with suppress(EventForged, MapperDeserialisationError):
+                found[session_id] = self.session_of_rows(session_id, rows, None)
         return found
 
     def write(self, parts: Mapping[str, Part]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def _steps(sizes: Sequence[int]) -> list[int]:
 
 
 def bought(stack: BenchStack) -> tuple[Buyer, UUID]:
+    """Buy once; return the buyer and the session."""
     [buyer] = stack.make_buyers(1)
     with Connection(stack.port) as connection:
         purchase = Purchase(connection, buyer, POLL_SECONDS)
@@ -111,6 +112,7 @@ def _filler(environ: dict[str, str], session_id: UUID, user: int) -> Callable[[P
 
 
 def catch_up(stack: BenchStack) -> None:
+    """Wait until the followers have seen every event."""
     with psycopg.connect(superuser_url(stack), autocommit=True) as connection:
         wait_until(
             lambda: connection.execute(_IS_BEHIND).fetchone() == (False,),

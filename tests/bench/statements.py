@@ -18,17 +18,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from api.cli.reconcile import DIFFERENCES_LEFT
-from api.local.databases import open_database
 from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
-from ledger.store.event_macs import EventMacs
-from ledger.store.vault import Vault
 from tests.bench.bench_stack import DAFTARI, environment, folder_on_disk, started_daftari
-from tests.bench.copies import FIRST_NUMBER, Copies, Original
+from tests.bench.copies import FIRST_NUMBER, Filling, fill
 from tests.bench.growth import bought, catch_up
 from tests.support.statements import Booking, statement
 
-WITHIN_SECONDS = 3_600
 CENTS_OFF = 1_00
 _PAYMENTS = """
 SELECT state->>'receipt' AS receipt, (state->>'amount_cents')::bigint AS amount_cents,
@@ -56,18 +52,11 @@ def statements(lines: int) -> None:
             buyer, session_id = bought(stack)
             catch_up(stack)
         with EmbeddedPostgres(folder) as server:
-            with open_database(server.database_url, 2, role="") as database:
-                vault = Vault(database, local_settings(environ).daftari_master_key)
-                with psycopg.connect(
-                    server.database_url, autocommit=True, row_factory=dict_row
-                ) as connection:
-                    original = Original.read(connection, vault, session_id)
-                    macs = EventMacs(database, vault.keys)
-                    Copies(
-                        original, vault, macs, user=buyer.user, of_one_user=0.0, first_number=FIRST_NUMBER
-                    ).add(connection, lines)
-                    connection.execute("VACUUM ANALYZE")
-                    payments = connection.execute(_PAYMENTS).fetchall()
+            url, master_key = server.database_url, local_settings(environ).daftari_master_key
+            fill(Filling(url, master_key, session_id, buyer.user, 0.0, lines, first_number=FIRST_NUMBER))
+            with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+                connection.execute("VACUUM ANALYZE")
+                payments = connection.execute(_PAYMENTS).fetchall()
             file = folder / "statement.csv"
             file.write_bytes(statement(list(_bookings(payments)), preamble=[]))
             click.echo(f"{file.stat().st_size / 1e6:.1f} MB, {lines} payments are stored", err=True)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -77,11 +76,8 @@ class LedgerTables:
         """Return the handler of each statement."""
         return {
             recorder._HISTORY.encode(): self.select_events,
-            recorder._HISTORIES.encode(): self.events_of_sessions,
-            recorder._APPEND_TOGETHER: self.append_together,
             recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
-            application._RESERVE_ALL: self.reserve_all,
             positions._HORIZON: self.horizon,
             follower.LOOK: lambda values: [row | {"server": None} for row in self.horizon(values)],
             **self.prompts.handlers(),
@@ -168,23 +164,6 @@ class LedgerTables:
         effects.then(lambda: self.on_append(session_id, batch))
         return self.log_positions[-1]
 
-    def append_together(self, values: Any) -> tuple[list[Row], Callable[[], None]]:
-        """Append events of several sessions, all or none; return the last position of each."""
-        effects, rows = Effects(), []
-        try:
-            for append in msgspec.json.decode(values[0]):
-                columns = [append[name] for name in ("topics", "states", "metadata")]
-                columns += [[bytes.fromhex(each[2:]) for each in append["hashes"]], [append["key_id"]]]
-                columns += [[bytes.fromhex(each[2:]) for each in append["macs"]]]
-                row = msgspec.json.encode(append["status_row"])
-                of_session = UUID(append["session_id"]), append["first_version"], *chain(*columns), row
-                rows.append({"position": self.append(of_session, effects)})
-        except BaseException:
-            effects.undo()
-            raise
-        effects.tell()
-        return rows, effects.undo
-
     def _take_back(self, session_id: UUID, count: int) -> None:
         del self.events[session_id][-count:], self.log[-count:], self.log_positions[-count:]
 
@@ -208,10 +187,6 @@ class LedgerTables:
         """Return a session's events."""
         return self.events.get(values[0], [])
 
-    def events_of_sessions(self, values: Any) -> list[Row]:
-        """Return the events of several sessions, in the order of their ids."""
-        return list(chain.from_iterable(self.events.get(session_id, []) for session_id in sorted(values[0])))
-
     def positions_of_hashes(self, values: Any) -> list[Row]:
         """Return hashes and positions of a session's events between two versions."""
         session_id, first, last = values
@@ -223,13 +198,6 @@ class LedgerTables:
         of_kind = self.receipts if kind == application.RECEIPT else self.payouts
         holder, _ = of_kind.setdefault(receipt, (session_id, clock.now()))
         return [{"session_id": holder}]
-
-    def reserve_all(self, values: Any) -> list[Row]:
-        """Reserve receipts for sessions; return their holders."""
-        pairs = zip(values["receipts"], values["session_ids"], strict=True)
-        return [
-            {"receipt": receipt} | self.reserve((receipt, values["kind"], of))[0] for receipt, of in pairs
-        ]
 
     def horizon(self, _: Any) -> list[Row]:
         """Return the horizon: each append is atomic, so all is below it that was there, or was when it was held."""

@@ -15,6 +15,7 @@ from typing import Any, Self
 from ledger import application
 from ledger.store.database import Database
 from ledger.store.sqlstates import MEANINGS
+from tests.simulation.batch_tables import BatchTables
 from tests.simulation.ledger_tables import LedgerTables
 from tests.simulation.parts import Effects, PartDouble, PartDoubles
 from tests.simulation.reconciliation_tables import ReconciliationTables
@@ -50,6 +51,7 @@ class Tables:
         self.refunds.position_of = lambda name: self.worker.positions.get((name, 1), 0)
         self.handlers = (
             self.ledger.handlers()
+            | BatchTables(self.ledger).handlers()
             | self.worker.handlers()
             | self.reconciliation.handlers()
             | self.refunds.handlers()
