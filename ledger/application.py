@@ -273,7 +273,7 @@ class Append:
 
     def row(self) -> dict[str, Any]:
         """Return the same for a statement that appends to several sessions: values that JSON can tell."""
-        row = status_row(self._session)
+        row = status_columns(self._session)
         return self._ledger.recorder.append_row(
             self.events, row=row, metadata=self._metadata, hashes=self.hashes
         )
