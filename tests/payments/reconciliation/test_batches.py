@@ -152,7 +152,9 @@ def reconcile(
         ledger: Ledger = ledger,
         on_progress: Progress | None = None,
     ) -> Reconciliation:
-        matcher = Matcher(ledger, PhoneLocks(database, AMPLE), movements, batch_size=batch_size)
+        # By one thread: of two rows of a session the first is decided on first.
+        locks = PhoneLocks(database, AMPLE)
+        matcher = Matcher(ledger, locks, movements, max_workers=1, batch_size=batch_size)
         reconciler = Reconciler(
             {"174379"}, database, matcher, pull_progress, Reconciliations(database), missing_payments
         )
