@@ -15,7 +15,7 @@ from tests.bench.open_load import run_open_load
 from tests.bench.overload import measure_overload
 from tests.bench.page import tables
 from tests.bench.processes import API
-from tests.bench.results import Results
+from tests.bench.results import BARE, Results
 from tests.bench.starting import measure_commands, measure_starts
 from tests.bench.subjects import POLL_SECONDS, Subjects, running_subjects
 
@@ -140,14 +140,14 @@ class _Run:
                 self._add("one", subject.name, pair, measure_lifecycles(subject, 1, count, FAST_POLL_SECONDS))
 
     def polls(self) -> None:
-        """Status polls of sessions with an order, and the bare view of rows of the same kind."""
-        daftari, plain = self._subjects.daftari, self._subjects.plain
+        """Status polls of sessions with an order, and the bare view of rows of the same kind, on our server."""
+        daftari, plain = self._subjects.daftari, self._subjects.plain_on_our_server
         ours, rows = buy(daftari, POLLED_SESSIONS), buy(plain, POLLED_SESSIONS)
         for pair in range(self._pairs):
             for name, subject, polled, path_of in (
-                ("Daftari", daftari, ours, _status_path),
-                ("plain rows", plain, rows, _status_path),
-                ("bare view", plain, rows, _bare_path),
+                (daftari.name, daftari, ours, _status_path),
+                (plain.name, plain, rows, _status_path),
+                (BARE, plain, rows, _bare_path),
             ):
                 found = measure_polls(subject, polled, MANY_CLIENTS, self._seconds, path_of)
                 self._add("polls", name, pair, found)
@@ -181,7 +181,7 @@ class _Run:
         [(_, path)] = buy(self._subjects.daftari, 1)
         session_id = path.rstrip("/").rsplit("/", 1)[1]
         found = {"commands": measure_commands(self._subjects, session_id), "ready": measure_starts()}
-        self._add("starts", "Daftari", 0, found | {"problems": []})
+        self._add("starts", self._subjects.daftari.name, 0, found | {"problems": []})
 
     def overload(self) -> None:
         """Three times as many buyers as are served at the peak."""

@@ -3,10 +3,10 @@
 from html import escape
 from statistics import median
 
-from tests.bench.results import Figures, values
+from tests.bench.results import DAFTARI, PLAIN, PLAIN_ON_OUR_SERVER, WITH_KEYS, Figures, values
 
 WIDTH, BAR, GAP, LEFT, TOP = 760, 18, 6, 210, 34
-COLOURS = {"Daftari": "#0b6e4f", "Daftari, with keys": "#6bbf59", "plain rows": "#8d99ae"}
+COLOURS = {DAFTARI: "#0b6e4f", WITH_KEYS: "#6bbf59", PLAIN: "#8d99ae", PLAIN_ON_OUR_SERVER: "#c0c7d3"}
 
 Bar = tuple[str, str, list[float]]
 """The label of a bar, the subject that it belongs to, and the figure of each turn."""

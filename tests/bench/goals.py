@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tests.bench.results import Figures, middle, ratios, values
+from tests.bench.results import BARE, DAFTARI, PLAIN, WITH_KEYS, Figures, middle, ratios, values
 
 MANY = 32
 PROCESSOR = ("processor_milliseconds_per_lifecycle", "own")
@@ -25,16 +25,16 @@ class Goal:
 
 
 def _of_plain(subject: str, path: Sequence[str], results: Figures) -> list[float]:
-    return ratios(results, "lifecycles", subject, "plain rows", *path, clients=MANY)
+    return ratios(results, "lifecycles", subject, PLAIN, *path, clients=MANY)
 
 
 def _step(part: str, step: str, rank: str, results: Figures) -> list[float]:
-    turns = [turn for turn in results["turns"] if turn["part"] == part and turn["subject"] == "Daftari"]
+    turns = [turn for turn in results["turns"] if turn["part"] == part and turn["subject"] == DAFTARI]
     return [turn["milliseconds"][step][rank] for turn in turns if step in turn["milliseconds"]]
 
 
 def _start(kind: str, name: str, results: Figures) -> list[float]:
-    return values(results, "starts", "Daftari", kind, name)
+    return values(results, "starts", DAFTARI, kind, name)
 
 
 _RATE = ("lifecycles_per_second",)
@@ -49,22 +49,20 @@ _STARTS = (
 )
 
 GOALS = (
-    Goal("lifecycles over plain rows, 32 clients", "≥ 1.6", partial(_of_plain, "Daftari", _RATE), "{:.2f}"),
-    Goal("processor time over plain rows", "≤ 0.65", partial(_of_plain, "Daftari", PROCESSOR), "{:.2f}"),
-    Goal("lifecycles, with keys", "≥ 1.4", partial(_of_plain, "Daftari, with keys", _RATE), "{:.2f}"),
-    Goal(
-        "processor time, with keys", "≤ 0.75", partial(_of_plain, "Daftari, with keys", PROCESSOR), "{:.2f}"
-    ),
+    Goal("lifecycles over plain rows, 32 clients", "≥ 1.6", partial(_of_plain, DAFTARI, _RATE), "{:.2f}"),
+    Goal("processor time over plain rows", "≤ 0.65", partial(_of_plain, DAFTARI, PROCESSOR), "{:.2f}"),
+    Goal("lifecycles, with keys", "≥ 1.4", partial(_of_plain, WITH_KEYS, _RATE), "{:.2f}"),
+    Goal("processor time, with keys", "≤ 0.75", partial(_of_plain, WITH_KEYS, PROCESSOR), "{:.2f}"),
     Goal(
         "status polls over a bare view, 32 clients",
         "≥ 2",
-        lambda results: ratios(results, "polls", "Daftari", "bare view", "per_second"),
+        lambda results: ratios(results, "polls", DAFTARI, BARE, "per_second"),
         "{:.2f}",
     ),
     Goal(
         "status polls a second",
         "≥ 2,500",
-        lambda results: values(results, "polls", "Daftari", "per_second"),
+        lambda results: values(results, "polls", DAFTARI, "per_second"),
         "{:.0f}",
     ),
     *(

@@ -36,6 +36,15 @@ STOCK = 10_000_000
 READY_WITHIN_SECONDS = 20
 STOP_WITHIN_SECONDS = 20
 
+OUR_SERVER = (sys.executable, "-m", "tests.bench.plain_server", "{port}")
+GUNICORN = (
+    *(sys.executable, "-m", "gunicorn", "--preload", "--bind", f"{LOCALHOST}:{{port}}"),
+    *("--workers", "2", "--worker-class", "gthread", "--threads", "8", "--keep-alive", "75"),
+    "tests.bench.plain_gunicorn:app",
+)
+"""As its author would serve the plain rows, with as many processes and threads as did best on two cores."""
+
+
 INSERT_PRODUCTS = "INSERT INTO products VALUES (%s, %s, %s, %s, %s)"
 INSERT_PLACES = "INSERT INTO subcounties VALUES (%s, %s)"
 READ_PLACES = "SELECT subcounty_id, county_id FROM shop_subcounties ORDER BY subcounty_id"
@@ -54,13 +63,21 @@ SELECT 'stock lost or won' FROM products LEFT JOIN order_items USING (listing_id
 """
 
 
-@dataclass
-class PlainStack:
-    """The plain rows that serve on a port; `superuser_url` is their database."""
+@dataclass(frozen=True)
+class PlainServer:
+    """A web server of the plain rows: its process id, its port, and the process id of its own simulator."""
 
     pid: int
-    simulator_pid: int
     port: int
+    simulator_pid: int
+
+
+@dataclass
+class PlainStack:
+    """The plain rows on gunicorn, and the same on Daftari's server; `superuser_url` is their database."""
+
+    on_gunicorn: PlainServer
+    on_our_server: PlainServer
     secret: str
     superuser_url: str
     places: list[tuple[int, int]]
@@ -94,25 +111,33 @@ def running_plain_rows(daftari: BenchStack) -> Iterator[PlainStack]:
     """Serve the plain rows, with a database of their own in Daftari's PostgreSQL, until the end."""
     published = running_instance(daftari.folder)
     places = _make_database(daftari)
-    url, port, secret = superuser_url(daftari, DATABASE), free_port(), secrets.token_hex(32)
-    simulator_port = free_port()
+    url, secret = superuser_url(daftari, DATABASE), secrets.token_hex(32)
     environ = daftari.environ | {
         **{name: text for name, text in published.items() if name.startswith("MPESA_")},
-        "MPESA_BASE_URL": f"http://{LOCALHOST}:{simulator_port}",
         "PLAIN_DATABASE_URL": url,
         "PLAIN_JWT_SECRET": secret,
+    }
+    with (
+        _serving(GUNICORN, environ) as on_gunicorn,
+        _serving(OUR_SERVER, environ) as on_our_server,
+    ):
+        yield PlainStack(on_gunicorn, on_our_server, secret, url, places)
+
+
+@contextmanager
+def _serving(command: tuple[str, ...], environ: dict[str, str]) -> Iterator[PlainServer]:
+    """Run a web server of the plain rows, and a simulator for it alone."""
+    port, simulator_port = free_port(), free_port()
+    environ = environ | {
+        "DAFTARI_SIMULATOR_PORT": str(simulator_port),
+        "MPESA_BASE_URL": f"http://{LOCALHOST}:{simulator_port}",
         "PLAIN_CALLBACK_URL": f"http://{LOCALHOST}:{port}/api/payments/transactions/mpesa_callback/",
     }
-    simulator_environ = environ | {"DAFTARI_SIMULATOR_PORT": str(simulator_port)}
     with (
-        _running(
-            (*DAFTARI, "simulator", "--auto-approve", "0"), simulator_environ, simulator_port, "/"
-        ) as simulator,
-        _running(
-            (sys.executable, "-m", "tests.bench.plain_server", str(port)), environ, port, "/healthz"
-        ) as server,
+        _running((*DAFTARI, "simulator", "--auto-approve", "0"), environ, simulator_port, "/") as simulator,
+        _running(tuple(part.format(port=port) for part in command), environ, port, "/healthz") as server,
     ):
-        yield PlainStack(server.pid, simulator.pid, port, secret, url, places)
+        yield PlainServer(server.pid, port, simulator.pid)
 
 
 @contextmanager

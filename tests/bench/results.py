@@ -9,6 +9,10 @@ from tests.performance.bounds import MOST
 
 Figures = dict[str, Any]
 
+DAFTARI, WITH_KEYS = "Daftari", "Daftari, with keys"
+PLAIN, PLAIN_ON_OUR_SERVER = "plain rows", "plain rows, our server"
+BARE = "bare view"
+
 
 class Results:
     """Collects the turns of a run. `refused` has a sentence for each turn whose figures do not count."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from api.local.postgres import DATABASE_NAME
+from tests.bench import results
 from tests.bench.bench_stack import DAFTARI, BenchStack, running_daftari
 from tests.bench.lifecycles import Buyer, serve
-from tests.bench.plain_stack import DATABASE, PlainStack, running_plain_rows
+from tests.bench.plain_stack import DATABASE, PlainServer, PlainStack, running_plain_rows
 from tests.bench.processes import API, POSTGRES, SIMULATOR, ProcessorTimes
 
 WARM_UP = 128
@@ -48,32 +49,37 @@ class Subjects:
     daftari: Subject
     with_keys: Subject
     plain: Subject
+    plain_on_our_server: Subject
     stack: BenchStack
     plain_stack: PlainStack
 
     @property
-    def in_turns(self) -> tuple[Subject, Subject, Subject]:
-        """The three that serve lifecycles, in the order in which they take turns."""
-        return self.daftari, self.plain, self.with_keys
+    def in_turns(self) -> tuple[Subject, ...]:
+        """Those that serve lifecycles, in the order in which they take turns."""
+        return self.daftari, self.plain, self.with_keys, self.plain_on_our_server
 
 
 @contextmanager
 def running_subjects() -> Iterator[Subjects]:
     """Start all, and warm them up."""
     with running_daftari_alone() as (daftari, stack), running_plain_rows(stack) as plain_stack:
-        roots = {API: plain_stack.pid, SIMULATOR: plain_stack.simulator_pid}
-        processes = {part: psutil.Process(pid) for part, pid in roots.items()}
-        processes[POSTGRES] = daftari.processors.root(POSTGRES)
-        plain = Subject(
-            "plain rows",
-            plain_stack.port,
-            ProcessorTimes(processes, other_database=DATABASE_NAME),
-            plain_stack.make_buyers,
-            plain_stack.violations,
-        )
-        _warm_up(plain)
-        keyed = replace(daftari, name="Daftari, with keys", with_keys=True)
-        yield Subjects(daftari, keyed, plain, stack, plain_stack)
+        postgres = daftari.processors.root(POSTGRES)
+        plain = _plain(results.PLAIN, plain_stack, plain_stack.on_gunicorn, postgres)
+        on_our_server = _plain(results.PLAIN_ON_OUR_SERVER, plain_stack, plain_stack.on_our_server, postgres)
+        for subject in (plain, on_our_server):
+            _warm_up(subject)
+        keyed = replace(daftari, name=results.WITH_KEYS, with_keys=True)
+        yield Subjects(daftari, keyed, plain, on_our_server, stack, plain_stack)
+
+
+def _plain(name: str, stack: PlainStack, server: PlainServer, postgres: psutil.Process) -> Subject:
+    processes = {
+        API: psutil.Process(server.pid),
+        SIMULATOR: psutil.Process(server.simulator_pid),
+        POSTGRES: postgres,
+    }
+    processors = ProcessorTimes(processes, other_database=DATABASE_NAME)
+    return Subject(name, server.port, processors, stack.make_buyers, stack.violations)
 
 
 @contextmanager
@@ -81,7 +87,9 @@ def running_daftari_alone() -> Iterator[tuple[Subject, BenchStack]]:
     """Start Daftari, and warm it up."""
     with running_daftari() as stack:
         processors = ProcessorTimes.of_daftari(stack.pid, DATABASE)
-        daftari = Subject("Daftari", stack.port, processors, stack.make_buyers, lambda: _verified(stack))
+        daftari = Subject(
+            results.DAFTARI, stack.port, processors, stack.make_buyers, lambda: _verified(stack)
+        )
         _warm_up(daftari)
         yield daftari, stack
 
