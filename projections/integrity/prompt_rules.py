@@ -3,9 +3,12 @@
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from tempfile import SpooledTemporaryFile
+from typing import Any
 
 from ledger.session import events
 from projections.integrity.session_log import SessionLog
@@ -15,10 +18,10 @@ CLOCKS_MAY_DIFFER = timedelta(seconds=2)
 """Machines disagree by so much; and the right to prompt a phone is taken a moment before the attempt is written."""
 
 PARTS = 64
-"""Prompts are compared in so many parts, by phone: at 100 million sessions a part has some 40 MB."""
+"""Prompts are compared in so many parts, by phone: at 100 million sessions a part has some 70 MB."""
 MAX_BYTES_IN_MEMORY = 256 * 1024
 
-_ON_A_PHONE = struct.Struct(">8sqq")
+_ON_A_PHONE = struct.Struct(">8sqqhqhq")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 _CLOSES_AN_ATTEMPT = (
@@ -34,16 +37,17 @@ def prompts_of(log: SessionLog, prompt_seconds: int) -> list[PromptWindow]:
     """Return when the prompts of a folded session were live, each for `prompt_seconds` at most."""
     lasts = timedelta(seconds=prompt_seconds) - CLOCKS_MAY_DIFFER
     live: dict[int, PromptWindow] = {}
-    for event in log.events:
+    for event, row in zip(log.events, log.rows, strict=True):
+        written = row["origin"], row["position"]
         if isinstance(event, events.PaymentRequested):
             began = event.timestamp
-            live[event.attempt] = PromptWindow(began, began + lasts, event.phone_sealed)
+            live[event.attempt] = PromptWindow(began, began + lasts, event.phone_sealed, written)
         elif isinstance(event, events.SurplusReceived) and not event.answers_attempt:
             continue
         elif isinstance(event, _CLOSES_AN_ATTEMPT) and event.attempt in live:
             prompt = live[event.attempt]
             ended = min(prompt.ended, event.timestamp - CLOCKS_MAY_DIFFER)
-            live[event.attempt] = PromptWindow(prompt.began, ended, prompt.phone_sealed)
+            live[event.attempt] = replace(prompt, ended=ended, closed=written)
     return list(live.values())
 
 
@@ -57,13 +61,14 @@ def note(tally: Tally, phone_digest: str, prompt: PromptWindow) -> None:
     """Note when a phone, by its digest, had a prompt, for `PhonePrompts`."""
     if prompt.ended > prompt.began:
         began, ended = (round(moment.timestamp() * 1_000_000) for moment in (prompt.began, prompt.ended))
-        tally.prompts += _ON_A_PHONE.pack(bytes.fromhex(phone_digest[:16]), began, ended)
+        phone = bytes.fromhex(phone_digest[:16])
+        tally.prompts += _ON_A_PHONE.pack(phone, began, ended, *prompt.requested, *prompt.closed)
 
 
 class PhonePrompts:
     """The prompts of all sessions by phone; small stores' in memory, beyond that in files without a name.
 
-    A phone is the first 8 bytes of its digest, so that what is noted of a prompt is 24 bytes.
+    A phone is the first 8 bytes of its digest, so that what is noted of a prompt is 44 bytes.
     """
 
     def __init__(self) -> None:
@@ -89,22 +94,24 @@ class PhonePrompts:
         """No prompt on a phone begins while another is live."""
         for file in self._files:
             file.seek(0)
-            ordered = sorted(_ON_A_PHONE.iter_unpack(file.read()))
-            for (phone, _, ended), (other_phone, began, _) in pairwise(ordered):
-                if phone == other_phone and began < ended:
-                    yield Violation(
-                        "prompts", f"on one phone, {_overlap(_EPOCH + timedelta(microseconds=began))}"
-                    )
+            for _, noted in groupby(sorted(_ON_A_PHONE.iter_unpack(file.read())), key=itemgetter(0)):
+                for overlap in _overlaps([_prompt_of(each) for each in noted]):
+                    yield Violation("prompts", f"on one phone, {overlap}")
+
+
+def _prompt_of(noted: tuple[Any, ...]) -> PromptWindow:
+    began, ended = (_EPOCH + timedelta(microseconds=moment) for moment in noted[1:3])
+    return PromptWindow(began, ended, "", noted[3:5], noted[5:])
 
 
 def _overlaps(prompts: list[PromptWindow]) -> Iterator[str]:
-    """Report overlaps; a prompt that was over at once, as far as clocks can tell, was never live."""
+    """Report overlaps; a prompt that was over at once, as far as clocks can tell, was never live.
+
+    A process may pause between the moment that an attempt names and its commit, which takes the phone's lock. So a
+    prompt that is closed in the log before the attempt did not overlap with it, whatever the moments say.
+    """
     lived = [prompt for prompt in prompts if prompt.ended > prompt.began]
     ordered = sorted(lived, key=lambda prompt: prompt.began)
     for earlier, later in pairwise(ordered):
-        if later.began < earlier.ended:
-            yield _overlap(later.began)
-
-
-def _overlap(began: datetime) -> str:
-    return f"a prompt began at {began.isoformat()} while another was live"
+        if later.began < earlier.ended and not earlier.is_closed_before(later.requested):
+            yield f"a prompt began at {later.began.isoformat()} while another was live"

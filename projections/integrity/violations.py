@@ -99,13 +99,26 @@ Task = Callable[[Reader], Tally]
 """A part of the walk; it goes to another process by pickle, as a partial of a function of a module."""
 
 
+Written = tuple[int, int]
+"""Where the log has an event: origin and position."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptWindow:
-    """The time during which an attempt may be on a phone, and that phone's number, encrypted."""
+    """The time during which an attempt may be on a phone, and that phone's number, encrypted.
+
+    `requested` is where the log has the attempt, `closed` where it has its end, (0, 0) if it has none.
+    """
 
     began: datetime
     ended: datetime
     phone_sealed: str
+    requested: Written
+    closed: Written = (0, 0)
+
+    def is_closed_before(self, later: Written) -> bool:
+        """Say whether the log has its end before an event; places of different origins cannot be compared."""
+        return self.closed[0] == later[0] and 0 < self.closed[1] < later[1]
 
 
 def stream(

@@ -243,28 +243,43 @@ def test_a_violation_everywhere_hides_no_other(ledger: Ledger, database: Databas
     assert found[-1].detail == "and 3 more of the kind"
 
 
+def _checkout_of(ledger: Ledger, vault: Vault, user_id: int) -> Checkout:
+    session_id = uuid4()
+    return Checkout(
+        ledger,
+        user_id=user_id,
+        session_id=session_id,
+        phone_sealed=vault.encrypt(user_id, "254712345670", purpose=PHONE, row=session_id),
+        delivery_sealed=vault.encrypt(user_id, "{}", purpose=DELIVERY, row=session_id),
+    )
+
+
+def _prompt(checkout: Checkout, vault: Vault, phone: str) -> Checkout:
+    user_id, session_id = checkout.session.user_id, checkout.session_id
+    return checkout.request(vault.encrypt(user_id, phone, purpose=PHONE, row=session_id))
+
+
 def test_two_live_prompts_on_one_phone_are_reported(ledger: Ledger, database: Database) -> None:
     vault = Vault(database, VAULT_KEY)
-
-    def prompted(user_id: int, phone: str) -> Checkout:
-        session_id = uuid4()
-        checkout = Checkout(
-            ledger,
-            user_id=user_id,
-            session_id=session_id,
-            phone_sealed=vault.encrypt(user_id, phone, purpose=PHONE, row=session_id),
-            delivery_sealed=vault.encrypt(user_id, "{}", purpose=DELIVERY, row=session_id),
-        )
-        return checkout.request(vault.encrypt(user_id, phone, purpose=PHONE, row=session_id))
-
-    prompted(7, "254712345678")
-    other = prompted(8, "254712345679")
+    _prompt(_checkout_of(ledger, vault, 7), vault, "254712345678")
+    other = _prompt(_checkout_of(ledger, vault, 8), vault, "254712345679")
     assert check(database, vault, prompt_seconds=60) == []
-    prompted(9, "254712345678")
+    _prompt(_checkout_of(ledger, vault, 9), vault, "254712345678")
     (violation,) = check(database, vault, prompt_seconds=60)
     assert violation.rule == "prompts"
     erase(database, vault, other.session.user_id)
     assert rules(check(database, vault, prompt_seconds=60)) == {"prompts"}
+
+
+def test_a_prompt_that_the_log_closes_before_an_attempt_is_not_live_then(
+    ledger: Ledger, database: Database
+) -> None:
+    """A process may pause between the moment that an attempt names and the commit that locks the phone."""
+    vault = Vault(database, VAULT_KEY)
+    first, paused = (_checkout_of(ledger, vault, user_id) for user_id in (7, 8))
+    _prompt(first, vault, "254712345678").wait(minutes=1).pay("NLJ7RT61SV")
+    _prompt(paused, vault, "254712345678")
+    assert check(database, vault, prompt_seconds=90) == []
 
 
 def test_clocks_that_differ_a_little_do_not_make_two_prompts_live_at_once(
