@@ -140,6 +140,8 @@ class Checks:
     def _of_orders(self) -> Iterator[str]:
         """Each paid session has an order or a refund, and each order, as the shop has it, its session's money."""
         made = self._deployment.shop.orders
+        for session_id in made.keys() - self._sessions.keys():
+            yield f"session {session_id} has an order in the shop, and no events"
         for session in self._sessions.values():
             placed, request = made.get(session.id, (None, None))
             ordered = (placed.order_id, request.total_cents) if placed and request else (None, 0)

@@ -89,5 +89,5 @@ def _outcome(order: tuple[int, ...]) -> tuple[Any, ...]:
 
 def _buy(services: Any) -> None:
     delivery = {"county_id": 1, "subcounty_id": 5, "full_name": "Jane", "phone_number": "254712345678"}
-    session = services.checkout.create(1, delivery, PhoneNumber("254712345678"), key="one")
+    session = services.checkout.create(1, delivery, PhoneNumber("254712345678"))
     services.checkout.initiate(1, session.id, None)
