@@ -24,6 +24,8 @@ Answer = TypeVar("Answer")
 
 SESSIONS = "/api/payments/sessions/"
 BUYERS = 12
+CONNECTIONS = "2"
+"""So few that each has prepared every statement after some buyers, however many requests come at once."""
 
 HAS_ORDER = "SELECT FROM shop_orders WHERE session_id = %s"
 
@@ -102,7 +104,7 @@ def costs(own_database_url: str) -> Iterator[dict[str, Cost]]:
         closing(Database(own_database_url, max_connections=2)) as past_the_proxy,
     ):
         meter = CostMeter(proxy, connection)
-        with running_instance(proxy.url, folder) as instance:
+        with running_instance(proxy.url, folder, DAFTARI_DATABASE_CONNECTIONS=CONNECTIONS) as instance:
             put_on_shelf(instance, TOMATOES, stock="1000")
             shopper = Shopper(instance, meter, past_the_proxy)
             for user in range(1, 1 + BUYERS):
