@@ -26,6 +26,8 @@ CATCH_UP = 10
 """After a full batch the next is so many times larger: the follower is far behind."""
 MAX_RECENT = 2_000
 """How many events a process keeps in memory for its followers."""
+UNREADABLE = (msgspec.DecodeError, RecursionError)
+"""What the decoding of a state raises that is no JSON, or is nested too deeply: PostgreSQL takes more than we do."""
 MAX_LOOKS_UNSAVED = 10
 """After so many looks at the log those positions are stored that no other commit took along."""
 
@@ -41,6 +43,20 @@ STORE_POSITIONS = """
 INSERT INTO follower_positions (name, origin, position)
 SELECT name, %s::smallint, position FROM unnest(%s::text[], %s::bigint[]) AS reached (name, position) ORDER BY name
 ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
+"""
+# A position that somebody else holds stays: who holds it is active for its name, and stores how far that one got.
+STORE_FREE_POSITIONS = """
+WITH passed AS (SELECT %s::smallint AS origin, name, position
+                FROM unnest(%s::text[], %s::bigint[]) AS passed (name, position)),
+     free AS (SELECT held.name FROM follower_positions AS held JOIN passed USING (name, origin)
+              ORDER BY held.name FOR UPDATE OF held SKIP LOCKED)
+INSERT INTO follower_positions (name, origin, position)
+SELECT name, origin, position FROM passed
+WHERE name IN (SELECT name FROM free) OR NOT EXISTS (
+    SELECT FROM follower_positions AS held WHERE held.name = passed.name AND held.origin = passed.origin)
+ORDER BY name
+ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
+RETURNING name
 """
 READ_BATCH = f"""
 SELECT session_id, version, topic, recorded_at, {COLUMNS}, number, CASE WHEN wanted THEN state::text END AS state
@@ -197,7 +213,7 @@ class LogReader:
                 return None
         rows = kept[bisect_right(kept, after.position, key=_POSITION) :]
         wanted = (row for row in rows if not topics or row["topic"] in topics)
-        events = [recorded(row) for row in genuine(wanted, self._macs, checked)]
+        events = list(_events(wanted, self._macs, checked))
         return Batch(events, len(rows), rows[-1]["position"] if rows else after.position, known)
 
     def read(
@@ -215,7 +231,7 @@ class LogReader:
         """
         rows = _rows(connection, after, end, topics, limit)
         wanted = (row for row in rows if row["state"] is not None)
-        events = [recorded(row) for row in genuine(wanted, self._macs, checked)]
+        events = list(_events(wanted, self._macs, checked))
         read, last = (rows[-1]["number"], rows[-1]["position"]) if rows else (0, after.position)
         return Batch(events, read, last, end if read < limit else end._replace(position=last))
 
@@ -226,12 +242,18 @@ class LogReader:
                 self._unsaved[name] = batch.last
 
     def store(self, connection: Connection[Any], end: Place, reached: Mapping[str, int]) -> dict[str, int]:
-        """Store how far followers have got, by name; return what `saved` is to be told once it is committed."""
+        """Store how far followers have got, by name, and what was passed over; waits for nobody's lock but theirs.
+
+        Return what `saved` is to be told once it is committed.
+        """
         with self._guard:
-            positions = {**self._unsaved, **reached}
-        if positions:
-            connection.execute(STORE_POSITIONS, (end.origin, list(positions), list(positions.values())))
-        return positions
+            passed = {name: position for name, position in self._unsaved.items() if name not in reached}
+        if reached:
+            connection.execute(STORE_POSITIONS, (end.origin, list(reached), list(reached.values())))
+        if not passed:
+            return dict(reached)
+        stored = connection.execute(STORE_FREE_POSITIONS, (end.origin, list(passed), list(passed.values())))
+        return {**reached, **{row["name"]: passed[row["name"]] for row in stored}}
 
     def saved(self, positions: Mapping[str, int]) -> None:
         """Forget positions that were stored and committed."""
@@ -345,6 +367,19 @@ def genuine(
         if macs is None or (topics is not None and row["topic"] not in topics) or macs.is_genuine(row):
             yield row
         else:
+            _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
+
+
+def _events(
+    rows: Iterable[dict[str, Any]], macs: EventMacs | None, topics: Sequence[str] | None
+) -> Iterator[Recorded]:
+    """Yield the events of rows as `genuine` does; one that cannot be decoded is passed over too, unless it is ours."""
+    for row in genuine(rows, macs, topics):
+        try:
+            yield recorded(row)
+        except UNREADABLE:
+            if macs is None or macs.is_genuine(row):
+                raise
             _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
 
 

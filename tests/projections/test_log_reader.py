@@ -8,7 +8,7 @@ from ledger.session.events import Created, OrderCreated, Paid
 from ledger.store.database import Database
 from payments.worker.event_processor import EventProcessor
 from projections import follower as following
-from projections.follower import Follower, LogReader, Recorded, position_of, read_end
+from projections.follower import MAX_LOOKS_UNSAVED, Follower, LogReader, Recorded, position_of, read_end
 from tests.projections.recording import Notebook
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
@@ -74,6 +74,26 @@ def test_what_one_look_brought_serves_all_followers(
     assert notebook.seen(database) == [(session_id, 1)]
     assert other.seen(database) == [(session_id, version) for version in (1, 2, 3)]
     assert stored_position(database, "notebook") == stored_position(database, "other")
+
+
+def test_a_position_that_another_holds_stops_nobody(
+    ledger: Ledger, database: Database, log: LogReader, notebook: Notebook
+) -> None:
+    checkout = Checkout(ledger)
+    until_readable(database)
+    follower = caught_up(database, log, notebook)
+    held = stored_position(database, notebook.name)
+    checkout.prompt()
+    until_readable(database)
+    with database.transaction() as another:
+        another.execute("SELECT FROM follower_positions WHERE name = %s FOR UPDATE", (notebook.name,))
+        assert follower.run_once() == 2
+        for _ in range(MAX_LOOKS_UNSAVED):
+            log.look()
+        assert stored_position(database, notebook.name) == held
+    for _ in range(MAX_LOOKS_UNSAVED):
+        log.look()
+    assert stored_position(database, notebook.name) > held
 
 
 def test_a_position_passes_over_events_for_others_once_nothing_new_comes(

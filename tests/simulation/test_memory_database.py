@@ -118,7 +118,7 @@ class Comparison:
             real = [real for double, real in self._real_of.items() if double <= values["after"]]
             newest = max(real for double, real in self._real_of.items() if double <= values["end"])
             return values | {"after": max(real), "end": newest}
-        if statement == follower.STORE_POSITIONS:
+        if statement in (follower.STORE_POSITIONS, follower.STORE_FREE_POSITIONS):
             origin, names, reached = values
             return origin, names, [self._real_of[position] for position in reached]
         if statement == projection_rules.METRICS_AHEAD.encode():

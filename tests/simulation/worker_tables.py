@@ -90,6 +90,7 @@ class WorkerTables:
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.read_position,
             follower.STORE_POSITIONS: self.store_positions,
+            follower.STORE_FREE_POSITIONS: self.pass_positions,
             order_failures._COUNT: self.count_order_failure,
             order_failures._FORGET_BEFORE: self.forget_order_failures,
             left_over.PAID_WITHOUT_ORDER.encode(): self.paid_without_order,
@@ -274,6 +275,11 @@ class WorkerTables:
         for key, position in zip(before, reached, strict=True):
             self.positions[key] = max(before[key], position)
         return [], lambda: self.positions.update(before)
+
+    def pass_positions(self, values: Any) -> Undoable:
+        """Do the same for followers that found nothing; nobody else holds their positions here."""
+        _, undo = self.store_positions(values)
+        return [{"name": name} for name in sorted(values[1])], undo
 
     def paid_without_order(self, values: Any) -> list[Row]:
         """Return the payments without an order that the order process does not come to by the log."""
