@@ -60,8 +60,10 @@ class IdempotencyStore:
             kept = kept_as(answer)
             if kept and not request.is_kept:
                 self.keep(request, *kept)
-            elif not (kept or request.is_read):
-                self._look(request)
+            elif not (kept or request.is_claimed):
+                self._look(
+                    request
+                )  # The refusal may come from what another request with this key has just done.
         except KeyTaken:
             self._look(request)
             raise key_in_use() from None

@@ -17,7 +17,13 @@ from api.http.framework.lean import Dump
 from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
 from ledger.errors import InvalidValue, LedgerError
-from payments.idempotency.keyed_request import WITHOUT_KEY, AnsweredBefore, KeyedRequest, UnkeyedRequest
+from payments.idempotency.keyed_request import (
+    KEY_REUSED,
+    WITHOUT_KEY,
+    AnsweredBefore,
+    KeyedRequest,
+    UnkeyedRequest,
+)
 
 View = TypeVar("View", bound=Callable[..., Any])
 Shows = Callable[[Any], tuple[int, dict[str, Any]]]
@@ -127,7 +133,10 @@ def _response_of(run: Callable[[], Any]) -> Response:
     try:
         return make_response(run())
     except (LedgerError, HTTPException) as error:
-        return answer(refusal_of(error))
+        refusal = refusal_of(error)
+        if refusal.code == KEY_REUSED:
+            raise  # It is no answer to keep: the key is another request's.
+        return answer(refusal)
 
 
 def _kept_as(response: Response) -> tuple[int, str] | None:
