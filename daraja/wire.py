@@ -11,10 +11,11 @@ import ssl
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from select import POLLIN, poll
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,7 +92,7 @@ def exchange(
     try:
         with adapter.send(request, stream=True, timeout=timeouts, verify=session.verify or True) as response:
             return Reply(response.status_code, response.headers, _body(response.raw, max_bytes))
-    except (http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:
         raise AnswerLost(type(error).__name__) from None
 
 
@@ -145,6 +146,15 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, adapter: "_Adapter", key: "_Key", connection: http.client.HTTPConnection) -> None:
         super().__init__(_Incoming(connection.sock))  # type: ignore[arg-type]  # of a socket it asks only for makefile
         self._adapter, self._key, self._connection = adapter, key, connection
+
+    def begin(self) -> None:
+        """Read the head. Raises UnknownProtocol for an interim one, which we never ask for.
+
+        The answer would come after it, and be taken for that of the next request.
+        """
+        super().begin()
+        if self.status < HTTPStatus.OK:
+            raise http.client.UnknownProtocol(str(self.status))
 
     def close(self) -> None:
         """Keep the connection if it has no more to say and both sides want it, else close it; requests calls this."""
@@ -228,15 +238,19 @@ class _Adapter(BaseAdapter):
 
 def _connect(key: _Key, host: str, port: int | None, seconds: float) -> http.client.HTTPConnection:
     scheme, _, verify = key
-    connection = (
-        http.client.HTTPSConnection(host, port, timeout=seconds, context=_tls_context(verify))
-        if scheme == "https"
-        else http.client.HTTPConnection(host, port, timeout=seconds)
-    )
+    connection: http.client.HTTPConnection
     try:
-        connection.connect()
+        if scheme == "https":
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=seconds, context=_tls_context(verify)
+            )
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        with ExitStack() as failed:
+            failed.callback(connection.close)
+            connection.connect()
+            failed.pop_all()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        connection.close()
         raise NotSent(type(error).__name__) from None
     return connection
 
@@ -249,6 +263,8 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
 
 def _has_ended(sock: socket.socket) -> bool:
     """Say whether an idle connection has something to read: then the other side has closed it, or speaks unasked."""
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
     watched = poll()
     watched.register(sock, POLLIN)
     return bool(watched.poll(0))

@@ -89,6 +89,26 @@ def test_what_is_lost_over_tls_is_uncertain(
     assert len(tls_script.seen(PUSH)) == 1
 
 
+def test_an_interim_answer_is_not_taken_for_the_answer(script: Script) -> None:
+    """The next request would otherwise read what was meant for this one."""
+    client = DarajaClient(make_config(base_url=script.base_url), make_store("token-1"), clock=lambda: NOW)
+    script.at(PUSH, json_reply(103, ACCEPTANCE), json_reply(200, ACCEPTANCE))
+    with pytest.raises(Uncertain):
+        push(client)
+    assert push(client).checkout_request_id == CHECKOUT_ID
+    assert len({request.port for request in script.seen(PUSH)}) == 2
+
+
+def test_without_the_authorities_nothing_was_sent(tls_script: Script, tmp_path: Path) -> None:
+    session = new_session(pool_size=2)
+    session.verify = str(tmp_path / "gone.pem")
+    config = make_config(base_url=tls_script.base_url)
+    client = DarajaClient(config, make_store("token-1"), clock=lambda: NOW, http=session)
+    with pytest.raises(Retryable):
+        push(client)
+    assert tls_script.requests == []
+
+
 def test_a_certificate_that_is_not_trusted_means_that_nothing_was_sent(tls_script: Script) -> None:
     client = DarajaClient(make_config(base_url=tls_script.base_url), make_store("token-1"), clock=lambda: NOW)
     with pytest.raises(Retryable) as refusal:
