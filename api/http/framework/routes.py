@@ -15,7 +15,7 @@ Route = tuple[Rule, dict[str, Any]]
 
 _VARIABLE = re.compile("<([a-z]+):([a-z_]+)>")
 _UUID = re.compile("[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
-_HOST = re.compile(r"[0-9A-Za-z.:_\[\]-]*")
+_HOST = re.compile(r"(?!\.)(?!.*\.\.)(?!.*[^.:]{64})[0-9A-Za-z.:_\[\]-]*")
 
 
 class Routes:

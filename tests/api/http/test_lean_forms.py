@@ -63,6 +63,8 @@ ODD_HEADERS = (
     ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ("Host", "shop.example:8000"),
     ("Host", "not a host/"),
+    ("Host", "a..b"),
+    ("Host", "x" * 70),
     ("Upgrade", "websocket"),
     ("Authorization", "Bearer wrong"),
     ("Authorization", "Basic eDp5"),
