@@ -14,6 +14,9 @@ import click
 
 from api.cli.failures import IMPOSSIBLE
 
+MOST_BY_DEFAULT = 8
+"""Each process takes two of PostgreSQL's connections, which payments need too."""
+
 
 @click.command(short_help="Check every invariant over the whole database.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as a JSON object, violations included.")
@@ -33,8 +36,8 @@ from api.cli.failures import IMPOSSIBLE
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
-    default=lambda: len(os.sched_getaffinity(0)),
-    show_default="one for each core",
+    default=lambda: min(MOST_BY_DEFAULT, len(os.sched_getaffinity(0))),
+    show_default=f"one for each core, {MOST_BY_DEFAULT} at most",
     help="How many processes share the work.",
 )
 @click.pass_context

@@ -205,7 +205,7 @@ def faults(
     """Report what is wrong with the chain of blocks, whatever they cover; nothing if all is well.
 
     With `own_keys`, a block signed by another key is wrong too. Up to a block that is known to be genuine, `verified`,
-    no signature is asked for: its hash commits to all before it.
+    no signature is asked for: its hash commits to all of its origin before it.
     """
     own = {key.public_bytes_raw() for key in own_keys}
     before: Block | None = None
@@ -214,9 +214,8 @@ def faults(
             block = Block(**row)
             if before is not None and before.origin != block.origin:
                 before = None
-            is_older = verified is not None and (block.origin, block.number) <= (
-                verified.origin,
-                verified.number,
+            is_older = (
+                verified is not None and block.origin == verified.origin and block.number <= verified.number
             )
             found = _faults_of(block, before, own, needs_signature=not is_older)
             yield from (f"block {block.origin}-{block.number} {fault}" for fault in found)

@@ -167,9 +167,11 @@ class Verifier:
         return Form.INCREMENTAL if clock.now() - last.started_at >= pause else None
 
     def last(self) -> VerificationRun | None:
-        """Return the last completed run, None before the first; the last whole one if that found something."""
-        whole = verification_runs.last(self._database, Form.WHOLE)
-        return whole if whole is not None and whole.violations else verification_runs.last(self._database)
+        """Return the last run of ours, None before the first; the last whole one if that found something."""
+        whole, incremental = (next(self._genuine(form), None) for form in (Form.WHOLE, Form.INCREMENTAL))
+        if whole is None or whole.violations or incremental is None:
+            return whole or incremental
+        return max(whole, incremental, key=lambda run: run.finished_at)
 
     def _verified(self) -> Verified | None:
         """Return up to where a run of ours, whole or not, found nothing wrong."""

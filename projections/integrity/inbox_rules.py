@@ -10,7 +10,7 @@ from projections.integrity.violations import MAX_PER_RULE, Violation
 PAYMENTS_WITHOUT_MESSAGE = """
 SELECT DISTINCT session_id FROM payment_events AS event
 WHERE topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1') AND state->>'evidence' = 'callback'
-  AND origin = %s AND position > %s
+  AND (origin <> %s OR position > %s)
   AND NOT EXISTS (SELECT FROM daraja_inbox AS message WHERE message.session_id = event.session_id
                                                         AND message.channel = 'stk' AND message.is_proven)
 LIMIT %s
@@ -26,7 +26,7 @@ LIMIT %s
 # Of events from before they named what caused them nothing of the kind can be asked.
 EVENTS_WITHOUT_SOURCE = """
 SELECT session_id, version, event.state->>'evidence' AS evidence FROM payment_events AS event
-WHERE event.metadata IS NOT NULL AND event.origin = %s AND event.position > %s
+WHERE event.metadata IS NOT NULL AND (event.origin <> %s OR event.position > %s)
   AND topic IN ('payment_session.paid.v1', 'payment_session.surplus_received.v1', 'payment_session.receipt_recorded.v1',
                 'payment_session.evidence_upgraded.v1', 'payment_session.payment_reversed.v1')
   AND CASE WHEN event.state->>'evidence' IN ('callback', 'query') THEN NOT EXISTS (

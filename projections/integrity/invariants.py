@@ -54,9 +54,10 @@ ALL_SESSIONS = """
 SELECT session_id FROM payment_events UNION SELECT session_id FROM payment_sessions
 UNION SELECT session_id FROM payment_refunds UNION SELECT session_id FROM payment_cases ORDER BY session_id
 """
-# Events of another origin came with a dump: those beyond its last block are new every time.
+# Events of another origin came with a dump: those beyond its last block are new every time. No block covers a position
+# below the first, which is no append's.
 CHANGED_SESSIONS = """
-SELECT session_id FROM payment_events WHERE origin = %(origin)s AND position > %(after)s
+SELECT session_id FROM payment_events WHERE origin = %(origin)s AND (position > %(after)s OR position <= 0)
 UNION SELECT session_id FROM payment_events AS event WHERE (origin < %(origin)s OR origin > %(origin)s) AND position > (
     SELECT coalesce(max(until_position), 0) FROM signed_blocks AS block WHERE block.origin = event.origin)
 UNION SELECT session_id FROM payment_refunds WHERE state <> 'refunded'
@@ -144,7 +145,9 @@ def examine(
         total, is_whole = _added_up(tallies, on_progress), not span.after
         findings = total.findings
         findings.add(
-            log_rules.signed_blocks(connection, vault, kept_blocks, verified.block if verified else None)
+            log_rules.signed_blocks(
+                connection, vault, kept_blocks, verified.block if verified and span.after else None
+            )
         )
         findings.add(log_rules.positions(connection, span.origin, span.after))
         findings.add(_of_tables(reader, span, total))

@@ -16,8 +16,8 @@ from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import MAX_PER_RULE, Reader, Tally, Task, Violation
 
 SHARED_POSITIONS = """
-SELECT position FROM payment_events WHERE origin = %s AND position > %s
-GROUP BY position HAVING count(*) > 1 LIMIT %s
+SELECT position FROM payment_events WHERE origin <> %s OR position > %s
+GROUP BY origin, position HAVING count(*) > 1 LIMIT %s
 """
 BLOCKS_AT_ONCE = 20
 

@@ -24,6 +24,8 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections.integrity.violations import Reader, Tally, Task, Terms
 
+NICENESS = 10
+"""Payments on the same machine come first."""
 QUEUED = 4
 """Tasks that are handed to each process ahead."""
 
@@ -76,6 +78,7 @@ _open = ExitStack()
 
 def _start(open_store: Callable[[], tuple[Database, Vault]], snapshot: str, terms: Terms) -> None:
     global _reader  # noqa: PLW0603 - what a process of the pool works with, set once
+    os.nice(NICENESS)
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(
         signal.SIGINT, signal.SIG_IGN

@@ -60,6 +60,9 @@ def _violations(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Viola
         if log.status_row is not None:
             yield log.violation("rows", "it has a row in payment_sessions and no event")
         return
+    if not log.is_decoded:
+        yield log.violation("versions", "its events cannot be decoded")
+        return
     yield from log_rules.hash_chain(log)
     yield from log_rules.genuine(log, reader.macs)
     if not log.rows:

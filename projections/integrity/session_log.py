@@ -9,7 +9,7 @@ from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from projections.follower import Recorded, recorded
+from projections.follower import UNREADABLE, Recorded, recorded
 from projections.integrity.violations import Violation
 
 LEGAL_MOVES: dict[Status | None, set[Status]] = {
@@ -42,7 +42,15 @@ class SessionLog:
     opens: bool = False
 
     def __post_init__(self) -> None:
-        self.recorded = [recorded(row) for row in self.rows]
+        try:
+            self.recorded = [recorded(row) for row in self.rows]
+        except UNREADABLE:
+            self.recorded = []
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the states of its events are JSON that can be decoded."""
+        return len(self.recorded) == len(self.rows)
 
     @property
     def is_readable(self) -> bool:

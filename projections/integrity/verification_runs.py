@@ -24,10 +24,6 @@ _COLUMNS = "run_id, started_at, finished_at, events, version, violations, form, 
 _ADD = f"""
 INSERT INTO verification_runs ({_COLUMNS}, key_id, mac) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """  # noqa: S608 - made of names of our own
-_LAST = f"""
-SELECT {_COLUMNS} FROM verification_runs WHERE %(form)s::text IS NULL OR form = %(form)s
-ORDER BY finished_at DESC, events DESC LIMIT 1
-"""  # noqa: S608 - as above
 _SIGNED = f"""
 SELECT {_COLUMNS}, key_id, mac FROM verification_runs WHERE mac IS NOT NULL AND form = %s
 ORDER BY finished_at DESC LIMIT %s
@@ -73,13 +69,6 @@ def keep(database: Database, keys: KeyRing, run: VerificationRun) -> None:
     with database.transaction() as connection:
         connection.execute(_ADD, (*values.values(), key_id, run.mac(key, key_id)))
         connection.execute(_FORGET, (RUNS_KEPT,))
-
-
-def last(database: Database, form: Form | None = None) -> VerificationRun | None:
-    """Return the latest run, of a form if one is given; None before the first."""
-    with database.connection() as connection:
-        row = connection.execute(_LAST, {"form": form}).fetchone()
-    return VerificationRun(**row) if row else None
 
 
 def genuine(database: Database, keys: KeyRing, form: Form) -> Iterator[VerificationRun]:

@@ -29,6 +29,18 @@ INSERT INTO verification_runs SELECT gen_random_uuid(), now(), now(), events, ve
     key_id, mac FROM verification_runs
 """
 
+FORGED_EVENT = """
+INSERT INTO payment_events
+    (session_id, version, topic, state, recorded_at, origin, position, previous_hash, hash, key_id, mac)
+SELECT session_id, version + 1, topic, coalesce(%s, state), recorded_at, origin, -5, hash, sha256(hash), 1,
+    sha256('forged')
+FROM payment_events WHERE session_id = %s ORDER BY version DESC LIMIT 1
+"""
+CLEAN_RUN = """
+INSERT INTO verification_runs (run_id, started_at, finished_at, events, version, violations, form)
+VALUES (gen_random_uuid(), now(), now(), 3, '0.1.0', '[]', 'whole')
+"""
+
 A_REFUND = """
 INSERT INTO payment_refunds (session_id, refund, attempt, state, amount_cents, why, due_at, in_doubt, failures,
                              unsent_in_a_row, of_order, restock)
@@ -152,6 +164,45 @@ def test_only_a_whole_run_finds_content_that_was_changed_under_its_hash(
         "whole",
         True,
     )  # A later incremental run does not hide it.
+
+
+def test_an_event_below_the_first_position_is_read(
+    database: Database, verifier: Verifier, verified: Checkout
+) -> None:
+    """No block covers it. The function that appends takes the place of an event within its commit from a setting."""
+    tamper(database, FORGED_EVENT, None, verified.session_id)
+    assert "event macs" in rules(verifier.run(form=Form.INCREMENTAL))
+
+
+@pytest.mark.parametrize("form", Form)
+def test_an_event_that_cannot_be_decoded_is_reported(
+    database: Database, verifier: Verifier, verified: Checkout, form: Form
+) -> None:
+    deep = f'{{"x": {"[" * 3_000}{"]" * 3_000}}}'
+    tamper(database, FORGED_EVENT, deep, verified.session_id)
+    assert "versions" in rules(verifier.run(form=form))
+
+
+@pytest.mark.usefixtures("verified")
+def test_without_the_block_of_the_start_all_signatures_are_asked_for(
+    database: Database, verifier: Verifier
+) -> None:
+    """Somebody with the owner's rights removes the blocks and makes one of their own, which nobody has signed."""
+    tamper(database, "UPDATE signed_blocks SET signature = sha256('x') || sha256('y'), hash = sha256(hash)")
+    assert "blocks" in rules(verifier.run(form=Form.INCREMENTAL))
+
+
+@pytest.mark.usefixtures("verified")
+def test_a_clean_run_that_somebody_else_wrote_hides_no_violation(
+    database: Database, verifier: Verifier
+) -> None:
+    tamper(database, "UPDATE payment_events SET state = jsonb_set(state, '{attempt}', '9') WHERE version = 2")
+    verifier.run()
+    with database.transaction() as attacker:
+        attacker.execute(CLEAN_RUN)
+    shown = verifier.last()
+    assert shown is not None
+    assert "hash chain" in rules(shown)
 
 
 @pytest.mark.usefixtures("verified")
