@@ -23,7 +23,6 @@ KEPT_ANSWER = "kept answer"
 """The purpose of an encrypted answer, whose row is its key."""
 
 KEY_TAKEN = "DF008"
-KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
 
 _READ = """(
     SELECT json_build_array(fingerprint, claimed_until > %s, status, sealed_body)::text
@@ -118,7 +117,7 @@ class KeyedRequest(UnkeyedRequest):
         fingerprint, is_running, status, sealed_body = msgspec.json.decode(values["idempotency_key"])
         if fingerprint != self._fingerprint:
             raise Rejected(
-                KEY_REUSED,
+                "IDEMPOTENCY_KEY_REUSED",
                 "This Idempotency-Key was used for another request. Use a new key for a new request.",
             )
         if status is not None:

@@ -18,7 +18,6 @@ from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
 from ledger.errors import InvalidValue, LedgerError
 from payments.idempotency.keyed_request import (
-    KEY_REUSED,
     WITHOUT_KEY,
     AnsweredBefore,
     KeyedRequest,
@@ -134,7 +133,7 @@ def _response_of(run: Callable[[], Any]) -> Response:
         return make_response(run())
     except (LedgerError, HTTPException) as error:
         refusal = refusal_of(error)
-        if refusal.code == KEY_REUSED:
+        if refusal.code == "IDEMPOTENCY_KEY_REUSED":
             raise  # It is no answer to keep: the key is another request's.
         return answer(refusal)
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from ledger.store.parts import read_parts
-from payments.idempotency.keyed_request import KEY_REUSED
 from tests.scenarios.steps import TOMATOES, put_in_cart, put_on_shelf
 from tests.support.instance import Client, Instance, running_instance
 
@@ -64,5 +63,5 @@ def test_that_a_key_is_another_requests_is_never_kept_as_an_answer(
     store.claim(other)
     _after_the_first_read(monkeypatch, lambda: store.release(other))
     refused = _initiate(instance.client(BUYER), path)
-    assert (refused.status_code, refused.json()["error_code"]) == (422, KEY_REUSED)
+    assert (refused.status_code, refused.json()["error_code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     store.claim(store.request(BUYER, KEY, "another body"))
