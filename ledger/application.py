@@ -14,7 +14,7 @@ from eventsourcing.utils import Environment, EnvType
 from ledger.errors import Conflict, NotFound
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
-from ledger.session.status_row import status_columns
+from ledger.session.status_row import status_row
 from ledger.store import metadata
 from ledger.store.canonical import canonical_json, chained_hashes
 from ledger.store.database import Database
@@ -266,14 +266,14 @@ class Append:
 
     def part(self) -> Part:
         """Return the part that appends the events and moves the session's row; its value is the last position."""
-        row = status_columns(self._session)
+        row = status_row(self._session)
         return self._ledger.recorder.append_part(
             self.events, row=row, metadata=self._metadata, hashes=self.hashes
         )
 
     def row(self) -> dict[str, Any]:
         """Return the same for a statement that appends to several sessions: values that JSON can tell."""
-        row = status_columns(self._session)
+        row = status_row(self._session)
         return self._ledger.recorder.append_row(
             self.events, row=row, metadata=self._metadata, hashes=self.hashes
         )

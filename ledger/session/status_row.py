@@ -1,7 +1,6 @@
 """The row of `payment_sessions`: a session as analysts and lists see it, moved in the commit of each event."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from ledger.session.state import SessionState
@@ -9,16 +8,7 @@ from ledger.session.values import Attempt, MoneyBack, Refund, RefundState
 
 
 def status_row(session: SessionState) -> dict[str, Any]:
-    """Return the columns of the session's row, ready for JSON; amounts are cents, moments ISO 8601 in UTC."""
-    row = {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in status_columns(session).items()
-    }
-    return row | {"session_id": str(session.id)}
-
-
-def status_columns(session: SessionState) -> dict[str, Any]:
-    """Return the columns of the session's row as they come back from the database."""
+    """Return the columns of the session's row as they come back from the database; amounts are cents."""
     last, paid, totals = _last_attempt(session), session.paid, session.totals
     money = money_of(session)
     return {

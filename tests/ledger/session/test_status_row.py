@@ -28,7 +28,7 @@ from tests.ledger.session.event_specs import (
 from tests.ledger.session.scenario import given
 
 FRESH: dict[str, Any] = {
-    "session_id": str(SESSION_ID),
+    "session_id": SESSION_ID,
     "user_id": 1,
     "session_status": "pending",
     "version": 1,
@@ -53,14 +53,14 @@ FRESH: dict[str, Any] = {
     "subcounty_id": None,
     "reference_sealed": None,
     "shop": "builtin",
-    "created_at": clock("10:30").isoformat(),
-    "expires_at": clock("10:45").isoformat(),
+    "created_at": clock("10:30"),
+    "expires_at": clock("10:45"),
     "last_requested_at": None,
     "initiated_at": None,
     "paid_at": None,
     "order_created_at": None,
     "ended_at": None,
-    "updated_at": clock("10:30").isoformat(),
+    "updated_at": clock("10:30"),
 }
 PROMPT = [created(), requested(at="10:31"), initiated(at="10:31:05")]
 PROMPTED: dict[str, Any] = {
@@ -70,9 +70,9 @@ PROMPTED: dict[str, Any] = {
     "open_attempts": 1,
     "last_attempt_state": "initiated",
     "transaction_id": 456,
-    "last_requested_at": clock("10:31").isoformat(),
-    "initiated_at": clock("10:31:05").isoformat(),
-    "updated_at": clock("10:31:05").isoformat(),
+    "last_requested_at": clock("10:31"),
+    "initiated_at": clock("10:31:05"),
+    "updated_at": clock("10:31:05"),
 }
 ORDERED: dict[str, Any] = PROMPTED | {
     "session_status": "order_created",
@@ -84,10 +84,10 @@ ORDERED: dict[str, Any] = PROMPTED | {
     "evidence": "c2b",
     "order_id": 789,
     "order_number": "ORD-20240115-001",
-    "paid_at": clock("10:32").isoformat(),
-    "order_created_at": clock("10:33").isoformat(),
-    "ended_at": clock("10:33").isoformat(),
-    "updated_at": clock("10:33").isoformat(),
+    "paid_at": clock("10:32"),
+    "order_created_at": clock("10:33"),
+    "ended_at": clock("10:33"),
+    "updated_at": clock("10:33"),
 }
 
 
@@ -99,8 +99,8 @@ ORDERED: dict[str, Any] = PROMPTED | {
             [created(), extended("11:00", at="10:40")],
             {
                 "version": 2,
-                "expires_at": clock("11:00").isoformat(),
-                "updated_at": clock("10:40").isoformat(),
+                "expires_at": clock("11:00"),
+                "updated_at": clock("10:40"),
             },
         ),
         (PROMPT, PROMPTED),
@@ -114,8 +114,8 @@ ORDERED: dict[str, Any] = PROMPTED | {
                 "last_attempt_state": "failed",
                 "failure_code": "CANCELLED",
                 "failure_reason": "The prompt was cancelled.",
-                "ended_at": clock("10:32").isoformat(),
-                "updated_at": clock("10:32").isoformat(),
+                "ended_at": clock("10:32"),
+                "updated_at": clock("10:32"),
             },
         ),
         ([*PROMPT, paid(evidence=Evidence.C2B, at="10:32:30"), order_created(at="10:33")], ORDERED),
@@ -130,7 +130,7 @@ def test_of_two_attempts_the_row_shows_the_one_that_paid_else_the_latest() -> No
     assert status_row(given(*two).session)["transaction_id"] == 457
     row = status_row(given(*two, paid()).session)
     assert (row["transaction_id"], row["attempts"], row["open_attempts"]) == (456, 2, 1)
-    assert row["last_requested_at"] == clock("10:31").isoformat()
+    assert row["last_requested_at"] == clock("10:31")
 
 
 def test_what_must_go_back_is_due_until_it_has_gone_back() -> None:

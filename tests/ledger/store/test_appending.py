@@ -1,9 +1,9 @@
-import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import structlog.testing
 
@@ -135,7 +135,7 @@ def test_a_decision_that_changes_nothing_writes_nothing(ledger: Ledger, database
 
 def test_events_and_status_row_come_in_one_commit_or_not_at_all(ledger: Ledger, database: Database) -> None:
     session = new_session()
-    broken = json.dumps(status_row(session) | {"session_status": None})
+    broken = msgspec.json.encode(status_row(session) | {"session_status": None}).decode()
     with pytest.raises(Exception, match="session_status"), database.connection() as connection:
         append(connection, ledger, session, row=broken)
     assert counted(database) == (0, 0)
