@@ -30,10 +30,6 @@ VERSION_CONFLICT = "DF001"
 Lend = Callable[[], AbstractContextManager[Connection]]
 
 _SELECT = "SELECT version, topic, state::text AS state FROM payment_events WHERE session_id = %s"
-_HISTORY = f"""
-SELECT version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
-FROM payment_events WHERE session_id = %s ORDER BY version
-"""  # noqa: S608 - made of names of our own
 _HISTORIES = f"""
 SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, {COLUMNS}
 FROM payment_events WHERE session_id = ANY(%s) ORDER BY session_id, version
@@ -88,14 +84,13 @@ class SessionRecorder(PostgresApplicationRecorder):
 
     def history(self, session_id: UUID) -> Sequence[dict[str, Any]]:
         """Return the rows of a session's events, the oldest first, with what their MACs are checked by."""
-        with self.datastore.get_connection() as connection:
-            return connection.execute(_HISTORY.encode(), (session_id,), prepare=True).fetchall()
+        return self.histories([session_id]).get(session_id, [])
 
     def histories(self, session_ids: Collection[UUID]) -> dict[UUID, list[dict[str, Any]]]:
         """Return what `history` returns of each of these sessions; one without events is left out."""
         found: dict[UUID, list[dict[str, Any]]] = {}
         with self._database.connection() as connection:
-            for row in connection.execute(_HISTORIES.encode(), (list(session_ids),)):
+            for row in connection.execute(_HISTORIES.encode(), (list(session_ids),), prepare=True):
                 found.setdefault(row["session_id"], []).append(row)
         return found
 

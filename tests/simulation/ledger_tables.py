@@ -75,7 +75,6 @@ class LedgerTables:
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
         return {
-            recorder._HISTORY.encode(): self.select_events,
             recorder._POSITIONS_OF_HASHES: self.positions_of_hashes,
             application._RESERVE: self.reserve,
             positions._HORIZON: self.horizon,
@@ -182,10 +181,6 @@ class LedgerTables:
             for event in events_of_session
         ]
         return msgspec.json.encode(rows).decode()
-
-    def select_events(self, values: Any) -> list[Row]:
-        """Return a session's events."""
-        return self.events.get(values[0], [])
 
     def positions_of_hashes(self, values: Any) -> list[Row]:
         """Return hashes and positions of a session's events between two versions."""
