@@ -88,11 +88,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """What of the log is read anew: the events of an origin after a position, 0 for all, and when that was stored."""
+    """What of the log is read anew: the events of an origin after a position, 0 for all, and when that was stored.
+
+    `start` names the block at that position, None where all is read.
+    """
 
     origin: int
     after: int
     since: datetime
+    start: KeptName | None
 
 
 def check(database: Database, vault: Vault | None = None, **options: Any) -> list[Violation]:
@@ -144,11 +148,7 @@ def examine(
         )
         total, is_whole = _added_up(tallies, on_progress), not span.after
         findings = total.findings
-        findings.add(
-            log_rules.signed_blocks(
-                connection, vault, kept_blocks, verified.block if verified and span.after else None
-            )
-        )
+        findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, span.start))
         findings.add(log_rules.positions(connection, span.origin, span.after))
         findings.add(_of_tables(reader, span, total))
         if with_messages:
@@ -164,8 +164,8 @@ def _span(connection: Connection[Any], verified: Verified | None) -> _Span:
     origin, _ = read_horizon(connection)
     block = blocks.find(connection, verified.block) if verified is not None else None
     if verified is None or block is None or block.origin != origin:
-        return _Span(origin, 0, START_OF_TIME)
-    return _Span(origin, block.until_position, verified.at - 2 * SETTLING)
+        return _Span(origin, 0, START_OF_TIME, None)
+    return _Span(origin, block.until_position, verified.at - 2 * SETTLING, verified.block)
 
 
 def _session_tasks(connection: Connection[Any], span: _Span) -> Iterator[Task]:
