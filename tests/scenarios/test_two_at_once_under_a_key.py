@@ -1,30 +1,19 @@
 """Two requests at once under one key, by the API: the second begins after the first has read, and ends before it."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ledger.store.parts import read_parts
-from tests.scenarios.steps import TOMATOES, put_in_cart, put_on_shelf
-from tests.support.instance import Client, Instance, running_instance
+from tests.support.instance import Client, Instance
 
 KEY = "8e2a"
-BUYER = 7
+BUYER = 1
 
 
 @pytest.fixture
-def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
-    with running_instance(database_url, data_folder) as running:
-        put_on_shelf(running, TOMATOES, stock="100")
-        yield running
-
-
-@pytest.fixture
-def path(instance: Instance) -> str:
-    buyer = instance.client(BUYER)
-    put_in_cart(buyer, TOMATOES, "2")
+def path(buyer: Client) -> str:
     return f"/api/payments/sessions/{buyer.create().json()['session_id']}/initiate_payment/"
 
 
