@@ -150,8 +150,8 @@ class LogReader:
     """Reads the log once for all followers of a process, and keeps what came lately for each of them.
 
     A look at the log serves all who ask within `look_seconds`. Positions of followers that found nothing for them are
-    stored with the next commit of another, when nothing new came, and after MAX_LOOKS_UNSAVED looks: they need no lock,
-    for whoever is active passes over the same events. Safe to share between threads.
+    stored with the next commit of another, when nothing new came, and after MAX_LOOKS_UNSAVED looks. That needs no
+    follower's lock: the active one passes over the same events. Safe to share between threads.
     """
 
     def __init__(self, database: Database, macs: EventMacs | None, look_seconds: float = 0.0) -> None:

@@ -61,9 +61,8 @@ class IdempotencyStore:
             if kept and not request.is_kept:
                 self.keep(request, *kept)
             elif not (kept or request.is_claimed):
-                self._look(
-                    request
-                )  # The refusal may come from what another request with this key has just done.
+                # The refusal may come from what another request with this key has just done.
+                self._look(request)
         except KeyTaken:
             self._look(request)
             raise key_in_use() from None

@@ -1,7 +1,7 @@
 """Many sessions at once: read by one statement, decided on in memory, written in one commit.
 
 A session that cannot be written with the others, because somebody wrote it meanwhile or because it is at fault, holds
-none of them up: the batch says which it was, and whoever decided tries that one again by itself.
+none of them up: the batch says which it was, and the caller tries that one again by itself.
 """
 
 from collections.abc import Collection, Container, Sequence

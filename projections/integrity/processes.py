@@ -80,9 +80,8 @@ def _start(open_store: Callable[[], tuple[Database, Vault]], snapshot: str, term
     global _reader  # noqa: PLW0603 - what a process of the pool works with, set once
     os.nice(NICENESS)
     Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Whoever interrupts the run interrupts the process that started it.
+    # A terminal interrupts the process that started this one too, which ends the run.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     database, vault = open_store()
     connection = _open.enter_context(database.snapshot(snapshot))
     _reader = Reader(connection, vault, EventMacs(database, vault.keys), terms)

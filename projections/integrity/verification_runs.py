@@ -17,7 +17,7 @@ from ledger.store.key_ring import UNKNOWN_KEY, VERIFICATION_RUNS, KeyRing
 
 RUNS_KEPT = 1_000
 RUNS_LOOKED_AT = 100
-"""Of a form, for the latest genuine one: whoever adds more forged ones only makes the next run a whole one."""
+"""Of a form, for the latest genuine one: behind more forged ones than that it is not found, and a whole run is due."""
 
 _FORMAT = "daftari verification run v1"
 _COLUMNS = "run_id, started_at, finished_at, events, version, violations, form, verified_block"

@@ -8,17 +8,17 @@ from ledger.session.events import Created, OrderCreated, Paid
 from ledger.store.database import Database
 from payments.worker.event_processor import EventProcessor
 from projections import follower as following
-from projections.follower import MAX_LOOKS_UNSAVED, Follower, LogReader, Recorded, position_of, read_end
+from projections.follower import Follower, LogReader, Recorded, position_of, read_end
 from tests.projections.recording import Notebook
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
 
 
-class Desk:
+class Handler:
     """Lists the versions that it is asked to handle."""
 
-    name = "desk"
+    name = "handler"
     topics = (Paid.TOPIC,)
 
     def __init__(self) -> None:
@@ -56,6 +56,24 @@ def stored_position(database: Database, name: str) -> int:
         return position_of(connection, name, read_end(connection).origin)
 
 
+def look_often(log: LogReader) -> None:
+    """Look until positions are stored, though other tests may move the horizon meanwhile."""
+    for _ in range(following.MAX_LOOKS_UNSAVED):
+        log.look()
+
+
+def with_events_for_others(
+    ledger: Ledger, database: Database, log: LogReader, notebook: Notebook
+) -> Follower:
+    """Return a follower that was caught up before two events for others came."""
+    checkout = Checkout(ledger)
+    until_readable(database)
+    follower = caught_up(database, log, notebook)
+    checkout.prompt()
+    until_readable(database)
+    return follower
+
+
 def newest_position(database: Database) -> int:
     with database.connection() as connection:
         row = connection.execute("SELECT max(position) AS position FROM payment_events").fetchone()
@@ -79,34 +97,23 @@ def test_what_one_look_brought_serves_all_followers(
 def test_a_position_that_another_holds_stops_nobody(
     ledger: Ledger, database: Database, log: LogReader, notebook: Notebook
 ) -> None:
-    checkout = Checkout(ledger)
-    until_readable(database)
-    follower = caught_up(database, log, notebook)
+    follower = with_events_for_others(ledger, database, log, notebook)
     held = stored_position(database, notebook.name)
-    checkout.prompt()
-    until_readable(database)
     with database.transaction() as another:
         another.execute("SELECT FROM follower_positions WHERE name = %s FOR UPDATE", (notebook.name,))
         assert follower.run_once() == 2
-        for _ in range(MAX_LOOKS_UNSAVED):
-            log.look()
+        look_often(log)
         assert stored_position(database, notebook.name) == held
-    for _ in range(MAX_LOOKS_UNSAVED):
-        log.look()
+    look_often(log)
     assert stored_position(database, notebook.name) > held
 
 
 def test_a_position_passes_over_events_for_others_once_nothing_new_comes(
     ledger: Ledger, database: Database, log: LogReader, notebook: Notebook
 ) -> None:
-    checkout = Checkout(ledger)
-    until_readable(database)
-    follower = caught_up(database, log, notebook)
-    checkout.prompt()
-    until_readable(database)
+    follower = with_events_for_others(ledger, database, log, notebook)
     assert follower.catch_up() == 2
-    for _ in range(following.MAX_LOOKS_UNSAVED):  # Other tests may move the horizon meanwhile.
-        log.look()
+    look_often(log)
     assert stored_position(database, "notebook") == newest_position(database)
 
 
@@ -146,13 +153,13 @@ def test_another_server_may_have_other_events_at_the_same_places(
 def test_a_payment_whose_order_came_with_it_is_not_handled(
     ledger: Ledger, database: Database, log: LogReader
 ) -> None:
-    desk = Desk()
-    processor = EventProcessor(database, desk, log=log, settled_by=(OrderCreated.TOPIC,))
+    handler = Handler()
+    processor = EventProcessor(database, handler, log=log, settled_by=(OrderCreated.TOPIC,))
     ordered, paid = Checkout(ledger).prompt().pay("UKG7Q2X9LM"), Checkout(ledger).prompt().pay("UKG7Q2X9LN")
     ordered.order()
     until_readable(database)
     assert processor.run_once() == 9
-    assert desk.handled == [paid.session_id]
+    assert handler.handled == [paid.session_id]
 
 
 def test_a_processor_far_behind_reads_each_event_once(
@@ -161,15 +168,15 @@ def test_a_processor_far_behind_reads_each_event_once(
     for _ in range(4):
         Checkout(ledger).prompt()
     until_readable(database)
-    processor = EventProcessor(database, Desk(), 2, log=log)
+    processor = EventProcessor(database, Handler(), 2, log=log)
     assert sum(iter(processor.run_once, 0)) == 12
 
 
 def test_a_forged_order_hides_no_payment(ledger: Ledger, database: Database) -> None:
-    desk, log = Desk(), LogReader(database, Distrustful())  # type: ignore[arg-type]
-    processor = EventProcessor(database, desk, log=log, settled_by=(OrderCreated.TOPIC,))
+    handler, log = Handler(), LogReader(database, Distrustful())  # type: ignore[arg-type]
+    processor = EventProcessor(database, handler, log=log, settled_by=(OrderCreated.TOPIC,))
     checkout = Checkout(ledger).prompt().pay("UKG7Q2X9LM")
     checkout.order()
     until_readable(database)
     processor.run_once()
-    assert desk.handled == [checkout.session_id]
+    assert handler.handled == [checkout.session_id]

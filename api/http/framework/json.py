@@ -103,10 +103,9 @@ def _read_object(asked: Request) -> dict[str, Any]:
         raise _malformed("The body is not JSON that we can read. " + _SEND_AN_OBJECT) from None
     if not isinstance(value, dict):
         raise _malformed(_SEND_AN_OBJECT)
+    # Without an escaped NUL or so many brackets there is no NUL in it, and nothing that could nest so deep.
     if b"\\u0000" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _refuse_the_unstorable(
-            value, MAX_DEPTH
-        )  # Else there is no NUL in it, and nothing that could nest so deep.
+        _refuse_the_unstorable(value, MAX_DEPTH)
     return value
 
 

@@ -40,13 +40,13 @@ FROM payment_events WHERE session_id = %s AND version > 3 ORDER BY version
 
 
 class Group:
-    """Sessions of every kind that a statement meets, and the rows about them; receipts begin with its letters."""
+    """Sessions of every kind that a statement meets, and the rows about them; receipts begin with its prefix."""
 
-    def __init__(self, ledger: Ledger, letters: str) -> None:
-        self.ledger, self.letters = ledger, letters
+    def __init__(self, ledger: Ledger, prefix: str) -> None:
+        self.ledger, self.prefix = ledger, prefix
         self.checkouts: list[Checkout] = []
         self.bookings: list[Booking] = []
-        self._receipts = (f"{letters}{number:08}" for number in range(10**8))
+        self._receipts = (f"{prefix}{number:08}" for number in range(10**8))
         for _ in range(OF_EACH_KIND):
             for kind in (
                 self._known,
@@ -124,7 +124,7 @@ class Group:
             return [
                 [
                     json.loads(
-                        re.sub(rf"{checkout.session_id}|{self.letters}[0-9]{{8}}", "its own", json.dumps(row))
+                        re.sub(rf"{checkout.session_id}|{self.prefix}[0-9]{{8}}", "its own", json.dumps(row))
                     )
                     for row in connection.execute(_EVENTS, (checkout.session_id,)).fetchall()
                 ]
@@ -134,8 +134,8 @@ class Group:
     def told(self) -> list[dict[str, Any]]:
         """Return how many movements there are of each kind, verdict and sentence."""
         with self.ledger.database.connection() as connection:
-            rows = connection.execute(_TOLD, (f"{self.letters}%",)).fetchall()
-        return json.loads(json.dumps(rows).replace(self.letters, "XX"))  # type: ignore[no-any-return]
+            rows = connection.execute(_TOLD, (f"{self.prefix}%",)).fetchall()
+        return json.loads(json.dumps(rows).replace(self.prefix, "XX"))  # type: ignore[no-any-return]
 
 
 @pytest.fixture
