@@ -69,7 +69,7 @@ def test_writes_are_refused_while_the_database_is_read_only_and_all_heals_by_its
     wait_until(lambda: buyer.create().status_code == 201, "sessions are created again")
     wait_until(lambda: paying.status(session_id)["session_status"] == "order_created", "the order is made")
     assert monotonic() - began < HEALED_WITHIN_SECONDS
-    assert [state for state, _ in messages(instance)] == ["acted_on"]
+    wait_until(lambda: [state for state, _ in messages(instance)] == ["acted_on"], "the message is closed")
 
 
 def test_a_job_says_once_that_it_waits_for_the_database_and_once_that_it_goes_on() -> None:

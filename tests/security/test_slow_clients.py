@@ -22,7 +22,7 @@ from api.server.web_server import slots_of, waiters_of
 from tests.support.database import new_database, reachable_folder
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until
-from tests.support.web_server import Server, everything, serving
+from tests.support.web_server import Server, everything, read, serving
 
 CALLBACK = "/api/payments/callbacks/"
 CALLBACKS = (
@@ -300,30 +300,18 @@ def test_a_thousand_waiting_clients_hold_no_thread_and_delay_nobody(
             server = stack.enter_context(serving(database_url, data_folder, DAFTARI_WEB_THREADS="2"))
         [worker] = server.workers()
         checkouts = [server.checkout(user) for user in range(1, SHARES + 1)]
-        polls = [stack.enter_context(server.connect()) for _ in range(1_000)]
-        for number, poll in enumerate(polls):
-            user = number % SHARES
-            poll.sendall(
-                request_of(server, user + 1, f"{checkouts[user].session_id}/status/?wait=30&after=1")
-            )
         other = server.checkout(SHARES + 1)
-        wait_until(
-            lambda: server.code_of(SHARES + 1, other.session_id) == "NO_ROOM_TO_WAIT", "all of them wait", 60
-        )
+        asked = [
+            (user, checkouts[user - 1].session_id, "status/?wait=30&after=1")
+            for user in (number % SHARES + 1 for number in range(1_000))
+        ]
+        polls = server.fill(asked, "NO_ROOM_TO_WAIT", (SHARES + 1, other.session_id))
         assert_others_are_served(server)
         assert worker.num_threads() < 30
         for checkout in checkouts:
             checkout.request()
         for poll in polls:
-            assert b'"version":2' in everything(poll)
-
-
-def request_of(server: Server, user: int, what: str) -> bytes:
-    token = make_token(server.settings, user, ["customer"], 60)
-    return (
-        f"GET /api/payments/sessions/{what} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n"
-        "Connection: close\r\n\r\n"
-    ).encode()
+            assert read(poll)[1]["version"] == 2
 
 
 def test_a_process_that_may_open_few_files_serves_fewer_waiting_clients(server: Server) -> None:
