@@ -7,6 +7,7 @@ from api.cli.check import check
 from api.cli.data import demo_data, migrate
 from api.cli.database import pg_dump, psql, restore_dump
 from api.cli.erasure import erase_customer, legal_hold
+from api.cli.export import export
 from api.cli.failures import FailureGroup
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
@@ -72,6 +73,7 @@ for command in (
     pg_dump,
     restore_dump,
     audit_log,
+    export,
     erase_customer,
     legal_hold,
     rotate_master_key,

@@ -1,0 +1,215 @@
+"""The events of the log as an export shows them, in batches, in the order of their positions.
+
+Encrypted values are left out, or decrypted for those who may have them. A batch is read by the position of the one
+before, in a statement of its own: an export holds nothing back, neither followers nor vacuum, however long it takes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
+from ledger.store.canonical import chained_hash, event_digest
+from ledger.store.customer_keys import Erased
+from ledger.store.database import Database
+from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.key_ring import WrongKey
+from ledger.store.positions import read_horizon
+from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, Vault
+from projections.history import ENCRYPTED_FIELDS, FORGED
+
+BATCH = 5_000
+
+ERASED_TEXT = "erased"
+"""Stands where a value of a customer would be who was erased."""
+UNREADABLE_TEXT = "cannot be decrypted"
+
+PURPOSES = {
+    "phone_sealed": PHONE,
+    "delivery_sealed": DELIVERY,
+    "checkout_sealed": CHECKOUT_ID,
+    "reference_sealed": REFERENCE,
+}
+"""What each encrypted field of an event was encrypted for; an export leaves any other out."""
+
+_NAMES = {event.TOPIC: PUBLIC_NAMES[event] for event in EVENT_CLASSES}
+_CLOCKS_AGREE_WITHIN, _APPENDS_END_WITHIN = timedelta(hours=1), timedelta(days=1)
+
+# An event below the end of a signed block was recorded before that block was signed.
+_BOUNDS = """
+SELECT coalesce((SELECT max(until_position) FROM signed_blocks
+                 WHERE origin = %(origin)s AND signed_at < %(since)s::timestamptz), 0) AS after,
+       (SELECT min(until_position) FROM signed_blocks
+        WHERE origin = %(origin)s AND signed_at > %(until)s::timestamptz) AS until
+"""
+_BATCH = f"""
+SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
+       {COLUMNS}
+FROM payment_events
+WHERE origin = %(origin)s AND position > %(after)s AND position <= %(until)s
+  AND (%(since)s::timestamptz IS NULL OR recorded_at >= %(since)s)
+  AND (%(before)s::timestamptz IS NULL OR recorded_at < %(before)s)
+ORDER BY position LIMIT %(limit)s
+"""  # noqa: S608 - made of names of our own
+_OWNERS = "SELECT session_id, user_id FROM payment_sessions WHERE session_id = ANY(%s)"
+_COVERING = """
+SELECT origin, number, until_position, hash, public_key, signature FROM signed_blocks
+WHERE origin = %s AND until_position >= %s ORDER BY until_position LIMIT 1
+"""
+
+
+class ExportedEvent(NamedTuple):
+    """One event, by the names of its columns. `state` and `caused_by` are decoded JSON, the hashes 32 bytes.
+
+    Of an event that is not genuine there is neither: anything may stand there.
+    """
+
+    origin: int
+    position: int
+    session_id: str
+    version: int
+    event: str
+    topic: str
+    class_version: int | None
+    happened_at: datetime | None
+    recorded_at: datetime
+    attempt: int | None
+    receipt: str | None
+    amount_cents: int | None
+    is_genuine: bool
+    previous_hash: bytes
+    hash: bytes
+    caused_by: dict[str, str] | None
+    state: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which events: of one origin, with after < position <= until, recorded since a time and before another."""
+
+    origin: int
+    after: int
+    until: int
+    since: datetime | None
+    before: datetime | None
+
+
+class EventReader:
+    """Reads the log for an export; with a vault, personal data are in the clear."""
+
+    def __init__(self, database: Database, macs: EventMacs, vault: Vault | None = None) -> None:
+        self._database, self._macs, self._vault = database, macs, vault
+
+    def span(self, since: datetime | None, before: datetime | None) -> Span:
+        """Return what is in the log now, below the horizon, of the time from `since` until before `before`."""
+        with self._database.connection() as connection:
+            origin, horizon = read_horizon(connection)
+            limits = {
+                "origin": origin,
+                "since": since and since - _CLOCKS_AGREE_WITHIN,
+                "until": before and before + _APPENDS_END_WITHIN,
+            }
+            row = connection.execute(_BOUNDS, limits).fetchone()
+        assert row is not None
+        return Span(origin, row["after"], min(row["until"] or horizon - 1, horizon - 1), since, before)
+
+    def batch(self, span: Span, after: int, limit: int) -> list[ExportedEvent]:
+        """Return the next events of a span, `limit` at most, behind a position."""
+        values = {
+            "origin": span.origin,
+            "after": max(after, span.after),
+            "until": span.until,
+            "since": span.since,
+            "before": span.before,
+            "limit": limit,
+        }
+        with self._database.connection() as connection:
+            rows = connection.cursor(binary=True).execute(_BATCH, values).fetchall()
+            owners = self._owners(connection, rows) if self._vault else {}
+        return [self._exported(row, owners.get(row["session_id"])) for row in rows]
+
+    def covering_block(self, origin: int, position: int) -> dict[str, Any] | None:
+        """Return the first signed block over a position as the manifest shows it, None if none is signed yet."""
+        with self._database.connection() as connection:
+            row = connection.execute(_COVERING, (origin, position)).fetchone()
+        return row and {
+            "name": f"{row['origin']}-{row['number']}-{row['hash'].hex()}",
+            "until_position": str(row["until_position"]),
+            "public_key": row["public_key"].hex(),
+            "signature": row["signature"].hex(),
+        }
+
+    def _owners(self, connection: Any, rows: list[dict[str, Any]]) -> dict[UUID, int]:
+        assert self._vault is not None
+        sessions = list({row["session_id"] for row in rows})
+        owners = {row["session_id"]: row["user_id"] for row in connection.execute(_OWNERS, (sessions,))}
+        self._vault.read_ahead(set(owners.values()))
+        return owners
+
+    def _exported(self, row: dict[str, Any], owner: int | None) -> ExportedEvent:
+        state, caused_by = self._genuine(row)
+        known = state or {}
+        moment = known.get("timestamp")
+        return ExportedEvent(
+            origin=row["origin"],
+            position=row["position"],
+            session_id=str(row["session_id"]),
+            version=row["version"],
+            event=_NAMES[row["topic"]] if state is not None else FORGED,
+            topic=row["topic"],
+            class_version=known.get("class_version", 1) if state is not None else None,
+            happened_at=moment and datetime.fromisoformat(moment),
+            recorded_at=row["recorded_at"],
+            attempt=known.get("attempt"),
+            receipt=known.get("receipt"),
+            amount_cents=known.get("amount_cents"),
+            is_genuine=state is not None,
+            previous_hash=row["previous_hash"],
+            hash=row["hash"],
+            caused_by=caused_by,
+            state=state and dict(self._shown(state, row["session_id"], owner)),
+        )
+
+    def _genuine(self, row: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
+        """Return state and metadata of an event that is ours, and whose content is that of its hash."""
+        if not self._macs.is_genuine(row):
+            return None, None
+        state = msgspec.json.decode(row["state"])
+        metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
+        digest = event_digest(row["session_id"], row["version"], row["topic"], state, metadata)
+        is_ours = chained_hash(row["previous_hash"], digest) == row["hash"]
+        return (state, metadata) if is_ours else (None, None)
+
+    def _shown(self, value: dict[str, Any], session_id: UUID, owner: int | None) -> Iterator[tuple[str, Any]]:
+        """Yield the fields of an object: without the encrypted ones, or with what they say, under a plain name."""
+        for name, part in value.items():
+            if name.endswith(ENCRYPTED_FIELDS):
+                if self._vault and part is not None and name in PURPOSES and owner is not None:
+                    plain = self._decrypted(self._vault, owner, part, PURPOSES[name], session_id)
+                    yield name.removesuffix(ENCRYPTED_FIELDS), plain
+            elif isinstance(part, dict):
+                yield name, dict(self._shown(part, session_id, owner))
+            elif isinstance(part, list):
+                yield (
+                    name,
+                    [
+                        dict(self._shown(each, session_id, owner)) if isinstance(each, dict) else each
+                        for each in part
+                    ],
+                )
+            else:
+                yield name, part
+
+    @staticmethod
+    def _decrypted(vault: Vault, owner: int, value: str, purpose: str, session_id: UUID) -> Any:
+        try:
+            text = vault.decrypt(owner, value, purpose=purpose, row=session_id)
+        except Erased:
+            return ERASED_TEXT
+        except WrongKey:
+            return UNREADABLE_TEXT
+        return msgspec.json.decode(text) if purpose == DELIVERY else text
