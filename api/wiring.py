@@ -27,6 +27,7 @@ from payments.confirmation.query_log import QueryLog
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
+from payments.erasure.customer_export import CustomerExport
 from payments.erasure.erasures import Erasures
 from payments.erasure.reencryption import Reencryption
 from payments.exceptions.alarms import Alarms, AlarmTerms
@@ -307,6 +308,11 @@ def build_erasures(settings: Settings, database: Database, vault: Vault) -> Eras
     """Return what erases customers."""
     retention = timedelta(days=settings.daftari_retention_days)
     return Erasures(database, vault, AuditLog(database, vault.keys), retention)
+
+
+def build_customer_export(_settings: Settings, database: Database, vault: Vault) -> CustomerExport:
+    """Return what writes down for a person all that is held about them."""
+    return CustomerExport(database, vault, AuditLog(database, vault.keys))
 
 
 def shortcodes_of(settings: Settings) -> frozenset[str]:

@@ -8,6 +8,7 @@ from api.cli.data import demo_data, migrate
 from api.cli.database import pg_dump, psql, restore_dump
 from api.cli.erasure import erase_customer, legal_hold
 from api.cli.export import export
+from api.cli.export_customer import export_customer
 from api.cli.failures import FailureGroup
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
@@ -74,6 +75,7 @@ for command in (
     restore_dump,
     audit_log,
     export,
+    export_customer,
     erase_customer,
     legal_hold,
     rotate_master_key,

@@ -13,14 +13,11 @@ from psycopg import Connection
 
 from ledger import clock
 from ledger.errors import Rejected
-from ledger.phone import PhoneNumber
 from ledger.store.audit_log import CUSTOMER_ERASED, AuditLog
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
-from ledger.store.key_ring import WrongKey
-from ledger.store.vault import PHONE, Vault
-from payments.inbox.inbox import digests_of_phone
-from payments.operators.stakes import digests_of_payer
+from ledger.store.vault import Vault
+from payments.erasure.phones import phone_digests_of
 from payments.refunds.notes import parse_note
 
 PROPOSED = "erasure_proposed"
@@ -41,11 +38,6 @@ SELECT EXISTS (SELECT FROM customer_keys WHERE user_id = %(user)s AND wrapped_ke
        (SELECT count(*) FROM daraja_inbox WHERE key_owner = %(user)s) AS messages,
        (SELECT count(*) FROM shop_orders WHERE user_id = %(user)s) AS orders,
        (SELECT count(*) FROM idempotency_keys WHERE user_id = %(user)s) AS kept_answers
-"""
-_SEALED_PHONES = """
-SELECT DISTINCT session_id, state->>'phone_sealed' AS sealed
-FROM payment_events JOIN payment_sessions USING (session_id)
-WHERE user_id = %s AND state ? 'phone_sealed' AND state->>'phone_sealed' IS NOT NULL
 """
 _BY_PHONE = """
 SELECT (SELECT count(*) FROM daraja_inbox WHERE phone_digests && %(digests)s::text[]) AS messages,
@@ -80,7 +72,7 @@ class Erasures:
     def plan(self, user_id: int) -> ErasurePlan:
         """Return what an erasure would do now; change nothing."""
         with self._database.connection() as connection:
-            return self._plan(connection, user_id, self._phone_digests(connection, user_id))
+            return self._plan(connection, user_id, phone_digests_of(connection, self._vault, user_id))
 
     def propose(self, user_id: int, *, by: str, reason: str) -> ErasurePlan:
         """Propose an erasure, for another person to approve. Raises Rejected, and InvalidValue for the reason."""
@@ -98,7 +90,7 @@ class Erasures:
         _refuse_own(user_id, by)
         with self._database.transaction() as connection:
             connection.execute(_ONE_AT_A_TIME, (str(user_id),))
-            digests = self._phone_digests(connection, user_id)
+            digests = phone_digests_of(connection, self._vault, user_id)
             plan = self._plan(connection, user_id, digests)
             self._refuse(plan)
             if plan.proposed_by is None:
@@ -159,19 +151,6 @@ class Erasures:
             raise Erased
         if plan.obstacles:
             raise Rejected("ERASURE_REFUSED", " ".join(plan.obstacles))
-
-    def _phone_digests(self, connection: Connection[Any], user_id: int) -> list[str]:
-        """Return the blind indexes of every phone that the customer's sessions name; none once they are erased."""
-        digests = set[str]()
-        for row in connection.execute(_SEALED_PHONES, (user_id,)).fetchall():
-            try:
-                phone = self._vault.decrypt(user_id, row["sealed"], purpose=PHONE, row=row["session_id"])
-            except (Erased, WrongKey):
-                continue
-            digits = PhoneNumber(phone).digits
-            digests.update(digests_of_phone(self._vault, digits))
-            digests.update(digests_of_payer(self._vault, digits))
-        return sorted(digests)
 
 
 def _subject(user_id: int) -> str:

@@ -1,0 +1,60 @@
+"""`daftari export-customer`: all that is held about a person, for that person."""
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from api.cli.erasure import USER
+from api.cli.failures import Failure
+
+
+@click.command(name="export-customer", short_help="Write down for a person all that is held about them.")
+@click.argument("user", type=USER)
+@click.option("--by", type=USER, metavar="USER", required=True, help="The number of the person who does it.")
+@click.option("--reason", required=True, help="Why. It is kept for ever: give no phone number and no name.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to make, which must not exist; customer-USER.zip without it.",
+)
+def export_customer(user: int, by: int, reason: str, output: Path | None) -> None:
+    """Write all that is held about USER into a zip: account.txt to read, and data.json.
+
+    With each kind of data it says what they are, how long they are kept and why. Other people are left out. It is
+    recorded in the audit log. After an erasure it says what is left and that it cannot be read any more. The file is
+    readable by its owner alone; give it to the person in a safe way, then delete it.
+
+    \b
+    Examples
+      daftari export-customer 7 --by 41 --reason "The customer asked by letter."
+      daftari export-customer 7 --by 41 --reason "The customer asked by letter." -o /media/stick/7.zip
+    """
+    from api.cli.opened import open_database
+    from api.wiring import build_customer_export
+    from ledger.store.vault import Vault
+
+    path = output or Path(f"customer-{user}.zip")
+    with open_database() as (settings, database):
+        export = build_customer_export(settings, database, Vault(database, settings.daftari_master_key))
+        file = _new_file(path)
+        try:
+            with file:
+                counts = export.write(user, file, by=f"cli:user:{by}", reason=reason)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    held = ", ".join(f"{table} {count}" for table, count in counts.items() if count)
+    click.echo(f"Written to {path}: {held or 'nothing is held'}")
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """Create a file that its owner alone may read."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise Failure(f"{path} exists already; name another file with -o.") from None
+    except OSError as error:
+        raise Failure(f"{path} cannot be made: {error.strerror}.") from error

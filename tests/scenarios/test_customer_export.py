@@ -1,0 +1,93 @@
+"""`daftari export-customer` gives a person all that is held about them, readable, and nobody else's data."""
+
+import json
+import stat
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+from payments.erasure.customer_export import ERASED, CustomerExport
+from payments.erasure.held_data import HELD
+from tests.api.cli.support import daftari
+from tests.scenarios.canaries import CUSTOMER, NEVER_STORED, STORED, found_in, plant
+from tests.scenarios.steps import TOMATOES, observe, put_in_cart
+from tests.support.erasures import erase
+from tests.support.instance import Instance
+
+pytestmark = pytest.mark.usefixtures("clock")
+REASON = "The customer asked by letter."
+
+
+class Account:
+    """An account as a person gets it: `text`, `data`, and the rows by table."""
+
+    def __init__(self, instance: Instance) -> None:
+        services, file = instance.services, BytesIO()
+        export = CustomerExport(services.database, services.vault, services.audit_log)
+        export.write(CUSTOMER, file, by="user:41", reason=REASON)
+        with ZipFile(file) as archive:
+            self.text, self.data = archive.read("account.txt"), archive.read("data.json")
+        self.rows: dict[str, list[dict[str, Any]]] = {
+            held["table"]: held["rows"] for held in json.loads(self.data)["held"]
+        }
+
+
+def run(instance: Instance, path: Path, reason: str) -> Any:
+    environment = {
+        "DATABASE_URL": instance.settings.database_url,
+        "DAFTARI_MASTER_KEY": b64encode(instance.settings.daftari_master_key).decode(),
+    }
+    arguments = ["--by", "41", "--reason", reason, "-o", str(path)]
+    return daftari("export-customer", str(CUSTOMER), *arguments, **environment)
+
+
+def test_an_account_holds_all_that_is_kept_of_a_person_and_of_nobody_else(instance: Instance) -> None:
+    plant(instance)
+    other = instance.client(8)
+    put_in_cart(other, TOMATOES, "1")
+    instance.pay(other)
+    account = Account(instance)
+    for content in (account.text, account.data):
+        assert set(STORED) - found_in(content, STORED) == set()
+        assert found_in(content, NEVER_STORED) == set()
+        assert b"John Doe" not in content
+    assert b"KES 350.00" in account.text
+    assert list(account.rows) == [held.table for held in HELD]
+    [entry] = account.rows["audit_log"]
+    assert (entry["kind"], entry["subject"], entry["actor"]) == (
+        "customer_exported",
+        "user:7",
+        "another person",
+    )
+    assert {row.get("user_id", CUSTOMER) for rows in account.rows.values() for row in rows} == {CUSTOMER}
+
+
+def test_after_an_erasure_an_account_says_what_is_left(instance: Instance) -> None:
+    plant(instance)
+    erase(instance.services.database, instance.services.vault, CUSTOMER)
+    account = Account(instance)
+    assert b"Your personal data were erased on" in account.text
+    assert {row["total_cents"] for row in account.rows["payment_sessions"]} == {350_00}
+    assert {row["delivery_details"] for row in account.rows["shop_orders"]} == {ERASED}
+    assert (account.rows["shop_cart_items"], account.rows["idempotency_keys"]) == ([], [])
+    assert len(account.rows["customer_erasures"]) == 1
+
+
+def test_the_command_records_who_asked_and_overwrites_no_file(instance: Instance, tmp_path: Path) -> None:
+    path = tmp_path / "7.zip"
+    assert run(instance, path, "Call 0712345678").returncode == 1
+    assert not path.exists()
+    assert "audit_log 1" in run(instance, path, REASON).stdout
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+    again = run(instance, path, REASON)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+    assert path.read_bytes() == before
+    entries = observe(
+        instance, "SELECT actor, subject, reason FROM audit_log WHERE kind = 'customer_exported'"
+    )
+    assert entries == [("cli:user:41", "user:7", REASON)]
