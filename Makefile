@@ -24,7 +24,7 @@ MUTATION = build/mutation
 AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup check fuzz audit sbom bench bench-growth soak simulate torture mutate schema screenshot format lock clean
+.PHONY: help run test test-system test-setup check fuzz audit sbom bench bench-growth soak simulate torture mutate schema events screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -88,6 +88,9 @@ mutate: $(MUTATION)/.ready ## Mutate the ledger in thousands of ways and count h
 
 schema: $(VENV)/.ready-to-test ## Write docs/schema.md from a database that was just migrated
 	@$(BIN)/python -m tests.support.schema_page
+
+events: $(VENV)/.ready-to-test ## Write docs/events.md from the event classes and their stored samples
+	@$(BIN)/python -m tests.support.events_page
 
 screenshot: test-setup ## Take the picture of shop and phone for the README
 	@$(BIN)/python -m tests.support.screenshot

@@ -1,7 +1,8 @@
 """Stored events of every version so far: what was written once must be readable for ever.
 
 A file here is never changed. A new version of an event comes with new files; `<topic>.json` shows the event in full,
-`<topic>.<case>.json` a case of it that is easily forgotten.
+`<topic>.<case>.json` a case of it that is easily forgotten. `stored/<topic>.<class_version>.json` has the very bytes
+that the database gives back for one event of each version.
 """
 
 import json
@@ -17,12 +18,15 @@ from ledger.session import events
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.events import EVENT_CLASSES
 from ledger.session.values import RefundState, Status
+from ledger.store.canonical import event_digest
+from ledger.store.database import Database
 from ledger.store.mapper import SessionMapper
 from tests.ledger.session.event_specs import SESSION_ID
 from tests.ledger.session.scenario import fold
 
 VECTORS = Path(__file__).parent / "vectors"
 MAPPER = SessionMapper(JSONTranscoder())
+STORED = {file.stem: file.read_bytes() for file in sorted((VECTORS / "stored").glob("*.json"))}
 EVENTS = {file.stem: file for file in sorted((VECTORS / "events").glob("*.json"))}
 CREATED = datetime(2026, 3, 1, 6, 30, tzinfo=UTC)
 
@@ -175,3 +179,44 @@ def test_a_session_without_a_cart_is_read_with_the_texts_of_its_caller_encrypted
 def test_an_order_without_a_shop_has_a_number_and_no_id() -> None:
     decoded = event("payment_session.order_created.v1.without_shop")
     assert (decoded.order_id, decoded.order_number) == (None, "invoice-17")
+
+
+def test_every_version_of_every_event_has_a_stored_sample() -> None:
+    versions = {
+        f"{event.TOPIC}.{version}"
+        for event in EVENT_CLASSES
+        for version in range(1, getattr(event, "class_version", 1) + 1)
+    }
+    assert versions == STORED.keys()
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_stored_sample_is_read_and_becomes_the_newest_version(name: str) -> None:
+    topic, _, version = name.rpartition(".")
+    once = json.loads(STORED[name])
+    assert once.get("class_version", 1) == int(version)
+    decoded = MAPPER.to_domain_event(StoredEvent(SESSION_ID, 1, topic, STORED[name]))
+    assert type(decoded) is resolve_topic(topic)
+    for line in once.get("lines", ()):
+        line.setdefault("name_sealed", None)
+    newest = {"class_version": type(decoded).class_version} if "class_version" in vars(type(decoded)) else {}
+    assert json.loads(MAPPER.to_stored_event(decoded).state) == SAID_LATER.get(topic, {}) | once | newest
+
+
+def test_the_digest_of_what_was_stored_stays_for_ever() -> None:
+    digests = json.loads((VECTORS / "digests.json").read_text())
+    found = {
+        name: event_digest(
+            SESSION_ID, 1, name.rpartition(".")[0], json.loads(state), {"cause": "request"}
+        ).hex()
+        for name, state in STORED.items()
+    }
+    assert found == digests
+
+
+def test_the_samples_are_the_bytes_that_the_database_stores(database: Database) -> None:
+    with database.connection() as connection:
+        for name, state in STORED.items():
+            row = connection.execute("SELECT %s::jsonb::text AS state", (state.decode(),)).fetchone()
+            assert row is not None
+            assert row["state"].encode() == state, name
