@@ -195,11 +195,12 @@ def test_a_stored_sample_is_read_and_becomes_the_newest_version(name: str) -> No
     topic, _, version = name.rpartition(".")
     once = json.loads(STORED[name])
     assert once.get("class_version", 1) == int(version)
+    cls = resolve_topic(topic)
     decoded = MAPPER.to_domain_event(StoredEvent(SESSION_ID, 1, topic, STORED[name]))
-    assert type(decoded) is resolve_topic(topic)
+    assert type(decoded) is cls
     for line in once.get("lines", ()):
         line.setdefault("name_sealed", None)
-    newest = {"class_version": type(decoded).class_version} if "class_version" in vars(type(decoded)) else {}
+    newest = {"class_version": cls.class_version} if "class_version" in vars(cls) else {}
     assert json.loads(MAPPER.to_stored_event(decoded).state) == SAID_LATER.get(topic, {}) | once | newest
 
 
