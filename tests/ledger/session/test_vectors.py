@@ -200,7 +200,8 @@ def test_a_stored_sample_is_read_and_becomes_the_newest_version(name: str) -> No
     assert type(decoded) is cls
     for line in once.get("lines", ()):
         line.setdefault("name_sealed", None)
-    newest = {"class_version": cls.class_version} if "class_version" in vars(cls) else {}
+    version_now = getattr(cls, "class_version", 1)
+    newest = {"class_version": version_now} if version_now > 1 else {}
     assert json.loads(MAPPER.to_stored_event(decoded).state) == SAID_LATER.get(topic, {}) | once | newest
 
 
