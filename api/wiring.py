@@ -158,6 +158,7 @@ def assemble(
     switches = Switches(database, AuditLog(database, vault.keys))
     worker = WorkerParts(
         ledger=ledger,
+        vault=vault,
         order_maker=order_maker,
         order_failures=OrderFailures(database),
         goods_returns=GoodsReturns(shop),

@@ -16,7 +16,7 @@ from ledger.session.session import PaymentSession
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.event_descriptions import clock_time, describe
-from projections.follower import recorded
+from projections.follower import Recorded, recorded
 
 HISTORY = f"""
 SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
@@ -85,6 +85,13 @@ class Entry:
     def name(self) -> str:
         """The public name of its kind, such as PaymentRequested."""
         return events.PUBLIC_NAMES[type(self.event)] if self.event else FORGED
+
+    @property
+    def recorded(self) -> Recorded:
+        """The event as projections take it."""
+        return Recorded(
+            self.session_id, self.version, self.topic, self.state, int(self.position), self.recorded_at
+        )
 
     @property
     def happened_at(self) -> datetime:

@@ -36,6 +36,7 @@ RESOURCES = (
     "api.http.resources.switches",
     "api.http.resources.reports",
     "api.http.resources.signed_blocks",
+    "api.http.resources.audit_payments",
     "api.http.resources.audit_log",
     "api.http.resources.erasure",
     "api.http.resources.refunds",

@@ -243,6 +243,11 @@ def newest(connection: Connection[Any], origin: int) -> Block | None:
     return Block(**row) if row else None
 
 
+def numbered(connection: Connection[Any], origin: int, number: int) -> list[Block]:
+    """Return the block of that number, none if there is none."""
+    return [Block(**row) for row in connection.execute(_ONE, (origin, number))]
+
+
 def find(connection: Connection[Any], name: KeptName) -> Block | None:
     """Return the block of that name, None unless it is there with that hash."""
     row = connection.execute(_ONE, (name.origin, name.number)).fetchone()

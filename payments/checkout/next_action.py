@@ -14,7 +14,7 @@ from ledger.store.customer_keys import Erased
 from ledger.store.vault import PHONE, Vault
 from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QUERY_SCHEDULE
-from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches
+from payments.operators.switches import PAUSED_RETRY_AFTER, Switch, Switches, SwitchState
 from payments.prompts.phone_locks import PhoneLocks
 from projections.sessions import SessionRow
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
@@ -89,14 +89,23 @@ class NextActions:
         refused = self._prompts_refused_until(rows, now)
         return [self._of_row(row, now, until) for row, until in zip(rows, refused, strict=True)]
 
+    def as_recorded(self, row: SessionRow, moment: datetime) -> NextAction:
+        """Return the next action as it was at a moment by the row alone: without limits, locks and switches of then."""
+        return self._at(row, moment, row.created_at, None)
+
     def _of_row(self, row: SessionRow, now: datetime, refused_until: datetime) -> NextAction:
+        pause = self._switches.off(Switch.PROMPTS) if row.session_status in _PROMPTED else None
+        return self._at(row, now, refused_until, pause)
+
+    def _at(
+        self, row: SessionRow, now: datetime, refused_until: datetime, pause: SwitchState | None
+    ) -> NextAction:
         in_doubt = self._is_in_doubt(row, now)
         next_check_at = resolve_by = None
         if in_doubt and row.last_requested_at is not None:
             first_check_at = row.last_requested_at + self._first_query
             next_check_at = row.next_check_at or max(first_check_at, now)
             resolve_by = first_check_at + _GROWING_GAPS
-        pause = self._switches.off(Switch.PROMPTS) if row.session_status in _PROMPTED else None
         if pause is not None:
             refused_until = max(refused_until, now + PAUSED_RETRY_AFTER)
         retry_at = self._retry_at(row, refused_until)

@@ -12,6 +12,7 @@ from ledger.session.events import EvidenceUpgraded, OrderCreated, Paid, ReceiptR
 from ledger.store.blocks import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
+from ledger.store.vault import Vault
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.goods_returns import GoodsReturns
@@ -36,6 +37,7 @@ from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
 from projections.follower import Follower, LogReader, Projection
 from projections.metrics import PaymentMetrics
+from projections.payment_search import PaymentSearch
 from projections.refunds import PaymentRefunds
 
 LOOK_SECONDS = 0.015
@@ -52,6 +54,7 @@ class WorkerParts:
     """What the processes use. Blocks are signed every `signing_seconds`; those named in `switched_off` do not run."""
 
     ledger: Ledger
+    vault: Vault
     order_maker: OrderMaker
     order_failures: OrderFailures
     goods_returns: GoodsReturns
@@ -119,13 +122,13 @@ class View:
 
     name: str
     every: tuple[float, float]
-    projection: Callable[[], Projection]
+    projection: Callable[[WorkerParts], Projection]
 
     def jobs(
         self, parts: WorkerParts, _locks: LockConnection, _max_workers: int, log: LogReader
     ) -> list[Job]:
         """Return the job that follows the log."""
-        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection(), log=log)
+        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection(parts), log=log)
         return [Job(self.name, follower.run_once, *self.every, full_round=follower.batch_size)]
 
 
@@ -169,9 +172,10 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     OnEvent("orders", (0.02, 0.2), (Paid,),
             "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
             lambda parts: parts.order_maker, PAID_WITHOUT_ORDER, settled_by=(OrderCreated,)),
-    View("payment_metrics", (0.1, 0.5), PaymentMetrics),
-    View("payment_refunds", (0.1, 0.5), PaymentRefunds),
-    View("payment_cases", (0.1, 0.5), PaymentCases),
+    View("payment_metrics", (0.1, 0.5), lambda _: PaymentMetrics()),
+    View("payment_refunds", (0.1, 0.5), lambda _: PaymentRefunds()),
+    View("payment_cases", (0.1, 0.5), lambda _: PaymentCases()),
+    View("payment_search", (0.5, 1), lambda parts: PaymentSearch(parts.vault)),
     OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),
             "where refunds are automatic: approve_refund",
             lambda parts: parts.refund_policy, REFUND_NOT_DECIDED),

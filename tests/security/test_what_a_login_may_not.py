@@ -57,6 +57,7 @@ READ_ONLY = {
         "sealed_settings",
         "shop_counties",
         "shop_subcounties",
+        "payment_phones",
     ),
 }
 FINAL_COLUMNS = {
@@ -77,6 +78,7 @@ FINAL_COLUMNS = {
     "shop_order_items": ("price_cents", "quantity_thousandths"),
     "shop_stock_changes": ("change_thousandths", "reason"),
     "follower_positions": ("name", "origin"),
+    "payment_search": ("session_id", "created_at", "total_cents"),
 }
 COLUMNS = """
 SELECT attname FROM pg_attribute

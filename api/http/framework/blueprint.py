@@ -108,7 +108,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
             @wraps(full)
             def lean(*args: Any, **kwargs: Any) -> Any:
                 loaded = load() if self.is_lean else None
-                return full(*args, **kwargs) if loaded is None else view(loaded, *args, **kwargs)
+                return full(*args, **kwargs) if loaded is None else view(*args, loaded, **kwargs)
 
             lean.schemas = {**getattr(view, "schemas", {}), location: ready}  # type: ignore[attr-defined]  # as above
             return lean  # type: ignore[return-value]  # wraps keeps the signature

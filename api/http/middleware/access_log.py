@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from flask import request
+from flask.globals import app_ctx
 
 from api.http.framework.services import current_services
 from api.http.middleware.auth import Caller, caller
@@ -36,7 +37,7 @@ def reads_personal_data(what: str) -> Callable[[View], View]:
         @wraps(view)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             shown = view(*args, **kwargs)
-            record_access(caller(), what, kwargs)
+            record_access(caller(), what, kwargs | app_ctx.g.pop("access_details", {}))
             return shown
 
         recorded.reads_personal_data = what  # type: ignore[attr-defined]  # functions take attributes; mypy has no type for it
@@ -52,11 +53,18 @@ def _reason(given: str) -> str:
     return parse_note(given, REASON)
 
 
+def note_access(**details: str | int | list[str]) -> None:
+    """Say more about the read that this request is, for its entry: ids and names, and nothing personal."""
+    app_ctx.g.access_details = app_ctx.g.get("access_details", {}) | details
+
+
 def record_access(reader: Caller, what: str, named: dict[str, Any]) -> None:
     """Append an entry about a read of `what`; `named` are the ids in the path. Raises InvalidValue for the reason."""
     given = request.headers.get(REASON)
     ids = {
-        name: str(value) for name, value in named.items() if name.endswith("_id") or isinstance(value, int)
+        name: value if isinstance(value, list) else str(value)
+        for name, value in named.items()
+        if name.endswith("_id") or isinstance(value, int | list)
     }
     subjects = (
         f"{kind}:{ids[name]}"

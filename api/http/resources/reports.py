@@ -1,17 +1,17 @@
 """Reports for analysts and auditors: rates, the last verification run, the whole history of a session."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from marshmallow import ValidationError, fields
+from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import require_role
-from api.http.schemas.fields import Moment, RequestSchema, ResponseSchema
+from api.http.schemas.fields import AwareMoment, Moment, RequestSchema, ResponseSchema
 from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
@@ -22,25 +22,7 @@ from projections.integrity.verification_runs import VerificationRun
 
 DEFAULT_PERIOD = timedelta(hours=24)
 MAX_PERIOD = timedelta(days=366)
-YEARS = range(2000, 2200)
-"""Outside these years there is nothing to report, and arithmetic with the first and last years of a datetime fails."""
-
 blueprint = ApiBlueprint("reports", __name__, description="For analysts and auditors.")
-
-
-class AwareMoment(fields.String):
-    """A moment in a query: RFC 3339 with its zone."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            raise ValidationError("Write a moment with its zone, like 2024-01-15T10:30:00Z.")
-        if moment.year not in YEARS:
-            raise ValidationError(f"Write a year from {YEARS[0]} to {YEARS[-1]}.")
-        return moment.astimezone(UTC)
 
 
 class PeriodQuery(RequestSchema):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, validate
@@ -17,6 +17,9 @@ from ledger.phone import PhoneNumber
 TIME_SLOTS = ("morning", "afternoon", "evening")
 MAX_ID = 2**31 - 1
 MAX_DAYS = 366
+
+YEARS = range(2000, 2200)
+"""Outside these years there is nothing to report, and arithmetic with the first and last years of a datetime fails."""
 
 _PHONE_FORMS = r"^(\+?254|0)?[17][0-9]{8}$"
 """The documented form. Blanks, brackets and dashes between the digits are accepted too."""
@@ -140,6 +143,21 @@ class DeliveryDay(Day):
         if not 0 <= ahead <= MAX_DAYS:
             raise ValidationError("Choose today or a later day, within a year.")
         return day
+
+
+class AwareMoment(fields.String):
+    """A moment in a query: RFC 3339 with its zone."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise ValidationError("Write a moment with its zone, like 2024-01-15T10:30:00Z.")
+        if moment.year not in YEARS:
+            raise ValidationError(f"Write a year from {YEARS[0]} to {YEARS[-1]}.")
+        return moment.astimezone(UTC)
 
 
 class Moment(fields.DateTime):

@@ -160,6 +160,34 @@ class PageQuery(RequestSchema):
         return data | {"page": page}
 
 
+class KeysetQuery(RequestSchema):
+    """The query of a list without numbers of pages; subclasses add filters and a cursor."""
+
+    page_size = Ordinal(
+        load_default=DEFAULT_PAGE_SIZE,
+        validate=validate.Range(1),
+        metadata={"description": f"Rows a page; more than {MAX_PAGE_SIZE} means {MAX_PAGE_SIZE}."},
+    )
+
+    def made_of(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields with a size that is not too large."""
+        return data | {"page_size": min(data["page_size"], MAX_PAGE_SIZE)}
+
+
+class KeysetList(ResponseSchema):
+    """A page of a list without numbers of pages; subclasses add `results`. It may be short before the end."""
+
+    next = fields.String(
+        allow_none=True, metadata={"description": "Where the list goes on; null at its end."}
+    )
+
+
+def link_after(name: str, value: str) -> str:
+    """Return the absolute link to this list with one name of its query replaced."""
+    kept = [(key, text) for key, text in request.args.items(multi=True) if key != name]
+    return f"{base_url()}{quote(request.path)}?{urlencode([*kept, (name, value)])}"
+
+
 class PagedList(ResponseSchema):
     """A page of a list; subclasses add `results`."""
 

@@ -15,6 +15,7 @@ NAMES = (
     "payment_metrics",
     "payment_refunds",
     "payment_cases",
+    "payment_search",
     "refund_policy",
     "goods_returns",
     "refund_sending",

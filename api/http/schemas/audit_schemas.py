@@ -1,0 +1,239 @@
+"""The queries of auditors, and how payments that they find are shown."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from marshmallow import Schema, ValidationError, fields
+
+from api.http.schemas.fields import (
+    AwareMoment,
+    Choice,
+    Day,
+    Moment,
+    Phone,
+    RequestSchema,
+    ResponseSchema,
+    Text,
+)
+from api.http.schemas.pagination import CursorText, KeysetList, KeysetQuery, Ordinal
+from api.http.schemas.session_schemas import OrderSummary, Reason
+from ledger.errors import InvalidValue
+from ledger.money import Money
+from ledger.session.values import Evidence, Status
+
+MAX_USER = 2**63 - 1
+
+_AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
+_REFERENCE = re.compile(r"D([0-9]{1,18})")
+
+
+class UserNumber(fields.Integer):
+    """The number of a user in a query."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if not re.fullmatch(r"[1-9][0-9]{0,18}", value) or int(value) > MAX_USER:
+            raise ValidationError("Write the number of a user.")
+        return int(value)
+
+
+class Shillings(fields.String):
+    """An amount in a query, in shillings with up to two decimals; loads to cents."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if not _AMOUNT.fullmatch(value):
+            raise ValidationError("Write an amount like 350.00.")
+        try:
+            return Money.parse(value).cents
+        except InvalidValue as error:
+            raise ValidationError(error.message) from None
+
+
+class AccountReference(fields.String):
+    """The reference of an attempt at M-Pesa, D and the transaction id; loads to this id."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        match = _REFERENCE.fullmatch(value)
+        if match is None:
+            raise ValidationError("Write an account reference like D456.")
+        return int(match[1])
+
+
+class PaymentQuery(KeysetQuery):
+    """What a payment is found by; filters may be combined."""
+
+    receipt = Text(
+        most=40, metadata={"description": "M-Pesa's receipt of money in or out.", "example": "UKG7Q2X9LM"}
+    )
+    order_number = Text(most=100, metadata={"example": "ORD-20240115-001"})
+    reference = AccountReference(
+        metadata={
+            "description": "The account reference of an attempt, as M-Pesa shows it.",
+            "example": "D456",
+        }
+    )
+    user = UserNumber(metadata={"description": "The number of the buyer."})
+    day = Day(metadata={"description": "The day of creation, in Nairobi.", "example": "2024-01-15"})
+    amount = Shillings(metadata={"description": "What was asked for, in shillings.", "example": "350.00"})
+    status = Choice([str(status) for status in Status])
+    evidence = Choice(
+        [str(evidence) for evidence in Evidence], metadata={"description": "By what the payment is known."}
+    )
+    recorded_as_of = AwareMoment(
+        metadata={"description": "The payments as they were by what was recorded until then."}
+    )
+    cursor = CursorText(UUID)
+
+
+class PersonalFilters(Schema):
+    """What names a person is no part of a URL, which proxies and browsers keep."""
+
+    phone = Phone(data_key="Daftari-Phone", metadata={"description": "Only payments that name this phone."})
+    checkout_id = Text(
+        data_key="Daftari-Checkout-Request",
+        most=100,
+        metadata={
+            "description": "Only the payment of this CheckoutRequestID.",
+            "example": "ws_CO_150120241030",
+        },
+    )
+
+
+class AsOfQuery(RequestSchema):
+    """A session as it was: by what was recorded until a moment, or up to a version, or both."""
+
+    as_of = AwareMoment(metadata={"description": "By what was recorded until then."})
+    at_version = Ordinal(metadata={"description": "Up to this version."})
+
+
+class FoundPaymentFields(ResponseSchema):
+    """A payment that was found."""
+
+    session_id = fields.UUID()
+    user = fields.Integer()
+    session_status = fields.String()
+    version = fields.Integer()
+    total_amount = fields.String(metadata={"example": "350.00"})
+    received = fields.String()
+    refund_due = fields.String()
+    refunded = fields.String()
+    receipt = fields.String(allow_none=True)
+    evidence = fields.String(allow_none=True)
+    order = fields.Nested(OrderSummary, allow_none=True)
+    failure_code = fields.String(allow_none=True)
+    created_at = Moment()
+    paid_at = Moment(allow_none=True)
+
+
+class FoundPayments(KeysetList):
+    """Payments, the newest first."""
+
+    results = fields.List(fields.Nested(FoundPaymentFields))
+
+
+class ToldEvent(ResponseSchema):
+    """One event of a payment's story. `words` is null for a forged event, and for what follows one."""
+
+    version = fields.Integer()
+    event = fields.String(metadata={"example": "Paid"})
+    happened_at = Moment()
+    recorded_at = Moment()
+    words = fields.String(allow_none=True)
+    moved_to = fields.String(allow_none=True, metadata={"description": "The new status, if it changed."})
+    is_genuine = fields.Boolean()
+    caused_by = fields.Dict(metadata={"description": "The cause, and who acted."})
+
+
+class MoneyByReceipt(ResponseSchema):
+    """What came under one receipt of M-Pesa, and what of it went back."""
+
+    receipt = fields.String()
+    attempt = fields.Integer()
+    amount = fields.String()
+    evidence = fields.String()
+    is_ = fields.String(data_key="is", attribute="is", metadata={"description": "payment or surplus"})
+    refunded = fields.String()
+
+
+class PaymentMoney(ResponseSchema):
+    """The money of a payment, in shillings."""
+
+    asked = fields.String()
+    received = fields.String()
+    paid = fields.String()
+    surplus = fields.String()
+    refund_due = fields.String()
+    refunded = fields.String()
+    refund_status = fields.String(allow_none=True)
+    by_receipt = fields.List(fields.Nested(MoneyByReceipt))
+
+
+class ShownAttempt(ResponseSchema):
+    """One attempt of a payment."""
+
+    attempt = fields.Integer()
+    transaction_id = fields.Integer()
+    account_reference = fields.String(metadata={"example": "D456"})
+    state = fields.String()
+    requested_at = Moment()
+    merchant_request_id = fields.String(allow_none=True)
+    receipt = fields.String(allow_none=True)
+    received = fields.String()
+
+
+class SessionVerification(ResponseSchema):
+    """The session verified by itself, as it is stored now: hashes, MACs, rows, and the blocks that cover it."""
+
+    holds = fields.Boolean()
+    events = fields.Integer()
+    violations = fields.List(fields.Dict())
+    blocks = fields.List(fields.String(), metadata={"description": "Names of signed blocks."})
+    events_in_no_block_yet = fields.Integer()
+
+
+class ShownPayment(ResponseSchema):
+    """Everything about one payment, without personal data."""
+
+    session_id = fields.UUID()
+    user = fields.Integer()
+    session_status = fields.String()
+    version = fields.Integer()
+    evidence = fields.String(allow_none=True)
+    created_at = Moment()
+    expires_at = Moment()
+    paid_at = Moment(allow_none=True)
+    order = fields.Nested(OrderSummary, allow_none=True)
+    reason = fields.Nested(Reason, allow_none=True)
+    money = fields.Nested(PaymentMoney)
+    attempts = fields.List(fields.Nested(ShownAttempt))
+    refunds = fields.List(fields.Dict())
+    discrepancies = fields.List(fields.Dict())
+    story = fields.List(fields.Nested(ToldEvent))
+    verification = fields.Nested(SessionVerification)
+
+
+class MessageBeside(ResponseSchema):
+    """M-Pesa's message as it came. `body` is null once it was erased."""
+
+    inbox_id = fields.UUID()
+    channel = fields.String(allow_none=True)
+    received_at = Moment(allow_none=True)
+    body = fields.String(allow_none=True)
+
+
+class ShownStep(ToldEvent):
+    """One event, the state after it, what the buyer was shown, and M-Pesa's message that caused it."""
+
+    recorded = fields.Dict(metadata={"description": "The event as the log has it."})
+    state = fields.Dict(
+        allow_none=True, metadata={"description": "The status row after it; amounts are cents."}
+    )
+    buyer_saw = fields.Dict(allow_none=True, metadata={"description": "The status that the buyer was shown."})
+    message = fields.Nested(MessageBeside, allow_none=True)
+
+
+class PaymentSteps(ResponseSchema):
+    """A payment step by step."""
+
+    session_id = fields.UUID()
+    steps = fields.List(fields.Nested(ShownStep))

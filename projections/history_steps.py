@@ -1,0 +1,106 @@
+"""A session step by step: what it was after each of its events, or at a moment, folded from the log alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from ledger.session import events
+from ledger.session.session import PaymentSession
+from ledger.session.status_row import status_row
+from ledger.session.values import AttemptState, Status
+from projections.event_descriptions import describe
+from projections.history import Entry
+from projections.sessions import SessionRow
+
+_OF_THE_ROW = tuple(
+    name
+    for name in SessionRow.__dataclass_fields__
+    if name not in ("next_check_at", "refusal", "phone_sealed")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of a session, what happened in words, and the status row after it, as SessionRow.
+
+    `session_row` is what its buyer was shown of it at the moment of its record, `state` all columns of the status row;
+    `moved_to` is the status, if this event changed it. All but the entry is None from the first forged event on.
+    """
+
+    entry: Entry
+    words: str | None
+    moved_to: Status | None
+    state: dict[str, Any] | None
+    session_row: SessionRow | None
+
+
+def steps(entries: Sequence[Entry]) -> Iterator[Step]:
+    """Yield the steps of a session; a forged event, and what follows it, is one without words and state."""
+    session: PaymentSession | None = None
+    refusal: tuple[str, datetime] | None = None
+    status, is_forged = None, False
+    for entry in entries:
+        is_forged = is_forged or entry.event is None
+        if is_forged or entry.event is None:
+            yield Step(entry, None, None, None, None)
+            continue
+        session = entry.event.mutate(session)
+        assert session is not None
+        if isinstance(entry.event, events.PaymentRefused):
+            refusal = entry.event.code, entry.event.timestamp
+        row = status_row(session)
+        moved_to = session.status if session.status != status else None
+        status = session.status
+        shown = _row_at(session, row, refusal, entry.recorded_at)
+        yield Step(entry, describe(entry.event), moved_to, row, shown)
+
+
+def row_at(entries: Sequence[Entry], moment: datetime) -> SessionRow | None:
+    """Return the session as it read at a moment by these events, the oldest first; None without a genuine one.
+
+    What only tables of work know, such as when M-Pesa was to be asked next, is not kept: it is None.
+    """
+    last = None
+    for step in steps(entries):
+        last = step.session_row or last
+    if last is None:
+        return None
+    is_over = last.session_status == Status.PENDING and not last.open_attempts and last.expires_at <= moment
+    return replace(last, session_status=Status.EXPIRED) if is_over else last
+
+
+def entries_until(
+    entries: Sequence[Entry], *, as_of: datetime | None = None, at_version: int | None = None
+) -> list[Entry]:
+    """Return the events that were recorded by a moment, and up to a version; all of them where neither is given."""
+    return [
+        entry
+        for entry in entries
+        if (as_of is None or entry.recorded_at <= as_of)
+        and (at_version is None or entry.version <= at_version)
+    ]
+
+
+def folded(entries: Sequence[Entry]) -> PaymentSession | None:
+    """Return the session that genuine events come to, up to the first forged one; None if there is none."""
+    session: PaymentSession | None = None
+    for entry in entries:
+        if entry.event is None:
+            break
+        session = entry.event.mutate(session)
+    return session
+
+
+def _row_at(
+    session: PaymentSession, row: dict[str, Any], refusal: tuple[str, datetime] | None, moment: datetime
+) -> SessionRow:
+    is_refused = row["last_attempt_state"] == AttemptState.REFUSED and session.is_undecided
+    values = {name: row[name] for name in _OF_THE_ROW} | {
+        "session_status": session.status_at(moment),
+        "last_attempt_state": row["last_attempt_state"] and AttemptState(row["last_attempt_state"]),
+        "next_check_at": None,
+        "refusal": refusal if is_refused else None,
+        "phone_sealed": None,
+    }
+    return SessionRow(**values)

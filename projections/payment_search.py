@@ -1,0 +1,309 @@
+"""Finds payments for auditors, by what they know of them: a receipt, a phone, a number, a day, an amount.
+
+A follower copies what is searched by from `payment_sessions` to a table beside it, so that no payment pays for an
+index, and keeps a blind index of phones. Both are seconds behind; what is shown is read from `payment_sessions`.
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import Connection
+
+from ledger.clock import NAIROBI
+from ledger.session.events import (
+    Created,
+    EvidenceUpgraded,
+    Expired,
+    Failed,
+    OrderCreated,
+    Paid,
+    PaymentInitiated,
+    PaymentRequested,
+    PaymentUncertain,
+    ReceiptRecorded,
+)
+from ledger.session.values import Evidence, Status
+from ledger.store.customer_keys import Erased
+from ledger.store.database import Database
+from ledger.store.key_ring import WrongKey
+from ledger.store.listing import Key
+from ledger.store.vault import PHONE, Vault
+from projections.follower import Recorded
+from projections.sessions import STATUS_NOW
+
+TABLE = "payment_search"
+PHONES = "payment_phones"
+PHONE_SEARCH = "phone search"
+"""The purpose of the keys of the blind index of phones."""
+
+MAX_WALKED = 5_000
+"""So many sessions are looked at for a page at most, where several filters are combined."""
+
+SEARCHED = ("session_id", "created_at", "total_cents", "session_status", "evidence", "order_number")
+"""The columns that are copied from `payment_sessions`."""
+
+COPY = f"""
+INSERT INTO {TABLE} AS known ({", ".join(SEARCHED)})
+SELECT {", ".join(SEARCHED)} FROM payment_sessions WHERE session_id = ANY(%s) ORDER BY session_id
+ON CONFLICT (session_id) DO UPDATE SET session_status = excluded.session_status, evidence = excluded.evidence,
+    order_number = excluded.order_number
+WHERE (known.session_status, known.evidence, known.order_number)
+    IS DISTINCT FROM (excluded.session_status, excluded.evidence, excluded.order_number)
+"""  # noqa: S608 - made of names of our own
+OWNERS = "SELECT session_id, user_id FROM payment_sessions WHERE session_id = ANY(%s)"
+INDEX_PHONES = "SELECT index_phones(%s, %s)"
+
+FOUND = f"""
+session_id, user_id, {STATUS_NOW} AS session_status, version, total_cents, received_cents, refund_due_cents,
+refunded_cents, receipt, evidence, order_id, order_number, failure_code, created_at, paid_at
+"""
+WALK = """
+SELECT created_at, session_id FROM ({source}) AS known
+WHERE created_at >= %(since)s AND created_at < %(until)s AND created_at <= %(as_of)s {beyond}
+ORDER BY created_at DESC, session_id DESC LIMIT %(walk)s
+"""
+# One row at a time by the primary key, in the order of the walk, until the page is full.
+PAGE = """
+SELECT session.* FROM ({walk}) AS walked CROSS JOIN LATERAL (
+    SELECT {columns} FROM payment_sessions AS held WHERE held.session_id = walked.session_id {wanted} OFFSET 0
+) AS session LIMIT %(limit)s
+"""
+# There if the walk ended because it was long enough, so that more may follow.
+LAST_WALKED = "SELECT created_at, session_id FROM ({walk}) AS walked OFFSET %(walk)s - 1"
+BEYOND = "AND (created_at, session_id) < (%(key_at)s, %(key_id)s)"
+
+# The topics are spelt out to match their partial indexes.
+_OF_CHECKOUT = """
+SELECT session_id FROM payment_events
+WHERE topic = 'payment_session.payment_initiated.v1' AND state->>'checkout_digest' = %(checkout_digest)s
+"""
+_OF_TRANSACTION = """
+SELECT session_id FROM payment_events
+WHERE topic = 'payment_session.payment_requested.v1' AND state->>'transaction_id' = %(transaction_id)s
+"""
+_OF_RECEIPT = "SELECT session_id FROM payment_refs WHERE value = %(receipt)s"
+_OF_PHONE = f"SELECT created_at, session_id FROM {PHONES} WHERE phone_digest = ANY(%(phone_digests)s)"  # noqa: S608 - as above
+
+_NAMED = "SELECT created_at, session_id FROM payment_sessions WHERE session_id IN ({ids})"
+_SEARCHED = f"SELECT created_at, session_id FROM {TABLE} WHERE {{condition}}"  # noqa: S608 - as above
+_ALL = "SELECT created_at, session_id FROM payment_sessions"
+
+SOURCES = {
+    "receipt": _NAMED.format(ids=_OF_RECEIPT),
+    "checkout_digest": _NAMED.format(ids=_OF_CHECKOUT),
+    "transaction_id": _NAMED.format(ids=_OF_TRANSACTION),
+    "order_number": _SEARCHED.format(condition="order_number = %(order_number)s"),
+    "phone_digests": f"SELECT DISTINCT created_at, session_id FROM ({_OF_PHONE}) AS known",  # noqa: S608 - as above
+    "user_id": f"{_ALL} WHERE user_id = %(user_id)s",
+    "amount_cents": _SEARCHED.format(condition="total_cents = %(amount_cents)s"),
+    "evidence": _SEARCHED.format(condition="evidence = %(evidence)s"),
+    "status": _SEARCHED.format(condition="session_status = %(status)s"),
+}
+"""Where the sessions of a filter are found in the order of the list; of several filters, the first here is walked."""
+
+CONDITIONS = {
+    "receipt": f"AND held.session_id IN ({_OF_RECEIPT})",
+    "checkout_digest": f"AND held.session_id IN ({_OF_CHECKOUT})",
+    "transaction_id": f"AND held.session_id IN ({_OF_TRANSACTION})",
+    "order_number": "AND held.order_number = %(order_number)s",
+    "phone_digests": f"AND (held.created_at, held.session_id) IN ({_OF_PHONE})",
+    "user_id": "AND held.user_id = %(user_id)s",
+    "amount_cents": "AND held.total_cents = %(amount_cents)s",
+    "evidence": "AND held.evidence = %(evidence)s",
+    "status": f"AND {STATUS_NOW} = %(status)s",
+}
+
+CHANGING = ("evidence", "status")
+"""What a session was found by at one time and is not at another."""
+
+_START, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a payment is found by; what is None says nothing. Amounts are cents, the day is Nairobi's, of creation.
+
+    `phone` is twelve digits, `checkout_id` M-Pesa's CheckoutRequestID, `transaction_id` the number in an account
+    reference D123, `amount_cents` what was asked for.
+    """
+
+    receipt: str | None = None
+    phone: str | None = None
+    order_number: str | None = None
+    checkout_id: str | None = None
+    transaction_id: int | None = None
+    user_id: int | None = None
+    day: date | None = None
+    amount_cents: int | None = None
+    status: Status | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPayment:
+    """A session as it reads now; amounts are cents."""
+
+    session_id: UUID
+    user_id: int
+    session_status: str
+    version: int
+    total_cents: int
+    received_cents: int
+    refund_due_cents: int
+    refunded_cents: int
+    receipt: str | None
+    evidence: str | None
+    order_id: int | None
+    order_number: str | None
+    failure_code: str | None
+    created_at: datetime
+    paid_at: datetime | None
+
+    @property
+    def key(self) -> Key:
+        """Its place in the list."""
+        return self.created_at, self.session_id
+
+
+class PaymentSearch:
+    """The follower: copies what is searched by, and indexes phones. It reads rows that may be newer than the event."""
+
+    name = TABLE
+    topics = tuple(
+        event.TOPIC
+        for event in (
+            Created,
+            PaymentRequested,
+            PaymentInitiated,
+            PaymentUncertain,
+            Paid,
+            ReceiptRecorded,
+            EvidenceUpgraded,
+            OrderCreated,
+            Failed,
+            Expired,
+        )
+    )
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Bring the rows of the sessions that the batch is about up to date."""
+        ids = list({event.session_id for event in batch})
+        connection.execute(COPY, (ids,))
+        sealed = {
+            (event.session_id, text)
+            for event in batch
+            if (text := event.state.get("phone_sealed")) is not None
+        }
+        if not sealed:
+            return
+        owners = {row["session_id"]: row["user_id"] for row in connection.execute(OWNERS, (ids,))}
+        self._vault.read_ahead(set(owners.values()))
+        digests = {
+            (each, digest) for each, text in sealed for digest in self._digest(each, owners.get(each), text)
+        }
+        connection.execute(INDEX_PHONES, ([each for each, _ in digests], [digest for _, digest in digests]))
+
+    def _digest(self, session_id: UUID, owner: int | None, sealed: str) -> Iterator[bytes]:
+        """Yield the digest of an encrypted phone; nothing where it cannot be read, or its owner was erased."""
+        if owner is None:
+            return
+        try:
+            phone = self._vault.decrypt(owner, sealed, purpose=PHONE, row=session_id)
+        except Erased:
+            return
+        except WrongKey:
+            _log.warning("phone_not_indexed", session_id=str(session_id))
+            return
+        yield _digest(self._vault.keys.current(PHONE_SEARCH)[1], phone)
+
+
+def find_payments(
+    database: Database, vault: Vault, filters: Filters, *, after: Key | None, limit: int, now: datetime
+) -> tuple[list[FoundPayment], Key | None]:
+    """Return at most `limit` payments, the newest first, and the key of the next page, None at the end.
+
+    A page may be short, or empty, before the end: no more than MAX_WALKED sessions are looked at for it. Raises
+    Unavailable, and WrongKey.
+    """
+    rows, end = _page(database, _values(filters, vault), FOUND, _span(filters, after, limit, now))
+    return [FoundPayment(**row) for row in rows], end
+
+
+def find_keys(
+    database: Database, vault: Vault, filters: Filters, *, after: Key | None, limit: int, until: datetime
+) -> tuple[list[UUID], Key | None]:
+    """Return sessions created until a moment, whatever their status and evidence are, as `find_payments` does.
+
+    Who knows what they were at another moment leaves out those that do not fit.
+    """
+    values = {name: value for name, value in _values(filters, vault).items() if name not in CHANGING}
+    rows, end = _page(database, values, "created_at, session_id", _span(filters, after, limit, until))
+    return [row["session_id"] for row in rows], end
+
+
+def _page(
+    database: Database, values: dict[str, Any], columns: str, span: dict[str, Any]
+) -> tuple[list[dict[str, Any]], Key | None]:
+    used, limit = [name for name in SOURCES if name in values], span["limit"]
+    walk = WALK.format(source=SOURCES[used[0]] if used else _ALL, beyond=BEYOND if span["key_id"] else "")
+    page = PAGE.format(walk=walk, columns=columns, wanted=" ".join(CONDITIONS[name] for name in used))
+    values = values | span | {"walk": limit + 1 if len(used) <= 1 else MAX_WALKED, "limit": limit + 1}
+    with database.connection() as connection:
+        rows = connection.execute(page.encode(), values).fetchall()
+        if len(rows) > limit:
+            return rows[:limit], _key(rows[limit - 1])
+        last = connection.execute(LAST_WALKED.format(walk=walk).encode(), values).fetchone()
+    return rows, _key(last) if last else None
+
+
+def _span(filters: Filters, after: Key | None, limit: int, as_of: datetime) -> dict[str, Any]:
+    since, until = (_START, _END) if filters.day is None else _nairobi_day(filters.day)
+    key_at, key_id = after or (None, None)
+    return {
+        "since": since,
+        "until": until,
+        "as_of": as_of,
+        "now": as_of,
+        "key_at": key_at,
+        "key_id": key_id,
+        "limit": limit,
+    }
+
+
+def _values(filters: Filters, vault: Vault) -> dict[str, Any]:
+    phone, checkout, number = filters.phone, filters.checkout_id, filters.transaction_id
+    given = {
+        "receipt": filters.receipt,
+        "checkout_digest": checkout and vault.digest("checkout", checkout),
+        "transaction_id": None if number is None else str(number),
+        "order_number": filters.order_number,
+        "phone_digests": phone and [_digest(key.key, phone) for key in vault.keys.keys(PHONE_SEARCH)],
+        "user_id": filters.user_id,
+        "amount_cents": filters.amount_cents,
+        "evidence": filters.evidence and str(filters.evidence),
+        "status": filters.status and str(filters.status),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _nairobi_day(day: date) -> tuple[datetime, datetime]:
+    begins = datetime.combine(day, time.min, NAIROBI)
+    return begins, begins + timedelta(days=1)
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["created_at"], row["session_id"]
+
+
+def _digest(key: bytes, phone: str) -> bytes:
+    return hmac.digest(key, phone.encode(), sha256)

@@ -1,0 +1,176 @@
+"""Auditors find a payment by what they know of it, and see all of it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger import clock
+from ledger.clock import NAIROBI
+from shop.demo import make_buyers
+from tests.scenarios.steps import PAYS_AT_ONCE
+from tests.support.erasures import erase
+from tests.support.instance import Client, Instance, running_instance
+
+PATH = "/api/audit/payments/"
+PHONE = "Daftari-Phone"
+CHECKOUT = "Daftari-Checkout-Request"
+
+
+@pytest.fixture
+def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
+    with running_instance(database_url, data_folder) as running:
+        assert list(make_buyers(running.services.database, 1, 2))
+        yield running
+
+
+def found(client: Client, query: str = "", **headers: str) -> list[str]:
+    answer = client.get(
+        f"{PATH}?{query}", headers={name.replace("_", "-"): text for name, text in headers.items()}
+    )
+    assert answer.status_code == 200, answer.text
+    return [each["session_id"] for each in answer.json()["results"]]
+
+
+def test_a_payment_is_found_by_everything_that_is_known_of_it(instance: Instance) -> None:
+    buyer, auditor = instance.client(1), instance.client(9, "auditor")
+    paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    other = instance.client(2).create().json()["session_id"]
+    instance.work()
+    status, shown = buyer.status(paid), auditor.get(f"{PATH}{paid}/").json()
+    day = f"{clock.now().astimezone(NAIROBI):%Y-%m-%d}"
+    attempt = shown["attempts"][0]
+
+    filters = [
+        f"receipt={status['receipt']}",
+        f"order_number={status['order']['order_number']}",
+        f"reference={attempt['account_reference']}",
+        "user=1",
+        "status=order_created",
+        "evidence=callback",
+        f"status=order_created&evidence=callback&user=1&day={day}&amount={shown['money']['asked']}",
+    ]
+    for query in filters:
+        assert found(auditor, query) == [paid], query
+    assert found(auditor, f"day={day}") == [other, paid]
+    assert found(auditor, f"amount={shown['money']['asked']}&user=1") == [paid]
+    assert found(auditor, "day=2020-01-01") == found(auditor, "receipt=NOSUCHONE1") == []
+    assert found(auditor, f"receipt={status['receipt']}&user=2") == []
+    assert found(auditor, **{PHONE: PAYS_AT_ONCE}) == [paid]
+    assert found(auditor, **{PHONE: "+254 712 345 678"}) == [other, paid]
+    assert found(auditor, "status=failed", **{PHONE: PAYS_AT_ONCE}) == []
+    with instance.services.database.connection() as connection:
+        sealed = connection.execute(
+            "SELECT state->>'checkout_sealed' AS text FROM payment_events WHERE session_id = %s AND version = 3",
+            (paid,),
+        ).fetchone()
+    assert sealed is not None
+    checkout = instance.services.vault.decrypt(1, sealed["text"], purpose="checkout id", row=paid)
+    assert found(auditor, **{CHECKOUT: checkout}) == [paid]
+
+
+def test_pages_go_on_by_the_key_of_the_last_payment(instance: Instance) -> None:
+    sessions = [instance.client(1).create().json()["session_id"] for _ in range(5)]
+    instance.work()
+    auditor, seen = instance.client(9, "auditor"), []
+    link = f"{PATH}?page_size=2&status=pending"
+    while link:
+        page = auditor.get(link).json()
+        seen += [each["session_id"] for each in page["results"]]
+        link = (page["next"] or "").removeprefix(instance.base_url)
+    assert seen == sessions[::-1]
+
+
+def test_one_payment_is_shown_whole_and_verified_by_itself(instance: Instance) -> None:
+    buyer, auditor = instance.client(1), instance.client(9, "auditor")
+    paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    instance.work()
+    shown = auditor.get(f"{PATH}{paid}/").json()
+
+    assert shown["money"]["paid"] == shown["money"]["asked"] == shown["money"]["received"]
+    assert shown["money"]["by_receipt"][0]["is"] == "payment"
+    assert [each["event"] for each in shown["story"]][-2:] == ["Paid", "OrderCreated"]
+    assert shown["story"][3]["caused_by"]["cause"] == "callback"
+    assert shown["verification"]["holds"], shown["verification"]
+    assert shown["verification"]["events"] == len(shown["story"])
+    assert PAYS_AT_ONCE[1:] not in json.dumps(shown)
+
+
+def test_each_step_has_its_state_what_the_buyer_saw_and_the_callback(instance: Instance) -> None:
+    buyer, auditor = instance.client(1), instance.client(9, "auditor")
+    paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    instance.work()
+    steps: list[dict[str, Any]] = auditor.get(f"{PATH}{paid}/steps/").json()["steps"]
+
+    assert [step["state"]["version"] for step in steps] == [1, 2, 3, 4, 5]
+    assert [step["buyer_saw"]["session_status"] for step in steps] == [
+        "pending",
+        "pending",
+        "payment_initiated",
+        "paid",
+        "order_created",
+    ]
+    now = buyer.status(paid)
+    assert steps[-1]["buyer_saw"] == now
+    assert "Body" in json.loads(steps[3]["message"]["body"])
+    assert steps[0]["message"] is None
+    earlier = auditor.get(f"{PATH}{paid}/?at_version=3").json()
+    assert (earlier["session_status"], earlier["money"]["received"]) == ("payment_initiated", "0.00")
+
+
+def test_an_erased_phone_is_not_found_and_no_message_is_shown(instance: Instance) -> None:
+    buyer, auditor = instance.client(1), instance.client(9, "auditor")
+    paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    instance.work()
+    assert found(auditor, **{PHONE: PAYS_AT_ONCE}) == [paid]
+
+    erase(instance.services.database, instance.services.vault, 1)
+
+    assert found(auditor, **{PHONE: PAYS_AT_ONCE}) == []
+    assert found(auditor, "user=1") == [paid]
+    steps = auditor.get(f"{PATH}{paid}/steps/").json()["steps"]
+    assert all(step["message"] is None or step["message"]["body"] is None for step in steps)
+
+
+def test_a_search_for_a_phone_is_recorded_without_it(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    paid = instance.pay(instance.client(1), phone_number=PAYS_AT_ONCE)
+    instance.work()
+    found(auditor, **{PHONE: PAYS_AT_ONCE})
+
+    _, [entry, *_] = instance.services.audit_log.entries(kind="access")
+
+    assert entry.details == {"what": "payments", "by": ["phone"], "sessions": [paid]}
+    assert PAYS_AT_ONCE[1:] not in str(entry)
+
+
+SENSELESS = (
+    "phone=0712345678",
+    "amount=1e9",
+    "amount=-1",
+    "user=0",
+    "user=9223372036854775808",
+    "reference=456",
+    "day=2024-02-30",
+    "status=lost",
+    "cursor=after~2024-01-15T10:30:00.000000Z~1",
+    "cursor=1:2",
+    "page_size=0",
+    "receipt=%00",
+)
+HOSTILE = ("' OR 1=1 --", "%", "%(user_id)s", "{source}", "x" * 40)
+
+
+def test_a_filter_that_makes_no_sense_is_refused_and_none_is_ever_sql(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    instance.client(1).create()
+    instance.work()
+    for query in SENSELESS:
+        answer = auditor.get(f"{PATH}?{query}")
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_INPUT"), query
+    for text in HOSTILE:
+        for name in ("receipt", "order_number"):
+            answer = auditor.get(PATH, params={name: text})
+            assert (answer.status_code, answer.json()["results"]) == (200, [])
