@@ -98,7 +98,7 @@ class Settings:
     daftari_demo_operator: str = _setting(
         values.choice("off", "on"),
         "off",
-        "Whether the work page of a machine in development has a button that signs in anyone as an operator.",
+        "Whether the console in development has buttons that sign in anyone as operator, auditor or analyst.",
     )
     daftari_jwt_secret: str = _setting(
         values.secret,

@@ -13,7 +13,7 @@ import click
 )
 @click.option("--by", type=click.IntRange(min=1), metavar="USER", help="The number of who revokes them.")
 def revoke_tokens(user: int, token_id: str | None, reason: str, by: int | None) -> None:
-    """Refuse every token of USER that was issued until now, in the API and on the work page.
+    """Refuse every token of USER that was issued until now, in the API and in the console.
 
     Every process knows within two seconds. Tokens issued later are good; those that do not say when they were issued
     (`iat`) are refused for good.

@@ -1,11 +1,11 @@
-"""The web pages for people: the API's documentation, the shop in development, the operators' work list."""
+"""The web pages for people: the API's documentation, the shop in development, the console of the staff."""
 
 from flask import Flask
 
-from api.pages import docs, views, work
+from api.pages import console, docs, moved, views
 
 
 def install_pages(app: Flask) -> None:
     """Register the pages with the application; they are no part of its OpenAPI document."""
-    for module in (docs, views, work):
+    for module in (docs, views, console, moved):
         app.register_blueprint(module.pages)

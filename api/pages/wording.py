@@ -180,6 +180,12 @@ def moment(at: datetime) -> str:
     return f"{local.day} {local:%B %Y, %H:%M}"
 
 
+def moment_to_the_second(at: datetime) -> str:
+    """Return a time in Nairobi: `15 January 2024, 13:30:05`."""
+    local = at.astimezone(NAIROBI)
+    return f"{local.day} {local:%B %Y, %H:%M:%S}"
+
+
 def time_of_day(at: datetime) -> str:
     """Return the time of day in Nairobi: `13:30:05`."""
     return f"{at.astimezone(NAIROBI):%H:%M:%S}"

@@ -12,7 +12,7 @@ from api.http.app import create_app
 from api.local.local_settings import local_settings
 from api.local.preflight import Level, run_preflight_checks
 from api.pages import install_pages
-from api.pages.operators import COOKIE
+from api.pages.console.staff import COOKIE
 from api.settings import ConfigurationError
 from api.wiring import build_services
 from ledger.store.database import Database
@@ -151,8 +151,10 @@ def test_the_shop_page_is_not_there_for_whoever_comes_through_a_proxy_or_by_anot
 
 
 def test_nobody_becomes_an_operator_by_one_post(client: FlaskClient) -> None:
-    assert "demo operator" not in client.get("/work/").text
-    answer = client.post("/work/sign-in/", data={"demo": "1", "proof": proof_in(client.get("/work/").text)})
+    assert "demo operator" not in client.get("/console/").text
+    answer = client.post(
+        "/console/sign-in/", data={"demo": "1", "proof": proof_in(client.get("/console/").text)}
+    )
     assert answer.status_code == 403
     assert COOKIE not in answer.headers.get("Set-Cookie", "")
 
@@ -162,9 +164,9 @@ def test_a_demo_operator_that_was_asked_for_is_for_this_machine_alone(client: Fl
     app.extensions["daftari_settings"] = replace(
         app.extensions["daftari_settings"], daftari_demo_operator="on"
     )
-    assert "demo operator" in client.get("/work/").text
-    assert "demo operator" not in client.get("/work/", headers={"Host": "pay.example.co.ke"}).text
-    form = {"demo": "1", "proof": proof_in(client.get("/work/").text)}
-    refused = client.post("/work/sign-in/", data=form, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert "demo operator" in client.get("/console/").text
+    assert "demo operator" not in client.get("/console/", headers={"Host": "pay.example.co.ke"}).text
+    form = {"demo": "1", "proof": proof_in(client.get("/console/").text)}
+    refused = client.post("/console/sign-in/", data=form, headers={"X-Forwarded-For": "203.0.113.9"})
     assert refused.status_code == 403
-    assert client.post("/work/sign-in/", data=form).status_code == 303
+    assert client.post("/console/sign-in/", data=form).status_code == 303

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from api.issued_tokens import Role, make_token
-from api.pages.operators import COOKIE
+from api.pages.console.staff import COOKIE
 from ledger import clock
 from tests.security.operations import CUSTOMER, Operation, call, operations
 from tests.security.world import OPERATOR, OTHER, OWNER, World
@@ -159,7 +159,9 @@ def test_names_in_a_body_that_nobody_reads_are_refused_everywhere_but_in_the_con
             assert "surprise" in answer.json()["errors"], shown
 
 
-@pytest.mark.parametrize("path", ["/work/", "/work/act/", "/work/sign-out/", "/work/sign-in/"])
+@pytest.mark.parametrize(
+    "path", ["/console/work/", "/console/work/act/", "/console/sign-out/", "/console/sign-in/"]
+)
 def test_the_work_page_shows_nothing_and_does_nothing_for_who_is_not_signed_in(
     world: World, invalid: dict[str, str | None], path: str
 ) -> None:
@@ -168,8 +170,8 @@ def test_the_work_page_shows_nothing_and_does_nothing_for_who_is_not_signed_in(
     for given in (*invalid.values(), customer):
         client.cookies.clear()
         if given:
-            client.cookies.set(COOKIE, given, path="/work/")
-        if path == "/work/":
+            client.cookies.set(COOKIE, given, path="/console/")
+        if path == "/console/work/":
             shown = client.get(path)
             assert "Sign in with your bearer token" in shown.text
             assert world.known["refund_session_id"] not in shown.text

@@ -85,20 +85,21 @@ def test_the_work_page_closes_those_ticked_or_all_that_it_shows(instance: Instan
     mine, first, second = contradicted(instance, 9, 1, 2)
     page = instance.anonymous()
     token = str(instance.client(9, "operator").headers["Authorization"])
-    page.post("/work/sign-in/", data={"token": token, "proof": proof_of(page)})
-    shown = page.get("/work/?kind=contradiction").text
+    page.post("/console/sign-in/", data={"token": token, "proof": proof_of(page)})
+    shown = page.get("/console/work/?kind=contradiction").text
     assert shown.count('form="together"') == 3
-    assert 'form="together"' not in page.get("/work/").text
+    assert 'form="together"' not in page.get("/console/work/").text
     form = {"kind": "contradiction", "text": NOTE, "proof": proof_of(page)}
     assert (
-        page.post("/work/close-together/", data=form | {"proof": "x", "ticked": [first]}).status_code == 403
+        page.post("/console/work/close-together/", data=form | {"proof": "x", "ticked": [first]}).status_code
+        == 403
     )
     answer = page.post(
-        "/work/close-together/", data=form | {"which": "ticked", "ticked": [first], "shown": [mine]}
+        "/console/work/close-together/", data=form | {"which": "ticked", "ticked": [first], "shown": [mine]}
     )
     assert "1 closed" in answer.text
     answer = page.post(
-        "/work/close-together/", data=form | {"which": "shown", "shown": [mine, first, second]}
+        "/console/work/close-together/", data=form | {"which": "shown", "shown": [mine, first, second]}
     )
     assert "1 closed" in answer.text
     assert f"{mine}: This is your own" in answer.text

@@ -1,4 +1,4 @@
-"""No other site can act on the work page by a visitor's browser, nor sign it in as somebody else."""
+"""No other site can act on the console by a visitor's browser, nor sign it in as somebody else."""
 
 import pytest
 import requests
@@ -17,7 +17,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
 def test_a_sign_in_from_another_site_is_refused(world: World, headers: dict[str, str]) -> None:
-    browser, work = requests.Session(), f"{world.instance.base_url}/work/"
+    browser, work = requests.Session(), f"{world.instance.base_url}/console/"
     form = {
         "token": world.instance.token(OPERATOR, "operator"),
         "proof": proof_in(browser.get(work, timeout=10).text),
@@ -30,7 +30,7 @@ def test_a_sign_in_from_another_site_is_refused(world: World, headers: dict[str,
 
 
 def test_a_sign_in_needs_the_proof_of_this_browser(world: World) -> None:
-    work = f"{world.instance.base_url}/work/"
+    work = f"{world.instance.base_url}/console/"
     theirs = proof_in(requests.get(work, timeout=10).text)
     token = world.instance.token(OPERATOR, "operator")
     victim = requests.Session()
@@ -45,6 +45,6 @@ def test_a_sign_in_needs_the_proof_of_this_browser(world: World) -> None:
 
 
 def test_the_cookies_are_for_this_page_and_no_script(world: World) -> None:
-    kept = requests.get(f"{world.instance.base_url}/work/", timeout=10).headers["Set-Cookie"]
-    for attribute in ("HttpOnly", "SameSite=Strict", "Path=/work/"):
+    kept = requests.get(f"{world.instance.base_url}/console/", timeout=10).headers["Set-Cookie"]
+    for attribute in ("HttpOnly", "SameSite=Strict", "Path=/console/"):
         assert attribute in kept

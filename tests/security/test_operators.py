@@ -131,8 +131,8 @@ def test_an_operator_closes_and_retries_no_case_of_their_own(instance: Instance)
 
 
 def proof_of(page: Client) -> str:
-    """Return the proof in the forms of the work page."""
-    return str(page.get("/work/").text.split('name="proof" value="')[1].split('"')[0])
+    """Return the proof in the forms of the console."""
+    return str(page.get("/console/work/").text.split('name="proof" value="')[1].split('"')[0])
 
 
 def test_the_work_page_refuses_an_operator_with_a_stake(instance: Instance) -> None:
@@ -140,9 +140,9 @@ def test_the_work_page_refuses_an_operator_with_a_stake(instance: Instance) -> N
     case_id = f"{path.split('/')[-3]}.refund.1"
     page = instance.anonymous()
     token = str(instance.client(9, "operator").headers["Authorization"])
-    page.post("/work/sign-in/", data={"token": token, "proof": proof_of(page)})
+    page.post("/console/sign-in/", data={"token": token, "proof": proof_of(page)})
     form = {"kind": "refund_due", "case_id": case_id, "action": "approve", "proof": proof_of(page)}
-    answer = page.post("/work/act/", data=form)
+    answer = page.post("/console/work/act/", data=form)
     assert answer.status_code == 403
     assert "ask another operator" in answer.text
 

@@ -68,7 +68,7 @@ def test_a_reason_holds_no_phone_number_and_then_nothing_is_shown(world: World) 
 def test_the_work_page_leaves_an_entry(world: World) -> None:
     browser, _ = signed_in(world.instance, token=world.instance.token(OPERATOR, "operator"))
     before = entries(world)
-    assert "Refund due" in browser.get(f"{world.instance.base_url}/work/", timeout=10).text
+    assert "Refund due" in browser.get(f"{world.instance.base_url}/console/work/", timeout=10).text
     assert entries(world) == before + 1
 
 

@@ -48,7 +48,7 @@ def revoke_tokens(wanted: dict[str, Any], user_id: int) -> dict[str, Any]:
     """Revoke a user's tokens.
 
     Every token that was issued until now, or one by its `jti`. Every process refuses them within two seconds, in the
-    API and on the work page; tokens that do not say when they were issued (`iat`) stay refused.
+    API and in the console; tokens that do not say when they were issued (`iat`) stay refused.
     """
     if not 1 <= user_id <= MAX_USER:
         raise InvalidValue(f"A user is a whole number from 1 to {MAX_USER}.")

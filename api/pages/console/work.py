@@ -1,22 +1,23 @@
-"""The work page: the open cases with their actions, for operators; auditors only read. Also in production.
+"""The open cases with their actions, for operators; auditors only read.
 
 It needs no script: each button is a form, which calls the same services as the API.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from uuid import UUID
 
-from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import record_access
+from api.http.middleware.auth import caller
 from api.http.schemas.pagination import MAX_PAGE
 from api.issued_tokens import Role
-from api.pages import operators, wording
+from api.pages.console.blueprint import in_section, pages
+from api.pages.console.navigation import CASES
 from ledger import clock
-from ledger.errors import InvalidValue, LedgerError, NotFound
+from ledger.errors import LedgerError, NotFound
 from ledger.money import Money
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
@@ -81,37 +82,12 @@ DONE = {
     "proposed": "Proposed: another operator has to approve it.",
 }
 
-pages = Blueprint(
-    "work", __name__, template_folder="templates", static_folder="static", static_url_path="/work/static"
-)
-for show in (wording.shillings, wording.moment, wording.age, wording.case_detail):
-    pages.add_app_template_filter(show)
-
-
-@pages.after_request
-def keep_out_of_caches(response: AnyResponse) -> AnyResponse:
-    """Keep pages out of caches: they name sessions and amounts."""
-    if response.mimetype == "text/html":
-        response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-@pages.errorhandler(Exception)
-def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
-    """Show a refusal, or a fault, as a page."""
-    refusal = refusal_of(error)
-    messages = [refusal.message]
-    if isinstance(error, InvalidValue):
-        messages = [message for found in error.errors.values() for message in found] or messages
-    return render_template("work/error.html", messages=messages), refusal.status, refusal.headers
-
 
 @pages.get("/work/")
-def show_work() -> AnyResponse | str:
-    """Show the open cases, or the form to sign in."""
-    here = operators.signed_in()
-    if here is None:
-        return _sign_in_form()
+@in_section(CASES)
+def show_work() -> str:
+    """Show the open cases."""
+    here = caller()
     record_access(here, "open cases", {})
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
@@ -130,7 +106,7 @@ def show_work() -> AnyResponse | str:
         zone=clock.NAIROBI,
     )
     return render_template(
-        "work/list.html",
+        "console/list.html",
         cases=[(case, actions_of(case) if Role.OPERATOR in here.roles else []) for case in cases],
         tallies={known: tally for known, tally in tallies.items() if tally.cases},
         kind=kind,
@@ -139,85 +115,42 @@ def show_work() -> AnyResponse | str:
         has_more=number * CASES_SHOWN < count,
         acts=Role.OPERATOR in here.roles,
         together=kind in work_list.CLOSED_TOGETHER,
-        proof=operators.proof_of(operators.form_secret()),
         kind_names=KIND_NAMES,
         action_names=ACTION_NAMES,
         done=DONE.get(request.args.get("done", "")),
     )
 
 
-def _sign_in_form() -> AnyResponse:
-    secret = operators.form_secret()
-    shown = render_template(
-        "work/sign_in.html", demo=operators.has_demo_operator(), proof=operators.proof_of(secret)
-    )
-    response = make_response(shown)
-    if operators.COOKIE not in request.cookies:
-        operators.know_browser(response, secret)
-    return response
-
-
-@pages.post("/work/sign-in/")
-def sign_in() -> AnyResponse:
-    """Take an operator's or auditor's token, or in development the demo operator's."""
-    operators.require_proof()
-    given = request.form.get("token", "")
-    token = operators.demo_token() if "demo" in request.form else operators.check(given)
-    response = redirect(url_for("work.show_work"), 303)
-    operators.sign_in(response, token)
-    return response
-
-
-@pages.post("/work/sign-out/")
-def sign_out() -> AnyResponse:
-    """Sign out, for good: the token is refused from now on, in a cookie that was kept and in the API too."""
-    operators.require_proof()
-    response = redirect(url_for("work.show_work"), 303)
-    if (here := operators.signed_in()) is not None:
-        here.revoke_own_token(current_services().revocations)
-    operators.sign_out(response)
-    return response
-
-
 @pages.post("/work/act/")
+@in_section(CASES, Role.OPERATOR)
 def act() -> AnyResponse:
     """Perform the action of a button, as the operator who is signed in."""
-    here = operators.signed_in_operator()
-    if here is None:
-        return redirect(url_for("work.show_work"), 303)
-    operators.require_proof()
     kind, action = request.form.get("kind", ""), request.form.get("action", "")
     if kind not in set(Kind) or action not in ACTION_NAMES:
         raise NotFound("There is no such action.")
     case_id, text = request.form.get("case_id", ""), request.form.get("text", "")
-    done = _do(Kind(kind), case_id, action, text, Operator(here.user_id))
-    return redirect(url_for("work.show_work", kind=request.form.get("filter") or None, done=done), 303)
+    done = _do(Kind(kind), case_id, action, text, Operator(caller().user_id))
+    return redirect(url_for("console.show_work", kind=request.form.get("filter") or None, done=done), 303)
 
 
 @pages.post("/work/close-together/")
-def close_together() -> AnyResponse | str:
+@in_section(CASES, Role.OPERATOR)
+def close_together() -> str:
     """Close the cases that were ticked, or all that the page shows, as the operator who is signed in."""
-    here = operators.signed_in_operator()
-    if here is None:
-        return redirect(url_for("work.show_work"), 303)
-    operators.require_proof()
     kind, given = request.form.get("kind", ""), request.form
     if kind not in set(Kind):
         raise NotFound("There is no such action.")
     case_ids = given.getlist("shown" if given.get("which") == "shown" else "ticked")
     done = current_services().cases.close_together(
-        Kind(kind), case_ids, by=Operator(here.user_id), note=given.get("text", "")
+        Kind(kind), case_ids, by=Operator(caller().user_id), note=given.get("text", "")
     )
-    return render_template("work/closed.html", closed=len(done.closed), left=done.refused, kind=kind)
+    return render_template("console/closed.html", closed=len(done.closed), left=done.refused, kind=kind)
 
 
 @pages.post("/work/refund-order/")
+@in_section(CASES, Role.OPERATOR)
 def refund_order() -> AnyResponse:
     """Give money of an order back, as the operator who is signed in."""
-    here = operators.signed_in_operator()
-    if here is None:
-        return redirect(url_for("work.show_work"), 303)
-    operators.require_proof()
     given = request.form.get
     wanted = OrderRefundRequest(
         session_id=parse_session_id(given("session", "")),
@@ -226,20 +159,19 @@ def refund_order() -> AnyResponse:
         reason=given("reason", ""),
         restock="restock" in request.form,
     )
-    done = current_services().order_refunds.refund(wanted, by=Operator(here.user_id))
+    done = current_services().order_refunds.refund(wanted, by=Operator(caller().user_id))
     name = "proposed" if isinstance(done, Proposal) else "refund-order"
-    return redirect(url_for("work.show_work", done=name), 303)
+    return redirect(url_for("console.show_work", done=name), 303)
 
 
 @pages.post("/work/switch-off/")
+@in_section(CASES, Role.OPERATOR)
 def switch_off() -> AnyResponse:
     """Stop all prompts or refunds, as the operator who is signed in."""
-    here = operators.signed_in_operator()
-    if here is None:
-        return redirect(url_for("work.show_work"), 303)
-    operators.require_proof()
-    _turn(request.form.get("name", ""), request.form.get("reason", ""), Operator(here.user_id), is_on=False)
-    return redirect(url_for("work.show_work", done="off"), 303)
+    _turn(
+        request.form.get("name", ""), request.form.get("reason", ""), Operator(caller().user_id), is_on=False
+    )
+    return redirect(url_for("console.show_work", done="off"), 303)
 
 
 def _turn(name: str, reason: str, by: Operator, *, is_on: bool) -> None:

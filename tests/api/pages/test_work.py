@@ -1,4 +1,4 @@
-"""Operators at the work page: they see what waits, decide, and see it go. And who is none gets nowhere."""
+"""Operators at the console's cases: they see what waits, decide, and see it go. And who is none gets nowhere."""
 
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -7,7 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from api.pages.operators import COOKIE
+from api.pages.console.staff import COOKIE
 from ledger import clock
 from ledger.session.values import RefundState
 from ledger.store.vault import DELIVERY, PHONE
@@ -43,22 +43,24 @@ def proof_in(page: str) -> str:
 
 def signed_in(instance: Instance, **form: str) -> tuple[requests.Session, requests.Response]:
     """Sign in by the form, as a browser would; return it and the answer to the form."""
-    browser, work = requests.Session(), f"{instance.base_url}/work/"
-    proof = proof_in(browser.get(work, timeout=10).text)
-    answer = browser.post(f"{work}sign-in/", data={"proof": proof, **form}, timeout=10, allow_redirects=False)
+    browser, console = requests.Session(), f"{instance.base_url}/console/"
+    proof = proof_in(browser.get(console, timeout=10).text)
+    answer = browser.post(
+        f"{console}sign-in/", data={"proof": proof, **form}, timeout=10, allow_redirects=False
+    )
     return browser, answer
 
 
 def _wait_for(page: Page, instance: Instance, count: int) -> None:
     operator = instance.client(9, "operator")
     wait_until(lambda: operator.get("/api/work-list/").json()["count"] == count, f"{count} cases are open")
-    page.goto("/work/")
+    page.goto("/console/work/")
 
 
 def test_an_operator_sees_a_refund_that_is_due_and_decides_about_it(
     page: Page, instance: Instance, due: Checkout
 ) -> None:
-    page.goto("/work/")
+    page.goto("/console/work/")
     page.get_by_role("button", name="Sign in as the demo operator").click()
     _wait_for(page, instance, 1)
     case = page.get_by_role("article", name="Refund due")
@@ -71,7 +73,7 @@ def test_an_operator_sees_a_refund_that_is_due_and_decides_about_it(
     expect(page.get_by_role("alert")).to_contain_text("Leave the phone number out")
     assert due.session.refunds[1].state == RefundState.DUE
 
-    page.goto("/work/")
+    page.goto("/console/work/")
     case.get_by_label("Note: Returned by other means").fill(NOTE)
     case.get_by_role("button", name="Returned by other means").click()
     expect(page.get_by_role("status")).to_contain_text("Recorded as returned.")
@@ -81,17 +83,17 @@ def test_an_operator_sees_a_refund_that_is_due_and_decides_about_it(
     expect(page.get_by_text("No open cases.")).to_be_visible()
 
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="The work list")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     expect(page.get_by_label("Token")).to_be_visible()
 
 
 def test_an_operator_signs_in_with_a_token_filters_and_closes(page: Page, instance: Instance) -> None:
     report(instance, CALLBACKS, b"<script>alert(1)</script>")
-    page.goto("/work/")
+    page.goto("/console/work/")
     page.get_by_label("Token").fill(instance.token(9, "customer"))
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("lacks the role")
-    page.goto("/work/")
+    page.goto("/console/work/")
     page.get_by_label("Token").fill(f" Bearer {instance.token(9, 'operator')} ")
     page.get_by_role("button", name="Sign in", exact=True).click()
     _wait_for(page, instance, 1)
@@ -104,7 +106,7 @@ def test_an_operator_signs_in_with_a_token_filters_and_closes(page: Page, instan
 
 
 def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instance, due: Checkout) -> None:
-    act, case_id = f"{instance.base_url}/work/act/", f"{due.session_id}.refund.1"
+    act, case_id = f"{instance.base_url}/console/work/act/", f"{due.session_id}.refund.1"
     form = {"kind": "refund_due", "case_id": case_id, "action": "approve"}
     operator, customer = instance.token(9, "operator"), instance.token(7, "customer")
     for cookies in ({}, {COOKIE: "x"}, {COOKIE: customer}):
@@ -115,7 +117,7 @@ def test_no_form_works_without_its_proof_or_without_an_operator(instance: Instan
         assert answer.status_code == 403
     assert due.session.refunds[1].state == RefundState.DUE
     kept = signed_in(instance, token=operator)[1].headers["Set-Cookie"]
-    for attribute in ("HttpOnly", "SameSite=Strict", "Path=/work/"):
+    for attribute in ("HttpOnly", "SameSite=Strict", "Path=/console/"):
         assert attribute in kept
 
 
@@ -124,7 +126,7 @@ def test_an_auditor_sees_the_list_and_no_button_works_for_them(instance: Instanc
     assert answer.status_code == 303
 
     def shown_list() -> str:
-        return auditor.get(f"{instance.base_url}/work/", timeout=10).text
+        return auditor.get(f"{instance.base_url}/console/work/", timeout=10).text
 
     wait_until(lambda: "Refund due" in shown_list(), "the case is shown")
     shown = shown_list()
@@ -135,16 +137,16 @@ def test_an_auditor_sees_the_list_and_no_button_works_for_them(instance: Instanc
         "case_id": f"{due.session_id}.refund.1",
         "action": "approve",
     }
-    assert auditor.post(f"{instance.base_url}/work/act/", data=form, timeout=10).status_code == 403
+    assert auditor.post(f"{instance.base_url}/console/work/act/", data=form, timeout=10).status_code == 403
     assert due.session.refunds[1].state == RefundState.DUE
 
 
 @pytest.mark.parametrize("case_id", ["x", "../../x", f"{UUID(int=1)}.refund.x", f"{UUID(int=1)}.refund.1"])
 def test_an_unknown_case_or_action_is_refused(instance: Instance, case_id: str) -> None:
     session, _ = signed_in(instance, demo="1")
-    proof = proof_in(session.get(f"{instance.base_url}/work/", timeout=10).text)
+    proof = proof_in(session.get(f"{instance.base_url}/console/work/", timeout=10).text)
     for kind, action in (("refund_due", "approve"), ("letter_set_aside", "close"), ("nonsense", "x")):
         form = {"proof": proof, "kind": kind, "case_id": case_id, "action": action, "text": "A note."}
-        answer = session.post(f"{instance.base_url}/work/act/", data=form, timeout=10)
+        answer = session.post(f"{instance.base_url}/console/work/act/", data=form, timeout=10)
         assert answer.status_code in (404, 409), answer.text
         assert "Nothing was changed." in answer.text

@@ -19,7 +19,7 @@ from psycopg import Connection
 from api.cli import main
 from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
-from api.pages.operators import COOKIE
+from api.pages.console.staff import COOKIE
 from api.settings import Settings
 from ledger.errors import Unavailable
 from ledger.store.audit_log import AuditLog
@@ -191,12 +191,12 @@ def test_signing_out_ends_the_token_in_a_kept_cookie_and_in_the_api(
     other = make_token(settings, 9, ["auditor", "customer"], 5)
     with app.test_request_context():
         proof = vault.sign(b"forms of the work page\0" + given.encode()).hex()
-    client.set_cookie(COOKIE, given, path="/work/")
+    client.set_cookie(COOKIE, given, path="/console/")
     assert status(client, given) == 200
-    assert client.post("/work/sign-out/", data={"proof": proof}).status_code == 303
+    assert client.post("/console/sign-out/", data={"proof": proof}).status_code == 303
     kept = app.test_client()
-    kept.set_cookie(COOKIE, given, path="/work/")
-    assert "Sign in with your bearer token" in kept.get("/work/").text
+    kept.set_cookie(COOKIE, given, path="/console/")
+    assert "Sign in with your bearer token" in kept.get("/console/").text
     assert [status(client, each) for each in (given, other)] == [401, 200]
 
 
