@@ -65,10 +65,11 @@ def _welcome(settings: "Settings") -> None:
     from api.local.ports import http_url
 
     api = http_url(settings.daftari_host, settings.daftari_port)
-    lines = ["", "Daftari is running. Ctrl-C stops it.", "", f"  Shop page     {api}/"]
+    lines = ["", "Daftari is running. Ctrl-C stops it.", "", f"  Start page    {api}/   (what runs where)"]
     if settings.mpesa_base_url.startswith("http://"):
         lines += [f"  Phones page   {settings.mpesa_base_url}/   (enter the PIN of a prompt here)"]
-    lines += [f"  Work list     {api}/work/   (sign in with `daftari token --user 9 --role operator`)"]
+    lines += [f"  Shop page     {api}/shop/"]
+    lines += [f"  Console       {api}/console/   (sign in with `daftari token --user 9 --role operator`)"]
     lines += [f"  API           {api}/docs/", f"  Data          {settings.daftari_data_dir}", ""]
     if not settings.is_production and settings.daftari_jwt_secret:
         lines += first_steps(settings, api)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -12,6 +13,7 @@ from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller
 from api.http.middleware.headers import PAGE_POLICY
+from api.http.middleware.proxies import base_url
 from api.http.resources.sessions import stream_to
 from api.http.schemas.fields import MAX_DAYS, TIME_SLOTS
 from api.http.schemas.pagination import MAX_PAGE
@@ -24,7 +26,9 @@ from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
 from ledger.store.listing import Place
+from payments.worker.processes import FOLLOWERS
 from projections import history, sessions
+from projections.lags import lags
 from shop.builtin.catalogue import MAX_PAGE_SIZE
 
 SESSIONS_SHOWN = 20
@@ -72,9 +76,19 @@ def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
 
 
 @pages.get("/")
-def go_to_the_shop() -> AnyResponse:
-    """Redirect the root to the shop."""
-    return redirect(url_for("shop.show_catalogue"))
+def show_start() -> str:
+    """Show what runs where, and lead there."""
+    settings, services = current_settings(), current_services()
+    address = urlsplit(settings.database_url)
+    behind = max((lag.events for lag in lags(services.database, FOLLOWERS).values()), default=0)
+    return render_template(
+        "start.html",
+        api=base_url(),
+        simulator=simulator_url(services.daraja_url),
+        database=f"{address.hostname or 'a local socket'}, {address.path.lstrip('/') or 'postgres'}",
+        folder=settings.daftari_data_dir,
+        behind=behind,
+    )
 
 
 @pages.get("/orders/<int:order_id>")

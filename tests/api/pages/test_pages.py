@@ -58,8 +58,18 @@ def open_session(settings: Settings, client: FlaskClient, user: int) -> str:
     return session_id
 
 
-def test_the_root_redirects_to_the_shop(client: FlaskClient) -> None:
-    assert client.get("/").headers["Location"] == "/shop/"
+def test_the_root_says_what_runs_where_and_leads_there(client: FlaskClient) -> None:
+    shown = client.get("/").text
+    for link in ("/shop/", f"{SIMULATOR}/", "/console/", "/docs/"):
+        assert f'href="{link}"' in shown
+    assert "PostgreSQL at " in shown
+
+
+def test_the_root_names_the_database_without_its_login(settings: Settings, services: Services) -> None:
+    settings = replace(settings, database_url="postgresql://shop:secret@db.example:5433/ledger")
+    shown = create_app(settings, lambda: services, install_pages).test_client().get("/").text
+    assert "PostgreSQL at db.example, ledger" in shown
+    assert "secret" not in shown
 
 
 def test_the_contracts_path_of_an_order_redirects_to_its_page(client: FlaskClient) -> None:

@@ -28,6 +28,7 @@ def sessions(instance: Instance, user: int = 1) -> list[str]:
 
 def test_a_buyer_goes_from_the_catalogue_to_the_order(page: Page, instance: Instance) -> None:
     page.goto("/")
+    page.get_by_role("link", name="Shop").click()
     page.get_by_role("button", name="Add Carrots to the cart").click()
     page.get_by_role("link", name="Go to the cart").click()
     expect(page.get_by_role("heading", name="Your cart")).to_be_visible()
