@@ -15,9 +15,11 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.clock import NAIROBI
 from ledger.store.audit_log import AuditLog
-from ledger.store.blocks import Blocks, BlockSigner
+from ledger.store.block_signer import BlockSigner
+from ledger.store.blocks import Blocks
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
+from ledger.store.proofs import Proofs
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
@@ -186,7 +188,7 @@ def assemble(
         phone_locks=phone_locks,
         idempotency=idempotency,
         request_leases=request_leases,
-        block_signer=BlockSigner(database, lambda: vault.block_key),
+        block_signer=BlockSigner(database, lambda: vault.block_key, lambda: vault.block_keys),
         verification=ScheduledVerification(verifier, verify_apart),
         reencrypt=Reencryption(database, vault).run,
         signing_seconds=settings.daftari_seal_seconds,
@@ -221,6 +223,7 @@ def assemble(
         verifier=verifier,
         erasures=build_erasures(settings, database, vault),
         blocks=Blocks(database),
+        proofs=Proofs(database, lambda: vault.block_keys),
         audit_log=audit_log,
         worker=worker,
     )

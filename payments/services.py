@@ -8,6 +8,7 @@ from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks
 from ledger.store.database import Database
 from ledger.store.positions import HorizonHolder
+from ledger.store.proofs import Proofs
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
@@ -71,6 +72,7 @@ class Services:
     # Auditors
     verifier: Verifier
     blocks: Blocks
+    proofs: Proofs
     audit_log: AuditLog
 
     # The background worker

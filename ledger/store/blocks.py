@@ -1,65 +1,74 @@
 """Signed blocks over the log, each chained to the one before, which show an auditor that nothing is gone.
 
+A block is also a head of the Merkle tree over all events up to its last (`ledger.store.merkle`), see `proofs`.
+
 The hashes inside a session show an altered event, and not a session that was removed whole, nor a chain that was
 computed anew. A block covers all events between two positions of one origin, so neither can be done below the last
 block without forging every block since, and the key for that is derived from the master key, which the database never
 sees. Removing the last blocks together with their events shows only if somebody kept the name of one elsewhere.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from psycopg import Connection
 
-from ledger import clock
 from ledger.errors import InvalidValue
 from ledger.store.canonical import GENESIS, canonical_json
 from ledger.store.database import Database
 from ledger.store.listing import Key, Listing, Place
+from ledger.store.merkle import HASH_BYTES, LEAF_BYTES, Peaks
 from ledger.store.positions import read_horizon
 
 MAX_EVENTS = 10_000
 """In one block: what is signed at once while the signer catches up, and what an auditor folds at a time."""
 
-_FORMAT = "daftari block v1"
+HEADS_LOOKED_AT = 100
+"""For the last one of ours; behind more forged ones than that the tree is made from the first event."""
+
+_FORMAT, _FORMAT_WITH_TREE = "daftari block v1", "daftari block v2"
 
 _COLUMNS = """
-origin, number, after_position, until_position, events, digest, previous_hash, hash, public_key, signature, signed_at
+origin, number, after_position, until_position, events, digest, previous_hash, hash, public_key, signature, signed_at,
+tree_size, root_hash, peaks
 """
+LEAVES = "string_agg(int8send(position) || hash, ''::bytea ORDER BY position)"
+"""The leaves of the tree over some events, see `ledger.store.merkle`; their SHA-256 is the digest of a block."""
 _BLOCKS = f"SELECT {_COLUMNS} FROM signed_blocks "  # noqa: S608 - made of this file's constants only
 _LAST = _BLOCKS + "WHERE origin = %s ORDER BY number DESC LIMIT 1"
 _ONE = _BLOCKS + "WHERE origin = %s AND number = %s"
 _ROWS = "SELECT signed_at, origin, number FROM signed_blocks WHERE signed_at <= %(as_of)s"
 _LATEST = Listing("signed_blocks", _COLUMNS, ("signed_at", "origin", "number"), _ROWS)
-_NEXT = """
-SELECT next.until_position, found.events, found.digest
-FROM (SELECT max(position) AS until_position FROM (
-        SELECT position FROM payment_events
-        WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s ORDER BY position LIMIT %(most)s
-     ) AS unsigned) AS next
-CROSS JOIN LATERAL digest_of_events(%(origin)s::smallint, %(after)s, next.until_position) AS found
-"""
-_ADD = """
-SELECT number FROM add_signed_block(%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s) AS number
-"""
+_LATEST_WITH_TREE = _BLOCKS + "WHERE origin = %s AND tree_size IS NOT NULL ORDER BY number DESC LIMIT %s"
+_NEXT = f"""
+SELECT max(position) AS until_position, count(*)::integer AS events, {LEAVES} AS leaves
+FROM (SELECT position, hash FROM payment_events
+      WHERE origin = %(origin)s AND position > %(after)s AND position < %(horizon)s ORDER BY position LIMIT %(most)s
+     ) AS unsigned
+"""  # noqa: S608 - as above
 _IN_ORDER = _BLOCKS + "ORDER BY origin, number"
 _LAST_NUMBERS = "SELECT origin, max(number) AS number FROM signed_blocks GROUP BY origin ORDER BY origin"
-_DIGESTS = """
-SELECT block.number, block.events, block.digest, found.events AS events_found, found.digest AS digest_found
-FROM signed_blocks AS block
-CROSS JOIN LATERAL digest_of_events(block.origin, block.after_position, block.until_position) AS found
-WHERE block.origin = %s AND block.number BETWEEN %s AND %s ORDER BY block.number
-"""
+_SIGNED_AND_FOUND = f"""
+SELECT {_COLUMNS}, leaves, coalesce(log.found, ''::bytea) AS found FROM signed_blocks AS block
+CROSS JOIN LATERAL (
+    SELECT {LEAVES} AS found FROM payment_events AS event
+    WHERE event.origin = block.origin AND position > block.after_position AND position <= block.until_position
+) AS log
+WHERE origin = %s AND number BETWEEN %s AND %s ORDER BY number
+"""  # noqa: S608 - as above
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One signed block: the events of `origin` with after_position < position <= until_position, and their digest."""
+    """One signed block: the events of `origin` with after_position < position <= until_position, and their digest.
+
+    Unless it is older than the tree, it is the head of that over all `tree_size` events up to `until_position`.
+    """
 
     origin: int
     number: int
@@ -72,6 +81,9 @@ class Block:
     public_key: bytes
     signature: bytes
     signed_at: datetime
+    tree_size: int | None = None
+    root_hash: bytes | None = None
+    peaks: bytes | None = None
 
     @property
     def key(self) -> Key:
@@ -97,7 +109,41 @@ class Block:
             self.public_key.hex(),
             self.signed_at.astimezone(UTC).isoformat(),
         ]
+        if self.root_hash is not None:
+            content = [_FORMAT_WITH_TREE, *content[1:], str(self.tree_size), self.root_hash.hex()]
         return sha256(canonical_json(content)).digest()
+
+    def is_genuine(self, own_keys: Collection[bytes]) -> bool:
+        """Say whether it is as one of these public keys signed it."""
+        return self.public_key in own_keys and self.computed_hash() == self.hash and self.is_signed()
+
+    def tree(self) -> Peaks | None:
+        """Return the tree that the block is the head of, None if it has none, or its peaks do not lead to its root."""
+        if self.peaks is None or self.tree_size is None:
+            return None
+        hashes = [self.peaks[at : at + HASH_BYTES] for at in range(0, len(self.peaks), HASH_BYTES)]
+        tree = Peaks(self.tree_size, hashes)
+        is_whole = len(hashes) == self.tree_size.bit_count() and tree.root() == self.root_hash
+        return tree if is_whole else None
+
+    def shown(self) -> dict[str, Any]:
+        """Return the block as plain JSON: what its hash is over as it is there, binary values as hex digits."""
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "number": str(self.number),
+            "after_position": str(self.after_position),
+            "until_position": str(self.until_position),
+            "events": self.events,
+            "digest": self.digest.hex(),
+            "previous_hash": self.previous_hash.hex(),
+            "tree_size": None if self.tree_size is None else str(self.tree_size),
+            "root_hash": None if self.root_hash is None else self.root_hash.hex(),
+            "hash": self.hash.hex(),
+            "public_key": self.public_key.hex(),
+            "signature": self.signature.hex(),
+            "signed_at": self.signed_at.astimezone(UTC).isoformat(),
+        }
 
     def is_signed(self) -> bool:
         """Say whether the signature is that of its public key over its hash."""
@@ -132,52 +178,11 @@ class KeptName:
         return name
 
 
-class BlockSigner:
-    """Signs new events of the log. Two at once do no harm: the second finds the block's number taken."""
+class Fault(NamedTuple):
+    """What is wrong with a block, in a sentence, and the first position where it is, None if it has none."""
 
-    def __init__(self, database: Database, key: Callable[[], Ed25519PrivateKey]) -> None:
-        self._database = database
-        self._key = key
-
-    def run(self) -> int:
-        """Sign the next block, below the horizon; return its number of events if it is full, and the next may follow.
-
-        Return 0 otherwise: the events until the next round go into one block.
-        """
-        with self._database.connection() as connection:
-            origin, horizon = read_horizon(connection)
-            last = newest(connection, origin)
-            values = {
-                "origin": origin,
-                "after": last.until_position if last else 0,
-                "horizon": horizon,
-                "most": MAX_EVENTS,
-            }
-            found = connection.execute(_NEXT, values).fetchone()
-            assert found is not None
-            if not found["events"]:
-                return 0
-            block = self._sign(origin, last, found)
-            taken = connection.execute(_ADD, _values(block)).rowcount
-        return block.events if taken and block.events == MAX_EVENTS else 0
-
-    def _sign(self, origin: int, last: Block | None, found: dict[str, Any]) -> Block:
-        key = self._key()
-        block = Block(
-            origin=origin,
-            number=last.number + 1 if last else 1,
-            after_position=last.until_position if last else 0,
-            until_position=found["until_position"],
-            events=found["events"],
-            digest=found["digest"],
-            previous_hash=last.hash if last else GENESIS,
-            hash=b"",
-            public_key=key.public_key().public_bytes_raw(),
-            signature=b"",
-            signed_at=clock.now(),
-        )
-        hashed = replace(block, hash=block.computed_hash())
-        return replace(hashed, signature=key.sign(hashed.hash))
+    detail: str
+    position: int | None
 
 
 class Blocks:
@@ -227,14 +232,70 @@ def last_numbers(connection: Connection[Any]) -> dict[int, int]:
     return {row["origin"]: row["number"] for row in connection.execute(_LAST_NUMBERS)}
 
 
-def digest_faults(connection: Connection[Any], origin: int, first: int, last: int) -> Iterator[str]:
-    """Report the blocks of these numbers that do not fit the stored positions and hashes of their events."""
-    for row in connection.execute(_DIGESTS, (origin, first, last)):
-        if (row["events_found"], row["digest_found"]) != (row["events"], row["digest"]):
-            yield (
-                f"block {origin}-{row['number']} was signed over {row['events']} events, and what is there now "
-                f"({row['events_found']} events) is not the same"
-            )
+def faults_of_events(
+    connection: Connection[Any], origin: int, first: int, last: int, *, with_tree: bool = False
+) -> Iterator[Fault]:
+    """Report the blocks of these numbers that do not fit the stored positions and hashes of their events.
+
+    `with_tree` asks as well whether their roots are those of the tree over these events.
+    """
+    before = numbered(connection, origin, first - 1)
+    tree = before.tree() if before else Peaks()
+    for row in connection.execute(_SIGNED_AND_FOUND, (origin, first, last)):
+        leaves, found, block = row.pop("leaves"), row.pop("found"), Block(**row)
+        name = f"block {origin}-{block.number}"
+        if sha256(found).digest() != block.digest:
+            yield _changed(block, leaves, found)
+        elif leaves is not None and leaves != found:
+            yield Fault(f"{name} has another list of its events than it was signed over", None)
+        elif with_tree and block.tree_size is not None:
+            if tree is None or tree.size != block.tree_size - block.events:
+                tree = _tree_from_start(connection, origin, block.after_position)
+            tree.grow(found)
+            if (tree.size, tree.root()) != (block.tree_size, block.root_hash):
+                yield Fault(
+                    f"{name} has a root that is not that of the events up to it", block.until_position
+                )
+        tree = block.tree()
+
+
+def _changed(block: Block, leaves: bytes | None, found: bytes) -> Fault:
+    """Return what is wrong with a block whose events changed, and the first position where they did."""
+    begin = (
+        f"block {block.origin}-{block.number} was signed over {block.events} events, and what is there now "
+        f"({len(found) // LEAF_BYTES} events) is not the same"
+    )
+    if leaves is None or sha256(leaves).digest() != block.digest:
+        span = f"between the positions {block.after_position + 1} and {block.until_position}"
+        return Fault(f"{begin}: something {span}", block.after_position + 1)
+    starts = range(0, max(len(leaves), len(found)), LEAF_BYTES)
+    start = next(at for at in starts if leaves[at : at + LEAF_BYTES] != found[at : at + LEAF_BYTES])
+    signed, there = (_position_at(each, start) for each in (leaves, found))
+    if signed == there:
+        return Fault(f"{begin}: the event at position {signed} has another hash", signed)
+    if there is None or (signed is not None and signed < there):
+        return Fault(f"{begin}: the event at position {signed} is gone", signed)
+    return Fault(f"{begin}: the event at position {there} was added", there)
+
+
+def _position_at(leaves: bytes, start: int) -> int | None:
+    return int.from_bytes(leaves[start : start + 8], signed=True) if start < len(leaves) else None
+
+
+def _tree_from_start(connection: Connection[Any], origin: int, until: int) -> Peaks:
+    tree, after = Peaks(), 0
+    while after < until and (found := next_leaves(connection, origin, after, until + 1))["events"]:
+        tree.grow(found["leaves"])
+        after = found["until_position"]
+    return tree
+
+
+def next_leaves(connection: Connection[Any], origin: int, after: int, horizon: int) -> dict[str, Any]:
+    """Return {"until_position", "events", "leaves"} of the next events below the horizon, for a block."""
+    values = {"origin": origin, "after": after, "horizon": horizon, "most": MAX_EVENTS}
+    row: dict[str, Any] | None = connection.execute(_NEXT, values).fetchone()
+    assert row is not None
+    return row
 
 
 def newest(connection: Connection[Any], origin: int) -> Block | None:
@@ -243,15 +304,22 @@ def newest(connection: Connection[Any], origin: int) -> Block | None:
     return Block(**row) if row else None
 
 
-def numbered(connection: Connection[Any], origin: int, number: int) -> list[Block]:
-    """Return the block of that number, none if there is none."""
-    return [Block(**row) for row in connection.execute(_ONE, (origin, number))]
+def newest_genuine(connection: Connection[Any], origin: int, own_keys: Collection[bytes]) -> Block | None:
+    """Return the last block with a tree that one of these public keys signed, None before the first."""
+    rows = connection.execute(_LATEST_WITH_TREE, (origin, HEADS_LOOKED_AT))
+    heads = (Block(**row) for row in rows)
+    return next((head for head in heads if head.is_genuine(own_keys) and head.tree() is not None), None)
+
+
+def numbered(connection: Connection[Any], origin: int, number: int) -> Block | None:
+    """Return the block of that number, None if there is none."""
+    row = connection.execute(_ONE, (origin, number)).fetchone()
+    return Block(**row) if row is not None else None
 
 
 def find(connection: Connection[Any], name: KeptName) -> Block | None:
     """Return the block of that name, None unless it is there with that hash."""
-    row = connection.execute(_ONE, (name.origin, name.number)).fetchone()
-    block = Block(**row) if row is not None else None
+    block = numbered(connection, name.origin, name.number)
     return block if block is not None and block.hash == name.hash else None
 
 
@@ -267,23 +335,15 @@ def _faults_of(
         yield "does not carry the hash of the block before"
     if block.computed_hash() != block.hash:
         yield "was altered: its hash is not that of its content"
+    elif block.root_hash is not None and block.tree() is None:
+        yield "has peaks that do not lead to its root"
+    elif (
+        before
+        and before.tree_size is not None
+        and block.tree_size not in (None, before.tree_size + block.events)
+    ):
+        yield "has a tree of another size than that of the block before and its own events"
     elif needs_signature and not block.is_signed():
         yield "is not signed by its key"
     elif needs_signature and own and block.public_key not in own:
         yield "is signed by another key than that of DAFTARI_MASTER_KEY"
-
-
-def _values(block: Block) -> tuple[object, ...]:
-    return (
-        block.origin,
-        block.number,
-        block.after_position,
-        block.until_position,
-        block.events,
-        block.digest,
-        block.previous_hash,
-        block.hash,
-        block.public_key,
-        block.signature,
-        block.signed_at,
-    )

@@ -34,8 +34,9 @@ GRANT EXECUTE ON FUNCTION reserve_reference, claim_reference, ledger_horizon, ho
     append_events(uuid, integer, text[], text[], text[], bytea[], integer, bytea[], jsonb),
     append_events(uuid, integer, text[], text[], text, bytea[], integer, bytea[], jsonb),
     append_events(uuid, integer, text[], jsonb[], bytea[], jsonb) TO daftari_app;
-GRANT SELECT ON signed_blocks TO daftari_app;
-GRANT EXECUTE ON FUNCTION digest_of_events, add_signed_block TO daftari_app;
+GRANT SELECT ON signed_blocks, merkle_nodes TO daftari_app;
+-- digest_of_events and add_signed_block are called by processes from before the tree.
+GRANT EXECUTE ON FUNCTION digest_of_events, add_signed_block, add_signed_head TO daftari_app;
 
 -- What people decided and read.
 GRANT SELECT ON audit_log TO daftari_app;

@@ -59,7 +59,7 @@ def verify_session(
         tally = check_sessions([session_id], Reader(connection, vault, macs, terms))
         rows = connection.execute(BLOCKS_OF_SESSION, (session_id,)).fetchall()
         signed = [(row["origin"], row["number"]) for row in rows if row["number"] is not None]
-        covering = [block for name in signed for block in blocks.numbered(connection, *name)]
+        covering = [block for name in signed if (block := blocks.numbered(connection, *name))]
         tally.findings.add(_faults(connection, covering, vault))
     return SessionVerified(
         tally.events,
@@ -72,7 +72,7 @@ def verify_session(
 def _faults(connection: Connection[Any], covering: list[blocks.Block], vault: Vault) -> Iterator[Violation]:
     own = {key.public_bytes_raw() for key in vault.block_keys}
     for block in covering:
-        if block.computed_hash() != block.hash or block.public_key not in own or not block.is_signed():
+        if not block.is_genuine(own):
             yield Violation("blocks", f"block {block.origin}-{block.number} is not signed by a key of ours")
-        for fault in blocks.digest_faults(connection, block.origin, block.number, block.number):
-            yield Violation("blocks", fault)
+        for fault in blocks.faults_of_events(connection, block.origin, block.number, block.number):
+            yield Violation("blocks", fault.detail)

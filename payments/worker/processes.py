@@ -9,7 +9,7 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.session.event import Event
 from ledger.session.events import EvidenceUpgraded, OrderCreated, Paid, ReceiptRecorded, RefundDue
-from ledger.store.blocks import BlockSigner
+from ledger.store.block_signer import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault

@@ -88,8 +88,8 @@ def digest_tasks(connection: Connection[Any]) -> Iterator[Task]:
 def check_digests(origin: int, first: int, last: int, reader: Reader) -> Tally:
     """Compare the blocks of these numbers with the positions and hashes that they were signed over."""
     tally = Tally()
-    faults = blocks.digest_faults(reader.connection, origin, first, last)
-    tally.findings.add(Violation("blocks", fault) for fault in faults)
+    faults = blocks.faults_of_events(reader.connection, origin, first, last)
+    tally.findings.add(Violation("blocks", fault.detail) for fault in faults)
     return tally
 
 

@@ -132,8 +132,8 @@ HELD: list[tuple[str, str, Figures]] = [
     ("docs/architecture.md", "one attempt every {} seconds at most", seconds(CALLBACK_QUERY_INTERVAL)),
     (
         "docs/architecture.md",
-        "Once {} minute the worker signs",
-        float(DEFAULTS["DAFTARI_SEAL_SECONDS"]) / 60,
+        "Every {} seconds the worker signs",
+        float(DEFAULTS["DAFTARI_SEAL_SECONDS"]),
     ),
     ("docs/architecture.md", "Once {} day, and at", float(DEFAULTS["DAFTARI_VERIFY_HOURS"]) / 24),
     ("docs/architecture.md", "or once {} hour, is one table", hours(PULLED_EVERY)),
@@ -321,8 +321,8 @@ HELD: list[tuple[str, str, Figures]] = [
     ),
     (
         "docs/adr/0009-blocks-are-signed-by-a-key-of-the-master-key.md",
-        "since the last block ({} minute,",
-        float(DEFAULTS["DAFTARI_SEAL_SECONDS"]) / 60,
+        "since the last block ({} seconds,",
+        float(DEFAULTS["DAFTARI_SEAL_SECONDS"]),
     ),
 ]
 """A page, a fragment of it with {} for each figure, and what the code says of these."""

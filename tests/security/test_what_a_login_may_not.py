@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from api.local.database_logins import url_of_login
 from ledger.application import Ledger
-from ledger.store.blocks import BlockSigner
+from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
 from tests.ledger.store.test_blocks import KEY, sign
 from tests.security.test_database_login import NAMES, SQL

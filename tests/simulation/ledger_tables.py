@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ import psycopg
 from ledger import application, clock
 from ledger.session import events
 from ledger.session.values import OPEN_STATES
-from ledger.store import audit_log, blocks, positions, recorder
+from ledger.store import audit_log, block_signer, blocks, positions, recorder
 from ledger.store.canonical import GENESIS
 from payments.confirmation import query_log
 from projections import follower, sessions
@@ -89,8 +88,9 @@ class LedgerTables:
             audit_log._ALL: lambda _: [],
             **self.keys.handlers(),
             blocks._LAST: lambda _: self.blocks[-1:],
+            blocks._LATEST_WITH_TREE: self.blocks_with_tree,
             blocks._NEXT: self.next_block,
-            blocks._ADD: self.add_block,
+            block_signer._ADD: self.add_block,
             sessions.OWNER: self.owner,
             sessions.BY_CHECKOUT: self.by_checkout,
             sessions.TO_EXPIRE: self.to_expire,
@@ -283,21 +283,25 @@ class LedgerTables:
         return len(old)
 
     def next_block(self, values: Any) -> list[Row]:
-        """Return the extent and digest of the next block."""
+        """Return the extent and leaves of the next block."""
         start, stop = self._between(values["after"], values["horizon"])
         stop = min(stop, start + values["most"])
         until = self.log_positions[stop - 1] if stop > start else None
-        return [{"until_position": until} | self.digest_of_events(values["after"], until or 0)]
+        leaves = self.leaves(values["after"], until or 0)
+        return [{"until_position": until, "events": max(0, stop - start), "leaves": leaves or None}]
 
-    def digest_of_events(self, after: int, until: int) -> Row:
-        """Return the number of events between two positions, and their digest."""
+    def leaves(self, after: int, until: int) -> bytes:
+        """Return the leaves of the tree over the events between two positions."""
         start, stop = self._between(after, until + 1)
-        digest = sha256(b"".join(e["position"].to_bytes(8) + e["hash"] for e in self.log[start:stop]))
-        return {"events": max(0, stop - start), "digest": digest.digest()}
+        return b"".join(event["position"].to_bytes(8) + event["hash"] for event in self.log[start:stop])
+
+    def blocks_with_tree(self, values: Any) -> list[Row]:
+        """Return the latest blocks; no release without a tree takes part."""
+        return self.blocks[-values[1] :][::-1]
 
     def add_block(self, values: Any) -> int:
         """Store a signed block, if its number is free."""
-        block = dict(zip(_BLOCK, values, strict=True))
+        block = dict(zip(_BLOCK, values, strict=False))
         if block["number"] != len(self.blocks) + 1:
             return 0
         self.blocks.append(block)

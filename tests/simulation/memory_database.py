@@ -26,7 +26,7 @@ from tests.simulation.worker_tables import WorkerTables
 READ_ONLY = MEANINGS["25006"]
 
 _WRITES = re.compile(
-    r"\b(INSERT|DELETE|SET)\b|\b(add_customer_key|add_signed_block|allot_order|answer_idempotency_key|append_events"
+    r"\b(INSERT|DELETE|SET)\b|\b(add_customer_key|add_signed_head|allot_order|answer_idempotency_key|append_events"
     r"|claim_idempotency_key|claim_reference|lock_phone|mark_message_of_erased|place_order|purge_unauthenticated_messages|record_audit_entry"
     r"|release_phone_lock|reserve_reference|store_settled_message)\("
 )

@@ -80,7 +80,8 @@ class VerificationTables:
             audit_log._ALL: lambda _: [],
             blocks._IN_ORDER: lambda _: list(self._ledger.blocks),
             blocks._LAST_NUMBERS: lambda _: self._last_numbers(),
-            blocks._DIGESTS: self._digests,
+            blocks._ONE: self._block,
+            blocks._SIGNED_AND_FOUND: self._signed_and_found,
             money_rules.MISBOOKED.encode(): lambda _: self._misbooked(),
             money_rules.CREDITED_AND_UNMATCHED.encode(): self._credited_and_unmatched,
             money_rules.REVERSED_UNTOLD.encode(): self._reversed_untold,
@@ -154,14 +155,16 @@ class VerificationTables:
     def _last_numbers(self) -> list[Row]:
         return [{"origin": block["origin"], "number": block["number"]} for block in self._ledger.blocks[-1:]]
 
-    def _digests(self, values: Any) -> list[Row]:
+    def _signed_and_found(self, values: Any) -> list[Row]:
         _, first, last = values
         found = []
-        for block in self._ledger.blocks:
-            if first <= block["number"] <= last:
-                again = self._ledger.digest_of_events(block["after_position"], block["until_position"])
-                found.append(block | {"events_found": again["events"], "digest_found": again["digest"]})
+        for block in self._ledger.blocks[first - 1 : last]:
+            leaves = self._ledger.leaves(block["after_position"], block["until_position"])
+            found.append(block | {"leaves": leaves, "found": leaves})
         return found
+
+    def _block(self, values: Any) -> list[Row]:
+        return [block for block in self._ledger.blocks if block["number"] == values[1]]
 
     def _holder(self, receipt: str) -> UUID | None:
         return self._ledger.receipts.get(receipt, (None, None))[0]

@@ -12,6 +12,7 @@ WRITERS = {
     "event_topics": "ledger/store",
     "event_mac_starts": "ledger/store",
     "signed_blocks": "ledger/store",
+    "merkle_nodes": "ledger/store",
     "write_probe": "ledger/store",
     "customer_keys": "ledger/store",
     "customer_erasures": "ledger/store",
@@ -171,7 +172,9 @@ FUNCTIONS = {
     "horizon_holder": "Returns who holds the horizon: the oldest transaction with an id in the whole cluster.",
     "digest_of_events": "Counts the events between two positions of an origin and digests their positions and hashes.",
     "add_signed_block": "Adds the next signed block if it follows the last one and is over the events that are there; "
-    "no row if its number is taken. Raises DF004.",
+    "no row if its number is taken. Raises DF004. Of processes from before the tree.",
+    "add_signed_head": "Adds the next signed block and the nodes of the tree under it, as add_signed_block does. "
+    "Raises DF004.",
     "purge_unauthenticated_messages": "Deletes the oldest messages that anyone could have posted, beyond 1,000.",
     "purge_verification_runs": "Deletes the oldest verification runs, beyond 1,000.",
     "forget_position_of_rebuild": "Forgets how far a shadow table has read, before a rebuild fills it.",

@@ -48,6 +48,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "SESSION_NOT_FOUND": ErrorCode(404, "There is no such session, or it belongs to someone else."),
     "REFUND_NOT_FOUND": ErrorCode(404, "There is no such refund."),
     "NOT_VERIFIED_YET": ErrorCode(404, "No verification run has completed yet. Run `daftari verify`."),
+    "HEAD_NOT_FOUND": ErrorCode(
+        404,
+        "There is no such signed block, or it is from before the tree. `GET /api/audit/blocks/` lists them.",
+    ),
+    "NOT_SIGNED_YET": ErrorCode(404, "No signed block covers this event yet. Ask again in some seconds."),
     "CASE_NOT_FOUND": ErrorCode(404, "There is no such kind of case."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such statement import."),
     "LISTING_NOT_FOUND": ErrorCode(404, "There is no such listing on sale. Choose one from the catalogue."),
@@ -56,6 +61,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "REQUEST_TIMEOUT": ErrorCode(
         408, "The request did not arrive whole in time, and nothing was done. Send it again."
+    ),
+    "NOT_AS_SIGNED": ErrorCode(
+        409,
+        "The log is not what was signed, so nothing is proved. `daftari verify --chain` names what differs.",
     ),
     "CONFLICT": ErrorCode(409, "Someone else changed this at the same time. Send the request again."),
     "PAYMENT_IN_PROGRESS": ErrorCode(409, "A prompt of this session is still open. Answer it on the phone."),

@@ -42,6 +42,13 @@ class ShownBlock(ResponseSchema):
     public_key = fields.String()
     signature = fields.String()
     signed_at = Moment()
+    tree_size = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "How many events the Merkle tree is over; null in blocks from before there was one."
+        },
+    )
+    root_hash = fields.String(allow_none=True, metadata={"description": "The root of that tree (RFC 6962)."})
 
 
 class BlockList(PagedList):
@@ -65,17 +72,4 @@ def list_blocks(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(block: Block) -> dict[str, Any]:
-    return {
-        "name": block.name,
-        "origin": block.origin,
-        "number": block.number,
-        "after_position": str(block.after_position),
-        "until_position": str(block.until_position),
-        "events": block.events,
-        "digest": block.digest.hex(),
-        "previous_hash": block.previous_hash.hex(),
-        "hash": block.hash.hex(),
-        "public_key": block.public_key.hex(),
-        "signature": block.signature.hex(),
-        "signed_at": block.signed_at,
-    }
+    return block.shown() | {"number": block.number, "signed_at": block.signed_at}

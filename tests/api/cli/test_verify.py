@@ -6,7 +6,8 @@ from uuid import uuid4
 import psycopg
 
 from ledger.application import Ledger
-from ledger.store.blocks import Blocks, BlockSigner
+from ledger.store.block_signer import BlockSigner
+from ledger.store.blocks import Blocks
 from ledger.store.database import Database
 from ledger.store.vault import DELIVERY, PHONE, Vault
 from tests.api.cli.support import daftari

@@ -10,7 +10,8 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import InvalidValue
 from ledger.store import blocks
-from ledger.store.blocks import Block, Blocks, BlockSigner, KeptName
+from ledger.store.block_signer import BlockSigner
+from ledger.store.blocks import Block, Blocks, KeptName
 from ledger.store.canonical import GENESIS
 from ledger.store.database import APP_ROLE, Database
 from ledger.store.listing import Place
@@ -51,7 +52,8 @@ def faults(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]
     with database.transaction() as connection:
         found = list(blocks.faults(connection, [key.public_key()] if key else []))
         for origin, last in blocks.last_numbers(connection).items():
-            found += blocks.digest_faults(connection, origin, 1, last)
+            faults_of_events = blocks.faults_of_events(connection, origin, 1, last, with_tree=True)
+            found += [fault.detail for fault in faults_of_events]
     return found
 
 

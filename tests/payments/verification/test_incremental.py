@@ -9,7 +9,7 @@ from freezegun import freeze_time
 
 from ledger import clock
 from ledger.application import Ledger
-from ledger.store.blocks import BlockSigner
+from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import ERASED_VALUE, Vault
 from payments.verification.verifier import INCREMENTAL_EVERY, Verifier, examine_all, open_store
