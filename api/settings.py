@@ -221,9 +221,7 @@ class Settings:
         "How many hours between two whole verification runs, with hourly incremental ones between; 0 turns both off.",
     )
     daftari_seal_seconds: int = _setting(
-        values.whole(1, 24 * 3600),
-        "5",
-        "How many seconds between two signed blocks of the log, if there are new events.",
+        values.whole(1, 24 * 3600), "5", "How many seconds between two signed blocks of the log."
     )
     daftari_refund_policy: str = _setting(
         values.choice("manual", "auto"),

@@ -223,7 +223,9 @@ def _load_of(schema: Schema, location: str) -> Callable[[], Any]:
             raise wrong_fields(_flatten(error.messages_dict)) from None
 
     def load_empty_query() -> Any:
-        return None if request.query_string else schema.load({})
+        with suppress(ValidationError):  # The Parser says what is missing.
+            return None if request.query_string else schema.load({})
+        return None
 
     if location == "json":
         return load_body

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from ledger.application import Ledger
 from ledger.errors import InvalidValue, Unavailable
 from ledger.session.events import PUBLIC_NAMES
-from ledger.store.blocks import BlockSigner
+from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import DELIVERY, PHONE, Vault
 from projections.export.event_export import Wanted, export_events

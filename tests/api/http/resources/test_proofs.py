@@ -64,6 +64,8 @@ def test_an_auditor_gets_proofs_that_anyone_can_check(instance: Instance) -> Non
 def test_a_query_that_names_no_one_event_is_refused(instance: Instance, query: dict[str, str]) -> None:
     answer = instance.client(9, "auditor").get(INCLUSION, params=query)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_INPUT")
+    answer = instance.client(9, "auditor").get(CONSISTENCY, params={"second": "1"} if query else {})
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["first"])
 
 
 def test_other_roles_get_no_proofs(instance: Instance) -> None:
