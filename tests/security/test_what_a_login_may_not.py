@@ -231,9 +231,10 @@ def test_a_bogus_block_is_refused(
     _add(login, block)
     assert superuser.execute("SELECT count(*) FROM signed_blocks").fetchone() == (2,)
     following = _next_block(ledger, database, superuser)
-    with pytest.raises(psycopg.Error) as refusal:
-        _add(login, BOGUS[bogus](following))
-    assert refusal.value.sqlstate == "DF004"
+    for add in (_add, _add_as_before):
+        with pytest.raises(psycopg.Error) as refusal:
+            add(login, BOGUS[bogus](following))
+        assert refusal.value.sqlstate == "DF004"
 
 
 def _next_block(ledger: Ledger, database: Database, superuser: Connection[TupleRow]) -> dict[str, Any]:
@@ -253,9 +254,17 @@ def _next_block(ledger: Ledger, database: Database, superuser: Connection[TupleR
     return dict(zip((column.name for column in cursor.description), row, strict=True))
 
 
+MARKS = "%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s"
+
+
 def _add(login: Connection[TupleRow], block: dict[str, Any]) -> None:
-    marks = "%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s"
-    login.execute(f"SELECT add_signed_block({marks})".encode(), list(block.values()))
+    call = f"SELECT add_signed_head({MARKS}, %s, %s, %s, '{{}}', '{{}}', '{{}}', '{{}}')"
+    login.execute(call.encode(), list(block.values())[:14])
+
+
+def _add_as_before(login: Connection[TupleRow], block: dict[str, Any]) -> None:
+    """As processes from before the tree do."""
+    login.execute(f"SELECT add_signed_block({MARKS})".encode(), list(block.values())[:11])
 
 
 def test_what_a_person_closed_stays_closed(
