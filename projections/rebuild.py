@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
 
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
@@ -36,12 +39,13 @@ def rebuild_table(
     table: str,
     key: str,
     batch_size: int = BATCH_SIZE,
+    finish: Callable[[Connection[Any], str], None] = lambda _connection, _shadow: None,
 ) -> Rebuilt:
     """Fold the log into the shadow table `…_rebuilt`, compare it with `table` by `key`, and replace that in one commit.
 
     `make` returns the projection that writes a table, whose name is the table's. Readers see the old rows or the new
     ones. Rows are replaced and the table is not renamed: a rename waits for every reader and holds up those behind
-    it, and the application's role may not do it.
+    it, and the application's role may not do it. `finish` completes the shadow table once it has followed the log.
     """
     live, shadow = table, f"{table}_rebuilt"
     current = Follower(database, macs, make(live), batch_size)
@@ -58,6 +62,7 @@ def rebuild_table(
         for follower in (current, rebuilt):
             while read := follower.advance(connection, end):
                 events += read if follower is rebuilt else 0
+        finish(connection, shadow)
         tables = {"live": live, "shadow": shadow}
         differing = connection.execute(COUNT_DIFFERENCES.format(key=key, **tables)).fetchone()["keys"]
         connection.execute(EMPTY.format(table=live))

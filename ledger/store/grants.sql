@@ -74,14 +74,17 @@ GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, clo
     ON daraja_inbox TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased, store_settled_message TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
-                              transaction_id, closed_at, closed_by, note) ON mpesa_movements TO daftari_app;
+                              transaction_id, closed_at, closed_by, note, journal_ordinal)
+    ON mpesa_movements TO daftari_app;
+GRANT SELECT, INSERT ON movement_log TO daftari_app;
 GRANT SELECT, INSERT ON reconciliations TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (pulled_until, next_at) ON pull_progress TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 
 -- Projections, which a rebuild makes anew from the log, and how far each has read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_refunds,
-    payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt TO daftari_app;
+    payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt, journal_entries,
+    journal_entries_rebuilt TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (session_status, evidence, order_number) ON payment_search TO daftari_app;
 GRANT SELECT ON payment_phones TO daftari_app;
 GRANT EXECUTE ON FUNCTION index_phones TO daftari_app;

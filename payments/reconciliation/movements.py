@@ -22,12 +22,14 @@ TYPED_REFERENCE = "typed reference"
 
 _STORE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
-                             transaction_id, sealed_reference, payer_digest, linked_receipt, verdict, first_seen_at)
+                             transaction_id, sealed_reference, payer_digest, linked_receipt, category, verdict,
+                             first_seen_at)
 SELECT movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
-       transaction_id, sealed_reference, payer_digest, linked_receipt, 'new', %(now)s
+       transaction_id, sealed_reference, payer_digest, linked_receipt, category, 'new', %(now)s
 FROM json_to_recordset(%(movements)s) AS movement (
     movement_key text, kind text, receipt text, money_in boolean, amount_cents bigint, happened_at timestamptz,
-    evidence text, transaction_id bigint, sealed_reference text, payer_digest text, linked_receipt text)
+    evidence text, transaction_id bigint, sealed_reference text, payer_digest text, linked_receipt text,
+    category text)
 ON CONFLICT (movement_key) DO NOTHING
 """
 _KNOWN = """
@@ -104,6 +106,13 @@ class MovementKind(StrEnum):
     OTHER = "other"
 
 
+class MovementCategory(StrEnum):
+    """What a movement is for that is no customer's payment, where M-Pesa's wording says so; the books need it."""
+
+    CHARGE = "charge"
+    SETTLEMENT = "settlement"
+
+
 class MatchVerdict(StrEnum):
     """What came of matching a movement.
 
@@ -140,7 +149,8 @@ class Movement:
 
     `transaction_id` is what the account reference names, if it is one of ours; else `reference` is what the payer
     typed, which may be anything. `payer` is who paid, as M-Pesa names them. `linked_receipt` is the payment that a
-    reversal belongs to. `reason_type` is M-Pesa's wording, and part of the key of all but payments.
+    reversal belongs to. `reason_type` is M-Pesa's wording, and part of the key of all but payments. `category` says
+    what another movement is for.
     """
 
     kind: MovementKind
@@ -152,6 +162,7 @@ class Movement:
     transaction_id: int | None = None
     reference: str = field(default="", repr=False)
     linked_receipt: str | None = None
+    category: MovementCategory | None = None
     reason_type: str = field(default="", repr=False)
     payer: str | None = field(default=None, repr=False)
     stored_key: str | None = None
@@ -285,6 +296,7 @@ class Movements:
             "sealed_reference": self._encrypted(typed, movement.key) if typed else None,
             "payer_digest": payer_digest(self._vault, movement.payer),
             "linked_receipt": movement.linked_receipt,
+            "category": movement.category,
         }
 
     def _movement(self, row: dict[str, Any]) -> Movement:
@@ -299,6 +311,7 @@ class Movements:
             transaction_id=row["transaction_id"],
             reference=self._decrypted(encrypted, row["movement_key"]) if encrypted else "",
             linked_receipt=row["linked_receipt"],
+            category=row["category"] and MovementCategory(row["category"]),
             stored_key=row["movement_key"],
         )
 

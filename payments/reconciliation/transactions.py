@@ -7,7 +7,7 @@ from daraja import C2bNotice, PulledTransaction
 from daraja.eat import is_plausible
 from daraja.statement import StatementRow
 from ledger.session.values import Evidence
-from payments.reconciliation.movements import Movement, MovementKind
+from payments.reconciliation.movements import Movement, MovementCategory, MovementKind
 
 _PAYER = re.compile(r"\b(254[17][0-9]{8})\b")
 MAX_REFERENCE = 20
@@ -20,6 +20,7 @@ _NO_PAYMENT = re.compile(
 )
 _REVERSAL = re.compile(r"revers", re.IGNORECASE)
 _CHARGE = re.compile(r"charge", re.IGNORECASE)
+_SETTLEMENT = re.compile(r"settlement|\bbank\b", re.IGNORECASE)
 
 
 def transaction_named(reference: str) -> int | None:
@@ -96,8 +97,16 @@ def of_row(row: StatementRow) -> Movement:
         evidence=Evidence.STATEMENT,
         money_in=row.paid_in_cents > 0,
         linked_receipt=row.linked_receipt,
+        category=_category(row.reason_type) if kind == MovementKind.OTHER else None,
         reason_type=row.reason_type,
     )
+
+
+def _category(reason_type: str) -> MovementCategory | None:
+    """Return what a row is for that is no payment, by M-Pesa's wording; None where that does not say."""
+    if _CHARGE.search(reason_type):
+        return MovementCategory.CHARGE
+    return MovementCategory.SETTLEMENT if _SETTLEMENT.search(reason_type) else None
 
 
 def _when(reported: datetime | None, arrived_at: datetime) -> datetime:

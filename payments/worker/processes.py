@@ -23,6 +23,7 @@ from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.movement_log import post_movements
 from payments.reconciliation.pull import TransactionPoller
 from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.refunds.reversals import RefundSender
@@ -36,6 +37,7 @@ from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
 from projections.follower import Follower, LogReader, Projection
+from projections.journal import Journal
 from projections.metrics import PaymentMetrics
 from projections.payment_search import PaymentSearch
 from projections.refunds import PaymentRefunds
@@ -176,6 +178,9 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     View("payment_refunds", (0.1, 0.5), lambda _: PaymentRefunds()),
     View("payment_cases", (0.1, 0.5), lambda _: PaymentCases()),
     View("payment_search", (0.5, 1), lambda parts: PaymentSearch(parts.vault)),
+    View("journal_entries", (0.5, 2), lambda _: Journal()),
+    OnTime("journal_movements", (1, 5), "post movements of M-Pesa that no event accounts for to the journal",
+           lambda parts: post_movements(parts.ledger.database)),
     OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),
             "where refunds are automatic: approve_refund",
             lambda parts: parts.refund_policy, REFUND_NOT_DECIDED),

@@ -27,6 +27,7 @@ from ledger.store.vault import Vault
 from projections.cases import TABLE as CASES
 from projections.follower import position_of
 from projections.integrity import (
+    books_rules,
     erasure_rules,
     inbox_rules,
     log_rules,
@@ -38,6 +39,7 @@ from projections.integrity.processes import Processes, run_apart, run_here
 from projections.integrity.prompt_rules import PhonePrompts
 from projections.integrity.session_checks import check_sessions
 from projections.integrity.violations import Reader, Tally, Task, Terms, Violation, stream
+from projections.journal import TABLE as JOURNAL
 
 SETTLING = timedelta(hours=1)
 """What is under way has ended by then, or never will."""
@@ -136,9 +138,8 @@ def examine(
         if shared is None or not shared["shared"]:
             raise Unavailable("The database is being migrated: verify it afterwards.", retry_after_seconds=60)
         span = _span(connection, verified)
-        followed = {
-            each.name: position_of(connection, each.name, span.origin) for each in projection_rules.FOLLOWING
-        }
+        names = (JOURNAL, *(each.name for each in projection_rules.FOLLOWING))
+        followed = {name: position_of(connection, name, span.origin) for name in names}
         reader = Reader(connection, vault, macs, Terms(prompt_seconds, settled_before, followed, texts))
         tasks = chain(_session_tasks(connection, span), log_rules.digest_tasks(connection))
         tallies = (
@@ -200,6 +201,7 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[Violation]
     yield from projection_rules.metrics(
         connection, span.origin, reader.macs, None if span.after else total.moves
     )
+    yield from books_rules.movements(connection, is_whole=not span.after)
     yield from erasure_rules.decided(connection, vault)
     yield from erasure_rules.nothing_left(connection, settled_before)
     yield from personal_data_rules.none_in_events(total.in_the_clear)

@@ -34,6 +34,8 @@ MAY_DELETE = {
     "payment_refunds_rebuilt": "folded from the log",
     "payment_cases": "folded from the log",
     "payment_cases_rebuilt": "folded from the log",
+    "journal_entries": "folded from the log and the movement log",
+    "journal_entries_rebuilt": "folded from the log and the movement log",
     "shop_cart_items": "carts",
 }
 """What a process may delete: no fact about money, no key, no message, no decision. All else is for functions."""

@@ -45,7 +45,10 @@ SOON = (0.02, 0.5)
 NOT_SIMULATED = frozenset({"payment_search"})
 """What only auditors read."""
 
-REACTS_WITHIN_SECONDS = dict.fromkeys(("payment_metrics", "payment_refunds", "payment_cases"), (1.0, 5.0))
+REACTS_WITHIN_SECONDS = dict.fromkeys(
+    ("payment_metrics", "payment_refunds", "payment_cases", "journal_entries", "journal_movements"),
+    (1.0, 5.0),
+)
 """Seconds until a job notices new work; followers read in large batches."""
 
 MAX_CLOCK_OFFSET_SECONDS = 0.9

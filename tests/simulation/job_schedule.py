@@ -14,7 +14,7 @@ from payments.refunds.status_checks import (
     RESULT_IS_LATE_AFTER,
     SENDER_IS_LOST_AFTER,
 )
-from projections import cases, metrics, refunds
+from projections import cases, journal, metrics, refunds
 from tests.simulation.memory_database import Tables
 from tests.simulation.scheduler import START_TIME
 
@@ -23,6 +23,7 @@ PERIODIC_JOB_SECONDS = 7_200.0
 """Jobs that depend on no event run less often than in production."""
 
 LEFT_OVER_JOB_SECONDS = 2.0
+MOVEMENT_JOB_SECONDS = 600.0
 LEFT_OVER_JOBS = ("orders_left_over", "refund_policy_left_over")
 REFUND_JOBS = ("refund_sending", "refund_retries", "refund_doubts", "refund_questions")
 
@@ -37,6 +38,7 @@ TOPICS_READ: dict[str, tuple[str, ...]] = {
     "payment_metrics": metrics.PaymentMetrics.topics,
     "payment_refunds": refunds.PaymentRefunds.topics,
     "payment_cases": cases.PaymentCases.topics,
+    "journal_entries": journal.Journal.topics,
 }
 _READERS_OF = {
     topic: [name for name, topics in TOPICS_READ.items() if topic in topics]
@@ -72,6 +74,7 @@ class JobSchedule:
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
             "ladder": lambda: _first(tables.ledger.next_query_at.values()),
             "money_left_over": self._unprocessed,
+            "journal_movements": self._movements_to_post,
             "reencryption": lambda: inf,
             "pull": self._pull,
             "signing_blocks": lambda: self._periodic("signing_blocks"),
@@ -154,6 +157,9 @@ class JobSchedule:
             return 0.0
         new = (m["first_seen_at"] for m in money.movements.values() if m["verdict"] == "new")
         return _first(first_seen_at + UNPROCESSED_AFTER for first_seen_at in new)
+
+    def _movements_to_post(self) -> float:
+        return self._last_run.get("journal_movements", 0.0) + MOVEMENT_JOB_SECONDS
 
     def _pull(self) -> float:
         pulled = self._tables.reconciliation.pulled

@@ -16,6 +16,7 @@ from ledger import application
 from ledger.store.database import Database
 from ledger.store.sqlstates import MEANINGS
 from tests.simulation.batch_tables import BatchTables
+from tests.simulation.journal_tables import JournalTables
 from tests.simulation.ledger_tables import LedgerTables
 from tests.simulation.parts import Effects, PartDouble, PartDoubles
 from tests.simulation.reconciliation_tables import ReconciliationTables
@@ -48,6 +49,7 @@ class Tables:
         self.worker = WorkerTables(self.ledger)
         self.reconciliation = ReconciliationTables(self.ledger)
         self.refunds = RefundTables(self.ledger)
+        self.journal = JournalTables(self.ledger, self.reconciliation)
         self.refunds.position_of = lambda name: self.worker.positions.get((name, 1), 0)
         self.handlers = (
             self.ledger.handlers()
@@ -55,6 +57,7 @@ class Tables:
             | self.worker.handlers()
             | self.reconciliation.handlers()
             | self.refunds.handlers()
+            | self.journal.handlers()
         )
         self.parts = PartDoubles(
             {

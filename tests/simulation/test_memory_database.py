@@ -16,9 +16,11 @@ import pytest
 from psycopg.rows import dict_row
 
 from ledger.store import audit_log, block_signer, blocks, key_ring, positions, recorder
+from payments.reconciliation import movement_log
 from payments.worker import left_over
 from projections import follower
 from projections.integrity import personal_data_rules, projection_rules
+from projections.journal import COLUMNS, Journal
 from projections.refunds import PaymentRefunds
 from tests.simulation.deployment import Deployment
 from tests.simulation.fault_odds import USUAL_ODDS, FaultOdds
@@ -64,6 +66,7 @@ double does not keep.
 """
 
 OWN_CLOCK = {"recorded_at", "reserved_at", "read_at"}
+POSITIONS = {"position", "after_position", "posted_after"}
 
 
 PARTS_NOT_COMPARED = ("FROM customer_keys", "add_customer_key", "FROM shop_", "FROM payment_events")
@@ -126,13 +129,20 @@ class Comparison:
         if statement == projection_rules.METRICS_AHEAD.encode():
             real = [real for double, real in self._real_of.items() if double <= values["after"]]
             return values | {"after": max(real)}
+        if statement == Journal()._add:
+            place = COLUMNS.index("position")
+            real = [position and self._real_of[position] for position in values[place]]
+            return [*values[:place], real, *values[place + 1 :]]
+        if statement in (Journal()._movements, movement_log._LOG):
+            name = "until" if "until" in values else "after"
+            return values | {name: values[name] and self._real_of[values[name]]}
         return values
 
     @staticmethod
     def _plain(row: Mapping[str, Any], names: list[str], positions: dict[int, int] | None) -> str:
         plain = {name: row[name] for name in names if name not in OWN_CLOCK}
-        if positions is not None and "position" in plain:
-            plain["position"] = positions[plain["position"]]
+        for name in POSITIONS & plain.keys():
+            plain[name] = positions[plain[name]] if positions is not None and plain[name] else plain[name]
         for name in ("state", "metadata"):
             if isinstance(plain.get(name), str) and plain[name].startswith("{"):
                 plain[name] = json.loads(plain[name])

@@ -272,7 +272,7 @@ def test_the_worker_continues_where_it_stopped(clock: Clock, continued: Instance
         assert since(continued, name)[-1] == "OrderCreated", name
     assert count(continued, "shop_orders") == orders + len(PAID_BEFORE)
     moved = dict(observe(continued, POSITIONS))
-    assert moved.keys() == {*positions, "goods_returns", "payment_search"}
+    assert moved.keys() == {*positions, "goods_returns", "journal_entries", "payment_search"}
     assert all(moved[name] > position for name, position in positions.items())
 
 

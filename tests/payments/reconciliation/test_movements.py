@@ -68,6 +68,8 @@ def test_a_movement_is_stored_as_reported_before_it_is_matched(
             "sealed_reference": None,
             "payer_digest": None,
             "linked_receipt": None,
+            "category": None,
+            "journal_ordinal": None,
             "verdict": "new",
             "session_id": None,
             "told": None,

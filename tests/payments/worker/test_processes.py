@@ -16,6 +16,8 @@ NAMES = (
     "payment_refunds",
     "payment_cases",
     "payment_search",
+    "journal_entries",
+    "journal_movements",
     "refund_policy",
     "goods_returns",
     "refund_sending",

@@ -1,0 +1,142 @@
+"""The journal: the books' entries, folded from the log and from the movement log, each of which is posted once.
+
+The log says in which order its events are posted. A row of the movement log names the position that the journal had
+reached when the row was added, under the journal's own lock, so that a rebuild posts it between the same two events.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import Connection
+
+from ledger.session.events import Paid, SurplusReceived
+from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
+from projections.follower import Recorded
+from projections.postings import (
+    MONEY_TOPICS,
+    STATE_TOPICS,
+    Entry,
+    Posted,
+    SessionBooks,
+    in_order,
+    posted_of,
+)
+from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+
+TABLE = "journal_entries"
+COLUMNS = tuple(column.name for column in fields(Entry))
+
+_NAMES = ", ".join(COLUMNS)
+# A command that wrote a later event had checked these, and that later one carries our MAC.
+EARLIER = """
+SELECT session_id, version, topic, recorded_at, position,
+       (CASE WHEN version = 1 THEN jsonb_build_object('totals', state->'totals') ELSE state END)::text AS state
+FROM payment_events JOIN unnest(%s::uuid[], %s::integer[]) AS wanted (session_id, before) USING (session_id)
+WHERE version < before AND topic = ANY(%s) ORDER BY session_id, version
+"""
+MOVEMENTS = """
+SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
+FROM movement_log AS log, ledger_node AS node
+WHERE log.ordinal > (SELECT coalesce(max(movement), 0) FROM {table} WHERE movement IS NOT NULL)
+  AND (%(until)s::bigint IS NULL OR log.origin <> node.origin OR log.after_position < %(until)s)
+ORDER BY log.ordinal
+"""
+COUNTERPARTS = """
+SELECT receipt, debit_account, credit_account FROM {table}
+WHERE receipt = ANY(%s) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')
+  AND debit_account NOT IN ('charges', 'bank_settlement') AND credit_account NOT IN ('charges', 'bank_settlement')
+ORDER BY entry_id
+"""
+ADD = f"""
+INSERT INTO {{table}} (entry_id, {_NAMES})
+SELECT (SELECT coalesce(max(entry_id), 0) FROM {{table}}) + number, {_NAMES}
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[],
+            %s::bigint[], %s::text[], %s::uuid[]) WITH ORDINALITY AS entry ({_NAMES}, number)
+"""  # noqa: S608 - made of names of our own
+
+_VALUES_OF = attrgetter(*COLUMNS)
+_KNOWN_WHOLE = (Paid.TOPIC, SurplusReceived.TOPIC)
+"""Events that are posted by themselves alone."""
+
+
+class Journal:
+    """Posts events, and between them what the movement log has to say there."""
+
+    topics = MONEY_TOPICS
+
+    def __init__(self, table: str = TABLE) -> None:
+        self.name = table
+        self._movements, self._counterparts, self._add = (
+            statement.format(table=table).encode() for statement in (MOVEMENTS, COUNTERPARTS, ADD)
+        )
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Post these events, in their order, and the movements before the last of them."""
+        self._post(connection, batch, batch[-1].position)
+
+    def post_movements(self, connection: Connection[Any]) -> None:
+        """Post what is left of the movement log, after all events that were applied."""
+        self._post(connection, (), None)
+
+    def _post(self, connection: Connection[Any], batch: Sequence[Recorded], until: int | None) -> None:
+        movements = connection.execute(self._movements, {"until": until}).fetchall()
+        sessions = _sessions_before(connection, batch)
+        known = (receipt for books in sessions.values() for receipt in books.receipts)
+        posted = self._posted(connection, {*known, *_receipts(batch), *_receipts_of_rows(movements)})
+        entries = [_VALUES_OF(entry) for entry in in_order(batch, movements, sessions, posted)]
+        if entries:
+            connection.execute(self._add, [list(column) for column in zip(*entries, strict=True)])
+
+    def _posted(self, connection: Connection[Any], receipts: set[str]) -> Posted:
+        if not receipts:
+            return {}
+        return posted_of(connection.execute(self._counterparts, (sorted(receipts),)))
+
+
+def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    """Fold both logs anew and put the result in place of the live entries."""
+    return rebuild_table(
+        database,
+        macs,
+        Journal,
+        table=TABLE,
+        key="entry_id",
+        batch_size=batch_size,
+        finish=lambda connection, shadow: Journal(shadow).post_movements(connection),
+    )
+
+
+def _receipts(batch: Iterable[Recorded]) -> Iterator[str]:
+    for event in batch:
+        for name in ("receipt", "reversal_receipt"):
+            if event.state.get(name) is not None:
+                yield event.state[name]
+
+
+def _receipts_of_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        yield row["receipt"]
+        if row["linked_receipt"] is not None:
+            yield row["linked_receipt"]
+
+
+def _sessions_before(connection: Connection[Any], batch: Sequence[Recorded]) -> dict[UUID, SessionBooks]:
+    """Return what the sessions of a batch were before it, as far as its events ask for it."""
+    first: dict[UUID, int] = {}
+    for event in batch:
+        if event.topic not in _KNOWN_WHOLE:
+            first.setdefault(event.session_id, event.version)
+    sessions = defaultdict[UUID, SessionBooks](SessionBooks)
+    if first:
+        values = list(first), list(first.values()), list(STATE_TOPICS)
+        for row in connection.execute(EARLIER, values):
+            row["state"] = msgspec.json.decode(row["state"])
+            for _ in sessions[row["session_id"]].post(Recorded(**row), {}):
+                pass
+    return sessions

@@ -1,0 +1,92 @@
+"""Invariants of the books notice what somebody breaks by hand."""
+
+import pytest
+
+from ledger.store.database import Database
+from projections.follower import Follower
+from projections.integrity.invariants import check
+from projections.journal import Journal
+from tests.projections.integrity.test_invariants import tamper
+from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
+
+MOVEMENT = """
+INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, verdict,
+                             first_seen_at, settled_at, journal_ordinal)
+VALUES ('payment NLJ0NOBODY', 'payment', 'NLJ0NOBODY', true, 35000, now(), 'statement', 'unknown', now(), now(), 1)
+"""
+LOGGED = """
+INSERT INTO movement_log SELECT 1, movement_key, kind, category, receipt, linked_receipt, money_in, amount_cents,
+                                happened_at, first_seen_at, session_id, 1, 0 FROM mpesa_movements
+"""
+INVENTED = """
+INSERT INTO journal_entries (entry_id, what, debit_account, credit_account, amount_cents, occurred_at, recorded_at,
+                             position, session_id)
+SELECT 99, 'Paid', 'mpesa_clearing', 'sales', 1, now(), now(), 1, gen_random_uuid()
+"""
+
+
+def booked(database: Database) -> None:
+    until_readable(database)
+    Follower(database, event_macs(database), Journal()).catch_up()
+    assert check(database) == []
+
+
+def found(database: Database) -> list[str]:
+    return [violation.detail for violation in check(database) if violation.rule == "books"]
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM journal_entries WHERE what = 'Paid'",
+        "UPDATE journal_entries SET amount_cents = amount_cents + 1 WHERE credit_account = 'sales'",
+        "UPDATE journal_entries SET credit_account = 'surplus' WHERE what = 'Paid'",
+        "UPDATE journal_entries SET receipt = 'NLJ0FORGED' WHERE what = 'Paid'",
+        "UPDATE journal_entries SET occurred_at = now() WHERE what = 'Paid'",
+        "UPDATE journal_entries SET recorded_at = now() + interval '1 day' WHERE what = 'Paid'",
+        "INSERT INTO journal_entries SELECT 99, what, debit_account, credit_account, amount_cents, occurred_at,"
+        " recorded_at, position, movement, NULL, session_id FROM journal_entries WHERE what = 'Paid'",
+    ],
+)
+def test_entries_that_are_not_what_the_events_come_to_are_reported(
+    database: Database, statement: str
+) -> None:
+    booked(database)
+    tamper(database, statement)
+    assert found(database) == ["its entries in the journal are not what its events come to"]
+
+
+@pytest.mark.usefixtures("checkout")
+def test_entries_of_no_session_are_reported(database: Database) -> None:
+    booked(database)
+    tamper(database, INVENTED)
+    assert found(database) == ["the journal has entries of it, and it is no session"]
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    ("statement", "detail"),
+    [
+        ("DELETE FROM journal_entries WHERE movement = 1", "is not in the journal as it was logged, once"),
+        (
+            "UPDATE journal_entries SET amount_cents = 1 WHERE movement = 1",
+            "is not in the journal as it was logged",
+        ),
+        ("DELETE FROM movement_log", "is not in the journal as it was logged, once"),
+        ("UPDATE mpesa_movements SET receipt = 'NLJ0FORGED'", "was logged otherwise than M-Pesa reported it"),
+        ("DELETE FROM mpesa_movements", "was logged otherwise than M-Pesa reported it"),
+    ],
+)
+def test_movements_that_the_books_do_not_have_as_they_were_are_reported(
+    database: Database, statement: str, detail: str
+) -> None:
+    booked(database)
+    tamper(database, MOVEMENT)
+    tamper(database, LOGGED)
+    with database.transaction() as connection:
+        Journal().post_movements(connection)
+    assert found(database) == []
+    tamper(database, statement)
+    assert detail in found(database)[0]
