@@ -123,7 +123,8 @@ class KeyRing:
 
         Raises LedgerError UNKNOWN_KEY if there is none, and MasterKeyReplaced if only the new master key could tell.
         """
-        found = self._current_ring().get(purpose, {}).get(key_id)
+        # A number's key never changes, so one that is known needs no newer ring.
+        found = self._ring.get(purpose, {}).get(key_id)
         if found is None:  # Another process may have made it a moment ago.
             self._read()
             found = self._ring.get(purpose, {}).get(key_id)
