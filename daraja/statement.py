@@ -148,10 +148,13 @@ def _find_header(text: str, rows: _Rows) -> tuple[int, list[str], str, list[list
 class _Cells:
     """The cells of one row by the meaning of their column."""
 
+    __slots__ = ("_cells", "_columns", "_texts", "number")
+
     def __init__(self, cells: Sequence[str], columns: dict[str, int], number: int) -> None:
         self.number = number
         self._cells = cells
         self._columns = columns
+        self._texts = dict(zip(columns, map(_text_of, _chosen(cells, columns)), strict=True))
 
     @property
     def are_cut_short(self) -> bool:
@@ -173,15 +176,22 @@ class _Cells:
         return not _SUMMARY.search(self.label) if has_amount else " " not in self.label
 
     def text(self, name: str) -> str:
-        index = self._columns.get(name)
-        if index is None or index >= len(self._cells):
-            return ""
-        cell = self._cells[index].replace("\u00a0", " ").strip()
-        return cell if len(cell) <= _MAX_CELL else cell[:_MAX_CELL] + CUT_MARK
+        """The text of a cell without blanks around it; empty where there is no such column or cell."""
+        return self._texts.get(name, "")
 
     def has(self, name: str) -> bool:
         """Whether the file has the column."""
         return name in self._columns
+
+
+def _chosen(cells: Sequence[str], columns: dict[str, int]) -> Iterator[str]:
+    count = len(cells)
+    return (cells[index] if index < count else "" for index in columns.values())
+
+
+def _text_of(cell: str) -> str:
+    text = cell.replace("\u00a0", " ").strip()
+    return text if len(text) <= _MAX_CELL else text[:_MAX_CELL] + CUT_MARK
 
 
 def _row(cells: _Cells, forms: Forms) -> StatementRow:

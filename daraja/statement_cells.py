@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from daraja.eat import EAT, parse_transaction_date
+from daraja.eat import EAT
 from daraja.statement_text import not_a_statement, unreadable
 from daraja.untrusted import written_cents
 
@@ -44,6 +44,9 @@ _KNOWN = frozenset(name for names in _NAMES.values() for name in names)
 _RECEIPT = re.compile(r"[A-Z0-9]{6,40}")
 _CURRENCY = re.compile(r"^(?:kes|kshs?)\.?|(?:kes|kshs?)$", re.IGNORECASE)
 _COMMA = re.compile(r"-?(?:[0-9]{1,13}|[0-9]{1,3}(?:\.[0-9]{3}){1,4})(?:,[0-9]{1,2}0*)?")
+_PLAIN = re.compile(r"-?(?:[0-9]{1,12}|[0-9]{1,3}(?:,[0-9]{3}){1,3})\.[0-9]{2}")
+"""How nearly every amount is written, which the other patterns need not look at."""
+
 _SHOWS_POINT = re.compile(r"\.[0-9]{1,2}$|,[0-9]{3}\.|^-?[0-9]{1,3}(?:,[0-9]{3}){2,}$")
 _SHOWS_COMMA = re.compile(r",[0-9]{1,2}$|\.[0-9]{3},|^-?[0-9]{1,3}(?:\.[0-9]{3}){2,}$")
 
@@ -110,6 +113,8 @@ class Forms:
 
     def cents(self, text: str, number: int) -> int:
         """Return an amount as cents, with its sign; an empty cell and a dash are zero. Raises StatementError."""
+        if _PLAIN.fullmatch(text) and not self.decimal_comma:
+            return int(text.replace(",", "").replace(".", ""))
         bare = _bare_amount(text)
         if bare in ("", "-"):
             return 0
@@ -128,8 +133,8 @@ class Forms:
             if _SERIAL.fullmatch(text):
                 return _of_serial(text)
             date, clock = _date_and_clock(text)
-            digits = "".join(f"{part:02}" for part in (*self._date(date), *_time(clock)))
-            return parse_transaction_date(digits) + _ahead_of_eat(clock)
+            moment = datetime(*self._date(date), *_time(clock), tzinfo=EAT)
+            return moment.astimezone(UTC) + _ahead_of_eat(clock)
         except (ValueError, OverflowError) as error:
             why = (
                 str(error)
@@ -169,7 +174,7 @@ def forms_of(amounts: Iterable[tuple[int, str]], times: Iterable[tuple[int, str]
     """
     comma = _one_way(
         amounts,
-        lambda text: _shown(_bare_amount(text)),
+        _shows_comma,
         "its amount has a decimal comma and others in the file have a point, or the other way round",
     )
     month_first = _one_way(
@@ -192,8 +197,13 @@ def _one_way(
     return decided
 
 
-def _shown(bare: str) -> bool | None:
+def _shows_comma(text: str) -> bool | None:
     """Return whether an amount has a decimal comma, None if it does not show."""
+    if not text:
+        return None
+    if _PLAIN.fullmatch(text):
+        return False
+    bare = _bare_amount(text)
     point, comma = bool(_SHOWS_POINT.search(bare)), bool(_SHOWS_COMMA.search(bare))
     return None if point == comma else comma
 
