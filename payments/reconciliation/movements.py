@@ -335,8 +335,11 @@ def _result_row(result: MatchResult) -> dict[str, Any]:
 
 
 def _known_result(movement: Movement, row: dict[str, Any]) -> MatchResult:
+    evidence, amount_cents = Evidence(row["evidence"]), row["amount_cents"]
+    if (evidence, amount_cents) != (movement.evidence, movement.amount_cents):
+        movement = replace(movement, evidence=evidence, amount_cents=amount_cents)
     return MatchResult(
-        replace(movement, evidence=Evidence(row["evidence"]), amount_cents=row["amount_cents"]),
+        movement,
         MatchVerdict(row["verdict"]),
         session_id=row["session_id"],
         detail=row["told"],

@@ -171,9 +171,10 @@ class Reconciler:
 
     def _match(self, statement: Statement, on_progress: Progress) -> Findings:
         completed, done, tally = statement.completed, 0, _Tally()
-        rows = {of_row(row).key: row for row in completed}
+        movements = list(map(of_row, completed))
+        rows = {movement.key: row for movement, row in zip(movements, completed, strict=True)}
         receipts, unexplained = set[str](), set[int]()
-        for results in self._matcher.ingest_in_batches(map(of_row, completed)):
+        for results in self._matcher.ingest_in_batches(movements):
             for result in results:
                 tally.add(_difference(result, rows[result.movement.key]))
             receipts |= {r.movement.receipt for r in results if r.movement.kind == MovementKind.PAYMENT}
