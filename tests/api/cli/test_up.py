@@ -181,6 +181,7 @@ def test_a_ctrl_c_while_it_starts_stops_it_cleanly_too(place: tuple[Path, dict[s
     assert said.endswith("Everything has stopped. Your data are kept: `daftari up` finds them again.\n")
 
 
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's own")
 def test_after_a_kill_nothing_is_left_running_and_the_next_start_works(
     place: tuple[Path, dict[str, str]],
@@ -200,6 +201,7 @@ def test_after_a_kill_nothing_is_left_running_and_the_next_start_works(
         assert again.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.system
 def test_the_first_curls_of_readme_and_docs_work_and_a_program_that_dies_is_restarted(
     place: tuple[Path, dict[str, str]],
 ) -> None:
