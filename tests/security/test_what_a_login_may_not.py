@@ -1,6 +1,6 @@
 """A login with the application's rights tries everything that it should not be able to do, table by table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any
 from uuid import uuid4
@@ -14,10 +14,11 @@ from psycopg.rows import TupleRow
 from api.local.database_logins import url_of_login
 from ledger.application import Ledger
 from ledger.store.block_signer import BlockSigner
-from ledger.store.database import Database
+from ledger.store.database import APP_ROLE, Database
 from tests.ledger.store.test_blocks import KEY, sign
 from tests.security.test_database_login import NAMES, SQL
 from tests.support.checkouts import Checkout
+from tests.support.database import APP_PASSWORD, new_database
 
 MAY_DELETE = {
     "live_prompts": "locks of phones",
@@ -135,8 +136,17 @@ def columns_of(login: Connection[TupleRow], table: str) -> list[str]:
     return [name for (name,) in login.execute(COLUMNS, (table,))]
 
 
+@pytest.fixture(scope="module")
+def idle(server_url: str, template_database: str) -> Iterator[Connection[TupleRow]]:
+    """A login for all tests in which it can do nothing: what is refused, or rolled back, leaves no trace."""
+    with new_database(server_url, template_database) as url:
+        login = url_of_login(url, APP_ROLE, APP_PASSWORD)
+        with psycopg.connect(login, autocommit=True) as connection:
+            yield connection
+
+
 @pytest.mark.parametrize("table", TABLES)
-def test_no_table_can_be_emptied_altered_or_given_away(login: Connection[TupleRow], table: str) -> None:
+def test_no_table_can_be_emptied_altered_or_given_away(idle: Connection[TupleRow], table: str) -> None:
     for statement in (
         f"TRUNCATE {table}",
         f"DROP TABLE {table} CASCADE",
@@ -149,24 +159,24 @@ def test_no_table_can_be_emptied_altered_or_given_away(login: Connection[TupleRo
         f"CREATE POLICY mine ON {table}",
         f"COMMENT ON TABLE {table} IS 'mine'",
     ):
-        assert refuses(login, statement), statement
+        assert refuses(idle, statement), statement
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_rows_can_be_deleted_only_where_they_are_no_facts(login: Connection[TupleRow], table: str) -> None:
-    assert refuses(login, f"DELETE FROM {table} WHERE false") is (table not in MAY_DELETE)
+def test_rows_can_be_deleted_only_where_they_are_no_facts(idle: Connection[TupleRow], table: str) -> None:
+    assert refuses(idle, f"DELETE FROM {table} WHERE false") is (table not in MAY_DELETE)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_key_of_a_row_is_never_rewritten_but_in_working_tables(
-    login: Connection[TupleRow], table: str
+    idle: Connection[TupleRow], table: str
 ) -> None:
     writable = [
         column
-        for column in columns_of(login, table)
-        if not refuses(login, f"UPDATE {table} SET {column} = {column} WHERE false")
+        for column in columns_of(idle, table)
+        if not refuses(idle, f"UPDATE {table} SET {column} = {column} WHERE false")
     ]
-    assert table in MAY_DELETE or writable != columns_of(login, table)
+    assert table in MAY_DELETE or writable != columns_of(idle, table)
     if table in READ_ONLY:
         assert writable == []
     assert not set(writable) & set(FINAL_COLUMNS.get(table, ()))
@@ -174,27 +184,27 @@ def test_a_key_of_a_row_is_never_rewritten_but_in_working_tables(
 
 @pytest.mark.parametrize("table", sorted(READ_ONLY))
 def test_what_is_written_by_functions_takes_no_row_of_a_logins_own(
-    login: Connection[TupleRow], table: str
+    idle: Connection[TupleRow], table: str
 ) -> None:
-    assert refuses(login, f"INSERT INTO {table} DEFAULT VALUES")
-    assert refuses(login, f"COPY {table} FROM STDIN")
-    assert refuses(login, f"SELECT FROM {table} FOR UPDATE")
-    assert refuses(login, f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+    assert refuses(idle, f"INSERT INTO {table} DEFAULT VALUES")
+    assert refuses(idle, f"COPY {table} FROM STDIN")
+    assert refuses(idle, f"SELECT FROM {table} FOR UPDATE")
+    assert refuses(idle, f"LOCK TABLE {table} IN EXCLUSIVE MODE")
     assert refuses(
-        login,
+        idle,
         f"MERGE INTO {table} USING (SELECT 1) AS one ON false WHEN NOT MATCHED THEN INSERT DEFAULT VALUES",
     )
 
 
 @pytest.mark.parametrize("statement", BEYOND_OUR_TABLES)
-def test_nothing_beyond_the_tables_is_open(login: Connection[TupleRow], statement: str) -> None:
-    assert refuses(login, statement)
+def test_nothing_beyond_the_tables_is_open(idle: Connection[TupleRow], statement: str) -> None:
+    assert refuses(idle, statement)
 
 
-def test_a_login_cannot_become_more_than_it_is(login: Connection[TupleRow]) -> None:
-    login.execute("RESET ROLE")
-    login.execute("RESET SESSION AUTHORIZATION")
-    assert login.execute("SELECT session_user, current_user").fetchone() == ("daftari_app", "daftari_app")
+def test_a_login_cannot_become_more_than_it_is(idle: Connection[TupleRow]) -> None:
+    idle.execute("RESET ROLE")
+    idle.execute("RESET SESSION AUTHORIZATION")
+    assert idle.execute("SELECT session_user, current_user").fetchone() == ("daftari_app", "daftari_app")
 
 
 def test_triggers_that_keep_the_log_run_for_everyone(
