@@ -77,6 +77,7 @@ class Connection(psycopg.Connection[DictRow]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._opened_at = monotonic()
+        self.taken_at = self.idle_since = 0.0
         self._known: OrderedDict[tuple[bytes, tuple[int, ...]], _Prepared | None] = OrderedDict()
         self._names = 0
         self._must_deallocate = False

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 
 from ledger.errors import ConnectionLost, Unavailable
 from ledger.store.connection import Connection
+from ledger.store.lending import LastUsedFirst
 from ledger.store.role_names import DEFAULT_ROLES
 from ledger.store.sqlstates import NO_ROOM, UNREACHED, is_stale_plan, meaning_of
 
@@ -138,6 +139,7 @@ class Database(PostgresDatastore):
             max_waiting=MAX_WAITING,
             reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
         )
+        self._lender = LastUsedFirst(self.pool)
 
     def connection(self) -> AbstractContextManager[Connection]:
         """Lend an autocommit connection whose rows are dictionaries. One that the server has closed is not lent."""
@@ -214,11 +216,11 @@ class Database(PostgresDatastore):
         if self.pool.closed:
             self.pool.open()
         for _ in range(2 * self.pool.max_size):
-            connection = self.pool.getconn()
+            connection = self._lender.take()
             if is_alive(connection) and not connection.is_read_only_of_old:
                 return connection
             connection.close()
-            self.pool.putconn(connection)
+            self._lender.give_back(connection)
         raise UNREACHED.refusal()
 
     def give_back(self, connection: Connection, error: BaseException | None) -> None:
@@ -228,8 +230,12 @@ class Database(PostgresDatastore):
             if meaning is not None and meaning.drops_connection:
                 connection.close()
             if is_stale_plan(error):  # In a transaction, so it was not repeated; others have prepared it too.
-                self.pool.drain()
-        self.pool.putconn(connection)
+                self.drain()
+        self._lender.give_back(connection)
+
+    def drain(self) -> None:
+        """Replace all connections, those in use as they come back."""
+        self._lender.drain()
 
     def _has_tables(self) -> bool:
         """Say whether the tables are there, and not those of a release before."""
@@ -239,8 +245,8 @@ class Database(PostgresDatastore):
 
     def close(self) -> None:
         """Close the pool; connections in use end when they come back."""
-        if hasattr(self, "pool"):
-            self.pool.close()
+        if hasattr(self, "_lender"):
+            self._lender.close()
 
 
 class _Lent:

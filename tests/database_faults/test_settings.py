@@ -36,7 +36,7 @@ def test_a_payment_goes_through_whatever_is_set(
     whom = f"ROLE CURRENT_USER IN DATABASE {name}" if scope == "role" else f"DATABASE {name}"
     for setting, value in SETTINGS.items():
         administer(f"ALTER {whom} SET {setting} = {value}")
-    instance.services.database.pool.drain()
+    instance.services.database.drain()
     buyer, session_id, phone = buyer_with_prompt(instance, 1)
     approve(instance, phone)
     instance.start_worker()
