@@ -16,7 +16,7 @@ from ledger.session.session import PaymentSession
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.event_descriptions import clock_time, describe
-from projections.follower import Recorded, recorded
+from projections.follower import UNREADABLE, Recorded, recorded
 
 HISTORY = f"""
 SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
@@ -101,7 +101,7 @@ class Entry:
 
 def history(database: Database, macs: EventMacs, session_id: UUID) -> list[Entry]:
     """Return every event of a session in order, forged ones too; none if there is no such session."""
-    return [_entry(row, is_genuine=macs.is_genuine(row)) for row in rows_of_events(database, session_id)]
+    return [entry_of(row, is_genuine=macs.is_genuine(row)) for row in rows_of_events(database, session_id)]
 
 
 def rows_of_events(database: Database, session_id: UUID) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def rows_of_events(database: Database, session_id: UUID) -> list[dict[str, Any]]
 
 def entries_of_genuine(rows: Iterable[dict[str, Any]]) -> list[Entry]:
     """Return the events of rows that were found to be genuine: by `Ledger.session_of_rows`, which refuses others."""
-    return [_entry(row, is_genuine=True) for row in rows]
+    return [entry_of(row, is_genuine=True) for row in rows]
 
 
 def for_owner(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -193,8 +193,15 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _entry(row: dict[str, Any], *, is_genuine: bool) -> Entry:
-    event = recorded(row)
+def entry_of(row: dict[str, Any], *, is_genuine: bool) -> Entry:
+    """Return the event of one row of the log, with the columns of HISTORY. A forged one may be too odd to be shown."""
+    try:
+        event = recorded(row)
+        metadata = msgspec.json.decode(row["metadata"] or "{}")
+    except UNREADABLE:
+        if is_genuine:
+            raise
+        event, metadata = recorded(row | {"state": "null"}), {}
     return Entry(
         event.session_id,
         event.version,
@@ -205,5 +212,5 @@ def _entry(row: dict[str, Any], *, is_genuine: bool) -> Entry:
         str(event.position),
         row["previous_hash"].hex(),
         row["hash"].hex(),
-        msgspec.json.decode(row["metadata"] or "{}"),
+        metadata,
     )

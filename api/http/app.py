@@ -38,6 +38,7 @@ RESOURCES = (
     "api.http.resources.signed_blocks",
     "api.http.resources.audit_payments",
     "api.http.resources.proofs",
+    "api.http.resources.audit_events",
     "api.http.resources.audit_log",
     "api.http.resources.erasure",
     "api.http.resources.refunds",

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from uuid import UUID
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validate
 
 from api.http.schemas.fields import (
     AwareMoment,
@@ -16,15 +16,20 @@ from api.http.schemas.fields import (
     ResponseSchema,
     Text,
 )
-from api.http.schemas.pagination import CursorText, KeysetList, KeysetQuery, Ordinal
+from api.http.schemas.pagination import MAX_PAGE_SIZE, CursorText, KeysetList, KeysetQuery, Ordinal
 from api.http.schemas.session_schemas import OrderSummary, Reason
 from ledger.errors import InvalidValue
 from ledger.money import Money
+from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
 from ledger.session.values import Evidence, Status
 
 MAX_USER = 2**63 - 1
 
 _AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
+_POSITIONS = re.compile(r"[0-9]{1,5}:[0-9]{1,19}(,[0-9]{1,5}:[0-9]{1,19}){0,15}", re.ASCII)
+MAX_ORIGIN = 2**15 - 1
+MAX_EVENTS = 1_000
+TOPICS = {PUBLIC_NAMES[event]: event.TOPIC for event in EVENT_CLASSES}
 _REFERENCE = re.compile(r"D([0-9]{1,18})")
 
 
@@ -97,6 +102,48 @@ class PersonalFilters(Schema):
             "example": "ws_CO_150120241030",
         },
     )
+
+
+class LogCursor(fields.String):
+    """Where the log was read up to: `origin:position`, of several origins with commas between; loads to a dict."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        parts = [part.split(":") for part in value.split(",")] if _POSITIONS.fullmatch(value) else []
+        positions = {int(origin): int(position) for origin, position in parts}
+        is_possible = all(
+            origin <= MAX_ORIGIN and position <= MAX_USER for origin, position in positions.items()
+        )
+        if len(positions) != len(parts) or not positions or not is_possible:
+            raise ValidationError("Follow `next` as it is.")
+        return positions
+
+
+class EventQuery(RequestSchema):
+    """Which events of the log are wanted; filters may be combined."""
+
+    after = LogCursor(metadata={"description": "What `next` carries; leave it out at the start."})
+    page_size = Ordinal(
+        load_default=MAX_PAGE_SIZE,
+        validate=validate.Range(1),
+        metadata={"description": f"Events a page; more than {MAX_EVENTS} means {MAX_EVENTS}."},
+    )
+    type = Choice(sorted(TOPICS), metadata={"description": "Only events of this name.", "example": "Paid"})
+    user = UserNumber(metadata={"description": "Only events of this buyer's sessions."})
+    receipt = Text(most=40, metadata={"description": "Only events of the session it was credited to."})
+    actor = Text(most=100, metadata={"description": "Only what this actor caused, as in `user:42`."})
+    from_ = AwareMoment(data_key="from", metadata={"description": "Recorded at this moment or later."})
+    to = AwareMoment(metadata={"description": "Recorded before this moment."})
+
+
+class LogEvents(ResponseSchema):
+    """A page of the log, in the order of positions."""
+
+    next = fields.String(
+        allow_none=True,
+        metadata={"description": "Where the log goes on, now or later; null once `to` is passed for good."},
+    )
+    has_more = fields.Boolean(metadata={"description": "Whether there is more to read at once."})
+    results = fields.List(fields.Dict())
 
 
 class AsOfQuery(RequestSchema):

@@ -12,10 +12,12 @@ from ledger.clock import NAIROBI
 from shop.demo import make_buyers
 from tests.scenarios.steps import PAYS_AT_ONCE
 from tests.support.erasures import erase
+from tests.support.horizon import until_readable
 from tests.support.instance import Client, Instance, running_instance
 
 PATH = "/api/audit/payments/"
 PHONE = "Daftari-Phone"
+EVENTS = "/api/audit/events/"
 CHECKOUT = "Daftari-Checkout-Request"
 
 
@@ -132,6 +134,36 @@ def test_an_erased_phone_is_not_found_and_no_message_is_shown(instance: Instance
     assert found(auditor, "user=1") == [paid]
     steps = auditor.get(f"{PATH}{paid}/steps/").json()["steps"]
     assert all(step["message"] is None or step["message"]["body"] is None for step in steps)
+
+
+def test_the_whole_log_is_read_by_following_next(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    paid = instance.pay(instance.client(1), phone_number=PAYS_AT_ONCE)
+    instance.work()
+    read: list[dict[str, Any]] = []
+    link, has_more = f"{EVENTS}?page_size=2", True
+    while has_more:
+        page = auditor.get(link).json()
+        read, has_more = read + page["results"], page["has_more"]
+        link = page["next"].removeprefix(instance.base_url)
+    assert [event["event"] for event in read if event["session_id"] == paid][-2:] == ["Paid", "OrderCreated"]
+    assert PAYS_AT_ONCE[1:] not in str(read)
+    assert "_sealed" not in str(read)
+    assert {"position", "version", "hash", "recorded_at", "state", "caused_by"} <= read[0].keys()
+    later = instance.client(2).create().json()["session_id"]
+    until_readable(instance.services.database)
+    assert [event["session_id"] for event in auditor.get(link).json()["results"]] == [later]
+    actor = auditor.get(f"{EVENTS}?actor=user:2&type=Created&user=2&from=2020-01-01T00:00:00Z").json()
+    assert [event["session_id"] for event in actor["results"]] == [later]
+    for query in (
+        "after=1",
+        "after=1:2,1:3",
+        "after=99999:1",
+        "after=1:9223372036854775807",
+        "type=Nothing",
+        "to=1",
+    ):
+        assert auditor.get(f"{EVENTS}?{query}").status_code == 400, query
 
 
 def test_a_search_for_a_phone_is_recorded_without_it(instance: Instance) -> None:

@@ -1,0 +1,200 @@
+"""The whole log in pages, for auditors: every event in the order of positions, below the horizon, for ever.
+
+A page looks at MAX_WALKED events of an origin at most, and may be short, or empty, long before the end. The log of this
+node comes last: events of other origins came with a dump.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from ledger.errors import wrong_fields
+from ledger.store.database import Database
+from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.positions import read_horizon
+from projections.history import Entry, entry_of
+
+MAX_WALKED = 10_000
+"""So many events of an origin are looked at for a page at most."""
+
+MAX_SESSIONS = 1_000
+"""The events of so many sessions of a user are found by the sessions; those of more by walking the log."""
+
+TAKES_AT_MOST = timedelta(hours=1)
+"""Longer than any transaction of ours is open: behind an event that was recorded so much later than a moment, none was
+recorded before it.
+"""
+
+Positions = Mapping[int, int]
+"""By origin: the position of the last event that was passed."""
+
+_ORIGINS = """
+WITH RECURSIVE known AS (
+    SELECT min(origin) AS origin FROM payment_events
+    UNION ALL SELECT (SELECT min(origin) FROM payment_events WHERE origin > known.origin)
+              FROM known WHERE known.origin IS NOT NULL
+)
+SELECT origin, (SELECT max(position) FROM payment_events WHERE origin = known.origin) + 1 AS end
+FROM known WHERE origin IS NOT NULL
+"""
+_SPAN = "origin = %(origin)s AND position > %(after)s AND position < %(end)s"
+_COLUMNS = f"session_id, version, topic, state, metadata, recorded_at, previous_hash, {COLUMNS}"
+_SHOWN = _COLUMNS.replace("state, metadata", "state::text AS state, metadata::text AS metadata")
+_ORDER = "ORDER BY position LIMIT %(limit)s"
+WALK = f"""
+SELECT {_SHOWN} FROM (
+    SELECT {_COLUMNS} FROM payment_events WHERE {_SPAN} ORDER BY position LIMIT %(walk)s
+) AS event WHERE true {{wanted}} {_ORDER}
+"""  # noqa: S608 - made of names of our own
+OF_SESSIONS = f"""
+SELECT {_SHOWN} FROM payment_events AS event
+WHERE session_id = ANY(%(session_ids)s) AND {_SPAN} {{wanted}} {_ORDER}
+"""  # noqa: S608 - as above
+WALKED_TO = f"""
+SELECT count(*) AS walked, max(position) AS position, max(recorded_at) AS recorded_at FROM (
+    SELECT position, recorded_at FROM payment_events WHERE {_SPAN} ORDER BY position LIMIT %(walk)s) AS event
+"""  # noqa: S608 - as above
+NEXT_EVENT = """
+SELECT position, recorded_at FROM payment_events WHERE origin = %s AND position > %s ORDER BY position LIMIT 1
+"""
+SESSION_OF_RECEIPT = "SELECT session_id FROM payment_refs WHERE value = %s"
+SESSIONS_OF_USER = "SELECT session_id FROM payment_sessions WHERE user_id = %s LIMIT %s"
+
+CONDITIONS = {
+    "topic": "AND topic = %(topic)s",
+    "actor": "AND metadata->>'actor' = %(actor)s",
+    "since": "AND recorded_at >= %(since)s",
+    "until": "AND recorded_at < %(until)s",
+    "user_id": """AND EXISTS (SELECT FROM payment_sessions AS held
+                              WHERE held.session_id = event.session_id AND held.user_id = %(user_id)s)""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilters:
+    """Which events are wanted; what is None says nothing. `since` and `until` are when they were recorded.
+
+    `receipt` and `user_id` mean all events of the sessions that the receipt was credited to, and that the user owns.
+    """
+
+    topic: str | None = None
+    actor: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    user_id: int | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some events, and where the next page goes on. `has_more` says whether to ask at once, `is_over` never to."""
+
+    entries: list[Entry]
+    positions: Positions
+    has_more: bool
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A part of the log of one origin: after a position, before another."""
+
+    origin: int
+    after: int
+    end: int
+
+
+def read_log(
+    database: Database, macs: EventMacs, filters: LogFilters, after: Positions, limit: int
+) -> LogPage:
+    """Return at most `limit` events behind some positions, forged ones too.
+
+    Raises InvalidValue for a position that this log has not reached, and Unavailable.
+    """
+    reached = dict(after)
+    with database.connection() as connection:
+        spans = _spans(connection, after)
+        sessions = _sessions(connection, filters)
+        rows: list[dict[str, Any]] = []
+        has_more = is_over = False
+        for span in spans:
+            if has_more or len(rows) == limit:
+                has_more = True
+                break
+            begun = span if span.origin in after else _skipped(connection, span, filters)
+            found, reached[span.origin], has_more, is_over = _part(
+                connection, begun, filters, sessions, limit - len(rows)
+            )
+            rows += found
+    entries = [entry_of(row, is_genuine=macs.is_genuine(row)) for row in rows]
+    return LogPage(entries, reached, has_more, is_over and not has_more)
+
+
+def _spans(connection: Connection[Any], after: Positions) -> list[_Span]:
+    origin, horizon = read_horizon(connection)
+    if after.get(origin, 0) >= horizon:
+        raise wrong_fields({"after": ["This log has not reached this position: start again without it."]})
+    others = [_Span(**row, after=after.get(row["origin"], 0)) for row in connection.execute(_ORIGINS)]
+    own = _Span(origin, after.get(origin, 0), horizon)
+    return [*(span for span in others if span.origin != origin), own]
+
+
+def _sessions(connection: Connection[Any], filters: LogFilters) -> list[UUID] | None:
+    """Return the sessions whose events are wanted, None where the log has to be walked for them."""
+    found: list[set[UUID]] = []
+    if filters.receipt is not None:
+        rows = connection.execute(SESSION_OF_RECEIPT, (filters.receipt,)).fetchall()
+        found.append({row["session_id"] for row in rows})
+    if filters.user_id is not None:
+        rows = connection.execute(SESSIONS_OF_USER, (filters.user_id, MAX_SESSIONS + 1)).fetchall()
+        if len(rows) <= MAX_SESSIONS:
+            found.append({row["session_id"] for row in rows})
+    return sorted(set.intersection(*found)) if found else None
+
+
+def _skipped(connection: Connection[Any], span: _Span, filters: LogFilters) -> _Span:
+    """Return the span without events that were all recorded before `since`: behind the last of them that is found."""
+    if filters.since is None:
+        return span
+    low, high = span.after, span.end
+    while high - low > 1:
+        middle = (low + high) // 2
+        row = connection.execute(NEXT_EVENT, (span.origin, middle)).fetchone()
+        if row is None or row["position"] >= high or row["recorded_at"] >= filters.since - TAKES_AT_MOST:
+            high = middle
+        else:
+            low = row["position"]
+    return replace(span, after=low)
+
+
+def _part(
+    connection: Connection[Any],
+    span: _Span,
+    filters: LogFilters,
+    sessions: list[UUID] | None,
+    limit: int,
+) -> tuple[list[dict[str, Any]], int, bool, bool]:
+    """Return the events of a span, how far it was read, and whether it has more, or is over for these filters."""
+    given = {name: getattr(filters, name) for name in CONDITIONS}
+    values = {name: value for name, value in given.items() if value is not None}
+    wanted = " ".join(CONDITIONS[name] for name in values)
+    values |= {"origin": span.origin, "after": span.after, "end": span.end, "walk": MAX_WALKED}
+    statement = (WALK if sessions is None else OF_SESSIONS).format(wanted=wanted)
+    more = {"session_ids": sessions, "limit": limit + 1}
+    rows = connection.execute(statement.encode(), values | more).fetchall()
+    if len(rows) > limit:
+        return rows[:limit], rows[limit - 1]["position"], True, False
+    end = connection.execute(WALKED_TO, values).fetchone()
+    assert end is not None
+    is_over = filters.until is not None and _is_behind(end["recorded_at"], filters.until)
+    if sessions is None and not is_over and end["walked"] == MAX_WALKED:
+        return rows, end["position"], True, False
+    return rows, span.end - 1, False, is_over
+
+
+def _is_behind(recorded_at: datetime | None, until: datetime) -> bool:
+    return recorded_at is not None and recorded_at > until + TAKES_AT_MOST
