@@ -24,6 +24,7 @@ from api.http.framework import API_PREFIX
 from api.http.framework.blueprint import check_names
 from api.http.framework.services import current_services
 from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
+from api.http.middleware.refused_access import record_refusal
 from api.issued_tokens import OUR_NAME, Role
 from api.settings import ConfigurationError, Settings
 from ledger.clock import now
@@ -173,12 +174,16 @@ def guarded(view: View) -> View:
 
 
 def require_role(*roles: Role) -> Callable[[View], View]:
-    """Let only callers with one of `roles` use a view; raise NotAllowed for others."""
+    """Let only callers with one of `roles` use a view; raise NotAllowed for others, and record who tried."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            if caller().roles.isdisjoint(roles):
+            here = caller()
+            if here.roles.isdisjoint(roles):
+                if Role.CUSTOMER not in roles:
+                    is_staff = bool(here.roles - {Role.CUSTOMER})
+                    record_refusal(here.user_id, here.roles, kwargs, is_staff=is_staff)
                 raise NotAllowed("ROLE_REQUIRED", f"This needs a token with the role {' or '.join(roles)}.")
             if Role.OPERATOR in roles:
                 metadata.add(Cause.OPERATOR)

@@ -8,6 +8,7 @@ import pytest
 from tests.support.instance import Instance, running_instance
 
 PATH = "/api/audit/log/"
+SESSION = "550e8400-e29b-41d4-a716-446655440000"
 
 
 @pytest.fixture
@@ -39,3 +40,20 @@ def test_other_roles_read_no_entries(instance: Instance) -> None:
     assert instance.anonymous().get(PATH).status_code == 401
     for role in ("customer", "analyst", "operator"):
         assert instance.client(9, role).get(PATH).status_code == 403
+
+
+def test_an_attempt_at_what_a_role_may_not_leaves_an_entry(instance: Instance) -> None:
+    log = instance.services.audit_log
+    instance.client(21, "analyst").get(f"/api/audit/events/?actor={SESSION}")
+    instance.client(22, "operator").get(f"/api/audit/payments/{SESSION}/")
+    for _ in range(3):
+        instance.client(23).get("/api/audit/payments/")
+
+    _, [customer, operator, analyst] = log.entries(kind="access_refused")
+
+    assert (analyst.actor, analyst.details) == (
+        "user:21",
+        {"what": "GET /api/audit/events/", "roles": ["analyst"]},
+    )
+    assert (operator.actor, operator.subject) == ("user:22", f"session:{SESSION}")
+    assert (customer.actor, customer.details["roles"]) == ("user:23", ["customer"])
