@@ -11,6 +11,8 @@ IMPERSONAL = {
     "GET /api/payments/metrics/": "rates and sums over all sessions",
     "GET /api/audit/invariants/": "sessions by id, and what is wrong with them",
     "GET /api/audit/blocks/": "hashes",
+    "GET /api/audit/proofs/inclusion/": "hashes",
+    "GET /api/audit/proofs/consistency/": "hashes",
     "GET /api/audit/log/": "numbers of people, and what they decided",
     "GET /api/payments/reconciliations/": "counts and sums",
     "GET /api/switches/": "which kinds of payments are stopped, since when and why",
