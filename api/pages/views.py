@@ -157,7 +157,9 @@ def show_session(session_id: UUID) -> str:
     return _page(
         "session",
         payment=payment,
-        notice=wording.notice_of(payment.session, payment.status, payment.next_action, payment.phone),
+        notice=wording.notice_of(
+            payment.session, payment.status, payment.next_action, wording.grouped(payment.phone)
+        ),
         events=history.history(services.database, services.ledger.macs, session_id),
         event_names=wording.EVENT_NAMES,
     )

@@ -1,5 +1,7 @@
 """The texts of the pages: amounts, quantities, times in Nairobi, and what the state of a payment means."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +18,7 @@ from projections.sessions import SessionRow
 UNIT_SYMBOLS = frozenset({"kg", "g", "l", "ml"})
 """Units that are symbols, which have no plural."""
 
+NOTHING = "\N{EN DASH}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 STATUS_NAMES = {
@@ -75,16 +78,15 @@ class Notice:
     action: str = ""
 
 
-def notice_of(session: PaymentSession, status: Status, next_action: NextAction, phone: PhoneNumber) -> Notice:
-    """Return the status of a payment and what its buyer can do."""
+def notice_of(session: PaymentSession, status: Status, next_action: NextAction, phone: str) -> Notice:
+    """Return the status of a payment and what its buyer can do; `phone` is how the phone is called."""
     amount = shillings(session.totals.total_cents)
     if next_action.in_doubt and status in (Status.PENDING, Status.PAYMENT_INITIATED):
         return _doubt(amount, next_action)
     if status == Status.PENDING:
         return _before_payment(amount, next_action)
     if status == Status.PAYMENT_INITIATED:
-        where = grouped(phone)
-        return Notice("Check your phone", f"Enter your M-Pesa PIN on {where} to pay {amount}.")
+        return Notice("Check your phone", f"Enter your M-Pesa PIN on {phone} to pay {amount}.")
     if status == Status.PAID:
         return Notice("Payment received", "Thank you. We are creating your order.")
     if status == Status.ORDER_CREATED:
@@ -160,6 +162,31 @@ def _failure(session: PaymentSession) -> Notice:
 def shillings(cents: int) -> str:
     """Return an amount for people: `KES 1,234.50`."""
     return f"KES {Money(cents).as_decimal():,.2f}"
+
+
+def shillings_of(text: str) -> str:
+    """Return an amount of the API, `1234.50`, for people."""
+    return shillings(Money.parse(text).cents)
+
+
+def words_of(name: str) -> str:
+    """Return a stored name, such as `order_created` or `total_cents`, as words."""
+    return name.removesuffix("_cents").replace("_", " ")
+
+
+def cause(metadata: Mapping[str, str]) -> str:
+    """Return what caused an event, and who: `request by user:1`; "" where nobody said."""
+    what = words_of(metadata.get("cause", ""))
+    by = f"by {metadata['actor']}" if "actor" in metadata else ""
+    return " ".join(part for part in (what, by) if part)
+
+
+def readable(body: str) -> str:
+    """Return a body of JSON with its lines broken, for reading; other text as it is."""
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body
 
 
 def quantity(thousandths: int) -> str:

@@ -46,10 +46,10 @@ def find(personal: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
     CheckoutRequestID are headers, for URLs are kept by proxies; send them with `next` again.
     """
     services, now, size = current_services(), clock.now(), query["page_size"]
-    filters = _filters(personal, query)
+    filters = filters_of(personal, query)
     after = query["cursor"].key if "cursor" in query else None
     found, end = find_payments(services.database, services.vault, filters, after=after, limit=size, now=now)
-    _note_search(filters, [str(each.session_id) for each in found])
+    note_search(filters, [str(each.session_id) for each in found])
     return {"next": _next(end), "results": [show_found(each) for each in found]}
 
 
@@ -65,19 +65,7 @@ def show_one(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
     Its money, attempts, refunds and story, who acted, and whether what is stored of it can be believed. With `as_of` or
     `at_version` as it was; the verification is of all that is stored now.
     """
-    services = current_services()
-    entries = _entries(session_id, query)
-    session = folded(entries)
-    if session is None:
-        raise EventForged
-    verified = verify_session(
-        services.database,
-        services.vault,
-        session_id,
-        prompt_seconds=current_settings().daftari_prompt_seconds,
-    )
-    shown = show_payment(session, list(steps(entries)), _moment(entries, query))
-    return shown | {"verification": show_verified(verified)}
+    return view_of(session_id, query)
 
 
 @blueprint.route("/api/audit/payments/<uuid:session_id>/steps/", methods=["GET"])
@@ -93,12 +81,30 @@ def show_each_step(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
     came: with the phone, unless it was erased.
     """
     services = current_services()
-    walked = list(steps(_entries(session_id, query)))
+    walked = list(steps(entries_of(session_id, query)))
     shown = show_steps(walked, services.next_actions, services.worker.inbox)
     return {"session_id": session_id, "steps": list(shown)}
 
 
-def _entries(session_id: UUID, query: dict[str, Any]) -> list[Entry]:
+def view_of(session_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
+    """Return what ShownPayment shows, as of the query. Raises NotFound, and EventForged without a genuine event."""
+    services = current_services()
+    entries = entries_of(session_id, query)
+    session = folded(entries)
+    if session is None:
+        raise EventForged
+    verified = verify_session(
+        services.database,
+        services.vault,
+        session_id,
+        prompt_seconds=current_settings().daftari_prompt_seconds,
+    )
+    shown = show_payment(session, list(steps(entries)), moment_of(entries, query))
+    return shown | {"verification": show_verified(verified)}
+
+
+def entries_of(session_id: UUID, query: dict[str, Any]) -> list[Entry]:
+    """Return the events of a session up to the moment and the version of a query; raise NotFound without any."""
     services = current_services()
     entries = history(services.database, services.ledger.macs, session_id)
     known = entries_until(entries, as_of=query.get("as_of"), at_version=query.get("at_version"))
@@ -107,7 +113,7 @@ def _entries(session_id: UUID, query: dict[str, Any]) -> list[Entry]:
     return known
 
 
-def _moment(entries: list[Entry], query: dict[str, Any]) -> datetime:
+def moment_of(entries: list[Entry], query: dict[str, Any]) -> datetime:
     """Return the moment that the view is of: the one asked for, the record of the version asked for, or now."""
     if "as_of" in query:
         as_of: datetime = query["as_of"]
@@ -115,7 +121,8 @@ def _moment(entries: list[Entry], query: dict[str, Any]) -> datetime:
     return entries[-1].recorded_at if "at_version" in query else clock.now()
 
 
-def _filters(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
+def filters_of(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
+    """Return what a payment is searched by."""
     phone = personal.get("phone")
     return Filters(
         receipt=query.get("receipt"),
@@ -131,7 +138,7 @@ def _filters(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
     )
 
 
-def _note_search(filters: Filters, sessions: list[str]) -> None:
+def note_search(filters: Filters, sessions: list[str]) -> None:
     """Say what was searched by, but not for; and whose payments a person's own number led to."""
     note_access(by=[name for name in Filters.__slots__ if getattr(filters, name) is not None])
     if filters.user_id is not None:

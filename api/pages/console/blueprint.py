@@ -36,6 +36,10 @@ for show in (
     wording.moment_to_the_second,
     wording.age,
     wording.case_detail,
+    wording.cause,
+    wording.readable,
+    wording.shillings_of,
+    wording.words_of,
 ):
     pages.add_app_template_filter(show)
 
@@ -68,14 +72,14 @@ def in_section(section: Section, *roles: Role) -> Callable[[View], View]:
     return decorate
 
 
-def read_query(schema: type[Schema]) -> dict[str, Any]:
-    """Return the query by the schema of an endpoint; fields of a form that were left empty are not given.
+def read_query(schema: type[Schema], given: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the query by the schema of an endpoint, or what is given in its place; empty fields count as left out.
 
     Raises InvalidValue.
     """
-    given = {name: text for name, text in request.args.items() if text.strip()}
+    texts = request.args if given is None else given
     try:
-        query: dict[str, Any] = schema().load(given)
+        query: dict[str, Any] = schema().load({name: text for name, text in texts.items() if text.strip()})
     except ValidationError as error:
         Parser().handle_error(ValidationError({"query": error.messages}))
     return query

@@ -25,6 +25,12 @@ CASES = Section(
     frozenset({Role.OPERATOR, Role.AUDITOR}),
     "What waits for a person: refunds, payments in doubt, unmatched money. Operators decide, auditors read.",
 )
+PAYMENTS = Section(
+    "Payments",
+    "console.show_payments",
+    frozenset({Role.AUDITOR}),
+    "Find a payment, see its money and its story, and step through its events.",
+)
 BLOCKS = Section(
     "Blocks",
     "console.show_blocks",
@@ -38,7 +44,7 @@ ACCESS_LOG = Section(
     "Who decided what, who read whose personal data, and who was refused.",
 )
 
-SECTIONS = (OVERVIEW, CASES, BLOCKS, ACCESS_LOG)
+SECTIONS = (OVERVIEW, CASES, PAYMENTS, BLOCKS, ACCESS_LOG)
 """In the order of the navigation."""
 
 

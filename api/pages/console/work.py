@@ -10,7 +10,7 @@ from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.services import current_services
-from api.http.middleware.access_log import record_access
+from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import caller
 from api.http.schemas.pagination import MAX_PAGE
 from api.issued_tokens import Role
@@ -85,10 +85,10 @@ DONE = {
 
 @pages.get("/work/")
 @in_section(CASES)
+@reads_personal_data("open cases")
 def show_work() -> str:
     """Show the open cases."""
     here = caller()
-    record_access(here, "open cases", {})
     kind = Kind(request.args["kind"]) if request.args.get("kind") in set(Kind) else None
     number = min(max(request.args.get("page", 1, int), 1), MAX_PAGE)
     database, now = current_services().database, clock.now()

@@ -1,18 +1,22 @@
-"""A browser, and a running instance with the demo shop in it whose worker works."""
+"""A browser, and two running instances: a demo shop whose worker works, and one that the staff looks at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from shop.demo import demo_data
+from tests.security.world import OWNER, World, running_world
 from tests.support.browser import FLAGS, find_browser
 from tests.support.instance import Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
 
 WAIT_MS = 20_000
 """How long a page may take on a busy machine."""
+
+USERS = {"operator": 9, "auditor": 10, "analyst": 11}
 
 REFUSED_REQUEST = "Failed to load resource"
 """What a browser notes about each answer of 400 and above, which the pages expect and show."""
@@ -56,4 +60,45 @@ def page(browser: Browser, instance: Instance) -> Iterator[Page]:
     shown.on("pageerror", lambda error: faults.append(str(error)))
     yield shown
     context.close()
+    assert faults == []
+
+
+@pytest.fixture(scope="module")
+def world(server_url: str, template_database: str) -> Iterator[World]:
+    """A running instance in which a buyer has something of everything, verified and signed."""
+    with running_world(server_url, template_database) as running:
+        for job in running.instance.jobs:
+            if job.name != "verifying":
+                job.work()
+        running.instance.services.verifier.run()
+        paid = running.instance.client(OWNER).get("/api/payments/sessions/?status=order_created").json()
+        running.known["paid_session_id"] = paid["results"][0]["session_id"]
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, world: World) -> Iterator[Callable[..., Page]]:
+    """Open the console as someone of a role; a fault of a page or a breach of its policy fails the test."""
+    faults: list[str] = []
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(REFUSED_REQUEST):
+            faults.append(message.text)
+
+    def opened(role: str, path: str = "/console/", **options: Any) -> Page:
+        context = browser.new_context(base_url=world.instance.base_url, locale="en-GB", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(path.format(**world.known))
+        page.get_by_label("Token").fill(world.instance.token(USERS[role], role))
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
     assert faults == []

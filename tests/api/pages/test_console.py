@@ -1,69 +1,33 @@
 """The console: each role finds what it allows and nothing else, on any screen, on paper, by keyboard and by ear."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
 from api.pages.console.navigation import SECTIONS, STAFF
-from tests.api.pages.conftest import REFUSED_REQUEST
+from tests.api.pages.conftest import USERS
 from tests.api.pages.test_work import signed_in
-from tests.security.world import World, running_world
+from tests.security.world import World
 from tests.support.axe import violations
 from tests.support.waiting import wait_until
 
-USERS = {"operator": 9, "auditor": 10, "analyst": 11}
 NARROW = {"width": 390, "height": 760}
 
 PAGES = {
     "/console/": {"operator", "auditor", "analyst"},
     "/console/work/": {"operator", "auditor"},
+    "/console/payments/": {"auditor"},
+    "/console/payments/{paid_session_id}/": {"auditor"},
+    "/console/payments/{refund_session_id}/": {"auditor"},
+    "/console/payments/{paid_session_id}/timeline/": {"auditor"},
+    "/console/payments/{paid_session_id}/timeline/?at_version=4": {"auditor"},
     "/console/blocks/": {"auditor"},
     "/console/access-log/": {"auditor"},
 }
 """Each page, and the roles that may see it."""
-
-
-@pytest.fixture(scope="module")
-def world(server_url: str, template_database: str) -> Iterator[World]:
-    """A running instance in which a buyer has something of everything, verified and signed."""
-    with running_world(server_url, template_database) as running:
-        for job in running.instance.jobs:
-            if job.name != "verifying":
-                job.work()
-        running.instance.services.verifier.run()
-        yield running
-
-
-@pytest.fixture
-def visit(browser: Browser, world: World) -> Iterator[Callable[..., Page]]:
-    """Open the console as someone of a role; a fault of a page or a breach of its policy fails the test."""
-    faults: list[str] = []
-    contexts = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(REFUSED_REQUEST):
-            faults.append(message.text)
-
-    def opened(role: str, path: str = "/console/", **options: Any) -> Page:
-        context = browser.new_context(base_url=world.instance.base_url, locale="en-GB", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", note)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(path.format(**world.known))
-        page.get_by_label("Token").fill(world.instance.token(USERS[role], role))
-        page.get_by_role("button", name="Sign in", exact=True).click()
-        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert faults == []
 
 
 def _session(world: World, role: str) -> requests.Session:

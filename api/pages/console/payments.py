@@ -1,0 +1,166 @@
+"""Payments for auditors: the search, one payment whole, and its events step by step."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
+from api.http.resources.audit_payments import entries_of, filters_of, note_search, view_of
+from api.http.schemas.audit_schemas import AsOfQuery, PaymentQuery, PersonalFilters
+from api.http.schemas.pagination import Cursor
+from api.http.schemas.payment_views import show_found, show_steps
+from api.pages import wording
+from api.pages.console import staff
+from api.pages.console.blueprint import in_section, pages, read_query
+from api.pages.console.navigation import PAYMENTS
+from ledger import clock
+from ledger.errors import InvalidValue, NotFound
+from ledger.session.values import Evidence, Status
+from projections.history_steps import Step, folded, steps
+from projections.payment_search import find_payments
+
+PERSONAL = {"phone": "Daftari-Phone", "checkout_id": "Daftari-Checkout-Request"}
+"""The fields of the form that name a person, which no URL may hold, and what they are called in the API."""
+
+SHOWN_FILTERS = ("receipt", "order_number", "reference", "user", "day", "amount", "status", "evidence")
+
+
+@pages.get("/payments/")
+@in_section(PAYMENTS)
+def show_payments() -> tuple[str, int]:
+    """Show the payments that fit the query, the newest first."""
+    return _found(request.args)
+
+
+@pages.post("/payments/")
+@in_section(PAYMENTS)
+def search() -> AnyResponse | tuple[str, int]:
+    """Search by what the form says. What names a person is searched by here, and all else by a URL that can be kept."""
+    given = {name: text for name, text in request.form.items() if text.strip() and name != staff.PROOF}
+    if given.keys() & PERSONAL.keys():
+        return _found(given)
+    return redirect(url_for("console.show_payments", **given), 303)  # type: ignore[arg-type]  # names of fields
+
+
+def _found(given: Mapping[str, str]) -> tuple[str, int]:
+    """Return the page of a search, with its status; what is wrong with a field stands beside it."""
+    try:
+        personal = {PERSONAL[name]: text for name, text in given.items() if name in PERSONAL}
+        others = {name: text for name, text in given.items() if name not in PERSONAL}
+        shown = _search(read_query(PersonalFilters, personal), read_query(PaymentQuery, others))
+    except InvalidValue as error:
+        names = {api: name for name, api in PERSONAL.items()}
+        errors = {names.get(field, field): " ".join(told) for field, told in error.errors.items()}
+        return _page(given, errors=errors, results=[], cursor=None), 400
+    return _page(given, errors={}, **shown), 200
+
+
+@reads_personal_data("payments")
+def _search(personal: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
+    services, filters = current_services(), filters_of(personal, query)
+    after = query["cursor"].key if "cursor" in query else None
+    found, end = find_payments(
+        services.database,
+        services.vault,
+        filters,
+        after=after,
+        limit=query["page_size"],
+        now=clock.now(),
+    )
+    note_search(filters, [str(each.session_id) for each in found])
+    return {
+        "results": [show_found(each) for each in found],
+        "cursor": str(Cursor(end, is_after=True)) if end else None,
+    }
+
+
+def _page(given: Mapping[str, str], **shown: Any) -> str:
+    return render_template(
+        "console/payments.html",
+        given=given,
+        is_personal=bool(given.keys() & PERSONAL.keys()),
+        is_searched=any(given.get(name, "").strip() for name in (*SHOWN_FILTERS, *PERSONAL)),
+        statuses=Status,
+        evidences=Evidence,
+        status_names=wording.STATUS_NAMES,
+        **shown,
+    )
+
+
+@pages.get("/payments/<uuid:session_id>/")
+@in_section(PAYMENTS)
+@reads_personal_data("payment")
+def show_payment(session_id: UUID) -> str:
+    """Show a payment whole: money, attempts, refunds, story, and whether what is stored of it can be believed."""
+    query = read_query(AsOfQuery)
+    return render_template(
+        "console/payment.html",
+        payment=view_of(session_id, query),
+        is_past=bool(query),
+        status_names=wording.STATUS_NAMES,
+        event_names=wording.EVENT_NAMES,
+    )
+
+
+@pages.get("/payments/<uuid:session_id>/timeline/")
+@in_section(PAYMENTS)
+@reads_personal_data("steps of a payment, with M-Pesa's messages")
+def show_timeline(session_id: UUID) -> str:
+    """Show one step of a payment: what it changed, what the buyer saw then, and M-Pesa's message beside it."""
+    walked = list(steps(entries_of(session_id, {})))
+    versions = {step.entry.version: place for place, step in enumerate(walked)}
+    number = read_query(AsOfQuery).get("at_version", walked[-1].entry.version)
+    if number not in versions:
+        raise NotFound(f"This payment has no event of version {number}.")
+    place = versions[number]
+    before = walked[place - 1] if place else None
+    return render_template(
+        "console/timeline.html",
+        session_id=session_id,
+        walked=walked,
+        step=_shown_step(walked[place]),
+        notice=_buyers_notice(walked[: place + 1]),
+        changes=_changes(before, walked[place]),
+        before=before and before.entry.version,
+        after=walked[place + 1].entry.version if place + 1 < len(walked) else None,
+        status_names=wording.STATUS_NAMES,
+        event_names=wording.EVENT_NAMES,
+    )
+
+
+def _shown_step(step: Step) -> dict[str, Any]:
+    services = current_services()
+    [shown] = show_steps([step], services.next_actions, services.worker.inbox)
+    return shown
+
+
+def _buyers_notice(walked: list[Step]) -> wording.Notice | None:
+    """Return what the payment's page said after the last of these steps; None where an event is forged."""
+    last, session = walked[-1], folded([step.entry for step in walked])
+    if last.session_row is None or session is None:
+        return None
+    moment = last.entry.recorded_at
+    next_action = current_services().next_actions.as_recorded(last.session_row, moment)
+    return wording.notice_of(session, session.status_at(moment), next_action, "their phone")
+
+
+def _changes(before: Step | None, step: Step) -> list[tuple[str, str, str]]:
+    """Return what a step changed in the state: the name, the value before, the value after."""
+    old, new = (before.state if before else None) or {}, step.state or {}
+    return [
+        (wording.words_of(name), _value(name, old.get(name)), _value(name, value))
+        for name, value in new.items()
+        if value != old.get(name) and not name.endswith("_sealed")
+    ]
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return wording.NOTHING
+    if name.endswith("_cents"):
+        return wording.shillings(value)
+    return wording.moment_to_the_second(value) if hasattr(value, "astimezone") else str(value)
