@@ -19,7 +19,6 @@ from payments.refunds.notes import parse_note
 View = TypeVar("View", bound=Callable[..., Any])
 
 ACCESS = "access"
-ACCESS_REFUSED = "access_refused"
 REASON = "Daftari-Reason"
 REASON_PARAMETER = {
     "name": REASON,
@@ -62,30 +61,21 @@ def note_access(**details: str | int | list[str]) -> None:
 def record_access(reader: Caller, what: str, named: dict[str, Any]) -> None:
     """Append an entry about a read of `what`; `named` are the ids in the path. Raises InvalidValue for the reason."""
     given = request.headers.get(REASON)
-    _record(ACCESS, reader, what, named, "" if given is None else _reason(given))
-
-
-def record_refusal(asker: Caller, what: str, named: dict[str, Any]) -> None:
-    """Append an entry about a member of the staff who asked for `what` without the role for it."""
-    _record(ACCESS_REFUSED, asker, what, named, "")
-
-
-def _record(kind: str, asker: Caller, what: str, named: dict[str, Any], reason: str) -> None:
     ids = {
         name: value if isinstance(value, list) else str(value)
         for name, value in named.items()
         if name.endswith("_id") or isinstance(value, int | list)
     }
     subjects = (
-        f"{subject}:{ids[name]}"
-        for name, subject in (("session_id", "session"), ("user_id", "user"))
+        f"{kind}:{ids[name]}"
+        for name, kind in (("session_id", "session"), ("user_id", "user"))
         if name in ids
     )
     current_services().audit_log.record(
         None,
-        kind,
-        actor=f"user:{asker.user_id}",
+        ACCESS,
+        actor=f"user:{reader.user_id}",
         subject=next(subjects, ""),
-        reason=reason,
+        reason="" if given is None else _reason(given),
         details={"what": what, **ids},
     )

@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.blueprint import Parser
 from api.http.framework.error_responses import refusal_of
-from api.http.middleware.access_log import record_refusal
 from api.http.middleware.auth import Caller
+from api.http.middleware.refused_access import record_refusal
 from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.console import staff
@@ -58,7 +58,7 @@ def in_section(section: Section, *roles: Role) -> Callable[[View], View]:
             if here is None:
                 return redirect(url_for("console.show_overview"), 303) if _is_form() else staff.sign_in_form()
             if here.roles.isdisjoint(allowed):
-                record_refusal(here, f"page {section.title}", kwargs)
+                record_refusal(here.user_id, here.roles, kwargs, is_staff=True)
                 raise NotAllowed("ROLE_REQUIRED", f"This is for the role {' or '.join(sorted(allowed))}.")
             if _is_form():
                 staff.require_proof()
