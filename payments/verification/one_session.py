@@ -14,8 +14,7 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
 from projections.follower import position_of
-from projections.integrity.invariants import SETTLING
-from projections.integrity.projection_rules import FOLLOWING
+from projections.integrity.invariants import FOLLOWED, SETTLING
 from projections.integrity.session_checks import check_sessions
 from projections.integrity.violations import Reader, Terms, Violation
 
@@ -53,7 +52,7 @@ def verify_session(
     """Check one session in one snapshot, as `daftari verify` does all of them. Raises Unavailable."""
     with database.snapshot() as connection:
         origin, _ = read_horizon(connection)
-        followed = {each.name: position_of(connection, each.name, origin) for each in FOLLOWING}
+        followed = {name: position_of(connection, name, origin) for name in FOLLOWED}
         terms = Terms(prompt_seconds, clock.now() - SETTLING, followed)
         macs = EventMacs(database, vault.keys)
         tally = check_sessions([session_id], Reader(connection, vault, macs, terms))

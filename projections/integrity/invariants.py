@@ -44,6 +44,9 @@ from projections.journal import TABLE as JOURNAL
 SETTLING = timedelta(hours=1)
 """What is under way has ended by then, or never will."""
 
+FOLLOWED = (JOURNAL, *(each.name for each in projection_rules.FOLLOWING))
+"""The followers whose rows are compared with the log, each as far as it has read."""
+
 START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
@@ -138,8 +141,7 @@ def examine(
         if shared is None or not shared["shared"]:
             raise Unavailable("The database is being migrated: verify it afterwards.", retry_after_seconds=60)
         span = _span(connection, verified)
-        names = (JOURNAL, *(each.name for each in projection_rules.FOLLOWING))
-        followed = {name: position_of(connection, name, span.origin) for name in names}
+        followed = {name: position_of(connection, name, span.origin) for name in FOLLOWED}
         reader = Reader(connection, vault, macs, Terms(prompt_seconds, settled_before, followed, texts))
         tasks = chain(_session_tasks(connection, span), log_rules.digest_tasks(connection))
         tallies = (
