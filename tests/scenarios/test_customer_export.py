@@ -36,13 +36,17 @@ class Account:
         }
 
 
-def run(instance: Instance, path: Path, reason: str) -> Any:
-    environment = {
+def environment(instance: Instance) -> dict[str, str]:
+    """Return the variables by which a command works with an instance's database."""
+    return {
         "DATABASE_URL": instance.settings.database_url,
         "DAFTARI_MASTER_KEY": b64encode(instance.settings.daftari_master_key).decode(),
     }
+
+
+def run(instance: Instance, path: Path, reason: str) -> Any:
     arguments = ["--by", "41", "--reason", reason, "-o", str(path)]
-    return daftari("export-customer", str(CUSTOMER), *arguments, **environment)
+    return daftari("export-customer", str(CUSTOMER), *arguments, **environment(instance))
 
 
 def test_an_account_holds_all_that_is_kept_of_a_person_and_of_nobody_else(instance: Instance) -> None:
