@@ -90,6 +90,11 @@ database_url = matching(
     "must be an address of PostgreSQL, such as postgresql://user:password@host:5432/daftari.",
 )
 
+periods = matching(
+    r"\s*[a-z_]+\s*=\s*([0-9]+|never)\s*(,\s*[a-z_]+\s*=\s*([0-9]+|never)\s*)*",
+    "must be kind=days or kind=never, with commas between, such as kept_answers=3, payers=never.",
+)
+
 role = matching(
     r"[a-z_][a-z0-9_]{0,62}",
     "must be a role of PostgreSQL in small letters, digits and _, such as daftari_app.",

@@ -245,10 +245,10 @@ class Settings:
         values.whole(1, 10_000_000), "250000", "The most that one payment may be, in whole shillings."
     )
     daftari_retention_days: int = _setting(
-        values.whole(0, 3_650),
-        "0",
-        "How many days after a customer's last payment the law asks to keep their data; until then they cannot be "
-        "erased. Amounts, receipts and hashes stay in any case.",
+        values.whole(0, 3_650), "0", "Days after a payment in which the law forbids to erase its customer."
+    )
+    daftari_retention_periods: str = _setting(
+        values.periods, "", "How long kinds of data are kept: `kind=days, kind=never`."
     )
     daftari_safaricom_addresses: str = _setting(
         values.choice("off", "warn", "enforce"),

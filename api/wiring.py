@@ -7,6 +7,7 @@ from functools import partial
 
 import requests
 
+from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
 from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
@@ -29,8 +30,6 @@ from payments.confirmation.query_log import QueryLog
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import StatusQueries
-from payments.erasure.customer_export import CustomerExport
-from payments.erasure.erasures import Erasures
 from payments.erasure.reencryption import Reencryption
 from payments.exceptions.alarms import Alarms, AlarmTerms
 from payments.exceptions.resolutions import CaseService
@@ -158,18 +157,17 @@ def assemble(
         timedelta(hours=settings.daftari_verify_hours),
     )
     switches = Switches(database, AuditLog(database, vault.keys))
+    retention = build_retention(settings, database, vault)
     worker = WorkerParts(
         ledger=ledger,
         vault=vault,
         order_maker=order_maker,
-        order_failures=OrderFailures(database),
         goods_returns=GoodsReturns(shop),
         refund_policy=RefundPolicy(
             ledger, four_eyes(settings, database, vault), is_automatic=refund_terms.is_automatic
         ),
         refund_sender=RefundSender(refund_terms, ledger, vault, daraja, switches),
         refund_status_checks=RefundStatusChecks(refund_terms, ledger, vault, refund_query_log, daraja),
-        refund_query_log=refund_query_log,
         inbox=inbox,
         dispatcher=InboxDispatcher(
             {
@@ -182,15 +180,12 @@ def assemble(
         status_poller=StatusPoller(
             ledger, status_queries, query_log, first_query_seconds=first_query_seconds
         ),
-        query_log=query_log,
         matcher=matcher,
         transaction_poller=transaction_poller,
-        phone_locks=phone_locks,
-        idempotency=idempotency,
-        request_leases=request_leases,
         block_signer=BlockSigner(database, lambda: vault.block_key, lambda: vault.block_keys),
         verification=ScheduledVerification(verifier, verify_apart),
         reencrypt=Reencryption(database, vault).run,
+        purge=retention.purge,
         signing_seconds=settings.daftari_seal_seconds,
         switched_off=_switched_off(settings),
     )
@@ -222,6 +217,7 @@ def assemble(
         transaction_poller=transaction_poller,
         verifier=verifier,
         erasures=build_erasures(settings, database, vault),
+        retention=retention,
         blocks=Blocks(database),
         proofs=Proofs(database, lambda: vault.block_keys),
         audit_log=audit_log,
@@ -306,17 +302,6 @@ def build_reconciler(settings: Settings, database: Database, vault: Vault, match
     missing = MissingPayments(Ledger(database, vault.keys), build_phone_locks(settings, database))
     progress, reconciliations = PullProgressStore(database), Reconciliations(database)
     return Reconciler(shortcodes_of(settings), database, matcher, progress, reconciliations, missing)
-
-
-def build_erasures(settings: Settings, database: Database, vault: Vault) -> Erasures:
-    """Return what erases customers."""
-    retention = timedelta(days=settings.daftari_retention_days)
-    return Erasures(database, vault, AuditLog(database, vault.keys), retention)
-
-
-def build_customer_export(_settings: Settings, database: Database, vault: Vault) -> CustomerExport:
-    """Return what writes down for a person all that is held about them."""
-    return CustomerExport(database, vault, AuditLog(database, vault.keys))
 
 
 def shortcodes_of(settings: Settings) -> frozenset[str]:

@@ -11,7 +11,6 @@ ON CONFLICT (user_id, minute) DO UPDATE SET granted = request_leases.granted + e
     WHERE request_leases.granted + excluded.granted <= %(most)s
 RETURNING granted
 """
-_PURGE = "DELETE FROM request_leases WHERE minute <= %s"
 
 KEPT = timedelta(minutes=5)
 
@@ -30,8 +29,3 @@ class RequestLeases:
         values = {"user_id": user_id, "minute": minute, "wanted": wanted, "most": most}
         with self._database.connection() as connection:
             return connection.execute(_LEASE, values).fetchone() is not None
-
-    def purge(self, now: datetime) -> int:
-        """Delete leases of minutes that are over; return how many."""
-        with self._database.connection() as connection:
-            return connection.execute(_PURGE, (now - KEPT,)).rowcount

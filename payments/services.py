@@ -14,6 +14,7 @@ from ledger.store.vault import Vault
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
 from payments.erasure.erasures import Erasures
+from payments.erasure.retention import Retention
 from payments.exceptions.alarms import Alarms
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.idempotency_store import IdempotencyStore
@@ -64,6 +65,7 @@ class Services:
     switches: Switches
     cases: CaseService
     erasures: Erasures
+    retention: Retention
     alarms: Alarms
     reconciler: Reconciler
     reconciliations: Reconciliations

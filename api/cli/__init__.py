@@ -15,6 +15,7 @@ from api.cli.mpesa import pull, register_c2b
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refund_order, refunds
 from api.cli.replay import replay
+from api.cli.retention import retention
 from api.cli.revoke_tokens import revoke_tokens
 from api.cli.running import serve, simulator, work
 from api.cli.set_mpesa_credentials import set_mpesa_credentials
@@ -78,6 +79,7 @@ for command in (
     export_customer,
     erase_customer,
     legal_hold,
+    retention,
     rotate_master_key,
     roll_key,
     reencrypt,

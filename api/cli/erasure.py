@@ -83,7 +83,7 @@ def _print_plan(erasures: "Erasures", user: int) -> None:
 @contextmanager
 def _erasures() -> Iterator["Erasures"]:
     from api.cli.opened import open_database
-    from api.wiring import build_erasures
+    from api.personal_data import build_erasures
     from ledger.store.vault import Vault
 
     with open_database() as (settings, database):

@@ -33,7 +33,7 @@ def export_customer(user: int, by: int, reason: str, output: Path | None) -> Non
       daftari export-customer 7 --by 41 --reason "The customer asked by letter." -o /media/stick/7.zip
     """
     from api.cli.opened import open_database
-    from api.wiring import build_customer_export
+    from api.personal_data import build_customer_export
     from ledger.store.vault import Vault
 
     path = output or Path(f"customer-{user}.zip")

@@ -66,6 +66,10 @@ GRANT SELECT, INSERT, UPDATE (tokens, refilled_at, paused_until) ON question_bud
 GRANT SELECT, INSERT, UPDATE (granted), DELETE ON request_leases TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (failures, error, last_failed_at), DELETE ON order_failures TO daftari_app;
 
+-- What is kept for a time only.
+GRANT SELECT ON retention_kinds, retained_rows TO daftari_app;
+GRANT EXECUTE ON FUNCTION purge_kind, held_customers TO daftari_app;
+
 -- Decisions of people: rows are only added.
 GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_changes TO daftari_app;
 

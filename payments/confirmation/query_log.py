@@ -27,7 +27,6 @@ VALUES (%s, %s, %s, 0, %s, %s)
 ON CONFLICT (session_id, attempt) DO UPDATE SET asked_at = excluded.asked_at, last_answer = excluded.last_answer
 """
 _WAITING = "SELECT attempt FROM attempt_checks WHERE session_id = %s AND next_check_at > %s"
-_FORGET = "DELETE FROM attempt_checks WHERE next_check_at <= %s"
 
 
 class QueryLog:
@@ -72,8 +71,3 @@ class QueryLog:
         """Note how often an attempt was queried, the last answer, and when the next query is due."""
         with self._database.connection() as connection:
             connection.execute(_NOTE, (session_id, attempt, now, tries, next_check_at, answer))
-
-    def forget_before(self, moment: datetime) -> int:
-        """Delete notes whose next query is long overdue, because their attempts have ended; return how many."""
-        with self._database.connection() as connection:
-            return connection.execute(_FORGET, (moment,)).rowcount

@@ -44,10 +44,14 @@ _SEALED = "sealed"
 class CustomerExport:
     """Writes accounts of persons. Safe to share between threads."""
 
-    def __init__(self, database: Database, vault: Vault, audit_log: AuditLog) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, audit_log: AuditLog, periods: Mapping[str, str]
+    ) -> None:
+        """`periods` say how long each kind of retention_kinds is kept, as its `kept` does."""
         self._database = database
         self._vault = vault
         self._audit_log = audit_log
+        self._periods = periods
 
     def write(self, user_id: int, file: BinaryIO, *, by: str, reason: str) -> dict[str, int]:
         """Write a customer's account to a file as a zip; return how many rows of each table are in it.
@@ -93,10 +97,11 @@ class CustomerExport:
             )
         counts = {}
         for number, held in enumerate(HELD):
-            told = {"table": held.table, "what": held.what, "kept": held.kept, "after_erasure": held.erased}
+            kept = held.kept.format_map(self._periods)
+            told = {"table": held.table, "what": held.what, "kept": kept, "after_erasure": held.erased}
             data.write("," * (number > 0) + _json(told)[:-1] + ',"rows":[')
             text.write(
-                f"{held.what}\n  Kept: {held.kept}.\n  After an erasure: {held.erased}.\n  Table {held.table}.\n\n"
+                f"{held.what}\n  Kept: {kept}.\n  After an erasure: {held.erased}.\n  Table {held.table}.\n\n"
             )
             counts[held.table] = 0
             for shown in self._rows(connection, held, user_id, digests):

@@ -21,9 +21,13 @@ from payments.erasure.phones import phone_digests_of
 from payments.refunds.notes import parse_note
 
 PROPOSED = "erasure_proposed"
+BY_RETENTION = "policy:retention"
+"""The actor of an erasure that nobody asked for: the customer has not come back for years."""
+
 HELD, RELEASED = "legal_hold_placed", "legal_hold_lifted"
 
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('daftari erasure ' || %s, 0))"
+_IS_BACK = "SELECT FROM payment_sessions WHERE user_id = %s AND created_at > %s LIMIT 1"
 _STANDING = """
 SELECT EXISTS (SELECT FROM customer_keys WHERE user_id = %(user)s AND wrapped_key IS NULL) AS is_erased,
        (SELECT count(*) FROM payment_sessions WHERE user_id = %(user)s) AS sessions,
@@ -101,12 +105,20 @@ class Erasures:
                 raise Rejected(
                     "ERASURE_NEEDS_ANOTHER", "Another person than who proposed it must approve this."
                 )
-            counts = self._vault.erase(user_id, digests, connection)
-            details = {"proposed_by": plan.proposed_by, "erased": counts}
-            self._audit_log.record(
-                connection, CUSTOMER_ERASED, actor=by, subject=_subject(user_id), details=details
-            )
-        return counts
+            return self._erase(connection, user_id, digests, by, {"proposed_by": plan.proposed_by})
+
+    def erase_inactive(self, user_id: int, since: datetime) -> None:
+        """Erase a customer without a session after `since`, as the retention of customers says.
+
+        Raises Rejected if they came back, or if something stands against it; and Erased.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(_ONE_AT_A_TIME, (str(user_id),))
+            if connection.execute(_IS_BACK, (user_id, since)).rowcount:
+                raise Rejected("ERASURE_REFUSED", "The customer has a newer session.")
+            digests = phone_digests_of(connection, self._vault, user_id)
+            self._refuse(self._plan(connection, user_id, digests))
+            self._erase(connection, user_id, digests, BY_RETENTION, {"no_session_since": since.isoformat()})
 
     def hold(self, user_id: int, *, by: str, reason: str, lift: bool = False) -> None:
         """Place a legal hold on a customer's data, or lift it. Raises InvalidValue for the reason."""
@@ -115,6 +127,16 @@ class Erasures:
             connection.execute(_ONE_AT_A_TIME, (str(user_id),))
             kind = RELEASED if lift else HELD
             self._audit_log.record(connection, kind, actor=by, subject=_subject(user_id), reason=reason)
+
+    def _erase(
+        self, connection: Connection[Any], user_id: int, digests: list[str], by: str, details: dict[str, Any]
+    ) -> dict[str, int]:
+        counts = self._vault.erase(user_id, digests, connection)
+        details |= {"erased": counts}
+        self._audit_log.record(
+            connection, CUSTOMER_ERASED, actor=by, subject=_subject(user_id), details=details
+        )
+        return counts
 
     def _plan(self, connection: Connection[Any], user_id: int, digests: list[str]) -> ErasurePlan:
         now = clock.now()
@@ -138,7 +160,7 @@ class Erasures:
             yield f"A legal hold was placed on {clock.in_nairobi(hold.recorded_at)}; lift it first."
         if row["last_paid_at"] is not None and row["last_paid_at"] + self._retention > now:
             until = row["last_paid_at"] + self._retention
-            yield f"The law asks to keep the data of the last payment until {clock.in_nairobi(until)}."
+            yield f"The law asks to keep the data of the last payment until {clock.in_nairobi(until)}{_LAW}."
         if row["under_way"] or row["open_refunds"]:
             yield "A payment or a refund of this customer is under way; it has to end first."
         if row["unmatched"]:
@@ -151,6 +173,9 @@ class Erasures:
             raise Erased
         if plan.obstacles:
             raise Rejected("ERASURE_REFUSED", " ".join(plan.obstacles))
+
+
+_LAW = " (Tax Procedures Act 2015, section 23, and DAFTARI_RETENTION_DAYS)"
 
 
 def _subject(user_id: int) -> str:

@@ -98,7 +98,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "daraja_inbox",
         "Messages of M-Pesa about your payments, as they came.",
-        "see the retention of messages; after it the text is emptied, and that there was a message stays",
+        "{authenticated_messages}; then the text is emptied, and that there was a message stays",
         "emptied: the text, and the index by phone number",
         "(key_owner = %(user)s OR "
         + BY_SESSION
@@ -112,7 +112,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "mpesa_movements",
         "Money of yours that M-Pesa reported by its lists and statements.",
-        _LAW + "; who paid and what they typed: see the retention of payers",
+        _LAW + "; who paid and what they typed: {payers}",
         "the digest of your number and what you typed are deleted; amount, time and receipt stay",
         "(" + BY_SESSION + " OR (session_id IS NULL AND payer_digest = ANY(%(digests)s::text[])))",
         "happened_at, movement_key",
@@ -132,7 +132,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "shop_orders",
         "Your orders, with the address they were sent to.",
-        _LAW + "; the address: see the retention of addresses",
+        _LAW + "; the address: {delivery_addresses}",
         "amounts and times stay; the address cannot be read any more",
         BY_USER,
         "order_id",
@@ -165,7 +165,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "idempotency_keys",
         "Answers to your requests, kept so that a repeated request gets the same one.",
-        "see the retention of kept answers",
+        "{kept_answers}",
         "deleted",
         BY_USER,
         "created_at, key",
@@ -176,7 +176,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "live_prompts",
         "Which phone has a prompt of yours on it now.",
-        "minutes",
+        "{phone_locks}",
         "deleted",
         BY_USER,
         "live_until, session_id",
@@ -185,7 +185,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "prompt_counts",
         "How many prompts you sent to a number, against abuse.",
-        "see the retention of prompt counts; of numbers that you paid from, as long as your key",
+        "{prompt_counts}; of numbers that you paid from: {paid_numbers}",
         "deleted",
         BY_USER,
         "last_at, phone_digest",
@@ -194,7 +194,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "request_leases",
         "How many requests you sent in the last minutes, against abuse.",
-        "minutes",
+        "{request_leases}",
         "ends by itself within minutes",
         BY_USER,
         "minute",
@@ -210,7 +210,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "attempt_checks",
         "When M-Pesa was asked about your payments.",
-        "see the retention of the query log",
+        "{query_log}",
         "ends by itself",
         BY_SESSION,
         "session_id, attempt",
@@ -218,7 +218,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "refund_checks",
         "When M-Pesa was asked about your refunds.",
-        "see the retention of the query log",
+        "{refund_query_log}",
         "ends by itself",
         BY_SESSION,
         "session_id, refund, sending",
@@ -226,7 +226,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "order_failures",
         "Failures to make an order of yours.",
-        "see the retention of failures",
+        "{order_failures}",
         "ends by itself",
         BY_SESSION,
         "session_id",
@@ -259,7 +259,7 @@ HELD: tuple[HeldData, ...] = (
     HeldData(
         "audit_log",
         "Who read your data, or decided about you or your payments, when and why.",
-        "decisions for ever; reads: see the retention of the access log",
+        "decisions for ever; reads: {access_log}",
         "stays: it names you by your number alone",
         "(subject = 'user:' || %(user)s OR actor IN ('user:' || %(user)s, 'cli:user:' || %(user)s)"
         " OR substring(subject FROM '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}')::uuid IN"
@@ -310,6 +310,7 @@ NOTHING_OF_A_PERSON = frozenset(
         "pull_gaps",
         "pull_progress",
         "question_budgets",
+        "retention_kinds",
         "reconciliations",
         "reencrypted_tables",
         "schema_migrations",

@@ -16,7 +16,6 @@ ON CONFLICT (session_id) DO UPDATE
 SET failures = known.failures + 1, error = excluded.error, last_failed_at = excluded.last_failed_at
 RETURNING failures, first_failed_at
 """
-_FORGET_BEFORE = "DELETE FROM order_failures WHERE last_failed_at < %s"
 
 
 class OrderFailures:
@@ -31,8 +30,3 @@ class OrderFailures:
         with self._database.connection() as connection:
             [row] = connection.execute(_COUNT, values).fetchall()
         return bool(row["failures"] >= MAX_FAILURES and now - row["first_failed_at"] >= GIVE_UP_AFTER)
-
-    def forget_before(self, moment: datetime) -> int:
-        """Delete the counts of orders that last failed before a moment; return how many."""
-        with self._database.connection() as connection:
-            return connection.execute(_FORGET_BEFORE, (moment,)).rowcount

@@ -1,7 +1,7 @@
 """One idempotency key, one effect: a request runs once, and a repeat gets its first answer."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 import structlog
@@ -21,7 +21,6 @@ MAX_UNRELEASED = 1_000
 ANSWERS_LAST = timedelta(hours=24)
 
 _RELEASE = "DELETE FROM idempotency_keys WHERE user_id = %s AND key = %s AND claimed_until = %s"
-_FORGET = "DELETE FROM idempotency_keys WHERE created_at <= %s"
 
 _log = structlog.get_logger(__name__)
 
@@ -102,11 +101,6 @@ class IdempotencyStore:
             if len(self._unreleased) < MAX_UNRELEASED:
                 self._unreleased.add(request)
             _log.info("key_not_released", reason=str(error))
-
-    def forget_old(self, now: datetime) -> int:
-        """Delete keys older than ANSWERS_LAST; return how many."""
-        with self._database.connection() as connection:
-            return connection.execute(_FORGET, (now - ANSWERS_LAST,)).rowcount
 
     def _look(self, request: KeyedRequest) -> None:
         request.check(read_parts(self._database, request.to_read()))

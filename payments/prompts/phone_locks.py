@@ -36,14 +36,6 @@ FROM (SELECT session_id, transaction_id, outcome
            AS ended (session_id, transaction_id, outcome)
       JOIN live_prompts USING (session_id, transaction_id) ORDER BY phone_digest) AS locked
 """
-_PURGE = """
-WITH expired AS (DELETE FROM live_prompts WHERE live_until <= %(now)s RETURNING 1),
-     forgotten AS (DELETE FROM prompt_counts WHERE paid_at IS NULL AND last_at <= %(counted_before)s RETURNING 1),
-     erased AS (DELETE FROM prompt_counts USING customer_keys
-                WHERE destroyed_at IS NOT NULL AND prompt_counts.user_id = customer_keys.user_id
-                  AND NOT (paid_at IS NULL AND last_at <= %(counted_before)s) RETURNING 1)
-SELECT (SELECT count(*) FROM expired) + (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM erased) AS rows
-"""
 COUNTS_KEPT = timedelta(days=1)
 """Of prompts that were not paid; the longest limit looks back so far."""
 
@@ -149,13 +141,6 @@ class PhoneLocks:
     def _run(self, part: Part) -> None:
         with self._database.connection() as connection:
             run_parts(connection, {"released": part})
-
-    def purge_expired(self, now: datetime) -> int:
-        """Delete expired locks, counts that no limit looks at any more, and erased customers'; return how many."""
-        with self._database.connection() as connection:
-            row = connection.execute(_PURGE, {"now": now, "counted_before": now - COUNTS_KEPT}).fetchone()
-        assert row is not None
-        return int(row["rows"])
 
 
 def _refused(error: psycopg.Error) -> PromptRefused:

@@ -23,7 +23,6 @@ ON CONFLICT (session_id, refund, sending) DO UPDATE SET asked_at = excluded.aske
 _NOTE_ANSWER = """
 UPDATE refund_checks SET last_answer = %s WHERE session_id = %s AND refund = %s AND sending = %s
 """
-_FORGET = "DELETE FROM refund_checks WHERE asked_at <= %s"
 
 
 class RefundQueryLog:
@@ -51,8 +50,3 @@ class RefundQueryLog:
         values = (answer, attempt.session_id, attempt.refund, attempt.number)
         with self._database.connection() as connection:
             connection.execute(_NOTE_ANSWER, values)
-
-    def forget_before(self, moment: datetime) -> int:
-        """Delete the notes of checks up to a moment; return how many."""
-        with self._database.connection() as connection:
-            return connection.execute(_FORGET, (moment,)).rowcount

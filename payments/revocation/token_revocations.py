@@ -30,7 +30,6 @@ SELECT user_id, token_id, revoked_at FROM token_revocations
 WHERE revoked_at > %s AND (expires_at IS NULL OR expires_at > %s)
 """
 _REVOKE = "SELECT revoke_token(%s, %s, %s, %s)"
-_PURGE = "SELECT purge_revocations(%s)"
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -79,7 +78,6 @@ class TokenRevocations:
         now = clock.now()
         with self._database.transaction() as connection:
             connection.execute(_REVOKE, (user_id, digest, now, ends_at))
-            connection.execute(_PURGE, (now,))
             details = {"token": digest} if digest else {"issued_until": now.isoformat()}
             self._audit_log.record(
                 connection, "revocation", actor=by, subject=f"user:{user_id}", reason=reason, details=details

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 from ledger import clock
@@ -13,23 +12,17 @@ from ledger.store.block_signer import BlockSigner
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault
-from payments.confirmation.query_log import QueryLog
 from payments.confirmation.status_poller import StatusPoller
 from payments.fulfilment.goods_returns import GoodsReturns
-from payments.fulfilment.order_failures import OrderFailures
 from payments.fulfilment.order_process import OrderMaker
-from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox
-from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movement_log import post_movements
 from payments.reconciliation.pull import TransactionPoller
 from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.refunds.reversals import RefundSender
-from payments.refunds.status_check_log import RefundQueryLog
 from payments.refunds.status_checks import RefundStatusChecks
-from payments.request_leases import RequestLeases
 from payments.verification.scheduled import ScheduledVerification
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
@@ -45,11 +38,6 @@ from projections.refunds import PaymentRefunds
 LOOK_SECONDS = 0.015
 """For so long the followers of a worker share a look at the log: less than the order process rests between two."""
 
-QUERY_LOG_KEPT = timedelta(days=2)
-ORDER_FAILURES_KEPT = timedelta(days=30)
-REFUND_QUERY_LOG_KEPT = timedelta(days=30)
-"""Longer than M-Pesa is asked about a refund, or it would be asked about anew."""
-
 
 @dataclass(frozen=True)
 class WorkerParts:
@@ -58,24 +46,19 @@ class WorkerParts:
     ledger: Ledger
     vault: Vault
     order_maker: OrderMaker
-    order_failures: OrderFailures
     goods_returns: GoodsReturns
     refund_policy: RefundPolicy
     refund_sender: RefundSender
     refund_status_checks: RefundStatusChecks
-    refund_query_log: RefundQueryLog
     inbox: Inbox
     dispatcher: InboxDispatcher
     status_poller: StatusPoller
-    query_log: QueryLog
     matcher: Matcher
     transaction_poller: TransactionPoller
-    phone_locks: PhoneLocks
-    idempotency: IdempotencyStore
-    request_leases: RequestLeases
     block_signer: BlockSigner
     verification: ScheduledVerification
     reencrypt: Callable[[], int]
+    purge: Callable[[], int]
     signing_seconds: float
     switched_off: frozenset[str] = frozenset()
 
@@ -154,19 +137,6 @@ class OnTime:
         return [Job(self.name, partial(_work_alone, lock, self.work, parts), *every, lock)]
 
 
-def purge(parts: WorkerParts) -> int:
-    """Delete what is kept for a time only; return how many rows."""
-    now = clock.now()
-    return (
-        parts.idempotency.forget_old(now)
-        + parts.phone_locks.purge_expired(now)
-        + parts.request_leases.purge(now)
-        + parts.query_log.forget_before(now - QUERY_LOG_KEPT)
-        + parts.refund_query_log.forget_before(now - REFUND_QUERY_LOG_KEPT)
-        + parts.order_failures.forget_before(now - ORDER_FAILURES_KEPT)
-    )
-
-
 # Names are keys of locks, of positions in the log and of failures: they stay as they are.
 # fmt: off
 PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
@@ -206,7 +176,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed()),
     OnTime("signing_blocks", None, "sign the part of the log that no block covers",
            lambda parts: parts.block_signer.run()),
-    OnTime("tidying", (60, 60), "delete old idempotency keys, phone locks, query logs, failures", purge),
+    OnTime("tidying", (60, 60), "purge what was kept long enough, kind by kind",
+           lambda parts: parts.purge()),
     OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",
            lambda parts: parts.inbox.purge_unauthenticated()),
     OnTime("reencryption", (60, 60), "after an upgrade: encrypt anew what the release before encrypted",

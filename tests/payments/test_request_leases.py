@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from ledger.store.database import Database
-from payments.request_leases import KEPT, RequestLeases
+from payments.request_leases import RequestLeases
 
 MINUTE = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 
@@ -19,10 +19,3 @@ def test_leases_of_a_minute_never_pass_the_limit(database: Database) -> None:
     assert not leases.lease(8, MINUTE, 101, 100)
     assert leases.lease(8, MINUTE, 100, 100)
     assert leases.lease(7, MINUTE + timedelta(minutes=1), 100, 100)
-
-
-def test_leases_of_past_minutes_are_purged(database: Database) -> None:
-    leases = RequestLeases(database)
-    leases.lease(7, MINUTE, 30, 100)
-    assert leases.purge(MINUTE + KEPT - timedelta(seconds=1)) == 0
-    assert leases.purge(MINUTE + KEPT) == 1

@@ -10,7 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from payments.erasure.customer_export import ERASED, CustomerExport
+from api.personal_data import build_customer_export
+from payments.erasure.customer_export import ERASED
 from payments.erasure.held_data import HELD
 from tests.api.cli.support import daftari
 from tests.scenarios.canaries import CUSTOMER, NEVER_STORED, STORED, found_in, plant
@@ -27,7 +28,7 @@ class Account:
 
     def __init__(self, instance: Instance) -> None:
         services, file = instance.services, BytesIO()
-        export = CustomerExport(services.database, services.vault, services.audit_log)
+        export = build_customer_export(instance.settings, services.database, services.vault)
         export.write(CUSTOMER, file, by="user:41", reason=REASON)
         with ZipFile(file) as archive:
             self.text, self.data = archive.read("account.txt"), archive.read("data.json")
@@ -60,6 +61,7 @@ def test_an_account_holds_all_that_is_kept_of_a_person_and_of_nobody_else(instan
         assert found_in(content, NEVER_STORED) == set()
         assert b"John Doe" not in content
     assert b"KES 350.00" in account.text
+    assert b"for 730 days" in account.text
     assert list(account.rows) == [held.table for held in HELD]
     [entry] = account.rows["audit_log"]
     assert (entry["kind"], entry["subject"], entry["actor"]) == (

@@ -14,6 +14,7 @@ IMPERSONAL = {
     "GET /api/audit/proofs/inclusion/": "hashes",
     "GET /api/audit/proofs/consistency/": "hashes",
     "GET /api/audit/log/": "numbers of people, and what they decided",
+    "GET /api/audit/retention/": "kinds of data and how many rows there are",
     "GET /api/payments/reconciliations/": "counts and sums",
     "GET /api/switches/": "which kinds of payments are stopped, since when and why",
 }

@@ -84,7 +84,6 @@ class LedgerTables:
             query_log._WAITING: self.waiting,
             query_log._NOTE: self.log_query,
             query_log._NOTE_IN_BETWEEN: self.log_urgent_query,
-            query_log._FORGET: self.purge_query_log,
             audit_log._ALL: lambda _: [],
             **self.keys.handlers(),
             blocks._LAST: lambda _: self.blocks[-1:],

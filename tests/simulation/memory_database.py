@@ -15,6 +15,7 @@ from typing import Any, Self
 from ledger import application
 from ledger.store.database import Database
 from ledger.store.sqlstates import MEANINGS
+from payments.erasure import retention
 from tests.simulation.batch_tables import BatchTables
 from tests.simulation.journal_tables import JournalTables
 from tests.simulation.ledger_tables import LedgerTables
@@ -28,7 +29,8 @@ READ_ONLY = MEANINGS["25006"]
 
 _WRITES = re.compile(
     r"\b(INSERT|DELETE|SET)\b|\b(add_customer_key|add_signed_head|allot_order|answer_idempotency_key|append_events"
-    r"|claim_idempotency_key|claim_reference|lock_phone|mark_message_of_erased|place_order|purge_unauthenticated_messages|record_audit_entry"
+    r"|claim_idempotency_key|claim_reference|lock_phone|mark_message_of_erased|place_order|purge_kind"
+    r"|purge_unauthenticated_messages|record_audit_entry"
     r"|release_phone_lock|reserve_reference|store_settled_message)\("
 )
 
@@ -58,6 +60,7 @@ class Tables:
             | self.reconciliation.handlers()
             | self.refunds.handlers()
             | self.journal.handlers()
+            | {retention._PURGE: self.purge}
         )
         self.parts = PartDoubles(
             {
@@ -67,6 +70,19 @@ class Tables:
                 **part_doubles_of_shop,
             }
         )
+
+    def purge(self, values: Any) -> Rows:
+        """Delete what is kept for a time only, of the kinds that there are here."""
+        kind, now, period, _ = values
+        purges = {
+            "kept_answers": self.worker.purge_keys,
+            "order_failures": self.worker.forget_order_failures,
+            "phone_locks": self.ledger.prompts.purge_phone_locks,
+            "prompt_counts": self.ledger.prompts.purge_counts,
+            "query_log": self.ledger.purge_query_log,
+            "refund_query_log": self.refunds.purge_checks,
+        }
+        return [{"rows": purges[kind]([now - period]) if kind in purges else 0}]
 
 
 class Cursor:

@@ -51,7 +51,6 @@ class PromptTables:
         """Return the handler of each statement."""
         return {
             phone_locks._REFUSALS: self.prompt_refusals,
-            phone_locks._PURGE: self.purge_phone_locks,
             phone_locks._RELEASE_ALL: self.release_phones,
         }
 
@@ -159,16 +158,18 @@ class PromptTables:
             row for row in self.phone_locks.values() if (row["session_id"], row["transaction_id"]) == wanted
         ]
 
-    def purge_phone_locks(self, values: Any) -> list[Row]:
-        """Delete expired phone locks, and counts that no limit looks at."""
-        dead = [digest for digest, row in self.phone_locks.items() if row["live_until"] <= values["now"]]
+    def purge_phone_locks(self, values: Any) -> int:
+        """Delete expired phone locks."""
+        dead = [digest for digest, row in self.phone_locks.items() if row["live_until"] <= values[0]]
         for digest in dead:
             del self.phone_locks[digest]
+        return len(dead)
+
+    def purge_counts(self, values: Any) -> int:
+        """Delete counts that no limit looks at."""
         old = [
-            key
-            for key, row in self.prompt_counts.items()
-            if row["paid"] is None and row["last"] <= values["counted_before"]
+            key for key, row in self.prompt_counts.items() if row["paid"] is None and row["last"] <= values[0]
         ]
         for key in old:
             del self.prompt_counts[key]
-        return [{"rows": len(dead) + len(old)}]
+        return len(old)

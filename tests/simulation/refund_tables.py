@@ -52,7 +52,6 @@ class RefundTables:
             audit_log._RECORD: lambda _: [{"record_audit_entry": None}],
             status_check_log._NOTE_ASKED: self.note_asked,
             status_check_log._NOTE_ANSWER: self.note_answer,
-            status_check_log._FORGET: self.purge_checks,
         }
 
     def put_refund(self, values: Any) -> tuple[list[Row], Undo]:

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from payments import request_leases
 from payments.erasure import reencryption
 from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store, keyed_request
@@ -85,14 +84,11 @@ class WorkerTables:
             inbox._DUE: self.due_messages,
             inbox._ONE: self.message,
             idempotency_store._RELEASE: self.release,
-            idempotency_store._FORGET: self.purge_keys,
-            request_leases._PURGE: lambda _: 0,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.read_position,
             follower.STORE_POSITIONS: self.store_positions,
             follower.STORE_FREE_POSITIONS: self.pass_positions,
             order_failures._COUNT: self.count_order_failure,
-            order_failures._FORGET_BEFORE: self.forget_order_failures,
             left_over.PAID_WITHOUT_ORDER.encode(): self.paid_without_order,
             left_over.REFUND_NOT_DECIDED.encode(): self.refund_not_decided,
             event_processor.KEEP_FAILURE: self.keep_failure,

@@ -21,7 +21,7 @@ WRITERS = {
     "audit_log": "ledger/store",
     "schema_migrations": "ledger/store",
     "live_prompts": "payments/prompts",
-    "prompt_counts": "payments/prompts",
+    "prompt_counts": "payments",
     "request_leases": "payments",
     "decision_proposals": "payments/operators",
     "decision_proposal_ends": "payments/operators",
@@ -64,6 +64,7 @@ WRITERS = {
     "shop_order_days": "shop/builtin",
     "shop_orders_ruled_out": "shop/builtin",
     "order_failures": "payments/fulfilment",
+    "retention_kinds": "payments/erasure",
 }
 """The room whose code, or migration, inserts and updates a table."""
 
@@ -152,7 +153,10 @@ FUNCTIONS = {
     "replace_value_of_version_1": "Replaces a value of version 1 by one of version 2, until everything is done.",
     "end_reencryption": "Says that nothing of version 1 is left, if so; returns whether it is said.",
     "revoke_token": "Stores a revocation, or makes a stored one later and longer.",
-    "purge_revocations": "Deletes revocations of tokens that have ended by themselves.",
+    "purge_kind": "Purges rows of a kind whose period is over: none younger than its minimum, or under a legal hold.",
+    "held_customers": "Returns the customers under a legal hold.",
+    "refuse_to_erase_held": "Raises DF003: a legal hold stands against an erasure.",
+    "purge_revocations": "Deletes revocations of tokens that have ended; for processes from before `purge_kind`.",
     "mark_message_of_erased": "Lets a waiting message about an erased customer be emptied once it is settled.",
     "forget_payer_of_erased": "Records a late movement of an erased customer without who paid and what they typed.",
     "empty_erased_message": "Empties a message of an erased person when it is settled.",

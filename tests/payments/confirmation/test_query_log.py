@@ -77,12 +77,3 @@ def test_whether_it_was_asked_since_a_moment(query_log: QueryLog) -> None:
     assert not query_log.was_asked_since(SESSION, 1, NOW)
     assert not query_log.was_asked_since(SESSION, 2, NOW - SECOND)
     assert not query_log.was_asked_since(OTHER, 1, NOW - SECOND)
-
-
-def test_notes_whose_next_query_is_long_overdue_are_deleted(query_log: QueryLog, database: Database) -> None:
-    query_log.note_asked(SESSION, 1, answer="pending", now=NOW)
-    query_log.note_asked(OTHER, 1, answer="pending", now=NOW + SECOND)
-    due_at = NOW + QUERY_SCHEDULE.pauses[0]
-    assert query_log.forget_before(due_at - SECOND) == 0
-    assert query_log.forget_before(due_at) == 1
-    assert [note["session_id"] for note in notes(database)] == [OTHER]

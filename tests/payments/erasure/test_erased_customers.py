@@ -15,6 +15,7 @@ from ledger.store.audit_log import CUSTOMER_ERASED, AuditLog
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.erasure.erasures import Erasures
+from payments.erasure.retention import Retention
 from payments.inbox.inbox import Channel, Inbox
 from payments.prompts.phone_locks import PhoneLocks
 from payments.prompts.prompt_limits import PromptLimits
@@ -210,7 +211,9 @@ def test_a_late_message_without_a_session_is_emptied_if_it_is_about_an_erased_cu
     assert rows[0]["phone_digests"] is None
 
 
-def test_counts_of_an_erased_customer_that_came_late_are_purged(database: Database, vault: Vault) -> None:
+def test_counts_of_an_erased_customer_that_came_late_are_purged(
+    database: Database, vault: Vault, erasures: Erasures
+) -> None:
     vault.erase(7)
     as_superuser(database, LEFT["prompt_counts"])
-    assert PhoneLocks(database, PromptLimits(9, 9, 9)).purge_expired(clock.now()) == 1
+    assert Retention(database, erasures, {}).purge() == 1

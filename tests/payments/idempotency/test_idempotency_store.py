@@ -8,12 +8,11 @@ from datetime import timedelta
 import pytest
 from freezegun import freeze_time
 
-from ledger import clock
 from ledger.errors import Conflict, DatabaseUnavailable, Rejected
 from ledger.store.database import Database
 from ledger.store.parts import read_parts, run_parts
 from ledger.store.vault import Vault
-from payments.idempotency.idempotency_store import ANSWERS_LAST, IdempotencyStore
+from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.idempotency.keyed_request import (
     CLAIM_LASTS,
     WITHOUT_KEY,
@@ -331,18 +330,6 @@ def test_an_answer_that_was_given_is_not_released(store: IdempotencyStore) -> No
     store.release(claimed)
     with answered(201, "{}"):
         claim(store)
-
-
-def test_answers_are_forgotten_after_their_day_and_not_before(store: IdempotencyStore) -> None:
-    with freeze_time(NOON) as time:
-        claim(store, key="old")
-        time.tick(timedelta(seconds=1))
-        claim(store, key="young")
-        time.tick(ANSWERS_LAST - timedelta(seconds=2))
-        assert store.forget_old(clock.now()) == 0
-        time.tick(timedelta(seconds=1))
-        assert store.forget_old(clock.now()) == 1
-        claim(store, key="old")
 
 
 def test_a_request_without_a_key_adds_nothing() -> None:

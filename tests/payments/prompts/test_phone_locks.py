@@ -92,11 +92,3 @@ def test_the_end_of_an_earlier_attempt_does_not_release_a_later_ones_lock(phone_
     assert locked(phone_locks, "phone") == {"phone"}
     phone_locks.release(ONE, later, PromptOutcome.UNPAID)
     assert locked(phone_locks, "phone") == set()
-
-
-def test_expired_locks_are_purged(phone_locks: PhoneLocks) -> None:
-    acquire(phone_locks, "a", ONE)
-    acquire(phone_locks, "b", TWO, now=NOW + timedelta(seconds=1))
-    assert phone_locks.purge_expired(UNTIL - timedelta(seconds=1)) == 0
-    assert phone_locks.purge_expired(UNTIL) == 1
-    assert locked(phone_locks, "a", "b") == {"b"}

@@ -163,13 +163,3 @@ def test_the_buyer_is_told_how_long_to_wait(phones: Phones) -> None:
     assert "Nothing was sent. Wait 20 seconds, then try again." in error.message
     later = replace(refusal, retry_at=NOW + HOUR).error(NOW)
     assert "Wait 60 minutes" in later.message
-
-
-def test_counts_are_kept_for_a_day_and_numbers_paid_from_for_ever(phones: Phones, database: Database) -> None:
-    phones.pay(VICTIM, "a", NOW)
-    phones.ask(STRANGER, "b", NOW)
-    locks = PhoneLocks(database, LIMITS)
-    assert locks.purge_expired(NOW + DAY - SECOND) == 0
-    assert locks.purge_expired(NOW + DAY) == 1
-    assert locks.purge_expired(NOW + 400 * DAY) == 0
-    assert phones.ask(VICTIM, "a", NOW + 400 * DAY) is None

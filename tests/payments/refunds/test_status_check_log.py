@@ -60,11 +60,3 @@ def test_each_refund_attempt_has_its_own_checks(query_log: RefundQueryLog, datab
         (SESSION, "asked"),
         (OTHER, "asked"),
     ]
-
-
-def test_old_notes_are_deleted(query_log: RefundQueryLog, database: Database) -> None:
-    query_log.note_asked(RefundAttempt(SESSION, 1, 1), tries=1, answer="asked", now=NOW)
-    query_log.note_asked(RefundAttempt(OTHER, 1, 1), tries=1, answer="asked", now=NOW + SECOND)
-    assert query_log.forget_before(NOW - SECOND) == 0
-    assert query_log.forget_before(NOW) == 1
-    assert [note["session_id"] for note in notes(database)] == [OTHER]
