@@ -41,6 +41,9 @@ from projections.integrity.session_checks import check_sessions
 from projections.integrity.violations import Reader, Tally, Task, Terms, Violation, stream
 from projections.journal import TABLE as JOURNAL
 
+FOLLOWED = (JOURNAL, *(each.name for each in projection_rules.FOLLOWING))
+"""The projections whose rows are compared with the log up to where each has followed it."""
+
 SETTLING = timedelta(hours=1)
 """What is under way has ended by then, or never will."""
 
