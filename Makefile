@@ -5,8 +5,8 @@ PYTHON ?= $(or $(shell for name in python3 python3.14 python3.13 python3.12 pyth
 	if $$name -c "" 2> /dev/null; then echo $$name; break; fi; done),python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-# How many processes run the tests: one more than there are cores, because a test often waits for a process of its own.
-JOBS   ?= $(shell $(BIN)/python -c "import os; print(1 + os.cpu_count())")
+# How many processes run the tests: two more than there are cores, because a test often waits for a process of its own.
+JOBS   ?= $(shell $(BIN)/python -c "import os; print(2 + os.cpu_count())")
 # How long a torture run lasts, and the seed of its faults.
 MINUTES ?= 5
 SEED    ?= 1
@@ -42,7 +42,8 @@ test-setup: $(VENV)/.ready-to-test
 	@$(BIN)/python -m tests.support.browser
 
 fuzz: test-setup ## Send the API about 50,000 generated requests by every identity; none may cause a fault
-	@FUZZ_EXAMPLES=120 $(BIN)/pytest -n $(JOBS) -m "system or not system" tests/api/http/framework/test_conformance.py
+	@FUZZ_EXAMPLES=120 $(BIN)/pytest -n $(JOBS) -m "system or not system" \
+		tests/api/http/framework/test_conformance.py tests/api/http/framework/test_every_identity.py
 
 check: $(VENV)/.ready-to-test ## Check format, lint, types, imports and the length of files
 	@$(BIN)/ruff format --check .

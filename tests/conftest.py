@@ -27,6 +27,9 @@ settings.load_profile("daftari")
 compile_url_builders_once()
 
 _KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
+_SYSTEM_ALONE = Path(__file__).parent / "api" / "http" / "framework" / "test_every_identity.py"
+"""Only `make test-system` runs it, and to collect it takes each process seconds."""
+
 _URL = pytest.StashKey[str]()
 _SERVER_URL = "daftari_server_url"
 
@@ -36,6 +39,11 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("DAFTARI_", "MPESA_", "DATABASE_URL")) and name not in _KEPT:
             del os.environ[name]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Make no requests that are then deselected."""
+    return (collection_path == _SYSTEM_ALONE and config.option.markexpr == "not system") or None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -67,6 +67,8 @@ _NOT_DURABLE = """\
 fsync = off
 synchronous_commit = off
 full_page_writes = off
+autovacuum = off
+shared_buffers = 32MB
 """
 
 

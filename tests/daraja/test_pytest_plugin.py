@@ -10,6 +10,8 @@ import pytest
 
 from daraja.simulator import Simulator, SimulatorSettings, create_simulator
 
+pytestmark = pytest.mark.system
+
 PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"
 
 

@@ -113,6 +113,7 @@ PLANTED_FAULTS = sum(
     for name, test in vars(test_planted_faults).items()
     if name.startswith("test_a_planted_fault")
     for mark in test.pytestmark
+    if mark.name == "parametrize"
 )
 
 Figures = float | tuple[float, ...]

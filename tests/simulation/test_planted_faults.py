@@ -146,17 +146,23 @@ def _fails(plant: Plant, seeds: range = SEEDS, odds: FaultOdds | None = None) ->
 @pytest.mark.parametrize(
     "plant",
     [
-        _reserve_any_receipt,
         _order_twice,
-        _ignore_idempotency_keys,
-        _grant_every_phone_lock,
-        _acknowledge_without_storing,
+        *(
+            pytest.param(plant, marks=pytest.mark.system)
+            for plant in (
+                _reserve_any_receipt,
+                _ignore_idempotency_keys,
+                _grant_every_phone_lock,
+                _acknowledge_without_storing,
+            )
+        ),
     ],
 )
 def test_a_planted_fault_is_found(plant: Plant) -> None:
     assert _fails(plant) is not None
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("plant", "odds"),
     [
@@ -170,6 +176,7 @@ def test_a_planted_fault_that_needs_certain_faults_is_found(plant: Plant, odds: 
     assert run(Plan(1, odds=odds)).violations == []
 
 
+@pytest.mark.system
 def test_a_failing_run_shrinks_to_few_checkouts_and_few_faults() -> None:
     with _order_twice():
         smallest = shrink(Plan(3, checkouts=8))

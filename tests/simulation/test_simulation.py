@@ -21,7 +21,7 @@ MADE_WITHIN_SECONDS = 60.0
 LOG_OF_A_SEED = """
 from tests.simulation.run import Plan, run
 import sys
-sys.stdout.write(run(Plan(7)).log_text())
+sys.stdout.write(run(Plan(7, 30)).log_text())
 """
 
 
@@ -42,7 +42,7 @@ def test_no_seed_finds_a_violation(group: int) -> None:
 
 
 def test_a_seed_gives_the_same_log_in_every_process() -> None:
-    first, again = run(Plan(7)).log_text(), run(Plan(7)).log_text()
+    first, again = run(Plan(7, 30)).log_text(), run(Plan(7, 30)).log_text()
     assert first == again
     for hash_seed in ("1", "4711"):
         elsewhere = subprocess.run(
@@ -55,7 +55,7 @@ def test_a_seed_gives_the_same_log_in_every_process() -> None:
 
 
 def test_different_seeds_give_different_logs() -> None:
-    assert run(Plan(1)).log_text() != run(Plan(2)).log_text()
+    assert run(Plan(1, 10)).log_text() != run(Plan(2, 10)).log_text()
 
 
 def test_orders_are_made_while_the_horizon_is_held() -> None:
