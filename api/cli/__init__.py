@@ -7,6 +7,7 @@ from api.cli.check import check
 from api.cli.data import demo_data, migrate
 from api.cli.database import pg_dump, psql, restore_dump
 from api.cli.erasure import erase_customer, legal_hold
+from api.cli.evidence import evidence
 from api.cli.export import export
 from api.cli.export_customer import export_customer
 from api.cli.failures import FailureGroup
@@ -76,6 +77,7 @@ for command in (
     restore_dump,
     audit_log,
     export,
+    evidence,
     export_customer,
     erase_customer,
     legal_hold,

@@ -40,6 +40,7 @@ RESOURCES = (
     "api.http.resources.proofs",
     "api.http.resources.audit_events",
     "api.http.resources.audit_log",
+    "api.http.resources.evidence",
     "api.http.resources.erasure",
     "api.http.resources.retention",
     "api.http.resources.refunds",

@@ -1,0 +1,92 @@
+"""`daftari evidence`: what a third party can check of a payment."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from api.cli.failures import NOT_AVAILABLE, Failure
+
+if TYPE_CHECKING:
+    from ledger.store.database import Database
+    from ledger.store.vault import Vault
+
+
+@click.command(short_help="Write the evidence pack of a payment.")
+@click.argument("payment")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The ZIP file to write.  [default: evidence-SESSION.zip]",
+)
+@click.option(
+    "--head", type=click.IntRange(1, 2**63 - 1), help="The number of a signed head; the last one by default."
+)
+@click.option(
+    "--by",
+    type=click.IntRange(1, 2**63 - 1),
+    required=True,
+    metavar="USER",
+    help="The number of the person who takes it.",
+)
+@click.option(
+    "--reason", help="Why, for the audit log. It is kept for ever: give no phone number and no name."
+)
+def evidence(payment: str, path: Path | None, head: int | None, by: int, reason: str | None) -> None:
+    """Write all that is known of PAYMENT (a session id, receipt or order number) into a ZIP file.
+
+    It holds the events, M-Pesa's messages, what was sent to M-Pesa, the order, refunds, an account in plain words,
+    proofs to a signed head, and verify.py, which checks it offline. It holds personal data, unless they were erased;
+    the audit log records who took it. The same payment under the same head gives the same bytes.
+
+    \b
+    Examples
+      daftari evidence UKRYR6ZCWC --by 41 -o pack.zip
+      python verify.py pack.zip --key 5f3a…
+    """
+    from api.cli.opened import open_database
+    from ledger.store.audit_log import AuditLog
+    from ledger.store.vault import Vault
+    from payments.evidence.evidence_pack import EvidencePacks
+    from shop.builtin import BuiltinShop
+
+    with open_database() as (settings, database):
+        vault = Vault(database, settings.daftari_master_key)
+        session_id = _session(database, vault, payment)
+        shop = BuiltinShop(database, vault)
+        pack = EvidencePacks(database, vault, shop.order_of).pack(session_id, head)
+        AuditLog(database, vault.keys).record(
+            None,
+            "access",
+            actor=f"cli:user:{by}",
+            subject=f"session:{session_id}",
+            reason=reason or "",
+            details={"what": "evidence", "session_id": str(session_id)},
+        )
+    path = path or Path(f"evidence-{session_id}.zip")
+    try:
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(pack)
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}.", NOT_AVAILABLE) from error
+    click.echo(f"{path} holds the evidence of session {session_id}.")
+
+
+def _session(database: "Database", vault: "Vault", payment: str) -> UUID:
+    """Return the session that a session id, a receipt or an order number names. Raises NotFound."""
+    from ledger import clock
+    from ledger.application import no_such_session
+    from projections.payment_search import Filters, find_payments
+
+    with suppress(ValueError):
+        return UUID(payment)
+    for filters in (Filters(receipt=payment.upper()), Filters(order_number=payment)):
+        found, _ = find_payments(database, vault, filters, after=None, limit=1, now=clock.now())
+        if found:
+            return found[0].session_id
+    raise no_such_session()

@@ -1,0 +1,49 @@
+"""Auditors take the evidence of a payment, to show it to those who do not trust us."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from marshmallow import Schema, fields, validate
+
+from api.http.framework.blueprint import ApiBlueprint
+from api.http.framework.services import current_services
+from api.http.middleware.access_log import reads_personal_data
+from api.http.middleware.auth import require_role
+from api.issued_tokens import Role
+from payments.evidence.evidence_pack import EvidencePacks
+
+ZIP = "application/zip"
+MAX_NUMBER = 2**63 - 1
+
+blueprint = ApiBlueprint("evidence", __name__, description="What a third party can check of a payment.")
+
+
+class EvidenceQuery(Schema):
+    """Under which signed head."""
+
+    head = fields.Integer(
+        validate=validate.Range(1, MAX_NUMBER),
+        metadata={
+            "description": "The number of a signed head, by default the last. The same gives the same bytes."
+        },
+    )
+
+
+@blueprint.route("/api/audit/payments/<uuid:session_id>/evidence/", methods=["GET"])
+@blueprint.response(200, {"type": "string", "format": "binary"}, content_type=ZIP, description="The pack")
+@require_role(Role.AUDITOR)
+@reads_personal_data("evidence")
+@blueprint.arguments(EvidenceQuery, location="query")
+@blueprint.refuses("SESSION_NOT_FOUND", "HEAD_NOT_FOUND", "NOT_SIGNED_YET", "NOT_AS_SIGNED", "EVENT_FORGED")
+def take_evidence(query: dict[str, Any], session_id: UUID) -> Response:
+    """Take the evidence pack of a payment.
+
+    A ZIP file with its events, M-Pesa's messages, order, refunds, an account in plain words, proofs to a signed head,
+    and verify.py, which checks it offline.
+    """
+    services = current_services()
+    packs = EvidencePacks(services.database, services.vault, services.shop.order_of)
+    pack = packs.pack(session_id, query.get("head"))
+    name = f'attachment; filename="evidence-{session_id}.zip"'
+    return Response(pack, mimetype=ZIP, headers={"Content-Disposition": name, "Cache-Control": "no-store"})

@@ -1,0 +1,93 @@
+"""The account of a payment in plain words, as one page that prints: no script, no link, no personal data."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from ledger.clock import in_nairobi
+from ledger.money import Money
+from ledger.session.session import PaymentSession
+from ledger.session.values import Evidence, Refund, RefundState, Status
+from projections.event_descriptions import describe
+from projections.history import Entry
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;"
+    "border-bottom:1px solid #ccc}code{overflow-wrap:anywhere}@media print{body{margin:0}}"
+)
+_KNOWN_BY = {
+    Evidence.QUERY: "M-Pesa's answer when it was asked",
+    Evidence.CALLBACK: "M-Pesa's callback",
+    Evidence.C2B: "the books of the paybill",
+    Evidence.STATEMENT: "the organisation's statement",
+}
+_STANDS = {
+    Status.PENDING: "The payment was opened, and nothing was paid yet.",
+    Status.PAYMENT_INITIATED: "M-Pesa was asked for the money, and has not said how that ended.",
+    Status.PAID: "The money arrived, and there is no order for it yet.",
+    Status.ORDER_CREATED: "The money arrived, and the order was made.",
+    Status.FAILED: "The payment failed.",
+    Status.EXPIRED: "The time ran out before anything was paid.",
+}
+_REFUND_STANDS = {
+    RefundState.DUE: "is due",
+    RefundState.APPROVED: "was approved, and is not sent yet",
+    RefundState.REFUSED: "is held back by a decision",
+    RefundState.REQUESTED: "was sent, and M-Pesa has not said how that ended",
+    RefundState.REFUNDED: "went back",
+}
+
+
+def account(session: PaymentSession, entries: Sequence[Entry], head: str) -> str:
+    """Return the page: what the payment is about, how it stands after its last event, and each event in a sentence."""
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in _sentences(session))
+    rows = "".join(
+        f"<tr><td>{entry.version}</td><td>{in_nairobi(entry.happened_at)}</td><td>{escape(entry.name)}</td>"
+        f"<td>{escape(describe(entry.event))}</td></tr>"
+        for entry in entries
+        if entry.event
+    )
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Payment {session.id}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        f"<h1>Account of a payment</h1><p>Payment session <code>{session.id}</code>, as the log had it under head "
+        f"<code>{escape(head)}</code>. Times are those of Nairobi, amounts are Kenyan shillings.</p>"
+        f"<h2>What happened</h2>{sentences}"
+        "<h2>Every event</h2><table><thead><tr><th>No.</th><th>When</th><th>Event</th><th>What it says</th></tr>"
+        f"</thead><tbody>{rows}</tbody></table>"
+        "<h2>How to check it</h2><p>Type <code>python verify.py pack.zip</code>, with a verify.py from a place that "
+        "you trust. It says what is proved, by whom, and what is not.</p></body></html>\n"
+    )
+
+
+def _sentences(session: PaymentSession) -> Iterator[str]:
+    asked = session.totals
+    yield (
+        f"Buyer number {session.user_id} was to pay {Money(asked.total_cents)}: {Money(asked.goods_cents)} for goods, "
+        f"{Money(asked.delivery_fee_cents)} for delivery, {Money(asked.rounding_cents)} of rounding."
+    )
+    for line in session.lines:
+        name = line.product_name or "goods"
+        yield (
+            f"{line.quantity_thousandths / 1000:g} {line.unit_of_measure} of {name} at {Money(line.price_cents)}: "
+            f"{Money(line.subtotal_cents)}."
+        )
+    attempts = len(session.attempts)
+    yield f"The buyer's phone was prompted {attempts} {'time' if attempts == 1 else 'times'}."
+    for credit in session.credits.values():
+        known_by = _KNOWN_BY[credit.evidence]
+        yield f"{Money(credit.amount_cents)} arrived with M-Pesa's receipt {credit.receipt}, known by {known_by}."
+    if session.paid and session.paid.receipt is None:
+        yield f"{Money(session.received_cents)} arrived; M-Pesa has not named a receipt for it yet."
+    yield _STANDS[session.status]
+    if session.order:
+        yield f"The order is {session.order[1]}."
+    if session.failure:
+        yield f"The reason: {session.failure[1]}"
+    yield from (_refund(refund) for refund in session.refunds.values())
+
+
+def _refund(refund: Refund) -> str:
+    of = f" of receipt {refund.receipt}" if refund.receipt else ""
+    by = f", with receipt {refund.reversal_receipt}" if refund.reversal_receipt else ""
+    return f"Refund {refund.number}: {Money(refund.amount_cents)}{of} {_REFUND_STANDS[refund.state]}{by}."

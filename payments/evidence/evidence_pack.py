@@ -1,0 +1,297 @@
+"""The evidence pack of one payment: all that is known of it, its proofs to a signed head, and what checks them.
+
+A pack is one ZIP file. The same payment under the same head gives the same bytes, but for what was erased since.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.application import no_such_session
+from ledger.errors import NotFound
+from ledger.session import events
+from ledger.session.events import PUBLIC_NAMES
+from ledger.session.session import PaymentSession
+from ledger.store.customer_keys import Erased
+from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
+from ledger.store.key_ring import SIGNED_BLOCKS
+from ledger.store.proofs import Proofs
+from ledger.store.vault import CHECKOUT_ID, PHONE, Vault
+from payments.evidence import pack_verifier
+from payments.evidence.evidence_account import account
+from payments.evidence.pack_verifier import (
+    EVENTS,
+    FORMAT,
+    MANIFEST,
+    MESSAGES,
+    PROOFS,
+    SIGNATURE,
+    signed_text,
+    zip_of,
+)
+from payments.inbox.inbox import INBOX_BODY
+from projections.history import Entry, entries_of_genuine, rows_of_events
+from shop.port import Order
+
+MAX_MESSAGES, MAX_MESSAGE_BYTES = 500, 8 * 1024 * 1024
+"""Of a pack: what M-Pesa posted beyond that is listed by its hash alone."""
+
+ERASED_TEXT = "erased"
+HOLDS = (
+    "The pack holds personal data: the buyer's phone number in requests.json, and what M-Pesa's messages say of the "
+    "payer. Names and addresses are in events.json encrypted, as they are stored."
+)
+HOLDS_NONE = (
+    "The buyer's personal data were erased: phone number and messages are not in the pack, nor readable."
+)
+
+_MESSAGES = """
+SELECT inbox_id, received_at, channel, is_proven, attempt, refund, sending, key_owner, sealed_body, body_bytes,
+       body_sha256
+FROM daraja_inbox
+WHERE (session_id = %(session)s AND received_at <= %(until)s) OR inbox_id = ANY(%(sources)s)
+ORDER BY received_at, inbox_id
+"""
+_MOVEMENTS = """
+SELECT receipt, kind, money_in, amount_cents, happened_at, evidence, first_seen_at FROM mpesa_movements
+WHERE (receipt = ANY(%(receipts)s) OR linked_receipt = ANY(%(receipts)s)) AND first_seen_at <= %(until)s
+ORDER BY first_seen_at, movement_key
+"""
+
+OrderOf = Callable[[int, int], Order | None]
+"""Of a user and the id of their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Payment:
+    """What the log says of a payment up to a head, and its proofs. `head` is the head as a proof shows it."""
+
+    session: PaymentSession
+    rows: list[dict[str, Any]]
+    entries: list[Entry]
+    head: dict[str, Any]
+    inclusion: list[dict[str, Any]]
+
+    @property
+    def until(self) -> datetime:
+        return datetime.fromisoformat(self.head["signed_at"])
+
+
+class EvidencePacks:
+    """Makes evidence packs. `order_of` reads an order of the built-in shop."""
+
+    def __init__(self, database: Database, vault: Vault, order_of: OrderOf) -> None:
+        self._database, self._vault, self._order_of = database, vault, order_of
+        self._macs = EventMacs(database, vault.keys)
+        self._proofs = Proofs(database, lambda: vault.block_keys)
+
+    def pack(self, session_id: UUID, head: int | None = None) -> bytes:
+        """Return the ZIP file of a session under the head of a number; by default the last, which must cover all of it.
+
+        Raises NotFound for a session or head that is not there, or events that no head covers yet; EventForged where
+        the session was tampered with; Conflict where the log is not what was signed; and Unavailable.
+        """
+        payment = self._payment(session_id, head)
+        files = dict(self._messages(payment))
+        requests = list(self._requests(payment))
+        is_erased = any(ERASED_TEXT in each.values() for each in requests)
+        files |= {
+            EVENTS: _json([_event(*each) for each in zip(payment.entries, payment.rows, strict=True)]),
+            PROOFS: _json({"head": payment.head, "inclusion": payment.inclusion}),
+            "requests.json": _json(requests),
+            "order.json": _json(self._order(payment.session)),
+            "refunds.json": _json([asdict(refund) for refund in payment.session.refunds.values()]),
+            "movements.json": _json(self._movements(payment)),
+            "account.html": account(payment.session, payment.entries, payment.head["name"]).encode(),
+            "verify.py": Path(pack_verifier.__file__).read_bytes(),
+        }
+        manifest = _json(
+            {
+                "format": FORMAT,
+                "session_id": str(session_id),
+                "head": payment.head["name"],
+                "public_key": payment.head["public_key"],
+                "personal_data": HOLDS_NONE if is_erased else HOLDS,
+                "files": {
+                    name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+                    for name, content in sorted(files.items())
+                },
+            }
+        )
+        signature = self._signing_key(payment.head["public_key"]).sign(signed_text(manifest))
+        return zip_of(files | {MANIFEST: manifest, SIGNATURE: signature})
+
+    def _payment(self, session_id: UUID, number: int | None) -> _Payment:
+        rows = rows_of_events(self._database, session_id)
+        if not rows:
+            raise no_such_session()
+        self._macs.require_genuine(session_id, rows)
+        proofs = list(self._inclusions(session_id, len(rows), number))
+        rows = rows[: len(proofs)]
+        entries = entries_of_genuine(rows)
+        session: PaymentSession | None = None
+        for entry in entries:
+            assert entry.event is not None
+            session = entry.event.mutate(session)
+        assert session is not None
+        inclusion = [{name: proof[name] for name in ("leaf_index", "audit_path")} for proof in proofs]
+        return _Payment(session, rows, entries, proofs[0]["head"], inclusion)
+
+    def _inclusions(self, session_id: UUID, versions: int, number: int | None) -> Iterator[dict[str, Any]]:
+        """Yield a proof for each event under one head; a head that was asked for may cover only the first of them."""
+        if number is None:
+            yield from self._proofs.of_session(session_id)[:versions]
+            return
+        for version in range(1, versions + 1):
+            try:
+                yield from self._proofs.of_session(session_id, version, number)
+            except NotFound as error:
+                if error.code != "NOT_SIGNED_YET" or version == 1:
+                    raise
+                return
+
+    def _signing_key(self, public_key: str) -> Ed25519PrivateKey:
+        """Return the key that signed the head, so that one key to believe is enough, and packs stay the same."""
+        keys = (
+            Ed25519PrivateKey.from_private_bytes(each.key) for each in self._vault.keys.keys(SIGNED_BLOCKS)
+        )
+        return next(key for key in keys if key.public_key().public_bytes_raw().hex() == public_key)
+
+    def _requests(self, payment: _Payment) -> Iterator[dict[str, Any]]:
+        """Yield what is kept of the requests to M-Pesa: facts of events. Passwords and tokens never are."""
+        owner, session_id = payment.session.user_id, payment.session.id
+        for entry in payment.entries:
+            about = {"event": entry.version, "at": entry.state["timestamp"]}
+            match entry.event:
+                case events.PaymentRequested() as sent:
+                    yield about | {
+                        "sent": "STK push",
+                        "attempt": sent.attempt,
+                        "account_reference": f"D{sent.transaction_id}",
+                        "amount_cents": sent.amount_cents,
+                        "phone": self._decrypted(owner, sent.phone_sealed, PHONE, session_id),
+                    }
+                case events.PaymentInitiated() as answer:
+                    yield about | {
+                        "answer": "accepted",
+                        "attempt": answer.attempt,
+                        "merchant_request_id": answer.merchant_request_id,
+                        "checkout_request_id": self._decrypted(
+                            owner, answer.checkout_sealed, CHECKOUT_ID, session_id
+                        ),
+                    }
+                case events.PaymentRefused() | events.PaymentUncertain() | events.RefundAccepted() as answer:
+                    yield about | {"answer": PUBLIC_NAMES[type(answer)], **_without(entry.state)}
+                case events.RefundRequested() | events.RefundUncertain() as sent:
+                    yield about | {"sent": PUBLIC_NAMES[type(sent)], **_without(entry.state)}
+
+    def _decrypted(self, owner: int, value: str, purpose: str, row: UUID) -> str:
+        try:
+            return self._vault.decrypt(owner, value, purpose=purpose, row=row)
+        except Erased:
+            return ERASED_TEXT
+
+    def _messages(self, payment: _Payment) -> Iterator[tuple[str, bytes]]:
+        """Yield the bodies that M-Pesa posted, each as it came, and a file that lists them."""
+        sources = {entry.metadata.get("source", "") for entry in payment.entries}
+        values = {"session": payment.session.id, "sources": list(_uuids(sources)), "until": payment.until}
+        with self._database.connection() as connection:
+            rows = connection.execute(_MESSAGES, values).fetchall()
+        listed, left = [], MAX_MESSAGE_BYTES
+        for number, row in enumerate(rows, 1):
+            name = f"messages/{number:03d}-{row['channel']}.json"
+            body = self._body(row) if number <= MAX_MESSAGES and row["body_bytes"] <= left else None
+            if body is not None:
+                left -= len(body)
+                yield name, body
+            listed.append(_listed(row, name if body is not None else None))
+        yield MESSAGES, _json(listed)
+
+    def _body(self, row: dict[str, Any]) -> bytes | None:
+        try:
+            text = self._vault.decrypt(
+                row["key_owner"], row["sealed_body"], purpose=INBOX_BODY, row=row["inbox_id"]
+            )
+        except Erased:
+            return None
+        return text.encode("latin-1")
+
+    def _order(self, session: PaymentSession) -> dict[str, Any] | None:
+        """Return the order as the built-in shop keeps it, without where it goes; of another shop, its number alone."""
+        if session.order is None:
+            return None
+        order_id, number = session.order
+        order = self._order_of(session.user_id, order_id) if order_id is not None else None
+        kept = asdict(order) if order is not None and order.session_id == session.id else {}
+        return {"order_number": number, "order_id": order_id} | {
+            name: value for name, value in kept.items() if name != "delivery_details"
+        }
+
+    def _movements(self, payment: _Payment) -> list[dict[str, Any]]:
+        receipts = [*payment.session.credits, *_reversal_receipts(payment.session)]
+        with self._database.connection() as connection:
+            return connection.execute(_MOVEMENTS, {"receipts": receipts, "until": payment.until}).fetchall()
+
+
+def _event(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
+    """Return an event as it is stored, which its hash can be computed from."""
+    return {
+        "session_id": str(entry.session_id),
+        "version": entry.version,
+        "event": entry.name,
+        "topic": entry.topic,
+        "state": entry.state,
+        "metadata": None if row["metadata"] is None else entry.metadata,
+        "recorded_at": entry.recorded_at,
+        "position": entry.position,
+        "previous_hash": entry.previous_hash,
+        "hash": entry.hash,
+    }
+
+
+def _listed(row: dict[str, Any], name: str | None) -> dict[str, Any]:
+    return {
+        "inbox_id": str(row["inbox_id"]),
+        "received_at": row["received_at"],
+        "channel": row["channel"],
+        "is_authenticated": row["is_proven"],
+        "attempt": row["attempt"],
+        "refund": row["refund"],
+        "refund_attempt": row["sending"],
+        "body_bytes": row["body_bytes"],
+        "body_sha256": row["body_sha256"],
+        "file": name or "left out: it was erased, or the pack would be too large",
+    }
+
+
+def _reversal_receipts(session: PaymentSession) -> Iterator[str]:
+    return (refund.reversal_receipt for refund in session.refunds.values() if refund.reversal_receipt)
+
+
+def _uuids(texts: set[str]) -> Iterator[UUID]:
+    for text in sorted(texts):
+        try:
+            yield UUID(text)
+        except ValueError:
+            continue
+
+
+def _without(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != "timestamp"}
+
+
+def _json(value: Any) -> bytes:
+    """Return JSON that people can read, the same bytes each time."""
+    return json.dumps(value, default=_text, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _text(value: datetime | UUID) -> str:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
