@@ -9,10 +9,12 @@ from typing import Any
 
 from api.http.framework.openapi import document
 from ledger import clock
+from ledger.store.block_signer import BlockSigner
 from shop.demo import make_buyers
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart
 from tests.support.checkouts import Checkout
 from tests.support.database import new_database, reachable_folder
+from tests.support.horizon import until_readable
 from tests.support.instance import Instance, running_instance
 
 OWNER, OTHER, OPERATOR, AUDITOR, ANALYST = 1, 2, 9, 10, 11
@@ -51,10 +53,18 @@ def running_world(server_url: str, template_database: str) -> Iterator[World]:
             "county_id": "1",
             "reconciliation_id": "550e8400-e29b-41d4-a716-446655440000",
         }
+        sign(instance)
         with instance.app.app_context():
             made = document()
         yield World(instance, known, made)
     shutil.rmtree(folder)
+
+
+def sign(instance: Instance) -> None:
+    """Sign a block over all events, so that they can be proved."""
+    services = instance.services
+    until_readable(services.database)
+    BlockSigner(services.database, lambda: services.vault.block_key).run()
 
 
 def _due_refund(instance: Instance) -> Checkout:
