@@ -143,7 +143,7 @@ def test_names_that_nobody_reads_are_refused_everywhere_but_in_the_contract(worl
             assert '"unknown name ignored: surprise"' in answer.headers["Daftari-Warnings"], shown
         else:
             assert answer.status_code == 400, shown
-            assert list(answer.json()["errors"]) == ["surprise"], shown
+            assert "surprise" in answer.json()["errors"], shown
 
 
 def test_names_in_a_body_that_nobody_reads_are_refused_everywhere_but_in_the_contract(world: World) -> None:
