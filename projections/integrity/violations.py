@@ -21,11 +21,12 @@ ROWS_AT_ONCE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A breach of a rule; `detail` is a sentence without personal data."""
+    """A breach of a rule; `detail` is a sentence without personal data, `position` where in the log it is, if it is."""
 
     rule: str
     detail: str
     session_id: UUID | None = None
+    position: int | None = None
 
     def __str__(self) -> str:
         return f"{self.rule}: {f'session {self.session_id}: ' if self.session_id else ''}{self.detail}"

@@ -1,0 +1,252 @@
+"""Whatever is done to one event of the log by hand, the chain shows it and names the position.
+
+The log is of events with valid hashes and MACs, in sessions of one to five and blocks of a hundred.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from ledger import clock
+from ledger.errors import NotFound
+from ledger.store import blocks
+from ledger.store.block_signer import BlockSigner
+from ledger.store.blocks import Blocks, KeptName
+from ledger.store.canonical import GENESIS, canonical_json, chained_hash, event_digest
+from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
+from ledger.store.vault import Vault
+from projections.integrity import chain
+from projections.integrity.chain import Span, check_chain, check_span
+from projections.integrity.violations import Reader, Terms
+
+MASTER_KEY = bytes(range(32))
+TOPIC = "payment_session.created.v1"
+WRITE_FREELY = "SET session_replication_role = replica"
+COPY = """
+COPY payment_events (session_id, version, topic, state, metadata, previous_hash, hash, key_id, mac, origin, position,
+                     recorded_at) FROM STDIN
+"""
+RESIGN = "UPDATE payment_events SET state = %s, hash = %s, mac = %s WHERE position = %s"
+
+
+@dataclass
+class Log:
+    """A log whose events are at `positions`, and a connection of its owner that takes back what it did."""
+
+    database: Database
+    vault: Vault
+    owner: psycopg.Connection[Any]
+    positions: list[int]
+    spans: list[Span]
+
+    def first_fault(self, position: int, *, stored_only: bool = False) -> int | None:
+        """Return the first broken position of the span that a position is in."""
+        span = next(each for each in self.spans if each.after < position <= each.until)
+        macs = EventMacs(self.database, self.vault.keys)
+        reader = Reader(self.owner, self.vault, macs, Terms(0, clock.now(), {}))
+        findings = check_span(span, reader, stored_only=stored_only).findings.listed
+        return min((each.position for each in findings if each.position is not None), default=None)
+
+
+def stored_events(count: int, macs: EventMacs) -> Iterator[tuple[Any, ...]]:
+    """Yield rows of sessions that go on beside each other, so that neighbours are of several sessions."""
+    last: dict[int, tuple[int, bytes]] = {}
+    for number in range(count):
+        session = number // 15 * 5 + number % 5 if number % 15 < 10 else number + 10**9
+        version, previous = last.get(session, (0, GENESIS))
+        session_id, state, metadata = UUID(int=session + 1), {"number": number, "text": "Ä b"}, {"cause": "x"}
+        hashed = chained_hash(previous, event_digest(session_id, version + 1, TOPIC, state, metadata))
+        last[session] = version + 1, hashed
+        key_id, [mac] = macs.sign([hashed])
+        texts = (canonical_json(state).decode(), canonical_json(metadata).decode())
+        yield (
+            session_id,
+            version + 1,
+            TOPIC,
+            *texts,
+            previous,
+            hashed,
+            key_id,
+            mac,
+            1,
+            2 * number + 2,
+            clock.now(),
+        )
+
+
+def filled(database: Database, count: int, monkeypatch: pytest.MonkeyPatch) -> Vault:
+    monkeypatch.setattr(blocks, "MAX_EVENTS", 100)
+    monkeypatch.setattr(chain, "EVENTS_AT_ONCE", 100)
+    vault = Vault(database, MASTER_KEY)
+    vault.claim()
+    macs = EventMacs(database, vault.keys)
+    with psycopg.connect(database.url, autocommit=True) as owner:
+        owner.execute(WRITE_FREELY)
+        with owner.cursor().copy(COPY) as copy:
+            for row in stored_events(count, macs):
+                copy.write_row(row)
+    signer = BlockSigner(database, lambda: vault.block_key)
+    while signer.run():
+        pass
+    return vault
+
+
+@pytest.fixture
+def log(database: Database, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    vault = filled(database, getattr(request, "param", 310), monkeypatch)
+    with psycopg.connect(database.url, row_factory=dict_row) as owner:
+        owner.execute(WRITE_FREELY)
+        found = owner.execute("SELECT position FROM payment_events ORDER BY position").fetchall()
+        spans = list(chain._all_spans(owner))
+        assert all(before.until == after.after for before, after in pairwise(spans))
+        yield Log(database, vault, owner, [row["position"] for row in found], spans)
+        owner.rollback()
+
+
+def flip(log: Log, position: int) -> int:
+    log.owner.execute(
+        "UPDATE payment_events SET state = state || '{\"number\": -1}' WHERE position = %s", (position,)
+    )
+    return position
+
+
+def flip_hash(log: Log, position: int) -> int:
+    flipped = "set_bit(hash, 7, 1 - get_bit(hash, 7))"
+    log.owner.execute(f"UPDATE payment_events SET hash = {flipped} WHERE position = %s".encode(), (position,))
+    return position
+
+
+def flip_mac(log: Log, position: int) -> int:
+    flipped = "set_bit(mac, 7, 1 - get_bit(mac, 7))"
+    log.owner.execute(f"UPDATE payment_events SET mac = {flipped} WHERE position = %s".encode(), (position,))
+    return position
+
+
+def delete(log: Log, position: int) -> int:
+    log.owner.execute("DELETE FROM payment_events WHERE position = %s", (position,))
+    return position
+
+
+def insert(log: Log, position: int) -> int:
+    """Add a copy with a position of its own, which fits its content in all but its session."""
+    log.owner.execute(
+        "INSERT INTO payment_events (session_id, version, topic, state, metadata, previous_hash, hash, key_id, mac,"
+        " origin, position, recorded_at) SELECT gen_random_uuid(), version, topic, state, metadata, previous_hash,"
+        " hash, key_id, mac, origin, position - 1, recorded_at FROM payment_events WHERE position = %s",
+        (position,),
+    )
+    return position - 1
+
+
+def swap(log: Log, position: int) -> int:
+    """Exchange the places of an event and the next."""
+    after = log.positions[min(log.positions.index(position) + 1, len(log.positions) - 1)]
+    for old, new in ((position, -1), (after, position), (-1, after)):
+        log.owner.execute("UPDATE payment_events SET position = %s WHERE position = %s", (new, old))
+    return position if after != position else 0
+
+
+def resign(log: Log, position: int) -> int:
+    """Give an event another content, with the hash that fits it, and the MAC of a key that is not ours."""
+    [row] = log.owner.execute("SELECT * FROM payment_events WHERE position = %s", (position,))
+    state = row["state"] | {"number": -1}
+    digest = event_digest(row["session_id"], row["version"], row["topic"], state, row["metadata"])
+    hashed = chained_hash(row["previous_hash"], digest)
+    values = (canonical_json(state).decode(), hashed, sha256(hashed).digest(), position)
+    log.owner.execute(RESIGN, values)
+    return position
+
+
+STORED = (flip_hash, delete, insert, swap, resign)
+FORGERIES = (flip, flip_mac, *STORED)
+
+
+def assert_found(log: Log, position: int) -> None:
+    for forge in FORGERIES:
+        with log.owner.transaction(force_rollback=True):
+            expected = forge(log, position)
+            if expected:
+                assert log.first_fault(expected, stored_only=forge in STORED) == expected, forge.__name__
+
+
+def test_what_is_done_to_an_event_is_found_where_it_is(log: Log) -> None:
+    for position in {*log.positions[::53], log.positions[99], log.positions[100], log.positions[-1]}:
+        assert_found(log, position)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("log", [10_000], indirect=True)
+def test_what_is_done_to_any_event_of_ten_thousand_is_found_where_it_is(log: Log) -> None:
+    assert len(log.positions) == 10_000
+    for position in log.positions:
+        assert_found(log, position)
+
+
+def test_a_whole_chain_holds_and_is_counted(log: Log) -> None:
+    for stored_only in (False, True):
+        found = check_chain(log.database, log.vault, stored_only=stored_only)
+        assert (found.violations, found.events, found.first) == ([], len(log.positions), None)
+        assert found.last_block == Blocks(log.database).last()
+
+
+def test_of_several_faults_the_first_position_is_named(log: Log) -> None:
+    for index in (300, 150, 220):
+        flip(log, log.positions[index])
+    log.owner.commit()
+    assert check_chain(log.database, log.vault).first == log.positions[150]
+    assert check_chain(log.database, log.vault, stored_only=True).first is None
+
+
+def test_a_dropped_session_is_named_by_its_first_position(log: Log) -> None:
+    [session] = log.owner.execute(
+        "SELECT session_id FROM payment_events WHERE position = %s", (log.positions[120],)
+    )
+    rows = log.owner.execute(
+        "DELETE FROM payment_events WHERE session_id = %s RETURNING position", (session["session_id"],)
+    ).fetchall()
+    log.owner.commit()
+    assert check_chain(log.database, log.vault, stored_only=True).first == min(
+        row["position"] for row in rows
+    )
+
+
+def test_a_truncated_tail_is_found_by_its_block_or_by_the_name_of_one_that_was_kept(log: Log) -> None:
+    last = Blocks(log.database).last()
+    assert last is not None
+    log.owner.execute("DELETE FROM payment_events WHERE position > %s", (log.positions[304],))
+    log.owner.commit()
+    assert check_chain(log.database, log.vault).first == log.positions[305]
+    log.owner.execute("DELETE FROM signed_blocks WHERE number = %s", (last.number,))
+    log.owner.execute("DELETE FROM payment_events WHERE position > %s", (last.after_position,))
+    log.owner.commit()
+    assert check_chain(log.database, log.vault).violations == []
+    [fault] = check_chain(log.database, log.vault, kept_blocks=[KeptName.parse(last.name)]).violations
+    assert "is not there as it was when its name was kept" in fault.detail
+
+
+def test_since_a_head_only_what_came_after_is_read(log: Log) -> None:
+    [second] = [block for block in all_blocks(log) if block.number == 2]
+    flip(log, log.positions[150])
+    log.owner.commit()
+    since = KeptName.parse(second.name)
+    found = check_chain(log.database, log.vault, since=since)
+    assert (found.violations, found.events) == ([], 110)
+    flip(log, log.positions[250])
+    log.owner.commit()
+    assert check_chain(log.database, log.vault, since=since).first == log.positions[250]
+    with pytest.raises(NotFound):
+        check_chain(log.database, log.vault, since=KeptName(1, 2, bytes(32)))
+
+
+def all_blocks(log: Log) -> list[blocks.Block]:
+    with log.database.connection() as connection:
+        found = (blocks.numbered(connection, 1, number) for number in range(1, 9))
+        return [block for block in found if block is not None]
