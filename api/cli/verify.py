@@ -4,15 +4,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from api.cli.failures import IMPOSSIBLE
+
+if TYPE_CHECKING:
+    from ledger.store.blocks import KeptName
+    from ledger.store.database import Database
+    from ledger.store.vault import Vault
 
 MOST_BY_DEFAULT = 8
 """Each process takes two of PostgreSQL's connections, which payments need too."""
@@ -34,6 +40,22 @@ MOST_BY_DEFAULT = 8
     "the signed blocks.",
 )
 @click.option(
+    "--chain",
+    is_flag=True,
+    help="Follow the chain from the first event instead: signed blocks, the tree, links, hashes and MACs. Names the "
+    "first broken position.",
+)
+@click.option(
+    "--stored-only",
+    is_flag=True,
+    help="With --chain: compare stored hashes alone, and leave out the content and the MACs of events.",
+)
+@click.option(
+    "--since",
+    metavar="NAME",
+    help="With --chain: begin after this signed block, which you know to be genuine.",
+)
+@click.option(
     "--processes",
     type=click.IntRange(1, 64),
     default=lambda: min(MOST_BY_DEFAULT, len(os.sched_getaffinity(0))),
@@ -41,9 +63,7 @@ MOST_BY_DEFAULT = 8
     help="How many processes share the work.",
 )
 @click.pass_context
-def verify(
-    context: click.Context, as_json: bool, kept: tuple[str, ...], incremental: bool, processes: int
-) -> None:
+def verify(context: click.Context, /, *, incremental: bool, chain: bool, **options: Any) -> None:
     """Fold the log and compare it with everything derived from it.
 
     Checks receipts, amounts, orders, transitions, inbound messages, projections, metrics, refunds, cases, hashes,
@@ -56,6 +76,11 @@ def verify(
     was changed under its hash, a changed row of an old session that leaves the sums and the figures of its hour as
     they were, personal data in other tables than the log, and two prompts on one phone around the block.
 
+    With --chain nothing is folded, and what is derived from the log is not read. A changed, deleted, inserted, moved or
+    re-signed event is found, and its position named; below a signed block also that of one that is gone. --stored-only
+    is several times as fast, and does not find content or a MAC that was changed under its hash. A log that was made
+    anew with your keys is found only by the name of a block that was kept.
+
     The last line names the last signed block. Keep it where those who can write to the database cannot change it:
     passed back as --kept-block, it proves that everything up to that block is unchanged.
 
@@ -64,39 +89,91 @@ def verify(
       daftari verify || mail -s "Daftari: an invariant is violated" you@example.co.ke
     """
     from api.cli.opened import open_database
-    from ledger.store.blocks import Blocks, KeptName
     from ledger.store.vault import Vault
-    from payments.verification.verifier import Verifier, open_store
+    from payments.verification.verifier import open_store
     from projections.integrity.processes import Processes
+
+    _refuse_together(incremental=incremental, chain=chain, **options)
+    with open_database(logging.CRITICAL) as (settings, database):
+        key, count = settings.daftari_master_key, options["processes"]
+        opened = partial(open_store, settings.database_url, settings.daftari_app_role, key)
+        shared = {
+            "kept_blocks": _names(options["kept"]),
+            "processes": Processes(count, opened) if count > 1 else None,
+            "on_progress": _progress(),
+        }
+        vault = Vault(database, key)
+        if chain:
+            found = _follow_chain(database, vault, shared, options)
+        else:
+            found = _examine(
+                database, vault, settings.daftari_prompt_seconds, shared, incremental=incremental
+            )
+    held = "The chain holds" if chain else "All invariants hold"
+    _show(found, as_json=options["as_json"], since=options["since"], held=held)
+    if found["violations"]:
+        context.exit(IMPOSSIBLE)
+
+
+def _refuse_together(
+    *, incremental: bool, chain: bool, stored_only: bool, since: str | None, **_: Any
+) -> None:
+    if (stored_only or since) and not chain:
+        raise click.UsageError("--stored-only and --since belong to --chain.")
+    if chain and incremental:
+        raise click.UsageError("--chain and --incremental are two ways to verify: give one of them.")
+
+
+def _names(texts: Iterable[str]) -> "list[KeptName]":
+    from ledger.store.blocks import KeptName
+
+    return [KeptName.parse(text) for text in texts]
+
+
+def _examine(
+    database: "Database", vault: "Vault", prompt_seconds: int, shared: dict[str, Any], *, incremental: bool
+) -> dict[str, Any]:
+    from ledger.store.blocks import Blocks
+    from payments.verification.verifier import Verifier
     from projections.integrity.verification_runs import Form
 
-    names = [KeptName.parse(name) for name in kept]
-    with open_database(logging.CRITICAL) as (settings, database):
-        last = Blocks(database).last()
-        vault, prompt_seconds = Vault(database, settings.daftari_master_key), settings.daftari_prompt_seconds
-        opened = partial(
-            open_store, settings.database_url, settings.daftari_app_role, settings.daftari_master_key
-        )
-        run = Verifier(database, vault, prompt_seconds=prompt_seconds, every=timedelta()).run(
-            names,
-            form=Form.INCREMENTAL if incremental else Form.WHOLE,
-            processes=Processes(processes, opened) if processes > 1 else None,
-            on_progress=_progress(),
-        )
-    last_name = last.name if last else None
+    last = Blocks(database).last()
+    verifier = Verifier(database, vault, prompt_seconds=prompt_seconds, every=timedelta())
+    run = verifier.run(form=Form.INCREMENTAL if incremental else Form.WHOLE, **shared)
+    return asdict(run) | {"last_block": last.name if last else None}
+
+
+def _follow_chain(
+    database: "Database", vault: "Vault", shared: dict[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
+    from projections.integrity.chain import check_chain
+    from projections.integrity.violations import plain
+
+    [since] = _names([options["since"]]) if options["since"] else [None]
+    found = check_chain(database, vault, since=since, stored_only=options["stored_only"], **shared)
+    return {
+        "events": found.events,
+        "violations": [plain(violation) for violation in found.violations],
+        "first_broken_position": None if found.first is None else str(found.first),
+        "last_block": found.last_block.name if found.last_block else None,
+    }
+
+
+def _show(found: dict[str, Any], *, as_json: bool, since: str | None, held: str) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(run) | {"last_block": last_name}, indent=2, default=str))
-    else:
-        for violation in run.violations:
-            session = f"session {violation['session_id']}: " if violation["session_id"] else ""
-            click.echo(f"{violation['rule']}: {session}{violation['told']}")
-        if not run.violations:
-            held = f"All invariants hold, over {run.events} events."
-            click.echo(held if run.events else "Nothing was checked: the log has no event yet.")
-        if last_name:
-            click.echo(f"The last signed block: {last_name}")
-    if run.violations:
-        context.exit(IMPOSSIBLE)
+        click.echo(json.dumps(found, indent=2, default=str))
+        return
+    for violation in found["violations"]:
+        session = f"session {violation['session_id']}: " if violation["session_id"] else ""
+        click.echo(f"{violation['rule']}: {session}{violation['told']}")
+    if not found["violations"]:
+        nothing = f"Nothing was checked: the log has no event {'since' if since else 'yet'}."
+        shown = f"{held}, over {found['events']} events."
+        click.echo(shown if found["events"] else nothing)
+    if found.get("first_broken_position"):
+        click.echo(f"The first broken position: {found['first_broken_position']}")
+    if found["last_block"]:
+        click.echo(f"The last signed block: {found['last_block']}")
 
 
 def _progress() -> Callable[[int], None]:

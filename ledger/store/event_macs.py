@@ -44,6 +44,7 @@ class EventMacs:
         self._database = database
         self._keys = keys
         self._last_without_mac: dict[int, int] | None = None
+        self._by_number: dict[int, bytes] = {}  # The key of a number never changes.
 
     def sign(self, hashes: Iterable[bytes]) -> tuple[int, list[bytes]]:
         """Return the number of the current key, and the MAC of each event by its hash."""
@@ -105,11 +106,12 @@ class EventMacs:
 
     def _is_signed(self, kind: bytes, key_id: int, content: bytes, mac: bytes) -> bool:
         try:
-            key = self._keys.key(EVENT_MAC, key_id)
+            key = self._by_number.get(key_id) or self._keys.key(EVENT_MAC, key_id)
         except LedgerError as error:
             if error.code != UNKNOWN_KEY:
                 raise
             return False
+        self._by_number[key_id] = key
         return hmac.compare_digest(mac, _mac(key, kind, key_id, content))
 
 

@@ -20,7 +20,7 @@ from projections.integrity import verification_runs
 from projections.integrity.invariants import Found, Verified, examine
 from projections.integrity.processes import Processes
 from projections.integrity.verification_runs import Form, VerificationRun
-from projections.integrity.violations import Violation, stream
+from projections.integrity.violations import Violation, plain, stream
 from shop import invariants as shop_invariants
 
 MAX_EVENTS_TO_DOUBLE = 100_000
@@ -144,7 +144,7 @@ class Verifier:
             clock.now(),
             found.events,
             version("daftari"),
-            [_plain(violation) for violation in found.violations],
+            [plain(violation) for violation in found.violations],
             Form.WHOLE if found.is_whole else Form.INCREMENTAL,
             found.last_block.name if found.last_block and not found.violations else None,
         )
@@ -213,12 +213,3 @@ def _of_shop(connection: Connection[Any]) -> Iterator[Violation]:
         yield Violation("orders", row["detail"], row["session_id"])
     for detail in shop_invariants.check(connection):
         yield Violation("shop", detail)
-
-
-def _plain(violation: Violation) -> dict[str, Any]:
-    session_id = violation.session_id
-    return {
-        "rule": violation.rule,
-        "told": violation.detail,
-        "session_id": str(session_id) if session_id else None,
-    }

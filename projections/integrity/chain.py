@@ -57,7 +57,15 @@ CONTENT = f"""
 SELECT session_id::text, version, topic, state::text AS state, metadata::text AS metadata, previous_hash, {COLUMNS}
 FROM payment_events WHERE origin = %s AND position > %s AND position <= %s ORDER BY position
 """  # noqa: S608 - made of names of our own
-NEXT_ORIGIN = "SELECT min(origin) AS origin FROM payment_events WHERE origin > %s"
+# As many look-ups in an index as there are origins.
+ORIGINS = """
+WITH RECURSIVE found AS (
+    SELECT min(origin) AS origin FROM payment_events
+    UNION ALL
+    SELECT (SELECT min(event.origin) FROM payment_events AS event WHERE event.origin > found.origin) FROM found
+    WHERE found.origin IS NOT NULL
+) SELECT origin FROM found WHERE origin IS NOT NULL
+"""
 BLOCKS = "SELECT number, until_position, events FROM signed_blocks WHERE origin = %s AND number > %s ORDER BY number"
 NEXT_UNTIL = """
 SELECT max(position) AS until FROM (
@@ -143,29 +151,28 @@ def check_span(span: Span, reader: Reader, *, stored_only: bool) -> Tally:
         [counted] = connection.execute(COUNTED, values)
         tally.events = counted["events"]
         return tally
-    for row in connection.execute(CONTENT, values, binary=True):
-        tally.events += 1
+    rows = connection.execute(CONTENT, values, binary=True).fetchall()
+    tally.events = len(rows)
+    for row in rows:
         if fault := _fault_of_content(row, reader.macs):
             tally.findings.add([_violation(row, fault)])
     return tally
 
 
 def _fault_of_content(row: dict[str, Any], macs: EventMacs | None) -> str | None:
+    metadata = row["metadata"]
+    head = f'["{row["session_id"]}",{row["version"]},{_spelled(row["topic"])},'.encode()
     try:
-        content = b",".join(canonical_json(msgspec.json.decode(row[name])) for name in _columns_of(row))
+        content = head + canonical_json(msgspec.json.decode(row["state"]))
+        if metadata is not None:  # An event of format 1 has none.
+            content += b"," + canonical_json(msgspec.json.decode(metadata))
     except msgspec.MsgspecError:  # A number that no event of ours has.
         content = b""
-    head = f'["{row["session_id"]}",{row["version"]},{_spelled(row["topic"])},'.encode()
-    if chained_hash(row["previous_hash"], sha256(b"%b%b]" % (head, content)).digest()) != row["hash"]:
+    if chained_hash(row["previous_hash"], sha256(content + b"]").digest()) != row["hash"]:
         return "was altered: its hash is not that of its content"
     if macs is not None and not macs.is_genuine(row):
         return "does not carry our MAC: somebody else wrote it"
     return None
-
-
-def _columns_of(row: dict[str, Any]) -> tuple[str, ...]:
-    """Return which JSON is hashed: an event of format 1 has no metadata."""
-    return ("state",) if row["metadata"] is None else ("state", "metadata")
 
 
 def _violation(row: dict[str, Any], fault: str) -> Violation:
@@ -179,13 +186,9 @@ def _spelled(topic: str) -> str:
 
 
 def _all_spans(connection: Connection[Any]) -> Iterator[Span]:
-    origin = -1
-    while (row := connection.execute(NEXT_ORIGIN, (origin,)).fetchone()) and row["origin"] is not None:
-        origin = row["origin"]
+    signed = set(blocks.last_numbers(connection))
+    for origin in sorted(signed | {row["origin"] for row in connection.execute(ORIGINS)}):
         yield from _spans(connection, origin, 0, BEFORE_ALL)
-    for signed in blocks.last_numbers(connection):
-        if connection.execute(NEXT_UNTIL, (signed, BEFORE_ALL, 1)).fetchone()["until"] is None:
-            yield from _spans(connection, signed, 0, BEFORE_ALL)
 
 
 def _spans(connection: Connection[Any], origin: int, number: int, after: int) -> Iterator[Span]:
@@ -199,11 +202,15 @@ def _spans(connection: Connection[Any], origin: int, number: int, after: int) ->
         last, until, events = row["number"], row["until_position"], events + row["events"]
     if events:
         yield Span(origin, after, until, (first, last))
-    while (row := connection.execute(NEXT_UNTIL, (origin, until, EVENTS_AT_ONCE)).fetchone())[
-        "until"
-    ] is not None:
-        yield Span(origin, until, row["until"])
-        until = row["until"]
+    while (beyond := _next_until(connection, origin, until)) is not None:
+        yield Span(origin, until, beyond)
+        until = beyond
+
+
+def _next_until(connection: Connection[Any], origin: int, after: int) -> int | None:
+    [row] = connection.execute(NEXT_UNTIL, (origin, after, EVENTS_AT_ONCE))
+    until: int | None = row["until"]
+    return until
 
 
 def _run(processes: Processes | None, reader: Reader, tasks: Iterable[Task]) -> Iterator[Tally]:

@@ -32,6 +32,16 @@ class Violation:
         return f"{self.rule}: {f'session {self.session_id}: ' if self.session_id else ''}{self.detail}"
 
 
+def plain(violation: Violation) -> dict[str, Any]:
+    """Return a violation as plain JSON, as verification runs keep it."""
+    session_id = violation.session_id
+    return {
+        "rule": violation.rule,
+        "told": violation.detail,
+        "session_id": str(session_id) if session_id else None,
+    }
+
+
 class Findings:
     """Violations, of each rule at most MAX_PER_RULE; what comes after them is counted."""
 

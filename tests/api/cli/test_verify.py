@@ -69,3 +69,44 @@ def test_kept_names_of_signed_blocks_are_checked(database_url: str, data_folder:
             f"The last signed block: {there}",
         ],
     ), result.stderr
+
+
+def test_the_chain_names_the_first_broken_position(database_url: str, data_folder: Path) -> None:
+    database = Database(database_url)
+    ledger, vault = Ledger(database, key_ring(database)), Vault(database, MASTER_KEY)
+    for _ in range(2):
+        Checkout(ledger)
+    until_readable(database)
+    BlockSigner(database, lambda: vault.block_key).run()
+    block = Blocks(database).last()
+    database.close()
+    assert block is not None
+    environ = {
+        "DATABASE_URL": database_url,
+        "DAFTARI_DATA_DIR": str(data_folder),
+        "DAFTARI_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(),
+    }
+    result = daftari("verify", "--chain", "--kept-block", block.name, **environ)
+    said = ["The chain holds, over 2 events.", f"The last signed block: {block.name}"]
+    assert (result.returncode, result.stdout.splitlines()) == (0, said), result.stderr
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute('UPDATE payment_events SET state = state || \'{"shop": "x"}\'')
+        [[first]] = connection.execute("SELECT min(position) FROM payment_events")
+    result = daftari("verify", "--chain", "--json", **environ)
+    found = json.loads(result.stdout)
+    assert (result.returncode, found["first_broken_position"], found["events"]) == (1, str(first), 2)
+    assert "was altered" in found["violations"][0]["told"]
+    since = daftari("verify", "--chain", "--since", block.name, **environ)
+    assert (since.returncode, since.stdout.splitlines()[0]) == (
+        0,
+        "Nothing was checked: the log has no event since.",
+    )
+    stored = daftari("verify", "--chain", "--stored-only", **environ)
+    assert stored.returncode == 0, stored.stdout
+
+
+def test_ways_to_verify_are_not_mixed() -> None:
+    for options in (("--since", "1-1-" + "00" * 32), ("--stored-only",), ("--chain", "--incremental")):
+        assert daftari("verify", *options).returncode == 2
