@@ -5,7 +5,7 @@ closed can be read as it was closed, and as it is known now.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from ledger.clock import NAIROBI
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
 from projections.journal import TABLE
-from projections.postings import CHART, Account, Side
+from projections.postings import CHART, Account
 
 START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -129,15 +129,6 @@ class JournalEntry:
     movement: int | None
     receipt: str | None
     session_id: UUID | None
-
-    def on(self, account: Account) -> tuple[Side, str]:
-        """Return the side of an account that it changes, and the account on the other side."""
-        if self.debit_account == account:
-            return Side.DEBIT, self.credit_account
-        return Side.CREDIT, self.debit_account
-
-
-JOURNAL_COLUMNS = tuple(column.name for column in fields(JournalEntry))
 
 
 def start_of_day(day: date) -> datetime:

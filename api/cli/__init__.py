@@ -3,6 +3,7 @@
 import click
 
 from api.cli.audit_log import audit_log
+from api.cli.books import books
 from api.cli.check import check
 from api.cli.data import demo_data, migrate
 from api.cli.database import pg_dump, psql, restore_dump
@@ -76,6 +77,7 @@ for command in (
     pg_dump,
     restore_dump,
     audit_log,
+    books,
     export,
     evidence,
     export_customer,

@@ -41,6 +41,7 @@ RESOURCES = (
     "api.http.resources.audit_events",
     "api.http.resources.audit_log",
     "api.http.resources.evidence",
+    "api.http.resources.audit_books",
     "api.http.resources.erasure",
     "api.http.resources.retention",
     "api.http.resources.refunds",

@@ -13,6 +13,8 @@ IMPERSONAL = {
     "GET /api/audit/blocks/": "hashes",
     "GET /api/audit/proofs/inclusion/": "hashes",
     "GET /api/audit/proofs/consistency/": "hashes",
+    "GET /api/audit/books/trial-balance/": "sums by account",
+    "GET /api/audit/books/close/": "sums by account",
     "GET /api/audit/log/": "numbers of people, and what they decided",
     "GET /api/audit/retention/": "kinds of data and how many rows there are",
     "GET /api/payments/reconciliations/": "counts and sums",
