@@ -1,16 +1,20 @@
 """A session step by step: what it was after each of its events, or at a moment, folded from the log alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
+from uuid import UUID
 
 from ledger.session import events
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
 from ledger.session.values import AttemptState, Status
+from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from projections.event_descriptions import describe
-from projections.history import Entry
+from projections.history import Entry, histories
 from projections.sessions import SessionRow
 
 _OF_THE_ROW = tuple(
@@ -56,30 +60,42 @@ def steps(entries: Sequence[Entry]) -> Iterator[Step]:
         yield Step(entry, describe(entry.event), moved_to, row, shown)
 
 
-def row_at(entries: Sequence[Entry], moment: datetime) -> SessionRow | None:
-    """Return the session as it read at a moment by these events, the oldest first; None without a genuine one.
+def step_at(entries: Sequence[Entry], moment: datetime) -> Step | None:
+    """Return the last step of these events, as the session read at a moment; None without a genuine event.
 
     What only tables of work know, such as when M-Pesa was to be asked next, is not kept: it is None.
     """
-    last = None
+    last: Step | None = None
     for step in steps(entries):
-        last = step.session_row or last
-    if last is None:
+        last = step if step.session_row else last
+    if last is None or last.session_row is None:
         return None
-    is_over = last.session_status == Status.PENDING and not last.open_attempts and last.expires_at <= moment
-    return replace(last, session_status=Status.EXPIRED) if is_over else last
+    row = last.session_row
+    is_over = row.session_status == Status.PENDING and not row.open_attempts and row.expires_at <= moment
+    return replace(last, session_row=replace(row, session_status=Status.EXPIRED)) if is_over else last
+
+
+def steps_at(
+    database: Database, macs: EventMacs, session_ids: Collection[UUID], moment: datetime
+) -> dict[UUID, Step]:
+    """Return `step_at` of some hundred sessions by what was recorded until a moment; those without any are left out."""
+    found = {
+        session_id: step_at(entries_until(entries, as_of=moment), moment)
+        for session_id, entries in histories(database, macs, session_ids).items()
+    }
+    return {session_id: step for session_id, step in found.items() if step is not None}
 
 
 def entries_until(
     entries: Sequence[Entry], *, as_of: datetime | None = None, at_version: int | None = None
 ) -> list[Entry]:
-    """Return the events that were recorded by a moment, and up to a version; all of them where neither is given."""
-    return [
-        entry
-        for entry in entries
-        if (as_of is None or entry.recorded_at <= as_of)
-        and (at_version is None or entry.version <= at_version)
-    ]
+    """Return the events before the first that was recorded after a moment, or is beyond a version."""
+
+    def is_known(entry: Entry) -> bool:
+        is_recorded = as_of is None or entry.recorded_at <= as_of
+        return is_recorded and (at_version is None or entry.version <= at_version)
+
+    return list(takewhile(is_known, entries))
 
 
 def folded(entries: Sequence[Entry]) -> PaymentSession | None:

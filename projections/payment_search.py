@@ -119,6 +119,11 @@ CONDITIONS = {
     "status": f"AND {STATUS_NOW} = %(status)s",
 }
 
+NAMED = f"""
+SELECT session_id FROM ({_OF_RECEIPT}) AS of_receipt
+UNION SELECT session_id FROM {TABLE} WHERE order_number = %(order_number)s LIMIT 10
+"""  # noqa: S608 - as above
+
 CHANGING = ("evidence", "status")
 """What a session was found by at one time and is not at another."""
 
@@ -170,6 +175,20 @@ class FoundPayment:
     def key(self) -> Key:
         """Its place in the list."""
         return self.created_at, self.session_id
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], status: Status) -> "FoundPayment":
+        """Return the payment of a status row that was folded, with the status that it was shown with."""
+        return cls(**{name: row[name] for name in cls.__slots__} | {"session_status": str(status)})
+
+    def fits(self, filters: Filters) -> bool:
+        """Say whether it fits the filters by what changes."""
+        wanted = (
+            (filters.status, self.session_status),
+            (filters.evidence, self.evidence),
+            (filters.order_number, self.order_number),
+        )
+        return all(asked is None or asked == found for asked, found in wanted)
 
 
 class PaymentSearch:
@@ -249,6 +268,13 @@ def find_keys(
     values = {name: value for name, value in _values(filters, vault).items() if name not in CHANGING}
     rows, end = _page(database, values, "created_at, session_id", _span(filters, after, limit, until))
     return [row["session_id"] for row in rows], end
+
+
+def sessions_named(database: Database, text: str) -> list[UUID]:
+    """Return the sessions, ten at most, of an M-Pesa receipt or an order number; an order is found seconds after it."""
+    with database.connection() as connection:
+        rows = connection.execute(NAMED, {"receipt": text, "order_number": text}).fetchall()
+    return [row["session_id"] for row in rows]
 
 
 def _page(

@@ -1,8 +1,10 @@
 """Refunds: what was decided about each, and how far it got."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +23,9 @@ from ledger.session.events import (
 from ledger.session.refund_commands import PAYMENT_REVERSED
 from ledger.session.values import RefundState
 from ledger.store.database import Database
+from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.listing import Key, Listing, Place
-from projections.follower import Recorded, recorded
+from projections.follower import Recorded, genuine, recorded
 from projections.session_rows import SessionRows, rows_now
 
 TABLE = "payment_refunds"
@@ -107,6 +110,10 @@ EVENTS_OF_SESSION = """
 SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events
 WHERE session_id = %s AND topic = ANY(%s) ORDER BY version
 """
+EVENTS_AS_OF = f"""
+SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
+WHERE session_id = ANY(%s) AND topic = ANY(%s) AND recorded_at <= %s ORDER BY session_id, version
+"""  # noqa: S608 - as above
 
 RefundsOfSession = dict[int, PaymentRefund]
 
@@ -232,6 +239,25 @@ def list_refunds(
     with database.connection() as connection:
         count, rows = listing.read(connection, place, {"state": state and str(state)})
     return count, [PaymentRefund(**row) for row in rows]
+
+
+def refunds_as_of(
+    database: Database, macs: EventMacs, rows: Sequence[PaymentRefund], moment: datetime
+) -> list[PaymentRefund]:
+    """Return these refunds as they were by what was recorded until a moment, without those that were not due yet.
+
+    Events without our MAC are left out, as by the follower.
+    """
+    projection = PaymentRefunds()
+    values = ([row.session_id for row in rows], list(projection.topics), moment)
+    with database.connection() as connection:
+        found = connection.execute(EVENTS_AS_OF, values).fetchall()
+    folded = {
+        session_id: projection.folded(map(recorded, events))
+        for session_id, events in groupby(genuine(found, macs), key=itemgetter("session_id"))
+    }
+    known = (folded.get(row.session_id, {}).get(row.refund) for row in rows)
+    return [refund for refund in known if refund is not None]
 
 
 def refunds_of(database: Database, session_id: UUID) -> RefundsOfSession:

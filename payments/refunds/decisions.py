@@ -1,6 +1,7 @@
 """Decisions of operators about refunds. Each is an event that names who took it."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -43,9 +44,17 @@ class RefundService:
         self._stakes = stakes
         self._four_eyes = four_eyes
 
-    def list(self, place: Place, *, state: RefundState | None) -> tuple[int, list[PaymentRefund]]:
-        """Return how many refunds there are, in a state or in all, and a page of them, the newest first."""
-        return refunds.list_refunds(self._ledger.database, place, state=state)
+    def list(
+        self, place: Place, *, state: RefundState | None, recorded_as_of: datetime | None = None
+    ) -> tuple[int, list[PaymentRefund]]:
+        """Return how many refunds there are, in a state or in all, and a page of them, the newest first.
+
+        With `recorded_as_of` each is as it was by what was recorded until then.
+        """
+        count, rows = refunds.list_refunds(self._ledger.database, place, state=state)
+        if recorded_as_of is None:
+            return count, rows
+        return count, refunds.refunds_as_of(self._ledger.database, self._ledger.macs, rows, recorded_as_of)
 
     def find(self, session_id: UUID, refund: int) -> PaymentRefund:
         """Return one refund as the log has it. Raises NotFound REFUND_NOT_FOUND."""

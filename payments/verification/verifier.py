@@ -80,7 +80,9 @@ INVARIANTS = (
         ("letters", "sources"),
     ),
     Invariant(
-        8, "Projections equal a fold of the log, row for row.", ("rows", "metrics", "refunds", "cases")
+        8,
+        "Projections equal a fold of the log, row for row.",
+        ("rows", "metrics", "refunds", "cases", "search"),
     ),
     Invariant(
         9,

@@ -40,14 +40,15 @@ from projections.integrity.prompt_rules import PhonePrompts
 from projections.integrity.session_checks import check_sessions
 from projections.integrity.violations import Reader, Tally, Task, Terms, Violation, stream
 from projections.journal import TABLE as JOURNAL
+from projections.payment_search import TABLE as SEARCH
 
-FOLLOWED = (JOURNAL, *(each.name for each in projection_rules.FOLLOWING))
+FOLLOWED = (JOURNAL, SEARCH, *(each.name for each in projection_rules.FOLLOWING))
 """The projections whose rows are compared with the log up to where each has followed it."""
 
 SETTLING = timedelta(hours=1)
 """What is under way has ended by then, or never will."""
 
-FOLLOWED = (JOURNAL, *(each.name for each in projection_rules.FOLLOWING))
+FOLLOWED = (JOURNAL, SEARCH, *(each.name for each in projection_rules.FOLLOWING))
 """The followers whose rows are compared with the log, each as far as it has read."""
 
 START_OF_TIME = datetime.min.replace(tzinfo=UTC)

@@ -18,6 +18,8 @@ from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
 from projections.metrics import FIGURES, FROM_SESSIONS, READ_ALL, Moves, PaymentMetrics, fold
 from projections.metrics import TABLE as METRICS
+from projections.payment_search import SEARCHED
+from projections.payment_search import TABLE as SEARCH
 from projections.refunds import TABLE as REFUNDS
 from projections.refunds import PaymentRefunds
 from projections.session_rows import SessionRows
@@ -26,6 +28,8 @@ FOLLOWING: tuple[SessionRows[Any], ...] = (PaymentRefunds(), PaymentCases())
 """The projections with rows of a session, which are named for their tables."""
 
 RULES = {REFUNDS: "refunds", CASES: "cases"}
+
+SEARCHED_ROWS = f"SELECT {', '.join(SEARCHED)} FROM {SEARCH} WHERE session_id = ANY(%s)"  # noqa: S608 - as below
 
 METRICS_AHEAD = f"""
 SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
@@ -57,6 +61,18 @@ def refunds_and_cases(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Vi
                 fault = projection.fault(followed, stored[log.session_id])
                 if fault:
                     yield log.violation(RULES[projection.name], f"{projection.name} {fault}")
+
+
+def search(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
+    """What auditors find a session by is what its status row says, once its last event is followed."""
+    until, ids = reader.terms.followed[SEARCH], [log.session_id for log in logs]
+    stored = {row["session_id"]: row for row in reader.connection.execute(SEARCHED_ROWS, (ids,))}
+    for log in logs:
+        if log.status_row is None or not log.recorded or log.recorded[-1].position > until:
+            continue
+        expected = {name: log.status_row[name] for name in SEARCHED}
+        if stored.get(log.session_id) != expected:
+            yield log.violation("search", f"its row in {SEARCH} is not what payment_sessions says")
 
 
 def metrics(

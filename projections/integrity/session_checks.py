@@ -40,6 +40,7 @@ def check_sessions(session_ids: Sequence[UUID], reader: Reader) -> Tally:
         tally.findings.add(_violations(log, reader, tally))
     tally.findings.add(money_rules.reserved(logs, reader.connection))
     tally.findings.add(projection_rules.refunds_and_cases(logs, reader))
+    tally.findings.add(projection_rules.search(logs, reader))
     tally.findings.add(books_rules.entries_of_sessions(logs, reader))
     tally.findings.add(erasure_rules.unreadable(logs, reader))
     return tally

@@ -72,6 +72,7 @@ class VerificationTables:
             invariants.ALL_SESSIONS.encode(): lambda _: self._session_ids(),
             session_checks.LOG: self._log_of,
             session_checks.ROWS: self._rows_of,
+            projection_rules.SEARCHED_ROWS: lambda _: [],  # No follower of the simulation fills it.
             erasure_rules.LEFT_OF_ERASED: lambda _: [],
             log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),
             money_rules.HOLDERS: self._holders,

@@ -9,14 +9,13 @@ from api.http.framework.services import current_services, current_settings
 from api.http.middleware.access_log import note_access, reads_personal_data
 from api.http.middleware.auth import require_role
 from api.http.schemas.audit_schemas import (
-    AsOfQuery,
     FoundPayments,
     PaymentQuery,
     PaymentSteps,
     PersonalFilters,
     ShownPayment,
 )
-from api.http.schemas.pagination import Cursor, link_after
+from api.http.schemas.pagination import AsOfQuery, Cursor, link_after
 from api.http.schemas.payment_views import show_found, show_payment, show_steps, show_verified
 from api.issued_tokens import Role
 from ledger import clock
@@ -26,8 +25,8 @@ from ledger.store.event_macs import EventForged
 from ledger.store.listing import Key
 from payments.verification.one_session import verify_session
 from projections.history import Entry, history
-from projections.history_steps import entries_until, folded, steps
-from projections.payment_search import Filters, find_payments
+from projections.history_steps import entries_until, folded, steps, steps_at
+from projections.payment_search import Filters, FoundPayment, find_keys, find_payments
 
 blueprint = ApiBlueprint("audit_payments", __name__, description="Find a payment, and see all of it.")
 
@@ -43,12 +42,18 @@ def find(personal: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
 
     The newest first. Filters can be combined; a payment that changed within the last seconds may not be found by what
     is new. A page may be short, or even empty, before the end: follow `next` until it is null. Phone and
-    CheckoutRequestID are headers, for URLs are kept by proxies; send them with `next` again.
+    CheckoutRequestID are headers, for URLs are kept by proxies; send them with `next` again. With `recorded_as_of` the
+    payments are shown, and filtered by status and evidence, as they were at that time.
     """
     services, now, size = current_services(), clock.now(), query["page_size"]
     filters = filters_of(personal, query)
     after = query["cursor"].key if "cursor" in query else None
-    found, end = find_payments(services.database, services.vault, filters, after=after, limit=size, now=now)
+    if "recorded_as_of" in query:
+        found, end = _found_as_of(filters, after, size, min(query["recorded_as_of"], now))
+    else:
+        found, end = find_payments(
+            services.database, services.vault, filters, after=after, limit=size, now=now
+        )
     note_search(filters, [str(each.session_id) for each in found])
     return {"next": _next(end), "results": [show_found(each) for each in found]}
 
@@ -136,6 +141,21 @@ def filters_of(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
         status=Status(query["status"]) if "status" in query else None,
         evidence=Evidence(query["evidence"]) if "evidence" in query else None,
     )
+
+
+def _found_as_of(
+    filters: Filters, after: Key | None, size: int, moment: datetime
+) -> tuple[list[FoundPayment], Key | None]:
+    services = current_services()
+    ids, end = find_keys(services.database, services.vault, filters, after=after, limit=size, until=moment)
+    known = steps_at(services.database, services.ledger.macs, ids, moment)
+    steps_found = (known[each] for each in ids if each in known)
+    found = [
+        FoundPayment.of_row(step.state, step.session_row.session_status)
+        for step in steps_found
+        if step.state and step.session_row
+    ]
+    return [each for each in found if each.fits(filters)], end
 
 
 def note_search(filters: Filters, sessions: list[str]) -> None:

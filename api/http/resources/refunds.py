@@ -22,6 +22,7 @@ from api.http.schemas.refund_schemas import (
     show_refund,
 )
 from api.issued_tokens import Role
+from ledger.errors import wrong_fields
 from ledger.money import CENTS_PER_SHILLING
 from ledger.session.values import RefundState
 from payments.operators.operator import Operator
@@ -43,11 +44,14 @@ blueprint = ApiBlueprint(
 def list_refunds(query: dict[str, Any]) -> dict[str, Any]:
     """List refunds.
 
-    Newest first. A decision shows in the list within a second.
+    Newest first. A decision shows in the list within a second. With `recorded_as_of` as they were at that time.
     """
     page: Page = query["page"]
     state = RefundState(query["state"]) if query.get("state") else None
-    count, found = current_services().refunds.list(page.place, state=state)
+    service, moment = current_services().refunds, query.get("recorded_as_of")
+    if moment is not None and state is not None:
+        raise wrong_fields({"recorded_as_of": ["Leave out `state`: of the past all are listed."]})
+    count, found = service.list(page.place, state=state, recorded_as_of=moment)
     return page.show(count, [show_refund(refund) for refund in found], [refund.key for refund in found])
 
 

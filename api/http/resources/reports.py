@@ -12,12 +12,14 @@ from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import require_role
 from api.http.schemas.fields import AwareMoment, Moment, RequestSchema, ResponseSchema
+from api.http.schemas.pagination import AsOfQuery
 from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
 from ledger.errors import InvalidValue, NotFound
 from payments.verification.verifier import INVARIANTS, Invariant
 from projections import history, metrics
+from projections.history_steps import entries_until
 from projections.integrity.verification_runs import VerificationRun
 
 DEFAULT_PERIOD = timedelta(hours=24)
@@ -152,15 +154,17 @@ def show_invariants() -> dict[str, Any]:
 @blueprint.route("/api/audit/sessions/<uuid:session_id>/events/", methods=["GET"])
 @require_role(Role.AUDITOR)
 @reads_personal_data("history of a session")
+@blueprint.arguments(AsOfQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND")
 @blueprint.response(200, AuditedHistory)
-def audit_session(session_id: UUID) -> dict[str, Any]:
+def audit_session(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
     """Show any session to an auditor.
 
-    Every event with its position and hashes, so that the chain can be verified, without encrypted personal data.
+    Every event with its position and hashes, so that the chain can be verified, without encrypted personal data; with
+    `as_of` or `at_version` those until then.
     """
     services = current_services()
-    entries = history.history(services.database, services.ledger.macs, session_id)
+    entries = entries_until(history.history(services.database, services.ledger.macs, session_id), **query)
     if not entries:
         raise no_such_session()
     return {"session_id": session_id, "events": [history.for_auditor(entry) for entry in entries]}

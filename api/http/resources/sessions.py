@@ -1,6 +1,7 @@
 """The checkout contract's five endpoints of payment sessions, and a session's own page and history."""
 
 import json
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, caller, require_role
 from api.http.middleware.idempotency import idempotent_by_command, kept_answer, keyed_request
-from api.http.schemas.pagination import Page
+from api.http.schemas.pagination import AsOfQuery, Page
 from api.http.schemas.session_answers import (
     DUMP_EXTENSION,
     DUMP_PROMPT,
@@ -41,11 +42,14 @@ from api.http.streaming.notifier import current_notifier
 from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
+from ledger.errors import wrong_fields
+from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.vault import DELIVERY
 from payments.checkout.next_action import NEW, NextAction
 from payments.services import Services
 from projections import history, sessions
+from projections.history_steps import entries_until, step_at, steps_at
 
 blueprint = ApiBlueprint(
     "sessions", __name__, description="Pay first: a session for the cart, a prompt, a payment, an order."
@@ -118,10 +122,13 @@ def create_session(wanted: dict[str, Any]) -> Any:
 def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
     """List the caller's payment sessions.
 
-    Newest first. Pages do not shift while new sessions are created.
+    Newest first. Pages do not shift while new sessions are created. With `recorded_as_of` as they were at that time.
     """
     page: Page = query["page"]
     status, services, now = query.get("status"), current_services(), clock.now()
+    moment = query.get("recorded_as_of")
+    if moment is not None and status:
+        raise wrong_fields({"recorded_as_of": ["Leave out `status`: of the past all are listed."]})
     count, rows = sessions.list_of_user(
         services.database,
         caller().user_id,
@@ -129,28 +136,41 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
         status=Status(status) if status else None,
         now=now,
     )
+    keys = [row.key for row in rows]
+    if moment is not None:
+        return page.show(count, _listed_as_of([row.session_id for row in rows], moment), keys)
     next_actions = services.next_actions.of(rows, now)
-    return page.show(
-        count,
-        [show_listed(row, next_action) for row, next_action in zip(rows, next_actions, strict=True)],
-        [row.key for row in rows],
-    )
+    listed = [show_listed(row, next_action) for row, next_action in zip(rows, next_actions, strict=True)]
+    return page.show(count, listed, keys)
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
 @require_role(Role.CUSTOMER)
+@blueprint.arguments(AsOfQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", "ERASED")
 @blueprint.response(200, Session)
-def show_one_session(session_id: UUID) -> dict[str, Any]:
-    """Show a payment session."""
-    services = current_services()
-    session = services.ledger.session(session_id, user_id=caller().user_id)
+def show_one_session(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
+    """Show a payment session.
+
+    With `as_of` or `at_version` as it was; what only that moment knew, such as a limit of prompts, is left out then.
+    """
+    services, now = current_services(), clock.now()
+    if query:
+        entries, session = _past(session_id, query)
+        now = min(query.get("as_of", entries[-1].recorded_at), now)
+        step = step_at(entries, now)
+        assert step is not None
+        assert step.session_row is not None
+        next_action = services.next_actions.as_recorded(step.session_row, now)
+    else:
+        session = services.ledger.session(session_id, user_id=caller().user_id)
+        next_action = _next_action(_own_row(session_id))
     details = (
         json.loads(services.vault.decrypt(session.user_id, sealed, purpose=DELIVERY, row=session.id))
         if (sealed := session.delivery_sealed)
         else {}
     )
-    return show_session(session, details, _next_action(_own_row(session_id)), clock.now())
+    return show_session(session, details, next_action, now)
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
@@ -237,17 +257,16 @@ def extend_session(session_id: UUID) -> Any:
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])
 @require_role(Role.CUSTOMER)
+@blueprint.arguments(AsOfQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND")
 @blueprint.response(200, History)
-def show_events(session_id: UUID) -> dict[str, Any]:
+def show_events(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
     """Show a payment session's history.
 
-    Every event, oldest first, as its owner may see it.
+    Every event, oldest first, as its owner may see it; with `as_of` or `at_version` those until then.
     """
-    services = current_services()
-    rows = history.rows_of_events(services.database, session_id)
-    services.ledger.session_of_rows(session_id, rows, caller().user_id)
-    return {"session_id": session_id, "events": history.for_owner(history.entries_of_genuine(rows))}
+    entries, _ = _past(session_id, query)
+    return {"session_id": session_id, "events": history.for_owner(entries)}
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
@@ -258,6 +277,26 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
     row = _own_row(session_id, reader.user_id)
     seconds = reader.seconds_left(current_settings().daftari_stream_seconds)
     return stream(current_notifier(), row, _next_action(row), seen, seconds, show_status_of)
+
+
+def _past(session_id: UUID, query: dict[str, Any]) -> tuple[list[history.Entry], PaymentSession]:
+    """Return the events of the caller's own session until then, and the session that they come to."""
+    services, user_id = current_services(), caller().user_id
+    rows = history.rows_of_events(services.database, session_id)
+    session = services.ledger.session_of_rows(session_id, rows, user_id)
+    entries = entries_until(history.entries_of_genuine(rows), **query)
+    if not entries:
+        raise no_such_session()
+    if len(entries) < len(rows):
+        session = services.ledger.session_of_rows(session_id, rows[: len(entries)], user_id)
+    return entries, session
+
+
+def _listed_as_of(session_ids: list[UUID], moment: datetime) -> list[dict[str, Any]]:
+    services = current_services()
+    known = steps_at(services.database, services.ledger.macs, session_ids, moment)
+    rows = [known[each].session_row for each in session_ids if each in known]
+    return [show_listed(row, services.next_actions.as_recorded(row, moment)) for row in rows if row]
 
 
 def _own_row(session_id: UUID, user_id: int | None = None) -> sessions.SessionRow:

@@ -146,13 +146,6 @@ class LogEvents(ResponseSchema):
     results = fields.List(fields.Dict())
 
 
-class AsOfQuery(RequestSchema):
-    """A session as it was: by what was recorded until a moment, or up to a version, or both."""
-
-    as_of = AwareMoment(metadata={"description": "By what was recorded until then."})
-    at_version = Ordinal(metadata={"description": "Up to this version."})
-
-
 class FoundPaymentFields(ResponseSchema):
     """A payment that was found."""
 

@@ -16,7 +16,7 @@ from flask import request
 from marshmallow import ValidationError, fields, post_load, validate
 
 from api.http.middleware.proxies import base_url
-from api.http.schemas.fields import RequestSchema, ResponseSchema
+from api.http.schemas.fields import AwareMoment, RequestSchema, ResponseSchema
 from ledger.clock import now
 from ledger.store.listing import Key, Place
 
@@ -137,6 +137,16 @@ class Ordinal(fields.Integer):
         return int(value)
 
 
+class AsOfQuery(RequestSchema):
+    """A session as it was: by what was recorded until a moment, or up to a version, or both."""
+
+    as_of = AwareMoment(metadata={"description": "By what was recorded until then."})
+    at_version = Ordinal(metadata={"description": "Up to this version."})
+
+
+RECORDED_AS_OF = {"description": "The list as it was by what was recorded until then."}
+
+
 class PageQuery(RequestSchema):
     """The query of a list; subclasses add filters. Loads to `{"page": Page, ...filters}`."""
 
@@ -156,6 +166,7 @@ class PageQuery(RequestSchema):
     def _to_page(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         size = min(data.pop("page_size"), MAX_PAGE_SIZE)
         as_of = data.pop("as_of", None) or now()
+        as_of = min(as_of, data.get("recorded_as_of", as_of))
         page = Page(data.pop("page"), size, as_of, data.pop("cursor", None))
         return data | {"page": page}
 

@@ -10,8 +10,8 @@ from marshmallow import fields, validate
 from api.http.framework.json import amount
 from api.http.schemas.catalogue_schemas import Flag
 from api.http.schemas.decimals import DecimalField
-from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
-from api.http.schemas.pagination import CursorText, PagedList, PageQuery
+from api.http.schemas.fields import AwareMoment, Choice, Moment, RequestSchema, ResponseSchema, Text
+from api.http.schemas.pagination import RECORDED_AS_OF, CursorText, PagedList, PageQuery
 from api.http.schemas.proposal_schemas import ShownProposal
 from ledger.session.values import RefundState
 from payments.refunds.notes import MAX_CHARACTERS
@@ -26,6 +26,7 @@ class RefundQuery(PageQuery):
     state = Choice(
         [str(state) for state in RefundState], metadata={"description": "Only refunds in this state."}
     )
+    recorded_as_of = AwareMoment(metadata=RECORDED_AS_OF)
     cursor = CursorText(UUID, int)
 
 

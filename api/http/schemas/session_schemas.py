@@ -10,6 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import current_services
 from api.http.schemas.fields import (
+    AwareMoment,
     Choice,
     DeliveryDay,
     LenientSchema,
@@ -23,7 +24,7 @@ from api.http.schemas.fields import (
 )
 from api.http.schemas.line_items import CartItem, count_items, show_item
 from api.http.schemas.money_schemas import MoneyFields, show_money
-from api.http.schemas.pagination import CursorText, Ordinal, PagedList, PageQuery
+from api.http.schemas.pagination import RECORDED_AS_OF, CursorText, Ordinal, PagedList, PageQuery
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of
 from ledger.session.values import Status
@@ -116,6 +117,7 @@ class SessionQuery(PageQuery):
     status = Choice(
         [str(status) for status in Status], metadata={"description": "Only sessions in this status."}
     )
+    recorded_as_of = AwareMoment(metadata=RECORDED_AS_OF)
     cursor = CursorText(UUID)
 
 

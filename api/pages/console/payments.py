@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.resources.audit_payments import entries_of, filters_of, note_search, view_of
-from api.http.schemas.audit_schemas import AsOfQuery, PaymentQuery, PersonalFilters
-from api.http.schemas.pagination import Cursor
+from api.http.schemas.audit_schemas import PaymentQuery, PersonalFilters
+from api.http.schemas.pagination import AsOfQuery, Cursor
 from api.http.schemas.payment_views import show_found, show_steps
 from api.pages import wording
 from api.pages.console import staff

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ledger import clock
 from ledger.clock import NAIROBI
 from shop.demo import make_buyers
 from tests.scenarios.steps import PAYS_AT_ONCE
+from tests.support.checkouts import Checkout
 from tests.support.erasures import erase
 from tests.support.horizon import until_readable
 from tests.support.instance import Client, Instance, running_instance
@@ -206,3 +208,60 @@ def test_a_filter_that_makes_no_sense_is_refused_and_none_is_ever_sql(instance: 
         for name in ("receipt", "order_number"):
             answer = auditor.get(PATH, params={name: text})
             assert (answer.status_code, answer.json()["results"]) == (200, [])
+
+
+def test_a_session_and_lists_are_shown_as_they_were(instance: Instance) -> None:
+    buyer, auditor = instance.client(1), instance.client(9, "auditor")
+    before = clock.now()
+    paid = instance.pay(buyer, phone_number=PAYS_AT_ONCE)
+    one, history = f"/api/payments/sessions/{paid}/", f"/api/payments/sessions/{paid}/events/"
+    instance.work()
+    after = buyer.status(paid)
+    then = auditor.get(f"/api/audit/sessions/{paid}/events/?at_version=3").json()["events"][-1]["recorded_at"]
+
+    was = buyer.get(one, params={"as_of": then}).json()
+    assert (was["session_status"], was["version"], was["order"]) == ("payment_initiated", 3, None)
+    assert buyer.get(one, params={"at_version": 3}).json() == was
+    assert buyer.get(one, params={"as_of": "2100-01-01T00:00:00Z"}).json()["order"] == after["order"]
+    assert len(buyer.get(history, params={"at_version": 2}).json()["events"]) == 2
+    for query in ({"as_of": before.isoformat()}, {"at_version": 0}):
+        assert buyer.get(one, params=query).status_code == buyer.get(history, params=query).status_code == 404
+    assert instance.client(2).get(one, params={"as_of": then}).status_code == 404
+    assert buyer.get(one, params={"as_of": "yesterday"}).status_code == 400
+
+    [listed] = buyer.get("/api/payments/sessions/", params={"recorded_as_of": then}).json()["results"]
+    assert (listed["session_status"], listed["order_details"]) == ("payment_initiated", None)
+    assert (
+        buyer.get("/api/payments/sessions/", params={"recorded_as_of": before.isoformat()}).json()["count"]
+        == 0
+    )
+    [found_then] = auditor.get(PATH, params={"recorded_as_of": then, "status": "payment_initiated"}).json()[
+        "results"
+    ]
+    assert (found_then["version"], found_then["received"]) == (3, "0.00")
+    assert (
+        auditor.get(PATH, params={"recorded_as_of": then, "status": "order_created"}).json()["results"] == []
+    )
+    both = {"recorded_as_of": then, "status": "paid"}
+    assert buyer.get("/api/payments/sessions/", params=both).status_code == 400
+
+
+def test_refunds_are_listed_as_they_were(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    checkout = (
+        Checkout(instance.services.ledger, at=clock.now() - timedelta(minutes=1))
+        .prompt()
+        .pay("UKG7Q2X9LM")
+        .refuse_order()
+    )
+    then = clock.now()
+    approve = f"/api/payments/refunds/{checkout.session_id}/1/approve/"
+    assert instance.client(8, "operator").post(approve).status_code == 200
+    instance.work()
+    [now] = auditor.get("/api/payments/refunds/").json()["results"]
+    [was] = auditor.get("/api/payments/refunds/", params={"recorded_as_of": then.isoformat()}).json()[
+        "results"
+    ]
+    assert now["state"] != was["state"] == "due"
+    both = {"recorded_as_of": then.isoformat(), "state": "due"}
+    assert auditor.get("/api/payments/refunds/", params=both).status_code == 400
