@@ -48,9 +48,6 @@ FOLLOWED = (JOURNAL, SEARCH, *(each.name for each in projection_rules.FOLLOWING)
 SETTLING = timedelta(hours=1)
 """What is under way has ended by then, or never will."""
 
-FOLLOWED = (JOURNAL, SEARCH, *(each.name for each in projection_rules.FOLLOWING))
-"""The followers whose rows are compared with the log, each as far as it has read."""
-
 START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
