@@ -45,9 +45,10 @@ SELECT name, %s::smallint, position FROM unnest(%s::text[], %s::bigint[]) AS rea
 ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
 """
 # A position that somebody else holds stays: who holds it is active for its name, and stores how far that one got.
+# The arrays are read by SELECT so that a plan is kept: PostgreSQL would make one anew for each number of names.
 STORE_FREE_POSITIONS = """
 WITH passed AS (SELECT %s::smallint AS origin, name, position
-                FROM unnest(%s::text[], %s::bigint[]) AS passed (name, position)),
+                FROM unnest((SELECT %s::text[]), (SELECT %s::bigint[])) AS passed (name, position)),
      free AS (SELECT held.name FROM follower_positions AS held JOIN passed USING (name, origin)
               ORDER BY held.name FOR UPDATE OF held SKIP LOCKED)
 INSERT INTO follower_positions (name, origin, position)

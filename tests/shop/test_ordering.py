@@ -164,6 +164,21 @@ def test_a_day_that_the_release_before_has_counted_goes_on_after_its_last_number
     assert [order.order_number for order in orders] == ["ORD-20240115-042", "ORD-20240115-043"]
 
 
+def test_an_order_reads_by_keys_however_little_was_sold_when_it_was_planned(
+    shop: BuiltinShop, database: Database
+) -> None:
+    request = order_request(shop, 1, tomatoes="2", eggs="1")
+    with database.transaction() as connection:
+        found = run_parts(connection, {"allotted": shop.allotment_part(PLACED_AT)})
+        placed = shop.allotted(PLACED_AT, found["allotted"])
+        scanned = (
+            "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname ~ '^shop_' ORDER BY relname"
+        )
+        before = connection.execute(scanned).fetchall()
+        run_parts(connection, {"order_id": shop.order_part(request, placed)})
+        assert connection.execute(scanned).fetchall() == before
+
+
 def test_the_first_orders_of_a_day_drawn_at_once_have_numbers_of_their_own(
     shop: BuiltinShop, database: Database
 ) -> None:
