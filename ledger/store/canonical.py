@@ -21,7 +21,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def event_digest(
-    session_id: UUID, version: int, topic: str, state: Any, metadata: Mapping[str, Any] | None
+    session_id: UUID | str, version: int, topic: str, state: Any, metadata: Mapping[str, Any] | None
 ) -> bytes:
     """Return the SHA-256 of one event, which `append_events` chains to the hash of the one before it.
 

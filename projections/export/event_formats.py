@@ -1,7 +1,5 @@
 """The forms of an export: JSON lines, CSV and Parquet, each written batch by batch, to the same bytes each time."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -16,6 +14,7 @@ Write = Callable[[Sequence[ExportedEvent]], object]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full-width ones count too
 """A spreadsheet may take a cell that begins with one of these for a formula."""
 
+_LINE_END, _QUOTE, _QUOTES = b"\r\n", '"', '""'
 _JSON = msgspec.json.Encoder()
 
 
@@ -24,9 +23,9 @@ def lacks(form: str) -> str | None:
     return "pyarrow" if form == "parquet" and find_spec("pyarrow") is None else None
 
 
-def plain_cell(value: Any) -> Any:
-    """Return a cell of a CSV file that no spreadsheet takes for a formula: such a text gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+def plain_cell(text: str) -> str:
+    """Return the text of a cell that no spreadsheet takes for a formula: such a one gets an apostrophe before it."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 @contextmanager
@@ -38,36 +37,38 @@ def _json_lines(file: BinaryIO) -> Iterator[Write]:
 
 
 def _as_json(event: ExportedEvent) -> dict[str, Any]:
-    hashes = {"previous_hash": event.previous_hash.hex(), "hash": event.hash.hex()}
-    # JSON numbers keep no position exactly.
-    return event._asdict() | hashes | {"position": str(event.position)}
+    shown = event._asdict()
+    shown["position"] = str(event.position)  # JSON numbers keep none exactly.
+    shown["previous_hash"], shown["hash"] = event.previous_hash.hex(), event.hash.hex()
+    return shown
 
 
 @contextmanager
 def _csv(file: BinaryIO) -> Iterator[Write]:
-    text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(ExportedEvent._fields)
+    # The csv module looks at every character of a document: it takes as long as all else together.
+    file.write(",".join(ExportedEvent._fields).encode() + _LINE_END)
 
     def write(events: Sequence[ExportedEvent]) -> None:
-        rows.writerows([plain_cell(value) for value in _cells(event)] for event in events)
+        file.write(b"".join(",".join(map(_cell, event)).encode() + _LINE_END for event in events))
 
     yield write
-    text.detach()
 
 
-def _cells(event: ExportedEvent) -> Iterator[Any]:
-    for name, value in _as_json(event).items():
-        if name in ("caused_by", "state") and value is not None:
-            yield _JSON.encode(value).decode()
-        elif isinstance(value, bool):
-            yield "true" if value else "false"
-        else:
-            yield (
-                value
-                if isinstance(value, int | str | None)
-                else msgspec.json.encode(value).decode().strip('"')
-            )
+def _cell(value: Any) -> str:
+    """Return a value as a cell: a text quoted, as RFC 4180 has it, and no formula."""
+    kind = type(value)
+    if kind is str:
+        return f'"{plain_cell(value).replace(_QUOTE, _QUOTES)}"'
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int:
+        return str(value)
+    if value is None:
+        return ""
+    if kind is bytes:
+        return str(value.hex())
+    text = _JSON.encode(value).decode()
+    return f'"{text.replace(_QUOTE, _QUOTES)}"' if kind is dict else text.strip(_QUOTE)
 
 
 @contextmanager

@@ -4,11 +4,9 @@ Encrypted values are left out, or decrypted for those who may have them. A batch
 before, in a statement of its own: an export holds nothing back, neither followers nor vacuum, however long it takes.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 
@@ -36,6 +34,7 @@ PURPOSES = {
 }
 """What each encrypted field of an event was encrypted for; an export leaves any other out."""
 
+_decode = msgspec.json.decode
 _NAMES = {event.TOPIC: PUBLIC_NAMES[event] for event in EVENT_CLASSES}
 _CLOCKS_AGREE_WITHIN, _APPENDS_END_WITHIN = timedelta(hours=1), timedelta(days=1)
 
@@ -47,7 +46,7 @@ SELECT coalesce((SELECT max(until_position) FROM signed_blocks
         WHERE origin = %(origin)s AND signed_at > %(until)s::timestamptz) AS until
 """
 _BATCH = f"""
-SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
+SELECT session_id::text, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
        {COLUMNS}
 FROM payment_events
 WHERE origin = %(origin)s AND position > %(after)s AND position <= %(until)s
@@ -55,7 +54,7 @@ WHERE origin = %(origin)s AND position > %(after)s AND position <= %(until)s
   AND (%(before)s::timestamptz IS NULL OR recorded_at < %(before)s)
 ORDER BY position LIMIT %(limit)s
 """  # noqa: S608 - made of names of our own
-_OWNERS = "SELECT session_id, user_id FROM payment_sessions WHERE session_id = ANY(%s)"
+_OWNERS = "SELECT session_id::text, user_id FROM payment_sessions WHERE session_id = ANY(%s::uuid[])"
 _COVERING = """
 SELECT origin, number, until_position, hash, public_key, signature FROM signed_blocks
 WHERE origin = %s AND until_position >= %s ORDER BY until_position LIMIT 1
@@ -143,7 +142,7 @@ class EventReader:
             "signature": row["signature"].hex(),
         }
 
-    def _owners(self, connection: Any, rows: list[dict[str, Any]]) -> dict[UUID, int]:
+    def _owners(self, connection: Any, rows: list[dict[str, Any]]) -> dict[str, int]:
         assert self._vault is not None
         sessions = list({row["session_id"] for row in rows})
         owners = {row["session_id"]: row["user_id"] for row in connection.execute(_OWNERS, (sessions,))}
@@ -152,64 +151,67 @@ class EventReader:
 
     def _exported(self, row: dict[str, Any], owner: int | None) -> ExportedEvent:
         state, caused_by = self._genuine(row)
-        known = state or {}
-        moment = known.get("timestamp")
+        if state is None:
+            name, version, moment, known = FORGED, None, None, {}
+        else:
+            name, version = _NAMES[row["topic"]], state.get("class_version", 1)
+            moment, known = datetime.fromisoformat(state["timestamp"]), state
+            if ENCRYPTED_FIELDS in row["state"]:
+                state = self._shown(state, row["session_id"], owner)
         return ExportedEvent(
-            origin=row["origin"],
-            position=row["position"],
-            session_id=str(row["session_id"]),
-            version=row["version"],
-            event=_NAMES[row["topic"]] if state is not None else FORGED,
-            topic=row["topic"],
-            class_version=known.get("class_version", 1) if state is not None else None,
-            happened_at=moment and datetime.fromisoformat(moment),
-            recorded_at=row["recorded_at"],
-            attempt=known.get("attempt"),
-            receipt=known.get("receipt"),
-            amount_cents=known.get("amount_cents"),
-            is_genuine=state is not None,
-            previous_hash=row["previous_hash"],
-            hash=row["hash"],
-            caused_by=caused_by,
-            state=state and dict(self._shown(state, row["session_id"], owner)),
+            row["origin"],
+            row["position"],
+            row["session_id"],
+            row["version"],
+            name,
+            row["topic"],
+            version,
+            moment,
+            row["recorded_at"],
+            known.get("attempt"),
+            known.get("receipt"),
+            known.get("amount_cents"),
+            state is not None,
+            row["previous_hash"],
+            row["hash"],
+            caused_by,
+            state,
         )
 
     def _genuine(self, row: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
         """Return state and metadata of an event that is ours, and whose content is that of its hash."""
         if not self._macs.is_genuine(row):
             return None, None
-        state = msgspec.json.decode(row["state"])
-        metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
+        state = _decode(row["state"])
+        metadata = row["metadata"] and _decode(row["metadata"])
         digest = event_digest(row["session_id"], row["version"], row["topic"], state, metadata)
         is_ours = chained_hash(row["previous_hash"], digest) == row["hash"]
         return (state, metadata) if is_ours else (None, None)
 
-    def _shown(self, value: dict[str, Any], session_id: UUID, owner: int | None) -> Iterator[tuple[str, Any]]:
-        """Yield the fields of an object: without the encrypted ones, or with what they say, under a plain name."""
+    def _shown(self, value: Any, session_id: str, owner: int | None) -> Any:
+        """Return JSON without its encrypted fields, or with what they say, under a plain name."""
+        if type(value) is list:
+            return [self._shown(each, session_id, owner) for each in value]
+        if type(value) is not dict:
+            return value
+        shown = {}
         for name, part in value.items():
-            if name.endswith(ENCRYPTED_FIELDS):
-                if self._vault and part is not None and name in PURPOSES and owner is not None:
-                    plain = self._decrypted(self._vault, owner, part, PURPOSES[name], session_id)
-                    yield name.removesuffix(ENCRYPTED_FIELDS), plain
-            elif isinstance(part, dict):
-                yield name, dict(self._shown(part, session_id, owner))
-            elif isinstance(part, list):
-                yield (
-                    name,
-                    [
-                        dict(self._shown(each, session_id, owner)) if isinstance(each, dict) else each
-                        for each in part
-                    ],
+            if not name.endswith(ENCRYPTED_FIELDS):
+                kind = type(part)
+                nested = kind is dict or kind is list
+                shown[name] = self._shown(part, session_id, owner) if nested else part
+            elif self._vault and owner is not None and part is not None and name in PURPOSES:
+                shown[name.removesuffix(ENCRYPTED_FIELDS)] = _decrypted(
+                    self._vault, owner, part, PURPOSES[name], session_id
                 )
-            else:
-                yield name, part
+        return shown
 
-    @staticmethod
-    def _decrypted(vault: Vault, owner: int, value: str, purpose: str, session_id: UUID) -> Any:
-        try:
-            text = vault.decrypt(owner, value, purpose=purpose, row=session_id)
-        except Erased:
-            return ERASED_TEXT
-        except WrongKey:
-            return UNREADABLE_TEXT
-        return msgspec.json.decode(text) if purpose == DELIVERY else text
+
+def _decrypted(vault: Vault, owner: int, value: str, purpose: str, session_id: str) -> Any:
+    try:
+        text = vault.decrypt(owner, value, purpose=purpose, row=session_id)
+    except Erased:
+        return ERASED_TEXT
+    except WrongKey:
+        return UNREADABLE_TEXT
+    return _decode(text) if purpose == DELIVERY else text
