@@ -72,7 +72,8 @@ SELECT listing_id, quantity_thousandths * %(copies)s, 'stock of copies', now() F
 WHERE order_id = (SELECT order_id FROM shop_orders WHERE session_id = %(id)s)
 """
 _FOLLOWED = """
-UPDATE follower_positions SET position = (SELECT max(position) FROM payment_events) WHERE name <> 'payment_metrics'
+UPDATE follower_positions SET position = (SELECT max(position) FROM payment_events)
+WHERE name NOT IN ('payment_metrics', 'payment_search', 'journal_entries')
 """
 
 
