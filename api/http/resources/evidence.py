@@ -42,8 +42,13 @@ def take_evidence(query: dict[str, Any], session_id: UUID) -> Response:
     A ZIP file with its events, M-Pesa's messages, order, refunds, an account in plain words, proofs to a signed head,
     and verify.py, which checks it offline.
     """
+    return evidence_of(session_id, query.get("head"))
+
+
+def evidence_of(session_id: UUID, head: int | None) -> Response:
+    """Return the pack of a payment as a file to keep. Raises NotFound, and what `EvidencePacks.pack` raises."""
     services = current_services()
     packs = EvidencePacks(services.database, services.vault, services.shop.order_of)
-    pack = packs.pack(session_id, query.get("head"))
+    pack = packs.pack(session_id, head)
     name = f'attachment; filename="evidence-{session_id}.zip"'
     return Response(pack, mimetype=ZIP, headers={"Content-Disposition": name, "Cache-Control": "no-store"})

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import redirect, render_template, request, url_for
+from flask import Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.resources.audit_payments import entries_of, filters_of, note_search, view_of
+from api.http.resources.evidence import evidence_of
 from api.http.schemas.audit_schemas import PaymentQuery, PersonalFilters
 from api.http.schemas.pagination import AsOfQuery, Cursor
 from api.http.schemas.payment_views import show_found, show_steps
@@ -104,6 +105,14 @@ def show_payment(session_id: UUID) -> str:
         status_names=wording.STATUS_NAMES,
         event_names=wording.EVENT_NAMES,
     )
+
+
+@pages.get("/payments/<uuid:session_id>/evidence.zip")
+@in_section(PAYMENTS)
+@reads_personal_data("evidence")
+def take_evidence(session_id: UUID) -> Response:
+    """Return the evidence pack of a payment, for someone who does not trust us."""
+    return evidence_of(session_id, None)
 
 
 @pages.get("/payments/<uuid:session_id>/timeline/")

@@ -24,6 +24,7 @@ PAGES = {
     "/console/payments/{refund_session_id}/": {"auditor"},
     "/console/payments/{paid_session_id}/timeline/": {"auditor"},
     "/console/payments/{paid_session_id}/timeline/?at_version=4": {"auditor"},
+    "/console/payments/{paid_session_id}/evidence.zip": {"auditor"},
     "/console/blocks/": {"auditor"},
     "/console/access-log/": {"auditor"},
 }
@@ -87,6 +88,8 @@ def test_axe_finds_nothing_and_no_page_scrolls_sideways(
 ) -> None:
     page = visit("auditor", color_scheme=scheme, **({"viewport": viewport} if viewport else {}))
     for path in ["/", *PAGES, "/console/nowhere/"]:
+        if path.endswith((".csv", ".zip")):
+            continue
         page.goto(path.format(**world.known))
         assert violations(page) == [], path
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

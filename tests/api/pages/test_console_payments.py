@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import requests
@@ -135,6 +137,16 @@ def test_each_page_of_a_payment_is_recorded_as_a_read_of_its_session(
         latest, *_ = _accesses(world)
         assert len(_accesses(world)) in (before + 1, 50)
         assert latest == {"what": what, "session_id": world.known["paid_session_id"]}
+
+
+def test_the_evidence_of_a_payment_is_taken_as_a_file(auditor: requests.Session, world: World) -> None:
+    answer = auditor.get(_url(world, "{paid_session_id}/evidence.zip"), timeout=10)
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert "no-store" in answer.headers["Cache-Control"]
+    with ZipFile(BytesIO(answer.content)) as pack:
+        assert "verify.py" in pack.namelist()
+    missing = auditor.get(_url(world, "550e8400-e29b-41d4-a716-446655440000/evidence.zip"), timeout=10)
+    assert missing.status_code == 404
 
 
 @pytest.mark.parametrize(
