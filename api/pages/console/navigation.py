@@ -31,6 +31,12 @@ PAYMENTS = Section(
     frozenset({Role.AUDITOR}),
     "Find a payment, see its money and its story, and step through its events.",
 )
+BOOKS = Section(
+    "Books",
+    "console.show_books",
+    frozenset({Role.AUDITOR}),
+    "The trial balance of any period, the close of a day, and the statement of each account.",
+)
 BLOCKS = Section(
     "Blocks",
     "console.show_blocks",
@@ -44,7 +50,7 @@ ACCESS_LOG = Section(
     "Who decided what, who read whose personal data, and who was refused.",
 )
 
-SECTIONS = (OVERVIEW, CASES, PAYMENTS, BLOCKS, ACCESS_LOG)
+SECTIONS = (OVERVIEW, CASES, PAYMENTS, BOOKS, BLOCKS, ACCESS_LOG)
 """In the order of the navigation."""
 
 

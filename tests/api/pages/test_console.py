@@ -25,6 +25,10 @@ PAGES = {
     "/console/payments/{paid_session_id}/timeline/": {"auditor"},
     "/console/payments/{paid_session_id}/timeline/?at_version=4": {"auditor"},
     "/console/payments/{paid_session_id}/evidence.zip": {"auditor"},
+    "/console/books/": {"auditor"},
+    "/console/books/?since=2024-01-15&until=2024-01-15": {"auditor"},
+    "/console/books/trial-balance.csv": {"auditor"},
+    "/console/books/mpesa_clearing/": {"auditor"},
     "/console/blocks/": {"auditor"},
     "/console/access-log/": {"auditor"},
 }
