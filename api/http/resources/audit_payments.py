@@ -45,8 +45,14 @@ def find(personal: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
     CheckoutRequestID are headers, for URLs are kept by proxies; send them with `next` again. With `recorded_as_of` the
     payments are shown, and filtered by status and evidence, as they were at that time.
     """
+    found, end = found_by(personal, query)
+    return {"next": _next(end), "results": [show_found(each) for each in found]}
+
+
+def found_by(personal: dict[str, Any], query: dict[str, Any]) -> tuple[list[FoundPayment], Key | None]:
+    """Return a page of the payments that fit, the newest first, and the key of the next one, None at the end."""
     services, now, size = current_services(), clock.now(), query["page_size"]
-    filters = filters_of(personal, query)
+    filters = _filters(personal, query)
     after = query["cursor"].key if "cursor" in query else None
     if "recorded_as_of" in query:
         found, end = _found_as_of(filters, after, size, min(query["recorded_as_of"], now))
@@ -54,8 +60,8 @@ def find(personal: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
         found, end = find_payments(
             services.database, services.vault, filters, after=after, limit=size, now=now
         )
-    note_search(filters, [str(each.session_id) for each in found])
-    return {"next": _next(end), "results": [show_found(each) for each in found]}
+    _note_search(filters, [str(each.session_id) for each in found])
+    return found, end
 
 
 @blueprint.route("/api/audit/payments/<uuid:session_id>/", methods=["GET"])
@@ -126,8 +132,7 @@ def moment_of(entries: list[Entry], query: dict[str, Any]) -> datetime:
     return entries[-1].recorded_at if "at_version" in query else clock.now()
 
 
-def filters_of(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
-    """Return what a payment is searched by."""
+def _filters(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
     phone = personal.get("phone")
     return Filters(
         receipt=query.get("receipt"),
@@ -158,7 +163,7 @@ def _found_as_of(
     return [each for each in found if each.fits(filters)], end
 
 
-def note_search(filters: Filters, sessions: list[str]) -> None:
+def _note_search(filters: Filters, sessions: list[str]) -> None:
     """Say what was searched by, but not for; and whose payments a person's own number led to."""
     note_access(by=[name for name in Filters.__slots__ if getattr(filters, name) is not None])
     if filters.user_id is not None:

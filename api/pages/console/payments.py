@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
-from api.http.resources.audit_payments import entries_of, filters_of, note_search, view_of
+from api.http.resources.audit_payments import entries_of, found_by, view_of
 from api.http.resources.evidence import evidence_of
 from api.http.schemas.audit_schemas import PaymentQuery, PersonalFilters
 from api.http.schemas.pagination import AsOfQuery, Cursor
@@ -18,11 +18,9 @@ from api.pages import wording
 from api.pages.console import staff
 from api.pages.console.blueprint import in_section, pages, read_query
 from api.pages.console.navigation import PAYMENTS
-from ledger import clock
 from ledger.errors import InvalidValue, NotFound
 from ledger.session.values import Evidence, Status
 from projections.history_steps import Step, folded, steps
-from projections.payment_search import find_payments
 
 PERSONAL = {"phone": "Daftari-Phone", "checkout_id": "Daftari-Checkout-Request"}
 """The fields of the form that name a person, which no URL may hold, and what they are called in the API."""
@@ -62,17 +60,7 @@ def _found(given: Mapping[str, str]) -> tuple[str, int]:
 
 @reads_personal_data("payments")
 def _search(personal: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
-    services, filters = current_services(), filters_of(personal, query)
-    after = query["cursor"].key if "cursor" in query else None
-    found, end = find_payments(
-        services.database,
-        services.vault,
-        filters,
-        after=after,
-        limit=query["page_size"],
-        now=clock.now(),
-    )
-    note_search(filters, [str(each.session_id) for each in found])
+    found, end = found_by(personal, query)
     return {
         "results": [show_found(each) for each in found],
         "cursor": str(Cursor(end, is_after=True)) if end else None,
