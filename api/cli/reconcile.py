@@ -1,5 +1,6 @@
 """`daftari reconcile`: import an M-Pesa statement and compare it with the ledger."""
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,11 @@ DIFFERENCES_LEFT = 5
 NO_STATEMENT = 6
 BALANCE_BROKEN = 7
 OF_ANOTHER = 8
+
+GARBAGE_AFTER = 100_000
+"""Objects that are made before a search for cycles: there are few here, and after the usual 700 it took a seventh of
+the time.
+"""
 
 EXIT_CODES = {"STATEMENT_BALANCE_BROKEN": BALANCE_BROKEN, "STATEMENT_OF_ANOTHER": OF_ANOTHER}
 
@@ -65,6 +71,7 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
     from payments.mpesa.credentials import CredentialStore
     from payments.reconciliation.statements import StatementRefused
 
+    gc.set_threshold(GARBAGE_AFTER)
     try:
         with open_database() as (settings, database):
             vault = Vault(database, settings.daftari_master_key)
