@@ -27,6 +27,7 @@ ENTRY_COLUMNS = (
     "position",
     "movement",
 )
+_AMOUNT = re.compile(r"-?[0-9]+\.[0-9]{2}")
 _NO_TAG = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -34,7 +35,7 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator
     """Yield the lines of a CSV file, each with its end; no cell is taken for a formula."""
     for row in chain([columns], rows):
         line = io.StringIO()
-        csv.writer(line, lineterminator="\r\n").writerow([plain_cell(cell) for cell in row])
+        csv.writer(line, lineterminator="\r\n").writerow(map(_cell, row))
         yield line.getvalue()
 
 
@@ -77,6 +78,11 @@ def account_name(account: Account) -> str:
 def shillings(cents: int) -> str:
     """Return an amount with its cents, without a sign for thousands."""
     return f"{Money(cents).as_decimal():.2f}"
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that is no formula; an amount below zero is none, though it begins like one."""
+    return plain_cell(value) if isinstance(value, str) and not _AMOUNT.fullmatch(value) else value
 
 
 def _transaction(entry: JournalEntry) -> Iterator[str]:

@@ -91,6 +91,8 @@ def test_the_files_say_what_the_books_say(ledger: Ledger, database: Database) ->
     assert head.startswith("entry_id,day,")
     assert row.startswith("1,2024-01-15,")
     assert ",mpesa_clearing,customer_funds,350.00,'=NLJ7RT61SV," in row
+    [_, below] = csv_lines(("amount", "text"), [("-350.00", "-350.00 KES")])
+    assert below == "-350.00,'-350.00 KES\r\n"
     journal = "".join(hledger_lines(entries))
     assert f"2024-01-15 (1) Paid  ; receipt:_NLJ7RT61SV, session:{entries[0].session_id}\n" in journal
     assert journal.endswith(
