@@ -220,6 +220,21 @@ def networks(given: str) -> tuple[Network, ...]:
         ) from None
 
 
+def destinations(given: str) -> tuple[str, ...]:
+    """Parse where heads are published: paths of files, addresses and `command:…`, separated by semicolons."""
+    found = [part.strip() for part in text(given).split(";") if part.strip()]
+    for part in found:
+        if part.startswith("command:") and part.removeprefix("command:").strip():
+            continue
+        if "://" in part:
+            url(part)
+        elif not Path(part).is_absolute():
+            raise ValueError(
+                "must be paths of files from / on, https addresses, or command:PROGRAM, separated by semicolons."
+            )
+    return tuple(found)
+
+
 def folder(given: str) -> Path:
     """Parse the path of a folder, which need not exist yet."""
     return Path(text(given)).expanduser().absolute()

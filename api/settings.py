@@ -153,9 +153,7 @@ class Settings:
         values.whole(1, 10_000_000), "300000", "How many reads a user may send in a minute, per process."
     )
     daftari_web_workers: int = _setting(values.whole(1, 64), "2", "How many processes serve HTTP.")
-    daftari_web_threads: int = _setting(
-        values.whole(1, 256), "16", "How many requests each of them handles at once."
-    )
+    daftari_web_threads: int = _setting(values.whole(1, 256), "16", "How many requests each handles at once.")
     daftari_web_waiters: int = _setting(
         values.whole(1, 10_000),
         "1000",
@@ -220,6 +218,9 @@ class Settings:
         "24",
         "How many hours between two whole verification runs, with hourly incremental ones between; 0 turns both off.",
     )
+    daftari_publish_heads: tuple[str, ...] = _setting(
+        values.destinations, "", "Where signed heads go: files, addresses, command:…; by semicolons."
+    )
     daftari_seal_seconds: int = _setting(
         values.whole(1, 24 * 3600), "5", "How many seconds between two signed blocks of the log."
     )
@@ -256,9 +257,7 @@ class Settings:
         "What to do with a callback from an address that is not Safaricom's: nothing, log it, or treat it as "
         "unauthenticated until a status query confirms it.",
     )
-    mpesa_consumer_key: str = _setting(
-        values.key, "", "The app's consumer key, from the Daraja portal.", secret=True
-    )
+    mpesa_consumer_key: str = _setting(values.key, "", "The app's consumer key, of the portal.", secret=True)
     mpesa_consumer_secret: str = _setting(values.key, "", "The app's consumer secret.", secret=True)
     mpesa_business_shortcode: str = _setting(
         values.digits(5, 7), "", "The paybill, or for buy goods the store number."

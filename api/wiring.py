@@ -68,6 +68,7 @@ from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
 from payments.settlement.receiver import CallbackReceiver
 from payments.settlement.settlement import Settlement
+from payments.verification.head_publisher import HeadPublisher, destination_of
 from payments.verification.scheduled import ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
@@ -183,6 +184,9 @@ def assemble(
         matcher=matcher,
         transaction_poller=transaction_poller,
         block_signer=BlockSigner(database, lambda: vault.block_key, lambda: vault.block_keys),
+        head_publisher=HeadPublisher(
+            database, lambda: vault.block_keys, map(destination_of, settings.daftari_publish_heads)
+        ),
         verification=ScheduledVerification(verifier, verify_apart),
         reencrypt=Reencryption(database, vault).run,
         purge=retention.purge,
@@ -338,7 +342,11 @@ def _c2b_terms(settings: Settings) -> C2bTerms:
 
 def _switched_off(settings: Settings) -> frozenset[str]:
     """Return which of the worker's PROCESSES do not run."""
-    runs = {"pull": settings.daftari_pull == "on", "verifying": settings.daftari_verify_hours > 0}
+    runs = {
+        "pull": settings.daftari_pull == "on",
+        "publishing_heads": bool(settings.daftari_publish_heads),
+        "verifying": settings.daftari_verify_hours > 0,
+    }
     return frozenset(name for name in runs if not runs[name])
 
 

@@ -34,6 +34,12 @@ MOST_BY_DEFAULT = 8
     help="The name of a signed block that an earlier run printed, to check that it is unchanged. Can be repeated.",
 )
 @click.option(
+    "--published",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="The heads that were published, one a line: each must still be in the log as it was.",
+)
+@click.option(
     "--incremental",
     is_flag=True,
     help="Read only sessions with events since the last run that found nothing wrong, and compare older events with "
@@ -82,7 +88,8 @@ def verify(context: click.Context, /, *, incremental: bool, chain: bool, **optio
     anew with your keys is found only by the name of a block that was kept.
 
     The last line names the last signed block. Keep it where those who can write to the database cannot change it:
-    passed back as --kept-block, it proves that everything up to that block is unchanged.
+    passed back as --kept-block, it proves that everything up to that block is unchanged. So does a file of heads that
+    were published (DAFTARI_PUBLISH_HEADS), passed back as --published.
 
     \b
     Example: verify every night
@@ -99,6 +106,7 @@ def verify(context: click.Context, /, *, incremental: bool, chain: bool, **optio
         opened = partial(open_store, settings.database_url, settings.daftari_app_role, key)
         shared = {
             "kept_blocks": _names(options["kept"]),
+            "published": options["published"] or (),
             "processes": Processes(count, opened) if count > 1 else None,
             "on_progress": _progress(),
         }

@@ -118,12 +118,14 @@ class Verifier:
         kept_blocks: Iterable[KeptName] = (),
         *,
         form: Form = Form.WHOLE,
+        published: Iterable[bytes] = (),
         processes: Processes | None = None,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> VerificationRun:
         """Check every invariant, store the run, and return it. Raises Unavailable.
 
-        `kept_blocks` are names of signed blocks that were kept elsewhere and must still be there. An incremental run
+        `kept_blocks` are names of signed blocks that were kept elsewhere, `published` lines of heads: they must still
+        be there. An incremental run
         without an earlier one to start from reads everything. `processes` share a log of more than MIN_EVENTS_TO_SHARE.
         """
         started_at = clock.now()
@@ -136,6 +138,7 @@ class Verifier:
             with_messages=True,
             prompt_seconds=self._prompt_seconds,
             kept_blocks=kept_blocks,
+            published=published,
             verified=self._verified() if form is Form.INCREMENTAL else None,
             processes=processes,
             on_progress=on_progress,

@@ -23,6 +23,7 @@ from payments.reconciliation.pull import TransactionPoller
 from payments.refunds.approval_policy import RefundPolicy, approve_again
 from payments.refunds.reversals import RefundSender
 from payments.refunds.status_checks import RefundStatusChecks
+from payments.verification.head_publisher import HeadPublisher
 from payments.verification.scheduled import ScheduledVerification
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
@@ -56,6 +57,7 @@ class WorkerParts:
     matcher: Matcher
     transaction_poller: TransactionPoller
     block_signer: BlockSigner
+    head_publisher: HeadPublisher
     verification: ScheduledVerification
     reencrypt: Callable[[], int]
     purge: Callable[[], int]
@@ -176,6 +178,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed()),
     OnTime("signing_blocks", None, "sign the part of the log that no block covers",
            lambda parts: parts.block_signer.run()),
+    OnTime("publishing_heads", (1, 1), "publish the last signed block where DAFTARI_PUBLISH_HEADS says",
+           lambda parts: parts.head_publisher.run()),
     OnTime("tidying", (60, 60), "purge what was kept long enough, kind by kind",
            lambda parts: parts.purge()),
     OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",

@@ -101,13 +101,14 @@ def check_chain(
     since: KeptName | None = None,
     stored_only: bool = False,
     kept_blocks: Iterable[KeptName] = (),
+    published: Iterable[bytes] = (),
     processes: Processes | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
     also: Callable[[Connection[Any]], Iterator[Violation]] = lambda _: iter(()),
 ) -> ChainFound:
     """Follow the chain in one snapshot, from the first event or `since` a block that is known to be genuine.
 
-    `stored_only` leaves out what has to be recomputed from content. `kept_blocks`, `also`, `processes` and
+    `stored_only` leaves out what has to be recomputed from content. `kept_blocks`, `published`, `also`, `processes` and
     `on_progress` are as for `invariants.examine`. Raises Unavailable, and NotFound if the block is not there.
     """
     with database.snapshot() as connection:
@@ -123,7 +124,7 @@ def check_chain(
         )
         tasks = (partial(check_span, span, stored_only=stored_only) for span in spans)
         findings, events = Findings(), 0
-        findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, since))
+        findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, since, published))
         for tally in _run(processes, reader, tasks):
             events += tally.events
             findings.merge(tally.findings)

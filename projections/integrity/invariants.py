@@ -119,6 +119,7 @@ def examine(
     with_messages: bool = False,
     prompt_seconds: int = MIN_PROMPT_SECONDS,
     kept_blocks: Iterable[KeptName] = (),
+    published: Iterable[bytes] = (),
     verified: Verified | None = None,
     processes: Processes | None = None,
     also: Callable[[Connection[Any]], Iterator[Violation]] = lambda _: iter(()),
@@ -129,8 +130,9 @@ def examine(
     With the `vault`, phones are compared, and events and signed blocks have to be signed by its keys. `known_texts` are
     names and addresses that must not be found in the clear. `is_idle` says that nothing is under way, so that a receipt
     reserved a moment ago without a payment is a fault too; `with_messages`, that all callbacks came by the inbox.
-    `prompt_seconds` is how long a prompt counts as live; `kept_blocks` are names that somebody kept elsewhere; `also`
-    asks for what else must be true, in the same snapshot. Without `verified` everything is read; with it, if its block
+    `prompt_seconds` is how long a prompt counts as live; `kept_blocks` are names that somebody kept elsewhere, and
+    `published` the lines of heads that were published; `also` asks for what else must be true, in the same snapshot.
+    Without `verified` everything is read; with it, if its block
     is there, only sessions with events since, see docs/adr/0020. `processes` share the walk; `on_progress` is told how
     many events were read. Raises Unavailable.
     """
@@ -152,7 +154,7 @@ def examine(
         )
         total, is_whole = _added_up(tallies, on_progress), not span.after
         findings = total.findings
-        findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, span.start))
+        findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, span.start, published))
         findings.add(log_rules.positions(connection, span.origin, span.after))
         findings.add(_of_tables(reader, span, total))
         if with_messages:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from ledger.store import audit_log, blocks
+from ledger.store import audit_log, blocks, published_heads
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
@@ -67,8 +67,9 @@ def signed_blocks(
     vault: Vault | None,
     kept: Iterable[blocks.KeptName],
     verified: blocks.KeptName | None,
+    published: Iterable[bytes] = (),
 ) -> Iterator[Violation]:
-    """Signed blocks follow one another, and those whose names were kept elsewhere are still there."""
+    """Signed blocks follow one another, and those that were kept or published elsewhere are still there."""
     own_keys = vault.block_keys if vault is not None else []
     for fault in blocks.faults(connection, own_keys, verified):
         yield Violation("blocks", fault)
@@ -76,6 +77,8 @@ def signed_blocks(
         if blocks.find(connection, name) is None:
             detail = f"block {name.origin}-{name.number} is not there as it was when its name was kept"
             yield Violation("blocks", detail)
+    for found in published_heads.faults(connection, published, {key.public_bytes_raw() for key in own_keys}):
+        yield Violation("blocks", found.detail, position=found.position)
 
 
 def digest_tasks(connection: Connection[Any]) -> Iterator[Task]:

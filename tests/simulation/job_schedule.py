@@ -78,6 +78,7 @@ class JobSchedule:
             "reencryption": lambda: inf,
             "pull": self._pull,
             "signing_blocks": lambda: self._periodic("signing_blocks"),
+            "publishing_heads": lambda: inf,
             "tidying": lambda: self._periodic("tidying"),
             "unproven_letters": lambda: self._periodic("unproven_letters"),
         }

@@ -29,13 +29,19 @@ NAMES = (
     "ladder",
     "money_left_over",
     "signing_blocks",
+    "publishing_heads",
     "tidying",
     "unproven_letters",
     "reencryption",
     "pull",
     "verifying",
 )
-SETTINGS = {"MPESA_BASE_URL": "http://127.0.0.1:9", "DAFTARI_PULL": "on", "DAFTARI_SEAL_SECONDS": "7"}
+SETTINGS = {
+    "MPESA_BASE_URL": "http://127.0.0.1:9",
+    "DAFTARI_PULL": "on",
+    "DAFTARI_PUBLISH_HEADS": "/tmp/heads",
+    "DAFTARI_SEAL_SECONDS": "7",
+}
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from ledger.store.blocks import Blocks, KeptName
 from ledger.store.canonical import GENESIS, canonical_json, chained_hash, event_digest
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
+from ledger.store.published_heads import line_of
 from ledger.store.vault import Vault
 from projections.integrity import chain
 from projections.integrity.chain import Span, check_chain, check_span
@@ -250,3 +251,16 @@ def all_blocks(log: Log) -> list[blocks.Block]:
     with log.database.connection() as connection:
         found = (blocks.numbered(connection, 1, number) for number in range(1, 9))
         return [block for block in found if block is not None]
+
+
+def test_a_chain_that_was_made_anew_is_found_by_a_published_head(log: Log) -> None:
+    """Every hash, MAC and signature holds: the keys were used."""
+    lines = [line_of(block) for block in all_blocks(log)]
+    log.owner.execute("DELETE FROM signed_blocks WHERE number > 2")
+    log.owner.execute("DELETE FROM payment_events WHERE position > %s", (log.positions[250],))
+    log.owner.commit()
+    BlockSigner(log.database, lambda: log.vault.block_key).run()
+    assert check_chain(log.database, log.vault).violations == []
+    found = check_chain(log.database, log.vault, published=lines)
+    assert found.first == log.positions[200]
+    assert len(found.violations) == 2
