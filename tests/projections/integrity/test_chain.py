@@ -1,6 +1,6 @@
 """Whatever is done to one event of the log by hand, the chain shows it and names the position.
 
-The log is of events with valid hashes and MACs, in sessions of one to five and blocks of a hundred.
+The log is of events with valid hashes and MACs, in sessions that go on beside each other.
 """
 
 from collections.abc import Iterator
@@ -83,9 +83,9 @@ def stored_events(count: int, macs: EventMacs) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def filled(database: Database, count: int, monkeypatch: pytest.MonkeyPatch) -> Vault:
-    monkeypatch.setattr(blocks, "MAX_EVENTS", 100)
-    monkeypatch.setattr(chain, "EVENTS_AT_ONCE", 100)
+def filled(database: Database, count: int, in_a_block: int, monkeypatch: pytest.MonkeyPatch) -> Vault:
+    monkeypatch.setattr(blocks, "MAX_EVENTS", in_a_block)
+    monkeypatch.setattr(chain, "EVENTS_AT_ONCE", in_a_block)
     vault = Vault(database, MASTER_KEY)
     vault.claim()
     macs = EventMacs(database, vault.keys)
@@ -102,7 +102,8 @@ def filled(database: Database, count: int, monkeypatch: pytest.MonkeyPatch) -> V
 
 @pytest.fixture
 def log(database: Database, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    vault = filled(database, getattr(request, "param", 310), monkeypatch)
+    count, in_a_block = getattr(request, "param", (310, 100))
+    vault = filled(database, count, in_a_block, monkeypatch)
     with psycopg.connect(database.url, row_factory=dict_row) as owner:
         owner.execute(WRITE_FREELY)
         found = owner.execute("SELECT position FROM payment_events ORDER BY position").fetchall()
@@ -184,7 +185,7 @@ def test_what_is_done_to_an_event_is_found_where_it_is(log: Log) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("log", [10_000], indirect=True)
+@pytest.mark.parametrize("log", [(10_000, 20)], indirect=True)
 def test_what_is_done_to_any_event_of_ten_thousand_is_found_where_it_is(log: Log) -> None:
     assert len(log.positions) == 10_000
     for position in log.positions:
