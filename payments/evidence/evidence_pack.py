@@ -102,7 +102,7 @@ class EvidencePacks:
         payment = self._payment(session_id, head)
         files = dict(self._messages(payment))
         requests = list(self._requests(payment))
-        is_erased = any(ERASED_TEXT in each.values() for each in requests)
+        is_erased = self._is_erased(payment.session)
         files |= {
             EVENTS: _json([_event(*each) for each in zip(payment.entries, payment.rows, strict=True)]),
             PROOFS: _json({"head": payment.head, "inclusion": payment.inclusion}),
@@ -192,6 +192,12 @@ class EvidencePacks:
                     yield about | {"answer": PUBLIC_NAMES[type(answer)], **_without(entry.state)}
                 case events.RefundRequested() | events.RefundUncertain() as sent:
                     yield about | {"sent": PUBLIC_NAMES[type(sent)], **_without(entry.state)}
+
+    def _is_erased(self, session: PaymentSession) -> bool:
+        sealed = session.phone_sealed
+        return sealed is not None and (
+            self._decrypted(session.user_id, sealed, PHONE, session.id) == ERASED_TEXT
+        )
 
     def _decrypted(self, owner: int, value: str, purpose: str, row: UUID) -> str:
         try:
