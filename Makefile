@@ -93,7 +93,7 @@ schema: $(VENV)/.ready-to-test ## Write docs/schema.md from a database that was 
 events: $(VENV)/.ready-to-test ## Write docs/events.md from the event classes and their stored samples
 	@$(BIN)/python -m tests.support.events_page
 
-screenshot: test-setup ## Take the picture of shop and phone for the README
+screenshot: test-setup ## Take the pictures of shop and console for README and docs
 	@$(BIN)/python -m tests.support.screenshot
 
 format: $(VENV)/.ready-to-test ## Format the code

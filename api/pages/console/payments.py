@@ -158,6 +158,8 @@ def _changes(before: Step | None, step: Step) -> list[tuple[str, str, str]]:
 def _value(name: str, value: Any) -> str:
     if value is None:
         return wording.NOTHING
+    if name == "session_status":
+        return wording.STATUS_NAMES[Status(value)]
     if name.endswith("_cents"):
         return wording.shillings(value)
     return wording.moment_to_the_second(value) if hasattr(value, "astimezone") else str(value)
