@@ -109,8 +109,9 @@ def address(instance: Instance, rule: Rule, session_id: str) -> str:
     """Return the path of a route that names what is the customer's where it can."""
     [[order]] = observe(instance, "SELECT order_id FROM shop_orders WHERE session_id = %s", session_id)
     by_type = {"UUIDConverter": session_id, "IntegerConverter": CUSTOMER, "UnicodeConverter": "UKG7CANARY"}
-    values = {name: by_type.get(type(rule._converters[name]).__name__, "x") for name in rule.arguments}
+    values = {name: by_type.get(type(each).__name__, "x") for name, each in rule._converters.items()}
     values |= {"order_id": order} if "order_id" in values else {}
+    values |= dict(rule.defaults or {})
     return str(instance.app.url_map.bind("").build(rule.endpoint, values, force_external=False))
 
 

@@ -53,7 +53,7 @@ SIMULATED = {
 INITIATOR_PASSWORD = "MPESA_INITIATOR_PASSWORD"
 
 # Waiting for connections and answers goes on in real time while a test moves the clock, and so do pytest's watches.
-# daraja.eat asks no clock; the moments that it reads in callbacks must be plain ones, which can be stored.
+# daraja.eat and statement_cells ask no clock; the moments that they read must be plain ones, which can be stored.
 freezegun.configure(
     extend_ignore_list=[
         "psycopg",
@@ -64,6 +64,7 @@ freezegun.configure(
         "werkzeug",
         "_pytest",
         "daraja.eat",
+        "daraja.statement_cells",
     ]
 )
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
