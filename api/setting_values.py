@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import shlex
 from collections.abc import Callable
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -224,7 +225,11 @@ def destinations(given: str) -> tuple[str, ...]:
     """Parse where heads are published: paths of files, addresses and `command:…`, separated by semicolons."""
     found = [part.strip() for part in text(given).split(";") if part.strip()]
     for part in found:
-        if part.startswith("command:") and part.removeprefix("command:").strip():
+        if part.startswith("command:"):
+            if not shlex.split(
+                part.removeprefix("command:")
+            ):  # Raises ValueError for an open quotation mark.
+                raise ValueError("has a command: without a program after it.")
             continue
         if "://" in part:
             url(part)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from api import setting_values
 from api.local.instances import hold_instance, publish_instance
 from api.local.local_settings import local_settings
 from api.local.local_simulator import SimulatorOptions
@@ -331,3 +332,21 @@ def test_secrets_that_were_drawn_by_chance_are_taken() -> None:
         raw = drawn.randbytes(32)
         assert weakness_of(raw.hex()) is None
         assert weakness_of(base64.b64encode(raw).decode()) is None
+
+
+def test_destinations_of_heads_are_files_addresses_and_commands() -> None:
+    given = "/mnt/heads; https://notary.example/heads; command:notarise --log 'a b'"
+    assert setting_values.destinations(given) == (
+        "/mnt/heads",
+        "https://notary.example/heads",
+        "command:notarise --log 'a b'",
+    )
+    wrong = {
+        "heads": "paths",
+        "command:": "program",
+        "command:a 'b": "quotation",
+        "http://a.example/": "https",
+    }
+    for text, said in wrong.items():
+        with pytest.raises(ValueError, match=said):
+            setting_values.destinations(text)
