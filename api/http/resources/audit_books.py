@@ -91,7 +91,7 @@ class ShownTrialBalance(ResponseSchema):
     closing_credit = fields.String(metadata={"example": "350.00"})
 
 
-class ShownEntry(ResponseSchema):
+class ShownJournalEntry(ResponseSchema):
     """An entry. Its source is an event's position, which may exceed JSON's numbers, or a movement's ordinal."""
 
     entry_id = fields.Integer()
@@ -110,7 +110,7 @@ class ShownEntry(ResponseSchema):
 class EntryList(KeysetList):
     """A page of entries, in the order in which they were posted."""
 
-    results = fields.List(fields.Nested(ShownEntry))
+    results = fields.List(fields.Nested(ShownJournalEntry))
 
 
 class ShownDifference(ResponseSchema):
