@@ -12,7 +12,7 @@ from payments.inbox.inbox import digests_of_phone
 from payments.operators.stakes import digests_of_payer
 
 _SEALED_PHONES = """
-SELECT DISTINCT session_id, state->>'phone_sealed' AS sealed
+SELECT session_id, state->>'phone_sealed' AS sealed
 FROM payment_events JOIN payment_sessions USING (session_id)
 WHERE user_id = %s AND state ? 'phone_sealed' AND state->>'phone_sealed' IS NOT NULL
 """
@@ -21,12 +21,16 @@ WHERE user_id = %s AND state ? 'phone_sealed' AND state->>'phone_sealed' IS NOT 
 def phone_digests_of(connection: Connection[Any], vault: Vault, user_id: int) -> list[str]:
     """Return the blind indexes of every phone that the customer's sessions name; none once they are erased."""
     digests = set[str]()
-    for row in connection.execute(_SEALED_PHONES, (user_id,)).fetchall():
-        try:
-            phone = vault.decrypt(user_id, row["sealed"], purpose=PHONE, row=row["session_id"])
-        except (Erased, WrongKey):
-            continue
-        digits = PhoneNumber(phone).digits
-        digests.update(digests_of_phone(vault, digits))
-        digests.update(digests_of_payer(vault, digits))
+    with connection.cursor() as rows:  # One by one: a customer may have tens of thousands of sessions.
+        for row in rows.stream(_SEALED_PHONES, (user_id,)):
+            digests |= _digests(vault, user_id, row)
     return sorted(digests)
+
+
+def _digests(vault: Vault, user_id: int, row: dict[str, Any]) -> set[str]:
+    try:
+        phone = vault.decrypt(user_id, row["sealed"], purpose=PHONE, row=row["session_id"])
+    except (Erased, WrongKey):
+        return set()
+    digits = PhoneNumber(phone).digits
+    return {*digests_of_phone(vault, digits), *digests_of_payer(vault, digits)}
