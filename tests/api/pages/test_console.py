@@ -85,8 +85,7 @@ def test_every_view_of_the_console_but_its_sign_in_belongs_to_a_section(world: W
     assert open_to_all == {"console.sign_in", "console.sign_out", "console.static"}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [None, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", None), ("dark", NARROW)], ids=["wide", "narrow"])
 def test_axe_finds_nothing_and_no_page_scrolls_sideways(
     visit: Callable[..., Page], world: World, scheme: str, viewport: dict[str, int] | None
 ) -> None:
