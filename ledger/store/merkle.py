@@ -148,12 +148,14 @@ def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, path: 
     """
     if old_size == size:
         return old_root == root and not path
+    if not 0 < old_size < size:
+        return False
     is_one_node = old_size & (old_size - 1) == 0
     first, *others = [old_root, *path] if is_one_node else path or [b""]
     number, last = old_size - 1, size - 1
     while number & 1:
         number, last = number >> 1, last >> 1
-    steps = _steps(number, last, others) if 0 < old_size < size else None
+    steps = _steps(number, last, others)
     old = new = first
     for hashed, is_left in steps or ():
         old = node_hash(hashed, old) if is_left else old
