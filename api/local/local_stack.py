@@ -100,7 +100,7 @@ class LocalStack:
         if options.state_file is None:
             # A refund of yesterday's payment must find the payment, as it does at M-Pesa.
             options = replace(options, state_file=self._settings.daftari_data_dir / STATE_FILE)
-        command = [*_daftari("simulator"), *options.arguments()]
+        command = [*daftari("simulator"), *options.arguments()]
         supervisor.start(
             Program("The simulator", command, self._variables, partial(answers_http, host, port, "/"))
         )
@@ -110,8 +110,8 @@ class LocalStack:
         host, port = self._settings.daftari_host, self._settings.daftari_port
         ready = partial(answers_http, host, port, "/readyz")
         self._programs = [
-            Program("The API", [*_daftari("serve"), WAIT], self._of_programs(), ready, waits=True),
-            Program("The worker", [*_daftari("work"), WAIT], self._of_programs(), waits=True),
+            Program("The API", [*daftari("serve"), WAIT], self._of_programs(), ready, waits=True),
+            Program("The worker", [*daftari("work"), WAIT], self._of_programs(), waits=True),
         ]
         for program in self._programs:
             supervisor.start(program)
@@ -138,5 +138,6 @@ class LocalStack:
         self._welcome(load_settings(self._variables, {}))
 
 
-def _daftari(command: str) -> list[str]:
-    return [sys.executable, "-m", "api.cli", command]
+def daftari(command: str) -> list[str]:
+    """Return the words that run a command of the installed Daftari, whatever the current folder holds."""
+    return [sys.executable, "-P", "-m", "api.cli", command]
