@@ -6,7 +6,7 @@ from html import escape
 from ledger.clock import in_nairobi
 from ledger.money import Money
 from ledger.session.session import PaymentSession
-from ledger.session.values import Evidence, Refund, RefundState, Status
+from ledger.session.values import Attempt, AttemptState, Discrepancy, Evidence, Refund, RefundState, Status
 from projections.event_descriptions import describe
 from projections.history import Entry
 
@@ -35,6 +35,11 @@ _REFUND_STANDS = {
     RefundState.REFUSED: "is held back by a decision",
     RefundState.REQUESTED: "was sent, and M-Pesa has not said how that ended",
     RefundState.REFUNDED: "went back",
+}
+_DISAGREE = {
+    "outcome": "about the outcome of",
+    "amount": "about the amount of",
+    "books": "whether the books hold the payment of",
 }
 
 
@@ -72,8 +77,7 @@ def _sentences(session: PaymentSession) -> Iterator[str]:
             f"{line.quantity_thousandths / 1000:g} {line.unit_of_measure} of {name} at {Money(line.price_cents)}: "
             f"{Money(line.subtotal_cents)}."
         )
-    attempts = len(session.attempts)
-    yield f"The buyer's phone was prompted {attempts} {'time' if attempts == 1 else 'times'}."
+    yield from map(_prompt, session.attempts.values())
     for credit in session.credits.values():
         known_by = _KNOWN_BY[credit.evidence]
         yield f"{Money(credit.amount_cents)} arrived with M-Pesa's receipt {credit.receipt}, known by {known_by}."
@@ -84,10 +88,32 @@ def _sentences(session: PaymentSession) -> Iterator[str]:
         yield f"The order is {session.order[1]}."
     if session.failure:
         yield f"The reason: {session.failure[1]}"
-    yield from (_refund(refund) for refund in session.refunds.values())
+    yield from map(_refund, session.refunds.values())
+    yield from map(_discrepancy, session.discrepancies.values())
+
+
+def _prompt(attempt: Attempt) -> str:
+    """Return what is known of a prompt: that M-Pesa took it does not say that it was seen."""
+    if attempt.state == AttemptState.REFUSED:
+        how = "M-Pesa refused it, and sent nothing to the buyer's phone"
+    elif attempt.merchant_request_id:
+        how = "M-Pesa took it, to prompt the buyer's phone"
+    else:
+        how = "M-Pesa gave no answer, and the buyer's phone may have been prompted"
+    return f"Attempt {attempt.number}: {how}."
 
 
 def _refund(refund: Refund) -> str:
     of = f" of receipt {refund.receipt}" if refund.receipt else ""
     by = f", with receipt {refund.reversal_receipt}" if refund.reversal_receipt else ""
-    return f"Refund {refund.number}: {Money(refund.amount_cents)}{of} {_REFUND_STANDS[refund.state]}{by}."
+    stands = f"{Money(refund.amount_cents)}{of} {_REFUND_STANDS[refund.state]}{by}"
+    if refund.by_hand:
+        return f"Refund {refund.number}: an operator recorded by hand that {stands}."
+    return f"Refund {refund.number}: {stands}."
+
+
+def _discrepancy(found: Discrepancy) -> str:
+    told = f" The later one told of receipt {found.receipt}." if found.receipt else ""
+    stands = "Nobody has looked at it yet." if found.is_open else "An operator looked at it."
+    about = f"{_DISAGREE[found.about]} attempt {found.attempt}"
+    return f"Discrepancy {found.number}: sources disagree {about}.{told} {stands}"
