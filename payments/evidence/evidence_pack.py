@@ -60,8 +60,9 @@ FROM daraja_inbox
 WHERE (session_id = %(session)s AND received_at <= %(until)s) OR inbox_id = ANY(%(sources)s)
 ORDER BY received_at, inbox_id
 """
+# Not the figures: a better source replaces them, and a pack is the same under one head for ever.
 _MOVEMENTS = """
-SELECT receipt, kind, money_in, amount_cents, happened_at, evidence, first_seen_at FROM mpesa_movements
+SELECT receipt, kind, money_in, first_seen_at FROM mpesa_movements
 WHERE (receipt = ANY(%(receipts)s) OR linked_receipt = ANY(%(receipts)s)) AND first_seen_at <= %(until)s
 ORDER BY first_seen_at, movement_key
 """
@@ -97,7 +98,7 @@ class EvidencePacks:
         """Return the ZIP file of a session under the head of a number; by default the last, which must cover all of it.
 
         Raises NotFound for a session or head that is not there, or events that no head covers yet; EventForged where
-        the session was tampered with; Conflict where the log is not what was signed; and Unavailable.
+        an event under the head is not ours; Conflict where the log is not what was signed; and Unavailable.
         """
         payment = self._payment(session_id, head)
         files = dict(self._messages(payment))
@@ -133,9 +134,9 @@ class EvidencePacks:
         rows = rows_of_events(self._database, session_id)
         if not rows:
             raise no_such_session()
-        self._macs.require_genuine(session_id, rows)
         proofs = list(self._inclusions(session_id, len(rows), number))
         rows = rows[: len(proofs)]
+        self._macs.require_genuine(session_id, rows)
         entries = entries_of_genuine(rows)
         session: PaymentSession | None = None
         for entry in entries:
