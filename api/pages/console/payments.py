@@ -18,13 +18,16 @@ from api.pages import wording
 from api.pages.console import staff
 from api.pages.console.blueprint import in_section, pages, read_query
 from api.pages.console.navigation import PAYMENTS
-from ledger.errors import InvalidValue, NotFound
+from ledger.errors import InvalidValue, NotFound, wrong_fields
 from ledger.session.values import Evidence, Status
 from projections.history_steps import Step, folded, steps
 
 PERSONAL = {"phone": "Daftari-Phone", "checkout_id": "Daftari-Checkout-Request"}
 """The fields of the form that name a person, which no URL may hold, and what they are called in the API."""
 
+_NOT_IN_A_URL = (
+    "A phone and a CheckoutRequestID name a person and stand in no URL: search for them by the form."
+)
 SHOWN_FILTERS = ("receipt", "order_number", "reference", "user", "day", "amount", "status", "evidence")
 
 
@@ -32,6 +35,9 @@ SHOWN_FILTERS = ("receipt", "order_number", "reference", "user", "day", "amount"
 @in_section(PAYMENTS)
 def show_payments() -> tuple[str, int]:
     """Show the payments that fit the query, the newest first."""
+    named = request.args.keys() & PERSONAL.keys()
+    if named:
+        raise wrong_fields({name: [_NOT_IN_A_URL] for name in named})
     return _found(request.args)
 
 

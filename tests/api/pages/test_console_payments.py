@@ -78,6 +78,17 @@ def test_a_phone_is_searched_by_and_never_in_a_url(auditor: requests.Session, wo
     assert PAYS_AT_ONCE[-8:] not in str(details)
 
 
+@pytest.mark.parametrize("query", [f"phone={PAYS_AT_ONCE}", "checkout_id=x", "phone=", "receipt=R&phone=1"])
+def test_what_names_a_person_is_refused_in_a_url(auditor: requests.Session, world: World, query: str) -> None:
+    before = _accesses(world)
+    answer = auditor.get(_url(world, f"?{query}"), timeout=10)
+    assert answer.status_code == 400
+    assert "stand in no URL" in answer.text
+    assert PAYS_AT_ONCE not in answer.text
+    assert world.known["paid_session_id"] not in answer.text
+    assert _accesses(world) == before
+
+
 def test_other_filters_lead_to_a_url_that_can_be_kept(auditor: requests.Session, world: World) -> None:
     day = f"{clock.now().astimezone(clock.NAIROBI):%Y-%m-%d}"
     answer = _search(auditor, world, amount="465.00", status="order_created", receipt=" ")
@@ -106,6 +117,7 @@ def test_what_is_wrong_with_a_field_is_said_beside_it_and_what_was_typed_is_esca
 ) -> None:
     for form, told in (
         ({"amount": "<b>x</b>"}, "Write an amount like 350.00."),
+        ({"day": "9999-12-31"}, "Choose days between 1970 and 9998."),
         ({"user": "seven"}, "Write the number of a user."),
         ({"status": "lost"}, "Amount"),
         ({"phone": "12"}, "phone"),
