@@ -5,6 +5,7 @@ the signed root before it is handed out: where the log is not what was signed, t
 check it with a standard library and an Ed25519 verifier, is in docs/proofs.md.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from typing import Any
@@ -111,9 +112,7 @@ class Proofs:
 
     def _inclusion(self, connection: Connection[Any], event: dict[str, Any], head: Block) -> dict[str, Any]:
         if event["position"] > head.until_position:
-            raise NotFound(
-                "No signed head covers this event yet; the next one will, in seconds.", "NOT_SIGNED_YET"
-            )
+            raise NotFound(self._why_not_under(connection, event, head), "NOT_SIGNED_YET")
         assert head.tree_size is not None
         index = self._index(connection, event, head)
         if index is None:
@@ -132,6 +131,21 @@ class Proofs:
             "audit_path": [hashed.hex() for hashed in hashes],
             "head": head.shown(),
         }
+
+    def _why_not_under(self, connection: Connection[Any], event: dict[str, Any], head: Block) -> str:
+        """Say which head covers an event that is above this one: the first that does, or the next to be signed."""
+        last = self._head(connection, head.origin, None)
+        if last.until_position < event["position"]:
+            return "No signed head covers this event yet; the next one will, in seconds."
+
+        def reaches(number: int) -> int:
+            block = numbered(connection, head.origin, number)
+            return block.until_position if block else 0
+
+        # Heads are numbered without gaps, so that halving finds it in some twenty reads by the primary key.
+        later = range(head.number + 1, last.number + 1)
+        first = later[bisect_left(later, event["position"], key=reaches)]
+        return f"Head {head.number} is older than this event; head {first} is the first that covers it."
 
     def _index(self, connection: Connection[Any], event: dict[str, Any], head: Block) -> int | None:
         """Return the number of an event's leaf, from 0; None if it is not where a leaf under the head can be."""

@@ -52,7 +52,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
         404,
         "There is no such signed block, or it is from before the tree. `GET /api/audit/blocks/` lists them.",
     ),
-    "NOT_SIGNED_YET": ErrorCode(404, "No signed block covers this event yet. Ask again in some seconds."),
+    "NOT_SIGNED_YET": ErrorCode(
+        404,
+        "The signed block asked for is older than this event (its message names one), or none covers it yet.",
+    ),
     "CASE_NOT_FOUND": ErrorCode(404, "There is no such kind of case."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such statement import."),
     "LISTING_NOT_FOUND": ErrorCode(404, "There is no such listing on sale. Choose one from the catalogue."),

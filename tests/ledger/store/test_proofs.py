@@ -107,6 +107,22 @@ def test_a_session_is_proved_event_by_event(ledger: Ledger, database: Database, 
     assert proofs.of_session(checkout.session_id, 2) == [found[1]]
 
 
+def test_under_a_head_that_is_older_than_the_event_the_first_that_covers_it_is_named(
+    ledger: Ledger, database: Database, grown: list[int], proofs: Proofs
+) -> None:
+    for index, first in ((3, 2), (11, 2), (12, 3), (263, 4), (264, 5)):
+        with pytest.raises(NotFound) as refused:
+            proofs.of_position(grown[index], 1)
+        assert refused.value.code == "NOT_SIGNED_YET"
+        assert refused.value.message == (
+            f"Head 1 is older than this event; head {first} is the first that covers it."
+        )
+        check_inclusion(proofs.of_position(grown[index], first))
+    Checkout(ledger)
+    with pytest.raises(NotFound, match="the next one will"):
+        proofs.of_position(positions(database)[-1], 1)
+
+
 def test_what_is_not_there_is_not_proved(ledger: Ledger, database: Database, proofs: Proofs) -> None:
     checkout = Checkout(ledger)
     with pytest.raises(NotFound, match="HEAD_NOT_FOUND"):
