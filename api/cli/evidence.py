@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from api.cli.failures import NOT_AVAILABLE, Failure
+from api.cli.failures import NOT_AVAILABLE, Failure, is_text
 
 if TYPE_CHECKING:
     from ledger.store.database import Database
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Write the evidence pack of a payment.")
-@click.argument("payment")
+@click.argument("payment", callback=is_text)
 @click.option(
     "-o",
     "--output",

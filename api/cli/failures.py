@@ -68,6 +68,15 @@ def errors_as_failures() -> Iterator[None]:
         raise Failure(error.message, exit_code) from error
 
 
+def is_text(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return an argument that is text, as a callback of click; bytes that are no UTF-8 can be stored nowhere."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("this is no text in UTF-8.", ctx, param) from None
+    return value
+
+
 def read_settings() -> "Settings":
     """Return the settings of this process; raise ConfigurationError, LocalRuntimeError."""
     from api.local.local_settings import local_settings

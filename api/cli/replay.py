@@ -6,12 +6,14 @@ from uuid import UUID
 
 import click
 
+from api.cli.failures import is_text
+
 if TYPE_CHECKING:
     from ledger.store.database import Database
 
 
 @click.command(short_help="Show the events of a session as a timeline.")
-@click.argument("payment")
+@click.argument("payment", callback=is_text)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON list of events, with positions and hashes."
 )

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import stat
 from pathlib import Path
@@ -95,7 +96,14 @@ def test_no_token_is_made_if_an_identity_provider_issues_them(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [("token",), ("token", "--user", "0"), ("token", "--user", "1", "--role", "king")]
+    "arguments",
+    [
+        ("token",),
+        ("token", "--user", "0"),
+        ("token", "--user", "1", "--role", "king"),
+        ("replay", os.fsdecode(b"\xff")),
+        ("evidence", os.fsdecode(b"\xff"), "--by", "41"),
+    ],
 )
 def test_a_usage_error_exits_with_2(arguments: tuple[str, ...]) -> None:
     code, _, error = run(*arguments)
