@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 NAIROBI = timezone(timedelta(hours=3), "EAT")
 """East Africa Time, UTC+3 all the year round: the day of the shop and of M-Pesa."""
 
+DAY_YEARS = range(1970, 9999)
+"""The years of days that are asked for: arithmetic with the first and last days of a datetime fails."""
+OUT_OF_CALENDAR = f"Choose days between {DAY_YEARS[0]} and {DAY_YEARS[-1]}."
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

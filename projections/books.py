@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from ledger.clock import NAIROBI
+from ledger.clock import DAY_YEARS, NAIROBI, OUT_OF_CALENDAR
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
 from projections.journal import TABLE
@@ -141,11 +141,10 @@ def period(since: date | None, until: date | None, as_of: datetime) -> Period:
 
     Raises InvalidValue if it is empty or out of the calendar.
     """
-    try:
-        begin = start_of_day(since) if since else START_OF_TIME
-        end = start_of_day(until + timedelta(days=1)) if until else datetime.max.replace(tzinfo=UTC)
-    except OverflowError:
-        raise InvalidValue("Choose days between 1970 and 9998.") from None
+    if any(day is not None and day.year not in DAY_YEARS for day in (since, until)):
+        raise InvalidValue(OUT_OF_CALENDAR)
+    begin = start_of_day(since) if since else START_OF_TIME
+    end = start_of_day(until + timedelta(days=1)) if until else datetime.max.replace(tzinfo=UTC)
     if begin >= end:
         raise InvalidValue("The period is empty. Choose a `since` that is no later than `until`.")
     return Period(begin, end, as_of)

@@ -86,6 +86,20 @@ def steps_at(
     return {session_id: step for session_id, step in found.items() if step is not None}
 
 
+def sessions_at(
+    database: Database, macs: EventMacs, session_ids: Collection[UUID], as_of: datetime | None
+) -> dict[UUID, PaymentSession]:
+    """Return some hundred sessions as `folded` from what was recorded until a moment, None being all that is stored.
+
+    Those without a genuine event are left out.
+    """
+    found = {
+        session_id: folded(entries_until(entries, as_of=as_of))
+        for session_id, entries in histories(database, macs, session_ids).items()
+    }
+    return {session_id: session for session_id, session in found.items() if session is not None}
+
+
 def entries_until(
     entries: Sequence[Entry], *, as_of: datetime | None = None, at_version: int | None = None
 ) -> list[Entry]:

@@ -6,6 +6,7 @@ index, and keeps a blind index of phones. Both are seconds behind; what is shown
 
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
@@ -28,6 +29,8 @@ from ledger.session.events import (
     PaymentUncertain,
     ReceiptRecorded,
 )
+from ledger.session.session import PaymentSession
+from ledger.session.status_row import status_row
 from ledger.session.values import Evidence, Status
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
@@ -161,7 +164,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class FoundPayment:
-    """A session as it reads now; amounts are cents."""
+    """A session as it reads at a moment; amounts are cents."""
 
     session_id: UUID
     user_id: int
@@ -185,18 +188,43 @@ class FoundPayment:
         return self.created_at, self.session_id
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any], status: Status) -> "FoundPayment":
-        """Return the payment of a status row that was folded, with the status that it was shown with."""
-        return cls(**{name: row[name] for name in cls.__slots__} | {"session_status": str(status)})
+    def of(cls, session: PaymentSession, moment: datetime) -> "FoundPayment":
+        """Return the payment of a session that was folded, with its status at a moment."""
+        row = status_row(session) | {"session_status": str(session.status_at(moment))}
+        return cls(**{name: row[name] for name in cls.__slots__})
 
     def fits(self, filters: Filters) -> bool:
-        """Say whether it fits the filters by what changes."""
+        """Say whether it fits the filters by what it shows itself."""
         wanted = (
+            (filters.user_id, self.user_id),
+            (filters.amount_cents, self.total_cents),
             (filters.status, self.session_status),
             (filters.evidence, self.evidence),
             (filters.order_number, self.order_number),
         )
         return all(asked is None or asked == found for asked, found in wanted)
+
+
+def is_named(session: PaymentSession, filters: Filters, vault: Vault) -> bool:
+    """Say whether a session that was folded knew the receipt, attempt, checkout and phone of the filters by then."""
+    attempts = session.attempts.values()
+    receipts = {*session.credits, *(attempt.receipt or "" for attempt in attempts)}
+    receipts |= {refund.reversal_receipt or "" for refund in session.refunds.values()}
+    checkout = filters.checkout_id and vault.digest("checkout", filters.checkout_id)
+    return (
+        (filters.receipt is None or filters.receipt.upper() in map(str.upper, receipts))
+        and filters.transaction_id in {None, *(attempt.transaction_id for attempt in attempts)}
+        and checkout in {None, *(attempt.checkout_digest for attempt in attempts)}
+        and (filters.phone is None or filters.phone in _phones(session, vault))
+    )
+
+
+def _phones(session: PaymentSession, vault: Vault) -> Iterator[str]:
+    """Yield the phones of a session that can be read, as those that were indexed could."""
+    for sealed in {session.phone_sealed, *(attempt.phone_sealed for attempt in session.attempts.values())}:
+        with suppress(Erased, WrongKey):
+            if sealed is not None:
+                yield vault.decrypt(session.user_id, sealed, purpose=PHONE, row=session.id)
 
 
 class PaymentSearch:
@@ -259,8 +287,8 @@ def find_payments(
 ) -> tuple[list[FoundPayment], Key | None]:
     """Return at most `limit` payments, the newest first, and the key of the next page, None at the end.
 
-    A page may be short, or empty, before the end: no more than MAX_WALKED sessions are looked at for it. Raises
-    Unavailable, and WrongKey.
+    They are what `payment_sessions` says, which only the log proves. A page may be short, or empty, before the end: no
+    more than MAX_WALKED sessions are looked at for it. Raises Unavailable, and WrongKey.
     """
     rows, end = _page(database, _values(filters, vault), FOUND, _span(filters, after, limit, now))
     return [FoundPayment(**row) for row in rows], end

@@ -20,13 +20,14 @@ from api.http.schemas.payment_views import show_found, show_payment, show_steps,
 from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
+from ledger.session.session import PaymentSession
 from ledger.session.values import Evidence, Status
 from ledger.store.event_macs import EventForged
 from ledger.store.listing import Key
 from payments.verification.one_session import verify_session
 from projections.history import Entry, history
-from projections.history_steps import entries_until, folded, steps, steps_at
-from projections.payment_search import Filters, FoundPayment, find_keys, find_payments
+from projections.history_steps import entries_until, folded, sessions_at, steps
+from projections.payment_search import Filters, FoundPayment, find_keys, find_payments, is_named
 
 blueprint = ApiBlueprint("audit_payments", __name__, description="Find a payment, and see all of it.")
 
@@ -57,9 +58,13 @@ def found_by(personal: dict[str, Any], query: dict[str, Any]) -> tuple[list[Foun
     if "recorded_as_of" in query:
         found, end = _found_as_of(filters, after, size, min(query["recorded_as_of"], now))
     else:
-        found, end = find_payments(
+        rows, end = find_payments(
             services.database, services.vault, filters, after=after, limit=size, now=now
         )
+        # Rows carry no MAC: whoever can write them could make them say anything.
+        known = _folded([row.session_id for row in rows], None)
+        found = [FoundPayment.of(session, now) for session in known]
+        found = [each for each in found if each.fits(filters)]
     _note_search(filters, [str(each.session_id) for each in found])
     return found, end
 
@@ -153,14 +158,16 @@ def _found_as_of(
 ) -> tuple[list[FoundPayment], Key | None]:
     services = current_services()
     ids, end = find_keys(services.database, services.vault, filters, after=after, limit=size, until=moment)
-    known = steps_at(services.database, services.ledger.macs, ids, moment)
-    steps_found = (known[each] for each in ids if each in known)
-    found = [
-        FoundPayment.of_row(step.state, step.session_row.session_status)
-        for step in steps_found
-        if step.state and step.session_row
-    ]
+    known = [session for session in _folded(ids, moment) if is_named(session, filters, services.vault)]
+    found = [FoundPayment.of(session, moment) for session in known]
     return [each for each in found if each.fits(filters)], end
+
+
+def _folded(ids: list[UUID], as_of: datetime | None) -> list[PaymentSession]:
+    """Return the sessions that genuine events recorded until a moment come to, in the order of their ids."""
+    services = current_services()
+    known = sessions_at(services.database, services.ledger.macs, ids, as_of)
+    return [known[each] for each in ids if each in known]
 
 
 def _note_search(filters: Filters, sessions: list[str]) -> None:

@@ -1,11 +1,13 @@
 """The queries of auditors, and how payments that they find are shown."""
 
 import re
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from api.http.framework.lean import CONVERTS
 from api.http.schemas.fields import (
     AwareMoment,
     Choice,
@@ -18,6 +20,7 @@ from api.http.schemas.fields import (
 )
 from api.http.schemas.pagination import MAX_PAGE_SIZE, CursorText, KeysetList, KeysetQuery, Ordinal
 from api.http.schemas.session_schemas import OrderSummary, Reason
+from ledger.clock import DAY_YEARS, OUT_OF_CALENDAR
 from ledger.errors import InvalidValue
 from ledger.money import Money
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
@@ -64,6 +67,11 @@ class AccountReference(fields.String):
         return int(match[1])
 
 
+def _is_in_calendar(day: date) -> None:
+    if day.year not in DAY_YEARS:
+        raise ValidationError(OUT_OF_CALENDAR)
+
+
 class PaymentQuery(KeysetQuery):
     """What a payment is found by; filters may be combined."""
 
@@ -78,7 +86,10 @@ class PaymentQuery(KeysetQuery):
         }
     )
     user = UserNumber(metadata={"description": "The number of the buyer."})
-    day = Day(metadata={"description": "The day of creation, in Nairobi.", "example": "2024-01-15"})
+    day = Day(
+        validate=_is_in_calendar,
+        metadata={"description": "The day of creation, in Nairobi.", "example": "2024-01-15"},
+    )
     amount = Shillings(metadata={"description": "What was asked for, in shillings.", "example": "350.00"})
     status = Choice([str(status) for status in Status])
     evidence = Choice(
@@ -171,13 +182,27 @@ class FoundPayments(KeysetList):
     results = fields.List(fields.Nested(FoundPaymentFields))
 
 
+def _to_the_microsecond(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+class RecordMoment(fields.DateTime):
+    """The time of a record: to the microsecond, so that it leads to this record as `as_of`."""
+
+    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else _to_the_microsecond(value)
+
+
+CONVERTS |= {RecordMoment: _to_the_microsecond}
+
+
 class ToldEvent(ResponseSchema):
     """One event of a payment's story. `words` is null for a forged event, and for what follows one."""
 
     version = fields.Integer()
     event = fields.String(metadata={"example": "Paid"})
     happened_at = Moment()
-    recorded_at = Moment()
+    recorded_at = RecordMoment(metadata={"example": "2024-01-15T10:30:05.123456Z"})
     words = fields.String(allow_none=True)
     moved_to = fields.String(allow_none=True, metadata={"description": "The new status, if it changed."})
     is_genuine = fields.Boolean()

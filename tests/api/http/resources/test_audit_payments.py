@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from ledger import clock
 from ledger.clock import NAIROBI
+from ledger.session.values import Evidence, Payment
 from shop.demo import make_buyers
+from tests.api.pages.test_work import signed_in
 from tests.scenarios.steps import PAYS_AT_ONCE
+from tests.support.appending import append
 from tests.support.checkouts import Checkout
 from tests.support.erasures import erase
 from tests.support.horizon import until_readable
@@ -188,6 +192,8 @@ SENSELESS = (
     "user=9223372036854775808",
     "reference=456",
     "day=2024-02-30",
+    "day=9999-12-31",
+    "day=1969-12-31",
     "status=lost",
     "cursor=after~2024-01-15T10:30:00.000000Z~1",
     "cursor=1:2",
@@ -265,3 +271,66 @@ def test_refunds_are_listed_as_they_were(instance: Instance) -> None:
     assert now["state"] != was["state"] == "due"
     both = {"recorded_as_of": then.isoformat(), "state": "due"}
     assert auditor.get("/api/payments/refunds/", params=both).status_code == 400
+
+
+def test_a_status_row_that_was_forged_is_not_shown(instance: Instance) -> None:
+    auditor, ledger = instance.client(9, "auditor"), instance.services.ledger
+    checkout = Checkout(ledger, at=clock.now(), user_id=7).prompt()
+    session = ledger.session(checkout.session_id)
+    session.record_payment(
+        Payment(1, "UKG7F0RGED", session.totals.total_cents, Evidence.CALLBACK, clock.now()), at=clock.now()
+    )
+    with instance.services.database.transaction() as attacker:
+        append(attacker, ledger, session, macs=[bytes(32)])
+
+    [shown] = auditor.get(f"{PATH}?user=7").json()["results"]
+    assert (shown["session_status"], shown["version"]) == ("payment_initiated", 3)
+    assert (shown["received"], shown["receipt"], shown["paid_at"]) == ("0.00", None, None)
+    assert found(auditor, "user=7&status=paid") == []
+    console, _ = signed_in(instance, token=instance.token(9, "auditor"))
+    with console:
+        page = console.get(f"{instance.base_url}/console/payments/?user=7", timeout=10).text
+    assert str(checkout.session_id) in page
+    assert "UKG7F0RGED" not in page
+
+
+def test_a_payment_is_not_found_by_what_was_recorded_later(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    paid = instance.pay(instance.client(1), phone_number=PAYS_AT_ONCE)
+    instance.work()
+    shown = auditor.get(f"{PATH}{paid}/").json()
+    events = auditor.get(f"/api/audit/sessions/{paid}/events/").json()["events"]
+    recorded = {each["event"]: datetime.fromisoformat(each["recorded_at"]) for each in events}
+    checkout = instance.services.vault.decrypt(
+        1, ledger_checkout(instance, paid), purpose="checkout id", row=paid
+    )
+    for query, headers, event in (
+        (f"receipt={shown['money']['by_receipt'][0]['receipt']}", {}, "Paid"),
+        (f"reference={shown['attempts'][0]['account_reference']}", {}, "PaymentRequested"),
+        ("user=1", {CHECKOUT: checkout}, "PaymentInitiated"),
+        ("user=1", {PHONE: PAYS_AT_ONCE}, "PaymentRequested"),
+    ):
+        then, before = recorded[event], recorded[event] - timedelta(microseconds=1)
+        for moment, expected in ((then, [paid]), (before, [])):
+            asked = f"{query}&recorded_as_of={moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+            assert found(auditor, asked, **headers) == expected, (query, event, moment)
+
+
+def ledger_checkout(instance: Instance, session_id: str) -> str:
+    """Return the encrypted CheckoutRequestID of a session's first attempt."""
+    [attempt] = instance.services.ledger.session(UUID(session_id)).attempts.values()
+    assert attempt.checkout_sealed is not None
+    return attempt.checkout_sealed
+
+
+def test_the_record_of_each_step_is_a_time_that_leads_to_it(instance: Instance) -> None:
+    auditor = instance.client(9, "auditor")
+    paid = instance.pay(instance.client(1), phone_number=PAYS_AT_ONCE)
+    instance.work()
+    story = auditor.get(f"{PATH}{paid}/").json()["story"]
+    assert [each["recorded_at"] for each in auditor.get(f"{PATH}{paid}/steps/").json()["steps"]] == [
+        each["recorded_at"] for each in story
+    ]
+    for each in story:
+        was = auditor.get(f"{PATH}{paid}/", params={"as_of": each["recorded_at"]}).json()
+        assert was["story"][-1] == each
