@@ -1,6 +1,5 @@
 """`daftari evidence`: what a third party can check of a payment."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,8 @@ from uuid import UUID
 
 import click
 
-from api.cli.failures import NOT_AVAILABLE, Failure, is_text
+from api.cli.export_customer import new_file
+from api.cli.failures import is_text
 
 if TYPE_CHECKING:
     from ledger.store.database import Database
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--output",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The ZIP file to write.  [default: evidence-SESSION.zip]",
+    help="The ZIP file to make, which must not exist.  [default: evidence-SESSION.zip]",
 )
 @click.option(
     "--head", type=click.IntRange(1, 2**63 - 1), help="The number of a signed head; the last one by default."
@@ -53,27 +53,26 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
     from ledger.store.audit_log import AuditLog
     from ledger.store.vault import Vault
     from payments.evidence.evidence_pack import EvidencePacks
+    from payments.refunds.notes import parse_note
     from shop.builtin import BuiltinShop
 
+    note = "" if reason is None else parse_note(reason, "reason")
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         session_id = _session(database, vault, payment)
         shop = BuiltinShop(database, vault)
         pack = EvidencePacks(database, vault, shop.order_of).pack(session_id, head)
-        AuditLog(database, vault.keys).record(
-            None,
-            "access",
-            actor=f"cli:user:{by}",
-            subject=f"session:{session_id}",
-            reason=reason or "",
-            details={"what": "evidence", "session_id": str(session_id)},
-        )
-    path = path or Path(f"evidence-{session_id}.zip")
-    try:
-        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        path = path or Path(f"evidence-{session_id}.zip")
+        with new_file(path) as file:
+            AuditLog(database, vault.keys).record(
+                None,
+                "access",
+                actor=f"cli:user:{by}",
+                subject=f"session:{session_id}",
+                reason=note,
+                details={"what": "evidence", "session_id": str(session_id)},
+            )
             file.write(pack)
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror}.", NOT_AVAILABLE) from error
     click.echo(f"{path} holds the evidence of session {session_id}.")
 
 

@@ -1,6 +1,8 @@
 """`daftari export-customer`: all that is held about a person, for that person."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,22 +41,24 @@ def export_customer(user: int, by: int, reason: str, output: Path | None) -> Non
     path = output or Path(f"customer-{user}.zip")
     with open_database() as (settings, database):
         export = build_customer_export(settings, database, Vault(database, settings.daftari_master_key))
-        file = _new_file(path)
-        try:
-            with file:
-                counts = export.write(user, file, by=f"cli:user:{by}", reason=reason)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        with new_file(path) as file:
+            counts = export.write(user, file, by=f"cli:user:{by}", reason=reason)
     held = ", ".join(f"{table} {count}" for table, count in counts.items() if count)
     click.echo(f"Written to {path}: {held or 'nothing is held'}")
 
 
-def _new_file(path: Path) -> BinaryIO:
-    """Create a file that its owner alone may read."""
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Create a file that its owner alone may read, and remove it if it does not become whole."""
     try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except FileExistsError:
         raise Failure(f"{path} exists already; name another file with -o.") from None
     except OSError as error:
         raise Failure(f"{path} cannot be made: {error.strerror}.") from error
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

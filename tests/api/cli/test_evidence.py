@@ -31,6 +31,15 @@ def test_a_payment_is_found_by_its_receipt_and_taken(
     assert path.stat().st_mode & 0o077 == 0
     _, [entry] = AuditLog(database, vault.keys).entries(kind="access")
     assert (entry.actor, entry.subject) == ("cli:user:41", f"session:{session_id}")
+    path.chmod(0o644)
+    again = daftari(*arguments, "-o", str(path), DATABASE_URL=database_url)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True), again.stderr
+    bad = daftari(
+        *arguments[:-1], "call 0712345678", "-o", str(tmp_path / "b.zip"), DATABASE_URL=database_url
+    )
+    assert (bad.returncode, "Leave the phone number out" in bad.stderr) == (1, True), bad.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    assert AuditLog(database, vault.keys).entries(kind="access")[1] == [entry]
 
 
 def test_what_is_no_payment_is_refused(database_url: str, tmp_path: Path) -> None:
