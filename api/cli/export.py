@@ -30,14 +30,20 @@ class _NairobiTime(click.ParamType[datetime]):
         """Return the moment where the day begins, or ends; or the time that was given."""
         from ledger.clock import NAIROBI
 
+        is_day = len(value) == len("2026-11-27")
         try:
-            if len(value) == len("2026-11-27"):
-                day = date.fromisoformat(value) + timedelta(days=1 if self._is_end else 0)
-                return datetime.combine(day, time(), NAIROBI)
-            given = datetime.fromisoformat(value)
-            return (given if given.tzinfo else given.replace(tzinfo=NAIROBI)).astimezone(NAIROBI)
-        except (ValueError, OverflowError):
+            given = (
+                datetime.combine(date.fromisoformat(value), time())
+                if is_day
+                else datetime.fromisoformat(value)
+            )
+        except ValueError:
             self.fail(f"{value!r} is neither a day, 2026-11-27, nor a time, 2026-11-27T18:30.", param, ctx)
+        if not 1970 <= given.year <= 9998:
+            self.fail(f"{value!r} is not between 1970 and 9998.", param, ctx)
+        if is_day and self._is_end:
+            given += timedelta(days=1)
+        return (given if given.tzinfo else given.replace(tzinfo=NAIROBI)).astimezone(NAIROBI)
 
 
 @click.command(short_help="Export the event log as JSON lines, CSV or Parquet.")
@@ -108,6 +114,7 @@ def export(
     from ledger.store.audit_log import AuditLog
     from ledger.store.event_macs import EventMacs
     from ledger.store.vault import Vault
+    from payments.refunds.notes import parse_note
     from projections.export.event_export import Wanted, export_events
     from projections.export.event_formats import lacks
     from projections.export.exported_events import EventReader
@@ -117,6 +124,7 @@ def export(
             f"--format {form} needs {package}, which is not installed here: type `pip install {package}`, "
         )
         raise Failure(f"{message}or choose another format.", NOT_AVAILABLE)
+    note = parse_note(reason or "", "reason") if personal_data else ""
     wanted = Wanted(form, since, before, personal_data, events_per_file)
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
@@ -124,7 +132,7 @@ def export(
             span = {"from": since and since.isoformat(), "to": before and before.isoformat()}
             details = {"what": "event log", **span, "format": form}
             AuditLog(database, vault.keys).record(
-                None, "export", actor=f"cli:user:{by}", reason=reason or "", details=details
+                None, "export", actor=f"cli:user:{by}", reason=note, details=details
             )
         reader = EventReader(database, EventMacs(database, vault.keys), vault if personal_data else None)
         with _progress() as on_progress, _errors_of(folder):

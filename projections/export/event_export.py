@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import file_digest
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ OnProgress = Callable[[Span, int], None]
 """Is told the span, and the position that was reached."""
 
 Batches = Iterator[list[ExportedEvent]]
+Form = TypeVar("Form")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,19 @@ class ExportedFile:
     bytes: int
     sha256: str
     kinds: dict[str, int]
+
+
+class _Written(msgspec.Struct):
+    name: str
+    sha256: str
+
+
+class _Finished(msgspec.Struct):
+    """What is asked of a manifest."""
+
+    options: dict[str, Any]
+    events: int
+    files: list[_Written]
 
 
 @dataclass
@@ -105,11 +119,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
 def _finished(folder: Path, wanted: Wanted) -> dict[str, Any] | None:
     if not (folder / MANIFEST).exists():
         return None
-    manifest: dict[str, Any] = msgspec.json.decode((folder / MANIFEST).read_bytes())
-    if manifest["options"] != msgspec.to_builtins(wanted):
+    stored = _decoded(folder / MANIFEST, _Finished)
+    if stored.options != msgspec.to_builtins(wanted):
         raise _other_options(folder)
-    for each in manifest["files"]:
-        _require_unchanged(folder / each["name"], each["sha256"])
+    for each in stored.files:
+        _require_unchanged(folder / each.name, each.sha256)
+    manifest: dict[str, Any] = msgspec.json.decode((folder / MANIFEST).read_bytes())
     return manifest
 
 
@@ -119,12 +134,21 @@ def _begun(folder: Path, wanted: Wanted) -> _Progress | None:
         if any(path.name != f"{UNFINISHED}.part" for path in folder.iterdir()):
             raise InvalidValue(f"{folder} holds other files. Choose a folder that is empty or new.")
         return None
-    progress = msgspec.json.decode(unfinished.read_bytes(), type=_Progress)
+    progress = _decoded(unfinished, _Progress)
     if progress.wanted != wanted:
         raise _other_options(folder)
     for each in progress.files:
         _require_unchanged(folder / each.name, each.sha256)
     return progress
+
+
+def _decoded(path: Path, form: type[Form]) -> Form:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=form)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise InvalidValue(
+            f"{path} is damaged, or no export wrote it. Remove the folder, or choose another one."
+        ) from None
 
 
 def _other_options(folder: Path) -> InvalidValue:

@@ -35,6 +35,9 @@ def test_personal_data_take_a_person_and_a_reason_which_are_recorded(
     until_readable(database)
     arguments = ("export", "--personal-data", "-o", str(tmp_path / "out"))
     refused = daftari(*arguments, "--by", "41", DATABASE_URL=database_url)
+    for reason in ("call 0712345678", "Audit\nof 2026."):
+        bad = daftari(*arguments, "--by", "41", "--reason", reason, DATABASE_URL=database_url)
+        assert (bad.returncode, "reason" in bad.stderr) == (1, True), bad.stderr
     taken = daftari(*arguments, "--by", "41", "--reason", "Audit of 2026.", DATABASE_URL=database_url)
     assert (refused.returncode, taken.returncode) == (2, 0), taken.stderr
     _, (entry,) = AuditLog(database, key_ring(database)).entries(kind="export")
@@ -48,11 +51,27 @@ def test_bad_input_is_told(tmp_path: Path, database_url: str) -> None:
         (("--from", "tomorrow"), 2, "neither a day"),
         (("--from", "2026-11-02", "--to", "2026-11-01"), 2, "not before"),
         (("--format", "xlsx"), 2, "xlsx"),
+        (("--from", "0001-01-01"), 2, "between 1970 and 9998"),
+        (("--to", "9999-12-30"), 2, "between 1970 and 9998"),
+        (("--to", "9999-12-31T23:00:00"), 2, "between 1970 and 9998"),
+        (("--to", "9999-12-31T23:00:00-12:00"), 2, "between 1970 and 9998"),
         (("-o", str(tmp_path / "other")), 1, "holds other files"),
         (("-o", "/proc/daftari"), 4, "/proc/daftari"),
     ):
         run = daftari("export", *arguments, DATABASE_URL=database_url)
         assert (run.returncode, told in run.stderr) == (exit_code, True), run.stderr
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.part.json"])
+@pytest.mark.parametrize("content", ['{"options": {"fo', "[]", '{"options": 1}'])
+def test_a_manifest_that_is_none_is_told_and_stays(
+    database_url: str, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    run = daftari("export", "-o", str(tmp_path), DATABASE_URL=database_url)
+    assert (run.returncode, "Traceback" in run.stderr) == (1, False), run.stderr
+    assert str(tmp_path) in run.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, content)]
 
 
 @pytest.mark.parametrize(
