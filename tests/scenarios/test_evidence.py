@@ -129,6 +129,9 @@ def test_what_no_head_covers_is_refused(instance: Instance, bought: str) -> None
         (f"{bought}/evidence/?head=99", 404, "HEAD_NOT_FOUND"),
         (f"{'0' * 8}-0000-4000-8000-{'0' * 12}/evidence/", 404, "SESSION_NOT_FOUND"),
         (f"{bought}/evidence/?head=0", 400, "INVALID_INPUT"),
+        (f"{bought}/evidence/?head=1_0", 400, "INVALID_INPUT"),
+        (f"{bought}/evidence/?head=%201", 400, "INVALID_INPUT"),
+        (f"{bought}/evidence/?head=\u0661", 400, "INVALID_INPUT"),
         (f"{bought}/evidence/?heads=1", 400, "INVALID_INPUT"),
     ):
         answer = instance.client(AUDITOR, "auditor").get(f"/api/audit/payments/{path}")

@@ -4,17 +4,17 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, validate
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import require_role
+from api.http.schemas.pagination import Ordinal
 from api.issued_tokens import Role
 from payments.evidence.evidence_pack import EvidencePacks
 
 ZIP = "application/zip"
-MAX_NUMBER = 2**63 - 1
 
 blueprint = ApiBlueprint("evidence", __name__, description="What a third party can check of a payment.")
 
@@ -22,8 +22,8 @@ blueprint = ApiBlueprint("evidence", __name__, description="What a third party c
 class EvidenceQuery(Schema):
     """Under which signed head."""
 
-    head = fields.Integer(
-        validate=validate.Range(1, MAX_NUMBER),
+    head = Ordinal(
+        validate=validate.Range(1),
         metadata={
             "description": "The number of a signed head, by default the last. The same gives the same bytes."
         },
