@@ -48,7 +48,7 @@ WHERE log.ordinal > (SELECT coalesce(max(movement), 0) FROM {table} WHERE moveme
 ORDER BY log.ordinal
 """
 COUNTERPARTS = """
-SELECT receipt, debit_account, credit_account FROM {table}
+SELECT receipt, debit_account, credit_account, position, movement FROM {table}
 WHERE receipt = ANY(%s) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')
   AND debit_account NOT IN ('charges', 'bank_settlement') AND credit_account NOT IN ('charges', 'bank_settlement')
 ORDER BY entry_id

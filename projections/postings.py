@@ -121,6 +121,13 @@ MONEY_OF_CUSTOMERS = (
 
 _SURPLUS_REASONS = frozenset({"second_payment", "wrong_amount", "amount_not_named"})
 _CATEGORIES = {"charge": Account.CHARGES, "settlement": Account.BANK_SETTLEMENT}
+_MET_AGAIN = (
+    Account.UNMATCHED_RECEIPTS,
+    Account.REVERSAL_CLEARING,
+    Account.OTHER_MOVEMENTS,
+    Account.REFUNDED_OTHERWISE,
+)
+"""On what an event may find the other side of a movement that was posted before it."""
 
 
 class Way(StrEnum):
@@ -199,17 +206,24 @@ class SessionBooks:
 
 
 def posted_of(rows: Iterable[Mapping[str, Any]]) -> Posted:
-    """Return how the receipts of entries are in the books, for events that meet them again."""
+    """Return how the receipts of entries are in the books, for events that meet them again.
+
+    An account that no movement is posted to was forged, which `daftari verify` reports: it must not stop the books.
+    """
     posted: Posted = {}
     for row in rows:
-        debit, credit = Account(row["debit_account"]), Account(row["credit_account"])
+        debit, credit = row["debit_account"], row["credit_account"]
         if debit == Account.MPESA_CLEARING:
-            posted[row["receipt"], Way.IN] = credit
+            posted[row["receipt"], Way.IN] = _met_again(credit, Account.UNMATCHED_RECEIPTS)
         elif credit == Account.MPESA_CLEARING:
-            posted[row["receipt"], Way.OUT] = debit
+            posted[row["receipt"], Way.OUT] = _met_again(debit, Account.OTHER_MOVEMENTS)
         else:
-            posted[row["receipt"], Way.OTHERWISE] = credit
+            posted[row["receipt"], Way.OTHERWISE] = Account.REFUNDED_OTHERWISE
     return posted
+
+
+def _met_again(name: str, otherwise: Account) -> Account:
+    return Account(name) if name in _MET_AGAIN else otherwise
 
 
 def in_order(

@@ -4,16 +4,18 @@ An entry that is out of balance cannot be stored: each debits one account and cr
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
 
+from ledger.session.events import PaymentReversed, Refunded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
-from projections.journal import COLUMNS, TABLE
-from projections.postings import STATE_TOPICS, Entry, SessionBooks, in_order
+from projections.journal import COLUMNS, COUNTERPARTS, TABLE
+from projections.postings import STATE_TOPICS, Entry, SessionBooks, in_order, of_movement, posted_of
 
 ENTRIES = f"""
 SELECT {", ".join(COLUMNS)} FROM {TABLE} WHERE session_id = ANY(%s) AND position IS NOT NULL
@@ -28,19 +30,42 @@ OF_NO_SESSION = f"""
 SELECT DISTINCT session_id FROM {TABLE} AS entry WHERE position IS NOT NULL
   AND NOT EXISTS (SELECT FROM payment_sessions AS session WHERE session.session_id = entry.session_id)
 """  # noqa: S608 - as above
-MOVEMENTS_APART = f"""
-SELECT coalesce(entry.movement, log.ordinal) AS ordinal, coalesce(entry.receipt, log.receipt) AS receipt
-FROM (SELECT * FROM {TABLE} WHERE movement IS NOT NULL) AS entry
-FULL JOIN movement_log AS log ON log.ordinal = entry.movement
-WHERE (entry.receipt, entry.amount_cents, entry.occurred_at, entry.recorded_at)
-      IS DISTINCT FROM (log.receipt, log.amount_cents, log.occurred_at, log.recorded_at)
-   OR (CASE WHEN log.money_in THEN entry.debit_account ELSE entry.credit_account END) <> 'mpesa_clearing'
+MOVEMENT_LOG = """
+SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
+FROM movement_log AS log, ledger_node AS node ORDER BY log.ordinal
+"""
+OF_MOVEMENTS = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE movement = ANY(%s)"  # noqa: S608 - as above
+NOT_LOGGED = f"""
+SELECT movement AS ordinal, receipt FROM {TABLE} AS entry
+WHERE movement IS NOT NULL AND NOT EXISTS (SELECT FROM movement_log AS log WHERE log.ordinal = entry.movement)
 """  # noqa: S608 - as above
 LOGGED_OTHERWISE = """
 SELECT log.ordinal, log.receipt FROM movement_log AS log LEFT JOIN mpesa_movements AS movement USING (movement_key)
-WHERE (movement.kind, movement.receipt, movement.money_in, movement.linked_receipt, movement.journal_ordinal)
-      IS DISTINCT FROM (log.kind, log.receipt, log.money_in, log.linked_receipt, log.ordinal)
+WHERE (movement.kind, movement.category, movement.receipt, movement.money_in, movement.linked_receipt,
+       movement.journal_ordinal)
+      IS DISTINCT FROM (log.kind, log.category, log.receipt, log.money_in, log.linked_receipt, log.ordinal)
 """
+# Asked of the log where a verdict comes after its event, and of the journal where the journal was asked.
+LEFT_OUT = f"""
+SELECT movement.journal_ordinal AS ordinal, movement.receipt FROM mpesa_movements AS movement
+WHERE movement.journal_ordinal IS NOT NULL AND movement.amount_cents > 0
+  AND NOT EXISTS (SELECT FROM movement_log AS log
+                  WHERE (log.ordinal, log.movement_key) = (movement.journal_ordinal, movement.movement_key))
+  AND NOT (movement.journal_ordinal = 0 AND CASE movement.kind
+      WHEN 'payment' THEN EXISTS (
+          SELECT FROM {TABLE} AS entry
+          WHERE entry.receipt = movement.receipt AND entry.debit_account = 'mpesa_clearing'
+            AND entry.credit_account IN ('customer_funds', 'surplus', 'receipts_awaited', 'unmatched_receipts'))
+      WHEN 'reversal' THEN EXISTS (
+          SELECT FROM payment_events AS event
+          WHERE event.session_id = movement.session_id AND event.topic = ANY(%s)
+            AND (event.state->>'reversal_receipt' IS NULL
+                 OR event.state->>'reversal_receipt' IN (movement.receipt, movement.linked_receipt)
+                 OR movement.receipt = movement.linked_receipt))
+      ELSE false END)
+"""  # noqa: S608 - as above
+
+MOVEMENTS_AT_ONCE = 1_000
 
 
 def entries_of_sessions(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
@@ -79,13 +104,49 @@ def _expected(log: SessionLog, until: int, movements: Sequence[dict[str, Any]]) 
 
 
 def movements(connection: Connection[Any], *, is_whole: bool) -> Iterator[Violation]:
-    """Each movement that the books took up has one entry of its sum, and is a movement that M-Pesa reported."""
-    for statement, detail in (
-        (MOVEMENTS_APART, "movement {} of receipt {} is not in the journal as it was logged, once"),
-        (LOGGED_OTHERWISE, "movement {} of receipt {} was logged otherwise than M-Pesa reported it"),
+    """Each movement that the books took up has its one entry, and each that they left out an event that tells of it."""
+    apart = "movement {} of receipt {} is not in the journal as it was logged, once"
+    for row in _posted_otherwise(connection):
+        yield Violation("books", apart.format(row["ordinal"], row["receipt"]))
+    for statement, values, detail in (
+        (NOT_LOGGED, None, apart),
+        (LOGGED_OTHERWISE, None, "movement {} of receipt {} was logged otherwise than M-Pesa reported it"),
+        (
+            LEFT_OUT,
+            ([Refunded.TOPIC, PaymentReversed.TOPIC],),
+            "movement {} of receipt {} is not in the books, and no event tells of it",
+        ),
     ):
-        for row in stream(connection, "journal_movements", statement):
+        for row in stream(connection, "journal_movements", statement, values):
             yield Violation("books", detail.format(row["ordinal"], row["receipt"]))
     if is_whole:
         for row in stream(connection, "journal_sessions", OF_NO_SESSION):
             yield Violation("books", "the journal has entries of it, and it is no session", row["session_id"])
+
+
+def _posted_otherwise(connection: Connection[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the movement log whose entries are not what the books before them come to."""
+    rows = stream(connection, "movement_log", MOVEMENT_LOG)
+    while some := list(islice(rows, MOVEMENTS_AT_ONCE)):
+        ordinals = [row["ordinal"] for row in some]
+        found = connection.execute(OF_MOVEMENTS, (ordinals,))
+        stored = {row["movement"]: Entry(**row) for row in found}
+        receipts = {receipt for row in some for receipt in _named(row)}
+        before = defaultdict[str, list[dict[str, Any]]](list)
+        for entry in connection.execute(COUNTERPARTS.format(table=TABLE).encode(), (sorted(receipts),)):
+            before[entry["receipt"]].append(entry)
+        for row in some:
+            known = (each for receipt in _named(row) for each in before[receipt] if _is_before(each, row))
+            if stored.get(row["ordinal"]) != of_movement(row, posted_of(known)):
+                yield row
+
+
+def _named(row: Mapping[str, Any]) -> set[str]:
+    return {receipt for receipt in (row["receipt"], row["linked_receipt"]) if receipt is not None}
+
+
+def _is_before(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether an entry was posted before a row of the movement log."""
+    if entry["movement"] is not None:
+        return bool(entry["movement"] < row["ordinal"])
+    return bool(entry["position"] <= row["posted_after"])

@@ -39,8 +39,10 @@ class JournalTables:
             movement_log._MARK: self.mark,
             books_rules.ENTRIES.encode(): self.entries_of,
             books_rules.MOVEMENTS: self.movements_of,
-            books_rules.MOVEMENTS_APART.encode(): lambda _: [],
+            books_rules.MOVEMENT_LOG.encode(): lambda _: [],
+            books_rules.NOT_LOGGED.encode(): lambda _: [],
             books_rules.LOGGED_OTHERWISE.encode(): lambda _: [],
+            books_rules.LEFT_OUT.encode(): lambda _: [],
             books_rules.OF_NO_SESSION.encode(): lambda _: [],
         }
 

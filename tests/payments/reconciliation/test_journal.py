@@ -17,7 +17,9 @@ from payments.reconciliation.movements import Movement, MovementCategory, Moveme
 from projections import journal
 from projections.books import period, trial_balance
 from projections.follower import Follower
+from projections.integrity.invariants import check
 from projections.journal import Journal
+from tests.projections.integrity.test_invariants import tamper
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
@@ -215,6 +217,18 @@ def test_an_unmatched_receipt_is_allocated_when_its_session_is_known(
     assert rows(database)[-1] == ("Paid", "unmatched_receipts", "customer_funds", TOTAL_CENTS, RECEIPT)
 
 
+@pytest.mark.parametrize("account", ["customer_funds", "surplus", "charges", "nonsense"])
+def test_a_forged_entry_of_a_receipt_does_not_stop_the_books(
+    ledger: Ledger, matcher: Matcher, database: Database, account: str
+) -> None:
+    matcher.ingest([movement("payment")])
+    assert posted(database)
+    tamper(database, f"UPDATE journal_entries SET credit_account = '{account}'")
+    paid(ledger)
+    follow(database)
+    assert len(rows(database)) == 2
+
+
 def test_an_event_that_is_posted_before_its_movement_leaves_nothing_to_it(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
@@ -295,6 +309,7 @@ def test_a_rebuild_comes_to_the_same_entries_in_the_same_order(
     matcher.ingest([movement("other", "OAF7CHARGE1", 22_00, category=MovementCategory.CHARGE)])
     posted(database)
     before = rows(database)
+    assert [violation for violation in check(database) if violation.rule == "books"] == []
     macs = event_macs(database)
     rebuilt = journal.rebuild(database, macs, batch_size=5)
     assert (rebuilt.wrong_rows, rows(database)) == (0, before)

@@ -74,6 +74,10 @@ def test_entries_of_no_session_are_reported(database: Database) -> None:
             "UPDATE journal_entries SET amount_cents = 1 WHERE movement = 1",
             "is not in the journal as it was logged",
         ),
+        ("UPDATE journal_entries SET credit_account = 'charges' WHERE movement = 1", "is not in the journal"),
+        ("UPDATE journal_entries SET credit_account = 'customer_funds' WHERE movement = 1", "is not in the"),
+        ("UPDATE journal_entries SET what = 'nonsense' WHERE movement = 1", "is not in the journal"),
+        ("UPDATE journal_entries SET session_id = gen_random_uuid() WHERE movement = 1", "is not in the"),
         ("DELETE FROM movement_log", "is not in the journal as it was logged, once"),
         ("UPDATE mpesa_movements SET receipt = 'NLJ0FORGED'", "was logged otherwise than M-Pesa reported it"),
         ("DELETE FROM mpesa_movements", "was logged otherwise than M-Pesa reported it"),
@@ -90,3 +94,18 @@ def test_movements_that_the_books_do_not_have_as_they_were_are_reported(
     assert found(database) == []
     tamper(database, statement)
     assert detail in found(database)[0]
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("kind", ["payment", "reversal", "other"])
+@pytest.mark.parametrize("ordinal", [0, 7])
+def test_a_movement_that_was_marked_and_left_out_is_reported(
+    database: Database, kind: str, ordinal: int
+) -> None:
+    booked(database)
+    tamper(database, MOVEMENT)
+    tamper(database, "UPDATE mpesa_movements SET journal_ordinal = NULL")
+    assert found(database) == []
+    tamper(database, f"UPDATE mpesa_movements SET kind = '{kind}', journal_ordinal = {ordinal}")
+    detail = f"movement {ordinal} of receipt NLJ0NOBODY is not in the books, and no event tells of it"
+    assert found(database) == [detail]
