@@ -177,6 +177,7 @@ class SessionBooks:
 
     totals: Mapping[str, int] = field(default_factory=dict)
     has_order: bool = False
+    returned_cents: int = 0
     awaited: dict[int, int] = field(default_factory=dict)
     refunds: dict[int, tuple[Account, int, str | None]] = field(default_factory=dict)
 
@@ -188,7 +189,7 @@ class SessionBooks:
     def post(self, event: Recorded, posted: Posted) -> Iterator[Entry]:
         """Yield the entries of the session's next event; `posted` is changed by what later ones may meet again."""
         for line in _POSTINGS[event.topic](self, event.state, posted):
-            if not line.cents:
+            if not line.cents or line.debit == line.credit:
                 continue
             if line.credit == Account.REFUNDED_OTHERWISE and line.receipt is not None:
                 posted[line.receipt, Way.OTHERWISE] = line.credit
@@ -269,7 +270,7 @@ def _counterpart(row: Mapping[str, Any], posted: Posted) -> Account:
     """Return the account for what is no payment: what the money was for, as far as M-Pesa and the books know."""
     if row["category"] in _CATEGORIES:
         return _CATEGORIES[row["category"]]
-    if (row["receipt"], Way.OTHERWISE) in posted:
+    if any((receipt, Way.OTHERWISE) in posted for receipt in (row["receipt"], row["linked_receipt"])):
         return Account.REFUNDED_OTHERWISE
     if row["kind"] == "reversal":
         reverses_unmatched = posted.get((row["linked_receipt"], Way.IN)) == Account.UNMATCHED_RECEIPTS
@@ -323,7 +324,10 @@ def _refund_due(books: SessionBooks, state: dict[str, Any], _: Posted) -> Iterat
     cents, receipt = state["amount_cents"], state["receipt"]
     books.refunds[state["refund"]] = Account.REFUNDS_DUE, cents, receipt
     debit = Account.SURPLUS if state["why"] in _SURPLUS_REASONS else Account.CUSTOMER_FUNDS
-    yield Line(Account.SALES_RETURNS if state.get("of_order") else debit, Account.REFUNDS_DUE, cents, receipt)
+    if state.get("of_order"):
+        debit = Account.SALES_RETURNS
+        books.returned_cents += cents
+    yield Line(debit, Account.REFUNDS_DUE, cents, receipt)
 
 
 def _refund_moves(books: SessionBooks, state: dict[str, Any], to: Account) -> Iterator[Line]:
@@ -352,15 +356,21 @@ def _refunded(books: SessionBooks, state: dict[str, Any], posted: Posted) -> Ite
     account, cents, receipt = books.refunds[state["refund"]]
     credit, out = _money_out(state, receipt, posted)
     if state["means"] == "by_hand" and credit == Account.MPESA_CLEARING:
-        credit, out = Account.REFUNDED_OTHERWISE, state["reversal_receipt"]
+        credit = Account.REFUNDED_OTHERWISE
     if credit != account:  # A reversal that the books could not explain was this one.
         yield Line(account, credit, cents, out)
 
 
 def _payment_reversed(books: SessionBooks, state: dict[str, Any], posted: Posted) -> Iterator[Line]:
     credit, out = _money_out(state, state["receipt"], posted)
-    debit = Account.SALES_RETURNS if books.has_order else Account.CUSTOMER_FUNDS
-    yield Line(debit, credit, state["amount_cents"], out)
+    cents = state["amount_cents"]
+    if not books.has_order:
+        yield Line(Account.CUSTOMER_FUNDS, credit, cents, out)
+        return
+    returned = min(cents, max(0, books.totals["total_cents"] - books.returned_cents))
+    books.returned_cents += returned
+    yield Line(Account.SALES_RETURNS, credit, returned, out)
+    yield Line(Account.OTHER_MOVEMENTS, credit, cents - returned, out)
 
 
 _POSTINGS: dict[str, Callable[[SessionBooks, dict[str, Any], Posted], Iterator[Line]]] = {

@@ -157,6 +157,18 @@ SALE = {"mpesa_clearing": TOTAL_CENTS, "sales": -300_00, "delivery": -50_00}
             ),
             SALE | {"sales_returns": 5_00, "refunded_otherwise": -5_00},
         ),
+        (
+            lambda c: refund_order(c.prompt().pay(RECEIPT).order(), payout_receipt=REVERSAL).take_back(
+                RECEIPT
+            ),
+            {
+                "sales": -300_00,
+                "delivery": -50_00,
+                "sales_returns": TOTAL_CENTS,
+                "other_movements": TOTAL_CENTS,
+                "refunded_otherwise": -TOTAL_CENTS,
+            },
+        ),
     ],
 )
 def test_what_happens_to_a_session_is_posted(
@@ -276,12 +288,13 @@ def test_a_payment_that_was_taken_back_is_posted_once(
     assert "mpesa_clearing" not in balances(database)
 
 
-def test_a_reversal_beside_a_refund_by_hand_stays_in_clearing(
+def test_a_reversal_that_a_person_made_clears_the_refund_that_was_recorded_by_hand(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
     by_hand(paid(ledger).refuse_order())
     matcher.ingest([movement("reversal", REVERSAL, linked_receipt=RECEIPT)])
-    assert posted(database) == {"reversal_clearing": TOTAL_CENTS, "refunded_otherwise": -TOTAL_CENTS}
+    assert posted(database) == NOTHING
+    assert [violation for violation in check(database) if violation.rule == "books"] == []
 
 
 @pytest.mark.parametrize("statement_first", [True, False])
