@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from ledger import clock
-from ledger.application import PAYOUT, Ledger
+from ledger.application import PAYOUT, RECEIPT, Ledger
 from ledger.errors import Conflict, Rejected, wrong_fields
 from ledger.session.session import PaymentSession
 from payments.operators.four_eyes import Decided, FourEyes
@@ -19,6 +19,11 @@ from payments.refunds.notes import parse_note
 REFUND_ORDER = "refund_order"
 
 MIN_RECEIPT_CHARACTERS = 8
+
+_IS_OF_A_PAYMENT = """
+SELECT EXISTS (SELECT FROM payment_refs WHERE kind = %(kind)s AND value = %(receipt)s)
+    OR EXISTS (SELECT FROM mpesa_movements WHERE movement_key = 'payment ' || %(receipt)s) AS is_of_a_payment
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,19 @@ class OrderRefundService:
         assert decision.session_id is not None
         session = self._ledger.session(decision.session_id)
         self._stakes.refuse_own(by, [session])
+        self._refuse_payment(decision.arguments["payout_receipt"])
         _command(decision, by.name)(session)
+
+    def _refuse_payment(self, payout: str | None) -> None:
+        """Raise InvalidValue if a receipt is of money that came in."""
+        if payout is None:
+            return
+        with self._ledger.database.connection() as connection:
+            values = {"kind": RECEIPT, "receipt": payout}
+            found = connection.execute(_IS_OF_A_PAYMENT, values).fetchone()
+        if found is not None and found["is_of_a_payment"]:
+            problem = "This receipt is of a payment that came in. Write that of the money that was sent back."
+            raise wrong_fields({"payout_receipt": [problem]})
 
     def _carry_out(self, decided: Decided) -> int:
         session_id, payout = decided.decision.session_id, decided.decision.arguments["payout_receipt"]

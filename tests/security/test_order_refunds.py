@@ -129,6 +129,14 @@ def test_two_parts_at_once_do_not_pass_as_two_small_sums(careful: Instance) -> N
     assert careful.client(1).status(session_id)["refunded"] == "175.00"
 
 
+def test_the_receipt_of_a_payment_is_no_receipt_of_a_payout(instance: Instance) -> None:
+    session_id = bought(instance)
+    receipt = instance.client(1).status(session_id)["receipt"]
+    answer = refund_order(instance, session_id, amount="100", payout_receipt=receipt)
+    assert refused(answer) == (400, "INVALID_INPUT")
+    assert "is of a payment that came in" in answer.text
+
+
 @pytest.mark.parametrize("role", ["customer", "analyst", "auditor"])
 def test_only_operators_refund_orders(instance: Instance, role: str) -> None:
     session_id = bought(instance)

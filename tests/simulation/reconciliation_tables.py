@@ -8,6 +8,7 @@ from uuid import UUID
 from ledger.session.values import Evidence
 from payments.confirmation import query_rate_limiter
 from payments.reconciliation import lookups, movements, pull_progress
+from payments.refunds import order_refunds
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
 _BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at")
@@ -44,6 +45,7 @@ class ReconciliationTables:
             query_rate_limiter._PAUSE: self.pause,
             lookups.NAMED_ATTEMPTS: self.named_attempts,
             lookups.OF_RECEIPTS: self.sessions_of_receipts,
+            order_refunds._IS_OF_A_PAYMENT: self.is_of_a_payment,
         }
 
     def store(self, values: Any) -> int:
@@ -196,6 +198,12 @@ class ReconciliationTables:
             for receipt in values["receipts"]
             if receipt in receipts
         ]
+
+    def is_of_a_payment(self, values: Any) -> list[Row]:
+        """Return whether a receipt is of money that came in."""
+        receipt = values["receipt"]
+        is_known = receipt in self._ledger.receipts or f"payment {receipt}" in self.movements
+        return [{"is_of_a_payment": is_known}]
 
     def reversals(self, *verdicts: str) -> list[Row]:
         """Return the reversals with one of some verdicts."""
