@@ -72,12 +72,18 @@ def files_of(archive: bytes) -> dict[str, bytes]:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder where a pack was unpacked, by their names in it."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    """Return the files of a folder where a pack was unpacked, by their names in it.
+
+    Raises PackChanged for what no pack unpacks to: links, pipes and the like, and folders without a file.
+    """
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        is_folder = path.is_dir() and any(path.iterdir())
+        if path.is_symlink() or not (path.is_file() or is_folder):
+            raise PackChanged(f"{path.relative_to(folder).as_posix()} was added: it is no file of a pack.")
+        if not is_folder:
+            files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return files
 
 
 def check(files: dict[str, bytes], keys: list[bytes]) -> list[str]:
@@ -92,7 +98,7 @@ def check(files: dict[str, bytes], keys: list[bytes]) -> list[str]:
         _check_events(manifest, events)
         _check_head(manifest, proofs["head"])
         _check_proofs(proofs, events)
-        return list(_report(manifest, events, proofs, messages, is_pinned=bool(keys)))
+        return [_shown(line) for line in _report(manifest, events, proofs, messages, is_pinned=bool(keys))]
     except (
         AttributeError,
         KeyError,
@@ -257,6 +263,11 @@ def _report(
         yield f"{event['version']:3}. {state['timestamp']}  {event['event']}  {', '.join(told)}".rstrip()
 
 
+def _shown(line: str) -> str:
+    """Return one line whose text from a pack moves no cursor and begins no other line."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+
+
 def read_pack(pack: Path) -> dict[str, bytes]:
     """Return the files of a pack, a ZIP file or a folder. Raises PackChanged, and OSError."""
     if pack.is_dir():
@@ -290,7 +301,7 @@ def main() -> int:
     try:
         said, exit_code = "\n".join(check(read_pack(Path(given.pack)), given.key)), 0
     except PackChanged as found:
-        said, exit_code = f"NOT AS IT WAS SIGNED: {found}", 1
+        said, exit_code = _shown(f"NOT AS IT WAS SIGNED: {found}"), 1
     except OSError as error:
         said, exit_code = f"{given.pack} cannot be read: {error.strerror}", 2
     sys.stdout.write(said + "\n")
