@@ -11,6 +11,7 @@ from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
 from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
+from api.statement_imports import build_import_process, build_reconciler, prompt_limits, shortcodes_of
 from daraja import DarajaClient, DarajaConfig, certificate_end
 from ledger import clock
 from ledger.application import Ledger
@@ -46,15 +47,13 @@ from payments.operators.four_eyes import FourEyes
 from payments.operators.stakes import Stakes
 from payments.operators.switches import Switches
 from payments.prompts.phone_locks import PhoneLocks
-from payments.prompts.prompt_limits import PromptLimits
 from payments.reconciliation.c2b import C2bHandler, C2bTerms
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.matcher import MAX_WORKERS, Matcher
-from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull import TransactionPoller
 from payments.reconciliation.pull_progress import PullProgressStore
-from payments.reconciliation.statements import Reconciler
+from payments.reconciliation.statement_uploads import StatementUploads
 from payments.refunds.approval_policy import RefundPolicy
 from payments.refunds.decisions import RefundService
 from payments.refunds.order_refunds import OrderRefundService
@@ -143,6 +142,8 @@ def assemble(
     transaction_poller = TransactionPoller(
         settings.mpesa_business_shortcode, daraja, inbox, matcher, PullProgressStore(database)
     )
+    reconciler = build_reconciler(settings, database, vault, matcher)
+    statement_uploads = StatementUploads(database, vault, audit_log, reconciler)
     verifier = Verifier(
         database,
         vault,
@@ -183,6 +184,7 @@ def assemble(
         ),
         matcher=matcher,
         transaction_poller=transaction_poller,
+        import_process=build_import_process(settings, statement_uploads),
         block_signer=BlockSigner(database, lambda: vault.block_key, lambda: vault.block_keys),
         head_publisher=HeadPublisher(
             database, lambda: vault.block_keys, map(destination_of, settings.daftari_publish_heads)
@@ -216,8 +218,9 @@ def assemble(
         switches=switches,
         alarms=build_alarms(settings, database),
         cases=build_case_service(settings, database, vault, matcher, order_maker),
-        reconciler=build_reconciler(settings, database, vault, matcher),
+        reconciler=reconciler,
         reconciliations=Reconciliations(database),
+        statement_uploads=statement_uploads,
         transaction_poller=transaction_poller,
         verifier=verifier,
         erasures=build_erasures(settings, database, vault),
@@ -231,12 +234,7 @@ def assemble(
 
 def build_phone_locks(settings: Settings, database: Database) -> PhoneLocks:
     """Return the phone locks, with the limits on prompts of the settings."""
-    limits = PromptLimits(
-        prompts_an_hour=settings.daftari_prompts_per_hour,
-        numbers_a_day=settings.daftari_numbers_per_day,
-        prompts_a_number=settings.daftari_prompts_per_number,
-    )
-    return PhoneLocks(database, limits)
+    return PhoneLocks(database, prompt_limits(settings))
 
 
 def build_matcher(
@@ -299,18 +297,6 @@ def four_eyes(settings: Settings, database: Database, vault: Vault) -> FourEyes:
     threshold = settings.daftari_four_eyes_from
     from_cents = None if threshold is None else threshold.cents
     return FourEyes(database, AuditLog(database, vault.keys), vault.keys, from_cents=from_cents)
-
-
-def build_reconciler(settings: Settings, database: Database, vault: Vault, matcher: Matcher) -> Reconciler:
-    """Return what imports statements."""
-    missing = MissingPayments(Ledger(database, vault.keys), build_phone_locks(settings, database))
-    progress, reconciliations = PullProgressStore(database), Reconciliations(database)
-    return Reconciler(shortcodes_of(settings), database, matcher, progress, reconciliations, missing)
-
-
-def shortcodes_of(settings: Settings) -> frozenset[str]:
-    """Return the numbers that our payments go to: the paybill, or the store and its till."""
-    return frozenset({settings.mpesa_business_shortcode, settings.mpesa_party_b}) - {""}
 
 
 def _checkout_terms(settings: Settings) -> CheckoutTerms:

@@ -22,6 +22,7 @@ from payments.operators.switches import Switches
 from payments.reconciliation.c2b import C2bHandler
 from payments.reconciliation.import_log import Reconciliations
 from payments.reconciliation.pull import TransactionPoller
+from payments.reconciliation.statement_uploads import StatementUploads
 from payments.reconciliation.statements import Reconciler
 from payments.refunds.decisions import RefundService
 from payments.refunds.order_refunds import OrderRefundService
@@ -69,6 +70,7 @@ class Services:
     alarms: Alarms
     reconciler: Reconciler
     reconciliations: Reconciliations
+    statement_uploads: StatementUploads
     transaction_poller: TransactionPoller
 
     # Auditors

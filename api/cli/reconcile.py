@@ -24,21 +24,6 @@ the time.
 
 EXIT_CODES = {"STATEMENT_BALANCE_BROKEN": BALANCE_BROKEN, "STATEMENT_OF_ANOTHER": OF_ANOTHER}
 
-MEANINGS = {
-    "posted": "match the ledger",
-    "credited": "were missing from the ledger and are recorded now",
-    "unknown": "unmatched payments: they belong to no session",
-    "amount_differs": "have another amount in the ledger",
-    "known_elsewhere": "name another session than the one that was credited",
-    "refund_settled": "settle a refund",
-    "reversal_unexpected": "were reversed although no refund was due",
-    "not_acted_on": "could not be recorded now; the worker retries them",
-    "missing_there": "are in the ledger but not in the statement",
-    "found_unpaid": "attempts in doubt that the statement shows as unpaid; they have failed now",
-    "not_ours": "are no payments: charges, settlements, transfers",
-    "not_completed": "moved no money",
-}
-
 
 @click.command(short_help="Import an M-Pesa statement and compare it.")
 @click.argument("statement", type=click.File("rb"))
@@ -65,7 +50,8 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
       daftari reconcile --json - < statement.csv | jq .found.counts
     """
     from api.cli.opened import open_database
-    from api.wiring import build_matcher, build_reconciler
+    from api.statement_imports import build_reconciler
+    from api.wiring import build_matcher
     from daraja.statement import MAX_BYTES
     from ledger.store.vault import Vault
     from payments.mpesa.credentials import CredentialStore
@@ -107,6 +93,8 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 def _report(found: dict[str, Any]) -> Iterator[str]:
     """Yield the counts, then one line for each difference, tab-separated for a spreadsheet."""
+    from payments.reconciliation.statements import MEANINGS
+
     period = (
         f" from {_moment(found['period_from'])} to {_moment(found['period_to'])}"
         if found["period_from"]

@@ -82,6 +82,9 @@ GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, a
     ON mpesa_movements TO daftari_app;
 GRANT SELECT, INSERT ON movement_log TO daftari_app;
 GRANT SELECT, INSERT ON reconciliations TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (state, tries, rows_done, rows_in_all, reconciliation_id, refusal), DELETE
+    ON statement_uploads TO daftari_app;
+GRANT SELECT, INSERT, DELETE ON statement_pieces TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (pulled_until, next_at) ON pull_progress TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 

@@ -11,6 +11,7 @@ from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.inbox.inbox import INBOX_BODY
 from payments.reconciliation.movements import TYPED_REFERENCE
+from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from shop.builtin.ordering import ORDER_DELIVERY
 
 BY_USER = "user_id = %(user)s"
@@ -33,7 +34,8 @@ class HeldData:
 
     `of_person` is a condition of SQL on its rows, in the order of `order`. `sealed` names the purpose of each encrypted
     column; `owner` the column with whose key it opens (the person's without one), `row` the column it is bound to.
-    `hidden` columns are keys and digests that say nothing to a person. `erased` says what an erasure leaves.
+    `hidden` columns are keys and digests that say nothing to a person, and what is of others. `erased` says what an
+    erasure leaves.
     """
 
     table: str
@@ -299,6 +301,26 @@ HELD: tuple[HeldData, ...] = (
         " (SELECT session_id FROM payment_sessions WHERE user_id = %(user)s))",
         "recorded_at, entry_id",
         hidden=frozenset({"mac", "key_id"}),
+    ),
+    HeldData(
+        "statement_uploads",
+        "Statements of M-Pesa that you uploaded as a member of staff.",
+        "{statement_uploads}",
+        "ends by itself",
+        "uploaded_by = %(user)s",
+        "started_at, upload_id",
+    ),
+    HeldData(
+        "statement_pieces",
+        "Pieces of those files, encrypted, until they are imported; of whose payments they tell is not known before.",
+        "{statement_uploads}",
+        "ends by itself",
+        "upload_id IN (SELECT upload_id FROM statement_uploads WHERE uploaded_by = %(user)s)",
+        "upload_id, number",
+        {"sealed_piece": STATEMENT_PIECE},
+        row="upload_id",
+        owner="",
+        hidden=frozenset({"sealed_piece"}),
     ),
     HeldData(
         "customer_keys",

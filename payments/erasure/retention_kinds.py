@@ -68,6 +68,13 @@ KINDS: tuple[RetentionKind, ...] = (
     _short("query_log", "when M-Pesa was asked about prompts", "operation", timedelta(days=2)),
     _short("refund_query_log", "when M-Pesa was asked about refunds", "operation", timedelta(days=30)),
     _short("order_failures", "failures to make orders", "operation", timedelta(days=30)),
+    _short(
+        "statement_uploads",
+        "statements that operators upload, until they are imported",
+        "operation",
+        timedelta(hours=1),
+        is_settable=False,
+    ),
     _short("prompt_counts", "prompts that were not paid, by user and number", _ABUSE, _DAY),
     _short(
         "counts_after_erasure", "counts of prompts of erased customers", "erasure", _NONE, is_settable=False

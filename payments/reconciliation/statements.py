@@ -85,21 +85,21 @@ class Findings:
         return any(self.counts[kind] for kind in LOOKED_AT)
 
 
-KINDS = (
-    "posted",
-    "credited",
-    "unknown",
-    "amount_differs",
-    "known_elsewhere",
-    "refund_settled",
-    "reversal_unexpected",
-    "not_acted_on",
-    "missing_there",
-    "found_unpaid",
-    "not_ours",
-    "not_completed",
-)
-"""Every count there is. What was missing here is `credited` or `unknown`."""
+MEANINGS = {
+    "posted": "match the ledger",
+    "credited": "were missing from the ledger and are recorded now",
+    "unknown": "unmatched payments: they belong to no session",
+    "amount_differs": "have another amount in the ledger",
+    "known_elsewhere": "name another session than the one that was credited",
+    "refund_settled": "settle a refund",
+    "reversal_unexpected": "were reversed although no refund was due",
+    "not_acted_on": "could not be recorded now; the worker retries them",
+    "missing_there": "are in the ledger but not in the statement",
+    "found_unpaid": "attempts in doubt that the statement shows as unpaid; they have failed now",
+    "not_ours": "are no payments: charges, settlements, transfers",
+    "not_completed": "moved no money",
+}
+"""Every count there is, and what is said of what it counts. What was missing here is `credited` or `unknown`."""
 
 LOOKED_AT = (
     "unknown",
@@ -216,7 +216,7 @@ class _Tally:
     """Counts of differences by kind, and the first MAX_LISTED of each kind that is listed."""
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(KINDS, 0)
+        self.counts = dict.fromkeys(MEANINGS, 0)
         self.listed: list[Difference] = []
 
     def add(self, difference: Difference) -> None:

@@ -17,6 +17,7 @@ from payments.fulfilment.goods_returns import GoodsReturns
 from payments.fulfilment.order_process import OrderMaker
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox
+from payments.reconciliation.import_process import ImportProcess
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movement_log import post_movements
 from payments.reconciliation.pull import TransactionPoller
@@ -56,6 +57,7 @@ class WorkerParts:
     status_poller: StatusPoller
     matcher: Matcher
     transaction_poller: TransactionPoller
+    import_process: ImportProcess
     block_signer: BlockSigner
     head_publisher: HeadPublisher
     verification: ScheduledVerification
@@ -176,6 +178,9 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.status_poller.run()),
     OnTime("money_left_over", (10, 10), "record_payment for movements that were stored and not matched",
            lambda parts: parts.matcher.act_on_unprocessed() + parts.matcher.act_on_claimed()),
+    OnTime("statement_uploads", (0.5, 2),
+           "import the statements that operators uploaded, in a process of its own: record_payment, ...",
+           lambda parts: parts.import_process.run()),
     OnTime("signing_blocks", None, "sign the part of the log that no block covers",
            lambda parts: parts.block_signer.run()),
     OnTime("publishing_heads", (1, 1), "publish the last signed block where DAFTARI_PUBLISH_HEADS says",

@@ -12,6 +12,7 @@ from payments.inbox.inbox import INBOX_BODY
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
 from payments.reconciliation.movements import TYPED_REFERENCE
+from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from shop.builtin.ordering import ORDER_DELIVERY
 
 MASTER_KEY = bytes(range(32))
@@ -21,6 +22,7 @@ COLUMNS = {
     "sealed_settings.sealed_value": SETTING,
     "access_tokens.sealed_value": ACCESS_TOKEN,
     "mpesa_movements.sealed_reference": TYPED_REFERENCE,
+    "statement_pieces.sealed_piece": STATEMENT_PIECE,
     "shop_orders.sealed_delivery_details": ORDER_DELIVERY,
 }
 """Every encrypted column, and its purpose."""

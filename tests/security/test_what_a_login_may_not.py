@@ -29,6 +29,8 @@ MAY_DELETE = {
     "refund_checks": "when to ask M-Pesa next",
     "order_failures": "what to try again",
     "follower_failures": "what to try again",
+    "statement_uploads": "files that are not imported yet",
+    "statement_pieces": "files that are not imported yet",
     "payment_metrics": "folded from the log",
     "payment_metrics_rebuilt": "folded from the log",
     "payment_refunds": "folded from the log",

@@ -37,6 +37,8 @@ WRITERS = {
     "question_budgets": "payments/confirmation",
     "mpesa_movements": "payments/reconciliation",
     "reconciliations": "payments/reconciliation",
+    "statement_uploads": "payments/reconciliation",
+    "statement_pieces": "payments/reconciliation",
     "pull_progress": "payments/reconciliation",
     "pull_gaps": "payments/reconciliation",
     "refund_checks": "payments/refunds",

@@ -29,6 +29,7 @@ PLANT: dict[str, str] = {
     "query_log": "INSERT INTO attempt_checks VALUES (gen_random_uuid(), 1, {at}, 1, {at}, '')",
     "refund_query_log": "INSERT INTO refund_checks VALUES (gen_random_uuid(), 1, 1, {at}, 1, {at}, '')",
     "order_failures": "INSERT INTO order_failures VALUES (gen_random_uuid(), 1, 'error', {at}, {at})",
+    "statement_uploads": "INSERT INTO statement_uploads VALUES (gen_random_uuid(), 9, 1, {at}, 'uploading')",
     "prompt_counts": "INSERT INTO prompt_counts VALUES (7, gen_random_uuid(), {at}, 1, 1, {at}, NULL)",
     "paid_numbers": "INSERT INTO prompt_counts VALUES (7, gen_random_uuid(), {at}, 1, 1, {at}, {at})",
     "revocations": "INSERT INTO token_revocations VALUES (7, repeat(md5({at}::text), 2), {at}, {at})",
@@ -53,6 +54,7 @@ OF_A_CUSTOMER = frozenset(PLANT) - {
     "query_log",
     "refund_query_log",
     "order_failures",
+    "statement_uploads",
     "unauthenticated_messages",
     "verification_runs",
 }

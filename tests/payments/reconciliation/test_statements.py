@@ -19,7 +19,7 @@ from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import PAID_WITHIN, MissingPayments
 from payments.reconciliation.movements import MatchResult, Movement
 from payments.reconciliation.pull_progress import PullProgressStore
-from payments.reconciliation.statements import KINDS, Reconciler, StatementRefused
+from payments.reconciliation.statements import MEANINGS, Reconciler, StatementRefused
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 from tests.support.statements import HEADER, PREAMBLE, Booking, cells, statement, written
 
@@ -46,7 +46,7 @@ def _counts(done: Reconciliation) -> dict[str, int]:
     counts = dict(done.found["counts"])
     counts["not_ours"] -= 1
     counts["unknown"] -= 1
-    assert set(counts) == set(KINDS)
+    assert set(counts) == set(MEANINGS)
     return {kind: count for kind, count in counts.items() if count}
 
 

@@ -28,6 +28,7 @@ NAMES = (
     "expiry",
     "ladder",
     "money_left_over",
+    "statement_uploads",
     "signing_blocks",
     "publishing_heads",
     "tidying",
