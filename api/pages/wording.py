@@ -201,6 +201,11 @@ def measure(thousandths: int, unit: str) -> str:
     return f"{quantity(thousandths)} {unit}{'es' if unit.endswith('ch') else 's'}"
 
 
+def as_moment(text: str) -> datetime:
+    """Return the moment that ISO 8601 text names, as stored reports write it."""
+    return datetime.fromisoformat(text)
+
+
 def moment(at: datetime) -> str:
     """Return a time in Nairobi: `15 January 2024, 13:30`."""
     local = at.astimezone(NAIROBI)

@@ -32,6 +32,7 @@ pages = Blueprint(
 )
 for show in (
     wording.shillings,
+    wording.as_moment,
     wording.moment,
     wording.moment_to_the_second,
     wording.age,

@@ -37,6 +37,12 @@ BOOKS = Section(
     frozenset({Role.AUDITOR}),
     "The trial balance of any period, the close of a day, and the statement of each account.",
 )
+STATEMENTS = Section(
+    "Statements",
+    "console.show_statements",
+    frozenset({Role.OPERATOR, Role.AUDITOR}),
+    "M-Pesa's statements against our books, and the differences. Operators upload, auditors read.",
+)
 BLOCKS = Section(
     "Blocks",
     "console.show_blocks",
@@ -50,7 +56,7 @@ ACCESS_LOG = Section(
     "Who decided what, who read whose personal data, and who was refused.",
 )
 
-SECTIONS = (OVERVIEW, CASES, PAYMENTS, BOOKS, BLOCKS, ACCESS_LOG)
+SECTIONS = (OVERVIEW, CASES, PAYMENTS, BOOKS, STATEMENTS, BLOCKS, ACCESS_LOG)
 """In the order of the navigation."""
 
 

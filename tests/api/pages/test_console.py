@@ -29,6 +29,7 @@ PAGES = {
     "/console/books/?since=2024-01-15&until=2024-01-15": {"auditor"},
     "/console/books/trial-balance.csv": {"auditor"},
     "/console/books/mpesa_clearing/": {"auditor"},
+    "/console/statements/": {"operator", "auditor"},
     "/console/blocks/": {"auditor"},
     "/console/access-log/": {"auditor"},
 }
