@@ -76,6 +76,7 @@ GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_chang
 -- What M-Pesa said.
 GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
     ON daraja_inbox TO daftari_app;
+GRANT SELECT ON session_messages TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased, store_settled_message TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
                               transaction_id, closed_at, closed_by, note, journal_ordinal)

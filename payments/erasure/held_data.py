@@ -16,6 +16,7 @@ from shop.builtin.ordering import ORDER_DELIVERY
 
 BY_USER = "user_id = %(user)s"
 BY_SESSION = "session_id IN (SELECT session_id FROM payment_sessions WHERE user_id = %(user)s)"
+SOURCES: LiteralString = "SELECT inbox_id FROM session_messages WHERE " + BY_SESSION  # noqa: S608 - of our own
 
 SEALED_FIELDS = {
     "phone_sealed": PHONE,
@@ -137,7 +138,9 @@ HELD: tuple[HeldData, ...] = (
         "emptied: the text, and the index by phone number",
         "(key_owner = %(user)s OR "
         + BY_SESSION
-        + " OR (session_id IS NULL AND phone_digests && %(digests)s::text[]))",
+        + " OR (session_id IS NULL AND inbox_id = ANY(ARRAY("
+        + SOURCES
+        + "))) OR (session_id IS NULL AND phone_digests && %(digests)s::text[]))",
         "received_at, inbox_id",
         {"sealed_body": INBOX_BODY},
         row="inbox_id",

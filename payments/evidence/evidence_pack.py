@@ -45,10 +45,10 @@ MAX_MESSAGES, MAX_MESSAGE_BYTES = 500, 8 * 1024 * 1024
 """Of a pack: what M-Pesa posted beyond that is listed by its hash alone."""
 
 ERASED_TEXT = "erased"
-HOLDS = (
-    "The pack holds personal data: the buyer's phone number in requests.json, and what M-Pesa's messages say of the "
-    "payer. Names and addresses are in events.json encrypted, as they are stored."
-)
+HOLDS = "The pack holds personal data: {what}. Names and addresses are in events.json encrypted, as they are stored."
+HOLDS_PHONE = "the buyer's phone number in requests.json"
+HOLDS_MESSAGES = "what M-Pesa's messages say of the payer"
+HOLDS_SEALED = "The pack holds personal data only in events.json, encrypted, as they are stored."
 HOLDS_NONE = (
     "The buyer's personal data were erased: phone number and messages are not in the pack, nor readable."
 )
@@ -103,7 +103,7 @@ class EvidencePacks:
         payment = self._payment(session_id, head)
         files = dict(self._messages(payment))
         requests = list(self._requests(payment))
-        is_erased = self._is_erased(payment.session)
+        holds = self._holds(payment.session, requests, files)
         files |= {
             EVENTS: _json([_event(*each) for each in zip(payment.entries, payment.rows, strict=True)]),
             PROOFS: _json({"head": payment.head, "inclusion": payment.inclusion}),
@@ -120,7 +120,7 @@ class EvidencePacks:
                 "session_id": str(session_id),
                 "head": payment.head["name"],
                 "public_key": payment.head["public_key"],
-                "personal_data": HOLDS_NONE if is_erased else HOLDS,
+                "personal_data": holds,
                 "files": {
                     name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
                     for name, content in sorted(files.items())
@@ -193,6 +193,16 @@ class EvidencePacks:
                     yield about | {"answer": PUBLIC_NAMES[type(answer)], **_without(entry.state)}
                 case events.RefundRequested() | events.RefundUncertain() as sent:
                     yield about | {"sent": PUBLIC_NAMES[type(sent)], **_without(entry.state)}
+
+    def _holds(self, session: PaymentSession, requests: list[dict[str, Any]], files: dict[str, bytes]) -> str:
+        """Return the sentence about the personal data that really are in the pack."""
+        phones = {request["phone"] for request in requests if "phone" in request} - {ERASED_TEXT}
+        parts = [HOLDS_PHONE] if phones else []
+        if any(name != MESSAGES for name in files):
+            parts.append(HOLDS_MESSAGES)
+        if parts:
+            return HOLDS.format(what=", and ".join(parts))
+        return HOLDS_NONE if self._is_erased(session) else HOLDS_SEALED
 
     def _is_erased(self, session: PaymentSession) -> bool:
         sealed = session.phone_sealed

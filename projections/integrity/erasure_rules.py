@@ -39,6 +39,11 @@ SELECT DISTINCT place, user_id FROM (
               WHERE payer_digest IS NOT NULL OR sealed_reference IS NOT NULL
     UNION ALL SELECT 'daraja_inbox', user_id FROM theirs JOIN daraja_inbox USING (session_id)
               WHERE key_owner = 0 AND state IN ('acted_on', 'closed') AND sealed_body <> 'erased'
+    UNION ALL SELECT 'daraja_inbox', user_id FROM theirs CROSS JOIN LATERAL (
+                  SELECT inbox_id FROM session_messages AS known WHERE known.session_id = theirs.session_id OFFSET 0
+              ) AS about JOIN daraja_inbox AS message USING (inbox_id)
+              WHERE message.session_id IS NULL AND key_owner = 0 AND state IN ('acted_on', 'closed')
+                AND sealed_body <> 'erased'
 ) AS found ORDER BY place, user_id LIMIT %s
 """
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 from tests.scenarios.c2b import c2b_notice, confirm_c2b
@@ -32,6 +33,8 @@ STORED = {
     "delivery phone": DELIVERY_PHONE,
     "key of a request": "idem-zebulon-1",
     "surname": "KANARIMUTUA",
+    "name in a masked notice": "PHILOMELITA",
+    "name in a repeated notice": "CARDUELINA",
     "what the payer typed": "FOR AUNTY TWEETY",
     "text of a callback": "Paid by Uncle Serinus",
 }
@@ -120,9 +123,17 @@ def _pay_by_c2b(instance: Instance, customer: Client) -> None:
     prompt = prompt_of(instance, PAYER)
     instance.simulator.cancel(prompt.checkout_request_id)
     instance.work()
+    for name in (STORED["name in a masked notice"], STORED["name in a repeated notice"]):
+        confirm_c2b(instance, masked_notice("UKG7CANARY", prompt.account_reference, name))
     names = {"MSISDN": PAYER, "FirstName": "ZEBULON", "LastName": STORED["surname"]}
     confirm_c2b(instance, c2b_notice("UKG7CANARY", prompt.account_reference, **names))
     instance.work()
+
+
+def masked_notice(receipt: str, reference: str, name: str) -> dict[str, Any]:
+    """Return a notice that names its payer by a masked number and a first name."""
+    masked = f"{PAYER[:4]} ***** {PAYER[-3:]}"
+    return c2b_notice(receipt, reference, MSISDN=masked, FirstName=name, LastName="")
 
 
 def _post_callbacks(instance: Instance) -> None:

@@ -20,7 +20,7 @@ from payments.erasure.held_data import HELD
 from tests.api.cli.support import daftari
 from tests.api.pages.test_work import signed_in
 from tests.scenarios.c2b import c2b_notice, confirm_c2b
-from tests.scenarios.canaries import CUSTOMER, NEVER_STORED, PAYER, STORED, found_in, plant
+from tests.scenarios.canaries import CUSTOMER, NEVER_STORED, PAYER, STORED, found_in, masked_notice, plant
 from tests.scenarios.steps import Clock, callback, observe, own_path, prompt_of, report
 from tests.scenarios.test_customer_export import Account, environment
 from tests.support.instance import Client, Instance
@@ -141,6 +141,11 @@ def late_money(instance: Instance, clock: Clock) -> None:
     report(instance, own_path(prompt), body)
     names = {"MSISDN": PAYER, "FirstName": "ZEBULON", "LastName": STORED["surname"]}
     confirm_c2b(instance, c2b_notice("UKG7LATEST", prompt.account_reference, **names))
+    for receipt, name in (
+        ("UKG7MASKED", "name in a masked notice"),
+        ("UKG7CANARY", "name in a repeated notice"),
+    ):
+        confirm_c2b(instance, masked_notice(receipt, prompt.account_reference, STORED[name]))
     for _ in range(3):
         clock.tick(700)
         instance.work()

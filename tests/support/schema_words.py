@@ -159,7 +159,8 @@ FUNCTIONS = {
     "held_customers": "Returns the customers under a legal hold.",
     "refuse_to_erase_held": "Raises DF003: a legal hold stands against an erasure.",
     "purge_revocations": "Deletes revocations of tokens that have ended; for processes from before `purge_kind`.",
-    "mark_message_of_erased": "Lets a waiting message about an erased customer be emptied once it is settled.",
+    "mark_message_of_erased": "Notes which session a waiting message is about, and lets it be emptied once it is "
+    "settled, where the customer was erased.",
     "forget_payer_of_erased": "Records a late movement of an erased customer without who paid and what they typed.",
     "empty_erased_message": "Empties a message of an erased person when it is settled.",
     "record_audit_entry": "Appends an entry to the audit log, the only way for the application to write it.",

@@ -13,6 +13,7 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.audit_log import CUSTOMER_ERASED, AuditLog
 from ledger.store.database import Database
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault
 from payments.erasure.erasures import Erasures
 from payments.erasure.retention import Retention
@@ -116,6 +117,10 @@ LEFT = {
         SELECT gen_random_uuid(), now(), session_id, 1, 0, 'v2.x', 1, 'x', 'acted_on', 0, true FROM payment_sessions""",
 }
 
+MASKED = """INSERT INTO daraja_inbox (inbox_id, received_at, about_session, key_owner, sealed_body, body_bytes,
+                                  body_sha256, state, tries, is_proven)
+VALUES (%s, now(), %s, 0, 'v2.x', 1, 'x', 'acted_on', 0, true)"""
+
 
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize("table", LEFT)
@@ -125,6 +130,18 @@ def test_what_is_left_of_an_erased_customer_is_named(
     erase(erasures)
     as_superuser(database, LEFT[table])
     assert told(database, vault) == [f"user 7 was erased, and {table} still holds rows of theirs"]
+
+
+@pytest.mark.parametrize("is_source", [True, False])
+def test_a_message_that_names_neither_session_nor_phone_and_is_left_is_named(
+    database: Database, vault: Vault, erasures: Erasures, ledger: Ledger, is_source: bool
+) -> None:
+    inbox_id = uuid4()
+    with caused_by(Cause.CALLBACK, source=str(inbox_id) if is_source else "a file", actor="mpesa"):
+        checkout = Checkout(ledger, user_id=7).prompt().pay("UKG7MASKED").order(789)
+    erase(erasures)
+    as_superuser(database, MASKED, inbox_id, None if is_source else checkout.session_id)
+    assert told(database, vault) == ["user 7 was erased, and daraja_inbox still holds rows of theirs"]
 
 
 def notice(movements: Movements, receipt: str, session: Checkout | None) -> None:
