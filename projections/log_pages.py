@@ -17,6 +17,7 @@ from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 from projections.history import Entry, entry_of
+from projections.payment_search import sessions_of_receipt
 
 MAX_WALKED = 10_000
 """So many events of an origin are looked at for a page at most."""
@@ -61,7 +62,6 @@ SELECT count(*) AS walked, max(position) AS position, max(recorded_at) AS record
 NEXT_EVENT = """
 SELECT position, recorded_at FROM payment_events WHERE origin = %s AND position > %s ORDER BY position LIMIT 1
 """
-SESSION_OF_RECEIPT = "SELECT session_id FROM payment_refs WHERE value = %s"
 SESSIONS_OF_USER = "SELECT session_id FROM payment_sessions WHERE user_id = %s LIMIT %s"
 
 CONDITIONS = {
@@ -78,7 +78,8 @@ CONDITIONS = {
 class LogFilters:
     """Which events are wanted; what is None says nothing. `since` and `until` are when they were recorded.
 
-    `receipt` and `user_id` mean all events of the sessions that the receipt was credited to, and that the user owns.
+    `receipt` and `user_id` mean all events of the sessions that the receipt was credited to or that were
+    refunded by it, and that the user owns.
     """
 
     topic: str | None = None
@@ -147,8 +148,7 @@ def _sessions(connection: Connection[Any], filters: LogFilters) -> list[UUID] | 
     """Return the sessions whose events are wanted, None where the log has to be walked for them."""
     found: list[set[UUID]] = []
     if filters.receipt is not None:
-        rows = connection.execute(SESSION_OF_RECEIPT, (filters.receipt,)).fetchall()
-        found.append({row["session_id"] for row in rows})
+        found.append(sessions_of_receipt(connection, filters.receipt))
     if filters.user_id is not None:
         rows = connection.execute(SESSIONS_OF_USER, (filters.user_id, MAX_SESSIONS + 1)).fetchall()
         if len(rows) <= MAX_SESSIONS:

@@ -90,7 +90,10 @@ _OF_TRANSACTION = """
 SELECT session_id FROM payment_events
 WHERE topic = 'payment_session.payment_requested.v1' AND state->>'transaction_id' = %(transaction_id)s
 """
-_OF_RECEIPT = "SELECT session_id FROM payment_refs WHERE value = %(receipt)s"
+_OF_RECEIPT = """
+SELECT session_id FROM payment_refs WHERE value = ANY(%(receipts)s)
+UNION SELECT session_id FROM payment_refunds WHERE reversal_receipt = ANY(%(receipts)s)
+"""
 _OF_PHONE = f"SELECT created_at, session_id FROM {PHONES} WHERE phone_digest = ANY(%(phone_digests)s)"  # noqa: S608 - as above
 
 # The few are found first, whatever the planner expects of them: OFFSET 0 keeps the order out.
@@ -99,7 +102,7 @@ _SEARCHED = f"SELECT * FROM {TABLE} WHERE {{condition}}"  # noqa: S608 - as abov
 _ALL = "SELECT created_at, session_id FROM payment_sessions"
 
 SOURCES = {
-    "receipt": _NAMED.format(ids=_OF_RECEIPT),
+    "receipts": _NAMED.format(ids=_OF_RECEIPT),
     "checkout_digest": _NAMED.format(ids=_OF_CHECKOUT),
     "transaction_id": _NAMED.format(ids=_OF_TRANSACTION),
     "order_number": _SEARCHED.format(condition="order_number = %(order_number)s"),
@@ -112,7 +115,7 @@ SOURCES = {
 """Where the sessions of a filter are found in the order of the list; of several filters, the first here is walked."""
 
 CONDITIONS = {
-    "receipt": f"AND held.session_id = ANY(ARRAY({_OF_RECEIPT}))",
+    "receipts": f"AND held.session_id = ANY(ARRAY({_OF_RECEIPT}))",
     "checkout_digest": f"AND held.session_id = ANY(ARRAY({_OF_CHECKOUT}))",
     "transaction_id": f"AND held.session_id = ANY(ARRAY({_OF_TRANSACTION}))",
     "order_number": "AND held.order_number = %(order_number)s",
@@ -125,7 +128,7 @@ CONDITIONS = {
 
 NAMED = f"""
 SELECT session_id FROM ({_OF_RECEIPT}) AS of_receipt
-UNION SELECT session_id FROM {TABLE} WHERE order_number = %(order_number)s LIMIT 10
+UNION SELECT session_id FROM {TABLE} WHERE order_number = ANY(%(order_numbers)s) LIMIT 10
 """  # noqa: S608 - as above
 
 LIKELY = {
@@ -306,10 +309,23 @@ def find_keys(
     return [row["session_id"] for row in rows], end
 
 
+def spellings(text: str) -> list[str]:
+    """Return a receipt or an order number as it may be stored: M-Pesa's and the shop's own are in capitals."""
+    return [text, text.upper()]
+
+
+def sessions_of_receipt(connection: Connection[Any], receipt: str) -> set[UUID]:
+    """Return the sessions that M-Pesa's receipt was credited to, or money of which went back by it."""
+    rows = connection.execute(_OF_RECEIPT, {"receipts": spellings(receipt)}).fetchall()
+    return {row["session_id"] for row in rows}
+
+
 def sessions_named(database: Database, text: str) -> list[UUID]:
     """Return the sessions, ten at most, of an M-Pesa receipt or an order number; an order is found seconds after it."""
     with database.connection() as connection:
-        rows = connection.execute(NAMED, {"receipt": text, "order_number": text}).fetchall()
+        rows = connection.execute(
+            NAMED, {"receipts": spellings(text), "order_numbers": spellings(text)}
+        ).fetchall()
     return [row["session_id"] for row in rows]
 
 
@@ -353,7 +369,7 @@ def _span(filters: Filters, after: Key | None, limit: int, as_of: datetime) -> d
 def _values(filters: Filters, vault: Vault) -> dict[str, Any]:
     phone, checkout, number = filters.phone, filters.checkout_id, filters.transaction_id
     given = {
-        "receipt": filters.receipt,
+        "receipts": filters.receipt and spellings(filters.receipt),
         "checkout_digest": checkout and vault.digest("checkout", checkout),
         "transaction_id": None if number is None else str(number),
         "order_number": filters.order_number,

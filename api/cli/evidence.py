@@ -1,18 +1,11 @@
 """`daftari evidence`: what a third party can check of a payment."""
 
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-from uuid import UUID
 
 import click
 
 from api.cli.export_customer import new_file
 from api.cli.failures import is_text
-
-if TYPE_CHECKING:
-    from ledger.store.database import Database
-    from ledger.store.vault import Vault
 
 
 @click.command(short_help="Write the evidence pack of a payment.")
@@ -50,6 +43,7 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
       python verify.py pack.zip --key 5f3a…
     """
     from api.cli.opened import open_database
+    from api.cli.replay import session_of
     from ledger.store.audit_log import AuditLog
     from ledger.store.vault import Vault
     from payments.evidence.evidence_pack import EvidencePacks
@@ -59,7 +53,7 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
     note = "" if reason is None else parse_note(reason, "reason")
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
-        session_id = _session(database, vault, payment)
+        session_id = session_of(database, payment)
         shop = BuiltinShop(database, vault)
         pack = EvidencePacks(database, vault, shop.order_of).pack(session_id, head)
         path = path or Path(f"evidence-{session_id}.zip")
@@ -74,18 +68,3 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
             )
             file.write(pack)
     click.echo(f"{path} holds the evidence of session {session_id}.")
-
-
-def _session(database: "Database", vault: "Vault", payment: str) -> UUID:
-    """Return the session that a session id, a receipt or an order number names. Raises NotFound."""
-    from ledger import clock
-    from ledger.application import no_such_session
-    from projections.payment_search import Filters, find_payments
-
-    with suppress(ValueError):
-        return UUID(payment)
-    for filters in (Filters(receipt=payment.upper()), Filters(order_number=payment)):
-        found, _ = find_payments(database, vault, filters, after=None, limit=1, now=clock.now())
-        if found:
-            return found[0].session_id
-    raise no_such_session()

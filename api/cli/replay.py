@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def replay(payment: str, as_json: bool) -> None:
     """Show the events of PAYMENT, oldest first, and the status after each.
 
-    PAYMENT is the id of its session, M-Pesa's receipt, or the number of its order. The output holds no personal data.
-    Exits with 1 if there is no such payment, or the number names several.
+    PAYMENT is the id of its session, M-Pesa's receipt, of a refund too, or the number of its order. The output holds no
+    personal data. Exits with 1 if there is no such payment, or the number names several.
 
     \b
     Examples
@@ -37,7 +37,7 @@ def replay(payment: str, as_json: bool) -> None:
 
     with open_database() as (settings, database):
         macs = EventMacs(database, KeyRing(database, settings.daftari_master_key))
-        session = _session_of(database, payment)
+        session = session_of(database, payment)
         entries = history(database, macs, session)
     if not entries:
         raise NotFound(f"There is no session {session} in this database.")
@@ -47,7 +47,7 @@ def replay(payment: str, as_json: bool) -> None:
         click.echo("\n".join(timeline(entries)))
 
 
-def _session_of(database: "Database", payment: str) -> UUID:
+def session_of(database: "Database", payment: str) -> UUID:
     """Return the session of an id, a receipt or an order number. Raises NotFound, and InvalidValue if it is unclear."""
     from contextlib import suppress
 

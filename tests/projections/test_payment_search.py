@@ -13,7 +13,9 @@ from ledger.store.vault import PHONE, Vault
 from projections import payment_search
 from projections.follower import Follower
 from projections.integrity import invariants
+from projections.log_pages import LogFilters, read_log
 from projections.payment_search import Filters, PaymentSearch, find_payments, sessions_named
+from projections.refunds import PaymentRefunds
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.erasures import erase
 from tests.support.horizon import until_readable
@@ -137,6 +139,22 @@ def test_a_payment_is_named_by_receipt_and_by_order_number(
     follow(database, vault)
     session = ledger.session(checkout.session_id)
     assert session.order is not None
-    for text in ("UKG7Q2X9LM", session.order[1]):
+    number = session.order[1]
+    for text in ("UKG7Q2X9LM", "ukg7q2x9lm", number, number.lower()):
         assert sessions_named(database, text) == [checkout.session_id]
     assert sessions_named(database, "' OR true --") == []
+
+
+def test_a_payment_is_found_by_the_receipt_of_its_reversal_in_any_spelling(
+    ledger: Ledger, database: Database, vault: Vault
+) -> None:
+    checkout = Checkout(ledger).prompt().pay("UKG7Q2X9LM").refuse_order().request_refund().refund()
+    until_readable(database)
+    Follower(database, event_macs(database), PaymentRefunds()).catch_up()
+    end = HALF_PAST_TEN.replace(year=2030)
+    for text in ("NLJ0REVERSE", "nlj0reverse"):
+        assert sessions_named(database, text) == [checkout.session_id]
+        rows, _ = find_payments(database, vault, Filters(receipt=text), after=None, limit=9, now=end)
+        assert [row.session_id for row in rows] == [checkout.session_id]
+        page = read_log(database, event_macs(database), LogFilters(receipt=text), {}, 100)
+        assert {entry.session_id for entry in page.entries} == {checkout.session_id}

@@ -140,7 +140,12 @@ class EventQuery(RequestSchema):
     )
     type = Choice(sorted(TOPICS), metadata={"description": "Only events of this name.", "example": "Paid"})
     user = UserNumber(metadata={"description": "Only events of this buyer's sessions."})
-    receipt = Text(most=40, metadata={"description": "Only events of the session it was credited to."})
+    receipt = Text(
+        most=40,
+        metadata={
+            "description": "Only events of the session it was credited to, or that was refunded by it."
+        },
+    )
     actor = Text(most=100, metadata={"description": "Only what this actor caused, as in `user:42`."})
     from_ = AwareMoment(data_key="from", metadata={"description": "Recorded at this moment or later."})
     to = AwareMoment(metadata={"description": "Recorded before this moment."})

@@ -47,5 +47,5 @@ def test_what_is_no_payment_is_refused(database_url: str, tmp_path: Path) -> Non
         run = daftari(
             "evidence", payment, "--by", "41", "-o", str(tmp_path / "p.zip"), DATABASE_URL=database_url
         )
-        assert (run.returncode, run.stderr) == (1, "Error: There is no such payment session.\n")
+        assert (run.returncode, run.stderr.startswith("Error: There is no ")) == (1, True)
     assert list(tmp_path.iterdir()) == []
