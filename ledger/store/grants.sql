@@ -78,8 +78,12 @@ GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, clo
     ON daraja_inbox TO daftari_app;
 GRANT SELECT ON session_messages TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased, store_settled_message TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
-                              transaction_id, closed_at, closed_by, note, journal_ordinal)
+-- Not `is_from_before`: such a row needs no MAC until it is signed.
+GRANT SELECT, INSERT (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, transaction_id,
+                      sealed_reference, linked_receipt, verdict, session_id, told, first_seen_at, settled_at,
+                      closed_at, closed_by, note, payer_digest, category, journal_ordinal, mac),
+    UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
+            transaction_id, closed_at, closed_by, note, journal_ordinal, mac)
     ON mpesa_movements TO daftari_app;
 GRANT SELECT, INSERT ON movement_log TO daftari_app;
 GRANT SELECT, INSERT ON reconciliations TO daftari_app;

@@ -128,6 +128,7 @@ class Matcher:
 
     def act_on_unprocessed(self, limit: int = BATCH_SIZE) -> int:
         """Match movements that a process stored before it died; return for how many that worked."""
+        self._movements.sign_those_from_before(limit)
         results = self._match(self._movements.unprocessed(clock.now() - UNPROCESSED_AFTER, limit))
         return sum(result.verdict != MatchVerdict.NEW for result in results)
 

@@ -9,11 +9,13 @@ from operator import attrgetter
 from typing import Any, LiteralString
 from uuid import UUID
 
+import structlog
 from psycopg.types.json import Json
 
 from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
+from ledger.store.movement_macs import TOLD, is_genuine, movement_mac
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.operators.stakes import payer_digest
 
@@ -22,33 +24,46 @@ TYPED_REFERENCE = "typed reference"
 
 _STORE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
-                             transaction_id, sealed_reference, payer_digest, linked_receipt, category, verdict,
-                             first_seen_at)
+                             transaction_id, sealed_reference, payer_digest, linked_receipt, category, mac,
+                             verdict, first_seen_at)
 SELECT movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
-       transaction_id, sealed_reference, payer_digest, linked_receipt, category, 'new', %(now)s
+       transaction_id, sealed_reference, payer_digest, linked_receipt, category, mac, 'new', %(now)s
 FROM json_to_recordset(%(movements)s) AS movement (
     movement_key text, kind text, receipt text, money_in boolean, amount_cents bigint, happened_at timestamptz,
     evidence text, transaction_id bigint, sealed_reference text, payer_digest text, linked_receipt text,
-    category text)
+    category text, mac text)
 ON CONFLICT (movement_key) DO NOTHING
 """
 _KNOWN = """
-SELECT movement_key, evidence, amount_cents, verdict, session_id, told FROM mpesa_movements
-WHERE movement_key = ANY(%(keys)s)
+SELECT * FROM mpesa_movements WHERE movement_key = ANY(%(keys)s)
 """
-# The figures are those of the best source, and of the newest among equals.
+# A row that somebody wrote past the application is as M-Pesa tells it from now on, and was not matched.
+_REPLACE_FORGED = """
+UPDATE mpesa_movements AS movement
+SET verdict = 'new', evidence = genuine.evidence, amount_cents = genuine.amount_cents,
+    happened_at = genuine.happened_at, transaction_id = genuine.transaction_id, mac = genuine.mac
+FROM json_to_recordset(%(movements)s) AS genuine (
+    movement_key text, evidence text, amount_cents bigint, happened_at timestamptz, transaction_id bigint, mac text,
+    forged_mac text)
+WHERE movement.movement_key = genuine.movement_key AND movement.mac IS NOT DISTINCT FROM genuine.forged_mac
+  AND (movement.mac IS NOT NULL OR NOT movement.is_from_before)
+"""
+# The figures are those of the best source, and of the newest among equals; its MAC is over what the row has otherwise.
 _STORE_RESULTS = """
 UPDATE mpesa_movements AS movement
 SET verdict = result.verdict, session_id = result.session_id, told = result.told, settled_at = %(now)s,
-    (evidence, amount_cents, happened_at) = (
-        SELECT source.evidence, source.amount_cents, source.happened_at
-        FROM (VALUES (1, movement.evidence, movement.amount_cents, movement.happened_at),
-                     (2, result.evidence, result.amount_cents, result.happened_at))
-             AS source (age, evidence, amount_cents, happened_at)
+    (evidence, amount_cents, happened_at, transaction_id, mac) = (
+        SELECT source.evidence, source.amount_cents, source.happened_at, source.transaction_id, source.mac
+        FROM (VALUES (1, movement.evidence, movement.amount_cents, movement.happened_at, movement.transaction_id,
+                      movement.mac),
+                     (2, result.evidence, result.amount_cents, result.happened_at, result.transaction_id, result.mac))
+             AS source (age, evidence, amount_cents, happened_at, transaction_id, mac)
+        WHERE source.age = 1 OR (movement.kind, movement.linked_receipt, movement.category)
+                                IS NOT DISTINCT FROM (result.kind, result.linked_receipt, result.category)
         ORDER BY array_position(%(grades)s, source.evidence) DESC, source.age DESC LIMIT 1)
 FROM json_to_recordset(%(results)s) AS result (
     movement_key text, verdict text, session_id uuid, told text, evidence text, amount_cents bigint,
-    happened_at timestamptz)
+    happened_at timestamptz, transaction_id bigint, kind text, linked_receipt text, category text, mac text)
 WHERE movement.movement_key = result.movement_key
 """
 _UNPROCESSED = """
@@ -91,11 +106,24 @@ SELECT amount_cents, session_id, payer_digest FROM mpesa_movements
 WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
 """
 _ALLOCATE = """
-UPDATE mpesa_movements SET verdict = 'new', transaction_id = %(transaction_id)s, closed_by = %(by)s, note = %(note)s
+UPDATE mpesa_movements SET verdict = 'new', transaction_id = %(transaction_id)s, closed_by = %(by)s, note = %(note)s,
+                           mac = %(mac)s
 WHERE movement_key = %(key)s AND kind = 'payment' AND verdict = 'unknown' AND closed_at IS NULL
+  AND mac IS NOT DISTINCT FROM %(old_mac)s
 RETURNING *
 """
+_UNSIGNED = """
+SELECT * FROM mpesa_movements WHERE is_from_before AND mac IS NULL ORDER BY movement_key LIMIT %(limit)s
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+_SIGN = """
+UPDATE mpesa_movements AS movement SET mac = signed.mac
+FROM unnest(%(keys)s::text[], %(macs)s::text[]) AS signed (movement_key, mac)
+WHERE movement.movement_key = signed.movement_key
+"""
 _GRADES = [str(grade) for grade in Evidence]
+
+_log = structlog.get_logger(__name__)
 
 
 class MovementKind(StrEnum):
@@ -204,6 +232,7 @@ class Movements:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
+        self._is_signed = False
 
     def store(self, movements: Sequence[Movement], now: datetime) -> dict[str, MatchResult]:
         """Store movements with different keys before they are matched; return what is known of each by its key.
@@ -216,11 +245,19 @@ class Movements:
         with self._database.connection() as connection:
             connection.execute(_STORE, {"movements": Json(rows), "now": now})
             known = connection.execute(_KNOWN, {"keys": list(by_key)}).fetchall()
-        return {row["movement_key"]: _known_result(by_key[row["movement_key"]], row) for row in known}
+        results = {row["movement_key"]: _known_result(by_key[row["movement_key"]], row) for row in known}
+        forged = {row["movement_key"]: row["mac"] for row in known if not self._is_genuine(row)}
+        if forged:
+            news = [
+                row | {"forged_mac": forged[key]} for row in rows if (key := row["movement_key"]) in forged
+            ]
+            with self._database.connection() as connection:
+                connection.execute(_REPLACE_FORGED, {"movements": Json(news)})
+        return results | {key: MatchResult(by_key[key], MatchVerdict.NEW) for key in forged}
 
     def store_results(self, results: Sequence[MatchResult], now: datetime) -> None:
         """Store what came of movements with different keys."""
-        rows = [_result_row(result) for result in sorted(results, key=attrgetter("movement.key"))]
+        rows = [self._result_row(result) for result in sorted(results, key=attrgetter("movement.key"))]
         with self._database.connection() as connection:
             connection.execute(_STORE_RESULTS, {"results": Json(rows), "grades": _GRADES, "now": now})
 
@@ -272,32 +309,59 @@ class Movements:
 
         Raises Rejected CASE_NOT_OPEN where it is no open case.
         """
-        values = {"key": key, "transaction_id": transaction_id, "by": by, "note": note}
-        for movement in self._movements(_ALLOCATE, values):
+        with self._database.connection() as connection:
+            row = connection.execute(_KNOWN, {"keys": [key]}).fetchone()
+        if row is None:
+            raise _case_not_open()
+        if not self._is_genuine(row):
+            raise Rejected(
+                "CASE_NEEDS_MORE", "Daftari did not store it as it is. Ask M-Pesa whether it is a payment."
+            )
+        mac = movement_mac(self._vault.keys, row | {"transaction_id": transaction_id})
+        values = {"key": key, "transaction_id": transaction_id, "by": by, "note": note, "mac": mac}
+        for movement in self._movements(_ALLOCATE, values | {"old_mac": row["mac"]}):
             return movement
         raise _case_not_open()
+
+    def sign_those_from_before(self, limit: int) -> int:
+        """Sign movements from before they had a MAC; return how many. Once none was left, nothing is asked again."""
+        if self._is_signed:
+            return 0
+        with self._database.transaction() as connection:
+            rows = connection.execute(_UNSIGNED, {"limit": limit}).fetchall()
+            macs = [movement_mac(self._vault.keys, row) for row in rows]
+            connection.execute(_SIGN, {"keys": [row["movement_key"] for row in rows], "macs": macs})
+        self._is_signed = not rows
+        return len(rows)
+
+    def _is_genuine(self, row: dict[str, Any]) -> bool:
+        if is_genuine(self._vault.keys, row):
+            return True
+        _log.error("movement_forged", movement_key=row["movement_key"])
+        return False
 
     def _movements(self, statement: LiteralString, values: dict[str, Any]) -> list[Movement]:
         with self._database.connection() as connection:
             rows = connection.execute(statement, values).fetchall()
-        return [self._movement(row) for row in rows]
+        return [self._movement(row) for row in rows if self._is_genuine(row)]
 
     def _row(self, movement: Movement) -> dict[str, Any]:
         typed = movement.reference if movement.transaction_id is None else ""
-        return {
-            "movement_key": movement.key,
-            "kind": movement.kind,
-            "receipt": movement.receipt,
-            "money_in": movement.money_in,
-            "amount_cents": movement.amount_cents,
-            "happened_at": movement.happened_at.isoformat(),
-            "evidence": movement.evidence,
-            "transaction_id": movement.transaction_id,
+        return self._signed(movement) | {
             "sealed_reference": self._encrypted(typed, movement.key) if typed else None,
             "payer_digest": payer_digest(self._vault, movement.payer),
-            "linked_receipt": movement.linked_receipt,
-            "category": movement.category,
         }
+
+    def _signed(self, movement: Movement) -> dict[str, Any]:
+        facts = {"movement_key": movement.key, "happened_at": movement.happened_at}
+        facts |= {name: getattr(movement, name) for name in TOLD}
+        mac = movement_mac(self._vault.keys, facts)
+        return facts | {"happened_at": movement.happened_at.isoformat(), "mac": mac}
+
+    def _result_row(self, result: MatchResult) -> dict[str, Any]:
+        session_id = result.session_id and str(result.session_id)
+        came_of_it = {"verdict": result.verdict, "session_id": session_id, "told": result.detail}
+        return self._signed(result.movement) | came_of_it
 
     def _movement(self, row: dict[str, Any]) -> Movement:
         encrypted = row["sealed_reference"]
@@ -322,28 +386,12 @@ class Movements:
         return self._vault.decrypt(SYSTEM_USER_ID, encrypted, purpose=TYPED_REFERENCE, row=key)
 
 
-def _result_row(result: MatchResult) -> dict[str, Any]:
-    return {
-        "movement_key": result.movement.key,
-        "verdict": result.verdict,
-        "session_id": result.session_id and str(result.session_id),
-        "told": result.detail,
-        "evidence": result.movement.evidence,
-        "amount_cents": result.movement.amount_cents,
-        "happened_at": result.movement.happened_at.isoformat(),
-    }
-
-
 def _known_result(movement: Movement, row: dict[str, Any]) -> MatchResult:
     evidence, amount_cents = Evidence(row["evidence"]), row["amount_cents"]
     if (evidence, amount_cents) != (movement.evidence, movement.amount_cents):
         movement = replace(movement, evidence=evidence, amount_cents=amount_cents)
-    return MatchResult(
-        movement,
-        MatchVerdict(row["verdict"]),
-        session_id=row["session_id"],
-        detail=row["told"],
-    )
+    verdict = MatchVerdict(row["verdict"])
+    return MatchResult(movement, verdict, session_id=row["session_id"], detail=row["told"])
 
 
 def _case_not_open() -> Rejected:

@@ -77,7 +77,7 @@ INVARIANTS = (
     Invariant(
         7,
         "Each acknowledged callback is in the inbox once, and each payment names what proves it.",
-        ("letters", "sources"),
+        ("letters", "sources", "movements"),
     ),
     Invariant(
         8,

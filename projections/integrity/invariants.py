@@ -201,6 +201,7 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[Violation]
     yield from log_rules.audit_entries(connection, vault)
     yield from money_rules.references(connection, span.since, settled_before)
     yield from money_rules.movements(connection, settled_before)
+    yield from money_rules.genuine_movements(connection, vault)
     yield from money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
     yield from money_rules.sums(connection)
     yield from projection_rules.metrics(

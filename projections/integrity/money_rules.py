@@ -10,6 +10,8 @@ from ledger.application import RECEIPT
 from ledger.session import events
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
+from ledger.store.movement_macs import is_genuine
+from ledger.store.vault import Vault
 from projections.integrity.session_log import CREDITS, SessionLog
 from projections.integrity.violations import Violation, stream
 
@@ -47,6 +49,7 @@ WHERE movement.kind = 'reversal' AND movement.settled_at IS NOT NULL AND movemen
                 WHERE later.session_id = event.session_id AND later.topic = 'payment_session.receipt_recorded.v1'
                   AND later.state->'attempt' = event.state->'attempt')) = ref.value)
 """
+MOVEMENTS = "SELECT * FROM mpesa_movements"
 MONEY_OF_ROWS = """
 WITH of_orders AS (
     SELECT coalesce(sum((event.state->'amount_cents')::bigint), 0)::bigint AS refunded
@@ -152,6 +155,16 @@ def movements(connection: Connection[Any], until: datetime) -> Iterator[Violatio
     ):
         for row in stream(connection, "movements", statement, values):
             yield Violation(rule, detail.format(row["receipt"]), row["session_id"])
+
+
+def genuine_movements(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:
+    """Each movement carries our MAC, so that nobody wrote it past the application."""
+    if vault is None:
+        return
+    for row in stream(connection, "movement_macs", MOVEMENTS, {}):
+        if not is_genuine(vault.keys, row):
+            detail = f"movement {row['movement_key']} was not stored by Daftari, or was altered since"
+            yield Violation("movements", detail, row["session_id"])
 
 
 def paid_sessions_end(connection: Connection[Any], now: datetime, cases_position: int) -> Iterator[Violation]:

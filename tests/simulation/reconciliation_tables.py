@@ -11,7 +11,7 @@ from payments.reconciliation import lookups, movements, pull_progress
 from payments.refunds import order_refunds
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
-_BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at")
+_BETTER_MAY_CHANGE = ("evidence", "amount_cents", "happened_at", "transaction_id", "mac")
 _GRADES = {str(grade): rank for rank, grade in enumerate(Evidence)}
 
 
@@ -32,6 +32,8 @@ class ReconciliationTables:
             movements._STORE: self.store,
             movements._KNOWN: self.known,
             movements._STORE_RESULTS: self.store_results,
+            movements._UNSIGNED: lambda _: [],
+            movements._SIGN: lambda _: 0,
             movements._UNPROCESSED: self.unprocessed,
             movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
             movements._UNMATCHED: self.unmatched,
@@ -60,6 +62,7 @@ class ReconciliationTables:
                 "first_seen_at": values["now"],
                 "settled_at": None,
                 "closed_at": None,
+                "is_from_before": False,
             }
         if news:
             self.on_movements(values["now"])

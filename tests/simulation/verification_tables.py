@@ -83,6 +83,7 @@ class VerificationTables:
             blocks._LAST_NUMBERS: lambda _: self._last_numbers(),
             blocks._ONE: self._block,
             blocks._SIGNED_AND_FOUND: self._signed_and_found,
+            money_rules.MOVEMENTS.encode(): lambda _: list(self._tables.reconciliation.movements.values()),
             money_rules.MISBOOKED.encode(): lambda _: self._misbooked(),
             money_rules.CREDITED_AND_UNMATCHED.encode(): self._credited_and_unmatched,
             money_rules.REVERSED_UNTOLD.encode(): self._reversed_untold,

@@ -189,6 +189,7 @@ FUNCTIONS = {
     "purge_verification_runs": "Deletes the oldest verification runs, beyond 1,000.",
     "forget_position_of_rebuild": "Forgets how far a shadow table has read, before a rebuild fills it.",
     "refuse_to_go_back": "Raises DF003: the position of its trigger only moves forward.",
+    "refuse_to_unsign": "Raises DF003: the MAC of a movement is not taken away.",
     "refuse_to_reopen": "Raises DF003: what a person has closed stays closed.",
     "refuse_to_rewrite": "Raises DF003: the table of its trigger is append-only.",
 }

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID
 
 import pytest
@@ -78,6 +79,8 @@ def test_a_movement_is_stored_as_reported_before_it_is_matched(
             "closed_at": None,
             "closed_by": None,
             "note": None,
+            "mac": ANY,
+            "is_from_before": False,
         }
     ]
 

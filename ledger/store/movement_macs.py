@@ -1,0 +1,55 @@
+"""The MAC of each movement of M-Pesa's money, which the database cannot make: only one that carries it is believed."""
+
+import hmac
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from ledger.errors import LedgerError
+from ledger.store.canonical import canonical_json
+from ledger.store.key_ring import MOVEMENTS, UNKNOWN_KEY, KeyRing
+
+_FORMAT = "daftari movement v1"
+TOLD = (
+    "kind",
+    "receipt",
+    "money_in",
+    "amount_cents",
+    "evidence",
+    "transaction_id",
+    "linked_receipt",
+    "category",
+)
+"""What a MAC covers, beside the movement's key and moment."""
+
+
+def movement_mac(keys: KeyRing, row: Mapping[str, Any]) -> str:
+    """Return the MAC of a row of `mpesa_movements`: the number of its key, a point, and 64 hexadecimal digits.
+
+    The row has the facts that M-Pesa told, `happened_at` as aware time. What came of it is not covered, nor who paid,
+    which is forgotten one day.
+    """
+    key_id, key = keys.current(MOVEMENTS)
+    return _mac(key_id, key, row)
+
+
+def is_genuine(keys: KeyRing, row: Mapping[str, Any]) -> bool:
+    """Whether a row carries our MAC; one from before the MACs is believed until it is signed."""
+    if row["mac"] is None:
+        return bool(row["is_from_before"])
+    try:
+        key_id = int(row["mac"].partition(".")[0])
+        key = keys.key(MOVEMENTS, key_id)
+    except ValueError:
+        return False
+    except LedgerError as error:
+        if error.code != UNKNOWN_KEY:
+            raise
+        return False
+    return hmac.compare_digest(_mac(key_id, key, row).encode(), row["mac"].encode())
+
+
+def _mac(key_id: int, key: bytes, row: Mapping[str, Any]) -> str:
+    facts = [None if row[name] is None else str(row[name]) for name in ("movement_key", *TOLD)]
+    content = [_FORMAT, key_id, *facts, row["happened_at"].astimezone(UTC).isoformat()]
+    return f"{key_id}.{hmac.digest(key, canonical_json(content), 'sha256').hex()}"
