@@ -13,12 +13,11 @@ from ledger.store import blocks
 from ledger.store.blocks import Block, newest, newest_genuine, next_leaves
 from ledger.store.canonical import GENESIS
 from ledger.store.database import Database
-from ledger.store.merkle import NODE_LEVEL, Peaks
+from ledger.store.merkle import Peaks
 from ledger.store.positions import read_horizon
 
 _ADD = """
-SELECT number FROM add_signed_head(%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-                                   %s::smallint[], %s::bigint[], %s::bytea[], %s::bigint[]) AS number
+SELECT number FROM add_signed_head(%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS number
 """
 
 
@@ -50,27 +49,24 @@ class BlockSigner:
             found = next_leaves(connection, origin, until, horizon)
             if not found["events"]:
                 return 0
-            tree, nodes = self._tree_until(connection, origin, until)
-            nodes += tree.add(found["leaves"], NODE_LEVEL)
+            tree = self._tree_until(connection, origin, until)
+            tree.grow(found["leaves"])
             block = self._sign(origin, last, found, tree)
-            columns = [list(column) for column in zip(*nodes, strict=True)] or [[]] * 4
-            taken = connection.execute(_ADD, (*_values(block), *columns)).rowcount
+            taken = connection.execute(_ADD, _values(block)).rowcount
         return block.events if taken and block.events == blocks.MAX_EVENTS else 0
 
-    def _tree_until(
-        self, connection: Connection[Any], origin: int, until: int
-    ) -> tuple[Peaks, list[tuple[int, int, bytes, int]]]:
-        """Return the tree over all events up to a position, and its nodes that no head of ours has.
+    def _tree_until(self, connection: Connection[Any], origin: int, until: int) -> Peaks:
+        """Return the tree over all events up to a position.
 
         That is more than what the last block says if that was signed without a tree, or by somebody else.
         """
         head = newest_genuine(connection, origin, {key.public_bytes_raw() for key in self._own_keys()})
         after, tree = (head.until_position, head.tree()) if head else (0, None)
-        tree, nodes = tree or Peaks(), list[tuple[int, int, bytes, int]]()
+        tree = tree or Peaks()
         while after < until and (found := next_leaves(connection, origin, after, until + 1))["events"]:
-            nodes += tree.add(found["leaves"], NODE_LEVEL)
+            tree.grow(found["leaves"])
             after = found["until_position"]
-        return tree, nodes
+        return tree
 
     def _sign(self, origin: int, last: Block | None, found: dict[str, Any], tree: Peaks) -> Block:
         key = self._key()

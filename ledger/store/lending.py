@@ -65,6 +65,7 @@ class LastUsedFirst:
         """Have every connection replaced, a lent one as it comes back."""
         idle = self._emptied()
         self._pool.drain()
+        idle += self._emptied()  # What was taken from the pool in between may be of before.
         for each in idle:
             self._pool.putconn(each)
 

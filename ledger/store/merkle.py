@@ -5,7 +5,7 @@ node is named by its level and its number on it: node (3, 5) is over the 8 leave
 is the complete nodes that the bits of n name, its peaks, so that it grows by keeping these alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 Node = tuple[int, int]
@@ -27,29 +27,17 @@ class Peaks:
         self.size = size
         self.hashes = list(peaks)
 
-    def add(self, leaves: bytes, from_level: int = 64) -> Iterator[tuple[int, int, bytes, int]]:
-        """Take in leaves of LEAF_BYTES each; yield each node from `from_level` up that this completes.
-
-        A node comes with its level, number and hash, and the position of its last leaf. Exhaust the iterator.
-        """
+    def grow(self, leaves: bytes) -> None:
+        """Take in leaves of LEAF_BYTES each."""
         hashes, size = self.hashes, self.size
         for start in range(0, len(leaves), LEAF_BYTES):
-            leaf = leaves[start : start + LEAF_BYTES]
-            hashed, number, level = sha256(b"\x00" + leaf).digest(), size, 0
+            hashed, number = sha256(b"\x00" + leaves[start : start + LEAF_BYTES]).digest(), size
             while number & 1:
                 hashed = sha256(b"\x01" + hashes.pop() + hashed).digest()
                 number >>= 1
-                level += 1
-                if level >= from_level:
-                    yield level, number, hashed, int.from_bytes(leaf[:8])
             hashes.append(hashed)
             size += 1
         self.size = size
-
-    def grow(self, leaves: bytes) -> None:
-        """Take in leaves of LEAF_BYTES each."""
-        for _ in self.add(leaves):
-            pass
 
     def root(self) -> bytes:
         """Return the hash of the tree's root."""

@@ -5,6 +5,7 @@ before it. What the hashes are over is recomputed event by event. Nothing is fol
 the log are tasks for several processes, in the order of positions, so that the first fault is the first one told.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,7 +25,7 @@ from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
-from projections.integrity import log_rules
+from projections.integrity import log_rules, tree_rules
 from projections.integrity.processes import Processes, run_apart, run_here
 from projections.integrity.violations import Findings, Reader, Tally, Task, Terms, Violation, stream
 
@@ -123,14 +124,16 @@ def check_chain(
             else _spans(connection, start.origin, start.number, start.until_position)
         )
         tasks = (partial(check_span, span, stored_only=stored_only) for span in spans)
+        nodes = tree_rules.tasks(connection) if start is None else ()
         findings, events = Findings(), 0
         findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, since, published))
-        for tally in _run(processes, reader, tasks):
+        for tally in _run(processes, reader, itertools.chain(tasks, nodes)):
             events += tally.events
             findings.merge(tally.findings)
             on_progress(events)
         if start is None:
             findings.add(_rows_ahead(connection))
+            findings.add(tree_rules.nodes(connection))
         findings.add(also(connection))
         broken = [each.position for each in findings.listed if each.position is not None]
         return ChainFound(

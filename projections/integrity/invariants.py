@@ -34,6 +34,7 @@ from projections.integrity import (
     money_rules,
     personal_data_rules,
     projection_rules,
+    tree_rules,
 )
 from projections.integrity.processes import Processes, run_apart, run_here
 from projections.integrity.prompt_rules import PhonePrompts
@@ -146,7 +147,8 @@ def examine(
         span = _span(connection, verified)
         followed = {name: position_of(connection, name, span.origin) for name in FOLLOWED}
         reader = Reader(connection, vault, macs, Terms(prompt_seconds, settled_before, followed, texts))
-        tasks = chain(_session_tasks(connection, span), log_rules.digest_tasks(connection))
+        whole = tree_rules.tasks(connection) if not span.after else ()
+        tasks = chain(_session_tasks(connection, span), log_rules.digest_tasks(connection), whole)
         tallies = (
             run_here(reader, tasks)
             if processes is None
@@ -161,6 +163,7 @@ def examine(
             findings.add(inbox_rules.messages(connection, span.origin, span.after))
             findings.add(inbox_rules.sources(connection, span.origin, span.after))
         if is_whole:
+            findings.add(tree_rules.nodes(connection))
             findings.add(personal_data_rules.none_in_the_clear(connection, list(texts)))
         findings.add(also(connection))
         return Found(findings.all(), total.events, is_whole, blocks.newest(connection, span.origin))

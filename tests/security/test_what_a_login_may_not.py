@@ -272,7 +272,7 @@ MARKS = "%s::smallint, %s, %s, %s, %s::integer, %s, %s, %s, %s, %s, %s"
 
 
 def _add(login: Connection[TupleRow], block: dict[str, Any]) -> None:
-    call = f"SELECT add_signed_head({MARKS}, %s, %s, %s, '{{}}', '{{}}', '{{}}', '{{}}')"
+    call = f"SELECT add_signed_head({MARKS}, %s, %s, %s)"
     login.execute(call.encode(), list(block.values())[:14])
 
 

@@ -183,8 +183,10 @@ FUNCTIONS = {
     "digest_of_events": "Counts the events between two positions of an origin and digests their positions and hashes.",
     "add_signed_block": "Adds the next signed block if it follows the last one and is over the events that are there; "
     "no row if its number is taken. Raises DF004. Of processes from before the tree.",
-    "add_signed_head": "Adds the next signed block and the nodes of the tree under it, as add_signed_block does. "
+    "add_signed_head": "Adds the next signed block as add_signed_block does, and the nodes of the tree it completes. "
     "Raises DF004.",
+    "merkle_node_of": "Returns the hash of the node of the Merkle tree over 256 leaves.",
+    "complete_merkle_nodes": "Stores the nodes of the tree that the signed blocks of an origin complete.",
     "purge_unauthenticated_messages": "Deletes the oldest messages that anyone could have posted, beyond 1,000.",
     "purge_verification_runs": "Deletes the oldest verification runs, beyond 1,000.",
     "forget_position_of_rebuild": "Forgets how far a shadow table has read, before a rebuild fills it.",

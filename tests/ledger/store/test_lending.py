@@ -89,6 +89,31 @@ def test_drained_connections_are_replaced_idle_and_lent(database: Database) -> N
     give_back(database, *after)
 
 
+@pytest.mark.parametrize("is_lent", [True, False])
+def test_what_is_taken_from_the_pool_while_it_is_drained_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch, is_lent: bool
+) -> None:
+    lent = take_all(database)
+    database.pool.putconn(lent.pop())
+    drain, taken, before = database.pool.drain, list[Connection](), list[int]()
+
+    def take_and_drain() -> None:
+        taken.append(database.take())
+        before.append(taken[0].info.backend_pid)
+        if not is_lent:
+            give_back(database, *taken)
+        drain()
+
+    monkeypatch.setattr(database.pool, "drain", take_and_drain)
+    database.drain()
+    if is_lent:
+        give_back(database, *taken)
+    give_back(database, *lent)
+    after = take_all(database)
+    assert before[0] not in {each.info.backend_pid for each in after}
+    give_back(database, *after)
+
+
 def test_what_nobody_needs_goes_back_to_the_pool(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     assert database.pool.get_stats()["pool_available"] == 0
     monkeypatch.setattr(lending, "KEPT_SECONDS", 0.0)

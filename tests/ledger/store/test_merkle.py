@@ -49,14 +49,6 @@ def test_the_root_is_that_of_the_definition_however_the_tree_grew(size: int) -> 
         assert (again.size, again.root()) == (size, tree_hash(LEAVES[:size]))
 
 
-def test_each_node_from_a_level_on_is_told_once_with_the_position_of_its_last_leaf() -> None:
-    expected = {node: hashed for node, hashed in all_nodes(MOST).items() if node[0] >= 2}
-    told = list(Peaks().add(b"".join(LEAVES), from_level=2))
-    assert {(level, number): hashed for level, number, hashed, _ in told} == expected
-    assert len(told) == len(expected)
-    assert all(position == (number + 1 << level) - 1 for level, number, _, position in told)
-
-
 @pytest.mark.parametrize("size", range(1, MOST + 1))
 def test_every_leaf_has_a_proof_and_no_other_leaf_fits_it(size: int) -> None:
     nodes, root = all_nodes(size), tree_hash(LEAVES[:size])

@@ -1,11 +1,12 @@
 """What is proved of the log can be checked with the head alone, and is not proved of a log that was changed."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -33,6 +34,14 @@ FROM generate_series(%s::bigint, %s::bigint) AS n
 """
 
 
+JUNK = """
+SELECT add_signed_head(
+    origin, %(number)s + 1, %(until_position)s, position, 1, sha256(int8send(position) || hash), %(hash)s, sha256('x'),
+    sha256('y'), sha512('z'), %(signed_at)s, %(tree_size)s, sha256('x'), sha256('y'))
+FROM payment_events WHERE position > %(until_position)s ORDER BY position LIMIT 1
+"""
+
+
 @pytest.fixture
 def grown(database: Database) -> list[int]:
     """More events than one stored part of the tree, in blocks of many sizes; their positions."""
@@ -44,8 +53,20 @@ def grown(database: Database) -> list[int]:
 
 
 def positions(database: Database) -> list[int]:
+    return numbers(database, POSITIONS)
+
+
+def numbers(database: Database, statement: str) -> list[int]:
     with database.connection() as connection:
-        return [row["position"] for row in connection.execute(POSITIONS)]
+        return [number for row in connection.execute(statement.encode()) for number in row.values()]
+
+
+def add_junk(
+    database: Database, last: blocks.Block, tree_size: int, signed_at: str = "2026-01-01T00:00:00Z"
+) -> None:
+    """Add a block over the next event as the application's login can: linked to the last one, and signed by nobody."""
+    with database.transaction() as connection:
+        connection.execute(JUNK, {**asdict(last), "tree_size": tree_size, "signed_at": signed_at})
 
 
 def check_head(head: dict[str, Any]) -> None:
@@ -259,3 +280,30 @@ def strip(database: Database, block: blocks.Block) -> None:
         KEY.sign(older.hash),
         block.number,
     )
+
+
+def test_nodes_are_those_of_the_log_whatever_a_caller_signs(
+    database: Database, grown: list[int], proofs: Proofs
+) -> None:
+    """Who holds the application's login signs blocks of junk, which say that the tree is larger than it is."""
+    signer = BlockSigner(database, lambda: KEY)
+    for count in (400, 511, 513, 1100):
+        [first] = numbers(database, "SELECT count(*) + 1 FROM payment_events")
+        tamper(database, FILL, first, count)
+        [last] = all_of(database)[-1:]
+        add_junk(database, last, 1 << 40)
+        signer.run()
+        for position in positions(database)[::50]:
+            check_inclusion(proofs.of_position(position))
+        proofs.of_heads(1)
+    found = "SELECT level * 1000 + number FROM merkle_nodes ORDER BY level, number"
+    assert numbers(database, found) == [8000, 8001, 8002, 8003, 9000, 9001, 10000]
+    assert positions(database)[: len(grown)] == grown
+
+
+@pytest.mark.usefixtures("grown")
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "20000-01-01"])
+def test_a_block_of_a_moment_that_nobody_can_read_is_refused(database: Database, moment: str) -> None:
+    tamper(database, FILL, 271, 271)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        add_junk(database, all_of(database)[-1], 271, moment)

@@ -266,3 +266,33 @@ def test_a_chain_that_was_made_anew_is_found_by_a_published_head(log: Log) -> No
     found = check_chain(log.database, log.vault, published=lines)
     assert found.first == log.positions[200]
     assert len(found.violations) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            "UPDATE merkle_nodes SET hash = sha256(hash) WHERE level = 8 AND number = 1",
+            "node 8-1 of origin 1",
+        ),
+        ("UPDATE merkle_nodes SET hash = sha256(hash) WHERE level = 9", "node 9-0 of origin 1"),
+        ("DELETE FROM merkle_nodes WHERE level = 9", "nodes of level 9 of origin 1 are missing"),
+        ("DELETE FROM merkle_nodes", "nodes of level 8 of origin 1 are missing"),
+        ("INSERT INTO merkle_nodes VALUES (1, 10, 0, sha256('x'), 9)", "node 10-0 of origin 1"),
+        ("INSERT INTO merkle_nodes VALUES (1, 8, 2, sha256('x'), 4000)", "node 8-2 of origin 1"),
+    ],
+)
+@pytest.mark.parametrize("log", [(520, 100)], indirect=True)
+def test_a_node_that_is_not_that_of_the_log_is_named_and_made_anew(
+    log: Log, change: str, expected: str
+) -> None:
+    assert check_chain(log.database, log.vault, stored_only=True).violations == []
+    log.owner.execute(change.encode())
+    log.owner.commit()
+    found = check_chain(log.database, log.vault, stored_only=True)
+    assert {each.rule for each in found.violations} == {"tree"}
+    assert any(expected in each.detail for each in found.violations)
+    log.owner.execute("DELETE FROM merkle_nodes")
+    log.owner.execute("SELECT complete_merkle_nodes(1::smallint)")
+    log.owner.commit()
+    assert check_chain(log.database, log.vault, stored_only=True).violations == []
