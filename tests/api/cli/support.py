@@ -13,7 +13,7 @@ from threading import Timer
 from tests.support.keys import MASTER_KEY
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-_WITHIN_SECONDS = 60
+_WITHIN_SECONDS = 180
 
 
 def daftari(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,11 @@ def _ask(request: str) -> int:
     try:
         forking.stdin.write(request + "\n")
         forking.stdin.flush()
-        return int(forking.stdout.readline())
+        exit_code = forking.stdout.readline()
+        if not exit_code:
+            _forking.cache_clear()
+            raise AssertionError(f"The command did not end within {_WITHIN_SECONDS} s, or its process died.")
+        return int(exit_code)
     finally:
         too_long.cancel()
 
