@@ -13,23 +13,27 @@ import pytest
 from api.personal_data import build_customer_export
 from payments.erasure.customer_export import ERASED
 from payments.erasure.held_data import HELD
+from payments.erasure.phones import phone_digests_of
 from tests.api.cli.support import daftari
-from tests.scenarios.canaries import CUSTOMER, NEVER_STORED, STORED, found_in, plant
-from tests.scenarios.steps import TOMATOES, observe, put_in_cart
+from tests.scenarios.c2b import c2b_notice, confirm_c2b
+from tests.scenarios.canaries import CUSTOMER, DETAILS, NEVER_STORED, PAYER, STORED, found_in, plant
+from tests.scenarios.steps import TOMATOES, observe, prompt_of, put_in_cart
 from tests.support.erasures import erase
 from tests.support.instance import Instance
+from tests.support.statements import Booking, statement
 
 pytestmark = pytest.mark.usefixtures("clock")
 REASON = "The customer asked by letter."
+THEIRS = "SELECT * FROM mpesa_movements WHERE receipt LIKE 'UKG7VICT%%' ORDER BY receipt"
 
 
 class Account:
     """An account as a person gets it: `text`, `data`, and the rows by table."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, user_id: int = CUSTOMER) -> None:
         services, file = instance.services, BytesIO()
         export = build_customer_export(instance.settings, services.database, services.vault)
-        export.write(CUSTOMER, file, by="user:41", reason=REASON)
+        export.write(user_id, file, by="user:41", reason=REASON)
         with ZipFile(file) as archive:
             self.text, self.data = archive.read("account.txt"), archive.read("data.json")
         self.rows: dict[str, list[dict[str, Any]]] = {
@@ -70,6 +74,52 @@ def test_an_account_holds_all_that_is_kept_of_a_person_and_of_nobody_else(instan
         "another person",
     )
     assert {row.get("user_id", CUSTOMER) for rows in account.rows.values() for row in rows} == {CUSTOMER}
+
+
+VICTIM = "254712345301"
+RENT = "RENT NJERI HSE 4"
+
+
+def pay_by_hand(instance: Instance) -> None:
+    """Let a person who has no account pay by hand; M-Pesa's notice and its statement tell of it."""
+    confirm_c2b(instance, c2b_notice("UKG7VICTIM", RENT, MSISDN=VICTIM))
+    payer = f"{VICTIM} - NJERI WANJIRU"
+    instance.services.reconciler.reconcile(
+        statement([Booking("UKG7VICTM2", paid_in=1_200_00, account=RENT, payer=payer)])
+    )
+    instance.work()
+
+
+@pytest.mark.parametrize("way", ["typed", "prompted", "prompted and paid by hand from another phone"])
+def test_who_types_the_number_of_another_gets_and_erases_nothing_of_theirs(
+    instance: Instance, way: str
+) -> None:
+    pay_by_hand(instance)
+    client = instance.client(302)
+    put_in_cart(client, TOMATOES, "2")
+    details = DETAILS | {"phone_number": "0" + VICTIM[3:]}
+    answer = client.post("/api/payments/sessions/", json={"delivery_details": details})
+    assert answer.status_code == 201, answer.text
+    if way != "typed":
+        session_id = answer.json()["session_id"]
+        assert client.initiate(session_id, phone_number=VICTIM).status_code == 200
+        prompt = prompt_of(instance, VICTIM)
+        instance.simulator.cancel(prompt.checkout_request_id)
+        instance.work()
+        if "paid" in way:
+            confirm_c2b(instance, c2b_notice("UKG7OTHER", prompt.account_reference, MSISDN=PAYER))
+            instance.work()
+    account = Account(instance, 302)
+    for content in (account.text, account.data):
+        for theirs in (b"UKG7VICT", b"1200.00", b"1,200.00", b"RENT", b"NJERI"):
+            assert theirs not in content
+    services = instance.services
+    before = observe(instance, THEIRS)
+    with services.database.connection() as connection:
+        digests = phone_digests_of(connection, services.vault, 302)
+    erase(services.database, services.vault, 302, digests)
+    assert observe(instance, THEIRS) == before
+    assert len(before) == 2
 
 
 def test_after_an_erasure_an_account_says_what_is_left(instance: Instance) -> None:

@@ -34,7 +34,8 @@ def erasures(database: Database, vault: Vault, audit_log: AuditLog) -> Erasures:
 
 @pytest.fixture
 def checkout(ledger: Ledger, vault: Vault) -> Checkout:
-    """A session of user 7 that became an order long ago."""
+    """A session of user 7, paid from NUMBER, that became an order long ago."""
     session_id = uuid4()
     phone = vault.encrypt(7, NUMBER, purpose=PHONE, row=session_id)
-    return Checkout(ledger, session_id=session_id, phone_sealed=phone).prompt().pay("NLJ7RT61SV").order(789)
+    checkout = Checkout(ledger, session_id=session_id, phone_sealed=phone)
+    return checkout.request(phone).initiate().pay("NLJ7RT61SV").order(789)
