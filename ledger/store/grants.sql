@@ -68,7 +68,7 @@ GRANT SELECT, INSERT, UPDATE (failures, error, last_failed_at), DELETE ON order_
 
 -- What is kept for a time only.
 GRANT SELECT ON retention_kinds, retained_rows TO daftari_app;
-GRANT EXECUTE ON FUNCTION purge_kind, held_customers TO daftari_app;
+GRANT EXECUTE ON FUNCTION purge_kind, held_customers, user_of_subject TO daftari_app;
 
 -- Decisions of people: rows are only added.
 GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_changes TO daftari_app;

@@ -30,6 +30,7 @@ _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('daftari erasure
 _IS_BACK = "SELECT FROM payment_sessions WHERE user_id = %s AND created_at > %s LIMIT 1"
 _STANDING = """
 SELECT EXISTS (SELECT FROM customer_keys WHERE user_id = %(user)s AND wrapped_key IS NULL) AS is_erased,
+       %(user)s IN (SELECT held_customers()) AS is_held,
        (SELECT count(*) FROM payment_sessions WHERE user_id = %(user)s) AS sessions,
        (SELECT count(*) FROM payment_sessions WHERE user_id = %(user)s AND (
             open_attempts > 0 OR refund_due_cents > 0 OR session_status = 'paid'
@@ -158,6 +159,8 @@ class Erasures:
         hold = self._audit_log.latest(connection, _subject(user_id), (HELD, RELEASED))
         if hold is not None and hold.kind == HELD:
             yield f"A legal hold was placed on {clock.in_nairobi(hold.recorded_at)}; lift it first."
+        elif row["is_held"]:
+            yield "A legal hold was lifted less than 7 days ago; until then PostgreSQL erases nothing."
         if row["last_paid_at"] is not None and row["last_paid_at"] + self._retention > now:
             until = row["last_paid_at"] + self._retention
             yield f"The law asks to keep the data of the last payment until {clock.in_nairobi(until)}{_LAW}."

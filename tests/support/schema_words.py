@@ -156,7 +156,8 @@ FUNCTIONS = {
     "end_reencryption": "Says that nothing of version 1 is left, if so; returns whether it is said.",
     "revoke_token": "Stores a revocation, or makes a stored one later and longer.",
     "purge_kind": "Purges rows of a kind whose period is over: none younger than its minimum, or under a legal hold.",
-    "held_customers": "Returns the customers under a legal hold.",
+    "held_customers": "Returns the customers under a legal hold, also those whose hold was lifted in the last 7 days.",
+    "user_of_subject": "Returns the user whom the subject of an entry of the audit log names, or null.",
     "refuse_to_erase_held": "Raises DF003: a legal hold stands against an erasure.",
     "purge_revocations": "Deletes revocations of tokens that have ended; for processes from before `purge_kind`.",
     "mark_message_of_erased": "Notes which session a waiting message is about, and lets it be emptied once it is "

@@ -16,6 +16,7 @@ from payments.erasure.erasures import HELD, Erasures
 from payments.inbox.inbox import Channel, Inbox
 from tests.payments.erasure.conftest import NUMBER, REASON
 from tests.support.checkouts import Checkout
+from tests.support.erasures import let_a_week_pass
 
 
 def stored(inbox: Inbox, body: str) -> None:
@@ -95,12 +96,15 @@ def test_nothing_is_erased_that_nobody_proposed_or_that_was_erased(erasures: Era
 
 
 @pytest.mark.usefixtures("checkout")
-def test_a_legal_hold_wins_until_it_is_lifted(erasures: Erasures) -> None:
+def test_a_legal_hold_wins_until_a_week_after_it_is_lifted(erasures: Erasures, database: Database) -> None:
     erasures.propose(7, by="user:41", reason=REASON)
     erasures.hold(7, by="user:41", reason="Case 12.")
     with pytest.raises(Rejected, match="legal hold"):
         erasures.approve(7, by="user:42")
     erasures.hold(7, by="user:41", reason="Closed.", lift=True)
+    with pytest.raises(Rejected, match="lifted less than 7 days ago"):
+        erasures.approve(7, by="user:42")
+    let_a_week_pass(database)
     erasures.approve(7, by="user:42")
 
 

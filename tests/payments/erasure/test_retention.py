@@ -21,6 +21,7 @@ from payments.request_leases import KEPT as LEASES_KEPT
 from projections.integrity.invariants import check
 from projections.integrity.verification_runs import RUNS_KEPT
 from tests.payments.erasure.conftest import REASON
+from tests.support.erasures import let_a_week_pass
 
 PLANT: dict[str, str] = {
     "phone_locks": "INSERT INTO live_prompts VALUES (gen_random_uuid(), gen_random_uuid(), {at}, 1, 7)",
@@ -143,14 +144,99 @@ def test_a_legal_hold_wins_over_every_period(
     ):
         connection.execute("SELECT erase_customer(7, '{}')")
     erasures.hold(7, by="user:41", reason=REASON, lift=True)
+    assert Retention(database, erasures, {}).purge() == 0
+    let_a_week_pass(database)
     again = Retention(database, erasures, {})
     assert again.purge() == len(OF_A_CUSTOMER)
+
+
+REWRITE = {
+    "unauthenticated_messages": (
+        "UPDATE daraja_inbox SET settled_at = {old}, next_try_at = {old}, state = 'new'",
+    ),
+    "authenticated_messages": (
+        "UPDATE daraja_inbox SET settled_at = {old}, next_try_at = {old}, state = 'acted_on'",
+        "UPDATE daraja_inbox SET settled_at = NULL, state = 'closed'",
+    ),
+    "payers": (
+        "UPDATE mpesa_movements SET happened_at = {old}, settled_at = {old}, verdict = 'not_ours', session_id = NULL",
+        "UPDATE mpesa_movements SET happened_at = {old}, closed_at = {old}, verdict = 'unknown'",
+    ),
+}
+"""What the application's login may rewrite of evidence."""
+
+UNALTERABLE = {
+    "shop_orders": "placed_at",
+    "audit_log": "recorded_at",
+    "verification_runs": "finished_at",
+    "daraja_inbox": "received_at",
+    "mpesa_movements": "first_seen_at",
+    "customer_keys": "created_at",
+    "payment_sessions": "created_at",
+}
+"""From what time the period of evidence runs: by table, the column that the login may not rewrite."""
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("kind", REWRITE)
+def test_an_application_login_makes_no_evidence_old(database: Database, superuser: Any, kind: str) -> None:
+    plant(superuser, kind, clock.now() - KIND[kind].minimum + timedelta(minutes=1))
+    for statement in REWRITE[kind]:
+        with database.connection() as connection:
+            connection.execute(statement.format(old="'2001-01-01'").encode())
+        assert purged_in(database, kind, timedelta(0)) == 0, statement
+    assert left(superuser, kind) == 1
+
+
+@pytest.mark.parametrize("table", UNALTERABLE)
+def test_an_application_login_rewrites_no_time_that_evidence_ages_by(database: Database, table: str) -> None:
+    for statement in (f"UPDATE {table} SET {UNALTERABLE[table]} = '2001-01-01'", f"DELETE FROM {table}"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), database.connection() as connection:
+            connection.execute(statement.encode())
+
+
+FORGED = """
+SELECT record_audit_entry(gen_random_uuid(), {at}, 'legal_hold_lifted', 'user:41', 'user:7', 'forged', '{{}}', 0,
+                          decode(repeat('00', 32), 'hex'))
+"""
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    "at", ["now()", "now() + interval '900 years'", "now() - interval '29 days'", "'2001-01-01'"]
+)
+def test_a_forged_lift_ends_no_hold_before_a_week_in_which_verify_names_it(
+    database: Database, vault: Vault, superuser: Any, erasures: Erasures, at: str
+) -> None:
+    erasures.hold(7, by="user:41", reason=REASON)
+    superuser.execute("UPDATE audit_log SET stored_at = now() - interval '30 days'")
+    plant(superuser, "payers", clock.now() - 10_000 * DAY)
+    with database.connection() as connection:
+        connection.execute(FORGED.format(at=at).encode())
+    assert purged_in(database, "payers", timedelta(0)) == 0
+    with pytest.raises(psycopg.Error, match="a legal hold stands"), database.connection() as connection:
+        connection.execute("SELECT erase_customer(7, '{}')")
+    assert "audit log" in {found.rule for found in check(database, vault)}
+
+
+def test_a_hold_on_any_user_there_may_be_is_heeded(database: Database, erasures: Erasures) -> None:
+    for user_id in (7, 2**63 - 1):
+        erasures.hold(user_id, by="user:41", reason=REASON)
+    with database.connection() as connection:
+        connection.execute(
+            FORGED.format(at="now()").replace("lifted", "placed").replace("user:7", f"user:{2**63}").encode()
+        )
+        rows = connection.execute("SELECT held_customers() AS held").fetchall()
+    assert {row["held"] for row in rows} == {7, 2**63 - 1}
+    with pytest.raises(psycopg.Error, match="a legal hold stands"), database.connection() as connection:
+        connection.execute("SELECT erase_customer(9223372036854775807, '{}')")
 
 
 @pytest.mark.parametrize(
     "statement",
     [
         "UPDATE retention_kinds SET minimum = '0'",
+        "SELECT record_audit_entry(gen_random_uuid(), 'infinity', 'x', 'x', 'x', '', '{}', 0, sha256('x'))",
         "INSERT INTO retention_kinds VALUES ('payment_events', 'DELETE FROM public.payment_events', '0')",
         "DELETE FROM retention_kinds",
         "DELETE FROM retained_rows",
@@ -201,6 +287,8 @@ def test_customers_who_never_came_back_are_erased_where_a_setting_says_so(
     erasures.hold(7, by="user:41", reason=REASON)
     assert Retention(database, erasures, periods).purge() == 0
     erasures.hold(7, by="user:41", reason=REASON, lift=True)
+    assert Retention(database, erasures, periods).purge() == 0
+    let_a_week_pass(database)
     assert Retention(database, erasures, periods).purge() == 1
     assert erasures.plan(7).is_erased
     with database.connection() as connection:
