@@ -37,6 +37,7 @@ GRANT EXECUTE ON FUNCTION reserve_reference, claim_reference, ledger_horizon, ho
 GRANT SELECT ON signed_blocks, merkle_nodes TO daftari_app;
 -- digest_of_events and add_signed_block are called by processes from before the tree.
 GRANT EXECUTE ON FUNCTION digest_of_events, add_signed_block, add_signed_head TO daftari_app;
+-- merkle_node_of and complete_merkle_nodes are for add_signed_head alone.
 
 -- What people decided and read.
 GRANT SELECT ON audit_log TO daftari_app;
