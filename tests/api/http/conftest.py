@@ -57,6 +57,12 @@ class NoLog:
     macs = None
 
 
+class NothingRecorded:
+    """An audit log that keeps nothing."""
+
+    def record(self, *_: object, **__: object) -> None: ...
+
+
 @dataclass
 class ProbeServices:
     """What the skeleton asks for; a test sets what it needs."""
@@ -69,6 +75,7 @@ class ProbeServices:
     request_leases: RequestLeases | None = None
     vault: Vault | None = None
     ledger: NoLog = field(default_factory=NoLog)
+    audit_log: NothingRecorded = field(default_factory=NothingRecorded)
 
     def check_database(self, within_seconds: float) -> HorizonHolder | None:
         assert within_seconds <= 1
