@@ -34,9 +34,10 @@ FROM json_to_recordset(%(movements)s) AS movement (
     category text, mac text)
 ON CONFLICT (movement_key) DO NOTHING
 """
-_KNOWN = """
-SELECT * FROM mpesa_movements WHERE movement_key = ANY(%(keys)s)
-"""
+_KNOWN = f"""
+SELECT movement_key, happened_at, mac, is_from_before, verdict, session_id, told, {", ".join(TOLD)}
+FROM mpesa_movements WHERE movement_key = ANY(%(keys)s)
+"""  # noqa: S608 - made of names of our own
 # A row that somebody wrote past the application is as M-Pesa tells it from now on, and was not matched.
 _REPLACE_FORGED = """
 UPDATE mpesa_movements AS movement
