@@ -20,6 +20,7 @@ class JournalTables:
 
     def __init__(self, ledger: LedgerTables, reconciliation: ReconciliationTables) -> None:
         self.entries: list[Row] = []
+        self.credited: set[str] = set()
         self.logged: list[Row] = []
         self._ledger = ledger
         self._movements = reconciliation.movements
@@ -52,18 +53,21 @@ class JournalTables:
         for entry in new:
             assert entry["amount_cents"] > 0
             assert entry["debit_account"] != entry["credit_account"]
-        before = list(self.entries)
-        self.entries += [{"entry_id": number, **row} for number, row in enumerate(new, 1 + len(before))]
         credited = [
             entry["receipt"]
-            for entry in self.entries
+            for entry in new
             if entry["debit_account"] == Account.MPESA_CLEARING
             and entry["credit_account"] in MONEY_OF_CUSTOMERS
         ]
         assert len(credited) == len(set(credited)), "a receipt is in the books twice"
+        assert self.credited.isdisjoint(credited), "a receipt is in the books already"
+        count = len(self.entries)
+        self.entries += [{"entry_id": number, **row} for number, row in enumerate(new, 1 + count)]
+        self.credited.update(credited)
 
         def undo() -> None:
-            self.entries[:] = before
+            del self.entries[count:]
+            self.credited.difference_update(credited)
 
         return [], undo
 
@@ -76,10 +80,11 @@ class JournalTables:
 
     def counterparts(self, values: Any) -> list[Row]:
         """Return how receipts are in the books."""
+        wanted = set(values[0])
         return [
             entry
             for entry in self.entries
-            if entry["receipt"] in values[0]
+            if entry["receipt"] in wanted
             and (entry["movement"] is not None or entry["credit_account"] == Account.REFUNDED_OTHERWISE)
             and entry["debit_account"] not in _OWN
             and entry["credit_account"] not in _OWN
