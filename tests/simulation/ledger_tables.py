@@ -17,7 +17,6 @@ from ledger.store import audit_log, block_signer, blocks, positions, recorder
 from ledger.store.canonical import GENESIS
 from payments.confirmation import query_log
 from projections import follower, sessions
-from projections.integrity import tree_rules
 from tests.simulation.key_tables import KeyTables
 from tests.simulation.parts import Effects, PartDouble
 from tests.simulation.prompt_tables import PromptTables
@@ -90,9 +89,6 @@ class LedgerTables:
             blocks._LAST: lambda _: self.blocks[-1:],
             blocks._LATEST_WITH_TREE: self.blocks_with_tree,
             blocks._NEXT: self.next_block,
-            tree_rules.PARTS: lambda _: [],
-            tree_rules.UNLED: lambda _: [],
-            tree_rules.MISSING: lambda _: [],
             block_signer._ADD: self.add_block,
             sessions.OWNER: self.owner,
             sessions.BY_CHECKOUT: self.by_checkout,

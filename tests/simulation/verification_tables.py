@@ -24,6 +24,7 @@ from projections.integrity import (
     personal_data_rules,
     projection_rules,
     session_checks,
+    tree_rules,
 )
 from tests.simulation.ledger_tables import Handler, Row
 from tests.simulation.memory_database import Tables
@@ -69,6 +70,9 @@ class VerificationTables:
             audit_log.OF_KIND: lambda _: [],
             erasure_rules.ERASURES: lambda _: [],
             erasure_rules.ERASED_BEFORE: lambda _: [],
+            tree_rules.PARTS: lambda _: [],
+            tree_rules.UNLED: lambda _: [],
+            tree_rules.MISSING: lambda _: [],
             invariants.ALL_SESSIONS.encode(): lambda _: self._session_ids(),
             session_checks.LOG: self._log_of,
             session_checks.ROWS: self._rows_of,
