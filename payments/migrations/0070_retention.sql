@@ -18,6 +18,7 @@ INSERT INTO retention_kinds (kind, action, minimum) VALUES
     ('query_log', 'DELETE FROM public.attempt_checks', '2 days'),
     ('refund_query_log', 'DELETE FROM public.refund_checks', '30 days'),
     ('order_failures', 'DELETE FROM public.order_failures', '30 days'),
+    ('statement_uploads', 'DELETE FROM public.statement_uploads', '1 hour'),
     ('prompt_counts', 'DELETE FROM public.prompt_counts', '1 day'),
     ('counts_after_erasure', 'DELETE FROM public.prompt_counts', '0'),
     ('paid_numbers', 'DELETE FROM public.prompt_counts', '30 days'),
@@ -31,14 +32,35 @@ INSERT INTO retention_kinds (kind, action, minimum) VALUES
     ('verification_runs', 'DELETE FROM public.verification_runs', '1827 days'),
     ('customers', 'UPDATE public.customer_keys', '1827 days');
 
--- The customers under a legal hold: those whose last entry about one places it.
+-- Who has the application's login can write an entry that lifts a legal hold; only its MAC, which the database cannot
+-- check, tells it from a real one. So a lift counts here a week after it was stored: `daftari verify` names a forged one
+-- before anything is gone. When an entry was stored is a time that no login can give.
+ALTER TABLE audit_log ADD COLUMN stored_at timestamptz;
+ALTER TABLE audit_log ALTER COLUMN stored_at SET DEFAULT clock_timestamp();
+COMMENT ON COLUMN audit_log.stored_at IS 'When PostgreSQL stored the entry, by its own clock; null before this column.';
+COMMENT ON COLUMN audit_log.mac IS
+    'HMAC-SHA256 of the canonical JSON of all other columns but stored_at, under the key key_id for the purpose "audit log".';
+
+-- A time that no process can read would keep `daftari verify` from naming the entry.
+ALTER TABLE audit_log ADD CONSTRAINT audit_log_recorded_at_check
+    CHECK (recorded_at BETWEEN '1900-01-01Z' AND '9000-01-01Z') NOT VALID;
+
+CREATE FUNCTION user_of_subject(p_subject text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_subject ~ '^user:[0-9]{1,19}$' THEN
+        CASE WHEN substr(p_subject, 6)::numeric <= 9223372036854775807 THEN substr(p_subject, 6)::bigint END END
+$$;
+
 CREATE INDEX audit_log_legal_holds ON audit_log (subject, recorded_at DESC)
     WHERE kind IN ('legal_hold_placed', 'legal_hold_lifted');
+-- A hold stands from the moment it is placed, until a later lift has been stored for 7 days.
 CREATE FUNCTION held_customers() RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
-    SELECT substr(subject, 6)::bigint FROM (
-        SELECT DISTINCT ON (subject) subject, kind FROM public.audit_log
-        WHERE kind IN ('legal_hold_placed', 'legal_hold_lifted') ORDER BY subject, recorded_at DESC) AS latest
-    WHERE kind = 'legal_hold_placed' AND subject ~ '^user:[0-9]{1,18}$'
+    SELECT DISTINCT public.user_of_subject(placed.subject) FROM public.audit_log AS placed
+    WHERE placed.kind = 'legal_hold_placed' AND public.user_of_subject(placed.subject) IS NOT NULL
+      AND NOT EXISTS (
+        SELECT FROM public.audit_log AS lifted
+        WHERE lifted.kind = 'legal_hold_lifted' AND lifted.subject = placed.subject
+          AND coalesce(lifted.stored_at, lifted.recorded_at) >= coalesce(placed.stored_at, placed.recorded_at)
+          AND coalesce(lifted.stored_at, lifted.recorded_at) <= clock_timestamp() - interval '7 days')
 $$;
 
 CREATE FUNCTION refuse_to_erase_held() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -59,7 +81,9 @@ CREATE TRIGGER audit_log_is_not_deleted BEFORE DELETE ON audit_log
     FOR EACH ROW WHEN (OLD.kind <> 'access' OR OLD.recorded_at > clock_timestamp() - interval '1827 days')
     EXECUTE FUNCTION refuse_to_rewrite();
 
--- Every row that may be purged one day: where it is, since when its period runs, and of which customer it is.
+-- Every row that may be purged one day: where it is, since when its period runs, and of which customer it is. The age of
+-- evidence counts from a time that the application's role cannot change: when a message was received and when a movement
+-- was first seen, if that is later than what the role may write (settled_at, happened_at).
 CREATE VIEW retained_rows AS
 SELECT 'phone_locks' AS kind, ctid AS place, live_until AS since, user_id FROM live_prompts
 UNION ALL SELECT 'request_leases', ctid, minute, user_id FROM request_leases
@@ -74,18 +98,19 @@ UNION ALL SELECT 'paid_numbers', ctid, last_at, user_id FROM prompt_counts WHERE
 UNION ALL SELECT 'revocations', ctid, expires_at, user_id FROM token_revocations WHERE expires_at IS NOT NULL
 UNION ALL SELECT 'unauthenticated_messages', ctid, received_at, NULL FROM daraja_inbox
     WHERE NOT is_proven AND session_id IS NULL AND state <> 'closed'
-UNION ALL SELECT 'authenticated_messages', message.ctid, settled_at, coalesce(session.user_id, key_owner)
+UNION ALL SELECT 'authenticated_messages', message.ctid, greatest(received_at, settled_at),
+        coalesce(session.user_id, key_owner)
     FROM daraja_inbox AS message LEFT JOIN payment_sessions AS session USING (session_id)
     WHERE (is_proven OR session_id IS NOT NULL OR state = 'closed') AND state IN ('acted_on', 'closed')
       AND sealed_body <> 'erased'
-UNION ALL SELECT 'payers', movement.ctid, happened_at, session.user_id
+UNION ALL SELECT 'payers', movement.ctid, greatest(first_seen_at, happened_at), session.user_id
     FROM mpesa_movements AS movement LEFT JOIN payment_sessions AS session USING (session_id)
     WHERE (payer_digest IS NOT NULL OR sealed_reference IS NOT NULL)
       AND (verdict NOT IN ('new', 'unknown') OR closed_at IS NOT NULL)
 UNION ALL SELECT 'delivery_addresses', ctid, placed_at, user_id FROM shop_orders
     WHERE sealed_delivery_details <> 'erased'
 UNION ALL SELECT 'access_log', entry.ctid, recorded_at,
-        coalesce(session.user_id, CASE WHEN subject ~ '^user:[0-9]{1,18}$' THEN substr(subject, 6)::bigint END)
+        coalesce(session.user_id, user_of_subject(subject))
     FROM audit_log AS entry LEFT JOIN payment_sessions AS session
       ON session_id = CASE WHEN subject ~ '^session:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                            THEN substr(subject, 9)::uuid END
@@ -94,7 +119,8 @@ UNION ALL SELECT 'verification_runs', ctid, finished_at, NULL FROM verification_
 UNION ALL SELECT 'customers', key.ctid, coalesce(session.last_at, key.created_at), user_id
     FROM customer_keys AS key CROSS JOIN LATERAL (
         SELECT max(created_at) AS last_at FROM payment_sessions WHERE user_id = key.user_id) AS session
-    WHERE wrapped_key IS NOT NULL;
+    WHERE wrapped_key IS NOT NULL
+UNION ALL SELECT 'statement_uploads', ctid, started_at, NULL FROM statement_uploads;
 COMMENT ON VIEW retained_rows IS 'The rows that purge_kind may purge, by kind. Customers are erased one by one instead.';
 
 -- Purges rows of a kind whose period is over, some at a time; returns how many. No row is younger than the minimum of its

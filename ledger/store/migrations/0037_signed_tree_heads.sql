@@ -31,14 +31,88 @@ COMMENT ON COLUMN merkle_nodes.number IS 'From 0 on its level: it is over 2^leve
 COMMENT ON COLUMN merkle_nodes.until_position IS 'The position of the last event under it.';
 CREATE UNIQUE INDEX merkle_nodes_of_positions ON merkle_nodes (origin, until_position) WHERE level = 8;
 
--- Stores the next block of this machine's log with its tree; no row if its number is taken. Raises DF004 for a block that
--- does not follow the last one, reaches above the horizon, or is not over the events that are there. A node is stored
--- only if it is under the block, and never changed. The tree itself is checked where it is read, by the signed root.
+-- The nodes of the tree are computed here, from what the blocks are over, and no caller says them: who holds the
+-- application's login could store nodes that no proof leads through, which stand in the place of the true ones for ever.
+
+-- The hash of the complete node over 256 leaves of 40 bytes each.
+CREATE FUNCTION merkle_node_of(p_leaves bytea) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_hashes bytea[];
+BEGIN
+    SELECT array_agg(sha256('\x00'::bytea || substr(p_leaves, 40 * n + 1, 40)) ORDER BY n) INTO v_hashes
+    FROM generate_series(0, 255) AS n;
+    WHILE cardinality(v_hashes) > 1 LOOP
+        SELECT array_agg(sha256('\x01'::bytea || v_hashes[2 * n - 1] || v_hashes[2 * n]) ORDER BY n) INTO v_hashes
+        FROM generate_series(1, cardinality(v_hashes) / 2) AS n;
+    END LOOP;
+    RETURN v_hashes[1];
+END
+$$;
+
+-- Stores the nodes, from 256 events up, that the blocks of an origin complete and that are not stored yet. A block from
+-- before the tree lists no leaves: they are those of the log.
+CREATE FUNCTION complete_merkle_nodes(p_origin smallint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_part bigint;
+    v_after bigint;
+    v_until bigint;
+    v_block record;
+    v_of_block bytea;
+    v_leaves bytea := ''::bytea;
+    v_level smallint;
+    v_number bigint;
+    v_hash bytea;
+BEGIN
+    SELECT number + 1, until_position INTO v_part, v_after FROM public.merkle_nodes
+    WHERE origin = p_origin AND level = 8 ORDER BY until_position DESC LIMIT 1;
+    v_part := coalesce(v_part, 0);
+    v_after := coalesce(v_after, 0);
+    FOR v_block IN
+        SELECT after_position, until_position, leaves FROM public.signed_blocks
+        WHERE origin = p_origin AND until_position > v_after ORDER BY number
+    LOOP
+        v_of_block := ''::bytea || coalesce(v_block.leaves, (
+            SELECT string_agg(int8send(position) || hash, ''::bytea ORDER BY position) FROM public.payment_events
+            WHERE origin = p_origin AND position > v_block.after_position AND position <= v_block.until_position
+        ), ''::bytea);
+        IF v_block.after_position < v_after THEN  -- The last node ends in this block.
+            v_of_block := substr(v_of_block, 1 + 40 * (
+                SELECT count(*)::integer FROM generate_series(0, octet_length(v_of_block) / 40 - 1) AS n
+                WHERE substr(v_of_block, 40 * n + 1, 8) <= int8send(v_after)));
+        END IF;
+        v_leaves := v_leaves || v_of_block;
+        WHILE octet_length(v_leaves) >= 256 * 40 LOOP
+            v_hash := public.merkle_node_of(substr(v_leaves, 1, 256 * 40));
+            v_until := ('x' || encode(substr(v_leaves, 255 * 40 + 1, 8), 'hex'))::bit(64)::bigint;
+            v_leaves := substr(v_leaves, 256 * 40 + 1);
+            v_level := 8;
+            v_number := v_part;
+            INSERT INTO public.merkle_nodes VALUES (p_origin, v_level, v_number, v_hash, v_until)
+            ON CONFLICT DO NOTHING;
+            WHILE v_number % 2 = 1 LOOP
+                SELECT sha256('\x01'::bytea || hash || v_hash) INTO v_hash FROM public.merkle_nodes
+                WHERE origin = p_origin AND level = v_level AND number = v_number - 1;
+                EXIT WHEN v_hash IS NULL;
+                v_level := v_level + 1;
+                v_number := v_number / 2;
+                INSERT INTO public.merkle_nodes VALUES (p_origin, v_level, v_number, v_hash, v_until)
+                ON CONFLICT DO NOTHING;
+            END LOOP;
+            v_part := v_part + 1;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+-- Stores the next block of this machine's log, as the head of its tree, and the nodes that it completes; no row if its
+-- number is taken. Raises DF004 for a block that does not follow the last one, reaches above the horizon, or is not over
+-- the events that are there. Size, root and peaks are checked where they are read, by the signature.
 CREATE FUNCTION add_signed_head(
     p_origin smallint, p_number bigint, p_after bigint, p_until bigint, p_events integer, p_digest bytea,
     p_previous_hash bytea, p_hash bytea, p_public_key bytea, p_signature bytea, p_signed_at timestamptz,
-    p_tree_size bigint, p_root_hash bytea, p_peaks bytea,
-    p_levels smallint[], p_numbers bigint[], p_hashes bytea[], p_untils bigint[]
+    p_tree_size bigint, p_root_hash bytea, p_peaks bytea
 ) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -72,11 +146,11 @@ BEGIN
                 p_signature, p_signed_at, p_tree_size, p_root_hash, p_peaks, v_leaves)
         ON CONFLICT (origin, number) DO NOTHING RETURNING number;
     IF FOUND THEN
-        INSERT INTO public.merkle_nodes (origin, level, number, hash, until_position)
-        SELECT p_origin, node.level, node.number, node.hash, node.until_position
-        FROM unnest(p_levels, p_numbers, p_hashes, p_untils) AS node (level, number, hash, until_position)
-        WHERE node.until_position <= p_until AND node.number < p_tree_size >> node.level
-        ON CONFLICT DO NOTHING;
+        PERFORM public.complete_merkle_nodes(p_origin);
     END IF;
 END
 $$;
+
+-- A moment that no client can read would make the block, and so every later one, unreadable.
+ALTER TABLE signed_blocks ADD CONSTRAINT signed_blocks_signed_at_check
+    CHECK (signed_at >= '2000-01-01 00:00:00+00' AND signed_at < '9000-01-01 00:00:00+00') NOT VALID;
