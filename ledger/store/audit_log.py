@@ -15,10 +15,10 @@ import msgspec
 from psycopg import Connection
 
 from ledger import clock
-from ledger.errors import InvalidValue, LedgerError
+from ledger.errors import InvalidValue
 from ledger.store.canonical import canonical_json
 from ledger.store.database import Database
-from ledger.store.key_ring import AUDIT_LOG, UNKNOWN_KEY, KeyRing
+from ledger.store.key_ring import AUDIT_LOG, KeyRing
 from ledger.store.listing import Key, Listing, Place
 
 CUSTOMER_ERASED = "customer_erased"
@@ -172,13 +172,8 @@ def genuine(connection: Connection[Any], keys: KeyRing, kind: str) -> Iterator[A
 
 def _is_ours(row: Mapping[str, Any], keys: KeyRing) -> bool:
     entry = _entry(row)
-    try:
-        key = keys.key(AUDIT_LOG, entry.key_id)
-    except LedgerError as error:
-        if error.code != UNKNOWN_KEY:
-            raise
-        return False
-    return hmac.compare_digest(entry.mac(key), bytes(row["mac"]))
+    key = keys.find(AUDIT_LOG, entry.key_id)
+    return key is not None and hmac.compare_digest(entry.mac(key), bytes(row["mac"]))
 
 
 def _entry(row: Mapping[str, Any]) -> AuditEntry:

@@ -17,7 +17,7 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.database import Database
-from ledger.store.key_ring import EVENT_MAC, UNKNOWN_KEY, KeyRing
+from ledger.store.key_ring import EVENT_MAC, KeyRing
 
 COLUMNS = "origin, position, hash, key_id, mac"
 """What `is_genuine` looks at; to be read with each event that is acted upon or shown."""
@@ -44,7 +44,6 @@ class EventMacs:
         self._database = database
         self._keys = keys
         self._last_without_mac: dict[int, int] | None = None
-        self._by_number: dict[int, bytes] = {}  # The key of a number never changes.
 
     def sign(self, hashes: Iterable[bytes]) -> tuple[int, list[bytes]]:
         """Return the number of the current key, and the MAC of each event by its hash."""
@@ -105,14 +104,8 @@ class EventMacs:
         return place
 
     def _is_signed(self, kind: bytes, key_id: int, content: bytes, mac: bytes) -> bool:
-        try:
-            key = self._by_number.get(key_id) or self._keys.key(EVENT_MAC, key_id)
-        except LedgerError as error:
-            if error.code != UNKNOWN_KEY:
-                raise
-            return False
-        self._by_number[key_id] = key
-        return hmac.compare_digest(mac, _mac(key, kind, key_id, content))
+        key = self._keys.find(EVENT_MAC, key_id)
+        return key is not None and hmac.compare_digest(mac, _mac(key, kind, key_id, content))
 
 
 def _mac(key: bytes, kind: bytes, key_id: int, content: bytes) -> bytes:

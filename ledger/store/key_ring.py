@@ -33,9 +33,6 @@ MOVEMENTS = "movements"
 PURPOSES = (CUSTOMER_KEYS, OWN_SECRETS, DIGESTS, CALLBACK_TOKENS, SIGNED_BLOCKS, EVENT_MAC, AUDIT_LOG)
 """What the first start on a database stores a key for; any other purpose gets its first key when it is first used."""
 
-UNKNOWN_KEY = "UNKNOWN_KEY"
-"""The code of a number that no key of a purpose has."""
-
 KEY_BYTES = 32
 NONCE_BYTES = 12
 
@@ -119,10 +116,10 @@ class KeyRing:
                 return key.key_id, key.key
         return found[-1].key_id, found[-1].key
 
-    def key(self, purpose: str, key_id: int) -> bytes:
-        """Return the 32 bytes of a key, current or retired.
+    def find(self, purpose: str, key_id: int) -> bytes | None:
+        """Return the 32 bytes of a key, current or retired, None if there is none.
 
-        Raises LedgerError UNKNOWN_KEY if there is none, and MasterKeyReplaced if only the new master key could tell.
+        Raises MasterKeyReplaced if only the new master key could tell.
         """
         # A number's key never changes, so one that is known needs no newer ring.
         found = self._ring.get(purpose, {}).get(key_id)
@@ -134,11 +131,16 @@ class KeyRing:
         if found is None and key_id == 0:
             self.store_first(purpose)
             found = self._ring.get(purpose, {}).get(key_id)
+        return found.key if found else None
+
+    def key(self, purpose: str, key_id: int) -> bytes:
+        """Return the 32 bytes of a key, as `find` does. Raises LedgerError UNKNOWN_KEY if there is none."""
+        found = self.find(purpose, key_id)
         if found is None:
             raise LedgerError(
-                UNKNOWN_KEY, f"There is no key {key_id} for {purpose} in this database's key ring."
+                "UNKNOWN_KEY", f"There is no key {key_id} for {purpose} in this database's key ring."
             )
-        return found.key
+        return found
 
     def keys(self, purpose: str) -> list[RingKey]:
         """Return all keys of a purpose, the oldest first."""
