@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from ledger import clock
 from ledger.store import blocks
-from ledger.store.blocks import Block, newest, newest_genuine, next_leaves
+from ledger.store.blocks import Block, grown, newest, newest_genuine, next_leaves
 from ledger.store.canonical import GENESIS
 from ledger.store.database import Database
 from ledger.store.merkle import Peaks
@@ -62,11 +62,7 @@ class BlockSigner:
         """
         head = newest_genuine(connection, origin, {key.public_bytes_raw() for key in self._own_keys()})
         after, tree = (head.until_position, head.tree()) if head else (0, None)
-        tree = tree or Peaks()
-        while after < until and (found := next_leaves(connection, origin, after, until + 1))["events"]:
-            tree.grow(found["leaves"])
-            after = found["until_position"]
-        return tree
+        return grown(connection, origin, tree or Peaks(), after, until)
 
     def _sign(self, origin: int, last: Block | None, found: dict[str, Any], tree: Peaks) -> Block:
         key = self._key()

@@ -42,6 +42,7 @@ LEAVES = "string_agg(int8send(position) || hash, ''::bytea ORDER BY position)"
 _BLOCKS = f"SELECT {_COLUMNS} FROM signed_blocks "  # noqa: S608 - made of this file's constants only
 _LAST = _BLOCKS + "WHERE origin = %s ORDER BY number DESC LIMIT 1"
 _ONE = _BLOCKS + "WHERE origin = %s AND number = %s"
+_COVERING = _BLOCKS + "WHERE origin = %s AND until_position >= %s ORDER BY until_position LIMIT 1"
 _ROWS = "SELECT signed_at, origin, number FROM signed_blocks WHERE signed_at <= %(as_of)s"
 _LATEST = Listing("signed_blocks", _COLUMNS, ("signed_at", "origin", "number"), _ROWS)
 _LATEST_WITH_TREE = _BLOCKS + "WHERE origin = %s AND tree_size IS NOT NULL ORDER BY number DESC LIMIT %s"
@@ -250,7 +251,7 @@ def faults_of_events(
             yield Fault(f"{name} has another list of its events than it was signed over", None)
         elif with_tree and block.tree_size is not None:
             if tree is None or tree.size != block.tree_size - block.events:
-                tree = _tree_from_start(connection, origin, block.after_position)
+                tree = grown(connection, origin, Peaks(), 0, block.after_position)
             tree.grow(found)
             if (tree.size, tree.root()) != (block.tree_size, block.root_hash):
                 yield Fault(
@@ -282,8 +283,8 @@ def _position_at(leaves: bytes, start: int) -> int | None:
     return int.from_bytes(leaves[start : start + 8], signed=True) if start < len(leaves) else None
 
 
-def _tree_from_start(connection: Connection[Any], origin: int, until: int) -> Peaks:
-    tree, after = Peaks(), 0
+def grown(connection: Connection[Any], origin: int, tree: Peaks, after: int, until: int) -> Peaks:
+    """Return a tree, over the events up to a position, once it has taken in those up to another."""
     while after < until and (found := next_leaves(connection, origin, after, until + 1))["events"]:
         tree.grow(found["leaves"])
         after = found["until_position"]
@@ -314,6 +315,12 @@ def newest_genuine(connection: Connection[Any], origin: int, own_keys: Collectio
 def numbered(connection: Connection[Any], origin: int, number: int) -> Block | None:
     """Return the block of that number, None if there is none."""
     row = connection.execute(_ONE, (origin, number)).fetchone()
+    return Block(**row) if row is not None else None
+
+
+def covering(connection: Connection[Any], origin: int, position: int) -> Block | None:
+    """Return the first block over a position, None if there is none yet."""
+    row = connection.execute(_COVERING, (origin, position)).fetchone()
     return Block(**row) if row is not None else None
 
 

@@ -5,9 +5,9 @@ the signed root before it is handed out: where the log is not what was signed, t
 check it with a standard library and an Ed25519 verifier, is in docs/proofs.md.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from ledger.errors import Conflict, NotFound, wrong_fields
 from ledger.store import merkle
-from ledger.store.blocks import LEAVES, Block, newest_genuine, numbered
+from ledger.store.blocks import LEAVES, Block, covering, newest_genuine, numbered
 from ledger.store.database import Database
 from ledger.store.merkle import LEAF_BYTES, NODE_LEVEL, Node
 from ledger.store.positions import read_horizon
@@ -77,6 +77,19 @@ class Proofs:
             signed_in = self._head(connection, events[0]["origin"], head)
             return [self._inclusion(connection, event, signed_in) for event in events]
 
+    def under_head(self, session_id: UUID, head: int) -> list[dict[str, Any]]:
+        """Return the proofs of as many of a session's events, from the first on, as the block of a number covers.
+
+        Raises as `of_position` does, also if it covers none.
+        """
+        with self._database.connection() as connection:
+            events = connection.execute(_OF_SESSION, (session_id,)).fetchall()
+            if not events:
+                raise NotFound("There is no such event.")
+            signed_in = self._head(connection, events[0]["origin"], head)
+            covered = takewhile(lambda event: event["position"] <= signed_in.until_position, events)
+            return [self._inclusion(connection, event, signed_in) for event in [*covered] or events[:1]]
+
     def of_heads(self, first: int, second: int | None = None) -> dict[str, Any]:
         """Return the proof that the block of the number `first` is the start of a later one, by default the last.
 
@@ -135,17 +148,12 @@ class Proofs:
     def _why_not_under(self, connection: Connection[Any], event: dict[str, Any], head: Block) -> str:
         """Say which head covers an event that is above this one: the first that does, or the next to be signed."""
         last = self._head(connection, head.origin, None)
-        if last.until_position < event["position"]:
+        first = covering(connection, head.origin, event["position"])
+        if first is None or last.until_position < event["position"]:
             return "No signed head covers this event yet; the next one will, in seconds."
-
-        def reaches(number: int) -> int:
-            block = numbered(connection, head.origin, number)
-            return block.until_position if block else 0
-
-        # Heads are numbered without gaps, so that halving finds it in some twenty reads by the primary key.
-        later = range(head.number + 1, last.number + 1)
-        first = later[bisect_left(later, event["position"], key=reaches)]
-        return f"Head {head.number} is older than this event; head {first} is the first that covers it."
+        return (
+            f"Head {head.number} is older than this event; head {first.number} is the first that covers it."
+        )
 
     def _index(self, connection: Connection[Any], event: dict[str, Any], head: Block) -> int | None:
         """Return the number of an event's leaf, from 0; None if it is not where a leaf under the head can be."""

@@ -41,6 +41,14 @@ CHECKOUT_ID = "checkout id"
 REFERENCE = "reference"
 """The caller's own name of a session."""
 
+EVENT_PURPOSES = {
+    "phone_sealed": PHONE,
+    "delivery_sealed": DELIVERY,
+    "checkout_sealed": CHECKOUT_ID,
+    "reference_sealed": REFERENCE,
+}
+"""What each encrypted field of an event is encrypted for; its row is the session."""
+
 TOKENS_LAST = timedelta(days=30)
 """How long a callback token is still good after its key was followed by another: longer than M-Pesa takes to report."""
 

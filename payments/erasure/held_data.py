@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import LiteralString
 
-from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE
+from ledger.store.vault import EVENT_PURPOSES, REFERENCE
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.inbox.inbox import INBOX_BODY
 from payments.reconciliation.movements import TYPED_REFERENCE
@@ -19,10 +19,7 @@ BY_SESSION = "session_id IN (SELECT session_id FROM payment_sessions WHERE user_
 SOURCES: LiteralString = "SELECT inbox_id FROM session_messages WHERE " + BY_SESSION  # noqa: S608 - of our own
 
 SEALED_FIELDS = {
-    "phone_sealed": PHONE,
-    "delivery_sealed": DELIVERY,
-    "checkout_sealed": CHECKOUT_ID,
-    "reference_sealed": REFERENCE,
+    **EVENT_PURPOSES,
     "metadata_sealed": "metadata",
     "name_sealed": "line name",
 }

@@ -15,7 +15,6 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.application import no_such_session
-from ledger.errors import NotFound
 from ledger.session import events
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
@@ -39,6 +38,7 @@ from payments.evidence.pack_verifier import (
 )
 from payments.inbox.inbox import INBOX_BODY
 from projections.history import Entry, entries_of_genuine, rows_of_events
+from projections.history_steps import folded
 from shop.port import Order
 
 MAX_MESSAGES, MAX_MESSAGE_BYTES = 500, 8 * 1024 * 1024
@@ -134,30 +134,18 @@ class EvidencePacks:
         rows = rows_of_events(self._database, session_id)
         if not rows:
             raise no_such_session()
-        proofs = list(self._inclusions(session_id, len(rows), number))
+        proofs = (
+            self._proofs.of_session(session_id)
+            if number is None
+            else self._proofs.under_head(session_id, number)
+        )[: len(rows)]
         rows = rows[: len(proofs)]
         self._macs.require_genuine(session_id, rows)
         entries = entries_of_genuine(rows)
-        session: PaymentSession | None = None
-        for entry in entries:
-            assert entry.event is not None
-            session = entry.event.mutate(session)
+        session = folded(entries)
         assert session is not None
         inclusion = [{name: proof[name] for name in ("leaf_index", "audit_path")} for proof in proofs]
         return _Payment(session, rows, entries, proofs[0]["head"], inclusion)
-
-    def _inclusions(self, session_id: UUID, versions: int, number: int | None) -> Iterator[dict[str, Any]]:
-        """Yield a proof for each event under one head; a head that was asked for may cover only the first of them."""
-        if number is None:
-            yield from self._proofs.of_session(session_id)[:versions]
-            return
-        for version in range(1, versions + 1):
-            try:
-                yield from self._proofs.of_session(session_id, version, number)
-            except NotFound as error:
-                if error.code != "NOT_SIGNED_YET" or version == 1:
-                    raise
-                return
 
     def _signing_key(self, public_key: str) -> Ed25519PrivateKey:
         """Return the key that signed the head, so that one key to believe is enough, and packs stay the same."""

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
+from ledger.store.blocks import covering
 from ledger.store.canonical import chained_hash, event_digest
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.key_ring import WrongKey
 from ledger.store.positions import read_horizon
-from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, Vault
+from ledger.store.vault import DELIVERY, EVENT_PURPOSES, Vault
 from projections.history import ENCRYPTED_FIELDS, FORGED
 
 BATCH = 5_000
@@ -25,14 +26,6 @@ BATCH = 5_000
 ERASED_TEXT = "erased"
 """Stands where a value of a customer would be who was erased."""
 UNREADABLE_TEXT = "cannot be decrypted"
-
-PURPOSES = {
-    "phone_sealed": PHONE,
-    "delivery_sealed": DELIVERY,
-    "checkout_sealed": CHECKOUT_ID,
-    "reference_sealed": REFERENCE,
-}
-"""What each encrypted field of an event was encrypted for; an export leaves any other out."""
 
 _decode = msgspec.json.decode
 _NAMES = {event.TOPIC: PUBLIC_NAMES[event] for event in EVENT_CLASSES}
@@ -55,10 +48,7 @@ WHERE origin = %(origin)s AND position > %(after)s AND position <= %(until)s
 ORDER BY position LIMIT %(limit)s
 """  # noqa: S608 - made of names of our own
 _OWNERS = "SELECT session_id::text, user_id FROM payment_sessions WHERE session_id = ANY(%s::uuid[])"
-_COVERING = """
-SELECT origin, number, until_position, hash, public_key, signature FROM signed_blocks
-WHERE origin = %s AND until_position >= %s ORDER BY until_position LIMIT 1
-"""
+_SHOWN_OF_BLOCK = ("name", "until_position", "public_key", "signature")
 
 
 class ExportedEvent(NamedTuple):
@@ -134,13 +124,9 @@ class EventReader:
     def covering_block(self, origin: int, position: int) -> dict[str, Any] | None:
         """Return the first signed block over a position as the manifest shows it, None if none is signed yet."""
         with self._database.connection() as connection:
-            row = connection.execute(_COVERING, (origin, position)).fetchone()
-        return row and {
-            "name": f"{row['origin']}-{row['number']}-{row['hash'].hex()}",
-            "until_position": str(row["until_position"]),
-            "public_key": row["public_key"].hex(),
-            "signature": row["signature"].hex(),
-        }
+            block = covering(connection, origin, position)
+        shown = block.shown() if block else {}
+        return {name: shown[name] for name in _SHOWN_OF_BLOCK} if shown else None
 
     def _owners(self, connection: Any, rows: list[dict[str, Any]]) -> dict[str, int]:
         assert self._vault is not None
@@ -200,9 +186,9 @@ class EventReader:
                 kind = type(part)
                 nested = kind is dict or kind is list
                 shown[name] = self._shown(part, session_id, owner) if nested else part
-            elif self._vault and owner is not None and part is not None and name in PURPOSES:
+            elif self._vault and owner is not None and part is not None and name in EVENT_PURPOSES:
                 shown[name.removesuffix(ENCRYPTED_FIELDS)] = _decrypted(
-                    self._vault, owner, part, PURPOSES[name], session_id
+                    self._vault, owner, part, EVENT_PURPOSES[name], session_id
                 )
         return shown
 
