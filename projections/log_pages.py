@@ -15,7 +15,7 @@ from psycopg import Connection
 from ledger.errors import wrong_fields
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
-from ledger.store.positions import read_horizon
+from ledger.store.positions import KNOWN_ORIGINS, read_horizon
 from projections.history import Entry, entry_of
 from projections.payment_search import sessions_of_receipt
 
@@ -33,15 +33,11 @@ recorded before it.
 Positions = Mapping[int, int]
 """By origin: the position of the last event that was passed."""
 
-_ORIGINS = """
-WITH RECURSIVE known AS (
-    SELECT min(origin) AS origin FROM payment_events
-    UNION ALL SELECT (SELECT min(origin) FROM payment_events WHERE origin > known.origin)
-              FROM known WHERE known.origin IS NOT NULL
-)
+_ORIGINS = f"""
+{KNOWN_ORIGINS}
 SELECT origin, (SELECT max(position) FROM payment_events WHERE origin = known.origin) + 1 AS end
 FROM known WHERE origin IS NOT NULL
-"""
+"""  # noqa: S608 - made of names of our own
 _SPAN = "origin = %(origin)s AND position > %(after)s AND position < %(end)s"
 _COLUMNS = f"session_id, version, topic, state, metadata, recorded_at, previous_hash, {COLUMNS}"
 _SHOWN = _COLUMNS.replace("state, metadata", "state::text AS state, metadata::text AS metadata")

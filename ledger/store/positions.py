@@ -11,6 +11,15 @@ from typing import Any
 
 from psycopg import Connection
 
+KNOWN_ORIGINS = """
+WITH RECURSIVE known AS (
+    SELECT min(origin) AS origin FROM payment_events
+    UNION ALL SELECT (SELECT min(origin) FROM payment_events WHERE origin > known.origin)
+              FROM known WHERE known.origin IS NOT NULL
+)
+"""
+"""The origins of a log and a last row of NULL, by as many look-ups in an index as there are."""
+
 _HORIZON = "SELECT origin, horizon FROM ledger_horizon()"
 
 # Since when another role's transaction runs may be hidden: the oldest event that it holds back says it then.

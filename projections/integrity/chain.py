@@ -23,7 +23,7 @@ from ledger.store.blocks import Block, KeptName
 from ledger.store.canonical import canonical_json, chained_hash
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
-from ledger.store.positions import read_horizon
+from ledger.store.positions import KNOWN_ORIGINS, read_horizon
 from ledger.store.vault import Vault
 from projections.integrity import log_rules, tree_rules
 from projections.integrity.processes import Processes, run_apart, run_here
@@ -58,15 +58,7 @@ CONTENT = f"""
 SELECT session_id::text, version, topic, state::text AS state, metadata::text AS metadata, previous_hash, {COLUMNS}
 FROM payment_events WHERE origin = %s AND position > %s AND position <= %s ORDER BY position
 """  # noqa: S608 - made of names of our own
-# As many look-ups in an index as there are origins.
-ORIGINS = """
-WITH RECURSIVE found AS (
-    SELECT min(origin) AS origin FROM payment_events
-    UNION ALL
-    SELECT (SELECT min(event.origin) FROM payment_events AS event WHERE event.origin > found.origin) FROM found
-    WHERE found.origin IS NOT NULL
-) SELECT origin FROM found WHERE origin IS NOT NULL
-"""
+ORIGINS = f"{KNOWN_ORIGINS} SELECT origin FROM known WHERE origin IS NOT NULL"  # noqa: S608 - as above
 BLOCKS = "SELECT number, until_position, events FROM signed_blocks WHERE origin = %s AND number > %s ORDER BY number"
 NEXT_UNTIL = """
 SELECT max(position) AS until FROM (
