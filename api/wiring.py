@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from functools import partial
 
 import requests
@@ -15,7 +15,6 @@ from api.statement_imports import build_import_process, build_reconciler, prompt
 from daraja import DarajaClient, DarajaConfig, certificate_end
 from ledger import clock
 from ledger.application import Ledger
-from ledger.clock import NAIROBI
 from ledger.store.audit_log import AuditLog
 from ledger.store.block_signer import BlockSigner
 from ledger.store.blocks import Blocks
@@ -285,7 +284,7 @@ def build_alarms(settings: Settings, database: Database) -> Alarms:
     """Return what warns of passwords, certificates and lists that run out."""
     set_on, certificate = settings.daftari_initiator_password_set, settings.certificate()
     terms = AlarmTerms(
-        password_set_at=None if set_on is None else datetime.combine(set_on, time.min, NAIROBI),
+        password_set_at=None if set_on is None else clock.start_of_day(set_on),
         certificate_ends_at=certificate_end(certificate) if certificate else None,
         pulled_shortcode=settings.mpesa_business_shortcode if settings.daftari_pull == "on" else None,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 NAIROBI = timezone(timedelta(hours=3), "EAT")
 """East Africa Time, UTC+3 all the year round: the day of the shop and of M-Pesa."""
@@ -12,6 +12,12 @@ DAY_YEARS = range(1970, 9999)
 OUT_OF_CALENDAR = f"Choose days between {DAY_YEARS[0]} and {DAY_YEARS[-1]}."
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = _EPOCH.date()
+
+
+def start_of_day(day: date) -> datetime:
+    """Return when a day begins in Nairobi, in UTC."""
+    return _EPOCH + (day - _EPOCH_DAY) - NAIROBI.utcoffset(None)
 
 
 def now() -> datetime:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ledger.clock import NAIROBI
 from ledger.money import Money
-from projections.books import JournalEntry
+from projections.books import AccountBalance, JournalEntry
 from projections.export.event_formats import plain_cell
 from projections.postings import CHART, Account
 
@@ -27,6 +27,7 @@ ENTRY_COLUMNS = (
     "position",
     "movement",
 )
+BALANCE_COLUMNS = ("account", "title", "opening", "debits", "credits", "closing_debit", "closing_credit")
 _AMOUNT = re.compile(r"-?[0-9]+\.[0-9]{2}")
 _NO_TAG = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -55,6 +56,18 @@ def entry_row(entry: JournalEntry) -> tuple[Any, ...]:
         entry.position,
         entry.movement,
     )
+
+
+def balance_row(balance: AccountBalance) -> tuple[str, ...]:
+    """Return the cells of an account in the order of BALANCE_COLUMNS; amounts are in shillings."""
+    figures = (
+        balance.opening_cents,
+        balance.debit_cents,
+        balance.credit_cents,
+        balance.closing_debit_cents,
+        balance.closing_credit_cents,
+    )
+    return (str(balance.account), balance.title, *map(shillings, figures))
 
 
 def hledger_lines(entries: Iterable[JournalEntry]) -> Iterator[str]:

@@ -6,17 +6,16 @@ closed can be read as it was closed, and as it is known now.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from psycopg import Connection
 
-from ledger.clock import DAY_YEARS, NAIROBI, OUT_OF_CALENDAR
+from ledger.clock import DAY_YEARS, OUT_OF_CALENDAR, start_of_day
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
-from projections.journal import TABLE
-from projections.postings import CHART, Account
+from projections.journal import COLUMNS, TABLE
+from projections.postings import CHART, Account, Entry
 
 START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,10 +25,7 @@ SELECT debit_account, credit_account, count(*) AS entries,
        coalesce(sum(amount_cents) FILTER (WHERE occurred_at >= %(since)s), 0)::bigint AS cents
 FROM {TABLE} WHERE occurred_at < %(until)s AND recorded_at <= %(as_of)s GROUP BY debit_account, credit_account
 """  # noqa: S608 - made of names of our own
-_NAMES = (
-    "entry_id, what, debit_account, credit_account, amount_cents, occurred_at, recorded_at, position, movement,"
-    " receipt, session_id"
-)
+_NAMES = ", ".join(("entry_id", *COLUMNS))
 _OF_PERIOD = "occurred_at >= %(since)s AND occurred_at < %(until)s AND recorded_at <= %(as_of)s"
 # An entry has an account on one side only, so none comes twice.
 ENTRIES_OF_ACCOUNT = f"""
@@ -114,26 +110,11 @@ class TrialBalance:
         return sum(each.closing_credit_cents for each in self.accounts)
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One row of the journal: `amount_cents` are debited to one account and credited to the other."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry(Entry):
+    """One row of the journal with its number."""
 
     entry_id: int
-    what: str
-    debit_account: str
-    credit_account: str
-    amount_cents: int
-    occurred_at: datetime
-    recorded_at: datetime
-    position: int | None
-    movement: int | None
-    receipt: str | None
-    session_id: UUID | None
-
-
-def start_of_day(day: date) -> datetime:
-    """Return when a day begins in Nairobi."""
-    return datetime.combine(day, time(), NAIROBI).astimezone(UTC)
 
 
 def period(since: date | None, until: date | None, as_of: datetime) -> Period:

@@ -19,8 +19,10 @@ from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from projections.follower import Recorded
 from projections.postings import (
+    MONEY_OF_CUSTOMERS,
     MONEY_TOPICS,
     STATE_TOPICS,
+    Account,
     Entry,
     Posted,
     SessionBooks,
@@ -40,13 +42,21 @@ SELECT session_id, version, topic, recorded_at, position,
 FROM payment_events JOIN unnest(%s::uuid[], %s::integer[]) AS wanted (session_id, before) USING (session_id)
 WHERE version < before AND topic = ANY(%s) ORDER BY session_id, version
 """
-MOVEMENTS = """
+LOGGED = """
 SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
 FROM movement_log AS log, ledger_node AS node
-WHERE log.ordinal > (SELECT coalesce(max(movement), 0) FROM {table} WHERE movement IS NOT NULL)
+"""
+"""The movement log with the position of this node's log that each row comes after."""
+
+MOVEMENTS = f"""{LOGGED}
+WHERE log.ordinal > (SELECT coalesce(max(movement), 0) FROM {{table}} WHERE movement IS NOT NULL)
   AND (%(until)s::bigint IS NULL OR log.origin <> node.origin OR log.after_position < %(until)s)
 ORDER BY log.ordinal
-"""
+"""  # noqa: S608 - made of names of our own
+_CREDITED = ", ".join(f"'{account}'" for account in MONEY_OF_CUSTOMERS)
+CUSTOMERS_PAYMENT = f"debit_account = '{Account.MPESA_CLEARING}' AND credit_account IN ({_CREDITED})"
+"""Of an entry: that it is the money of a customer's payment, once for each receipt."""
+
 COUNTERPARTS = """
 SELECT receipt, debit_account, credit_account, position, movement FROM {table}
 WHERE receipt = ANY(%s) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')

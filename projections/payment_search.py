@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from psycopg import Connection
 
-from ledger.clock import NAIROBI
+from ledger.clock import start_of_day
 from ledger.session.events import (
     Created,
     EvidenceUpgraded,
@@ -353,7 +353,10 @@ def _is_common(values: Mapping[str, Any]) -> bool:
 
 
 def _span(filters: Filters, after: Key | None, limit: int, as_of: datetime) -> dict[str, Any]:
-    since, until = (_START, _END) if filters.day is None else _nairobi_day(filters.day)
+    since, until = _START, _END
+    if filters.day is not None:
+        since = start_of_day(filters.day)
+        until = since + timedelta(days=1)
     key_at, key_id = after or (None, None)
     return {
         "since": since,
@@ -380,11 +383,6 @@ def _values(filters: Filters, vault: Vault) -> dict[str, Any]:
         "status": filters.status and str(filters.status),
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _nairobi_day(day: date) -> tuple[datetime, datetime]:
-    begins = datetime.combine(day, time.min, NAIROBI)
-    return begins, begins + timedelta(days=1)
 
 
 def _key(row: Mapping[str, Any]) -> Key:

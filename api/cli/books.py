@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ledger.store.database import Database
     from projections.books import Period, TrialBalance
 
-BALANCE_COLUMNS = ("account", "title", "opening", "debits", "credits", "closing_debit", "closing_credit")
 DIFFERENCE_COLUMNS = ("receipt", "kind", "happened_at", "booked", "reported", "session_id")
 DIFFERENCES_LEFT = 5
 RECEIPTS_AT_ONCE = 1_000
@@ -168,11 +167,11 @@ def _opened(
     from api.cli.opened import open_database
     from ledger import clock
     from ledger.errors import InvalidValue
-    from projections.books import period, start_of_day
+    from projections.books import period
 
     as_of = recorded_as_of or clock.now()
     if as_of.tzinfo is None:
-        as_of = start_of_day(as_of.date())
+        as_of = clock.start_of_day(as_of.date())
     begin, end = (day and day.date() for day in (since, until))
     try:
         asked = period(begin, end, as_of)
@@ -183,21 +182,11 @@ def _opened(
 
 
 def _print_balance(found: "TrialBalance", form: str) -> None:
-    from projections.book_formats import shillings
+    from projections.book_formats import BALANCE_COLUMNS, balance_row, shillings
 
-    rows = [(str(each.account), each.title, *map(shillings, _figures(each))) for each in found.accounts]
+    rows = map(balance_row, found.accounts)
     total = ("total", "Total", "", "", "", shillings(found.debit_cents), shillings(found.credit_cents))
     _print_rows(BALANCE_COLUMNS, [*rows, total], form)
-
-
-def _figures(each: Any) -> Sequence[int]:
-    return (
-        each.opening_cents,
-        each.debit_cents,
-        each.credit_cents,
-        each.closing_debit_cents,
-        each.closing_credit_cents,
-    )
 
 
 def _differences(database: "Database", period: "Period") -> Iterator[tuple[Any, ...]]:

@@ -28,7 +28,7 @@ class _NairobiTime(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Return the moment where the day begins, or ends; or the time that was given."""
-        from ledger.clock import NAIROBI
+        from ledger.clock import DAY_YEARS, NAIROBI
 
         is_day = len(value) == len("2026-11-27")
         try:
@@ -39,8 +39,8 @@ class _NairobiTime(click.ParamType[datetime]):
             )
         except ValueError:
             self.fail(f"{value!r} is neither a day, 2026-11-27, nor a time, 2026-11-27T18:30.", param, ctx)
-        if not 1970 <= given.year <= 9998:
-            self.fail(f"{value!r} is not between 1970 and 9998.", param, ctx)
+        if given.year not in DAY_YEARS:
+            self.fail(f"{value!r} is not between {DAY_YEARS[0]} and {DAY_YEARS[-1]}.", param, ctx)
         if is_day and self._is_end:
             given += timedelta(days=1)
         return (given if given.tzinfo else given.replace(tzinfo=NAIROBI)).astimezone(NAIROBI)

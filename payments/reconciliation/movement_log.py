@@ -7,7 +7,7 @@ from psycopg import Connection
 from ledger.session.events import PaymentReversed
 from ledger.store.database import Database
 from projections.follower import TRY_TO_BE_ACTIVE, position_of, read_end
-from projections.journal import TABLE, Journal
+from projections.journal import CUSTOMERS_PAYMENT, TABLE, Journal
 
 MAX_AT_ONCE = 500
 
@@ -19,10 +19,7 @@ FROM mpesa_movements
 WHERE journal_ordinal IS NULL AND (kind = 'payment' AND verdict = 'unknown' OR kind <> 'payment' AND verdict <> 'new')
 ORDER BY first_seen_at, movement_key LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 """
-_IN_THE_BOOKS = """
-SELECT receipt FROM journal_entries WHERE receipt = ANY(%(receipts)s) AND debit_account = 'mpesa_clearing'
-  AND credit_account IN ('customer_funds', 'surplus', 'receipts_awaited', 'unmatched_receipts')
-"""
+_IN_THE_BOOKS = f"SELECT receipt FROM {TABLE} WHERE receipt = ANY(%(receipts)s) AND {CUSTOMERS_PAYMENT}"  # noqa: S608 - made of names of our own
 # Asked of the log, and not of the journal, which may be behind: a verdict comes after its event.
 _REVERSED_BY_EVENT = """
 SELECT pending.movement_key FROM unnest(%(keys)s::text[]) AS pending (movement_key)

@@ -14,26 +14,21 @@ from psycopg import Connection
 from ledger.session.events import PaymentReversed, Refunded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
-from projections.journal import COLUMNS, COUNTERPARTS, TABLE
+from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, LOGGED, TABLE
 from projections.postings import STATE_TOPICS, Entry, SessionBooks, in_order, of_movement, posted_of
 
 ENTRIES = f"""
 SELECT {", ".join(COLUMNS)} FROM {TABLE} WHERE session_id = ANY(%s) AND position IS NOT NULL
 ORDER BY position, entry_id
 """  # noqa: S608 - made of names of our own
-MOVEMENTS = """
-SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
-FROM movement_log AS log, ledger_node AS node
+MOVEMENTS = f"""{LOGGED}
 WHERE category IS NULL AND (receipt = ANY(%(receipts)s) OR linked_receipt = ANY(%(receipts)s)) ORDER BY log.ordinal
 """
 OF_NO_SESSION = f"""
 SELECT DISTINCT session_id FROM {TABLE} AS entry WHERE position IS NOT NULL
   AND NOT EXISTS (SELECT FROM payment_sessions AS session WHERE session.session_id = entry.session_id)
 """  # noqa: S608 - as above
-MOVEMENT_LOG = """
-SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
-FROM movement_log AS log, ledger_node AS node ORDER BY log.ordinal
-"""
+MOVEMENT_LOG = f"{LOGGED} ORDER BY log.ordinal"
 OF_MOVEMENTS = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE movement = ANY(%s)"  # noqa: S608 - as above
 NOT_LOGGED = f"""
 SELECT movement AS ordinal, receipt FROM {TABLE} AS entry
@@ -53,9 +48,7 @@ WHERE movement.journal_ordinal IS NOT NULL AND movement.amount_cents > 0
                   WHERE (log.ordinal, log.movement_key) = (movement.journal_ordinal, movement.movement_key))
   AND NOT (movement.journal_ordinal = 0 AND CASE movement.kind
       WHEN 'payment' THEN EXISTS (
-          SELECT FROM {TABLE} AS entry
-          WHERE entry.receipt = movement.receipt AND entry.debit_account = 'mpesa_clearing'
-            AND entry.credit_account IN ('customer_funds', 'surplus', 'receipts_awaited', 'unmatched_receipts'))
+          SELECT FROM {TABLE} AS entry WHERE entry.receipt = movement.receipt AND {CUSTOMERS_PAYMENT})
       WHEN 'reversal' THEN EXISTS (
           SELECT FROM payment_events AS event
           WHERE event.session_id = movement.session_id AND event.topic = ANY(%s)

@@ -139,7 +139,7 @@ def show_trial_balance(query: dict[str, Any]) -> dict[str, Any]:
 
     Every account over a period, and its balance at the end. The sum over all accounts is zero at any time.
     """
-    return _show(trial_balance(current_services().database, _period(query)))
+    return _show(trial_balance(current_services().database, period_of(query)))
 
 
 @blueprint.route("/api/audit/books/close/", methods=["GET"])
@@ -153,7 +153,7 @@ def show_close(query: dict[str, Any]) -> dict[str, Any]:
     known then.
     """
     day: date = query.pop("day")
-    return _show(trial_balance(current_services().database, _period(query | {"since": day, "until": day})))
+    return _show(trial_balance(current_services().database, period_of(query | {"since": day, "until": day})))
 
 
 @blueprint.route("/api/audit/books/entries/", methods=["GET"])
@@ -170,7 +170,7 @@ def list_entries(query: dict[str, Any]) -> dict[str, Any]:
     found = entries_of(
         current_services().database,
         account,
-        _period(query),
+        period_of(query),
         after=query["after"],
         limit=query["page_size"],
     )
@@ -190,13 +190,14 @@ def list_differences(query: dict[str, Any]) -> dict[str, Any]:
     different sums.
     """
     found = receipt_differences(
-        current_services().database, _period(query), after=query["after"], limit=query["page_size"]
+        current_services().database, period_of(query), after=query["after"], limit=query["page_size"]
     )
     last = found[-1].receipt if len(found) == query["page_size"] else None
     return {"next": last and link_after("after", last), "results": [_show_difference(each) for each in found]}
 
 
-def _period(query: dict[str, Any]) -> Period:
+def period_of(query: dict[str, Any]) -> Period:
+    """Return the period that a query asks for, by default all until now. Raises InvalidValue if it is empty."""
     return period(query.get("since"), query.get("until"), query.get("recorded_as_of") or clock.now())
 
 

@@ -1,22 +1,18 @@
 """The books for auditors: the trial balance of any period, the close of a day, and the statement of an account."""
 
-from typing import Any
-
 from flask import Response, render_template, request
 
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
-from api.http.resources.audit_books import EntryQuery, PeriodFields
+from api.http.resources.audit_books import EntryQuery, PeriodFields, period_of
 from api.http.schemas.pagination import link_after
 from api.pages.console.blueprint import in_section, pages, read_query
 from api.pages.console.navigation import BOOKS
 from ledger import clock
 from ledger.errors import NotFound
 from projections import books
-from projections.book_formats import csv_lines, shillings
+from projections.book_formats import BALANCE_COLUMNS, balance_row, csv_lines
 from projections.postings import CHART, Account
-
-CSV_COLUMNS = ("account", "title", "opening", "debits", "credits", "closing_debit", "closing_credit")
 
 
 @pages.get("/books/")
@@ -31,11 +27,8 @@ def show_books() -> str:
 @in_section(BOOKS)
 def download_books() -> Response:
     """Return the trial balance as CSV, for a spreadsheet."""
-    rows = (
-        (each.account, each.title, *(shillings(cents) for cents in _figures(each)))
-        for each in _balance().accounts
-    )
-    response = Response("".join(csv_lines(CSV_COLUMNS, rows)), mimetype="text/csv")
+    rows = map(balance_row, _balance().accounts)
+    response = Response("".join(csv_lines(BALANCE_COLUMNS, rows)), mimetype="text/csv")
     response.headers["Content-Disposition"] = 'attachment; filename="trial-balance.csv"'
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -52,7 +45,7 @@ def show_account(name: str) -> str:
     entries = books.entries_of(
         current_services().database,
         account,
-        _period(query),
+        period_of(query),
         after=query["after"],
         limit=query["page_size"],
     )
@@ -69,21 +62,7 @@ def show_account(name: str) -> str:
 
 
 def _balance() -> books.TrialBalance:
-    return books.trial_balance(current_services().database, _period(read_query(PeriodFields)))
-
-
-def _period(query: dict[str, Any]) -> books.Period:
-    return books.period(query.get("since"), query.get("until"), query.get("recorded_as_of") or clock.now())
-
-
-def _figures(each: books.AccountBalance) -> tuple[int, ...]:
-    return (
-        each.opening_cents,
-        each.debit_cents,
-        each.credit_cents,
-        each.closing_debit_cents,
-        each.closing_credit_cents,
-    )
+    return books.trial_balance(current_services().database, period_of(read_query(PeriodFields)))
 
 
 @pages.context_processor
