@@ -1,5 +1,6 @@
 // The delivery form: creates a payment session, sends the prompt, and opens the payment's page.
 import { createSession, failed, initiatePayment, showTrouble } from "./api.js";
+import { enable } from "./live.js";
 
 const form = document.getElementById("delivery");
 const pay = document.getElementById("pay");
@@ -82,3 +83,5 @@ form?.addEventListener("submit", async (event) => {
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
+
+enable();

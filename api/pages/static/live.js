@@ -6,6 +6,9 @@ let isDelayed = false;
 /** Fetch `live` and replace it. */
 export const refresh = () => htmx.trigger("#live", "changed");
 
+/** Let `live` be used. It is inert until its script listens: a press before that would be lost. */
+export const enable = () => { document.getElementById("live").inert = false; };
+
 const release = () => {
   isPressed = false;
   if (isDelayed) refresh();

@@ -1,6 +1,6 @@
 // The page of a payment: follows its status, sends the request again, or starts a new checkout.
 import { createSession, failed, initiatePayment, pollSessionStatus, showTrouble } from "./api.js";
-import { refresh } from "./live.js";
+import { enable, refresh } from "./live.js";
 
 const POLL_MS = 2_000;
 const WATCH_FOR_MS = 300_000;
@@ -106,3 +106,4 @@ document.addEventListener("htmx:afterSettle", () => {
 
 awaitRetry();
 if (OPEN.has(payment().dataset.status)) follow();
+enable();

@@ -150,6 +150,54 @@ def test_a_change_during_a_fetch_is_fetched_too(page: Page) -> None:
     expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
 
 
+def test_a_change_is_made_before_a_link_is_followed(page: Page) -> None:
+    page.goto("/shop/")
+    held: list[Route] = []
+    page.route("**/api/cart/items/**", lambda route: held.append(route))
+    with page.expect_request("**/api/cart/items/**"):
+        page.get_by_role("button", name="Add Carrots to the cart").click()
+    page.get_by_role("link", name="Go to the cart").click()
+    assert page.url.endswith("/shop/")
+    [change] = held
+    change.continue_()
+    expect(page.get_by_role("heading", name="Your cart")).to_be_visible()
+    expect(page.get_by_role("heading", name="Carrots")).to_be_visible()
+
+
+def test_a_refused_change_is_shown_though_a_link_was_pressed(page: Page) -> None:
+    page.goto("/shop/")
+    held: list[Route] = []
+    page.route("**/api/cart/items/**", lambda route: held.append(route))
+    with page.expect_request("**/api/cart/items/**"):
+        page.get_by_role("button", name="Add Carrots to the cart").click()
+    page.get_by_role("link", name="Go to the cart").click()
+    [change] = held
+    change.abort()
+    expect(page.get_by_role("alert")).to_contain_text("The shop did not answer.")
+    assert page.url.endswith("/shop/")
+
+
+def test_a_button_works_only_once_its_script_listens(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/static/cart.js", lambda route: held.append(route))
+    page.goto("/shop/", wait_until="commit")
+    add = page.get_by_role("button", name="Add Carrots to the cart", include_hidden=True)
+    expect(add).to_be_visible()
+    add.click(force=True)
+    [script] = held
+    script.continue_()
+    page.get_by_role("button", name="Add Carrots to the cart").click()
+    expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
+
+
+def test_personal_details_never_reach_the_url_before_the_script_listens(page: Page) -> None:
+    page.route("**/static/checkout.js", lambda route: route.abort())
+    page.goto("/shop/checkout/")
+    page.get_by_label("Your name").evaluate("field => { field.value = 'Amina Wanjiru'; }")
+    page.get_by_role("button", name="Pay KES", include_hidden=True).click(force=True)
+    assert "?" not in page.url
+
+
 def test_an_emptied_cart_has_nothing_to_sum_up(page: Page) -> None:
     page.goto("/shop/cart/")
     summary = page.get_by_role("complementary", name="Summary")
