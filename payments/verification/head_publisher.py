@@ -4,6 +4,7 @@ A head that is known outside shows later that the log up to it is the same: `daf
 commits to all before it, so the last one is published, also after an outage; what was published is never taken back.
 """
 
+import errno
 import os
 import shlex
 import subprocess
@@ -109,9 +110,12 @@ def _publish(destination: Destination, number: int, line: bytes) -> bool:
 
 
 def _append(path: Path, line: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(line)
-        file.flush()
+    """Append the line as a whole or not at all: the next one would join what a full disk took of it."""
+    with path.open("ab", buffering=0) as file:
+        end = os.fstat(file.fileno()).st_size
+        if file.write(line) < len(line):
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
 
 

@@ -1,14 +1,17 @@
 """Heads are published outside of the database, soon, and again where a destination failed."""
 
 import json
+import resource
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from freezegun import freeze_time
 
 from ledger import clock
 from ledger.application import Ledger
@@ -35,6 +38,16 @@ def publisher(database: Database, *destinations: Destination) -> HeadPublisher:
 def signed(ledger: Ledger, database: Database, signer: BlockSigner) -> None:
     Checkout(ledger)
     sign(database, signer)
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -74,6 +87,23 @@ def test_each_head_is_appended_to_a_file_once(
     assert file.read_bytes() == b"".join(line_of(head) for head in all_of(database))
     with database.connection() as connection:
         assert list(faults(connection, file.open("rb"), OWN)) == []
+
+
+def test_a_line_that_a_full_disk_cuts_off_is_taken_back(
+    ledger: Ledger, database: Database, signer: BlockSigner, tmp_path: Path
+) -> None:
+    file = tmp_path / "heads"
+    to_file = publisher(database, destination_of(str(file)))
+    signed(ledger, database, signer)
+    assert to_file.run() == 1
+    first = file.read_bytes()
+    signed(ledger, database, signer)
+    with files_of_at_most(len(first) + 20):
+        assert to_file.run() == 0
+    assert file.read_bytes() == first
+    with freeze_time(clock.now() + timedelta(minutes=1)):
+        assert to_file.run() == 1
+    assert file.read_bytes() == b"".join(line_of(head) for head in all_of(database))
 
 
 def test_a_command_and_an_address_are_given_the_head(
