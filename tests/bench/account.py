@@ -1,8 +1,6 @@
 """`python -m tests.bench.account`: what an account of all that is held costs for a customer with many payments."""
 
-import shutil
 import tracemalloc
-from pathlib import Path
 from tempfile import TemporaryFile
 from time import thread_time
 
@@ -13,9 +11,7 @@ from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
 from api.personal_data import build_customer_export
 from ledger.store.vault import Vault
-from tests.bench.bench_stack import environment, folder_on_disk, started_daftari
-from tests.bench.copies import FIRST_NUMBER, Filling, fill
-from tests.bench.growth import bought, catch_up
+from tests.bench.sample_store import SampleStore, sample_store
 
 
 @click.command()
@@ -24,33 +20,25 @@ from tests.bench.growth import bought, catch_up
 )
 def account(sessions: int) -> None:
     """Write the account of a customer with a tenth of the sessions, then with all; print time and peak memory."""
-    folder = folder_on_disk()
-    try:
-        _measure(folder, sessions)
-    finally:
-        shutil.rmtree(folder)
+    with sample_store() as store:
+        _measure(store, sessions)
 
 
-def _measure(folder: Path, sessions: int) -> None:
-    environ = environment(folder)
-    with started_daftari(folder, environ) as stack:
-        buyer, session_id = bought(stack)
-        catch_up(stack)
-    settings = local_settings(environ)
-    with EmbeddedPostgres(folder) as server:
+def _measure(store: SampleStore, sessions: int) -> None:
+    settings = local_settings(store.environ)
+    user = store.buyer.user
+    with EmbeddedPostgres(store.folder) as server:
         held = 0
         for wanted in (sessions // 10, sessions):
-            more = wanted - held
-            key, first = settings.daftari_master_key, FIRST_NUMBER + held
-            fill(Filling(server.database_url, key, session_id, buyer.user, 1.0, more, first))
+            store.fill(server.database_url, wanted - held, share_of_buyer=1.0)
             held = wanted
             with open_database(server.database_url, 4, role="") as database, TemporaryFile() as file:
-                export = build_customer_export(settings, database, Vault(database, key))
+                export = build_customer_export(settings, database, Vault(database, store.master_key))
                 before = thread_time()
-                export.write(buyer.user, file, by="cli:user:41", reason="A measurement.")
+                export.write(user, file, by="cli:user:41", reason="A measurement.")
                 seconds, size = thread_time() - before, file.seek(0, 2)
                 tracemalloc.start()
-                export.write(buyer.user, file, by="cli:user:41", reason="A measurement.")
+                export.write(user, file, by="cli:user:41", reason="A measurement.")
                 _, peak = tracemalloc.get_traced_memory()
                 tracemalloc.stop()
             click.echo(

@@ -1,12 +1,11 @@
 """`python -m tests.bench.bookkeeping`: what the books cost the worker, and how long reading them takes."""
 
-import shutil
 from datetime import timedelta
 from time import perf_counter, thread_time
 
 import click
 
-from api.local.local_settings import local_settings
+from api.local.databases import open_database
 from api.local.postgres import EmbeddedPostgres
 from ledger import clock
 from ledger.store.database import Database
@@ -17,8 +16,7 @@ from projections.books import entries_of, period, trial_balance
 from projections.follower import Follower
 from projections.journal import Journal
 from projections.postings import Account
-from tests.bench.bench_stack import environment, folder_on_disk, started_daftari
-from tests.bench.growth import _filler, bought, catch_up
+from tests.bench.sample_store import sample_store
 
 WORKER_BATCH = 500
 
@@ -29,21 +27,12 @@ WORKER_BATCH = 500
 )
 def bookkeeping(sessions: int) -> None:
     """Fill a store with valid sessions, post them to the journal, and read it."""
-    folder = folder_on_disk()
-    try:
-        environ = environment(folder)
-        with started_daftari(folder, environ) as stack:
-            buyer, session_id = bought(stack)
-            catch_up(stack)
-        _filler(environ, session_id, buyer.user)(folder, sessions)
-        with EmbeddedPostgres(folder) as server:
-            database = Database(server.database_url)
-            macs = EventMacs(database, Vault(database, local_settings(environ).daftari_master_key).keys)
+    with sample_store() as store, EmbeddedPostgres(store.folder) as server:
+        store.fill(server.database_url, sessions)
+        with open_database(server.database_url, 4, role="") as database:
+            macs = EventMacs(database, Vault(database, store.master_key).keys)
             _post(database, macs, sessions)
             _read(database)
-            database.close()
-    finally:
-        shutil.rmtree(folder)
 
 
 def _post(database: Database, macs: EventMacs, sessions: int) -> None:

@@ -11,8 +11,8 @@ import click
 
 from api.local.postgres import EmbeddedPostgres
 from projections.export.event_formats import WRITERS
-from tests.bench.bench_stack import DAFTARI, environment, folder_on_disk, started_daftari
-from tests.bench.growth import _filler, bought, catch_up
+from tests.bench.bench_stack import DAFTARI
+from tests.bench.sample_store import sample_store
 
 EVENTS_A_SESSION = 5
 
@@ -23,18 +23,10 @@ EVENTS_A_SESSION = 5
 )
 def exporting(events: int) -> None:
     """Fill a store with valid events, and export them in each form by `daftari export`."""
-    folder = folder_on_disk()
-    try:
-        environ = environment(folder)
-        with started_daftari(folder, environ) as stack:
-            buyer, session_id = bought(stack)
-            catch_up(stack)
-        _filler(environ, session_id, buyer.user)(folder, events // EVENTS_A_SESSION)
-        with EmbeddedPostgres(folder) as server:
-            for form in WRITERS:
-                _export(form, folder / form, {**environ, "DATABASE_URL": server.database_url})
-    finally:
-        shutil.rmtree(folder)
+    with sample_store() as store, EmbeddedPostgres(store.folder) as server:
+        store.fill(server.database_url, events // EVENTS_A_SESSION)
+        for form in WRITERS:
+            _export(form, store.folder / form, {**store.environ, "DATABASE_URL": server.database_url})
 
 
 def _export(form: str, output: Path, environ: dict[str, str]) -> None:

@@ -1,35 +1,27 @@
 """`python -m tests.bench.growth`: what a step costs in a store of ten thousand sessions, and in ever larger ones."""
 
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
-from uuid import UUID
 
 import click
 import psycopg
 
-from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
 from tests.bench import machine
-from tests.bench.bench_stack import DAFTARI, BenchStack, environment, folder_on_disk, started_daftari
+from tests.bench.bench_stack import DAFTARI, BenchStack, started_daftari
 from tests.bench.connection import Connection
-from tests.bench.copies import FIRST_NUMBER, Filling, fill
 from tests.bench.lifecycles import SESSIONS, Buyer, Purchase
 from tests.bench.plain_stack import superuser_url
-from tests.support.waiting import wait_until
+from tests.bench.sample_store import POLL_SECONDS, SampleStore, catch_up, sample_store
 
 LISTED = 30_000
-PURCHASES, POLL_SECONDS, PAGES = 200, 0.005, 20
-CAUGHT_UP_WITHIN_SECONDS = 3_600
-_IS_BEHIND = """
-SELECT EXISTS (SELECT FROM payment_events WHERE position > (SELECT min(position) FROM follower_positions)) AS behind
-"""
+PURCHASES, PAGES = 200, 20
 _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes"
 
 
@@ -42,11 +34,8 @@ _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes"
 )
 def growth(sizes: str, output: Path) -> None:
     """Fill a store step by step, measure each step's cost for one client, and print the ratios to the first size."""
-    folder = folder_on_disk()
-    try:
-        figures = _measured(folder, [int(size) for size in sizes.split(",")])
-    finally:
-        shutil.rmtree(folder)
+    with sample_store() as store:
+        figures = _measured(store, [int(size) for size in sizes.split(",")])
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(
         json.dumps({"machine": machine.describe(), "sizes": figures}, indent=2), encoding="utf-8"
@@ -57,68 +46,28 @@ def growth(sizes: str, output: Path) -> None:
         click.echo(f"{name:24} {'   '.join(shown)}")
 
 
-def _measured(folder: Path, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
-    environ = environment(folder)
-    with started_daftari(folder, environ) as stack:
-        buyer, session_id = bought(stack)
-        catch_up(stack)
-        buyers_made = stack.buyers_made
-    figures, fill = {}, _filler(environ, session_id, buyer.user)
+def _measured(store: SampleStore, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
+    figures: dict[int, dict[str, float]] = {}
+    listed_left = LISTED
     for added, size in zip(_steps(sizes), sizes, strict=True):
         started = perf_counter()
-        fill(folder, added)
-        with started_daftari(folder, environ) as stack:
+        listed = min(listed_left, added)
+        with EmbeddedPostgres(store.folder) as server:
+            store.fill(server.database_url, added, listed / added)
+        listed_left -= listed
+        with started_daftari(store.folder, store.environ) as stack:
             catch_up(stack)
             click.echo(f"{size} sessions are stored after {perf_counter() - started:.0f} s.", err=True)
             # New buyers each time: M-Pesa refuses the same amount from the same phone for two minutes.
-            stack.buyers_made = buyers_made
-            figures[size] = _purchases(stack) | _pages(stack.port, buyer)
-            buyers_made = stack.buyers_made
-            subprocess.run([*DAFTARI, "verify"], env=environ, stdout=sys.stderr, check=True)
+            stack.buyers_made = store.buyers_made
+            figures[size] = _purchases(stack) | _pages(stack.port, store.buyer)
+            store.buyers_made = stack.buyers_made
+            subprocess.run([*DAFTARI, "verify"], env=store.environ, stdout=sys.stderr, check=True)
     return figures
 
 
 def _steps(sizes: Sequence[int]) -> list[int]:
     return [size - before for before, size in zip([0, *sizes], sizes, strict=False)]
-
-
-def bought(stack: BenchStack) -> tuple[Buyer, UUID]:
-    """Buy once; return the buyer and the session."""
-    [buyer] = stack.make_buyers(1)
-    with Connection(stack.port) as connection:
-        purchase = Purchase(connection, buyer, POLL_SECONDS)
-        failure = purchase.run().failure
-    assert failure is None, failure
-    return buyer, UUID(purchase.session.removeprefix(SESSIONS).strip("/"))
-
-
-def _filler(environ: dict[str, str], session_id: UUID, user: int) -> Callable[[Path, int], None]:
-    """Return what adds sessions to a store that is at rest; the buyer gets up to LISTED of them in all."""
-    listed_left, first = LISTED, FIRST_NUMBER
-    master_key = local_settings(environ).daftari_master_key
-
-    def fill_more(folder: Path, count: int) -> None:
-        nonlocal listed_left, first
-        listed = min(listed_left, count)
-        with EmbeddedPostgres(folder) as server:
-            url = server.database_url
-            fill(Filling(url, master_key, session_id, user, listed / count, count, first_number=first))
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("VACUUM ANALYZE")
-                connection.execute("CHECKPOINT")
-        listed_left, first = listed_left - listed, first + count
-
-    return fill_more
-
-
-def catch_up(stack: BenchStack) -> None:
-    """Wait until the followers have seen every event."""
-    with psycopg.connect(superuser_url(stack), autocommit=True) as connection:
-        wait_until(
-            lambda: connection.execute(_IS_BEHIND).fetchone() == (False,),
-            "every follower has read the log",
-            CAUGHT_UP_WITHIN_SECONDS,
-        )
 
 
 def _purchases(stack: BenchStack) -> dict[str, float]:

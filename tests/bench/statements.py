@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,11 +17,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from api.cli.reconcile import DIFFERENCES_LEFT
-from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
-from tests.bench.bench_stack import DAFTARI, environment, folder_on_disk, started_daftari
-from tests.bench.copies import FIRST_NUMBER, Filling, fill
-from tests.bench.growth import bought, catch_up
+from tests.bench.bench_stack import DAFTARI
+from tests.bench.sample_store import sample_store
 from tests.support.statements import Booking, statement
 
 CENTS_OFF = 1_00
@@ -45,31 +42,18 @@ _EVENTS = "SELECT count(*) AS count FROM payment_events"
 )
 def statements(lines: int) -> None:
     """Fill a store, and import a statement of its payments twice: most known, some of every other kind."""
-    folder = folder_on_disk()
-    try:
-        environ = environment(folder)
-        with started_daftari(folder, environ) as stack:
-            buyer, session_id = bought(stack)
-            catch_up(stack)
-        with EmbeddedPostgres(folder) as server:
-            url, master_key = server.database_url, local_settings(environ).daftari_master_key
-            fill(Filling(url, master_key, session_id, buyer.user, 0.0, lines, first_number=FIRST_NUMBER))
-            with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-                connection.execute("VACUUM ANALYZE")
-                payments = connection.execute(_PAYMENTS).fetchall()
-            file = folder / "statement.csv"
-            file.write_bytes(statement(list(_bookings(payments)), preamble=[]))
-            click.echo(f"{file.stat().st_size / 1e6:.1f} MB, {lines} payments are stored", err=True)
-            for name in ("first import", "second import"):
-                click.echo(json.dumps({"what": name} | _import(server, environ, file), indent=2))
-            subprocess.run(
-                [*DAFTARI, "verify"],
-                env=environ | {"DATABASE_URL": server.database_url},
-                stdout=sys.stderr,
-                check=True,
-            )
-    finally:
-        shutil.rmtree(folder)
+    with sample_store() as store, EmbeddedPostgres(store.folder) as server:
+        url = server.database_url
+        store.fill(url, lines)
+        with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            payments = connection.execute(_PAYMENTS).fetchall()
+        file = store.folder / "statement.csv"
+        file.write_bytes(statement(list(_bookings(payments)), preamble=[]))
+        click.echo(f"{file.stat().st_size / 1e6:.1f} MB, {lines} payments are stored", err=True)
+        for name in ("first import", "second import"):
+            click.echo(json.dumps({"what": name} | _import(server, store.environ, file), indent=2))
+        environ = store.environ | {"DATABASE_URL": url}
+        subprocess.run([*DAFTARI, "verify"], env=environ, stdout=sys.stderr, check=True)
 
 
 def _bookings(payments: Sequence[dict[str, Any]]) -> Iterator[Booking]:

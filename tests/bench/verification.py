@@ -1,16 +1,13 @@
 """`python -m tests.bench.verification`: the processor time of each form of verification, for one event on one core."""
 
 import os
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter, sleep
 
 import click
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from api.local.databases import open_database
-from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
 from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
@@ -18,9 +15,7 @@ from ledger.store.proofs import Proofs
 from ledger.store.vault import Vault
 from payments.verification.verifier import examine_all
 from projections.integrity.chain import check_chain
-from tests.bench.bench_stack import environment, folder_on_disk, started_daftari
-from tests.bench.copies import Filling, fill
-from tests.bench.growth import bought, catch_up
+from tests.bench.sample_store import sample_store
 
 PROOFS = 200
 SETTLED_AFTER_SECONDS = 1
@@ -33,30 +28,16 @@ SETTLED_AFTER_SECONDS = 1
 )
 def verification(sessions: int) -> None:
     """Fill a store with valid copies of a session, sign it, verify it in each form, and prove some of its events."""
-    folder = folder_on_disk()
-    try:
-        _measure(folder, sessions)
-    finally:
-        shutil.rmtree(folder)
-
-
-def _measure(folder: Path, sessions: int) -> None:
-    environ = environment(folder)
-    with started_daftari(folder, environ) as stack:
-        buyer, session_id = bought(stack)
-        catch_up(stack)
-    key = local_settings(environ).daftari_master_key
-    with EmbeddedPostgres(folder) as server:
-        fill(Filling(server.database_url, key, session_id, buyer.user, 0.0, sessions))
+    with sample_store() as store, EmbeddedPostgres(store.folder) as server:
+        store.fill(server.database_url, sessions)
         with open_database(server.database_url, 4, role="") as database:
-            vault = Vault(database, key)
+            vault = Vault(database, store.master_key)
             assert server.pid is not None
             _each_form(database, vault, psutil.Process(server.pid))
 
 
 def _each_form(database: Database, vault: Vault, server: psutil.Process) -> None:
     with database.connection() as connection:
-        connection.execute("VACUUM ANALYZE")
         [row] = connection.execute("SELECT count(*) AS events FROM payment_events")
     events = row["events"]
     click.echo(f"{events} events; microseconds of processor time an event: Python + PostgreSQL")
