@@ -105,7 +105,7 @@ SOURCES = {
     "receipts": _NAMED.format(ids=_OF_RECEIPT),
     "checkout_digest": _NAMED.format(ids=_OF_CHECKOUT),
     "transaction_id": _NAMED.format(ids=_OF_TRANSACTION),
-    "order_number": _SEARCHED.format(condition="order_number = %(order_number)s"),
+    "order_number": _SEARCHED.format(condition="upper(order_number) = upper(%(order_number)s)"),
     "phone_digests": f"SELECT DISTINCT created_at, session_id FROM ({_OF_PHONE}) AS known",  # noqa: S608 - as above
     "user_id": f"{_ALL} WHERE user_id = %(user_id)s",
     "amount_cents": _SEARCHED.format(condition="total_cents = %(amount_cents)s"),
@@ -118,7 +118,7 @@ CONDITIONS = {
     "receipts": f"AND held.session_id = ANY(ARRAY({_OF_RECEIPT}))",
     "checkout_digest": f"AND held.session_id = ANY(ARRAY({_OF_CHECKOUT}))",
     "transaction_id": f"AND held.session_id = ANY(ARRAY({_OF_TRANSACTION}))",
-    "order_number": "AND held.order_number = %(order_number)s",
+    "order_number": "AND upper(held.order_number) = upper(%(order_number)s)",
     "phone_digests": f"AND (held.created_at, held.session_id) IN ({_OF_PHONE})",
     "user_id": "AND held.user_id = %(user_id)s",
     "amount_cents": "AND held.total_cents = %(amount_cents)s",
@@ -128,7 +128,7 @@ CONDITIONS = {
 
 NAMED = f"""
 SELECT session_id FROM ({_OF_RECEIPT}) AS of_receipt
-UNION SELECT session_id FROM {TABLE} WHERE order_number = ANY(%(order_numbers)s) LIMIT 10
+UNION SELECT session_id FROM {TABLE} WHERE upper(order_number) = upper(%(order_number)s) LIMIT 10
 """  # noqa: S608 - as above
 
 LIKELY = {
@@ -150,7 +150,7 @@ class Filters:
     """What a payment is found by; what is None says nothing. Amounts are cents, the day is Nairobi's, of creation.
 
     `phone` is twelve digits, `checkout_id` M-Pesa's CheckoutRequestID, `transaction_id` the number in an account
-    reference D123, `amount_cents` what was asked for.
+    reference D123, `amount_cents` what was asked for. Receipts and order numbers are in any letter case.
     """
 
     receipt: str | None = None
@@ -203,7 +203,7 @@ class FoundPayment:
             (filters.amount_cents, self.total_cents),
             (filters.status, self.session_status),
             (filters.evidence, self.evidence),
-            (filters.order_number, self.order_number),
+            (_upper(filters.order_number), _upper(self.order_number)),
         )
         return all(asked is None or asked == found for asked, found in wanted)
 
@@ -310,7 +310,7 @@ def find_keys(
 
 
 def spellings(text: str) -> list[str]:
-    """Return a receipt or an order number as it may be stored: M-Pesa's and the shop's own are in capitals."""
+    """Return a receipt as it may be stored: M-Pesa's are in capitals."""
     return [text, text.upper()]
 
 
@@ -321,11 +321,12 @@ def sessions_of_receipt(connection: Connection[Any], receipt: str) -> set[UUID]:
 
 
 def sessions_named(database: Database, text: str) -> list[UUID]:
-    """Return the sessions, ten at most, of an M-Pesa receipt or an order number; an order is found seconds after it."""
+    """Return the sessions, ten at most, of an M-Pesa receipt or an order number, in any letter case.
+
+    An order is found seconds after it.
+    """
     with database.connection() as connection:
-        rows = connection.execute(
-            NAMED, {"receipts": spellings(text), "order_numbers": spellings(text)}
-        ).fetchall()
+        rows = connection.execute(NAMED, {"receipts": spellings(text), "order_number": text}).fetchall()
     return [row["session_id"] for row in rows]
 
 
@@ -383,6 +384,10 @@ def _values(filters: Filters, vault: Vault) -> dict[str, Any]:
         "status": filters.status and str(filters.status),
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _upper(text: str | None) -> str | None:
+    return text and text.upper()
 
 
 def _key(row: Mapping[str, Any]) -> Key:

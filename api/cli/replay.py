@@ -54,6 +54,7 @@ def session_of(database: "Database", payment: str) -> UUID:
     from ledger.errors import InvalidValue, NotFound
     from projections.payment_search import sessions_named
 
+    payment = payment.strip()
     with suppress(ValueError):
         return UUID(payment)
     found = sessions_named(database, payment)

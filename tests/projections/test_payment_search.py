@@ -140,9 +140,28 @@ def test_a_payment_is_named_by_receipt_and_by_order_number(
     session = ledger.session(checkout.session_id)
     assert session.order is not None
     number = session.order[1]
-    for text in ("UKG7Q2X9LM", "ukg7q2x9lm", number, number.lower()):
+    for text in ("UKG7Q2X9LM", "ukg7q2x9lm", number, number.lower(), number.capitalize()):
         assert sessions_named(database, text) == [checkout.session_id]
     assert sessions_named(database, "' OR true --") == []
+
+
+def test_an_order_number_of_any_shop_is_found_in_any_letter_case(
+    ledger: Ledger, database: Database, vault: Vault
+) -> None:
+    checkout = Checkout(ledger).prompt().pay("UKG7Q2X9LM")
+    ledger.decide(
+        checkout.session_id,
+        lambda session: session.record_order(order_id=None, order_number="Inv-7a", at=checkout.at),
+    )
+    Checkout(ledger).prompt().pay("UKG7Q2X9LN").order(7)
+    follow(database, vault)
+    end = HALF_PAST_TEN.replace(year=2030)
+    for text in ("Inv-7a", "INV-7A", "inv-7a"):
+        assert sessions_named(database, text) == [checkout.session_id]
+        for filters in (Filters(order_number=text), Filters(order_number=text, user_id=7)):
+            [row], _ = find_payments(database, vault, filters, after=None, limit=9, now=end)
+            assert row.session_id == checkout.session_id
+            assert row.fits(filters)
 
 
 def test_a_payment_is_found_by_the_receipt_of_its_reversal_in_any_spelling(

@@ -33,7 +33,7 @@ _POSITIONS = re.compile(r"[0-9]{1,5}:[0-9]{1,19}(,[0-9]{1,5}:[0-9]{1,19}){0,15}"
 MAX_ORIGIN = 2**15 - 1
 MAX_EVENTS = 1_000
 TOPICS = {PUBLIC_NAMES[event]: event.TOPIC for event in EVENT_CLASSES}
-_REFERENCE = re.compile(r"D([0-9]{1,18})")
+_REFERENCE = re.compile(r"[Dd]([0-9]{1,18})")
 
 
 class UserNumber(fields.Integer):
@@ -58,10 +58,10 @@ class Shillings(fields.String):
 
 
 class AccountReference(fields.String):
-    """The reference of an attempt at M-Pesa, D and the transaction id; loads to this id."""
+    """The reference of an attempt at M-Pesa, D and the transaction id, in any letter case; loads to this id."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
-        match = _REFERENCE.fullmatch(value)
+        match = _REFERENCE.fullmatch(value.strip())
         if match is None:
             raise ValidationError("Write an account reference like D456.")
         return int(match[1])

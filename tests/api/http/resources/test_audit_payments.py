@@ -62,6 +62,12 @@ def test_a_payment_is_found_by_everything_that_is_known_of_it(instance: Instance
     ]
     for query in filters:
         assert found(auditor, query) == [paid], query
+    for typed in (
+        f"receipt=%20{status['receipt'].lower()}%20",
+        f"order_number=%20{status['order']['order_number'].lower()}%20",
+        f"reference=%20{attempt['account_reference'].lower()}%20",
+    ):
+        assert found(auditor, typed) == [paid], typed
     assert found(auditor, f"day={day}") == [other, paid]
     assert found(auditor, f"amount={shown['money']['asked']}&user=1") == [paid]
     assert found(auditor, "day=2020-01-01") == found(auditor, "receipt=NOSUCHONE1") == []
