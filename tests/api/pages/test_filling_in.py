@@ -13,6 +13,17 @@ def wrong(page: Page, field: str) -> str:
     return page.locator(f"[id='{field}-wrong']").inner_text()
 
 
+def hold(page: Page, pattern: str) -> list[Route]:
+    """Hold the requests of a pattern; return where they are collected."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(pattern, keep)
+    return held
+
+
 def test_every_missing_field_is_named_beside_it_and_the_first_has_the_cursor(page: Page) -> None:
     page.goto("/shop/checkout/")
     page.get_by_role("button", name="Pay KES").click()
@@ -152,8 +163,7 @@ def test_a_change_during_a_fetch_is_fetched_too(page: Page) -> None:
 
 def test_a_change_is_made_before_a_link_is_followed(page: Page) -> None:
     page.goto("/shop/")
-    held: list[Route] = []
-    page.route("**/api/cart/items/**", lambda route: held.append(route))
+    held = hold(page, "**/api/cart/items/**")
     with page.expect_request("**/api/cart/items/**"):
         page.get_by_role("button", name="Add Carrots to the cart").click()
     page.get_by_role("link", name="Go to the cart").click()
@@ -166,8 +176,7 @@ def test_a_change_is_made_before_a_link_is_followed(page: Page) -> None:
 
 def test_a_refused_change_is_shown_though_a_link_was_pressed(page: Page) -> None:
     page.goto("/shop/")
-    held: list[Route] = []
-    page.route("**/api/cart/items/**", lambda route: held.append(route))
+    held = hold(page, "**/api/cart/items/**")
     with page.expect_request("**/api/cart/items/**"):
         page.get_by_role("button", name="Add Carrots to the cart").click()
     page.get_by_role("link", name="Go to the cart").click()
@@ -178,8 +187,7 @@ def test_a_refused_change_is_shown_though_a_link_was_pressed(page: Page) -> None
 
 
 def test_a_button_works_only_once_its_script_listens(page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/static/cart.js", lambda route: held.append(route))
+    held = hold(page, "**/static/cart.js")
     page.goto("/shop/", wait_until="commit")
     add = page.get_by_role("button", name="Add Carrots to the cart", include_hidden=True)
     expect(add).to_be_visible()
