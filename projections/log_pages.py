@@ -47,9 +47,11 @@ SELECT {_SHOWN} FROM (
     SELECT {_COLUMNS} FROM payment_events WHERE {_SPAN} ORDER BY position LIMIT %(walk)s
 ) AS event WHERE true {{wanted}} {_ORDER}
 """  # noqa: S608 - made of names of our own
+# The sessions' events are found first, however early the planner expects one of them in the order of positions.
 OF_SESSIONS = f"""
-SELECT {_SHOWN} FROM payment_events AS event
-WHERE session_id = ANY(%(session_ids)s) AND {_SPAN} {{wanted}} {_ORDER}
+SELECT {_SHOWN} FROM (
+    SELECT {_COLUMNS} FROM payment_events WHERE session_id = ANY(%(session_ids)s) OFFSET 0
+) AS event WHERE {_SPAN} {{wanted}} {_ORDER}
 """  # noqa: S608 - as above
 WALKED_TO = f"""
 SELECT count(*) AS walked, max(position) AS position, max(recorded_at) AS recorded_at FROM (
@@ -58,15 +60,19 @@ SELECT count(*) AS walked, max(position) AS position, max(recorded_at) AS record
 NEXT_EVENT = """
 SELECT position, recorded_at FROM payment_events WHERE origin = %s AND position > %s ORDER BY position LIMIT 1
 """
-SESSIONS_OF_USER = "SELECT session_id FROM payment_sessions WHERE user_id = %s LIMIT %s"
+# In the order of an index: without it a user who seems to have most sessions is looked for in all of them.
+SESSIONS_OF_USER = """
+SELECT session_id FROM payment_sessions WHERE user_id = %s ORDER BY created_at DESC, session_id DESC LIMIT %s
+"""
 
 CONDITIONS = {
     "topic": "AND topic = %(topic)s",
     "actor": "AND metadata->>'actor' = %(actor)s",
     "since": "AND recorded_at >= %(since)s",
     "until": "AND recorded_at < %(until)s",
-    "user_id": """AND EXISTS (SELECT FROM payment_sessions AS held
-                              WHERE held.session_id = event.session_id AND held.user_id = %(user_id)s)""",
+    # Looked up for each event: as EXISTS it may read all sessions of the user at once, however many they are.
+    "user_id": """AND (SELECT held.user_id FROM payment_sessions AS held
+                       WHERE held.session_id = event.session_id) = %(user_id)s""",
 }
 
 
@@ -115,7 +121,7 @@ def read_log(
     reached = dict(after)
     with database.connection() as connection:
         spans = _spans(connection, after)
-        sessions = _sessions(connection, filters)
+        sessions, filters = _sessions(connection, filters)
         rows: list[dict[str, Any]] = []
         has_more = is_over = False
         for span in spans:
@@ -140,8 +146,8 @@ def _spans(connection: Connection[Any], after: Positions) -> list[_Span]:
     return [*(span for span in others if span.origin != origin), own]
 
 
-def _sessions(connection: Connection[Any], filters: LogFilters) -> list[UUID] | None:
-    """Return the sessions whose events are wanted, None where the log has to be walked for them."""
+def _sessions(connection: Connection[Any], filters: LogFilters) -> tuple[list[UUID] | None, LogFilters]:
+    """Return the sessions whose events are wanted, None where the log has to be walked, and what is left to check."""
     found: list[set[UUID]] = []
     if filters.receipt is not None:
         found.append(sessions_of_receipt(connection, filters.receipt))
@@ -149,7 +155,8 @@ def _sessions(connection: Connection[Any], filters: LogFilters) -> list[UUID] | 
         rows = connection.execute(SESSIONS_OF_USER, (filters.user_id, MAX_SESSIONS + 1)).fetchall()
         if len(rows) <= MAX_SESSIONS:
             found.append({row["session_id"] for row in rows})
-    return sorted(set.intersection(*found)) if found else None
+            filters = replace(filters, user_id=None)
+    return sorted(set.intersection(*found)) if found else None, filters
 
 
 def _skipped(connection: Connection[Any], span: _Span, filters: LogFilters) -> _Span:

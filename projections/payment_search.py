@@ -41,7 +41,6 @@ from projections.follower import Recorded
 from projections.sessions import STATUS_NOW
 
 TABLE = "payment_search"
-PHONES = "payment_phones"
 PHONE_SEARCH = "phone search"
 """The purpose of the keys of the blind index of phones."""
 
@@ -67,10 +66,9 @@ session_id, user_id, {STATUS_NOW} AS session_status, version, total_cents, recei
 refunded_cents, receipt, evidence, order_id, order_number, failure_code, created_at, paid_at
 """
 WALK = """
-SELECT * FROM ({source}) AS known
-WHERE created_at >= %(since)s AND created_at < %(until)s AND created_at <= %(as_of)s {beyond}
-ORDER BY created_at DESC, session_id DESC LIMIT %(walk)s
+SELECT * FROM ({source}) AS known WHERE {within} ORDER BY created_at DESC, session_id DESC LIMIT %(walk)s
 """
+WITHIN = "created_at >= %(since)s AND created_at < %(until)s AND created_at <= %(as_of)s"
 # One row at a time by the primary key, in the order of the walk, until the page is full.
 PAGE = """
 SELECT session.* FROM ({walk}) AS walked CROSS JOIN LATERAL (
@@ -79,7 +77,7 @@ SELECT session.* FROM ({walk}) AS walked CROSS JOIN LATERAL (
 """
 # There if the walk ended because it was long enough, so that more may follow.
 LAST_WALKED = "SELECT created_at, session_id FROM ({walk}) AS walked OFFSET %(walk)s - 1"
-BEYOND = "AND (created_at, session_id) < (%(key_at)s, %(key_id)s)"
+BEYOND = " AND (created_at, session_id) < (%(key_at)s, %(key_id)s)"
 
 # The topics are spelt out to match their partial indexes.
 _OF_CHECKOUT = """
@@ -94,7 +92,13 @@ _OF_RECEIPT = """
 SELECT session_id FROM payment_refs WHERE value = ANY(%(receipts)s)
 UNION SELECT session_id FROM payment_refunds WHERE reversal_receipt = ANY(%(receipts)s)
 """
-_OF_PHONE = f"SELECT created_at, session_id FROM {PHONES} WHERE phone_digest = ANY(%(phone_digests)s)"  # noqa: S608 - as above
+# So much of each key's digest as may be walked: the sessions of a phone that many share are not read whole.
+_OF_PHONES = """
+SELECT DISTINCT known.* FROM unnest(%(phone_digests)s::bytea[]) AS phone (digest) CROSS JOIN LATERAL (
+    SELECT created_at, session_id FROM payment_phones WHERE phone_digest = phone.digest AND {within}
+    ORDER BY created_at DESC, session_id DESC LIMIT %(walk)s
+) AS known
+"""
 
 # The few are found first, whatever the planner expects of them: OFFSET 0 keeps the order out.
 _NAMED = "SELECT created_at, session_id FROM payment_sessions WHERE session_id = ANY(ARRAY({ids})) OFFSET 0"
@@ -106,7 +110,7 @@ SOURCES = {
     "checkout_digest": _NAMED.format(ids=_OF_CHECKOUT),
     "transaction_id": _NAMED.format(ids=_OF_TRANSACTION),
     "order_number": _SEARCHED.format(condition="upper(order_number) = upper(%(order_number)s)"),
-    "phone_digests": f"SELECT DISTINCT created_at, session_id FROM ({_OF_PHONE}) AS known",  # noqa: S608 - as above
+    "phone_digests": _OF_PHONES,
     "user_id": f"{_ALL} WHERE user_id = %(user_id)s",
     "amount_cents": _SEARCHED.format(condition="total_cents = %(amount_cents)s"),
     "evidence": _SEARCHED.format(condition="evidence = %(evidence)s"),
@@ -119,7 +123,8 @@ CONDITIONS = {
     "checkout_digest": f"AND held.session_id = ANY(ARRAY({_OF_CHECKOUT}))",
     "transaction_id": f"AND held.session_id = ANY(ARRAY({_OF_TRANSACTION}))",
     "order_number": "AND upper(held.order_number) = upper(%(order_number)s)",
-    "phone_digests": f"AND (held.created_at, held.session_id) IN ({_OF_PHONE})",
+    "phone_digests": """AND (held.created_at, held.session_id) IN (
+        SELECT created_at, session_id FROM payment_phones WHERE phone_digest = ANY(%(phone_digests)s))""",
     "user_id": "AND held.user_id = %(user_id)s",
     "amount_cents": "AND held.total_cents = %(amount_cents)s",
     "evidence": "AND held.evidence = %(evidence)s",
@@ -203,7 +208,7 @@ class FoundPayment:
             (filters.amount_cents, self.total_cents),
             (filters.status, self.session_status),
             (filters.evidence, self.evidence),
-            (_upper(filters.order_number), _upper(self.order_number)),
+            (filters.order_number and filters.order_number.upper(), (self.order_number or "").upper()),
         )
         return all(asked is None or asked == found for asked, found in wanted)
 
@@ -336,10 +341,11 @@ def _page(
     used, limit = [name for name in SOURCES if name in values], span["limit"]
     # Most payments are known by callback: any status but that of most payments has fewer.
     driver = "status" if used == ["evidence", "status"] and _is_common(values) else next(iter(used), None)
-    walk = WALK.format(source=SOURCES[driver] if driver else _ALL, beyond=BEYOND if span["key_id"] else "")
+    within = WITHIN + (BEYOND if span["key_id"] else "")
+    walk = WALK.format(source=(SOURCES[driver] if driver else _ALL).format(within=within), within=within)
     likely = [LIKELY[name] for name in LIKELY if driver in LIKELY and name in used]
-    wanted = [CONDITIONS[name] for name in used]
-    page = PAGE.format(walk=walk, columns=columns, wanted=" ".join(wanted), likely=" ".join(likely))
+    wanted = " ".join(CONDITIONS[name] for name in used)
+    page = PAGE.format(walk=walk, columns=columns, wanted=wanted, likely=" ".join(likely))
     values = values | span | {"walk": limit + 1 if len(used) <= 1 else MAX_WALKED, "limit": limit + 1}
     with database.connection() as connection:
         rows = connection.execute(page.encode(), values).fetchall()
@@ -384,10 +390,6 @@ def _values(filters: Filters, vault: Vault) -> dict[str, Any]:
         "status": filters.status and str(filters.status),
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _upper(text: str | None) -> str | None:
-    return text and text.upper()
 
 
 def _key(row: Mapping[str, Any]) -> Key:

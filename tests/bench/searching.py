@@ -41,6 +41,10 @@ SELECT session_id, user_id, status, 5, cents, 0, 0, cents, cents, 0, 0, 1, 0, n,
        'R' || lpad(n::text, 9, '0'), evidence, n, 'ORD-' || n, at, at + interval '15 minutes', at, 'builtin' FROM made;
 INSERT INTO payment_search SELECT session_id, at, cents, status, evidence, 'ORD-' || n FROM made;
 INSERT INTO payment_refs SELECT 'R' || lpad(n::text, 9, '0'), 'mpesa_receipt', session_id, at FROM made;
+INSERT INTO payment_refunds (session_id, refund, attempt, state, amount_cents, receipt, why, due_at, in_doubt,
+    reversal_receipt, failures, unsent_in_a_row)
+SELECT session_id, 1, 1, 'refunded', cents, 'R' || lpad(n::text, 9, '0'), 'out_of_stock', at, false,
+       'B' || lpad(n::text, 9, '0'), 0, 0 FROM made WHERE n % {one_refunded_in} = 0;
 INSERT INTO payment_phones
 SELECT sha256(('phone' || n % {phones})::bytea), at, session_id, user_id FROM made ORDER BY 1;
 ALTER TABLE payment_events DISABLE TRIGGER USER;
@@ -64,14 +68,24 @@ def searching(sessions: int, searches: int) -> None:
     try:
         server = cluster.start()
         with new_database(server, migrated_template(server)) as url:
-            _fill(url, sessions)
+            fill(url, sessions)
             _measure(url, sessions, searches)
     finally:
         cluster.stop()
 
 
-def _fill(url: str, sessions: int) -> None:
-    made = FILL.format(sessions=sessions, users=USERS, amounts=AMOUNTS, phones=PHONES)
+def fill(
+    url: str,
+    sessions: int,
+    *,
+    users: int = USERS,
+    amounts: int = AMOUNTS,
+    phones: int = PHONES,
+    one_refunded_in: int = 20,
+) -> None:
+    """Fill an empty store with sessions of so many users, amounts and phones, and analyse it."""
+    numbers = {"users": users, "amounts": amounts, "phones": phones, "one_refunded_in": one_refunded_in}
+    made = FILL.format(sessions=sessions, **numbers)
     with psycopg.connect(url, autocommit=True) as owner:
         for statement in filter(str.strip, made.split(";\n")):
             owner.execute(statement.encode())
