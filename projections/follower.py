@@ -16,6 +16,7 @@ from eventsourcing.persistence import JSONTranscoder, StoredEvent
 from psycopg import Connection
 
 from ledger.session.events import Event
+from ledger.store.canonical import UNREADABLE
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.locks import LOCK_KEY
@@ -26,8 +27,6 @@ CATCH_UP = 10
 """After a full batch the next is so many times larger: the follower is far behind."""
 MAX_RECENT = 2_000
 """How many events a process keeps in memory for its followers."""
-UNREADABLE = (msgspec.DecodeError, RecursionError)
-"""What the decoding of a state raises that is no JSON, or is nested too deeply: PostgreSQL takes more than we do."""
 MAX_LOOKS_UNSAVED = 10
 """After so many looks at the log those positions are stored that no other commit took along."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +15,11 @@ from ledger.money import Money
 from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
+from ledger.store.canonical import UNREADABLE
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.event_descriptions import clock_time, describe
-from projections.follower import UNREADABLE, Recorded, recorded
+from projections.follower import Recorded, recorded
 
 _EVENTS = f"""
 SELECT session_id, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
@@ -27,7 +30,7 @@ HISTORY = f"{_EVENTS} WHERE session_id = %s ORDER BY version"
 HISTORIES = f"{_EVENTS} WHERE session_id = ANY(%s) ORDER BY session_id, version"
 
 FORGED = "Forged"
-"""The name of an event that does not carry our MAC."""
+"""The name of an event that is not ours as it stands: it does not carry our MAC, or its content was altered."""
 
 ENCRYPTED_FIELDS = "_sealed"
 """The end of the names of encrypted fields, which no view shows."""
@@ -103,23 +106,27 @@ class Entry:
 
 def history(database: Database, macs: EventMacs, session_id: UUID) -> list[Entry]:
     """Return every event of a session in order, forged ones too; none if there is no such session."""
-    return [entry_of(row, is_genuine=macs.is_genuine(row)) for row in rows_of_events(database, session_id)]
+    return entries_of(macs, session_id, rows_of_events(database, session_id))
 
 
 def histories(database: Database, macs: EventMacs, session_ids: Collection[UUID]) -> dict[UUID, list[Entry]]:
     """Return what `history` returns of each of some hundred sessions; one without events is left out."""
     with database.connection() as connection:
         rows = connection.execute(HISTORIES, (list(session_ids),)).fetchall()
-    found: dict[UUID, list[Entry]] = {}
-    for row in rows:
-        found.setdefault(row["session_id"], []).append(entry_of(row, is_genuine=macs.is_genuine(row)))
-    return found
+    by_session = groupby(rows, key=itemgetter("session_id"))
+    return {session_id: entries_of(macs, session_id, list(found)) for session_id, found in by_session}
 
 
 def rows_of_events(database: Database, session_id: UUID) -> list[dict[str, Any]]:
     """Return the rows of a session's events in order, unchecked."""
     with database.connection() as connection:
         return connection.execute(HISTORY, (session_id,), prepare=True).fetchall()
+
+
+def entries_of(macs: EventMacs, session_id: UUID, rows: Sequence[dict[str, Any]]) -> list[Entry]:
+    """Return the events of a session's rows, from the first on, forged ones too."""
+    judged = zip(rows, macs.are_genuine(session_id, rows), strict=True)
+    return [entry_of(row, is_genuine=is_genuine) for row, is_genuine in judged]
 
 
 def entries_of_genuine(rows: Iterable[dict[str, Any]]) -> list[Entry]:
@@ -189,7 +196,7 @@ def timeline(entries: Sequence[Entry]) -> list[str]:
         time = clock_time(entry.happened_at)
         if entry.event is None:
             lines.append(
-                f"{time}  {entry.name:<{width}}  {entry.topic} without our MAC: somebody else wrote it"
+                f"{time}  {entry.name:<{width}}  {entry.topic} is not genuine: somebody else wrote it, or altered it"
             )
             continue
         session = entry.event.mutate(session)

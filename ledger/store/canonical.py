@@ -12,6 +12,9 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
+UNREADABLE = (msgspec.DecodeError, RecursionError)
+"""What a state raises that is no JSON of ours, or is nested too deeply: PostgreSQL takes more than we do."""
+
 _CANONICAL = msgspec.json.Encoder(order="sorted")
 
 

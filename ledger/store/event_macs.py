@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.store.canonical import GENESIS, chained_hash, event_digest
+from ledger.store.canonical import GENESIS, UNREADABLE, chained_hash, event_digest
 from ledger.store.database import Database
 from ledger.store.key_ring import EVENT_MAC, KeyRing
 
@@ -68,13 +68,36 @@ class EventMacs:
         """
         previous = GENESIS
         for row in rows:
-            metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
-            state = msgspec.json.decode(row["state"])
-            digest = event_digest(session_id, row["version"], row["topic"], state, metadata)
-            previous = chained_hash(previous, digest)
-            if previous != bytes(row["hash"]) or not self.is_genuine(row):
+            if _computed_hash(session_id, row, previous) != bytes(row["hash"]) or not self.is_genuine(row):
                 raise EventForged
+            previous = bytes(row["hash"])
         return previous
+
+    def are_genuine(self, session_id: UUID, rows: Iterable[Mapping[str, Any]]) -> list[bool]:
+        """Say of each event of a session, from the first on, whether it is ours, whatever the others are.
+
+        Rows are as for `require_genuine`, with previous_hash. An event of ours follows the hash that is stored of the
+        one before, so it stays ours where the content of that was altered. Raises Unavailable.
+        """
+        hashes, found = {0: GENESIS}, []
+        for row in rows:
+            previous = hashes.get(row["version"] - 1)
+            hashes[row["version"]] = bytes(row["hash"])
+            found.append(
+                previous is not None
+                and previous == bytes(row["previous_hash"])
+                and _computed_hash(session_id, row, previous) == bytes(row["hash"])
+                and self._is_ours(row)
+            )
+        return found
+
+    def _is_ours(self, row: Mapping[str, Any]) -> bool:
+        try:
+            return self.is_genuine(row)
+        except (
+            EventForged
+        ):  # The end of the events without MACs was changed: none of those is known to be ours.
+            return False
 
     def last_without_mac(self) -> Mapping[int, int]:
         """Return the position of the last event without a MAC, by origin; sign it if nobody has.
@@ -106,6 +129,17 @@ class EventMacs:
     def _is_signed(self, kind: bytes, key_id: int, content: bytes, mac: bytes) -> bool:
         key = self._keys.find(EVENT_MAC, key_id)
         return key is not None and hmac.compare_digest(mac, _mac(key, kind, key_id, content))
+
+
+def _computed_hash(session_id: UUID, row: Mapping[str, Any], previous: bytes) -> bytes | None:
+    """Return the hash of the content of a row after another's hash, None if it holds what no event of ours does."""
+    try:
+        metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
+        state = msgspec.json.decode(row["state"])
+        digest = event_digest(session_id, row["version"], row["topic"], state, metadata)
+    except UNREADABLE:
+        return None
+    return chained_hash(previous, digest)
 
 
 def _mac(key: bytes, kind: bytes, key_id: int, content: bytes) -> bytes:

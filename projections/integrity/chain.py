@@ -20,7 +20,7 @@ from ledger import clock
 from ledger.errors import NotFound
 from ledger.store import blocks
 from ledger.store.blocks import Block, KeptName
-from ledger.store.canonical import canonical_json, chained_hash
+from ledger.store.canonical import UNREADABLE, canonical_json, chained_hash
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.positions import KNOWN_ORIGINS, read_horizon
@@ -162,7 +162,7 @@ def _fault_of_content(row: dict[str, Any], macs: EventMacs | None) -> str | None
         content = head + canonical_json(msgspec.json.decode(row["state"]))
         if metadata is not None:  # An event of format 1 has none.
             content += b"," + canonical_json(msgspec.json.decode(metadata))
-    except msgspec.MsgspecError:  # A number that no event of ours has.
+    except UNREADABLE:  # A number that no event of ours has, or more depth.
         content = b""
     if chained_hash(row["previous_hash"], sha256(content + b"]").digest()) != row["hash"]:
         return "was altered: its hash is not that of its content"

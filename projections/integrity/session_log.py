@@ -9,7 +9,8 @@ from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from projections.follower import UNREADABLE, Recorded, recorded
+from ledger.store.canonical import UNREADABLE
+from projections.follower import Recorded, recorded
 from projections.integrity.violations import Violation
 
 LEGAL_MOVES: dict[Status | None, set[Status]] = {

@@ -347,6 +347,18 @@ def test_an_event_that_its_owner_altered_is_not_believed_whatever_its_hash(
         ledger.session(checkout.session_id)
 
 
+def test_auditors_see_an_altered_event_as_such(
+    superuser: Connection[Any], checkout: Checkout, ledger: Ledger, database: Database
+) -> None:
+    superuser.execute("ALTER TABLE payment_events DISABLE TRIGGER USER")
+    superuser.execute(
+        ALTER.format("state = jsonb_set(state, '{amount_cents}', '1')").encode(), (checkout.session_id,)
+    )
+    entries = history(database, ledger.macs, checkout.session_id)
+    assert [for_auditor(entry)["is_genuine"] for entry in entries] == [True, False, True]
+    assert [view["version"] for view in for_owner(entries)] == [1, 3]
+
+
 def test_the_cause_of_an_event_is_under_its_mac(
     superuser: Connection[Any], checkout: Checkout, ledger: Ledger
 ) -> None:

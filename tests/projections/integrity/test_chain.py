@@ -120,6 +120,12 @@ def flip(log: Log, position: int) -> int:
     return position
 
 
+def nest(log: Log, position: int) -> int:
+    state = "[" * 3_000 + "]" * 3_000
+    log.owner.execute("UPDATE payment_events SET state = %s WHERE position = %s", (state, position))
+    return position
+
+
 def flip_hash(log: Log, position: int) -> int:
     flipped = "set_bit(hash, 7, 1 - get_bit(hash, 7))"
     log.owner.execute(f"UPDATE payment_events SET hash = {flipped} WHERE position = %s".encode(), (position,))
@@ -168,7 +174,7 @@ def resign(log: Log, position: int) -> int:
 
 
 STORED = (flip_hash, delete, insert, swap, resign)
-FORGERIES = (flip, flip_mac, *STORED)
+FORGERIES = (flip, nest, flip_mac, *STORED)
 
 
 def assert_found(log: Log, position: int, forge: Callable[[Log, int], int]) -> None:
