@@ -66,5 +66,12 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
                 reason=note,
                 details={"what": "evidence", "session_id": str(session_id)},
             )
-            file.write(pack)
+            file.write(pack.content)
     click.echo(f"{path} holds the evidence of session {session_id}.")
+    if pack.forged:
+        versions = ", ".join(map(str, pack.forged))
+        click.echo(
+            f"NOT GENUINE: event {versions} of it is not as Daftari wrote it. The pack says so, and verify.py ends "
+            "with 3. Run `daftari verify`, and see docs/running.md.",
+            err=True,
+        )

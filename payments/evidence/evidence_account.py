@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from uuid import UUID
 
 from ledger.clock import in_nairobi
 from ledger.money import Money
@@ -43,19 +44,22 @@ _DISAGREE = {
 }
 
 
-def account(session: PaymentSession, entries: Sequence[Entry], head: str) -> str:
-    """Return the page: what the payment is about, how it stands after its last event, and each event in a sentence."""
-    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in _sentences(session))
+def account(session_id: UUID, session: PaymentSession | None, entries: Sequence[Entry], head: str) -> str:
+    """Return the page: what the payment is about, how it stands after its last event, and each event in a sentence.
+
+    `session` is what the events before the first forged one come to, None without any. Forged ones are told first.
+    """
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in _sentences(session)) if session else ""
     rows = "".join(
         f"<tr><td>{entry.version}</td><td>{in_nairobi(entry.happened_at)}</td><td>{escape(entry.name)}</td>"
-        f"<td>{escape(describe(entry.event))}</td></tr>"
-        for entry in entries
-        if entry.event
+        f"<td>{escape(words)}</td></tr>"
+        for entry, words in zip(entries, _words(entries), strict=True)
     )
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Payment {session.id}</title>'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Payment {session_id}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
-        f"<h1>Account of a payment</h1><p>Payment session <code>{session.id}</code>, as the log had it under head "
+        f"{_warning(entries)}"
+        f"<h1>Account of a payment</h1><p>Payment session <code>{session_id}</code>, as the log had it under head "
         f"<code>{escape(head)}</code>. Times are those of Nairobi, amounts are Kenyan shillings.</p>"
         f"<h2>What happened</h2>{sentences}"
         "<h2>Every event</h2><table><thead><tr><th>No.</th><th>When</th><th>Event</th><th>What it says</th></tr>"
@@ -63,6 +67,30 @@ def account(session: PaymentSession, entries: Sequence[Entry], head: str) -> str
         "<h2>How to check it</h2><p>Type <code>python verify.py pack.zip</code>, with a verify.py from a place that "
         "you trust. It says what is proved, by whom, and what is not.</p></body></html>\n"
     )
+
+
+def _warning(entries: Sequence[Entry]) -> str:
+    """Return what a reader must know before all else, nothing where every event is genuine."""
+    forged = [str(entry.version) for entry in entries if entry.event is None]
+    if not forged:
+        return ""
+    return (
+        f"<p><strong>NOT GENUINE: event {', '.join(forged)} of this payment is not as Daftari wrote it. Somebody else "
+        "wrote it into the log, or altered it there. What happened is told by the events before the first such one "
+        "alone.</strong></p>"
+    )
+
+
+def _words(entries: Sequence[Entry]) -> Iterator[str]:
+    is_told = True
+    for entry in entries:
+        is_told = is_told and entry.event is not None
+        if entry.event is None:
+            yield f"NOT GENUINE. It says to be {entry.topic}, and is believed in nothing."
+        elif is_told:
+            yield describe(entry.event)
+        else:
+            yield f"{describe(entry.event)} It follows an event that is not genuine, and is not told above."
 
 
 def _sentences(session: PaymentSession) -> Iterator[str]:

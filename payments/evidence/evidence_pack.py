@@ -1,13 +1,15 @@
 """The evidence pack of one payment: all that is known of it, its proofs to a signed head, and what checks them.
 
-A pack is one ZIP file. The same payment under the same head gives the same bytes, but for what was erased since.
+A pack is one ZIP file. The same payment under the same head gives the same bytes, but for what was erased since. An
+event that is not ours stands in it as it is stored; what the payment comes to is told by the events before the first.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,10 +20,11 @@ from ledger.application import no_such_session
 from ledger.session import events
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.session import PaymentSession
+from ledger.session.values import Refund
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
-from ledger.store.key_ring import SIGNED_BLOCKS
+from ledger.store.key_ring import SIGNED_BLOCKS, WrongKey
 from ledger.store.proofs import Proofs
 from ledger.store.vault import CHECKOUT_ID, PHONE, Vault
 from payments.evidence import pack_verifier
@@ -37,12 +40,14 @@ from payments.evidence.pack_verifier import (
     zip_of,
 )
 from payments.inbox.inbox import INBOX_BODY
-from projections.history import Entry, entries_of_genuine, rows_of_events
+from projections.history import Entry, entries_of, rows_of_events
 from projections.history_steps import folded
 from shop.port import Order
 
 MAX_MESSAGES, MAX_MESSAGE_BYTES = 500, 8 * 1024 * 1024
 """Of a pack: what M-Pesa posted beyond that is listed by its hash alone."""
+MAX_FORGED_CHARACTERS = 65_536
+"""Of the state or the metadata of an event that is not ours: what is longer is told by its length and hash alone."""
 
 ERASED_TEXT = "erased"
 HOLDS = "The pack holds personal data: {what}. Names and addresses are in events.json encrypted, as they are stored."
@@ -52,6 +57,7 @@ HOLDS_SEALED = "The pack holds personal data only in events.json, encrypted, as 
 HOLDS_NONE = (
     "The buyer's personal data were erased: phone number and messages are not in the pack, nor readable."
 )
+HOLDS_FORGED = "What stands in events that are not genuine is somebody else's, and may be personal data too."
 
 _MESSAGES = """
 SELECT inbox_id, received_at, channel, is_proven, attempt, refund, sending, key_owner, sealed_body, body_bytes,
@@ -73,17 +79,33 @@ OrderOf = Callable[[int, int], Order | None]
 
 @dataclass(frozen=True, slots=True)
 class _Payment:
-    """What the log says of a payment up to a head, and its proofs. `head` is the head as a proof shows it."""
+    """What the log says of a payment up to a head, and its proofs. `head` is the head as a proof shows it.
 
-    session: PaymentSession
+    `session` is what the events before the first forged one come to, None if that is the first of all.
+    """
+
+    session: PaymentSession | None
     rows: list[dict[str, Any]]
     entries: list[Entry]
     head: dict[str, Any]
     inclusion: list[dict[str, Any]]
 
     @property
+    def forged(self) -> list[int]:
+        """The versions of the events that are not ours as they stand."""
+        return [entry.version for entry in self.entries if entry.event is None]
+
+    @property
     def until(self) -> datetime:
         return datetime.fromisoformat(self.head["signed_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePack:
+    """A ZIP file, and the versions of the events in it that are not genuine."""
+
+    content: bytes
+    forged: list[int]
 
 
 class EvidencePacks:
@@ -94,24 +116,26 @@ class EvidencePacks:
         self._macs = EventMacs(database, vault.keys)
         self._proofs = Proofs(database, lambda: vault.block_keys)
 
-    def pack(self, session_id: UUID, head: int | None = None) -> bytes:
-        """Return the ZIP file of a session under the head of a number; by default the last, which must cover all of it.
+    def pack(self, session_id: UUID, head: int | None = None) -> EvidencePack:
+        """Return the pack of a session under the head of a number; by default the last, which must cover all of it.
 
-        Raises NotFound for a session or head that is not there, or events that no head covers yet; EventForged where
-        an event under the head is not ours; Conflict where the log is not what was signed; and Unavailable.
+        Raises NotFound for a session or head that is not there, or events that no head covers yet; Conflict where the
+        log is not what was signed; and Unavailable.
         """
         payment = self._payment(session_id, head)
         files = dict(self._messages(payment))
         requests = list(self._requests(payment))
-        holds = self._holds(payment.session, requests, files)
+        holds = self._holds(payment, requests, files)
         files |= {
             EVENTS: _json([_event(*each) for each in zip(payment.entries, payment.rows, strict=True)]),
             PROOFS: _json({"head": payment.head, "inclusion": payment.inclusion}),
             "requests.json": _json(requests),
             "order.json": _json(self._order(payment.session)),
-            "refunds.json": _json([asdict(refund) for refund in payment.session.refunds.values()]),
+            "refunds.json": _json([asdict(refund) for refund in _refunds(payment.session)]),
             "movements.json": _json(self._movements(payment)),
-            "account.html": account(payment.session, payment.entries, payment.head["name"]).encode(),
+            "account.html": account(
+                session_id, payment.session, payment.entries, payment.head["name"]
+            ).encode(),
             "verify.py": Path(pack_verifier.__file__).read_bytes(),
         }
         manifest = _json(
@@ -128,7 +152,7 @@ class EvidencePacks:
             }
         )
         signature = self._signing_key(payment.head["public_key"]).sign(signed_text(manifest))
-        return zip_of(files | {MANIFEST: manifest, SIGNATURE: signature})
+        return EvidencePack(zip_of(files | {MANIFEST: manifest, SIGNATURE: signature}), payment.forged)
 
     def _payment(self, session_id: UUID, number: int | None) -> _Payment:
         rows = rows_of_events(self._database, session_id)
@@ -140,12 +164,9 @@ class EvidencePacks:
             else self._proofs.under_head(session_id, number)
         )[: len(rows)]
         rows = rows[: len(proofs)]
-        self._macs.require_genuine(session_id, rows)
-        entries = entries_of_genuine(rows)
-        session = folded(entries)
-        assert session is not None
+        entries = entries_of(self._macs, session_id, rows)
         inclusion = [{name: proof[name] for name in ("leaf_index", "audit_path")} for proof in proofs]
-        return _Payment(session, rows, entries, proofs[0]["head"], inclusion)
+        return _Payment(folded(entries), rows, entries, proofs[0]["head"], inclusion)
 
     def _signing_key(self, public_key: str) -> Ed25519PrivateKey:
         """Return the key that signed the head, so that one key to believe is enough, and packs stay the same."""
@@ -156,8 +177,10 @@ class EvidencePacks:
 
     def _requests(self, payment: _Payment) -> Iterator[dict[str, Any]]:
         """Yield what is kept of the requests to M-Pesa: facts of events. Passwords and tokens never are."""
+        if payment.session is None:
+            return
         owner, session_id = payment.session.user_id, payment.session.id
-        for entry in payment.entries:
+        for entry in takewhile(lambda each: each.event, payment.entries):
             about = {"event": entry.version, "at": entry.state["timestamp"]}
             match entry.event:
                 case events.PaymentRequested() as sent:
@@ -182,8 +205,14 @@ class EvidencePacks:
                 case events.RefundRequested() | events.RefundUncertain() as sent:
                     yield about | {"sent": PUBLIC_NAMES[type(sent)], **_without(entry.state)}
 
-    def _holds(self, session: PaymentSession, requests: list[dict[str, Any]], files: dict[str, bytes]) -> str:
-        """Return the sentence about the personal data that really are in the pack."""
+    def _holds(self, payment: _Payment, requests: list[dict[str, Any]], files: dict[str, bytes]) -> str:
+        """Return the sentences about the personal data that really are in the pack."""
+        holds = self._holds_of_ours(payment.session, requests, files)
+        return f"{holds} {HOLDS_FORGED}" if payment.forged else holds
+
+    def _holds_of_ours(
+        self, session: PaymentSession | None, requests: list[dict[str, Any]], files: dict[str, bytes]
+    ) -> str:
         phones = {request["phone"] for request in requests if "phone" in request} - {ERASED_TEXT}
         parts = [HOLDS_PHONE] if phones else []
         if any(name != MESSAGES for name in files):
@@ -192,11 +221,10 @@ class EvidencePacks:
             return HOLDS.format(what=", and ".join(parts))
         return HOLDS_NONE if self._is_erased(session) else HOLDS_SEALED
 
-    def _is_erased(self, session: PaymentSession) -> bool:
-        sealed = session.phone_sealed
-        return sealed is not None and (
-            self._decrypted(session.user_id, sealed, PHONE, session.id) == ERASED_TEXT
-        )
+    def _is_erased(self, session: PaymentSession | None) -> bool:
+        if session is None or session.phone_sealed is None:
+            return False
+        return self._decrypted(session.user_id, session.phone_sealed, PHONE, session.id) == ERASED_TEXT
 
     def _decrypted(self, owner: int, value: str, purpose: str, row: UUID) -> str:
         try:
@@ -206,8 +234,10 @@ class EvidencePacks:
 
     def _messages(self, payment: _Payment) -> Iterator[tuple[str, bytes]]:
         """Yield the bodies that M-Pesa posted, each as it came, and a file that lists them."""
-        sources = {entry.metadata.get("source", "") for entry in payment.entries}
-        values = {"session": payment.session.id, "sources": list(_uuids(sources)), "until": payment.until}
+        # A forged event may name a message about somebody else.
+        sources = {entry.metadata.get("source", "") for entry in payment.entries if entry.event}
+        session_id = payment.entries[0].session_id
+        values = {"session": session_id, "sources": list(_uuids(sources)), "until": payment.until}
         with self._database.connection() as connection:
             rows = connection.execute(_MESSAGES, values).fetchall()
         listed, left = [], MAX_MESSAGE_BYTES
@@ -221,17 +251,18 @@ class EvidencePacks:
         yield MESSAGES, _json(listed)
 
     def _body(self, row: dict[str, Any]) -> bytes | None:
+        """Return a body, None if it was erased, or a login of the database stored or altered it."""
         try:
             text = self._vault.decrypt(
                 row["key_owner"], row["sealed_body"], purpose=INBOX_BODY, row=row["inbox_id"]
             )
-        except Erased:
+        except (Erased, WrongKey):
             return None
         return text.encode("latin-1")
 
-    def _order(self, session: PaymentSession) -> dict[str, Any] | None:
+    def _order(self, session: PaymentSession | None) -> dict[str, Any] | None:
         """Return the order as the built-in shop keeps it, without where it goes; of another shop, its number alone."""
-        if session.order is None:
+        if session is None or session.order is None:
             return None
         order_id, number = session.order
         order = self._order_of(session.user_id, order_id) if order_id is not None else None
@@ -241,25 +272,42 @@ class EvidencePacks:
         }
 
     def _movements(self, payment: _Payment) -> list[dict[str, Any]]:
+        if payment.session is None:
+            return []
         receipts = [*payment.session.credits, *_reversal_receipts(payment.session)]
         with self._database.connection() as connection:
             return connection.execute(_MOVEMENTS, {"receipts": receipts, "until": payment.until}).fetchall()
 
 
 def _event(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
-    """Return an event as it is stored, which its hash can be computed from."""
-    return {
+    """Return an event as it is stored, which its hash can be computed from, if it is genuine."""
+    content = (
+        {"state": entry.state, "metadata": None if row["metadata"] is None else entry.metadata}
+        if entry.event
+        else {f"{name}_text": _stored_text(row[name]) for name in ("state", "metadata")}
+    )
+    return content | {
         "session_id": str(entry.session_id),
         "version": entry.version,
         "event": entry.name,
+        "is_genuine": entry.event is not None,
         "topic": entry.topic,
-        "state": entry.state,
-        "metadata": None if row["metadata"] is None else entry.metadata,
         "recorded_at": entry.recorded_at,
         "position": entry.position,
         "previous_hash": entry.previous_hash,
         "hash": entry.hash,
     }
+
+
+def _stored_text(text: str | None) -> str | None:
+    """Return JSON by somebody else as PostgreSQL shows it: it may hold what no reader of JSON agrees upon."""
+    if text is None or len(text) <= MAX_FORGED_CHARACTERS:
+        return text
+    return f"left out: {len(text)} characters, SHA-256 {sha256(text.encode()).hexdigest()}"
+
+
+def _refunds(session: PaymentSession | None) -> Iterable[Refund]:
+    return session.refunds.values() if session else ()
 
 
 def _listed(row: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -273,7 +321,7 @@ def _listed(row: dict[str, Any], name: str | None) -> dict[str, Any]:
         "refund_attempt": row["sending"],
         "body_bytes": row["body_bytes"],
         "body_sha256": row["body_sha256"],
-        "file": name or "left out: it was erased, or the pack would be too large",
+        "file": name or "left out: it was erased or altered, or the pack would be too large",
     }
 
 

@@ -2,7 +2,8 @@
 
 It needs Python 3.10 or newer and the package `cryptography` (`pip install cryptography`), no network and no database.
 It prints what is proved, by whom, and what is not, and ends with 0; where a byte of the pack was changed it says so,
-and ends with 1. Take it from a place that you trust rather than from the pack, and give the public key of Daftari's
+and ends with 1; where the pack is as it was signed, but holds events that are not genuine, it names them first, and
+ends with 3. Take it from a place that you trust rather than from the pack, and give the public key of Daftari's
 blocks as you got it elsewhere: `--key HEX`. The form of a pack is described in docs/evidence.md of Daftari.
 """
 
@@ -11,6 +12,8 @@ import json
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,16 @@ MAX_PACK_BYTES = 64 * 1024 * 1024
 _LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _FIRST_DAY = 0x21  # 1 January 1980, where the time of ZIP files begins
 _GENESIS = bytes(32)
+_ALTERED = "its content is not the one that its hash was made of. It was altered in the log."
+_NOT_OURS = "the holder of the key says that it lacks Daftari's MAC. Somebody else wrote it into the log."
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a pack proves, line by line, and the versions of its events that are not genuine."""
+
+    lines: list[str]
+    forged: list[int]
 
 
 class PackChanged(Exception):
@@ -86,8 +99,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def check(files: dict[str, bytes], keys: list[bytes]) -> list[str]:
-    """Check the files of a pack and return the report, line by line.
+def check(files: dict[str, bytes], keys: list[bytes]) -> Report:
+    """Check the files of a pack and return the report.
 
     `keys` are the public keys to believe, 32 bytes each; without any, the key in the pack is, and the report says so.
     Raises PackChanged.
@@ -95,10 +108,12 @@ def check(files: dict[str, bytes], keys: list[bytes]) -> list[str]:
     try:
         manifest = _manifest(files, keys)
         events, proofs, messages = (json.loads(files[name]) for name in (EVENTS, PROOFS, MESSAGES))
-        _check_events(manifest, events)
+        altered = _check_events(manifest, events)
         _check_head(manifest, proofs["head"])
         _check_proofs(proofs, events)
-        return [_shown(line) for line in _report(manifest, events, proofs, messages, is_pinned=bool(keys))]
+        told = _report(manifest, events, proofs, messages, altered, is_pinned=bool(keys))
+        lines = [*_warning(events, altered), *told]
+        return Report([_shown(line) for line in lines], _forged(events))
     except (
         AttributeError,
         KeyError,
@@ -148,18 +163,48 @@ def signed_text(manifest: bytes) -> bytes:
     return FORMAT.encode() + b"\0" + manifest
 
 
-def _check_events(manifest: dict[str, Any], events: list[dict[str, Any]]) -> None:
-    previous = _GENESIS
-    for version, event in enumerate(events, 1):
-        content = [event["session_id"], event["version"], event["topic"], event["state"]]
-        if event["metadata"] is not None:
-            content.append(event["metadata"])
-        found = sha256(previous + sha256(_canonical(content)).digest()).digest()
-        if (event["session_id"], event["version"]) != (manifest["session_id"], version):
-            raise PackChanged(f"Event {version} is missing, or of another payment.")
-        if (event["previous_hash"], event["hash"]) != (previous.hex(), found.hex()):
-            raise PackChanged(f"Event {version} is not the one that its hash was made of.")
-        previous = found
+def _check_events(manifest: dict[str, Any], events: list[dict[str, Any]]) -> list[int]:
+    """Check each genuine event against its hash and the one before; return the others that do not fit theirs."""
+    altered, hashes, last = [], {0: _GENESIS}, 0
+    for event in events:
+        version = event["version"]
+        previous = hashes.get(version - 1)
+        is_missing = previous is None and _is_genuine(event)
+        if event["session_id"] != manifest["session_id"] or version <= last or is_missing:
+            raise PackChanged(f"Event {last + 1} is missing, or of another payment.")
+        if previous is None or (event["previous_hash"], event["hash"]) != (
+            previous.hex(),
+            _hash_of(event, previous),
+        ):
+            if _is_genuine(event):
+                raise PackChanged(f"Event {version} is not the one that its hash was made of.")
+            altered.append(version)
+        hashes[version], last = bytes.fromhex(event["hash"]), version
+    return altered
+
+
+def _hash_of(event: dict[str, Any], previous: bytes) -> str | None:
+    """Return the hash of an event's content, None if that is no JSON with a canonical form."""
+    try:
+        state, metadata = (
+            (event["state"], event["metadata"])
+            if _is_genuine(event)
+            else (json.loads(event[name] or "null") for name in ("state_text", "metadata_text"))
+        )
+        content = [event["session_id"], event["version"], event["topic"], state]
+        digest = sha256(_canonical(content if metadata is None else [*content, metadata])).digest()
+    except (ValueError, RecursionError):
+        return None
+    return sha256(previous + digest).hexdigest()
+
+
+def _is_genuine(event: dict[str, Any]) -> bool:
+    """Say whether an event is to fit its hash: each that the pack does not call forged."""
+    return event.get("is_genuine") is not False
+
+
+def _forged(events: list[dict[str, Any]]) -> list[int]:
+    return [event["version"] for event in events if not _is_genuine(event)]
 
 
 def _check_head(manifest: dict[str, Any], head: dict[str, Any]) -> None:
@@ -222,11 +267,24 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def _warning(events: list[dict[str, Any]], altered: list[int]) -> Iterator[str]:
+    forged = _forged(events)
+    if not forged:
+        return
+    yield f"NOT GENUINE: event {_listed(forged)} of the payment is not as Daftari wrote it. Believe no word of it."
+    for version in forged:
+        yield f"- Event {version}: {_ALTERED if version in altered else _NOT_OURS}"
+    yield f"Account, requests, order, refunds and movements are told by the events before event {forged[0]} alone."
+    yield ""
+
+
 def _report(
     manifest: dict[str, Any],
     events: list[dict[str, Any]],
     proofs: dict[str, Any],
     messages: list[Any],
+    altered: list[int],
+    *,
     is_pinned: bool,
 ) -> Any:
     head, key = proofs["head"], manifest["public_key"]
@@ -240,6 +298,8 @@ def _report(
     yield f"PROVED, by the holder of the key {key} ({whose}):"
     yield f"- The pack is as it was signed: none of its {len(manifest['files'])} files was changed, added or removed."
     yield f"- Events 1 to {len(events)} of the payment are unchanged and in order, none left out: their hashes fit."
+    if altered:
+        yield f"  But for event {_listed(altered)}, whose content was altered: what it was is known by its hash alone."
     yield f"- Each was in Daftari's log when the head was signed, by Daftari's clock at {head['signed_at']}."
     yield ""
     yield "SAID by the holder of that key, and proved by nothing in here:"
@@ -254,6 +314,9 @@ def _report(
     yield ""
     yield "WHAT THE EVENTS SAY (moments are UTC, amounts are cents of a shilling):"
     for event in events:
+        if not _is_genuine(event):
+            yield f"{event['version']:3}. NOT GENUINE: it says to be {event['topic']}"
+            continue
         state = event["state"]
         told = [
             f"{name} {state[name]}"
@@ -261,6 +324,10 @@ def _report(
             if state.get(name)
         ]
         yield f"{event['version']:3}. {state['timestamp']}  {event['event']}  {', '.join(told)}".rstrip()
+
+
+def _listed(versions: list[int]) -> str:
+    return ", ".join(map(str, versions))
 
 
 def _shown(line: str) -> str:
@@ -299,7 +366,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     try:
-        said, exit_code = "\n".join(check(read_pack(Path(given.pack)), given.key)), 0
+        report = check(read_pack(Path(given.pack)), given.key)
+        said, exit_code = "\n".join(report.lines), 3 if report.forged else 0
     except PackChanged as found:
         said, exit_code = _shown(f"NOT AS IT WAS SIGNED: {found}"), 1
     except OSError as error:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import psycopg
 import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ledger.session.events import Paid
 from ledger.store.block_signer import BlockSigner
 from ledger.store.canonical import canonical_json
 from payments.evidence import pack_verifier
@@ -110,7 +112,7 @@ def test_the_same_payment_under_the_same_head_is_the_same_pack(instance: Instanc
     later = evidence(instance, bought)
     assert evidence(instance, bought, f"?head={number}") == first
     assert later != first
-    assert check(files_of(later), [key_of(instance)])
+    assert check(files_of(later), [key_of(instance)]).forged == []
 
 
 def test_each_taking_is_recorded_and_only_auditors_take(instance: Instance, bought: str) -> None:
@@ -138,11 +140,25 @@ def test_what_no_head_covers_is_refused(instance: Instance, bought: str) -> None
         assert (answer.status_code, answer.json()["error_code"]) == (status, code), answer.text
 
 
+def test_with_an_altered_event_it_is_taken_all_the_same(instance: Instance, bought: str) -> None:
+    with psycopg.connect(instance.settings.database_url) as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        change = "UPDATE payment_events SET state = state {} WHERE session_id = %s AND topic = %s"
+        superuser.execute(change.format("|| '{\"odd\": 1}'").encode(), (bought, Paid.TOPIC))
+        superuser.commit()
+        pack = evidence(instance, bought)
+        superuser.execute(
+            change.format("- 'odd'").encode(), (bought, Paid.TOPIC)
+        )  # All is verified at the end.
+    report = check(files_of(pack), [key_of(instance)])
+    assert (report.forged, report.lines[0].startswith("NOT GENUINE: event 4 ")) == ([4], True)
+
+
 def test_after_an_erasure_it_says_erased_and_is_proved_as_before(instance: Instance, bought: str) -> None:
     services = instance.services
     erase(services.database, services.vault, CUSTOMER)
     files = files_of(evidence(instance, bought))
-    report = "\n".join(check(files, [key_of(instance)]))
+    report = "\n".join(check(files, [key_of(instance)]).lines)
     assert "were erased" in report
     assert {each["phone"] for each in json.loads(files["requests.json"]) if "phone" in each} == {"erased"}
     assert found_in(zip_of(files), STORED) == set()
@@ -205,7 +221,7 @@ def is_found(pack: bytes, keys: list[bytes]) -> bool:
 
 
 def missed(pack: bytes, every: int) -> list[int]:
-    assert check(files_of(pack), [])
+    assert check(files_of(pack), []).forged == []
     return [at for at, changed in changes(pack, every) if not is_found(changed, [])]
 
 

@@ -35,12 +35,13 @@ class EvidenceQuery(Schema):
 @require_role(Role.AUDITOR)
 @reads_personal_data("evidence")
 @blueprint.arguments(EvidenceQuery, location="query")
-@blueprint.refuses("SESSION_NOT_FOUND", "HEAD_NOT_FOUND", "NOT_SIGNED_YET", "NOT_AS_SIGNED", "EVENT_FORGED")
+@blueprint.refuses("SESSION_NOT_FOUND", "HEAD_NOT_FOUND", "NOT_SIGNED_YET", "NOT_AS_SIGNED")
 def take_evidence(query: dict[str, Any], session_id: UUID) -> Response:
     """Take the evidence pack of a payment.
 
     A ZIP file with its events, M-Pesa's messages, order, refunds, an account in plain words, proofs to a signed head,
-    and verify.py, which checks it offline.
+    and verify.py, which checks it offline. An event that is not genuine stands in it as it is stored, and account and
+    verify.py say so first.
     """
     return evidence_of(session_id, query.get("head"))
 
@@ -49,6 +50,6 @@ def evidence_of(session_id: UUID, head: int | None) -> Response:
     """Return the pack of a payment as a file to keep. Raises NotFound, and what `EvidencePacks.pack` raises."""
     services = current_services()
     packs = EvidencePacks(services.database, services.vault, services.shop.order_of)
-    pack = packs.pack(session_id, head)
+    pack = packs.pack(session_id, head).content
     name = f'attachment; filename="evidence-{session_id}.zip"'
     return Response(pack, mimetype=ZIP, headers={"Content-Disposition": name, "Cache-Control": "no-store"})

@@ -27,7 +27,9 @@ def test_a_payment_is_found_by_its_receipt_and_taken(
     BlockSigner(database, lambda: vault.block_key).run()
     taken = daftari(*arguments, "-o", str(path), DATABASE_URL=database_url)
     assert (early.returncode, taken.returncode) == (1, 0), taken.stderr
-    assert check(files_of(path.read_bytes()), [vault.block_key.public_key().public_bytes_raw()])
+    own = [vault.block_key.public_key().public_bytes_raw()]
+    assert check(files_of(path.read_bytes()), own).forged == []
+    assert (taken.stderr, "NOT GENUINE" in taken.stdout) == ("", False)
     assert path.stat().st_mode & 0o077 == 0
     _, [entry] = AuditLog(database, vault.keys).entries(kind="access")
     assert (entry.actor, entry.subject) == ("cli:user:41", f"session:{session_id}")

@@ -8,7 +8,7 @@ from tests.support.checkouts import TOTAL_CENTS, Checkout
 
 
 def told(session: PaymentSession) -> str:
-    return account(session, [], "1-1-ab")
+    return account(session.id, session, [], "1-1-ab")
 
 
 def test_a_prompt_is_told_by_what_mpesa_answered(ledger: Ledger) -> None:
