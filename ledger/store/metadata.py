@@ -48,7 +48,8 @@ def caused_by(cause: Cause | None = None, **details: str | None) -> Iterator[Non
 
     `details` are text: `actor` (as "user:42", "cli:user:42", "policy:auto", "mpesa", "system"), `process` (the name of
     a process of the worker), `source` (the id of the inbound message, of the import, or the version of the event),
-    `request_id`, `traceparent` (W3C).
+    `source_commitment` (to the message as it is stored; it is of one source, and ends with it), `request_id`,
+    `traceparent` (W3C).
     """
     token = _current.set(_merged(_current.get(), cause, details))
     try:
@@ -61,4 +62,6 @@ def _merged(
     known: Mapping[str, str], cause: Cause | None, details: Mapping[str, str | None]
 ) -> dict[str, str]:
     given = {name: text[:MAX_CHARACTERS] for name, text in details.items() if text is not None}
+    if "source" in given:
+        known = {name: text for name, text in known.items() if name != "source_commitment"}
     return {**known, **given} | ({"cause": str(cause)} if cause else {})

@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
 from ledger import clock
+from ledger.errors import DatabaseUnavailable
 from ledger.store.customer_keys import CustomerKey, CustomerKeys, Erased, bound_to
 from ledger.store.database import Database
 from ledger.store.key_ring import (
     CALLBACK_TOKENS,
     DIGESTS,
+    NONCE_BYTES,
     OWN_SECRETS,
     PURPOSES,
     SIGNED_BLOCKS,
@@ -60,6 +62,10 @@ _FORMAT_OF_EVENTS_BEFORE = frozenset({PHONE, DELIVERY, CHECKOUT_ID})
 """Purposes of values in events, which nobody can encrypt anew: version 1 is good in them for ever."""
 
 _KEY_ID_BYTES = 2
+_HEAD_CHARACTERS = 20
+"""Of an encrypted value behind its version: they hold the number of the key and the nonce."""
+_ONE_STEP, _SALTS = (1).to_bytes(4), b"daftari salt v1"
+"""What the one-step key derivation of NIST SP 800-56C, which is one SHA-256, puts around a key."""
 _ERASE = "SELECT erase_customer(%s, %s::text[]) AS counts"
 _IS_REENCRYPTED = "SELECT FROM reencrypted_tables WHERE name = %s"
 EVERYTHING = "everything"
@@ -158,6 +164,34 @@ class Vault:
         else:
             key = self._customers_key(owner)
         return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
+
+    def salt(self, owner: int, encrypted: str) -> bytes | None:
+        """Return the 32 bytes by which a commitment to the text of an encrypted value hides it; none for version 1.
+
+        They are derived from the owner's key for the nonce of the encrypted value: once either is gone, nobody can have
+        them, and what was committed to cannot be guessed. Raises Erased, and WrongKey.
+        """
+        if not encrypted.startswith(_V2):
+            return None
+        head = _decoded(encrypted[len(_V2) :][:_HEAD_CHARACTERS])[: _KEY_ID_BYTES + NONCE_BYTES]
+        key = (
+            self.keys.key(OWN_SECRETS, int.from_bytes(head[:_KEY_ID_BYTES]))
+            if owner == SYSTEM_USER_ID
+            else self._customers.of(owner, make=False)
+        )
+        return sha256(_ONE_STEP + key + _SALTS + head).digest()
+
+    def commitment(self, owner: int, encrypted: str, content: bytes) -> str | None:
+        """Return SHA-256(salt ‖ content) in hex, by the salt of its encrypted value: what an event keeps of it.
+
+        A bare digest of content in which only a phone number is unknown would tell that for ever. None without a salt,
+        or where the owner was erased or their key cannot be read this moment: the event must be recorded all the same.
+        """
+        try:
+            salt = self.salt(owner, encrypted)
+        except (Erased, DatabaseUnavailable):
+            return None
+        return sha256(salt + content).hexdigest() if salt else None
 
     def read_ahead(self, owners: Collection[int]) -> None:
         """Read the keys of some hundreds of customers, whose values are decrypted next, in one round trip."""

@@ -80,7 +80,7 @@ class StatusQueries:
             owner=session.user_id,
             now=now,
         )
-        with caused_by(Cause.STATUS_QUERY, source=str(message.inbox_id), actor="mpesa"):
+        with caused_by(Cause.STATUS_QUERY, **message.as_source, actor="mpesa"):
             session, _ = self._ledger.decide(session.id, command, known=session)
         self._inbox.settle(message, None, now)
         return session

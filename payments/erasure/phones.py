@@ -11,7 +11,7 @@ from ledger.phone import PhoneNumber
 from ledger.store.customer_keys import Erased
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import PHONE, Vault
-from payments.inbox.inbox import digests_of_phone
+from payments.inbox.phone_digests import digests_of_phone
 from payments.operators.stakes import digests_of_payer
 
 # A callback or a query is about the one prompt, which the phone's owner answered by their PIN. Every other source goes

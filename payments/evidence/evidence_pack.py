@@ -50,6 +50,7 @@ MAX_FORGED_CHARACTERS = 65_536
 """Of the state or the metadata of an event that is not ours: what is longer is told by its length and hash alone."""
 
 ERASED_TEXT = "erased"
+_LEFT_OUT = None, None
 HOLDS = "The pack holds personal data: {what}. Names and addresses are in events.json encrypted, as they are stored."
 HOLDS_PHONE = "the buyer's phone number in requests.json"
 HOLDS_MESSAGES = "what M-Pesa's messages say of the payer"
@@ -243,22 +244,25 @@ class EvidencePacks:
         listed, left = [], MAX_MESSAGE_BYTES
         for number, row in enumerate(rows, 1):
             name = f"messages/{number:03d}-{row['channel']}.json"
-            body = self._body(row) if number <= MAX_MESSAGES and row["body_bytes"] <= left else None
+            body, salt = (
+                self._body(row) if number <= MAX_MESSAGES and row["body_bytes"] <= left else _LEFT_OUT
+            )
             if body is not None:
                 left -= len(body)
                 yield name, body
-            listed.append(_listed(row, name if body is not None else None))
+            listed.append(_listed(row, name if body is not None else None, salt))
         yield MESSAGES, _json(listed)
 
-    def _body(self, row: dict[str, Any]) -> bytes | None:
-        """Return a body, None if it was erased, or a login of the database stored or altered it."""
+    def _body(self, row: dict[str, Any]) -> tuple[bytes | None, bytes | None]:
+        """Return a body and its salt, or neither if it was erased, or a login of the database stored or altered it."""
         try:
             text = self._vault.decrypt(
                 row["key_owner"], row["sealed_body"], purpose=INBOX_BODY, row=row["inbox_id"]
             )
+            salt = self._vault.salt(row["key_owner"], row["sealed_body"])
         except (Erased, WrongKey):
-            return None
-        return text.encode("latin-1")
+            return _LEFT_OUT
+        return text.encode("latin-1"), salt
 
     def _order(self, session: PaymentSession | None) -> dict[str, Any] | None:
         """Return the order as the built-in shop keeps it, without where it goes; of another shop, its number alone."""
@@ -310,7 +314,7 @@ def _refunds(session: PaymentSession | None) -> Iterable[Refund]:
     return session.refunds.values() if session else ()
 
 
-def _listed(row: dict[str, Any], name: str | None) -> dict[str, Any]:
+def _listed(row: dict[str, Any], name: str | None, salt: bytes | None) -> dict[str, Any]:
     return {
         "inbox_id": str(row["inbox_id"]),
         "received_at": row["received_at"],
@@ -321,6 +325,7 @@ def _listed(row: dict[str, Any], name: str | None) -> dict[str, Any]:
         "refund_attempt": row["sending"],
         "body_bytes": row["body_bytes"],
         "body_sha256": row["body_sha256"],
+        "salt": salt and salt.hex(),
         "file": name or "left out: it was erased or altered, or the pack would be too large",
     }
 

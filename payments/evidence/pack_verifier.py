@@ -111,18 +111,11 @@ def check(files: dict[str, bytes], keys: list[bytes]) -> Report:
         altered = _check_events(manifest, events)
         _check_head(manifest, proofs["head"])
         _check_proofs(proofs, events)
-        told = _report(manifest, events, proofs, messages, altered, is_pinned=bool(keys))
+        proved = _check_messages(files, events, messages)
+        told = _report(manifest, events, proofs, messages, proved, altered, is_pinned=bool(keys))
         lines = [*_warning(events, altered), *told]
         return Report([_shown(line) for line in lines], _forged(events))
-    except (
-        AttributeError,
-        KeyError,
-        IndexError,
-        OverflowError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise PackChanged(f"It was signed, but not in the form of an evidence pack ({error!r}).") from error
 
 
@@ -243,6 +236,27 @@ def _check_proofs(proofs: dict[str, Any], events: list[dict[str, Any]]) -> None:
             raise PackChanged(f"Event {event['version']} is not proved to be under the head.")
 
 
+def _check_messages(
+    files: dict[str, bytes], events: list[dict[str, Any]], messages: list[dict[str, Any]]
+) -> dict[str, list[int]]:
+    """Check each message against the events that commit to it; return their versions by its file."""
+    commitments: dict[str, list[tuple[int, str]]] = {}
+    for event in filter(_is_genuine, events):
+        metadata = event["metadata"] or {}
+        if commitment := metadata.get("source_commitment"):
+            commitments.setdefault(metadata["source"], []).append((event["version"], commitment))
+    proved = {}
+    for message in messages:
+        name, committed = message["file"], commitments.get(message["inbox_id"], [])
+        if name in files and committed:
+            found = sha256(bytes.fromhex(message["salt"] or "") + files[name]).hexdigest()
+            for version, commitment in committed:
+                if commitment != found:
+                    raise PackChanged(f"{name} is not the message that event {version} was recorded from.")
+            proved[name] = [version for version, _ in committed]
+    return proved
+
+
 def _root(leaf: bytes, index: int, size: int, path: list[str]) -> bytes | None:
     """Return the root that an audit path leads to (RFC 9162, 2.1.3.2), None if it does not fit the tree."""
     if not 0 <= index < size:
@@ -283,6 +297,7 @@ def _report(
     events: list[dict[str, Any]],
     proofs: dict[str, Any],
     messages: list[Any],
+    proved: dict[str, list[int]],
     altered: list[int],
     *,
     is_pinned: bool,
@@ -301,9 +316,13 @@ def _report(
     if altered:
         yield f"  But for event {_listed(altered)}, whose content was altered: what it was is known by its hash alone."
     yield f"- Each was in Daftari's log when the head was signed, by Daftari's clock at {head['signed_at']}."
+    for name, versions in proved.items():
+        yield f"- {name} is, to the byte, what event {_listed(versions)} was recorded from: the event commits to it."
     yield ""
     yield "SAID by the holder of that key, and proved by nothing in here:"
-    yield f"- That M-Pesa posted the {len(messages)} messages as they are here: M-Pesa signs none."
+    yield f"- That M-Pesa posted or answered the {len(messages)} messages: M-Pesa signs none."
+    if others := len(messages) - len(proved):
+        yield f"- That {others} of them are as they came, or had to be left out: no event commits to what is here."
     yield "- When events were recorded, what the order was, and what M-Pesa's books showed."
     yield f"- {manifest['personal_data']}"
     yield ""

@@ -1,7 +1,6 @@
 """The inbox: every body that M-Pesa posts is stored as it came, before it is read."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ledger.store.database import Database, once_more
 from ledger.store.key_ring import WrongKey
 from ledger.store.parts import Part
 from ledger.store.vault import SYSTEM_USER_ID, Vault
+from payments.inbox.phone_digests import phone_digests
 from payments.retry_schedule import RetrySchedule
 from projections import sessions
 
@@ -32,12 +32,6 @@ INBOX_BODY = "inbox body"
 """The purpose of an encrypted body, whose row is its inbox_id."""
 
 UNPROCESSED_AFTER = timedelta(seconds=5)
-
-MAX_PHONES_INDEXED = 2_000
-"""Of one body: more than a page of Pull holds."""
-
-_PHONE = re.compile(r"(?<![0-9])254[17][0-9]{8}(?![0-9])")
-_SHA_256 = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])")
 
 _log = structlog.get_logger(__name__)
 
@@ -116,6 +110,13 @@ class InboxMessage:
     body: bytes
     body_bytes: int
     tries: int
+    commitment: str | None
+    """What an event that it causes says of it; see `Vault.commitment`."""
+
+    @property
+    def as_source(self) -> dict[str, str | None]:
+        """What the metadata of an event say of the message that it comes from."""
+        return {"source": str(self.inbox_id), "source_commitment": self.commitment}
 
     @property
     def missing_part(self) -> str | None:
@@ -165,11 +166,13 @@ class Inbox:
     ) -> Draft:
         """Encrypt a body of at most MAX_BYTES_KEPT bytes for its owner; `body_bytes` is its full length."""
         named = session_id, attempt, refund, refund_attempt
-        stored = body[:MAX_BYTES_KEPT]
+        stored, inbox_id = body[:MAX_BYTES_KEPT], new_id(now)
+        key_owner, encrypted, is_erased = self._encrypt(owner, stored.decode("latin-1"), inbox_id)
+        commitment = self._vault.commitment(key_owner, encrypted, stored)
         message = InboxMessage(
-            new_id(now), now, channel, is_authenticated, *named, stored, body_bytes, tries=0
+            inbox_id, now, channel, is_authenticated, *named, stored, body_bytes, 0, commitment
         )
-        return Draft(message, *self._encrypt(owner, stored.decode("latin-1"), message.inbox_id))
+        return Draft(message, key_owner, encrypted, is_erased)
 
     def keep(self, draft: Draft) -> InboxMessage:
         """Store a message, unless it is stored already.
@@ -337,6 +340,10 @@ class Inbox:
             return SYSTEM_USER_ID, encrypt(SYSTEM_USER_ID), isinstance(error, Erased)
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
+        key_owner, encrypted = row["key_owner"], row["sealed_body"]
+        body = self._vault.decrypt(key_owner, encrypted, purpose=INBOX_BODY, row=row["inbox_id"]).encode(
+            "latin-1"
+        )
         return InboxMessage(
             row["inbox_id"],
             row["received_at"],
@@ -346,26 +353,11 @@ class Inbox:
             row["attempt"],
             row["refund"],
             row["sending"],
-            self._vault.decrypt(
-                row["key_owner"], row["sealed_body"], purpose=INBOX_BODY, row=row["inbox_id"]
-            ).encode("latin-1"),
+            body,
             row["body_bytes"],
             row["tries"],
+            self._vault.commitment(key_owner, encrypted, body),
         )
-
-
-def phone_digests(vault: Vault, text: str) -> list[str]:
-    """Return the blind indexes of the phones in a body, at most MAX_PHONES_INDEXED: in the clear, or as SHA-256."""
-    phones, hashes = set(_PHONE.findall(text)), set(_SHA_256.findall(text))
-    found = {vault.digest("phone", phone) for phone in phones}
-    found |= {vault.digest("hashed phone", each.lower()) for each in hashes}
-    return sorted(found)[:MAX_PHONES_INDEXED]
-
-
-def digests_of_phone(vault: Vault, digits: str) -> tuple[str, str]:
-    """Return the blind indexes of one phone as `phone_digests` finds it, in the clear and as M-Pesa hashes it."""
-    hashed = hashlib.sha256(digits.encode()).hexdigest()
-    return vault.digest("phone", digits), vault.digest("hashed phone", hashed)
 
 
 def session_and_owner(ledger: Ledger, session_id: UUID | None) -> tuple[PaymentSession | None, int]:

@@ -103,7 +103,7 @@ class C2bHandler:
         if notice is None:
             self._inbox.dead_letter(message, reason, clock.now())
             return
-        with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
+        with caused_by(Cause.CALLBACK, **message.as_source, actor="mpesa"):
             [result] = self._matcher.ingest([of_notice(notice, message.received_at)])
         if result.verdict == MatchVerdict.NEW:
             raise Conflict  # It failed and was logged; the worker tries the message again.

@@ -87,7 +87,7 @@ class ReversalResults:
             return
         judgement = self._judge(message, attempt, refund, now)
         if judgement.command is not None:
-            with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
+            with caused_by(Cause.CALLBACK, **message.as_source, actor="mpesa"):
                 self._ledger.decide(session.id, judgement.command, known=session)
         if judgement.problem is None:
             self._inbox.settle(message, None, now)

@@ -122,7 +122,7 @@ class CallbackReceiver:
         if draft.message.missing_part or draft.key_owner == SYSTEM_USER_ID:
             return False
         try:
-            with caused_by(Cause.CALLBACK, source=str(draft.message.inbox_id), actor="mpesa"):
+            with caused_by(Cause.CALLBACK, **draft.message.as_source, actor="mpesa"):
                 return self._settle_or_again(draft, session, attempt, reading)
         except Exception as error:  # noqa: BLE001 - the longer way meets what stays, and reports it
             _log.warning("callback_not_settled_at_once", session_id=str(session.id), error=_describe(error))

@@ -68,7 +68,7 @@ class Settlement:
 
         Unless it `may_query` M-Pesa, what needs a query is left to the worker.
         """
-        with caused_by(Cause.CALLBACK, source=str(message.inbox_id), actor="mpesa"):
+        with caused_by(Cause.CALLBACK, **message.as_source, actor="mpesa"):
             self._act_on(message, clock.now(), may_query=may_query)
 
     def _act_on(self, message: InboxMessage, now: datetime, *, may_query: bool) -> None:

@@ -36,6 +36,10 @@ def test_each_event_of_a_payment_says_what_caused_it(instance: Instance, buyer: 
     assert (channel, state) == ("stk", "acted_on")
     paid = found["paid"]
     assert (paid["cause"], paid["source"], paid["actor"]) == ("callback", str(inbox_id), "mpesa")
+    message = instance.services.worker.inbox.message(inbox_id)
+    assert message is not None
+    assert (paid["source_commitment"], len(paid["source_commitment"])) == (message.commitment, 64)
+    assert "source_commitment" not in found["order_created"]
     order = {"cause": "event", "process": "orders", "source": "4", "actor": "system"}
     assert found["order_created"].items() >= order.items()
     assert found["order_created"].get("request_id") == paid.get("request_id")
@@ -68,6 +72,7 @@ def test_a_payment_known_by_a_query_names_mpesas_stored_answer(
     message = instance.services.worker.inbox.message(UUID(paid["source"]))
     assert message is not None
     assert b'"ResultCode"' in message.body
+    assert paid["source_commitment"] == message.commitment
     assert not instance.services.verifier.run().violations
 
 

@@ -160,6 +160,8 @@ def test_after_an_erasure_it_says_erased_and_is_proved_as_before(instance: Insta
     files = files_of(evidence(instance, bought))
     report = "\n".join(check(files, [key_of(instance)]).lines)
     assert "were erased" in report
+    assert "the event commits to it" not in report
+    assert {message["salt"] for message in json.loads(files["messages.json"])} == {None}
     assert {each["phone"] for each in json.loads(files["requests.json"]) if "phone" in each} == {"erased"}
     assert found_in(zip_of(files), STORED) == set()
 
@@ -254,6 +256,27 @@ def forged(pack: bytes, name: str, change: Forge, key: Ed25519PrivateKey) -> byt
     return zip_of(files)
 
 
+def test_a_message_is_proved_by_the_event_that_was_recorded_from_it(instance: Instance, bought: str) -> None:
+    files = files_of(evidence(instance, bought))
+    report = "\n".join(check(files, [key_of(instance)]).lines)
+    [message] = [
+        each for each in json.loads(files["messages.json"]) if each["file"] == "messages/001-stk.json"
+    ]
+    paid = json.loads(files["events.json"])[3]
+    commitment = sha256(bytes.fromhex(message["salt"]) + files[message["file"]]).hexdigest()
+    assert paid["metadata"]["source_commitment"] == commitment
+    assert "- messages/001-stk.json is, to the byte, what event 4 was recorded from" in report
+    assert report.index("what event 4 was") < report.index("SAID by the holder")
+
+
+def other_receipt(callback: Any) -> None:
+    callback["Body"]["stkCallback"]["CallbackMetadata"]["Item"][1]["Value"] = "RCPTFALSE1"
+
+
+def without_salt(messages: Any) -> None:
+    messages[0]["salt"] = None
+
+
 def drop_last(events: Any) -> None:
     events.pop()
 
@@ -280,6 +303,8 @@ FORGERIES: tuple[tuple[str, Forge], ...] = (
     ("events.json", swap),
     ("proofs.json", other_time),
     ("proofs.json", other_leaf),
+    ("messages/001-stk.json", other_receipt),
+    ("messages.json", without_salt),
 )
 
 

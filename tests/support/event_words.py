@@ -148,6 +148,10 @@ METADATA = {
         "The inbound message (its `inbox_id`), the imported file (its SHA-256), or the version of the"
         " event that it follows from."
     ),
+    "source_commitment": (
+        "SHA-256 of a salt and the inbound message as it is stored. The salt is told with the message in an"
+        " evidence pack ([proofs.md](proofs.md#raw-messages)), and is gone once the message is erased."
+    ),
     "request_id": "The request, as its log lines and its answer's `X-Request-ID` name it.",
     "traceparent": "The caller's W3C trace.",
 }

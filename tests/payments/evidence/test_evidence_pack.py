@@ -18,9 +18,10 @@ from ledger.session.values import Evidence, Payment
 from ledger.store.block_signer import BlockSigner
 from ledger.store.canonical import chained_hashes
 from ledger.store.database import Database
+from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import PHONE, Vault
 from payments.evidence.evidence_pack import EvidencePack, EvidencePacks
-from payments.evidence.pack_verifier import files_of
+from payments.evidence.pack_verifier import check, files_of
 from payments.inbox.inbox import Channel, Inbox
 from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements
 from tests.support.appending import append
@@ -194,6 +195,24 @@ def test_a_forged_event_brings_no_message_about_somebody_else_into_a_pack(
     pack = packs.pack(asked.session_id)
     assert pack.forged == [3]
     assert json.loads(files_of(pack.content)["messages.json"]) == []
+
+
+def test_a_message_that_no_event_commits_to_is_vouched_for(
+    database: Database, vault: Vault, asked: Checkout, packs: EvidencePacks, sign: Callable[[], None]
+) -> None:
+    inbox = Inbox(database, vault)
+    about: dict[str, Any] = {"channel": Channel.STK, "is_authenticated": True, "session_id": asked.session_id}
+    message = inbox.store(b"{}", body_bytes=2, owner=7, now=asked.at, **about)
+    with caused_by(
+        Cause.CALLBACK, source=str(message.inbox_id)
+    ):  # As events did before they committed to it.
+        asked.refuse()
+    sign()
+    report = check(files_of(packs.pack(asked.session_id).content), []).lines
+    assert (
+        "- That 1 of them are as they came, or had to be left out: no event commits to what is here."
+        in report
+    )
 
 
 def test_a_message_that_cannot_be_decrypted_is_left_out_and_hinders_no_pack(
