@@ -1,13 +1,15 @@
 """The chain from the first event on: blocks, heads, links between events, their content and their MACs.
 
-What is stored is compared by PostgreSQL and by hashing alone: the blocks, the tree, and each event's link to the one
-before it. What the hashes are over is recomputed event by event. Nothing is folded, and no projection is read. Spans of
-the log are tasks for several processes, in the order of positions, so that the first fault is the first one told.
+What is stored is compared by PostgreSQL and by hashing alone: the blocks, the tree, each event's link to the one before
+it, and the moment of its record with its neighbour's and those of the heads. What the hashes are over is recomputed
+event by event. Nothing is folded, and no projection is read. Spans of the log are tasks for several processes, in the
+order of positions, so that the first fault is the first one told.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any
@@ -35,6 +37,11 @@ EVENTS_AT_ONCE = 10_000
 BEFORE_ALL = -(2**63)
 NO_BLOCK = (1, 0)
 
+CLOCKS_DIFFER = timedelta(hours=1)
+"""By so much the clocks of the database and of the worker that signs may differ, and be set back."""
+HELD_BACK = timedelta(days=1)
+"""So long an event may wait below no head, while a transaction before it is left open."""
+
 # A session whose row is ahead of the log lost its tail, whether a block was over it or not.
 ROWS_AHEAD = """
 SELECT session_id, version FROM payment_sessions AS session WHERE NOT EXISTS (
@@ -49,6 +56,26 @@ WHERE event.origin = %s AND event.position > %s AND event.position <= %s AND (
         CASE WHEN event.version = 1 THEN decode(repeat('00', 32), 'hex') ELSE earlier.hash END
     OR event.version < 1 OR event.position <= 0
     OR (earlier.origin = event.origin AND earlier.position >= event.position))
+ORDER BY event.position
+"""
+# The event before the span tells whether its first steps back.
+STEPS_BACK = """
+SELECT position, session_id, version, before - recorded_at AS gap FROM (
+    SELECT position, session_id, version, recorded_at, lag(recorded_at) OVER (ORDER BY position) AS before
+    FROM payment_events WHERE origin = %(origin)s AND position <= %(until)s AND position >= coalesce((
+        SELECT max(position) FROM payment_events WHERE origin = %(origin)s AND position <= %(after)s), %(after)s)
+) AS event WHERE position > %(after)s AND recorded_at < before - %(clocks)s ORDER BY position
+"""
+# After a full block more was waiting already, for as long as no worker signed: its time bounds nothing.
+NOT_WITHIN_HEADS = """
+SELECT event.position, event.session_id, event.version, block.number, event.recorded_at > block.signed_at AS is_after
+FROM signed_blocks AS block
+LEFT JOIN signed_blocks AS earlier ON earlier.origin = block.origin AND earlier.number = block.number - 1
+    AND earlier.events < %(full)s
+JOIN payment_events AS event ON event.origin = block.origin
+    AND event.position > block.after_position AND event.position <= block.until_position
+WHERE block.origin = %(origin)s AND block.number BETWEEN %(first)s AND %(last)s AND (
+    event.recorded_at > block.signed_at + %(clocks)s OR event.recorded_at < earlier.signed_at - %(held)s)
 ORDER BY event.position
 """
 COUNTED = (
@@ -143,6 +170,7 @@ def check_span(span: Span, reader: Reader, *, stored_only: bool) -> Tally:
     tally.findings.add(
         _violation(row, "does not follow the one before it in its session") for row in unlinked
     )
+    tally.findings.add(_recorded_at_odd_times(span, connection))
     if stored_only:
         [counted] = connection.execute(COUNTED, values)
         tally.events = counted["events"]
@@ -153,6 +181,32 @@ def check_span(span: Span, reader: Reader, *, stored_only: bool) -> Tally:
         if fault := _fault_of_content(row, reader.macs):
             tally.findings.add([_violation(row, fault)])
     return tally
+
+
+def _recorded_at_odd_times(span: Span, connection: Connection[Any]) -> Iterator[Violation]:
+    """Report the events whose recorded_at, which no hash is over, cannot be what the clocks said.
+
+    It steps back against the event before, is after the head over the event was signed, or before the head before.
+    """
+    first, last = span.blocks
+    values = {
+        "origin": span.origin,
+        "after": span.after,
+        "until": span.until,
+        "first": first,
+        "last": last,
+        "full": blocks.MAX_EVENTS,
+        "clocks": CLOCKS_DIFFER,
+        "held": HELD_BACK,
+    }
+    for row in connection.execute(STEPS_BACK, values):
+        fault = f"says to be recorded {row['gap']} before the one at the position before it"
+        yield _violation(row, fault, "recorded times")
+    for row in connection.execute(NOT_WITHIN_HEADS, values):
+        head, side = (row["number"], "after") if row["is_after"] else (row["number"] - 1, "before")
+        fault = f"says to be recorded {side} block {span.origin}-{head} was signed"
+        fault += ", which is over it" if row["is_after"] else ", which is not over it"
+        yield _violation(row, fault, "recorded times")
 
 
 def _fault_of_content(row: dict[str, Any], macs: EventMacs | None) -> str | None:
@@ -171,9 +225,9 @@ def _fault_of_content(row: dict[str, Any], macs: EventMacs | None) -> str | None
     return None
 
 
-def _violation(row: dict[str, Any], fault: str) -> Violation:
+def _violation(row: dict[str, Any], fault: str, rule: str = "hash chain") -> Violation:
     detail = f"the event at position {row['position']} (version {row['version']}) {fault}"
-    return Violation("hash chain", detail, UUID(str(row["session_id"])), row["position"])
+    return Violation(rule, detail, UUID(str(row["session_id"])), row["position"])
 
 
 @lru_cache(maxsize=200)

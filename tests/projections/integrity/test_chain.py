@@ -25,8 +25,8 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.published_heads import line_of
 from ledger.store.vault import Vault
 from projections.integrity import chain
-from projections.integrity.chain import Span, check_chain, check_span
-from projections.integrity.violations import Reader, Terms
+from projections.integrity.chain import Span, _recorded_at_odd_times, check_chain, check_span
+from projections.integrity.violations import Reader, Terms, Violation
 
 MASTER_KEY = bytes(range(32))
 TOPIC = "payment_session.created.v1"
@@ -173,7 +173,24 @@ def resign(log: Log, position: int) -> int:
     return position
 
 
-STORED = (flip_hash, delete, insert, swap, resign)
+def postdate(log: Log, position: int) -> int:
+    log.owner.execute(
+        "UPDATE payment_events SET recorded_at = recorded_at + interval '2 hours' WHERE position = %s",
+        (position,),
+    )
+    return position
+
+
+def backdate(log: Log, position: int) -> int:
+    """Let an event be recorded two hours before the one before it; there is none before the first."""
+    log.owner.execute(
+        "UPDATE payment_events SET recorded_at = recorded_at - interval '2 hours' WHERE position = %s",
+        (position,),
+    )
+    return position if position != log.positions[0] else 0
+
+
+STORED = (postdate, backdate, flip_hash, delete, insert, swap, resign)
 FORGERIES = (flip, nest, flip_mac, *STORED)
 
 
@@ -212,6 +229,41 @@ def test_of_several_faults_the_first_position_is_named(log: Log) -> None:
     log.owner.commit()
     assert check_chain(log.database, log.vault).first == log.positions[150]
     assert check_chain(log.database, log.vault, stored_only=True).first is None
+
+
+def test_times_that_are_set_back_together_are_bounded_by_the_head_before(log: Log) -> None:
+    """The blocks are over 100, 100, 100 and 10 events: full ones bound nothing, since more waited already."""
+    log.owner.execute("UPDATE payment_events SET recorded_at = recorded_at - interval '2 days'")
+    log.owner.execute("UPDATE signed_blocks SET signed_at = signed_at - interval '1 day' WHERE number < 4")
+    log.owner.commit()
+    assert times(log) == []
+    log.owner.execute(
+        "UPDATE signed_blocks SET events = 99, signed_at = signed_at + interval '1 day' WHERE number = 2"
+    )
+    log.owner.commit()
+    found = times(log)
+    assert len(found) == 100
+    assert found[0].position == log.positions[200]
+    assert found[0].detail.endswith("says to be recorded before block 1-2 was signed, which is not over it")
+
+
+def test_clocks_may_differ_by_an_hour_and_no_more(log: Log) -> None:
+    change = "UPDATE payment_events SET recorded_at = recorded_at + %s::interval WHERE position = %s"
+    for gap, count in (("-59 minutes", 0), ("59 minutes", 0), ("-61 minutes", 1), ("61 minutes", 2)):
+        with log.owner.transaction(force_rollback=True):
+            log.owner.execute(change, (gap, log.positions[150]))
+            faults = [each for span in log.spans for each in _recorded_at_odd_times(span, log.owner)]
+            assert len(faults) == count, gap
+            assert [fault.position for fault in faults][:1] in (
+                [],
+                [log.positions[150]],
+                [log.positions[151]],
+            )
+
+
+def times(log: Log) -> list[Violation]:
+    found = check_chain(log.database, log.vault, stored_only=True).violations
+    return [each for each in found if each.rule == "recorded times"]
 
 
 def test_a_dropped_session_is_named_by_its_first_position(log: Log) -> None:
