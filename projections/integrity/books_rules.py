@@ -5,6 +5,7 @@ An entry that is out of balance cannot be stored: each debits one account and cr
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,15 @@ from ledger.session.events import PaymentReversed, Refunded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
 from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, LOGGED, TABLE
-from projections.postings import STATE_TOPICS, Entry, SessionBooks, in_order, of_movement, posted_of
+from projections.postings import (
+    MONEY_TOPICS,
+    STATE_TOPICS,
+    Entry,
+    SessionBooks,
+    in_order,
+    of_movement,
+    posted_of,
+)
 
 ENTRIES = f"""
 SELECT {", ".join(COLUMNS)} FROM {TABLE} WHERE session_id = ANY(%s) AND position IS NOT NULL
@@ -57,8 +66,28 @@ WHERE movement.journal_ordinal IS NOT NULL AND movement.amount_cents > 0
                  OR movement.receipt = movement.linked_receipt))
       ELSE false END)
 """  # noqa: S608 - as above
+# What is older than the books is posted after the upgrade that brought them.
+_BOOKS_WERE_THERE = """
+EXISTS (SELECT FROM schema_migrations
+        WHERE (package, name) = ('projections', '0020_journal_entries.sql') AND applied_at < %(before)s)
+"""
+WAITING_EVENT = f"""
+SELECT session_id, position, recorded_at FROM payment_events
+WHERE origin = %(origin)s AND position > %(followed)s AND topic = ANY(%(topics)s) AND recorded_at < %(before)s
+  AND {_BOOKS_WERE_THERE}
+ORDER BY position LIMIT 1
+"""  # noqa: S608 - as above
+# The condition is that of the index, and of what the books take up.
+WAITING_MOVEMENTS = f"""
+SELECT receipt FROM mpesa_movements
+WHERE journal_ordinal IS NULL AND (kind = 'payment' AND verdict = 'unknown' OR kind <> 'payment' AND verdict <> 'new')
+  AND coalesce(settled_at, first_seen_at) < %(before)s AND {_BOOKS_WERE_THERE}
+"""  # noqa: S608 - as above
 
 MOVEMENTS_AT_ONCE = 1_000
+
+POSTING_MAY_TAKE = timedelta(minutes=15)
+"""What moves money is in the books by then."""
 
 
 def entries_of_sessions(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
@@ -94,6 +123,28 @@ def _expected(log: SessionLog, until: int, movements: Sequence[dict[str, Any]]) 
     books = defaultdict[UUID, SessionBooks](SessionBooks)
     entries = in_order(events, movements, books, {})
     return (entry for entry in entries if entry.position is not None)
+
+
+def posted_in_time(
+    connection: Connection[Any], origin: int, horizon: int, followed: int, now: datetime
+) -> Iterator[Violation]:
+    """The books have followed the log, not beyond its horizon, and taken up what was matched: but for a while."""
+    values = {
+        "origin": origin,
+        "followed": followed,
+        "topics": list(MONEY_TOPICS),
+        "before": now - POSTING_MAY_TAKE,
+    }
+    if followed >= horizon:
+        yield Violation(
+            "books", f"they are marked as following the log to {followed}, where no event can be yet"
+        )
+    for row in connection.execute(WAITING_EVENT.encode(), values):
+        detail = f"they stand still at {followed}: position {row['position']} moved money over {POSTING_MAY_TAKE} ago"
+        yield Violation("books", detail, row["session_id"], row["position"])
+    for row in stream(connection, "waiting_movements", WAITING_MOVEMENTS, values):
+        detail = f"a movement of receipt {row['receipt']} has waited for them for over {POSTING_MAY_TAKE}"
+        yield Violation("books", detail)
 
 
 def movements(connection: Connection[Any], *, is_whole: bool) -> Iterator[Violation]:

@@ -97,10 +97,11 @@ class Found:
 class _Span:
     """What of the log is read anew: the events of an origin after a position, 0 for all, and when that was stored.
 
-    `start` names the block at that position, None where all is read.
+    `start` names the block at that position, None where all is read. Every event below `horizon` is in the snapshot.
     """
 
     origin: int
+    horizon: int
     after: int
     since: datetime
     start: KeptName | None
@@ -170,11 +171,11 @@ def examine(
 
 
 def _span(connection: Connection[Any], verified: Verified | None) -> _Span:
-    origin, _ = read_horizon(connection)
+    origin, horizon = read_horizon(connection)
     block = blocks.find(connection, verified.block) if verified is not None else None
     if verified is None or block is None or block.origin != origin:
-        return _Span(origin, 0, START_OF_TIME, None)
-    return _Span(origin, block.until_position, verified.at - 2 * SETTLING, verified.block)
+        return _Span(origin, horizon, 0, START_OF_TIME, None)
+    return _Span(origin, horizon, block.until_position, verified.at - 2 * SETTLING, verified.block)
 
 
 def _session_tasks(connection: Connection[Any], span: _Span) -> Iterator[Task]:
@@ -211,6 +212,9 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[Violation]
         connection, span.origin, reader.macs, None if span.after else total.moves
     )
     yield from books_rules.movements(connection, is_whole=not span.after)
+    yield from books_rules.posted_in_time(
+        connection, span.origin, span.horizon, reader.terms.followed[JOURNAL], clock.now()
+    )
     yield from erasure_rules.decided(connection, vault)
     yield from erasure_rules.nothing_left(connection, settled_before)
     yield from personal_data_rules.none_in_events(total.in_the_clear)

@@ -45,6 +45,8 @@ class JournalTables:
             books_rules.LOGGED_OTHERWISE.encode(): lambda _: [],
             books_rules.LEFT_OUT.encode(): lambda _: [],
             books_rules.OF_NO_SESSION.encode(): lambda _: [],
+            books_rules.WAITING_EVENT.encode(): self.waiting_event,
+            books_rules.WAITING_MOVEMENTS.encode(): self.waiting_movements,
         }
 
     def add(self, values: Any) -> tuple[list[Row], Callable[[], None]]:
@@ -102,13 +104,35 @@ class JournalTables:
 
     def pending(self, values: Any) -> list[Row]:
         """Return movements that the journal has not looked at."""
-        found = [
+        found = sorted(self._pending(), key=lambda row: (row["first_seen_at"], row["movement_key"]))
+        return found[: values["limit"]]
+
+    def waiting_movements(self, values: Any) -> list[Row]:
+        """Return movements that the journal has not looked at, and that were matched before a moment."""
+        return [
+            row for row in self._pending() if (row["settled_at"] or row["first_seen_at"]) < values["before"]
+        ]
+
+    def _pending(self) -> list[Row]:
+        return [
             row
             for row in self._movements.values()
             if row.get("journal_ordinal") is None
             and (row["verdict"] == "unknown" if row["kind"] == "payment" else row["verdict"] != "new")
         ]
-        return sorted(found, key=lambda row: (row["first_seen_at"], row["movement_key"]))[: values["limit"]]
+
+    def waiting_event(self, values: Any) -> list[Row]:
+        """Return the first event beyond a position that moved money before a moment."""
+        followed, before = values["followed"], values["before"]
+        waiting = (
+            event
+            for event in self._ledger.log
+            if event["position"] > followed
+            and event["topic"] in values["topics"]
+            and event["recorded_at"] < before
+        )
+        first = next(waiting, None)
+        return [] if first is None else [first]
 
     def in_the_books(self, values: Any) -> list[Row]:
         """Return the receipts that are in the books."""

@@ -1,9 +1,14 @@
 """Invariants of the books notice what somebody breaks by hand."""
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from freezegun import freeze_time
+
+from ledger import clock
 from ledger.store.database import Database
 from projections.follower import Follower
+from projections.integrity.books_rules import POSTING_MAY_TAKE
 from projections.integrity.invariants import check
 from projections.journal import Journal
 from tests.projections.integrity.test_invariants import tamper
@@ -109,3 +114,33 @@ def test_a_movement_that_was_marked_and_left_out_is_reported(
     tamper(database, f"UPDATE mpesa_movements SET kind = '{kind}', journal_ordinal = {ordinal}")
     detail = f"movement {ordinal} of receipt NLJ0NOBODY is not in the books, and no event tells of it"
     assert found(database) == [detail]
+
+
+@pytest.mark.usefixtures("checkout")
+def test_books_that_do_not_follow_the_log_are_reported(database: Database) -> None:
+    until_readable(database)
+    assert found(database) == []
+    with freeze_time(clock.now() + POSTING_MAY_TAKE + timedelta(minutes=1)):
+        [stands_still] = found(database)
+        assert stands_still.startswith("they stand still at 0: position ")
+        Follower(database, event_macs(database), Journal()).catch_up()
+        assert found(database) == []
+
+
+@pytest.mark.usefixtures("checkout")
+def test_books_that_were_marked_as_further_than_they_are_are_reported(database: Database) -> None:
+    booked(database)
+    tamper(database, "DELETE FROM journal_entries")
+    assert found(database) == ["its entries in the journal are not what its events come to"]
+    tamper(database, f"UPDATE follower_positions SET position = {2**62}")
+    assert f"they are marked as following the log to {2**62}, where no event can be yet" in found(database)
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_movement_that_the_books_do_not_take_up_is_reported(database: Database) -> None:
+    booked(database)
+    tamper(database, MOVEMENT)
+    tamper(database, "UPDATE mpesa_movements SET journal_ordinal = NULL")
+    assert found(database) == []
+    with freeze_time(clock.now() + POSTING_MAY_TAKE + timedelta(minutes=1)):
+        assert found(database) == ["a movement of receipt NLJ0NOBODY has waited for them for over 0:15:00"]

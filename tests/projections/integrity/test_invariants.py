@@ -21,6 +21,7 @@ from projections.follower import Follower
 from projections.integrity.invariants import check
 from projections.integrity.money_rules import PAID_MAY_TAKE
 from projections.integrity.violations import MAX_PER_RULE, Violation
+from projections.journal import Journal
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.erasures import erase
@@ -361,7 +362,7 @@ def test_an_entry_of_the_audit_log_that_was_altered_is_reported(database: Databa
 def test_a_payment_of_long_ago_that_nothing_can_end_is_reported(ledger: Ledger, database: Database) -> None:
     session_id = Checkout(ledger).prompt().pay("NLJ7RT61SV").session_id
     until_readable(database)
-    for projection in (PaymentMetrics(), PaymentCases()):
+    for projection in (PaymentMetrics(), PaymentCases(), Journal()):
         Follower(database, event_macs(database), projection).catch_up()
     in_time, late = (clock.now() + PAID_MAY_TAKE + timedelta(minutes=minutes) for minutes in (-2, 1))
     with freeze_time(late):
