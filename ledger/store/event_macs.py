@@ -42,12 +42,12 @@ class EventMacs:
 
     def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
-        self._keys = keys
+        self.keys = keys
         self._last_without_mac: dict[int, int] | None = None
 
     def sign(self, hashes: Iterable[bytes]) -> tuple[int, list[bytes]]:
         """Return the number of the current key, and the MAC of each event by its hash."""
-        key_id, key = self._keys.current(EVENT_MAC)
+        key_id, key = self.keys.current(EVENT_MAC)
         return key_id, [_mac(key, b"event", key_id, event_hash) for event_hash in hashes]
 
     def is_genuine(self, row: Mapping[str, Any]) -> bool:
@@ -109,7 +109,7 @@ class EventMacs:
         return self._last_without_mac
 
     def _starts(self) -> list[dict[str, Any]]:
-        key_id, key = self._keys.current(EVENT_MAC)
+        key_id, key = self.keys.current(EVENT_MAC)
         with self._database.connection() as connection:
             starts = connection.execute(_STARTS).fetchall()
             unsigned = [start for start in starts if start["mac"] is None]
@@ -127,7 +127,7 @@ class EventMacs:
         return place
 
     def _is_signed(self, kind: bytes, key_id: int, content: bytes, mac: bytes) -> bool:
-        key = self._keys.find(EVENT_MAC, key_id)
+        key = self.keys.find(EVENT_MAC, key_id)
         return key is not None and hmac.compare_digest(mac, _mac(key, kind, key_id, content))
 
 

@@ -2,9 +2,11 @@
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from typing import Any
+
+import structlog
 
 from ledger.store.canonical import canonical_json
 from ledger.store.key_ring import MOVEMENTS, KeyRing
@@ -22,6 +24,11 @@ TOLD = (
     "category",
 )
 """What a MAC covers, beside the movement's key and moment."""
+
+COLUMNS = ", ".join(("movement_key", "happened_at", "mac", "is_from_before", *TOLD))
+"""The columns of `mpesa_movements` that `is_genuine` reads."""
+
+_log = structlog.get_logger(__name__)
 
 
 def movement_mac(keys: KeyRing, row: Mapping[str, Any]) -> str:
@@ -41,6 +48,15 @@ def is_genuine(keys: KeyRing, row: Mapping[str, Any]) -> bool:
     number = row["mac"].partition(".")[0]
     key = keys.find(MOVEMENTS, int(number)) if _NUMBER.fullmatch(number) else None
     return key is not None and hmac.compare_digest(_mac(int(number), key, row).encode(), row["mac"].encode())
+
+
+def genuine(keys: KeyRing, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that carry our MAC, and log the others."""
+    for row in rows:
+        if is_genuine(keys, row):
+            yield row
+        else:
+            _log.error("movement_forged", movement_key=row["movement_key"])
 
 
 def _mac(key_id: int, key: bytes, row: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.key_ring import SIGNED_BLOCKS, WrongKey
+from ledger.store.movement_macs import COLUMNS, genuine
 from ledger.store.proofs import Proofs
 from ledger.store.vault import CHECKOUT_ID, PHONE, Vault
 from payments.evidence import pack_verifier
@@ -68,11 +69,12 @@ WHERE (session_id = %(session)s AND received_at <= %(until)s) OR inbox_id = ANY(
 ORDER BY received_at, inbox_id
 """
 # Not the figures: a better source replaces them, and a pack is the same under one head for ever.
-_MOVEMENTS = """
-SELECT receipt, kind, money_in, first_seen_at FROM mpesa_movements
+_MOVEMENTS = f"""
+SELECT first_seen_at, {COLUMNS} FROM mpesa_movements
 WHERE (receipt = ANY(%(receipts)s) OR linked_receipt = ANY(%(receipts)s)) AND first_seen_at <= %(until)s
 ORDER BY first_seen_at, movement_key
-"""
+"""  # noqa: S608 - made of names of our own
+_SHOWN_OF_MOVEMENT = ("receipt", "kind", "money_in", "first_seen_at")
 
 OrderOf = Callable[[int, int], Order | None]
 """Of a user and the id of their order."""
@@ -280,7 +282,9 @@ class EvidencePacks:
             return []
         receipts = [*payment.session.credits, *_reversal_receipts(payment.session)]
         with self._database.connection() as connection:
-            return connection.execute(_MOVEMENTS, {"receipts": receipts, "until": payment.until}).fetchall()
+            values = {"receipts": receipts, "until": payment.until}
+            rows = connection.execute(_MOVEMENTS.encode(), values).fetchall()
+        return [{name: row[name] for name in _SHOWN_OF_MOVEMENT} for row in genuine(self._vault.keys, rows)]
 
 
 def _event(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:

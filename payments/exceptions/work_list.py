@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from payments.exceptions.alarms import Alarm
+from payments.reconciliation.forged_movements import forged_cases
 from projections.cases import NOW, CaseKind, PaymentCases
 from projections.session_rows import Ahead
 
@@ -56,9 +57,8 @@ unauthenticated_messages AS (
     FROM unauthenticated_by_channel HAVING count(*) > 0
 ),
 dead_lettered_events AS (
-    SELECT 'reaction_set_aside' AS kind,
-           failure.name || '.' || failure.session_id || '.' || failure.version AS case_id, failure.session_id,
-           failure.first_failed_at AS since, session.received_cents - session.refunded_cents AS money_cents,
+    SELECT 'reaction_set_aside' AS kind, failure.name || '.' || failure.session_id || '.' || failure.version AS case_id,
+           failure.session_id, failure.first_failed_at AS since, received_cents - refunded_cents AS money_cents,
            failure.name || ': ' || failure.error AS detail
     FROM follower_failures AS failure LEFT JOIN payment_sessions AS session USING (session_id)
     WHERE failure.state = 'set_aside'
@@ -66,9 +66,10 @@ dead_lettered_events AS (
 ),
 open_movements AS (
     SELECT CASE verdict WHEN 'unknown' THEN 'money_unknown' WHEN 'known_elsewhere' THEN 'money_claimed_twice'
-                        WHEN 'reversal_unexpected' THEN 'money_went_back' END AS kind,
-           replace(movement_key, ' ', '.') AS case_id, session_id, first_seen_at AS since,
-           amount_cents AS money_cents, receipt || coalesce(': ' || told, '') AS detail
+                        ELSE 'money_went_back' END AS kind, replace(movement_key, ' ', '.') AS case_id, session_id,
+           first_seen_at AS since, CASE WHEN movement_key <> ALL(%(forged)s) THEN amount_cents END AS money_cents,
+           CASE WHEN movement_key <> ALL(%(forged)s) THEN receipt || coalesce(': ' || told, '')
+                ELSE 'not stored by Daftari as it is: ask M-Pesa whether it is true' END AS detail
     FROM mpesa_movements
     WHERE verdict IN ('unknown', 'known_elsewhere', 'reversal_unexpected') AND closed_at IS NULL
 ),
@@ -329,8 +330,7 @@ class Case:
     @property
     def number(self) -> int | None:
         """The number of the refund, contradiction or attempt within its session, where it is about one."""
-        number = self._parts[2]
-        return int(number) if self.subject in ("refund", "contradiction", "attempt") else None
+        return int(self._parts[2]) if self.subject in ("refund", "contradiction", "attempt") else None
 
     @property
     def subject(self) -> str:
@@ -364,7 +364,8 @@ def open_cases(
 ) -> list[Case]:
     """Return a page of the open cases, the oldest first; pages count from 1 and hold MAX_OF_A_PAGE at most.
 
-    Details name moments in the time of `zone`. With `macs`, the log is looked up while the follower of cases is behind.
+    Details name moments in the time of `zone`. With `macs`, the log is looked up while the follower of cases is behind,
+    and a movement that is forged is shown as such.
     """
     limit = min(page_size, MAX_OF_A_PAGE)
     values = _values(database, now, alarms, macs, zone)
@@ -394,5 +395,6 @@ def _values(
         "utc_offset": zone.utcoffset(now),
         "zone": zone.tzname(now),
         "alarms": Jsonb([alarm.row(zone) for alarm in alarms]),
+        "forged": forged_cases(database, macs.keys) if macs is not None else [],
         "set_up_reasons": list(SET_UP_REASONS),
     }

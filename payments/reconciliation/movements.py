@@ -1,7 +1,7 @@
 """Movements of money as M-Pesa reported them through any channel, and what came of matching each."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -9,13 +9,12 @@ from operator import attrgetter
 from typing import Any, LiteralString
 from uuid import UUID
 
-import structlog
 from psycopg.types.json import Json
 
 from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
-from ledger.store.movement_macs import TOLD, is_genuine, movement_mac
+from ledger.store.movement_macs import COLUMNS, TOLD, genuine, movement_mac
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.operators.stakes import payer_digest
 
@@ -35,13 +34,13 @@ FROM json_to_recordset(%(movements)s) AS movement (
 ON CONFLICT (movement_key) DO NOTHING
 """
 _KNOWN = f"""
-SELECT movement_key, happened_at, mac, is_from_before, verdict, session_id, told, {", ".join(TOLD)}
-FROM mpesa_movements WHERE movement_key = ANY(%(keys)s)
+SELECT verdict, session_id, told, {COLUMNS} FROM mpesa_movements WHERE movement_key = ANY(%(keys)s)
 """  # noqa: S608 - made of names of our own
-# A row that somebody wrote past the application is as M-Pesa tells it from now on, and was not matched.
+# A row that somebody wrote past the application is as M-Pesa tells it from now on, and nothing came of it.
 _REPLACE_FORGED = """
 UPDATE mpesa_movements AS movement
-SET verdict = 'new', evidence = genuine.evidence, amount_cents = genuine.amount_cents,
+SET verdict = 'new', session_id = NULL, told = NULL, journal_ordinal = nullif(journal_ordinal, 0),
+    evidence = genuine.evidence, amount_cents = genuine.amount_cents,
     happened_at = genuine.happened_at, transaction_id = genuine.transaction_id, mac = genuine.mac
 FROM json_to_recordset(%(movements)s) AS genuine (
     movement_key text, evidence text, amount_cents bigint, happened_at timestamptz, transaction_id bigint, mac text,
@@ -84,16 +83,16 @@ SELECT * FROM (
 ORDER BY settled_at LIMIT %(limit)s
 """
 # Of several rows that tell of one reversal the first is the case.
-_KNOWN_REVERSAL = """
-SELECT FROM mpesa_movements AS movement JOIN mpesa_movements AS earlier USING (linked_receipt)
-WHERE movement.movement_key = %s AND earlier.kind = 'reversal' AND earlier.verdict = 'reversal_unexpected'
-  AND (earlier.first_seen_at, earlier.movement_key) < (movement.first_seen_at, movement.movement_key)
-LIMIT 1
-"""
-_UNMATCHED = """
-SELECT DISTINCT receipt FROM mpesa_movements
+_KNOWN_REVERSAL = f"""
+SELECT {COLUMNS} FROM mpesa_movements
+WHERE kind = 'reversal' AND verdict = 'reversal_unexpected' AND linked_receipt = %(linked_receipt)s
+  AND (first_seen_at, movement_key)
+      < (SELECT own.first_seen_at, own.movement_key FROM mpesa_movements AS own WHERE own.movement_key = %(key)s)
+"""  # noqa: S608 - as above
+_UNMATCHED = f"""
+SELECT {COLUMNS} FROM mpesa_movements
 WHERE receipt = ANY(%(receipts)s) AND verdict = 'unknown' AND closed_at IS NULL
-"""
+"""  # noqa: S608 - as above
 _CLOSE_RETURNED = """
 UPDATE mpesa_movements SET closed_at = %(now)s, closed_by = 'statement', note = %(note)s
 WHERE receipt = %(receipt)s AND verdict = 'unknown' AND closed_at IS NULL
@@ -102,10 +101,10 @@ _CLOSE = """
 UPDATE mpesa_movements SET closed_at = %(now)s, closed_by = %(closed_by)s, note = %(note)s
 WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
 """
-_OPEN_CASE = """
-SELECT amount_cents, session_id, payer_digest FROM mpesa_movements
+_OPEN_CASE = f"""
+SELECT session_id, payer_digest, {COLUMNS} FROM mpesa_movements
 WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
-"""
+"""  # noqa: S608 - as above
 _ALLOCATE = """
 UPDATE mpesa_movements SET verdict = 'new', transaction_id = %(transaction_id)s, closed_by = %(by)s, note = %(note)s,
                            mac = %(mac)s
@@ -123,8 +122,6 @@ FROM unnest(%(keys)s::text[], %(macs)s::text[]) AS signed (movement_key, mac)
 WHERE movement.movement_key = signed.movement_key
 """
 _GRADES = [str(grade) for grade in Evidence]
-
-_log = structlog.get_logger(__name__)
 
 
 class MovementKind(StrEnum):
@@ -245,9 +242,10 @@ class Movements:
         by_key = {movement.key: movement for movement in movements}
         with self._database.connection() as connection:
             connection.execute(_STORE, {"movements": Json(rows), "now": now})
-            known = connection.execute(_KNOWN, {"keys": list(by_key)}).fetchall()
-        results = {row["movement_key"]: _known_result(by_key[row["movement_key"]], row) for row in known}
-        forged = {row["movement_key"]: row["mac"] for row in known if not self._is_genuine(row)}
+            known = connection.execute(_KNOWN.encode(), {"keys": list(by_key)}).fetchall()
+        ours = {row["movement_key"]: row for row in self._genuine(known)}
+        results = {key: _known_result(by_key[key], row) for key, row in ours.items()}
+        forged = {row["movement_key"]: row["mac"] for row in known if row["movement_key"] not in results}
         if forged:
             news = [
                 row | {"forged_mac": forged[key]} for row in rows if (key := row["movement_key"]) in forged
@@ -273,13 +271,15 @@ class Movements:
     def unmatched(self, receipts: Iterable[str]) -> set[str]:
         """Return those of these receipts that are of unmatched payments."""
         with self._database.connection() as connection:
-            rows = connection.execute(_UNMATCHED, {"receipts": list(receipts)}).fetchall()
-        return {row["receipt"] for row in rows}
+            rows = connection.execute(_UNMATCHED.encode(), {"receipts": list(receipts)}).fetchall()
+        return {row["receipt"] for row in self._genuine(rows)}
 
     def is_known_reversal(self, movement: Movement) -> bool:
         """Whether an earlier row tells of the same reversal, and is the case about it."""
+        values = {"key": movement.key, "linked_receipt": movement.linked_receipt}
         with self._database.connection() as connection:
-            return connection.execute(_KNOWN_REVERSAL, (movement.key,)).fetchone() is not None
+            rows = connection.execute(_KNOWN_REVERSAL.encode(), values).fetchall()
+        return any(self._genuine(rows))
 
     def close_returned(self, receipt: str, *, reversal: str, now: datetime) -> None:
         """Close the unmatched payment of a receipt, because M-Pesa reversed it."""
@@ -297,27 +297,22 @@ class Movements:
             raise _case_not_open()
 
     def open_case(self, key: str) -> OpenMovement:
-        """Return a movement that is an open case. Raises Rejected CASE_NOT_OPEN where there is none."""
+        """Return a movement that is an open case.
+
+        Raises Rejected: CASE_NOT_OPEN where there is none, CASE_NEEDS_MORE where it is forged.
+        """
         values = {"key": key, "open_verdicts": [str(verdict) for verdict in OPEN_VERDICTS]}
         with self._database.connection() as connection:
-            row = connection.execute(_OPEN_CASE, values).fetchone()
-        if row is None:
-            raise _case_not_open()
-        return OpenMovement(**row)
+            row = self._acted_on(connection.execute(_OPEN_CASE.encode(), values).fetchone())
+        return OpenMovement(row["amount_cents"], row["session_id"], row["payer_digest"])
 
     def allocate(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
         """Let an unmatched payment name a transaction, because an operator says so; return it, to be matched again.
 
-        Raises Rejected CASE_NOT_OPEN where it is no open case.
+        Raises Rejected as `open_case` does.
         """
         with self._database.connection() as connection:
-            row = connection.execute(_KNOWN, {"keys": [key]}).fetchone()
-        if row is None:
-            raise _case_not_open()
-        if not self._is_genuine(row):
-            raise Rejected(
-                "CASE_NEEDS_MORE", "Daftari did not store it as it is. Ask M-Pesa whether it is a payment."
-            )
+            row = self._acted_on(connection.execute(_KNOWN.encode(), {"keys": [key]}).fetchone())
         mac = movement_mac(self._vault.keys, row | {"transaction_id": transaction_id})
         values = {"key": key, "transaction_id": transaction_id, "by": by, "note": note, "mac": mac}
         for movement in self._movements(_ALLOCATE, values | {"old_mac": row["mac"]}):
@@ -335,16 +330,21 @@ class Movements:
         self._is_signed = not rows
         return len(rows)
 
-    def _is_genuine(self, row: dict[str, Any]) -> bool:
-        if is_genuine(self._vault.keys, row):
-            return True
-        _log.error("movement_forged", movement_key=row["movement_key"])
-        return False
+    def _genuine(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        return genuine(self._vault.keys, rows)
+
+    def _acted_on(self, row: dict[str, Any] | None) -> dict[str, Any]:
+        if row is None:
+            raise _case_not_open()
+        if not any(self._genuine([row])):
+            detail = "Daftari did not store it as it is. Ask M-Pesa, and import a statement that has it."
+            raise Rejected("CASE_NEEDS_MORE", detail)
+        return row
 
     def _movements(self, statement: LiteralString, values: dict[str, Any]) -> list[Movement]:
         with self._database.connection() as connection:
             rows = connection.execute(statement, values).fetchall()
-        return [self._movement(row) for row in rows if self._is_genuine(row)]
+        return [self._movement(row) for row in self._genuine(rows)]
 
     def _row(self, movement: Movement) -> dict[str, Any]:
         typed = movement.reference if movement.transaction_id is None else ""

@@ -154,7 +154,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     View("payment_search", (0.5, 1), lambda parts: PaymentSearch(parts.vault)),
     View("journal_entries", (0.5, 2), lambda _: Journal()),
     OnTime("journal_movements", (1, 5), "post movements of M-Pesa that no event accounts for to the journal",
-           lambda parts: post_movements(parts.ledger.database)),
+           lambda parts: post_movements(parts.ledger.database, parts.vault.keys)),
     OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),
             "where refunds are automatic: approve_refund",
             lambda parts: parts.refund_policy, REFUND_NOT_DECIDED),

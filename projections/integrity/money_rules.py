@@ -10,7 +10,7 @@ from ledger.application import RECEIPT
 from ledger.session import events
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
-from ledger.store.movement_macs import TOLD, is_genuine
+from ledger.store.movement_macs import COLUMNS, is_genuine
 from ledger.store.vault import Vault
 from projections.integrity.session_log import CREDITS, SessionLog
 from projections.integrity.violations import Violation, stream
@@ -49,9 +49,7 @@ WHERE movement.kind = 'reversal' AND movement.settled_at IS NOT NULL AND movemen
                 WHERE later.session_id = event.session_id AND later.topic = 'payment_session.receipt_recorded.v1'
                   AND later.state->'attempt' = event.state->'attempt')) = ref.value)
 """
-MOVEMENTS = f"""
-SELECT movement_key, happened_at, session_id, mac, is_from_before, {", ".join(TOLD)} FROM mpesa_movements
-"""  # noqa: S608 - made of names of our own
+MOVEMENTS = f"SELECT session_id, {COLUMNS} FROM mpesa_movements"  # noqa: S608 - made of names of our own
 MONEY_OF_ROWS = """
 WITH of_orders AS (
     SELECT coalesce(sum((event.state->'amount_cents')::bigint), 0)::bigint AS refunded

@@ -1,5 +1,6 @@
 """A movement that was written past the application moves no money, and `daftari verify` names it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -12,12 +13,14 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence, Status
 from ledger.store.database import Database
 from ledger.store.vault import Vault
+from payments.exceptions.work_list import Kind, open_cases
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
+from payments.reconciliation.movement_log import post_movements
 from payments.reconciliation.movements import MatchVerdict, Movement, MovementKind, Movements
 from projections.integrity.invariants import check
 from tests.support.checkouts import TOTAL_CENTS, Checkout
-from tests.support.keys import MASTER_KEY
+from tests.support.keys import MASTER_KEY, event_macs
 from tests.support.prompt_limits import AMPLE
 
 RECEIPT = "UKRFORGED1"
@@ -27,6 +30,14 @@ INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents
 VALUES ('payment UKRFORGED1', 'payment', 'UKRFORGED1', true, %s, now(), 'statement', %s, %s,
         now() - interval '1 hour', %s)
 """
+
+FORGE_REVERSAL = """
+INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, linked_receipt,
+                             verdict, first_seen_at)
+VALUES ('row 0', 'reversal', 'UKRFORGED2', false, 1, now(), 'statement', 'UKRFORGED1', 'reversal_unexpected',
+        now() - interval '1 hour')
+"""
+ENTRIES = "SELECT what, amount_cents FROM journal_entries WHERE movement IS NOT NULL"
 
 
 @pytest.fixture
@@ -132,3 +143,80 @@ def test_a_movement_from_before_is_signed_once(
     with freeze_time(clock.now() + timedelta(minutes=10)):
         assert matcher.act_on_unprocessed() == 1
     assert named(database, vault) == []
+
+
+def booked(database: Database, vault: Vault) -> list[tuple[str, int]]:
+    post_movements(database, vault.keys)
+    with database.connection() as connection:
+        return [(row["what"], row["amount_cents"]) for row in connection.execute(ENTRIES)]
+
+
+def test_a_forged_payment_is_in_the_books_only_once_mpesa_tells_of_it(
+    login_url: str, checkout: Checkout, matcher: Matcher, database: Database, vault: Vault
+) -> None:
+    forge(login_url, checkout, verdict="unknown", cents=1)
+    assert booked(database, vault) == []
+    matcher.ingest([replace(genuine(checkout), transaction_id=None)])
+    assert booked(database, vault) == [("payment", TOTAL_CENTS)]
+    [case] = open_cases(database, clock.now(), macs=event_macs(database), kind=Kind.MONEY_UNKNOWN)
+    assert case.money_cents == TOTAL_CENTS
+    assert named(database, vault) == []
+
+
+def test_a_movement_that_is_marked_as_posted_already_does_not_stop_the_books(
+    login_url: str, checkout: Checkout, matcher: Matcher, database: Database, vault: Vault
+) -> None:
+    matcher.ingest([replace(genuine(checkout), transaction_id=None)])
+    assert booked(database, vault) == [("payment", TOTAL_CENTS)]
+    with psycopg.connect(login_url, autocommit=True) as attacker:
+        attacker.execute("UPDATE mpesa_movements SET journal_ordinal = NULL")
+    assert booked(database, vault) == [("payment", TOTAL_CENTS)]
+    assert "books" not in {violation.rule for violation in check(database, vault)}
+
+
+def test_a_movement_that_was_made_nothing_and_hidden_from_the_books_is_named(
+    login_url: str, checkout: Checkout, matcher: Matcher, database: Database, vault: Vault
+) -> None:
+    matcher.ingest([replace(genuine(checkout), transaction_id=None)])
+    with psycopg.connect(login_url, autocommit=True) as attacker:
+        attacker.execute("UPDATE mpesa_movements SET amount_cents = 0, journal_ordinal = 0")
+    assert booked(database, vault) == []
+    assert len(named(database, vault)) == 1
+
+
+def test_the_work_list_says_that_a_movement_is_forged(
+    login_url: str, checkout: Checkout, matcher: Matcher, database: Database, vault: Vault
+) -> None:
+    forge(login_url, checkout, verdict="unknown")
+    genuine_one = replace(genuine(checkout), receipt="UKRGENUINE", transaction_id=None)
+    matcher.ingest([genuine_one])
+    forged, shown = open_cases(database, clock.now(), macs=event_macs(database), kind=Kind.MONEY_UNKNOWN)
+    assert (forged.case_id, forged.money_cents) == (f"payment.{RECEIPT}", None)
+    assert forged.detail == "not stored by Daftari as it is: ask M-Pesa whether it is true"
+    assert (shown.case_id, shown.money_cents) == ("payment.UKRGENUINE", TOTAL_CENTS)
+    movements = Movements(database, vault)
+    assert movements.open_case(genuine_one.key).amount_cents == TOTAL_CENTS
+    with pytest.raises(Rejected, match="Ask M-Pesa") as refusal:
+        movements.open_case(f"payment {RECEIPT}")
+    assert refusal.value.code == "CASE_NEEDS_MORE"
+
+
+def test_a_forged_payment_is_not_taken_for_an_unmatched_one(
+    login_url: str, checkout: Checkout, database: Database, vault: Vault
+) -> None:
+    forge(login_url, checkout, verdict="unknown")
+    assert Movements(database, vault).unmatched([RECEIPT]) == set()
+
+
+def test_a_forged_reversal_does_not_hide_the_genuine_one(
+    login_url: str, checkout: Checkout, matcher: Matcher
+) -> None:
+    checkout.pay(RECEIPT).order()
+    with psycopg.connect(login_url, autocommit=True) as attacker:
+        attacker.execute(FORGE_REVERSAL)
+    reversal = Movement(
+        MovementKind.REVERSAL, "UKRGENUINE", TOTAL_CENTS, clock.now(), Evidence.STATEMENT,
+        money_in=False, linked_receipt=RECEIPT,
+    )  # fmt: skip
+    [result] = matcher.ingest([reversal])
+    assert result.verdict == MatchVerdict.REVERSAL_UNEXPECTED

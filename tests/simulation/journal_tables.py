@@ -33,7 +33,7 @@ class JournalTables:
             projection._counterparts: self.counterparts,
             projection._add: self.add,
             journal.EARLIER: self.earlier,
-            movement_log._PENDING: self.pending,
+            movement_log._PENDING.encode(): self.pending,
             movement_log._IN_THE_BOOKS: self.in_the_books,
             movement_log._REVERSED_BY_EVENT: self.reversed_by_event,
             movement_log._LOG: self.log,

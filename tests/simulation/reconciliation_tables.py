@@ -30,14 +30,14 @@ class ReconciliationTables:
         """Return the handler of each statement."""
         return {
             movements._STORE: self.store,
-            movements._KNOWN: self.known,
+            movements._KNOWN.encode(): self.known,
             movements._STORE_RESULTS: self.store_results,
             movements._UNSIGNED: lambda _: [],
             movements._SIGN: lambda _: 0,
             movements._UNPROCESSED: self.unprocessed,
             movements._CLAIMED_MEANWHILE: self.claimed_meanwhile,
-            movements._UNMATCHED: self.unmatched,
-            movements._KNOWN_REVERSAL: self.known_reversal,
+            movements._UNMATCHED.encode(): self.unmatched,
+            movements._KNOWN_REVERSAL.encode(): self.known_reversal,
             movements._CLOSE_RETURNED: self.close_returned,
             pull_progress._READ: self.progress,
             pull_progress._PUT_OFF: self.put_off,
@@ -111,9 +111,8 @@ class ReconciliationTables:
         return [m for m in self.movements.values() if m["verdict"] == "unknown" and m["closed_at"] is None]
 
     def unmatched(self, values: Any) -> list[Row]:
-        """Return the receipts of unmatched payments."""
-        receipts = dict.fromkeys(m["receipt"] for m in self._unmatched(values["receipts"]))
-        return [{"receipt": receipt} for receipt in receipts]
+        """Return the unmatched payments of some receipts."""
+        return self._unmatched(values["receipts"])
 
     def close_returned(self, values: Any) -> int:
         """Close unmatched payments that were reversed."""
@@ -213,15 +212,14 @@ class ReconciliationTables:
         return [m for m in self.movements.values() if m["kind"] == "reversal" and m["verdict"] in verdicts]
 
     def known_reversal(self, values: Any) -> list[Row]:
-        """Return whether an earlier row is the case about the same reversal."""
-        [key] = values
-        own = self.movements[key]
+        """Return earlier rows that are the case about the same reversal."""
+        own = self.movements[values["key"]]
         return [
-            {"earlier": earlier["movement_key"]}
+            earlier
             for earlier in self.reversals("reversal_unexpected")
-            if earlier["linked_receipt"] == own["linked_receipt"]
-            and (earlier["first_seen_at"], earlier["movement_key"]) < (own["first_seen_at"], key)
-        ][:1]
+            if earlier["linked_receipt"] == values["linked_receipt"]
+            and (earlier["first_seen_at"], earlier["movement_key"]) < (own["first_seen_at"], values["key"])
+        ]
 
     def _unmatched(self, receipts: list[str]) -> list[Row]:
         return [movement for movement in self.unclaimed() if movement["receipt"] in receipts]

@@ -198,7 +198,7 @@ def test_a_session_that_was_written_meanwhile_is_decided_on_again(
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(5)]
     bookings = [Group._paid_in(checkout, f"AB{number:08}") for number, checkout in enumerate(checkouts)]
-    overtaken = _Overtaken(database, ledger.macs._keys)
+    overtaken = _Overtaken(database, ledger.macs.keys)
     overtaken.overtaken = checkouts[0]
     done = reconcile(bookings, 500, ledger=overtaken)
     assert {kind: count for kind, count in done.found["counts"].items() if count} == {
@@ -231,7 +231,7 @@ def test_a_batch_whose_answer_was_lost_is_not_written_twice(
 ) -> None:
     checkouts = [Checkout(ledger).prompt() for _ in range(3)]
     bookings = [Group._paid_in(checkout, f"AB{number:08}") for number, checkout in enumerate(checkouts)]
-    losing = _AnswerLost(database, ledger.macs._keys)
+    losing = _AnswerLost(database, ledger.macs.keys)
     done = reconcile(bookings, 500, ledger=losing)
     assert done.found["counts"]["credited"] == 3
     assert [checkout.session.received_cents for checkout in checkouts] == [TOTAL_CENTS] * 3

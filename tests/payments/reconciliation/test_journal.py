@@ -22,7 +22,7 @@ from projections.journal import Journal
 from tests.projections.integrity.test_invariants import tamper
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
-from tests.support.keys import event_macs
+from tests.support.keys import event_macs, key_ring
 
 RECEIPT = "OAF7Q2X9LM"
 REVERSAL = "OAF7Q2X9RV"
@@ -49,7 +49,7 @@ def balances(database: Database) -> dict[str, int]:
 
 def posted(database: Database) -> dict[str, int]:
     follow(database)
-    post_movements(database)
+    post_movements(database, key_ring(database))
     return balances(database)
 
 
@@ -283,7 +283,7 @@ def test_a_payment_that_was_taken_back_is_posted_once(
 ) -> None:
     paid(ledger).order()
     matcher.ingest([movement("reversal", REVERSAL, linked_receipt=RECEIPT)])
-    assert post_movements(database) == 1
+    assert post_movements(database, key_ring(database)) == 1
     assert posted(database)["sales_returns"] == TOTAL_CENTS
     assert "mpesa_clearing" not in balances(database)
 
