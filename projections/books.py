@@ -14,16 +14,31 @@ from psycopg import Connection
 from ledger.clock import DAY_YEARS, OUT_OF_CALENDAR, start_of_day
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
-from projections.journal import COLUMNS, TABLE
+from projections.journal import COLUMNS, DAYS_TABLE, TABLE
 from projections.postings import CHART, Account, Entry
 
-START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+START_OF_TIME = start_of_day(date(1970, 1, 1))
 
+# A period is of whole days. A day of which all entries were known at the time is its sum; of a day that got some of its
+# entries later, the entries themselves are read.
 SUMS = f"""
-SELECT debit_account, credit_account, count(*) AS entries,
-       coalesce(sum(amount_cents) FILTER (WHERE occurred_at < %(since)s), 0)::bigint AS before_cents,
-       coalesce(sum(amount_cents) FILTER (WHERE occurred_at >= %(since)s), 0)::bigint AS cents
-FROM {TABLE} WHERE occurred_at < %(until)s AND recorded_at <= %(as_of)s GROUP BY debit_account, credit_account
+WITH kept AS (
+    SELECT (day - interval '3 hours') AT TIME ZONE 'UTC' AS begins_at, debit_account, credit_account, entries,
+           amount_cents, first_recorded_at, max(last_recorded_at) OVER (PARTITION BY day) <= %(as_of)s AS is_known_whole
+    FROM {DAYS_TABLE}
+), known AS (
+    SELECT begins_at, debit_account, credit_account, entries, amount_cents FROM kept WHERE is_known_whole
+    UNION ALL
+    SELECT begins_at, entry.debit_account, entry.credit_account, 1, entry.amount_cents
+    FROM (SELECT DISTINCT begins_at FROM kept
+          WHERE NOT is_known_whole AND first_recorded_at <= %(as_of)s AND begins_at < %(until)s) AS changed
+    JOIN {TABLE} AS entry ON entry.occurred_at >= begins_at AND entry.occurred_at < begins_at + interval '1 day'
+    WHERE entry.recorded_at <= %(as_of)s
+)
+SELECT debit_account, credit_account, sum(entries)::bigint AS entries,
+       coalesce(sum(amount_cents) FILTER (WHERE begins_at < %(since)s), 0)::bigint AS before_cents,
+       coalesce(sum(amount_cents) FILTER (WHERE begins_at >= %(since)s), 0)::bigint AS cents
+FROM known WHERE begins_at < %(until)s GROUP BY debit_account, credit_account
 """  # noqa: S608 - made of names of our own
 _NAMES = ", ".join(("entry_id", *COLUMNS))
 _OF_PERIOD = "occurred_at >= %(since)s AND occurred_at < %(until)s AND recorded_at <= %(as_of)s"

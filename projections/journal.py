@@ -32,6 +32,8 @@ from projections.postings import (
 from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
 
 TABLE = "journal_entries"
+DAYS_TABLE = "journal_days"
+"""Sums of the entries by day, which the database keeps."""
 COLUMNS = tuple(column.name for column in fields(Entry))
 
 _NAMES = ", ".join(COLUMNS)

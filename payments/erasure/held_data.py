@@ -356,6 +356,7 @@ NOTHING_OF_A_PERSON = frozenset(
         "event_mac_starts",
         "event_topics",
         "follower_positions",
+        "journal_days",
         "journal_entries_rebuilt",
         "key_ring",
         "ledger_node",

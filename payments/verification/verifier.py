@@ -82,7 +82,7 @@ INVARIANTS = (
     Invariant(
         8,
         "Projections equal a fold of the log, row for row.",
-        ("rows", "metrics", "refunds", "cases", "search", "books"),
+        ("rows", "metrics", "refunds", "cases", "search", "books", "daily sums"),
     ),
     Invariant(
         9,

@@ -15,7 +15,7 @@ from psycopg import Connection
 from ledger.session.events import PaymentReversed, Refunded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
-from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, LOGGED, TABLE
+from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, DAYS_TABLE, LOGGED, TABLE
 from projections.postings import (
     MONEY_TOPICS,
     STATE_TOPICS,
@@ -65,6 +65,15 @@ WHERE movement.journal_ordinal IS NOT NULL AND movement.amount_cents > 0
                  OR event.state->>'reversal_receipt' IN (movement.receipt, movement.linked_receipt)
                  OR movement.receipt = movement.linked_receipt))
       ELSE false END)
+"""  # noqa: S608 - as above
+DAILY_SUMS = f"""
+SELECT DISTINCT day::text FROM {DAYS_TABLE} AS kept FULL JOIN (
+    SELECT (occurred_at AT TIME ZONE 'UTC' + interval '3 hours')::date AS day, debit_account, credit_account,
+           count(*) AS entries, sum(amount_cents) AS amount_cents, min(recorded_at) AS first_recorded_at,
+           max(recorded_at) AS last_recorded_at
+    FROM {TABLE} GROUP BY 1, 2, 3) AS summed USING (day, debit_account, credit_account)
+WHERE (kept.entries, kept.amount_cents, kept.first_recorded_at, kept.last_recorded_at)
+      IS DISTINCT FROM (summed.entries, summed.amount_cents, summed.first_recorded_at, summed.last_recorded_at)
 """  # noqa: S608 - as above
 # What is older than the books is posted after the upgrade that brought them.
 _BOOKS_WERE_THERE = """
@@ -166,6 +175,10 @@ def movements(connection: Connection[Any], *, is_whole: bool) -> Iterator[Violat
     if is_whole:
         for row in stream(connection, "journal_sessions", OF_NO_SESSION):
             yield Violation("books", "the journal has entries of it, and it is no session", row["session_id"])
+        for row in stream(connection, "journal_days", DAILY_SUMS):
+            yield Violation(
+                "daily sums", f"those of {row['day']} are not what the entries of that day come to"
+            )
 
 
 def _posted_otherwise(connection: Connection[Any]) -> Iterator[dict[str, Any]]:

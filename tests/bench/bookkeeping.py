@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from time import perf_counter, thread_time
+from typing import Any
 
 import click
 
@@ -12,13 +13,21 @@ from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections.booked_receipts import receipt_differences
-from projections.books import entries_of, period, trial_balance
+from projections.books import Period, entries_of, period, trial_balance
 from projections.follower import Follower
-from projections.journal import Journal
+from projections.journal import TABLE, Journal
 from projections.postings import Account
 from tests.bench.sample_store import sample_store
 
 WORKER_BATCH = 500
+
+ADDED_UP = f"""
+SELECT debit_account, credit_account, count(*) AS entries,
+       coalesce(sum(amount_cents) FILTER (WHERE occurred_at < %(since)s), 0)::bigint AS before_cents,
+       coalesce(sum(amount_cents) FILTER (WHERE occurred_at >= %(since)s), 0)::bigint AS cents
+FROM {TABLE} WHERE occurred_at < %(until)s AND recorded_at <= %(as_of)s GROUP BY debit_account, credit_account
+"""
+"""What a trial balance is compared with: the sums of all entries, without those of days."""
 
 
 @click.command()
@@ -47,17 +56,28 @@ def _post(database: Database, macs: EventMacs, sessions: int) -> None:
 
 
 def _read(database: Database) -> None:
-    everything, today = period(None, None, clock.now()), (clock.now() - timedelta(days=2)).date()
+    now, day = clock.now(), (clock.now() - timedelta(days=2)).date()
+    everything, today = period(None, None, now), period(day, day, now)
+    week_ago = period(None, None, now - timedelta(days=7))
     for name, read in (
+        ("trial balance, from entries", lambda: _added_up(database, everything)),
         ("trial balance", lambda: trial_balance(database, everything)),
-        ("daily close", lambda: trial_balance(database, period(today, today, clock.now()))),
+        ("daily close, from entries", lambda: _added_up(database, today)),
+        ("daily close", lambda: trial_balance(database, today)),
+        ("as known a week ago, from entries", lambda: _added_up(database, week_ago)),
+        ("as known a week ago", lambda: trial_balance(database, week_ago)),
         ("a page of an account", lambda: entries_of(database, Account.SALES, everything, after=0, limit=100)),
         ("a page of untied receipts", lambda: receipt_differences(database, everything, after="", limit=100)),
     ):
         read()
         started = perf_counter()
         read()
-        click.echo(f"{name:26} {(perf_counter() - started) * 1000:8.1f} ms")
+        click.echo(f"{name:34} {(perf_counter() - started) * 1000:8.1f} ms")
+
+
+def _added_up(database: Database, asked: Period) -> list[dict[str, Any]]:
+    with database.connection() as connection:
+        return connection.execute(ADDED_UP.encode(), asked.values).fetchall()
 
 
 if __name__ == "__main__":

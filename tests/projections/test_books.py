@@ -1,6 +1,8 @@
 """The books as they are, and as they were known on any day."""
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
 
 import pytest
 from freezegun import freeze_time
@@ -10,7 +12,15 @@ from ledger.application import Ledger
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
 from projections.book_formats import ENTRY_COLUMNS, csv_lines, entry_row, hledger_lines
-from projections.books import all_entries, entries_of, period, trial_balance
+from projections.books import (
+    AccountBalance,
+    Period,
+    TrialBalance,
+    all_entries,
+    entries_of,
+    period,
+    trial_balance,
+)
 from projections.follower import Follower
 from projections.journal import Journal
 from projections.postings import Account
@@ -61,6 +71,40 @@ def test_a_close_shows_what_was_known_then(ledger: Ledger, database: Database) -
     assert trial_balance(database, period(DAY, DAY, before)).entries == 0
     now = trial_balance(database, period(DAY, DAY, clock.now()))
     assert (now.entries, now.debit_cents, now.credit_cents) == (1, TOTAL_CENTS, TOTAL_CENTS)
+
+
+def test_sums_of_days_come_to_what_the_entries_do_as_known_at_any_time(
+    ledger: Ledger, database: Database
+) -> None:
+    """Late entries of past days included, and events that are posted in another order than they happened."""
+    checkouts = [Checkout(ledger, at=EVENING + timedelta(days=day)).prompt() for day in (2, 0, 1)]
+    for number, checkout in enumerate(checkouts):
+        checkout.pay(f"NLJ7RT61S{number}")
+        follow(database)
+    checkouts[1].order()
+    checkouts[0].wait(minutes=12).refuse_order()
+    follow(database)
+    with database.connection() as connection:
+        known = [row["recorded_at"] for row in connection.execute("SELECT recorded_at FROM journal_entries")]
+    moments = [moment + timedelta(microseconds=late) for moment in known for late in (-1, 0)]
+    days = [None, *(DAY + timedelta(days=day) for day in range(-1, 5))]
+    for as_of in (*moments, clock.now() + timedelta(days=1)):
+        for since, until in product(days, days):
+            if since is None or until is None or since <= until:
+                asked = period(since, until, as_of)
+                assert trial_balance(database, asked) == added_up(database, asked)
+
+
+def added_up(database: Database, asked: Period) -> TrialBalance:
+    """Return the trial balance as the entries alone come to it."""
+    entries = all_entries(database, None, replace(asked, since=datetime(1900, 1, 1, tzinfo=UTC)))
+    count, figures = 0, {account: [0, 0, 0] for account in Account}
+    for entry in entries:
+        debit, credit = figures[Account(entry.debit_account)], figures[Account(entry.credit_account)]
+        is_before, cents, count = entry.occurred_at < asked.since, entry.amount_cents, count + 1
+        debit[0 if is_before else 1] += cents
+        credit[0 if is_before else 2] += -cents if is_before else cents
+    return TrialBalance(asked, tuple(AccountBalance(each, *found) for each, found in figures.items()), count)
 
 
 def test_an_account_is_read_in_pages_and_whole(ledger: Ledger, database: Database) -> None:

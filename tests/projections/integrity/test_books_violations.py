@@ -10,7 +10,7 @@ from ledger.store.database import Database
 from projections.follower import Follower
 from projections.integrity.books_rules import POSTING_MAY_TAKE
 from projections.integrity.invariants import check
-from projections.journal import Journal
+from projections.journal import Journal, rebuild
 from tests.projections.integrity.test_invariants import tamper
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
@@ -114,6 +114,29 @@ def test_a_movement_that_was_marked_and_left_out_is_reported(
     tamper(database, f"UPDATE mpesa_movements SET kind = '{kind}', journal_ordinal = {ordinal}")
     detail = f"movement {ordinal} of receipt NLJ0NOBODY is not in the books, and no event tells of it"
     assert found(database) == [detail]
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE journal_days SET amount_cents = amount_cents + 1 WHERE credit_account = 'sales'",
+        "UPDATE journal_days SET last_recorded_at = now() + interval '1 day' WHERE credit_account = 'sales'",
+        "DELETE FROM journal_days WHERE credit_account = 'sales'",
+        "INSERT INTO journal_days SELECT '2020-02-29', debit_account, credit_account, 1, 1, now(), now()"
+        " FROM journal_days LIMIT 1",
+        "DELETE FROM journal_entries WHERE credit_account = 'sales'",
+    ],
+)
+def test_daily_sums_that_are_not_those_of_the_entries_are_reported(
+    database: Database, statement: str
+) -> None:
+    booked(database)
+    tamper(database, statement)
+    [wrong] = [violation.detail for violation in check(database) if violation.rule == "daily sums"]
+    assert wrong.endswith("are not what the entries of that day come to")
+    rebuild(database, event_macs(database))
+    assert check(database) == []
 
 
 @pytest.mark.usefixtures("checkout")
