@@ -60,11 +60,13 @@ ORDER BY event.position
 """
 # The event before the span tells whether its first steps back.
 STEPS_BACK = """
-SELECT position, session_id, version, before - recorded_at AS gap FROM (
-    SELECT position, session_id, version, recorded_at, lag(recorded_at) OVER (ORDER BY position) AS before
+SELECT position, session_id, version, before FROM (
+    SELECT position, session_id, version, recorded_at, lag(recorded_at) OVER places AS recorded_before,
+           lag(position) OVER places AS before
     FROM payment_events WHERE origin = %(origin)s AND position <= %(until)s AND position >= coalesce((
         SELECT max(position) FROM payment_events WHERE origin = %(origin)s AND position <= %(after)s), %(after)s)
-) AS event WHERE position > %(after)s AND recorded_at < before - %(clocks)s ORDER BY position
+    WINDOW places AS (ORDER BY position)
+) AS event WHERE position > %(after)s AND recorded_at < recorded_before - %(clocks)s ORDER BY position
 """
 # After a full block more was waiting already, for as long as no worker signed: its time bounds nothing.
 NOT_WITHIN_HEADS = """
@@ -200,7 +202,7 @@ def _recorded_at_odd_times(span: Span, connection: Connection[Any]) -> Iterator[
         "held": HELD_BACK,
     }
     for row in connection.execute(STEPS_BACK, values):
-        fault = f"says to be recorded {row['gap']} before the one at the position before it"
+        fault = f"says to be recorded more than an hour before the one at position {row['before']}"
         yield _violation(row, fault, "recorded times")
     for row in connection.execute(NOT_WITHIN_HEADS, values):
         head, side = (row["number"], "after") if row["is_after"] else (row["number"] - 1, "before")
