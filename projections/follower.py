@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from eventsourcing.persistence import JSONTranscoder, StoredEvent
+from eventsourcing.persistence import JSONTranscoder
 from psycopg import Connection
 
 from ledger.session.events import Event
@@ -93,10 +93,7 @@ class Recorded:
 
     def event_of(self, state: bytes) -> Event:
         """Return the event as an object of its class, from the JSON of its state."""
-        stored = StoredEvent(self.session_id, self.version, self.topic, state)
-        event = _MAPPER.to_domain_event(stored)
-        assert isinstance(event, Event)
-        return event
+        return _MAPPER.event_of(self.session_id, self.version, self.topic, state)
 
 
 class Projection(Protocol):
@@ -381,6 +378,11 @@ def _events(
             if macs is None or macs.is_genuine(row):
                 raise
             _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
+
+
+def event_of(row: Mapping[str, Any]) -> Event:
+    """Return the event of one row of the log, whose `state` is JSON text, as an object of its class."""
+    return _MAPPER.event_of(row["session_id"], row["version"], row["topic"], row["state"].encode())
 
 
 def recorded(row: dict[str, Any]) -> Recorded:

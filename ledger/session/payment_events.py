@@ -4,7 +4,6 @@ An event that moves the public status names the previous status and the session'
 count it by the event alone.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +21,7 @@ from ledger.session.values import (
     Evidence,
     Payment,
     Status,
+    with_fields,
 )
 
 
@@ -119,7 +119,7 @@ class PaymentInitiated(Event):
     session_created_at: datetime
 
     def apply(self, session: SessionState) -> None:
-        session.attempts[self.attempt] = replace(
+        session.attempts[self.attempt] = with_fields(
             session.attempts[self.attempt],
             state=AttemptState.INITIATED,
             merchant_request_id=self.merchant_request_id,
@@ -205,12 +205,12 @@ class ReceiptRecorded(Event):
     def apply(self, session: SessionState) -> None:
         attempt = session.attempts[self.attempt]
         _credit(session, self.receipt, self.attempt, attempt.received_cents, self.evidence)
-        session.attempts[self.attempt] = replace(attempt, receipt=self.receipt)
+        session.attempts[self.attempt] = with_fields(attempt, receipt=self.receipt)
         if session.paid and session.paid.attempt == self.attempt:
-            session.paid = replace(session.paid, receipt=self.receipt, evidence=Evidence(self.evidence))
+            session.paid = with_fields(session.paid, receipt=self.receipt, evidence=Evidence(self.evidence))
         for refund in session.refunds.values():
             if refund.attempt == self.attempt and refund.receipt is None:
-                session.refunds[refund.number] = replace(refund, receipt=self.receipt)
+                session.refunds[refund.number] = with_fields(refund, receipt=self.receipt)
 
 
 class EvidenceUpgraded(Event):
@@ -223,9 +223,9 @@ class EvidenceUpgraded(Event):
 
     def apply(self, session: SessionState) -> None:
         credit = session.credits[self.receipt]
-        session.credits[self.receipt] = replace(credit, evidence=Evidence(self.evidence))
+        session.credits[self.receipt] = with_fields(credit, evidence=Evidence(self.evidence))
         if session.paid and session.paid.receipt == self.receipt:
-            session.paid = replace(session.paid, evidence=Evidence(self.evidence))
+            session.paid = with_fields(session.paid, evidence=Evidence(self.evidence))
 
 
 class DiscrepancyFound(Event):
@@ -264,7 +264,7 @@ class DiscrepancyClosed(Event):
 
     def apply(self, session: SessionState) -> None:
         known = session.discrepancies[self.contradiction]
-        session.discrepancies[self.contradiction] = replace(known, is_open=False)
+        session.discrepancies[self.contradiction] = with_fields(known, is_open=False)
 
 
 class OrderCreated(Event):
@@ -350,7 +350,7 @@ def _prompted(session: SessionState, moment: datetime) -> None:
 
 
 def _close(session: SessionState, attempt: int, state: AttemptState) -> None:
-    session.attempts[attempt] = replace(session.attempts[attempt], state=state)
+    session.attempts[attempt] = with_fields(session.attempts[attempt], state=state)
 
 
 def _receive(session: SessionState, money: Paid | SurplusReceived, *, answers: bool = True) -> None:
@@ -358,7 +358,7 @@ def _receive(session: SessionState, money: Paid | SurplusReceived, *, answers: b
     session.received_cents += money.amount_cents
     attempt = session.attempts[money.attempt]
     if answers and attempt.state != AttemptState.PAID:
-        session.attempts[money.attempt] = replace(
+        session.attempts[money.attempt] = with_fields(
             attempt, state=AttemptState.PAID, receipt=money.receipt, received_cents=money.amount_cents
         )
     if money.receipt is not None:

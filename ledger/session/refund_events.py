@@ -1,12 +1,11 @@
 """Events of a refund: that it is due, who approved it, that it was requested, and how it ended."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ledger.session.event import Event
 from ledger.session.state import SessionState
-from ledger.session.values import Refund, RefundState
+from ledger.session.values import Refund, RefundState, with_fields
 
 
 class RefundDue(Event):
@@ -174,4 +173,4 @@ class PaymentReversed(Event):
 
 
 def _change(session: SessionState, refund: int, **fields: Any) -> None:
-    session.refunds[refund] = replace(session.refunds[refund], **fields)
+    session.refunds[refund] = with_fields(session.refunds[refund], **fields)

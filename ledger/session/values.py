@@ -3,6 +3,23 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # So that the names and the types of fields are checked.
+    from dataclasses import replace
+
+    with_fields = replace
+else:
+    Value = TypeVar("Value")
+
+    def with_fields(value: Value, /, **fields: Any) -> Value:
+        """Return a copy of a value with other fields, as `dataclasses.replace` does.
+
+        That one goes through the frozen class's __init__, field by field, for which each load of a session would pay.
+        """
+        copy = object.__new__(type(value))
+        copy.__dict__.update(value.__dict__, **fields)
+        return copy
 
 
 class Status(StrEnum):

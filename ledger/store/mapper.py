@@ -16,6 +16,15 @@ _COLUMNS = ("originator_id", "originator_version")
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
+class _Versioned(msgspec.Struct):
+    """The version of the class whose fields a state has."""
+
+    class_version: int = 1
+
+
+_VERSION = msgspec.json.Decoder(_Versioned)
+
+
 class SessionMapper(Mapper[UUID]):
     """Writes the state of an event as canonical JSON that SQL can read; reads it with its types.
 
@@ -38,25 +47,29 @@ class SessionMapper(Mapper[UUID]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Return the event; raise MapperDeserialisationError if its state does not fit its class."""
-        cls: type[Event] = resolve_topic(stored_event.topic)
+        stored = stored_event
+        return self.event_of(stored.originator_id, stored.originator_version, stored.topic, stored.state)
+
+    def event_of(self, session_id: UUID | str, version: int, topic: str, state: bytes) -> Event:
+        """Return the event of these columns of the log; raise as `to_domain_event` does."""
+        cls: type[Event] = resolve_topic(topic)
         try:
-            state = _decode(cls, stored_event.state)
+            fields = _decode(cls, state)
         except msgspec.MsgspecError as error:
             raise MapperDeserialisationError(
-                f"Event {stored_event.originator_version} of session {stored_event.originator_id}"
-                f" ({stored_event.topic}) cannot be read: {error}"
+                f"Event {version} of session {session_id} ({topic}) cannot be read: {error}"
             ) from error
-        state["originator_id"] = stored_event.originator_id
-        state["originator_version"] = stored_event.originator_version
-        domain_event = object.__new__(cls)
-        object.__setattr__(domain_event, "__dict__", state)
-        return domain_event
+        fields["originator_id"] = session_id
+        fields["originator_version"] = version
+        event = object.__new__(cls)
+        object.__setattr__(event, "__dict__", fields)
+        return event
 
 
 def _decode(cls: type[Event], text: bytes) -> dict[str, Any]:
     version = getattr(cls, "class_version", 1)
     decoder, defaults = _reader(cls)
-    if version == 1:
+    if version == 1 or _VERSION.decode(text).class_version == version:
         typed: dict[str, Any] = decoder.decode(text)
         return defaults | typed
     state = msgspec.json.decode(text)

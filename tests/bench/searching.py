@@ -1,24 +1,32 @@
 """`python -m tests.bench.searching`: how long an auditor waits for a page of payments, and of the log.
 
-The rows are made by SQL: their events could not be verified, but they are found like any others.
+The rows are made by SQL: their events could not be verified, but they are found like any others. What the API folds for
+a page is timed with payments of five events that are genuine.
 """
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import perf_counter, process_time
+from uuid import UUID
 
 import click
 import psycopg
+import structlog
 
+from ledger.application import Ledger
 from ledger.session.values import Evidence, Status
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
+from projections.history_steps import sessions_at
 from projections.log_pages import LogFilters, read_log
-from projections.payment_search import Filters, find_payments
+from projections.payment_search import Filters, FoundPayment, find_payments
+from tests.support.checkouts import Checkout
 from tests.support.database import TestCluster, migrated_template, new_database
-from tests.support.keys import MASTER_KEY, event_macs
+from tests.support.keys import MASTER_KEY, event_macs, key_ring
 
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
 EVENTS_A_SESSION = 5
@@ -110,7 +118,25 @@ def _measure(url: str, sessions: int, searches: int) -> None:
         after = [chance.randrange(sessions * EVENTS_A_SESSION) for _ in range(searches)]
         begun = [{} if filters.since else {1: position} for position in after]
         _print(name, [partial(read_log, database, macs, filters, each, 100) for each in begun])
+    ledger = Ledger(database, key_ring(database))
+    genuine = _genuine(ledger)
+    for count in (PAGE, len(genuine)):
+        _print(
+            f"{count} payments folded", [partial(_shown, database, ledger.macs, genuine[:count])] * searches
+        )
     database.close()
+
+
+def _genuine(ledger: Ledger) -> list[UUID]:
+    """Make payments whose events carry our MAC; return their sessions."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    made = [Checkout(ledger, at=NEWEST).prompt().pay(f"G{n:09}").order(n) for n in range(1, 101)]
+    return [checkout.session_id for checkout in made]
+
+
+def _shown(database: Database, macs: EventMacs, ids: Sequence[UUID]) -> list[FoundPayment]:
+    sessions = sessions_at(database, macs, ids, None)
+    return [FoundPayment.of(session, NEWEST) for session in sessions.values()]
 
 
 def _pages(database: Database, vault: Vault, filters: Filters) -> None:
