@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import psycopg
+
 from ledger.application import Ledger
 from ledger.store.audit_log import AuditLog
 from ledger.store.block_signer import BlockSigner
@@ -42,6 +44,22 @@ def test_a_payment_is_found_by_its_receipt_and_taken(
     assert (bad.returncode, "Leave the phone number out" in bad.stderr) == (1, True), bad.stderr
     assert list(tmp_path.iterdir()) == [path]
     assert AuditLog(database, vault.keys).entries(kind="access")[1] == [entry]
+
+
+def test_who_takes_a_payment_with_an_altered_event_is_told_so(
+    ledger: Ledger, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    session_id = Checkout(ledger).session_id
+    until_readable(database)
+    BlockSigner(database, lambda: Vault(database, MASTER_KEY).block_key).run()
+    with psycopg.connect(database_url) as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        superuser.execute("UPDATE payment_events SET state = '{}' WHERE session_id = %s", (session_id,))
+    path = tmp_path / "pack.zip"
+    taken = daftari("evidence", str(session_id), "--by", "41", "-o", str(path), DATABASE_URL=database_url)
+    assert taken.returncode == 0, taken.stderr
+    assert taken.stderr.startswith("NOT GENUINE: event 1 of it is not as Daftari wrote it.")
+    assert check(files_of(path.read_bytes()), []).forged == [1]
 
 
 def test_what_is_no_payment_is_refused(database_url: str, tmp_path: Path) -> None:
