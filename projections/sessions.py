@@ -167,8 +167,9 @@ def status_of(database: Database, session_id: UUID, user_id: int | None, now: da
 
 def rows_of(database: Database, session_ids: Collection[UUID], now: datetime) -> list[SessionRow]:
     """Return these sessions as they read now, in no order; unknown ones are left out."""
+    values = {"session_ids": list(session_ids), "now": now}
     with database.connection() as connection:
-        rows = connection.execute(OF_IDS, {"session_ids": list(session_ids), "now": now}).fetchall()
+        rows = connection.execute(OF_IDS, values, prepare=True, binary=True).fetchall()
     return [_session(row) for row in rows]
 
 

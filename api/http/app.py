@@ -56,7 +56,7 @@ def create_app(
     settings: Settings,
     build_services: Callable[[], Services],
     install_pages: Callable[[Flask], None] | None = None,
-) -> Flask:
+) -> Application:
     """Return the application, with the web pages that `install_pages` registers. Its services are built at the first
     request that needs them, in the process that serves it, because connections do not survive a fork.
 

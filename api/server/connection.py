@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from fcntl import ioctl
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from socket import SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET, socket
 from termios import TIOCOUTQ
 from time import monotonic
@@ -36,21 +35,6 @@ class Deadlines:
     def of_bytes(self, count: int) -> float:
         """Return the seconds that a client has for more than so many bytes."""
         return self.request_seconds * (1 + count / BYTES_EACH_TIME)
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """How many connections a process has at most, and how many of one address that is not in `unlimited`."""
-
-    most: int
-    of_an_address: int
-    unlimited: tuple[IPv4Network | IPv6Network, ...]
-
-    def is_unlimited(self, address: str) -> bool:
-        """Tell whether an address may have any number of connections."""
-        found = ip_address(address)
-        mapped = getattr(found, "ipv4_mapped", None) or found
-        return any(mapped in network for network in self.unlimited)
 
 
 class State(Enum):

@@ -7,12 +7,11 @@ client that sends or reads slowly holds nothing but its socket. One that long-po
 """
 
 import socket
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from heapq import nsmallest
+from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -20,22 +19,17 @@ from time import monotonic
 import structlog
 
 from api.http.framework.error_responses import bare_refusal
-from api.http.framework.waiting import WHILE_WAITING
-from api.http.streaming.long_poll import RequestSlot
-from api.server.connection import Connection, ConnectionLimits, Deadlines, State
+from api.http.streaming.long_poll import REQUEST_SLOT, RequestSlot
+from api.server.connection import Connection, Deadlines, State
 from api.server.http1 import RefusedRequest, Request
 from api.server.lanes import Lane, Lanes, opens_checkout
+from api.server.open_connections import TIMED, ConnectionLimits, OpenConnections
 from api.server.suspended import SuspendedRequest, SuspendedRequests
-from api.server.wsgi import Wsgi, call, environ_of, response, stream_head
+from api.server.wsgi import Environ, Wsgi, call, environ_of, response, stream_head
 
 TICK_SECONDS = 0.25
 LOG_EVERY_SECONDS = 10.0
 
-MAX_UNSENT_BYTES = 64 << 20
-"""How much of all answers together a process keeps for clients that read slowly."""
-
-_EVICTED_AT_ONCE = 16
-_TIMED = (State.READING, State.WRITING, State.DRAINING, State.UNREAD)
 _ANSWERED = (State.DRAINING, State.UNREAD)
 _log = structlog.get_logger(__name__)
 
@@ -51,8 +45,10 @@ class Task:
 
 
 class HttpServer:
-    """Serves an application on a listening socket. There have to be more threads than slots and requests that may have
-    released theirs: one leads. `on_tick` is called every TICK_SECONDS.
+    """Serves an application on a listening socket. `read_ahead` is given the environments of polls before it is called.
+
+    There have to be more threads than slots and requests that may have released theirs: one leads. `on_tick` is called
+    every TICK_SECONDS.
     """
 
     def __init__(
@@ -66,26 +62,24 @@ class HttpServer:
         threads: int,
         grace_seconds: float,
         on_tick: Callable[[], None],
+        read_ahead: Callable[[Sequence[Environ]], None],
     ) -> None:
         self._listener = listener
         self._port = listener.getsockname()[1]
         self._application = application
+        self._read_ahead = read_ahead
         self._lanes = lanes
         self._deadlines = deadlines
-        self._limits = limits
         self._threads = threads
         self._grace_seconds = grace_seconds
         self._on_tick = on_tick
-        self._is_unlimited = lru_cache(maxsize=10_000)(limits.is_unlimited)
         self._leading = Lock()
         self._started = self._idle = 0
         self._selector = DefaultSelector()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._counting = Lock()
-        self._connections: set[Connection] = set()
-        self._of_address = Counter[str]()
-        self._ended_early = Counter[str]()
+        self._connections = OpenConnections(limits)
         self._next_tick = self._next_log = 0.0
         self._stop_by: float | None = None
         self._stopped = Event()
@@ -143,11 +137,7 @@ class HttpServer:
         """Close a connection, which is not watched."""
         connection.state = State.CLOSED
         connection.close()
-        with self._counting:
-            self._connections.discard(connection)
-            self._of_address[connection.address] -= 1
-            if not self._of_address[connection.address]:
-                del self._of_address[connection.address]
+        self._connections.discard(connection)
 
     def _start_thread(self) -> None:
         self._started += 1
@@ -161,10 +151,10 @@ class HttpServer:
                 if not self._idle and self._started < self._threads:
                     self._start_thread()
             try:
-                self._answer(task)
-            except Exception:  # noqa: BLE001 - a fault of ours costs its own connection alone
-                _log.exception("request_not_answered")
-                self.close(task.connection)
+                if task.lane is Lane.POLLS:
+                    self._answer_polls(task)
+                else:
+                    self._answer(task, self._environ_of(task))
             finally:
                 self._lanes.finish()
             with self._counting:
@@ -243,11 +233,30 @@ class HttpServer:
             connection.expect_request()
             self.watch(connection, State.READING)
 
-    def _answer(self, task: Task) -> None:
-        connection, request = task.connection, task.request
+    def _answer_polls(self, first: Task) -> None:
+        """Answer a poll, and those that have arrived meanwhile, by one read of the database."""
+        tasks = [first, *self._lanes.take_polls()]
+        environs = [self._environ_of(task) for task in tasks]
+        try:
+            self._read_ahead(environs)
+        except Exception:  # noqa: BLE001 - each is read by itself then, and the faulty one fails alone
+            _log.exception("polls_not_read_together")
+        for task, environ in zip(tasks, environs, strict=True):
+            self._answer(task, environ)
+
+    def _environ_of(self, task: Task) -> Environ:
         slot = RequestSlot(was_suspended=task.was_suspended)
-        environ = environ_of(request, connection.address, self._port, slot)
-        environ[WHILE_WAITING] = self._lanes.released
+        return environ_of(task.request, task.connection.address, self._port, slot, self._lanes.released)
+
+    def _answer(self, task: Task, environ: Environ) -> None:
+        try:
+            self._send_answer(task, environ)
+        except Exception:  # noqa: BLE001 - a fault of ours costs its own connection alone
+            _log.exception("request_not_answered")
+            self.close(task.connection)
+
+    def _send_answer(self, task: Task, environ: Environ) -> None:
+        connection, request, slot = task.connection, task.request, environ[REQUEST_SLOT]
         try:
             head, body = call(self._application, environ)
         except Exception:  # noqa: BLE001 - a fault of ours is one answer, and no more
@@ -265,7 +274,7 @@ class HttpServer:
             self._send(connection, response(head, body, request, closes=closes), closes=closes)
 
     def _refuse(self, connection: Connection, refusal: RefusedRequest) -> None:
-        self._ended_early[refusal.code.lower()] += 1
+        self._connections.ended_early[refusal.code.lower()] += 1
         head, body = bare_refusal(refusal.code)
         self._send(connection, response(head, body, None, closes=True), closes=True)
 
@@ -309,52 +318,37 @@ class HttpServer:
             return False
         sock.setblocking(False)  # noqa: FBT003 - as sockets have it
         connection = Connection(sock, address, self._deadlines)
-        with self._counting:
-            self._connections.add(connection)
-            self._of_address[address] += 1
-            are_many = self._of_address[address] > self._limits.of_an_address
-        if are_many and not self._is_unlimited(address):
-            self._ended_early["connections_of_an_address"] += 1
+        if not self._connections.add(connection):
+            self._connections.ended_early["connections_of_an_address"] += 1
             self.close(connection)
             return True
         self.watch(connection, State.READING)
-        if len(self._connections) - len(self._suspended) > self._limits.most:
+        if self._connections.in_excess(len(self._suspended)):
             self._make_room()
         return True
 
     def _make_room(self) -> None:
-        """Close the connections that have the least time left, of those whose client we wait for."""
-        timed = [connection for connection in list(self._connections) if connection.state in _TIMED]
-        for connection in nsmallest(_EVICTED_AT_ONCE, timed, key=lambda connection: connection.deadline):
-            self._ended_early["connections_of_the_process"] += 1
+        for connection in self._connections.soonest_over():
+            self._connections.ended_early["connections_of_the_process"] += 1
             self._hang_up(connection)
 
     def _tick(self, now: float) -> None:
         self._on_tick()
-        connections = list(self._connections)
-        for connection in connections:
-            if connection.state in _TIMED and now >= connection.deadline:
+        for connection in self._connections:
+            if connection.state in TIMED and now >= connection.deadline:
                 self._on_deadline(connection)
             elif connection.state is State.UNREAD and not connection.unread_bytes():
                 self.close(connection)
-        self._bound_unsent(connections)
+        for connection in self._connections.beyond_unsent_bytes():
+            self._connections.ended_early["unsent_bytes_of_the_process"] += 1
+            self._hang_up(connection)
         if self._stop_by is not None:
-            has_open = any(connection.state not in _ANSWERED for connection in list(self._connections))
+            has_open = any(connection.state not in _ANSWERED for connection in self._connections)
             if now >= self._stop_by or not has_open:
                 self._stopped.set()
         if now >= self._next_log:
             self._next_log = now + LOG_EVERY_SECONDS
-            self._log_ended_early()
-
-    def _bound_unsent(self, connections: list[Connection]) -> None:
-        writing = [connection for connection in connections if connection.state is State.WRITING]
-        unsent = sum(connection.unsent_bytes for connection in writing)
-        for connection in sorted(writing, key=lambda connection: connection.deadline):
-            if unsent <= MAX_UNSENT_BYTES:
-                return
-            unsent -= connection.unsent_bytes
-            self._ended_early["unsent_bytes_of_the_process"] += 1
-            self._hang_up(connection)
+            self._connections.log_ended_early()
 
     def _on_deadline(self, connection: Connection) -> None:
         reader = connection.reader
@@ -364,7 +358,7 @@ class HttpServer:
             self._proceed(connection)
             return
         if connection.unsent_bytes or connection.unread_bytes():
-            self._ended_early["answer_not_read"] += 1
+            self._connections.ended_early["answer_not_read"] += 1
         self._hang_up(connection)
 
     def _begin_to_stop(self) -> None:
@@ -376,7 +370,7 @@ class HttpServer:
         self._selector.unregister(self._listener)
         self._listener.close()
         self._suspended.release_all()
-        for connection in list(self._connections):
+        for connection in self._connections:
             self._on_event(connection)
             if connection.state is State.READING and connection.reader.current is None:
                 self.unwatch(connection)
@@ -385,8 +379,3 @@ class HttpServer:
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # So many bytes wait there that it wakes anyway.
             self._wake_writer.send(b"\0")
-
-    def _log_ended_early(self) -> None:
-        if self._ended_early:
-            _log.warning("connections_ended_early", **dict(self._ended_early))
-            self._ended_early.clear()

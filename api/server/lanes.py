@@ -23,7 +23,12 @@ OPENING_WITHIN_SECONDS = 2.0
 crowd is gone the rest is answered in seconds.
 """
 
+POLL_SLOTS = 1
+MAX_POLLS_TOGETHER = 64
+"""How many polls one thread answers at most by one read of the database."""
+
 _OPENING_PATH = b"/api/payments/sessions/"
+_POLL_BYTES = len(_OPENING_PATH) + 36 + len(b"/status/")
 _CALLBACK_PATHS = (
     b"/api/payments/callbacks",
     b"/api/payments/transactions/mpesa_callback",
@@ -39,6 +44,8 @@ class Lane(StrEnum):
     """What a request is, to the server."""
 
     READING = "reading"
+    POLLS = "polls"
+    """It reads a session's status, as most requests do."""
     CHANGING = "changing"
     RESUMED = "resumed"
     """It has waited for a change, and is answered now."""
@@ -48,6 +55,8 @@ class Lane(StrEnum):
 
 def lane_of(method: str, target: bytes) -> Lane:
     """Return the lane of a request that has just arrived."""
+    if method == "GET" and len(target) == _POLL_BYTES and target.endswith(b"/status/"):
+        return Lane.POLLS if target.startswith(_OPENING_PATH) else Lane.READING
     if method in _READING:
         return Lane.HEALTH if target.startswith(_HEALTH_PATHS) else Lane.READING
     return Lane.CALLBACKS if target.startswith(_CALLBACK_PATHS) else Lane.CHANGING
@@ -69,8 +78,8 @@ T = TypeVar("T", bound=_Task)
 
 class Lanes(Generic[T]):
     """Queues of tasks, and `slots` for buyers' requests: a quarter of them for those that change something, half of
-    them for those that have waited. Callbacks and health checks have slots beside these. At most `max_waiting` tasks
-    release their slot at once. Safe to share between threads.
+    them for those that have waited, and one for polls, which are answered together. Callbacks and health checks have
+    slots beside these. At most `max_waiting` tasks release their slot at once. Safe to share between threads.
     """
 
     def __init__(self, slots: int, max_waiting: int = 0, clock: Callable[[], float] = monotonic) -> None:
@@ -78,6 +87,7 @@ class Lanes(Generic[T]):
         self._free_of_buyers = slots
         self._free = {
             Lane.READING: slots,
+            Lane.POLLS: POLL_SLOTS,
             Lane.CHANGING: max(1, slots // 4),
             Lane.RESUMED: max(1, slots // 2),
             Lane.CALLBACKS: CALLBACK_SLOTS,
@@ -117,6 +127,12 @@ class Lanes(Generic[T]):
             self._add(lane, -1)
             self._of_thread.lane = lane
             return self._queues[lane].popleft()[2]
+
+    def take_polls(self) -> list[T]:
+        """Return the other polls that are queued, for the thread that has taken one and is in its slot."""
+        with self._condition:
+            queue = self._queues[Lane.POLLS]
+            return [queue.popleft()[2] for _ in range(min(len(queue), MAX_POLLS_TOGETHER - 1))]
 
     def finish(self) -> None:
         """Release the slot of this thread, which takes another task next."""
@@ -173,4 +189,4 @@ class Lanes(Generic[T]):
             self._condition.notify_all()
 
 
-_OF_BUYERS = (Lane.READING, Lane.CHANGING, Lane.RESUMED)
+_OF_BUYERS = (Lane.READING, Lane.POLLS, Lane.CHANGING, Lane.RESUMED)

@@ -5,7 +5,7 @@ import resource
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -14,11 +14,12 @@ import structlog
 from flask import Flask
 
 from api.http.middleware.published_keys import MAX_WAITING
-from api.server.connection import SEND_BUFFER_BYTES, ConnectionLimits, Deadlines
+from api.server.connection import SEND_BUFFER_BYTES, Deadlines
 from api.server.http_server import HttpServer, Task
 from api.server.lanes import CALLBACK_SLOTS, HEALTH_SLOTS, Lanes
+from api.server.open_connections import ConnectionLimits
 from api.server.processes import WorkerProcesses
-from api.server.wsgi import Wsgi
+from api.server.wsgi import Environ, Wsgi
 from api.settings import Settings
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -56,7 +57,7 @@ def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
         with _listen(settings) as listener:
             workers = WorkerProcesses(
                 settings.daftari_web_workers,
-                partial(make_server, settings, files, listener, app, lanes),
+                partial(make_server, settings, files, listener, app, lanes, read_ahead=app.read_ahead),
                 grace_seconds=GRACE_SECONDS,
                 on_end=_forget_worker,
             )
@@ -83,6 +84,7 @@ def make_server(
     app: Wsgi,
     lanes: Lanes[Task],
     on_tick: Callable[[], None],
+    read_ahead: Callable[[Sequence[Environ]], None] = lambda _: None,
 ) -> HttpServer:
     """Return the server of one process, which may open so many files, with a thread for each slot, for each request
     that may wait, and to lead.
@@ -100,6 +102,7 @@ def make_server(
         threads=slots_of(settings) + CALLBACK_SLOTS + HEALTH_SLOTS + max_waiting_of(settings) + 1,
         grace_seconds=GRACE_SECONDS,
         on_tick=on_tick,
+        read_ahead=read_ahead,
     )
 
 

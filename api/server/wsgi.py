@@ -9,23 +9,23 @@ from time import time
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from api.http.framework.waiting import WHILE_WAITING
 from api.http.streaming.long_poll import REQUEST_SLOT, RequestSlot
 from api.server.http1 import Request
 
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Head = tuple[str, list[tuple[str, str]]]
 
 _WITHOUT_BODY = ("1", "204", "304")
 
 
-def environ_of(request: Request, address: str, port: int, slot: RequestSlot) -> dict[str, Any]:
+def environ_of(
+    request: Request, address: str, port: int, slot: RequestSlot, while_waiting: object
+) -> Environ:
     """Return what the application is to know of a request that a client of `address` has sent to `port`."""
-    target = request.target
-    if not target.startswith(b"/"):
-        parts = urlsplit(target)
-        target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
-    path, _, query = target.partition(b"?")
-    environ: dict[str, Any] = {
+    path, _, query = _origin_form(request.target).partition(b"?")
+    environ: Environ = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
@@ -44,6 +44,7 @@ def environ_of(request: Request, address: str, port: int, slot: RequestSlot) -> 
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
         REQUEST_SLOT: slot,
+        WHILE_WAITING: while_waiting,
     }
     for name, value in request.headers:
         if "_" in name:
@@ -56,6 +57,17 @@ def environ_of(request: Request, address: str, port: int, slot: RequestSlot) -> 
     return environ
 
 
+def _origin_form(target: bytes) -> bytes:
+    """Return path and query of a target, which may be a whole URL (RFC 9112, 3.2.2); what is none stays as it is."""
+    if target.startswith(b"/"):
+        return target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return target
+    return (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+
+
 @lru_cache(maxsize=256)
 def _key_of(name: str) -> str:
     """Return the key of a header in the environment."""
@@ -63,7 +75,7 @@ def _key_of(name: str) -> str:
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
-def call(application: Wsgi, environ: dict[str, Any]) -> tuple[Head, bytes]:
+def call(application: Wsgi, environ: Environ) -> tuple[Head, bytes]:
     """Return the head and the whole body of an application's answer."""
     heads: list[Head] = []
 

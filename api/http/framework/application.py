@@ -1,6 +1,6 @@
 """Flask, without what these endpoints never use: sessions, signals, views that are coroutines."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,13 @@ class Application(Flask):
     """A Flask application whose views are plain functions, asked once a request, without sessions and signals.
 
     `answer_lean`, if it is set, is asked first. It answers hot endpoints, and returns None for all else, which goes
-    Flask's way as if it had not been asked.
+    Flask's way as if it had not been asked. `read_ahead` may be given several requests first: what can be read for them
+    together is kept in their environments.
     """
 
     session_interface = _NoSessions()
     answer_lean: Callable[["WSGIEnvironment"], Answer | None] | None = None
+    read_ahead: Callable[[Sequence["WSGIEnvironment"]], None] = staticmethod(lambda _: None)
 
     def wsgi_app(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request by its lean form, or Flask's way."""

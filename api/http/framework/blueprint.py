@@ -5,7 +5,7 @@ A name that no schema knows, in a query or a body, is refused like any other wro
 views marked by `@blueprint.reports_unknown_names` ignore such names, and the response names them in WARNINGS.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
@@ -25,8 +25,8 @@ from api.http.framework.lean import lean_dump, lean_load
 from ledger.errors import wrong_fields
 
 View = TypeVar("View", bound=Callable[..., Any])
-LeanRead = Callable[[Any, Any, UUID], dict[str, Any]]
-"""Of the services, the caller, and the id in the path."""
+LeanRead = Callable[[Any, Sequence[tuple[Any, UUID]]], list[Any]]
+"""Of the services, and of each request its caller and the id in its path: what each is shown, or its refusal."""
 WARNINGS = "Daftari-Warnings"
 UNKNOWN = "There is no field of this name here."
 MAX_NAMES_TOLD = 10
@@ -121,14 +121,14 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         return view
 
     def lean_form_of(self, view: Callable[..., Any], schema: Schema) -> Callable[[LeanRead], LeanRead]:
-        """Mark a function as what a view does for a customer's plain GET; it gives what `schema` dumps."""
+        """Mark a function as what a view does for customers' plain GETs; it gives what `schema` dumps, or refusals."""
         dump = lean_dump(schema)
         assert dump is not None
 
         def register(read: LeanRead) -> LeanRead:
-            self.lean_reads[f"{self.name}.{view.__name__}"] = lambda services, reader, ids: dump(
-                read(services, reader, ids)
-            )
+            self.lean_reads[f"{self.name}.{view.__name__}"] = lambda services, asked: [
+                found if isinstance(found, Exception) else dump(found) for found in read(services, asked)
+            ]
             return read
 
         return register

@@ -5,11 +5,13 @@ metrics. What is not plain is left to Flask's way before anything has been done;
 Flask's own handlers. A test sends the same requests both ways. See docs/adr/0019-the-lean-form-of-hot-requests.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from flask.globals import app_ctx
 from werkzeug.http import HTTP_STATUS_CODES
@@ -26,11 +28,15 @@ from api.http.middleware.rate_limit import LIMITS, RequestLimits
 from api.http.middleware.request_log import ID_KEY, REQUEST_ID, TRACE_KEY, begin, finish
 from api.http.middleware.request_metrics import EXTENSION, RequestMetrics
 from api.issued_tokens import Role
+from ledger.errors import Unauthenticated, Unavailable
 from ledger.store import metadata
 from payments.services import Services
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+_READ = "daftari.read"
+"""The key in an environment of what was read ahead for its request, or of the refusal."""
 
 
 @dataclass(slots=True)
@@ -77,12 +83,40 @@ class LeanForms:
             if not getattr(view, "is_public", False):
                 self._admit(asked, services)
             if read is not None and asked.caller is not None and Role.CUSTOMER in asked.caller.roles:
-                return self._good(
-                    asked, "200 OK", write(read(services, asked.caller, asked.values["session_id"]))
-                )
+                return self._good(asked, "200 OK", write(self._read(asked, read, services)))
         except Exception as error:  # noqa: BLE001 - as Flask does: every error has a handler
             return self._in_context(asked, partial(_raise, error))
         return self._in_context(asked, view)
+
+    def read_ahead(self, environs: Sequence["WSGIEnvironment"]) -> None:
+        """Read for several plain GETs at once what their callers may see; each is answered by a call of its own then,
+        which reads what was not read here.
+        """
+        services = self._services.built
+        wanted: dict[str, list[tuple[WSGIEnvironment, Caller, UUID]]] = {}
+        for environ in environs if services is not None else ():
+            found = self._routes.find(environ)
+            if found is None or found[0].endpoint not in self._reads or environ.get("QUERY_STRING"):
+                continue
+            with suppress(Unauthenticated):
+                caller = self._verifier.caller_of(bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
+                wanted.setdefault(found[0].endpoint, []).append((environ, caller, found[1]["session_id"]))
+        for endpoint, asked in wanted.items():
+            try:
+                shown = self._reads[endpoint](services, [(caller, of_id) for _, caller, of_id in asked])
+            except Unavailable as error:
+                shown = [error] * len(asked)
+            for (environ, _, _), each in zip(asked, shown, strict=True):
+                environ[_READ] = each
+
+    def _read(self, asked: Asked, read: LeanRead, services: Services) -> Any:
+        """Return what a caller is shown; raise what refuses them."""
+        found = asked.environ.get(_READ)
+        if found is None:
+            [found] = read(services, [(asked.caller, asked.values["session_id"])])
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _admit(self, asked: Asked, services: Services) -> None:
         """Find out who sends a request, and count it. Raises as authentication and limits do."""
@@ -122,6 +156,7 @@ class LeanForms:
 def install_lean_forms(app: Application, reads: Mapping[str, LeanRead]) -> None:
     """Answer hot endpoints by their lean forms; comes after all endpoints and middleware."""
     app.answer_lean = LeanForms(app, reads)
+    app.read_ahead = app.answer_lean.read_ahead
 
 
 def _is_plain(answered: WholeResponse) -> bool:

@@ -1,6 +1,7 @@
 """The checkout contract's five endpoints of payment sessions, and a session's own page and history."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -42,7 +43,7 @@ from api.http.streaming.notifier import current_notifier
 from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
-from ledger.errors import wrong_fields
+from ledger.errors import NotFound, wrong_fields
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.vault import DELIVERY
@@ -214,13 +215,22 @@ def show_status(long_poll: dict[str, Any], session_id: UUID) -> Any:
 
 
 @blueprint.lean_form_of(show_status, SessionStatus())
-def read_status(services: Services, reader: Caller, session_id: UUID) -> dict[str, Any]:
-    """Return the status of the reader's own session, as `show_status` does without waiting."""
+def read_statuses(
+    services: Services, asked: Sequence[tuple[Caller, UUID]]
+) -> list[dict[str, Any] | NotFound]:
+    """Return the statuses of the readers' own sessions, as `show_status` does without waiting."""
     now = clock.now()
-    row = sessions.status_of(services.database, session_id, reader.user_id, now)
-    if row is None:
-        raise no_such_session()
-    return show_status_of(row, services.next_actions.of([row], now)[0])
+    rows = sessions.rows_of(services.database, {session_id for _, session_id in asked}, now)
+    found = {
+        row.session_id: (row, each)
+        for row, each in zip(rows, services.next_actions.of(rows, now), strict=True)
+    }
+    return [
+        show_status_of(*found[session_id])
+        if session_id in found and found[session_id][0].user_id == reader.user_id
+        else no_such_session()
+        for reader, session_id in asked
+    ]
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])

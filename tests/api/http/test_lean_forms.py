@@ -163,6 +163,7 @@ def answers(database_url: str, folder: Path) -> list[Any]:
         answer_lean = app["answer_lean"]
 
         def counted(environ: Any) -> Any:
+            app["read_ahead"]([environ, {**environ}])
             answer = answer_lean(environ)
             answered.append(answer is not None)
             return answer

@@ -8,6 +8,7 @@ import pytest
 
 from api.server.lanes import (
     CALLBACK_SLOTS,
+    MAX_POLLS_TOGETHER,
     MAX_QUEUED,
     OPENING_WITHIN_SECONDS,
     Lane,
@@ -18,6 +19,8 @@ from api.server.lanes import (
 from ledger.errors import Unavailable
 from payments.checkout.checkout import PushSlots
 from tests.support.waiting import wait_until
+
+STATUS = "/api/payments/sessions/a38d0889-82a5-42db-b32b-2746a2a26d6f/status/"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ def taken(lanes: Lanes[Task]) -> list[Lane]:
         ("GET", "/api/cart/", Lane.READING),
         ("GET", "/api/payments/callbacks/", Lane.READING),
         ("GET", "/readyz", Lane.HEALTH),
+        ("GET", f"{STATUS}", Lane.POLLS),
+        ("HEAD", f"{STATUS}", Lane.READING),
+        ("GET", f"{STATUS}?wait=20", Lane.READING),
+        ("GET", f"{STATUS[:-1]}?", Lane.READING),
+        ("GET", "/api/payments/refunds_/a38d0889-82a5-42db-b32b-2746a2a26d6f/status/", Lane.READING),
         ("POST", "/api/payments/sessions/", Lane.CHANGING),
         ("POST", "/api/payments/callbacks/", Lane.CALLBACKS),
         ("POST", "/api/payments/callbacks/token/", Lane.CALLBACKS),
@@ -64,6 +72,18 @@ def test_writers_leave_slots_to_readers_and_buyers_leave_theirs_to_callbacks() -
     assert found.count(Lane.READING) == 2
     assert found.count(Lane.CALLBACKS) == CALLBACK_SLOTS
     assert found.count(Lane.HEALTH) == 1
+
+
+def test_polls_are_taken_together_by_one_thread() -> None:
+    lanes = Lanes[Task](8)
+    for number in range(MAX_POLLS_TOGETHER + 2):
+        lanes.put(Task(Lane.POLLS, number))
+    first = lanes.take()
+    assert lanes.take() is None
+    together = [first, *lanes.take_polls()]
+    assert together == [Task(Lane.POLLS, number) for number in range(MAX_POLLS_TOGETHER)]
+    lanes.finish()
+    assert taken(lanes) == [Lane.POLLS]
 
 
 def test_a_checkout_begins_only_while_changes_are_taken_in_time() -> None:

@@ -88,6 +88,20 @@ def test_the_protocol_of_twenty_years_ago_is_spoken(client: socket) -> None:
     assert bare.endswith(b"\r\n\r\n")
 
 
+def test_polls_that_come_together_are_answered_each_for_itself(server: Server) -> None:
+    token = make_token(server.settings, 1, ["customer"], 60).encode()
+    path = (
+        b"GET /api/payments/sessions/a38d0889-82a5-42db-b32b-2746a2a26d6f/status/ HTTP/1.1\r\nHost: shop\r\n"
+    )
+    polls = [path + b"Authorization: Bearer %s\r\n" % token + CLOSE, path + CLOSE] * 20
+    clients = [server.connect() for _ in polls]
+    for client, poll in zip(clients, polls, strict=True):
+        client.sendall(poll)
+    for client, status in zip(clients, (404, 401) * 20, strict=True):
+        with client:
+            assert everything(client).startswith(b"HTTP/1.1 %d " % status)
+
+
 def test_who_asks_before_sending_a_body_is_told_to_go_on(client: socket) -> None:
     client.sendall(CALLBACK + b"Expect: 100-continue\r\nContent-Length: 2\r\n" + CLOSE)
     assert client.recv(64) == b"HTTP/1.1 100 Continue\r\n\r\n"
