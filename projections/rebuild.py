@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from psycopg import Connection
 
+from ledger import clock
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from projections.follower import BE_ACTIVE, Follower, Projection, read_end
@@ -19,6 +21,10 @@ SELECT count(*) AS keys FROM (
 ) AS differing
 """
 TAKE_OVER = "INSERT INTO {live} TABLE {shadow}"
+NOTE_REBUILD = """
+INSERT INTO projection_rebuilds (name, version, rebuilt_at) VALUES (%s, %s, %s)
+ON CONFLICT (name) DO UPDATE SET version = excluded.version, rebuilt_at = excluded.rebuilt_at
+"""
 
 BATCH_SIZE = 5_000
 
@@ -67,4 +73,5 @@ def rebuild_table(
         differing = connection.execute(COUNT_DIFFERENCES.format(key=key, **tables)).fetchone()["keys"]
         connection.execute(EMPTY.format(table=live))
         connection.execute(TAKE_OVER.format(**tables))
+        connection.execute(NOTE_REBUILD, (live, version("daftari"), clock.now()))
     return Rebuilt(events, differing)

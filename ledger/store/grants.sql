@@ -107,6 +107,7 @@ GRANT SELECT, INSERT, UPDATE (position) ON follower_positions TO daftari_app;
 GRANT EXECUTE ON FUNCTION forget_position_of_rebuild TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (error, tries, next_try_at, state, closed_at, closed_by, note), DELETE
     ON follower_failures TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (version, rebuilt_at) ON projection_rebuilds TO daftari_app;
 GRANT SELECT, INSERT ON verification_runs TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_verification_runs TO daftari_app;
 

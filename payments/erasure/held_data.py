@@ -365,6 +365,7 @@ NOTHING_OF_A_PERSON = frozenset(
         "payment_metrics",
         "payment_metrics_rebuilt",
         "payment_refunds_rebuilt",
+        "projection_rebuilds",
         "pull_gaps",
         "pull_progress",
         "question_budgets",

@@ -53,6 +53,7 @@ WRITERS = {
     "journal_entries": "projections",
     "journal_entries_rebuilt": "projections",
     "journal_days": "projections",
+    "projection_rebuilds": "projections",
     "movement_log": "payments/reconciliation",
     "verification_runs": "projections/integrity",
     "shop_listings": "shop/builtin",
