@@ -40,7 +40,7 @@ SELECT format('public.%%I', relname) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname = ANY(%s) AND pg_relation_size(oid) > 0
 """
 _WAIT_FOR_OTHERS_SECONDS = 600.0
-_CREATED = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|FUNCTION|SEQUENCE|VIEW) (\w+)", re.MULTILINE)
+_CREATED = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|FUNCTION|SEQUENCE|VIEW) (\w+)\b(?!\.)", re.MULTILINE)
 _OWN_TABLE = "schema_migrations"
 
 # A dump restored into another cluster holds positions of transactions that are still to come there.
@@ -102,7 +102,7 @@ def migrations() -> list[Migration]:
 
 
 def created_names(step: Migration) -> list[str]:
-    """Return the names of the tables, functions, sequences and views that a migration makes, in its order."""
+    """Return the names of the tables, functions, sequences and views that a migration makes in `public`, in order."""
     return _CREATED.findall(step.sql)
 
 

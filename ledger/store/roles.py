@@ -18,6 +18,10 @@ _EXISTS = "SELECT FROM pg_roles WHERE rolname = %s"
 _MAY_CREATE_ROLES = "SELECT FROM pg_roles WHERE rolname = session_user AND (rolsuper OR rolcreaterole)"
 _IS_MEMBER = "SELECT FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')"
 _MAY_CREATE_TABLES = "SELECT has_schema_privilege(oid, 'public', 'CREATE') FROM pg_roles WHERE rolname = %s"
+_LACKS_SCHEMA = """
+SELECT to_regnamespace('analytics') IS NULL AND NOT has_database_privilege(oid, current_database(), 'CREATE')
+FROM pg_roles WHERE rolname = %s
+"""
 _CANNOT_LOG_IN = "SELECT NOT rolcanlogin FROM pg_roles WHERE rolname = %s"
 _MAY_BECOME = """
 SELECT pg_has_role(login.oid, other.oid, 'MEMBER') FROM pg_roles AS login, pg_roles AS other
@@ -33,6 +37,15 @@ UNION ALL
 SELECT 'FUNCTION', format('public.%%I(%%s)', proname, pg_get_function_identity_arguments(oid))
 FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace AND proname = ANY(%(names)s) AND pg_get_userbyid(proowner) <> %(owner)s
+UNION ALL
+SELECT 'SCHEMA', nspname FROM pg_namespace
+WHERE nspname = 'analytics' AND pg_get_userbyid(nspowner) <> %(owner)s
+UNION ALL
+SELECT 'VIEW', format('analytics.%%I', relname) FROM pg_class
+WHERE relnamespace = to_regnamespace('analytics') AND relkind = 'v' AND pg_get_userbyid(relowner) <> %(owner)s
+UNION ALL
+SELECT 'FUNCTION', oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = to_regnamespace('analytics') AND pg_get_userbyid(proowner) <> %(owner)s
 """
 
 
@@ -104,6 +117,8 @@ def setup_statements(connection: Connection[Any], roles: Roles, names: Sequence[
             f"GRANT USAGE, CREATE ON SCHEMA public TO {owner};",
             *others,
         ]
+    elif _is_true(connection, _LACKS_SCHEMA, roles.owner):
+        found.append(f"GRANT CREATE ON DATABASE {database} TO {owner};")
     return found
 
 
@@ -113,6 +128,20 @@ def apply_grants(connection: Connection[Any], roles: Roles) -> None:
     named = re.sub(r"\bdaftari_app\b", sql.Identifier(roles.app).as_string(), text)
     with connection.transaction():
         connection.execute(named.encode())
+        if exists(connection, roles.analysts):
+            for statement in view_grants(roles):
+                connection.execute(statement.encode())
+
+
+def view_grants(roles: Roles) -> list[str]:
+    """Return the SQL that lets the group of analysts read the schema `analytics`, and nothing else."""
+    group = sql.Identifier(roles.analysts).as_string()
+    return [
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA public, analytics FROM {group};",
+        f"GRANT USAGE ON SCHEMA analytics TO {group};",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO {group};",
+        f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analytics TO {group};",
+    ]
 
 
 def _make_missing(connection: Connection[Any], roles: Roles) -> None:
@@ -147,6 +176,10 @@ def _may_become_owner(connection: Connection[Any], roles: Roles) -> bool:
     if not _is_true(connection, _MAY_CREATE_TABLES, roles.owner):
         with suppress(InsufficientPrivilege):
             connection.execute(sql.SQL("GRANT USAGE, CREATE ON SCHEMA public TO {}").format(owner))
+    if _is_true(connection, _LACKS_SCHEMA, roles.owner):
+        database = sql.Identifier(connection.info.dbname)
+        with suppress(InsufficientPrivilege):
+            connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, owner))
     return _is_true(connection, _MAY_CREATE_TABLES, roles.owner)
 
 
