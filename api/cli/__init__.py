@@ -2,6 +2,7 @@
 
 import click
 
+from api.cli.analysts import create_analyst, drop_analyst
 from api.cli.audit_log import audit_log
 from api.cli.books import books
 from api.cli.check import check
@@ -87,5 +88,7 @@ for command in (
     rotate_master_key,
     roll_key,
     reencrypt,
+    create_analyst,
+    drop_analyst,
 ):
     main.add_command(command)
