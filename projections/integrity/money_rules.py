@@ -27,8 +27,8 @@ WHERE ref.kind = %(kind)s AND ref.reserved_at < %(until)s AND ref.reserved_at >=
 MISBOOKED = """
 SELECT movement.receipt, movement.session_id FROM mpesa_movements AS movement
 LEFT JOIN payment_refs AS ref ON ref.value = movement.receipt AND ref.kind = %(kind)s
-WHERE movement.kind = 'payment' AND movement.verdict IN ('posted', 'credited', 'amount_differs')
-  AND ref.session_id IS DISTINCT FROM movement.session_id
+WHERE movement.kind = 'payment' AND movement.verdict NOT IN ('new', 'unknown', 'known_elsewhere')
+  AND (ref.session_id = movement.session_id) IS NOT TRUE
 """
 CREDITED_AND_UNMATCHED = """
 SELECT movement.receipt, ref.session_id FROM mpesa_movements AS movement
@@ -145,7 +145,7 @@ def movements(connection: Connection[Any], until: datetime) -> Iterator[Violatio
     """Money that M-Pesa reported is booked on its session, or is an open case: one of the two."""
     values = {"kind": RECEIPT, "until": until}
     for rule, statement, detail in (
-        ("receipts", MISBOOKED, "receipt {} of M-Pesa was booked on it, and it has no such money"),
+        ("receipts", MISBOOKED, "receipt {} of M-Pesa is marked as booked, and no session has this money"),
         (
             "money",
             CREDITED_AND_UNMATCHED,

@@ -220,3 +220,15 @@ def test_a_forged_reversal_does_not_hide_the_genuine_one(
     )  # fmt: skip
     [result] = matcher.ingest([reversal])
     assert result.verdict == MatchVerdict.REVERSAL_UNEXPECTED
+
+
+@pytest.mark.parametrize("verdict", ["posted", "credited", "amount_differs", "not_ours", "refund_settled"])
+def test_an_unmatched_payment_that_was_marked_as_settled_is_named(
+    login_url: str, checkout: Checkout, matcher: Matcher, database: Database, vault: Vault, verdict: str
+) -> None:
+    """It has left the work list, and its MAC does not cover what came of it."""
+    matcher.ingest([replace(genuine(checkout), transaction_id=None)])
+    with psycopg.connect(login_url, autocommit=True) as attacker:
+        attacker.execute("UPDATE mpesa_movements SET verdict = %s", (verdict,))
+    [found] = [each.detail for each in check(database, vault) if each.rule == "receipts"]
+    assert found.startswith(f"receipt {RECEIPT} of M-Pesa is marked as booked, and no session has this money")

@@ -50,7 +50,7 @@ _NAME_A_SOURCE = (
     _REVERSED,
 )
 _CHANNELS = {"callback": "stk", "query": "status_query"}
-_SETTLED = ("posted", "credited", "amount_differs")
+_NOT_SETTLED = ("new", "unknown", "known_elsewhere")
 _PERSONAL = re.compile(personal_data_rules.PERSONAL)
 
 
@@ -177,8 +177,10 @@ class VerificationTables:
 
     def _misbooked(self) -> list[Row]:
         movements = self._tables.reconciliation.movements.values()
-        settled = [m for m in movements if m["kind"] == "payment" and m["verdict"] in _SETTLED]
-        return [m for m in settled if self._holder(m["receipt"]) != m["session_id"]]
+        settled = [m for m in movements if m["kind"] == "payment" and m["verdict"] not in _NOT_SETTLED]
+        return [
+            m for m in settled if m["session_id"] is None or self._holder(m["receipt"]) != m["session_id"]
+        ]
 
     def _credited_and_unmatched(self, values: Any) -> list[Row]:
         unclaimed = self._tables.reconciliation.unclaimed()
