@@ -19,6 +19,9 @@ MAX_BATCHES = 20
 """Of a kind in a round: the next round goes on, and other kinds come to their turn."""
 
 CUSTOMERS_AT_ONCE = 20
+CUSTOMERS_WALKED = 5_000
+"""So many customers are looked at in an hour at most; the next hour goes on behind them."""
+
 HOURLY = timedelta(hours=1)
 
 _PURGE = "SELECT purge_kind(%s, %s, %s, %s) AS rows"
@@ -27,8 +30,11 @@ _HELD = """
 SELECT count(*) AS rows, min(since) AS oldest, count(*) FILTER (WHERE since <= %(until)s) AS due
 FROM retained_rows WHERE kind = %(kind)s
 """
+_CUSTOMERS = """
+SELECT user_id FROM customer_keys WHERE wrapped_key IS NOT NULL AND user_id > %s ORDER BY user_id LIMIT %s
+"""
 _INACTIVE = """
-SELECT user_id, since FROM retained_rows WHERE kind = 'customers' AND since <= %s AND user_id > %s
+SELECT user_id, since FROM retained_rows WHERE kind = 'customers' AND user_id = ANY(%s) AND since <= %s
 ORDER BY user_id LIMIT %s
 """
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -109,8 +115,13 @@ class Retention:
         assert kind.period is not None
         until = now - max(kind.period, kind.minimum)
         with self.database.connection() as connection:
-            rows = connection.execute(_INACTIVE, (until, self._after_user, CUSTOMERS_AT_ONCE)).fetchall()
-        self._after_user = rows[-1]["user_id"] if len(rows) == CUSTOMERS_AT_ONCE else 0
+            walk = connection.execute(_CUSTOMERS, (self._after_user, CUSTOMERS_WALKED))
+            walked = [row["user_id"] for row in walk]
+            rows = connection.execute(_INACTIVE, (walked, until, CUSTOMERS_AT_ONCE)).fetchall()
+        if len(rows) == CUSTOMERS_AT_ONCE:
+            self._after_user = rows[-1]["user_id"]
+        else:
+            self._after_user = walked[-1] if len(walked) == CUSTOMERS_WALKED else 0
         return sum(self._is_erased(row["user_id"], row["since"]) for row in rows)
 
     def _is_erased(self, user_id: int, since: datetime) -> bool:

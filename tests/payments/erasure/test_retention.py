@@ -11,6 +11,7 @@ from ledger import clock
 from ledger.store.audit_log import CUSTOMER_ERASED, AuditLog
 from ledger.store.database import Database
 from ledger.store.vault import Vault
+from payments.erasure import retention as retention_module
 from payments.erasure.erasures import Erasures
 from payments.erasure.retention import AT_ONCE, Retention
 from payments.erasure.retention_kinds import CUSTOMERS, KINDS, RetentionKind, parse_periods
@@ -21,6 +22,7 @@ from payments.request_leases import KEPT as LEASES_KEPT
 from projections.integrity.invariants import check
 from projections.integrity.verification_runs import RUNS_KEPT
 from tests.payments.erasure.conftest import REASON
+from tests.support.checkouts import Checkout
 from tests.support.erasures import let_a_week_pass
 
 PLANT: dict[str, str] = {
@@ -148,6 +150,31 @@ def test_a_legal_hold_wins_over_every_period(
     let_a_week_pass(database)
     again = Retention(database, erasures, {})
     assert again.purge() == len(OF_A_CUSTOMER)
+
+
+LINKED = {
+    "the event that it caused": """UPDATE payment_events SET metadata = jsonb_build_object('source', inbox_id)
+        FROM daraja_inbox WHERE version = 4 AND payment_events.session_id = %s""",
+    "the session that it was about": "UPDATE daraja_inbox SET about_session = %s",
+}
+
+
+@pytest.mark.parametrize("link", LINKED)
+@pytest.mark.parametrize("kind", ["authenticated_messages", "unauthenticated_messages"])
+def test_a_legal_hold_covers_messages_that_name_the_customer_nowhere(
+    superuser: Any, database: Database, erasures: Erasures, checkout: Checkout, link: str, kind: str
+) -> None:
+    plant(superuser, kind, clock.now() - 10_000 * DAY)
+    superuser.execute("UPDATE daraja_inbox SET key_owner = 0")
+    superuser.execute(LINKED[link], (checkout.session_id,))
+    plant(superuser, kind, clock.now() - 10_000 * DAY)
+    superuser.execute("UPDATE daraja_inbox SET key_owner = 0")
+    erasures.hold(7, by="user:41", reason=REASON)
+    assert purged_in(database, kind, timedelta(0)) == 1, "the other message"
+    assert purged_in(database, kind, timedelta(0)) == 0
+    erasures.hold(7, by="user:41", reason=REASON, lift=True)
+    let_a_week_pass(database)
+    assert purged_in(database, kind, timedelta(0)) == 1
 
 
 REWRITE = {
@@ -296,6 +323,20 @@ def test_customers_who_never_came_back_are_erased_where_a_setting_says_so(
     assert entry is not None
     assert entry.actor == "policy:retention"
     assert [found for found in check(database, vault) if found.rule == "erasures"] == []
+
+
+@pytest.mark.usefixtures("checkout")
+def test_all_customers_are_looked_at_some_in_an_hour(
+    superuser: Any, database: Database, erasures: Erasures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention_module, "CUSTOMERS_WALKED", 2)
+    monkeypatch.setattr(retention_module, "HOURLY", timedelta(0))
+    superuser.execute("UPDATE payment_sessions SET created_at = created_at - interval '1900 days'")
+    superuser.execute(
+        "INSERT INTO customer_keys SELECT user_id, 'x', now() FROM generate_series(1, 5) AS user_id"
+    )
+    retention = Retention(database, erasures, parse_periods("customers=1827"))
+    assert [retention.purge() for _ in range(6)] == [0, 0, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
