@@ -12,8 +12,9 @@ from api.local.database_logins import prepare_logins, url_of_login
 from api.local.postgres import EmbeddedPostgres
 from api.local.preflight import Finding, Level, run_preflight_checks
 from ledger.store.logins import is_private_way, why_too_strong
-from ledger.store.migrate import MigrationError, migrate
+from ledger.store.migrate import MigrationError, all_names, migrate
 from ledger.store.role_names import DEFAULT_ROLES, Roles
+from ledger.store.roles import setup_statements
 from tests.api.cli.support import daftari
 from tests.support.database import new_database
 
@@ -129,6 +130,26 @@ def test_a_migrator_that_may_not_take_the_tables_says_what_to_type(
     execute(administrator, refusal.value.message)
     assert migrate(migrator, own_roles) == []
     assert owners(administrator) == {own_roles.owner}
+
+
+def test_an_owner_of_tables_alone_lacks_the_right_to_make_the_schema_for_analysts(
+    plain_owner: tuple[str, Connection[TupleRow]], own_roles: Roles
+) -> None:
+    url, administrator = plain_owner
+    database = administrator.info.dbname
+    for statement in (
+        f"CREATE ROLE {own_roles.owner}",
+        f"CREATE ROLE {own_roles.migrator} LOGIN PASSWORD '{PASSWORD}' IN ROLE {own_roles.owner}",
+        f"CREATE ROLE {own_roles.app} LOGIN PASSWORD '{PASSWORD}'",
+        f"GRANT USAGE, CREATE ON SCHEMA public TO {own_roles.owner}",
+    ):
+        administrator.execute(statement.encode())
+    lacking = setup_statements(administrator, own_roles, all_names())
+    assert lacking == [f'GRANT CREATE ON DATABASE "{database}" TO "{own_roles.owner}";']
+    execute(administrator, "\n".join(lacking))
+    assert migrate(url_of_login(url, own_roles.migrator, PASSWORD), own_roles)
+    assert owners(administrator) == {own_roles.owner}
+    assert setup_statements(administrator, own_roles, all_names()) == []
 
 
 def test_a_login_that_may_become_the_owner_hands_its_tables_over(
