@@ -51,12 +51,19 @@ sees no text of other logins' queries.
 """
 _LIMITS_END = """
 The number of connections and `temp_file_limit` are walls. The others are what a session begins with: PostgreSQL lets
-any login set them anew for itself. Where a superuser makes the login, as on the embedded database, advisory locks, ids
-of transactions and large objects are closed to it too, and so it stops no job. On a server without such a superuser,
-`create-analyst` prints what is left to do. A query that runs for long holds back vacuum and migrations, and no payment.
-A person who must hold back nothing at all reads a replica.
+any login set them anew for itself. Where a superuser makes the login, as on the embedded database, PostgreSQL's
+functions for advisory locks, ids of transactions and large objects are closed in this database to all logins but
+Daftari's own, so that an analyst stops no job. On a server without such a superuser, `create-analyst` prints what is
+left to do. A query that runs for long holds back vacuum and migrations, and no payment. A login can still change its
+own password and settings, and a transaction that it leaves open after that holds followers back, as any that has
+written does: the work list has the case `horizon_held`, which names who it is ([running.md](running.md)), and orders are made
+all the same. A person who must hold back nothing at all reads a replica.
 
 Logins belong to a whole cluster, and each is let into one database.
+
+`payment_attempts`, `payments` and `order_lines` are read from the events of each session: over 100,000 sessions that
+takes seconds, and over a million more than `statement_timeout` allows. A condition on `session_created_at` bounds
+it in the first two.
 
 ## The contract's two queries
 
