@@ -56,10 +56,8 @@ functions for advisory locks, ids of transactions and large objects are closed i
 Daftari's own, so that an analyst stops no job. On a server without such a superuser, `create-analyst` prints what is
 left to do. A query that runs for long holds back vacuum and migrations, and no payment. A login can still change its
 own password and settings, and a transaction that it leaves open after that holds followers back, as any that has
-written does: the work list has the case `horizon_held`, which names who it is ([running.md](running.md)), and orders are made
-all the same. A person who must hold back nothing at all reads a replica.
-
-Logins belong to a whole cluster, and each is let into one database.
+written does: the work list has the case `horizon_held`, which names who it is ([running.md](running.md)), and orders
+are made all the same. A person who must hold back nothing at all reads a replica.
 
 `payment_attempts`, `payments` and `order_lines` are read from the events of each session: over 100,000 sessions that
 takes seconds, and over a million more than `statement_timeout` allows. A condition on `session_created_at` bounds
