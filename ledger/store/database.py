@@ -5,6 +5,7 @@ Build it after a fork: a pool does not survive one.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from select import POLLIN, poll
 from time import monotonic
 from types import TracebackType
@@ -21,6 +22,7 @@ from ledger.errors import ConnectionLost, Unavailable
 from ledger.store.connection import Connection
 from ledger.store.lending import LastUsedFirst
 from ledger.store.role_names import DEFAULT_ROLES
+from ledger.store.silence import SilenceWatch
 from ledger.store.sqlstates import NO_ROOM, UNREACHED, is_stale_plan, meaning_of
 
 Answer = TypeVar("Answer")
@@ -140,6 +142,7 @@ class Database(PostgresDatastore):
             reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
         )
         self._lender = LastUsedFirst(self.pool)
+        self._watch = SilenceWatch(partial(psycopg.connect, url, **connection_options(url)))
 
     def connection(self) -> AbstractContextManager[Connection]:
         """Lend an autocommit connection whose rows are dictionaries. One that the server has closed is not lent."""
@@ -151,7 +154,11 @@ class Database(PostgresDatastore):
 
         For the few writes that must not be lost to a connection that died; opening it takes milliseconds.
         """
-        with self._refusals(), closing(Connection.connect(self.url, **self._options)) as connection:
+        with (
+            self._refusals(),
+            closing(Connection.connect(self.url, **self._options)) as connection,
+            self._watch.watching(connection),
+        ):
             self._configure(connection)
             yield connection
 
@@ -212,19 +219,27 @@ class Database(PostgresDatastore):
             raise NO_ROOM.refusal()
 
     def take(self) -> Connection:
-        """Take a connection from the pool that the server has not closed; the pool replaces those that it has."""
+        """Take a connection from the pool that the server has not closed; the pool replaces those that it has.
+
+        None is lent while the server answers nothing: who got it would wait.
+        """
+        if self._watch.is_silent:
+            raise UNREACHED.refusal()
         if self.pool.closed:
             self.pool.open()
         for _ in range(2 * self.pool.max_size):
             connection = self._lender.take()
+            self._watch.add(connection)
             if is_alive(connection) and not connection.is_read_only_of_old:
                 return connection
+            self._watch.discard(connection)
             connection.close()
             self._lender.give_back(connection)
         raise UNREACHED.refusal()
 
     def give_back(self, connection: Connection, error: BaseException | None) -> None:
         """Return a connection to the pool, closed if what happened on it leaves it of no use."""
+        self._watch.discard(connection)
         if isinstance(error, psycopg.Error):
             meaning = meaning_of(error)
             if meaning is not None and meaning.drops_connection:
@@ -245,8 +260,14 @@ class Database(PostgresDatastore):
 
     def close(self) -> None:
         """Close the pool; connections in use end when they come back."""
-        if hasattr(self, "_lender"):
+        if hasattr(self, "_watch"):
+            self._watch.stop()
             self._lender.close()
+
+    def _probe(self, timeout_seconds: int) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self.url, **connection_options(self.url) | {"connect_timeout": timeout_seconds}
+        )
 
 
 class _Lent:
