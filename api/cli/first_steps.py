@@ -20,7 +20,7 @@ _DELIVERY = (
 )
 
 
-def first_steps(settings: Settings, api: str) -> list[str]:
+def first_steps(settings: Settings, api: str, *, simulates: bool) -> list[str]:
     """Return the lines to print; those to paste, and no others, begin with two spaces."""
     curl = r'curl -sw "\n"'
     call = f'{curl} -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json"'
@@ -32,7 +32,7 @@ def first_steps(settings: Settings, api: str) -> list[str]:
         f"SESSION=$({call} -d '{_DELIVERY}' {sessions}/ | {_member('session_id')})",
         f"PROMPT=$({call} -d '{{}}' {sessions}/$SESSION/initiate_payment/ | {_member('checkout_request_id')})",
     ]
-    if settings.mpesa_base_url.startswith("http://"):  # The simulator, in place of a PIN on its phones page.
+    if simulates:  # In place of a PIN on the simulator's phones page.
         steps += [f"{curl} -X POST {settings.mpesa_base_url}/simulator/api/prompts/$PROMPT/approve"]
     steps += [f"{call} -N {sessions}/$SESSION/stream/", "daftari replay $SESSION"]
     heading = "To pay for two kilos of tomatoes as a buyer, paste into another terminal:"

@@ -19,14 +19,16 @@ WAIT = "--variables-from-stdin"
 
 
 class LocalStack:
-    """All of Daftari in one terminal. `report` prints a sentence; `welcome` prints what to try once all is ready."""
+    """All of Daftari in one terminal. `report` prints a sentence; `welcome` prints what to try once all is ready, given
+    the settings and whether M-Pesa is simulated.
+    """
 
     def __init__(
         self,
         settings: Settings,
         options: SimulatorOptions,
         report: Callable[[str], None],
-        welcome: Callable[[Settings], None],
+        welcome: Callable[[Settings, bool], None],
     ) -> None:
         self._settings = settings
         self._habits = options
@@ -135,7 +137,7 @@ class LocalStack:
         }
         published = {name: text for name, text in self._variables.items() if name in names}
         publish_instance(self._settings.daftari_data_dir, published)
-        self._welcome(load_settings(self._variables, {}))
+        self._welcome(load_settings(self._variables, {}), self.simulates)
 
 
 def daftari(command: str) -> list[str]:
