@@ -5,14 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from api.cli.failures import NOT_AVAILABLE, Failure
-
-if TYPE_CHECKING:
-    from projections.export.exported_events import Span
 
 USER = click.IntRange(1, 2**63 - 1)
 MAX_EVENTS_PER_FILE = 10_000_000
@@ -134,7 +131,9 @@ def export(
             AuditLog(database, vault.keys).record(
                 None, "export", actor=f"cli:user:{by}", reason=note, details=details
             )
-        reader = EventReader(database, EventMacs(database, vault.keys), vault if personal_data else None)
+        own_keys = {key.public_bytes_raw() for key in vault.block_keys}
+        macs = EventMacs(database, vault.keys)
+        reader = EventReader(database, macs, own_keys, vault if personal_data else None)
         with _progress() as on_progress, _errors_of(folder):
             manifest = export_events(reader, folder, wanted, on_progress)
     files = len(manifest["files"])
@@ -145,15 +144,14 @@ def export(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[["Span", int], None]]:
-    """Show on a terminal how far through the log's transactions the export is."""
+def _progress() -> Iterator[Callable[[float], None]]:
+    """Show on a terminal how far through the log the export is."""
     with click.progressbar(
         length=1_000, label="Exporting", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
 
-        def show(span: "Span", position: int) -> None:
-            reached = 1_000 * (position - span.after) // max(1, span.until - span.after)
-            bar.update(reached - bar.pos)
+        def show(passed: float) -> None:
+            bar.update(int(1_000 * passed) - bar.pos)
 
         yield show
 

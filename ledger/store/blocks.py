@@ -42,7 +42,10 @@ LEAVES = "string_agg(int8send(position) || hash, ''::bytea ORDER BY position)"
 _BLOCKS = f"SELECT {_COLUMNS} FROM signed_blocks "  # noqa: S608 - made of this file's constants only
 _LAST = _BLOCKS + "WHERE origin = %s ORDER BY number DESC LIMIT 1"
 _ONE = _BLOCKS + "WHERE origin = %s AND number = %s"
-_COVERING = _BLOCKS + "WHERE origin = %s AND until_position >= %s ORDER BY until_position LIMIT 1"
+_COVERING = (
+    _BLOCKS
+    + "WHERE origin = %s AND until_position >= %s AND public_key = ANY(%s) ORDER BY until_position LIMIT %s"
+)
 _ROWS = "SELECT signed_at, origin, number FROM signed_blocks WHERE signed_at <= %(as_of)s"
 _LATEST = Listing("signed_blocks", _COLUMNS, ("signed_at", "origin", "number"), _ROWS)
 _LATEST_WITH_TREE = _BLOCKS + "WHERE origin = %s AND tree_size IS NOT NULL ORDER BY number DESC LIMIT %s"
@@ -318,10 +321,18 @@ def numbered(connection: Connection[Any], origin: int, number: int) -> Block | N
     return Block(**row) if row is not None else None
 
 
-def covering(connection: Connection[Any], origin: int, position: int) -> Block | None:
-    """Return the first block over a position, None if there is none yet."""
-    row = connection.execute(_COVERING, (origin, position)).fetchone()
-    return Block(**row) if row is not None else None
+def covering(
+    connection: Connection[Any], origin: int, position: int, own_keys: Collection[bytes]
+) -> Block | None:
+    """Return the first block over a position that one of these public keys signed, None if there is none yet."""
+    after = position
+    while rows := connection.execute(_COVERING, (origin, after, list(own_keys), HEADS_LOOKED_AT)).fetchall():
+        found = [Block(**row) for row in rows]
+        for block in found:
+            if block.is_genuine(own_keys):
+                return block
+        after = found[-1].until_position + 1
+    return None
 
 
 def find(connection: Connection[Any], name: KeptName) -> Block | None:

@@ -148,7 +148,8 @@ class Proofs:
     def _why_not_under(self, connection: Connection[Any], event: dict[str, Any], head: Block) -> str:
         """Say which head covers an event that is above this one: the first that does, or the next to be signed."""
         last = self._head(connection, head.origin, None)
-        first = covering(connection, head.origin, event["position"])
+        own = {key.public_bytes_raw() for key in self._own_keys()}
+        first = covering(connection, head.origin, event["position"], own)
         if first is None or last.until_position < event["position"]:
             return "No signed head covers this event yet; the next one will, in seconds."
         return (

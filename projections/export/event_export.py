@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import file_digest
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -25,8 +26,8 @@ from projections.export.exported_events import BATCH, EventReader, ExportedEvent
 EXPORT_VERSION = 1
 MANIFEST, UNFINISHED = "manifest.json", "manifest.part.json"
 
-OnProgress = Callable[[Span, int], None]
-"""Is told the span, and the position that was reached."""
+OnProgress = Callable[[float], None]
+"""Is told which part of the log was passed, from 0 to 1."""
 
 Batches = Iterator[list[ExportedEvent]]
 Form = TypeVar("Form")
@@ -45,9 +46,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """One whole file; `kinds` counts its events by "topic class_version"."""
+    """One whole file, of one origin; `kinds` counts its events by "topic class_version"."""
 
     name: str
+    origin: int
     events: int
     first_position: int
     last_position: int
@@ -72,12 +74,19 @@ class _Finished(msgspec.Struct):
 @dataclass
 class _Progress:
     wanted: Wanted
-    span: Span
+    spans: list[Span]
     files: list[ExportedFile] = field(default_factory=list)
 
-    @property
-    def reached(self) -> int:
-        return self.files[-1].last_position if self.files else self.span.after
+    def left(self) -> Iterator[tuple[int, Span, int]]:
+        """Yield the spans that are not in the files whole: number, span, and the last position of it that is."""
+        last = self.files[-1] if self.files else None
+        is_passed = last is not None
+        for number, span in enumerate(self.spans):
+            if last is not None and span.origin == last.origin:
+                is_passed = False
+                yield number, span, last.last_position
+            elif not is_passed:
+                yield number, span, span.after
 
 
 def export_events(
@@ -163,7 +172,7 @@ def _require_unchanged(path: Path, sha256: str) -> None:
 
 
 def _begin(folder: Path, wanted: Wanted, reader: EventReader) -> _Progress:
-    progress = _Progress(wanted, reader.span(wanted.since, wanted.before))
+    progress = _Progress(wanted, reader.spans(wanted.since, wanted.before))
     _store(folder, UNFINISHED, progress)
     return progress
 
@@ -177,7 +186,8 @@ def _next_file(
         return None
     name = f"events-{len(progress.files) + 1:06d}.{progress.wanted.form}"
     kinds: Counter[str] = Counter()
-    first_position = last_position = first[0].position
+    origin, first_position = first[0].origin, first[0].position
+    last_position = first_position
     with _whole(folder / name) as file, WRITERS[progress.wanted.form](file) as write:
         for batch in chain([first], batches):
             write(batch)
@@ -185,6 +195,7 @@ def _next_file(
             last_position = batch[-1].position
     return ExportedFile(
         name,
+        origin,
         kinds.total(),
         first_position,
         last_position,
@@ -195,12 +206,17 @@ def _next_file(
 
 
 def _batches(progress: _Progress, reader: EventReader, on_progress: OnProgress) -> Batches:
-    """Yield the batches of the next file, none at the end of the span."""
-    reached, left = progress.reached, progress.wanted.events_per_file
-    while left and (batch := reader.batch(progress.span, reached, min(BATCH, left))):
-        yield batch
-        reached, left = batch[-1].position, left - len(batch)
-        on_progress(progress.span, reached)
+    """Yield the batches of the next file, which are of one origin; none at the end of the log."""
+    left = progress.wanted.events_per_file
+    for number, span, passed in progress.left():
+        reached = passed
+        while left and (batch := reader.batch(span, reached, min(BATCH, left))):
+            yield batch
+            reached, left = batch[-1].position, left - len(batch)
+            part = (reached - span.after) / (span.until - span.after)
+            on_progress((number + part) / len(progress.spans))
+        if left < progress.wanted.events_per_file:
+            return
 
 
 @contextmanager
@@ -239,10 +255,7 @@ def _manifest(progress: _Progress, reader: EventReader) -> dict[str, Any]:
         "options": msgspec.to_builtins(progress.wanted),
         "columns": list(ExportedEvent._fields),
         "events": kinds.total(),
-        "origin": progress.span.origin,
-        "first_position": str(files[0].first_position) if files else None,
-        "last_position": str(files[-1].last_position) if files else None,
-        "signed_block": reader.covering_block(progress.span.origin, progress.reached) if files else None,
+        "origins": [_of_origin(list(group), reader) for _, group in groupby(files, attrgetter("origin"))],
         "kinds": [
             {"topic": topic, "class_version": None if version == "None" else int(version), "events": count}
             for kind, count in sorted(kinds.items())
@@ -256,4 +269,15 @@ def _manifest(progress: _Progress, reader: EventReader) -> dict[str, Any]:
             }
             for each in files
         ],
+    }
+
+
+def _of_origin(files: list[ExportedFile], reader: EventReader) -> dict[str, Any]:
+    last = files[-1]
+    return {
+        "origin": last.origin,
+        "events": sum(each.events for each in files),
+        "first_position": str(files[0].first_position),
+        "last_position": str(last.last_position),
+        "signed_block": reader.covering_block(last.origin, last.last_position),
     }

@@ -4,8 +4,9 @@ Encrypted values are left out, or decrypted for those who may have them. A batch
 before, in a statement of its own: an export holds nothing back, neither followers nor vacuum, however long it takes.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,11 +18,13 @@ from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.key_ring import WrongKey
-from ledger.store.positions import read_horizon
+from ledger.store.positions import KNOWN_ORIGINS, read_horizon
 from ledger.store.vault import DELIVERY, EVENT_PURPOSES, Vault
 from projections.history import ENCRYPTED_FIELDS, FORGED
 
 BATCH = 5_000
+WALK = 20_000
+"""A statement looks at so many events at most, so that it is short, however few of them are of the time wanted."""
 
 ERASED_TEXT = "erased"
 """Stands where a value of a customer would be who was erased."""
@@ -29,14 +32,16 @@ UNREADABLE_TEXT = "cannot be decrypted"
 
 _decode = msgspec.json.decode
 _NAMES = {event.TOPIC: PUBLIC_NAMES[event] for event in EVENT_CLASSES}
-_CLOCKS_AGREE_WITHIN, _APPENDS_END_WITHIN = timedelta(hours=1), timedelta(days=1)
 
-# An event below the end of a signed block was recorded before that block was signed.
-_BOUNDS = """
-SELECT coalesce((SELECT max(until_position) FROM signed_blocks
-                 WHERE origin = %(origin)s AND signed_at < %(since)s::timestamptz), 0) AS after,
-       (SELECT min(until_position) FROM signed_blocks
-        WHERE origin = %(origin)s AND signed_at > %(until)s::timestamptz) AS until
+_SPANS = f"""
+{KNOWN_ORIGINS}
+SELECT origin, (SELECT min(position) FROM payment_events WHERE origin = known.origin) - 1 AS after,
+       (SELECT max(position) FROM payment_events WHERE origin = known.origin) AS until
+FROM known WHERE origin IS NOT NULL ORDER BY origin
+"""  # noqa: S608 - made of names of our own
+_END_OF_WALK = """
+SELECT position FROM payment_events WHERE origin = %(origin)s AND position > %(after)s AND position <= %(until)s
+ORDER BY position OFFSET %(walk)s - 1 LIMIT 1
 """
 _BATCH = f"""
 SELECT session_id::text, version, topic, state::text AS state, metadata::text AS metadata, recorded_at, previous_hash,
@@ -90,41 +95,49 @@ class Span:
 class EventReader:
     """Reads the log for an export; with a vault, personal data are in the clear."""
 
-    def __init__(self, database: Database, macs: EventMacs, vault: Vault | None = None) -> None:
-        self._database, self._macs, self._vault = database, macs, vault
+    def __init__(
+        self, database: Database, macs: EventMacs, own_keys: Collection[bytes], vault: Vault | None = None
+    ) -> None:
+        self._database, self._macs, self._own_keys, self._vault = database, macs, own_keys, vault
 
-    def span(self, since: datetime | None, before: datetime | None) -> Span:
-        """Return what is in the log now, below the horizon, of the time from `since` until before `before`."""
+    def spans(self, since: datetime | None, before: datetime | None) -> list[Span]:
+        """Return what is in the log now, below the horizon, of the time from `since` until before `before`.
+
+        Events of other origins came with a dump; the log of this node comes last.
+        """
         with self._database.connection() as connection:
-            origin, horizon = read_horizon(connection)
-            limits = {
-                "origin": origin,
-                "since": since and since - _CLOCKS_AGREE_WITHIN,
-                "until": before and before + _APPENDS_END_WITHIN,
-            }
-            row = connection.execute(_BOUNDS, limits).fetchone()
-        assert row is not None
-        return Span(origin, row["after"], min(row["until"] or horizon - 1, horizon - 1), since, before)
+            own, horizon = read_horizon(connection)
+            rows = connection.execute(_SPANS).fetchall()
+        spans = [
+            Span(
+                row["origin"],
+                row["after"],
+                min(row["until"], horizon - 1) if row["origin"] == own else row["until"],
+                since,
+                before,
+            )
+            for row in rows
+        ]
+        return sorted(spans, key=lambda span: span.origin == own)
 
     def batch(self, span: Span, after: int, limit: int) -> list[ExportedEvent]:
-        """Return the next events of a span, `limit` at most, behind a position."""
-        values = {
-            "origin": span.origin,
-            "after": max(after, span.after),
-            "until": span.until,
-            "since": span.since,
-            "before": span.before,
-            "limit": limit,
-        }
-        with self._database.connection() as connection:
-            rows = connection.cursor(binary=True).execute(_BATCH, values).fetchall()
-            owners = self._owners(connection, rows) if self._vault else {}
+        """Return the next events of a span, `limit` at most, behind a position; none only at the end of the span."""
+        rows: list[dict[str, Any]] = []
+        owners: dict[str, int] = {}
+        while not rows and after < span.until:
+            values = {**asdict(span), "after": after, "limit": limit, "walk": WALK}
+            with self._database.connection() as connection:
+                end = connection.execute(_END_OF_WALK, values).fetchone()
+                values["until"] = end["position"] if end else span.until
+                rows = connection.cursor(binary=True).execute(_BATCH, values).fetchall()
+                owners = self._owners(connection, rows) if self._vault else {}
+            after = values["until"]
         return [self._exported(row, owners.get(row["session_id"])) for row in rows]
 
     def covering_block(self, origin: int, position: int) -> dict[str, Any] | None:
-        """Return the first signed block over a position as the manifest shows it, None if none is signed yet."""
+        """Return our first signed block over a position as the manifest shows it, None if none is signed yet."""
         with self._database.connection() as connection:
-            block = covering(connection, origin, position)
+            block = covering(connection, origin, position, self._own_keys)
         shown = block.shown() if block else {}
         return {name: shown[name] for name in _SHOWN_OF_BLOCK} if shown else None
 

@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
 import psycopg
 import pytest
+from freezegun import freeze_time
 from pyarrow import parquet
 
 from ledger.application import Ledger
@@ -21,6 +23,7 @@ from ledger.session.events import PUBLIC_NAMES
 from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import DELIVERY, PHONE, Vault
+from projections.export import exported_events
 from projections.export.event_export import Wanted, export_events
 from projections.export.exported_events import EventReader, ExportedEvent
 from projections.history import for_auditor, history
@@ -60,7 +63,8 @@ def wanted(form: str = "jsonl", **options: Any) -> Wanted:
 
 
 def reader_of(database: Database, vault: Vault | None = None) -> EventReader:
-    return EventReader(database, event_macs(database), vault)
+    own_keys = {key.public_bytes_raw() for key in Vault(database, MASTER_KEY).block_keys}
+    return EventReader(database, event_macs(database), own_keys, vault)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -166,15 +170,14 @@ def test_the_manifest_names_what_the_files_are(ledger: Ledger, database: Databas
 
     told = lines(tmp_path / "out")
     assert [each["events"] for each in manifest["files"]] == [3, 2]
-    assert (manifest["first_position"], manifest["last_position"]) == (
-        told[0]["position"],
-        told[-1]["position"],
-    )
+    [origin] = manifest["origins"]
+    assert (origin["origin"], origin["events"]) == (1, 5)
+    assert (origin["first_position"], origin["last_position"]) == (told[0]["position"], told[-1]["position"])
     for each in manifest["files"]:
         content = (tmp_path / "out" / each["name"]).read_bytes()
         assert (each["bytes"], each["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     assert {"topic": "payment_session.created.v1", "class_version": 2, "events": 1} in manifest["kinds"]
-    assert manifest["signed_block"]["name"].startswith("1-1-")
+    assert origin["signed_block"]["name"].startswith("1-1-")
     assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "events-000001.jsonl",
@@ -198,7 +201,83 @@ def test_a_span_of_time_is_exported_alone(ledger: Ledger, database: Database, tm
     )
 
     assert lines(tmp_path / "some") == lines(tmp_path / "all")[1:3]
-    assert (later["events"], later["files"], later["first_position"]) == (0, [], None)
+    assert (later["events"], later["files"], later["origins"]) == (0, [], [])
+
+
+@pytest.mark.parametrize("walk", [1, 2, 5])
+def test_the_time_alone_says_which_events_are_exported_whatever_blocks_say(
+    ledger: Ledger, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walk: int
+) -> None:
+    """Blocks that a worker signed late, or by a wrong clock, and events of a transaction that was open for long."""
+    monkeypatch.setattr(exported_events, "WALK", walk)
+    checkout = Checkout(ledger).prompt()
+    until_readable(database)
+    signer = BlockSigner(database, lambda: Vault(database, MASTER_KEY).block_key)
+    with freeze_time("2019-01-01"):
+        signer.run()
+    checkout.pay("RCPTONE001")
+    until_readable(database)
+    with freeze_time("2036-01-01"):
+        signer.run()
+    checkout.order(1)
+    until_readable(database)
+    export_events(reader_of(database), tmp_path / "all", wanted())
+    assert len(lines(tmp_path / "all")) == 5
+
+    today = datetime.now(UTC)
+    span = wanted(since=today - timedelta(days=2), before=today + timedelta(days=2))
+    export_events(reader_of(database), tmp_path / "some", span)
+    assert lines(tmp_path / "some") == lines(tmp_path / "all")
+
+    with psycopg.connect(database.url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE payment_events DISABLE TRIGGER ALL")
+        owner.execute(
+            "UPDATE payment_events SET recorded_at = now() - interval '9 days' WHERE version IN (1, 4)"
+        )
+        owner.execute("ALTER TABLE payment_events ENABLE TRIGGER ALL")
+    export_events(reader_of(database), tmp_path / "fewer", span)
+    assert [event["version"] for event in lines(tmp_path / "fewer")] == [2, 3, 5]
+
+
+def test_events_of_every_origin_are_exported_and_an_export_goes_on_in_each(
+    ledger: Ledger, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    Checkout(ledger).prompt().pay("RCPTONE001").order(1)
+    until_readable(database)
+    vault = Vault(database, MASTER_KEY)
+    BlockSigner(database, lambda: vault.block_key).run()
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("UPDATE ledger_node SET origin = 2")
+    Checkout(ledger).prompt()
+    until_readable(database)
+
+    whole = export_events(reader_of(database), tmp_path / "whole", wanted(events_per_file=3))
+
+    told = lines(tmp_path / "whole")
+    assert [event["origin"] for event in told] == [1] * 5 + [2] * len(told[5:])
+    assert [(each["origin"], each["events"]) for each in whole["files"]][:3] == [(1, 3), (1, 2), (2, 3)]
+    first, second = whole["origins"]
+    assert (first["origin"], first["events"], first["last_position"]) == (1, 5, told[4]["position"])
+    assert (second["origin"], second["first_position"]) == (2, told[5]["position"])
+    assert first["signed_block"]["name"].startswith("1-1-")
+    assert second["signed_block"] is None
+    for steps in range(1, 4):
+        stopped = tmp_path / f"stopped {steps}"
+        with pytest.raises(Unavailable):
+            export_events(reader_of(database), stopped, wanted(events_per_file=3), stops_after(steps))
+        assert export_events(reader_of(database), stopped, wanted(events_per_file=3)) == whole
+        assert contents(stopped) == contents(tmp_path / "whole")
+
+
+def stops_after(steps: int) -> Callable[[float], None]:
+    passed: list[float] = []
+
+    def stop(part: float) -> None:
+        passed.append(part)
+        if len(passed) == steps:
+            raise Unavailable("The database is gone.")
+
+    return stop
 
 
 def test_a_cell_is_no_formula(database: Database, ledger: Ledger, tmp_path: Path) -> None:
