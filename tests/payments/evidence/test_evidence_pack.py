@@ -29,6 +29,13 @@ from tests.support.checkouts import TOTAL_CENTS, Checkout, new_session
 from tests.support.horizon import until_readable
 from tests.support.keys import MASTER_KEY
 
+FORGED_MOVEMENT = """
+INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, verdict,
+                             first_seen_at)
+VALUES ('payment RCPTONE001', 'payment', 'RCPTONE001', true, 1, '2024-01-15 07:30+00', 'statement', 'posted',
+        '2024-01-15 07:30+00')
+"""
+
 
 @pytest.fixture
 def vault(database: Database) -> Vault:
@@ -72,6 +79,16 @@ def test_a_later_import_changes_no_pack_under_an_earlier_head(
     movements.store_results([MatchResult(better, MatchVerdict.CREDITED)], clock.now())
     assert b"RCPTONE001" in first
     assert packs.pack(asked.session_id, 1).content == first
+
+
+def test_a_forged_movement_is_not_in_the_pack(
+    database: Database, asked: Checkout, packs: EvidencePacks, sign: Callable[[], None]
+) -> None:
+    asked.pay("RCPTONE001")
+    with database.transaction() as attacker:
+        attacker.execute(FORGED_MOVEMENT)
+    sign()
+    assert json.loads(files_of(packs.pack(asked.session_id, 1).content)["movements.json"]) == []
 
 
 @pytest.fixture
