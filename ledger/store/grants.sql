@@ -98,7 +98,7 @@ GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_refunds,
     payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt TO daftari_app;
 GRANT SELECT, INSERT, DELETE ON journal_entries, journal_entries_rebuilt TO daftari_app;
--- Written by triggers of journal_entries.
+-- Written by triggers of journal_entries, for which alone fill_journal_days is.
 GRANT SELECT ON journal_days TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (session_status, evidence, order_number) ON payment_search TO daftari_app;
 GRANT SELECT ON payment_phones TO daftari_app;
