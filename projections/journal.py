@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from psycopg import Connection
 
 from ledger.session.events import Paid, SurplusReceived
@@ -65,13 +66,18 @@ WHERE receipt = ANY(%s) AND (movement IS NOT NULL OR credit_account = 'refunded_
   AND debit_account NOT IN ('charges', 'bank_settlement') AND credit_account NOT IN ('charges', 'bank_settlement')
 ORDER BY entry_id
 """
+# A receipt that is in the books already was forged there, which `daftari verify` names: it must not stop the books.
 ADD = f"""
 INSERT INTO {{table}} (entry_id, {_NAMES})
-SELECT (SELECT coalesce(max(entry_id), 0) FROM {{table}}) + number, {_NAMES}
+SELECT (SELECT coalesce(max(entry_id), 0) FROM {{table}}) + row_number() OVER (ORDER BY number), {_NAMES}
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[],
             %s::bigint[], %s::text[], %s::uuid[]) WITH ORDINALITY AS entry ({_NAMES}, number)
+WHERE NOT ({CUSTOMERS_PAYMENT} AND EXISTS (
+    SELECT FROM {{table}} AS booked WHERE booked.receipt = entry.receipt AND {CUSTOMERS_PAYMENT}))
+RETURNING entry_id
 """  # noqa: S608 - made of names of our own
 
+_log = structlog.get_logger(__name__)
 _VALUES_OF = attrgetter(*COLUMNS)
 _KNOWN_WHOLE = (Paid.TOPIC, SurplusReceived.TOPIC)
 """Events that are posted by themselves alone."""
@@ -103,7 +109,10 @@ class Journal:
         posted = self._posted(connection, {*known, *_receipts(batch), *_receipts_of_rows(movements)})
         entries = [_VALUES_OF(entry) for entry in in_order(batch, movements, sessions, posted)]
         if entries:
-            connection.execute(self._add, [list(column) for column in zip(*entries, strict=True)])
+            columns = [list(column) for column in zip(*entries, strict=True)]
+            added = connection.execute(self._add, columns).fetchall()
+            if len(added) < len(entries):
+                _log.error("receipts_booked_otherwise", entries=len(entries) - len(added))
 
     def _posted(self, connection: Connection[Any], receipts: set[str]) -> Posted:
         if not receipts:

@@ -32,11 +32,12 @@ WHERE EXISTS (SELECT FROM payment_events AS event
 _LOG = """
 INSERT INTO movement_log (ordinal, movement_key, kind, category, receipt, linked_receipt, money_in, amount_cents,
                           occurred_at, recorded_at, session_id, origin, after_position)
-SELECT (SELECT coalesce(max(ordinal), 0) FROM movement_log) + number, movement_key, kind, category, receipt,
-       linked_receipt, money_in, amount_cents, happened_at, first_seen_at, session_id, %(origin)s, %(after)s
+SELECT (SELECT coalesce(max(ordinal), 0) FROM movement_log) + row_number() OVER (ORDER BY number), movement_key, kind,
+       category, receipt, linked_receipt, money_in, amount_cents, happened_at, first_seen_at, session_id, %(origin)s,
+       %(after)s
 FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS wanted (movement_key, number)
 JOIN mpesa_movements USING (movement_key)
-ON CONFLICT (movement_key) DO NOTHING
+WHERE NOT EXISTS (SELECT FROM movement_log AS logged WHERE logged.movement_key = wanted.movement_key)
 """
 _MARK = """
 UPDATE mpesa_movements AS movement

@@ -65,14 +65,15 @@ class JournalTables:
         assert len(credited) == len(set(credited)), "a receipt is in the books twice"
         assert self.credited.isdisjoint(credited), "a receipt is in the books already"
         count = len(self.entries)
-        self.entries += [{"entry_id": number, **row} for number, row in enumerate(new, 1 + count)]
+        added = [{"entry_id": number, **row} for number, row in enumerate(new, 1 + count)]
+        self.entries += added
         self.credited.update(credited)
 
         def undo() -> None:
             del self.entries[count:]
             self.credited.difference_update(credited)
 
-        return [], undo
+        return [{"entry_id": row["entry_id"]} for row in added], undo
 
     def movements_left(self, values: Any) -> list[Row]:
         """Return what of the movement log is not posted, and came before a position."""

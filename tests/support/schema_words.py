@@ -163,6 +163,8 @@ FUNCTIONS = {
     "purge_kind": "Purges rows of a kind whose period is over: none younger than its minimum, or under a legal hold.",
     "held_customers": "Returns the customers under a legal hold, also those whose hold was lifted in the last 7 days.",
     "user_of_subject": "Returns the user whom the subject of an entry of the audit log names, or null.",
+    "refuse_gaps_in_entry_ids": "Raises DF004: entries of the journal are numbered without gaps.",
+    "refuse_gaps_in_ordinals": "Raises DF004: rows of the movement log are numbered without gaps.",
     "refuse_to_erase_held": "Raises DF003: a legal hold stands against an erasure.",
     "purge_revocations": "Deletes revocations of tokens that have ended; for processes from before `purge_kind`.",
     "mark_message_of_erased": "Notes which session a waiting message is about, and lets it be emptied once it is "
