@@ -17,6 +17,7 @@ from ledger.store.blocks import KeptName
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.integrity import verification_runs
+from projections.integrity.guards import guarded
 from projections.integrity.invariants import Found, Verified, examine
 from projections.integrity.processes import Processes
 from projections.integrity.verification_runs import Form, VerificationRun
@@ -214,7 +215,15 @@ def examine_all(database: Database, vault: Vault | None = None, **options: Any) 
 
 
 def _of_shop(connection: Connection[Any]) -> Iterator[Violation]:
+    yield from guarded(connection, "orders", _mismade_orders(connection))
+    yield from guarded(connection, "shop", _broken_in_shop(connection))
+
+
+def _mismade_orders(connection: Connection[Any]) -> Iterator[Violation]:
     for row in stream(connection, "orders", MISMADE_ORDERS):
         yield Violation("orders", row["detail"], row["session_id"])
+
+
+def _broken_in_shop(connection: Connection[Any]) -> Iterator[Violation]:
     for detail in shop_invariants.check(connection):
         yield Violation("shop", detail)

@@ -36,6 +36,7 @@ from projections.integrity import (
     projection_rules,
     tree_rules,
 )
+from projections.integrity.guards import guarded
 from projections.integrity.processes import Processes, run_apart, run_here
 from projections.integrity.prompt_rules import PhonePrompts
 from projections.integrity.session_checks import check_sessions
@@ -141,6 +142,8 @@ def examine(
     texts = tuple(text for text in known_texts if text)
     settled_before = END_OF_TIME if is_idle else clock.now() - SETTLING
     macs = EventMacs(database, vault.keys) if vault is not None else None
+    if vault is not None:
+        vault.keys.is_stored()  # With another master key nothing can be checked, and no rule is broken.
     with database.snapshot() as connection:
         shared = connection.execute(SHARE_SCHEMA).fetchone()
         if shared is None or not shared["shared"]:
@@ -157,15 +160,19 @@ def examine(
         )
         total, is_whole = _added_up(tallies, on_progress), not span.after
         findings = total.findings
-        findings.add(log_rules.signed_blocks(connection, vault, kept_blocks, span.start, published))
-        findings.add(log_rules.positions(connection, span.origin, span.after))
-        findings.add(_of_tables(reader, span, total))
+        signed = log_rules.signed_blocks(connection, vault, kept_blocks, span.start, published)
+        findings.add(guarded(connection, "blocks", signed))
+        for rule, found in _of_tables(reader, span, total):
+            findings.add(guarded(connection, rule, found))
         if with_messages:
-            findings.add(inbox_rules.messages(connection, span.origin, span.after))
-            findings.add(inbox_rules.sources(connection, span.origin, span.after))
+            messages = inbox_rules.messages(connection, span.origin, span.after)
+            findings.add(guarded(connection, "letters", messages))
+            sources = inbox_rules.sources(connection, span.origin, span.after)
+            findings.add(guarded(connection, "sources", sources))
         if is_whole:
-            findings.add(tree_rules.nodes(connection))
-            findings.add(personal_data_rules.none_in_the_clear(connection, list(texts)))
+            findings.add(guarded(connection, "tree", tree_rules.nodes(connection)))
+            in_the_clear = personal_data_rules.none_in_the_clear(connection, list(texts))
+            findings.add(guarded(connection, "personal data", in_the_clear))
         findings.add(also(connection))
         return Found(findings.all(), total.events, is_whole, blocks.newest(connection, span.origin))
 
@@ -189,32 +196,29 @@ def _added_up(tallies: Iterator[Tally], on_progress: Callable[[int], None]) -> T
     total = Tally()
     with closing(PhonePrompts()) as prompts:
         for tally in tallies:
-            total.events += tally.events
-            total.in_the_clear += tally.in_the_clear
-            total.findings.merge(tally.findings)
-            total.moves.merge(tally.moves)
             prompts.add(tally.prompts)
+            tally.prompts.clear()
+            total.add(tally)
             on_progress(total.events)
         total.findings.add(prompts.violations())
     return total
 
 
-def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[Violation]:
-    """Yield what SQL finds over all sessions together."""
+def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[tuple[str, Iterator[Violation]]]:
+    """Yield what SQL finds over all sessions together, each check with its rule."""
     connection, vault, settled_before = reader.connection, reader.vault, reader.terms.settled_before
-    yield from log_rules.audit_entries(connection, vault)
-    yield from money_rules.references(connection, span.since, settled_before)
-    yield from money_rules.movements(connection, settled_before)
-    yield from money_rules.genuine_movements(connection, vault)
-    yield from money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
-    yield from money_rules.sums(connection)
-    yield from projection_rules.metrics(
-        connection, span.origin, reader.macs, None if span.after else total.moves
-    )
-    yield from books_rules.movements(connection, is_whole=not span.after)
-    yield from books_rules.posted_in_time(
-        connection, span.origin, span.horizon, reader.terms.followed[JOURNAL], clock.now()
-    )
-    yield from erasure_rules.decided(connection, vault)
-    yield from erasure_rules.nothing_left(connection, settled_before)
-    yield from personal_data_rules.none_in_events(total.in_the_clear)
+    moves = None if span.after else total.moves
+    yield "versions", log_rules.positions(connection, span.origin, span.after)
+    yield "audit log", log_rules.audit_entries(connection, vault)
+    yield "receipts", money_rules.references(connection, span.since, settled_before)
+    yield "money", money_rules.movements(connection, settled_before)
+    yield "movements", money_rules.genuine_movements(connection, vault)
+    yield "orders", money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
+    yield "sums", money_rules.sums(connection)
+    yield "metrics", projection_rules.metrics(connection, span.origin, reader.macs, moves)
+    yield "books", books_rules.movements(connection, is_whole=not span.after)
+    journal = reader.terms.followed[JOURNAL]
+    yield "books", books_rules.posted_in_time(connection, span.origin, span.horizon, journal, clock.now())
+    yield "erasures", erasure_rules.decided(connection, vault)
+    yield "erasures", erasure_rules.nothing_left(connection, settled_before)
+    yield "personal data", personal_data_rules.none_in_events(total.in_the_clear)

@@ -12,6 +12,7 @@ from ledger.store import audit_log, blocks, published_heads
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
+from projections.integrity.guards import run_guarded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import MAX_PER_RULE, Reader, Tally, Task, Violation
 
@@ -85,7 +86,8 @@ def digest_tasks(connection: Connection[Any]) -> Iterator[Task]:
     """Return what compares all blocks with the log, a few at a time."""
     for origin, last in blocks.last_numbers(connection).items():
         for first in range(1, last + 1, BLOCKS_AT_ONCE):
-            yield partial(check_digests, origin, first, first + BLOCKS_AT_ONCE - 1)
+            check = partial(check_digests, origin, first, first + BLOCKS_AT_ONCE - 1)
+            yield partial(run_guarded, check, "blocks")
 
 
 def check_digests(origin: int, first: int, last: int, reader: Reader) -> Tally:

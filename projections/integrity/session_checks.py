@@ -16,6 +16,7 @@ from projections.integrity import (
     projection_rules,
     prompt_rules,
 )
+from projections.integrity.guards import savepoint, unchecked
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Tally, Violation
 
@@ -30,7 +31,23 @@ _BY_SESSION = itemgetter("session_id")
 
 
 def check_sessions(session_ids: Sequence[UUID], reader: Reader) -> Tally:
-    """Check sessions by themselves."""
+    """Check sessions by themselves. Where that raises, they are halved until the one that cannot be is alone."""
+    try:
+        with savepoint(reader.connection):
+            return _check(session_ids, reader)
+    except Exception as error:  # noqa: BLE001 - what was tampered with may raise anything, and is reported
+        violation = unchecked("versions", error, session_ids[0])
+    tally = Tally()
+    if len(session_ids) == 1:
+        tally.findings.add([violation])
+        return tally
+    middle = len(session_ids) // 2
+    for half in (session_ids[:middle], session_ids[middle:]):
+        tally.add(check_sessions(half, reader))
+    return tally
+
+
+def _check(session_ids: Sequence[UUID], reader: Reader) -> Tally:
     logs, tally = _read(session_ids, reader), Tally()
     if reader.vault is not None:
         reader.vault.read_ahead({log.status_row["user_id"] for log in logs if log.status_row is not None})

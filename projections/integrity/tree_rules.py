@@ -8,6 +8,7 @@ from psycopg import Connection
 
 from ledger.store.blocks import LEAVES
 from ledger.store.merkle import NODE_LEVEL, Peaks
+from projections.integrity.guards import run_guarded
 from projections.integrity.violations import Reader, Tally, Task, Violation
 
 PARTS_AT_ONCE = 40
@@ -59,7 +60,8 @@ def tasks(connection: Connection[Any]) -> Iterator[Task]:
     """Return what compares the stored nodes over 256 events with the log, a few at a time."""
     for row in connection.execute(PARTS).fetchall():
         for first in range(0, row["last"] + 1, PARTS_AT_ONCE):
-            yield partial(check_parts, row["origin"], first, first + PARTS_AT_ONCE - 1)
+            check = partial(check_parts, row["origin"], first, first + PARTS_AT_ONCE - 1)
+            yield partial(run_guarded, check, "tree")
 
 
 def check_parts(origin: int, first: int, last: int, reader: Reader) -> Tally:

@@ -105,6 +105,14 @@ class Tally:
     moves: Moves = field(default_factory=Moves)
     prompts: bytearray = field(default_factory=bytearray)
 
+    def add(self, other: "Tally") -> None:
+        """Take in what was found in other sessions."""
+        self.events += other.events
+        self.in_the_clear += other.in_the_clear
+        self.findings.merge(other.findings)
+        self.moves.merge(other.moves)
+        self.prompts += other.prompts
+
 
 Task = Callable[[Reader], Tally]
 """A part of the walk; it goes to another process by pickle, as a partial of a function of a module."""

@@ -7,7 +7,7 @@ began is not modelled: tests/ledger/store/test_nothing_is_missed.py tests that o
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Self
@@ -171,6 +171,10 @@ class Connection:
         if lost:
             scheduler.lose_answer(handler.__name__)
         return cursor
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a savepoint for one who only reads: nothing is undone."""
+        return nullcontext()
 
     def cursor(self, name: str = "") -> ExecutingCursor:  # noqa: ARG002 - psycopg's signature
         """Return a cursor; a named one holds all rows as well."""
