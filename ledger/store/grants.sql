@@ -75,7 +75,11 @@ GRANT EXECUTE ON FUNCTION purge_kind, held_customers, user_of_subject TO daftari
 GRANT SELECT, INSERT ON decision_proposals, decision_proposal_ends, switch_changes TO daftari_app;
 
 -- What M-Pesa said.
-GRANT SELECT, INSERT, UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
+-- Not `is_from_before`: the body of such a row is not bound to what the row tells of it.
+GRANT SELECT, INSERT (inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending, key_owner,
+                      sealed_body, body_bytes, body_sha256, state, reason, tries, next_try_at, settled_at,
+                      phone_digests, erase_when_settled),
+    UPDATE (state, reason, tries, next_try_at, settled_at, closed_by, note)
     ON daraja_inbox TO daftari_app;
 GRANT SELECT ON session_messages TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_unauthenticated_messages, mark_message_of_erased, store_settled_message TO daftari_app;

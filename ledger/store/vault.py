@@ -159,10 +159,8 @@ class Vault:
         if version != _V2:
             raise WrongKey
         key_id, wrapped = int.from_bytes(raw[:_KEY_ID_BYTES]), raw[_KEY_ID_BYTES:]
-        if owner == SYSTEM_USER_ID:
-            key = _own_key(self.keys.key(OWN_SECRETS, key_id), purpose)
-        else:
-            key = self._customers_key(owner)
+        ours = owner == SYSTEM_USER_ID
+        key = _own_key(self._key_of_ours(key_id), purpose) if ours else self._customers_key(owner)
         return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
 
     def salt(self, owner: int, encrypted: str) -> bytes | None:
@@ -175,7 +173,7 @@ class Vault:
             return None
         head = _decoded(encrypted[len(_V2) :][:_HEAD_CHARACTERS])[: _KEY_ID_BYTES + NONCE_BYTES]
         key = (
-            self.keys.key(OWN_SECRETS, int.from_bytes(head[:_KEY_ID_BYTES]))
+            self._key_of_ours(int.from_bytes(head[:_KEY_ID_BYTES]))
             if owner == SYSTEM_USER_ID
             else self._customers.of(owner, make=False)
         )
@@ -239,6 +237,12 @@ class Vault:
         key_id, key = self.keys.current(OWN_SECRETS)
         return key_id, _own_key(key, purpose)
 
+    def _key_of_ours(self, key_id: int) -> bytes:
+        found = self.keys.find(OWN_SECRETS, key_id)
+        if found is None:  # Nothing of ours names a key that is not in the ring.
+            raise WrongKey
+        return found
+
     def _customers_key(self, owner: int) -> AESGCM:
         return AESGCM(self._customers.of(owner, make=False))
 
@@ -250,6 +254,11 @@ class Vault:
             with self._database.connection() as connection:
                 self._refuses_v1 = connection.execute(_IS_REENCRYPTED, (EVERYTHING,)).rowcount > 0
         return self._refuses_v1
+
+
+def is_version_1(encrypted: str) -> bool:
+    """Whether a value is of the format before, which is bound to its owner alone."""
+    return encrypted.startswith(_V1)
 
 
 def _bound_to(owner: int, purpose: str, row: object) -> bytes:

@@ -128,7 +128,7 @@ class CustomerExport:
     def _shown(self, held: HeldData, user_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
         owner = user_id if held.owner is None else row.get(held.owner, SYSTEM_USER_ID)
         shown = {name: value for name, value in row.items() if name not in held.hidden}
-        return self._opened(shown, owner, row[held.row] if held.sealed else None, held.sealed, user_id)  # type: ignore[no-any-return]  # a dict for a dict
+        return self._opened(shown, owner, held.row(row) if held.sealed else None, held.sealed, user_id)  # type: ignore[no-any-return]  # a dict for a dict
 
     def _opened(self, value: Any, owner: int, row: object, purposes: Mapping[str, str], user_id: int) -> Any:
         """Return JSON with its encrypted values decrypted, at any depth, and other people's numbers left out."""

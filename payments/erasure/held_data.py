@@ -3,13 +3,14 @@
 A table that a migration adds belongs here too, or in NOTHING_OF_A_PERSON; a test compares both with the schema.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import LiteralString
+from operator import itemgetter
+from typing import Any, LiteralString
 
+from ledger.store.message_bodies import INBOX_BODY, row_of
 from ledger.store.vault import EVENT_PURPOSES, REFERENCE
 from payments.idempotency.keyed_request import KEPT_ANSWER
-from payments.inbox.inbox import INBOX_BODY
 from payments.reconciliation.movements import TYPED_REFERENCE
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from shop.builtin.ordering import ORDER_DELIVERY
@@ -31,7 +32,7 @@ class HeldData:
     """A table that holds data of persons: what they are, how long they stay and why, and which rows are a person's.
 
     `of_person` is a condition of SQL on its rows, in the order of `order`. `sealed` names the purpose of each encrypted
-    column; `owner` the column with whose key it opens (the person's without one), `row` the column it is bound to.
+    column; `owner` the column with whose key it opens (the person's without one), `row` returns what it is bound to.
     `hidden` columns are keys and digests that say nothing to a person, and what is of others. `erased` says what an
     erasure leaves.
     """
@@ -43,7 +44,7 @@ class HeldData:
     of_person: LiteralString
     order: LiteralString
     sealed: Mapping[str, str] = field(default_factory=dict)
-    row: str = "session_id"
+    row: Callable[[Mapping[str, Any]], object] = itemgetter("session_id")
     owner: str | None = None
     hidden: frozenset[str] = frozenset()
 
@@ -140,9 +141,9 @@ HELD: tuple[HeldData, ...] = (
         + "))) OR (session_id IS NULL AND phone_digests && %(digests)s::text[]))",
         "received_at, inbox_id",
         {"sealed_body": INBOX_BODY},
-        row="inbox_id",
+        row=row_of,
         owner="key_owner",
-        hidden=frozenset({"body_sha256", "phone_digests", "erase_when_settled"}),
+        hidden=frozenset({"body_sha256", "phone_digests", "erase_when_settled", "is_from_before"}),
     ),
     HeldData(
         "mpesa_movements",
@@ -152,7 +153,7 @@ HELD: tuple[HeldData, ...] = (
         "(" + BY_SESSION + " OR (session_id IS NULL AND payer_digest = ANY(%(digests)s::text[])))",
         "happened_at, movement_key",
         {"sealed_reference": TYPED_REFERENCE},
-        row="movement_key",
+        row=itemgetter("movement_key"),
         owner="",
         hidden=frozenset({"payer_digest"}),
     ),
@@ -205,7 +206,7 @@ HELD: tuple[HeldData, ...] = (
         BY_USER,
         "created_at, key",
         {"sealed_body": KEPT_ANSWER},
-        row="key",
+        row=itemgetter("key"),
         hidden=frozenset({"fingerprint"}),
     ),
     HeldData(
@@ -318,7 +319,7 @@ HELD: tuple[HeldData, ...] = (
         "upload_id IN (SELECT upload_id FROM statement_uploads WHERE uploaded_by = %(user)s)",
         "upload_id, number",
         {"sealed_piece": STATEMENT_PIECE},
-        row="upload_id",
+        row=itemgetter("upload_id"),
         owner="",
         hidden=frozenset({"sealed_piece"}),
     ),

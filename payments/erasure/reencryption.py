@@ -14,9 +14,9 @@ from ledger import clock
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
+from ledger.store.message_bodies import INBOX_BODY
 from ledger.store.vault import ERASED_VALUE, SYSTEM_USER_ID, Vault
 from payments.idempotency.keyed_request import KEPT_ANSWER
-from payments.inbox.inbox import INBOX_BODY
 from payments.inbox.phone_digests import phone_digests
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING

@@ -25,6 +25,7 @@ from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.key_ring import SIGNED_BLOCKS, WrongKey
+from ledger.store.message_bodies import OPENED, open_body
 from ledger.store.movement_macs import COLUMNS, genuine
 from ledger.store.proofs import Proofs
 from ledger.store.vault import CHECKOUT_ID, PHONE, Vault
@@ -40,7 +41,6 @@ from payments.evidence.pack_verifier import (
     signed_text,
     zip_of,
 )
-from payments.inbox.inbox import INBOX_BODY
 from projections.history import Entry, entries_of, rows_of_events
 from projections.history_steps import folded
 from shop.port import Order
@@ -61,13 +61,11 @@ HOLDS_NONE = (
 )
 HOLDS_FORGED = "What stands in events that are not genuine is somebody else's, and may be personal data too."
 
-_MESSAGES = """
-SELECT inbox_id, received_at, channel, is_proven, attempt, refund, sending, key_owner, sealed_body, body_bytes,
-       body_sha256
-FROM daraja_inbox
+_MESSAGES = f"""
+SELECT {OPENED}, received_at, body_bytes, body_sha256 FROM daraja_inbox
 WHERE (session_id = %(session)s AND received_at <= %(until)s) OR inbox_id = ANY(%(sources)s)
 ORDER BY received_at, inbox_id
-"""
+"""  # noqa: S608 - made of names of our own
 # Not the figures: a better source replaces them, and a pack is the same under one head for ever.
 _MOVEMENTS = f"""
 SELECT first_seen_at, {COLUMNS} FROM mpesa_movements
@@ -258,13 +256,10 @@ class EvidencePacks:
     def _body(self, row: dict[str, Any]) -> tuple[bytes | None, bytes | None]:
         """Return a body and its salt, or neither if it was erased, or a login of the database stored or altered it."""
         try:
-            text = self._vault.decrypt(
-                row["key_owner"], row["sealed_body"], purpose=INBOX_BODY, row=row["inbox_id"]
-            )
-            salt = self._vault.salt(row["key_owner"], row["sealed_body"])
+            body = open_body(self._vault, row)
+            return body, self._vault.salt(row["key_owner"], row["sealed_body"])
         except (Erased, WrongKey):
             return _LEFT_OUT
-        return text.encode("latin-1"), salt
 
     def _order(self, session: PaymentSession | None) -> dict[str, Any] | None:
         """Return the order as the built-in shop keeps it, without where it goes; of another shop, its number alone."""

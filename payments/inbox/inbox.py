@@ -18,6 +18,7 @@ from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database, once_more
 from ledger.store.key_ring import WrongKey
+from ledger.store.message_bodies import BOUND, INBOX_BODY, OPENED, open_body, row_of
 from ledger.store.parts import Part
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.inbox.phone_digests import phone_digests
@@ -27,9 +28,6 @@ from projections import sessions
 MAX_BYTES_KEPT = 65_536
 MAX_UNAUTHENTICATED_KEPT = 10_000
 """Of messages that anyone could have posted, in whatever state: a flood of them must not fill the disk."""
-
-INBOX_BODY = "inbox body"
-"""The purpose of an encrypted body, whose row is its inbox_id."""
 
 UNPROCESSED_AFTER = timedelta(seconds=5)
 
@@ -64,11 +62,7 @@ _RETRY = """
 UPDATE daraja_inbox SET state = 'new', reason = NULL, tries = 0, next_try_at = %s, settled_at = NULL
 WHERE inbox_id = %s AND state = 'set_aside'
 """
-_MESSAGE = """
-SELECT inbox_id, received_at, channel, is_proven, session_id, attempt, refund, sending, key_owner, sealed_body,
-       body_bytes, tries
-FROM daraja_inbox
-"""
+_MESSAGE = f"SELECT {OPENED}, received_at, body_bytes, tries FROM daraja_inbox"  # noqa: S608 - names of our own
 _DUE = f"""{_MESSAGE}
 WHERE state = 'new' AND is_proven = %s AND next_try_at <= %s ORDER BY next_try_at, inbox_id LIMIT %s
 """
@@ -167,7 +161,9 @@ class Inbox:
         """Encrypt a body of at most MAX_BYTES_KEPT bytes for its owner; `body_bytes` is its full length."""
         named = session_id, attempt, refund, refund_attempt
         stored, inbox_id = body[:MAX_BYTES_KEPT], new_id(now)
-        key_owner, encrypted, is_erased = self._encrypt(owner, stored.decode("latin-1"), inbox_id)
+        facts = inbox_id, str(channel), is_authenticated, *named
+        row = row_of(dict(zip(BOUND, facts, strict=True), is_from_before=False))
+        key_owner, encrypted, is_erased = self._encrypt(owner, stored.decode("latin-1"), row)
         commitment = self._vault.commitment(key_owner, encrypted, stored)
         message = InboxMessage(
             inbox_id, now, channel, is_authenticated, *named, stored, body_bytes, 0, commitment
@@ -288,7 +284,7 @@ class Inbox:
     def due(self, now: datetime, limit: int, *, is_authenticated: bool = True) -> list[InboxMessage]:
         """Return messages that are due, longest waiting first: the authenticated ones, or the others.
 
-        Those of customers who were erased meanwhile, and others that cannot be decrypted, are dead-lettered.
+        Those of customers who were erased meanwhile, and those that are not as Daftari stored them, are dead-lettered.
         """
         with self._database.connection() as connection:
             rows = connection.execute(_DUE, (is_authenticated, now, limit)).fetchall()
@@ -298,8 +294,8 @@ class Inbox:
                 messages.append(self._open(row))
             except Erased:
                 self._end(row["inbox_id"], "set_aside", "customer_erased", now)
-            except WrongKey:  # Altered, or stored by a login of the database: it must not hold up the others.
-                self._end(row["inbox_id"], "set_aside", "cannot_be_decrypted", now)
+            except WrongKey:  # Altered, or stored past Daftari: it must not hold up the others.
+                self._end(row["inbox_id"], "set_aside", "not_stored_by_daftari", now)
         return messages
 
     def message(self, inbox_id: UUID) -> InboxMessage | None:
@@ -326,13 +322,13 @@ class Inbox:
         with self._database.connection() as connection:
             connection.execute(_SETTLE, (state, reason, now, inbox_id))
 
-    def _encrypt(self, owner: int, text: str, inbox_id: UUID) -> tuple[int, str, bool]:
+    def _encrypt(self, owner: int, text: str, row: str) -> tuple[int, str, bool]:
         """Encrypt for the owner, or for the system if the owner was erased or their key cannot be read: what arrives is
         stored all the same. Return for whom, the encrypted text, and whether the owner was erased.
         """
 
         def encrypt(owner: int) -> str:
-            return self._vault.encrypt(owner, text, purpose=INBOX_BODY, row=inbox_id)
+            return self._vault.encrypt(owner, text, purpose=INBOX_BODY, row=row)
 
         try:
             return owner, once_more(lambda: encrypt(owner)), False
@@ -341,9 +337,7 @@ class Inbox:
 
     def _open(self, row: dict[str, Any]) -> InboxMessage:
         key_owner, encrypted = row["key_owner"], row["sealed_body"]
-        body = self._vault.decrypt(key_owner, encrypted, purpose=INBOX_BODY, row=row["inbox_id"]).encode(
-            "latin-1"
-        )
+        body = open_body(self._vault, row)
         return InboxMessage(
             row["inbox_id"],
             row["received_at"],

@@ -1,11 +1,17 @@
 """Invariants of the inbox: what was acknowledged is in it, and leads to a session."""
 
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from psycopg import Connection
 
-from projections.integrity.violations import MAX_PER_RULE, Violation
+from ledger.store.customer_keys import Erased
+from ledger.store.key_ring import WrongKey
+from ledger.store.message_bodies import OPENED, open_body
+from ledger.store.vault import SYSTEM_USER_ID, Vault
+from projections.integrity.violations import MAX_PER_RULE, Violation, stream
 
 PAYMENTS_WITHOUT_MESSAGE = """
 SELECT DISTINCT session_id FROM payment_events AS event
@@ -41,6 +47,36 @@ WHERE event.metadata IS NOT NULL AND (event.origin <> %s OR event.position > %s)
                              ELSE movement.receipt = event.state->>'receipt' AND movement.kind = 'payment' END) END
 ORDER BY session_id, version LIMIT %s
 """
+
+
+# Nothing acts on a closed one any more, and an operator looked at it.
+STORED = f"""
+SELECT {OPENED} FROM daraja_inbox
+WHERE received_at >= %(since)s AND sealed_body <> 'erased' AND state <> 'closed'
+"""  # noqa: S608 - made of names of our own
+
+
+BODIES_AT_ONCE = 200
+"""Anyone may post bodies of 64 KiB."""
+
+
+def genuine(connection: Connection[Any], vault: Vault | None, since: datetime) -> Iterator[Violation]:
+    """Each message received from `since` on is as Daftari stored it: channel, authentication and what its URL named."""
+    if vault is None:
+        return
+    rows = stream(connection, "stored_messages", STORED, {"since": since}, BODIES_AT_ONCE)
+    while some := list(islice(rows, BODIES_AT_ONCE)):
+        vault.read_ahead({row["key_owner"] for row in some if row["key_owner"] != SYSTEM_USER_ID})
+        for row in some:
+            try:
+                open_body(vault, row)
+            except Erased:
+                continue
+            except WrongKey:
+                detail = (
+                    f"message {row['inbox_id']} was not stored by Daftari as it stands, or was altered since"
+                )
+                yield Violation("messages", detail, row["session_id"])
 
 
 def sources(connection: Connection[Any], origin: int, after: int) -> Iterator[Violation]:

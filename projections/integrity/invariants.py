@@ -213,6 +213,7 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[tuple[str,
     yield "receipts", money_rules.references(connection, span.since, settled_before)
     yield "money", money_rules.movements(connection, settled_before)
     yield "movements", money_rules.genuine_movements(connection, vault)
+    yield "messages", inbox_rules.genuine(connection, vault, span.since)
     yield "orders", money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
     yield "sums", money_rules.sums(connection)
     yield "metrics", projection_rules.metrics(connection, span.origin, reader.macs, moves)

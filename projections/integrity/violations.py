@@ -141,9 +141,13 @@ class PromptWindow:
 
 
 def stream(
-    connection: Connection[Any], name: str, statement: str, values: Any = None
+    connection: Connection[Any],
+    name: str,
+    statement: str,
+    values: Any = None,
+    at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[dict[str, Any]]:
-    """Read rows without keeping them all in memory."""
+    """Read rows without keeping more than some in memory at once."""
     with connection.cursor(name=name) as cursor:
-        cursor.itersize = ROWS_AT_ONCE
+        cursor.itersize = at_once
         yield from cursor.execute(statement.encode(), values)

@@ -29,8 +29,8 @@ from ledger import clock
 from ledger.identifiers import new_id
 from ledger.store.canonical import GENESIS, canonical_json, chained_hash
 from ledger.store.event_macs import EventMacs
+from ledger.store.message_bodies import INBOX_BODY, row_of
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
-from payments.inbox.inbox import INBOX_BODY
 from shop.builtin.ordering import ORDER_DELIVERY
 
 Row = dict[str, Any]
@@ -194,20 +194,23 @@ class Form:
 
     def _read_encrypted(
         self, rows: Mapping[str, Sequence[Row]], session_id: UUID
-    ) -> dict[str, tuple[str, str]]:
-        """Return the form of each encrypted text and its purpose, by the name of its gap."""
+    ) -> dict[str, tuple[str, str, str]]:
+        """Return the forms of each encrypted text and of its row, and its purpose, by the name of its gap."""
         user = rows["payment_sessions"][0]["user_id"]
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, tuple[str, str, str]] = {}
         for row in (row for table in rows.values() for row in table):
             for name, value in (row | _document_of(row)).items():
                 if name in ENCRYPTED and value is not None and value not in self._gaps:
-                    place = row["inbox_id"] if name == "sealed_body" else session_id
+                    place = row_of(row) if name == "sealed_body" else str(session_id)
                     text = self._vault.decrypt(user, value, purpose=ENCRYPTED[name], row=place)
                     self._gaps[value] = f"encrypted{len(found)}"
                     if name == "checkout_sealed":
                         self._gaps |= {text: "checkout", self._vault.digest("checkout", text): "digest"}
-                    found[self._gaps[value]] = text, ENCRYPTED[name]
-        return {gap: (self._with_gaps(text), purpose) for gap, (text, purpose) in found.items()}
+                    found[self._gaps[value]] = text, place, ENCRYPTED[name]
+        return {
+            gap: (self._with_gaps(text), self._with_gaps(place), purpose)
+            for gap, (text, place, purpose) in found.items()
+        }
 
     def _with_gaps(self, text: str) -> str:
         text = text.replace("%", "%%")
@@ -260,10 +263,9 @@ class Form:
         for name, (after, in_json) in self._moments.items():
             moment = created_at + after
             values[name] = msgspec.json.encode(moment).decode().strip('"') if in_json else moment.isoformat()
-        for gap, (form, purpose) in self._encrypted.items():
+        for gap, (form, place, purpose) in self._encrypted.items():
             text = form % values
-            place = message if purpose == INBOX_BODY else session_id
-            values[gap] = self._vault.encrypt(user, text, purpose=purpose, row=place)
+            values[gap] = self._vault.encrypt(user, text, purpose=purpose, row=place % values)
             if purpose == INBOX_BODY:
                 values["body_sha256"] = hashlib.sha256(text.encode("latin-1")).hexdigest()
         return values

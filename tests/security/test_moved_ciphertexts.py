@@ -6,9 +6,9 @@ import pytest
 
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
+from ledger.store.message_bodies import INBOX_BODY
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, SYSTEM_USER_ID, Vault
 from payments.idempotency.keyed_request import KEPT_ANSWER
-from payments.inbox.inbox import INBOX_BODY
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
 from payments.reconciliation.movements import TYPED_REFERENCE

@@ -92,6 +92,7 @@ class VerificationTables:
             money_rules.CREDITED_AND_UNMATCHED.encode(): self._credited_and_unmatched,
             money_rules.REVERSED_UNTOLD.encode(): self._reversed_untold,
             money_rules.PAID_WITHOUT_END.encode(): self._paid_without_end,
+            inbox_rules.STORED.encode(): self._stored_messages,
             inbox_rules.MESSAGES_WITHOUT_SESSION: lambda _: self._messages_without_session(),
             inbox_rules.EVENTS_WITHOUT_SOURCE: lambda _: self._events_without_source(),
             inbox_rules.PAYMENTS_WITHOUT_MESSAGE: lambda _: self._payments_without_message(),
@@ -236,6 +237,10 @@ class VerificationTables:
                 for event in self._ledger.events[session_id]
             )
         ]
+
+    def _stored_messages(self, values: Any) -> list[Row]:
+        messages = self._tables.worker.messages.values()
+        return [x for x in messages if x["received_at"] >= values["since"] and x["state"] != "closed"]
 
     def _messages_without_session(self) -> list[Row]:
         about = {message["session_id"] for message in self._tables.worker.messages.values()}

@@ -113,7 +113,13 @@ class WorkerTables:
         if inbox_id in self.messages:
             return False
         known = dict(zip(_SETTLED_MESSAGE, values, strict=True))
-        settled = {"is_proven": True, "state": "acted_on", "tries": 0, "next_try_at": None}
+        settled = {
+            "is_from_before": False,
+            "is_proven": True,
+            "state": "acted_on",
+            "tries": 0,
+            "next_try_at": None,
+        }
         self.messages[inbox_id] = dict.fromkeys(_MESSAGE) | known | settled
         effects.undone_by(lambda: self.messages.pop(inbox_id))
         return True
@@ -124,7 +130,7 @@ class WorkerTables:
         message = dict(zip(_MESSAGE, stored, strict=True))
         if message["inbox_id"] in self.messages:
             return 0
-        message |= {"state": "new", "reason": None, "tries": 0, "settled_at": None}
+        message |= {"is_from_before": False, "state": "new", "reason": None, "tries": 0, "settled_at": None}
         self.messages[message["inbox_id"]] = message
         self._is_due(message["inbox_id"], message["next_try_at"])
         return 1

@@ -11,6 +11,7 @@ from ledger.errors import LedgerError, Rejected
 from ledger.store.audit_log import AuditLog
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
+from ledger.store.message_bodies import OPENED, open_body
 from ledger.store.vault import PHONE, Vault
 from payments.erasure.erasures import HELD, Erasures
 from payments.inbox.inbox import Channel, Inbox
@@ -32,13 +33,11 @@ def stored(inbox: Inbox, body: str) -> None:
 
 def bodies(database: Database, vault: Vault) -> list[str]:
     with database.connection() as connection:
-        rows = connection.execute("SELECT inbox_id, key_owner, sealed_body FROM daraja_inbox").fetchall()
+        rows = connection.execute(f"SELECT {OPENED} FROM daraja_inbox".encode()).fetchall()
     opened = []
     for row in rows:
         try:
-            opened.append(
-                vault.decrypt(row["key_owner"], row["sealed_body"], purpose="inbox body", row=row["inbox_id"])
-            )
+            opened.append(open_body(vault, row).decode())
         except Erased:
             continue
     return opened
