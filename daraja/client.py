@@ -83,8 +83,10 @@ class DarajaClient:
     def query(self, checkout_request_id: str) -> QueryVerdict:
         """Ask how a prompt ended. Trouble on the way is a verdict too: `no_answer`, with its reason."""
         request = self._signed() | {"CheckoutRequestID": checkout_request_id}
+        seconds = self._config.query_timeout_seconds
         try:
-            return read_verdict(self._gateway.call(QUERY_PATH, request), checkout_request_id)
+            answer = self._gateway.call(QUERY_PATH, request, timeout_seconds=seconds)
+            return read_verdict(answer, checkout_request_id)
         except SubmissionError as error:
             limited = error.code == "DARAJA_RATE_LIMITED"
             wait = error.retry_after_seconds if limited else None

@@ -24,7 +24,8 @@ class DarajaConfig:
 
     `party_b` is the receiver: the shortcode itself for a paybill, the till number for buy goods, where the
     shortcode is the store number used at go-live. `read_timeout_seconds` bounds everything from the request's
-    last byte to the answer's last byte; `connect_timeout_seconds` bounds each address that is tried.
+    last byte to the answer's last byte, and `query_timeout_seconds` that of a status query, if it is less: such a
+    query moves no money. `connect_timeout_seconds` bounds each address that is tried.
 
     Reversals and transaction status need an initiator: `initiator_name`, and either a
     `security_credential` that was made elsewhere or `initiator_password` with the PEM text of Safaricom's
@@ -44,6 +45,7 @@ class DarajaConfig:
     security_credential: str | None = field(default=None, repr=False)
     connect_timeout_seconds: float = 3.0
     read_timeout_seconds: float = 15.0
+    query_timeout_seconds: float = 5.0
     user_agent: str = "daftari/0.1"
     pool_size: int = 16
     max_amount_shillings: int = 250_000
@@ -67,7 +69,7 @@ class DarajaConfig:
         elif self.transaction_type == BUY_GOODS:
             raise InvalidConfig("party_b", "party_b must be the till number when payments are for buy goods.")
         self._check_initiator()
-        for name in ("connect_timeout_seconds", "read_timeout_seconds"):
+        for name in ("connect_timeout_seconds", "read_timeout_seconds", "query_timeout_seconds"):
             _check(name, 0 < getattr(self, name) <= 60, "must be above 0 and at most 60")
         _check("user_agent", _AGENT.fullmatch(self.user_agent), "must be one line of plain text")
         _check("pool_size", 1 <= self.pool_size <= 1000, "must be 1 to 1000")

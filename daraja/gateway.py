@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, Protocol
 
 import requests
@@ -77,25 +78,35 @@ class Gateway:
         """Close the kept connections."""
         self._http.close()
 
-    def call(self, path: str, request: dict[str, Any], max_bytes: int = MAX_BYTES) -> DarajaAnswer:
+    def call(
+        self,
+        path: str,
+        request: dict[str, Any],
+        max_bytes: int = MAX_BYTES,
+        timeout_seconds: float | None = None,
+    ) -> DarajaAnswer:
         """Post with the shared token; if the gateway refuses the token, once more with another.
 
         If another process fetched that one, it may be void by now too: a third post has a token fetched for this call.
-        An answer longer than `max_bytes` counts as lost. Raise NotSent or AnswerLost for the call itself, and
-        Refused or Retryable when there is no token to call with.
+        An answer longer than `max_bytes` counts as lost, as does one that takes longer than `timeout_seconds` or than
+        the configuration's read time-out. Raise NotSent or AnswerLost for the call itself, and Refused or Retryable
+        when there is no token to call with.
         """
         token, is_fetched = self._token(refused=None)[0], False
-        answer = self._post(path, request, token, max_bytes)
+        bounds = max_bytes, min(timeout_seconds or inf, self._config.read_timeout_seconds)
+        answer = self._post(path, request, token, *bounds)
         repeats = 0
         while answer.is_token_refusal and not is_fetched and repeats < _MAX_REPEATS:
             token, is_fetched = self._token(refused=token)
-            answer = self._post(path, request, token, max_bytes)
+            answer = self._post(path, request, token, *bounds)
             repeats += 1
         return answer
 
-    def _post(self, path: str, request: dict[str, Any], token: str, max_bytes: int) -> DarajaAnswer:
+    def _post(
+        self, path: str, request: dict[str, Any], token: str, max_bytes: int, timeout_seconds: float
+    ) -> DarajaAnswer:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        return self._exchange("POST", path, headers, json.dumps(request).encode(), max_bytes)
+        return self._exchange("POST", path, headers, json.dumps(request).encode(), max_bytes, timeout_seconds)
 
     def _token(self, refused: str | None) -> tuple[str, bool]:
         """Return a token that is not the `refused` one, and whether it was fetched for this call."""
@@ -116,7 +127,9 @@ class Gateway:
         pair = f"{self._config.consumer_key}:{self._config.consumer_secret}".encode()
         headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
         try:
-            answer = self._exchange("GET", OAUTH_PATH, headers, None, MAX_BYTES)
+            answer = self._exchange(
+                "GET", OAUTH_PATH, headers, None, MAX_BYTES, self._config.read_timeout_seconds
+            )
         except (NotSent, AnswerLost) as error:
             raise _no_token(f" ({error})") from None
         value = answer.members.get("access_token")
@@ -125,7 +138,13 @@ class Gateway:
         raise _token_error(answer)
 
     def _exchange(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None, max_bytes: int
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        max_bytes: int,
+        timeout_seconds: float,
     ) -> DarajaAnswer:
         common = {
             "Accept": "application/json",
@@ -138,7 +157,7 @@ class Gateway:
             self._config.base_url + path,
             headers=common | headers,
             body=body,
-            timeouts=(self._config.connect_timeout_seconds, self._config.read_timeout_seconds),
+            timeouts=(self._config.connect_timeout_seconds, timeout_seconds),
             max_bytes=max_bytes,
         )
         return read_answer(reply, self._clock(), max_bytes)

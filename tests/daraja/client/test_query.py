@@ -172,12 +172,15 @@ def test_a_refused_token_is_replaced_and_the_query_sent_once_more(
     assert len(script.seen(OAUTH)) == 2
 
 
+@pytest.mark.parametrize("timeout", ["read_timeout_seconds", "query_timeout_seconds"])
 @pytest.mark.parametrize("answer", [scripted.stall, scripted.drip_head, scripted.drip_body])
-def test_a_slow_answer_is_given_up_at_the_deadline(
-    make_client: MakeClient, script: Script, answer: scripted.Deed
+def test_a_slow_answer_is_given_up_at_the_first_deadline(
+    make_client: MakeClient, script: Script, answer: scripted.Deed, timeout: str
 ) -> None:
     script.at(QUERY, answer)
-    verdict = make_client(read_timeout_seconds=0.3).query(CHECKOUT_ID)
+    verdict = make_client(
+        **{"read_timeout_seconds": 60.0, "query_timeout_seconds": 60.0, timeout: 0.3}
+    ).query(CHECKOUT_ID)
     assert verdict == QueryVerdict("no_answer", reason="DARAJA_ANSWER_LOST")
 
 

@@ -154,6 +154,7 @@ def test_forbidden_words_are_found_in_any_case(url: str, words: tuple[str, ...])
         {"party_b": "0712345678"},
         {"connect_timeout_seconds": 0},
         {"read_timeout_seconds": 61},
+        {"query_timeout_seconds": 0},
         {"user_agent": "a\r\nb"},
         {"pool_size": 0},
         {"max_amount_shillings": 0},
