@@ -29,7 +29,7 @@ from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.status_poller import StatusPoller
-from payments.confirmation.status_query import StatusQueries
+from payments.confirmation.status_query import MAX_AT_ONCE, StatusQueries
 from payments.erasure.reencryption import Reencryption
 from payments.exceptions.alarms import Alarms, AlarmTerms
 from payments.exceptions.resolutions import CaseService
@@ -114,8 +114,12 @@ def assemble(
     while_waiting: WhileWaiting = nullcontext,
     *,
     max_workers: int = MAX_WORKERS,
+    max_queries: int = MAX_AT_ONCE,
 ) -> Services:
-    """Return the services on a store, a shop and a client of M-Pesa; `max_workers` are the matcher's threads."""
+    """Return the services on a store, a shop and a client of M-Pesa.
+
+    `max_workers` are the matcher's threads, `max_queries` those of a job that sends status queries.
+    """
     ledger, inbox, phone_locks = (
         Ledger(database, vault.keys),
         Inbox(database, vault),
@@ -179,7 +183,11 @@ def assemble(
             | dict.fromkeys(RESULT_CHANNELS, reversal_results.act_on)
         ),
         status_poller=StatusPoller(
-            ledger, status_queries, query_log, first_query_seconds=first_query_seconds
+            ledger,
+            status_queries,
+            query_log,
+            first_query_seconds=first_query_seconds,
+            max_workers=max_queries,
         ),
         matcher=matcher,
         transaction_poller=transaction_poller,
@@ -192,6 +200,7 @@ def assemble(
         reencrypt=Reencryption(database, vault).run,
         purge=retention.purge,
         signing_seconds=settings.daftari_seal_seconds,
+        max_queries=max_queries,
         switched_off=_switched_off(settings),
     )
     return Services(

@@ -1,7 +1,8 @@
 """The status poller: queries M-Pesa about attempts whose callback has not come, ever more rarely."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from threading import Event
 
 import structlog
 
@@ -11,7 +12,8 @@ from ledger.errors import Unavailable
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from payments.confirmation.query_log import QueryLog
-from payments.confirmation.status_query import StatusQueries
+from payments.confirmation.status_query import MAX_ROUND, StatusQueries
+from payments.thread_groups import act_in_groups
 from projections import sessions
 from projections.sessions import DueSession
 
@@ -27,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StatusPoller:
-    """Queries the status of open attempts that are due, and records what is known by then."""
+    """Queries the status of open attempts that are due, of `max_workers` sessions at once, and records the answers."""
 
     def __init__(
         self,
@@ -36,7 +38,9 @@ class StatusPoller:
         query_log: QueryLog,
         *,
         first_query_seconds: int,
+        max_workers: int,
     ) -> None:
+        self._max_workers = max_workers
         self._first_query_seconds = first_query_seconds
         self._ledger = ledger
         self._status_queries = status_queries
@@ -47,22 +51,38 @@ class StatusPoller:
 
         One that fails is logged and due again later, so it does not hold up the others.
         """
-        now, looked_at = clock.now(), 0
-        for row in sessions.open_attempts_due(self._ledger.database, now, self._first_query_seconds, BATCH):
-            try:
-                session = self._ledger.session(row.session_id)
-            except Unavailable:
-                raise
-            except Exception:  # noqa: BLE001 - logged here, tried again when it is due again
-                _log.exception("session_not_queried", session_id=str(row.session_id))
-                self._note_unreadable(row)
-                continue
-            waiting = self._query_log.waiting(session.id, now)
-            for attempt in session.open_attempts:
-                if attempt.number not in waiting:
-                    if not self._look_at(session, attempt):
-                        return looked_at  # The rate limit holds for every other attempt that is due, too.
-                    looked_at += 1
+        now = clock.now()
+        looked_at = act_in_groups(
+            partial(self._look_at_session, now=now, limited=Event()),
+            sessions.open_attempts_due(self._ledger.database, now, self._first_query_seconds, BATCH),
+            lambda row: row.session_id,
+            self._max_workers,
+            begins_before=now + MAX_ROUND,
+        )
+        return sum(looked_at)
+
+    def _look_at_session(self, row: DueSession, *, now: datetime, limited: Event) -> int:
+        """Look at the attempts of a session that are due, and return at how many.
+
+        Once the rate limit allows no query, `limited` is set: it holds for every other attempt that is due, too.
+        """
+        if limited.is_set():
+            return 0
+        try:
+            session = self._ledger.session(row.session_id)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - logged here, tried again when it is due again
+            _log.exception("session_not_queried", session_id=str(row.session_id))
+            self._note_unreadable(row)
+            return 0
+        waiting, looked_at = self._query_log.waiting(session.id, now), 0
+        for attempt in session.open_attempts:
+            if attempt.number not in waiting:
+                if not self._look_at(session, attempt):
+                    limited.set()
+                    break
+                looked_at += 1
         return looked_at
 
     def _look_at(self, session: PaymentSession, attempt: Attempt) -> bool:

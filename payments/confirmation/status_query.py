@@ -3,7 +3,7 @@
 A query names no amount and no receipt: it proves that what the prompt asked for was paid, or that it was not.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from daraja import DarajaClient, QueryVerdict, meaning_of
@@ -17,6 +17,12 @@ from payments.confirmation.query_rate_limiter import QueryRateLimiter
 from payments.confirmation.stk_callback import Command, failure_command
 from payments.inbox.inbox import Channel, Inbox, InboxMessage
 from payments.prompts.phone_locks import PhoneLocks
+
+MAX_AT_ONCE = 8
+"""How many threads of a job ask at once. Each mostly waits for M-Pesa, and holds no connection to PostgreSQL then."""
+
+MAX_ROUND = timedelta(seconds=5)
+"""A round of a job begins no query later: what has become due meanwhile has its turn, and a worker can stop."""
 
 
 class StatusQueries:

@@ -1,8 +1,6 @@
 """Event processors hand events to handlers that act on the world: each at least once, and a failure blocks no other."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -17,6 +15,7 @@ from ledger.store.event_macs import EventForged
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
 from payments.retry_schedule import RetrySchedule
+from payments.thread_groups import act_in_groups
 from payments.worker.left_over import LEFT_OVER_AFTER
 from projections.follower import CATCH_UP, Batch, LogReader, Place, Recorded, position_of, read_end, recorded
 
@@ -205,19 +204,7 @@ class EventProcessor:
 
     def _process_all(self, batch: Sequence[Recorded]) -> None:
         """Handle several sessions at once, and the events of one session in order."""
-        by_session: dict[UUID, list[Recorded]] = defaultdict(list)
-        for event in batch:
-            by_session[event.session_id].append(event)
-        if min(len(by_session), self._max_workers) < 2:
-            self._process_in_order(batch)
-            return
-        with ThreadPoolExecutor(min(self._max_workers, len(by_session))) as pool:
-            for _ in pool.map(self._process_in_order, by_session.values()):
-                pass
-
-    def _process_in_order(self, events: Sequence[Recorded]) -> None:
-        for event in events:
-            self._process(event)
+        act_in_groups(self._process, batch, lambda event: event.session_id, self._max_workers)
 
     def _process(self, event: Recorded) -> None:
         error = self._error_of(event)

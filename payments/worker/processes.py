@@ -43,7 +43,10 @@ LOOK_SECONDS = 0.015
 
 @dataclass(frozen=True)
 class WorkerParts:
-    """What the processes use. Blocks are signed every `signing_seconds`; those named in `switched_off` do not run."""
+    """What the processes use. Of inbound messages, which may need status queries, `max_queries` are handled at once.
+
+    Blocks are signed every `signing_seconds`; processes named in `switched_off` do not run.
+    """
 
     ledger: Ledger
     vault: Vault
@@ -64,6 +67,7 @@ class WorkerParts:
     reencrypt: Callable[[], int]
     purge: Callable[[], int]
     signing_seconds: float
+    max_queries: int
     switched_off: frozenset[str] = frozenset()
 
 
@@ -171,7 +175,9 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     OnTime("refund_questions", (5, 5), "query M-Pesa for reversals in doubt; the answers are callbacks",
            lambda parts: parts.refund_status_checks.ask()),
     OnTime("letters", (0.2, 0.5), "act on inbound messages that the endpoints left: record_payment, ...",
-           lambda parts: act_on_messages(parts.inbox, parts.dispatcher)),
+           lambda parts: act_on_messages(parts.inbox, parts.dispatcher, parts.max_queries)),
+    OnTime("unauthenticated_letters", (0.2, 0.5), "query M-Pesa for what anyone may have posted: record_payment, ...",
+           lambda parts: act_on_messages(parts.inbox, parts.dispatcher, parts.max_queries, is_authenticated=False)),
     OnTime("expiry", (2, 2), "expire pending sessions whose time is up",
            lambda parts: expire_sessions(parts.ledger)),
     OnTime("ladder", (1, 1), "query M-Pesa for attempts without a callback: record_payment, record_attempt_failure",

@@ -1,23 +1,24 @@
 """Timed jobs over rows that are due: expire sessions, act on messages that the endpoints left."""
 
+from collections.abc import Hashable
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from daraja import MalformedCallback, parse_callback
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import DatabaseUnavailable, LedgerError, Unavailable
 from ledger.session.session import PaymentSession
+from payments.confirmation.status_query import MAX_ROUND
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Inbox, InboxMessage
 from payments.retry_schedule import RetrySchedule
+from payments.thread_groups import act_in_groups
 from projections import sessions
 
 BATCH = 200
-MAX_UNAUTHENTICATED_AT_ONCE = 20
-"""Each may cost a status query: few are taken before the next look for authenticated messages."""
-
 RETRY_SCHEDULE = RetrySchedule((timedelta(seconds=30),) * 20)
 
 _log = structlog.get_logger(__name__)
@@ -40,25 +41,40 @@ def expire_sessions(ledger: Ledger) -> int:
     return written
 
 
-def act_on_messages(inbox: Inbox, dispatcher: InboxDispatcher) -> int:
-    """Act on inbound messages that are due; return how many were looked at.
+def act_on_messages(
+    inbox: Inbox, dispatcher: InboxDispatcher, max_workers: int, *, is_authenticated: bool = True
+) -> int:
+    """Act on inbound messages that are due, by `max_workers` threads; return on how many.
 
-    Authenticated messages come first, because anyone may post any number of others. A message that fails is retried,
-    and dead-lettered in the end; it does not hold up the others.
+    Those that are not authenticated are taken apart, because anyone may post any number of them. A message that fails
+    is retried, and dead-lettered in the end; it does not hold up the others.
     """
     now = clock.now()
-    messages = inbox.due(now, BATCH) or inbox.due(now, MAX_UNAUTHENTICATED_AT_ONCE, is_authenticated=False)
-    for message in messages:
-        try:
-            dispatcher.act_on(message)
-        except DatabaseUnavailable:
-            raise  # It says nothing about the message, which is due as before.
-        except LedgerError as error:
-            _postpone(inbox, message, error.code.lower())
-        except Exception:  # noqa: BLE001 - our fault; the message is kept, retried, and shown to an operator in the end
-            _log.exception("message_not_handled", inbox_id=str(message.inbox_id))
-            _postpone(inbox, message, "not_handled")
-    return len(messages)
+    messages = inbox.due(now, BATCH, is_authenticated=is_authenticated)
+    act = partial(_act_on, inbox, dispatcher)
+    return len(act_in_groups(act, messages, _subject_of, max_workers, begins_before=now + MAX_ROUND))
+
+
+def _act_on(inbox: Inbox, dispatcher: InboxDispatcher, message: InboxMessage) -> None:
+    try:
+        dispatcher.act_on(message)
+    except DatabaseUnavailable:
+        raise  # It says nothing about the message, which is due as before.
+    except LedgerError as error:
+        _postpone(inbox, message, error.code.lower())
+    except Exception:  # noqa: BLE001 - our fault; the message is kept, retried, and shown to an operator in the end
+        _log.exception("message_not_handled", inbox_id=str(message.inbox_id))
+        _postpone(inbox, message, "not_handled")
+
+
+def _subject_of(message: InboxMessage) -> Hashable:
+    """Return what a message is about: its session, else the prompt that it names, of which M-Pesa is asked once."""
+    if message.session_id is not None:
+        return message.session_id
+    try:
+        return parse_callback(message.body).checkout_request_id
+    except MalformedCallback:
+        return message.inbox_id
 
 
 def _postpone(inbox: Inbox, message: InboxMessage, reason: str) -> None:

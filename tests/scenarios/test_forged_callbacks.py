@@ -7,7 +7,7 @@ import pytest
 
 from ledger.clock import now
 from payments.inbox.inbox import Channel
-from payments.worker.sweeps import MAX_UNAUTHENTICATED_AT_ONCE, act_on_messages
+from payments.worker.sweeps import act_on_messages
 from tests.scenarios.steps import (
     ACKNOWLEDGED,
     CALLBACK_LOST,
@@ -176,7 +176,7 @@ def test_an_unprocessed_authenticated_callback_does_not_wait_behind_forged_ones(
 ) -> None:
     session_id = instance.pay(buyer)
     prompt = prompt_of(instance)
-    for _ in range(2 * MAX_UNAUTHENTICATED_AT_ONCE):
+    for _ in range(3):
         report(instance, CALLBACKS, written_callback(0, amount=350))
     body = json.dumps(callback(prompt)).encode()
     instance.services.worker.inbox.store(
@@ -191,9 +191,9 @@ def test_an_unprocessed_authenticated_callback_does_not_wait_behind_forged_ones(
     )
     clock.tick(6)
     inbox, dispatcher = instance.services.worker.inbox, instance.services.worker.dispatcher
-    assert act_on_messages(inbox, dispatcher) == 1
+    assert act_on_messages(inbox, dispatcher, 1) == 1
     assert buyer.status(session_id)["session_status"] == "paid"
-    assert act_on_messages(inbox, dispatcher) == MAX_UNAUTHENTICATED_AT_ONCE
+    assert act_on_messages(inbox, dispatcher, 1, is_authenticated=False) == 3
 
 
 def test_a_success_without_its_token_is_a_payment_once_a_query_confirms_it(

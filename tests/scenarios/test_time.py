@@ -191,7 +191,11 @@ def test_a_prompt_an_extension_and_the_sweep_at_the_last_moment_agree(
 
 
 def test_a_callback_that_meets_the_sweep_is_not_lost(clock: Clock, instance: Instance) -> None:
-    jobs = [job.work for job in instance.jobs if job.name in ("expiry", "ladder", "letters")]
+    jobs = [
+        job.work
+        for job in instance.jobs
+        if job.name in ("expiry", "ladder", "letters", "unauthenticated_letters")
+    ]
     for number in range(5):
         buyer = instance.client(number + 1)
         put_in_cart(buyer, TOMATOES, "1")

@@ -299,9 +299,8 @@ class Deployment:
         daraja = daraja_client(
             self.settings, database, vault, MpesaTransport(scheduler, self._mpesa, self._organisation)
         )
-        services = assemble(
-            self.settings, database, vault, self._shop_class(self.shop, scheduler), daraja, max_workers=1
-        )
+        shop = self._shop_class(self.shop, scheduler)
+        services = assemble(self.settings, database, vault, shop, daraja, max_workers=1, max_queries=1)
         self._services[process.name] = services
         if process in self._workers:
             locks = MemoryLocks(process, self)

@@ -54,7 +54,7 @@ class JobSchedule:
         self._wake = wake
         self._newest_wanted = dict.fromkeys(TOPICS_READ, 0)
         self._last_run: dict[str, float] = {}
-        tables.worker.on_message = lambda at: wake("letters", seconds(at))
+        tables.worker.on_message = self._message_is_due
         tables.worker.on_failure = lambda name, at: wake(f"{name}_again", inf if at is None else seconds(at))
         tables.reconciliation.on_movements = lambda at: wake(
             "money_left_over", seconds(at + UNPROCESSED_AFTER)
@@ -70,7 +70,8 @@ class JobSchedule:
             "refund_retries": self._unsent,
             "refund_doubts": self._unanswered,
             "refund_questions": self._in_doubt,
-            "letters": lambda: _first(tables.worker.new_messages.values()),
+            "letters": lambda: _first(tables.worker.next_messages(is_authenticated=True)),
+            "unauthenticated_letters": lambda: _first(tables.worker.next_messages(is_authenticated=False)),
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
             "ladder": lambda: _first(tables.ledger.next_query_at.values()),
             "money_left_over": self._unprocessed,
@@ -107,6 +108,9 @@ class JobSchedule:
         expires_at = ledger.may_expire.get(session_id)
         if expires_at is not None:
             self._wake("expiry", seconds(expires_at))
+
+    def _message_is_due(self, at: datetime, is_authenticated: bool) -> None:
+        self._wake("letters" if is_authenticated else "unauthenticated_letters", seconds(at))
 
     def _refund_moved(self) -> None:
         for job in REFUND_JOBS:

@@ -56,7 +56,10 @@ class KeyIsTaken(psycopg.Error):
 
 
 class WorkerTables:
-    """The tables; `on_message` and `on_failure` are called with the time of the next try."""
+    """The tables; `on_message` and `on_failure` are called with the time of the next try.
+
+    `on_message` is told, too, whether the message is authenticated.
+    """
 
     def __init__(self, ledger: LedgerTables) -> None:
         self.messages: dict[UUID, Row] = {}
@@ -66,7 +69,7 @@ class WorkerTables:
         self.failures: dict[tuple[str, UUID, int], Row] = {}
         self.order_failures: dict[UUID, Row] = {}
         self.figures: dict[datetime, Counter[str]] = {}
-        self.on_message: Callable[[datetime], None] = lambda _: None
+        self.on_message: Callable[[datetime, bool], None] = lambda _, __: None
         self.on_failure: Callable[[str, datetime | None], None] = lambda _, __: None
         self._ledger = ledger
 
@@ -335,7 +338,12 @@ class WorkerTables:
 
     def _is_due(self, inbox_id: UUID, at: datetime) -> None:
         self.new_messages[inbox_id] = at
-        self.on_message(at)
+        self.on_message(at, self.messages[inbox_id]["is_proven"])
+
+    def next_messages(self, *, is_authenticated: bool) -> list[datetime]:
+        """Return when the messages that wait are due: the authenticated ones, or the others."""
+        waiting = self.new_messages.items()
+        return [at for number, at in waiting if self.messages[number]["is_proven"] == is_authenticated]
 
     def due_failures(self, values: Any) -> list[Row]:
         """Return the failed events that are due for a retry."""

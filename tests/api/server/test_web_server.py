@@ -132,7 +132,8 @@ def test_a_callback_that_is_cut_short_is_kept_under_its_own_name(
                     client.shutdown(SHUT_WR)
                 status = 400 if leaves else 408
                 assert everything(client).startswith(b"HTTP/1.1 %d " % status)
-        act_on_messages(server.services.worker.inbox, server.services.worker.dispatcher)
+        worker = server.services.worker
+        act_on_messages(worker.inbox, worker.dispatcher, 1, is_authenticated=False)
         assert stored(server) == [("set_aside", "cut_short", 100)] * 2
 
 

@@ -25,6 +25,7 @@ NAMES = (
     "refund_doubts",
     "refund_questions",
     "letters",
+    "unauthenticated_letters",
     "expiry",
     "ladder",
     "money_left_over",
