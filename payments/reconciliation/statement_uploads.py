@@ -139,7 +139,8 @@ class StatementUploads:
 
         Raises NotFound, and InvalidValue for a piece that the file does not have.
         """
-        upload = self._uploading(upload_id, by)
+        upload = self.find(upload_id)
+        _require_own(upload, by)
         if number >= upload.pieces or len(piece) != upload.length_of(number):
             raise InvalidValue(
                 f"Send piece 0 to {upload.pieces - 1}, each of {PIECE_BYTES} bytes and the last of what is left."
@@ -157,11 +158,14 @@ class StatementUploads:
         upload = self.find(upload_id)
         if upload.uploaded_by == by and upload.state != UploadState.UPLOADING:
             return
-        upload = self._uploading(upload_id, by)
+        _require_own(upload, by)
         with self._database.transaction() as connection:
             done = connection.execute(_FINISH, {"upload_id": upload_id, "pieces": upload.pieces})
             if not done.rowcount:
-                raise InvalidValue("Pieces of the file are missing. Upload it again.")
+                # A request at the same moment may have handed it over.
+                if self.find(upload_id).state == UploadState.UPLOADING:
+                    raise InvalidValue("Pieces of the file are missing. Upload it again.")
+                return
             details = {"bytes": upload.size_bytes}
             self._audit_log.record(
                 connection, UPLOADED, actor=f"user:{by}", subject=f"upload:{upload_id}", details=details
@@ -205,12 +209,6 @@ class StatementUploads:
         else:
             self._end(upload, subject, {"reconciliation_id": str(report)}, report=report)
         return 1
-
-    def _uploading(self, upload_id: UUID, by: int) -> Upload:
-        upload = self.find(upload_id)
-        if upload.uploaded_by != by or upload.state != UploadState.UPLOADING:
-            raise NotFound("There is no such upload of yours under way. Upload the file again.")
-        return upload
 
     def _content(self, upload: Upload) -> bytes:
         with self._database.connection() as connection:
@@ -258,3 +256,9 @@ class StatementUploads:
             self._audit_log.record(
                 connection, kind, actor=f"user:{upload.uploaded_by}", subject=subject, details=told
             )
+
+
+def _require_own(upload: Upload, by: int) -> None:
+    """Raise NotFound unless an upload is under way, and that of `by`."""
+    if upload.uploaded_by != by or upload.state != UploadState.UPLOADING:
+        raise NotFound("There is no such upload of yours under way. Upload the file again.")

@@ -32,6 +32,7 @@ from payments.reconciliation.statement_uploads import (
     REFUSED,
     UPLOADED,
     StatementUploads,
+    Upload,
     UploadState,
 )
 from payments.reconciliation.statements import Progress, Reconciler
@@ -200,6 +201,28 @@ def test_only_the_pieces_of_the_file_are_taken_each_once_and_from_its_uploader(
         uploads.add_piece(upload_id, 0, whole, by=OPERATOR)
     with pytest.raises(NotFound):
         uploads.finish(upload_id, by=OTHER)
+
+
+@pytest.mark.parametrize("is_imported", [False, True])
+def test_who_finishes_an_upload_at_the_same_moment_as_another_request_is_told_that_it_was(
+    uploads: StatementUploads, audit_log: AuditLog, monkeypatch: pytest.MonkeyPatch, is_imported: bool
+) -> None:
+    upload_id = uploads.start(len(FILE), by=OPERATOR)
+    uploads.add_piece(upload_id, 0, FILE, by=OPERATOR)
+    find = uploads.find
+
+    def find_and_be_overtaken(found: UUID) -> Upload:
+        before = find(found)
+        monkeypatch.undo()
+        uploads.finish(upload_id, by=OPERATOR)
+        assert uploads.import_next() == 1 if is_imported else True
+        return before
+
+    monkeypatch.setattr(uploads, "find", find_and_be_overtaken)
+    uploads.finish(upload_id, by=OPERATOR)
+    assert find(upload_id).state == (UploadState.IMPORTED if is_imported else UploadState.WAITING)
+    count, _ = audit_log.entries(kind=UPLOADED)
+    assert count == 1
 
 
 @pytest.mark.parametrize("size", [-1, 0, MAX_BYTES + 1])
