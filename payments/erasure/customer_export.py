@@ -127,7 +127,9 @@ class CustomerExport:
 
     def _shown(self, held: HeldData, user_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
         owner = user_id if held.owner is None else row.get(held.owner, SYSTEM_USER_ID)
-        shown = {name: value for name, value in row.items() if name not in held.hidden}
+        shown = {
+            name: _without(value, held.of_others) for name, value in row.items() if name not in held.hidden
+        }
         return self._opened(shown, owner, held.row(row) if held.sealed else None, held.sealed, user_id)  # type: ignore[no-any-return]  # a dict for a dict
 
     def _opened(self, value: Any, owner: int, row: object, purposes: Mapping[str, str], user_id: int) -> Any:
@@ -160,6 +162,13 @@ class CustomerExport:
 def _plain_name(name: str) -> str:
     """Return the name of a field once it is decrypted: `phone_sealed` as `phone`."""
     return name.removesuffix(f"_{_SEALED}").removeprefix(f"{_SEALED}_")
+
+
+def _without(value: Any, of_others: frozenset[str]) -> Any:
+    """Return a column without fields of these names, if it is JSON that has some."""
+    if isinstance(value, dict) and not of_others.isdisjoint(value):
+        return {name: part for name, part in value.items() if name not in of_others}
+    return value
 
 
 def _without_others(text: str, user_id: int) -> str:

@@ -33,8 +33,8 @@ class HeldData:
 
     `of_person` is a condition of SQL on its rows, in the order of `order`. `sealed` names the purpose of each encrypted
     column; `owner` the column with whose key it opens (the person's without one), `row` returns what it is bound to.
-    `hidden` columns are keys and digests that say nothing to a person, and what is of others. `erased` says what an
-    erasure leaves.
+    `hidden` columns are keys and digests that say nothing to a person, and what is of others; so are the fields
+    `of_others` in a column of JSON. `erased` says what an erasure leaves.
     """
 
     table: str
@@ -47,6 +47,7 @@ class HeldData:
     row: Callable[[Mapping[str, Any]], object] = itemgetter("session_id")
     owner: str | None = None
     hidden: frozenset[str] = frozenset()
+    of_others: frozenset[str] = frozenset()
 
 
 _LAW = "for ever: it is the record of money, which tax law and the shop's books need; names and phones end with the key"
@@ -299,9 +300,11 @@ HELD: tuple[HeldData, ...] = (
         "stays: it names you by your number alone",
         "(subject = 'user:' || %(user)s OR actor IN ('user:' || %(user)s, 'cli:user:' || %(user)s)"
         " OR substring(subject FROM '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}')::uuid IN"
-        " (SELECT session_id FROM payment_sessions WHERE user_id = %(user)s))",
+        " (SELECT session_id FROM payment_sessions WHERE user_id = %(user)s)"
+        " OR details->'sessions' ?| ARRAY(SELECT session_id::text FROM payment_sessions WHERE user_id = %(user)s))",
         "recorded_at, entry_id",
         hidden=frozenset({"mac", "key_id"}),
+        of_others=frozenset({"sessions"}),
     ),
     HeldData(
         "statement_uploads",

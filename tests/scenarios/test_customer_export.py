@@ -122,6 +122,29 @@ def test_who_types_the_number_of_another_gets_and_erases_nothing_of_theirs(
     assert len(before) == 2
 
 
+def test_an_account_tells_who_found_its_person_by_a_phone_and_not_whom_else(instance: Instance) -> None:
+    mine, theirs = (prompted(instance, user) for user in (CUSTOMER, 8))
+    auditor = instance.client(41, "auditor")
+    found = auditor.get("/api/audit/payments/", headers={"Daftari-Phone": PAYER}).json()["results"]
+    assert {row["session_id"] for row in found} == {mine, theirs}
+
+    account = Account(instance)
+    reads = [row["details"] for row in account.rows["audit_log"] if row["kind"] == "access"]
+    assert [(read["what"], read["by"]) for read in reads] == [("payments", ["phone"])]
+    assert mine.encode() in account.data
+    assert theirs.encode() not in account.data + account.text
+    assert [row for row in Account(instance, 302).rows["audit_log"] if row["kind"] == "access"] == []
+
+
+def prompted(instance: Instance, user_id: int) -> str:
+    client = instance.client(user_id)
+    put_in_cart(client, TOMATOES, "1")
+    session_id = instance.pay(client, phone_number=PAYER)
+    instance.simulator.cancel(prompt_of(instance, PAYER).checkout_request_id)
+    instance.work()
+    return session_id
+
+
 def test_after_an_erasure_an_account_says_what_is_left(instance: Instance) -> None:
     plant(instance)
     erase(instance.services.database, instance.services.vault, CUSTOMER)
