@@ -1,4 +1,7 @@
-"""The books against M-Pesa's statements, receipt by receipt: what is in one and not in the other, or of another sum."""
+"""The books against M-Pesa's statements, receipt by receipt: what is in one and not in the other, or of another sum.
+
+They are compared as they are now: a movement keeps the best source that told of it, and not when each did.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +18,6 @@ WITH booked AS (
     SELECT receipt, min(occurred_at) AS happened_at, (array_agg(session_id))[1] AS session_id,
            sum(CASE WHEN debit_account = 'mpesa_clearing' THEN amount_cents ELSE -amount_cents END)::bigint AS cents
     FROM {TABLE} WHERE receipt IS NOT NULL AND 'mpesa_clearing' IN (debit_account, credit_account)
-      AND recorded_at <= %(as_of)s
     GROUP BY receipt
 ), reported AS (
     SELECT CASE WHEN kind = 'reversal' AND linked_receipt IS NOT NULL
@@ -23,7 +25,7 @@ WITH booked AS (
                 THEN linked_receipt ELSE receipt END AS receipt,
            min(happened_at) AS happened_at, (array_agg(session_id))[1] AS session_id,
            sum(CASE WHEN money_in THEN amount_cents ELSE -amount_cents END)::bigint AS cents
-    FROM mpesa_movements AS movement WHERE evidence = 'statement' AND first_seen_at <= %(as_of)s
+    FROM mpesa_movements AS movement WHERE evidence = 'statement'
     GROUP BY 1
 )
 SELECT receipt, coalesce(booked.happened_at, reported.happened_at) AS happened_at,
@@ -71,7 +73,7 @@ def receipt_differences(
 ) -> list[ReceiptDifference]:
     """Return up to `limit` receipts beyond `after`, in their order, whose sums in the books and the statements differ.
 
-    A receipt is of a period by when its money moved first. Statements are those imported by then.
+    A receipt is of a period by when its money moved first. Of what was known the period says nothing here.
     """
     values = period.values | {"after": after, "limit": limit}
     with database.connection() as connection:

@@ -101,21 +101,14 @@ def account(
 @books.command(short_help="List receipts that the books and M-Pesa's statements do not agree about.")
 @_since
 @_until
-@_as_of
 @_form
 @click.pass_context
-def receipts(
-    context: click.Context,
-    since: datetime | None,
-    until: datetime | None,
-    recorded_as_of: datetime | None,
-    form: str,
-) -> None:
+def receipts(context: click.Context, since: datetime | None, until: datetime | None, form: str) -> None:
     """List each receipt that is in the books and in no imported statement, or in a statement and not in the books.
 
     Receipts whose sums differ are listed too. The exit code is 5 if there are any, 0 if all tie.
     """
-    with _opened(since, until, recorded_as_of) as (database, period):
+    with _opened(since, until) as (database, period):
         rows = list(_differences(database, period))
     _print_rows(DIFFERENCE_COLUMNS, rows, form)
     if rows:
@@ -161,7 +154,7 @@ def rebuild() -> None:
 
 @contextmanager
 def _opened(
-    since: datetime | None, until: datetime | None, recorded_as_of: datetime | None
+    since: datetime | None, until: datetime | None, recorded_as_of: datetime | None = None
 ) -> Iterator[tuple["Database", "Period"]]:
     """Open the database, and say which period is asked for. Raises UsageError if there is none such."""
     from api.cli.opened import open_database

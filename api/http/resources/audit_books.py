@@ -24,8 +24,8 @@ blueprint = ApiBlueprint("audit_books", __name__, description="The books, in dou
 _GROUPS = sorted({facts.group for facts in CHART.values()})
 
 
-class PeriodFields(RequestSchema):
-    """Whole days of Nairobi, and what was known of them at a time."""
+class DaysFields(RequestSchema):
+    """Whole days of Nairobi."""
 
     since = Day(
         metadata={"description": "Money that moved from this day on, in Nairobi.", "example": "2024-01-15"}
@@ -33,6 +33,11 @@ class PeriodFields(RequestSchema):
     until = Day(
         metadata={"description": "Money that moved until the end of this day.", "example": "2024-01-31"}
     )
+
+
+class PeriodFields(DaysFields):
+    """Whole days of Nairobi, and what was known of them at a time."""
+
     recorded_as_of = AwareMoment(
         metadata={"description": "By what was recorded until then; by default, now."}
     )
@@ -58,7 +63,7 @@ class EntryQuery(KeysetQuery, PeriodFields):
     )
 
 
-class ReceiptQuery(KeysetQuery, PeriodFields):
+class ReceiptQuery(KeysetQuery, DaysFields):
     """Which receipts are compared."""
 
     after = Text(

@@ -79,6 +79,7 @@ def test_other_roles_read_no_books(instance: Instance, path: str) -> None:
         "entries/?account=cash",
         "entries/?after=-1",
         "receipts/?page_size=0",
+        "receipts/?recorded_as_of=2024-01-15T07:30:00Z",
     ],
 )
 def test_a_query_that_asks_for_nothing_is_refused(instance: Instance, query: str) -> None:
