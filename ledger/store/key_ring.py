@@ -5,6 +5,7 @@ master key by another, while everything that was made before can still be read.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -72,6 +73,18 @@ class WrongKey(LedgerError):
         )
 
 
+class AlteredKey(WrongKey):
+    """A key of the ring does not open by the master key that opens others: altered, or not made by Daftari."""
+
+    def __init__(self, purpose: str, key_id: int) -> None:
+        LedgerError.__init__(
+            self,
+            "KEY_ALTERED",
+            f"Key {key_id} for {purpose} in this database's key ring was altered, or Daftari did not make it. Take "
+            "this row of key_ring from a backup; if there never was such a key, let an administrator delete the row.",
+        )
+
+
 class MasterKeyReplaced(DatabaseUnavailable):
     """This process runs with a master key that was replaced, and meets a key of the ring that it cannot open."""
 
@@ -89,6 +102,7 @@ class RingKey:
 
 
 Ring = dict[str, dict[int, RingKey]]
+Row = dict[str, Any]
 
 
 class KeyRing:
@@ -107,6 +121,7 @@ class KeyRing:
         self._ring: Ring = {}
         self._read_at = _NEVER
         self._is_replaced = False
+        self._altered: set[tuple[str, int]] = set()
 
     def current(self, purpose: str) -> tuple[int, bytes]:
         """Return the number and the 32 bytes of the key for new values; the first use of a purpose makes it."""
@@ -173,13 +188,15 @@ class KeyRing:
         """Wrap the ring by another master key, and add the next key of every purpose but digests.
 
         In the caller's transaction, whose login owns the tables. The next keys wait until `retire_older`: a process
-        that still has the old master key cannot open them, and goes on with those that it knows.
+        that still has the old master key cannot open them, and goes on with those that it knows. Raises WrongKey, and
+        AlteredKey if one of the ring cannot be wrapped anew.
         """
         wrapper, now = AESGCM(derive(new_master_key, "key ring")), clock.now()
         last: dict[str, int] = {}
-        for row in connection.execute(_LOCK).fetchall():
-            purpose, key_id = row["purpose"], row["key_id"]
-            key = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(purpose, key_id))
+        opened, altered = self._opened(connection.execute(_LOCK).fetchall())
+        for purpose, key_id in altered:
+            raise AlteredKey(purpose, key_id)
+        for (purpose, key_id), key in opened.items():
             connection.execute(_REWRAP, (wrap(wrapper, key, _bound_to(purpose, key_id)), purpose, key_id))
             last[purpose] = key_id
         for purpose, key_id in last.items():
@@ -188,8 +205,13 @@ class KeyRing:
                 connection.execute(_ADD, (purpose, key_id + 1, added, now))
 
     def roll(self, connection: Connection[Any], purpose: str) -> int:
-        """Add the next key of a purpose, in use from KNOWN_WITHIN on; return its number. The caller owns the tables."""
+        """Add the next key of a purpose, in use from KNOWN_WITHIN on; return its number. The caller owns the tables.
+
+        Raises AlteredKey if that number is taken by what is no key.
+        """
         key_id = self._keys_of(purpose)[-1].key_id + 1
+        if (purpose, key_id) in self._altered:
+            raise AlteredKey(purpose, key_id)
         added = wrap(self._wrapper, os.urandom(KEY_BYTES), _bound_to(purpose, key_id))
         connection.execute(_ADD, (purpose, key_id, added, clock.now()))
         self.retire_older(connection, purpose)
@@ -209,7 +231,9 @@ class KeyRing:
         found = self._current_ring().get(purpose)
         if found is None:
             self.store_first(purpose)
-            found = self._ring[purpose]
+            found = self._ring.get(purpose)
+        if found is None:
+            raise AlteredKey(purpose, 0)
         return list(found.values())
 
     def _current_ring(self) -> Ring:
@@ -224,10 +248,15 @@ class KeyRing:
             rows = connection.execute(_ALL).fetchall()
         ring: Ring = {}
         try:
+            opened, altered = self._opened(rows)
             for row in rows:
                 purpose, key_id = row["purpose"], row["key_id"]
-                key = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(purpose, key_id))
-                ring.setdefault(purpose, {})[key_id] = RingKey(key_id, key, row["retired_at"])
+                if (purpose, key_id) in opened:
+                    key = RingKey(key_id, opened[purpose, key_id], row["retired_at"])
+                    ring.setdefault(purpose, {})[key_id] = key
+            for purpose, key_id in altered - self._altered:
+                _log.error("key_altered", advice=AlteredKey(purpose, key_id).message)
+            self._altered = altered
         except WrongKey:
             if not self._ring:
                 raise
@@ -236,6 +265,22 @@ class KeyRing:
                 "master_key_was_rotated", advice="Restart this process with the new DAFTARI_MASTER_KEY."
             )
         self._ring, self._read_at = ring, read_at
+
+    def _opened(self, rows: Sequence[Row]) -> tuple[dict[tuple[str, int], bytes], set[tuple[str, int]]]:
+        """Return the keys by purpose and number, and which do not open; raise WrongKey if there are some and none does.
+
+        A rotation wraps all of them in one commit, so that where one opens the master key is the right one.
+        """
+        opened, altered = {}, set()
+        for row in rows:
+            name = row["purpose"], row["key_id"]
+            try:
+                opened[name] = unwrap(self._wrapper, bytes(row["wrapped_key"]), _bound_to(*name))
+            except WrongKey:
+                altered.add(name)
+        if altered and not opened:
+            raise WrongKey
+        return opened, altered
 
 
 def derive(key: bytes, purpose: str) -> bytes:
