@@ -51,7 +51,8 @@ MAX_FORGED_CHARACTERS = 65_536
 """Of the state or the metadata of an event that is not ours: what is longer is told by its length and hash alone."""
 
 ERASED_TEXT = "erased"
-_LEFT_OUT = None, None
+GONE, TOO_LARGE = "left out: it was erased", "left out: the pack would be too large"
+NOT_OURS = "cannot be opened: it was not stored by Daftari as it stands, or was altered since"
 HOLDS = "The pack holds personal data: {what}. Names and addresses are in events.json encrypted, as they are stored."
 HOLDS_PHONE = "the buyer's phone number in requests.json"
 HOLDS_MESSAGES = "what M-Pesa's messages say of the payer"
@@ -241,25 +242,33 @@ class EvidencePacks:
         values = {"session": session_id, "sources": list(_uuids(sources)), "until": payment.until}
         with self._database.connection() as connection:
             rows = connection.execute(_MESSAGES, values).fetchall()
-        listed, left = [], MAX_MESSAGE_BYTES
-        for number, row in enumerate(rows, 1):
-            name = f"messages/{number:03d}-{row['channel']}.json"
-            body, salt = (
-                self._body(row) if number <= MAX_MESSAGES and row["body_bytes"] <= left else _LEFT_OUT
-            )
-            if body is not None:
+        listed: list[dict[str, Any]] = []
+        left = MAX_MESSAGE_BYTES
+        for row in rows:
+            body, salt, why = self._body(row)
+            # Who has a login of the database can add what is not ours: that must not change a pack.
+            if why == NOT_OURS and str(row["inbox_id"]) not in sources:
+                continue
+            if body is not None and (len(listed) >= MAX_MESSAGES or len(body) > left):
+                why = TOO_LARGE
+            about = _told(row, body, why)
+            if body is not None and not why:
                 left -= len(body)
+                name = f"messages/{len(listed) + 1:03d}-{row['channel']}.json"
+                about |= {"file": name, "salt": salt and salt.hex()}
                 yield name, body
-            listed.append(_listed(row, name if body is not None else None, salt))
+            listed.append(about)
         yield MESSAGES, _json(listed)
 
-    def _body(self, row: dict[str, Any]) -> tuple[bytes | None, bytes | None]:
-        """Return a body and its salt, or neither if it was erased, or a login of the database stored or altered it."""
+    def _body(self, row: dict[str, Any]) -> tuple[bytes | None, bytes | None, str]:
+        """Return a body and its salt, or neither, and why."""
         try:
             body = open_body(self._vault, row)
-            return body, self._vault.salt(row["key_owner"], row["sealed_body"])
-        except (Erased, WrongKey):
-            return _LEFT_OUT
+            return body, self._vault.salt(row["key_owner"], row["sealed_body"]), ""
+        except Erased:
+            return None, None, GONE
+        except WrongKey:
+            return None, None, NOT_OURS
 
     def _order(self, session: PaymentSession | None) -> dict[str, Any] | None:
         """Return the order as the built-in shop keeps it, without where it goes; of another shop, its number alone."""
@@ -313,19 +322,20 @@ def _refunds(session: PaymentSession | None) -> Iterable[Refund]:
     return session.refunds.values() if session else ()
 
 
-def _listed(row: dict[str, Any], name: str | None, salt: bytes | None) -> dict[str, Any]:
+def _told(row: dict[str, Any], body: bytes | None, why: str) -> dict[str, Any]:
+    """Return what messages.json tells of a message; whether it was authenticated, only its body proves."""
     return {
         "inbox_id": str(row["inbox_id"]),
         "received_at": row["received_at"],
         "channel": row["channel"],
-        "is_authenticated": row["is_proven"],
+        "is_authenticated": row["is_proven"] if body is not None else False if why == NOT_OURS else None,
         "attempt": row["attempt"],
         "refund": row["refund"],
         "refund_attempt": row["sending"],
         "body_bytes": row["body_bytes"],
-        "body_sha256": row["body_sha256"],
-        "salt": salt and salt.hex(),
-        "file": name or "left out: it was erased or altered, or the pack would be too large",
+        "body_sha256": row["body_sha256"] if body is None else sha256(body).hexdigest(),
+        "salt": None,
+        "file": why,
     }
 
 

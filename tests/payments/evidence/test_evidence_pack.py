@@ -19,8 +19,8 @@ from ledger.store.block_signer import BlockSigner
 from ledger.store.canonical import chained_hashes
 from ledger.store.database import Database
 from ledger.store.metadata import Cause, caused_by
-from ledger.store.vault import PHONE, Vault
-from payments.evidence.evidence_pack import EvidencePack, EvidencePacks
+from ledger.store.vault import ERASED_VALUE, PHONE, Vault
+from payments.evidence.evidence_pack import GONE, NOT_OURS, EvidencePack, EvidencePacks
 from payments.evidence.pack_verifier import check, files_of
 from payments.inbox.inbox import Channel, Inbox
 from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements
@@ -232,22 +232,46 @@ def test_a_message_that_no_event_commits_to_is_vouched_for(
     )
 
 
-def test_a_message_that_cannot_be_decrypted_is_left_out_and_hinders_no_pack(
-    database: Database,
-    vault: Vault,
-    asked: Checkout,
-    packs: EvidencePacks,
-    sign: Callable[[], None],
+def test_a_message_by_somebody_else_changes_no_pack(
+    database: Database, vault: Vault, asked: Checkout, packs: EvidencePacks, sign: Callable[[], None]
 ) -> None:
-    about: dict[str, Any] = {
-        "channel": Channel.STK,
-        "is_authenticated": True,
-        "session_id": asked.session_id,
-        "owner": 7,
-    }
     inbox = Inbox(database, vault)
-    altered = replace(inbox.draft(b"{}", body_bytes=2, now=asked.at, **about), encrypted=f"v2.{'A' * 60}")
-    inbox.keep(altered)
+    about: dict[str, Any] = {"channel": Channel.STK, "is_authenticated": True, "session_id": asked.session_id}
+    message = inbox.store(b"{}", body_bytes=2, owner=7, now=asked.at, **about)
+    sign()
+    before = packs.pack(asked.session_id).content
+    for encrypted in ("x", "v2.AAAA", f"v2.{'A' * 60}", f"v2.{'_' * 60}", "v1.AAAA"):
+        for size in (2, 99_999_999):
+            draft = inbox.draft(b"{}", body_bytes=size, now=asked.at - timedelta(hours=1), **about)
+            inbox.keep(replace(draft, encrypted=encrypted))
+    assert packs.pack(asked.session_id).content == before
+    [listed] = json.loads(files_of(before)["messages.json"])
+    assert (listed["inbox_id"], listed["is_authenticated"]) == (str(message.inbox_id), True)
+
+
+def test_an_altered_message_that_an_event_names_is_listed_as_not_ours(
+    database: Database, vault: Vault, asked: Checkout, packs: EvidencePacks, sign: Callable[[], None]
+) -> None:
+    inbox = Inbox(database, vault)
+    about: dict[str, Any] = {"channel": Channel.STK, "is_authenticated": True, "session_id": asked.session_id}
+    message = inbox.store(b"{}", body_bytes=2, owner=7, now=asked.at, **about)
+    with caused_by(Cause.CALLBACK, **message.as_source):
+        asked.refuse()
+    with psycopg.connect(database.url, autocommit=True) as owner:
+        owner.execute("UPDATE daraja_inbox SET session_id = NULL")
+    sign()
+    pack = packs.pack(asked.session_id)
+    [listed] = json.loads(files_of(pack.content)["messages.json"])
+    assert (listed["file"], listed["is_authenticated"]) == (NOT_OURS, False)
+
+
+def test_whether_an_erased_message_was_authenticated_is_not_told(
+    database: Database, vault: Vault, asked: Checkout, packs: EvidencePacks, sign: Callable[[], None]
+) -> None:
+    about: dict[str, Any] = {"channel": Channel.STK, "is_authenticated": True, "session_id": asked.session_id}
+    inbox = Inbox(database, vault)
+    draft = inbox.draft(b"{}", body_bytes=2, now=asked.at, **about)
+    inbox.keep(replace(draft, encrypted=ERASED_VALUE))
     sign()
     [listed] = json.loads(files_of(packs.pack(asked.session_id).content)["messages.json"])
-    assert listed["file"].startswith("left out: it was erased or altered")
+    assert (listed["file"], listed["is_authenticated"]) == (GONE, None)
