@@ -22,6 +22,7 @@ from psycopg.pq import DiagnosticField, ExecStatus, Format, PipelineStatus, Tran
 from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow
 
+from ledger.store.readable import read_all
 from ledger.store.sqlstates import is_stale_plan
 
 READ_ONLY_SECONDS = 1.0
@@ -76,6 +77,7 @@ class Connection(psycopg.Connection[DictRow]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        read_all(self)
         self._opened_at = monotonic()
         self.taken_at = self.idle_since = 0.0
         self._known: OrderedDict[tuple[bytes, tuple[int, ...]], _Prepared | None] = OrderedDict()
