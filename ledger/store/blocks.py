@@ -123,7 +123,7 @@ class Block:
 
     def tree(self) -> Peaks | None:
         """Return the tree that the block is the head of, None if it has none, or its peaks do not lead to its root."""
-        if self.peaks is None or self.tree_size is None:
+        if self.peaks is None or self.tree_size is None or self.tree_size <= 0:
             return None
         hashes = [self.peaks[at : at + HASH_BYTES] for at in range(0, len(self.peaks), HASH_BYTES)]
         tree = Peaks(self.tree_size, hashes)

@@ -1,4 +1,4 @@
-"""A block that somebody adds by the application's login hides no event from an export, and is named in no manifest."""
+"""A block that somebody adds by the application's login hides no event from an export, and stops no verification."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from psycopg.errors import CheckViolation
 from psycopg.rows import TupleRow
 
 from ledger.application import Ledger
@@ -15,6 +16,7 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from projections.export.event_export import Wanted, export_events
 from projections.export.exported_events import EventReader
+from projections.integrity.chain import check_chain
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
 from tests.support.keys import MASTER_KEY, event_macs
@@ -24,7 +26,7 @@ SELECT add_signed_head(
     origin, coalesce((SELECT max(number) FROM signed_blocks), 0) + 1,
     coalesce((SELECT max(until_position) FROM signed_blocks), 0), position, events, digest,
     coalesce((SELECT hash FROM signed_blocks ORDER BY number DESC LIMIT 1), decode(repeat('00', 32), 'hex')),
-    sha256('x'), %(public_key)s, sha512('z'), %(signed_at)s, 1, sha256('x'), sha256('y'))
+    sha256('x'), %(public_key)s, sha512('z'), %(signed_at)s, %(tree_size)s, sha256('y'), sha256('y'))
 FROM (SELECT origin, max(position) AS position FROM payment_events GROUP BY origin) AS last,
      digest_of_events(origin, coalesce((SELECT max(until_position) FROM signed_blocks), 0), position)
 """
@@ -60,7 +62,7 @@ def test_a_foreign_block_hides_no_event_from_an_export_and_covers_none(
     [ours] = vault.block_keys
     public_key = ours.public_bytes_raw() if claims_our_key else bytes(32)
     for _ in range(2):
-        login.execute(ADD, {"public_key": public_key, "signed_at": signed_at})
+        login.execute(ADD, {"public_key": public_key, "signed_at": signed_at, "tree_size": 9})
         Checkout(ledger)
         until_readable(database)
     today = datetime.now(UTC)
@@ -76,3 +78,28 @@ def test_a_foreign_block_hides_no_event_from_an_export_and_covers_none(
     after = exported(database, vault, tmp_path / "after")["origins"][0]["signed_block"]
     assert after["public_key"] == ours.public_bytes_raw().hex()
     assert (after["name"].startswith("1-3-"), json.loads(json.dumps(after))) == (True, after)
+
+
+def test_a_tree_of_fewer_events_than_none_is_refused_and_one_from_before_is_named(
+    ledger: Ledger,
+    database: Database,
+    vault: Vault,
+    login: Connection[TupleRow],
+    superuser: Connection[TupleRow],
+) -> None:
+    values = {"public_key": bytes(32), "signed_at": datetime.now(UTC)}
+    Checkout(ledger)
+    until_readable(database)
+    with pytest.raises(CheckViolation, match="tree_size"):
+        login.execute(ADD, values | {"tree_size": -1})
+    superuser.execute("ALTER TABLE signed_blocks DROP CONSTRAINT signed_blocks_tree_size_check")
+    for tree_size in (-1, 0):
+        login.execute(ADD, values | {"tree_size": tree_size})
+        Checkout(ledger)
+        until_readable(database)
+    for stored_only in (True, False):
+        told = [each.detail for each in check_chain(database, vault, stored_only=stored_only).violations]
+        assert [number for number in (1, 2) if any(f"block 1-{number} " in detail for detail in told)] == [
+            1,
+            2,
+        ]
