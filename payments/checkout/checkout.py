@@ -6,12 +6,11 @@ every step may be the last one before a crash.
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -20,25 +19,31 @@ import structlog
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import MAX_TRIES, Ledger, listings_of
-from ledger.errors import Conflict, Rejected, Unavailable, wrong_fields
+from ledger.errors import Conflict, wrong_fields
 from ledger.identifiers import new_id
 from ledger.money import Money
 from ledger.phone import PhoneNumber
 from ledger.session.cart import SnapshotLine, Totals, add_up
 from ledger.session.session import PaymentSession
-from ledger.session.values import Attempt
+from ledger.session.values import Attempt, AttemptState
 from ledger.store.customer_keys import HasKey
 from ledger.store.parts import read_parts, together
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
-from payments.checkout.prompt_refusals import mpesa_unavailable, payments_paused, refusal_for_buyer
+from payments.checkout.prompt_refusals import (
+    mpesa_unavailable,
+    payments_paused,
+    refusal_for_buyer,
+    refuse_shortages,
+)
+from payments.checkout.push_slots import PushSlots
 from payments.checkout.terms import CheckoutTerms
 from payments.idempotency.keyed_request import WITHOUT_KEY, UnkeyedRequest
 from payments.inbox.callback_tokens import make_token
 from payments.operators.switches import Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome, PromptRefused
 from projections import sessions
-from shop.port import LocalShop, Quote, Shop, Shortage, UnknownPlace
+from shop.port import LocalShop, Quote, Shop, UnknownPlace
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
 """A phone lock is acquired a moment before the attempt is recorded, and outlives the prompt by that moment."""
@@ -67,27 +72,6 @@ class Prompted:
     checkout_request_id: str | None
     message: str
     customer_message: str
-
-
-class PushSlots:
-    """Bounds how many requests of this process wait for Daraja; one too many is refused at once."""
-
-    def __init__(self, max_slots: int) -> None:
-        self._slots = BoundedSemaphore(max_slots)
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a slot. Raises Unavailable PAYMENTS_BUSY if none is free."""
-        if not self._slots.acquire(blocking=False):
-            raise Unavailable(
-                "Too many payments are being started at this moment. Please try again in a few seconds.",
-                code="PAYMENTS_BUSY",
-                retry_after_seconds=5,
-            )
-        try:
-            yield
-        finally:
-            self._slots.release()
 
 
 class Checkout:
@@ -186,7 +170,7 @@ class Checkout:
             raise wrong_fields({field: [_NO_SUCH_PLACE[quote.unknown_place]]})
         lines = tuple(line.snapshot for line in quote.cart.lines)
         totals = add_up(lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
-        _refuse_shortages(quote.shortages)
+        refuse_shortages(quote.shortages)
         return lines, totals
 
     def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
@@ -248,7 +232,7 @@ class Checkout:
             if paused is not None:
                 raise payments_paused(paused.reason)
             local = self._local
-            _refuse_shortages(
+            refuse_shortages(
                 local.shortages_of(found["stock"], session.lines)
                 if local
                 else self._shop.shortages(session.lines)
@@ -322,15 +306,17 @@ class Checkout:
                 self._breaker.record_failure(clock.now())
             else:
                 self._breaker.record_success()
-            self._record_refusal(session.id, attempt, refusal)
-            raise refusal_for_buyer(refusal) from None
+            if self._record_refusal(session.id, attempt, refusal):
+                raise refusal_for_buyer(refusal) from None
+            return self._record_uncertainty(session, attempt, refusal.code, keyed)
         except Uncertain as doubt:
             self._breaker.record_failure(clock.now())
             return self._record_uncertainty(session, attempt, doubt.code, keyed)
         self._breaker.record_success()
         return self._record_acceptance(session, attempt, accepted, keyed)
 
-    def _record_refusal(self, session_id: UUID, attempt: Attempt, refusal: Refused | Retryable) -> None:
+    def _record_refusal(self, session_id: UUID, attempt: Attempt, refusal: Refused | Retryable) -> bool:
+        """Return whether the attempt is refused: a callback that came before the answer says that it was sent."""
         _log.warning(
             "push_refused", session_id=str(session_id), code=refusal.code, vendor=refusal.vendor_code
         )
@@ -341,8 +327,11 @@ class Checkout:
             message=refusal.message,
             at=clock.now(),
         )
-        self._ledger.decide(session_id, command)
-        self._phone_locks.release(session_id, attempt.transaction_id, PromptOutcome.NOT_SENT)
+        session, _ = self._ledger.decide(session_id, command)
+        is_refused = session.attempts[attempt.number].state == AttemptState.REFUSED
+        if is_refused:
+            self._phone_locks.release(session_id, attempt.transaction_id, PromptOutcome.NOT_SENT)
+        return is_refused
 
     def _record_uncertainty(
         self, session: PaymentSession, attempt: Attempt, reason: str, keyed: UnkeyedRequest
@@ -391,9 +380,3 @@ def _name_of(user_id: int, keyed: UnkeyedRequest) -> UUID | None:
     An extension keeps it, and the release before named sessions so: a key that it left without an answer finds its own.
     """
     return uuid5(_SESSION_NAMES, f"{user_id}:{keyed.name}") if keyed.name else None
-
-
-def _refuse_shortages(shortages: Sequence[Shortage]) -> None:
-    if shortages:
-        names = ", ".join(shortage.product_name for shortage in shortages)
-        raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")

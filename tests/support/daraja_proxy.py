@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from daraja.client import QUERY_PATH
+from daraja.client import PUSH_PATH, QUERY_PATH
 from tests.support.ports import LOCALHOST
 
 _PASSED_ON = ("Authorization", "Content-Type")
@@ -18,7 +18,7 @@ _PASSED_ON = ("Authorization", "Content-Type")
 class DarajaProxy(ThreadingHTTPServer):
     """Passes requests on to `target`, but holds the queries about the prompts in `silent_about` until `let_go`.
 
-    `held` names the prompts whose queries it holds.
+    `held` names the prompts whose queries it holds. A push that was sent is answered by `refusal`, if that is not None.
     """
 
     daemon_threads = True
@@ -29,6 +29,7 @@ class DarajaProxy(ThreadingHTTPServer):
         self.target = ""
         self.silent_about: set[str] = set()
         self.held: set[str] = set()
+        self.refusal: tuple[int, bytes] | None = None
         self.asked: list[str] = []
         self._lock = Lock()
         self._goes_on = Event()
@@ -64,11 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
         answer = requests.request(
             self.command, self.server.target + self.path, headers=headers, data=body, timeout=20
         )
-        self.send_response(answer.status_code)
+        status, content = answer.status_code, answer.content
+        if self.path == PUSH_PATH and self.server.refusal is not None:
+            status, content = self.server.refusal
+        self.send_response(status)
         self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
-        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(answer.content)
+        self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

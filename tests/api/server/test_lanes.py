@@ -17,7 +17,7 @@ from api.server.lanes import (
     opens_checkout,
 )
 from ledger.errors import Unavailable
-from payments.checkout.checkout import PushSlots
+from payments.checkout.push_slots import PushSlots
 from tests.support.waiting import wait_until
 
 STATUS = "/api/payments/sessions/a38d0889-82a5-42db-b32b-2746a2a26d6f/status/"
