@@ -17,7 +17,7 @@ from ledger.clock import in_nairobi
 )
 @click.option("--json", "as_json", is_flag=True, help="Print them as a JSON list.")
 def audit_log(kind: str | None, actor: str | None, subject: str | None, limit: int, *, as_json: bool) -> None:
-    """List the audit log, the latest entry first. It is append-only; `daftari verify` checks each entry's MAC.
+    """List the audit log, the latest entry first. It is append-only; one without Daftari's MAC is shown as forged.
 
     \b
     Examples
@@ -38,7 +38,8 @@ def audit_log(kind: str | None, actor: str | None, subject: str | None, limit: i
         return
     for entry in entries:
         about = f"  {entry.subject}" if entry.subject else ""
-        click.echo(f"{in_nairobi(entry.recorded_at)}  {entry.kind}  by {entry.actor}{about}")
+        forged = "" if entry.is_genuine else "  FORGED: not written by Daftari, or altered"
+        click.echo(f"{in_nairobi(entry.recorded_at)}  {entry.kind}  by {entry.actor}{about}{forged}")
         for text in (entry.reason, json.dumps(entry.details) if entry.details else ""):
             if text:
                 click.echo(f"    {text}")

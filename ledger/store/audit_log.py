@@ -6,7 +6,7 @@ phones. The MAC is of a key that the database never sees, so an entry that was w
 
 import hmac
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +16,7 @@ from psycopg import Connection
 
 from ledger import clock
 from ledger.errors import InvalidValue
+from ledger.store import readable
 from ledger.store.canonical import canonical_json
 from ledger.store.database import Database
 from ledger.store.key_ring import AUDIT_LOG, KeyRing
@@ -33,7 +34,9 @@ _RECORD = "SELECT record_audit_entry(%s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s)"
 _COLUMNS = "entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac"
 _OF_SUBJECT = """
 SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
-WHERE subject = %s AND kind = ANY(%s) ORDER BY recorded_at DESC, entry_id DESC LIMIT 100
+WHERE subject = %(subject)s AND kind = ANY(%(kinds)s) AND recorded_at >= %(earliest)s
+  AND (recorded_at, entry_id) < (%(recorded_at)s, %(entry_id)s)
+ORDER BY recorded_at DESC, entry_id DESC LIMIT 100
 """
 OF_KIND = """
 SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
@@ -47,7 +50,10 @@ ORDER BY recorded_at, entry_id
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One entry. `actor` is "user:42", "cli:user:42", "policy:auto" or "system"; `subject` names what it is about."""
+    """One entry. `actor` is "user:42", "cli:user:42", "policy:auto" or "system"; `subject` names what it is about.
+
+    It is not genuine if somebody else than Daftari wrote it, or altered it.
+    """
 
     entry_id: UUID
     recorded_at: datetime
@@ -57,6 +63,7 @@ class AuditEntry:
     reason: str
     details: dict[str, Any]
     key_id: int
+    is_genuine: bool = True
 
     @property
     def key(self) -> Key:
@@ -134,19 +141,28 @@ class AuditLog:
         actor: str | None = None,
         subject: str | None = None,
     ) -> tuple[int, list[AuditEntry]]:
-        """Return (how many there are, those of a page), the latest first; without a place, the latest LATEST."""
+        """Return (how many there are, those of a page), the latest first; without a place, the latest LATEST.
+
+        Forged ones are among them, and say so.
+        """
         wanted = {"kind": kind, "actor": actor, "subject": subject}
         filters = {name: text for name, text in wanted.items() if text is not None}
         with self._database.connection() as connection:
             count, rows = _listing(filters).read(connection, place or Place(clock.now(), LATEST), filters)
-        return count, [_entry(row) for row in rows]
+        return count, [replace(_entry(row), is_genuine=_is_ours(row, self._keys)) for row in rows]
 
     def latest(self, connection: Connection[Any], subject: str, kinds: Collection[str]) -> AuditEntry | None:
         """Return the latest entry of these kinds about a subject; entries without a right MAC count for nothing."""
-        for row in connection.execute(_OF_SUBJECT, (subject, list(kinds))).fetchall():
-            if _is_ours(row, self._keys):
-                return _entry(row)
-        return None
+        values = {"subject": subject, "kinds": list(kinds), "earliest": readable.EARLIEST}
+        last: Mapping[str, Any] = {"recorded_at": readable.LATEST, "entry_id": UUID(int=(1 << 128) - 1)}
+        while True:
+            values |= {name: last[name] for name in ("recorded_at", "entry_id")}
+            rows = connection.execute(_OF_SUBJECT, values).fetchall()
+            if (ours := next((row for row in rows if _is_ours(row, self._keys)), None)) is not None:
+                return _entry(ours)
+            if not rows:
+                return None
+            last = rows[-1]
 
 
 def _listing(filters: Collection[str]) -> Listing:

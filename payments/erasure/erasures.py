@@ -25,6 +25,8 @@ BY_RETENTION = "policy:retention"
 """The actor of an erasure that nobody asked for: the customer has not come back for years."""
 
 HELD, RELEASED = "legal_hold_placed", "legal_hold_lifted"
+HELD_AFTER_LIFT = timedelta(days=7)
+"""For so long PostgreSQL heeds a hold that was lifted, see held_customers."""
 
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('daftari erasure ' || %s, 0))"
 _IS_BACK = "SELECT FROM payment_sessions WHERE user_id = %s AND created_at > %s LIMIT 1"
@@ -159,6 +161,12 @@ class Erasures:
         hold = self._audit_log.latest(connection, _subject(user_id), (HELD, RELEASED))
         if hold is not None and hold.kind == HELD:
             yield f"A legal hold was placed on {clock.in_nairobi(hold.recorded_at)}; lift it first."
+        elif row["is_held"] and (hold is None or hold.recorded_at <= now - HELD_AFTER_LIFT):
+            yield (
+                "A legal hold stands in the database that Daftari did not write; `daftari verify` names it. If there "
+                f"is no case, type `daftari legal-hold {user_id} --by USER --reason TEXT --lift`: 7 days later "
+                "PostgreSQL heeds it no more."
+            )
         elif row["is_held"]:
             yield "A legal hold was lifted less than 7 days ago; until then PostgreSQL erases nothing."
         if row["last_paid_at"] is not None and row["last_paid_at"] + self._retention > now:

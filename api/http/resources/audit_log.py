@@ -28,7 +28,7 @@ class AuditQuery(PageQuery):
 
 
 class ShownEntry(ResponseSchema):
-    """One entry. Its MAC is checked by `daftari verify`."""
+    """One entry. One that is not genuine carries no MAC of ours: somebody wrote it past Daftari, or altered it."""
 
     entry_id = fields.UUID()
     recorded_at = Moment()
@@ -37,6 +37,7 @@ class ShownEntry(ResponseSchema):
     subject = fields.String()
     reason = fields.String()
     details = fields.Dict()
+    is_genuine = fields.Boolean()
 
 
 class AuditLogList(PagedList):
