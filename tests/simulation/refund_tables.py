@@ -49,7 +49,7 @@ class RefundTables:
             queues.UNSENT.encode(): self.unsent,
             stakes.OWN_PHONES: lambda _: [],
             switches.NEWEST: lambda _: [],
-            audit_log._RECORD: lambda _: [{"record_audit_entry": None}],
+            audit_log._RECORD: lambda _: [{"record_audit_entry": ""}],
             status_check_log._NOTE_ASKED: self.note_asked,
             status_check_log._NOTE_ANSWER: self.note_answer,
         }
