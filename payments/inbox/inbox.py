@@ -295,7 +295,7 @@ class Inbox:
             except Erased:
                 self._end(row["inbox_id"], "set_aside", "customer_erased", now)
             except WrongKey:  # Altered, or stored past Daftari: it must not hold up the others.
-                self._end(row["inbox_id"], "set_aside", "not_stored_by_daftari", now)
+                self._end(row["inbox_id"], "set_aside", "cannot_be_decrypted", now)
         return messages
 
     def message(self, inbox_id: UUID) -> InboxMessage | None:

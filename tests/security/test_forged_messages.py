@@ -105,7 +105,7 @@ def test_an_unauthenticated_callback_that_was_made_authenticated_pays_nothing(
     [[inbox_id]] = observe(instance, "SELECT inbox_id FROM daraja_inbox WHERE NOT is_proven")
     put_back(login_url, take_out(login_url, inbox_id, is_proven=True, session_id=UUID(session_id), attempt=1))
     instance.work()
-    assert outcome(database, inbox_id) == ("set_aside", "not_stored_by_daftari")
+    assert outcome(database, inbox_id) == ("set_aside", "cannot_be_decrypted")
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
     assert is_named(database, instance.services.vault, inbox_id)
 
@@ -137,7 +137,7 @@ def test_a_message_that_was_put_beside_something_else_is_dead_lettered_and_holds
     genuine = posted(inbox, session_id=session_id, attempt=1, is_authenticated=is_proven)
     later = clock.now() + 2 * UNPROCESSED_AFTER
     assert inbox.due(later, 10, is_authenticated=is_proven) == [genuine]
-    assert outcome(database, message.inbox_id) == ("set_aside", "not_stored_by_daftari")
+    assert outcome(database, message.inbox_id) == ("set_aside", "cannot_be_decrypted")
     assert inbox.retry(message.inbox_id, later)
     assert inbox.due(later, 10, is_authenticated=is_proven) == [genuine]
     assert is_named(database, vault, message.inbox_id)
@@ -153,7 +153,7 @@ def test_a_body_that_nobody_encrypted_holds_up_no_other(
     row = take_out(login_url, message.inbox_id, is_proven=True, session_id=session_id, sealed_body=body)
     put_back(login_url, row)
     assert inbox.due(clock.now() + UNPROCESSED_AFTER, 10) == []
-    assert outcome(database, message.inbox_id) == ("set_aside", "not_stored_by_daftari")
+    assert outcome(database, message.inbox_id) == ("set_aside", "cannot_be_decrypted")
 
 
 def test_what_is_bound_to_its_owner_alone_opens_only_in_a_row_from_before(

@@ -110,4 +110,4 @@ def test_a_message_that_cannot_be_decrypted_holds_up_no_other(database: Database
     assert [message.inbox_id for message in due] == [sound.inbox_id]
     with database.connection() as connection:
         [row] = connection.execute("SELECT reason FROM daraja_inbox WHERE state = 'set_aside'").fetchall()
-    assert row["reason"] == "not_stored_by_daftari"
+    assert row["reason"] == "cannot_be_decrypted"
