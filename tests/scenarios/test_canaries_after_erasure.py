@@ -73,10 +73,10 @@ def readable(instance: Instance) -> bytes:
             if held.table == "payment_events":
                 continue
             owner = {None: str(CUSTOMER), "": str(SYSTEM_USER_ID)}.get(held.owner, held.owner)
-            rows = observe(instance, f"SELECT {owner}, {held.row}, {column} FROM {held.table}")
+            rows = observe(instance, f"SELECT {owner}, {column}, to_json(each) FROM {held.table} AS each")
             opened += [
-                _opened(vault, by, row, value, held.sealed[column])
-                for by, row, value in rows
+                _opened(vault, by, held.row(row), value, held.sealed[column])
+                for by, value, row in rows
                 if value is not None
             ]
     return "\n".join(opened).encode()
