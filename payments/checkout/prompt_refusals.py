@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from daraja import Refused, Retryable
 from ledger.errors import LedgerError, Rejected, Unavailable
 from payments.operators.switches import PAUSED_RETRY_AFTER
-from payments.prompts.prompt_limits import phone_busy
+from payments.prompts.prompt_limits import UNKNOWN_BUSY_SECONDS, phone_busy
 from shop.port import Shortage
 
 
@@ -31,7 +31,7 @@ def mpesa_unavailable(retry_after_seconds: int) -> Unavailable:
 def refusal_for_buyer(refusal: Refused | Retryable) -> LedgerError:
     """Return what a buyer may know of a refusal: nothing about how we reach M-Pesa."""
     if refusal.code == "DARAJA_SUBSCRIBER_BUSY":
-        return phone_busy()
+        return phone_busy(UNKNOWN_BUSY_SECONDS)
     if isinstance(refusal, Retryable):
         return mpesa_unavailable(refusal.retry_after_seconds or 10)
     return Rejected(

@@ -18,7 +18,8 @@ second, and so on; the last one stays. The first is let off if the user prompts 
 from this one.
 """
 
-_BUSY_RETRY_SECONDS = 60
+UNKNOWN_BUSY_SECONDS = 60
+"""How long to wait for a phone of which M-Pesa says that it is busy: it does not say until when."""
 
 _SENTENCES = {
     "prompts_an_hour": "You have asked for too many payment prompts within an hour.",
@@ -50,19 +51,19 @@ class PromptRefusal:
 
     def error(self, now: datetime) -> LedgerError:
         """Return what the buyer is told at a moment: Conflict PHONE_BUSY or PROMPTS_LIMITED."""
-        if self.reason == "phone_busy":
-            return phone_busy()
         seconds = max(1, math.ceil((self.retry_at - now).total_seconds()))
+        if self.reason == "phone_busy":
+            return phone_busy(seconds)
         message = f"{_SENTENCES[self.reason]} Nothing was sent. Wait {_spoken(seconds)}, then try again."
         return Conflict(message, code="PROMPTS_LIMITED", retry_after_seconds=seconds)
 
 
-def phone_busy() -> Conflict:
-    """Return the refusal of a prompt on a phone that another prompt is open on."""
+def phone_busy(seconds: int) -> Conflict:
+    """Return the refusal of a prompt on a phone that another prompt is open on, for so many seconds at most."""
     return Conflict(
-        "A payment prompt is open on this phone. Answer it, or wait two minutes and try again.",
+        f"A payment prompt is open on this phone. Answer it, or wait {_spoken(seconds)} and try again.",
         code="PHONE_BUSY",
-        retry_after_seconds=_BUSY_RETRY_SECONDS,
+        retry_after_seconds=seconds,
     )
 
 
