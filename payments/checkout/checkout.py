@@ -6,7 +6,7 @@ every step may be the last one before a crash.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ import structlog
 from daraja import Accepted, DarajaClient, Refused, Retryable, Uncertain
 from ledger import clock
 from ledger.application import MAX_TRIES, Ledger, listings_of
-from ledger.errors import Conflict, wrong_fields
+from ledger.errors import Conflict, Rejected, wrong_fields
 from ledger.identifiers import new_id
 from ledger.money import Money
 from ledger.phone import PhoneNumber
@@ -30,12 +30,7 @@ from ledger.store.customer_keys import HasKey
 from ledger.store.parts import read_parts, together
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
-from payments.checkout.prompt_refusals import (
-    mpesa_unavailable,
-    payments_paused,
-    refusal_for_buyer,
-    refuse_shortages,
-)
+from payments.checkout.prompt_refusals import mpesa_unavailable, payments_paused, refusal_for_buyer
 from payments.checkout.push_slots import PushSlots
 from payments.checkout.terms import CheckoutTerms
 from payments.idempotency.keyed_request import WITHOUT_KEY, UnkeyedRequest
@@ -43,7 +38,7 @@ from payments.inbox.callback_tokens import make_token
 from payments.operators.switches import Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome, PromptRefused
 from projections import sessions
-from shop.port import LocalShop, Quote, Shop, UnknownPlace
+from shop.port import LocalShop, Quote, Shop, Shortage, UnknownPlace
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
 """A phone lock is acquired a moment before the attempt is recorded, and outlives the prompt by that moment."""
@@ -170,7 +165,7 @@ class Checkout:
             raise wrong_fields({field: [_NO_SUCH_PLACE[quote.unknown_place]]})
         lines = tuple(line.snapshot for line in quote.cart.lines)
         totals = add_up(lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
-        refuse_shortages(quote.shortages)
+        _refuse_shortages(quote.shortages)
         return lines, totals
 
     def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
@@ -232,7 +227,7 @@ class Checkout:
             if paused is not None:
                 raise payments_paused(paused.reason)
             local = self._local
-            refuse_shortages(
+            _refuse_shortages(
                 local.shortages_of(found["stock"], session.lines)
                 if local
                 else self._shop.shortages(session.lines)
@@ -380,3 +375,9 @@ def _name_of(user_id: int, keyed: UnkeyedRequest) -> UUID | None:
     An extension keeps it, and the release before named sessions so: a key that it left without an answer finds its own.
     """
     return uuid5(_SESSION_NAMES, f"{user_id}:{keyed.name}") if keyed.name else None
+
+
+def _refuse_shortages(shortages: Sequence[Shortage]) -> None:
+    if shortages:
+        names = ", ".join(shortage.product_name for shortage in shortages)
+        raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")

@@ -1,13 +1,11 @@
 """Why a prompt is not sent, in words for the buyer."""
 
 import math
-from collections.abc import Sequence
 
 from daraja import Refused, Retryable
 from ledger.errors import LedgerError, Rejected, Unavailable
 from payments.operators.switches import PAUSED_RETRY_AFTER
 from payments.prompts.prompt_limits import UNKNOWN_BUSY_SECONDS, phone_busy
-from shop.port import Shortage
 
 
 def payments_paused(reason: str) -> Unavailable:
@@ -38,10 +36,3 @@ def refusal_for_buyer(refusal: Refused | Retryable) -> LedgerError:
         "PAYMENT_REFUSED",
         "M-Pesa rejected the payment request. You have not been charged; please contact the shop.",
     )
-
-
-def refuse_shortages(shortages: Sequence[Shortage]) -> None:
-    """Raise Rejected OUT_OF_STOCK, which names the goods that are short, if any are."""
-    if shortages:
-        names = ", ".join(shortage.product_name for shortage in shortages)
-        raise Rejected("OUT_OF_STOCK", f"There is not enough in stock of: {names}. Please change your cart.")
