@@ -1,6 +1,6 @@
 """A store of any size, filled by COPY with valid copies of one session that was really bought.
 
-A copy has its own ids, user, receipt, order and time; its personal data are encrypted for its user, and its events
+A copy has its own ids, user, receipt, order and time, and is recorded now; its personal data are encrypted for its user, and its events
 carry hashes and MACs of their own, so that `daftari verify` finds nothing. Whose it is, is drawn from a seed.
 
 Every row of the original becomes a text with named gaps, once; a copy fills the gaps.
@@ -241,6 +241,8 @@ class Form:
             return _numbered(name, value)
         if name == "body_sha256":
             return "%(body_sha256)s"
+        if name == "recorded_at":
+            return "%(recorded_at)s"
         if isinstance(value, datetime):
             return self._moment(value, in_json=False)
         if isinstance(value, dict):
@@ -258,6 +260,7 @@ class Form:
             "checkout": checkout,
             "digest": self._vault.digest("checkout", checkout),
             "user": user,
+            "recorded_at": clock.now().isoformat(),  # It follows the positions, which several processes draw.
         }
         values |= {f"number{line}": number * 10 + line for line in range(10)}
         for name, (after, in_json) in self._moments.items():
