@@ -32,7 +32,9 @@ class _BoundedMoment(Loader):
             moment: datetime = self._load(data)
         except DataError:
             return EARLIEST if self.is_early(bytes(data)) else LATEST
-        return min(max(moment, EARLIEST), LATEST)
+        if EARLIEST <= moment <= LATEST:
+            return moment
+        return EARLIEST if moment < EARLIEST else LATEST
 
     @staticmethod
     def is_early(data: bytes) -> bool:
