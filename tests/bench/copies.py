@@ -1,7 +1,8 @@
 """A store of any size, filled by COPY with valid copies of one session that was really bought.
 
-A copy has its own ids, user, receipt, order and time, and is recorded now; its personal data are encrypted for its user, and its events
-carry hashes and MACs of their own, so that `daftari verify` finds nothing. Whose it is, is drawn from a seed.
+A copy has its own ids, user, receipt, order and time, and is recorded now; its personal data are encrypted for its user
+and its events carry hashes and MACs of their own, so that `daftari verify` finds nothing. Whose it is, is drawn from a
+seed.
 
 Every row of the original becomes a text with named gaps, once; a copy fills the gaps.
 """
