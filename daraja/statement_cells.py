@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from daraja.eat import EAT
+from daraja.eat import EAT, MPESA_BEGAN
 from daraja.statement_text import not_a_statement, unreadable
 from daraja.untrusted import written_cents
 
@@ -66,6 +66,7 @@ _CLOCK = re.compile(
 )
 _SERIAL = re.compile(r"[2-9][0-9]{4}\.[0-9]{1,12}")
 _EXCEL_DAY_ZERO = datetime(1899, 12, 30, tzinfo=EAT)
+_FAR_FUTURE = datetime(3000, 1, 1, tzinfo=EAT)
 _EAT_OFFSET = timedelta(hours=3)
 
 
@@ -131,10 +132,10 @@ class Forms:
         """Return a time as aware UTC: in the zone that it names, else in EAT. Raises StatementError."""
         try:
             if _SERIAL.fullmatch(text):
-                return _of_serial(text)
+                return _of_mpesa(_of_serial(text))
             date, clock = _date_and_clock(text)
             moment = datetime(*self._date(date), *_time(clock), tzinfo=EAT)
-            return moment.astimezone(UTC) + _ahead_of_eat(clock)
+            return _of_mpesa(moment.astimezone(UTC) + _ahead_of_eat(clock))
         except (ValueError, OverflowError) as error:
             why = (
                 str(error)
@@ -253,6 +254,12 @@ def _ahead_of_eat(clock: "re.Match[str]") -> timedelta:
 
 def _year(text: str) -> int:
     return int(text) if len(text) == 4 else 2000 + int(text)
+
+
+def _of_mpesa(moment: datetime) -> datetime:
+    if not MPESA_BEGAN <= moment < _FAR_FUTURE:
+        raise ValueError(moment)
+    return moment
 
 
 def _of_serial(text: str) -> datetime:

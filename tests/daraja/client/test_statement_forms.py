@@ -45,6 +45,16 @@ def test_times_of_every_form_are_read_if_they_have_one_meaning(times: tuple[str,
     assert first.completed_at == datetime(2026, 11, 15, 21, 30, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    "text", ["0001-01-01 10:00", "2006-12-31 10:00", "3001-01-01 10:00", "1.5", "9999999"]
+)
+def test_a_time_at_which_there_is_no_mpesa_is_refused(text: str) -> None:
+    rows = cells([PAID])
+    rows[0][1] = text
+    refusal = refusal_of(with_header(list(HEADER), rows))
+    assert (refusal.row, "its completion time is no date" in refusal.message) == (2, True)
+
+
 def test_slashed_dates_are_decided_once_for_a_file() -> None:
     rows = cells([PAID, CHARGED, REVERSED])
     for row, text in zip(rows, ("05/11/2026 10:00", "06/11/2026 10:00", "13/11/2026 10:00"), strict=True):

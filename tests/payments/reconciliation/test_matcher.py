@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -310,6 +310,6 @@ def test_a_session_that_cannot_be_read_does_not_hold_up_others(
 
 def test_the_moment_of_a_movement_may_have_any_time_zone(matcher: Matcher) -> None:
     found: list[MatchResult] = matcher.ingest(
-        [_payment(None, happened_at=datetime.min.replace(tzinfo=LATER.tzinfo))]
+        [_payment(None, happened_at=LATER.astimezone(timezone(timedelta(hours=14))))]
     )
     assert found[0].verdict == MatchVerdict.UNKNOWN
