@@ -33,6 +33,7 @@ _SUCCEEDED_SINCE = {
     "order": "SELECT min(order_created_at) FROM payment_sessions WHERE order_created_at > '{}'",
 }
 _MIGRATION = (
+    "DROP SCHEMA analytics CASCADE",  # PostgreSQL retypes no column that a view reads.
     "ALTER TABLE payment_sessions ALTER COLUMN attempts TYPE bigint, ALTER COLUMN session_status TYPE varchar(64)",
     "ALTER TABLE payment_sessions ADD COLUMN added text",
     "CREATE INDEX payment_sessions_added ON payment_sessions (added)",
