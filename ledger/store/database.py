@@ -264,11 +264,6 @@ class Database(PostgresDatastore):
             self._watch.stop()
             self._lender.close()
 
-    def _probe(self, timeout_seconds: int) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            self.url, **connection_options(self.url) | {"connect_timeout": timeout_seconds}
-        )
-
 
 class _Lent:
     """A connection of a pool for the length of a block."""

@@ -94,10 +94,8 @@ class EventMacs:
     def _is_ours(self, row: Mapping[str, Any]) -> bool:
         try:
             return self.is_genuine(row)
-        except (
-            EventForged
-        ):  # The end of the events without MACs was changed: none of those is known to be ours.
-            return False
+        except EventForged:
+            return False  # The end of the events without MACs was changed: none of those is known to be ours.
 
     def last_without_mac(self) -> Mapping[int, int]:
         """Return the position of the last event without a MAC, by origin; sign it if nobody has.

@@ -91,10 +91,8 @@ class SilenceWatch:
         """Say whether a new connection is let in, or refused: either is an answer."""
         try:
             self._connect(connect_timeout=PROBE_SECONDS).close()
-        except psycopg.errors.ConnectionTimeout:
-            return False
-        except psycopg.OperationalError:
-            return True
+        except psycopg.OperationalError as error:
+            return not isinstance(error, psycopg.errors.ConnectionTimeout)
         return True
 
     def _hang_up(self, lent_before: float) -> None:
