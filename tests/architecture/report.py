@@ -14,7 +14,7 @@ from tests.architecture.page import write_section
 from tests.architecture.tracing import Call, Trace
 from tests.architecture.walking import walk
 from tests.architecture.ways import APPEND, WAYS, Piece, Way, counted_files, files_to_list, why_uncounted
-from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
+from tests.support.database import migrated_database, reachable_folder
 
 _FRAMEWORK = "the framework"
 
@@ -82,13 +82,11 @@ def _arrows(calls: list[Call]) -> list[str]:
 def main() -> None:
     """Print the report, or the page's sections."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    cluster, folder = TestCluster(), reachable_folder()
+    folder = reachable_folder()
     try:
-        url = cluster.start()
-        with new_database(url, migrated_template(url)) as database_url:
+        with migrated_database() as database_url:
             traces = walk(database_url, folder)
     finally:
-        cluster.stop()
         shutil.rmtree(folder)
     for way in WAYS:
         if "--page" in sys.argv:

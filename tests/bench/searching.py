@@ -25,7 +25,7 @@ from projections.history_steps import sessions_at
 from projections.log_pages import LogFilters, read_log
 from projections.payment_search import Filters, FoundPayment, find_payments
 from tests.support.checkouts import Checkout
-from tests.support.database import TestCluster, migrated_template, new_database
+from tests.support.database import migrated_database
 from tests.support.keys import MASTER_KEY, event_macs, key_ring
 
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,14 +72,9 @@ ANALYZE;
 @click.option("--searches", type=click.IntRange(10), default=200, show_default=True, help="Of each kind.")
 def searching(sessions: int, searches: int) -> None:
     """Fill a store, and print the median and the 99th percentile of each kind of search, in milliseconds."""
-    cluster = TestCluster()
-    try:
-        server = cluster.start()
-        with new_database(server, migrated_template(server)) as url:
-            fill(url, sessions)
-            _measure(url, sessions, searches)
-    finally:
-        cluster.stop()
+    with migrated_database() as url:
+        fill(url, sessions)
+        _measure(url, sessions, searches)
 
 
 def fill(

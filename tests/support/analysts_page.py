@@ -7,7 +7,7 @@ import psycopg
 
 from ledger.store.analysts import LIMITS, MAX_CONNECTIONS, MAX_TEMPORARY
 from tests.support.analyst_cookbook import CONTRACT, COOKBOOK, Query
-from tests.support.database import TestCluster, migrated_template, new_database
+from tests.support.database import migrated_database
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
 
@@ -106,13 +106,8 @@ def _query(query: Query) -> str:
 
 def main() -> None:
     """Migrate a fresh database of a server of our own, and write the page."""
-    cluster = TestCluster()
-    try:
-        server_url = cluster.start()
-        with new_database(server_url, migrated_template(server_url)) as database_url:
-            PAGE.write_text(write_page(database_url), "utf-8")
-    finally:
-        cluster.stop()
+    with migrated_database() as database_url:
+        PAGE.write_text(write_page(database_url), "utf-8")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,18 @@ def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@contextmanager
+def migrated_database() -> Iterator[str]:
+    """Yield the URL of a new migrated database of a server that runs for it alone."""
+    cluster = TestCluster()
+    try:
+        server_url = cluster.start()
+        with new_database(server_url, migrated_template(server_url)) as url:
+            yield url
+    finally:
+        cluster.stop()
+
+
 def migrated_template(server_url: str) -> str:
     """Return the name of a migrated database to clone; make it if there is none of these migrations."""
     name = f"template_{_migrations_digest()}"

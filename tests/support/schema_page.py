@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from ledger.store.migrate import PACKAGES, created_names, migrations
-from tests.support.database import TestCluster, migrated_template, new_database
+from tests.support.database import migrated_database
 from tests.support.schema_catalog import Row, read_functions, read_sequences, read_tables, trigger_moment
 from tests.support.schema_words import COLUMNS, FUNCTIONS, PURPOSES, SEQUENCES, WRITERS
 
@@ -140,13 +140,8 @@ def _sequences(sequences: list[Row]) -> Iterator[str]:
 
 def main() -> None:
     """Migrate a fresh database of a server of our own, and write the page."""
-    cluster = TestCluster()
-    try:
-        server_url = cluster.start()
-        with new_database(server_url, migrated_template(server_url)) as database_url:
-            PAGE.write_text(write_page(database_url), "utf-8")
-    finally:
-        cluster.stop()
+    with migrated_database() as database_url:
+        PAGE.write_text(write_page(database_url), "utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from shop.demo import demo_data
 from tests.api.pages.acts import check_out, expect_order, phone_of, press_on_phone
 from tests.architecture.tracing import ROOT
 from tests.support.browser import FLAGS, install_browser
-from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
+from tests.support.database import migrated_database, reachable_folder
 from tests.support.instance import Instance, running_instance
 from tests.support.waiting import wait_until
 
@@ -65,18 +65,16 @@ def _take(browser: Browser, instance: Instance, path: str, name: str, **options:
 def main() -> None:
     """Start everything, take the pictures, stop everything."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    cluster, folder = TestCluster(), reachable_folder()
+    folder = reachable_folder()
     try:
-        url = cluster.start()
         with (
-            new_database(url, migrated_template(url)) as database_url,
+            migrated_database() as database_url,
             running_instance(database_url, folder) as instance,
         ):
             demo_data(instance.services.database, users=1)
             instance.start_worker()
             take_pictures(instance)
     finally:
-        cluster.stop()
         shutil.rmtree(folder)
 
 
