@@ -10,6 +10,7 @@ from api.local.local_settings import local_settings
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from tests.scenarios.steps import TOMATOES, Clock, put_in_cart, put_on_shelf
+from tests.support.daraja_proxy import DarajaProxy, daraja_proxy
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
 
@@ -40,6 +41,13 @@ def clock() -> Iterator[Clock]:
     with freeze_time(MORNING) as frozen:
         assert isinstance(frozen, Clock)
         yield frozen
+
+
+@pytest.fixture
+def mpesa() -> Iterator[DarajaProxy]:
+    """What stands between an instance and its simulator, for tests that make an instance of their own with it."""
+    with daraja_proxy() as server:
+        yield server
 
 
 @pytest.fixture

@@ -13,17 +13,11 @@ from tests.scenarios.steps import (
     put_in_cart,
     put_on_shelf,
 )
-from tests.support.daraja_proxy import DarajaProxy, daraja_proxy
+from tests.support.daraja_proxy import DarajaProxy
 from tests.support.instance import Instance, running_instance
 
 REFUSALS = {"400.002.02": 400, "500.003.02": 500}
 """The request is invalid; the system is busy."""
-
-
-@pytest.fixture
-def mpesa() -> Iterator[DarajaProxy]:
-    with daraja_proxy() as server:
-        yield server
 
 
 @pytest.fixture

@@ -21,15 +21,9 @@ from tests.scenarios.steps import (
     put_on_shelf,
     report,
 )
-from tests.support.daraja_proxy import DarajaProxy, daraja_proxy
+from tests.support.daraja_proxy import DarajaProxy
 from tests.support.instance import Instance, running_instance
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def mpesa() -> Iterator[DarajaProxy]:
-    with daraja_proxy() as server:
-        yield server
 
 
 @pytest.fixture
