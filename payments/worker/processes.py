@@ -176,7 +176,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.refund_status_checks.ask()),
     OnTime("letters", (0.2, 0.5), "act on inbound messages that the endpoints left: record_payment, ...",
            lambda parts: act_on_messages(parts.inbox, parts.dispatcher, parts.max_queries)),
-    OnTime("unauthenticated_letters", (0.2, 0.5), "query M-Pesa for what anyone may have posted: record_payment, ...",
+    OnTime("unauthenticated_messages", (0.2, 0.5), "query M-Pesa for what anyone may have posted: record_payment, ...",
            lambda parts: act_on_messages(parts.inbox, parts.dispatcher, parts.max_queries, is_authenticated=False)),
     OnTime("expiry", (2, 2), "expire pending sessions whose time is up",
            lambda parts: expire_sessions(parts.ledger)),

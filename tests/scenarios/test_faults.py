@@ -328,7 +328,7 @@ def test_a_message_that_no_handler_can_process_stops_no_other(
     second = prompt_of(instance, "254700010101")
     report(instance, "/api/payments/callbacks/", callback(second, MpesaReceiptNumber="UKG0000002"))
     clock.tick(13)
-    for name in ("letters", "unauthenticated_letters", "ladder", "expiry", "orders"):
+    for name in ("letters", "unauthenticated_messages", "ladder", "expiry", "orders"):
         until_readable(instance.services.database)
         assert next(job for job in instance.jobs if job.name == name).work() >= 0
     _take_back(instance, poisoned)

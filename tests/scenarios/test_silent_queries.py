@@ -60,7 +60,7 @@ def test_a_callback_without_a_token_does_not_wait_for_the_queries_about_others(
         clock.tick(1)
     session_id = _pay(instance, user=4)
     report(instance, CONTRACT_CALLBACKS, callback(prompt_of(instance, _phone(4))))
-    with _working(instance, mpesa, "unauthenticated_letters"):
+    with _working(instance, mpesa, "unauthenticated_messages"):
         wait_until(lambda: mpesa.held == mpesa.silent_about, "all silent queries wait at once")
         wait_until(lambda: _status(instance, session_id, 4) == "paid", "the other payment is known")
     instance.work()
@@ -77,7 +77,7 @@ def test_a_callback_with_its_token_does_not_wait_for_those_without_one(
     prompt = prompt_of(instance, _phone(user))
     report(instance, own_path(prompt), callback(prompt, Amount=None))
     clock.tick(6)
-    with _working(instance, mpesa, "unauthenticated_letters"):
+    with _working(instance, mpesa, "unauthenticated_messages"):
         wait_until(lambda: mpesa.held == mpesa.silent_about, "all threads of that job wait")
         assert _job(instance, "letters").work() == 1
         assert _status(instance, session_id, user) == "paid"

@@ -194,7 +194,7 @@ def test_a_callback_that_meets_the_sweep_is_not_lost(clock: Clock, instance: Ins
     jobs = [
         job.work
         for job in instance.jobs
-        if job.name in ("expiry", "ladder", "letters", "unauthenticated_letters")
+        if job.name in ("expiry", "ladder", "letters", "unauthenticated_messages")
     ]
     for number in range(5):
         buyer = instance.client(number + 1)

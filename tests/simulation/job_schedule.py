@@ -71,7 +71,7 @@ class JobSchedule:
             "refund_doubts": self._unanswered,
             "refund_questions": self._in_doubt,
             "letters": lambda: _first(tables.worker.next_messages(is_authenticated=True)),
-            "unauthenticated_letters": lambda: _first(tables.worker.next_messages(is_authenticated=False)),
+            "unauthenticated_messages": lambda: _first(tables.worker.next_messages(is_authenticated=False)),
             "expiry": lambda: _first(tables.ledger.may_expire.values()),
             "ladder": lambda: _first(tables.ledger.next_query_at.values()),
             "money_left_over": self._unprocessed,
@@ -110,7 +110,7 @@ class JobSchedule:
             self._wake("expiry", seconds(expires_at))
 
     def _message_is_due(self, at: datetime, is_authenticated: bool) -> None:
-        self._wake("letters" if is_authenticated else "unauthenticated_letters", seconds(at))
+        self._wake("letters" if is_authenticated else "unauthenticated_messages", seconds(at))
 
     def _refund_moved(self) -> None:
         for job in REFUND_JOBS:

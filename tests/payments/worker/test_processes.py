@@ -25,7 +25,7 @@ NAMES = (
     "refund_doubts",
     "refund_questions",
     "letters",
-    "unauthenticated_letters",
+    "unauthenticated_messages",
     "expiry",
     "ladder",
     "money_left_over",
