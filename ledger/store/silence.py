@@ -2,7 +2,7 @@
 
 A limit on statements is the server's own, and keepalives are answered by the system of a machine whose server is
 frozen. So where a connection has been lent for long, another is opened as a probe. If that gets no answer either,
-whoever waits loses the connection, as when a server dies, and nobody is lent one until a probe is answered.
+all who wait lose the connection, as when a server dies, and nobody is lent one until a probe is answered.
 """
 
 import os
