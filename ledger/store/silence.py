@@ -1,14 +1,16 @@
 """Notices a server that hangs: it answers nothing and closes nothing, and libpq would wait for it without an end.
 
 A limit on statements is the server's own, and keepalives are answered by the system of a machine whose server is
-frozen. So where a connection has been lent for long, another is opened as a probe. If that gets no answer either,
-all who wait lose the connection, as when a server dies, and nobody is lent one until a probe is answered.
+frozen. So where a connection has been lent for long, another to the same server is opened as a probe. If that gets no
+answer either, all who wait for this server lose the connection, as when it dies, and nobody is lent one until a probe
+of any server of the database is answered.
 """
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
@@ -67,18 +69,25 @@ class SilenceWatch:
         self._stopped.set()
 
     def look(self) -> None:
-        """Probe the server if a connection has been lent for long, or the last probe got no answer."""
+        """Probe the server of the connection that has been lent for longest, if that is long; or any, after silence."""
         now = monotonic()
+        if self.is_silent:
+            if self._answers():
+                self.is_silent = False
+                _log.warning("database_answers_again")
+            else:
+                self._hang_up()
+            return
         with self._lock:
-            lent_for_long = any(now - since > LENT_FOR_LONG_SECONDS for since in self._lent.values())
-        if not self.is_silent and (not lent_for_long or now - self._probed_at < LENT_FOR_LONG_SECONDS):
+            first = min(self._lent.items(), key=itemgetter(1), default=(None, now))
+            server = _server_of(first[0]) if first[0] is not None else None
+        if server is None or now - max(first[1], self._probed_at) <= LENT_FOR_LONG_SECONDS:
             return
         self._probed_at = now
-        was_silent, self.is_silent = self.is_silent, not self._answers()
-        if self.is_silent != was_silent:
-            _log.warning("database_is_silent" if self.is_silent else "database_answers_again")
-        if self.is_silent:
-            self._hang_up(now)
+        if not self._answers(**server, target_session_attrs="any"):
+            self.is_silent = True
+            _log.warning("database_is_silent")
+            self._hang_up(server)
 
     def _run(self) -> None:
         while not self._stopped.wait(LOOK_EVERY_SECONDS):
@@ -87,21 +96,31 @@ class SilenceWatch:
             except Exception:  # noqa: BLE001 - the watch has to outlive a fault of a probe
                 _log.exception("database_not_probed")
 
-    def _answers(self) -> bool:
+    def _answers(self, **server: str | int) -> bool:
         """Say whether a new connection is let in, or refused: either is an answer."""
         try:
-            self._connect(connect_timeout=PROBE_SECONDS).close()
+            self._connect(connect_timeout=PROBE_SECONDS, **server).close()
         except psycopg.OperationalError as error:
             return not isinstance(error, psycopg.errors.ConnectionTimeout)
         return True
 
-    def _hang_up(self, lent_before: float) -> None:
-        """End the connections that were lent before the probe, so that those who wait for them get an error."""
+    def _hang_up(self, server: Mapping[str, str | int] | None = None) -> None:
+        """End the connections to a server, or all, so that those who wait get an error."""
         with self._lock:  # Held, so that none is closed meanwhile and its descriptor becomes another's.
-            for connection, since in self._lent.items():
-                if since < lent_before and not connection.closed:
+            for connection in self._lent:
+                if server in (None, _server_of(connection)):
                     with (
                         suppress(OSError, psycopg.OperationalError),
                         socket.socket(fileno=os.dup(connection.fileno())) as shared,
                     ):
                         shared.shutdown(socket.SHUT_RDWR)
+
+
+def _server_of(connection: psycopg.Connection[Any]) -> dict[str, str | int] | None:
+    """Return how to connect to the server of a connection, None if that is lost already."""
+    try:
+        info = connection.info
+        found: dict[str, str | int] = {"host": info.host, "hostaddr": info.hostaddr, "port": info.port}
+    except psycopg.OperationalError:
+        return None
+    return found

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from threading import Event, Thread
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from ledger.errors import DatabaseUnavailable
 from ledger.store import silence
 from ledger.store.database import Database
 from ledger.store.silence import SilenceWatch
+from tests.support.ports import LOCALHOST
 from tests.support.proxy import DatabaseProxy
 from tests.support.waiting import wait_until
 
@@ -65,9 +68,9 @@ def answers(database: Database) -> bool:
 def test_a_slow_statement_of_a_server_that_answers_is_left_alone(database_url: str) -> None:
     connected = Event()
 
-    def connect(connect_timeout: int) -> psycopg.Connection[tuple[int]]:
+    def connect(**options: Any) -> psycopg.Connection[Any]:
         connected.set()
-        return psycopg.connect(database_url, connect_timeout=connect_timeout)
+        return psycopg.connect(database_url, **options)
 
     watch = SilenceWatch(connect)
     with closing(psycopg.connect(database_url)) as connection, watch.watching(connection):
@@ -77,6 +80,24 @@ def test_a_slow_statement_of_a_server_that_answers_is_left_alone(database_url: s
         assert not watch.is_silent
         assert connection.execute("SELECT 1").fetchone() == (1,)
     watch.stop()
+
+
+def test_a_server_that_hangs_is_left_for_another_of_the_database(
+    proxy: DatabaseProxy, database_url: str
+) -> None:
+    with closing(DatabaseProxy(database_url)) as other:
+        url = make_conninfo(proxy.url, host=f"{LOCALHOST},{LOCALHOST}", port=f"{proxy.port},{other.port}")
+        watch = SilenceWatch(partial(psycopg.connect, url))
+        with closing(psycopg.connect(proxy.url)) as connection, watch.watching(connection):
+            watch.stop()  # It looks when it is told to, here.
+            proxy.freeze()
+            watch._lent[connection] -= 60
+            watch.look()
+            assert watch.is_silent
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+            watch.look()
+            assert not watch.is_silent
 
 
 def test_a_server_that_lets_nobody_in_answers(database_url: str) -> None:
