@@ -9,49 +9,22 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import requests
-import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ledger import clock
 from ledger.store.blocks import newest_genuine
 from ledger.store.database import Database
 from ledger.store.positions import read_horizon
 from ledger.store.published_heads import line_of
-from payments.retry_schedule import RetrySchedule
-
-TIMEOUT_SECONDS = 10
-RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(seconds=1), timedelta(minutes=5))
-"""How long a destination that failed is left alone; then it gets the head that is the last one by then."""
+from payments.destinations import TIMEOUT_SECONDS, Destination, post
 
 COMMAND = "command:"
 """What the text of a destination that is a command begins with."""
 
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ")
 """What a command is told of ours: no settings, and so no keys."""
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-_log = structlog.get_logger(__name__)
-
-
-class NotTaken(Exception):
-    """A destination did not take a head."""
-
-
-@dataclass
-class Destination:
-    """Where heads go: what kind it is, what sends a line there, and how that went. `published` is the last number."""
-
-    kind: str
-    send: Callable[[bytes], None]
-    published: int = 0
-    failures: int = 0
-    not_before: datetime = _NEVER
 
 
 class HeadPublisher:
@@ -66,6 +39,7 @@ class HeadPublisher:
         self._database = database
         self._own_keys = own_keys
         self._destinations = tuple(destinations)
+        self._published = [0] * len(self._destinations)
 
     def run(self) -> int:
         """Publish the last head; return how many destinations took it. Raises Unavailable."""
@@ -76,7 +50,14 @@ class HeadPublisher:
         if head is None:
             return 0
         line = line_of(head)
-        return sum(_publish(each, head.number, line) for each in self._destinations)
+        took = 0
+        for index, destination in enumerate(self._destinations):
+            if head.number > self._published[index] and destination.take(
+                line, "head_not_published", number=head.number
+            ):
+                self._published[index] = head.number
+                took += 1
+        return took
 
 
 def destination_of(text: str) -> Destination:
@@ -84,29 +65,8 @@ def destination_of(text: str) -> Destination:
     if text.startswith(COMMAND):
         return Destination("command", partial(_run_command, shlex.split(text.removeprefix(COMMAND))))
     if text.startswith(("https://", "http://")):
-        return Destination("address", partial(_post, text))
+        return Destination("address", partial(post, text))
     return Destination("file", partial(_append, Path(text)))
-
-
-def _publish(destination: Destination, number: int, line: bytes) -> bool:
-    if number <= destination.published or clock.now() < destination.not_before:
-        return False
-    try:
-        destination.send(line)
-    except (OSError, subprocess.SubprocessError, requests.RequestException, NotTaken) as error:
-        destination.failures += 1
-        destination.not_before = clock.now() + RETRY_SCHEDULE.pause_after(destination.failures)
-        _log.warning(
-            "head_not_published",
-            destination=destination.kind,
-            number=number,
-            error=type(error).__name__,
-            failures=destination.failures,
-            tried_again_at=destination.not_before.isoformat(),
-        )
-        return False
-    destination.published, destination.failures = number, 0
-    return True
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -125,13 +85,3 @@ def _run_command(command: list[str], line: bytes) -> None:
     subprocess.run(
         command, input=line, env=environ, timeout=TIMEOUT_SECONDS, check=True, stdout=quiet, stderr=quiet
     )
-
-
-def _post(address: str, line: bytes) -> None:
-    """The body of the answer is not read: only its status counts, and 2xx alone is a receipt."""
-    headers = {"Content-Type": "application/json"}
-    with requests.post(
-        address, line, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
-    ) as answer:
-        if not 200 <= answer.status_code < 300:
-            raise NotTaken

@@ -19,7 +19,8 @@ from ledger.store.block_signer import BlockSigner
 from ledger.store.blocks import Blocks
 from ledger.store.database import Database
 from ledger.store.published_heads import faults, line_of
-from payments.verification.head_publisher import Destination, HeadPublisher, destination_of
+from payments.destinations import Destination
+from payments.verification.head_publisher import HeadPublisher, destination_of
 from tests.ledger.store.test_blocks import KEY, all_of, sign, tamper
 from tests.support.checkouts import Checkout
 
