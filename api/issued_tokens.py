@@ -13,7 +13,8 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from api.settings import ConfigurationError, Settings
+from api.setting_rules import ConfigurationError
+from api.settings import Settings
 from ledger.clock import now
 
 OUR_NAME = "daftari"

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from api.settings import ConfigurationError, Settings
+from api.setting_rules import ConfigurationError
+from api.settings import Settings
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.vault import Vault

@@ -1,6 +1,7 @@
 """Whether production may use a database in the way that the settings say: as whom, and over which network."""
 
-from api.settings import ConfigurationError, Settings
+from api.setting_rules import ConfigurationError
+from api.settings import Settings
 from ledger.store.logins import is_private, is_restored_without_migrating, why_too_strong
 
 

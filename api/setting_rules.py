@@ -33,6 +33,15 @@ No address is among them: who can write to the database must not choose where th
 """
 
 
+class ConfigurationError(Exception):
+    """Settings that cannot be used: `problems` holds a sentence for each, `message` a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        self.message = "\n".join(problems)
+        super().__init__(self.message)
+
+
 def derive(found: dict[str, Any]) -> None:
     """Derive what was not given from what was."""
     development = found["daftari_mode"] == "development"

@@ -5,6 +5,7 @@ import binascii
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import field
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import pairwise
@@ -47,6 +48,12 @@ _ENGLISH = " th he in er an re nd on en at ou ed ha to or it is hi es ng st ar t
 _MIN_ENGLISH = 8
 _MAX_ENGLISH = 0.28
 _MAX_PORT = 65_535
+
+
+def setting(parse: Parser, default: str, meaning: str, *, secret: bool = False) -> Any:
+    """Describe a field of the settings: how its text is read, its default as text ("" for none), and what it means."""
+    described = {"parse": parse, "default": default, "meaning": meaning}
+    return field(metadata=described, repr=not secret)
 
 
 def matching(pattern: str, problem: str) -> Parser:

@@ -8,24 +8,10 @@ from typing import Any, get_args
 
 from api import setting_rules
 from api import setting_values as values
-from api.setting_rules import CALLBACK_PATH, STORED_NAMES
+from api.setting_rules import CALLBACK_PATH, STORED_NAMES, ConfigurationError
+from api.setting_values import setting as _setting
 from ledger.money import Money
 from ledger.store.role_names import Roles
-
-
-class ConfigurationError(Exception):
-    """Settings that cannot be used: `problems` holds a sentence for each, `message` a line for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        self.message = "\n".join(problems)
-        super().__init__(self.message)
-
-
-def _setting(parse: values.Parser, default: str, meaning: str, *, secret: bool = False) -> Any:
-    """Describe a field: how its text is read, its default as text ("" for none), and what it means."""
-    described = {"parse": parse, "default": default, "meaning": meaning}
-    return field(metadata=described, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,12 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
 
-import requests
-
+from api.daraja_wiring import app_name, base_url, daraja_client
 from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
-from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
 from api.statement_imports import build_import_process, build_reconciler, prompt_limits, shortcodes_of
-from daraja import DarajaClient, DarajaConfig, certificate_end
+from daraja import DarajaClient, certificate_end
 from ledger import clock
 from ledger.application import Ledger
 from ledger.store.audit_log import AuditLog
@@ -41,7 +39,6 @@ from payments.inbox.callback_urls import endpoints_url
 from payments.inbox.dispatcher import InboxDispatcher
 from payments.inbox.inbox import Channel, Inbox
 from payments.mpesa.credentials import CredentialStore
-from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
 from payments.operators.four_eyes import FourEyes
 from payments.operators.stakes import Stakes
 from payments.operators.switches import Switches
@@ -134,7 +131,7 @@ def assemble(
         _c2b_terms(settings),
     )
     first_query_seconds = settings.daftari_check_after_seconds
-    rate_limiter = QueryRateLimiter(database, _app_name(settings), settings.daftari_queries_per_minute)
+    rate_limiter = QueryRateLimiter(database, app_name(settings), settings.daftari_queries_per_minute)
     status_queries = StatusQueries(ledger, vault, inbox, phone_locks, daraja, rate_limiter)
     order_maker = build_order_maker(database, vault, shop)
     settlement = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
@@ -210,7 +207,7 @@ def assemble(
         ledger=ledger,
         shop=shop,
         daraja=daraja,
-        daraja_url=_base_url(settings),
+        daraja_url=base_url(settings),
         checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shop, daraja, switches, while_waiting),
         next_actions=NextActions(
             checkout_terms, vault, phone_locks, switches, first_query_seconds=first_query_seconds
@@ -352,35 +349,3 @@ def delivery_rates(settings: Settings) -> DeliveryRates:
         heavy_surcharge_cents=settings.daftari_delivery_surcharge_10kg.cents,
         very_heavy_surcharge_cents=settings.daftari_delivery_surcharge_20kg.cents,
     )
-
-
-def daraja_client(
-    settings: Settings, database: Database, vault: Vault, http: requests.Session | None = None
-) -> DarajaClient:
-    """Return the M-Pesa client of the settings, on the token that all processes share; `http` as it takes it."""
-    config = DarajaConfig(
-        base_url=_base_url(settings),
-        consumer_key=settings.mpesa_consumer_key,
-        consumer_secret=settings.mpesa_consumer_secret,
-        shortcode=settings.mpesa_business_shortcode,
-        passkey=settings.mpesa_passkey,
-        transaction_type=settings.mpesa_transaction_type,
-        party_b=settings.mpesa_party_b or None,
-        initiator_name=settings.mpesa_initiator_name or None,
-        initiator_password=settings.mpesa_initiator_password or None,
-        certificate=settings.certificate(),
-        security_credential=settings.mpesa_security_credential or None,
-        pool_size=settings.daftari_max_waiting_pushes,
-        max_amount_shillings=settings.daftari_max_amount_shillings,
-    )
-    tokens = SharedTokenStore(database, vault, _app_name(settings))
-    return DarajaClient(config, tokens, clock.now, http)
-
-
-def _base_url(settings: Settings) -> str:
-    return (settings.mpesa_base_url or DARAJA_URLS[settings.mpesa_environment]).rstrip("/")
-
-
-def _app_name(settings: Settings) -> str:
-    """What M-Pesa counts and gives tokens to: one app of one environment."""
-    return consumer_name(_base_url(settings), settings.mpesa_consumer_key)

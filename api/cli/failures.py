@@ -49,7 +49,7 @@ class FailureGroup(click.Group):
 def errors_as_failures() -> Iterator[None]:
     """Turn expected errors into a Failure; any other is a bug and keeps its traceback."""
     from api.local.problems import DatabaseProblem, FolderBusy, LocalRuntimeError, PortBusy
-    from api.settings import ConfigurationError
+    from api.setting_rules import ConfigurationError
     from ledger.errors import WRONG_MASTER_KEY, InvalidValue, LedgerError, Unavailable
 
     try:

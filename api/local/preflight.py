@@ -14,9 +14,9 @@ from api.local.local_settings import local_settings
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.problems import LocalRuntimeError
 from api.safe_database import database_problems
-from api.setting_rules import STORED_NAMES, weak_secrets
+from api.setting_rules import STORED_NAMES, ConfigurationError, weak_secrets
 from api.setting_values import is_near
-from api.settings import ConfigurationError, Settings
+from api.settings import Settings
 from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError, Unavailable
 from ledger.store.logins import statements_lacking

@@ -9,8 +9,9 @@ from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import MAX_USER
 from api.http.middleware.proxies import is_from_this_machine
 from api.issued_tokens import Role, make_token
+from api.setting_rules import ConfigurationError
 from api.setting_values import is_near
-from api.settings import ConfigurationError, Settings
+from api.settings import Settings
 from ledger.errors import Unavailable
 
 FIRST_BUYER = 1

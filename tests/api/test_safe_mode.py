@@ -13,7 +13,7 @@ from api.local.local_settings import local_settings
 from api.local.preflight import Level, run_preflight_checks
 from api.pages import install_pages
 from api.pages.console.staff import COOKIE
-from api.settings import ConfigurationError
+from api.setting_rules import ConfigurationError
 from api.wiring import build_services
 from ledger.store.database import Database
 from ledger.store.vault import Vault

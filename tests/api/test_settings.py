@@ -10,9 +10,9 @@ from api.local.instances import hold_instance, publish_instance
 from api.local.local_settings import local_settings
 from api.local.local_simulator import SimulatorOptions
 from api.local.local_stack import LocalStack
-from api.setting_rules import STORED_NAMES
+from api.setting_rules import STORED_NAMES, ConfigurationError
 from api.setting_values import weakness_of
-from api.settings import ConfigurationError, described_settings, load_settings
+from api.settings import described_settings, load_settings
 from ledger.money import Money
 
 SECRET = "7ae1f0c93b52d4886ac01f9e35b7d264"
@@ -150,7 +150,13 @@ def test_an_unusable_value_is_refused_with_what_to_type(name: str, value: str, s
 
 @pytest.mark.parametrize(
     "name",
-    ["DAFTARI_JWT_SECRET", "DAFTARI_MASTER_KEY", "MPESA_CONSUMER_KEY", "MPESA_PASSKEY", "DATABASE_URL"],
+    [
+        "DAFTARI_JWT_SECRET",
+        "DAFTARI_MASTER_KEY",
+        "MPESA_CONSUMER_KEY",
+        "MPESA_PASSKEY",
+        "DATABASE_URL",
+    ],
 )
 def test_a_problem_never_repeats_the_value(name: str) -> None:
     assert "hush hush" not in problems_of(**{name: "hush hush"})[0]

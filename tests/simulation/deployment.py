@@ -15,9 +15,10 @@ from uuid import UUID
 import msgspec
 from greenlet import getcurrent, greenlet
 
+from api.daraja_wiring import daraja_client
 from api.local.local_settings import local_settings
 from api.settings import Settings
-from api.wiring import assemble, daraja_client
+from api.wiring import assemble
 from daraja.daraja_errors import SubmissionError
 from ledger.errors import Unavailable
 from ledger.session.events import OrderCreated, Paid

@@ -26,7 +26,8 @@ from api.http.framework.services import current_services
 from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.http.middleware.refused_access import record_refusal
 from api.issued_tokens import OUR_NAME, Role
-from api.settings import ConfigurationError, Settings
+from api.setting_rules import ConfigurationError
+from api.settings import Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
 from ledger.store import metadata

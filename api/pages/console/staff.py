@@ -19,7 +19,7 @@ from api.http.middleware.proxies import base_url
 from api.issued_tokens import Role, make_token
 from api.pages.buyers import is_demo_request
 from api.pages.console.navigation import STAFF
-from api.settings import ConfigurationError
+from api.setting_rules import ConfigurationError
 from ledger.errors import NotAllowed, Unauthenticated, Unavailable
 
 COOKIE = "daftari_operator"

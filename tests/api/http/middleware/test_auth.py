@@ -15,7 +15,8 @@ from freezegun import freeze_time
 
 from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
-from api.settings import ConfigurationError, Settings
+from api.setting_rules import ConfigurationError
+from api.settings import Settings
 from tests.api.http.conftest import SECRET
 from tests.api.http.middleware.key_set import KeySet
 

@@ -1,0 +1,44 @@
+"""The client of M-Pesa, made from the settings."""
+
+import requests
+
+from api.setting_rules import DARAJA_URLS
+from api.settings import Settings
+from daraja import DarajaClient, DarajaConfig
+from ledger import clock
+from ledger.store.database import Database
+from ledger.store.vault import Vault
+from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
+
+
+def daraja_client(
+    settings: Settings, database: Database, vault: Vault, http: requests.Session | None = None
+) -> DarajaClient:
+    """Return the M-Pesa client of the settings, on the token that all processes share; `http` as it takes it."""
+    config = DarajaConfig(
+        base_url=base_url(settings),
+        consumer_key=settings.mpesa_consumer_key,
+        consumer_secret=settings.mpesa_consumer_secret,
+        shortcode=settings.mpesa_business_shortcode,
+        passkey=settings.mpesa_passkey,
+        transaction_type=settings.mpesa_transaction_type,
+        party_b=settings.mpesa_party_b or None,
+        initiator_name=settings.mpesa_initiator_name or None,
+        initiator_password=settings.mpesa_initiator_password or None,
+        certificate=settings.certificate(),
+        security_credential=settings.mpesa_security_credential or None,
+        pool_size=settings.daftari_max_waiting_pushes,
+        max_amount_shillings=settings.daftari_max_amount_shillings,
+    )
+    tokens = SharedTokenStore(database, vault, app_name(settings))
+    return DarajaClient(config, tokens, clock.now, http)
+
+
+def base_url(settings: Settings) -> str:
+    """Return where Daraja is, without a slash at the end."""
+    return (settings.mpesa_base_url or DARAJA_URLS[settings.mpesa_environment]).rstrip("/")
+
+
+def app_name(settings: Settings) -> str:
+    """Return the name of what M-Pesa counts and gives tokens to: one app of one environment."""
+    return consumer_name(base_url(settings), settings.mpesa_consumer_key)
