@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from ledger.errors import InvalidValue
 from ledger.money import Money
@@ -244,6 +244,23 @@ def destinations(given: str) -> tuple[str, ...]:
             raise ValueError(
                 "must be paths of files from / on, https addresses, or command:PROGRAM, separated by semicolons."
             )
+    return tuple(found)
+
+
+def notified(given: str) -> tuple[str, ...]:
+    """Parse who is notified: https addresses and smtp(s)://USER:PASSWORD@HOST:PORT/?from=…&to=…, by semicolons."""
+    found = [key(part.strip()) for part in given.split(";") if part.strip()]
+    for part in found:
+        if not part.startswith(("smtp://", "smtps://")):
+            url(part)
+            continue
+        parts = _parts_of(part)
+        query = parse_qs(parts.query) if parts is not None else {}
+        mailboxes = query.get("to", []) + query.get("from", [])
+        if parts is None or not parts.hostname or {*query} != {"from", "to"} or len(query["from"]) != 1:
+            raise ValueError("must name one sender and who gets the mail: smtp://host:587/?from=…&to=…&to=….")
+        if not all(re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", mailbox) for mailbox in mailboxes):
+            raise ValueError("must have email addresses such as shop@example.co.ke as from and to.")
     return tuple(found)
 
 

@@ -207,6 +207,12 @@ class Settings:
     daftari_publish_heads: tuple[str, ...] = _setting(
         values.destinations, "", "Where signed heads go: files, addresses, command:…; by semicolons."
     )
+    daftari_notify: tuple[str, ...] = _setting(
+        values.notified,
+        "",
+        "Who is notified of open cases: smtp(s)://user:password@host:port/?from=…&to=…, or addresses; by semicolons.",
+        secret=True,
+    )
     daftari_seal_seconds: int = _setting(
         values.whole(1, 24 * 3600), "5", "How many seconds between two signed blocks of the log."
     )

@@ -30,6 +30,8 @@ from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import MAX_AT_ONCE, StatusQueries
 from payments.erasure.reencryption import Reencryption
 from payments.exceptions.alarms import Alarms, AlarmTerms
+from payments.exceptions.case_notifier import CaseNotifier
+from payments.exceptions.notification_channels import channel_of
 from payments.exceptions.resolutions import CaseService
 from payments.fulfilment.goods_returns import GoodsReturns
 from payments.fulfilment.order_failures import OrderFailures
@@ -196,6 +198,7 @@ def assemble(
         verification=ScheduledVerification(verifier, verify_apart),
         reencrypt=Reencryption(database, vault).run,
         purge=retention.purge,
+        notify=build_case_notifier(settings, database, vault).run,
         signing_seconds=settings.daftari_seal_seconds,
         max_queries=max_queries,
         switched_off=_switched_off(settings),
@@ -297,6 +300,18 @@ def build_alarms(settings: Settings, database: Database) -> Alarms:
     return Alarms(database, terms)
 
 
+def build_case_notifier(settings: Settings, database: Database, vault: Vault) -> CaseNotifier:
+    """Return what notifies people of open cases."""
+    address = settings.daftari_public_url
+    return CaseNotifier(
+        database,
+        EventMacs(database, vault.keys),
+        build_alarms(settings, database).open,
+        map(channel_of, settings.daftari_notify),
+        f"{address.rstrip('/')}/console/work/" if address else None,
+    )
+
+
 def four_eyes(settings: Settings, database: Database, vault: Vault) -> FourEyes:
     """Return what takes decisions, by one person or by two."""
     threshold = settings.daftari_four_eyes_from
@@ -336,6 +351,7 @@ def _switched_off(settings: Settings) -> frozenset[str]:
     runs = {
         "pull": settings.daftari_pull == "on",
         "publishing_heads": bool(settings.daftari_publish_heads),
+        "notifying": bool(settings.daftari_notify),
         "verifying": settings.daftari_verify_hours > 0,
     }
     return frozenset(name for name in runs if not runs[name])

@@ -39,27 +39,34 @@ class Destination:
         """Send, and return whether it was taken. If not, log `event` with its details, and rest for a while."""
         if clock.now() < self.not_before:
             return False
+        failure = self.failure_of(payload)
+        if failure is None:
+            self.failures = 0
+            return True
+        self.failures += 1
+        self.not_before = clock.now() + RETRY_SCHEDULE.pause_after(self.failures)
+        _log.warning(
+            event,
+            destination=self.kind,
+            error=failure,
+            failures=self.failures,
+            tried_again_at=self.not_before.isoformat(),
+            **details,
+        )
+        return False
+
+    def failure_of(self, payload: bytes) -> str | None:
+        """Send, and return why it was not taken, None if it was.
+
+        The text is never that of the library: most hold the address, which may hold a secret.
+        """
         try:
             self.send(payload)
+        except NotTaken as error:
+            return str(error)
         except FAILURES as error:
-            self.failures += 1
-            self.not_before = clock.now() + RETRY_SCHEDULE.pause_after(self.failures)
-            _log.warning(
-                event,
-                destination=self.kind,
-                error=reason_of(error),
-                failures=self.failures,
-                tried_again_at=self.not_before.isoformat(),
-                **details,
-            )
-            return False
-        self.failures = 0
-        return True
-
-
-def reason_of(error: BaseException) -> str:
-    """Return why a destination failed, without its address, which may hold a secret and stands in most texts."""
-    return str(error) if isinstance(error, NotTaken) else type(error).__name__
+            return type(error).__name__
+        return None
 
 
 def post(address: str, body: bytes) -> None:

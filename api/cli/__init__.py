@@ -15,6 +15,7 @@ from api.cli.export_customer import export_customer
 from api.cli.failures import FailureGroup
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
+from api.cli.notify import notify
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refund_order, refunds
 from api.cli.replay import replay
@@ -67,6 +68,7 @@ for command in (
     check,
     replay,
     work_list,
+    notify,
     refunds,
     refund_order,
     switch,

@@ -34,7 +34,7 @@ UNAUTHENTICATED = "unauthenticated"
 """The id of the one case of all messages that anyone could have posted, and that nothing confirms."""
 
 # `money_cents` is what the case is about, or what the buyer's money with us comes to. Conditions match partial indexes.
-_CASES = f"""
+CASES = f"""
 WITH
 sessions_in_trouble AS (
     SELECT kind, session_id || '.' || subject || '.' || number AS case_id, session_id, since, money_cents, detail
@@ -137,7 +137,7 @@ cases AS (
 )
 """  # noqa: S608 - made of constants only
 _PAGE = (
-    _CASES
+    CASES
     + """
 SELECT kind, case_id, session_id, since, money_cents, detail FROM cases
 WHERE %(kind)s::text IS NULL OR kind = %(kind)s
@@ -145,7 +145,7 @@ ORDER BY since, kind, case_id LIMIT %(limit)s OFFSET %(offset)s
 """
 )
 _COUNTS = (
-    _CASES
+    CASES
     + """
 SELECT kind, count(*) AS cases, coalesce(sum(money_cents), 0)::bigint AS money_cents FROM cases GROUP BY kind
 """
@@ -293,7 +293,6 @@ WHAT_CAN_BE_DONE = {
     ),
 }
 
-
 CLOSED_TOGETHER = frozenset(
     {Kind.CONTRADICTION, Kind.MESSAGE_DEAD_LETTERED, Kind.EVENT_DEAD_LETTERED, Kind.PULL_GAP}
 )
@@ -368,7 +367,7 @@ def open_cases(
     and a movement that is forged is shown as such.
     """
     limit = min(page_size, MAX_OF_A_PAGE)
-    values = _values(database, now, alarms, macs, zone)
+    values = values_of(database, now, alarms, macs, zone)
     values |= {"kind": kind and str(kind), "limit": limit, "offset": (page - 1) * limit}
     with database.connection() as connection:
         rows = connection.execute(_PAGE.encode(), values).fetchall()
@@ -379,16 +378,17 @@ def tally(
     database: Database, now: datetime, *, alarms: Sequence[Alarm] = (), macs: EventMacs | None = None
 ) -> dict[Kind, Tally]:
     """Return how many cases of each kind are open, kinds without any included; `macs` as for `open_cases`."""
-    values = _values(database, now, alarms, macs, UTC)
+    values = values_of(database, now, alarms, macs, UTC)
     with database.connection() as connection:
         rows = connection.execute(_COUNTS.encode(), values).fetchall()
     counted = {Kind(row["kind"]): Tally(row["cases"], row["money_cents"]) for row in rows}
     return {kind: counted.get(kind, Tally(0, 0)) for kind in Kind}
 
 
-def _values(
+def values_of(
     database: Database, now: datetime, alarms: Sequence[Alarm], macs: EventMacs | None, zone: tzinfo
 ) -> dict[str, Any]:
+    """Return what CASES takes; as for `open_cases`."""
     ahead = PaymentCases().ahead(database, macs) if macs is not None else Ahead()
     return ahead.values | {
         "now": now,

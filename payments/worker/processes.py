@@ -66,6 +66,7 @@ class WorkerParts:
     verification: ScheduledVerification
     reencrypt: Callable[[], int]
     purge: Callable[[], int]
+    notify: Callable[[], int]
     signing_seconds: float
     max_queries: int
     switched_off: frozenset[str] = frozenset()
@@ -191,6 +192,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.block_signer.run()),
     OnTime("publishing_heads", (1, 1), "publish the last signed block where DAFTARI_PUBLISH_HEADS says",
            lambda parts: parts.head_publisher.run()),
+    OnTime("notifying", (30, 30), "notify people of open cases where DAFTARI_NOTIFY says",
+           lambda parts: parts.notify()),
     OnTime("tidying", (60, 60), "purge what was kept long enough, kind by kind",
            lambda parts: parts.purge()),
     OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",

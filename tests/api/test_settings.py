@@ -123,6 +123,11 @@ def test_all_problems_are_reported_at_once_and_each_names_its_variable() -> None
     [
         ("DAFTARI_PORT", "0", "from 1 to 65535"),
         ("DAFTARI_PORT", "65536", "from 1 to 65535"),
+        ("DAFTARI_NOTIFY", "http://hooks.example/", "https"),
+        ("DAFTARI_NOTIFY", "smtp://mail.example/?from=a@b.example", "who gets the mail"),
+        ("DAFTARI_NOTIFY", "smtp:///?from=a@b.example&to=c@d.example", "who gets the mail"),
+        ("DAFTARI_NOTIFY", "smtp://mail.example/?from=shop&to=c@d.example", "email addresses"),
+        ("DAFTARI_NOTIFY", "smtp://mail.example:0/?from=a@b.example&to=c@d.example", "who gets the mail"),
         ("DAFTARI_PORT", "8_000", "without separators"),
         ("DAFTARI_WEB_WORKERS", "0", "from 1 to 64"),
         ("DAFTARI_HOST", "http://0.0.0.0", "an address such as"),
@@ -151,6 +156,7 @@ def test_an_unusable_value_is_refused_with_what_to_type(name: str, value: str, s
 @pytest.mark.parametrize(
     "name",
     [
+        "DAFTARI_NOTIFY",
         "DAFTARI_JWT_SECRET",
         "DAFTARI_MASTER_KEY",
         "MPESA_CONSUMER_KEY",
@@ -160,6 +166,16 @@ def test_an_unusable_value_is_refused_with_what_to_type(name: str, value: str, s
 )
 def test_a_problem_never_repeats_the_value(name: str) -> None:
     assert "hush hush" not in problems_of(**{name: "hush hush"})[0]
+
+
+def test_who_is_notified_is_a_list(tmp_path: Path) -> None:
+    mail, hook = (
+        "smtps://u:p%40s@mail.example/?from=a@b.example&to=c@d.example&to=e@f.example",
+        "https://h.example/x?y=z",
+    )
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path), "DAFTARI_NOTIFY": f"{mail} ; {hook};"})
+    assert settings.daftari_notify == (mail, hook)
+    assert "p%40s" not in repr(settings)
 
 
 def test_blanks_around_a_value_are_not_part_of_it(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class JobSchedule:
             "pull": self._pull,
             "signing_blocks": lambda: self._periodic("signing_blocks"),
             "publishing_heads": lambda: inf,
+            "notifying": lambda: inf,
             "tidying": lambda: self._periodic("tidying"),
             "unproven_letters": lambda: self._periodic("unproven_letters"),
         }

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from freezegun import freeze_time
@@ -23,8 +21,15 @@ from payments.destinations import Destination
 from payments.verification.head_publisher import HeadPublisher, destination_of
 from tests.ledger.store.test_blocks import KEY, all_of, sign, tamper
 from tests.support.checkouts import Checkout
+from tests.support.http_receiver import HttpReceiver, http_receiver
 
 OWN = {KEY.public_key().public_bytes_raw()}
+
+
+@pytest.fixture(name="receiver")
+def _receiver() -> Iterator[HttpReceiver]:
+    with http_receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
@@ -49,31 +54,6 @@ def files_of_at_most(size_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.fixture
-def receiver() -> Iterator[HTTPServer]:
-    """A server that keeps what is posted to /taken, and refuses everything else."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/taken":
-                server.taken.append(body)  # type: ignore[attr-defined]  # set below
-            self.send_response(200 if self.path == "/taken" else 302)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.taken = []  # type: ignore[attr-defined]  # what was taken
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_each_head_is_appended_to_a_file_once(
@@ -111,28 +91,28 @@ def test_a_command_and_an_address_are_given_the_head(
     ledger: Ledger,
     database: Database,
     signer: BlockSigner,
-    receiver: HTTPServer,
+    receiver: HttpReceiver,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DAFTARI_MASTER_KEY", "a secret")
     told = tmp_path / "told"
     program = f"import os, sys; open('{told}', 'w').write(sys.stdin.read() + os.environ.get('DAFTARI_MASTER_KEY', ''))"
-    address = f"http://127.0.0.1:{receiver.server_port}/taken"
+    address = receiver.url
     command = destination_of(f'command:{sys.executable} -c "{program}"')
     signed(ledger, database, signer)
     assert publisher(database, command, destination_of(address)).run() == 2
     [head] = all_of(database)
     assert json.loads(told.read_text()) == head.shown()
-    assert receiver.taken == [line_of(head)]  # type: ignore[attr-defined]  # set by the fixture
+    assert receiver.taken == [line_of(head)]
 
 
 def test_a_destination_that_fails_is_left_alone_for_a_while_and_holds_no_other_up(
-    ledger: Ledger, database: Database, signer: BlockSigner, receiver: HTTPServer, tmp_path: Path
+    ledger: Ledger, database: Database, signer: BlockSigner, receiver: HttpReceiver, tmp_path: Path
 ) -> None:
     texts = (
         "command:false",
-        f"http://127.0.0.1:{receiver.server_port}/elsewhere",
+        receiver.refusing_url,
         str(tmp_path / "gone" / "heads"),
     )
     failing = [destination_of(text) for text in texts]

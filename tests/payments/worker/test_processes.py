@@ -32,6 +32,7 @@ NAMES = (
     "statement_uploads",
     "signing_blocks",
     "publishing_heads",
+    "notifying",
     "tidying",
     "unproven_letters",
     "reencryption",
@@ -42,6 +43,7 @@ SETTINGS = {
     "MPESA_BASE_URL": "http://127.0.0.1:9",
     "DAFTARI_PULL": "on",
     "DAFTARI_PUBLISH_HEADS": "/tmp/heads",
+    "DAFTARI_NOTIFY": "http://127.0.0.1:9/hook",
     "DAFTARI_SEAL_SECONDS": "7",
 }
 
