@@ -4,7 +4,9 @@ import requests
 
 from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
+from api.tracing import TracedAdapter
 from daraja import DarajaClient, DarajaConfig
+from daraja.wire import new_session
 from ledger import clock
 from ledger.store.database import Database
 from ledger.store.vault import Vault
@@ -31,7 +33,15 @@ def daraja_client(
         max_amount_shillings=settings.daftari_max_amount_shillings,
     )
     tokens = SharedTokenStore(database, vault, app_name(settings))
-    return DarajaClient(config, tokens, clock.now, http)
+    return DarajaClient(config, tokens, clock.now, http or traced_session(config.pool_size))
+
+
+def traced_session(pool_size: int) -> requests.Session:
+    """Return what sends requests to M-Pesa, with the trace context of what they are for."""
+    session = new_session(pool_size)
+    for scheme, adapter in list(session.adapters.items()):
+        session.mount(scheme, TracedAdapter(adapter))
+    return session
 
 
 def base_url(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
 from api.settings import Settings
 from api.statement_imports import build_import_process, build_reconciler, prompt_limits, shortcodes_of
+from api.tracing import configure_tracing
 from daraja import DarajaClient, certificate_end
 from ledger import clock
 from ledger.application import Ledger
@@ -95,6 +96,7 @@ def build_services(settings: Settings, while_waiting: WhileWaiting = nullcontext
         EventMacs(database, vault.keys).last_without_mac()
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
         settings.require_safe_mode()
+        configure_tracing(settings.environ)
         shop = BuiltinShop(database, vault, delivery_rates(settings))
         return assemble(
             settings, database, vault, shop, daraja_client(settings, database, vault), while_waiting

@@ -18,7 +18,8 @@ _PASSED_ON = ("Authorization", "Content-Type")
 class DarajaProxy(ThreadingHTTPServer):
     """Passes requests on to `target`, but holds the queries about the prompts in `silent_about` until `let_go`.
 
-    `held` names the prompts whose queries it holds. A push that was sent is answered by `refusal`, if that is not None.
+    `held` names the prompts whose queries it holds, `traces` the path and the trace context of each request. A push
+    that was sent is answered by `refusal`, if that is not None.
     """
 
     daemon_threads = True
@@ -31,6 +32,7 @@ class DarajaProxy(ThreadingHTTPServer):
         self.held: set[str] = set()
         self.refusal: tuple[int, bytes] | None = None
         self.asked: list[str] = []
+        self.traces: list[tuple[str, str | None]] = []
         self._lock = Lock()
         self._goes_on = Event()
 
@@ -61,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._pass_on(body)
 
     def _pass_on(self, body: bytes) -> None:
+        self.server.traces.append((self.path, self.headers["traceparent"]))
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
         answer = requests.request(
             self.command, self.server.target + self.path, headers=headers, data=body, timeout=20

@@ -25,7 +25,7 @@ from api.http.framework.services import SERVICES, LazyServices
 from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier, accepted, bearer_token
 from api.http.middleware.headers import OF_API
 from api.http.middleware.rate_limit import LIMITS, RequestLimits
-from api.http.middleware.request_log import ID_KEY, REQUEST_ID, TRACE_KEY, begin, finish
+from api.http.middleware.request_log import REQUEST_ID, begin, finish
 from api.http.middleware.request_metrics import EXTENSION, RequestMetrics
 from api.issued_tokens import Role
 from ledger.errors import Unauthenticated, Unavailable
@@ -75,9 +75,7 @@ class LeanForms:
         if read is not None and environ.get("QUERY_STRING"):
             return None
         session_id = asked.values.get("session_id")
-        asked.request_id = begin(
-            environ.get(ID_KEY, ""), environ.get(TRACE_KEY, ""), str(session_id) if session_id else None
-        )
+        asked.request_id = begin(environ, asked.rule.rule, str(session_id) if session_id else None)
         view = self._app.view_functions[asked.rule.endpoint]
         try:
             if not getattr(view, "is_public", False):

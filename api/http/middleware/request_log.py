@@ -1,28 +1,26 @@
 """One log line a request, under a request id that the client may choose and always gets back."""
 
 import re
+from collections.abc import Mapping
 from secrets import token_hex
 from time import perf_counter
+from typing import Any
 
 import structlog
 from flask import Flask, Response
 from flask.globals import app_ctx, request_ctx
 
+from api import tracing
 from api.http.middleware.request_metrics import EXTENSION, UNMATCHED, RequestMetrics
 from ledger.store import metadata
 from ledger.store.metadata import Cause
 
 REQUEST_ID = "X-Request-ID"
 
-TRACE_PARENT = "traceparent"
-
-_TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""As W3C's Trace Context writes it: version, trace, span, flags."""
-
 _LONG_HEX = re.compile(r"[0-9A-Fa-f-]{16,}")
 _LONG_NUMBER = re.compile(r"[0-9]{9}")
 _SAFE = re.compile(r"[0-9A-Za-z._-]{8,64}")
-ID_KEY, TRACE_KEY = (f"HTTP_{name.upper().replace('-', '_')}" for name in (REQUEST_ID, TRACE_PARENT))
+ID_KEY, TRACE_KEY = (f"HTTP_{name.upper().replace('-', '_')}" for name in (REQUEST_ID, tracing.HEADER))
 _log = structlog.get_logger(__name__)
 
 
@@ -32,8 +30,9 @@ def install_request_log(app: Flask) -> None:
     app.after_request(_finish)
 
 
-def begin(given_id: str, trace: str, session_id: str | None) -> str:
+def begin(environ: Mapping[str, Any], route: str, session_id: str | None) -> str:
     """Say to logs and events which request this thread answers; return its id, the client's own if that is safe."""
+    given_id = environ.get(ID_KEY, "")
     request_id = given_id if _SAFE.fullmatch(given_id) else token_hex(16)
     bound = {"request_id": request_id} | ({} if session_id is None else {"session_id": session_id})
     structlog.contextvars.clear_contextvars()
@@ -41,7 +40,7 @@ def begin(given_id: str, trace: str, session_id: str | None) -> str:
     metadata.begin(
         Cause.REQUEST,
         request_id=None if given_id and _may_be_personal(request_id) else request_id,
-        traceparent=trace if _TRACE_PARENT.fullmatch(trace) else None,
+        traceparent=tracing.begin_request(environ["REQUEST_METHOD"], route, environ.get(TRACE_KEY, "")),
     )
     return request_id
 
@@ -51,6 +50,7 @@ def finish(
 ) -> None:
     """Count and log a request that has been answered; `more` are the user and the code of a refusal."""
     metrics.observe(method, route, status, seconds)
+    tracing.end_request(status)
     _log.info(
         "request",
         method=method[:16],
@@ -66,11 +66,7 @@ def _start() -> None:
     state.started = perf_counter()
     session_id = (asked.view_args or {}).get("session_id")
     state.route = asked.url_rule.rule if asked.url_rule else UNMATCHED
-    state.request_id = begin(
-        asked.environ.get(ID_KEY, ""),
-        asked.environ.get(TRACE_KEY, ""),
-        str(session_id) if session_id else None,
-    )
+    state.request_id = begin(asked.environ, state.route, str(session_id) if session_id else None)
 
 
 def _may_be_personal(request_id: str) -> bool:
