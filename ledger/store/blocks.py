@@ -22,7 +22,7 @@ from ledger.errors import InvalidValue
 from ledger.store.canonical import GENESIS, canonical_json
 from ledger.store.database import Database
 from ledger.store.listing import Key, Listing, Place
-from ledger.store.merkle import HASH_BYTES, LEAF_BYTES, Peaks
+from ledger.store.merkle import HASH_BYTES, Peaks
 from ledger.store.positions import read_horizon
 
 MAX_EVENTS = 10_000
@@ -33,13 +33,13 @@ HEADS_LOOKED_AT = 100
 
 _FORMAT, _FORMAT_WITH_TREE = "daftari block v1", "daftari block v2"
 
-_COLUMNS = """
+COLUMNS = """
 origin, number, after_position, until_position, events, digest, previous_hash, hash, public_key, signature, signed_at,
 tree_size, root_hash, peaks
 """
 LEAVES = "string_agg(int8send(position) || hash, ''::bytea ORDER BY position)"
 """The leaves of the tree over some events, see `ledger.store.merkle`; their SHA-256 is the digest of a block."""
-_BLOCKS = f"SELECT {_COLUMNS} FROM signed_blocks "  # noqa: S608 - made of this file's constants only
+_BLOCKS = f"SELECT {COLUMNS} FROM signed_blocks "  # noqa: S608 - made of this file's constants only
 _LAST = _BLOCKS + "WHERE origin = %s ORDER BY number DESC LIMIT 1"
 _ONE = _BLOCKS + "WHERE origin = %s AND number = %s"
 _COVERING = (
@@ -47,7 +47,7 @@ _COVERING = (
     + "WHERE origin = %s AND until_position >= %s AND public_key = ANY(%s) ORDER BY until_position LIMIT %s"
 )
 _ROWS = "SELECT signed_at, origin, number FROM signed_blocks WHERE signed_at <= %(as_of)s"
-_LATEST = Listing("signed_blocks", _COLUMNS, ("signed_at", "origin", "number"), _ROWS)
+_LATEST = Listing("signed_blocks", COLUMNS, ("signed_at", "origin", "number"), _ROWS)
 _LATEST_WITH_TREE = _BLOCKS + "WHERE origin = %s AND tree_size IS NOT NULL ORDER BY number DESC LIMIT %s"
 _NEXT = f"""
 SELECT max(position) AS until_position, count(*)::integer AS events, {LEAVES} AS leaves
@@ -57,14 +57,6 @@ FROM (SELECT position, hash FROM payment_events
 """  # noqa: S608 - as above
 _IN_ORDER = _BLOCKS + "ORDER BY origin, number"
 _LAST_NUMBERS = "SELECT origin, max(number) AS number FROM signed_blocks GROUP BY origin ORDER BY origin"
-_SIGNED_AND_FOUND = f"""
-SELECT {_COLUMNS}, leaves, coalesce(log.found, ''::bytea) AS found FROM signed_blocks AS block
-CROSS JOIN LATERAL (
-    SELECT {LEAVES} AS found FROM payment_events AS event
-    WHERE event.origin = block.origin AND position > block.after_position AND position <= block.until_position
-) AS log
-WHERE origin = %s AND number BETWEEN %s AND %s ORDER BY number
-"""  # noqa: S608 - as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,56 +226,6 @@ def faults(
 def last_numbers(connection: Connection[Any]) -> dict[int, int]:
     """Return the number of the last block, by origin."""
     return {row["origin"]: row["number"] for row in connection.execute(_LAST_NUMBERS)}
-
-
-def faults_of_events(
-    connection: Connection[Any], origin: int, first: int, last: int, *, with_tree: bool = False
-) -> Iterator[Fault]:
-    """Report the blocks of these numbers that do not fit the stored positions and hashes of their events.
-
-    `with_tree` asks as well whether their roots are those of the tree over these events.
-    """
-    before = numbered(connection, origin, first - 1)
-    tree = before.tree() if before else Peaks()
-    for row in connection.execute(_SIGNED_AND_FOUND, (origin, first, last)):
-        leaves, found, block = row.pop("leaves"), row.pop("found"), Block(**row)
-        name = f"block {origin}-{block.number}"
-        if sha256(found).digest() != block.digest:
-            yield _changed(block, leaves, found)
-        elif leaves is not None and leaves != found:
-            yield Fault(f"{name} has another list of its events than it was signed over", None)
-        elif with_tree and block.tree_size is not None:
-            if tree is None or tree.size != block.tree_size - block.events:
-                tree = grown(connection, origin, Peaks(), 0, block.after_position)
-            tree.grow(found)
-            if (tree.size, tree.root()) != (block.tree_size, block.root_hash):
-                yield Fault(
-                    f"{name} has a root that is not that of the events up to it", block.until_position
-                )
-        tree = block.tree()
-
-
-def _changed(block: Block, leaves: bytes | None, found: bytes) -> Fault:
-    """Return what is wrong with a block whose events changed, and the first position where they did."""
-    begin = (
-        f"block {block.origin}-{block.number} was signed over {block.events} events, and what is there now "
-        f"({len(found) // LEAF_BYTES} events) is not the same"
-    )
-    if leaves is None or sha256(leaves).digest() != block.digest:
-        span = f"between the positions {block.after_position + 1} and {block.until_position}"
-        return Fault(f"{begin}: something {span}", block.after_position + 1)
-    starts = range(0, max(len(leaves), len(found)), LEAF_BYTES)
-    start = next(at for at in starts if leaves[at : at + LEAF_BYTES] != found[at : at + LEAF_BYTES])
-    signed, there = (_position_at(each, start) for each in (leaves, found))
-    if signed == there:
-        return Fault(f"{begin}: the event at position {signed} has another hash", signed)
-    if there is None or (signed is not None and signed < there):
-        return Fault(f"{begin}: the event at position {signed} is gone", signed)
-    return Fault(f"{begin}: the event at position {there} was added", there)
-
-
-def _position_at(leaves: bytes, start: int) -> int | None:
-    return int.from_bytes(leaves[start : start + 8], signed=True) if start < len(leaves) else None
 
 
 def grown(connection: Connection[Any], origin: int, tree: Peaks, after: int, until: int) -> Peaks:

@@ -56,9 +56,15 @@ class EventMacs:
         That the hash is the one of its content is not asked here: `append_events` computes it, and `require_genuine`
         and the invariants compute it again. Raises Unavailable, and WrongKey.
         """
-        if row["mac"] is None:
-            return bool(row["position"] <= self.last_without_mac().get(row["origin"], 0))
-        return self._is_signed(b"event", row["key_id"], bytes(row["hash"]), bytes(row["mac"]))
+        return self.is_signed(row["origin"], row["position"], bytes(row["hash"]), row["key_id"], row["mac"])
+
+    def is_signed(
+        self, origin: int, position: int, event_hash: bytes, key_id: int | None, mac: bytes | None
+    ) -> bool:
+        """Say what `is_genuine` does, by the values of COLUMNS."""
+        if mac is None or key_id is None:
+            return mac is None and position <= self.last_without_mac().get(origin, 0)
+        return self._is_signed(b"event", key_id, event_hash, bytes(mac))
 
     def require_genuine(self, session_id: UUID, rows: Iterable[Mapping[str, Any]]) -> bytes:
         """Check all events of a session, from the first on; return the hash of the last.

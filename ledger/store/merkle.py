@@ -27,17 +27,38 @@ class Peaks:
         self.size = size
         self.hashes = list(peaks)
 
-    def grow(self, leaves: bytes) -> None:
-        """Take in leaves of LEAF_BYTES each."""
-        hashes, size = self.hashes, self.size
-        for start in range(0, len(leaves), LEAF_BYTES):
-            hashed, number = sha256(b"\x00" + leaves[start : start + LEAF_BYTES]).digest(), size
-            while number & 1:
-                hashed = sha256(b"\x01" + hashes.pop() + hashed).digest()
-                number >>= 1
-            hashes.append(hashed)
-            size += 1
-        self.size = size
+    def grow(self, leaves: bytes) -> dict[int, bytes]:
+        """Take in leaves of LEAF_BYTES each; return the nodes of NODE_LEVEL that they complete, by number."""
+        hashed = [
+            sha256(b"\x00" + leaves[start : start + LEAF_BYTES]).digest()
+            for start in range(0, len(leaves), LEAF_BYTES)
+        ]
+        start, completed = 0, dict[int, bytes]()
+        while start < len(hashed):
+            level = self._level_of_next(len(hashed) - start)
+            part = hashed[start : start + (1 << level)]
+            while len(part) > 1:
+                part = [sha256(b"\x01" + a + b).digest() for a, b in zip(part[::2], part[1::2], strict=True)]
+            start += 1 << level
+            self._add(level, part[0], completed)
+        return completed
+
+    def _level_of_next(self, leaves: int) -> int:
+        """Return the level, NODE_LEVEL at most, of the largest complete part that begins where the tree ends."""
+        aligned = (self.size & -self.size).bit_length() - 1 if self.size else NODE_LEVEL
+        return min(NODE_LEVEL, aligned, leaves.bit_length() - 1)
+
+    def _add(self, level: int, node: bytes, completed: dict[int, bytes]) -> None:
+        number = self.size >> level
+        self.size += 1 << level
+        while True:
+            if level == NODE_LEVEL:
+                completed[number] = node
+            if not number & 1:
+                break
+            node = node_hash(self.hashes.pop(), node)
+            level, number = level + 1, number >> 1
+        self.hashes.append(node)
 
     def root(self) -> bytes:
         """Return the hash of the tree's root."""

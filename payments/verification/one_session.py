@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from ledger import clock
-from ledger.store import blocks
+from ledger.store import block_faults, blocks
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.positions import read_horizon
@@ -73,5 +73,5 @@ def _faults(connection: Connection[Any], covering: list[blocks.Block], vault: Va
     for block in covering:
         if not block.is_genuine(own):
             yield Violation("blocks", f"block {block.origin}-{block.number} is not signed by a key of ours")
-        for fault in blocks.faults_of_events(connection, block.origin, block.number, block.number):
+        for fault in block_faults.faults_of_events(connection, block.origin, block.number, block.number):
             yield Violation("blocks", fault.detail)

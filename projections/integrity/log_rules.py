@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from ledger.store import audit_log, blocks, published_heads
+from ledger.store import audit_log, block_faults, blocks, published_heads
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
@@ -93,7 +93,7 @@ def digest_tasks(connection: Connection[Any]) -> Iterator[Task]:
 def check_digests(origin: int, first: int, last: int, reader: Reader) -> Tally:
     """Compare the blocks of these numbers with the positions and hashes that they were signed over."""
     tally = Tally()
-    faults = blocks.faults_of_events(reader.connection, origin, first, last)
+    faults = block_faults.faults_of_events(reader.connection, origin, first, last)
     tally.findings.add(Violation("blocks", fault.detail) for fault in faults)
     return tally
 

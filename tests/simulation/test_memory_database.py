@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ledger.store import audit_log, block_signer, blocks, key_ring, positions, recorder
+from ledger.store import audit_log, block_faults, block_signer, blocks, key_ring, positions, recorder
 from payments.inbox import inbox
 from payments.reconciliation import movement_log
 from payments.worker import left_over
@@ -49,7 +49,7 @@ NOT_COMPARED = {
     blocks._NEXT,
     blocks._IN_ORDER,
     blocks._LAST_NUMBERS,
-    blocks._SIGNED_AND_FOUND,
+    block_faults._SIGNED_AND_FOUND,
     blocks._ONE,
     blocks._LATEST_WITH_TREE,
     block_signer._ADD,

@@ -12,7 +12,7 @@ import msgspec
 
 from ledger.application import RECEIPT
 from ledger.session.values import Evidence
-from ledger.store import audit_log, blocks
+from ledger.store import audit_log, block_faults, blocks
 from ledger.store.locks import SHARE_SCHEMA
 from projections import metrics
 from projections.integrity import (
@@ -86,7 +86,7 @@ class VerificationTables:
             blocks._IN_ORDER: lambda _: list(self._ledger.blocks),
             blocks._LAST_NUMBERS: lambda _: self._last_numbers(),
             blocks._ONE: self._block,
-            blocks._SIGNED_AND_FOUND: self._signed_and_found,
+            block_faults._SIGNED_AND_FOUND: self._signed_and_found,
             money_rules.MOVEMENTS.encode(): lambda _: list(self._tables.reconciliation.movements.values()),
             money_rules.MISBOOKED.encode(): lambda _: self._misbooked(),
             money_rules.CREDITED_AND_UNMATCHED.encode(): self._credited_and_unmatched,

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import InvalidValue
-from ledger.store import blocks
+from ledger.store import block_faults, blocks
 from ledger.store.block_signer import BlockSigner
 from ledger.store.blocks import Block, Blocks, KeptName
 from ledger.store.canonical import GENESIS
@@ -52,7 +52,7 @@ def faults(database: Database, key: Ed25519PrivateKey | None = KEY) -> list[str]
     with database.transaction() as connection:
         found = list(blocks.faults(connection, [key.public_key()] if key else []))
         for origin, last in blocks.last_numbers(connection).items():
-            faults_of_events = blocks.faults_of_events(connection, origin, 1, last, with_tree=True)
+            faults_of_events = block_faults.faults_of_events(connection, origin, 1, last, with_tree=True)
             found += [fault.detail for fault in faults_of_events]
     return found
 

@@ -49,6 +49,20 @@ def test_the_root_is_that_of_the_definition_however_the_tree_grew(size: int) -> 
         assert (again.size, again.root()) == (size, tree_hash(LEAVES[:size]))
 
 
+@pytest.mark.parametrize(("first", "size"), [(0, 1_100), (1, 255), (255, 513), (256, 512), (300, 1_024)])
+def test_growing_returns_the_stored_nodes_that_it_completes(first: int, size: int) -> None:
+    leaves = [number.to_bytes(8) + sha256(number.to_bytes(8)).digest() for number in range(size)]
+    tree = Peaks()
+    tree.grow(b"".join(leaves[:first]))
+    level = merkle.NODE_LEVEL
+    expected = {
+        number: tree_hash(leaves[number << level : number + 1 << level])
+        for number in range(first >> level, size >> level)
+    }
+    assert tree.grow(b"".join(leaves[first:])) == expected
+    assert tree.root() == tree_hash(leaves)
+
+
 @pytest.mark.parametrize("size", range(1, MOST + 1))
 def test_every_leaf_has_a_proof_and_no_other_leaf_fits_it(size: int) -> None:
     nodes, root = all_nodes(size), tree_hash(LEAVES[:size])

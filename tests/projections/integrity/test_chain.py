@@ -25,7 +25,8 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.published_heads import line_of
 from ledger.store.vault import Vault
 from projections.integrity import chain
-from projections.integrity.chain import Span, _recorded_at_odd_times, check_chain, check_span
+from projections.integrity.chain import check_chain
+from projections.integrity.spans import Span, check_span
 from projections.integrity.violations import Reader, Terms, Violation
 
 MASTER_KEY = bytes(range(32))
@@ -51,10 +52,17 @@ class Log:
     def first_fault(self, position: int, *, stored_only: bool = False) -> int | None:
         """Return the first broken position of the span that a position is in."""
         span = next(each for each in self.spans if each.after < position <= each.until)
+        found = self._faults_of(span, stored_only=stored_only)
+        return min((each.position for each in found if each.position is not None), default=None)
+
+    def faults(self, *, stored_only: bool) -> list[Violation]:
+        """Return what is wrong in all spans."""
+        return [fault for span in self.spans for fault in self._faults_of(span, stored_only=stored_only)]
+
+    def _faults_of(self, span: Span, *, stored_only: bool) -> list[Violation]:
         macs = EventMacs(self.database, self.vault.keys)
         reader = Reader(self.owner, self.vault, macs, Terms(0, clock.now(), {}))
-        findings = check_span(span, reader, stored_only=stored_only).findings.listed
-        return min((each.position for each in findings if each.position is not None), default=None)
+        return check_span(span, reader, stored_only=stored_only).findings.listed
 
 
 def stored_events(count: int, macs: EventMacs) -> Iterator[tuple[Any, ...]]:
@@ -259,7 +267,7 @@ def test_clocks_may_differ_by_an_hour_and_no_more(log: Log) -> None:
         with log.owner.transaction(force_rollback=True):
             change = f"UPDATE payment_events SET recorded_at = {moment} WHERE position = %s"
             log.owner.execute(change.encode(), (log.positions[150],))
-            faults = [each for span in log.spans for each in _recorded_at_odd_times(span, log.owner)]
+            faults = [each for each in log.faults(stored_only=True) if each.rule == "recorded times"]
             assert sorted(log.positions.index(each.position or 0) for each in faults) == expected, moment
 
 
@@ -357,3 +365,32 @@ def test_a_node_that_is_not_that_of_the_log_is_named_and_made_anew(
     log.owner.execute("SELECT complete_merkle_nodes(1::smallint)")
     log.owner.commit()
     assert check_chain(log.database, log.vault, stored_only=True).violations == []
+
+
+@pytest.mark.parametrize("log", [(520, 100)], indirect=True)
+def test_nodes_under_blocks_from_before_the_tree_are_compared_too(log: Log) -> None:
+    log.owner.execute(
+        "UPDATE signed_blocks SET tree_size = NULL, root_hash = NULL, peaks = NULL, leaves = NULL WHERE number < 5"
+    )
+    log.owner.commit()
+    assert faults_of_the_tree(log) == []
+    log.owner.execute("UPDATE merkle_nodes SET hash = sha256(hash) WHERE level = 8 AND number = 0")
+    log.owner.commit()
+    assert faults_of_the_tree(log) == ["node 8-0 of origin 1", "node 9-0 of origin 1"]
+
+
+def test_the_link_to_an_event_of_an_earlier_span_is_followed(log: Log) -> None:
+    """The one before is in the span before, and its hash is another now: the later one is named as well."""
+    [row] = log.owner.execute(
+        "SELECT later.position, earlier.position AS before FROM payment_events AS later JOIN payment_events AS earlier"
+        " ON (earlier.session_id, earlier.version) = (later.session_id, later.version - 1)"
+        " WHERE later.position > %(last)s AND earlier.position <= %(last)s ORDER BY later.position LIMIT 1",
+        {"last": log.positions[199]},
+    )
+    flip_hash(log, row["before"])
+    assert log.first_fault(row["position"], stored_only=True) == row["position"]
+
+
+def faults_of_the_tree(log: Log) -> list[str]:
+    found = check_chain(log.database, log.vault, stored_only=True).violations
+    return [each.detail.partition(" is not")[0] for each in found if each.rule == "tree"]
