@@ -105,20 +105,26 @@ def entries_of_sessions(logs: Sequence[SessionLog], reader: Reader) -> Iterator[
     stored = defaultdict[UUID, list[Entry]](list)
     for row in reader.connection.execute(ENTRIES.encode(), ([log.session_id for log in logs],)):
         stored[row["session_id"]].append(Entry(**row))
-    movements_of_all = _movements(logs, reader.connection)
-    for log in logs:
+    receipts = [_receipts(log) for log in logs]
+    movements_of_all = _movements(receipts, reader.connection)
+    for log, of_log in zip(logs, receipts, strict=True):
         if log.is_readable:
-            receipts = _receipts(log)
-            of_session = [
-                row for row in movements_of_all if receipts & {row["receipt"], row["linked_receipt"]}
-            ]
+            named = {row["ordinal"]: row for receipt in of_log for row in movements_of_all[receipt]}
+            of_session = [named[ordinal] for ordinal in sorted(named)]
             if list(_expected(log, until, of_session)) != stored[log.session_id]:
                 yield log.violation("books", "its entries in the journal are not what its events come to")
 
 
-def _movements(logs: Iterable[SessionLog], connection: Connection[Any]) -> list[dict[str, Any]]:
-    receipts = sorted({receipt for log in logs for receipt in _receipts(log)})
-    return connection.execute(MOVEMENTS, {"receipts": receipts}).fetchall() if receipts else []
+def _movements(
+    receipts: Iterable[set[str]], connection: Connection[Any]
+) -> defaultdict[str, list[dict[str, Any]]]:
+    """Return the rows of the movement log that name these receipts, by receipt."""
+    wanted, by_receipt = sorted(set().union(*receipts)), defaultdict[str, list[dict[str, Any]]](list)
+    rows = connection.execute(MOVEMENTS, {"receipts": wanted}).fetchall() if wanted else []
+    for row in rows:
+        for receipt in _named(row):
+            by_receipt[receipt].append(row)
+    return by_receipt
 
 
 def _receipts(log: SessionLog) -> set[str]:
