@@ -1,5 +1,6 @@
 """`daftari verify`: check every invariant of the log and of everything derived from it."""
 
+import gc
 import json
 import logging
 import os
@@ -97,10 +98,11 @@ def verify(context: click.Context, /, *, incremental: bool, chain: bool, **optio
     """
     from api.cli.opened import open_database
     from ledger.store.vault import Vault
-    from payments.verification.verifier import open_store
+    from payments.verification.verifier import GARBAGE_AFTER, open_store
     from projections.integrity.processes import Processes
 
     _refuse_together(incremental=incremental, chain=chain, **options)
+    gc.set_threshold(GARBAGE_AFTER)
     with open_database(logging.CRITICAL) as (settings, database):
         key, count = settings.daftari_master_key, options["processes"]
         opened = partial(open_store, settings.database_url, settings.daftari_app_role, key)

@@ -1,5 +1,6 @@
 """Verification runs: the invariants of ledger, read side, inbox and shop, each run stored for auditors."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from shop import invariants as shop_invariants
 
 MAX_EVENTS_TO_DOUBLE = 100_000
 """After a run over more events time alone decides: to count them each minute would cost too much."""
+
+GARBAGE_AFTER = 100_000
+"""Objects that are made before a search for cycles: what is read is large and has few of them."""
 
 MIN_EVENTS_TO_SHARE = 20_000
 """A smaller log is read before another process has started."""
@@ -199,6 +203,7 @@ class Verifier:
 
 def open_store(database_url: str, role: str, master_key: bytes) -> tuple[Database, Vault]:
     """Open the store in a process that only verifies, and prints nothing."""
+    gc.set_threshold(GARBAGE_AFTER)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     database = Database(database_url, max_connections=2, name="daftari verification", role=role)
     return database, Vault(database, master_key)

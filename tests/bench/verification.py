@@ -1,5 +1,6 @@
 """`python -m tests.bench.verification`: the processor time of each form of verification, for one event on one core."""
 
+import gc
 import os
 from collections.abc import Callable
 from time import perf_counter, sleep
@@ -11,10 +12,16 @@ from api.local.databases import open_database
 from api.local.postgres import EmbeddedPostgres
 from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
+from ledger.store.event_macs import EventMacs
 from ledger.store.proofs import Proofs
 from ledger.store.vault import Vault
-from payments.verification.verifier import examine_all
+from payments.verification.verifier import GARBAGE_AFTER, examine_all
+from projections.follower import Follower, Projection
 from projections.integrity.chain import check_chain
+from projections.integrity.projection_rules import FOLLOWING
+from projections.journal import Journal
+from projections.metrics import PaymentMetrics
+from projections.payment_search import PaymentSearch
 from tests.bench.sample_store import sample_store
 
 PROOFS = 200
@@ -28,12 +35,22 @@ SETTLED_AFTER_SECONDS = 1
 )
 def verification(sessions: int) -> None:
     """Fill a store with valid copies of a session, sign it, verify it in each form, and prove some of its events."""
+    gc.set_threshold(GARBAGE_AFTER)  # As `daftari verify` does.
     with sample_store() as store, EmbeddedPostgres(store.folder) as server:
         store.fill(server.database_url, sessions)
         with open_database(server.database_url, 4, role="") as database:
             vault = Vault(database, store.master_key)
+            _catch_up(database, vault)
             assert server.pid is not None
             _each_form(database, vault, psutil.Process(server.pid))
+
+
+def _catch_up(database: Database, vault: Vault) -> None:
+    """Have the projections follow the copies, whose rows a whole run compares."""
+    macs = EventMacs(database, vault.keys)
+    projections: tuple[Projection, ...] = (PaymentMetrics(), Journal(), PaymentSearch(vault), *FOLLOWING)
+    for projection in projections:
+        Follower(database, macs, projection).catch_up()
 
 
 def _each_form(database: Database, vault: Vault, server: psutil.Process) -> None:
