@@ -70,8 +70,7 @@ WHERE wanted OR is_last ORDER BY position
 """  # noqa: S608 - made of names of our own
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One event as the log holds it; `state` is its decoded JSON, `position` its place in the log of its origin."""
 
     session_id: UUID

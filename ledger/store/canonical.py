@@ -5,7 +5,8 @@ sorted keys and no white space are the whole of RFC 8785; a test holds this agai
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -31,8 +32,23 @@ def event_digest(
     `state` and `metadata` are decoded JSON; an event of format 1 has no metadata. The stored hash is
     SHA-256(previous hash ‖ this digest).
     """
-    content = [str(session_id), version, topic, state] + ([] if metadata is None else [metadata])
-    return hashlib.sha256(canonical_json(content)).digest()
+    documents = [state] if metadata is None else [state, metadata]
+    return hashlib.sha256(event_content(session_id, version, topic, documents)).digest()
+
+
+def event_content(session_id: UUID | str, version: int, topic: str, documents: Sequence[Any]) -> bytes:
+    """Return what the digest of an event is over; `documents` are its decoded state and its metadata, if it has any."""
+    return b'["%b",%d,%b,%b' % (
+        str(session_id).encode(),
+        version,
+        _spelled(topic),
+        canonical_json(documents)[1:],
+    )
+
+
+@lru_cache(maxsize=200)
+def _spelled(topic: str) -> bytes:
+    return canonical_json(topic)
 
 
 def chained_hashes(events: Iterable[StoredEvent], metadata: bytes, previous_hash: bytes) -> list[bytes]:

@@ -216,7 +216,7 @@ class Vault:
 
     def digest(self, purpose: str, text: str) -> str:
         """Return a keyed digest (64 hex digits): equal for equal texts, and useless without the key ring."""
-        return hmac.new(self.keys.key(DIGESTS, 0), f"{purpose}\0{text}".encode(), sha256).hexdigest()
+        return hmac.digest(self.keys.key(DIGESTS, 0), f"{purpose}\0{text}".encode(), "sha256").hex()
 
     def sign(self, message: bytes) -> bytes:
         """Return the 16 bytes that only the holder of the key ring can compute for this message."""

@@ -45,10 +45,10 @@ def genuine(log: SessionLog, macs: EventMacs | None) -> Iterator[Violation]:
 
 def hash_chain(log: SessionLog) -> Iterator[Violation]:
     """Each event carries the hash of the one before, and its own fits its content."""
-    previous = GENESIS
+    previous, session_id = GENESIS, str(log.session_id)
     for row, event in zip(log.rows, log.recorded, strict=True):
         metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
-        digest = event_digest(log.session_id, event.version, event.topic, event.state, metadata)
+        digest = event_digest(session_id, event.version, event.topic, event.state, metadata)
         if bytes(row["previous_hash"]) != previous:
             detail = f"version {event.version} does not carry the hash of the one before"
             yield log.violation("hash chain", detail)

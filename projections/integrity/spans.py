@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -21,7 +21,7 @@ from psycopg.rows import tuple_row
 from ledger.store import block_faults, blocks
 from ledger.store.block_faults import Nodes
 from ledger.store.blocks import Block
-from ledger.store.canonical import GENESIS, UNREADABLE, canonical_json, chained_hash
+from ledger.store.canonical import GENESIS, UNREADABLE, chained_hash, event_content
 from ledger.store.event_macs import EventMacs
 from projections.integrity import tree_rules
 from projections.integrity.guards import run_guarded
@@ -218,10 +218,9 @@ def _content(session_id: str, version: int, topic: str, state: str, metadata: st
     """Return what `canonical.event_digest` hashes; nothing for what no event of ours has."""
     texts = f"[{state}]" if metadata is None else f"[{state},{metadata}]"  # An event of format 1 has none.
     try:
-        spelled = canonical_json(_decoded(texts))
+        return event_content(session_id, version, topic, _decoded(texts))
     except UNREADABLE:  # A number that no event of ours has, or more depth.
         return b""
-    return b'["%b",%d,%b,%b' % (session_id.encode(), version, _spelled(topic), spelled[1:])
 
 
 def violation(
@@ -233,11 +232,6 @@ def violation(
 
 
 _decoded: Callable[[str], Any] = msgspec.json.Decoder().decode
-
-
-@lru_cache(maxsize=200)
-def _spelled(topic: str) -> bytes:
-    return canonical_json(topic)
 
 
 def _moment(sent: bytes) -> int:
