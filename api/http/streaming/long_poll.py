@@ -29,6 +29,7 @@ SETTLED = frozenset({Status.ORDER_CREATED, Status.FAILED, Status.EXPIRED})
 """The statuses that end a stream: the buyer waits for nothing after them."""
 
 _HEARTBEAT = b":\n\n"
+_RETRY = b"retry: %d\n\n" % RECONNECT_AFTER_MILLISECONDS
 
 Show = Callable[[SessionRow, NextAction], dict[str, Any]]
 
@@ -51,8 +52,15 @@ class SuspendedAnswer(Subscriber):
 
     connection: Connection
 
-    def __init__(self, notifier: ChangeNotifier, row: SessionRow, version: int, seconds: float) -> None:
-        super().__init__(row, version)
+    def __init__(
+        self,
+        notifier: ChangeNotifier,
+        user_id: int,
+        seconds: float,
+        row: SessionRow | None = None,
+        version: int = 0,
+    ) -> None:
+        super().__init__(user_id, row, version)
         self.ends_at = monotonic() + seconds
         self._notifier = notifier
         notifier.register(self)
@@ -84,16 +92,40 @@ class Poll(SuspendedAnswer):
 
 
 class Stream(SuspendedAnswer):
-    """A response that goes on: the status at the start and at each change, until the session is settled."""
+    """A response that goes on: server-sent events, and heartbeats, until its time is over."""
+
+    def __init__(
+        self,
+        notifier: ChangeNotifier,
+        user_id: int,
+        seconds: float,
+        row: SessionRow | None = None,
+        version: int = 0,
+    ) -> None:
+        super().__init__(notifier, user_id, seconds, row, version)
+        self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
+
+    def on_tick(self, now_seconds: float) -> bool:
+        """Send a heartbeat to the client and the proxies between; end when the time is over."""
+        if now_seconds >= self.ends_at:
+            self.connection.close()
+            return False
+        if now_seconds >= self._heartbeat_at:
+            self._heartbeat_at = now_seconds + HEARTBEAT_SECONDS
+            self.connection.send(_HEARTBEAT)
+        return True
+
+
+class SessionStream(Stream):
+    """The status of a session at the start and at each change, until the session is settled."""
 
     wants_rows = True
 
     def __init__(
         self, notifier: ChangeNotifier, row: SessionRow, version: int, seconds: float, show: Show
     ) -> None:
-        super().__init__(notifier, row, version, seconds)
+        super().__init__(notifier, row.user_id, seconds, row, version)
         self._show = show
-        self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
 
     def notify(self, row: SessionRow | None, next_action: NextAction | None) -> bool:
         """Send the status; end with that of a settled session."""
@@ -104,16 +136,6 @@ class Stream(SuspendedAnswer):
         if row.session_status in SETTLED:
             self.connection.close()
             return False
-        return True
-
-    def on_tick(self, now_seconds: float) -> bool:
-        """Send a heartbeat to the client and the proxies between; end when the time is over."""
-        if now_seconds >= self.ends_at:
-            self.connection.close()
-            return False
-        if now_seconds >= self._heartbeat_at:
-            self._heartbeat_at = now_seconds + HEARTBEAT_SECONDS
-            self.connection.send(_HEARTBEAT)
         return True
 
     def frame(self, row: SessionRow, next_action: NextAction) -> bytes:
@@ -172,7 +194,7 @@ def wait_for_change(
     is_over = slot is not None and slot.was_suspended
     if is_over or seconds <= 0 or request.method != "GET" or _has_changed(row, known):
         return row
-    poll = Poll(notifier, row, known, seconds)
+    poll = Poll(notifier, row.user_id, seconds, row, known)
     if slot is not None:
         slot.held = poll
         g.is_suspended = True
@@ -201,12 +223,17 @@ def stream(
         return Response(status=204)
     if request.method != "GET":
         return _event_stream(b"")
-    held = Stream(notifier, row, row.version if has_changed else seen or 0, seconds, show)
-    opening = b"retry: %d\n\n" % RECONNECT_AFTER_MILLISECONDS
-    opening += held.frame(row, next_action) if has_changed else b""
+    held = SessionStream(notifier, row, row.version if has_changed else seen or 0, seconds, show)
+    first = held.frame(row, next_action) if has_changed else b""
     if row.session_status in SETTLED:
         held.leave()
-        return _event_stream(opening)
+        return _event_stream(_RETRY + first)
+    return begin_stream(held, first)
+
+
+def begin_stream(held: Stream, first: bytes = b"") -> Response:
+    """Answer with a stream, which begins with `first` and goes on as its notifier has it."""
+    opening = _RETRY + first
     slot: RequestSlot | None = request.environ.get(REQUEST_SLOT)
     if slot is not None:
         slot.held, slot.opening = held, opening

@@ -39,16 +39,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Subscriber(ABC):
-    """One client that waits for a session to go beyond `version`."""
+    """One client that waits for a session to go beyond `version`, or, without a session, for time to pass."""
 
     wants_rows = False
     """Whether it is given the changed session, or only told that there is a change."""
 
-    def __init__(self, row: SessionRow, version: int) -> None:
-        self.user_id = row.user_id
-        self.session_id = row.session_id
+    def __init__(self, user_id: int, row: SessionRow | None = None, version: int = 0) -> None:
+        self.user_id = user_id
+        self.session_id = row.session_id if row else None
         self.version = version
-        self.expires_at = expiry_of(row)
+        self.expires_at = expiry_of(row) if row else None
 
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the session has expired by now, which no event may say yet."""
@@ -156,11 +156,13 @@ class ChangeNotifier:
         changed = {
             subscriber
             for subscriber in waiting
-            if versions.get(subscriber.session_id, 0) > subscriber.version or subscriber.is_expired(now)
+            if (subscriber.session_id and versions.get(subscriber.session_id, 0) > subscriber.version)
+            or subscriber.is_expired(now)
         }
-        rows = self._rows({subscriber.session_id for subscriber in changed if subscriber.wants_rows}, now)
+        wanted = {subscriber.session_id for subscriber in changed if subscriber.wants_rows}
+        rows = self._rows({session_id for session_id in wanted if session_id}, now)
         for subscriber in waiting:
-            if subscriber in changed and rows is not None:
+            if subscriber in changed and subscriber.session_id and rows is not None:
                 stays = subscriber.notify(*rows.get(subscriber.session_id, (None, None)))
             else:
                 stays = subscriber.on_tick(now_seconds)
@@ -171,9 +173,10 @@ class ChangeNotifier:
         """Return the versions of the sessions that have gone beyond what a subscriber knows."""
         known: dict[UUID, int] = {}
         for subscriber in waiting:
-            known[subscriber.session_id] = min(
-                subscriber.version, known.get(subscriber.session_id, subscriber.version)
-            )
+            if subscriber.session_id is not None:
+                known[subscriber.session_id] = min(
+                    subscriber.version, known.get(subscriber.session_id, subscriber.version)
+                )
         try:
             found = sessions.versions_beyond(self._services().database, known) if known else {}
         except LedgerError as error:
