@@ -115,6 +115,14 @@ GRANT SELECT, INSERT, UPDATE (version, rebuilt_at) ON projection_rebuilds TO daf
 GRANT SELECT, INSERT ON verification_runs TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_verification_runs TO daftari_app;
 
+-- The views for analysts by which the dashboard is read. Of places it sees what analysts see.
+REVOKE ALL ON ALL TABLES IN SCHEMA analytics FROM daftari_app;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM daftari_app;
+GRANT USAGE ON SCHEMA analytics TO daftari_app;
+GRANT SELECT ON analytics.payment_sessions, analytics.payment_metrics_hourly, analytics.projection_status,
+    analytics.counties TO daftari_app;
+GRANT EXECUTE ON FUNCTION analytics.county_groups(date) TO daftari_app;
+
 -- Whether the database takes writes.
 GRANT SELECT, UPDATE (written_at) ON write_probe TO daftari_app;
 

@@ -34,7 +34,9 @@ that you need instead of `SELECT *`.
 - Moments are `timestamp with time zone`, and an analyst's session shows them in Nairobi's time. Columns named `day` and
   `month`, and those that end in `_day`, are dates in Nairobi.
 - There are no names, phones, addresses or texts of callers. Places are in `by_county` alone, where groups of fewer than
-  five buyers are left out; of older sessions, which do not record their place, it knows nothing.
+  five buyers are left out; of older sessions, which do not record their place, it knows nothing. `FROM
+  county_groups('2024-01-15')` in its place reads the same rows of that day's month, and no other month.
+- [The dashboard](console.md) shows figures with the query of each, on these views.
 - The log of events itself is not here: [export.md](export.md) says how to take it out as files.
 
 ## A login
