@@ -159,7 +159,9 @@ class Settings:
         "Who may open more, such as proxies: addresses, networks, or none.",
     )
     daftari_stream_seconds: int = _setting(
-        values.whole(1, 3600), "300", "How long a stream of a payment's status lasts at most."
+        values.whole(1, 3600),
+        "300",
+        "How long a stream lasts at most, of a payment's status or the dashboard.",
     )
     daftari_database_connections: int = _setting(
         values.whole(2, 256), "24", "How many connections to PostgreSQL each process may hold."

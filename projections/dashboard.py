@@ -50,8 +50,8 @@ _PARTS = """
     FROM analytics.payment_sessions WHERE created_at >= '{whole_until}' AND created_at < '{until}'
 """
 _SECONDS = """
-    SELECT greatest(extract(epoch FROM paid_at - last_requested_at)::float8, 0) AS seconds FROM analytics.payment_sessions
-    WHERE paid_at IS NOT NULL AND created_at >= '{since}' AND created_at < '{until}'
+    SELECT greatest(extract(epoch FROM paid_at - last_requested_at)::float8, 0) AS seconds
+    FROM analytics.payment_sessions WHERE paid_at IS NOT NULL AND created_at >= '{since}' AND created_at < '{until}'
 """
 
 FUNNEL = f"""

@@ -28,8 +28,8 @@ BACKLOG = 512
 MAX_CONNECTIONS = 4_096
 """How many a process has at once, besides those of clients that long-poll or stream."""
 
-_OTHER_CONNECTIONS = 2
-"""Those of the change notifier and of a health check."""
+_OTHER_CONNECTIONS = 3
+"""Those of the change notifier, of the dashboard's figures and of a health check."""
 
 _OTHER_FILES = 256
 _log = structlog.get_logger(__name__)

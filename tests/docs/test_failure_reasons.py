@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from api.pages.console.dashboard import FAILURE_NAMES
 from daraja.codes import RESULT_MEANINGS
 from ledger.session.outcome_commands import NOT_PAID
 from payments.fulfilment.order_process import PAYMENT_REVERSED
@@ -17,3 +18,4 @@ def test_the_document_lists_every_reason_of_a_failure() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| [A-Z]", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == of_mpesa | of_the_shop | {"AMOUNT_MISMATCH", NOT_PAID, PAYMENT_REVERSED}
+    assert FAILURE_NAMES.keys() == set(rows)

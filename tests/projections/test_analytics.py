@@ -1,6 +1,6 @@
 """The views for analysts say what the log and the aggregates say."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -38,7 +38,7 @@ def follow(database: Database, *projections: Any) -> None:
         Follower(database, event_macs(database), projection).catch_up()
 
 
-def add(ledger: Ledger, user_id: int, **details: Any) -> UUID:
+def add(ledger: Ledger, user_id: int, at: datetime = HALF_PAST_TEN, **details: Any) -> UUID:
     """Add a session whose buyer gave no phone and no address."""
     like = new_session()
     session = PaymentSession.create(
@@ -48,16 +48,22 @@ def add(ledger: Ledger, user_id: int, **details: Any) -> UUID:
         totals=like.totals,
         phone_sealed=None,
         delivery_sealed=None,
-        expires_at=HALF_PAST_TEN + timedelta(minutes=15),
-        at=HALF_PAST_TEN,
+        expires_at=at + timedelta(minutes=15),
+        at=at,
         **details,
     )
     assert ledger.add(session)
     return session.id
 
 
-def deliver(ledger: Ledger, user_id: int, county_id: int | None, subcounty_id: int | None) -> None:
-    add(ledger, user_id, county_id=county_id, subcounty_id=subcounty_id)
+def deliver(
+    ledger: Ledger,
+    user_id: int,
+    county_id: int | None,
+    subcounty_id: int | None,
+    at: datetime = HALF_PAST_TEN,
+) -> None:
+    add(ledger, user_id, at, county_id=county_id, subcounty_id=subcounty_id)
 
 
 def test_attempts_are_those_of_the_sessions(ledger: Ledger, database_url: str) -> None:

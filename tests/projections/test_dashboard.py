@@ -1,6 +1,6 @@
 """The dashboard shows what an analyst gets by the queries beside it, and what the aggregates say."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -50,8 +50,9 @@ def test_a_day_of_a_week_is_nairobi_s() -> None:
 
 
 def test_an_analyst_gets_the_figures_by_the_queries_beside_them(
-    figures: dict[str, Figures], ledger: Ledger, database: Database, database_url: str
+    ledger: Ledger, database: Database, database_url: str
 ) -> None:
+    one_of_every_kind(ledger)
     for user_id in range(11, 16):
         deliver(ledger, user_id, 1, 5)
     follow(database, PaymentMetrics())
@@ -164,12 +165,14 @@ def test_a_county_counts_what_the_view_by_county_shows_and_no_more(
 
 
 def test_a_month_begins_at_midnight_in_nairobi(ledger: Ledger, database_url: str) -> None:
+    midnight = datetime(2024, 1, 31, 21, tzinfo=UTC)
+    for user_id in range(11, 16):
+        deliver(ledger, user_id, 1, 5, midnight - timedelta(microseconds=1))
+        deliver(ledger, user_id, 3, 20, midnight)
     with psycopg.connect(database_url) as connection:
-        for month in ("2023-12-31", "2024-02-01"):
-            assert (
-                connection.execute("SELECT * FROM analytics.county_groups(%s::date)", [month]).fetchall()
-                == []
-            )
+        for month, county_id in (("2024-01-31", 1), ("2024-02-01", 3)):
+            found = connection.execute("SELECT county_id FROM analytics.county_groups(%s::date)", [month])
+            assert found.fetchall() == [(county_id,)]
 
 
 def test_a_query_names_moments_in_nairobi() -> None:

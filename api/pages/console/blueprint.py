@@ -15,7 +15,7 @@ from api.http.middleware.refused_access import record_refusal
 from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.console import staff
-from api.pages.console.navigation import OVERVIEW, Section, sections_of
+from api.pages.console.navigation import DASHBOARD, Section, sections_of
 from ledger.errors import InvalidValue, NotAllowed, NotFound
 from ledger.store import metadata
 from ledger.store.metadata import Cause
@@ -57,7 +57,9 @@ def in_section(section: Section, *roles: Role) -> Callable[[View], View]:
         def checked(*args: Any, **kwargs: Any) -> Any:
             here = staff.signed_in()
             if here is None:
-                return redirect(url_for("console.show_overview"), 303) if _is_form() else staff.sign_in_form()
+                return (
+                    redirect(url_for("console.show_dashboard"), 303) if _is_form() else staff.sign_in_form()
+                )
             if here.roles.isdisjoint(allowed):
                 record_refusal(here.user_id, here.roles, kwargs, is_staff=True)
                 raise NotAllowed("ROLE_REQUIRED", f"This is for the role {' or '.join(sorted(allowed))}.")
@@ -123,7 +125,7 @@ def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
 
 
 @pages.get("/<path:rest>")
-@in_section(OVERVIEW)
+@in_section(DASHBOARD)
 def show_nothing(rest: str) -> str:  # noqa: ARG001 - Flask passes it
     """Raise NotFound, as a page, for a path that leads nowhere."""
     raise NotFound("There is no such page.")

@@ -18,7 +18,9 @@ class Section:
     about: str
 
 
-OVERVIEW = Section("Overview", "console.show_overview", STAFF, "Where you are, and what your role allows.")
+DASHBOARD = Section(
+    "Dashboard", "console.show_dashboard", STAFF, "How payments are doing, and what your role allows."
+)
 CASES = Section(
     "Cases",
     "console.show_work",
@@ -56,7 +58,7 @@ ACCESS_LOG = Section(
     "Who decided what, who read whose personal data, and who was refused.",
 )
 
-SECTIONS = (OVERVIEW, CASES, PAYMENTS, BOOKS, STATEMENTS, BLOCKS, ACCESS_LOG)
+SECTIONS = (DASHBOARD, CASES, PAYMENTS, BOOKS, STATEMENTS, BLOCKS, ACCESS_LOG)
 """In the order of the navigation."""
 
 

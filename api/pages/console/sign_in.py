@@ -23,7 +23,7 @@ def sign_in() -> AnyResponse:
 def sign_out() -> AnyResponse:
     """Sign out, for good: the token is refused from now on, in a cookie that was kept and in the API too."""
     staff.require_proof()
-    response = redirect(url_for("console.show_overview"), 303)
+    response = redirect(url_for("console.show_dashboard"), 303)
     if (here := staff.signed_in()) is not None:
         here.revoke_own_token(current_services().revocations)
     staff.sign_out(response)
