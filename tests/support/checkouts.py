@@ -27,6 +27,8 @@ def new_session(
     session_id: UUID | None = None,
     phone_sealed: str = "v1.phone",
     delivery_sealed: str = "v1.delivery",
+    county_id: int | None = None,
+    subcounty_id: int | None = None,
 ) -> PaymentSession:
     """Return the contract's session, created at a moment and not yet appended."""
     return PaymentSession.create(
@@ -36,6 +38,8 @@ def new_session(
         totals=_TOTALS,
         phone_sealed=phone_sealed,
         delivery_sealed=delivery_sealed,
+        county_id=county_id,
+        subcounty_id=subcounty_id,
         expires_at=at + timedelta(minutes=15),
         at=at,
     )
@@ -53,6 +57,8 @@ class Checkout:
         session_id: UUID | None = None,
         phone_sealed: str = "v1.phone",
         delivery_sealed: str = "v1.delivery",
+        county_id: int | None = None,
+        subcounty_id: int | None = None,
     ) -> None:
         self.ledger = ledger
         self.at = at
@@ -62,6 +68,8 @@ class Checkout:
             session_id=session_id,
             phone_sealed=phone_sealed,
             delivery_sealed=delivery_sealed,
+            county_id=county_id,
+            subcounty_id=subcounty_id,
         )
         self.session_id = session.id
         assert ledger.add(session)
@@ -128,13 +136,13 @@ class Checkout:
         payment = Payment(attempt, receipt, amount_cents, evidence, self.at)
         return self._do(lambda session: session.record_payment(replace(payment, paid_at=self.at), at=self.at))
 
-    def cancel(self, attempt: int = 1) -> "Checkout":
-        """The buyer cancels the prompt."""
+    def cancel(self, attempt: int = 1, code: str = "CANCELLED") -> "Checkout":
+        """The buyer cancels the prompt, or it ends without a payment by another code."""
         return self._do(
             lambda session: session.record_attempt_failure(
                 attempt,
                 evidence=Evidence.CALLBACK,
-                code="CANCELLED",
+                code=code,
                 text="The buyer cancelled.",
                 result_code="1032",
                 at=self.at,

@@ -1,27 +1,38 @@
 """`python -m tests.support.screenshot`: the pictures of the README and of docs/console.md.
 
-A real instance with the demo shop and a real browser: a prompt that is open on the phone, then an auditor who looks at
-the payment that came of it.
+A real instance with the demo shop and a real browser: a prompt that is open on the phone, an auditor who looks at the
+payment that came of it, and the dashboard after some days.
 """
 
 import logging
 import shutil
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 import structlog
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from ledger import clock
+from ledger.application import Ledger
 from shop.demo import demo_data
 from tests.api.pages.acts import check_out, expect_order, phone_of, press_on_phone
 from tests.architecture.tracing import ROOT
 from tests.support.browser import FLAGS, install_browser
+from tests.support.checkouts import Checkout
 from tests.support.database import migrated_database, reachable_folder
 from tests.support.instance import Instance, running_instance
 from tests.support.waiting import wait_until
 
 IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT = 1120, 680
+TALL = {"width": WIDTH, "height": 900}
 NARROW = {"width": 390, "height": 844}
+PAYMENTS = 260
+MEAN_SECONDS_AGO = 50_000
+PLACES = ((47, 274), (47, 275), (1, 1), (22, 120))
+REASONS = {"CANCELLED_BY_USER": 9, "NO_RESPONSE": 6, "INSUFFICIENT_FUNDS": 4, "WRONG_PIN": 3, "EXPIRED": 2}
+"""Why payments fail, and how often."""
 
 
 def take_pictures(instance: Instance) -> None:
@@ -41,7 +52,28 @@ def take_pictures(instance: Instance) -> None:
         timeline = f"{payment}timeline/?at_version=4"
         _take(browser, instance, timeline, "console-timeline-dark.png", color_scheme="dark")
         _take(browser, instance, payment, "console-payment-narrow.png", viewport=NARROW)
+        _take(browser, instance, "/console/", "console-dashboard-light.png", full_page=False, viewport=TALL)
+        week = "/console/?period=week"
+        _take(browser, instance, week, "console-dashboard-dark.png", color_scheme="dark")
         browser.close()
+
+
+def make_days_of_payments(ledger: Ledger) -> None:
+    """Have buyers in three counties pay, or not, more and more of them until now."""
+    draw, now = Random(4), clock.now()
+    for number in range(PAYMENTS):
+        at = now - timedelta(seconds=60 + draw.expovariate(1 / MEAN_SECONDS_AGO))
+        county_id, subcounty_id = draw.choice(PLACES)
+        checkout = Checkout(
+            ledger, user_id=1_000 + number, at=at, county_id=county_id, subcounty_id=subcounty_id
+        )
+        end = draw.choices([*REASONS, "paid", "nothing"], [*REASONS.values(), 70, 8])[0]
+        if end != "nothing":
+            checkout.prompt().wait(seconds=round(draw.lognormvariate(1, 0.9)))
+        if end == "paid":
+            checkout.pay(f"UKS{number:07}").order(10_000 + number)
+        elif end != "nothing":
+            checkout.cancel(code=end)
 
 
 def _is_signed(instance: Instance, session_id: str) -> bool:
@@ -49,7 +81,9 @@ def _is_signed(instance: Instance, session_id: str) -> bool:
     return bool(shown["verification"]["events_in_no_block_yet"] == 0)
 
 
-def _take(browser: Browser, instance: Instance, path: str, name: str, **options: Any) -> None:
+def _take(
+    browser: Browser, instance: Instance, path: str, name: str, *, full_page: bool = True, **options: Any
+) -> None:
     context = browser.new_context(
         base_url=instance.base_url, **{"viewport": {"width": WIDTH, "height": HEIGHT}, **options}
     )
@@ -58,7 +92,7 @@ def _take(browser: Browser, instance: Instance, path: str, name: str, **options:
     page.get_by_label("Token").fill(instance.token(10, "auditor"))
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    page.screenshot(path=IMAGES / name, full_page=True)
+    page.screenshot(path=IMAGES / name, full_page=full_page)
     context.close()
 
 
@@ -72,6 +106,7 @@ def main() -> None:
             running_instance(database_url, folder) as instance,
         ):
             demo_data(instance.services.database, users=1)
+            make_days_of_payments(instance.services.ledger)
             instance.start_worker()
             take_pictures(instance)
     finally:

@@ -215,3 +215,25 @@ def test_a_stream_that_lasts_long_enough_ends(database_url: str, data_folder: Pa
         response = server.ask(1, checkout.session_id, "stream/").getresponse()
         assert next_event(response)["id"] == "1"
         assert response.read() == b""
+
+
+def test_streams_of_the_dashboard_hold_no_thread_and_are_bounded_for_each_user(server: Server) -> None:
+    def ask(path: str, user: int) -> HTTPConnection:
+        connection = HTTPConnection(LOCALHOST, server.settings.daftari_port, timeout=30)
+        server.connections.append(connection)
+        token = make_token(server.settings, user, ["analyst"], 60)
+        connection.request("GET", f"/console/{path}", headers={"Cookie": f"daftari_operator={token}"})
+        return connection
+
+    analyst = next(_users)
+    streams = [ask("live/", analyst).getresponse() for _ in range(MIN_OF_A_USER)]
+    versions = {next_event(stream)["data"] for stream in streams}
+    assert len(versions) <= 2
+    refused = ask("live/", analyst).getresponse()
+    assert (refused.status, refused.getheader("Retry-After")) == (429, "5")
+    page = ask("?period=day", analyst).getresponse()
+    shown = page.read().decode()
+    assert page.status == 200
+    assert 'data-version="' in shown
+    server.checkout(next(_users))
+    assert next_event(streams[0])["data"] not in versions
