@@ -4,7 +4,7 @@ A session counts in the hour of its creation for ever, so that the figures of an
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -221,14 +221,15 @@ def rates(database: Database, since: datetime, until: datetime) -> Rates:
     return Rates(
         since,
         until,
-        tuple(_rates_of(row, hours)),
+        tuple(rates_of(row, hours)),
         {str(status): row[status] for status in Status},
         row["pending"] + row["payment_initiated"],
         row["paid_cents"],
     )
 
 
-def _rates_of(row: dict[str, int], hours: int) -> list[Rate]:
+def rates_of(row: Mapping[str, int], hours: int) -> list[Rate]:
+    """Return the contract's rates for the figures of some sessions, which were created in so many hours."""
     decided = row["sessions_created"] - row["pending"]
     over = decided - row["payment_initiated"]
     return [

@@ -99,7 +99,8 @@ GRANT SELECT, INSERT, UPDATE (pulled_until, next_at) ON pull_progress TO daftari
 GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 
 -- Projections, which a rebuild makes anew from the log, and how far each has read.
-GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_refunds,
+GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_figures,
+    payment_figures_rebuilt, payment_refunds,
     payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt TO daftari_app;
 GRANT SELECT, INSERT, DELETE ON journal_entries, journal_entries_rebuilt TO daftari_app;
 -- Written by triggers of journal_entries, for which alone fill_journal_days is.

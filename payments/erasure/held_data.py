@@ -90,6 +90,14 @@ HELD: tuple[HeldData, ...] = (
         "created_at, session_id",
     ),
     HeldData(
+        "payment_figures",
+        "What your payments changed in the figures of an hour that was long over.",
+        _LAW,
+        "stays",
+        "grain = 'late' AND " + BY_SESSION,
+        "recorded_at, position",
+    ),
+    HeldData(
         "payment_phones",
         "A digest of each phone that you paid from, by which auditors find payments.",
         "as long as your key",
@@ -366,6 +374,7 @@ NOTHING_OF_A_PERSON = frozenset(
         "ledger_node",
         "merkle_nodes",
         "payment_cases_rebuilt",
+        "payment_figures_rebuilt",
         "payment_metrics",
         "payment_metrics_rebuilt",
         "payment_refunds_rebuilt",

@@ -31,6 +31,7 @@ from payments.worker.jobs import Job
 from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
+from projections.figure_sums import PaymentFigures
 from projections.follower import Follower, LogReader, Projection
 from projections.journal import Journal
 from projections.metrics import PaymentMetrics
@@ -154,6 +155,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
             "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
             lambda parts: parts.order_maker, PAID_WITHOUT_ORDER, settled_by=(OrderCreated,)),
     View("payment_metrics", (0.1, 0.5), lambda _: PaymentMetrics()),
+    View("payment_figures", (0.1, 0.5), lambda _: PaymentFigures()),
     View("payment_refunds", (0.1, 0.5), lambda _: PaymentRefunds()),
     View("payment_cases", (0.1, 0.5), lambda _: PaymentCases()),
     View("payment_search", (0.5, 1), lambda parts: PaymentSearch(parts.vault)),

@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from ledger.application import Ledger
 from ledger.store.database import Database
+from projections.figure_sums import PaymentFigures
 from projections.follower import Follower
 from projections.journal import Journal
 from projections.metrics import PaymentMetrics
@@ -29,7 +30,10 @@ JOIN pg_class ON pg_class.oid = attrelid AND relnamespace = 'analytics'::regname
 WHERE attnum > 0 AND col_description(attrelid, attnum) IS NULL
 """
 
-FOLLOWED = {projection.name: projection for projection in (PaymentMetrics(), PaymentRefunds(), Journal())}
+FOLLOWED = {
+    projection.name: projection
+    for projection in (PaymentMetrics(), PaymentFigures(), PaymentRefunds(), Journal())
+}
 RESULTS = {
     "Sessions by status": [
         ("expired", "2"),
@@ -89,6 +93,10 @@ RESULTS = {
         ("sales", "-180000"),
         ("sales_returns", "35000"),
         ("surplus", "0"),
+    ],
+    "Which figures of past days did late events change, and by how much?": [
+        ("2024-01-15", "payments_received", "15", "15"),
+        ("2024-01-15", "refunds", "2", "2"),
     ],
     "In which hours of the day are sessions created?": [("13", "32"), ("18", "1")],
 }

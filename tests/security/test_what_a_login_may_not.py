@@ -31,6 +31,8 @@ MAY_DELETE = {
     "follower_failures": "what to try again",
     "statement_uploads": "files that are not imported yet",
     "statement_pieces": "files that are not imported yet",
+    "payment_figures": "folded from the log",
+    "payment_figures_rebuilt": "folded from the log",
     "payment_metrics": "folded from the log",
     "payment_metrics_rebuilt": "folded from the log",
     "payment_refunds": "folded from the log",

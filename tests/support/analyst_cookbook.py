@@ -160,6 +160,14 @@ FROM payment_metrics_hourly GROUP BY 1 ORDER BY 1;
 """,
     ),
     Query(
+        "Which figures of past days did late events change, and by how much?",
+        """
+SELECT (hour AT TIME ZONE 'Africa/Nairobi')::date AS day, figure, sum(change)::bigint AS change,
+       count(DISTINCT session_id) AS sessions
+FROM figure_restatements WHERE figure IN ('payments_received', 'refunds') GROUP BY 1, 2 ORDER BY 1, 2;
+""",
+    ),
+    Query(
         "How fresh are the figures?",
         """
 SELECT name, events_behind, seconds_behind, version FROM projection_status ORDER BY name;

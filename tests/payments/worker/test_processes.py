@@ -13,6 +13,7 @@ from tests.support.instance import SIMULATED
 NAMES = (
     "orders",
     "payment_metrics",
+    "payment_figures",
     "payment_refunds",
     "payment_cases",
     "payment_search",
