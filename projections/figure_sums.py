@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 STATE = """
 CASE WHEN version = 1 THEN jsonb_build_object(
     'timestamp', state->'timestamp', 'user_id', state->'user_id', 'county_id', state->'county_id',
-    'lines', state->'lines')
+    'subcounty_id', state->'subcounty_id', 'lines', state->'lines')
 ELSE state END
 """
 # A command that wrote a later event had checked these, and that later one carries our MAC.

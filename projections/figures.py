@@ -18,6 +18,7 @@ from ledger.clock import NAIROBI
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.listing import Key
 from projections.figure_sums import LATE_AFTER, TABLE, changes_of, day_of, month_of, sums_by_hour
 from projections.follower import genuine, recorded
 from projections.metrics import Rate, rates_of
@@ -37,7 +38,7 @@ MAX_OPEN_SESSIONS = 20_000
 MAX_GROUPS = 50
 MAX_GROUPS_OF_BUCKETS = 10
 MIN_BUYERS = 5
-"""A month's figures of a county with fewer buyers are suppressed, as in the analysts' view by county."""
+"""Figures of a month and place with fewer buyers are suppressed, as in the analysts' view by county."""
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -49,23 +50,40 @@ _BUCKETS = {
 }
 _GRAINS = {None: ("month", "day", "hour"), "hour": ("hour",), "day": ("day", "hour"), "week": ("day", "hour")}
 _SUMS = ", ".join(f"sum(sign * {name})::bigint AS {name}" for name in NAMES)
-_COLUMNS = f"start, value, payments, buyers, {', '.join(NAMES)}"
-READ = f"""
-WITH part AS (
-    SELECT * FROM unnest(%(grains)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+_COLUMNS = f"start, value, payments, {', '.join(NAMES)}"
+_OF_TIMES = f"""
+SELECT {_COLUMNS} FROM unnest(%(grains)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
     AS part (grain, since, until)
-), found AS MATERIALIZED (
-    SELECT 1 AS sign, {_COLUMNS} FROM part CROSS JOIN LATERAL (
-        SELECT {_COLUMNS} FROM {TABLE} AS sums
-        WHERE sums.grain = part.grain AND dimension = %(dimension)s AND start >= part.since AND start < part.until
-    ) AS of_part WHERE %(dimension)s <> 'county' OR cardinality(buyers) >= {MIN_BUYERS}
+CROSS JOIN LATERAL (
+    SELECT {_COLUMNS} FROM {TABLE} AS sums
+    WHERE sums.grain = part.grain AND dimension = %(dimension)s AND start >= part.since AND start < part.until
+) AS of_part
+"""  # noqa: S608 - made of names of our own
+_CELLS = f"""
+WITH cell AS (
+    SELECT start, split_part(value, '/', 1) AS value, payments, buyers, {", ".join(NAMES)},
+           value LIKE '%%/' OR cardinality(buyers) < {MIN_BUYERS} AS is_rest
+    FROM {TABLE} WHERE grain = 'month' AND dimension = 'county' AND start >= %(since)s AND start < %(until)s
+), rest AS (
+    SELECT start, value, count(DISTINCT buyer) >= {MIN_BUYERS} AS has_enough
+    FROM cell CROSS JOIN LATERAL unnest(buyers) AS buyer WHERE is_rest GROUP BY 1, 2
+)
+"""  # noqa: S608 - as above
+# As in the analysts' view: a subcounty with few buyers is of the rest of its county, which is shown if it has enough.
+_OF_COUNTIES = f"""
+{_CELLS} SELECT {_COLUMNS} FROM cell LEFT JOIN rest USING (start, value) WHERE NOT is_rest OR has_enough
+"""  # noqa: S608 - as above
+IS_ANY_SUPPRESSED = f"{_CELLS} SELECT EXISTS (SELECT FROM rest WHERE NOT has_enough) AS suppressed"  # noqa: S608 - as above
+READ = f"""
+WITH found AS MATERIALIZED (
+    SELECT 1 AS sign, {_COLUMNS} FROM ({{sums}}) AS sums
     UNION ALL
     SELECT -1, {_COLUMNS} FROM {TABLE}
     WHERE grain = 'late' AND dimension = %(dimension)s AND recorded_at > %(reported_at)s
       AND start >= %(since)s AND start < %(closed)s
     UNION ALL
     SELECT 1, {_COLUMNS} FROM jsonb_populate_recordset(NULL::{TABLE}, %(open)s::jsonb)
-    WHERE grain = 'hour' AND dimension = %(dimension)s
+    WHERE dimension = %(dimension)s AND start < %(until)s
 ), largest AS (
     SELECT value FROM found GROUP BY value ORDER BY sum(sign * sessions_created) DESC, value LIMIT %(groups)s
 ), sorted AS MATERIALIZED (
@@ -82,11 +100,8 @@ WITH part AS (
 SELECT bucket, value, counts.*, times.payments
 FROM (SELECT bucket, value, {_SUMS} FROM sorted GROUP BY 1, 2) AS counts LEFT JOIN times USING (bucket, value)
 WHERE sessions_created <> 0 ORDER BY bucket, value IS NULL, sessions_created DESC, value
-"""  # noqa: S608 - made of names of our own
-IS_ANY_SUPPRESSED = f"""
-SELECT EXISTS (SELECT FROM {TABLE} WHERE grain = 'month' AND dimension = 'county' AND start >= %(since)s
-               AND start < %(until)s AND cardinality(buyers) < {MIN_BUYERS}) AS suppressed
 """  # noqa: S608 - as above
+_FIRST: Key = ("infinity", UUID(int=0), 0)
 OPEN_EVENTS = f"""
 SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
 WHERE session_id = ANY(%s) AND topic = ANY(%s) AND recorded_at <= %s ORDER BY session_id, version
@@ -95,9 +110,9 @@ OPEN_SESSIONS = """
 SELECT session_id FROM payment_sessions WHERE created_at >= %s AND created_at < %s LIMIT %s
 """
 RESTATEMENTS = f"""
-SELECT recorded_at, position, session_id, version, topic, start AS hour, {", ".join(NAMES)} FROM {TABLE}
-WHERE grain = 'late' AND dimension = 'all' AND (recorded_at, position) < (%s, %s)
-ORDER BY recorded_at DESC, position DESC LIMIT %s
+SELECT recorded_at, session_id, version, position, topic, start AS hour, {", ".join(NAMES)} FROM {TABLE}
+WHERE grain = 'late' AND dimension = 'all' AND (recorded_at, session_id, version) < (%s::timestamptz, %s::uuid, %s)
+ORDER BY recorded_at DESC, session_id DESC, version DESC LIMIT %s
 """  # noqa: S608 - as above
 
 
@@ -140,12 +155,17 @@ class Restatement:
     """What one late event changed in the figures of an hour, by figure."""
 
     recorded_at: datetime
-    position: int
     session_id: UUID
     version: int
+    position: int
     topic: str
     hour: datetime
     changes: dict[str, int]
+
+    @property
+    def key(self) -> Key:
+        """Its place in the list."""
+        return self.recorded_at, self.session_id, self.version
 
 
 def period_of(query: FiguresQuery) -> tuple[datetime, datetime]:
@@ -171,7 +191,7 @@ def figures(database: Database, query: FiguresQuery, macs: EventMacs | None = No
             assert macs is not None
             closed = max(since, min(until, _hour_of(query.as_reported_at - LATE_AFTER)))
             open_rows = _open_rows(connection, macs, closed, until, query.as_reported_at)
-        parts = list(_parts(_GRAINS[query.by if query.group != "county" else None], since, closed))
+        parts = list(_parts(_GRAINS[query.by], since, closed))
         values = {
             "dimension": query.group or "all",
             "grains": [grain for grain, _, _ in parts],
@@ -184,7 +204,10 @@ def figures(database: Database, query: FiguresQuery, macs: EventMacs | None = No
             "open": msgspec.json.encode(open_rows).decode(),
             "groups": MAX_GROUPS if query.by is None else MAX_GROUPS_OF_BUCKETS,
         }
-        rows = connection.execute(READ.format(bucket=_BUCKETS[query.by]).encode(), values).fetchall()
+        sums = _OF_COUNTIES if query.group == "county" else _OF_TIMES
+        rows = connection.execute(
+            READ.format(sums=sums, bucket=_BUCKETS[query.by]).encode(), values
+        ).fetchall()
         is_suppressed = query.group == "county" and _is_any_suppressed(connection, values)
     shown = [_shown(query, row, since, until) for row in rows]
     if query.group is None:
@@ -192,13 +215,10 @@ def figures(database: Database, query: FiguresQuery, macs: EventMacs | None = No
     return [*shown, FiguresRow(None, OTHERS, {}, suppressed=True)] if is_suppressed else shown
 
 
-def restatements(
-    database: Database, limit: int, before: tuple[datetime, int] | None = None
-) -> list[Restatement]:
-    """Return what late events changed, the latest recorded first, from the one before a key (recorded_at, position)."""
-    recorded_at, position = before or ("infinity", 0)
+def restatements(database: Database, limit: int, after: Key | None = None) -> list[Restatement]:
+    """Return what late events changed, the latest recorded first; with a key, those that come after it in the list."""
     with database.connection() as connection:
-        rows = connection.execute(RESTATEMENTS.encode(), (recorded_at, position, limit)).fetchall()
+        rows = connection.execute(RESTATEMENTS.encode(), (*(after or _FIRST), limit)).fetchall()
     return [
         Restatement(**row, changes={name: change for name, change in moved.items() if change})
         for row, moved in ((row, {name: row.pop(name) for name in NAMES}) for row in rows)
@@ -208,21 +228,24 @@ def restatements(
 def _check(query: FiguresQuery, since: datetime, until: datetime) -> None:
     if query.by not in (None, *BYS) or query.group not in (None, *GROUPS):
         raise InvalidValue(f"Choose `by` from {', '.join(BYS)}, and `group` from {', '.join(GROUPS)}.")
-    if query.since >= query.until:
+    if _hour_of(query.since) >= query.until:
         raise InvalidValue("The period is empty. Choose a `since` that lies before `until`.")
-    if query.until - query.since > timedelta(days=MAX_DAYS):
+    days = (query.until - query.since) / DAY
+    if days > MAX_DAYS:
         raise InvalidValue(f"Choose a period of at most {MAX_DAYS} days.")
-    if query.by == "hour" and query.until - query.since > timedelta(days=MAX_DAYS_BY_HOUR):
-        raise InvalidValue(f"By hour, choose a period of at most {MAX_DAYS_BY_HOUR} days.")
     if query.group == "county":
         if query.by is not None or query.as_reported_at is not None:
-            raise InvalidValue(
-                "Figures by county are of whole months, as they stand: leave out `by` and `as_reported_at`."
+            raise _refused(
+                "group", "Of counties there are whole months as they stand: leave out the other two."
             )
+    elif query.by == "hour" and days > MAX_DAYS_BY_HOUR:
+        raise _refused("by", f"By hour, choose a period of at most {MAX_DAYS_BY_HOUR} days.")
     elif query.by and query.group and len(_buckets(query.by, since, until)) > MAX_BUCKETS_OF_GROUPS:
-        raise InvalidValue(
-            f"This asks for more than {MAX_BUCKETS_OF_GROUPS} {query.by}s of each group. Choose a shorter period."
-        )
+        raise _refused("by", f"Choose a period of at most {MAX_BUCKETS_OF_GROUPS} {query.by}s, or no group.")
+
+
+def _refused(name: str, why: str) -> InvalidValue:
+    return InvalidValue("These figures cannot be shown together.", {name: [why]})
 
 
 def _open_rows(
@@ -234,8 +257,8 @@ def _open_rows(
         return []
     found = connection.execute(OPEN_SESSIONS, (since, ends, MAX_OPEN_SESSIONS + 1)).fetchall()
     if len(found) > MAX_OPEN_SESSIONS:
-        raise InvalidValue(
-            "Too many sessions were under way then. Let the period end two hours before that time."
+        raise _refused(
+            "as_reported_at", "Too many sessions were under way then. Let the period end two hours before."
         )
     ids = [row["session_id"] for row in found]
     rows = connection.execute(OPEN_EVENTS, (ids, list(TOPICS), moment))

@@ -63,7 +63,10 @@ _PROMPTED = (PaymentInitiated.TOPIC, PaymentUncertain.TOPIC)
 _NEVER_PROMPTED = (Status.PENDING, Status.EXPIRED)
 
 Part = tuple[str, str]
-"""A dimension and the value in it: where a session is counted. The value is empty where there is none."""
+"""A dimension and the value in it: where a session is counted. The value is empty where there is none.
+
+Of counties it is `county/subcounty`: a place of few buyers is shown with the rest of its county.
+"""
 
 ALL: Part = ("all", "")
 
@@ -82,7 +85,7 @@ class SessionFigures:
 
     created: dict[str, Any]
     hour: datetime = field(init=False)
-    county: str | None = field(init=False)
+    _place: str | None = field(init=False)
     _products: dict[str, int] = field(init=False)
     _status: Status = Status.PENDING
     _result: str = ""
@@ -95,8 +98,8 @@ class SessionFigures:
     def __post_init__(self) -> None:
         """Read where it is counted for ever."""
         self.hour = hour_of(self.created["timestamp"])
-        county = self.created.get("county_id")
-        self.county = None if county is None else str(county)
+        county, subcounty = self.created.get("county_id"), self.created.get("subcounty_id")
+        self._place = None if county is None else f"{county}/{'' if subcounty is None else subcounty}"
         products = defaultdict[str, int](int)
         for line in self.created["lines"]:
             listing = line["listing_id"]
@@ -146,8 +149,8 @@ class SessionFigures:
     def _counted(self) -> dict[Part, tuple[int, ...]]:
         whole = self._counts(self._paid_cents)
         counted = {ALL: whole, ("result_code", self._result): whole}
-        if self.county is not None:
-            counted["county", self.county] = whole
+        if self._place is not None:
+            counted["county", self._place] = whole
         for listing, cents in self._products.items():
             counted["product", listing] = self._counts(None if self._paid_cents is None else cents)
         return counted

@@ -34,6 +34,7 @@ RESOURCES = (
     "api.http.resources.orders",
     "api.http.resources.work_list",
     "api.http.resources.switches",
+    "api.http.resources.metrics",
     "api.http.resources.reports",
     "api.http.resources.signed_blocks",
     "api.http.resources.audit_payments",

@@ -19,11 +19,7 @@ BY_USER = "user_id = %(user)s"
 BY_SESSION = "session_id IN (SELECT session_id FROM payment_sessions WHERE user_id = %(user)s)"
 SOURCES: LiteralString = "SELECT inbox_id FROM session_messages WHERE " + BY_SESSION  # noqa: S608 - of our own
 
-SEALED_FIELDS = {
-    **EVENT_PURPOSES,
-    "metadata_sealed": "metadata",
-    "name_sealed": "line name",
-}
+SEALED_FIELDS = {**EVENT_PURPOSES, "metadata_sealed": "metadata", "name_sealed": "line name"}
 """The purposes of the encrypted fields of events, and of the columns that repeat them; their row is the session."""
 
 
@@ -91,11 +87,11 @@ HELD: tuple[HeldData, ...] = (
     ),
     HeldData(
         "payment_figures",
-        "What your payments changed in the figures of an hour that was long over.",
+        "What your payments changed in the figures of an hour that was over.",
         _LAW,
         "stays",
         "grain = 'late' AND " + BY_SESSION,
-        "recorded_at, position",
+        "recorded_at, session_id, version",
     ),
     HeldData(
         "payment_phones",

@@ -32,18 +32,17 @@ CREATE TABLE payment_figures (
 );
 COMMENT ON COLUMN payment_figures.grain IS
     'hour, day, month: a sum, days and months in Nairobi. late: what one event added to the sums of an hour long over.';
-COMMENT ON COLUMN payment_figures.value IS 'The county, listing or result code; empty where there is none.';
+COMMENT ON COLUMN payment_figures.value IS 'The county/subcounty, listing or result code; empty where there is none.';
 COMMENT ON COLUMN payment_figures.position IS 'Of a late event; 0 in a sum.';
 COMMENT ON COLUMN payment_figures.refunds IS 'Sessions that were paid and of whose money some has gone back.';
 COMMENT ON COLUMN payment_figures.payments IS 'Payments by the time from the prompt, in the intervals of SECONDS.';
-COMMENT ON COLUMN payment_figures.buyers IS 'Of a county: the first buyers, five at most.';
+COMMENT ON COLUMN payment_figures.buyers IS 'Of a place: the first buyers, five at most.';
 
 -- What came late, newest first; and what came after a moment, to be taken off.
-CREATE INDEX payment_figures_late ON payment_figures (dimension, recorded_at, position) WHERE grain = 'late';
+CREATE INDEX payment_figures_late ON payment_figures (dimension, recorded_at, session_id, version) WHERE grain = 'late';
 
 CREATE TABLE payment_figures_rebuilt (LIKE payment_figures INCLUDING ALL);
 
--- Nobody may see in a plan what the view leaves out: see 0032. Of the late rows every column is shown.
 CREATE VIEW analytics.figure_restatements AS
 SELECT recorded_at, session_id, version, topic, start AS hour, figure, change
 FROM public.payment_figures

@@ -9,6 +9,7 @@ from tests.security.world import AUDITOR, OPERATOR, World
 IMPERSONAL = {
     "GET /metrics": "counts by route",
     "GET /api/payments/metrics/": "rates and sums over all sessions",
+    "GET /api/payments/metrics/restatements/": "sessions by id, and the counts that they changed",
     "GET /api/audit/invariants/": "sessions by id, and what is wrong with them",
     "GET /api/audit/blocks/": "hashes",
     "GET /api/audit/proofs/inclusion/": "hashes",

@@ -1,61 +1,26 @@
-"""Reports for analysts and auditors: rates, the last verification run, the whole history of a session."""
+"""Reports for auditors: the last verification run, the whole history of a session."""
 
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from marshmallow import fields
 
 from api.http.framework.blueprint import ApiBlueprint
-from api.http.framework.json import amount_text
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import require_role
-from api.http.schemas.fields import AwareMoment, Moment, RequestSchema, ResponseSchema
+from api.http.schemas.fields import Moment, ResponseSchema
 from api.http.schemas.pagination import AsOfQuery
 from api.issued_tokens import Role
 from ledger import clock
 from ledger.application import no_such_session
-from ledger.errors import InvalidValue, NotFound
+from ledger.errors import NotFound
 from payments.verification.verifier import INVARIANTS, Invariant
-from projections import history, metrics
+from projections import history
 from projections.history_steps import entries_until
 from projections.integrity.verification_runs import VerificationRun
 
-DEFAULT_PERIOD = timedelta(hours=24)
-MAX_PERIOD = timedelta(days=366)
-blueprint = ApiBlueprint("reports", __name__, description="For analysts and auditors.")
-
-
-class PeriodQuery(RequestSchema):
-    """A period of session creation; both ends in whole hours of UTC."""
-
-    since = AwareMoment(
-        metadata={"description": "The beginning; 24 hours before the end where it is left out."}
-    )
-    until = AwareMoment(metadata={"description": "The end; now where it is left out."})
-
-
-class ShownRate(ResponseSchema):
-    """A rate, and what it is made of in words and numbers."""
-
-    name = fields.String(metadata={"example": "payment_success_rate"})
-    rate = fields.Decimal(allow_none=True, metadata={"example": 0.9312})
-    numerator = fields.Integer()
-    numerator_is = fields.String()
-    denominator = fields.Integer()
-    denominator_is = fields.String()
-
-
-class Metrics(ResponseSchema):
-    """Rates of the sessions created in a period. Open sessions are counted apart, never as failures."""
-
-    since = Moment()
-    until = Moment()
-    rates = fields.List(fields.Nested(ShownRate))
-    sessions_by_status = fields.Dict(values=fields.Integer())
-    open_sessions = fields.Integer()
-    amount_received = fields.String(metadata={"example": "350.00"})
+blueprint = ApiBlueprint("reports", __name__, description="For auditors.")
 
 
 class AuditedHistory(ResponseSchema):
@@ -94,32 +59,6 @@ class Verified(ResponseSchema):
     all_hold = fields.Boolean(allow_none=True)
     summary = fields.String(metadata={"example": "All invariants held over 1,240 events."})
     invariants = fields.List(fields.Nested(CheckedInvariant))
-
-
-@blueprint.route("/api/payments/metrics/", methods=["GET"])
-@require_role(Role.ANALYST)
-@blueprint.arguments(PeriodQuery, location="query")
-@blueprint.response(200, Metrics)
-def show_metrics(query: dict[str, Any]) -> dict[str, Any]:
-    """Show the five rates.
-
-    For the sessions created in a period, by default the last 24 hours.
-    """
-    until: datetime = query.get("until") or clock.now()
-    since: datetime = query.get("since") or until - DEFAULT_PERIOD
-    if since > until:
-        raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
-    if until - since > MAX_PERIOD:
-        raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
-    report = metrics.rates(current_services().database, since, until)
-    return {
-        "since": report.since,
-        "until": report.until,
-        "rates": report.rates,
-        "sessions_by_status": report.by_status,
-        "open_sessions": report.open_sessions,
-        "amount_received": amount_text(report.paid_cents),
-    }
 
 
 @blueprint.route("/api/audit/invariants/", methods=["GET"])

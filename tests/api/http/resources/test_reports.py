@@ -16,13 +16,6 @@ from tests.scenarios.steps import (
 from tests.support.instance import DELIVERY, Instance, running_instance
 
 METRICS = "/api/payments/metrics/"
-RATES = {
-    "session_creation_rate",
-    "payment_initiation_rate",
-    "payment_success_rate",
-    "session_expiry_rate",
-    "order_creation_success_rate",
-}
 
 
 @pytest.fixture
@@ -55,55 +48,6 @@ def test_each_report_is_for_one_role(instance: Instance, path: str, role: str) -
     for other in {"customer", "analyst", "auditor", "operator"} - {role}:
         assert instance.client(9, other).get(path).status_code == 403
     assert instance.client(9, role).get(path).status_code in (200, 404)
-
-
-def test_the_five_rates_say_what_they_are_made_of(instance: Instance) -> None:
-    buy(instance, phone_number=PAYS_AT_ONCE)
-    buy(instance)
-    shown = instance.client(9, "analyst").get(METRICS).json()
-    rates = {rate["name"]: rate for rate in shown["rates"]}
-    assert set(rates) == RATES
-    for rate in rates.values():
-        assert rate["numerator_is"]
-        assert rate["denominator_is"]
-        assert type(rate["numerator"]) is int
-        assert type(rate["denominator"]) is int
-    initiated, made = rates["payment_initiation_rate"], rates["order_creation_success_rate"]
-    assert (initiated["numerator"], initiated["denominator"], initiated["rate"]) == (2, 2, 1)
-    assert (made["numerator"], made["denominator"], made["rate"]) == (1, 1, 1)
-    assert shown["open_sessions"] == 1
-    assert shown["amount_received"] == "350.00"
-    assert shown["sessions_by_status"] == shown["sessions_by_status"] | {
-        "order_created": 1,
-        "payment_initiated": 1,
-    }
-
-
-def test_a_rate_of_nothing_is_null_and_no_failure(instance: Instance) -> None:
-    shown = instance.client(9, "analyst").get(METRICS).json()
-    rates = {rate["name"]: rate["rate"] for rate in shown["rates"]}
-    assert rates["payment_success_rate"] is None
-    assert shown["open_sessions"] == 0
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "since=yesterday",
-        "since=2024-01-15",
-        "since=2024-01-15T10:30:00",
-        "until=0001-01-01T00:00:00%2B14:00",
-        "since=9999-12-31T23:59:59-14:00",
-        "since=2024-01-15T10:30:00Z&until=2026-01-15T10:30:00Z",
-        "since=2026-01-16T10:30:00Z&until=2026-01-15T10:30:00Z",
-        "since=",
-        "until=0001-01-01T00:00:00Z",
-    ],
-)
-def test_an_impossible_period_is_refused_by_field(instance: Instance, query: str) -> None:
-    answer = instance.client(9, "analyst").get(f"{METRICS}?{query}")
-    assert answer.status_code == 400, answer.text
-    assert set(answer.json()["errors"]) <= {"since", "until"}
 
 
 def test_an_auditor_sees_all_but_encrypted_values(instance: Instance) -> None:
