@@ -74,7 +74,7 @@ WHERE order_id = (SELECT order_id FROM shop_orders WHERE session_id = %(id)s)
 """
 _FOLLOWED = """
 UPDATE follower_positions SET position = (SELECT max(position) FROM payment_events)
-WHERE name NOT IN ('payment_metrics', 'payment_search', 'journal_entries')
+WHERE name NOT IN ('payment_metrics', 'payment_figures', 'payment_search', 'journal_entries')
 """
 
 

@@ -1,7 +1,6 @@
 """What a login of the database can append without the master key: nothing that is believed."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +10,6 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from psycopg import Connection
 
-from ledger import clock
 from ledger.application import Ledger
 from ledger.session import events
 from ledger.session.event import Event
@@ -28,8 +26,6 @@ from payments.fulfilment.order_process import OrderMaker
 from payments.worker.event_processor import EventProcessor, list_dead_lettered
 from projections import metrics
 from projections.cases import PaymentCases
-from projections.figure_sums import PaymentFigures
-from projections.figures import FiguresQuery, figures, restatements
 from projections.follower import Follower
 from projections.history import for_auditor, for_owner, history, timeline
 from projections.integrity.invariants import check
@@ -304,31 +300,6 @@ def test_a_forged_payment_does_not_change_the_figures(
         database, HALF_PAST_TEN.replace(minute=0), HALF_PAST_TEN.replace(hour=11, minute=0)
     )
     assert report.paid_cents == 0
-
-
-def test_a_forged_payment_moves_no_figure_now_or_then(
-    attacker: Connection[Any], checkout: Checkout, database: Database
-) -> None:
-    since, until = HALF_PAST_TEN.replace(minute=0), HALF_PAST_TEN.replace(hour=11, minute=0)
-    forge(attacker, checkout)
-    until_readable(database)
-    Follower(database, event_macs(database), PaymentFigures()).catch_up()
-    now = clock.now()
-    for query in (FiguresQuery(since, until), FiguresQuery(since, until, as_reported_at=now)):
-        [whole] = figures(database, query, event_macs(database))
-        assert (whole.counts["payments_received"], whole.counts["payment_initiated"]) == (0, 1)
-    assert Paid.TOPIC not in {each.topic for each in restatements(database, 10)}
-
-
-def test_what_was_reported_counts_no_forged_payment_of_the_last_hours(
-    attacker: Connection[Any], ledger: Ledger, database: Database
-) -> None:
-    """They are folded anew, without the follower."""
-    at = clock.now()
-    forge(attacker, Checkout(ledger, at=at).prompt())
-    query = FiguresQuery(at, at + timedelta(hours=1), as_reported_at=clock.now())
-    [whole] = figures(database, query, event_macs(database))
-    assert (whole.counts["payments_received"], whole.counts["payment_initiated"]) == (0, 1)
 
 
 def insert_as_owner(superuser: Connection[Any], checkout: Checkout, *, position: int) -> None:
