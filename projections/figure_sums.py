@@ -15,6 +15,7 @@ from ledger.session.events import Created
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from projections.follower import Recorded
+from projections.metrics import FIGURES
 from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
 from projections.session_figures import NAMES, TOPICS, Change, Part, SessionFigures
 
@@ -48,6 +49,11 @@ SET {", ".join(f"{name} = live.{name} + excluded.{name}" for name in NAMES)},
         SELECT buyer FROM unnest(excluded.buyers) WITH ORDINALITY AS new (buyer, number)
         WHERE buyer <> ALL (live.buyers) ORDER BY number))[:{KEPT_BUYERS}]
 """  # noqa: S608 - as above
+
+READ_HOURS = f"""
+SELECT start AS hour, {", ".join(FIGURES)} FROM {TABLE} WHERE grain = 'hour' AND dimension = 'all' ORDER BY hour
+"""  # noqa: S608 - as above
+"""The figures of all sessions, by hour: those of the projection `metrics`."""
 
 Key = tuple[str, str, datetime, str]
 """Grain, dimension, start and value of a sum."""

@@ -51,12 +51,14 @@ _BUCKETS = {
 _GRAINS = {None: ("month", "day", "hour"), "hour": ("hour",), "day": ("day", "hour"), "week": ("day", "hour")}
 _SUMS = ", ".join(f"sum(sign * {name})::bigint AS {name}" for name in NAMES)
 _COLUMNS = f"start, value, payments, {', '.join(NAMES)}"
+# OFFSET 0 has each part read from the index: a join would read the whole table.
 _OF_TIMES = f"""
 SELECT {_COLUMNS} FROM unnest(%(grains)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
     AS part (grain, since, until)
 CROSS JOIN LATERAL (
     SELECT {_COLUMNS} FROM {TABLE} AS sums
     WHERE sums.grain = part.grain AND dimension = %(dimension)s AND start >= part.since AND start < part.until
+    OFFSET 0
 ) AS of_part
 """  # noqa: S608 - made of names of our own
 _CELLS = f"""

@@ -13,6 +13,8 @@ from ledger.session.status_row import status_row
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.cases import TABLE as CASES
 from projections.cases import PaymentCases
+from projections.figure_sums import READ_HOURS
+from projections.figure_sums import TABLE as FIGURE_SUMS
 from projections.follower import genuine, position_of, recorded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
@@ -80,23 +82,25 @@ def metrics(
 ) -> Iterator[Violation]:
     """The metrics equal a fold of the followed events, and the counted rows of sessions a fold of all events.
 
-    Without `moves`, those of the whole log, the metrics are compared with the rows of sessions alone.
+    So do the hours of all sessions among the sums of figures. Without `moves`, those of the whole log, they are
+    compared with the rows of sessions alone.
     """
     rows = _by_hour(connection, FROM_SESSIONS)
     if moves is not None:
         detail = "the rows of payment_sessions do not count up to what the events come to"
         yield from _differences(detail, rows, moves.figures())
-    followed = {hour: Counter(figures) for hour, figures in (moves.figures() if moves else rows).items()}
-    values = {
-        "origin": origin,
-        "after": position_of(connection, METRICS, origin),
-        "topics": list(PaymentMetrics.topics),
-    }
-    ahead = genuine(stream(connection, "metrics_ahead", METRICS_AHEAD, values), macs)
-    for hour, figures in fold(map(recorded, ahead)).items():
-        followed.setdefault(hour, Counter()).subtract(figures)
-    detail = "payment_metrics is not what the events come to"
-    yield from _differences(detail, _by_hour(connection, READ_ALL), followed)
+    for table, statement in ((METRICS, READ_ALL), (FIGURE_SUMS, READ_HOURS)):
+        followed = {hour: Counter(figures) for hour, figures in (moves.figures() if moves else rows).items()}
+        values = {
+            "origin": origin,
+            "after": position_of(connection, table, origin),
+            "topics": list(PaymentMetrics.topics),
+        }
+        ahead = genuine(stream(connection, f"{table}_ahead", METRICS_AHEAD, values), macs)
+        for hour, figures in fold(map(recorded, ahead)).items():
+            followed.setdefault(hour, Counter()).subtract(figures)
+        detail = f"{table} is not what the events come to"
+        yield from _differences(detail, _by_hour(connection, statement), followed)
 
 
 def _by_hour(connection: Connection[Any], statement: str) -> dict[datetime, dict[str, int]]:

@@ -13,6 +13,7 @@ from ledger.store.block_signer import BlockSigner
 from ledger.store.database import Database
 from ledger.store.vault import ERASED_VALUE, Vault
 from payments.verification.verifier import INCREMENTAL_EVERY, Verifier, examine_all, open_store
+from projections.figure_sums import PaymentFigures
 from projections.follower import Follower
 from projections.integrity.processes import Processes
 from projections.integrity.verification_runs import Form, VerificationRun
@@ -58,7 +59,8 @@ def verified(ledger: Ledger, database: Database, verifier: Verifier) -> Checkout
     """A session of which a whole run found nothing wrong, below a signed block."""
     session = prompted(ledger)
     sign(database)
-    Follower(database, event_macs(database), PaymentMetrics()).catch_up()
+    for projection in (PaymentMetrics(), PaymentFigures()):
+        Follower(database, event_macs(database), projection).catch_up()
     run = verifier.run()
     assert (run.form, run.violations, run.events) == ("whole", [], 3)
     return session

@@ -4,6 +4,7 @@ import pytest
 
 from ledger.application import Ledger
 from ledger.store.database import Database
+from projections.figure_sums import PaymentFigures
 from projections.follower import Follower
 from projections.metrics import PaymentMetrics
 from tests.support.checkouts import Checkout
@@ -16,5 +17,6 @@ def checkout(ledger: Ledger, database: Database) -> Checkout:
     """One session that was paid and became order 789, with the metrics caught up."""
     checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").order(789)
     until_readable(database)
-    Follower(database, event_macs(database), PaymentMetrics()).catch_up()
+    for projection in (PaymentMetrics(), PaymentFigures()):
+        Follower(database, event_macs(database), projection).catch_up()
     return checkout

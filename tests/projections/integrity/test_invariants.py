@@ -17,6 +17,7 @@ from ledger.store.key_ring import WrongKey
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import DELIVERY, PHONE, Vault
 from projections.cases import PaymentCases
+from projections.figure_sums import PaymentFigures
 from projections.follower import Follower
 from projections.integrity.invariants import check
 from projections.integrity.money_rules import PAID_MAY_TAKE
@@ -52,7 +53,8 @@ def rules(found: list[Violation]) -> set[str]:
 def test_all_is_well_with_sessions_of_every_kind(ledger: Ledger, database: Database) -> None:
     one_of_every_kind(ledger)
     until_readable(database)
-    Follower(database, event_macs(database), PaymentMetrics()).catch_up()
+    for projection in (PaymentMetrics(), PaymentFigures()):
+        Follower(database, event_macs(database), projection).catch_up()
     assert check(database) == []
 
 
@@ -99,6 +101,8 @@ def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Databas
         ),
         ("UPDATE payment_metrics SET paid_cents = 1", "metrics", "payment_metrics is not"),
         ("DELETE FROM payment_metrics", "metrics", "payment_metrics is not"),
+        ("UPDATE payment_figures SET refunds = 1, paid_cents = 1", "metrics", "payment_figures is not"),
+        ("DELETE FROM payment_figures WHERE grain = 'hour'", "metrics", "payment_figures is not"),
         ("UPDATE payment_sessions SET session_status = 'paid'", "metrics", "do not count up"),
         ("DELETE FROM payment_refs", "receipts", "credited without being reserved"),
         (
@@ -299,7 +303,8 @@ def test_a_value_that_cannot_be_decrypted_is_reported(
     vault = Vault(database, VAULT_KEY)
     of_another = vault.encrypt(7, "{}", purpose=DELIVERY, row=uuid4())
     Checkout(ledger, delivery_sealed=of_another if moved else "v1.too-short")
-    Follower(database, event_macs(database), PaymentMetrics()).catch_up()
+    for projection in (PaymentMetrics(), PaymentFigures()):
+        Follower(database, event_macs(database), projection).catch_up()
     assert rules(check(database, vault)) == {"personal data"}
 
 
