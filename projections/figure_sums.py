@@ -111,7 +111,7 @@ class PaymentFigures:
 
 def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
     """Fold the log anew and put the result in place of the live rows, those of late events included."""
-    key = "grain, dimension, start, value, position"
+    key = "ARRAY[grain, dimension, start::text, value, position::text]"
     return rebuild_table(database, macs, PaymentFigures, table=TABLE, key=key, batch_size=batch_size)
 
 
