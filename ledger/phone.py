@@ -9,6 +9,7 @@ PHONE_HELP = "Write a Kenyan mobile number such as 0712345678 or +254712345678."
 
 _SEPARATORS = re.compile(r"[ \u00a0\u2007\u202f().\-\u2010\u2011]+")
 _TYPED = re.compile(r"(?:\+?0{0,3}254)?0?([17][0-9]{8})")
+_SHOWN = re.compile(r"(254[17])(?:[0-9]{4}|\*{2,8})([0-9]{3,4})")
 _MAX_CHARACTERS = 40
 
 
@@ -37,3 +38,12 @@ class PhoneNumber:
 
     def __str__(self) -> str:
         return self.digits
+
+
+def masked(phone: str) -> str | None:
+    """Return a number of which people see the ends alone, `2547****4567`: a whole one, or one that M-Pesa masked.
+
+    None for anything else, such as a hash.
+    """
+    found = _SHOWN.fullmatch(_SEPARATORS.sub("", phone))
+    return f"{found[1]}****{found[2]}" if found else None

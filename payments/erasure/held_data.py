@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 from ledger.store.message_bodies import INBOX_BODY, row_of
 from ledger.store.vault import EVENT_PURPOSES, REFERENCE
 from payments.idempotency.keyed_request import KEPT_ANSWER
-from payments.reconciliation.movements import TYPED_REFERENCE
+from payments.reconciliation.typed_references import TYPED_REFERENCE
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from shop.builtin.ordering import ORDER_DELIVERY
 
@@ -154,7 +154,7 @@ HELD: tuple[HeldData, ...] = (
         "mpesa_movements",
         "Money of yours that M-Pesa reported by its lists and statements.",
         _LAW + "; who paid and what they typed: {payers}",
-        "the digest of your number and what you typed are deleted; amount, time and receipt stay",
+        "the digest of your number, its ends, and what you typed are deleted; amount, time and receipt stay",
         "(" + BY_SESSION + " OR (session_id IS NULL AND payer_digest = ANY(%(digests)s::text[])))",
         "happened_at, movement_key",
         {"sealed_reference": TYPED_REFERENCE},

@@ -20,7 +20,7 @@ from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.inbox.phone_digests import phone_digests
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
-from payments.reconciliation.movements import TYPED_REFERENCE
+from payments.reconciliation.typed_references import TYPED_REFERENCE
 from shop.builtin.ordering import ORDER_DELIVERY
 
 AT_ONCE = 200

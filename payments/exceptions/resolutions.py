@@ -219,7 +219,7 @@ class CaseService:
         """Return what a case is about. Raises Rejected CASE_NOT_OPEN for a movement that is no open case."""
         if kind in _OF_MOVEMENTS:
             found = self._movements.open_case(_movement_key(case_id))
-            return _AtStake(found.session_id, found.amount_cents, found.payer_digest)
+            return _AtStake(found.session_id, found.movement.amount_cents, found.payer_digest)
         if case_id == UNAUTHENTICATED:
             return _AtStake()
         if kind == Kind.MESSAGE_DEAD_LETTERED:

@@ -15,11 +15,9 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.movement_macs import COLUMNS, TOLD, genuine, movement_mac
-from ledger.store.vault import SYSTEM_USER_ID, Vault
+from ledger.store.vault import Vault
 from payments.operators.stakes import payer_digest
-
-TYPED_REFERENCE = "typed reference"
-"""The purpose of what a payer typed as the account, encrypted, whose row is the movement's key."""
+from payments.reconciliation import typed_references
 
 _STORE = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence,
@@ -102,7 +100,7 @@ UPDATE mpesa_movements SET closed_at = %(now)s, closed_by = %(closed_by)s, note 
 WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
 """
 _OPEN_CASE = f"""
-SELECT session_id, payer_digest, {COLUMNS} FROM mpesa_movements
+SELECT session_id, payer_digest, sealed_reference, first_seen_at, {COLUMNS} FROM mpesa_movements
 WHERE movement_key = %(key)s AND verdict = ANY(%(open_verdicts)s) AND closed_at IS NULL
 """  # noqa: S608 - as above
 _ALLOCATE = """
@@ -206,11 +204,15 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class OpenMovement:
-    """A movement that is an open case: its amount in cents, its session if known, and the digest of its payer."""
+    """A movement that is an open case: its session if known, the digest of its payer, and when it was first reported.
 
-    amount_cents: int
+    Its `payer` is the masked phone, if M-Pesa told that.
+    """
+
+    movement: Movement
     session_id: UUID | None
     payer_digest: str | None
+    first_seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,7 @@ class Movements:
         values = {"key": key, "open_verdicts": [str(verdict) for verdict in OPEN_VERDICTS]}
         with self._database.connection() as connection:
             row = self._acted_on(connection.execute(_OPEN_CASE.encode(), values).fetchone())
-        return OpenMovement(row["amount_cents"], row["session_id"], row["payer_digest"])
+        return OpenMovement(self._movement(row), row["session_id"], row["payer_digest"], row["first_seen_at"])
 
     def allocate(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
         """Let an unmatched payment name a transaction, because an operator says so; return it, to be matched again.
@@ -347,9 +349,9 @@ class Movements:
         return [self._movement(row) for row in self._genuine(rows)]
 
     def _row(self, movement: Movement) -> dict[str, Any]:
-        typed = movement.reference if movement.transaction_id is None else ""
+        told = (movement.reference, movement.payer) if movement.transaction_id is None else ("", None)
         return self._signed(movement) | {
-            "sealed_reference": self._encrypted(typed, movement.key) if typed else None,
+            "sealed_reference": typed_references.encrypt(self._vault, movement.key, *told),
             "payer_digest": payer_digest(self._vault, movement.payer),
         }
 
@@ -365,7 +367,7 @@ class Movements:
         return self._signed(result.movement) | came_of_it
 
     def _movement(self, row: dict[str, Any]) -> Movement:
-        encrypted = row["sealed_reference"]
+        typed, phone = typed_references.decrypt(self._vault, row["movement_key"], row["sealed_reference"])
         return Movement(
             kind=MovementKind(row["kind"]),
             receipt=row["receipt"],
@@ -374,17 +376,12 @@ class Movements:
             evidence=Evidence(row["evidence"]),
             money_in=row["money_in"],
             transaction_id=row["transaction_id"],
-            reference=self._decrypted(encrypted, row["movement_key"]) if encrypted else "",
+            reference=typed,
             linked_receipt=row["linked_receipt"],
             category=row["category"] and MovementCategory(row["category"]),
+            payer=phone,
             stored_key=row["movement_key"],
         )
-
-    def _encrypted(self, typed: str, key: str) -> str:
-        return self._vault.encrypt(SYSTEM_USER_ID, typed, purpose=TYPED_REFERENCE, row=key)
-
-    def _decrypted(self, encrypted: str, key: str) -> str:
-        return self._vault.decrypt(SYSTEM_USER_ID, encrypted, purpose=TYPED_REFERENCE, row=key)
 
 
 def _known_result(movement: Movement, row: dict[str, Any]) -> MatchResult:

@@ -195,7 +195,7 @@ def test_the_work_list_says_that_a_movement_is_forged(
     assert forged.detail == "not stored by Daftari as it is: ask M-Pesa whether it is true"
     assert (shown.case_id, shown.money_cents) == ("payment.UKRGENUINE", TOTAL_CENTS)
     movements = Movements(database, vault)
-    assert movements.open_case(genuine_one.key).amount_cents == TOTAL_CENTS
+    assert movements.open_case(genuine_one.key).movement.amount_cents == TOTAL_CENTS
     with pytest.raises(Rejected, match="Ask M-Pesa") as refusal:
         movements.open_case(f"payment {RECEIPT}")
     assert refusal.value.code == "CASE_NEEDS_MORE"

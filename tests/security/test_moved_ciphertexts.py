@@ -11,7 +11,7 @@ from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, SYSTEM_U
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
-from payments.reconciliation.movements import TYPED_REFERENCE
+from payments.reconciliation.typed_references import TYPED_REFERENCE
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from shop.builtin.ordering import ORDER_DELIVERY
 

@@ -13,13 +13,13 @@ from ledger.session.values import Evidence
 from ledger.store.database import Database
 from ledger.store.vault import SYSTEM_USER_ID, Vault
 from payments.reconciliation.movements import (
-    TYPED_REFERENCE,
     MatchResult,
     MatchVerdict,
     Movement,
     MovementKind,
     Movements,
 )
+from payments.reconciliation.typed_references import TYPED_REFERENCE
 
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -99,6 +99,34 @@ def test_what_a_payer_typed_is_encrypted_and_comes_back(
     [again] = movements.unprocessed(NOW, 10)
     assert again == replace(typed, stored_key="payment OAF7Q2X9LM")
     assert "Jane" not in repr(again)
+
+
+@pytest.mark.parametrize(
+    ("payer", "phone"),
+    [
+        ("254712345678", "2547****5678"),
+        ("2547 ***** 126", "2547****126"),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", None),
+        (None, None),
+    ],
+)
+def test_of_the_payers_phone_only_its_ends_are_kept(
+    movements: Movements, database: Database, vault: Vault, payer: str | None, phone: str | None
+) -> None:
+    for typed in ("rent\tof Jane", ""):
+        key = f"UKG{len(typed)}"
+        told = replace(PAYMENT, receipt=key, transaction_id=None, reference=typed, payer=payer)
+        movements.store([told], NOW)
+        movements.store_results([MatchResult(told, MatchVerdict.UNKNOWN)], NOW)
+        case = movements.open_case(told.key)
+        assert (case.movement.reference, case.movement.payer) == (typed.replace("\t", " "), phone)
+    stored = [row["sealed_reference"] for row in rows(database)]
+    opened = [
+        vault.decrypt(SYSTEM_USER_ID, text, purpose=TYPED_REFERENCE, row=row["movement_key"])
+        for row, text in zip(rows(database), stored, strict=True)
+        if text is not None
+    ]
+    assert payer is None or not any(payer in text for text in opened)
 
 
 def test_a_reference_that_is_ours_is_kept_as_its_number_alone(
