@@ -31,6 +31,7 @@ from payments.confirmation.status_poller import StatusPoller
 from payments.confirmation.status_query import MAX_AT_ONCE, StatusQueries
 from payments.erasure.reencryption import Reencryption
 from payments.exceptions.alarms import Alarms, AlarmTerms
+from payments.exceptions.candidates import Candidates
 from payments.exceptions.case_notifier import CaseNotifier
 from payments.exceptions.notification_channels import channel_of
 from payments.exceptions.resolutions import CaseService
@@ -228,6 +229,7 @@ def assemble(
         switches=switches,
         alarms=build_alarms(settings, database),
         cases=build_case_service(settings, database, vault, matcher, order_maker),
+        candidates=Candidates(ledger, vault, Movements(database, vault)),
         reconciler=reconciler,
         reconciliations=Reconciliations(database),
         statement_uploads=statement_uploads,

@@ -16,6 +16,7 @@ from payments.checkout.next_action import NextActions
 from payments.erasure.erasures import Erasures
 from payments.erasure.retention import Retention
 from payments.exceptions.alarms import Alarms
+from payments.exceptions.candidates import Candidates
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.operators.switches import Switches
@@ -65,6 +66,7 @@ class Services:
     order_refunds: OrderRefundService
     switches: Switches
     cases: CaseService
+    candidates: Candidates
     erasures: Erasures
     retention: Retention
     alarms: Alarms

@@ -70,7 +70,8 @@ def work_list(context: click.Context, kind: str | None, limit: int, *, as_json: 
     from ledger import clock
     from ledger.store.event_macs import EventMacs
     from ledger.store.vault import Vault
-    from payments.exceptions.work_list import Kind, open_cases
+    from payments.exceptions.next_steps import Kind
+    from payments.exceptions.work_list import open_cases
 
     now = clock.now()
     with open_database() as (settings, database):
@@ -116,7 +117,7 @@ def close(
     Example
       daftari work-list close letter_set_aside --oldest 100 --by 9 --note "Sent by a scanner."
     """
-    from payments.exceptions.work_list import Kind
+    from payments.exceptions.next_steps import Kind
 
     if bool(cases) == (oldest is not None):
         raise click.UsageError("Name the cases, or give --oldest.")
@@ -140,7 +141,7 @@ def close(
 @by_option
 def assign(kind: str, case: str, session: str, user: int) -> None:
     """Allocate an unmatched payment to SESSION: it settles an attempt in doubt, or becomes a refund due."""
-    from payments.exceptions.work_list import Kind
+    from payments.exceptions.next_steps import Kind
 
     with _case_service() as service:
         proposal = service.assign(Kind(kind), case, session, by=operator(user))
@@ -154,7 +155,7 @@ def assign(kind: str, case: str, session: str, user: int) -> None:
 @by_option
 def refund(kind: str, case: str, note: str, user: int) -> None:
     """Give up the order of a session that was paid and got none: the money becomes a refund due."""
-    from payments.exceptions.work_list import Kind
+    from payments.exceptions.next_steps import Kind
 
     with _case_service() as service:
         service.refund(Kind(kind), case, by=operator(user), note=note)
@@ -167,7 +168,7 @@ def refund(kind: str, case: str, note: str, user: int) -> None:
 @by_option
 def retry(kind: str, case: str, user: int) -> None:
     """Retry a dead-lettered message or event; the worker picks it up within seconds."""
-    from payments.exceptions.work_list import Kind
+    from payments.exceptions.next_steps import Kind
 
     with _case_service() as service:
         service.retry(Kind(kind), case, by=operator(user))
@@ -180,7 +181,7 @@ def retry(kind: str, case: str, user: int) -> None:
 @by_option
 def approve(kind: str, case: str, user: int) -> None:
     """Approve, as the second person, what another operator or the refund policy proposed; it is done at once."""
-    from payments.exceptions.work_list import Kind
+    from payments.exceptions.next_steps import Kind
 
     with _case_service() as service:
         service.approve(Kind(kind), case, by=operator(user))
@@ -193,7 +194,7 @@ def approve(kind: str, case: str, user: int) -> None:
 @by_option
 def withdraw(kind: str, case: str, user: int) -> None:
     """Withdraw a proposal: nothing is done, and what it was about stays open."""
-    from payments.exceptions.work_list import Kind
+    from payments.exceptions.next_steps import Kind
 
     with _case_service() as service:
         service.withdraw(Kind(kind), case, by=operator(user))
@@ -209,7 +210,8 @@ def _say(message: str, proposal: "Proposal | None" = None) -> None:
 def _oldest_cases(kind: str, count: int) -> tuple[str, ...]:
     from api.cli.opened import open_database
     from ledger import clock
-    from payments.exceptions.work_list import Kind, open_cases
+    from payments.exceptions.next_steps import Kind
+    from payments.exceptions.work_list import open_cases
 
     with open_database() as (_, database):
         listed = open_cases(database, clock.now(), kind=Kind(kind), page_size=count)

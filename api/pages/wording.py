@@ -241,3 +241,13 @@ def age(span: timedelta) -> str:
     if days:
         return f"for {days} d {hours} h"
     return f"for {hours} h {minutes % 60} min" if hours else f"for {minutes} min"
+
+
+def span_between(earlier: datetime, later: datetime) -> str:
+    """Return how long before another a moment was, or after it, in its largest unit: `12 min before`."""
+    seconds = int((later - earlier).total_seconds())
+    side, seconds = ("before", seconds) if seconds >= 0 else ("after", -seconds)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} {side}"
+    return f"{seconds} s {side}"

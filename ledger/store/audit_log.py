@@ -5,7 +5,7 @@ phones. The MAC is of a key that the database never sees, so an entry that was w
 """
 
 import hmac
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +37,17 @@ SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac
 WHERE subject = %(subject)s AND kind = ANY(%(kinds)s) AND recorded_at >= %(earliest)s
   AND (recorded_at, entry_id) < (%(recorded_at)s, %(entry_id)s)
 ORDER BY recorded_at DESC, entry_id DESC LIMIT 100
+"""
+OF_SUBJECTS = """
+SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
+WHERE subject = ANY(%(subjects)s) AND kind <> 'access' ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s
+"""
+# The kinds are spelt out to match the partial index.
+DECISIONS = """
+SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
+WHERE kind IN ('decision', 'decision_approved') AND recorded_at >= %(since)s
+  AND (recorded_at, entry_id) < (%(before_at)s, %(before_id)s)
+ORDER BY recorded_at DESC, entry_id DESC LIMIT %(limit)s
 """
 OF_KIND = """
 SELECT entry_id, recorded_at, kind, actor, subject, reason, details, key_id, mac FROM audit_log
@@ -149,7 +160,26 @@ class AuditLog:
         filters = {name: text for name, text in wanted.items() if text is not None}
         with self._database.connection() as connection:
             count, rows = _listing(filters).read(connection, place or Place(clock.now(), LATEST), filters)
-        return count, [replace(_entry(row), is_genuine=_is_ours(row, self._keys)) for row in rows]
+        return count, self._shown(rows)
+
+    def about(self, subjects: Collection[str], limit: int) -> list[AuditEntry]:
+        """Return what was decided or refused about any of these subjects, the latest first; no reads.
+
+        Forged entries are among them, and say so.
+        """
+        with self._database.connection() as connection:
+            values = {"subjects": list(subjects), "limit": limit}
+            return self._shown(connection.execute(OF_SUBJECTS, values).fetchall())
+
+    def decisions(self, since: datetime, before: Key, limit: int) -> list[AuditEntry]:
+        """Return what people decided and carried out since a moment and before a key, the latest first.
+
+        Forged entries are among them, and say so.
+        """
+        before_at, before_id = before
+        values = {"since": since, "before_at": before_at, "before_id": before_id, "limit": limit}
+        with self._database.connection() as connection:
+            return self._shown(connection.execute(DECISIONS, values).fetchall())
 
     def latest(self, connection: Connection[Any], subject: str, kinds: Collection[str]) -> AuditEntry | None:
         """Return the latest entry of these kinds about a subject; entries without a right MAC count for nothing."""
@@ -163,6 +193,9 @@ class AuditLog:
             if not rows:
                 return None
             last = rows[-1]
+
+    def _shown(self, rows: Iterable[Mapping[str, Any]]) -> list[AuditEntry]:
+        return [replace(_entry(row), is_genuine=_is_ours(row, self._keys)) for row in rows]
 
 
 def _listing(filters: Collection[str]) -> Listing:

@@ -11,8 +11,8 @@ from typing import Any, LiteralString
 from ledger.store.message_bodies import INBOX_BODY, row_of
 from ledger.store.vault import EVENT_PURPOSES, REFERENCE
 from payments.idempotency.keyed_request import KEPT_ANSWER
-from payments.reconciliation.typed_references import TYPED_REFERENCE
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
+from payments.reconciliation.typed_references import TYPED_REFERENCE
 from shop.builtin.ordering import ORDER_DELIVERY
 
 BY_USER = "user_id = %(user)s"

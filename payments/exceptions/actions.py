@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from payments.exceptions.work_list import Case, Kind, Means
+from payments.exceptions.next_steps import Kind, Means
+from payments.exceptions.work_list import Case
 
 _OF_REFUNDS = {
     Kind.REFUND_DUE: ("approve", "refuse", "returned"),

@@ -17,7 +17,8 @@ from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from payments.destinations import Destination
 from payments.exceptions.alarms import Alarm
-from payments.exceptions.work_list import CASES, WHAT_CAN_BE_DONE, Kind, values_of
+from payments.exceptions.next_steps import WHAT_CAN_BE_DONE, Kind
+from payments.exceptions.work_list import CASES, values_of
 
 MIN_INTERVAL = timedelta(minutes=5)
 """Between two messages to a destination: what comes meanwhile is told together."""

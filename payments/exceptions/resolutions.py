@@ -9,8 +9,10 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.errors import Conflict, LedgerError, NotAllowed, NotFound, Rejected, wrong_fields
 from ledger.session.session import PaymentSession
-from ledger.session.values import Attempt, AttemptState
-from payments.exceptions.work_list import CLOSED_TOGETHER, UNAUTHENTICATED, WHAT_CAN_BE_DONE, Kind, Means
+from ledger.session.values import Attempt
+from payments.exceptions.candidates import likeliest_attempt, movement_key
+from payments.exceptions.next_steps import CLOSED_TOGETHER, WHAT_CAN_BE_DONE, Kind, Means
+from payments.exceptions.work_list import UNAUTHENTICATED
 from payments.fulfilment.order_process import OrderMaker
 from payments.inbox.inbox import Inbox
 from payments.operators.four_eyes import Decided, FourEyes
@@ -218,7 +220,7 @@ class CaseService:
     def _at_stake(self, kind: Kind, case_id: str) -> _AtStake:
         """Return what a case is about. Raises Rejected CASE_NOT_OPEN for a movement that is no open case."""
         if kind in _OF_MOVEMENTS:
-            found = self._movements.open_case(_movement_key(case_id))
+            found = self._movements.open_case(movement_key(case_id))
             return _AtStake(found.session_id, found.movement.amount_cents, found.payer_digest)
         if case_id == UNAUTHENTICATED:
             return _AtStake()
@@ -265,7 +267,7 @@ class CaseService:
         payee = self._ledger.session(UUID(decision.arguments["session"]))
         attempt = _require_attempt(payee)
         result = self._matcher.allocate(
-            _movement_key(_case_of(decision)[1]),
+            movement_key(_case_of(decision)[1]),
             attempt.transaction_id,
             by=by,
             note=f"Assigned to session {payee.id}, attempt {attempt.number}.",
@@ -303,7 +305,7 @@ class CaseService:
             raise _not_open()
 
     def _close_movement(self, case_id: str, by: str, note: str) -> None:
-        self._movements.close(_movement_key(case_id), closed_by=by, note=note, now=clock.now())
+        self._movements.close(movement_key(case_id), closed_by=by, note=note, now=clock.now())
 
     def _close_gap(self, case_id: str, by: str, note: str) -> None:
         if not self._pull_progress.close_gap(_uuid(case_id), closed_by=f"{by}: {note}", now=clock.now()):
@@ -328,24 +330,10 @@ def _case_of(decision: Decision) -> tuple[Kind, str]:
 
 
 def _require_attempt(session: PaymentSession) -> Attempt:
-    attempt = _likeliest_attempt(session)
+    attempt = likeliest_attempt(session)
     if attempt is None:
         raise Rejected("CASE_NEEDS_MORE", "This session has no payment attempt; check the session id.")
     return attempt
-
-
-def _likeliest_attempt(session: PaymentSession) -> Attempt | None:
-    """Return the attempt that an unmatched payment likely answers: paid without a receipt, else open, else last."""
-
-    def likelihood(attempt: Attempt) -> tuple[bool, bool, int]:
-        lacks_receipt = attempt.state == AttemptState.PAID and attempt.receipt is None
-        return lacks_receipt, attempt.is_open, attempt.number
-
-    return max(session.attempts.values(), key=likelihood, default=None)
-
-
-def _movement_key(case_id: str) -> str:
-    return case_id.replace(".", " ", 1)
 
 
 def _not_open() -> Rejected:

@@ -13,7 +13,8 @@ from ledger.errors import Rejected
 from ledger.session.values import Evidence, Status
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.exceptions.work_list import Kind, open_cases
+from payments.exceptions.next_steps import Kind
+from payments.exceptions.work_list import open_cases
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movement_log import post_movements

@@ -24,7 +24,8 @@ from ledger import clock
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.migrate import migrate
-from payments.exceptions.work_list import Kind, tally
+from payments.exceptions.next_steps import Kind
+from payments.exceptions.work_list import tally
 from projections import history
 from tests.scenarios.steps import Clock
 from tests.support.database import TestCluster, new_database, reachable_folder

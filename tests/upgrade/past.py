@@ -12,7 +12,7 @@ import requests
 from daraja.simulator.c2b_payments import PromptConfirmation
 from daraja.simulator.prompts import StkPrompt
 from ledger import clock
-from payments.exceptions.work_list import Kind
+from payments.exceptions.next_steps import Kind
 from tests.scenarios.steps import (
     MAIZE,
     TOMATOES,

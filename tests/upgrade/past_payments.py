@@ -4,7 +4,7 @@ from datetime import timedelta
 from unittest import mock
 
 from ledger.session.values import Evidence
-from payments.exceptions.work_list import Kind
+from payments.exceptions.next_steps import Kind
 from payments.reconciliation.movements import Movement, MovementKind
 from shop.builtin import BuiltinShop
 from tests.scenarios.steps import CALLBACKS, callback, own_path, prompt_of, receipt_of, report

@@ -20,7 +20,8 @@ from ledger.session.events import EVENT_CLASSES, PaymentReversed
 from ledger.store.blocks import KeptName
 from ledger.store.mapper import SessionMapper
 from ledger.store.migrate import migrate, migrations, pending
-from payments.exceptions.work_list import Kind, tally
+from payments.exceptions.next_steps import Kind
+from payments.exceptions.work_list import tally
 from payments.mpesa.credentials import CredentialStore
 from payments.reconciliation.matcher import UNPROCESSED_AFTER
 from projections import history

@@ -19,8 +19,9 @@ from ledger import clock
 from ledger.errors import NotFound
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
+from payments.exceptions.next_steps import Kind
 from payments.exceptions.resolutions import MAX_CLOSED_TOGETHER
-from payments.exceptions.work_list import Case, Kind
+from payments.exceptions.work_list import Case
 from payments.operators.operator import Operator
 from payments.operators.proposals import Proposal
 from payments.refunds.notes import MAX_CHARACTERS

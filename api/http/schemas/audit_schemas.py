@@ -67,7 +67,8 @@ class AccountReference(fields.String):
         return int(match[1])
 
 
-def _is_in_calendar(day: date) -> None:
+def is_in_calendar(day: date) -> None:
+    """Raise ValidationError for a day outside the years that can be read."""
     if day.year not in DAY_YEARS:
         raise ValidationError(OUT_OF_CALENDAR)
 
@@ -87,7 +88,7 @@ class PaymentQuery(KeysetQuery):
     )
     user = UserNumber(metadata={"description": "The number of the buyer."})
     day = Day(
-        validate=_is_in_calendar,
+        validate=is_in_calendar,
         metadata={"description": "The day of creation, in Nairobi.", "example": "2024-01-15"},
     )
     amount = Shillings(metadata={"description": "What was asked for, in shillings.", "example": "350.00"})

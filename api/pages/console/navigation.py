@@ -30,8 +30,8 @@ CASES = Section(
 PAYMENTS = Section(
     "Payments",
     "console.show_payments",
-    frozenset({Role.AUDITOR}),
-    "Find a payment, see its money and its story, and step through its events.",
+    frozenset({Role.OPERATOR, Role.AUDITOR}),
+    "Find a payment, see its money and its story. Operators see what to do next, auditors step through its events.",
 )
 BOOKS = Section(
     "Books",

@@ -1,4 +1,6 @@
-"""Payments for auditors: the search, one payment whole, and its events step by step."""
+"""Payments: the search, and one payment whole: for operators with what to do next, for auditors with its verification,
+its evidence, and its events step by step beside M-Pesa's messages.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,18 +11,27 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
+from api.http.middleware.auth import caller
 from api.http.resources.audit_payments import entries_of, found_by, view_of
 from api.http.resources.evidence import evidence_of
 from api.http.schemas.audit_schemas import PaymentQuery, PersonalFilters
 from api.http.schemas.pagination import AsOfQuery, Cursor
 from api.http.schemas.payment_views import show_found, show_steps
+from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.console import staff
 from api.pages.console.blueprint import in_section, pages, read_query
+from api.pages.console.case_words import ACTION_NAMES, DONE, KIND_NAMES
+from api.pages.console.cases import decisions_about, open_cases_of, shown_decisions
 from api.pages.console.navigation import PAYMENTS
+from ledger import clock
 from ledger.errors import InvalidValue, NotFound, wrong_fields
-from ledger.session.values import Evidence, Status
-from projections.history_steps import Step, folded, steps
+from ledger.session.status_row import money_of_order
+from ledger.session.values import Evidence, RefundStatus, Status
+from payments.exceptions.actions import actions_of
+from payments.exceptions.candidates import masked_phone
+from payments.exceptions.next_steps import next_steps
+from projections.history_steps import Step, folded, sessions_at, steps
 
 PERSONAL = {"phone": "Daftari-Phone", "checkout_id": "Daftari-Checkout-Request"}
 """The fields of the form that name a person, which no URL may hold, and what they are called in the API."""
@@ -91,18 +102,43 @@ def _page(given: Mapping[str, str], **shown: Any) -> str:
 @reads_personal_data("payment")
 def show_payment(session_id: UUID) -> str:
     """Show a payment whole: money, attempts, refunds, story, and whether what is stored of it can be believed."""
-    query = read_query(AsOfQuery)
+    query = read_query(AsOfQuery, {name: text for name, text in request.args.items() if name != "done"})
     return render_template(
         "console/payment.html",
         payment=view_of(session_id, query),
         is_past=bool(query),
+        audits=Role.AUDITOR in caller().roles,
+        desk=None if query else _desk_of(session_id),
+        done=DONE.get(request.args.get("done", "")),
         status_names=wording.STATUS_NAMES,
         event_names=wording.EVENT_NAMES,
+        kind_names=KIND_NAMES,
+        action_names=ACTION_NAMES,
     )
 
 
+def _desk_of(session_id: UUID) -> dict[str, Any] | None:
+    """Return what operators need beside a payment: the next steps, its open cases, what was decided, what can go back.
+
+    None without a genuine event.
+    """
+    services, now = current_services(), clock.now()
+    session = sessions_at(services.database, services.ledger.macs, [session_id], None).get(session_id)
+    if session is None:
+        return None
+    acts = Role.OPERATOR in caller().roles
+    money = money_of_order(session)
+    return {
+        "steps": list(next_steps(session, session.status_at(now))),
+        "cases": [(case, actions_of(case) if acts else []) for case in open_cases_of(session_id)],
+        "decisions": shown_decisions(decisions_about(session)),
+        "phone": masked_phone(services.vault, session),
+        "refunds_order": acts and session.order is not None and money.status != RefundStatus.REFUNDED,
+    }
+
+
 @pages.get("/payments/<uuid:session_id>/evidence.zip")
-@in_section(PAYMENTS)
+@in_section(PAYMENTS, Role.AUDITOR)
 @reads_personal_data("evidence")
 def take_evidence(session_id: UUID) -> Response:
     """Return the evidence pack of a payment, for someone who does not trust us."""
@@ -110,7 +146,7 @@ def take_evidence(session_id: UUID) -> Response:
 
 
 @pages.get("/payments/<uuid:session_id>/timeline/")
-@in_section(PAYMENTS)
+@in_section(PAYMENTS, Role.AUDITOR)
 @reads_personal_data("steps of a payment, with M-Pesa's messages")
 def show_timeline(session_id: UUID) -> str:
     """Show one step of a payment: what it changed, what the buyer saw then, and M-Pesa's message beside it."""

@@ -20,7 +20,8 @@ from api.http.streaming.notifier import ChangeNotifier
 from ledger import clock
 from ledger.errors import LedgerError
 from payments.exceptions import work_list
-from payments.exceptions.work_list import Kind, Tally
+from payments.exceptions.next_steps import Kind
+from payments.exceptions.work_list import Tally
 from payments.services import Services
 from projections import dashboard
 from projections.dashboard import Figures, Period

@@ -15,72 +15,20 @@ from api.http.middleware.auth import caller
 from api.http.schemas.pagination import MAX_PAGE
 from api.issued_tokens import Role
 from api.pages.console.blueprint import in_section, pages
+from api.pages.console.case_words import ACTION_NAMES, DONE, KIND_NAMES
 from api.pages.console.navigation import CASES
 from ledger import clock
 from ledger.errors import LedgerError, NotFound
 from ledger.money import Money
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
-from payments.exceptions.work_list import Kind
+from payments.exceptions.next_steps import CLOSED_TOGETHER, Kind
 from payments.operators.operator import Operator
 from payments.operators.proposals import Proposal
 from payments.refunds.notes import parse_note
 from payments.refunds.order_refunds import OrderRefundRequest, parse_session_id
 
 CASES_SHOWN = 50
-
-KIND_NAMES = {
-    Kind.REFUND_DUE: "Refund due",
-    Kind.REFUND_HELD: "Refund held",
-    Kind.REFUND_IN_DOUBT: "Refund in doubt",
-    Kind.REFUND_UNDER_WAY: "Refund overdue",
-    Kind.CONTRADICTION: "Discrepancy",
-    Kind.ATTEMPT_IN_DOUBT: "Payment in doubt",
-    Kind.RECEIPT_MISSING: "Receipt missing",
-    Kind.ORDER_MISSING: "Order missing",
-    Kind.MONEY_UNKNOWN: "Unmatched payment",
-    Kind.MONEY_CLAIMED_TWICE: "Payment claimed twice",
-    Kind.MONEY_WENT_BACK: "Payment reversed",
-    Kind.MESSAGE_DEAD_LETTERED: "Inbound message dead-lettered",
-    Kind.EVENT_DEAD_LETTERED: "Event dead-lettered",
-    Kind.PULL_GAP: "Pull gap",
-    Kind.MPESA_SET_UP: "M-Pesa setup rejected",
-    Kind.DECISION_PROPOSED: "Waits for a second person",
-    Kind.SWITCHED_OFF: "Switched off",
-    Kind.INITIATOR_PASSWORD: "Initiator's password runs out",
-    Kind.CERTIFICATE: "Certificate runs out",
-    Kind.PULL_BEHIND: "Pull is behind",
-    Kind.HORIZON_HELD: "A transaction holds the log back",
-    Kind.FOLLOWERS_BEHIND: "The log is not followed",
-}
-ACTION_NAMES = {
-    "approve": "Approve refund",
-    "refuse": "Hold",
-    "returned": "Returned by other means",
-    "not-sent": "Was not sent",
-    "close": "Close",
-    "retry": "Try again",
-    "assign": "Allocate to this session",
-    "refund": "Give up the order and refund",
-    "withdraw": "Withdraw",
-    "on": "Switch on again",
-}
-DONE = {
-    "approve": "Approved: the worker requests the refund.",
-    "refuse": "Held, with your reason.",
-    "returned": "Recorded as returned.",
-    "not-sent": "Recorded as not sent: it is due again.",
-    "close": "Closed.",
-    "retry": "It will be tried again.",
-    "assign": "Payment allocated.",
-    "refund": "The order is given up, and the money is due back.",
-    "approve-proposal": "Approved and carried out.",
-    "withdraw": "Withdrawn.",
-    "on": "Switched on.",
-    "off": "Switched off.",
-    "refund-order": "The refund of the order is recorded.",
-    "proposed": "Proposed: another operator has to approve it.",
-}
 
 
 @pages.get("/work/")
@@ -114,7 +62,7 @@ def show_work() -> str:
         count=count,
         has_more=number * CASES_SHOWN < count,
         acts=Role.OPERATOR in here.roles,
-        together=kind in work_list.CLOSED_TOGETHER,
+        together=kind in CLOSED_TOGETHER,
         kind_names=KIND_NAMES,
         action_names=ACTION_NAMES,
         done=DONE.get(request.args.get("done", "")),
@@ -130,6 +78,8 @@ def act() -> AnyResponse:
         raise NotFound("There is no such action.")
     case_id, text = request.form.get("case_id", ""), request.form.get("text", "")
     done = _do(Kind(kind), case_id, action, text, Operator(caller().user_id))
+    if request.form.get("page") == "case":
+        return redirect(url_for("console.show_case", kind=kind, case_id=case_id, done=done), 303)
     return redirect(url_for("console.show_work", kind=request.form.get("filter") or None, done=done), 303)
 
 
@@ -161,6 +111,8 @@ def refund_order() -> AnyResponse:
     )
     done = current_services().order_refunds.refund(wanted, by=Operator(caller().user_id))
     name = "proposed" if isinstance(done, Proposal) else "refund-order"
+    if given("page") == "payment":
+        return redirect(url_for("console.show_payment", session_id=wanted.session_id, done=name), 303)
     return redirect(url_for("console.show_work", done=name), 303)
 
 

@@ -12,7 +12,7 @@ from api.cli.work_list import KINDS
 from ledger import clock
 from ledger.application import Ledger
 from ledger.store.database import Database
-from payments.exceptions.work_list import Kind
+from payments.exceptions.next_steps import Kind
 from projections.cases import PaymentCases
 from projections.follower import Follower
 from tests.api.cli.support import daftari

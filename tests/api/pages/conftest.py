@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from ledger import clock
+from ledger.session.values import Evidence
+from payments.reconciliation.movements import Movement, MovementKind
 from shop.demo import demo_data
 from tests.security.world import OWNER, World, running_world
 from tests.support.browser import FLAGS, find_browser
@@ -67,6 +70,16 @@ def page(browser: Browser, instance: Instance) -> Iterator[Page]:
 def world(server_url: str, template_database: str) -> Iterator[World]:
     """A running instance in which a buyer has something of everything, verified and signed."""
     with running_world(server_url, template_database) as running:
+        unmatched = Movement(
+            MovementKind.PAYMENT,
+            "UKGUNKNOWN",
+            350_00,
+            clock.now(),
+            Evidence.C2B,
+            reference="0712 345 678",
+            payer="254712345678",
+        )
+        running.instance.services.worker.matcher.ingest([unmatched])
         for job in running.instance.jobs:
             if job.name != "verifying":
                 job.work()

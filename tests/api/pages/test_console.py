@@ -21,9 +21,14 @@ PAGES = {
     "/console/?period=month": {"operator", "auditor", "analyst"},
     "/console/live/": {"operator", "auditor", "analyst"},
     "/console/work/": {"operator", "auditor"},
-    "/console/payments/": {"auditor"},
-    "/console/payments/{paid_session_id}/": {"auditor"},
-    "/console/payments/{refund_session_id}/": {"auditor"},
+    "/console/work/closed/": {"operator", "auditor"},
+    "/console/work/closed/?kind=refund&day=2024-01-15&user=9": {"operator", "auditor"},
+    "/console/work/money_unknown/payment.UKGUNKNOWN/": {"operator", "auditor"},
+    "/console/work/money_unknown/payment.UKGUNKNOWN/allocate/{paid_session_id}/": {"operator"},
+    "/console/work/refund_due/{refund_session_id}.refund.1/": {"operator", "auditor"},
+    "/console/payments/": {"operator", "auditor"},
+    "/console/payments/{paid_session_id}/": {"operator", "auditor"},
+    "/console/payments/{refund_session_id}/": {"operator", "auditor"},
     "/console/payments/{paid_session_id}/timeline/": {"auditor"},
     "/console/payments/{paid_session_id}/timeline/?at_version=4": {"auditor"},
     "/console/payments/{paid_session_id}/evidence.zip": {"auditor"},
@@ -88,13 +93,14 @@ def test_every_view_of_the_console_but_its_sign_in_belongs_to_a_section(world: W
     assert open_to_all == {"console.sign_in", "console.sign_out", "console.static"}
 
 
+@pytest.mark.parametrize("role", ["auditor", "operator"])
 @pytest.mark.parametrize(("scheme", "viewport"), [("light", None), ("dark", NARROW)], ids=["wide", "narrow"])
 def test_axe_finds_nothing_and_no_page_scrolls_sideways(
-    visit: Callable[..., Page], world: World, scheme: str, viewport: dict[str, int] | None
+    visit: Callable[..., Page], world: World, scheme: str, viewport: dict[str, int] | None, role: str
 ) -> None:
-    page = visit("auditor", color_scheme=scheme, **({"viewport": viewport} if viewport else {}))
+    page = visit(role, color_scheme=scheme, **({"viewport": viewport} if viewport else {}))
     for path in ["/", *PAGES, "/console/nowhere/"]:
-        if path.endswith((".csv", ".zip", "/live/")):
+        if path.endswith((".csv", ".zip", "/live/")) or role not in PAGES.get(path, {role}):
             continue
         page.goto(path.format(**world.known))
         assert violations(page) == [], path

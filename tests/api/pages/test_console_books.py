@@ -18,10 +18,10 @@ def test_the_trial_balance_leads_to_the_statement_of_an_account_and_to_its_payme
     page = visit("auditor", "/console/books/")
     expect(page.get_by_text("It balances, to the cent.")).to_be_visible()
     row = page.locator("tr", has=page.get_by_role("link", name="M-Pesa clearing"))
-    expect(row).to_contain_text("KES 815.00")
+    expect(row).to_contain_text("KES 1,165.00")
     page.get_by_role("link", name="M-Pesa clearing").click()
     expect(page.get_by_role("heading", name="M-Pesa clearing")).to_be_visible()
-    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("tbody tr")).to_have_count(3)
     page.locator("tr", has_text="UKG7Q2X9LM").get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Paid, but no order")
 
@@ -48,7 +48,7 @@ def test_the_csv_is_the_trial_balance_of_the_page(world: World) -> None:
     assert answer.headers["Content-Type"].startswith("text/csv")
     assert answer.headers["Cache-Control"] == "no-store"
     rows = {row["account"]: row for row in csv.DictReader(io.StringIO(answer.text))}
-    assert rows["mpesa_clearing"]["closing_debit"] == "815.00"
+    assert rows["mpesa_clearing"]["closing_debit"] == "1165.00"
     assert rows["refunds_due"]["closing_credit"] == "350.00"
 
 

@@ -8,7 +8,8 @@ import pytest
 from ledger.clock import NAIROBI
 from ledger.store.database import Database
 from payments.exceptions.alarms import CERTIFICATE, INITIATOR_PASSWORD, PULL_BEHIND, Alarms, AlarmTerms
-from payments.exceptions.work_list import Kind, open_cases, tally
+from payments.exceptions.next_steps import Kind
+from payments.exceptions.work_list import open_cases, tally
 from payments.reconciliation.pull_progress import PullProgressStore
 
 SET_AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,8 @@ from daraja import RESULT_MEANINGS
 from ledger.application import Ledger
 from ledger.session.values import Evidence
 from ledger.store.database import Database
-from payments.exceptions.work_list import SET_UP_REASONS, WHAT_CAN_BE_DONE, Case, Kind, open_cases, tally
+from payments.exceptions.next_steps import WHAT_CAN_BE_DONE, Kind
+from payments.exceptions.work_list import SET_UP_REASONS, Case, open_cases, tally
 from payments.reconciliation.pull_progress import PullProgressStore
 from projections.cases import CaseKind, PaymentCases
 from projections.follower import Follower

@@ -13,7 +13,8 @@ from ledger.application import Ledger
 from ledger.errors import Rejected
 from ledger.session.values import AttemptState, Evidence, Status
 from ledger.store.database import Database
-from payments.exceptions.work_list import Kind, open_cases
+from payments.exceptions.next_steps import Kind
+from payments.exceptions.work_list import open_cases
 from payments.prompts.phone_locks import PhoneLocks
 from payments.reconciliation.matcher import UNPROCESSED_AFTER, Matcher
 from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements

@@ -10,7 +10,7 @@ from freezegun import freeze_time
 from ledger import clock
 from ledger.session.outcome_commands import NOT_PAID
 from ledger.session.values import ATTEMPT_MAY_TAKE, Evidence
-from payments.exceptions.work_list import WHAT_CAN_BE_DONE, Kind, Means
+from payments.exceptions.next_steps import WHAT_CAN_BE_DONE, Kind, Means
 from payments.reconciliation.movements import Movement, MovementKind
 from tests.scenarios.steps import (
     ANSWER_AND_CALLBACK_LOST,
