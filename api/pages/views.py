@@ -162,6 +162,7 @@ def show_session(session_id: UUID) -> str:
         ),
         events=history.history(services.database, services.ledger.macs, session_id),
         event_names=wording.EVENT_NAMES,
+        refund_names=wording.REFUND_NAMES,
     )
 
 
@@ -180,7 +181,13 @@ def show_order(order_id: int) -> str:
     if order is None:
         raise NotFound("There is no such order, or it belongs to someone else.")
     session = services.ledger.session(order.session_id)
-    return _page("order", order=order, refund=wording.ordered(session) if session.order_refunds else None)
+    return _page(
+        "order",
+        order=order,
+        session=session,
+        refund=wording.ordered(session) if session.order_refunds else None,
+        refund_names=wording.REFUND_NAMES,
+    )
 
 
 def _page(name: str, **shown: Any) -> str:

@@ -29,6 +29,15 @@ STATUS_NAMES = {
     Status.FAILED: "Not paid",
     Status.EXPIRED: "Time ran out",
 }
+REFUND_NAMES = {
+    RefundState.DUE: "Goes back to you",
+    RefundState.APPROVED: "Goes back to you",
+    RefundState.REFUSED: "Refund on hold",
+    RefundState.REQUESTED: "On its way back to you",
+    RefundState.REFUNDED: "Gone back to you",
+}
+"""What a buyer reads of a refund."""
+
 EVENT_NAMES = {
     "Created": "Checkout opened",
     "Extended": "More time given",

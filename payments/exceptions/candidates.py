@@ -165,18 +165,17 @@ class Candidates:
         movement = case.movement
         if session.id in named:
             yield _NAMED, f"{named[session.id]} was typed"
-        if case.payer_digest is not None and case.payer_digest in self._payers(session):
+        phones = list(phones_of(self._vault, session))
+        if any(case.proven_payer in digests_of_payer(self._vault, phone) for phone in phones):
             yield _SAME_PAYER, "paid from a phone of this session"
+        elif movement.payer is not None and any(_ends_as(phone, movement.payer) for phone in phones):
+            yield _ALIKE, "its phone begins and ends as the payer's"
         alike = _likest(session, movement.reference)
         if alike is not None and session.id not in named:
             yield _ALIKE, f"its account reference D{alike} is like what was typed"
         is_near = -OPENED_AFTER <= movement.happened_at - session.created_on <= OPENED_BEFORE
         if session.totals.total_cents == movement.amount_cents and is_near:
             yield _SAME_AMOUNT, "asks for this amount"
-
-    def _payers(self, session: PaymentSession) -> set[str]:
-        phones = phones_of(self._vault, session)
-        return {digest for phone in phones for digest in digests_of_payer(self._vault, phone)}
 
     def _shown(
         self, session: PaymentSession, reasons: tuple[str, ...], case: OpenMovement, now: datetime
@@ -225,6 +224,11 @@ def phones_of(vault: Vault, session: PaymentSession) -> Iterator[str]:
 def masked_phone(vault: Vault, session: PaymentSession) -> str | None:
     """Return the ends of the phone that was prompted last, `2547****4567`; None if there is none to be read."""
     return next((masked(phone) for phone in phones_of(vault, session)), None)
+
+
+def _ends_as(phone: str, payer: str) -> bool:
+    first, _, last = payer.partition("****")
+    return phone.startswith(first) and phone.endswith(last)
 
 
 def _likest(session: PaymentSession, typed: str) -> int | None:

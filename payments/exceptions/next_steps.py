@@ -92,7 +92,7 @@ WHAT_CAN_BE_DONE = {
         (Means.MONEY_BACK,),
     ),
     Kind.MONEY_UNKNOWN: Advice(
-        "Find out whose money it is, and assign it to the session. Or return it or book it elsewhere, then close the "
+        "Find out whose money it is, and allocate it to the session. Or return it or book it elsewhere, then close the "
         "case with what you did.",
         (Means.ASSIGN, Means.CLOSE),
     ),

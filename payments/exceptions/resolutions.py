@@ -41,11 +41,11 @@ _OF_MOVEMENTS = frozenset({Kind.MONEY_UNKNOWN, Kind.MONEY_CLAIMED_TWICE, Kind.MO
 
 @dataclass(frozen=True, slots=True)
 class _AtStake:
-    """What a case is about: its session, its money in cents, and the digest of who paid; None where there is none."""
+    """What a case is about: its session, its money in cents, and the digests of who paid; None where there is none."""
 
     session_id: UUID | None = None
     amount_cents: int = 0
-    payer_digest: str | None = None
+    payer_digests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class CaseService:
         """Return what a case is about. Raises Rejected CASE_NOT_OPEN for a movement that is no open case."""
         if kind in _OF_MOVEMENTS:
             found = self._movements.open_case(movement_key(case_id))
-            return _AtStake(found.session_id, found.movement.amount_cents, found.payer_digest)
+            return _AtStake(found.session_id, found.movement.amount_cents, found.payer_digests)
         if case_id == UNAUTHENTICATED:
             return _AtStake()
         if kind == Kind.MESSAGE_DEAD_LETTERED:
@@ -238,7 +238,7 @@ class CaseService:
         session_ids = [at_stake.session_id, decision.arguments.get("session")]
         sessions = [self._known_session(UUID(str(each))) for each in session_ids if each is not None]
         known = [session for session in sessions if session is not None]
-        self._stakes.refuse_own(by, known, [at_stake.payer_digest])
+        self._stakes.refuse_own(by, known, at_stake.payer_digests)
 
     def _known_session(self, session_id: UUID) -> PaymentSession | None:
         try:

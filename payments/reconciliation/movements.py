@@ -204,14 +204,15 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class OpenMovement:
-    """A movement that is an open case: its session if known, the digest of its payer, and when it was first reported.
+    """A movement that is an open case: its session if known, the digests of its payer, and when it was first reported.
 
-    Its `payer` is the masked phone, if M-Pesa told that.
+    Its `payer` is the masked phone, if M-Pesa told that; `proven_payer` a digest that only a holder of the key wrote.
     """
 
     movement: Movement
     session_id: UUID | None
-    payer_digest: str | None
+    payer_digests: frozenset[str]
+    proven_payer: str | None
     first_seen_at: datetime
 
 
@@ -306,7 +307,9 @@ class Movements:
         values = {"key": key, "open_verdicts": [str(verdict) for verdict in OPEN_VERDICTS]}
         with self._database.connection() as connection:
             row = self._acted_on(connection.execute(_OPEN_CASE.encode(), values).fetchone())
-        return OpenMovement(self._movement(row), row["session_id"], row["payer_digest"], row["first_seen_at"])
+        told = typed_references.decrypt(self._vault, key, row["sealed_reference"])
+        digests = frozenset({told.payer, row["payer_digest"]} - {None})
+        return OpenMovement(self._movement(row), row["session_id"], digests, told.payer, row["first_seen_at"])
 
     def allocate(self, key: str, transaction_id: int, *, by: str, note: str) -> Movement:
         """Let an unmatched payment name a transaction, because an operator says so; return it, to be matched again.
@@ -367,7 +370,7 @@ class Movements:
         return self._signed(result.movement) | came_of_it
 
     def _movement(self, row: dict[str, Any]) -> Movement:
-        typed, phone = typed_references.decrypt(self._vault, row["movement_key"], row["sealed_reference"])
+        told = typed_references.decrypt(self._vault, row["movement_key"], row["sealed_reference"])
         return Movement(
             kind=MovementKind(row["kind"]),
             receipt=row["receipt"],
@@ -376,10 +379,10 @@ class Movements:
             evidence=Evidence(row["evidence"]),
             money_in=row["money_in"],
             transaction_id=row["transaction_id"],
-            reference=typed,
+            reference=told.typed,
             linked_receipt=row["linked_receipt"],
             category=row["category"] and MovementCategory(row["category"]),
-            payer=phone,
+            payer=told.phone,
             stored_key=row["movement_key"],
         )
 

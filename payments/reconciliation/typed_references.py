@@ -1,29 +1,44 @@
-"""What a payer typed as the account, and from which masked phone, as one encrypted value of an unmatched payment."""
+"""What a payer typed as the account, and who paid, as one encrypted value of an unmatched payment.
+
+Nobody without the key can write one, or move one to another payment; the digest in the row beside it anyone can.
+"""
+
+import msgspec
 
 from ledger.phone import masked
 from ledger.store.vault import SYSTEM_USER_ID, Vault
+from payments.operators.stakes import payer_digest
 
 TYPED_REFERENCE = "typed reference"
 """The purpose of these values, whose row is the movement's key."""
 
-_BETWEEN = "\t"
-"""Is in no line that a payer typed."""
+
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a payer typed, "" for nothing; the phone masked, and the payer's digest, if M-Pesa told them."""
+
+    typed: str
+    phone: str | None = None
+    payer: str | None = None
 
 
 def encrypt(vault: Vault, key: str, typed: str, payer: str | None) -> str | None:
-    """Return the value of a movement's `key`; None where nothing was typed and M-Pesa names no phone.
+    """Return the value of a movement's `key`; None where nothing was typed and M-Pesa names nobody.
 
-    `payer` is who paid as M-Pesa names them. Of a phone only the masked form is kept, of a hash nothing.
+    `payer` is who paid as M-Pesa names them. Of a phone no more than its ends and its digest are kept.
     """
-    phone = masked(payer or "")
-    told = typed.replace(_BETWEEN, " ") + (f"{_BETWEEN}{phone}" if phone else "")
-    return vault.encrypt(SYSTEM_USER_ID, told, purpose=TYPED_REFERENCE, row=key) if told else None
+    told = Told(typed, masked(payer or ""), payer_digest(vault, payer))
+    if told == Told(""):
+        return None
+    text = msgspec.json.encode(told).decode()
+    return vault.encrypt(SYSTEM_USER_ID, text, purpose=TYPED_REFERENCE, row=key)
 
 
-def decrypt(vault: Vault, key: str, encrypted: str | None) -> tuple[str, str | None]:
-    """Return what was typed, "" for nothing, and the masked phone if it is known."""
+def decrypt(vault: Vault, key: str, encrypted: str | None) -> Told:
+    """Return what a value tells; one of an earlier release is what was typed alone."""
     if encrypted is None:
-        return "", None
-    told = vault.decrypt(SYSTEM_USER_ID, encrypted, purpose=TYPED_REFERENCE, row=key)
-    typed, _, phone = told.partition(_BETWEEN)
-    return typed, phone or None
+        return Told("")
+    text = vault.decrypt(SYSTEM_USER_ID, encrypted, purpose=TYPED_REFERENCE, row=key)
+    try:
+        return msgspec.json.decode(text, type=Told)
+    except msgspec.MsgspecError:
+        return Told(text)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from payments.exceptions.resolutions import MAX_CLOSED_TOGETHER
 from payments.exceptions.next_steps import Kind
+from payments.exceptions.resolutions import MAX_CLOSED_TOGETHER
 from tests.api.cli.support import daftari
 from tests.scenarios.steps import observe
 from tests.security.acts import refused

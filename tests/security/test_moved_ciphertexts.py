@@ -11,8 +11,8 @@ from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, SYSTEM_U
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
-from payments.reconciliation.typed_references import TYPED_REFERENCE
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
+from payments.reconciliation.typed_references import TYPED_REFERENCE
 from shop.builtin.ordering import ORDER_DELIVERY
 
 MASTER_KEY = bytes(range(32))

@@ -165,7 +165,7 @@ def decisions_about(
 ) -> list[AuditEntry]:
     """Return what was decided about a case, a session, and what else was paid from the same phones."""
     services = current_services()
-    payers = {payment.payer_digest} if payment and payment.payer_digest else set[str]()
+    payers = set(payment.payer_digests) if payment else set[str]()
     sessions = services.candidates.of_same_phone(session, clock.now()) if session else []
     for phone in phones_of(services.vault, session) if session else ():
         payers |= digests_of_payer(services.vault, phone)

@@ -30,6 +30,9 @@ from payments.refunds.order_refunds import OrderRefundRequest, parse_session_id
 
 CASES_SHOWN = 50
 
+_WITHOUT_HISTORY = frozenset({Kind.DECISION_PROPOSED, Kind.SWITCHED_OFF})
+"""Of these cases nothing is left to be shown once they are decided: what was decided is in the history of another."""
+
 
 @pages.get("/work/")
 @in_section(CASES)
@@ -78,7 +81,7 @@ def act() -> AnyResponse:
         raise NotFound("There is no such action.")
     case_id, text = request.form.get("case_id", ""), request.form.get("text", "")
     done = _do(Kind(kind), case_id, action, text, Operator(caller().user_id))
-    if request.form.get("page") == "case":
+    if request.form.get("page") == "case" and kind not in _WITHOUT_HISTORY:
         return redirect(url_for("console.show_case", kind=kind, case_id=case_id, done=done), 303)
     return redirect(url_for("console.show_work", kind=request.form.get("filter") or None, done=done), 303)
 

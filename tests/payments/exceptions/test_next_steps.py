@@ -1,0 +1,38 @@
+"""Operators are told what to do next about every kind of case, status and refund."""
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.session.values import RefundState, Status
+from payments.exceptions.next_steps import OF_REFUND, OF_STATUS, WHAT_CAN_BE_DONE, Kind, next_steps
+from tests.support.checkouts import Checkout
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (Status, OF_STATUS),
+        (RefundState, OF_REFUND),
+        (Kind, {kind: advice.description for kind, advice in WHAT_CAN_BE_DONE.items()}),
+    ],
+)
+def test_every_state_has_a_next_step_of_its_own(states: type, words: dict[str, str]) -> None:
+    assert set(words) == set(states)  # type: ignore[call-overload]  # an enumeration is iterable
+    assert len(set(words.values())) == len(words)
+    assert all(text.endswith(".") and text[0].isupper() for text in words.values())
+
+
+def test_a_payment_whose_money_goes_back_tells_of_the_refund_alone(ledger: Ledger) -> None:
+    checkout = Checkout(ledger).prompt()
+    session = checkout.session
+    assert list(next_steps(session, session.status)) == [OF_STATUS[Status.PAYMENT_INITIATED]]
+    session = checkout.pay().refuse_order().session
+    assert list(next_steps(session, session.status)) == [f"Refund 1: {OF_REFUND[RefundState.DUE]}"]
+
+
+def test_an_order_with_a_refund_tells_of_both(ledger: Ledger) -> None:
+    session = Checkout(ledger).prompt().pay().order().pay("UKGSECOND1").session
+    assert list(next_steps(session, session.status)) == [
+        OF_STATUS[Status.ORDER_CREATED],
+        f"Refund 1: {OF_REFUND[RefundState.DUE]}",
+    ]
