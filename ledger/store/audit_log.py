@@ -167,9 +167,10 @@ class AuditLog:
 
         Forged entries are among them, and say so.
         """
+        values = {"subjects": list(subjects), "limit": limit}
         with self._database.connection() as connection:
-            values = {"subjects": list(subjects), "limit": limit}
-            return self._shown(connection.execute(OF_SUBJECTS, values).fetchall())
+            rows = connection.execute(OF_SUBJECTS, values).fetchall()
+        return self._shown(rows)
 
     def decisions(self, since: datetime, before: Key, limit: int) -> list[AuditEntry]:
         """Return what people decided and carried out since a moment and before a key, the latest first.
@@ -179,7 +180,8 @@ class AuditLog:
         before_at, before_id = before
         values = {"since": since, "before_at": before_at, "before_id": before_id, "limit": limit}
         with self._database.connection() as connection:
-            return self._shown(connection.execute(DECISIONS, values).fetchall())
+            rows = connection.execute(DECISIONS, values).fetchall()
+        return self._shown(rows)
 
     def latest(self, connection: Connection[Any], subject: str, kinds: Collection[str]) -> AuditEntry | None:
         """Return the latest entry of these kinds about a subject; entries without a right MAC count for nothing."""

@@ -31,7 +31,7 @@ from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
 from payments.exceptions.candidates import masked_phone, phones_of, shown_reference
 from payments.exceptions.closed_cases import Wanted, closed_cases, decided_about, kind_of
-from payments.exceptions.next_steps import Kind, next_steps
+from payments.exceptions.next_steps import Kind
 from payments.exceptions.work_list import Case
 from payments.operators.stakes import digests_of_payer
 from payments.reconciliation.movements import OpenMovement
@@ -98,7 +98,6 @@ def show_case(kind: str, case_id: str) -> str:
         session=session,
         phone=masked_phone(current_services().vault, session) if session else None,
         status=session.status_at(now) if session else None,
-        steps=list(next_steps(session, session.status_at(now))) if session else [],
         candidates=current_services().candidates.of(payment, now) if is_asked and payment else [],
         is_asked=is_asked,
         searched=searched,

@@ -114,9 +114,7 @@ def refund_order() -> AnyResponse:
     )
     done = current_services().order_refunds.refund(wanted, by=Operator(caller().user_id))
     name = "proposed" if isinstance(done, Proposal) else "refund-order"
-    if given("page") == "payment":
-        return redirect(url_for("console.show_payment", session_id=wanted.session_id, done=name), 303)
-    return redirect(url_for("console.show_work", done=name), 303)
+    return redirect(url_for("console.show_payment", session_id=wanted.session_id, done=name), 303)
 
 
 @pages.post("/work/switch-off/")

@@ -48,7 +48,7 @@ def test_an_unmatched_payment_is_allocated_to_its_candidate_and_becomes_an_order
 
     page.goto("/console/work/")
     page.get_by_role("button", name="Sign in as the demo operator").click()
-    page.get_by_role("article", name="Unmatched payment").get_by_role("link").click()
+    page.get_by_role("link", name="Find its session").click()
     facts = page.get_by_role("article", name="Unmatched payment")
     for fact in (str(receipt), "tomatoes please", "2547****111", f"KES {total}.00"):
         expect(facts).to_contain_text(fact)
@@ -167,7 +167,7 @@ def test_the_refund_of_an_order_on_its_payment_takes_two_operators(careful: Inst
     path = f"{careful.base_url}/console/payments/{session_id}/"
     first, _ = signed_in(careful, token=careful.token(9, "operator"))
     second, _ = signed_in(careful, token=careful.token(8, "operator"))
-    form = {"session": session_id, "reason": "Sold twice.", "page": "payment"}
+    form = {"session": session_id, "reason": "Sold twice."}
     form["proof"] = proof_in(first.get(path, timeout=10).text)
     answer = first.post(f"{careful.base_url}/console/work/refund-order/", data=form, timeout=10)
     assert answer.url.startswith(path)

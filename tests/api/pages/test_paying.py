@@ -16,7 +16,7 @@ from tests.api.pages.acts import (
     press_on_phone,
     press_pay,
 )
-from tests.scenarios.steps import ANSWER_AND_CALLBACK_LOST
+from tests.scenarios.steps import ANSWER_AND_CALLBACK_LOST, prompt_of, receipt_of
 from tests.support.instance import Instance
 
 
@@ -39,6 +39,7 @@ def test_a_buyer_goes_from_the_catalogue_to_the_order(page: Page, instance: Inst
     press_on_phone(page, "Enter PIN and pay")
     number = expect_order(page)
     expect(page.get_by_text("Carrots")).to_be_visible()
+    expect(page.get_by_text(f"M-Pesa receipt {receipt_of(prompt_of(instance))}")).to_be_visible()
     [listed] = instance.client(1).get("/api/payments/sessions/").json()["results"]
     assert listed["order_details"]["order_number"] == number
     assert page.locator("#paid").inner_text() == f"KES {listed['total_amount']}"
@@ -138,6 +139,8 @@ def test_a_payment_for_sold_out_goods_shows_its_refund(page: Page, instance: Ins
     press_on_phone(page, "Enter PIN and pay")
     expect(page.get_by_role("heading", name="There is no order")).to_be_visible()
     expect(page.get_by_role("article").get_by_text("to you.")).to_be_visible()
+    expect(page.get_by_text(f"M-Pesa receipt {receipt_of(prompt_of(instance))}")).to_be_visible()
+    expect(page.get_by_role("term").filter(has_text="Goes back to you")).to_be_visible()
 
 
 def test_the_payments_page_follows_changes_without_polling(page: Page) -> None:
