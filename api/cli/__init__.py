@@ -13,6 +13,7 @@ from api.cli.evidence import evidence
 from api.cli.export import export
 from api.cli.export_customer import export_customer
 from api.cli.failures import FailureGroup
+from api.cli.generate import generate
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
 from api.cli.notify import notify
@@ -62,6 +63,7 @@ for command in (
     simulator,
     migrate,
     demo_data,
+    generate,
     token,
     revoke_tokens,
     set_mpesa_credentials,

@@ -195,6 +195,10 @@ class Vault:
         """Read the keys of some hundreds of customers, whose values are decrypted next, in one round trip."""
         self._customers.read_ahead(owners)
 
+    def make_keys(self, owners: Collection[int]) -> None:
+        """Make the keys of some thousand customers whose values are encrypted next, of those who have none."""
+        self._customers.make_all(owners)
+
     def rewrap_customers(self, connection: Connection[Any]) -> int:
         """Wrap some customers' keys by the newest key of the ring; return how many, 0 once all are."""
         return self._customers.rewrap_some(connection)

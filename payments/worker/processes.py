@@ -117,13 +117,13 @@ class View:
 
     name: str
     every: tuple[float, float]
-    projection: Callable[[WorkerParts], Projection]
+    projection: Callable[[Vault], Projection]
 
     def jobs(
         self, parts: WorkerParts, _locks: LockConnection, _max_workers: int, log: LogReader
     ) -> list[Job]:
         """Return the job that follows the log."""
-        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection(parts), log=log)
+        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection(parts.vault), log=log)
         return [Job(self.name, follower.run_once, *self.every, full_round=follower.batch_size)]
 
 
@@ -158,7 +158,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     View("payment_figures", (0.1, 0.5), lambda _: PaymentFigures()),
     View("payment_refunds", (0.1, 0.5), lambda _: PaymentRefunds()),
     View("payment_cases", (0.1, 0.5), lambda _: PaymentCases()),
-    View("payment_search", (0.5, 1), lambda parts: PaymentSearch(parts.vault)),
+    View("payment_search", (0.5, 1), PaymentSearch),
     View("journal_entries", (0.5, 2), lambda _: Journal()),
     OnTime("journal_movements", (1, 5), "post movements of M-Pesa that no event accounts for to the journal",
            lambda parts: post_movements(parts.ledger.database, parts.vault.keys)),

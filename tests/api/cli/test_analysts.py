@@ -8,13 +8,11 @@ from subprocess import CompletedProcess
 import psycopg
 import pytest
 
-from api.local.database_logins import prepare_logins, url_of_login
-from api.local.instances import hold_instance, publish_instance
-from api.local.postgres import EmbeddedPostgres
+from api.local.database_logins import url_of_login
 from ledger.store.migrate import migrate
-from ledger.store.role_names import DEFAULT_ROLES
 from tests.api.cli.support import daftari
 from tests.support.analysts import make_group
+from tests.support.embedded import embedded_instance
 
 AUDITED = "SELECT kind, actor FROM audit_log WHERE subject = 'login:wanjiru' ORDER BY recorded_at"
 
@@ -22,12 +20,8 @@ AUDITED = "SELECT kind, actor FROM audit_log WHERE subject = 'login:wanjiru' ORD
 @pytest.fixture
 def embedded(data_folder: Path) -> Iterator[str]:
     """The folder of an instance that runs, with its own PostgreSQL: its superuser's URL."""
-    with EmbeddedPostgres(data_folder) as server, hold_instance(data_folder):
-        logins = prepare_logins(server.database_url, data_folder, DEFAULT_ROLES)
-        migrate(logins.migration_url)
-        variables = {"DATABASE_URL": logins.database_url, "DAFTARI_MIGRATION_URL": logins.migration_url}
-        publish_instance(data_folder, variables)
-        yield server.database_url
+    with embedded_instance(data_folder) as url:
+        yield url
 
 
 def printed(result: CompletedProcess[str]) -> tuple[str, str]:

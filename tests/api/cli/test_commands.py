@@ -187,9 +187,12 @@ def test_demo_data_writes_a_usable_token_for_each_buyer_into_a_private_file(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_demo_data_is_refused_in_production(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [["demo-data"], ["generate", "--sessions", "10"]])
+def test_demo_and_sample_data_are_refused_in_production(
+    database_url: str, tmp_path: Path, command: list[str]
+) -> None:
     code, _, error = run(
-        "demo-data",
+        *command,
         DATABASE_URL=database_url,
         DAFTARI_DATA_DIR=str(tmp_path),
         DAFTARI_MODE="production",
