@@ -10,7 +10,7 @@ from api.cli.data import demo_data, migrate
 from api.cli.database import pg_dump, psql, restore_dump
 from api.cli.erasure import erase_customer, legal_hold
 from api.cli.evidence import evidence
-from api.cli.export import export
+from api.cli.export import export, export_view
 from api.cli.export_customer import export_customer
 from api.cli.failures import FailureGroup
 from api.cli.generate import generate
@@ -84,6 +84,7 @@ for command in (
     audit_log,
     books,
     export,
+    export_view,
     evidence,
     export_customer,
     erase_customer,

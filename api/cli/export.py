@@ -1,4 +1,4 @@
-"""`daftari export`: the event log as files."""
+"""`daftari export` and `export-view`: the event log, and the views for analysts, as files."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -113,14 +113,9 @@ def export(
     from ledger.store.vault import Vault
     from payments.refunds.notes import parse_note
     from projections.export.event_export import Wanted, export_events
-    from projections.export.event_formats import lacks
     from projections.export.exported_events import EventReader
 
-    if package := lacks(form):
-        message = (
-            f"--format {form} needs {package}, which is not installed here: type `pip install {package}`, "
-        )
-        raise Failure(f"{message}or choose another format.", NOT_AVAILABLE)
+    _require_package(form)
     note = parse_note(reason or "", "reason") if personal_data else ""
     wanted = Wanted(form, since, before, personal_data, events_per_file)
     with open_database() as (settings, database):
@@ -143,6 +138,48 @@ def export(
     )
 
 
+@click.command(name="export-view", short_help="Export a view for analysts as CSV, JSON lines or Parquet.")
+@click.argument("view", metavar="NAME")
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True
+)
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The file to write, in place of one that is there.",
+)
+def export_view(view: str, form: str, path: Path) -> None:
+    """Export all rows of NAME, a view of the schema `analytics`, into a file.
+
+    docs/analysts.md lists the views and their columns. Prints the number of rows, and the SHA-256 of the file.
+
+    \b
+    Examples
+      daftari export-view daily_funnel --format parquet -o funnel.parquet
+      daftari export-view payment_sessions -o sessions.csv
+    """
+    from api.cli.opened import open_database_as_migrator
+    from projections.export.view_export import export_view
+
+    _require_package(form)
+    with open_database_as_migrator() as (_, database), _errors_of(path):
+        exported = export_view(database, view, form, path)
+    click.echo(f"{path} holds {exported.rows:,} rows of {view}; SHA-256 {exported.sha256}")
+
+
+def _require_package(form: str) -> None:
+    from projections.export.event_formats import lacks
+
+    if package := lacks(form):
+        message = (
+            f"--format {form} needs {package}, which is not installed here: type `pip install {package}`, "
+        )
+        raise Failure(f"{message}or choose another format.", NOT_AVAILABLE)
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[float], None]]:
     """Show on a terminal how far through the log the export is."""
@@ -157,10 +194,10 @@ def _progress() -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def _errors_of(folder: Path) -> Iterator[None]:
+def _errors_of(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise Failure(
-            f"{folder}: {error.strerror}. Nothing is lost: type the command again.", NOT_AVAILABLE
+            f"{path}: {error.strerror}. Nothing is lost: type the command again.", NOT_AVAILABLE
         ) from error

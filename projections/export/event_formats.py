@@ -14,7 +14,7 @@ Write = Callable[[Sequence[ExportedEvent]], object]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full-width ones count too
 """A spreadsheet may take a cell that begins with one of these for a formula."""
 
-_LINE_END, _QUOTE, _QUOTES = b"\r\n", '"', '""'
+LINE_END, _QUOTE, _QUOTES = b"\r\n", '"', '""'
 _JSON = msgspec.json.Encoder()
 
 
@@ -46,15 +46,15 @@ def _as_json(event: ExportedEvent) -> dict[str, Any]:
 @contextmanager
 def _csv(file: BinaryIO) -> Iterator[Write]:
     # The csv module looks at every character of a document: it takes as long as all else together.
-    file.write(",".join(ExportedEvent._fields).encode() + _LINE_END)
+    file.write(",".join(ExportedEvent._fields).encode() + LINE_END)
 
     def write(events: Sequence[ExportedEvent]) -> None:
-        file.write(b"".join(",".join(map(_cell, event)).encode() + _LINE_END for event in events))
+        file.write(b"".join(",".join(map(cell, event)).encode() + LINE_END for event in events))
 
     yield write
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """Return a value as a cell: a text quoted, as RFC 4180 has it, and no formula."""
     kind = type(value)
     if kind is str:
