@@ -102,7 +102,7 @@ def _pages(port: int, buyer: Buyer) -> dict[str, float]:
             "last page, ms": f"{SESSIONS}?page={last}",
             "page 1 of status, ms": f"{SESSIONS}?status=order_created",
             "last page of status, ms": f"{SESSIONS}?page={last}&status=order_created",
-            "rare status, ms": f"{SESSIONS}?status=expired",
+            "rare status, ms": f"{SESSIONS}?status=payment_initiated",
         }
         near_last = _page(connection, buyer, f"{SESSIONS}?page={max(1, last - 1)}")[1]["next"]
         if near_last:

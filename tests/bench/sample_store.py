@@ -1,23 +1,27 @@
-"""A store on disk in which one buyer has bought once, to be filled with valid copies of that session."""
+"""A store on disk in which one buyer has bought once, to be filled with sample sessions."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from os import cpu_count
 from pathlib import Path
-from uuid import UUID
 
 import psycopg
 
 from api.local.local_settings import local_settings
+from ledger import clock
+from payments.sample.chunks import Sample
+from payments.sample.generation import Store, write_sample
 from tests.bench.bench_stack import BenchStack, environment, folder_on_disk, started_daftari
 from tests.bench.connection import Connection
-from tests.bench.copies import FIRST_NUMBER, Filling, fill
-from tests.bench.lifecycles import SESSIONS, Buyer, Purchase
+from tests.bench.lifecycles import Buyer, Purchase
 from tests.bench.plain_stack import superuser_url
 from tests.support.waiting import wait_until
 
 POLL_SECONDS = 0.005
+DAYS = 30
 CAUGHT_UP_WITHIN_SECONDS = 3_600
 _IS_BEHIND = """
 SELECT EXISTS (SELECT FROM payment_events WHERE position > (SELECT min(position) FROM follower_positions)) AS behind
@@ -31,9 +35,8 @@ class SampleStore:
     folder: Path
     environ: dict[str, str]
     buyer: Buyer
-    session_id: UUID
     buyers_made: int
-    next_number: int = FIRST_NUMBER
+    next_seed: int = 1
 
     @property
     def master_key(self) -> bytes:
@@ -41,19 +44,12 @@ class SampleStore:
         return local_settings(self.environ).daftari_master_key
 
     def fill(self, url: str, count: int, share_of_buyer: float = 0.0) -> None:
-        """Add copies to the database at `url`, of which the buyer has a share, and bring its statistics up to date."""
-        fill(
-            Filling(
-                url,
-                self.master_key,
-                self.session_id,
-                self.buyer.user,
-                share_of_buyer,
-                count,
-                self.next_number,
-            )
-        )
-        self.next_number += count
+        """Add sessions of the last days to the database at `url`, of which the buyer has a share; analyze it."""
+        last = clock.now().astimezone(clock.NAIROBI).date() - timedelta(days=1)
+        first = last - timedelta(days=DAYS - 1)
+        sample = Sample(count, self.next_seed, first, last, self.buyer.user, share_of_buyer)
+        write_sample(Store(url, self.master_key), sample, cpu_count() or 1)
+        self.next_seed += 1
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")
@@ -66,20 +62,20 @@ def sample_store() -> Iterator[SampleStore]:
     try:
         environ = environment(folder)
         with started_daftari(folder, environ) as stack:
-            buyer, session_id = _bought(stack)
+            buyer = _bought(stack)
             catch_up(stack)
-        yield SampleStore(folder, environ, buyer, session_id, stack.buyers_made)
+        yield SampleStore(folder, environ, buyer, stack.buyers_made)
     finally:
         shutil.rmtree(folder)
 
 
-def _bought(stack: BenchStack) -> tuple[Buyer, UUID]:
+def _bought(stack: BenchStack) -> Buyer:
     [buyer] = stack.make_buyers(1)
     with Connection(stack.port) as connection:
         purchase = Purchase(connection, buyer, POLL_SECONDS)
         failure = purchase.run().failure
     assert failure is None, failure
-    return buyer, UUID(purchase.session.removeprefix(SESSIONS).strip("/"))
+    return buyer
 
 
 def catch_up(stack: BenchStack) -> None:

@@ -13,6 +13,7 @@ from payments.sample.chunks import ChunkWriter, Sample
 from payments.sample.generation import Progress, Store, generate, require_no_others
 from payments.sample.lives import NUMBERS_A_SESSION
 from payments.verification.verifier import examine_all
+from payments.worker.processes import FOLLOWERS
 from projections.integrity.chain import check_chain
 from shop.demo import demo_data
 from tests.support.checkouts import Checkout
@@ -54,7 +55,7 @@ def test_a_sample_verifies_and_everything_that_follows_the_log_is_at_its_end(
     generate(store, SAMPLE, 1, told.append)
     assert violations(store) == []
     [ends] = rows(database, BEHIND)
-    assert ends["at_the_end"] == ends["followers"] == 8
+    assert ends["at_the_end"] == ends["followers"] == len(FOLLOWERS)
     assert ends["signed"] == ends["events"] > 600
     assert all(0 <= each.share <= 1 for each in told)
     assert {each.step for each in told} >= {"sessions", "signing", "payment_search", "journal_entries"}
