@@ -8,6 +8,7 @@ from api.tracing import TracedAdapter
 from daraja import DarajaClient, DarajaConfig
 from daraja.wire import new_session
 from ledger import clock
+from ledger.store.counters import MPESA_CALLS
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
@@ -33,7 +34,8 @@ def daraja_client(
         max_amount_shillings=settings.daftari_max_amount_shillings,
     )
     tokens = SharedTokenStore(database, vault, app_name(settings))
-    return DarajaClient(config, tokens, clock.now, http or traced_session(config.pool_size))
+    http = http or traced_session(config.pool_size)
+    return DarajaClient(config, tokens, clock.now, http, MPESA_CALLS.add)
 
 
 def traced_session(pool_size: int) -> requests.Session:

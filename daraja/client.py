@@ -12,13 +12,24 @@ import requests
 from daraja import c2b_api, eat, initiator, pull_api
 from daraja.config import DarajaConfig
 from daraja.daraja_errors import Refused, Retryable, SubmissionError, Uncertain
-from daraja.gateway import Gateway, TokenStore
+from daraja.gateway import OAUTH_PATH, Gateway, Observe, TokenStore
 from daraja.replies import PROMPT_DOUBT, Accepted, DarajaAnswer, QueryVerdict, read_acceptance, read_verdict
 from daraja.untrusted import MAX_BYTES
 from daraja.wire import AnswerLost, NotSent, new_session
 
 PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
 QUERY_PATH = "/mpesa/stkpushquery/v1/query"
+
+_OPERATIONS = {
+    OAUTH_PATH: "token",
+    PUSH_PATH: "push",
+    QUERY_PATH: "query",
+    initiator.REVERSAL_PATH: "reversal",
+    initiator.STATUS_PATH: "transaction_status",
+    c2b_api.REGISTER_PATH: "c2b_register",
+    pull_api.PULL_REGISTER_PATH: "pull_register",
+    pull_api.PULL_PATH: "pull",
+}
 
 _PHONE = re.compile(r"254[17][0-9]{8}")
 _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,12}")
@@ -35,7 +46,8 @@ class DarajaClient:
     """Talks to one Daraja environment for one shortcode; one object serves all threads of a process.
 
     `tokens` must be shared by all processes that use this consumer key. `clock` returns aware datetimes. `http`
-    replaces the session that the client makes for itself. Make the client after a fork, not before.
+    replaces the session that the client makes for itself. `observe` is told of each call by the name of its operation.
+    Make the client after a fork, not before.
     """
 
     def __init__(
@@ -44,10 +56,17 @@ class DarajaClient:
         tokens: TokenStore,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         http: requests.Session | None = None,
+        observe: Observe = lambda *_: None,
     ) -> None:
         self._config = config
         self._clock = clock
-        self._gateway = Gateway(config, tokens, clock, http or new_session(config.pool_size))
+        self._gateway = Gateway(
+            config,
+            tokens,
+            clock,
+            http or new_session(config.pool_size),
+            lambda seconds, path, code: observe(seconds, _OPERATIONS[path], code),
+        )
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
+from time import perf_counter
 from typing import Any, Protocol
 
 import requests
@@ -14,7 +15,7 @@ import requests
 from daraja import untrusted
 from daraja.config import DarajaConfig
 from daraja.daraja_errors import Refused, Retryable, SubmissionError
-from daraja.replies import DarajaAnswer, read_answer
+from daraja.replies import DarajaAnswer, code_of, read_answer
 from daraja.untrusted import MAX_BYTES
 from daraja.wire import AnswerLost, NotSent, exchange
 
@@ -63,16 +64,29 @@ class TokenStore(Protocol):
         ...
 
 
+Observe = Callable[[float, str, str], None]
+"""Is told of each call: how many seconds it took, what was called, and the code of its answer."""
+
+
 class Gateway:
-    """One Daraja environment, as seen by one app; serves all threads of a process. `clock` returns aware datetimes."""
+    """One Daraja environment, as seen by one app; serves all threads of a process. `clock` returns aware datetimes.
+
+    `observe` is told of each call by its path.
+    """
 
     def __init__(
-        self, config: DarajaConfig, tokens: TokenStore, clock: Callable[[], datetime], http: requests.Session
+        self,
+        config: DarajaConfig,
+        tokens: TokenStore,
+        clock: Callable[[], datetime],
+        http: requests.Session,
+        observe: Observe = lambda *_: None,
     ) -> None:
         self._config = config
         self._tokens = tokens
         self._clock = clock
         self._http = http
+        self._observe = observe
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -151,16 +165,25 @@ class Gateway:
             "Accept-Encoding": "identity",
             "User-Agent": self._config.user_agent,
         }
-        reply = exchange(
-            self._http,
-            method,
-            self._config.base_url + path,
-            headers=common | headers,
-            body=body,
-            timeouts=(self._config.connect_timeout_seconds, timeout_seconds),
-            max_bytes=max_bytes,
-        )
-        return read_answer(reply, self._clock(), max_bytes)
+        started, seen = perf_counter(), "answer_lost"
+        try:
+            reply = exchange(
+                self._http,
+                method,
+                self._config.base_url + path,
+                headers=common | headers,
+                body=body,
+                timeouts=(self._config.connect_timeout_seconds, timeout_seconds),
+                max_bytes=max_bytes,
+            )
+            answer = read_answer(reply, self._clock(), max_bytes)
+            seen = code_of(answer)
+        except NotSent:
+            seen = "not_sent"
+            raise
+        finally:
+            self._observe(perf_counter() - started, path, seen)
+        return answer
 
 
 def _lifetime(expires_in: object) -> timedelta:

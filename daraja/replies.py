@@ -164,6 +164,23 @@ _ROWS = (
     _Row(_BUSY, "system is busy", Retryable, "DARAJA_BUSY", _SYSTEM_BUSY, 120),
     _Row("500.003.03", "", Retryable, "DARAJA_QUOTA", _QUOTA_USED, 300),
 )
+_KNOWN_CODES = frozenset(row.error_code for row in _ROWS) | {"404.001.03", "400.003.01"}
+
+
+def code_of(answer: DarajaAnswer) -> str:
+    """Return the code of an answer for people who count them: one of a closed set, whatever M-Pesa writes.
+
+    That is a result code that we know, "0" where the request was taken, an error code that we know, or http_ and the
+    kind of the status.
+    """
+    result, error = code(answer.members.get("ResultCode")), answer.error_code
+    if error is None and result is not None and meaning_of(result).outcome != "unknown":
+        return result
+    if error is None and answer.status == 200 and (is_success(answer) or "access_token" in answer.members):
+        return "0"
+    if error in _KNOWN_CODES:
+        return error
+    return f"http_{answer.status // 100}xx" if 100 <= answer.status < 600 else "http_other"
 
 
 def submission_error(answer: DarajaAnswer, doubt: str = PROMPT_DOUBT) -> SubmissionError:

@@ -17,6 +17,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
 from ledger.store import metadata
 from ledger.store.canonical import canonical_json, chained_hashes
+from ledger.store.counters import EVENTS
 from ledger.store.database import Database
 from ledger.store.event_macs import EventForged, EventMacs
 from ledger.store.key_ring import KeyRing
@@ -281,6 +282,8 @@ class Append:
     def written(self, position: int) -> None:
         """Log that the events are in the log, the last of them at this position."""
         self._session.last_hash = self.hashes[-1]
+        for name in self._names:
+            EVENTS.add(name)
         _log.info(
             "appended",
             session_id=str(self._session.id),

@@ -20,6 +20,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 
 from ledger.errors import ConnectionLost
 from ledger.store.connection import Connection
+from ledger.store.counters import CONFLICTS
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.parts import Part, run_parts
@@ -291,6 +292,7 @@ def version_conflicts() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if error.sqlstate == VERSION_CONFLICT:
+            CONFLICTS.add()
             raise VersionConflict(str(error)) from error
         raise
 

@@ -26,6 +26,7 @@ from ledger.phone import PhoneNumber
 from ledger.session.cart import SnapshotLine, Totals, add_up
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
+from ledger.store.counters import timed
 from ledger.store.customer_keys import HasKey
 from ledger.store.parts import read_parts, together
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
@@ -111,10 +112,11 @@ class Checkout:
         InvalidValue for a place that does not exist and for a total that M-Pesa cannot take, Rejected
         CART_EMPTY and OUT_OF_STOCK, Conflict TOO_MANY_SESSIONS, and what `keyed` refuses with.
         """
-        for _ in range(MAX_TRIES):
-            with suppress(HasKey):
-                return self._create(user_id, delivery, phone, keyed)
-        raise Conflict
+        with timed("create"):
+            for _ in range(MAX_TRIES):
+                with suppress(HasKey):
+                    return self._create(user_id, delivery, phone, keyed)
+            raise Conflict
 
     def _create(
         self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, keyed: UnkeyedRequest
@@ -178,21 +180,22 @@ class Checkout:
 
         Raises NotFound, Rejected as PaymentSession.extend does, and what `keyed` refuses with.
         """
-        history = {"history": self._ledger.history_part(session_id)}
-        found = read_parts(self._ledger.database, history | keyed.to_read())
-        keyed.check(found)
-        name = _name_of(user_id, keyed)
-        command = partial(
-            PaymentSession.extend,
-            minutes=self._terms.session_minutes,
-            max_extensions=self._terms.max_extensions,
-            at=clock.now(),
-            request=str(name) if name else None,
-        )
-        session = self._ledger.session_of(session_id, found["history"], user_id=user_id)
-        session, _ = self._ledger.decide(session_id, command, known=session, beside=keyed.to_answer)
-        keyed.written(session)
-        return session
+        with timed("extend"):
+            history = {"history": self._ledger.history_part(session_id)}
+            found = read_parts(self._ledger.database, history | keyed.to_read())
+            keyed.check(found)
+            name = _name_of(user_id, keyed)
+            command = partial(
+                PaymentSession.extend,
+                minutes=self._terms.session_minutes,
+                max_extensions=self._terms.max_extensions,
+                at=clock.now(),
+                request=str(name) if name else None,
+            )
+            session = self._ledger.session_of(session_id, found["history"], user_id=user_id)
+            session, _ = self._ledger.decide(session_id, command, known=session, beside=keyed.to_answer)
+            keyed.written(session)
+            return session
 
     def initiate(
         self,
@@ -209,7 +212,7 @@ class Checkout:
         PAYMENTS_BUSY, PAYMENTS_PAUSED or MPESA_UNAVAILABLE; and what `keyed` refuses with. After each of them the
         session can be paid as before.
         """
-        with self._slots.take():
+        with timed("initiate"), self._slots.take():
             now = clock.now()
             found = read_parts(
                 self._ledger.database,

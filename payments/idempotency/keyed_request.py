@@ -39,6 +39,9 @@ class KeyTaken(Exception):
 class AnsweredBefore(Exception):
     """The request was answered before, with this status and body."""
 
+    outcome = "repeated"
+    """Under this it is counted."""
+
     def __init__(self, status: int, body: str) -> None:
         super().__init__(status)
         self.status = status

@@ -15,6 +15,7 @@ from ledger.application import Ledger
 from ledger.errors import DatabaseUnavailable, LedgerError
 from ledger.identifiers import new_id
 from ledger.session.session import PaymentSession
+from ledger.store.counters import MESSAGES, VERDICTS
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database, once_more
 from ledger.store.key_ring import WrongKey
@@ -164,6 +165,7 @@ class Inbox:
         facts = inbox_id, str(channel), is_authenticated, *named
         row = row_of(dict(zip(BOUND, facts, strict=True), is_from_before=False))
         key_owner, encrypted, is_erased = self._encrypt(owner, stored.decode("latin-1"), row)
+        MESSAGES.add(channel, "yes" if is_authenticated else "no")
         commitment = self._vault.commitment(key_owner, encrypted, stored)
         message = InboxMessage(
             inbox_id, now, channel, is_authenticated, *named, stored, body_bytes, 0, commitment
@@ -235,10 +237,12 @@ class Inbox:
             with self._database.connection() as connection:
                 connection.execute(_MARK_OF_ERASED, (message.inbox_id, about))
         self._end(message.inbox_id, "acted_on", reason, now)
+        VERDICTS.add(message.channel, "acted_on")
 
     def dead_letter(self, message: InboxMessage, reason: str, now: datetime) -> None:
         """Leave a message to an operator."""
         self._end(message.inbox_id, "set_aside", reason, now)
+        VERDICTS.add(message.channel, "dead_lettered")
 
     def close(self, inbox_id: UUID, *, closed_by: str, note: str, now: datetime) -> bool:
         """Close a dead-lettered message that an operator dealt with; return whether there was one."""

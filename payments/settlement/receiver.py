@@ -18,6 +18,7 @@ from ledger.application import Append, Ledger
 from ledger.errors import DatabaseUnavailable, LedgerError
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
+from ledger.store.counters import VERDICTS, timed
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.parts import Part, read_parts
 from ledger.store.recorder import VersionConflict
@@ -73,25 +74,31 @@ class CallbackReceiver:
         What its URL does not authenticate is only stored. Raises Unavailable if the body could not be stored: then it
         must not be acknowledged.
         """
-        session_id, attempt = (read_token(self._vault.is_signed, token) if token else None) or (None, None)
-        reading = Reading(clock.now(), _parsed(body))
-        session, owner = self._session_and_owner(reading, session_id)
-        draft = self._inbox.draft(
-            body,
-            body_bytes=body_bytes,
-            channel=Channel.STK,
-            is_authenticated=session_id is not None,
-            session_id=session_id,
-            attempt=attempt,
-            owner=owner,
-            now=reading.at,
-        )
-        if session is not None and attempt is not None and self._is_settled(draft, session, attempt, reading):
-            return
-        message = self._inbox.keep(draft)
-        if message.is_authenticated:  # Any other needs a status query, and M-Pesa must not wait for that.
-            with failure_left_to_worker(message):
-                self._settlement.act_on(message, may_query=False)
+        with timed("callback"):
+            named = read_token(self._vault.is_signed, token) if token else None
+            session_id, attempt = named or (None, None)
+            reading = Reading(clock.now(), _parsed(body))
+            session, owner = self._session_and_owner(reading, session_id)
+            draft = self._inbox.draft(
+                body,
+                body_bytes=body_bytes,
+                channel=Channel.STK,
+                is_authenticated=session_id is not None,
+                session_id=session_id,
+                attempt=attempt,
+                owner=owner,
+                now=reading.at,
+            )
+            if (
+                session is not None
+                and attempt is not None
+                and self._is_settled(draft, session, attempt, reading)
+            ):
+                return
+            message = self._inbox.keep(draft)
+            if message.is_authenticated:  # Any other needs a status query, and M-Pesa must not wait for that.
+                with failure_left_to_worker(message):
+                    self._settlement.act_on(message, may_query=False)
 
     def _session_and_owner(
         self, reading: Reading, session_id: UUID | None
@@ -174,6 +181,7 @@ class CallbackReceiver:
         if order:  # The last: listings that many buy are locked the shortest time.
             parts["order_id"] = order
         written = self._ledger.write(parts)
+        VERDICTS.add(draft.message.channel, "acted_on")
         if append.events:
             append.written(written["position"])
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from ledger.errors import Unavailable
+from ledger.store.counters import JOB_FAILURES
 from ledger.store.locks import ActiveLock
 from payments.retry_schedule import RetrySchedule
 
@@ -70,6 +71,7 @@ def run_job(job: Job, stop: Stop) -> None:
         try:
             done = job.work()
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others; it is logged and retried
+            JOB_FAILURES.add(job.name)
             said = _report(job, error, said)
             failures += 1
             stop.wait(_pause_after(error, failures).total_seconds())
