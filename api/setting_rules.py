@@ -76,7 +76,7 @@ def missing(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _wrong_in_production(found: Mapping[str, Any]) -> Iterator[str]:
     """Say what production must have, and must not."""
-    yield from weak_secrets(found["daftari_jwt_secret"], found["daftari_jwt_previous_secret"])
+    yield from weak_secrets(found)
     if not found["mpesa_callback_url"].startswith("https://"):
         yield (
             "MPESA_CALLBACK_URL must be an https address in production: type "
@@ -104,9 +104,10 @@ def _may_have_credentials(base_url: str, own_host: str) -> bool:
     return parts.scheme == "https" and (host == _SAFARICOM or host.endswith(f".{_SAFARICOM}"))
 
 
-def weak_secrets(present: str, previous: str) -> Iterator[str]:
-    """Say of each HS256 secret that can be guessed, why and what to type."""
-    for name, text in (("DAFTARI_JWT_SECRET", present), ("DAFTARI_JWT_PREVIOUS_SECRET", previous)):
+def weak_secrets(found: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each secret that can be guessed, why and what to type."""
+    for name in ("DAFTARI_JWT_SECRET", "DAFTARI_JWT_PREVIOUS_SECRET", "DAFTARI_METRICS_TOKEN"):
+        text = found[name.lower()]
         if text and (why := values.weakness_of(text)):
             yield f"{name} can be guessed: {why}. Type `{values.COMMAND_FOR_A_SECRET}` to make one."
 

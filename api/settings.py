@@ -13,6 +13,9 @@ from api.setting_values import setting as _setting
 from ledger.money import Money
 from ledger.store.role_names import Roles
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable, prometheus-client's, of the folder through which processes of a machine add up what they count."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -96,6 +99,13 @@ class Settings:
         values.secret,
         "",
         "The HS256 secret before the present one: its tokens are accepted too, until you unset it.",
+        secret=True,
+    )
+    daftari_metrics_token: str = _setting(
+        values.secret,
+        "",
+        "The bearer token with which a monitoring system reads /metrics, and nothing else, 32 characters or more. "
+        "Without it, an operator's token is needed.",
         secret=True,
     )
     daftari_jwt_public_key_file: Path | None = _setting(

@@ -1,6 +1,7 @@
 """What the entry points may ask of a process: one object, which api/wiring.py builds after a fork."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from daraja import DarajaClient
 from ledger.application import Ledger
@@ -17,6 +18,7 @@ from payments.erasure.erasures import Erasures
 from payments.erasure.retention import Retention
 from payments.exceptions.alarms import Alarms
 from payments.exceptions.candidates import Candidates
+from payments.exceptions.figures import Watched
 from payments.exceptions.resolutions import CaseService
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.operators.switches import Switches
@@ -83,6 +85,11 @@ class Services:
 
     # The background worker
     worker: WorkerParts
+
+    @cached_property
+    def watched(self) -> Watched:
+        """The figures that operators watch."""
+        return Watched(self.database, self.ledger.macs, self.alarms, self.switches, self.verifier)
 
     def check_database(self, within_seconds: float) -> HorizonHolder | None:
         """Read one row and write one; return who holds the log back.

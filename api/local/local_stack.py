@@ -1,6 +1,7 @@
 """The local stack of `daftari up`: PostgreSQL, migrations, demo data, the simulator, the API and the worker."""
 
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from api.local.ports import answers_http, http_url, require_free_port
 from api.local.supervisor import Program, Supervisor
 from api.setting_rules import STORED_NAMES
 from api.setting_values import is_near
-from api.settings import Settings, load_settings
+from api.settings import METRICS_FOLDER, Settings, load_settings
 
 WAIT = "--variables-from-stdin"
 """The option of a program that waits for the rest of its variables."""
@@ -51,7 +52,11 @@ class LocalStack:
         """Run until `stopping` is set, then stop everything; raise ConfigurationError, LocalRuntimeError, WrongKey."""
         settings = self._settings
         settings.require_safe_mode(simulates=self.simulates)
-        with hold_instance(settings.daftari_data_dir):
+        with (
+            hold_instance(settings.daftari_data_dir),
+            tempfile.TemporaryDirectory(prefix="daftari-metrics-", ignore_cleanup_errors=True) as folder,
+        ):
+            self._variables[METRICS_FOLDER] = folder  # From the start: the programs read it when they import.
             self._require_ports()
             supervisor = Supervisor(stopping, self._report)
             try:

@@ -127,7 +127,7 @@ def _check_tokens(settings: Settings) -> tuple[Level, str]:
         return _check_published_keys(url)
     if settings.daftari_jwt_public_key_file:
         return Level.OK, "Bearer tokens are verified with the public key of the file."
-    weak = list(weak_secrets(settings.daftari_jwt_secret, settings.daftari_jwt_previous_secret))
+    weak = list(weak_secrets(vars(settings)))
     if weak:
         return Level.WARNING, " ".join(weak)
     return Level.OK, "Bearer tokens are verified with the HS256 secret."

@@ -20,9 +20,8 @@ from api.server.lanes import CALLBACK_SLOTS, HEALTH_SLOTS, Lanes
 from api.server.open_connections import ConnectionLimits
 from api.server.processes import WorkerProcesses
 from api.server.wsgi import Environ, Wsgi
-from api.settings import Settings
+from api.settings import METRICS_FOLDER, Settings
 
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 GRACE_SECONDS = 10
 BACKLOG = 512
 MAX_CONNECTIONS = 4_096
@@ -41,8 +40,9 @@ def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
     Raises ConfigurationError.
     """
     import_application()
-    folder = tempfile.mkdtemp(prefix="daftari-metrics-")
-    os.environ[METRICS_FOLDER] = folder
+    own_folder = None
+    if not os.environ.get(METRICS_FOLDER):  # None is given that the worker shares.
+        own_folder = os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="daftari-metrics-")
     try:
         from api.http.app import create_app  # noqa: PLC0415 - as import_application() says
         from api.wiring import build_services  # noqa: PLC0415 - imports the application too
@@ -63,16 +63,12 @@ def serve(settings: Settings, install_pages: Callable[[Flask], None]) -> None:
             )
             workers.run(on_stopping=listener.close)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if own_folder is not None:
+            shutil.rmtree(own_folder, ignore_errors=True)
 
 
 def import_application() -> None:
-    """Import what the workers run.
-
-    prometheus-client looks when it is imported whether a variable names the folder of the workers' metrics, and reads
-    its name at the first metric: by then serve() has made the folder.
-    """
-    os.environ.setdefault(METRICS_FOLDER, "")
+    """Import what the workers run."""
     for name in ("api.http.app", "api.wiring"):
         import_module(name)
 

@@ -178,10 +178,11 @@ class Verifier:
 
     def last(self) -> VerificationRun | None:
         """Return the last run of ours, None before the first; the last whole one if that found something."""
-        whole, incremental = (next(self._genuine(form), None) for form in (Form.WHOLE, Form.INCREMENTAL))
-        if whole is None or whole.violations or incremental is None:
-            return whole or incremental
-        return max(whole, incremental, key=lambda run: run.finished_at)
+        return run_that_counts(*self.latest())
+
+    def latest(self) -> tuple[VerificationRun | None, VerificationRun | None]:
+        """Return the last whole run of ours and the last incremental one, each None before the first."""
+        return next(self._genuine(Form.WHOLE), None), next(self._genuine(Form.INCREMENTAL), None)
 
     def _verified(self) -> Verified | None:
         """Return up to where a run of ours, whole or not, found nothing wrong."""
@@ -199,6 +200,15 @@ class Verifier:
 
     def _has_events(self, number: int) -> bool:
         return verification_runs.count_events(self._database, at_most=number) == number
+
+
+def run_that_counts(
+    whole: VerificationRun | None, incremental: VerificationRun | None
+) -> VerificationRun | None:
+    """Return the later one of two runs, but a whole one that found something: only another whole run refutes it."""
+    if whole is None or whole.violations or incremental is None:
+        return whole or incremental
+    return max(whole, incremental, key=lambda run: run.finished_at)
 
 
 def open_store(database_url: str, role: str, master_key: bytes) -> tuple[Database, Vault]:

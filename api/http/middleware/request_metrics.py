@@ -1,28 +1,38 @@
 """Request counts and latencies by route template, so that no id and no personal data get in."""
 
 import os
-from collections.abc import Mapping
 from http import HTTPMethod
 
 from flask import Flask, current_app
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from api.settings import METRICS_FOLDER
+from ledger.store import counters
+from payments.exceptions.figures import Figures
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 UNMATCHED = "(none)"
 """The route of a request that matches no template."""
 
 EXTENSION = "daftari.metrics"
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Names an empty folder through which the web server's processes add up their metrics."""
-
 GAUGES = {
     "daftari_open_cases": "Open cases of the work list.",
     "daftari_seconds_left": "Seconds until something that is watched runs out; below zero once it has.",
     "daftari_switched_off": "1 for what operators have switched off, else 0.",
     "daftari_follower_events_behind": "Events that a follower of the log has not read; counted up to 10,000.",
     "daftari_follower_seconds_behind": "Age of the oldest event that a follower of the log has not read.",
-    "daftari_horizon_seconds": "For how long the oldest transaction with an id has held the log back; kind names it.",
+    "daftari_horizon_seconds": "For how long the oldest transaction with an id has held the log back.",
+    "daftari_database_answers": "1 if the figures of this list could be read from the database, else 0.",
+    "daftari_oldest_waiting_seconds": "Age of the oldest payment or refund in doubt, payment without its order, and "
+    "authenticated message that nobody has acted on; 0 if there is none.",
+    "daftari_money_held_cents": "Money held, in cents: paid and without an order, and due back; of 10,000 at most.",
+    "daftari_dead_letters": "Dead-lettered messages and events; counted up to 10,000.",
+    "daftari_verified_seconds": "Seconds since the last verification run of each form ended.",
+    "daftari_invariant_violations": "Violations that the last verification run found, by rule.",
+    "daftari_block_height": "Number of the last signed block.",
+    "daftari_block_seconds": "Seconds since the last block was signed; the log may have had no events since.",
+    "daftari_unsigned_seconds": "Age of the oldest event that no block covers; 0 if there is none.",
 }
 """What is read when metrics are asked for, with its help text."""
 
@@ -58,17 +68,20 @@ def install_metrics(app: Flask) -> None:
     app.extensions[EXTENSION] = RequestMetrics()
 
 
-def exposition(gauges: Mapping[str, Mapping[str, float]]) -> bytes:
+def exposition(figures: Figures) -> bytes:
     """Return the metrics as Prometheus text: of all processes if they share a folder, else of this one.
 
-    `gauges` are figures read now, by name and then by their label `kind`.
+    `figures` are read now, by name and, where a name has several, by their label `kind`.
     """
-    return _counted() + _read_now(gauges)
+    return _counted() + _read_now(figures)
 
 
-def _read_now(gauges: Mapping[str, Mapping[str, float]]) -> bytes:
+def _read_now(figures: Figures) -> bytes:
     registry = CollectorRegistry()
-    for name, values in gauges.items():
+    for name, values in figures.items():
+        if isinstance(values, float):
+            Gauge(name, GAUGES[name], registry=registry).set(values)
+            continue
         gauge = Gauge(name, GAUGES[name], ("kind",), registry=registry)
         for kind, value in values.items():
             gauge.labels(kind).set(value)
@@ -76,9 +89,9 @@ def _read_now(gauges: Mapping[str, Mapping[str, float]]) -> bytes:
 
 
 def _counted() -> bytes:
-    if os.environ.get(SHARED_FOLDER):
+    if os.environ.get(METRICS_FOLDER):
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped
         return generate_latest(shared)
     metrics: RequestMetrics = current_app.extensions[EXTENSION]
-    return generate_latest(metrics.registry)
+    return generate_latest(metrics.registry) + generate_latest(counters.REGISTRY)

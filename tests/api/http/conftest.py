@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -20,6 +22,7 @@ from ledger.store.positions import HorizonHolder
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
 from payments.exceptions.alarms import Alarm
+from payments.exceptions.figures import Watched
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.request_leases import RequestLeases
 from tests.api.http.probes import blueprint
@@ -51,6 +54,13 @@ class NothingRunsOut:
         return {}
 
 
+class NothingVerified:
+    """No verification has run."""
+
+    def latest(self) -> tuple[None, None]:
+        return None, None
+
+
 class NoLog:
     """Nobody asks whose the events are."""
 
@@ -76,6 +86,12 @@ class ProbeServices:
     vault: Vault | None = None
     ledger: NoLog = field(default_factory=NoLog)
     audit_log: NothingRecorded = field(default_factory=NothingRecorded)
+
+    @cached_property
+    def watched(self) -> Watched:
+        assert self.database is not None
+        parts: Any = (self.alarms, self.switches, NothingVerified())
+        return Watched(self.database, None, *parts)
 
     def check_database(self, within_seconds: float) -> HorizonHolder | None:
         assert within_seconds <= 1

@@ -1,12 +1,15 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from api.http.framework.services import LazyServices
+from api.settings import Settings
 from ledger.errors import Unavailable
 from ledger.store.database import Database
 from tests.api.http.conftest import ProbeServices
@@ -117,3 +120,32 @@ def test_the_figures_tell_of_open_cases_and_of_what_is_switched_off(
     shown = client.get("/metrics", headers=bearer(1, "operator")).text
     assert 'daftari_open_cases{kind="refund_due"} 0.0' in shown
     assert 'daftari_switched_off{kind="prompts"} 0.0' in shown
+
+
+MONITOR = "f3Zq8Lw1Kx7Vb2Nc9Tm4Rh6Yd0Sg5Pj"
+
+
+@pytest.mark.usefixtures("lost_database")
+def test_the_token_of_the_monitor_opens_the_figures_and_nothing_else(
+    make_app: Callable[[Settings], Flask], settings: Settings
+) -> None:
+    client = make_app(replace(settings, daftari_metrics_token=MONITOR)).test_client()
+    header = {"Authorization": f"Bearer {MONITOR}"}
+    assert client.get("/metrics", headers=header).status_code == 200
+    assert client.get("/metrics", headers={"Authorization": f"Bearer {MONITOR}x"}).status_code == 401
+    assert client.get("/metrics").status_code == 401
+    for path in ("/api/probes/who/", "/api/work-list/"):
+        assert client.get(path, headers=header).status_code == 401
+
+
+def test_without_a_token_of_the_monitor_no_token_is_taken_for_it(client: FlaskClient) -> None:
+    for token in ("", " ", "None", MONITOR):
+        assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+@pytest.mark.usefixtures("lost_database")
+def test_without_a_database_the_counts_are_shown_all_the_same(client: FlaskClient, bearer: Bearer) -> None:
+    shown = client.get("/metrics", headers=bearer(1, "operator")).text
+    assert "\ndaftari_database_answers 0.0\n" in shown
+    assert "daftari_open_cases" not in shown
+    assert "daftari_http_request_seconds" in shown
