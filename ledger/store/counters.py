@@ -78,7 +78,9 @@ MPESA_CALLS = Timing(
     "not_sent or answer_lost.",
     ("operation", "code"),
 )
-JOB_FAILURES = Count("daftari_job_failures", "Rounds of the worker's jobs that ended in an error.", ("job",))
+JOB_FAILURES = Count(
+    "daftari_job_failures", "Rounds of the worker's jobs that ended in an error.", ("process",)
+)
 
 
 class timed:  # noqa: N801 - reads as the statement that it is

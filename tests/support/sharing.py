@@ -9,6 +9,7 @@ SHARING = (
     "tests/api/pages/",
     "tests/api/server/",
     "tests/architecture/",
+    "tests/monitoring/test_rules_and_boards.py",
     "tests/performance/",
     "tests/security/test_authorisation_matrix.py",
     "tests/security/test_cross_site.py",
