@@ -90,9 +90,10 @@ def show_metrics() -> Response:
     For Prometheus, with the token of DAFTARI_METRICS_TOKEN or an operator's. No label names a person or a payment.
     """
     try:
-        watched = current_services().watched
+        services = current_services()
         with while_waiting():  # Another may be reading, for all who ask.
-            figures = {**watched.figures(), "daftari_database_answers": 1.0}
+            services.check_database(READY_WITHIN_SECONDS)  # A scrape does not wait as long as a command may.
+            figures = {**services.watched.figures(), "daftari_database_answers": 1.0}
     except Unavailable:  # What was counted matters most while the database does not answer.
         figures = {"daftari_database_answers": 0.0}
     return Response(request_metrics.exposition(figures), content_type=request_metrics.CONTENT_TYPE)

@@ -122,7 +122,7 @@ def test_the_figures_tell_of_open_cases_and_of_what_is_switched_off(
     assert 'daftari_switched_off{kind="prompts"} 0.0' in shown
 
 
-MONITOR = "f3Zq8Lw1Kx7Vb2Nc9Tm4Rh6Yd0Sg5Pj"
+MONITOR = "f3Zq8Lw1Kx7Vb2Nc9Tm4Rh6Yd0Sg5PjQ8t"
 
 
 @pytest.mark.usefixtures("lost_database")
