@@ -26,6 +26,9 @@ COMMAND_FOR_A_KEY = (
     'python3 -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"'
 )
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable, prometheus-client's, of the folder through which processes of a machine add up what they count."""
+
 _MIN_SECRET = 32
 _MIN_DISTINCT = 10
 _PLACEHOLDERS = (

@@ -13,9 +13,6 @@ from api.setting_values import setting as _setting
 from ledger.money import Money
 from ledger.store.role_names import Roles
 
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable, prometheus-client's, of the folder through which processes of a machine add up what they count."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -104,8 +101,7 @@ class Settings:
     daftari_metrics_token: str = _setting(
         values.secret,
         "",
-        "The bearer token with which a monitoring system reads /metrics, and nothing else, 32 characters or more. "
-        "Without it, an operator's token is needed.",
+        "The bearer token that opens /metrics and nothing else, 32 characters or more.",
         secret=True,
     )
     daftari_jwt_public_key_file: Path | None = _setting(

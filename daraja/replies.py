@@ -170,12 +170,12 @@ _KNOWN_CODES = frozenset(row.error_code for row in _ROWS) | {"404.001.03", "400.
 def code_of(answer: DarajaAnswer) -> str:
     """Return the code of an answer for people who count them: one of a closed set, whatever M-Pesa writes.
 
-    That is a result code that we know, "0" where the request was taken, an error code that we know, or http_ and the
-    kind of the status.
+    That is a result code that we know, or unknown_result; "0" where the request was taken; an error code that we know;
+    or http_ and the kind of the status.
     """
     result, error = code(answer.members.get("ResultCode")), answer.error_code
-    if error is None and result is not None and meaning_of(result).outcome != "unknown":
-        return result
+    if error is None and result is not None:
+        return "unknown_result" if meaning_of(result).outcome == "unknown" else result
     if error is None and answer.status == 200 and (is_success(answer) or "access_token" in answer.members):
         return "0"
     if error in _KNOWN_CODES:

@@ -34,7 +34,7 @@ def serve(*, waits: bool) -> None:
     Example: two processes of sixteen threads each, on all addresses, which needs production
       DAFTARI_MODE=production DAFTARI_HOST=0.0.0.0 DAFTARI_WEB_WORKERS=2 DAFTARI_WEB_THREADS=16 daftari serve
     """
-    from api.settings import METRICS_FOLDER
+    from api.setting_values import METRICS_FOLDER
 
     # Before prometheus-client is imported, which looks then whether it is there, and reads it at the first metric.
     os.environ.setdefault(METRICS_FOLDER, "")

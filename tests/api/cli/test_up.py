@@ -26,6 +26,7 @@ DELIVERY = {
     "subcounty_id": 5,
     "detailed_address": "Moi Avenue 1",
 }
+MONITOR = "f3Zq8Lw1Kx7Vb2Nc9Tm4Rh6Yd0Sg5PjQ8t"
 READY_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 40
 PAY_AT_ONCE = ("--auto-approve", "0")
@@ -104,6 +105,7 @@ def place() -> Iterator[tuple[Path, dict[str, str]]]:
         "DAFTARI_DATA_DIR": str(folder / "data"),
         "DAFTARI_PORT": str(free_port()),
         "DAFTARI_SIMULATOR_PORT": str(free_port()),
+        "DAFTARI_METRICS_TOKEN": MONITOR,
         "DAFTARI_MASTER_KEY": "",  # That of the data folder, as for a newcomer.
     }
     yield folder, environ
@@ -122,6 +124,14 @@ def pay(instance: Instance) -> str:
     return str(created["session_id"])
 
 
+def shown_to_monitor(environ: dict[str, str]) -> str:
+    """Return what is shown to the monitor."""
+    url = f"http://127.0.0.1:{environ['DAFTARI_PORT']}/metrics"
+    answer = requests.get(url, headers={"Authorization": f"Bearer {MONITOR}"}, timeout=30)
+    assert answer.status_code == 200
+    return answer.text
+
+
 def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_again(
     place: tuple[Path, dict[str, str]],
 ) -> None:
@@ -138,6 +148,9 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
         assert "OrderCreated" in daftari("replay", session_id, **environ).stdout
         assert daftari("replay", str(uuid4()), **environ).returncode == 1
         assert daftari("check", **environ).returncode == 0
+        counted = shown_to_monitor(environ)
+        assert 'daftari_events_appended_total{event="OrderCreated"} 1.0' in counted
+        assert 'daftari_messages_settled_total{channel="stk",verdict="acted_on"} 1.0' in counted
         second = daftari("up", **environ)
         assert second.returncode == 4
         assert "already running" in second.stderr
