@@ -231,7 +231,7 @@ def assemble(
         cases=build_case_service(settings, database, vault, matcher, order_maker),
         candidates=Candidates(ledger, vault, Movements(database, vault)),
         reconciler=reconciler,
-        reconciliations=Reconciliations(database),
+        reconciliations=Reconciliations(database, vault.keys),
         statement_uploads=statement_uploads,
         transaction_poller=transaction_poller,
         verifier=verifier,

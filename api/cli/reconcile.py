@@ -6,11 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, BinaryIO
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from api.cli.failures import Failure
+
+if TYPE_CHECKING:
+    from payments.reconciliation.import_log import Reconciliation
 
 DIFFERENCES_LEFT = 5
 NO_STATEMENT = 6
@@ -28,13 +32,14 @@ EXIT_CODES = {"STATEMENT_BALANCE_BROKEN": BALANCE_BROKEN, "STATEMENT_OF_ANOTHER"
 @click.command(short_help="Import an M-Pesa statement and compare it.")
 @click.argument("statement", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
+@click.option("--by", type=click.IntRange(min=1), metavar="USER", help="The number of who imports it.")
 @click.pass_context
-def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> None:
+def reconcile(context: click.Context, statement: BinaryIO, by: int | None, *, as_json: bool) -> None:
     """Import STATEMENT, the CSV that the M-Pesa organisation portal exports ("-" reads standard input).
 
     Records missing payments that match an attempt, settles attempts in doubt, adds missing receipts and closes
     refunds. An incomplete file is rejected before anything is recorded. Importing the same file again, or one that
-    overlaps it, changes nothing.
+    overlaps it, changes nothing. The audit log says who imported which file, and what was refused.
 
     \b
     Exit codes
@@ -46,29 +51,42 @@ def reconcile(context: click.Context, statement: BinaryIO, as_json: bool) -> Non
 
     \b
     Examples
-      daftari reconcile statement.csv
+      daftari reconcile statement.csv --by 9
       daftari reconcile --json - < statement.csv | jq .found.counts
     """
     from api.cli.opened import open_database
     from api.statement_imports import build_reconciler
     from api.wiring import build_matcher
     from daraja.statement import MAX_BYTES
+    from ledger.store.audit_log import AuditLog
+    from ledger.store.metadata import caused_by
     from ledger.store.vault import Vault
     from payments.mpesa.credentials import CredentialStore
+    from payments.reconciliation.statement_uploads import IMPORTED, REFUSED
     from payments.reconciliation.statements import StatementRefused
 
     gc.set_threshold(GARBAGE_AFTER)
-    try:
-        with open_database() as (settings, database):
-            vault = Vault(database, settings.daftari_master_key)
+    actor = "cli" if by is None else f"cli:user:{by}"
+    content = statement.read(MAX_BYTES + 1)
+    subject = f"statement:{sha256(content).hexdigest()}"
+    with open_database() as (settings, database), caused_by(actor=actor):
+        vault = Vault(database, settings.daftari_master_key)
+        audit_log = AuditLog(database, vault.keys)
+
+        def record(connection: Any, done: "Reconciliation") -> None:
+            details = {"reconciliation_id": str(done.reconciliation_id)}
+            audit_log.record(connection, IMPORTED, actor=actor, subject=subject, details=details)
+
+        try:
             stored = CredentialStore(database, vault).read()
             settings_in_use = settings.with_stored_credentials(stored)
             matcher = build_matcher(settings_in_use, database, vault)
             reconciler = build_reconciler(settings_in_use, database, vault, matcher)
             with _progress() as on_progress:
-                done = reconciler.reconcile(statement.read(MAX_BYTES + 1), on_progress)
-    except StatementRefused as refusal:
-        raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal
+                done = reconciler.reconcile(content, on_progress, record)
+        except StatementRefused as refusal:
+            audit_log.record(None, REFUSED, actor=actor, subject=subject, details={"code": refusal.code})
+            raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal
     if as_json:
         shown = {"reconciliation_id": str(done.reconciliation_id), "file_sha256": done.file_sha256}
         click.echo(json.dumps(shown | {"found": done.found}, indent=2))

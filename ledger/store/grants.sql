@@ -91,7 +91,8 @@ GRANT SELECT, INSERT (movement_key, kind, receipt, money_in, amount_cents, happe
             transaction_id, closed_at, closed_by, note, journal_ordinal, mac)
     ON mpesa_movements TO daftari_app;
 GRANT SELECT, INSERT ON movement_log TO daftari_app;
-GRANT SELECT, INSERT ON reconciliations TO daftari_app;
+-- Not `is_from_before`, as above.
+GRANT SELECT, INSERT (reconciliation_id, started_at, finished_at, file_sha256, found, mac) ON reconciliations TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (state, tries, rows_done, rows_in_all, reconciliation_id, refusal), DELETE
     ON statement_uploads TO daftari_app;
 GRANT SELECT, INSERT, DELETE ON statement_pieces TO daftari_app;

@@ -101,7 +101,7 @@ def open_reconciler(
 ) -> Reconciler:
     """Return what imports statements of the account of these shortcodes."""
     missing = MissingPayments(Ledger(database, vault.keys), PhoneLocks(database, limits))
-    progress, reconciliations = PullProgressStore(database), Reconciliations(database)
+    progress, reconciliations = PullProgressStore(database), Reconciliations(database, vault.keys)
     return Reconciler(shortcodes, database, matcher, progress, reconciliations, missing)
 
 

@@ -19,7 +19,7 @@ from ledger.errors import Rejected
 from ledger.store.database import Database
 from ledger.store.metadata import Cause, caused_by
 from payments.reconciliation import lookups
-from payments.reconciliation.import_log import Reconciliation, Reconciliations
+from payments.reconciliation.import_log import InCommit, Reconciliation, Reconciliations
 from payments.reconciliation.lookups import OurPayment
 from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.missing_payments import MissingPayments, Unpaid
@@ -137,11 +137,17 @@ class Reconciler:
         self._reconciliations = reconciliations
         self._missing_payments = missing_payments
 
-    def reconcile(self, content: bytes, on_progress: Progress = lambda _, __: None) -> Reconciliation:
+    def reconcile(
+        self,
+        content: bytes,
+        on_progress: Progress = lambda _, __: None,
+        also: InCommit = lambda _, __: None,
+    ) -> Reconciliation:
         """Import a statement, store what it found, and return that.
 
-        `on_progress` is told after each batch how many rows are matched, and of how many. Raises StatementRefused,
-        before anything is recorded, and Unavailable, after which the same file is to be imported again.
+        `on_progress` is told after each batch how many rows are matched, and of how many; `also` stores more in the
+        report's commit. Raises StatementRefused, before anything is recorded, and Unavailable, after which the same
+        file is to be imported again.
         """
         started_at, digest = clock.now(), hashlib.sha256(content).hexdigest()
         statement = self._read(content)
@@ -152,7 +158,7 @@ class Reconciler:
                 findings.period_from, findings.period_to, closed_by="statement", now=clock.now()
             )
         done = Reconciliation(uuid4(), started_at, clock.now(), digest, as_json(findings))
-        self._reconciliations.add(done)
+        self._reconciliations.add(done, also)
         _log.info("statement_reconciled", reconciliation_id=str(done.reconciliation_id), **findings.counts)
         return done
 

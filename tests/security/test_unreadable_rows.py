@@ -39,7 +39,10 @@ INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents
                              first_seen_at)
 VALUES ('t1', 'other', 'UKINF', true, 100, %s, 'statement', 'unknown', now())
 """
-REPORT = "INSERT INTO reconciliations VALUES (gen_random_uuid(), %s, now(), 'x', '{}')"
+REPORT = """
+INSERT INTO reconciliations (reconciliation_id, started_at, finished_at, file_sha256, found)
+VALUES (gen_random_uuid(), %s, now(), 'x', '{}')
+"""
 RUN = """
 INSERT INTO verification_runs (run_id, started_at, finished_at, events, version, violations, form, key_id, mac)
 VALUES (gen_random_uuid(), now(), %s, 1, 'x', '[]', 'whole', 0, sha256('x'))
@@ -132,7 +135,7 @@ def test_rows_from_before_that_cannot_be_read_hide_nothing(
     assert verifier.last() == run
     place, is_listed = Place(LATEST, 10), moment in ("-infinity", "4000-01-01 BC")
     assert AuditLog(database, vault.keys).entries(place)[0] == is_listed * (len(UNREADABLE) + 1)
-    assert Reconciliations(database).page(place)[0] == 1
+    assert Reconciliations(database, vault.keys).page(place)[0] == 1
     with database.connection() as connection:
         for binary in (False, True):
             row = connection.execute("SELECT expires_at FROM payment_sessions", binary=binary).fetchone()

@@ -26,12 +26,16 @@ class ImportQuery(PageQuery):
 
 
 class ShownImport(ResponseSchema):
-    """One import of a statement. docs/reconciliation.md says what each count means."""
+    """One import of a statement. docs/reconciliation.md says what each count means.
+
+    Of one that is not genuine, because Daftari did not write it or it was altered, nothing is shown that it claims.
+    """
 
     reconciliation_id = fields.UUID()
     started_at = Moment()
     finished_at = Moment()
     file_sha256 = fields.String()
+    is_genuine = fields.Boolean()
     rows = fields.Integer()
     period_from = fields.String(allow_none=True)
     period_to = fields.String(allow_none=True)

@@ -1,10 +1,12 @@
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from ledger.application import Ledger
+from ledger.store.audit_log import AuditEntry, AuditLog
 from ledger.store.database import Database
 from tests.api.cli.support import daftari
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
@@ -31,6 +33,12 @@ class Shop:
         account = f"D{self.checkout.session.attempts[1].transaction_id}"
         return Booking("OAF7Q2X9LM", paid_in=TOTAL_CENTS, at=HALF_PAST_TEN, account=account)
 
+    @property
+    def entries(self) -> list[AuditEntry]:
+        """The entries of the audit log, the latest first."""
+        database = self.checkout.ledger.database
+        return AuditLog(database, key_ring(database)).entries()[1]
+
 
 @pytest.fixture
 def shop(database_url: str, data_folder: Path, tmp_path: Path) -> Shop:
@@ -45,7 +53,7 @@ def shop(database_url: str, data_folder: Path, tmp_path: Path) -> Shop:
 
 
 def test_a_payment_in_doubt_is_settled_and_the_second_import_changes_nothing(shop: Shop) -> None:
-    first = daftari(COMMAND, shop.write(shop.booking), **shop.environ)
+    first = daftari(COMMAND, shop.write(shop.booking), "--by", "9", **shop.environ)
     assert first.returncode == 0, first.stderr
     assert "1  credited" in first.stdout
     assert f"credited\tOAF7Q2X9LM\t350.00\t2024-01-15 13:30:00\t6\t{shop.checkout.session_id}" in first.stdout
@@ -54,6 +62,14 @@ def test_a_payment_in_doubt_is_settled_and_the_second_import_changes_nothing(sho
     second = daftari(COMMAND, str(shop.file), "--json", **shop.environ)
     assert second.returncode == 0
     assert json.loads(second.stdout)["found"]["counts"]["posted"] == 1
+    entries = shop.entries
+    assert [(entry.kind, entry.actor, entry.is_genuine) for entry in entries] == [
+        ("statement_imported", "cli", True),
+        ("statement_imported", "cli:user:9", True),
+    ]
+    assert {entry.subject for entry in entries} == {f"statement:{sha256(shop.file.read_bytes()).hexdigest()}"}
+    shown = json.loads(second.stdout)["reconciliation_id"]
+    assert entries[0].details == {"reconciliation_id": shown}
     shop.checkout.ledger.database.close()
 
 
@@ -90,6 +106,11 @@ def test_each_refusal_has_its_exit_code_and_changes_nothing(shop: Shop) -> None:
         assert (result.returncode, result.stdout) == (code, ""), result.stderr
         assert result.stderr.startswith(f"Error: {description}")
     assert shop.checkout.session.received_cents == 0
+    assert [(entry.kind, entry.details["code"]) for entry in reversed(shop.entries)] == [
+        ("statement_refused", "NOT_A_STATEMENT"),
+        ("statement_refused", "STATEMENT_BALANCE_BROKEN"),
+        ("statement_refused", "STATEMENT_OF_ANOTHER"),
+    ]
     shop.checkout.ledger.database.close()
 
 

@@ -12,7 +12,7 @@ from payments.reconciliation.missing_payments import MissingPayments
 from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Reconciler
-from tests.support.keys import MASTER_KEY
+from tests.support.keys import MASTER_KEY, key_ring
 from tests.support.prompt_limits import AMPLE
 
 
@@ -41,5 +41,10 @@ def reconciler(
     database: Database, matcher: Matcher, pull_progress: PullProgressStore, missing_payments: MissingPayments
 ) -> Reconciler:
     return Reconciler(
-        {"174379"}, database, matcher, pull_progress, Reconciliations(database), missing_payments
+        {"174379"},
+        database,
+        matcher,
+        pull_progress,
+        Reconciliations(database, key_ring(database)),
+        missing_payments,
     )

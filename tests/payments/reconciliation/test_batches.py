@@ -22,6 +22,7 @@ from payments.reconciliation.movements import Movements
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import Progress, Reconciler
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+from tests.support.keys import key_ring
 from tests.support.phone_locks import lock_phone
 from tests.support.prompt_limits import AMPLE
 from tests.support.statements import Booking, statement
@@ -156,7 +157,12 @@ def reconcile(
         locks = PhoneLocks(database, AMPLE)
         matcher = Matcher(ledger, locks, movements, max_workers=1, batch_size=batch_size)
         reconciler = Reconciler(
-            {"174379"}, database, matcher, pull_progress, Reconciliations(database), missing_payments
+            {"174379"},
+            database,
+            matcher,
+            pull_progress,
+            Reconciliations(database, key_ring(database)),
+            missing_payments,
         )
         # Without the preamble nothing is known to be missing: the other group's payments are not in this file.
         content = statement(bookings, preamble=[])

@@ -35,10 +35,10 @@ from payments.reconciliation.statement_uploads import (
     Upload,
     UploadState,
 )
-from payments.reconciliation.statements import Progress, Reconciler
+from payments.reconciliation.statements import Reconciler
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 from tests.support.invariants import assert_invariants_hold
-from tests.support.keys import MASTER_KEY
+from tests.support.keys import MASTER_KEY, key_ring
 from tests.support.prompt_limits import AMPLE
 from tests.support.statements import BOOKINGS, Booking, statement
 
@@ -89,7 +89,7 @@ def test_a_file_in_pieces_of_any_order_is_imported_as_it_was(
     upload, [report] = uploads.find(upload_id), reports(database)
     assert (upload.state, upload.reconciliation_id) == (UploadState.IMPORTED, report)
     assert (upload.rows_done, upload.rows_in_all) == (1_000, 1_000)
-    found = Reconciliations(database).find(report)
+    found = Reconciliations(database, key_ring(database)).find(report)
     assert found is not None
     assert found.file_sha256 == sha256(LARGE).hexdigest()
     assert found.found["counts"]["unknown"] == 1_000
@@ -348,7 +348,7 @@ class _KilledAfterABatch(Reconciler):
     def __init__(self, reconciler: Reconciler) -> None:
         self.__dict__.update(reconciler.__dict__)
 
-    def reconcile(self, content: bytes, on_progress: Progress = lambda _, __: None) -> Reconciliation:  # noqa: ARG002 - the worker is killed before
+    def reconcile(self, content: bytes, *_: Any) -> Reconciliation:
         def killed(_done: int, _of: int) -> None:
             raise _Killed
 
@@ -356,6 +356,6 @@ class _KilledAfterABatch(Reconciler):
 
 
 class _KilledAfterItsReport(_KilledAfterABatch):
-    def reconcile(self, content: bytes, on_progress: Progress = lambda _, __: None) -> Reconciliation:
-        Reconciler.reconcile(self, content, on_progress)
+    def reconcile(self, content: bytes, *others: Any) -> Reconciliation:
+        Reconciler.reconcile(self, content, *others)
         raise _Killed

@@ -21,6 +21,7 @@ from payments.reconciliation.movements import MatchResult, Movement
 from payments.reconciliation.pull_progress import PullProgressStore
 from payments.reconciliation.statements import MEANINGS, Reconciler, StatementRefused
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
+from tests.support.keys import key_ring
 from tests.support.statements import HEADER, PREAMBLE, Booking, cells, statement, written
 
 PAID_AT = HALF_PAST_TEN + timedelta(minutes=1)
@@ -207,14 +208,14 @@ def test_an_unreliable_file_changes_nothing(
     assert checkout.session.status == Status.PAYMENT_INITIATED
     with database.connection() as connection:
         assert connection.execute("SELECT FROM mpesa_movements").rowcount == 0
-    assert Reconciliations(database).page(Place(clock.now(), 10)) == (0, [])
+    assert Reconciliations(database, key_ring(database)).page(Place(clock.now(), 10)) == (0, [])
 
 
 def test_what_was_found_can_be_read_later(ledger: Ledger, reconciler: Reconciler, database: Database) -> None:
     Checkout(ledger).prompt().pay("OAFHERE001")
     done = reconciler.reconcile(_day())
-    assert Reconciliations(database).find(done.reconciliation_id) == done
-    assert Reconciliations(database).page(Place(clock.now(), 10)) == (1, [done])
+    assert Reconciliations(database, key_ring(database)).find(done.reconciliation_id) == done
+    assert Reconciliations(database, key_ring(database)).page(Place(clock.now(), 10)) == (1, [done])
 
 
 def test_no_text_of_a_payer_is_in_what_was_found(reconciler: Reconciler) -> None:
@@ -264,7 +265,12 @@ def test_an_import_that_was_interrupted_is_finished_by_another(
     dying = _Dies(ledger, matcher._phone_locks, matcher._movements, max_workers=1, batch_size=2)
     with pytest.raises(Unavailable):
         Reconciler(
-            {"174379"}, database, dying, pull_progress, Reconciliations(database), missing_payments
+            {"174379"},
+            database,
+            dying,
+            pull_progress,
+            Reconciliations(database, key_ring(database)),
+            missing_payments,
         ).reconcile(content)
     assert {checkout.session.status for checkout in checkouts} == {Status.PAID, Status.PAYMENT_INITIATED}
 
