@@ -10,11 +10,11 @@ import click
 
 if TYPE_CHECKING:
     from ledger.store.database import Database
+    from ledger.store.key_ring import KeyRing
     from projections.books import Period, TrialBalance
 
 DIFFERENCE_COLUMNS = ("receipt", "kind", "happened_at", "booked", "reported", "session_id")
 DIFFERENCES_LEFT = 5
-RECEIPTS_AT_ONCE = 1_000
 
 DAY = click.DateTime(["%Y-%m-%d"])
 MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"])
@@ -59,7 +59,7 @@ def trial_balance(
     """Print every account over a period, by default from the start until now."""
     from projections import books as reading
 
-    with _opened(since, until, recorded_as_of) as (database, period):
+    with _opened(since, until, recorded_as_of) as (database, period, _):
         _print_balance(reading.trial_balance(database, period), form)
 
 
@@ -71,7 +71,7 @@ def close(day: datetime, recorded_as_of: datetime | None, form: str) -> None:
     """Print each account before DAY, what moved on it, and at its end; as it was known at a time, if that is given."""
     from projections import books as reading
 
-    with _opened(day, day, recorded_as_of) as (database, period):
+    with _opened(day, day, recorded_as_of) as (database, period, _):
         _print_balance(reading.trial_balance(database, period), form)
 
 
@@ -93,7 +93,7 @@ def account(
         raise click.BadParameter(
             f"{name!r} is no account. Choose one of: {', '.join(Account)}.", param_hint="NAME"
         )
-    with _opened(since, until, recorded_as_of) as (database, period):
+    with _opened(since, until, recorded_as_of) as (database, period, _):
         entries = reading.all_entries(database, Account(name), period)
         _print_rows(book_formats.ENTRY_COLUMNS, map(book_formats.entry_row, entries), form)
 
@@ -108,8 +108,8 @@ def receipts(context: click.Context, since: datetime | None, until: datetime | N
 
     Receipts whose sums differ are listed too. The exit code is 5 if there are any, 0 if all tie.
     """
-    with _opened(since, until) as (database, period):
-        rows = list(_differences(database, period))
+    with _opened(since, until) as (database, period, keys):
+        rows = list(_differences(database, keys, period))
     _print_rows(DIFFERENCE_COLUMNS, rows, form)
     if rows:
         context.exit(DIFFERENCES_LEFT)
@@ -127,7 +127,7 @@ def export(
     from projections import book_formats
     from projections import books as reading
 
-    with _opened(since, until, recorded_as_of) as (database, period):
+    with _opened(since, until, recorded_as_of) as (database, period, _):
         entries = reading.all_entries(database, None, period)
         if form == "csv":
             _print_rows(book_formats.ENTRY_COLUMNS, map(book_formats.entry_row, entries), form)
@@ -155,11 +155,12 @@ def rebuild() -> None:
 @contextmanager
 def _opened(
     since: datetime | None, until: datetime | None, recorded_as_of: datetime | None = None
-) -> Iterator[tuple["Database", "Period"]]:
+) -> Iterator[tuple["Database", "Period", "KeyRing"]]:
     """Open the database, and say which period is asked for. Raises UsageError if there is none such."""
     from api.cli.opened import open_database
     from ledger import clock
     from ledger.errors import InvalidValue
+    from ledger.store.vault import Vault
     from projections.books import period
 
     as_of = recorded_as_of or clock.now()
@@ -170,8 +171,8 @@ def _opened(
         asked = period(begin, end, as_of)
     except InvalidValue as error:
         raise click.UsageError(error.message) from error
-    with open_database() as (_, database):
-        yield database, asked
+    with open_database() as (settings, database):
+        yield database, asked, Vault(database, settings.daftari_master_key).keys
 
 
 def _print_balance(found: "TrialBalance", form: str) -> None:
@@ -182,24 +183,14 @@ def _print_balance(found: "TrialBalance", form: str) -> None:
     _print_rows(BALANCE_COLUMNS, [*rows, total], form)
 
 
-def _differences(database: "Database", period: "Period") -> Iterator[tuple[Any, ...]]:
+def _differences(database: "Database", keys: "KeyRing", period: "Period") -> Iterator[tuple[Any, ...]]:
     from projections.book_formats import shillings
     from projections.booked_receipts import receipt_differences
 
-    after = ""
-    while found := receipt_differences(database, period, after=after, limit=RECEIPTS_AT_ONCE):
-        for each in found:
-            amounts = (each.booked_cents, each.reported_cents)
-            booked, reported = (None if cents is None else shillings(cents) for cents in amounts)
-            yield (
-                each.receipt,
-                str(each.kind),
-                each.happened_at.isoformat(),
-                booked,
-                reported,
-                each.session_id,
-            )
-        after = found[-1].receipt
+    for each in receipt_differences(database, keys, period)[0]:
+        amounts = (each.booked_cents, each.reported_cents)
+        booked, reported = (None if cents is None else shillings(cents) for cents in amounts)
+        yield each.receipt, str(each.kind), each.happened_at.isoformat(), booked, reported, each.session_id
 
 
 def _print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:

@@ -15,7 +15,7 @@ from api.http.schemas.fields import AwareMoment, Choice, Day, Moment, RequestSch
 from api.http.schemas.pagination import KeysetList, KeysetQuery, Ordinal, link_after
 from api.issued_tokens import Role
 from ledger import clock
-from projections.booked_receipts import Missing, ReceiptDifference, receipt_differences
+from projections.booked_receipts import MAX_WALKED, Missing, ReceiptDifference, receipt_differences
 from projections.books import JournalEntry, Period, TrialBalance, entries_of, period, trial_balance
 from projections.postings import CHART, Account
 
@@ -192,12 +192,17 @@ def list_differences(query: dict[str, Any]) -> dict[str, Any]:
     """List the receipts that do not tie.
 
     Those in the books and in no imported statement of M-Pesa, those in a statement and not in the books, and those of
-    different sums.
+    different sums. A page may be short, or empty, before the end: follow `next`.
     """
-    found = receipt_differences(
-        current_services().database, period_of(query), after=query["after"], limit=query["page_size"]
+    services = current_services()
+    found, last = receipt_differences(
+        services.database,
+        services.vault.keys,
+        period_of(query),
+        after=query["after"],
+        limit=query["page_size"],
+        walk=MAX_WALKED,
     )
-    last = found[-1].receipt if len(found) == query["page_size"] else None
     return {"next": last and link_after("after", last), "results": [_show_difference(each) for each in found]}
 
 
