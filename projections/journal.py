@@ -7,6 +7,7 @@ reached when the row was added, under the journal's own lock, so that a rebuild 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,8 @@ from psycopg import Connection
 from ledger.session.events import Paid, SurplusReceived
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
+from ledger.store.key_ring import KeyRing
+from ledger.store.movement_macs import is_logged
 from projections.follower import Recorded
 from projections.postings import (
     MONEY_OF_CUSTOMERS,
@@ -49,7 +52,7 @@ LOGGED = """
 SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
 FROM movement_log AS log, ledger_node AS node
 """
-"""The movement log with the position of this node's log that each row comes after."""
+"""The movement log with the position of this node's log that each row comes after. None is posted without our MAC."""
 
 MOVEMENTS = f"""{LOGGED}
 WHERE log.ordinal > (SELECT coalesce(max(movement), 0) FROM {{table}} WHERE movement IS NOT NULL)
@@ -88,8 +91,9 @@ class Journal:
 
     topics = MONEY_TOPICS
 
-    def __init__(self, table: str = TABLE) -> None:
+    def __init__(self, keys: KeyRing, table: str = TABLE) -> None:
         self.name = table
+        self._keys = keys
         self._movements, self._counterparts, self._add = (
             statement.format(table=table).encode() for statement in (MOVEMENTS, COUNTERPARTS, ADD)
         )
@@ -103,7 +107,8 @@ class Journal:
         self._post(connection, (), None)
 
     def _post(self, connection: Connection[Any], batch: Sequence[Recorded], until: int | None) -> None:
-        movements = connection.execute(self._movements, {"until": until}).fetchall()
+        rows = connection.execute(self._movements, {"until": until})
+        movements = [row for row in rows if is_logged(self._keys, row)]
         sessions = _sessions_before(connection, batch)
         known = (receipt for books in sessions.values() for receipt in books.receipts)
         posted = self._posted(connection, {*known, *_receipts(batch), *_receipts_of_rows(movements)})
@@ -125,11 +130,11 @@ def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -
     return rebuild_table(
         database,
         macs,
-        Journal,
+        partial(Journal, macs.keys),
         table=TABLE,
         key="entry_id",
         batch_size=batch_size,
-        finish=lambda connection, shadow: Journal(shadow).post_movements(connection),
+        finish=lambda connection, shadow: Journal(macs.keys, shadow).post_movements(connection),
     )
 
 

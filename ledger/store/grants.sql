@@ -90,7 +90,9 @@ GRANT SELECT, INSERT (movement_key, kind, receipt, money_in, amount_cents, happe
     UPDATE (verdict, session_id, told, settled_at, evidence, amount_cents, happened_at,
             transaction_id, closed_at, closed_by, note, journal_ordinal, mac)
     ON mpesa_movements TO daftari_app;
-GRANT SELECT, INSERT ON movement_log TO daftari_app;
+GRANT SELECT, INSERT (ordinal, movement_key, kind, category, receipt, linked_receipt, money_in, amount_cents, occurred_at,
+                      recorded_at, session_id, origin, after_position, mac)
+    ON movement_log TO daftari_app;
 -- Not `is_from_before`, as above.
 GRANT SELECT, INSERT (reconciliation_id, started_at, finished_at, file_sha256, found, mac) ON reconciliations TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (state, tries, rows_done, rows_in_all, reconciliation_id, refusal), DELETE

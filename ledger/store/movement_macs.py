@@ -1,9 +1,12 @@
-"""The MAC of each movement of M-Pesa's money, which the database cannot make: only one that carries it is believed."""
+"""The MACs of what M-Pesa told, which the database cannot make: only what carries one is believed.
+
+Each movement of money has one, each row of the movement log, and each report of a statement.
+"""
 
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -11,7 +14,8 @@ import structlog
 from ledger.store.canonical import canonical_json
 from ledger.store.key_ring import MOVEMENTS, KeyRing
 
-_FORMAT = "daftari movement v1"
+_MOVEMENT = "daftari movement v1"
+_LOGGED = "daftari logged movement v1"
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 TOLD = (
     "kind",
@@ -28,6 +32,23 @@ TOLD = (
 COLUMNS = ", ".join(("movement_key", "happened_at", "mac", "is_from_before", *TOLD))
 """The columns of `mpesa_movements` that `is_genuine` reads."""
 
+LOGGED = (
+    "ordinal",
+    "movement_key",
+    "kind",
+    "category",
+    "receipt",
+    "linked_receipt",
+    "money_in",
+    "amount_cents",
+    "occurred_at",
+    "recorded_at",
+    "session_id",
+    "origin",
+    "after_position",
+)
+"""The columns of `movement_log` that its MAC covers: all there are."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -37,17 +58,22 @@ def movement_mac(keys: KeyRing, row: Mapping[str, Any]) -> str:
     The row has the facts that M-Pesa told, `happened_at` as aware time. What came of it is not covered, nor who paid,
     which is forgotten one day.
     """
-    key_id, key = keys.current(MOVEMENTS)
-    return _mac(key_id, key, row)
+    return sign(keys, _MOVEMENT, _facts_of_movement(row))
 
 
 def is_genuine(keys: KeyRing, row: Mapping[str, Any]) -> bool:
     """Whether a row carries our MAC; one from before the MACs is believed until it is signed."""
-    if row["mac"] is None:
-        return bool(row["is_from_before"])
-    number = row["mac"].partition(".")[0]
-    key = keys.find(MOVEMENTS, int(number)) if _NUMBER.fullmatch(number) else None
-    return key is not None and hmac.compare_digest(_mac(int(number), key, row).encode(), row["mac"].encode())
+    return is_signed(keys, row, _MOVEMENT, _facts_of_movement(row))
+
+
+def logged_mac(keys: KeyRing, row: Mapping[str, Any]) -> str:
+    """Return the MAC of a row of `movement_log`, as `movement_mac` does."""
+    return sign(keys, _LOGGED, [_plain(row[name]) for name in LOGGED])
+
+
+def is_logged(keys: KeyRing, row: Mapping[str, Any]) -> bool:
+    """Whether a row of `movement_log` is ours, as `is_genuine` says it of a movement."""
+    return is_signed(keys, row, _LOGGED, [_plain(row[name]) for name in LOGGED])
 
 
 def genuine(keys: KeyRing, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -59,7 +85,35 @@ def genuine(keys: KeyRing, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str,
             _log.error("movement_forged", movement_key=row["movement_key"])
 
 
-def _mac(key_id: int, key: bytes, row: Mapping[str, Any]) -> str:
-    facts = [None if row[name] is None else str(row[name]) for name in ("movement_key", *TOLD)]
-    content = [_FORMAT, key_id, *facts, row["happened_at"].astimezone(UTC).isoformat()]
-    return f"{key_id}.{hmac.digest(key, canonical_json(content), 'sha256').hex()}"
+def sign(keys: KeyRing, kind: str, facts: Sequence[Any]) -> str:
+    """Return the MAC of plain JSON values of a kind."""
+    key_id, key = keys.current(MOVEMENTS)
+    return _mac(key_id, key, kind, facts)
+
+
+def is_signed(keys: KeyRing, row: Mapping[str, Any], kind: str, facts: Sequence[Any]) -> bool:
+    """Whether the `mac` of a row is that of these facts; without one, whether it `is_from_before` there were MACs."""
+    if row["mac"] is None:
+        return bool(row["is_from_before"])
+    number = row["mac"].partition(".")[0]
+    key = keys.find(MOVEMENTS, int(number)) if _NUMBER.fullmatch(number) else None
+    if key is None:
+        return False
+    try:
+        return hmac.compare_digest(_mac(int(number), key, kind, facts).encode(), row["mac"].encode())
+    except RecursionError:  # What PostgreSQL takes may be nested too deeply to be ours.
+        return False
+
+
+def _facts_of_movement(row: Mapping[str, Any]) -> list[Any]:
+    return [_plain(row[name]) for name in ("movement_key", *TOLD, "happened_at")]
+
+
+def _plain(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return None if value is None else str(value)
+
+
+def _mac(key_id: int, key: bytes, kind: str, facts: Sequence[Any]) -> str:
+    return f"{key_id}.{hmac.digest(key, canonical_json([kind, key_id, *facts]), 'sha256').hex()}"

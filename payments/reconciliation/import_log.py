@@ -1,7 +1,5 @@
 """The log of imported statements, and what each of them found, with a MAC that the database cannot make."""
 
-import hmac
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,13 +9,12 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from ledger.store.canonical import canonical_json
 from ledger.store.database import Database
-from ledger.store.key_ring import MOVEMENTS, KeyRing
+from ledger.store.key_ring import KeyRing
 from ledger.store.listing import Key, Listing, Place
+from ledger.store.movement_macs import is_signed, sign
 
-_FORMAT = "daftari statement report v1"
-_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
+_KIND = "daftari statement report v1"
 _ADD = """
 INSERT INTO reconciliations (reconciliation_id, started_at, finished_at, file_sha256, found, mac)
 VALUES (%s, %s, %s, %s, %s, %s)
@@ -58,7 +55,7 @@ class Reconciliations:
 
     def add(self, reconciliation: Reconciliation, also: InCommit = lambda _, __: None) -> None:
         """Store a completed import, and in the same commit what `also` stores."""
-        key_id, key = self._keys.current(MOVEMENTS)
+        mac = sign(self._keys, _KIND, _facts(reconciliation))
         with self._database.transaction() as connection:
             connection.execute(
                 _ADD,
@@ -68,7 +65,7 @@ class Reconciliations:
                     reconciliation.finished_at,
                     reconciliation.file_sha256,
                     Jsonb(reconciliation.found),
-                    _mac(key_id, key, reconciliation),
+                    mac,
                 ),
             )
             also(connection, reconciliation)
@@ -86,23 +83,12 @@ class Reconciliations:
         return count, list(map(self._read, rows))
 
     def _read(self, row: dict[str, Any]) -> Reconciliation:
-        mac, is_from_before = row.pop("mac"), row.pop("is_from_before")
-        found = Reconciliation(**row)
-        is_genuine = is_from_before if mac is None else self._is_signed(mac, found)
+        names = Reconciliation.__dataclass_fields__.keys() & row.keys()
+        found = Reconciliation(**{name: row[name] for name in names})
+        is_genuine = is_signed(self._keys, row, _KIND, _facts(found))
         return found if is_genuine else replace(found, found={}, is_genuine=False)
 
-    def _is_signed(self, mac: str, found: Reconciliation) -> bool:
-        number = mac.partition(".")[0]
-        key = self._keys.find(MOVEMENTS, int(number)) if _NUMBER.fullmatch(number) else None
-        try:
-            return key is not None and hmac.compare_digest(
-                _mac(int(number), key, found).encode(), mac.encode()
-            )
-        except RecursionError:
-            return False
 
-
-def _mac(key_id: int, key: bytes, report: Reconciliation) -> str:
+def _facts(report: Reconciliation) -> list[Any]:
     moments = (moment.astimezone(UTC).isoformat() for moment in (report.started_at, report.finished_at))
-    content = [_FORMAT, key_id, str(report.reconciliation_id), *moments, report.file_sha256, report.found]
-    return f"{key_id}.{hmac.digest(key, canonical_json(content), 'sha256').hex()}"
+    return [str(report.reconciliation_id), *moments, report.file_sha256, report.found]

@@ -159,7 +159,7 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
     View("payment_refunds", (0.1, 0.5), lambda _: PaymentRefunds()),
     View("payment_cases", (0.1, 0.5), lambda _: PaymentCases()),
     View("payment_search", (0.5, 1), PaymentSearch),
-    View("journal_entries", (0.5, 2), lambda _: Journal()),
+    View("journal_entries", (0.5, 2), lambda vault: Journal(vault.keys)),
     OnTime("journal_movements", (1, 5), "post movements of M-Pesa that no event accounts for to the journal",
            lambda parts: post_movements(parts.ledger.database, parts.vault.keys)),
     OnEvent("refund_policy", (0.2, 1), (RefundDue, ReceiptRecorded, EvidenceUpgraded),

@@ -13,6 +13,8 @@ from uuid import UUID
 from psycopg import Connection
 
 from ledger.session.events import PaymentReversed, Refunded
+from ledger.store.movement_macs import is_logged
+from ledger.store.vault import Vault
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
 from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, DAYS_TABLE, LOGGED, TABLE
@@ -106,7 +108,7 @@ def entries_of_sessions(logs: Sequence[SessionLog], reader: Reader) -> Iterator[
     for row in reader.connection.execute(ENTRIES.encode(), ([log.session_id for log in logs],)):
         stored[row["session_id"]].append(Entry(**row))
     receipts = [_receipts(log) for log in logs]
-    movements_of_all = _movements(receipts, reader.connection)
+    movements_of_all = _movements(receipts, reader)
     for log, of_log in zip(logs, receipts, strict=True):
         if log.is_readable:
             named = {row["ordinal"]: row for receipt in of_log for row in movements_of_all[receipt]}
@@ -115,16 +117,20 @@ def entries_of_sessions(logs: Sequence[SessionLog], reader: Reader) -> Iterator[
                 yield log.violation("books", "its entries in the journal are not what its events come to")
 
 
-def _movements(
-    receipts: Iterable[set[str]], connection: Connection[Any]
-) -> defaultdict[str, list[dict[str, Any]]]:
-    """Return the rows of the movement log that name these receipts, by receipt."""
+def _movements(receipts: Iterable[set[str]], reader: Reader) -> defaultdict[str, list[dict[str, Any]]]:
+    """Return the rows of the movement log that are ours and name these receipts, by receipt."""
     wanted, by_receipt = sorted(set().union(*receipts)), defaultdict[str, list[dict[str, Any]]](list)
-    rows = connection.execute(MOVEMENTS, {"receipts": wanted}).fetchall() if wanted else []
+    rows = reader.connection.execute(MOVEMENTS, {"receipts": wanted}) if wanted else ()
     for row in rows:
-        for receipt in _named(row):
-            by_receipt[receipt].append(row)
+        if _is_ours(reader.vault, row):
+            for receipt in _named(row):
+                by_receipt[receipt].append(row)
     return by_receipt
+
+
+def _is_ours(vault: Vault | None, row: Mapping[str, Any]) -> bool:
+    """Say whether the books post a row of the movement log, or would without keys to tell."""
+    return vault is None or is_logged(vault.keys, row)
 
 
 def _receipts(log: SessionLog) -> set[str]:
@@ -162,10 +168,10 @@ def posted_in_time(
         yield Violation("books", detail)
 
 
-def movements(connection: Connection[Any], *, is_whole: bool) -> Iterator[Violation]:
+def movements(connection: Connection[Any], vault: Vault | None, *, is_whole: bool) -> Iterator[Violation]:
     """Each movement that the books took up has its one entry, and each that they left out an event that tells of it."""
     apart = "movement {} of receipt {} is not in the journal as it was logged, once"
-    for row in _posted_otherwise(connection):
+    for row in _posted_otherwise(connection, vault):
         yield Violation("books", apart.format(row["ordinal"], row["receipt"]))
     for statement, values, detail in (
         (NOT_LOGGED, None, apart),
@@ -187,8 +193,8 @@ def movements(connection: Connection[Any], *, is_whole: bool) -> Iterator[Violat
             )
 
 
-def _posted_otherwise(connection: Connection[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the movement log whose entries are not what the books before them come to."""
+def _posted_otherwise(connection: Connection[Any], vault: Vault | None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the movement log that are not ours, or whose entries are not what the books before come to."""
     rows = stream(connection, "movement_log", MOVEMENT_LOG)
     while some := list(islice(rows, MOVEMENTS_AT_ONCE)):
         ordinals = [row["ordinal"] for row in some]
@@ -200,7 +206,8 @@ def _posted_otherwise(connection: Connection[Any]) -> Iterator[dict[str, Any]]:
             before[entry["receipt"]].append(entry)
         for row in some:
             known = (each for receipt in _named(row) for each in before[receipt] if _is_before(each, row))
-            if stored.get(row["ordinal"]) != of_movement(row, posted_of(known)):
+            is_posted = stored.get(row["ordinal"]) == of_movement(row, posted_of(known))
+            if not is_posted or not _is_ours(vault, row):
                 yield row
 
 

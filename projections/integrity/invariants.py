@@ -217,7 +217,7 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[tuple[str,
     yield "orders", money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
     yield "sums", money_rules.sums(connection)
     yield "metrics", projection_rules.metrics(connection, span.origin, reader.macs, moves)
-    yield "books", books_rules.movements(connection, is_whole=not span.after)
+    yield "books", books_rules.movements(connection, vault, is_whole=not span.after)
     journal = reader.terms.followed[JOURNAL]
     yield "books", books_rules.posted_in_time(connection, span.origin, span.horizon, journal, clock.now())
     yield "erasures", erasure_rules.decided(connection, vault)

@@ -47,7 +47,7 @@ def bookkeeping(sessions: int) -> None:
 
 
 def _post(database: Database, macs: EventMacs, sessions: int) -> None:
-    follower = Follower(database, macs, Journal(), batch_size=WORKER_BATCH)
+    follower = Follower(database, macs, Journal(macs.keys), batch_size=WORKER_BATCH)
     started, used = perf_counter(), thread_time()
     follower.catch_up()
     seconds, used = perf_counter() - started, thread_time() - used

@@ -48,7 +48,12 @@ def verification(sessions: int) -> None:
 def _catch_up(database: Database, vault: Vault) -> None:
     """Have the projections follow the copies, whose rows a whole run compares."""
     macs = EventMacs(database, vault.keys)
-    projections: tuple[Projection, ...] = (PaymentMetrics(), Journal(), PaymentSearch(vault), *FOLLOWING)
+    projections: tuple[Projection, ...] = (
+        PaymentMetrics(),
+        Journal(vault.keys),
+        PaymentSearch(vault),
+        *FOLLOWING,
+    )
     for projection in projections:
         Follower(database, macs, projection).catch_up()
 

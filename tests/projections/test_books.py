@@ -26,7 +26,7 @@ from projections.journal import Journal
 from projections.postings import Account
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 from tests.support.horizon import until_readable
-from tests.support.keys import event_macs
+from tests.support.keys import event_macs, key_ring
 
 DAY = HALF_PAST_TEN.date()
 EVENING = HALF_PAST_TEN.replace(hour=20, minute=50)
@@ -35,7 +35,7 @@ EVENING = HALF_PAST_TEN.replace(hour=20, minute=50)
 
 def follow(database: Database) -> None:
     until_readable(database)
-    Follower(database, event_macs(database), Journal()).catch_up()
+    Follower(database, event_macs(database), Journal(key_ring(database))).catch_up()
 
 
 def closed(database: Database, day: date) -> dict[str, tuple[int, int, int, int]]:

@@ -1,5 +1,7 @@
 """What somebody writes into the books by the application's login neither stops them nor their rebuild."""
 
+from datetime import datetime
+
 import psycopg
 import pytest
 from psycopg import Connection
@@ -18,7 +20,7 @@ from projections.books import period, trial_balance
 from projections.follower import Follower
 from projections.integrity.invariants import check
 from projections.journal import Journal
-from tests.payments.reconciliation.test_journal import movement
+from tests.payments.reconciliation.test_journal import LATER, movement
 from tests.support.checkouts import TOTAL_CENTS, Checkout
 from tests.support.horizon import until_readable
 from tests.support.keys import MASTER_KEY, event_macs, key_ring
@@ -33,15 +35,15 @@ SELECT coalesce(%s, 1 + coalesce((SELECT max(entry_id) FROM journal_entries), 0)
 """
 FORGE_MOVEMENT = """
 INSERT INTO movement_log (ordinal, movement_key, kind, receipt, money_in, amount_cents, occurred_at, recorded_at,
-                          origin, after_position)
+                          origin, after_position, mac)
 SELECT coalesce(%s, 1 + coalesce((SELECT max(ordinal) FROM movement_log), 0)), %s, 'payment', 'UKRFORGED2', true, 100,
-       now(), now(), 1, 0
+       now(), now(), 1, 0, '0.00'
 """
 
 
 def follow(database: Database) -> None:
     until_readable(database)
-    Follower(database, event_macs(database), Journal()).catch_up()
+    Follower(database, event_macs(database), Journal(key_ring(database))).catch_up()
 
 
 def broken(database: Database) -> set[str]:
@@ -118,8 +120,93 @@ def test_a_forged_row_of_the_movement_log_does_not_stop_the_books(
 ) -> None:
     login.execute(FORGE_MOVEMENT, (None, "payment UKRUNMATC1"))
     told_of_unmatched_payments(ledger, database)
-    assert clearing_cents(database) == 100 + TOTAL_CENTS
+    assert clearing_cents(database) == 2 * TOTAL_CENTS
     assert broken(database) == {"books"}
+    assert journal.rebuild(database, event_macs(database)).wrong_rows == 0
+
+
+FORGE_LOGGED = """
+INSERT INTO movement_log (ordinal, movement_key, kind, category, receipt, linked_receipt, money_in, amount_cents,
+                          occurred_at, recorded_at, session_id, origin, after_position, mac)
+SELECT 1 + coalesce((SELECT max(ordinal) FROM movement_log), 0), movement_key, kind, category, receipt, linked_receipt,
+       money_in, {amount}, {day}, first_seen_at, session_id, 1, 0, {mac} FROM mpesa_movements
+WHERE receipt = 'UKRUNMATC1'
+"""
+
+
+@pytest.mark.parametrize("mac", ["mac", "'0.00'", "(SELECT mac FROM movement_log LIMIT 1)"])
+@pytest.mark.parametrize(
+    ("amount", "day"), [("1", "happened_at"), ("amount_cents", "happened_at - interval '9 days'")]
+)
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_who_logs_a_movement_before_the_worker_changes_neither_its_sum_nor_its_day(
+    ledger: Ledger,
+    database: Database,
+    login: Connection[TupleRow],
+    mac: str,
+    amount: str,
+    day: str,
+    is_followed: bool,
+) -> None:
+    vault = Vault(database, MASTER_KEY)
+    matcher = Matcher(ledger, PhoneLocks(database, AMPLE), Movements(database, vault))
+    matcher.ingest([movement("payment", "UKRUNMATC0")])
+    post_movements(database, vault.keys)
+    matcher.ingest([movement("payment", "UKRUNMATC1")])
+    login.execute(FORGE_LOGGED.format(amount=amount, day=day, mac=mac).encode())
+    if is_followed:
+        Checkout(ledger).prompt().pay(RECEIPT)
+        follow(database)
+    post_movements(database, vault.keys)
+    post_movements(database, vault.keys)
+    assert posted_of_movements(database) == [
+        ("UKRUNMATC0", TOTAL_CENTS, LATER),
+        ("UKRUNMATC1", TOTAL_CENTS, LATER),
+    ]
+    assert [each.detail for each in check(database, vault) if each.rule == "books"] == [
+        "movement 2 of receipt UKRUNMATC1 is not in the journal as it was logged, once",
+        "movement 2 of receipt UKRUNMATC1 was logged otherwise than M-Pesa reported it",
+    ]
+    rebuilt = journal.rebuild(database, event_macs(database))
+    assert rebuilt.wrong_rows == 0
+    assert len(posted_of_movements(database)) == 2
+
+
+@pytest.mark.parametrize("amount", ["1", "amount_cents"])
+def test_a_movement_that_was_marked_as_logged_by_another_is_named(
+    ledger: Ledger, database: Database, login: Connection[TupleRow], amount: str
+) -> None:
+    vault = Vault(database, MASTER_KEY)
+    matcher = Matcher(ledger, PhoneLocks(database, AMPLE), Movements(database, vault))
+    matcher.ingest([movement("payment", "UKRUNMATC1")])
+    login.execute(FORGE_LOGGED.format(amount=amount, day="happened_at", mac="mac").encode())
+    login.execute("UPDATE mpesa_movements SET journal_ordinal = 1")
+    post_movements(database, vault.keys)
+    assert posted_of_movements(database) == []
+    login.execute(
+        "INSERT INTO journal_entries SELECT 1, kind, 'mpesa_clearing', 'unmatched_receipts', amount_cents, occurred_at,"
+        " recorded_at, NULL, ordinal, receipt, session_id FROM movement_log"
+    )
+    assert [each.detail for each in check(database, vault) if each.rule == "books"] == [
+        "movement 1 of receipt UKRUNMATC1 is not in the journal as it was logged, once"
+    ]
+
+
+def test_a_process_that_makes_no_macs_logs_nothing(login: Connection[TupleRow]) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="movement_log_mac_check"):
+        login.execute(FORGE_MOVEMENT.replace("'0.00'", "NULL").encode(), (None, "payment UKRUNMATC1"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        login.execute(
+            FORGE_MOVEMENT.replace("mac)", "is_from_before)").replace("'0.00'", "true").encode(), (None, "x")
+        )
+
+
+def posted_of_movements(database: Database) -> list[tuple[str, int, datetime]]:
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT * FROM journal_entries WHERE movement IS NOT NULL ORDER BY entry_id"
+        )
+        return [(row["receipt"], row["amount_cents"], row["occurred_at"]) for row in rows]
 
 
 def told_of_unmatched_payments(ledger: Ledger, database: Database) -> None:

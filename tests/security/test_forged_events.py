@@ -26,13 +26,12 @@ from payments.fulfilment.order_process import OrderMaker
 from payments.worker.event_processor import EventProcessor, list_dead_lettered
 from projections import metrics
 from projections.cases import PaymentCases
-from projections.follower import Follower
+from projections.follower import Follower, Projection
 from projections.history import for_auditor, for_owner, history, timeline
 from projections.integrity.invariants import check
 from projections.journal import Journal
 from projections.metrics import PaymentMetrics
 from projections.refunds import PaymentRefunds
-from projections.session_rows import SessionRows
 from tests.support.appending import append
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, new_session
 from tests.support.horizon import until_readable
@@ -240,20 +239,26 @@ def test_a_forged_first_event_takes_an_id_and_is_not_believed(
 
 
 @pytest.mark.parametrize("state", ["{}", "[]", '"paid"', "null", '{"timestamp": "never", "attempt": 9}'])
-@pytest.mark.parametrize("projection", [PaymentMetrics, PaymentRefunds, PaymentCases, Journal])
+@pytest.mark.parametrize("projection", ["metrics", "refunds", "cases", "journal"])
 def test_a_forged_event_of_any_form_stops_no_view(
     attacker: Connection[Any],
     ledger: Ledger,
     database: Database,
     state: str,
-    projection: type[PaymentMetrics] | type[SessionRows[Any]] | type[Journal],
+    projection: str,
 ) -> None:
     Checkout(ledger).prompt().pay("UKG7Q2X9LM")
     for event_class in (events.Created, Paid, events.RefundApproved, events.Refunded):
         append_invented(attacker, ledger, event_class, state)
     Checkout(ledger).prompt().pay("UKG7Q2X9LN").refuse_order()
     until_readable(database)
-    Follower(database, event_macs(database), projection()).catch_up()
+    views: dict[str, Projection] = {
+        "metrics": PaymentMetrics(),
+        "refunds": PaymentRefunds(),
+        "cases": PaymentCases(),
+        "journal": Journal(event_macs(database).keys),
+    }
+    Follower(database, event_macs(database), views[projection]).catch_up()
     broken = rules_broken(database)
     assert len(broken.pop("event macs")) == 4
     assert not {"refunds", "cases", "books"} & broken.keys()

@@ -27,15 +27,16 @@ class JournalTables:
 
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
-        projection = journal.Journal()
         return {
-            projection._movements: self.movements_left,
-            projection._counterparts: self.counterparts,
-            projection._add: self.add,
+            _of_journal(journal.MOVEMENTS): self.movements_left,
+            _of_journal(journal.COUNTERPARTS): self.counterparts,
+            _of_journal(journal.ADD): self.add,
             journal.EARLIER: self.earlier,
             movement_log._PENDING.encode(): self.pending,
             movement_log._IN_THE_BOOKS: self.in_the_books,
             movement_log._REVERSED_BY_EVENT: self.reversed_by_event,
+            movement_log._LOGGED: self.logged_of,
+            movement_log._LAST: lambda _: [{"ordinal": len(self.logged)}],
             movement_log._LOG: self.log,
             movement_log._MARK: self.mark,
             books_rules.ENTRIES.encode(): self.entries_of,
@@ -159,32 +160,30 @@ class JournalTables:
         return any(receipt in (row["receipt"], row["linked_receipt"]) for receipt in receipts)
 
     def log(self, values: Any) -> tuple[list[Row], Callable[[], None]]:
-        """Log movements by their keys."""
+        """Log movements, given by column."""
         before = list(self.logged)
-        for key in values["keys"]:
-            row = self._movements[key]
-            self.logged.append(
-                {
-                    **row,
-                    "ordinal": len(self.logged) + 1,
-                    "origin": values["origin"],
-                    "occurred_at": row["happened_at"],
-                    "recorded_at": row["first_seen_at"],
-                    "after_position": values["after"],
-                    "posted_after": values["after"],
-                }
-            )
+        names = [name for name in values if name not in ("origin", "after")]
+        place = {
+            "origin": values["origin"],
+            "after_position": values["after"],
+            "posted_after": values["after"],
+        }
+        for row in zip(*(values[name] for name in names), strict=True):
+            self.logged.append(dict(zip(names, row, strict=True)) | place | {"is_from_before": False})
 
         def undo() -> None:
             self.logged[:] = before
 
         return [], undo
 
+    def logged_of(self, values: Any) -> list[Row]:
+        """Return the rows of the log of these movements."""
+        return [row for row in self.logged if row["movement_key"] in values["keys"]]
+
     def mark(self, values: Any) -> tuple[list[Row], Callable[[], None]]:
         """Mark movements as looked at."""
-        ordinals = {row["movement_key"]: row["ordinal"] for row in self.logged}
-        for key in values["keys"]:
-            self._movements[key]["journal_ordinal"] = ordinals.get(key, 0)
+        for key, ordinal in zip(values["keys"], values["ordinals"], strict=True):
+            self._movements[key]["journal_ordinal"] = ordinal
 
         def undo() -> None:
             for key in values["keys"]:
@@ -208,6 +207,10 @@ class JournalTables:
             if row["category"] is None
             and (row["receipt"] in values["receipts"] or row["linked_receipt"] in values["receipts"])
         ]
+
+
+def _of_journal(statement: str) -> bytes:
+    return statement.format(table=journal.TABLE).encode()
 
 
 def _text(state: Any) -> Any:

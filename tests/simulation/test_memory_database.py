@@ -21,7 +21,7 @@ from payments.reconciliation import movement_log
 from payments.worker import left_over
 from projections import follower
 from projections.integrity import personal_data_rules, projection_rules
-from projections.journal import COLUMNS, Journal
+from projections.journal import ADD, COLUMNS, MOVEMENTS, TABLE
 from projections.refunds import PaymentRefunds
 from tests.simulation.deployment import Deployment
 from tests.simulation.fault_odds import USUAL_ODDS, FaultOdds
@@ -131,11 +131,11 @@ class Comparison:
         if statement == projection_rules.METRICS_AHEAD.encode():
             real = [real for double, real in self._real_of.items() if double <= values["after"]]
             return values | {"after": max(real)}
-        if statement == Journal()._add:
+        if statement == ADD.format(table=TABLE).encode():
             place = COLUMNS.index("position")
             real = [position and self._real_of[position] for position in values[place]]
             return [*values[:place], real, *values[place + 1 :]]
-        if statement in (Journal()._movements, movement_log._LOG):
+        if statement in (MOVEMENTS.format(table=TABLE).encode(), movement_log._LOG):
             name = "until" if "until" in values else "after"
             return values | {name: values[name] and self._real_of[values[name]]}
         return values

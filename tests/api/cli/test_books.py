@@ -34,7 +34,9 @@ def ledger_of(database_url: str) -> Iterator[Ledger]:
 def types(database_url: str, ledger_of: Ledger) -> Types:
     def run(*arguments: str) -> CompletedProcess[str]:
         until_readable(ledger_of.database)
-        Follower(ledger_of.database, event_macs(ledger_of.database), Journal()).catch_up()
+        Follower(
+            ledger_of.database, event_macs(ledger_of.database), Journal(key_ring(ledger_of.database))
+        ).catch_up()
         return daftari("books", *arguments, DATABASE_URL=database_url)
 
     return run

@@ -37,7 +37,7 @@ def movement(kind: str, receipt: str = RECEIPT, cents: int = TOTAL_CENTS, **chan
 
 def follow(database: Database) -> None:
     until_readable(database)
-    Follower(database, event_macs(database), Journal(), batch_size=7).catch_up()
+    Follower(database, event_macs(database), Journal(key_ring(database)), batch_size=7).catch_up()
 
 
 def balances(database: Database) -> dict[str, int]:

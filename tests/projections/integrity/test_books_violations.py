@@ -13,7 +13,7 @@ from projections.integrity.invariants import check
 from projections.journal import Journal, rebuild
 from tests.projections.integrity.test_invariants import tamper
 from tests.support.horizon import until_readable
-from tests.support.keys import event_macs
+from tests.support.keys import event_macs, key_ring
 
 MOVEMENT = """
 INSERT INTO mpesa_movements (movement_key, kind, receipt, money_in, amount_cents, happened_at, evidence, verdict,
@@ -22,7 +22,8 @@ VALUES ('payment NLJ0NOBODY', 'payment', 'NLJ0NOBODY', true, 35000, now(), 'stat
 """
 LOGGED = """
 INSERT INTO movement_log SELECT 1, movement_key, kind, category, receipt, linked_receipt, money_in, amount_cents,
-                                happened_at, first_seen_at, session_id, 1, 0 FROM mpesa_movements
+                                happened_at, first_seen_at, session_id, 1, 0, NULL, true
+FROM mpesa_movements
 """
 INVENTED = """
 INSERT INTO journal_entries (entry_id, what, debit_account, credit_account, amount_cents, occurred_at, recorded_at,
@@ -33,7 +34,7 @@ SELECT 99, 'Paid', 'mpesa_clearing', 'sales', 1, now(), now(), 1, gen_random_uui
 
 def booked(database: Database) -> None:
     until_readable(database)
-    Follower(database, event_macs(database), Journal()).catch_up()
+    Follower(database, event_macs(database), Journal(key_ring(database))).catch_up()
     assert check(database) == []
 
 
@@ -95,7 +96,7 @@ def test_movements_that_the_books_do_not_have_as_they_were_are_reported(
     tamper(database, MOVEMENT)
     tamper(database, LOGGED)
     with database.transaction() as connection:
-        Journal().post_movements(connection)
+        Journal(key_ring(database)).post_movements(connection)
     assert found(database) == []
     tamper(database, statement)
     assert detail in found(database)[0]
@@ -146,7 +147,7 @@ def test_books_that_do_not_follow_the_log_are_reported(database: Database) -> No
     with freeze_time(clock.now() + POSTING_MAY_TAKE + timedelta(minutes=1)):
         [stands_still] = found(database)
         assert stands_still.startswith("they stand still at 0: position ")
-        Follower(database, event_macs(database), Journal()).catch_up()
+        Follower(database, event_macs(database), Journal(key_ring(database))).catch_up()
         assert found(database) == []
 
 

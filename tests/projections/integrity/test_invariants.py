@@ -28,7 +28,7 @@ from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.erasures import erase
 from tests.support.horizon import until_readable
 from tests.support.invariants import assert_invariants_hold
-from tests.support.keys import event_macs
+from tests.support.keys import event_macs, key_ring
 
 VAULT_KEY = bytes(range(32))
 MESSAGE = """
@@ -367,7 +367,7 @@ def test_an_entry_of_the_audit_log_that_was_altered_is_reported(database: Databa
 def test_a_payment_of_long_ago_that_nothing_can_end_is_reported(ledger: Ledger, database: Database) -> None:
     session_id = Checkout(ledger).prompt().pay("NLJ7RT61SV").session_id
     until_readable(database)
-    for projection in (PaymentMetrics(), PaymentCases(), Journal()):
+    for projection in (PaymentMetrics(), PaymentCases(), Journal(key_ring(database))):
         Follower(database, event_macs(database), projection).catch_up()
     in_time, late = (clock.now() + PAID_MAY_TAKE + timedelta(minutes=minutes) for minutes in (-2, 1))
     with freeze_time(late):

@@ -21,7 +21,7 @@ def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
         services = running.services
         Checkout(services.ledger).prompt().pay("NLJ7RT61SV").order()
         until_readable(services.database)
-        Follower(services.database, services.ledger.macs, Journal()).catch_up()
+        Follower(services.database, services.ledger.macs, Journal(services.vault.keys)).catch_up()
         yield running
 
 
