@@ -1,10 +1,9 @@
 """A session step by step: what it was after each of its events, or at a moment, folded from the log alone."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby, takewhile
-from operator import itemgetter
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -13,16 +12,10 @@ from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
 from ledger.session.values import AttemptState, Status
 from ledger.store.database import Database
-from ledger.store.event_macs import COLUMNS, EventMacs
+from ledger.store.event_macs import EventMacs
 from projections.event_descriptions import describe
-from projections.follower import event_of
 from projections.history import Entry, histories
 from projections.sessions import SessionRow
-
-EVENTS_TO_FOLD = f"""
-SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS}
-FROM payment_events WHERE session_id = ANY(%s) ORDER BY session_id, version
-"""  # noqa: S608 - made of names of our own
 
 _OF_THE_ROW = tuple(
     name
@@ -100,25 +93,11 @@ def sessions_at(
 
     Those without a genuine event are left out.
     """
-    with database.connection() as connection:
-        rows = connection.execute(EVENTS_TO_FOLD, (list(session_ids),), binary=True).fetchall()
     found = {
-        session_id: _folded_rows(macs, events, as_of)
-        for session_id, events in groupby(rows, itemgetter("session_id"))
+        session_id: folded(entries_until(entries, as_of=as_of))
+        for session_id, entries in histories(database, macs, session_ids).items()
     }
     return {session_id: session for session_id, session in found.items() if session is not None}
-
-
-def _folded_rows(
-    macs: EventMacs, rows: Iterable[dict[str, Any]], as_of: datetime | None
-) -> PaymentSession | None:
-    """Return what `folded` returns of the events of `entries_until`, and decode of each no more than its event."""
-    session: PaymentSession | None = None
-    for row in rows:
-        if (as_of is not None and row["recorded_at"] > as_of) or not macs.is_genuine(row):
-            break
-        session = event_of(row).mutate(session)
-    return session
 
 
 def entries_until(

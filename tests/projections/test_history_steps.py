@@ -14,6 +14,7 @@ from projections.history_steps import entries_until, folded, sessions_at
 from tests.support.checkouts import one_of_every_kind
 from tests.support.keys import event_macs
 
+ALTER = "UPDATE payment_events SET state = state || '{\"x\": 1}' WHERE session_id = %s AND version = %s"
 FORGE = "UPDATE payment_events SET mac = sha256(mac) WHERE session_id = %s AND version = %s"
 
 
@@ -35,13 +36,14 @@ def test_sessions_of_every_kind_are_folded_together_as_each_is_alone(
         owner.execute("ALTER TABLE payment_events DISABLE TRIGGER USER")
         owner.execute(FORGE, (ids[-1], 3))
         owner.execute(FORGE, (ids[-2], 1))
+        owner.execute(ALTER, (ids[-3], 3))
         moments = owner.execute("SELECT DISTINCT recorded_at FROM payment_events ORDER BY 1").fetchall()
     for as_of in (None, *(moment for (moment,) in moments[::7])):
         together = sessions_at(database, event_macs(database), ids, as_of)
         assert together == by_themselves(database, ids, as_of)
     now = sessions_at(database, event_macs(database), ids, None)
     assert now.keys() == set(ids) - {ids[-2]}
-    assert now[ids[-1]].version == 2
+    assert now[ids[-1]].version == now[ids[-3]].version == 2
 
 
 def test_of_no_sessions_there_is_nothing(database: Database) -> None:
