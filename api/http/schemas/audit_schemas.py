@@ -263,7 +263,10 @@ class SessionVerification(ResponseSchema):
 
 
 class ShownPayment(ResponseSchema):
-    """Everything about one payment, without personal data."""
+    """Everything about one payment, without personal data.
+
+    Where its first event is forged, nothing else is known than its story and the verification.
+    """
 
     session_id = fields.UUID()
     user = fields.Integer()

@@ -62,7 +62,6 @@ def show_payment(session: PaymentSession, steps: Sequence[Step], moment: datetim
         "attempts": [_show_attempt(session, number) for number in session.attempts],
         "refunds": [show_refund(refund) for refund in _refunds(steps).values()],
         "discrepancies": [asdict(each) for each in session.discrepancies.values()],
-        "story": [show_told(step) for step in steps],
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from ledger import clock
@@ -298,6 +299,33 @@ def test_a_status_row_that_was_forged_is_not_shown(instance: Instance) -> None:
         page = console.get(f"{instance.base_url}/console/payments/?user=7", timeout=10).text
     assert str(checkout.session_id) in page
     assert "UKG7F0RGED" not in page
+
+
+@pytest.mark.parametrize("forgery", ["mac = sha256(mac)", "state = '{}'"])
+def test_a_payment_whose_first_event_was_forged_is_shown_as_such(instance: Instance, forgery: str) -> None:
+    auditor, services = instance.client(9, "auditor"), instance.services
+    checkout = Checkout(services.ledger, at=clock.now(), user_id=7).prompt().pay("UKG7Q2X9LM")
+    with psycopg.connect(services.database.url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE payment_events DISABLE TRIGGER USER")
+        owner.execute(f"UPDATE payment_events SET {forgery} WHERE version = 1".encode())
+    path = f"{PATH}{checkout.session_id}/"
+    for query in ({}, {"at_version": "1"}, {"as_of": clock.now().isoformat()}):
+        shown = auditor.get(path, params=query)
+        assert shown.status_code == 200, shown.text
+        assert shown.json().keys() == {"session_id", "story", "verification"}
+        first, *_ = shown.json()["story"]
+        assert (first["event"], first["is_genuine"], first["words"]) == ("Forged", False, None)
+        assert not shown.json()["verification"]["holds"]
+    assert auditor.get(f"{path}steps/").status_code == 200
+    console, _ = signed_in(instance, token=instance.token(9, "auditor"))
+    with console:
+        for page in ("", "?at_version=1", "timeline/", "timeline/?at_version=1"):
+            answer = console.get(
+                f"{instance.base_url}/console/payments/{checkout.session_id}/{page}", timeout=10
+            )
+            assert answer.status_code == 200, answer.text
+            assert "Not written by Daftari" in answer.text
+    assert auditor.get(f"/api/audit/sessions/{checkout.session_id}/events/").status_code == 200
 
 
 def test_a_payment_is_not_found_by_what_was_recorded_later(instance: Instance) -> None:
