@@ -170,6 +170,11 @@ class KeyRing:
         self._read()
         return bool(self._ring)
 
+    def altered(self, connection: Connection[Any]) -> list[tuple[str, int]]:
+        """Return purpose and number of the rows that do not open by the master key, while others do."""
+        _, altered = self._opened(connection.execute(_ALL).fetchall())
+        return sorted(altered)
+
     def store_first(self, *purposes: str) -> None:
         """Store the first key of purposes that have none: of several processes at once, the first one's stay.
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 from ledger.store import audit_log, block_faults, blocks, published_heads
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
+from ledger.store.key_ring import AlteredKey
 from ledger.store.vault import Vault
 from projections.integrity.guards import run_guarded
 from projections.integrity.session_log import SessionLog
@@ -96,6 +97,12 @@ def check_digests(origin: int, first: int, last: int, reader: Reader) -> Tally:
     faults = block_faults.faults_of_events(reader.connection, origin, first, last)
     tally.findings.add(Violation("blocks", fault.detail) for fault in faults)
     return tally
+
+
+def keys(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:
+    """Each row of the key ring opens by the master key, as those that Daftari made do."""
+    for purpose, key_id in vault.keys.altered(connection) if vault is not None else ():
+        yield Violation("keys", AlteredKey(purpose[:60], key_id).message)
 
 
 def audit_entries(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:

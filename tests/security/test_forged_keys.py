@@ -6,8 +6,9 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from ledger.store.database import Database
-from ledger.store.key_ring import DIGESTS, EVENT_MAC, MOVEMENTS, AlteredKey, KeyRing, WrongKey
+from ledger.store.key_ring import AUDIT_LOG, DIGESTS, EVENT_MAC, MOVEMENTS, AlteredKey, KeyRing, WrongKey
 from ledger.store.vault import Vault
+from projections.integrity.invariants import check
 from tests.support.keys import MASTER_KEY
 
 JUNK = "INSERT INTO key_ring (purpose, key_id, wrapped_key, created_at) VALUES (%s, %s, %s, %s)"
@@ -40,6 +41,28 @@ def test_a_key_that_does_not_open_is_passed_over_and_stops_no_process(
         assert {each: ring.current(each) for each in (EVENT_MAC, DIGESTS)} == before
         assert ring.find(purpose, key_id) is None
     assert started.current("a purpose of later") == running.current("a purpose of later")
+
+
+def test_rows_that_do_not_open_are_named_by_a_verification(
+    running: KeyRing, database: Database, login: Connection[TupleRow], superuser: Connection[TupleRow]
+) -> None:
+    vault = Vault(database, MASTER_KEY)
+    assert running.is_stored()
+    assert check(database, vault) == []
+    add_junk(login, EVENT_MAC, 7)
+    add_junk(login, "a purpose of nobody", 0, b"")
+    assert [(each.rule, each.detail.partition(" in this")[0]) for each in check(database, vault)] == [
+        ("keys", "Key 0 for a purpose of nobody"),
+        ("keys", "Key 7 for event mac"),
+    ]
+    superuser.execute("DELETE FROM key_ring WHERE key_id = 7 OR wrapped_key = ''")
+    superuser.execute(
+        "UPDATE key_ring SET wrapped_key = (SELECT wrapped_key FROM key_ring WHERE purpose = %s) WHERE purpose = %s",
+        (EVENT_MAC, AUDIT_LOG),
+    )
+    assert [
+        each.detail.partition(" in this")[0] for each in check(database, vault) if each.rule == "keys"
+    ] == ["Key 0 for audit log"]
 
 
 def test_another_master_key_is_still_refused(
