@@ -1,13 +1,15 @@
 """`daftari create-analyst` and `drop-analyst`: logins of the database that read the schema `analytics` alone."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from api.cli.failures import Failure, is_text
 
 if TYPE_CHECKING:
-    from api.local.analyst_logins import Change
+    from api.local.analyst_logins import Change, Record
 
 BY = click.option("--by", type=click.IntRange(min=1), metavar="USER", help="The number of who decides it.")
 
@@ -31,7 +33,11 @@ def create_analyst(name: str, by: int | None, *, rotate: bool) -> None:
     from api.local import analyst_logins
 
     settings, password = read_settings(), analyst_logins.new_password()
-    change = (analyst_logins.rotate if rotate else analyst_logins.create)(settings, name, password)
+    make = analyst_logins.rotate if rotate else analyst_logins.create
+    with _recorded("analyst_password_changed" if rotate else "analyst_created", name, by) as record:
+        change = make(settings, name, password, record)
+        if not change.is_done:
+            record(None)
     click.echo(f"Password  {password}   (shown this once)")
     click.echo(f"Connect   {analyst_logins.how_to_connect(settings, name)}")
     if analyst_logins.is_embedded(settings):
@@ -39,9 +45,7 @@ def create_analyst(name: str, by: int | None, *, rotate: bool) -> None:
             "          on this machine, as the account that runs Daftari: nobody else reaches its socket"
         )
     _report(change, name)
-    if change.is_done:
-        _record("analyst_password_changed" if rotate else "analyst_created", name, by)
-        click.echo(f"{name} reads the schema analytics, and nothing else: docs/analysts.md describes it.")
+    click.echo(f"{name} reads the schema analytics, and nothing else: docs/analysts.md describes it.")
 
 
 @click.command(name="drop-analyst", short_help="Remove the login of an analyst.")
@@ -57,9 +61,11 @@ def drop_analyst(name: str, by: int | None) -> None:
     from api.cli.failures import read_settings
     from api.local import analyst_logins
 
-    change = analyst_logins.drop(read_settings(), name)
+    with _recorded("analyst_removed", name, by) as record:
+        change = analyst_logins.drop(read_settings(), name, record)
+        if not change.is_done:
+            record(None)
     _report(change, name)
-    _record("analyst_removed", name, by)
     click.echo(f"{name} is removed.")
 
 
@@ -72,13 +78,25 @@ def _report(change: "Change", name: str) -> None:
         raise Failure(f"Nothing was changed about {name}: DAFTARI_MIGRATION_URL may not make roles.")
 
 
-def _record(kind: str, name: str, by: int | None) -> None:
+@contextmanager
+def _recorded(kind: str, name: str, by: int | None) -> Iterator["Record"]:
+    """Lend what records a change in its transaction; without one, that its SQL is printed for a person to execute."""
     from api.cli.opened import open_database
     from ledger.store.audit_log import AuditLog
     from ledger.store.vault import Vault
 
+    actor, subject = "cli" if by is None else f"cli:user:{by}", f"login:{name}"
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
-        actor = "cli" if by is None else f"cli:user:{by}"
-        AuditLog(database, vault.keys).record(None, kind, actor=actor, subject=f"login:{name}")
+        audit_log = AuditLog(database, vault.keys)
+
+        def record(connection: Any) -> None:
+            if connection is None:
+                audit_log.record(
+                    None, "analyst_sql_printed", actor=actor, subject=subject, details={"of": kind}
+                )
+            else:
+                audit_log.record(connection, kind, actor=actor, subject=subject)
+
+        yield record

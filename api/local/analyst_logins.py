@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -22,6 +23,8 @@ from ledger.store import analysts
 from ledger.store.database import which_server
 
 Statements = Callable[[Connection[Any]], list[str]]
+Record = Callable[[Connection[Any] | None], object]
+"""What records a change in the audit log, in its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +35,29 @@ class Change:
     left: list[str]
 
 
-def create(settings: Settings, name: str, password: str) -> Change:
-    """Make the login `name`. Raises InvalidValue, DatabaseProblem."""
+def create(settings: Settings, name: str, password: str, record: Record) -> Change:
+    """Make the login `name`, and record that in the same commit. Raises InvalidValue, DatabaseProblem."""
     roles, name = settings.roles, analysts.parse_name(name)
     with _administrator(settings) as connection:
         statements = analysts.create_statements(connection, roles, name, password)
         closing = analysts.superuser_statements(roles, name)
         if analysts.is_superuser(connection):
-            analysts.execute(connection, [*statements, *closing])
+            analysts.execute(connection, [*statements, *closing], record)
             return Change(is_done=True, left=[])
-        if analysts.execute(connection, statements):
+        if analysts.execute(connection, statements, record):
             return Change(is_done=True, left=closing)
         return Change(is_done=False, left=[*statements, *closing])
 
 
-def rotate(settings: Settings, name: str, password: str) -> Change:
+def rotate(settings: Settings, name: str, password: str, record: Record) -> Change:
     """Give the analyst `name` another password, and end its sessions. Raises InvalidValue, DatabaseProblem."""
-    return _change(settings, lambda known: analysts.rotate_statements(known, settings.roles, name, password))
+    statements_for = partial(analysts.rotate_statements, roles=settings.roles, name=name, password=password)
+    return _change(settings, statements_for, record)
 
 
-def drop(settings: Settings, name: str) -> Change:
+def drop(settings: Settings, name: str, record: Record) -> Change:
     """Remove the analyst `name`. Raises InvalidValue, DatabaseProblem."""
-    return _change(settings, lambda known: analysts.drop_statements(known, settings.roles, name))
+    return _change(settings, partial(analysts.drop_statements, roles=settings.roles, name=name), record)
 
 
 def new_password() -> str:
@@ -79,11 +83,11 @@ def is_embedded(settings: Settings) -> bool:
     )
 
 
-def _change(settings: Settings, statements_for: Statements) -> Change:
+def _change(settings: Settings, statements_for: Statements, record: Record) -> Change:
     with _administrator(settings) as connection:
         statements = statements_for(connection)
         try:
-            is_done = analysts.execute(connection, statements)
+            is_done = analysts.execute(connection, statements, record)
         except psycopg.errors.DependentObjectsStillExist:
             raise DatabaseProblem(
                 "The login has rights in another database of this server: take them away there first (REVOKE)."

@@ -4,6 +4,7 @@ Rights hold whatever a login does. Limits of time are the login's defaults, for 
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -132,15 +133,20 @@ def is_superuser(connection: Connection[Any]) -> bool:
     return connection.execute(_IS_SUPERUSER).fetchone() is not None
 
 
-def execute(connection: Connection[Any], statements: list[str]) -> bool:
-    """Execute statements in one commit; return False, with nothing done, if this login may not."""
-    try:
-        with connection.transaction():
+def execute(
+    connection: Connection[Any], statements: list[str], record: Callable[[Connection[Any]], object]
+) -> bool:
+    """Execute statements and `record` them in one commit; return False, with nothing done, if this login may not."""
+    is_done = False
+    with connection.transaction():
+        record(connection)
+        try:
             for statement in statements:
                 connection.execute(statement.encode())
-    except psycopg.errors.InsufficientPrivilege:
-        return False
-    return True
+            is_done = True
+        except psycopg.errors.InsufficientPrivilege:
+            raise psycopg.Rollback from None
+    return is_done
 
 
 def _require_analyst(connection: Connection[Any], roles: Roles, name: str) -> None:

@@ -29,10 +29,10 @@ def new_analyst(database_url: str) -> Iterator[str]:
         name = f"analyst_{administrator.info.dbname.removeprefix('test_')}"
         statements = analysts.create_statements(administrator, DEFAULT_ROLES, name, PASSWORD)
         closing = analysts.superuser_statements(DEFAULT_ROLES, name)
-        assert analysts.execute(administrator, [*statements, *closing])
+        assert analysts.execute(administrator, [*statements, *closing], id)
         try:
             yield url_of_login(database_url, name, PASSWORD)
         finally:
             if analysts.is_analyst(administrator, DEFAULT_ROLES, name):
                 dropping = analysts.drop_statements(administrator, DEFAULT_ROLES, name)
-                assert analysts.execute(administrator, dropping)
+                assert analysts.execute(administrator, dropping, id)

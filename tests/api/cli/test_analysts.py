@@ -80,6 +80,23 @@ def test_a_role_that_is_no_analyst_is_left_alone(embedded: str, data_folder: Pat
     assert "small letters" in daftari("create-analyst", "daftari_app", **environ).stderr
 
 
+def test_no_login_is_made_changed_or_removed_without_its_entry(embedded: str, data_folder: Path) -> None:
+    environ = {"DAFTARI_DATA_DIR": str(data_folder)}
+    stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'wanjiru'"
+    with psycopg.connect(embedded, autocommit=True) as superuser:
+        for arguments in (("create-analyst",), ("create-analyst", "--rotate"), ("drop-analyst",)):
+            before = superuser.execute(stored).fetchall()
+            superuser.execute(
+                "ALTER TABLE audit_log ADD CONSTRAINT full_disk CHECK (recorded_at IS NULL) NOT VALID"
+            )
+            assert daftari(*arguments, "wanjiru", **environ).returncode != 0
+            assert superuser.execute(stored).fetchall() == before
+            superuser.execute("ALTER TABLE audit_log DROP CONSTRAINT full_disk")
+            assert daftari(*arguments, "wanjiru", **environ).returncode == 0
+            assert superuser.execute(stored).fetchall() != before
+        assert len(superuser.execute(AUDITED).fetchall()) == 3
+
+
 def test_where_no_roles_may_be_made_the_sql_is_printed(empty_database_url: str, tmp_path: Path) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as administrator:
         suffix = administrator.info.dbname.removeprefix("test_")
@@ -94,6 +111,9 @@ def test_where_no_roles_may_be_made_the_sql_is_printed(empty_database_url: str, 
             assert result.returncode == 1
             assert f"Nothing was changed about {name}" in result.stderr
             password, connect = printed(result)
+            kinds = "SELECT kind, details->>'of' FROM audit_log WHERE subject = %s"
+            entries = administrator.execute(kinds, (f"login:{name}",)).fetchall()
+            assert entries == [("analyst_sql_printed", "analyst_created")]
             administrator.execute(result.stdout.partition("a superuser best:\n")[2].encode())
             assert reads(connect, name, password) == [(0,)]
         finally:
