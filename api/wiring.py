@@ -1,11 +1,13 @@
 """The composition root: every part of a process, built from the settings. The only file that sees them all."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
 
 from api.daraja_wiring import app_name, base_url, daraja_client
+from api.http.middleware.logging import configure_logging
 from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
 from api.settings import Settings
@@ -162,6 +164,7 @@ def assemble(
         settings.daftari_master_key,
         settings.daftari_prompt_seconds,
         timedelta(hours=settings.daftari_verify_hours),
+        partial(configure_logging, settings.daftari_log_format, lowest_level=logging.ERROR),
     )
     switches = Switches(database, AuditLog(database, vault.keys))
     retention = build_retention(settings, database, vault)

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_database(log_level: int = logging.ERROR) -> Iterator[tuple[Settings, Database]]:
+def open_database() -> Iterator[tuple[Settings, Database]]:
     """Open the database that the settings name; raise ConfigurationError, DatabaseProblem.
 
-    What the command prints is its result, so the log is silent below `log_level`.
+    What the command prints is its result, so the log has errors alone.
     """
     settings = read_settings()
-    configure_logging(settings.daftari_log_format, lowest_level=log_level)
+    configure_logging(settings.daftari_log_format, lowest_level=logging.ERROR)
     with open_database_of(
         settings.database_url, settings.daftari_database_connections, settings.daftari_app_role
     ) as database:

@@ -97,15 +97,17 @@ def verify(context: click.Context, /, *, incremental: bool, chain: bool, **optio
       daftari verify || mail -s "Daftari: an invariant is violated" you@example.co.ke
     """
     from api.cli.opened import open_database
+    from api.http.middleware.logging import configure_logging
     from ledger.store.vault import Vault
     from payments.verification.verifier import GARBAGE_AFTER, open_store
     from projections.integrity.processes import Processes
 
     _refuse_together(incremental=incremental, chain=chain, **options)
     gc.set_threshold(GARBAGE_AFTER)
-    with open_database(logging.CRITICAL) as (settings, database):
+    with open_database() as (settings, database):
         key, count = settings.daftari_master_key, options["processes"]
-        opened = partial(open_store, settings.database_url, settings.daftari_app_role, key)
+        log_errors = partial(configure_logging, settings.daftari_log_format, lowest_level=logging.ERROR)
+        opened = partial(open_store, settings.database_url, settings.daftari_app_role, key, log_errors)
         shared = {
             "kept_blocks": _names(options["kept"]),
             "published": options["published"] or (),

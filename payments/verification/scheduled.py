@@ -11,7 +11,7 @@ import structlog
 from ledger import clock
 from ledger.store.locks import ActiveLock, LockConnection
 from payments.retry_schedule import RetrySchedule
-from payments.verification.verifier import Verifier, open_store
+from payments.verification.verifier import Verifier, be_silent, open_store
 
 RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(minutes=1), timedelta(hours=6))
 """How long a run that failed is not started again: it may have read for an hour before."""
@@ -85,11 +85,16 @@ class ScheduledVerification:
 
 
 def run_if_due(
-    database_url: str, role: str, master_key: bytes, prompt_seconds: int, every: timedelta
+    database_url: str,
+    role: str,
+    master_key: bytes,
+    prompt_seconds: int,
+    every: timedelta,
+    configure_logging: Callable[[], object] = be_silent,
 ) -> None:
     """Make the run that is due in this process, unless another is doing so, or has just done it. Raises Unavailable."""
     os.nice(NICENESS)
-    database, vault = open_store(database_url, role, master_key)
+    database, vault = open_store(database_url, role, master_key, configure_logging)
     lock = ActiveLock(LockConnection(database_url), LOCK_NAME)
     try:
         verifier = Verifier(database, vault, prompt_seconds=prompt_seconds, every=every)

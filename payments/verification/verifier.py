@@ -211,10 +211,17 @@ def run_that_counts(
     return max(whole, incremental, key=lambda run: run.finished_at)
 
 
-def open_store(database_url: str, role: str, master_key: bytes) -> tuple[Database, Vault]:
-    """Open the store in a process that only verifies, and prints nothing."""
-    gc.set_threshold(GARBAGE_AFTER)
+def be_silent() -> None:
+    """Log nothing in this process."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def open_store(
+    database_url: str, role: str, master_key: bytes, configure_logging: Callable[[], object] = be_silent
+) -> tuple[Database, Vault]:
+    """Open the store in a process that only verifies, and prints nothing but its log."""
+    gc.set_threshold(GARBAGE_AFTER)
+    configure_logging()
     database = Database(database_url, max_connections=2, name="daftari verification", role=role)
     return database, Vault(database, master_key)
 

@@ -11,12 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg import Connection
 
 from ledger.errors import Conflict, Unavailable
 from ledger.store.sqlstates import meaning_of
 from projections.integrity.violations import Reader, Tally, Task, Violation
 
+_log = structlog.get_logger(__name__)
 _OUTAGES = (
     Unavailable,
     Conflict,
@@ -59,12 +61,18 @@ def savepoint(connection: Connection[Any]) -> Iterator[None]:
             raise
 
 
-def unchecked(rule: str, error: Exception, session_id: UUID | None = None) -> Violation:
-    """Return the violation that a check could not be made. Raises the error if it is no fault of what is stored.
-
-    Its words may repeat personal data, so only its kind is told.
-    """
+def raise_outage(error: Exception) -> None:
+    """Raise an error that is no fault of what is stored."""
     has_meaning = isinstance(error, psycopg.Error) and meaning_of(error) is not None
     if has_meaning or isinstance(error, _OUTAGES):
         raise error
+
+
+def unchecked(rule: str, error: Exception, session_id: UUID | None = None) -> Violation:
+    """Return the violation that a check could not be made, and log where it failed. Raises what `raise_outage` does.
+
+    The error's words may repeat personal data, so only its kind is told; the log leaves them out.
+    """
+    raise_outage(error)
+    _log.error("check_failed", rule=rule, session_id=session_id and str(session_id), exc_info=error)
     return Violation(rule, f"could not be checked: {type(error).__name__}", session_id)

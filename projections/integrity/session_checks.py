@@ -15,7 +15,7 @@ from projections.integrity import (
     projection_rules,
     prompt_rules,
 )
-from projections.integrity.guards import savepoint, unchecked
+from projections.integrity.guards import raise_outage, savepoint, unchecked
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Tally, Violation
 
@@ -35,11 +35,11 @@ def check_sessions(session_ids: Sequence[UUID], reader: Reader) -> Tally:
         with savepoint(reader.connection):
             return _check(session_ids, reader)
     except Exception as error:  # noqa: BLE001 - what was tampered with may raise anything, and is reported
-        violation = unchecked("versions", error, session_ids[0])
-    tally = Tally()
-    if len(session_ids) == 1:
-        tally.findings.add([violation])
-        return tally
+        raise_outage(error)
+        tally = Tally()
+        if len(session_ids) == 1:
+            tally.findings.add([unchecked("versions", error, session_ids[0])])
+            return tally
     middle = len(session_ids) // 2
     for half in (session_ids[:middle], session_ids[middle:]):
         tally.add(check_sessions(half, reader))

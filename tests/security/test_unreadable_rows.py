@@ -8,7 +8,9 @@ import psycopg
 import pytest
 from psycopg import Connection
 from psycopg.errors import CheckViolation
+from structlog.testing import capture_logs
 
+from api.http.middleware.logging import show_where
 from ledger.application import Ledger
 from ledger.errors import DatabaseUnavailable
 from ledger.store.audit_log import AuditLog
@@ -168,7 +170,12 @@ def test_the_one_session_that_cannot_be_checked_is_named(
             (UNREADABLE[1], unreadable),
         )
         owner.execute("DELETE FROM payment_events WHERE session_id = %s", (lost,))
-    found = violations(database, vault)
+    with capture_logs() as lines:
+        found = violations(database, vault)
+    [line] = [line for line in lines if line["event"] == "check_failed"]
+    assert (line["rule"], line["session_id"]) == ("versions", str(unreadable))
+    assert isinstance(line["exc_info"], RecursionError)
+    assert show_where(None, "", line)["error_at"]
     assert [each for each in found if each.detail.startswith("could not")] == [
         Violation("versions", "could not be checked: RecursionError", unreadable)
     ]
@@ -195,7 +202,12 @@ def test_what_fails_in_postgresql_is_reported_and_the_snapshot_goes_on(database:
         yield from guarded(connection, "shop", failing(connection, "SELECT 1 / 0"))
         yield from guarded(connection, "sums", failing(connection, "SELECT 1"))
 
-    [violation] = check(database, also=also)
+    with capture_logs() as lines:
+        [violation] = check(database, also=also)
+    [line] = [line for line in lines if line["event"] == "check_failed"]
+    shown = show_where(None, "", line)
+    assert (line["rule"], shown["error_type"]) == ("shop", "DivisionByZero")
+    assert any("failing" in frame for frame in shown["error_at"])
     assert violation == Violation("shop", "could not be checked: DivisionByZero")
 
 
