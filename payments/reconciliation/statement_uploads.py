@@ -161,15 +161,15 @@ class StatementUploads:
         _require_own(upload, by)
         with self._database.transaction() as connection:
             done = connection.execute(_FINISH, {"upload_id": upload_id, "pieces": upload.pieces})
-            if not done.rowcount:
-                # A request at the same moment may have handed it over.
-                if self.find(upload_id).state == UploadState.UPLOADING:
-                    raise InvalidValue("Pieces of the file are missing. Upload it again.")
+            if done.rowcount:
+                details = {"bytes": upload.size_bytes}
+                self._audit_log.record(
+                    connection, UPLOADED, actor=f"user:{by}", subject=f"upload:{upload_id}", details=details
+                )
                 return
-            details = {"bytes": upload.size_bytes}
-            self._audit_log.record(
-                connection, UPLOADED, actor=f"user:{by}", subject=f"upload:{upload_id}", details=details
-            )
+        # A request at the same moment may have handed it over.
+        if self.find(upload_id).state == UploadState.UPLOADING:
+            raise InvalidValue("Pieces of the file are missing. Upload it again.")
 
     def find(self, upload_id: UUID) -> Upload:
         """Return an upload. Raises NotFound, also an hour after it began."""

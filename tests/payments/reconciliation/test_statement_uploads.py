@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -223,6 +224,17 @@ def test_who_finishes_an_upload_at_the_same_moment_as_another_request_is_told_th
     assert find(upload_id).state == (UploadState.IMPORTED if is_imported else UploadState.WAITING)
     count, _ = audit_log.entries(kind=UPLOADED)
     assert count == 1
+
+
+def test_who_finishes_an_upload_needs_one_connection_at_a_time(
+    database: Database, audit_log: AuditLog, reconciler: Reconciler
+) -> None:
+    one = Database(database.url, max_connections=1)
+    uploads = StatementUploads(one, Vault(one, MASTER_KEY), audit_log, reconciler)
+    with closing(one):
+        upload_id = uploads.start(PIECE_BYTES + 1, by=OPERATOR)
+        with pytest.raises(InvalidValue, match="Pieces of the file are missing"):
+            uploads.finish(upload_id, by=OPERATOR)
 
 
 @pytest.mark.parametrize("size", [-1, 0, MAX_BYTES + 1])
