@@ -299,6 +299,38 @@ def test_a_purge_goes_in_batches_to_the_end(superuser: Any, retention: Retention
     assert retention.purge() == 2 * AT_ONCE + 1
 
 
+def test_counts_of_erased_customers_are_found_without_reading_those_of_others(superuser: Any) -> None:
+    superuser.execute("SET session_replication_role = replica")
+    superuser.execute(
+        "INSERT INTO customer_keys (user_id, wrapped_key, created_at, destroyed_at)"
+        " SELECT n, CASE WHEN n > 1000 THEN 'key'::bytea END, now(),"
+        " CASE WHEN n <= 1000 THEN now() - CASE n WHEN 1 THEN interval '1 hour' ELSE interval '40 days' END END"
+        " FROM generate_series(1, 3000) AS n"
+    )
+    superuser.execute(
+        "INSERT INTO prompt_counts SELECT n, 'digest', now(), 1, 1, now(), NULL FROM generate_series(1001, 3000) AS n"
+    )
+    superuser.execute("INSERT INTO prompt_counts VALUES (1, 'digest', now(), 1, 1, now(), NULL)")
+    for table in ("customer_keys", "prompt_counts"):
+        superuser.execute(f"ANALYZE {table}".encode())
+    for join in ("hashjoin", "mergejoin"):  # As purge_kind does.
+        superuser.execute(f"SET enable_{join} = off".encode())
+    [[[plan]]] = superuser.execute(
+        "EXPLAIN (ANALYZE, FORMAT JSON) SELECT place FROM retained_rows"
+        " WHERE kind = 'counts_after_erasure' AND since <= now()"
+    ).fetchall()
+    assert plan["Plan"]["Actual Rows"] == 1
+    assert rows_read(plan["Plan"]) <= 4
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Return how many rows the scans of a plan looked at."""
+    below = sum(rows_read(each) for each in plan.get("Plans", ()))
+    removed = sum(count for name, count in plan.items() if name.startswith("Rows Removed"))
+    own = plan["Actual Rows"] + removed if "Relation Name" in plan else 0
+    return int(below + own * plan["Actual Loops"])
+
+
 @pytest.mark.usefixtures("checkout")
 def test_customers_who_never_came_back_are_erased_where_a_setting_says_so(
     superuser: Any,
