@@ -60,7 +60,9 @@ COMMANDS = Timing(
 )
 EVENTS = Count("daftari_events_appended", "Events appended to the log.", ("event",))
 CONFLICTS = Count(
-    "daftari_append_conflicts", "Appends that met another writer of the session, and were decided again.", ()
+    "daftari_append_conflicts",
+    "Appends that met another writer of the session, and were decided again.",
+    ("found",),
 )
 MESSAGES = Count(
     "daftari_messages_received",

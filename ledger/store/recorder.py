@@ -292,7 +292,7 @@ def version_conflicts() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if error.sqlstate == VERSION_CONFLICT:
-            CONFLICTS.add()
+            CONFLICTS.add("another_writer")
             raise VersionConflict(str(error)) from error
         raise
 
