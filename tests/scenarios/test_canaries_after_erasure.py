@@ -98,7 +98,7 @@ def pages(instance: Instance, session_id: str) -> Iterator[tuple[str, bytes]]:
     browser, _ = signed_in(instance, token=instance.token(9, "operator", "auditor", "analyst"))
     rules = [rule for rule in instance.app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     for rule in rules:
-        if "stream" in rule.rule or rule.endpoint == "static":
+        if "stream" in rule.rule or rule.endpoint in ("static", "console.stream_changes"):
             continue
         path = address(instance, rule, session_id)
         for client in clients:
