@@ -204,6 +204,7 @@ class PaymentCases(SessionRows[PaymentCase]):
     """Opens and closes cases, by the event alone."""
 
     table = TABLE
+    version = 1
     row = PaymentCase
     key = ("subject", "number")
     candidates = CANDIDATES

@@ -12,14 +12,17 @@ from psycopg import Connection
 
 from ledger.clock import NAIROBI
 from ledger.session.events import Created
-from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from projections.follower import Recorded
 from projections.metrics import FIGURES
-from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.rebuild import BATCH_SIZE, rebuild_table
+from projections.rebuild_runs import Rebuilt, Run
 from projections.session_figures import NAMES, TOPICS, Change, Part, SessionFigures
 
 TABLE = "payment_figures"
+VERSION = 1
+"""Of what is made of an event: with another one, the worker rebuilds the table."""
+
 LATE_AFTER = timedelta(hours=1)
 """An event restates the past if it is recorded so long after the end of the hour of its session, or later."""
 
@@ -109,10 +112,10 @@ class PaymentFigures:
             connection.execute(self._add, (msgspec.json.encode(rows).decode(),))
 
 
-def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
-    """Fold the log anew and put the result in place of the live rows, those of late events included."""
+def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    """Fold the log anew and put right the sums and rows of late events that differ. Raises Unavailable."""
     key = "ARRAY[grain, dimension, start::text, value, position::text]"
-    return rebuild_table(database, macs, PaymentFigures, table=TABLE, key=key, batch_size=batch_size)
+    return rebuild_table(run, macs, PaymentFigures, key=key, batch_size=batch_size)
 
 
 @dataclass(frozen=True, slots=True)

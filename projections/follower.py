@@ -379,6 +379,11 @@ def _events(
             _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
 
 
+def event_of(row: Mapping[str, Any]) -> Event:
+    """Return the event of one row of the log, whose `state` is JSON text, as an object of its class."""
+    return _MAPPER.event_of(row["session_id"], row["version"], row["topic"], row["state"].encode())
+
+
 def recorded(row: dict[str, Any]) -> Recorded:
     """Return the event of one row of the log, whose `state` is JSON text."""
     return Recorded(

@@ -17,7 +17,6 @@ import structlog
 from psycopg import Connection
 
 from ledger.session.events import Paid, SurplusReceived
-from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from ledger.store.key_ring import KeyRing
 from ledger.store.movement_macs import is_logged
@@ -33,9 +32,12 @@ from projections.postings import (
     in_order,
     posted_of,
 )
-from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.rebuild import BATCH_SIZE, rebuild_table
+from projections.rebuild_runs import Rebuilt, Run
 
 TABLE = "journal_entries"
+VERSION = 1
+"""Of what is made of events and movements: with another one, the worker rebuilds the journal."""
 DAYS_TABLE = "journal_days"
 """Sums of the entries by day, which the database keeps."""
 COLUMNS = tuple(column.name for column in fields(Entry))
@@ -69,6 +71,16 @@ WHERE receipt = ANY(%s) AND (movement IS NOT NULL OR credit_account = 'refunded_
   AND debit_account NOT IN ('charges', 'bank_settlement') AND credit_account NOT IN ('charges', 'bank_settlement')
 ORDER BY entry_id
 """
+DAILY_SUMS = f"""
+SELECT DISTINCT day::text FROM {DAYS_TABLE} AS kept FULL JOIN (
+    SELECT (occurred_at AT TIME ZONE 'UTC' + interval '3 hours')::date AS day, debit_account, credit_account,
+           count(*) AS entries, sum(amount_cents) AS amount_cents, min(recorded_at) AS first_recorded_at,
+           max(recorded_at) AS last_recorded_at
+    FROM {TABLE} GROUP BY 1, 2, 3) AS summed USING (day, debit_account, credit_account)
+WHERE (kept.entries, kept.amount_cents, kept.first_recorded_at, kept.last_recorded_at)
+      IS DISTINCT FROM (summed.entries, summed.amount_cents, summed.first_recorded_at, summed.last_recorded_at)
+"""  # noqa: S608 - made of names of our own
+"""Days whose kept sums are not what their entries come to."""
 # A receipt that is in the books already was forged there, which `daftari verify` names: it must not stop the books.
 ADD = f"""
 INSERT INTO {{table}} (entry_id, {_NAMES})
@@ -125,16 +137,16 @@ class Journal:
         return posted_of(connection.execute(self._counterparts, (sorted(receipts),)))
 
 
-def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
-    """Fold both logs anew and put the result in place of the live entries."""
+def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    """Fold both logs anew and put right the live entries that differ, and the sums of days. Raises Unavailable."""
     return rebuild_table(
-        database,
+        run,
         macs,
         partial(Journal, macs.keys),
-        table=TABLE,
         key="entry_id",
         batch_size=batch_size,
         finish=lambda connection, shadow: Journal(macs.keys, shadow).post_movements(connection),
+        differs_otherwise=lambda connection: connection.execute(DAILY_SUMS).fetchone() is not None,
     )
 
 

@@ -26,9 +26,13 @@ from ledger.session.values import Status
 from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from projections.follower import Recorded
-from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.rebuild import BATCH_SIZE, rebuild_table
+from projections.rebuild_runs import Rebuilt, Run
 
 TABLE = "payment_metrics"
+VERSION = 1
+"""Of what is made of an event: with another one, the worker rebuilds the table."""
+
 FIGURES = (
     "sessions_created",
     "pending",
@@ -167,9 +171,9 @@ def _change(topic: str, before: str | None) -> Figures:
     return change
 
 
-def rebuild(database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
-    """Fold the log anew and put the result in place of the live figures; a row is an hour."""
-    return rebuild_table(database, macs, PaymentMetrics, table=TABLE, key="hour", batch_size=batch_size)
+def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
+    """Fold the log anew and put right the live figures that differ; a row is an hour. Raises Unavailable."""
+    return rebuild_table(run, macs, PaymentMetrics, key="hour", batch_size=batch_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,7 @@ class PaymentRefunds(SessionRows[PaymentRefund]):
     """Moves refunds, by the event alone."""
 
     table = TABLE
+    version = 1
     row = PaymentRefund
     key = ("refund",)
     candidates = CANDIDATES

@@ -1,7 +1,7 @@
 """Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -12,8 +12,9 @@ from psycopg import Connection
 
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
-from projections.follower import Recorded, genuine, recorded
-from projections.rebuild import BATCH_SIZE, Rebuilt, rebuild_table
+from projections.follower import BE_ACTIVE, Recorded, genuine, position_of, read_end, recorded
+from projections.rebuild_runs import Rebuilt, Run
+from projections.session_walk import SESSIONS_AT_ONCE, Compared, walk
 
 Row = TypeVar("Row")
 
@@ -33,6 +34,15 @@ ahead AS (
 SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS}
 FROM payment_events JOIN ahead USING (session_id) WHERE topic = ANY(%(topics)s) ORDER BY session_id, version
 """  # noqa: S608 - made of names of our own
+
+FOLLOWED = f"""
+SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
+WHERE topic = ANY(%(topics)s) AND (origin <> %(origin)s OR position <= %(position)s) AND {{which}}
+ORDER BY session_id, version
+"""  # noqa: S608 - as above
+"""The events of some sessions that the follower has applied."""
+
+BETWEEN, AMONG = "session_id BETWEEN %(first)s AND %(last)s", "session_id = ANY(%(session_ids)s)"
 
 _BY_SESSION = itemgetter("session_id")
 
@@ -64,12 +74,14 @@ class Ahead:
 class SessionRows(Generic[Row]):
     """A projection whose rows of a session follow from that session's events alone.
 
-    A subclass names its `table`, the dataclass of a `row`, whose fields are the columns, the columns in `key` that
-    tell the rows of a session apart, its `topics`, and what an event changes; and by SQL the `candidates`, sessions
-    whose rows somebody may be waiting for while the follower is held back.
+    A subclass names its `table`, the `version` of what it makes of an event (with another one, the worker rebuilds the
+    table), the dataclass of a `row`, whose fields are the columns, the columns in `key` that tell the rows of a session
+    apart, its `topics`, and what an event changes; and by SQL the `candidates`, sessions whose rows somebody may be
+    waiting for while the follower is held back.
     """
 
     table: ClassVar[str]
+    version: ClassVar[int]
     candidates: ClassVar[str]
     row: type[Row]
     key: ClassVar[tuple[str, ...]]
@@ -105,15 +117,24 @@ class SessionRows(Generic[Row]):
         before = {session_id: dict(rows) for session_id, rows in sessions.items()}
         for event in batch:
             self.fold(sessions[event.session_id], event)
+        self.replace(connection, ((before[session_id], rows) for session_id, rows in sessions.items()))
+
+    def replace(
+        self, connection: Connection[Any], changes: Iterable[tuple[dict[Any, Row], dict[Any, Row]]]
+    ) -> None:
+        """Put the rows of sessions in the place of those that they had, each by key."""
         gone, put = [], []
-        for session_id, rows in sessions.items():
-            was = before[session_id]
+        for was, rows in changes:
             gone += [self._full_key_of(was[key]) for key in was.keys() - rows.keys()]
             put += [self._values_of(row) for key, row in rows.items() if was.get(key) != row]
         with connection.cursor() as cursor:
             if gone:
                 cursor.executemany(self.remove.encode(), gone)
             cursor.executemany(self.put.encode(), put)
+
+    def select_rows(self, which: str) -> bytes:
+        """Return SQL for the rows that a condition names."""
+        return f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE {which}".encode()  # noqa: S608 - made of names of our own
 
     def folded(self, events: Iterable[Recorded]) -> dict[Any, Row]:
         """Return the rows, by key, that follow from a session's events."""
@@ -141,10 +162,9 @@ class SessionRows(Generic[Row]):
         return {self._key_of(row): row for row in (self.row(**each) for each in values)}
 
     @classmethod
-    def rebuild(cls, database: Database, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
-        """Fold the log anew and put the result in place of the live rows."""
-        key = ", ".join(("session_id", *cls.key))
-        return rebuild_table(database, macs, cls, table=cls.table, key=key, batch_size=batch_size)
+    def rebuild(cls, run: Run, macs: EventMacs, batch_size: int = SESSIONS_AT_ONCE) -> Rebuilt:
+        """Compare the rows of each session with a fold of its followed events, and mend them. Raises Unavailable."""
+        return walk(run, WalkedRows(cls(), macs), batch_size)
 
     def fault(self, events: Iterable[Recorded], stored: Iterable[dict[str, Any]]) -> str | None:
         """Compare a session's rows with a fold of its followed events; return what is wrong, None if nothing is."""
@@ -154,3 +174,53 @@ class SessionRows(Generic[Row]):
         if not found:
             return "lacks its rows"
         return "is not what its events come to" if folded else "has rows that no event speaks of"
+
+
+class WalkedRows(Generic[Row]):
+    """The rows of a projection as a rebuild compares and mends them."""
+
+    def __init__(self, projection: SessionRows[Row], macs: EventMacs) -> None:
+        self._projection = projection
+        self._macs = macs
+
+    def compare(self, connection: Connection[Any], first: UUID, last: UUID) -> Compared:
+        """Compare the rows of the sessions from one id to another with a fold of their followed events."""
+        found = Compared(0)
+        for session_id, made, held in self._rows(connection, found, BETWEEN, {"first": first, "last": last}):
+            keys = [key for key in made.keys() | held.keys() if made.get(key) != held.get(key)]
+            if keys:
+                found.differing[session_id] = [_key_text(session_id, key) for key in sorted(keys)]
+        return found
+
+    def mend(self, database: Database, session_ids: Sequence[UUID]) -> None:
+        """Replace the rows of these sessions that differ, at the place where the follower stands."""
+        with database.transaction() as connection:
+            connection.execute(BE_ACTIVE, (self._projection.name,))
+            values = {"session_ids": list(session_ids)}
+            rows = list(self._rows(connection, Compared(0), AMONG, values))
+            self._projection.replace(connection, ((held, made) for _, made, held in rows))
+
+    def _rows(
+        self, connection: Connection[Any], found: Compared, which: str, values: dict[str, Any]
+    ) -> Iterator[tuple[UUID, dict[Any, Row], dict[Any, Row]]]:
+        """Yield each session with its rows as the followed events make them, and as the table holds them."""
+        projection = self._projection
+        origin = read_end(connection).origin
+        position = position_of(connection, projection.name, origin)
+        values |= {"topics": list(projection.topics), "origin": origin, "position": position}
+        events = connection.execute(FOLLOWED.format(which=which).encode(), values, binary=True).fetchall()
+        found.events = len(events)
+        made = {
+            session_id: projection.folded(map(recorded, group))
+            for session_id, group in groupby(genuine(events, self._macs), key=_BY_SESSION)
+        }
+        held: dict[UUID, dict[Any, Row]] = {}
+        for row in connection.execute(projection.select_rows(which), values, binary=True):
+            held.setdefault(row["session_id"], {}).update(projection.stored([row]))
+        for session_id in made.keys() | held.keys():
+            yield session_id, made.get(session_id, {}), held.get(session_id, {})
+
+
+def _key_text(session_id: UUID, key: Any) -> str:
+    """Return the key of a row as text: the session's id and what tells its rows apart."""
+    return " ".join(map(str, (session_id, *(key if isinstance(key, tuple) else (key,)))))

@@ -17,6 +17,7 @@ from api.cli.generate import generate
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
 from api.cli.mpesa import pull, register_c2b
 from api.cli.notify import notify
+from api.cli.rebuild import rebuild
 from api.cli.reconcile import reconcile
 from api.cli.refunds import refund_order, refunds
 from api.cli.replay import replay
@@ -78,6 +79,7 @@ for command in (
     register_c2b,
     pull,
     verify,
+    rebuild,
     psql,
     pg_dump,
     restore_dump,

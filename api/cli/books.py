@@ -31,7 +31,7 @@ _form = click.option(
 )
 
 
-@click.group(short_help="Read the books: balances, daily close, accounts, exports; rebuild them.")
+@click.group(short_help="Read the books: balances, daily close, accounts, exports.")
 def books() -> None:
     """Read the double-entry books. docs/books.md says which event debits and credits which account.
 
@@ -44,7 +44,6 @@ def books() -> None:
       daftari books account mpesa_clearing --from 2026-11-01 --to 2026-11-30 --format csv
       daftari books receipts
       daftari books export --format hledger > books.journal
-      daftari books rebuild
     """
 
 
@@ -133,23 +132,6 @@ def export(
             _print_rows(book_formats.ENTRY_COLUMNS, map(book_formats.entry_row, entries), form)
         else:
             _write(book_formats.hledger_lines(entries))
-
-
-@books.command(short_help="Fold the journal anew from the log.")
-def rebuild() -> None:
-    """Fold the event log and the log of M-Pesa's movements anew, compare, and put the result in the journal's place.
-
-    Readers see the old entries or the new ones; payments go on. It prints how many entries had been wrong.
-    """
-    from api.cli.opened import open_database
-    from ledger.store.event_macs import EventMacs
-    from ledger.store.vault import Vault
-    from projections import journal
-
-    with open_database() as (settings, database):
-        macs = EventMacs(database, Vault(database, settings.daftari_master_key).keys)
-        rebuilt = journal.rebuild(database, macs)
-    click.echo(f"{rebuilt.events} events read, {rebuilt.wrong_rows} entries were wrong.")
 
 
 @contextmanager

@@ -6,6 +6,9 @@ from typing import Any
 from ledger.session.state import SessionState
 from ledger.session.values import Attempt, MoneyBack, Refund, RefundState
 
+VERSION = 1
+"""Of what is made of a session: with another one, the worker rebuilds `payment_sessions`."""
+
 
 def status_row(session: SessionState) -> dict[str, Any]:
     """Return the columns of the session's row as they come back from the database; amounts are cents."""

@@ -103,19 +103,19 @@ GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 
 -- Projections, which a rebuild makes anew from the log, and how far each has read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_figures,
-    payment_figures_rebuilt, payment_refunds,
-    payment_refunds_rebuilt, payment_cases, payment_cases_rebuilt TO daftari_app;
+    payment_figures_rebuilt, payment_refunds, payment_cases, projection_rebuilds_under_way TO daftari_app;
 GRANT SELECT, INSERT, DELETE ON journal_entries, journal_entries_rebuilt TO daftari_app;
 -- Written by triggers of journal_entries, for which alone fill_journal_days is.
 GRANT SELECT ON journal_days TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (session_status, evidence, order_number) ON payment_search TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (session_status, evidence, order_number), DELETE ON payment_search TO daftari_app;
 GRANT SELECT ON payment_phones TO daftari_app;
 GRANT EXECUTE ON FUNCTION index_phones TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (position) ON follower_positions TO daftari_app;
-GRANT EXECUTE ON FUNCTION forget_position_of_rebuild TO daftari_app;
+GRANT EXECUTE ON FUNCTION forget_position_of_rebuild, mend_session_rows TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (error, tries, next_try_at, state, closed_at, closed_by, note), DELETE
     ON follower_failures TO daftari_app;
-GRANT SELECT, INSERT, UPDATE (version, rebuilt_at) ON projection_rebuilds TO daftari_app;
+GRANT SELECT, INSERT, UPDATE (version, rebuilt_at, projection_version, events, wrong_rows, differing_keys)
+    ON projection_rebuilds TO daftari_app;
 GRANT SELECT, INSERT ON verification_runs TO daftari_app;
 GRANT EXECUTE ON FUNCTION purge_verification_runs TO daftari_app;
 

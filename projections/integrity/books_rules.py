@@ -17,7 +17,7 @@ from ledger.store.movement_macs import is_logged
 from ledger.store.vault import Vault
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
-from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, DAYS_TABLE, LOGGED, TABLE
+from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, DAILY_SUMS, LOGGED, TABLE
 from projections.postings import (
     MONEY_TOPICS,
     STATE_TOPICS,
@@ -67,15 +67,6 @@ WHERE movement.journal_ordinal IS NOT NULL AND movement.amount_cents > 0
                  OR event.state->>'reversal_receipt' IN (movement.receipt, movement.linked_receipt)
                  OR movement.receipt = movement.linked_receipt))
       ELSE false END)
-"""  # noqa: S608 - as above
-DAILY_SUMS = f"""
-SELECT DISTINCT day::text FROM {DAYS_TABLE} AS kept FULL JOIN (
-    SELECT (occurred_at AT TIME ZONE 'UTC' + interval '3 hours')::date AS day, debit_account, credit_account,
-           count(*) AS entries, sum(amount_cents) AS amount_cents, min(recorded_at) AS first_recorded_at,
-           max(recorded_at) AS last_recorded_at
-    FROM {TABLE} GROUP BY 1, 2, 3) AS summed USING (day, debit_account, credit_account)
-WHERE (kept.entries, kept.amount_cents, kept.first_recorded_at, kept.last_recorded_at)
-      IS DISTINCT FROM (summed.entries, summed.amount_cents, summed.first_recorded_at, summed.last_recorded_at)
 """  # noqa: S608 - as above
 # What is older than the books is posted after the upgrade that brought them.
 _BOOKS_WERE_THERE = """

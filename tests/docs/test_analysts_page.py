@@ -142,7 +142,7 @@ def test_every_query_gives_what_it_asks(analyst: Connection[TupleRow]) -> None:
     [twice] = shown.pop("Which sessions were paid twice?")
     assert twice[1:] == ("2", "['RCPTTWIN01', 'RCPTTWIN02']")
     fresh = {name: events for name, events, *_ in shown.pop("How fresh are the figures?")}
-    assert fresh.keys() == {*FOLLOWED, JOURNAL, "payment_cases", "payment_search"}
+    assert fresh.keys() == {*FOLLOWED, JOURNAL, "payment_cases", "payment_search", "payment_sessions"}
     assert {fresh[name] for name in (*FOLLOWED, JOURNAL)} == {"0"}
     shown["Sessions by status"].sort()
     assert shown == RESULTS

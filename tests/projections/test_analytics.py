@@ -14,7 +14,8 @@ from ledger.session.values import Evidence
 from ledger.store.database import Database
 from payments.worker.processes import PROCESSES, View
 from projections.follower import Follower
-from projections.metrics import PaymentMetrics, rebuild
+from projections.metrics import TABLE, PaymentMetrics
+from projections.rebuilds import REBUILDABLE, rebuild
 from projections.refunds import PaymentRefunds
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, new_session, one_of_every_kind
 from tests.support.horizon import until_readable
@@ -190,7 +191,7 @@ def test_the_status_of_projections_says_how_far_and_how_old_they_are(
     assert before["events_behind"] > 100
     assert before["seconds_behind"] > 0
     follow(database, PaymentMetrics())
-    assert rebuild(database, event_macs(database)).wrong_rows == 0
+    assert rebuild(database, event_macs(database), TABLE).wrong_rows == 0
     [after] = rows(database_url, of_metrics)
     assert after["built_at"] > before["built_at"]
     assert after["version"]
@@ -198,11 +199,10 @@ def test_the_status_of_projections_says_how_far_and_how_old_they_are(
 
 
 def test_every_projection_has_its_row(database_url: str) -> None:
-    found = rows(database_url, "SELECT name, built_at FROM analytics.projection_status")
-    assert {row["name"] for row in found} == {
-        process.name for process in PROCESSES if isinstance(process, View)
-    }
-    assert all(row["built_at"] for row in found)
+    found = rows(database_url, "SELECT name, built_at, projection_version FROM analytics.projection_status")
+    views = {process.name for process in PROCESSES if isinstance(process, View)}
+    assert {row["name"] for row in found} == views | {"payment_sessions"} == set(REBUILDABLE)
+    assert all(row["built_at"] and row["projection_version"] == 1 for row in found)
 
 
 def test_refunds_are_those_of_the_sessions(ledger: Ledger, database: Database, database_url: str) -> None:

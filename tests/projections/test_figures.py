@@ -14,11 +14,12 @@ from ledger.application import Ledger
 from ledger.errors import InvalidValue
 from ledger.session.status_row import status_row
 from ledger.store.database import Database
-from projections.figure_sums import PaymentFigures, rebuild
+from projections.figure_sums import PaymentFigures
 from projections.figures import GROUPS, NONE, OTHERS, FiguresQuery, FiguresRow, figures, restatements
 from projections.follower import Follower
 from projections.history_steps import sessions_at
 from projections.metrics import FROM_SESSIONS
+from projections.rebuilds import rebuild
 from projections.session_figures import NAMES, interval_of, percentile
 from tests.projections.test_analytics import deliver
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
@@ -104,7 +105,7 @@ def test_a_rebuild_comes_to_the_same_rows(ledger: Ledger, database: Database, fo
         deliver(ledger, user_id, 1, user_id % 2)
     follow()
     before = rows(database, ALL_ROWS)
-    assert rebuild(database, event_macs(database), batch_size=97).wrong_rows == 0
+    assert rebuild(database, event_macs(database), "payment_figures", at_once=97).wrong_rows == 0
     assert rows(database, ALL_ROWS) == before
 
 

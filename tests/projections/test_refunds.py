@@ -11,6 +11,7 @@ from ledger.store.listing import Place
 from projections import refunds as payment_refunds
 from projections.follower import Follower
 from projections.integrity import invariants
+from projections.rebuilds import rebuild
 from projections.refunds import NAMES, UNSENT, PaymentRefund, PaymentRefunds, list_refunds, refunds_of
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
@@ -265,10 +266,10 @@ def test_a_rebuild_corrects_wrong_rows_and_counts_them(
     one_of_every_kind(ledger)
     refunds.catch_up()
     before = rows(database)
-    assert PaymentRefunds.rebuild(database, event_macs(database)).wrong_rows == 0
+    assert rebuild(database, event_macs(database), payment_refunds.TABLE).wrong_rows == 0
     change(
         database,
         "UPDATE payment_refunds SET state = 'refunded' WHERE receipt IN ('RCPTHELD01', 'RCPTHELD04')",
     )
-    assert PaymentRefunds.rebuild(database, event_macs(database), batch_size=9).wrong_rows == 2
+    assert rebuild(database, event_macs(database), payment_refunds.TABLE, at_once=9).wrong_rows == 2
     assert rows(database) == before

@@ -20,6 +20,7 @@ from projections.books import period, trial_balance
 from projections.follower import Follower
 from projections.integrity.invariants import check
 from projections.journal import Journal
+from projections.rebuilds import rebuild
 from tests.payments.reconciliation.test_journal import LATER, movement
 from tests.support.checkouts import TOTAL_CENTS, Checkout
 from tests.support.horizon import until_readable
@@ -81,7 +82,7 @@ def test_a_receipt_that_was_forged_before_its_payment_stops_neither_the_books_no
     assert clearing_cents(database) == 100 + TOTAL_CENTS
     assert broken(database) == {"books"}
 
-    assert journal.rebuild(database, event_macs(database)).wrong_rows > 0
+    assert rebuild(database, event_macs(database), journal.TABLE).wrong_rows > 0
     assert (clearing_cents(database), broken(database)) == (2 * TOTAL_CENTS, set())
     Checkout(ledger).prompt().pay("UKRGENUIN2")
     follow(database)
@@ -99,7 +100,7 @@ def test_books_that_a_row_from_before_stopped_are_rebuilt_and_go_on(
     Checkout(ledger).prompt().pay("UKRGENUINE")
     with pytest.raises(psycopg.errors.NumericValueOutOfRange):
         follow(database)
-    assert journal.rebuild(database, event_macs(database), batch_size=2).wrong_rows == 1
+    assert rebuild(database, event_macs(database), journal.TABLE, at_once=2).wrong_rows == 1
     Checkout(ledger).prompt().pay("UKRGENUIN2")
     follow(database)
     assert (clearing_cents(database), broken(database)) == (3 * TOTAL_CENTS, set())
@@ -122,7 +123,7 @@ def test_a_forged_row_of_the_movement_log_does_not_stop_the_books(
     told_of_unmatched_payments(ledger, database)
     assert clearing_cents(database) == 2 * TOTAL_CENTS
     assert broken(database) == {"books"}
-    assert journal.rebuild(database, event_macs(database)).wrong_rows == 0
+    assert rebuild(database, event_macs(database), journal.TABLE).wrong_rows == 0
 
 
 FORGE_LOGGED = """
@@ -167,7 +168,7 @@ def test_who_logs_a_movement_before_the_worker_changes_neither_its_sum_nor_its_d
         "movement 2 of receipt UKRUNMATC1 is not in the journal as it was logged, once",
         "movement 2 of receipt UKRUNMATC1 was logged otherwise than M-Pesa reported it",
     ]
-    rebuilt = journal.rebuild(database, event_macs(database))
+    rebuilt = rebuild(database, event_macs(database), journal.TABLE)
     assert rebuilt.wrong_rows == 0
     assert len(posted_of_movements(database)) == 2
 

@@ -46,7 +46,7 @@ class JournalTables:
             books_rules.LOGGED_OTHERWISE.encode(): lambda _: [],
             books_rules.LEFT_OUT.encode(): lambda _: [],
             books_rules.OF_NO_SESSION.encode(): lambda _: [],
-            books_rules.DAILY_SUMS.encode(): lambda _: [],
+            journal.DAILY_SUMS.encode(): lambda _: [],
             books_rules.WAITING_EVENT.encode(): self.waiting_event,
             books_rules.WAITING_MOVEMENTS.encode(): self.waiting_movements,
         }

@@ -14,7 +14,6 @@ from ledger.store.database import Database
 from projections.follower import Follower
 from projections.journal import Journal
 from tests.api.cli.support import daftari
-from tests.projections.integrity.test_invariants import tamper
 from tests.support.checkouts import Checkout, one_of_every_kind
 from tests.support.hledger import install_hledger
 from tests.support.horizon import until_readable
@@ -71,17 +70,6 @@ def test_what_cannot_be_meant_is_a_usage_error(types: Types) -> None:
     ):
         refused = types(*arguments)
         assert (refused.returncode, refused.stdout) == (2, ""), refused.stderr
-
-
-def test_a_rebuild_puts_back_what_was_changed(types: Types, ledger_of: Ledger) -> None:
-    Checkout(ledger_of).prompt().pay("NLJ7RT61SV").order()
-    before = types("export").stdout
-    tamper(ledger_of.database, "UPDATE journal_entries SET credit_account = 'surplus' WHERE what = 'Paid'")
-    assert types("export").stdout != before
-    rebuilt = types("rebuild")
-    assert rebuilt.returncode == 0, rebuilt.stderr
-    assert rebuilt.stdout.endswith(", 1 entries were wrong.\n")
-    assert types("export").stdout == before
 
 
 @pytest.mark.system

@@ -13,6 +13,7 @@ from payments.reconciliation.pull_progress import PullProgressStore
 from projections.cases import CaseKind, PaymentCases
 from projections.follower import Follower
 from projections.integrity import invariants
+from projections.rebuilds import rebuild
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
@@ -233,7 +234,7 @@ def test_the_rows_equal_a_fold_of_the_log_whatever_the_batches(ledger: Ledger, d
     until_readable(database)
     Follower(database, event_macs(database), PaymentCases(), batch_size=3).catch_up()
     assert wrong(database) == []
-    assert PaymentCases.rebuild(database, event_macs(database)).wrong_rows == 0
+    assert rebuild(database, event_macs(database), "payment_cases").wrong_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_the_invariants_find_rows_that_differ_from_the_log(
     with database.connection() as connection:
         connection.execute(statement.encode())
     assert any(finding in description for description in wrong(database))
-    assert PaymentCases.rebuild(database, event_macs(database)).wrong_rows > 0
+    assert rebuild(database, event_macs(database), "payment_cases").wrong_rows > 0
     assert wrong(database) == []
 
 

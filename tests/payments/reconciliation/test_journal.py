@@ -19,6 +19,7 @@ from projections.books import period, trial_balance
 from projections.follower import Follower
 from projections.integrity.invariants import check
 from projections.journal import Journal
+from projections.rebuilds import rebuild
 from tests.projections.integrity.test_invariants import tamper
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
@@ -324,11 +325,11 @@ def test_a_rebuild_comes_to_the_same_entries_in_the_same_order(
     before = rows(database)
     assert [violation for violation in check(database) if violation.rule == "books"] == []
     macs = event_macs(database)
-    rebuilt = journal.rebuild(database, macs, batch_size=5)
+    rebuilt = rebuild(database, macs, journal.TABLE, at_once=5)
     assert (rebuilt.wrong_rows, rows(database)) == (0, before)
     with database.connection() as connection:
         connection.execute("DELETE FROM journal_entries WHERE entry_id % 3 = 0")
-    assert journal.rebuild(database, macs).wrong_rows > 0
+    assert rebuild(database, macs, journal.TABLE).wrong_rows > 0
     assert rows(database) == before
 
 

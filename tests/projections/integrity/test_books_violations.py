@@ -10,7 +10,8 @@ from ledger.store.database import Database
 from projections.follower import Follower
 from projections.integrity.books_rules import POSTING_MAY_TAKE
 from projections.integrity.invariants import check
-from projections.journal import Journal, rebuild
+from projections.journal import TABLE, Journal
+from projections.rebuilds import rebuild
 from tests.projections.integrity.test_invariants import tamper
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs, key_ring
@@ -136,7 +137,7 @@ def test_daily_sums_that_are_not_those_of_the_entries_are_reported(
     tamper(database, statement)
     [wrong] = [violation.detail for violation in check(database) if violation.rule == "daily sums"]
     assert wrong.endswith("are not what the entries of that day come to")
-    rebuild(database, event_macs(database))
+    rebuild(database, event_macs(database), TABLE)
     assert check(database) == []
 
 
