@@ -73,6 +73,7 @@ from payments.verification.head_publisher import HeadPublisher, destination_of
 from payments.verification.scheduled import ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
+from payments.worker.rebuilds import RebuildsAfterUpgrade, rebuild_outdated
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
 from shop.port import Shop
@@ -166,6 +167,9 @@ def assemble(
         timedelta(hours=settings.daftari_verify_hours),
         partial(configure_logging, settings.daftari_log_format, lowest_level=logging.ERROR),
     )
+    rebuild_apart = partial(
+        rebuild_outdated, settings.database_url, settings.daftari_app_role, settings.daftari_master_key
+    )
     switches = Switches(database, AuditLog(database, vault.keys))
     retention = build_retention(settings, database, vault)
     worker = WorkerParts(
@@ -203,6 +207,7 @@ def assemble(
         ),
         verification=ScheduledVerification(verifier, verify_apart),
         reencrypt=Reencryption(database, vault).run,
+        rebuilds=RebuildsAfterUpgrade(database, rebuild_apart),
         purge=retention.purge,
         notify=build_case_notifier(settings, database, vault).run,
         signing_seconds=settings.daftari_seal_seconds,

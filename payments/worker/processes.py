@@ -29,6 +29,7 @@ from payments.verification.scheduled import ScheduledVerification
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
 from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
+from payments.worker.rebuilds import RebuildsAfterUpgrade
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
 from projections.figure_sums import PaymentFigures
@@ -66,6 +67,7 @@ class WorkerParts:
     head_publisher: HeadPublisher
     verification: ScheduledVerification
     reencrypt: Callable[[], int]
+    rebuilds: RebuildsAfterUpgrade
     purge: Callable[[], int]
     notify: Callable[[], int]
     signing_seconds: float
@@ -202,6 +204,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.inbox.purge_unauthenticated()),
     OnTime("reencryption", (60, 60), "after an upgrade: encrypt anew what the release before encrypted",
            lambda parts: parts.reencrypt()),
+    OnTime("rebuilding", (2, 60), "after an upgrade: rebuild, in a process of its own, what older code made",
+           lambda parts: parts.rebuilds.run()),
     OnTime("pull", (30, 30), "fetch M-Pesa's list of payments every hour: record_payment",
            lambda parts: parts.transaction_poller.pull_if_due()),
     OnTime("verifying", (60, 60), "check every invariant, in a process of its own, if the last run is long ago",

@@ -77,6 +77,7 @@ class JobSchedule:
             "money_left_over": self._unprocessed,
             "journal_movements": self._movements_to_post,
             "reencryption": lambda: inf,
+            "rebuilding": lambda: inf,
             "pull": self._pull,
             "signing_blocks": lambda: self._periodic("signing_blocks"),
             "publishing_heads": lambda: inf,

@@ -14,7 +14,7 @@ from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store, keyed_request
 from payments.inbox import inbox
 from payments.worker import event_processor, left_over
-from projections import follower, metrics
+from projections import follower, metrics, rebuild_runs
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 from tests.simulation.parts import Effects, PartDouble, putting_back
 
@@ -76,6 +76,7 @@ class WorkerTables:
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
         return {
+            rebuild_runs.VERSIONS: lambda _: [],
             inbox._STORE: self.keep,
             inbox._SETTLE: self.settle,
             inbox._MARK_OF_ERASED: lambda _: [],

@@ -37,6 +37,7 @@ NAMES = (
     "tidying",
     "unproven_letters",
     "reencryption",
+    "rebuilding",
     "pull",
     "verifying",
 )
