@@ -47,7 +47,7 @@ _NAMES = ", ".join(COLUMNS)
 EARLIER = """
 SELECT session_id, version, topic, recorded_at, position,
        (CASE WHEN version = 1 THEN jsonb_build_object('totals', state->'totals') ELSE state END)::text AS state
-FROM payment_events JOIN unnest(%s::uuid[], %s::integer[]) AS wanted (session_id, before) USING (session_id)
+FROM payment_events JOIN unnest(%b::uuid[], %b::integer[]) AS wanted (session_id, before) USING (session_id)
 WHERE version < before AND topic = ANY(%s) ORDER BY session_id, version
 """
 LOGGED = """
@@ -67,7 +67,7 @@ CUSTOMERS_PAYMENT = f"debit_account = '{Account.MPESA_CLEARING}' AND credit_acco
 
 COUNTERPARTS = """
 SELECT receipt, debit_account, credit_account, position, movement FROM {table}
-WHERE receipt = ANY(%s) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')
+WHERE receipt = ANY(%b) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')
   AND debit_account NOT IN ('charges', 'bank_settlement') AND credit_account NOT IN ('charges', 'bank_settlement')
 ORDER BY entry_id
 """
@@ -85,8 +85,8 @@ WHERE (kept.entries, kept.amount_cents, kept.first_recorded_at, kept.last_record
 ADD = f"""
 INSERT INTO {{table}} (entry_id, {_NAMES})
 SELECT (SELECT coalesce(max(entry_id), 0) FROM {{table}}) + row_number() OVER (ORDER BY number), {_NAMES}
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[],
-            %s::bigint[], %s::text[], %s::uuid[]) WITH ORDINALITY AS entry ({_NAMES}, number)
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::bigint[],
+            %b::bigint[], %b::text[], %b::uuid[]) WITH ORDINALITY AS entry ({_NAMES}, number)
 WHERE NOT ({CUSTOMERS_PAYMENT} AND EXISTS (
     SELECT FROM {{table}} AS booked WHERE booked.receipt = entry.receipt AND {CUSTOMERS_PAYMENT}))
 RETURNING entry_id
