@@ -1,0 +1,65 @@
+"""A follower whose process is killed in the middle of a batch: another takes over, and each event counts once."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+from psycopg import Connection
+
+from ledger.application import Ledger
+from ledger.store.database import Database
+from projections.follower import Follower, Recorded
+from projections.metrics import FROM_SESSIONS, READ_ALL, PaymentMetrics
+from tests.support.checkouts import one_of_every_kind
+from tests.support.horizon import until_readable
+from tests.support.keys import event_macs
+from tests.support.waiting import wait_until
+
+BATCH_SIZE = 5
+
+
+class Stalled(PaymentMetrics):
+    """Changes the figures in its second batch, says so, and comes to no commit."""
+
+    def __init__(self, tell: Pipe) -> None:
+        super().__init__()
+        self._tell = tell
+        self._batches = 0
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Count the batch, and from the second one on never return."""
+        super().apply(connection, batch)
+        self._batches += 1
+        if self._batches > 1:
+            self._tell.send(self._batches)
+            time.sleep(600)
+
+
+def follow(url: str, tell: Pipe) -> None:
+    database = Database(url)
+    Follower(database, event_macs(database), Stalled(tell), batch_size=BATCH_SIZE).catch_up()
+
+
+def test_another_takes_over_from_one_that_was_killed_and_nothing_counts_twice(
+    ledger: Ledger, database: Database
+) -> None:
+    one_of_every_kind(ledger)
+    until_readable(database)
+    told, tell = get_context("spawn").Pipe(duplex=False)
+    active = get_context("spawn").Process(target=follow, args=(database.url, tell), daemon=True)
+    active.start()
+    assert told.poll(60)
+    follower = Follower(database, event_macs(database), PaymentMetrics(), batch_size=BATCH_SIZE)
+    assert follower.run_once() == 0  # It stands by.
+    assert active.pid is not None
+    os.kill(active.pid, signal.SIGKILL)
+    wait_until(lambda: follower.run_once() > 0, "the other follower has taken over", within_seconds=2)
+    follower.catch_up()
+    with database.connection() as connection:
+        figures = connection.execute(READ_ALL.encode()).fetchall()
+        assert figures == connection.execute(FROM_SESSIONS).fetchall() != []
+    active.join()
