@@ -11,7 +11,7 @@ from ledger.store.database import Database
 from projections.rebuild_runs import Rebuilt, Run
 
 SESSIONS_AT_ONCE = 2_000
-MENDED_AT_ONCE = 100
+MENDED_AT_ONCE = 25
 """So few that who waits for one of them waits for milliseconds."""
 
 FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
