@@ -14,7 +14,12 @@ from ledger.store.migrate import created_names, migrate, migrations
 from tests.support.checkouts import Checkout
 
 GRANTS = (resources.files("ledger.store") / "grants.sql").read_text("utf-8")
-NAMES = sorted({"schema_migrations", *(name for step in migrations() for name in created_names(step))})
+DROPPED = frozenset({"payment_refunds_rebuilt", "payment_cases_rebuilt"})
+"""Tables that a later migration drops."""
+
+NAMES = sorted(
+    {"schema_migrations", *(name for step in migrations() for name in created_names(step))} - DROPPED
+)
 SQL = "".join(step.sql for step in migrations())
 OF_TRIGGERS = set(re.findall(r"FUNCTION (\w+)\(\) RETURNS trigger", SQL))
 """Nobody calls them."""

@@ -120,12 +120,7 @@ BEYOND_OUR_TABLES = (
 )
 
 
-DROPPED = ("payment_refunds_rebuilt", "payment_cases_rebuilt")
-TABLES = [
-    name
-    for name in NAMES
-    if name == "schema_migrations" or (f"CREATE TABLE {name} " in SQL and name not in DROPPED)
-]
+TABLES = [name for name in NAMES if name == "schema_migrations" or f"CREATE TABLE {name} " in SQL]
 
 
 def refuses(login: Connection[TupleRow], statement: str, *values: Any) -> bool:
