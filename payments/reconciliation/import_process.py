@@ -3,8 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Collection
-from multiprocessing import get_context
-from multiprocessing.context import SpawnProcess
 
 import structlog
 
@@ -14,6 +12,7 @@ from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.vault import Vault
+from payments.child_process import NICENESS, ChildProcess
 from payments.prompts.phone_locks import PhoneLocks
 from payments.prompts.prompt_limits import PromptLimits
 from payments.reconciliation.import_log import Reconciliations
@@ -26,8 +25,6 @@ from payments.reconciliation.statements import Reconciler
 
 LOCK_NAME = "statement import"
 """Another name than the job's: the worker that starts the process holds that one."""
-NICENESS = 10
-"""An import gives way to payments."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,37 +34,30 @@ class ImportFailed(Exception):
 
 
 class ImportProcess:
-    """Starts the process where an upload waits, and sees to its end. A worker that stops ends it; after one that was
-    killed it goes on to its end, and LOCK_NAME keeps another from the same work.
+    """Starts the process where an upload waits, and sees to its end. `import_apart` is what it runs.
 
-    `import_apart` is called in a new process, and has to be a function of a module or a partial of one.
+    After a worker that was killed it goes on to its end, and LOCK_NAME keeps another from the same work.
     """
 
     def __init__(self, uploads: StatementUploads, import_apart: Callable[[], None]) -> None:
         self._uploads = uploads
-        self._import_apart = import_apart
-        self._process: SpawnProcess | None = None
+        self._process = ChildProcess(import_apart)
 
     def run(self) -> int:
         """Look after the process under way, or start one; return how many ended well. Raises ImportFailed."""
-        if self._process is None:
+        if not self._process.is_started:
             if self._uploads.is_waiting():
-                self._process = get_context("spawn").Process(target=self._import_apart, daemon=True)
                 self._process.start()
             return 0
-        if self._process.is_alive():
-            return 0
-        exit_code, self._process = self._process.exitcode, None
+        exit_code = self._process.take_exit_code()
         if exit_code:
             raise ImportFailed(exit_code)
-        return 1
+        return int(exit_code == 0)
 
     def wait(self) -> int:
         """Wait for the end of the process under way, if there is one; see to it as `run` does."""
-        if self._process is None:
-            return 0
         self._process.join()
-        return self.run()
+        return self.run() if self._process.is_started else 0
 
 
 def import_uploads(

@@ -13,7 +13,8 @@ from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
 from ledger.store.vault import Vault
-from payments.verification.scheduled import LOCK_NAME, RETRY_SCHEDULE, ScheduledVerification, run_if_due
+from payments.child_process import RETRY_SCHEDULE
+from payments.verification.scheduled import LOCK_NAME, ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
 from payments.worker.processes import PROCESSES
 from projections.integrity.verification_runs import Form

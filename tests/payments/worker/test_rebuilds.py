@@ -12,7 +12,8 @@ from ledger import clock
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
-from payments.worker.rebuilds import RETRY_SCHEDULE, RebuildsAfterUpgrade, rebuild_outdated
+from payments.child_process import RETRY_SCHEDULE
+from payments.worker.rebuilds import RebuildsAfterUpgrade, rebuild_outdated
 from projections.cases import PaymentCases
 from projections.follower import Follower
 from projections.rebuild_runs import built_versions
@@ -72,5 +73,5 @@ def test_one_that_failed_is_tried_again_later(database: Database) -> None:
     assert (rebuilds.run(), rebuilds.wait()) == (0, 0)  # Not started: there is nothing to wait for.
     assert built_versions(database) == {"payment_cases": 0}
     with freeze_time(clock.now() + RETRY_SCHEDULE.pause_after(1) + timedelta(seconds=1)):
-        rebuilds._rebuild_apart = partial(sys.exit, 0)
+        rebuilds._process._child._work = partial(sys.exit, 0)
         assert (rebuilds.run(), rebuilds.wait()) == (0, 1)
