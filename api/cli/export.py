@@ -1,7 +1,6 @@
 """`daftari export` and `export-view`: the event log, and the views for analysts, as files."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from api.cli.failures import NOT_AVAILABLE, Failure
+from api.cli.progress import progress_bar
 
 USER = click.IntRange(1, 2**63 - 1)
 MAX_EVENTS_PER_FILE = 10_000_000
@@ -129,7 +129,7 @@ def export(
         own_keys = {key.public_bytes_raw() for key in vault.block_keys}
         macs = EventMacs(database, vault.keys)
         reader = EventReader(database, macs, own_keys, vault if personal_data else None)
-        with _progress() as on_progress, _errors_of(folder):
+        with progress_bar("Exporting") as on_progress, _errors_of(folder):
             manifest = export_events(reader, folder, wanted, on_progress)
     files = len(manifest["files"])
     click.echo(
@@ -178,19 +178,6 @@ def _require_package(form: str) -> None:
             f"--format {form} needs {package}, which is not installed here: type `pip install {package}`, "
         )
         raise Failure(f"{message}or choose another format.", NOT_AVAILABLE)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
-    """Show on a terminal how far through the log the export is."""
-    with click.progressbar(
-        length=1_000, label="Exporting", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-
-        def show(passed: float) -> None:
-            bar.update(int(1_000 * passed) - bar.pos)
-
-        yield show
 
 
 @contextmanager

@@ -1,18 +1,12 @@
 """`daftari generate`: a store full of sample payments."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from api.cli.failures import Failure, read_settings
-
-if TYPE_CHECKING:
-    from payments.sample.generation import Progress
+from api.cli.progress import progress_bar
 
 MAX_SESSIONS, MAX_SEED = 5_000_000, 900
 _DAYS = 90
@@ -70,20 +64,6 @@ def generate(sessions: int, seed: int, first: datetime | None, last: datetime | 
     sample = Sample(sessions, seed, first_day, last_day)
     options = f"--sessions {sessions} --seed {seed} --from {first_day} --to {last_day}"
     click.echo(f"Generating; to go on after an end, type: daftari generate {options}", err=True)
-    with _progress() as report:
-        generate(store, sample, os.cpu_count() or 1, report)
+    with progress_bar("sessions") as show:
+        generate(store, sample, os.cpu_count() or 1, lambda done: show(done.share, done.step))
     click.echo(f"The database holds the sample of {options}.")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[["Progress"], None]]:
-    """Show each step on a terminal as a bar."""
-    with click.progressbar(
-        length=1_000, label="sessions", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-
-        def show(progress: "Progress") -> None:
-            bar.label = progress.step
-            bar.update(int(1_000 * progress.share) - bar.pos)
-
-        yield show

@@ -1,13 +1,11 @@
 """`daftari rebuild`: compare projections with the log from its first event on, and mend what differs."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from api.cli.failures import IMPOSSIBLE
+from api.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from projections.rebuild_runs import Rebuilt
@@ -57,7 +55,7 @@ def rebuild(context: click.Context, /, name: str, *, dry_run: bool) -> None:
     with open_database() as (settings, database):
         macs = EventMacs(database, Vault(database, settings.daftari_master_key).keys)
         for each in NAMES if name == ALL else (name,):
-            with _progress(each) as on_progress:
+            with progress_bar(f"Rebuilding {each}") as on_progress:
                 rebuilt = rebuild_projection(database, macs, each, dry_run=dry_run, on_progress=on_progress)
             _show(each, rebuilt, dry_run=dry_run)
             differ |= rebuilt.wrong_rows > 0
@@ -74,16 +72,3 @@ def _show(name: str, rebuilt: "Rebuilt", *, dry_run: bool) -> None:
         click.echo(f"  {key}")
     if rebuilt.wrong_rows > len(rebuilt.differing_keys):
         click.echo(f"  and {rebuilt.wrong_rows - len(rebuilt.differing_keys):,} more")
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[float], None]]:
-    """Show on a terminal how far through the log the rebuild is, by PostgreSQL's estimate of its length."""
-    with click.progressbar(
-        length=1_000, label=f"Rebuilding {name}", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-
-        def show(passed: float) -> None:
-            bar.update(int(1_000 * passed) - bar.pos)
-
-        yield show

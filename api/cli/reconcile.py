@@ -2,9 +2,7 @@
 
 import gc
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from api.cli.failures import Failure
+from api.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from payments.reconciliation.import_log import Reconciliation
@@ -82,8 +81,8 @@ def reconcile(context: click.Context, statement: BinaryIO, by: int | None, *, as
             settings_in_use = settings.with_stored_credentials(stored)
             matcher = build_matcher(settings_in_use, database, vault)
             reconciler = build_reconciler(settings_in_use, database, vault, matcher)
-            with _progress() as on_progress:
-                done = reconciler.reconcile(content, on_progress, record)
+            with progress_bar("Matching rows") as show:
+                done = reconciler.reconcile(content, lambda rows, of: show(rows / of), record)
         except StatementRefused as refusal:
             audit_log.record(None, REFUSED, actor=actor, subject=subject, details={"code": refusal.code})
             raise Failure(refusal.message, EXIT_CODES.get(refusal.code, NO_STATEMENT)) from refusal
@@ -94,19 +93,6 @@ def reconcile(context: click.Context, statement: BinaryIO, by: int | None, *, as
         click.echo("\n".join(_report(done.found)))
     if done.found["wants_a_person"]:
         context.exit(DIFFERENCES_LEFT)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how much is done; the errors' stream is its own, so that the report stays clean."""
-    errors = sys.stderr
-    with click.progressbar(length=0, label="Matching rows", file=errors, hidden=not errors.isatty()) as bar:
-
-        def show(done: int, of: int) -> None:
-            bar.length = of
-            bar.update(done - bar.pos)
-
-        yield show
 
 
 def _report(found: dict[str, Any]) -> Iterator[str]:
