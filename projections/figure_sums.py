@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from psycopg import Connection
 
-from ledger.clock import NAIROBI
+from ledger.clock import NAIROBI, start_of_day
 from ledger.session.events import Created
 from ledger.store.event_macs import EventMacs
 from projections.follower import Recorded
@@ -158,12 +158,12 @@ def sums_by_hour(moved: Iterable[Moved]) -> list[dict[str, Any]]:
 
 def day_of(moment: datetime) -> datetime:
     """Return when the day in Nairobi begins in which a moment lies, in UTC."""
-    return moment.astimezone(NAIROBI).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+    return start_of_day(moment.astimezone(NAIROBI).date())
 
 
 def month_of(moment: datetime) -> datetime:
     """Return when the month in Nairobi begins in which a moment lies, in UTC."""
-    return day_of(moment.astimezone(NAIROBI).replace(day=1))
+    return start_of_day(moment.astimezone(NAIROBI).date().replace(day=1))
 
 
 def _rows(moved: Iterable[Moved]) -> Iterator[dict[str, Any]]:

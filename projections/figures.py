@@ -21,7 +21,7 @@ from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.listing import Key
 from projections.figure_sums import LATE_AFTER, TABLE, changes_of, day_of, month_of, sums_by_hour
 from projections.follower import genuine, recorded
-from projections.metrics import Rate, rates_of
+from projections.metrics import Rate, rates_of, start_of_hour
 from projections.session_figures import NAMES, TOPICS, percentile
 
 BYS = ("hour", "day", "week")
@@ -172,7 +172,7 @@ class Restatement:
 
 def period_of(query: FiguresQuery) -> tuple[datetime, datetime]:
     """Return the period that a query is about: whole hours, and by county whole months in Nairobi."""
-    since, until = _hour_of(query.since), _next(query.until, _hour_of, HOUR)
+    since, until = start_of_hour(query.since), _next(query.until, start_of_hour, HOUR)
     if query.group == "county":
         return month_of(since), _next(until, month_of, 32 * DAY)
     return since, until
@@ -191,7 +191,7 @@ def figures(database: Database, query: FiguresQuery, macs: EventMacs | None = No
     with database.connection() as connection:
         if query.as_reported_at is not None:
             assert macs is not None
-            closed = max(since, min(until, _hour_of(query.as_reported_at - LATE_AFTER)))
+            closed = max(since, min(until, start_of_hour(query.as_reported_at - LATE_AFTER)))
             open_rows = _open_rows(connection, macs, closed, until, query.as_reported_at)
         parts = list(_parts(_GRAINS[query.by], since, closed))
         values = {
@@ -230,7 +230,7 @@ def restatements(database: Database, limit: int, after: Key | None = None) -> li
 def _check(query: FiguresQuery, since: datetime, until: datetime) -> None:
     if query.by not in (None, *BYS) or query.group not in (None, *GROUPS):
         raise InvalidValue(f"Choose `by` from {', '.join(BYS)}, and `group` from {', '.join(GROUPS)}.")
-    if _hour_of(query.since) >= query.until:
+    if start_of_hour(query.since) >= query.until:
         raise InvalidValue("The period is empty. Choose a `since` that lies before `until`.")
     days = (query.until - query.since) / DAY
     if days > MAX_DAYS:
@@ -272,10 +272,6 @@ def _is_any_suppressed(connection: Connection[Any], values: dict[str, Any]) -> b
     return row is not None and bool(row["suppressed"])
 
 
-def _hour_of(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-
-
 def _week_of(moment: datetime) -> datetime:
     day = day_of(moment)
     return day - day.astimezone(NAIROBI).weekday() * DAY
@@ -287,7 +283,7 @@ def _next(moment: datetime, begin: Callable[[datetime], datetime], step: timedel
 
 
 _STEPS: dict[str, tuple[Callable[[datetime], datetime], timedelta]] = {
-    "hour": (_hour_of, HOUR),
+    "hour": (start_of_hour, HOUR),
     "day": (day_of, DAY),
     "week": (_week_of, 7 * DAY),
     "month": (month_of, 32 * DAY),

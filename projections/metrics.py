@@ -144,9 +144,14 @@ def fold(events: Iterable[Recorded]) -> dict[datetime, Figures]:
     return Moves(events).figures()
 
 
+def start_of_hour(moment: datetime) -> datetime:
+    """Return when the hour in UTC begins in which a moment lies."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
 def hour_of(moment: str) -> datetime:
     """Return the hour in UTC in which a moment in ISO 8601 lies."""
-    return datetime.fromisoformat(moment).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return start_of_hour(datetime.fromisoformat(moment))
 
 
 def _hour_text(moment: str) -> str:
@@ -215,7 +220,7 @@ def rates(database: Database, since: datetime, until: datetime) -> Rates:
 
     Raises InvalidValue if the period is empty.
     """
-    since = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    since = start_of_hour(since)
     if since >= until:
         raise InvalidValue("The period is empty. Choose a `since` that lies before `until`.")
     with database.connection() as connection:
