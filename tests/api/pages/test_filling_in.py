@@ -123,6 +123,7 @@ def test_names_from_the_api_are_text_and_never_markup(page: Page, instance: Inst
     page.goto("/shop/")
     page.get_by_role("button", name=f"Add {name} to the cart").click()
     page.get_by_role("link", name="Go to the cart").click()
+    page.wait_for_url("**/shop/cart/")
     expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
