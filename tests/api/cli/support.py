@@ -17,12 +17,15 @@ _WITHIN_SECONDS = 180
 
 
 def daftari(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in a process of its own, and return what it said."""
+    """Run a command to its end, in a process of its own, and return what it said.
+
+    Without a data folder it gets one of its own: the default is that of whoever runs the tests.
+    """
     with tempfile.TemporaryDirectory(prefix="daftari-said-") as folder:
         said = Path(folder, "said")
         request = {
             "arguments": arguments,
-            "environ": environment(**environ),
+            "environ": {"DAFTARI_DATA_DIR": str(Path(folder, "data")), **environment(**environ)},
             "folder": str(CHECKOUT),
             "output": str(said),
         }
