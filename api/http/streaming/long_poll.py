@@ -94,16 +94,12 @@ class Poll(SuspendedAnswer):
 class Stream(SuspendedAnswer):
     """A response that goes on: server-sent events, and heartbeats, until its time is over."""
 
-    def __init__(
-        self,
-        notifier: ChangeNotifier,
-        user_id: int,
-        seconds: float,
-        row: SessionRow | None = None,
-        version: int = 0,
-    ) -> None:
-        super().__init__(notifier, user_id, seconds, row, version)
+    _heartbeat_at: float
+
+    def start(self, connection: Connection) -> None:
+        """Begin to wait for this client."""
         self._heartbeat_at = monotonic() + HEARTBEAT_SECONDS
+        super().start(connection)
 
     def on_tick(self, now_seconds: float) -> bool:
         """Send a heartbeat to the client and the proxies between; end when the time is over."""
