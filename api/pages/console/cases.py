@@ -77,12 +77,12 @@ def show_case(kind: str, case_id: str) -> str:
     session = _session(case.session_id if case else None)
     now = clock.now()
     wanted, problem, searched = request.form.get("find", ""), "", []
-    if payment is not None and known == Kind.MONEY_UNKNOWN and request.method == "POST":
+    is_asked = payment is not None and known == Kind.MONEY_UNKNOWN
+    if is_asked and payment and request.method == "POST":
         try:
             searched = current_services().candidates.found_by(wanted, payment, now)
         except InvalidValue as error:
             problem = error.message
-    is_asked = payment is not None and known == Kind.MONEY_UNKNOWN
     decisions = decisions_about(session, case=(known, case_id), payment=payment)
     if case is None and not decisions:
         raise NotFound("There is no such case.", code="CASE_NOT_FOUND")

@@ -108,7 +108,7 @@ def show_payment(session_id: UUID) -> str:
         payment=view_of(session_id, query),
         is_past=bool(query),
         audits=Role.AUDITOR in caller().roles,
-        desk=None if query else _desk_of(session_id),
+        facts=None if query else _facts_for_operators(session_id),
         done=DONE.get(request.args.get("done", "")),
         status_names=wording.STATUS_NAMES,
         event_names=wording.EVENT_NAMES,
@@ -117,7 +117,7 @@ def show_payment(session_id: UUID) -> str:
     )
 
 
-def _desk_of(session_id: UUID) -> dict[str, Any] | None:
+def _facts_for_operators(session_id: UUID) -> dict[str, Any] | None:
     """Return what operators need beside a payment: the next steps, its open cases, what was decided, what can go back.
 
     None without a genuine event.
