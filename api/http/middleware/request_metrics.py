@@ -1,11 +1,14 @@
 """Request counts and latencies by route template, so that no id and no personal data get in."""
 
 import os
+from collections.abc import Iterator
 from http import HTTPMethod
 
 from flask import Flask, current_app
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from api.setting_values import METRICS_FOLDER
 from ledger.store import counters
@@ -76,15 +79,27 @@ def exposition(figures: Figures) -> bytes:
     return _counted() + _read_now(figures)
 
 
+class _ReadNow(Collector):
+    """Figures as metrics of the moment. A Gauge would leave them in the shared folder, where they stay as they were."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each figure, of a name with several by their label `kind`."""
+        for name, values in self._figures.items():
+            if isinstance(values, float):
+                yield GaugeMetricFamily(name, GAUGES[name], value=values)
+                continue
+            family = GaugeMetricFamily(name, GAUGES[name], labels=("kind",))
+            for kind, value in values.items():
+                family.add_metric((kind,), value)
+            yield family
+
+
 def _read_now(figures: Figures) -> bytes:
     registry = CollectorRegistry()
-    for name, values in figures.items():
-        if isinstance(values, float):
-            Gauge(name, GAUGES[name], registry=registry).set(values)
-            continue
-        gauge = Gauge(name, GAUGES[name], ("kind",), registry=registry)
-        for kind, value in values.items():
-            gauge.labels(kind).set(value)
+    registry.register(_ReadNow(figures))
     return generate_latest(registry)
 
 

@@ -151,6 +151,11 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
         counted = shown_to_monitor(environ)
         assert 'daftari_events_appended_total{event="OrderCreated"} 1.0' in counted
         assert 'daftari_messages_settled_total{channel="stk",verdict="acted_on"} 1.0' in counted
+        families = re.findall(r"^# TYPE (\S+)", shown_to_monitor(environ), re.MULTILINE)
+        assert sorted(families) == sorted(set(families))
+        assert "pid=" not in shown_to_monitor(environ), (
+            "what a process read once is no figure of another moment"
+        )
         second = daftari("up", **environ)
         assert second.returncode == 4
         assert "already running" in second.stderr
