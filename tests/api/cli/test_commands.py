@@ -228,10 +228,12 @@ def test_a_partial_update_keeps_the_rest_and_echoes_no_secret(database_url: str,
     }
 
 
-def test_a_database_of_another_master_key_is_left_alone(database_url: str, tmp_path: Path) -> None:
+def test_a_database_of_another_master_key_is_left_alone(
+    database_url: str, tmp_path: Path, free_port: int
+) -> None:
     ours = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(tmp_path / "ours")}
     run("set-mpesa-credentials", "--passkey", "ours", **ours)
-    theirs = ours | {"DAFTARI_DATA_DIR": str(tmp_path / "theirs")}
+    theirs = ours | {"DAFTARI_DATA_DIR": str(tmp_path / "theirs"), "DAFTARI_PORT": str(free_port)}
     for command in (["set-mpesa-credentials", "--passkey", "theirs"], ["work"], ["serve"]):
         answer = daftari(*command, **theirs)
         assert (answer.returncode, answer.stderr.count("DAFTARI_MASTER_KEY")) == (3, 1)
