@@ -42,12 +42,17 @@ DELIVERY = "delivery"
 CHECKOUT_ID = "checkout id"
 REFERENCE = "reference"
 """The caller's own name of a session."""
+METADATA = "metadata"
+LINE = "line name"
+"""What the caller told of a session, and of one of its lines, as JSON."""
 
 EVENT_PURPOSES = {
     "phone_sealed": PHONE,
     "delivery_sealed": DELIVERY,
     "checkout_sealed": CHECKOUT_ID,
     "reference_sealed": REFERENCE,
+    "metadata_sealed": METADATA,
+    "name_sealed": LINE,
 }
 """What each encrypted field of an event is encrypted for; its row is the session."""
 

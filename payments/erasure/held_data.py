@@ -19,7 +19,7 @@ BY_USER = "user_id = %(user)s"
 BY_SESSION = "session_id IN (SELECT session_id FROM payment_sessions WHERE user_id = %(user)s)"
 SOURCES: LiteralString = "SELECT inbox_id FROM session_messages WHERE " + BY_SESSION  # noqa: S608 - of our own
 
-SEALED_FIELDS = {**EVENT_PURPOSES, "metadata_sealed": "metadata", "name_sealed": "line name"}
+SEALED_FIELDS = EVENT_PURPOSES
 """The purposes of the encrypted fields of events, and of the columns that repeat them; their row is the session."""
 
 

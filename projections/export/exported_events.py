@@ -19,7 +19,7 @@ from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.key_ring import WrongKey
 from ledger.store.positions import KNOWN_ORIGINS, read_horizon
-from ledger.store.vault import DELIVERY, EVENT_PURPOSES, Vault
+from ledger.store.vault import DELIVERY, EVENT_PURPOSES, LINE, METADATA, Vault
 from projections.history import ENCRYPTED_FIELDS, FORGED
 
 BATCH = 5_000
@@ -31,6 +31,8 @@ ERASED_TEXT = "erased"
 UNREADABLE_TEXT = "cannot be decrypted"
 
 _decode = msgspec.json.decode
+_JSON = frozenset({DELIVERY, METADATA, LINE})
+"""Purposes of values that are JSON."""
 _NAMES = {event.TOPIC: PUBLIC_NAMES[event] for event in EVENT_CLASSES}
 
 _SPANS = f"""
@@ -213,4 +215,4 @@ def _decrypted(vault: Vault, owner: int, value: str, purpose: str, session_id: s
         return ERASED_TEXT
     except WrongKey:
         return UNREADABLE_TEXT
-    return _decode(text) if purpose == DELIVERY else text
+    return _decode(text) if purpose in _JSON else text

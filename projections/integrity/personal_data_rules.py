@@ -9,7 +9,7 @@ from psycopg import Connection
 from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
 from ledger.store.key_ring import WrongKey
-from ledger.store.vault import DELIVERY, PHONE, REFERENCE, Vault
+from ledger.store.vault import DELIVERY, LINE, METADATA, PHONE, REFERENCE, Vault
 from projections.integrity import prompt_rules
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import PromptWindow, Tally, Violation
@@ -49,12 +49,14 @@ def decryptable(
     """The encrypted values of a session can be decrypted, unless it was erased; note its prompts by their phones."""
     opened = 0
     try:
-        sealed = {
-            PHONE: session.phone_sealed,
-            DELIVERY: session.delivery_sealed,
-            REFERENCE: session.reference_sealed,
-        }
-        for purpose, value in sealed.items():
+        sealed = [
+            (PHONE, session.phone_sealed),
+            (DELIVERY, session.delivery_sealed),
+            (REFERENCE, session.reference_sealed),
+            (METADATA, session.metadata_sealed),
+            *((LINE, line.name_sealed) for line in session.lines),
+        ]
+        for purpose, value in sealed:
             if value is not None:
                 vault.decrypt(session.user_id, value, purpose=purpose, row=session.id)
                 opened += 1
