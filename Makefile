@@ -24,7 +24,7 @@ MUTATION = build/mutation
 AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup check fuzz audit sbom bench bench-growth soak simulate torture mutate schema events analysts screenshot format lock clean
+.PHONY: help run test test-system test-setup node-tools check fuzz audit sbom bench bench-growth soak simulate torture mutate schema events analysts screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -35,11 +35,13 @@ run: $(VENV)/.ready-to-run ## Set up, then run everything on this machine until 
 test: test-setup ## Set up, then run the test suite, browser tests included; those of `make test-system` apart
 	@$(BIN)/pytest -n $(JOBS)
 
-test-system: test-setup ## Set up, then run the tests that need minutes: real servers that fail over, full disks, storms, most simulations
+test-system: test-setup node-tools ## Set up, then run the tests that need minutes or Node.js: real servers that fail over, full disks, storms, generated clients
 	@$(BIN)/pytest -n $(JOBS) -m system
 
 test-setup: $(VENV)/.ready-to-test
 	@$(BIN)/python -m tests.support.browser
+
+node-tools: $(VENV)/.node-tools
 
 fuzz: test-setup ## Send the API about 50,000 generated requests by every identity; none may cause a fault
 	@FUZZ_EXAMPLES=120 $(BIN)/pytest -n $(JOBS) -m "system or not system" \
@@ -121,6 +123,9 @@ $(VENV)/.ready-to-run: requirements.txt setup.cfg pyproject.toml api/local/boots
 
 $(VENV)/.ready-to-test: requirements-test.txt $(VENV)/.ready-to-run
 	@$(call bootstrap,$(VENV),requirements-test.txt)
+
+$(VENV)/.node-tools: tests/node/package-lock.json $(VENV)/.ready-to-test
+	@$(BIN)/python -m tests.support.node && touch $@
 
 $(MUTATION)/.ready: requirements-mutation.txt setup.cfg api/local/bootstrap.py
 	@$(call bootstrap,$(MUTATION),requirements-mutation.txt)
