@@ -29,6 +29,8 @@ def new_session(
     delivery_sealed: str = "v1.delivery",
     county_id: int | None = None,
     subcounty_id: int | None = None,
+    reference_sealed: str | None = None,
+    metadata_sealed: str | None = None,
 ) -> PaymentSession:
     """Return the contract's session, created at a moment and not yet appended."""
     return PaymentSession.create(
@@ -40,6 +42,8 @@ def new_session(
         delivery_sealed=delivery_sealed,
         county_id=county_id,
         subcounty_id=subcounty_id,
+        reference_sealed=reference_sealed,
+        metadata_sealed=metadata_sealed,
         expires_at=at + timedelta(minutes=15),
         at=at,
     )
@@ -59,6 +63,8 @@ class Checkout:
         delivery_sealed: str = "v1.delivery",
         county_id: int | None = None,
         subcounty_id: int | None = None,
+        reference_sealed: str | None = None,
+        metadata_sealed: str | None = None,
     ) -> None:
         self.ledger = ledger
         self.at = at
@@ -70,6 +76,8 @@ class Checkout:
             delivery_sealed=delivery_sealed,
             county_id=county_id,
             subcounty_id=subcounty_id,
+            reference_sealed=reference_sealed,
+            metadata_sealed=metadata_sealed,
         )
         self.session_id = session.id
         assert ledger.add(session)

@@ -1,0 +1,1 @@
+"""Webhooks and the feed of events: what happens to payments is told to the servers of shops."""
