@@ -10,12 +10,13 @@ from api import setting_rules
 from api import setting_values as values
 from api.setting_rules import CALLBACK_PATH, STORED_NAMES, ConfigurationError
 from api.setting_values import setting as _setting
+from api.shop_settings import ShopSettings
 from ledger.money import Money
 from ledger.store.role_names import Roles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ShopSettings):
     """The settings of a process. Each field is the lower-case name of its environment variable.
 
     `daftari_delivery_...` are Money, `daftari_master_key` is 32 bytes, folders and files are paths. Text that was
@@ -126,16 +127,6 @@ class Settings:
         values.whole(1, 24 * 60), "15", "How long a session can be paid, and by how much it is extended."
     )
     daftari_max_extensions: int = _setting(values.whole(0, 100), "3", "How often a session can be extended.")
-    daftari_delivery_fee: Money = _setting(values.money, "50.00", "The delivery fee, in shillings.")
-    daftari_free_delivery_from: Money = _setting(
-        values.money, "1000.00", "Goods worth this much are delivered for free."
-    )
-    daftari_delivery_surcharge_10kg: Money = _setting(
-        values.money, "15.00", "What is added to the fee above 10 kg."
-    )
-    daftari_delivery_surcharge_20kg: Money = _setting(
-        values.money, "30.00", "What is added to the fee above 20 kg, instead of the former."
-    )
     daftari_rate_per_minute: int = _setting(
         values.whole(1, 1_000_000),
         "6000",

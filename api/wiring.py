@@ -11,6 +11,7 @@ from api.http.middleware.logging import configure_logging
 from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
 from api.settings import Settings
+from api.shop_wiring import build_builtin_shop, build_shops
 from api.statement_imports import build_import_process, build_reconciler, prompt_limits, shortcodes_of
 from api.tracing import configure_tracing
 from daraja import DarajaClient, certificate_end
@@ -75,8 +76,7 @@ from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from payments.worker.rebuilds import RebuildsAfterUpgrade, rebuild_outdated
 from shop.builtin import BuiltinShop
-from shop.delivery import DeliveryRates
-from shop.port import Shop
+from shop.shops import Shops
 
 WhileWaiting = Callable[[], AbstractContextManager[None]]
 
@@ -101,7 +101,7 @@ def build_services(settings: Settings, while_waiting: WhileWaiting = nullcontext
         settings = settings.with_stored_credentials(CredentialStore(database, vault).read())
         settings.require_safe_mode()
         configure_tracing(settings.environ)
-        shop = BuiltinShop(database, vault, delivery_rates(settings))
+        shop = build_builtin_shop(settings, database, vault)
         return assemble(
             settings, database, vault, shop, daraja_client(settings, database, vault), while_waiting
         )
@@ -141,7 +141,8 @@ def assemble(
     first_query_seconds = settings.daftari_check_after_seconds
     rate_limiter = QueryRateLimiter(database, app_name(settings), settings.daftari_queries_per_minute)
     status_queries = StatusQueries(ledger, vault, inbox, phone_locks, daraja, rate_limiter)
-    order_maker = build_order_maker(database, vault, shop)
+    shops = build_shops(settings, shop)
+    order_maker = build_order_maker(database, vault, shops)
     settlement = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
     stk_callbacks = CallbackReceiver(ledger, vault, inbox, phone_locks, order_maker, settlement)
     reversal_results = ReversalResults(ledger, vault, inbox, refund_query_log)
@@ -176,7 +177,7 @@ def assemble(
         ledger=ledger,
         vault=vault,
         order_maker=order_maker,
-        goods_returns=GoodsReturns(shop),
+        goods_returns=GoodsReturns(ledger, shops),
         refund_policy=RefundPolicy(
             ledger, four_eyes(settings, database, vault), is_automatic=refund_terms.is_automatic
         ),
@@ -219,10 +220,11 @@ def assemble(
         readiness=Readiness(database),
         vault=vault,
         ledger=ledger,
-        shop=shop,
+        shops=shops,
+        builtin_shop=shop,
         daraja=daraja,
         daraja_url=base_url(settings),
-        checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shop, daraja, switches, while_waiting),
+        checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shops, daraja, switches, while_waiting),
         next_actions=NextActions(
             checkout_terms, vault, phone_locks, switches, first_query_seconds=first_query_seconds
         ),
@@ -265,9 +267,9 @@ def build_matcher(
     return Matcher(Ledger(database, vault.keys), phone_locks, movements, max_workers=max_workers)
 
 
-def build_order_maker(database: Database, vault: Vault, shop: Shop) -> OrderMaker:
-    """Return what makes the orders of paid sessions in a shop."""
-    return OrderMaker(Ledger(database, vault.keys), vault, shop, OrderFailures(database))
+def build_order_maker(database: Database, vault: Vault, shops: Shops) -> OrderMaker:
+    """Return what makes the orders of paid sessions in their shops."""
+    return OrderMaker(Ledger(database, vault.keys), vault, shops, OrderFailures(database))
 
 
 def build_refund_service(settings: Settings, database: Database, vault: Vault) -> RefundService:
@@ -367,13 +369,3 @@ def _switched_off(settings: Settings) -> frozenset[str]:
         "verifying": settings.daftari_verify_hours > 0,
     }
     return frozenset(name for name in runs if not runs[name])
-
-
-def delivery_rates(settings: Settings) -> DeliveryRates:
-    """Return the delivery fees of the settings as the shop knows them."""
-    return DeliveryRates(
-        free_from_cents=settings.daftari_free_delivery_from.cents,
-        base_cents=settings.daftari_delivery_fee.cents,
-        heavy_surcharge_cents=settings.daftari_delivery_surcharge_10kg.cents,
-        very_heavy_surcharge_cents=settings.daftari_delivery_surcharge_20kg.cents,
-    )

@@ -10,6 +10,7 @@ PHONE_HELP = "Write a Kenyan mobile number such as 0712345678 or +254712345678."
 _SEPARATORS = re.compile(r"[ \u00a0\u2007\u202f().\-\u2010\u2011]+")
 _TYPED = re.compile(r"(?:\+?0{0,3}254)?0?([17][0-9]{8})")
 _SHOWN = re.compile(r"(254[17])(?:[0-9]{4}|\*{2,8})([0-9]{3,4})")
+_SAID = re.compile(r"(?<![0-9A-Za-z_-])\+?(?:254|0)[17][0-9]{8}(?![0-9A-Za-z_-])")
 _MAX_CHARACTERS = 40
 
 
@@ -38,6 +39,11 @@ class PhoneNumber:
 
     def __str__(self) -> str:
         return self.digits
+
+
+def holds_phone(text: str) -> bool:
+    """Return whether a text holds what may be a number, so that it must not be kept in the clear."""
+    return _SAID.search(text) is not None
 
 
 def masked(phone: str) -> str | None:

@@ -5,6 +5,8 @@ from functools import cached_property
 
 from daraja import DarajaClient
 from ledger.application import Ledger
+from ledger.errors import NotFound
+from ledger.session.values import BUILTIN_SHOP
 from ledger.store.audit_log import AuditLog
 from ledger.store.blocks import Blocks
 from ledger.store.database import Database
@@ -36,18 +38,20 @@ from payments.settlement.receiver import CallbackReceiver
 from payments.verification.verifier import Verifier
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
+from shop.shops import Shops
 
 
 @dataclass(frozen=True)
 class Services:
     """The use cases by whom they serve, and the store beneath them. Safe to share between threads."""
 
-    # The store, the shop and M-Pesa. `daraja_url` is where requests to M-Pesa go.
+    # The store, the shops and M-Pesa. `daraja_url` is where requests to M-Pesa go.
     database: Database
     readiness: Readiness
     vault: Vault
     ledger: Ledger
-    shop: BuiltinShop
+    shops: Shops
+    builtin_shop: BuiltinShop
     daraja: DarajaClient
     daraja_url: str
 
@@ -90,6 +94,17 @@ class Services:
     def watched(self) -> Watched:
         """The figures that operators watch."""
         return Watched(self.database, self.ledger.macs, self.alarms, self.switches, self.verifier)
+
+    @property
+    def shop(self) -> BuiltinShop:
+        """The built-in shop. Raises NotFound NO_BUILTIN_SHOP where the carts are another's."""
+        self.require_builtin_shop()
+        return self.builtin_shop
+
+    def require_builtin_shop(self) -> None:
+        """Raise NotFound NO_BUILTIN_SHOP where the carts are another's."""
+        if self.shops.for_carts != BUILTIN_SHOP:
+            raise NotFound("The built-in shop is not used here.", code="NO_BUILTIN_SHOP")
 
     def check_database(self, within_seconds: float) -> HorizonHolder | None:
         """Read one row and write one; return who holds the log back.

@@ -109,7 +109,10 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A request for the order of a paid session. `delivery_details` are personal data: JSON values only."""
+    """A request for the order of a paid session. `delivery_details` are personal data: JSON values only.
+
+    `reference` is what the shop's server calls the session, None for a cart.
+    """
 
     session_id: UUID
     user_id: int
@@ -118,13 +121,14 @@ class OrderRequest:
     delivery_fee_cents: int
     delivery_details: Mapping[str, object]
     placed_at: datetime
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedOrder:
-    """An order's id, and the number that people read."""
+    """An order's id, None if it has none, and the number that people read."""
 
-    order_id: int
+    order_id: int | None
     order_number: str
 
 
@@ -218,7 +222,7 @@ class Shop(Protocol):
         """Put the goods of a session's order back on the shelf, once; return whether they were not there yet."""
 
     def order_of(self, user_id: int, order_id: int) -> Order | None:
-        """Return the user's order, None if there is none or it is another user's."""
+        """Return the user's order; None if there is none, it is another user's, or the shop shows it by itself."""
 
     def order_by_session(self, session_id: UUID) -> PlacedOrder | None:
         """Return the order of a payment session, None if none was made."""

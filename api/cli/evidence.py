@@ -44,18 +44,18 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
     """
     from api.cli.opened import open_database
     from api.cli.replay import session_of
+    from api.shop_wiring import build_builtin_shop, build_shops
     from ledger.store.audit_log import AuditLog
     from ledger.store.vault import Vault
     from payments.evidence.evidence_pack import EvidencePacks
     from payments.refunds.notes import parse_note
-    from shop.builtin import BuiltinShop
 
     note = "" if reason is None else parse_note(reason, "reason")
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         session_id = session_of(database, payment)
-        shop = BuiltinShop(database, vault)
-        pack = EvidencePacks(database, vault, shop.order_of).pack(session_id, head)
+        shops = build_shops(settings, build_builtin_shop(settings, database, vault))
+        pack = EvidencePacks(database, vault, shops.order_of).pack(session_id, head)
         path = path or Path(f"evidence-{session_id}.zip")
         with new_file(path) as file:
             AuditLog(database, vault.keys).record(

@@ -221,13 +221,14 @@ def _oldest_cases(kind: str, count: int) -> tuple[str, ...]:
 @contextmanager
 def _case_service() -> Iterator["CaseService"]:
     from api.cli.opened import open_database
+    from api.shop_wiring import build_builtin_shop, build_shops
     from api.wiring import build_case_service, build_matcher, build_order_maker
     from ledger.store.vault import Vault
-    from shop.builtin import BuiltinShop
 
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
-        order_maker = build_order_maker(database, vault, BuiltinShop(database, vault))
+        shops = build_shops(settings, build_builtin_shop(settings, database, vault))
+        order_maker = build_order_maker(database, vault, shops)
         matcher = build_matcher(settings, database, vault)
         yield build_case_service(settings, database, vault, matcher, order_maker)
 

@@ -123,7 +123,7 @@ def show_checkout() -> str:
     today = clock.now().astimezone(clock.NAIROBI).date()
     return _page(
         "checkout",
-        counties=current_services().shop.places.counties,
+        counties=current_services().builtin_shop.places.counties,
         slots=TIME_SLOTS,
         today=today,
         furthest_day=today + timedelta(days=MAX_DAYS),
@@ -135,7 +135,7 @@ def show_checkout() -> str:
 def show_subcounties() -> str:
     """Render a county's subcounties as options, for the form."""
     county_id = request.args.get("delivery_details.county_id", 0, int)
-    found = current_services().shop.places.subcounties(county_id) if county_id else ()
+    found = current_services().builtin_shop.places.subcounties(county_id) if county_id else ()
     return render_template("shop/subcounties.html", subcounties=found)
 
 

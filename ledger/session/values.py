@@ -33,8 +33,8 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
-BUILTIN_SHOP = "builtin"
-"""The shop of carts; others are "http", and "none", where nobody makes an order."""
+BUILTIN_SHOP, HTTP_SHOP, NO_SHOP = "builtin", "http", "none"
+"""Who makes the order of a session: the built-in shop, one behind HTTP, or nobody."""
 
 
 class Evidence(StrEnum):

@@ -39,7 +39,8 @@ from payments.inbox.callback_tokens import make_token
 from payments.operators.switches import Switch, Switches
 from payments.prompts.phone_locks import PhoneLocks, PromptOutcome, PromptRefused
 from projections import sessions
-from shop.port import LocalShop, Quote, Shop, Shortage, UnknownPlace
+from shop.port import Quote, Shortage, UnknownPlace
+from shop.shops import Shops
 
 PHONE_LOCK_GRACE = timedelta(seconds=30)
 """A phone lock is acquired a moment before the attempt is recorded, and outlives the prompt by that moment."""
@@ -82,7 +83,7 @@ class Checkout:
         ledger: Ledger,
         vault: Vault,
         phone_locks: PhoneLocks,
-        shop: Shop,
+        shops: Shops,
         daraja: DarajaClient,
         switches: Switches,
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -91,8 +92,7 @@ class Checkout:
         self._ledger = ledger
         self._vault = vault
         self._phone_locks = phone_locks
-        self._shop = shop
-        self._local = shop if isinstance(shop, LocalShop) else None
+        self._shops = shops
         self._daraja = daraja
         self._switches = switches
         self._while_waiting = while_waiting
@@ -121,12 +121,12 @@ class Checkout:
     def _create(
         self, user_id: int, delivery: Mapping[str, Any], phone: PhoneNumber, keyed: UnkeyedRequest
     ) -> PaymentSession:
-        now, earlier_id = clock.now(), _name_of(user_id, keyed)
+        now, earlier_id, local = clock.now(), _name_of(user_id, keyed), self._shops.local
         found = read_parts(
             self._ledger.database,
             {"open": sessions.open_part(user_id, since=now - self._terms.longest_session, now=now)}
             | ({"earlier": self._ledger.history_part(earlier_id)} if earlier_id else {})
-            | ({"cart": self._local.cart_part(user_id)} if self._local else {})
+            | ({"cart": local.cart_part(user_id)} if local else {})
             | self._vault.key_to_read(user_id)
             | keyed.to_read(),
         )
@@ -136,9 +136,7 @@ class Checkout:
         session_id = new_id(now)
         self._refuse_one_session_more(*sessions.open_of(found["open"]), now)
         place = delivery["county_id"], delivery["subcounty_id"]
-        quote = (
-            self._local.quote_of(found["cart"], *place) if self._local else self._shop.quote(user_id, *place)
-        )
+        quote = local.quote_of(found["cart"], *place) if local else self._quote(user_id, *place)
         lines, totals = self._priced(quote)
         encrypt_by = self._vault.key_of_read(user_id, found)
         encrypt = partial(self._vault.encrypt, user_id, row=session_id, by=encrypt_by)
@@ -151,6 +149,7 @@ class Checkout:
             delivery_sealed=encrypt(json.dumps(delivery), purpose=DELIVERY),
             county_id=delivery["county_id"],
             subcounty_id=delivery["subcounty_id"],
+            shop=self._shops.for_carts,
             expires_at=now + timedelta(minutes=self._terms.session_minutes),
             at=now,
         )
@@ -159,6 +158,19 @@ class Checkout:
         keyed.written(session)
         self._vault.remember(encrypt_by)
         return session
+
+    def _quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
+        """Ask a shop that answers by itself."""
+        with self._while_waiting():
+            return self._shops.named(self._shops.for_carts).quote(user_id, county_id, subcounty_id)
+
+    def _shortages(self, session: PaymentSession, stock: str | None) -> Sequence[Shortage]:
+        """Return what is short, by the stock that was read if the session's shop is the one it was read of."""
+        local = self._shops.local
+        if local is not None and session.shop == self._shops.for_carts:
+            return local.shortages_of(stock, session.lines)
+        with self._while_waiting():
+            return self._shops.named(session.shop).shortages(session.lines)
 
     def _priced(self, quote: Quote) -> tuple[tuple[SnapshotLine, ...], Totals]:
         """Return what a session keeps of a quote; raises what prevents buying the cart now."""
@@ -172,7 +184,7 @@ class Checkout:
 
     def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
         """Say what is wrong with a place, by the field of the details that names it; empty if it is right."""
-        wrong = self._shop.unknown_place(county_id, subcounty_id)
+        wrong = self._shops.named(self._shops.for_carts).unknown_place(county_id, subcounty_id)
         return {} if wrong is None else {wrong.value: [_NO_SUCH_PLACE[wrong]]}
 
     def extend(self, user_id: int, session_id: UUID, keyed: UnkeyedRequest = WITHOUT_KEY) -> PaymentSession:
@@ -213,11 +225,11 @@ class Checkout:
         session can be paid as before.
         """
         with timed("initiate"), self._slots.take():
-            now = clock.now()
+            now, local = clock.now(), self._shops.local
             found = read_parts(
                 self._ledger.database,
                 {"history": self._ledger.history_part(session_id)}
-                | ({"stock": self._local.stock_part(listings_of(session_id))} if self._local else {})
+                | ({"stock": local.stock_part(listings_of(session_id))} if local else {})
                 | self._phone_locks.to_read()
                 | keyed.to_read(),
             )
@@ -229,12 +241,7 @@ class Checkout:
             paused = self._switches.off(Switch.PROMPTS)
             if paused is not None:
                 raise payments_paused(paused.reason)
-            local = self._local
-            _refuse_shortages(
-                local.shortages_of(found["stock"], session.lines)
-                if local
-                else self._shop.shortages(session.lines)
-            )
+            _refuse_shortages(self._shortages(session, found.get("stock")))
             number = phone or self._own_phone(session)
             wait = self._breaker.seconds_to_wait(now)
             if wait is not None:

@@ -75,7 +75,7 @@ ORDER BY first_seen_at, movement_key
 """  # noqa: S608 - made of names of our own
 _SHOWN_OF_MOVEMENT = ("receipt", "kind", "money_in", "first_seen_at")
 
-OrderOf = Callable[[int, int], Order | None]
+OrderOf = Callable[[PaymentSession], Order | None]
 """Of a user and the id of their order."""
 
 
@@ -111,7 +111,7 @@ class EvidencePack:
 
 
 class EvidencePacks:
-    """Makes evidence packs. `order_of` reads an order of the built-in shop."""
+    """Makes evidence packs. `order_of` reads a session's order as its shop keeps it."""
 
     def __init__(self, database: Database, vault: Vault, order_of: OrderOf) -> None:
         self._database, self._vault, self._order_of = database, vault, order_of
@@ -271,12 +271,12 @@ class EvidencePacks:
             return None, None, NOT_OURS
 
     def _order(self, session: PaymentSession | None) -> dict[str, Any] | None:
-        """Return the order as the built-in shop keeps it, without where it goes; of another shop, its number alone."""
+        """Return the order as its shop keeps it, without where it goes; its number alone if the shop shows no more."""
         if session is None or session.order is None:
             return None
         order_id, number = session.order
-        order = self._order_of(session.user_id, order_id) if order_id is not None else None
-        kept = asdict(order) if order is not None and order.session_id == session.id else {}
+        order = self._order_of(session)
+        kept = asdict(order) if order is not None else {}
         return {"order_number": number, "order_id": order_id} | {
             name: value for name, value in kept.items() if name != "delivery_details"
         }

@@ -13,14 +13,16 @@ from ledger.application import Append, Ledger
 from ledger.errors import Conflict, Rejected, Unavailable
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
-from ledger.session.values import Status
+from ledger.session.values import NO_SHOP, Status
+from ledger.store.caller_texts import reference_of
 from ledger.store.customer_keys import Erased
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.parts import Part
 from ledger.store.vault import DELIVERY, Vault
 from payments.fulfilment.order_failures import OrderFailures
 from projections.follower import Recorded
-from shop.port import ORDER_NOT_MADE, LocalShop, OrderRefused, OrderRequest, PlacedOrder, Shop
+from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder
+from shop.shops import Shops
 
 _NOT_MADE = "Your order could not be made."
 PAYMENT_REVERSED = "PAYMENT_REVERSED"
@@ -38,12 +40,11 @@ class OrderMaker:
     name = "orders"
     topics = (Paid.TOPIC,)
 
-    def __init__(self, ledger: Ledger, vault: Vault, shop: Shop, failures: OrderFailures) -> None:
+    def __init__(self, ledger: Ledger, vault: Vault, shops: Shops, failures: OrderFailures) -> None:
         self._ledger = ledger
         self._vault = vault
-        self._shop = shop
+        self._shops = shops
         self._failures = failures
-        self._local = shop if isinstance(shop, LocalShop) else None
 
     def handle(self, recorded: Recorded) -> None:
         """Make the order of a session that was paid; see `make`."""
@@ -66,7 +67,8 @@ class OrderMaker:
 
     def _make(self, session: PaymentSession) -> None:
         try:
-            order = self._shop.create_order(self._request(session, clock.now()))
+            shop = self._shops.named(session.shop)
+            order = shop.create_order(self._request(session, clock.now()))
         except OrderRefused as refusal:
             _log.warning("order_refused", session_id=str(session.id), code=refusal.code)
             self._end_without_order(session, refusal.code, refusal.message)
@@ -84,24 +86,31 @@ class OrderMaker:
             self._record(session, order)
 
     def allotment_part(self, at: datetime) -> Part | None:
-        """Return the part of a read that draws the id and number for `make_at_once`; None for an outside shop."""
-        return self._local.allotment_part(at) if self._local is not None else None
+        """Return the part of a read that draws id and number for `make_at_once`; None if no shop takes part in it."""
+        return self._shops.local.allotment_part(at) if self._shops.local is not None else None
 
     def make_at_once(
         self, session: PaymentSession, append: Append, paid: Paid, allotted: Any, at: datetime
     ) -> Part | None:
-        """Record the order of a session by what was allotted, and return the part that makes it in the shop.
+        """Record the order of a session, and return the part that makes it in the shop, by what was allotted.
 
         Its event, which `append` collects, follows from `paid`, the session's event in the same commit. Returns None
-        where the order is left to `make`. Raises Erased, and what else keeps the order from being made.
+        where the shop has nothing to write, or the order is left to `make`. Raises Erased, and what else keeps the
+        order from being made.
         """
-        if self._local is None or allotted is None or session.status != Status.PAID or session.reversed_cents:
+        if session.status != Status.PAID or session.reversed_cents:
             return None
-        order, version = self._local.allotted(at, allotted), paid.originator_version
+        local = self._shops.local if session.shop == self._shops.for_carts else None
+        if local is not None and allotted is not None:
+            order = local.allotted(at, allotted)
+        elif session.shop == NO_SHOP:
+            order = self._shops.named(NO_SHOP).create_order(self._request(session, at))
+        else:
+            return None
         session.record_order(order_id=order.order_id, order_number=order.order_number, at=at)
-        with caused_by(Cause.EVENT, process=self.name, source=str(version), actor="system"):
+        with caused_by(Cause.EVENT, process=self.name, source=str(paid.originator_version), actor="system"):
             append.collect()
-        return self._local.order_part(self._request(session, at), order)
+        return local.order_part(self._request(session, at), order) if local is not None else None
 
     def give_up(self, session_id: UUID, *, by: str, note: str) -> None:
         """Give the order of a paid session up, because an operator says so: the money must go back.
@@ -129,7 +138,7 @@ class OrderMaker:
 
         Another process may be making it at this moment: the shop says which of the two came first.
         """
-        order = self._shop.rule_out_order(session.id, session.lines)
+        order = self._shops.named(session.shop).rule_out_order(session.id, session.lines)
         if order is not None:
             self._record(session, order)
             return order
@@ -160,9 +169,19 @@ class OrderMaker:
             lines=session.lines,
             total_cents=session.totals.total_cents,
             delivery_fee_cents=session.totals.delivery_fee_cents,
-            delivery_details=self._delivery_details(session),
+            delivery_details=self._delivery_details(session) if session.shop != NO_SHOP else {},
             placed_at=placed_at,
+            reference=self._reference(session),
         )
+
+    def _reference(self, session: PaymentSession) -> str | None:
+        """Return what the caller calls the session. Raises Erased, unless nobody but the ledger makes its order."""
+        try:
+            return reference_of(self._vault, session)
+        except Erased:
+            if session.shop != NO_SHOP:
+                raise
+            return None
 
     def _delivery_details(self, session: PaymentSession) -> dict[str, Any]:
         if session.delivery_sealed is None:

@@ -110,10 +110,10 @@ def test_all_problems_are_reported_at_once_and_each_names_its_variable() -> None
         MPESA_BUSINESS_SHORTCODE="17 43 79",
     )
     assert problems == [
+        "DAFTARI_DELIVERY_FEE must be zero or more, such as 50.00.",
         "DATABASE_URL must be an address of PostgreSQL, such as postgresql://user:password@host:5432/daftari.",
         "DAFTARI_PORT must be a whole number from 1 to 65535, without separators.",
         "DAFTARI_MODE must be one of: development, production.",
-        "DAFTARI_DELIVERY_FEE must be zero or more, such as 50.00.",
         "MPESA_BUSINESS_SHORTCODE must be 5 to 7 digits, such as 174379.",
     ]
 

@@ -16,7 +16,7 @@ from ledger.session.event import Event
 from ledger.session.events import EVENT_CLASSES, Paid
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
-from ledger.session.values import Evidence, Payment
+from ledger.session.values import BUILTIN_SHOP, Evidence, Payment
 from ledger.store.canonical import chained_hashes
 from ledger.store.database import Database
 from ledger.store.event_macs import EventForged, EventMacs
@@ -32,6 +32,7 @@ from projections.integrity.invariants import check
 from projections.journal import Journal
 from projections.metrics import PaymentMetrics
 from projections.refunds import PaymentRefunds
+from shop.shops import Shops
 from tests.support.appending import append
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, new_session
 from tests.support.horizon import until_readable
@@ -172,7 +173,8 @@ def test_a_forged_payment_makes_no_order_and_is_a_case_at_once(
     forge(attacker, checkout, evidence)
     shop = ShopThatCounts()
     until_readable(database)
-    EventProcessor(database, OrderMaker(checkout.ledger, vault, shop, OrderFailures(database))).run_once()  # type: ignore[arg-type]
+    shops = Shops({BUILTIN_SHOP: shop})  # type: ignore[dict-item]
+    EventProcessor(database, OrderMaker(checkout.ledger, vault, shops, OrderFailures(database))).run_once()
     assert shop.orders == [honest.session_id]
     [case] = list_dead_lettered(database)  # The other is tried again.
     assert (case.name, case.session_id, case.version) == ("orders", checkout.session_id, 4)

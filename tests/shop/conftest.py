@@ -105,6 +105,12 @@ def order_request(shop: BuiltinShop, user_id: int, **lines: str) -> OrderRequest
     return request_for(shop, user_id)
 
 
+def id_of(order: PlacedOrder) -> int:
+    """Return the id of an order of the built-in shop, which all have."""
+    assert order.order_id is not None
+    return order.order_id
+
+
 def for_another_session(request: OrderRequest) -> OrderRequest:
     """Return the same request for another session."""
     return replace(request, session_id=uuid4())

@@ -21,6 +21,7 @@ from tests.shop.conftest import (
     TOMATOES,
     change_listing,
     for_another_session,
+    id_of,
     open_shop,
     order_request,
     request_for,
@@ -43,7 +44,7 @@ def test_an_order_takes_the_stock_and_the_lines_of_the_cart(shop: BuiltinShop) -
 
 def test_an_order_shows_its_items_and_its_totals_to_the_cent(shop: BuiltinShop) -> None:
     placed = shop.create_order(order_request(shop, 1, tomatoes="2"))
-    order = shop.order_of(1, placed.order_id)
+    order = shop.order_of(1, id_of(placed))
     assert order is not None
     assert (order.items_cents, order.delivery_fee_cents, order.rounding_cents, order.total_cents) == (
         300_00,
@@ -66,15 +67,15 @@ def test_an_order_shows_its_items_and_its_totals_to_the_cent(shop: BuiltinShop) 
 def test_the_rounding_to_the_shilling_is_recorded(shop: BuiltinShop) -> None:
     change_listing(shop, TOMATOES, price_cents=99_99)
     placed = shop.create_order(order_request(shop, 1, tomatoes="0.333"))
-    order = shop.order_of(1, placed.order_id)
+    order = shop.order_of(1, id_of(placed))
     assert order is not None
     assert (order.items_cents, order.rounding_cents, order.total_cents) == (33_30, -30, 83_00)
 
 
 def test_an_order_is_shown_to_its_buyer_only(shop: BuiltinShop) -> None:
     placed = shop.create_order(order_request(shop, 1, tomatoes="2"))
-    assert shop.order_of(2, placed.order_id) is None
-    assert shop.order_of(1, placed.order_id + 1) is None
+    assert shop.order_of(2, id_of(placed)) is None
+    assert shop.order_of(1, id_of(placed) + 1) is None
 
 
 def test_delivery_details_are_not_in_the_table_in_the_clear(shop: BuiltinShop, database: Database) -> None:
@@ -90,7 +91,7 @@ def test_an_erased_buyers_order_remains_without_delivery_details(
 ) -> None:
     placed = shop.create_order(order_request(shop, 1, tomatoes="2"))
     Vault(database, MASTER_KEY).erase(1)
-    order = open_shop(database).order_of(1, placed.order_id)
+    order = open_shop(database).order_of(1, id_of(placed))
     assert order is not None
     assert order.delivery_details is None
     assert order.total_cents == 350_00
@@ -151,7 +152,7 @@ def test_a_refused_order_leaves_a_gap_and_no_number_is_given_twice(shop: Builtin
         shop.create_order(order_request(shop, 2, tomatoes="11"))
     third = shop.create_order(order_request(shop, 3, tomatoes="1"))
     assert (first.order_number, third.order_number) == ("ORD-20240115-001", "ORD-20240115-003")
-    assert third.order_id > first.order_id
+    assert id_of(third) > id_of(first)
 
 
 def test_a_day_that_the_release_before_has_counted_goes_on_after_its_last_number(
@@ -210,7 +211,7 @@ def test_the_price_of_the_snapshot_counts(shop: BuiltinShop) -> None:
     request = order_request(shop, 1, tomatoes="2")
     change_listing(shop, TOMATOES, price_cents=999_00)
     placed = shop.create_order(request)
-    order = shop.order_of(1, placed.order_id)
+    order = shop.order_of(1, id_of(placed))
     assert order is not None
     assert order.items_cents == 300_00
 

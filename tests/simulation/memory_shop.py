@@ -100,7 +100,7 @@ class ShopState:
         self._numbers += 1
         return PlacedOrder(self._numbers, order_number(placed_at.astimezone(NAIROBI).date(), self._numbers))
 
-    def _place(self, values: Any, effects: Effects) -> int:
+    def _place(self, values: Any, effects: Effects) -> int | None:
         request, order = values
         if request.session_id in self.orders:
             raise NotPlaced

@@ -95,7 +95,9 @@ def _order_twice() -> Any:
             lines = tuple(
                 replace(line, cart_item_id=(line.cart_item_id or 0) + 10**6) for line in again.lines
             )
-            self._shop.create_order(replace(again, session_id=uuid5(session.id, "again"), lines=lines))
+            self._shops.named(session.shop).create_order(
+                replace(again, session_id=uuid5(session.id, "again"), lines=lines)
+            )
         handle(self, recorded)
 
     return patch.multiple(OrderMaker, handle=handle_twice, make_at_once=lambda *_: None)

@@ -59,6 +59,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "CASE_NOT_FOUND": ErrorCode(404, "There is no such kind of case."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such statement import."),
     "LISTING_NOT_FOUND": ErrorCode(404, "There is no such listing on sale. Choose one from the catalogue."),
+    "NO_BUILTIN_SHOP": ErrorCode(
+        404, "Daftari's own shop is not used here: products, carts and orders are another's."
+    ),
     "METHOD_NOT_ALLOWED": ErrorCode(
         405, "Method not allowed for this path; the Allow header lists the methods that are."
     ),
@@ -74,6 +77,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "PHONE_BUSY": ErrorCode(409, "Another prompt is open on this phone. Answer it, or wait for Retry-After."),
     "TOO_MANY_ATTEMPTS": ErrorCode(409, "The session has no payment attempts left. Start a new checkout."),
     "OUT_OF_STOCK": ErrorCode(409, "There is not enough in stock for this cart. Change the cart."),
+    "NO_CARTS": ErrorCode(409, "There are no carts here: a server creates the payments."),
     "SESSION_NOT_PAID": ErrorCode(409, "An order is created only for a paid session."),
     "REFUND_NOT_DUE": ErrorCode(
         409, "There is no such refund, or it has been decided already. Load it again."
@@ -135,6 +139,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "MPESA_UNAVAILABLE": ErrorCode(
         503, "M-Pesa is temporarily unavailable and sent no prompt. Wait for Retry-After."
+    ),
+    "SHOP_NOT_CONFIGURED": ErrorCode(
+        503, "The settings do not name the shop of this payment; `message` says which are missing."
     ),
     "PAYMENTS_PAUSED": ErrorCode(
         503, "The shop has stopped all payment prompts for now; `message` says why. Wait for Retry-After."

@@ -15,6 +15,7 @@ blueprint = ApiBlueprint("cart", __name__, description="The caller's cart.")
 
 @blueprint.route("/api/cart/", methods=["GET"])
 @require_role(Role.CUSTOMER)
+@blueprint.refuses("NO_BUILTIN_SHOP")
 @blueprint.response(200, ShownCart)
 def show_own_cart() -> dict[str, Any]:
     """Show the caller's cart, and what it would cost."""
@@ -24,7 +25,7 @@ def show_own_cart() -> dict[str, Any]:
 @blueprint.route("/api/cart/items/<int:listing_id>/", methods=["PUT"])
 @require_role(Role.CUSTOMER)
 @blueprint.arguments(CartItemRequest)
-@blueprint.refuses("LISTING_NOT_FOUND", "CART_FULL")
+@blueprint.refuses("LISTING_NOT_FOUND", "CART_FULL", "NO_BUILTIN_SHOP")
 @blueprint.response(200, ShownCart)
 def put_item(item: dict[str, Any], listing_id: int) -> dict[str, Any]:
     """Put a product into the cart, or change how much of it.
@@ -37,6 +38,7 @@ def put_item(item: dict[str, Any], listing_id: int) -> dict[str, Any]:
 
 @blueprint.route("/api/cart/items/<int:listing_id>/", methods=["DELETE"])
 @require_role(Role.CUSTOMER)
+@blueprint.refuses("NO_BUILTIN_SHOP")
 @blueprint.response(200, ShownCart)
 def delete_item(listing_id: int) -> dict[str, Any]:
     """Take a product out of the cart.

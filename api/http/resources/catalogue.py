@@ -19,6 +19,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("/api/catalogue/", methods=["GET"])
 @public
 @blueprint.arguments(PageQuery, location="query")
+@blueprint.refuses("NO_BUILTIN_SHOP")
 @blueprint.response(200, CatalogueList)
 def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
     """List what is on sale.
@@ -32,7 +33,7 @@ def list_catalogue(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/api/catalogue/<int:listing_id>/", methods=["GET"])
 @public
-@blueprint.refuses("LISTING_NOT_FOUND")
+@blueprint.refuses("LISTING_NOT_FOUND", "NO_BUILTIN_SHOP")
 @blueprint.response(200, CatalogueListing)
 def show_one_listing(listing_id: int) -> dict[str, Any]:
     """Show a listing.
@@ -45,6 +46,7 @@ def show_one_listing(listing_id: int) -> dict[str, Any]:
 @blueprint.route("/api/catalogue/<int:listing_id>/", methods=["PUT"])
 @require_role(Role.OPERATOR)
 @blueprint.arguments(ListingChange)
+@blueprint.refuses("NO_BUILTIN_SHOP")
 @blueprint.response(200, CatalogueListing)
 @blueprint.alt_response(201, schema=CatalogueListing, description="A new listing")  # type: ignore[untyped-decorator]  # flask-smorest has no types
 def put_listing(draft: ListingDraft, listing_id: int) -> tuple[dict[str, Any], int]:

@@ -49,7 +49,7 @@ def take_evidence(query: dict[str, Any], session_id: UUID) -> Response:
 def evidence_of(session_id: UUID, head: int | None) -> Response:
     """Return the pack of a payment as a file to keep. Raises NotFound, and what `EvidencePacks.pack` raises."""
     services = current_services()
-    packs = EvidencePacks(services.database, services.vault, services.shop.order_of)
+    packs = EvidencePacks(services.database, services.vault, services.shops.order_of)
     pack = packs.pack(session_id, head).content
     name = f'attachment; filename="evidence-{session_id}.zip"'
     return Response(pack, mimetype=ZIP, headers={"Content-Disposition": name, "Cache-Control": "no-store"})

@@ -53,7 +53,7 @@ def list_counties() -> dict[str, Any]:
 
     Needs no token.
     """
-    return _whole(current_services().shop.places.counties)
+    return _whole(current_services().builtin_shop.places.counties)
 
 
 @blueprint.route("/api/places/counties/<int:county_id>/subcounties/", methods=["GET"])
@@ -64,7 +64,7 @@ def list_subcounties(county_id: int) -> dict[str, Any]:
 
     Needs no token.
     """
-    return _whole(current_services().shop.places.subcounties(county_id))
+    return _whole(current_services().builtin_shop.places.subcounties(county_id))
 
 
 def _whole(places: Sequence[County | Subcounty]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ NO_PROMPT = (
     "MPESA_UNAVAILABLE",
     "PAYMENTS_BUSY",
     "PAYMENTS_PAUSED",
+    "SHOP_NOT_CONFIGURED",
 )
 """Why a prompt was not sent."""
 
@@ -99,7 +100,9 @@ NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 @require_role(Role.CUSTOMER)
 @idempotent_by_command
 @blueprint.arguments(NewSession)
-@blueprint.refuses("CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED", "TOO_MANY_SESSIONS")
+@blueprint.refuses(
+    "CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED", "TOO_MANY_SESSIONS", "NO_CARTS"
+)
 @blueprint.response(201, Session)
 def create_session(wanted: dict[str, Any]) -> Any:
     """Create a payment session.

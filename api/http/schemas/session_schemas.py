@@ -172,7 +172,7 @@ class ShownDelivery(ResponseSchema):
 class OrderSummary(ResponseSchema):
     """The order of a session."""
 
-    order_id = fields.Integer(metadata={"example": 789})
+    order_id = fields.Integer(allow_none=True, metadata={"example": 789})
     order_number = fields.String(metadata={"example": "ORD-20240115-001"})
     order_status = fields.String(metadata={"example": "confirmed"})
     payment_status = fields.String(metadata={"example": "paid"})
@@ -250,7 +250,7 @@ class Session(RetryAdvice, MoneyFields, SessionDetails):
 class OrderName(ResponseSchema):
     """The id and number of an order."""
 
-    order_id = fields.Integer()
+    order_id = fields.Integer(allow_none=True)
     order_number = fields.String()
 
 

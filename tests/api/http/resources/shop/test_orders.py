@@ -7,7 +7,7 @@ from payments.services import Services
 from shop.builtin import BuiltinShop
 from shop.port import PlacedOrder
 from tests.api.http.resources.shop.conftest import BUYER, OPERATOR, STRANGER, Ask, code_of, content
-from tests.shop.conftest import DETAILS, EGGS, TOMATOES, change_listing, request_for
+from tests.shop.conftest import DETAILS, EGGS, TOMATOES, change_listing, id_of, request_for
 from tests.support.checkouts import new_session
 
 
@@ -22,7 +22,7 @@ def bought(services: Services, shop: BuiltinShop) -> PlacedOrder:
 def order_id(services: Services, shop: BuiltinShop) -> int:
     """An order of 2 kg of tomatoes, placed at half past ten."""
     shop.carts.put_line(BUYER, TOMATOES, "2")
-    return bought(services, shop).order_id
+    return id_of(bought(services, shop))
 
 
 def test_a_buyer_sees_the_order(ask: Ask, order_id: int) -> None:
