@@ -51,6 +51,9 @@ _ENGLISH = " th he in er an re nd on en at ou ed ha to or it is hi es ng st ar t
 _MIN_ENGLISH = 8
 _MAX_ENGLISH = 0.28
 _MAX_PORT = 65_535
+MAX_ORIGINS = 100
+_USUAL_PORTS = {"https": 443, "http": 80}
+_ORIGIN = re.compile(r"(https?)://([0-9a-z._-]+|\[[0-9a-f:]+\])(?::([0-9]{1,5}))?")
 
 
 def setting(parse: Parser, default: str, meaning: str, *, secret: bool = False) -> Any:
@@ -204,6 +207,29 @@ def base_url(given: str) -> str:
             "must end with a path, without ? and what follows it: more of the path is added to it."
         )
     return given
+
+
+def origins(given: str) -> tuple[str, ...]:
+    """Parse origins, separated by commas, into the form in which browsers send them."""
+    found = [part.strip() for part in given.split(",") if part.strip()]
+    if len(found) > MAX_ORIGINS:
+        raise ValueError(f"must be {MAX_ORIGINS} origins at most.")
+    return tuple(_origin(part) for part in found)
+
+
+def _origin(given: str) -> str:
+    if "*" in given:
+        raise ValueError("must name each origin in full: with a * pages of strangers could use the API.")
+    match = _ORIGIN.fullmatch(given.lower())
+    if match is None or _parts_of(given) is None:
+        raise ValueError(
+            "must be origins such as https://shop.example, without a path or a slash at the end."
+        )
+    scheme, host, port = match.groups()
+    if scheme == "http" and not is_near(given):
+        raise ValueError("must be https origins (http only for this machine), such as https://shop.example.")
+    is_usual = port is None or int(port) == _USUAL_PORTS[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(port)}"
 
 
 def is_near(address: str) -> bool:

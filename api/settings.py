@@ -11,12 +11,13 @@ from api import setting_values as values
 from api.setting_rules import CALLBACK_PATH, STORED_NAMES, ConfigurationError
 from api.setting_values import setting as _setting
 from api.shop_settings import ShopSettings
+from api.web_settings import WebSettings
 from ledger.money import Money
 from ledger.store.role_names import Roles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ShopSettings):
+class Settings(ShopSettings, WebSettings):
     """The settings of a process. Each field is the lower-case name of its environment variable.
 
     `daftari_delivery_...` are Money, `daftari_master_key` is 32 bytes, folders and files are paths. Text that was
@@ -127,39 +128,6 @@ class Settings(ShopSettings):
         values.whole(1, 24 * 60), "15", "How long a session can be paid, and by how much it is extended."
     )
     daftari_max_extensions: int = _setting(values.whole(0, 100), "3", "How often a session can be extended.")
-    daftari_rate_per_minute: int = _setting(
-        values.whole(1, 1_000_000),
-        "6000",
-        "How many writing requests a user may send in a minute, to all processes together.",
-    )
-    daftari_reads_per_minute: int = _setting(
-        values.whole(1, 10_000_000), "300000", "How many reads a user may send in a minute, per process."
-    )
-    daftari_web_workers: int = _setting(values.whole(1, 64), "2", "How many processes serve HTTP.")
-    daftari_web_threads: int = _setting(values.whole(1, 256), "16", "How many requests each handles at once.")
-    daftari_web_waiters: int = _setting(
-        values.whole(1, 10_000),
-        "1000",
-        "How many clients may long-poll or stream in each process; more get a 503.",
-    )
-    daftari_request_seconds: int = _setting(
-        values.whole(1, 300),
-        "10",
-        "How long a client has for a head, and for 64 KiB of a body or a response.",
-    )
-    daftari_connections_of_address: int = _setting(
-        values.whole(1, 100_000), "100", "How many connections of one address a process accepts."
-    )
-    daftari_unlimited_addresses: tuple[values.Network, ...] = _setting(
-        values.networks,
-        "127.0.0.0/8,::1",
-        "Who may open more, such as proxies: addresses, networks, or none.",
-    )
-    daftari_stream_seconds: int = _setting(
-        values.whole(1, 3600),
-        "300",
-        "How long a stream lasts at most, of a payment's status or the dashboard.",
-    )
     daftari_database_connections: int = _setting(
         values.whole(2, 256), "24", "How many connections to PostgreSQL each process may hold."
     )

@@ -12,6 +12,7 @@ from api.http.framework.error_responses import install_error_handlers
 from api.http.framework.openapi import install_openapi
 from api.http.framework.services import install_services
 from api.http.middleware.auth import install_authentication
+from api.http.middleware.cross_origin import across_origins
 from api.http.middleware.headers import install_security_headers
 from api.http.middleware.lean_forms import install_lean_forms
 from api.http.middleware.proxies import behind_proxies
@@ -68,7 +69,7 @@ def create_app(
     app.json = json.Json(app)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    completed = OptionalSlash(app.wsgi_app)
+    completed = OptionalSlash(across_origins(app, settings.daftari_cors_origins))
     app.wsgi_app = behind_proxies(completed, settings.daftari_trusted_proxies)  # type: ignore[method-assign,assignment]  # Flask's way
     services = install_services(app, settings, build_services)
     install_notifier(app, ChangeNotifier(services.get, settings.daftari_web_waiters))

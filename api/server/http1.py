@@ -69,14 +69,15 @@ class Request:
 class RequestReader:
     """Reads the requests of one connection, and keeps those that are to be answered in `ready`, in their order.
 
-    `refusal` is to be answered after these. Nothing is read after it, nor after a body that is too long: its request is
-    ready at once, so that the application refuses it as it refuses any other.
+    `refusal` is to be answered after these; `refused` is its request, as far as that was read. Nothing is read after
+    it, nor after a body that is too long: its request is ready at once, so that the application refuses it as usual.
     """
 
     def __init__(self) -> None:
         self.ready: deque[Request] = deque()
         self.current: Request | None = None
         self.refusal: RefusedRequest | None = None
+        self.refused: Request | None = None
         self.is_over = False
         self._head_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
@@ -106,7 +107,7 @@ class RequestReader:
             request.keeps_connection, request.cut = False, refusal
             self.ready.append(request)
         else:
-            self.refusal = self.refusal or refusal
+            self.refusal, self.refused = self.refusal or refusal, request
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -169,7 +170,7 @@ class RequestReader:
 
     def _refuse(self, code: str) -> RefusedRequest:
         self.refusal = RefusedRequest(code)
-        self.current, self.is_over = None, True
+        self.refused, self.current, self.is_over = self.current, None, True
         return self.refusal
 
     def _stop_reading(self) -> RefusedRequest:

@@ -25,7 +25,7 @@ from api.server.http1 import RefusedRequest, Request
 from api.server.lanes import Lane, Lanes, opens_checkout
 from api.server.open_connections import TIMED, ConnectionLimits, OpenConnections
 from api.server.suspended import SuspendedRequest, SuspendedRequests
-from api.server.wsgi import Environ, Wsgi, call, environ_of, response, stream_head
+from api.server.wsgi import Environ, Headers, Wsgi, call, environ_of, response, stream_head
 
 TICK_SECONDS = 0.25
 LOG_EVERY_SECONDS = 10.0
@@ -48,7 +48,7 @@ class HttpServer:
     """Serves an application on a listening socket. `read_ahead` is given the environments of polls before it is called.
 
     There have to be more threads than slots and requests that may have released theirs: one leads. `on_tick` is called
-    every TICK_SECONDS.
+    every TICK_SECONDS. `refusal_headers` gives what the server's own refusal of a request carries besides.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class HttpServer:
         grace_seconds: float,
         on_tick: Callable[[], None],
         read_ahead: Callable[[Sequence[Environ]], None],
+        refusal_headers: Callable[[Request], Headers],
     ) -> None:
         self._listener = listener
         self._port = listener.getsockname()[1]
         self._application = application
         self._read_ahead = read_ahead
+        self._refusal_headers = refusal_headers
         self._lanes = lanes
         self._deadlines = deadlines
         self._threads = threads
@@ -224,9 +226,9 @@ class HttpServer:
             request = reader.ready.popleft()
             opens = opens_checkout(request.method, request.target)
             if not self._lanes.put(Task(connection, request, request.lane), opens_checkout=opens):
-                self._refuse(connection, RefusedRequest("SERVER_BUSY"))
+                self._refuse(connection, RefusedRequest("SERVER_BUSY"), request)
         elif reader.refusal is not None:
-            self._refuse(connection, reader.refusal)
+            self._refuse(connection, reader.refusal, reader.refused)
         elif reader.is_over or (self.is_stopping and connection.reader.current is None):
             self.drain(connection)
         else:
@@ -261,22 +263,25 @@ class HttpServer:
             head, body = call(self._application, environ)
         except Exception:  # noqa: BLE001 - a fault of ours is one answer, and no more
             _log.exception("request_failed")
-            self._refuse(connection, RefusedRequest("INTERNAL_ERROR"))
+            self._refuse(connection, RefusedRequest("INTERNAL_ERROR"), request)
             return
         if slot.held is not None:
             opening = stream_head(head) + slot.opening if slot.opening else b""
             waits = SuspendedRequest(self._suspended, connection, request, slot.held, opening)
             self.call_soon(partial(self._suspended.add, waits))
         elif request.cut is not None:
-            self._refuse(connection, request.cut)
+            self._refuse(connection, request.cut, request)
         else:
             closes = not request.keeps_connection or self.is_stopping
             self._send(connection, response(head, body, request, closes=closes), closes=closes)
 
-    def _refuse(self, connection: Connection, refusal: RefusedRequest) -> None:
+    def _refuse(self, connection: Connection, refusal: RefusedRequest, request: Request | None) -> None:
+        """Answer a request, as far as one has been read, without the application."""
         self._connections.ended_early[refusal.code.lower()] += 1
-        head, body = bare_refusal(refusal.code)
-        self._send(connection, response(head, body, None, closes=True), closes=True)
+        (status, headers), body = bare_refusal(refusal.code)
+        if request is not None:
+            headers += self._refusal_headers(request)
+        self._send(connection, response((status, headers), body, None, closes=True), closes=True)
 
     def _send(self, connection: Connection, data: bytes, *, closes: bool) -> None:
         try:

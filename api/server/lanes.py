@@ -13,6 +13,8 @@ from threading import Condition, local
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
+from api.http.framework import CALLBACK_PREFIXES
+
 CALLBACK_SLOTS = 4
 HEALTH_SLOTS = 1
 MAX_QUEUED = 1_000
@@ -29,13 +31,7 @@ MAX_POLLS_TOGETHER = 64
 
 _OPENING_PATH = b"/api/payments/sessions/"
 _POLL_BYTES = len(_OPENING_PATH) + 36 + len(b"/status/")
-_CALLBACK_PATHS = (
-    b"/api/payments/callbacks",
-    b"/api/payments/transactions/mpesa_callback",
-    b"/api/payments/c2b/",
-    b"/api/payments/results/",
-    b"/api/payments/timeouts/",
-)
+_CALLBACK_PATHS = tuple(prefix.encode() for prefix in CALLBACK_PREFIXES)
 _HEALTH_PATHS = (b"/healthz", b"/readyz")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -13,13 +13,15 @@ from importlib import import_module
 import structlog
 from flask import Flask
 
+from api.http.middleware.cross_origin import AllowedOrigins
 from api.http.middleware.published_keys import MAX_WAITING
 from api.server.connection import SEND_BUFFER_BYTES, Deadlines
+from api.server.http1 import Request
 from api.server.http_server import HttpServer, Task
 from api.server.lanes import CALLBACK_SLOTS, HEALTH_SLOTS, Lanes
 from api.server.open_connections import ConnectionLimits
 from api.server.processes import WorkerProcesses
-from api.server.wsgi import Environ, Wsgi
+from api.server.wsgi import Environ, Headers, Wsgi
 from api.setting_values import METRICS_FOLDER
 from api.settings import Settings
 
@@ -100,6 +102,7 @@ def make_server(
         grace_seconds=GRACE_SECONDS,
         on_tick=on_tick,
         read_ahead=read_ahead,
+        refusal_headers=partial(_cross_origin_headers, AllowedOrigins(settings.daftari_cors_origins)),
     )
 
 
@@ -119,6 +122,11 @@ def waiters_of(settings: Settings, files: int) -> int:
 def max_waiting_of(settings: Settings) -> int:
     """Return how many requests of a process wait for others at once without a slot."""
     return settings.daftari_max_waiting_pushes + MAX_WAITING
+
+
+def _cross_origin_headers(allowed: AllowedOrigins, request: Request) -> Headers:
+    path = request.target.partition(b"?")[0].decode("latin-1")
+    return allowed.headers_for(path, dict(request.headers).get("origin"))
 
 
 def _listen(settings: Settings) -> socket.socket:

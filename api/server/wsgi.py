@@ -15,7 +15,8 @@ from api.server.http1 import Request
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-Head = tuple[str, list[tuple[str, str]]]
+Headers = list[tuple[str, str]]
+Head = tuple[str, Headers]
 
 _WITHOUT_BODY = ("1", "204", "304")
 

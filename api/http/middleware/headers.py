@@ -1,4 +1,4 @@
-"""The security headers of every response. No endpoint answers other origins (no CORS)."""
+"""The security headers of every response. What other origins may read is said in cross_origin.py."""
 
 from flask import Flask, Response
 from flask.globals import request_ctx
