@@ -22,12 +22,17 @@ OUR_NAME = "daftari"
 
 
 class Role(StrEnum):
-    """What a caller may do; a token may name several roles, and unknown ones are ignored."""
+    """What a caller may do; a token may name several of TOKEN_ROLES, and other names are ignored."""
 
     CUSTOMER = "customer"
     AUDITOR = "auditor"
     ANALYST = "analyst"
     OPERATOR = "operator"
+    SERVER = "server"
+
+
+TOKEN_ROLES = (Role.CUSTOMER, Role.AUDITOR, Role.ANALYST, Role.OPERATOR)
+"""What a token may make of a person. A server is known by an API key alone."""
 
 
 def make_token(settings: Settings, user: int, roles: list[str], minutes: int) -> str:

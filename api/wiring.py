@@ -25,6 +25,8 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.proofs import Proofs
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
+from payments.api_keys.api_key import prefix_of
+from payments.api_keys.verification import ApiKeys
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
 from payments.checkout.terms import CheckoutTerms
@@ -231,6 +233,7 @@ def assemble(
         idempotency=idempotency,
         request_leases=request_leases,
         revocations=TokenRevocations(database, audit_log),
+        api_keys=ApiKeys(database, vault, prefix_of(is_production=settings.is_production)),
         stk_callbacks=stk_callbacks,
         reversal_results=reversal_results,
         c2b=c2b,

@@ -14,6 +14,7 @@ from ledger.store.positions import HorizonHolder
 from ledger.store.proofs import Proofs
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
+from payments.api_keys.verification import ApiKeys
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
 from payments.erasure.erasures import Erasures
@@ -61,6 +62,7 @@ class Services:
     idempotency: IdempotencyStore
     request_leases: RequestLeases
     revocations: TokenRevocations
+    api_keys: ApiKeys
 
     # M-Pesa, which calls back
     stk_callbacks: CallbackReceiver

@@ -3,6 +3,7 @@
 import click
 
 from api.cli.analysts import create_analyst, drop_analyst
+from api.cli.api_keys import api_keys
 from api.cli.audit_log import audit_log
 from api.cli.books import books
 from api.cli.check import check
@@ -67,6 +68,7 @@ for command in (
     generate,
     token,
     revoke_tokens,
+    api_keys,
     set_mpesa_credentials,
     check,
     replay,

@@ -46,6 +46,11 @@ GRANT EXECUTE ON FUNCTION record_audit_entry TO daftari_app;
 -- Keys and secrets.
 GRANT SELECT ON token_revocations TO daftari_app;
 GRANT EXECUTE ON FUNCTION revoke_token, purge_revocations TO daftari_app;
+GRANT SELECT, INSERT (key_id, name, role, prefix, last_four, digest, allowed_addresses, created_at, created_by,
+                      expires_at, follows, mac),
+    UPDATE (last_used_at)
+    ON api_keys TO daftari_app;
+GRANT EXECUTE ON FUNCTION revoke_api_key TO daftari_app;
 GRANT SELECT, INSERT (purpose, key_id, wrapped_key, created_at) ON key_ring TO daftari_app;
 GRANT SELECT, INSERT (user_id, wrapped_key, wrap_key_id, created_at) ON customer_keys TO daftari_app;
 GRANT EXECUTE ON FUNCTION add_customer_key TO daftari_app;

@@ -361,6 +361,7 @@ HELD: tuple[HeldData, ...] = (
 NOTHING_OF_A_PERSON = frozenset(
     {
         "access_tokens",
+        "api_keys",
         "event_mac_starts",
         "event_topics",
         "follower_positions",

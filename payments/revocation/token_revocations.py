@@ -1,25 +1,20 @@
 """Tokens that are refused before they end: one by its id, or all of a user's that were issued up to a moment.
 
-Every request asks, so each process keeps a copy in memory. It reads what is new every READ_EVERY_SECONDS, in one
-statement of whichever request comes first; a revocation is known to all processes within that time.
+Every request asks, so each process keeps a copy in memory (`payments/kept_copy.py`), and reads what is new in one
+statement.
 """
 
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from threading import Lock
 
 from ledger import clock
-from ledger.errors import Unavailable
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
+from payments.kept_copy import KeptCopy
 
-READ_EVERY_SECONDS = 2.0
 READ_ALL_EVERY_SECONDS = 600.0
-GOOD_FOR_SECONDS = 60.0
-"""While the database does not answer, the last copy counts for so long; then no token is accepted."""
-
 ALL_TOKENS = ""
 
 _OVERLAP = timedelta(minutes=5)
@@ -44,11 +39,9 @@ class TokenRevocations:
     def __init__(self, database: Database, audit_log: AuditLog) -> None:
         self._database = database
         self._audit_log = audit_log
-        self._lock = Lock()
+        self._copy = KeptCopy(self._read)
         self._revoked: dict[tuple[int, str], datetime] = {}
         self._newest = _EVER
-        self._tried_at: float | None = None
-        self._read_at: float | None = None
         self._read_all_at: float | None = None
 
     def is_revoked(self, user_id: int, token_ids: Iterable[str], issued_at: float | None) -> bool:
@@ -57,7 +50,7 @@ class TokenRevocations:
         Once a user's tokens were revoked, one that does not say when it was issued is refused for good. Raises
         Unavailable where that cannot be known.
         """
-        self._refresh()
+        self._copy.refresh()
         revoked = self._revoked
         cut_off = revoked.get((user_id, ALL_TOKENS))
         if cut_off is not None and (issued_at is None or issued_at <= cut_off.timestamp()):
@@ -82,40 +75,10 @@ class TokenRevocations:
             self._audit_log.record(
                 connection, "revocation", actor=by, subject=f"user:{user_id}", reason=reason, details=details
             )
-        self._tried_at = None
+        self._copy.read_next_time()
 
-    def _refresh(self) -> None:
-        """Read what is new if the copy is old; raise Unavailable if it cannot be read and is too old to count.
-
-        One thread reads. The others go on with a copy that still counts, and wait for the reader where none does: after
-        a quiet hour as at the start.
-        """
-        if self._is_due() and self._lock.acquire(blocking=not self._is_good()):
-            try:
-                if self._is_due():  # Else another thread has read, or tried to, while this one waited.
-                    self._try_to_read()
-            finally:
-                self._lock.release()
-        if not self._is_good():
-            raise Unavailable
-
-    def _is_due(self) -> bool:
-        return self._tried_at is None or time.monotonic() - self._tried_at >= READ_EVERY_SECONDS
-
-    def _is_good(self) -> bool:
-        return self._read_at is not None and time.monotonic() - self._read_at <= GOOD_FOR_SECONDS
-
-    def _try_to_read(self) -> None:
+    def _read(self) -> None:
         now = time.monotonic()
-        try:
-            self._read(now)
-        except Unavailable:
-            if not self._is_good():
-                raise
-        finally:
-            self._tried_at = now
-
-    def _read(self, now: float) -> None:
         is_whole = self._read_all_at is None or now - self._read_all_at > READ_ALL_EVERY_SECONDS
         since = _EVER if is_whole or self._newest == _EVER else self._newest - _OVERLAP
         with self._database.connection() as connection:
@@ -123,6 +86,5 @@ class TokenRevocations:
         found = {(row["user_id"], row["token_id"]): row["revoked_at"] for row in rows}
         self._revoked = found if is_whole else self._revoked | found
         self._newest = max([self._newest, *found.values()])
-        self._read_at = now
         if is_whole:
             self._read_all_at = now

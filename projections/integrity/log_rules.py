@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from psycopg import Connection
 
-from ledger.store import audit_log, block_faults, blocks, published_heads
+from ledger.store import api_key_macs, audit_log, block_faults, blocks, published_heads
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
 from ledger.store.key_ring import AlteredKey
@@ -103,6 +103,13 @@ def keys(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation
     """Each row of the key ring opens by the master key, as those that Daftari made do."""
     for purpose, key_id in vault.keys.altered(connection) if vault is not None else ():
         yield Violation("keys", AlteredKey(purpose[:60], key_id).message)
+
+
+def api_keys(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:
+    """Each API key carries the MAC that only the application can make."""
+    for key_id in api_key_macs.forged(connection, vault.keys) if vault is not None else ():
+        detail = f"API key {key_id} was not made by Daftari, or was altered; it is not accepted"
+        yield Violation("api keys", detail)
 
 
 def audit_entries(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:

@@ -8,15 +8,18 @@ from itertools import chain, combinations
 import jwt
 import pytest
 
-from api.issued_tokens import Role, make_token
+from api.issued_tokens import TOKEN_ROLES, Role, make_token
 from api.pages.console.staff import COOKIE
 from ledger import clock
+from payments.api_keys.api_key import ROLES
 from tests.security.operations import CUSTOMER, Operation, call, operations
 from tests.security.world import OPERATOR, OTHER, OWNER, World
 
 ROLE_SETS = [
     [role.value for role in roles]
-    for roles in chain.from_iterable(combinations(Role, count) for count in range(len(Role) + 1))
+    for roles in chain.from_iterable(
+        combinations(TOKEN_ROLES, count) for count in range(len(TOKEN_ROLES) + 1)
+    )
 ]
 FORBIDDEN = (401, 403)
 
@@ -94,6 +97,21 @@ def test_a_caller_needs_one_of_the_roles_and_any_other_set_of_roles_is_403(world
                 assert answer.status_code == 403, shown
                 assert answer.json()["error_code"] == "ROLE_REQUIRED", shown
             assert str(answer.status_code) in operation.described["responses"], shown
+
+
+def test_an_api_key_may_what_its_role_may_and_nothing_that_an_operator_decides(world: World) -> None:
+    for role in ROLES:
+        key = world.instance.server(f"matrix-{role}", role).headers["Authorization"]
+        for operation in operations(world):
+            if operation.is_public:
+                continue
+            answer = call(world, operation, str(key).removeprefix("Bearer "))
+            shown = f"{operation} {role}: {answer.status_code} {answer.text[:200]}"
+            if role in operation.roles:
+                assert answer.status_code not in FORBIDDEN, shown
+            else:
+                assert answer.status_code == 403, shown
+            assert operation.roles != ["operator"] or answer.status_code == 403, shown
 
 
 def test_what_belongs_to_a_buyer_is_404_for_every_other_buyer_and_for_the_staff(world: World) -> None:

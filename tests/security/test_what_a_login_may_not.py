@@ -79,6 +79,7 @@ FINAL_COLUMNS = {
     ),
     "mpesa_movements": ("receipt", "kind", "money_in", "movement_key", "linked_receipt", "first_seen_at"),
     "customer_keys": ("user_id", "created_at"),
+    "api_keys": ("name", "role", "digest", "allowed_addresses", "expires_at", "revoked_at", "mac"),
     "verification_runs": ("violations", "events", "finished_at"),
     "reconciliations": ("found", "file_sha256"),
     "shop_orders": ("total_cents", "session_id", "user_id", "order_status"),
@@ -308,6 +309,19 @@ def test_a_revocation_is_not_taken_back(superuser: Connection[TupleRow], login: 
         login.execute(f"SELECT revoke_token(7, {token}, '1970-01-01Z', '1970-01-01Z')".encode())
     login.execute("SELECT purge_revocations('2099-01-01Z')")
     assert superuser.execute("SELECT * FROM token_revocations ORDER BY token_id").fetchall() == before
+
+
+def test_a_revoked_api_key_is_not_let_in_again(
+    superuser: Connection[TupleRow], login: Connection[TupleRow]
+) -> None:
+    login.execute(
+        "INSERT INTO api_keys (key_id, name, role, prefix, last_four, digest, allowed_addresses, created_at,"
+        " created_by, mac) VALUES ('0123456789ab', 'a', 'server', 'dk_test_', 'abcd', '', '{}', now(), 'cli', '')"
+    )
+    login.execute("SELECT revoke_api_key('0123456789ab', '2026-11-01Z')")
+    login.execute("SELECT revoke_api_key('0123456789ab', 'infinity')")
+    login.execute("SELECT revoke_api_key('0123456789ab', NULL)")
+    assert superuser.execute("SELECT revoked_at = '2026-11-01Z' FROM api_keys").fetchall() == [(True,)]
 
 
 def test_a_purge_leaves_what_is_young(superuser: Connection[TupleRow], login: Connection[TupleRow]) -> None:

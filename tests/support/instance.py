@@ -30,6 +30,7 @@ from ledger import clock
 from payments.services import Services
 from payments.worker.jobs import Job, run_jobs
 from payments.worker.processes import jobs
+from tests.support.api_keys import make_key
 from tests.support.horizon import until_readable
 from tests.support.ports import LOCALHOST
 from tests.support.waiting import wait_until
@@ -148,6 +149,12 @@ class Instance:
     def client(self, user: int = 1, *roles: str) -> Client:
         """Return an API client with a token."""
         return Client(self.base_url, self.token(user, *roles))
+
+    def server(self, name: str = "web-shop", role: str = "server", **made: Any) -> Client:
+        """Return an API client with a new API key; `made` is more of its NewKey."""
+        return Client(
+            self.base_url, make_key(self.services.database, self.services.vault, name, role, **made)
+        )
 
     def anonymous(self) -> Client:
         """Return an API client without a token."""

@@ -74,7 +74,7 @@ def record_access(reader: Caller, what: str, named: dict[str, Any]) -> None:
     current_services().audit_log.record(
         None,
         ACCESS,
-        actor=f"user:{reader.user_id}",
+        actor=reader.actor,
         subject=next(subjects, ""),
         reason="" if given is None else _reason(given),
         details={"what": what, **ids},

@@ -1,4 +1,4 @@
-"""Authentication by bearer token (JWT), before anything else in a request is looked at.
+"""Authentication by bearer token, a JWT or an API key, before anything else in a request is looked at.
 
 Every path under /api/, existing or not, requires a token unless its view is marked `public`.
 """
@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
 from hmac import compare_digest
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from flask import Flask, Request, current_app
 from flask.globals import app_ctx, request_ctx
 from jwt.exceptions import InvalidJTIError, InvalidSubjectError
@@ -24,15 +21,16 @@ from werkzeug.exceptions import MethodNotAllowed
 from api.http.framework import API_PREFIX
 from api.http.framework.blueprint import check_names
 from api.http.framework.services import current_services
-from api.http.middleware.published_keys import MIN_RSA_BITS, PublicKey, PublishedKeys, is_strong
 from api.http.middleware.refused_access import record_refusal
-from api.issued_tokens import OUR_NAME, Role
-from api.setting_rules import ConfigurationError
+from api.http.middleware.token_keys import key_source
+from api.issued_tokens import OUR_NAME, TOKEN_ROLES, Role
 from api.settings import Settings
 from ledger.clock import now
 from ledger.errors import NotAllowed, Unauthenticated
 from ledger.store import metadata
 from ledger.store.metadata import Cause
+from ledger.store.vault import SYSTEM_USER_ID
+from payments.api_keys.api_key import ApiKey, is_api_key
 from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
 
@@ -44,12 +42,10 @@ KNOWN_FOR_SECONDS = 30
 MAX_KNOWN = 10_000
 MAX_USER = 2**63 - 1
 MAX_TOKEN_ID = 200
-MAX_KEYS_IN_FILE = 8
 
 VERIFIER = "daftari_token_verifier"
 """The extension with the TokenVerifier."""
 
-_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _USER = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -57,7 +53,8 @@ _USER = re.compile(r"[1-9][0-9]{0,18}")
 class Caller:
     """The sender of a valid token, issued at `issued_at` and good until `ends_at`, in seconds since 1970, if known.
 
-    `token_ids` name the token: by its `jti`, if it has one, and by the text that is signed.
+    `token_ids` name the token: by its `jti`, if it has one, and by the text that is signed. Who sends an API key is
+    nobody's user: they are `key`, the name of the key, and their user is SYSTEM_USER_ID.
     """
 
     user_id: int
@@ -65,6 +62,17 @@ class Caller:
     ends_at: int | None = None
     token_ids: tuple[str, ...] = field(default=(), repr=False)
     issued_at: float | None = None
+    key: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """How events, limits and the audit log name them."""
+        return f"user:{self.user_id}" if self.key is None else f"key:{self.key}"
+
+    @property
+    def logged_as(self) -> dict[str, int | str]:
+        """How the log names them."""
+        return {"user": self.user_id} if self.key is None else {"key_name": self.key}
 
     def revoke_own_token(self, revocations: TokenRevocations) -> None:
         """Refuse this caller's token from now on, in every process."""
@@ -74,7 +82,7 @@ class Caller:
         revocations.revoke(
             self.user_id,
             self.token_ids[0],
-            by=f"user:{self.user_id}",
+            by=self.actor,
             reason="Signed out.",
             ends_at=ends_at,
         )
@@ -89,9 +97,6 @@ class Caller:
 MONITOR = Caller(0, frozenset({Role.OPERATOR}))
 """Who sends DAFTARI_METRICS_TOKEN; only views that admit it ever see this caller."""
 
-KeySource = Callable[[str], list[tuple[Any, str]]]
-"""Returns the keys that a token may be signed with, each with the only algorithm that it is good for."""
-
 
 class TokenVerifier:
     """Turns bearer tokens into callers. The configuration fixes the algorithms; a token never chooses.
@@ -100,7 +105,7 @@ class TokenVerifier:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._key_for = _key_source(settings)
+        self._key_for = key_source(settings)
         self._issuer = settings.daftari_jwt_issuer
         self._audience = settings.daftari_jwt_audience
         self._known: dict[str, tuple[Caller, float]] = {}
@@ -149,14 +154,24 @@ def install_authentication(app: Flask, settings: Settings) -> None:
             if monitor and _admits_monitor(asked) and compare_digest(token.encode(), monitor):
                 app_ctx.g.caller = MONITOR
                 return
-            found = app_ctx.g.caller = accepted(verifier.caller_of(token), current_services())
-            metadata.add(actor=f"user:{found.user_id}")
+            found = app_ctx.g.caller = authenticated(verifier, token, asked.remote_addr, current_services())
+            metadata.add(actor=found.actor)
 
     app.before_request(authenticate)
 
 
+def authenticated(verifier: TokenVerifier, token: str, address: str | None, services: Services) -> Caller:
+    """Return the sender of a bearer token, by a JWT or an API key, from a client's address.
+
+    Raises Unauthenticated, or Unavailable if a revocation cannot be known.
+    """
+    if is_api_key(token):
+        return _of_key(services.api_keys.find(token, address))
+    return accepted(verifier.caller_of(token), services)
+
+
 def caller_of(token: str) -> Caller:
-    """Return the caller whom a token names that came by other means than the header; raise Unauthenticated."""
+    """Return the caller whom a JWT names that came by other means than the header; raise Unauthenticated."""
     verifier: TokenVerifier = current_app.extensions[VERIFIER]
     return accepted(verifier.caller_of(token), current_services())
 
@@ -196,8 +211,8 @@ def require_role(*roles: Role) -> Callable[[View], View]:
             here = caller()
             if here.roles.isdisjoint(roles):
                 if Role.CUSTOMER not in roles:
-                    is_staff = bool(here.roles - {Role.CUSTOMER})
-                    record_refusal(here.user_id, here.roles, kwargs, is_staff=is_staff)
+                    is_staff = bool(here.roles - {Role.CUSTOMER, Role.SERVER})
+                    record_refusal(here.actor, here.roles, kwargs, is_staff=is_staff)
                 raise NotAllowed("ROLE_REQUIRED", f"This needs a token with the role {' or '.join(roles)}.")
             if Role.OPERATOR in roles:
                 metadata.add(Cause.OPERATOR)
@@ -235,6 +250,11 @@ def _is_wrong_method_of_public_path(asked: Request) -> bool:
     if not isinstance(error, MethodNotAllowed) or routes is None:
         return False
     return all(is_public(routes.match(method=method)[0]) for method in error.valid_methods or ())
+
+
+def _of_key(key: ApiKey) -> Caller:
+    ends_at = None if key.ends_at is None else int(key.ends_at.timestamp())
+    return Caller(SYSTEM_USER_ID, frozenset({Role(key.role)}), ends_at=ends_at, key=key.name)
 
 
 def bearer_token(authorization: str) -> str:
@@ -305,7 +325,7 @@ def _caller(claims: dict[str, Any], token: str) -> Caller:
         raise _invalid(f"its jti must be 1 to {MAX_TOKEN_ID} characters long")
     return Caller(
         user_id=int(subject),
-        roles=frozenset(role for role in Role if role.value in roles),
+        roles=frozenset(role for role in TOKEN_ROLES if role.value in roles),
         ends_at=int(claims["exp"]),
         token_ids=(signed,) if token_id is None else (token_id, signed),
         issued_at=None if issued_at is None else float(issued_at),
@@ -316,41 +336,6 @@ def _is_meant(configured: str | None, claimed: list[Any]) -> bool:
     if configured:
         return configured in claimed
     return claimed == [None] or OUR_NAME in claimed
-
-
-def _key_source(settings: Settings) -> KeySource:
-    if settings.daftari_jwt_jwks_url:
-        published = PublishedKeys(settings.daftari_jwt_jwks_url)
-        return lambda token: [_with_its_algorithm(published.key_for(token))]
-    if settings.daftari_jwt_public_key_file:
-        keys = _keys_from(settings.daftari_jwt_public_key_file)
-    else:
-        secrets = (settings.daftari_jwt_secret, settings.daftari_jwt_previous_secret)
-        keys = [(secret, "HS256") for secret in secrets if secret]
-    return lambda _token: keys
-
-
-def _with_its_algorithm(key: PublicKey) -> tuple[Any, str]:
-    return key, "RS256" if isinstance(key, RSAPublicKey) else "EdDSA"
-
-
-def _keys_from(file: Path) -> list[tuple[Any, str]]:
-    """Return the keys of a PEM file: one, or the new and the old while tokens of both are about."""
-    try:
-        text = file.read_text("ascii")
-        found = [load_pem_public_key(each.group().encode()) for each in _PEM.finditer(text)]
-    except (OSError, ValueError) as error:
-        raise _unusable(file, "is not a readable file of PEM public keys") from error
-    if not 1 <= len(found) <= MAX_KEYS_IN_FILE:
-        raise _unusable(file, f"must hold 1 to {MAX_KEYS_IN_FILE} PEM public keys")
-    strong = [key for key in found if is_strong(key)]
-    if len(strong) < len(found):
-        raise _unusable(file, f"must hold only RSA keys of {MIN_RSA_BITS} bits or more, or Ed25519")
-    return [_with_its_algorithm(key) for key in strong]
-
-
-def _unusable(file: Path, problem: str) -> ConfigurationError:
-    return ConfigurationError([f"DAFTARI_JWT_PUBLIC_KEY_FILE: {file} {problem}."])
 
 
 def _missing() -> Unauthenticated:

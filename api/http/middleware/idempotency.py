@@ -70,8 +70,10 @@ def _answering_once(view: View, *, claims_first: bool) -> View:
                 "An Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
                 code="INVALID_IDEMPOTENCY_KEY",
             )
-        store = current_services().idempotency
-        g.keyed_request = store.request(caller().user_id, key, fingerprint())
+        store, here = current_services().idempotency, caller()
+        # A space is in no key: those of API keys, which share a user, are apart by it.
+        own_key = key if here.key is None else f"{here.key} {key}"
+        g.keyed_request = store.request(here.user_id, own_key, fingerprint())
         try:
             return store.answer_once(
                 g.keyed_request,

@@ -22,7 +22,7 @@ from api.http.framework.blueprint import LeanRead, warnings
 from api.http.framework.json import write
 from api.http.framework.routes import Routes
 from api.http.framework.services import SERVICES, LazyServices
-from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier, accepted, bearer_token
+from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier, authenticated, bearer_token
 from api.http.middleware.headers import OF_API
 from api.http.middleware.rate_limit import LIMITS, RequestLimits
 from api.http.middleware.request_log import REQUEST_ID, begin, finish
@@ -119,7 +119,7 @@ class LeanForms:
     def _admit(self, asked: Asked, services: Services) -> None:
         """Find out who sends a request, and count it. Raises as authentication and limits do."""
         token = bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
-        asked.caller = accepted(self._verifier.caller_of(token), services)
+        asked.caller = authenticated(self._verifier, token, asked.environ.get("REMOTE_ADDR"), services)
         self._limits.count(asked.environ["REQUEST_METHOD"], asked.caller, services)
 
     def _in_context(self, asked: Asked, run: Callable[..., Any]) -> Answer:
@@ -129,7 +129,7 @@ class LeanForms:
             state.started, state.route, state.request_id = asked.started, asked.rule.rule, asked.request_id
             if asked.caller is not None:
                 state.caller = asked.caller
-                metadata.add(actor=f"user:{asked.caller.user_id}")
+                metadata.add(actor=asked.caller.actor)
             try:
                 answered = run(**asked.values)
             except Exception as error:  # noqa: BLE001 - as above
@@ -144,9 +144,9 @@ class LeanForms:
 
     def _good(self, asked: Asked, status: str, body: bytes, *more: tuple[str, str]) -> Answer:
         """Return the answer of a view that did what was asked; count and log it."""
-        user = {} if asked.caller is None else {"user": asked.caller.user_id}
+        sender = {} if asked.caller is None else asked.caller.logged_as
         method, seconds = asked.environ["REQUEST_METHOD"], perf_counter() - asked.started
-        finish(self._metrics, method, asked.rule.rule, int(status[:3]), seconds, **user)
+        finish(self._metrics, method, asked.rule.rule, int(status[:3]), seconds, **sender)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         return status, [*headers, *more, *OF_API, (REQUEST_ID, asked.request_id)], body
 

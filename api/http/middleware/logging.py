@@ -40,6 +40,7 @@ _SECRET_VALUE = re.compile(
     r"|ws_CO_[0-9A-Za-z]+"
     r"|(?i:bearer|basic)\s+[0-9A-Za-z._~+/=-]{8,}"
     r"|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*"
+    r"|dk_(?:live|test)_[0-9A-Za-z]{4,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 

@@ -14,6 +14,7 @@ from api.http.framework.services import current_services
 from api.http.middleware.auth import Caller, is_public
 from api.settings import Settings
 from ledger import clock
+from payments.request_leases import number_of_name
 from payments.services import Services
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -80,11 +81,16 @@ class RequestLimits:
         """Count a user's request; raise TooManyRequests if it is beyond the limit, and Unavailable."""
 
         def lease(minute: datetime, wanted: int) -> bool:
-            return services.request_leases.lease(caller.user_id, minute, wanted, self.changes.most)
+            return services.request_leases.lease(_number_of(caller), minute, wanted, self.changes.most)
 
         limit = self.of(method)
-        if not limit.count(f"user {caller.user_id}", clock.now(), lease if limit is self.changes else None):
+        if not limit.count(caller.actor, clock.now(), lease if limit is self.changes else None):
             raise TooManyRequests
+
+
+def _number_of(caller: Caller) -> int:
+    """Return the number under which a caller leases: a key's is made of its name, and below those of users."""
+    return caller.user_id if caller.key is None else number_of_name(caller.key)
 
 
 def install_rate_limit(app: Flask, settings: Settings) -> None:

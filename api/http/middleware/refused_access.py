@@ -1,7 +1,7 @@
 """Attempts at what a caller's roles do not allow: each leaves an entry in the audit log.
 
-A member of the staff, or a customer who tries what is for the staff. The same customer at the same route leaves one
-entry a minute and process, for there are many of them, and entries stay for ever.
+A member of the staff, or a customer or a server who tries what is for the staff. The same one of these at the same
+route leaves one entry a minute and process, for there are many of them, and entries stay for ever.
 """
 
 from collections import OrderedDict
@@ -18,33 +18,33 @@ REFUSED = "access_refused"
 ONCE_IN_SECONDS = 60
 MAX_REMEMBERED = 10_000
 
-_remembered: OrderedDict[tuple[int, str], float] = OrderedDict()
+_remembered: OrderedDict[tuple[str, str], float] = OrderedDict()
 _lock = Lock()
 
 
-def record_refusal(user_id: int, roles: frozenset[str], named: Mapping[str, Any], *, is_staff: bool) -> None:
-    """Append an entry about a request that was refused to a user of these roles; `named` are the ids in the path."""
+def record_refusal(actor: str, roles: frozenset[str], named: Mapping[str, Any], *, is_staff: bool) -> None:
+    """Append an entry about a request that was refused to an actor of these roles; `named` are the ids in the path."""
     route = f"{request.method} {request.url_rule}"
-    if not is_staff and _is_repeated(user_id, route):
+    if not is_staff and _is_repeated(actor, route):
         return
     ids = {name: str(value) for name, value in named.items() if name.endswith("_id")}
     current_services().audit_log.record(
         None,
         REFUSED,
-        actor=f"user:{user_id}",
+        actor=actor,
         subject=f"session:{ids['session_id']}" if "session_id" in ids else "",
         details={"what": route, "roles": sorted(roles), **ids},
     )
 
 
-def _is_repeated(user_id: int, route: str) -> bool:
+def _is_repeated(actor: str, route: str) -> bool:
     now = clock.now().timestamp()
     with _lock:
-        last = _remembered.get((user_id, route))
+        last = _remembered.get((actor, route))
         if last is not None and 0 <= now - last < ONCE_IN_SECONDS:
             return True
-        _remembered[user_id, route] = now
-        _remembered.move_to_end((user_id, route))
+        _remembered[actor, route] = now
+        _remembered.move_to_end((actor, route))
         if len(_remembered) > MAX_REMEMBERED:
             _remembered.popitem(last=False)
     return False

@@ -48,7 +48,7 @@ def begin(environ: Mapping[str, Any], route: str, session_id: str | None) -> str
 def finish(
     metrics: RequestMetrics, method: str, route: str, status: int, seconds: float, **more: object
 ) -> None:
-    """Count and log a request that has been answered; `more` are the user and the code of a refusal."""
+    """Count and log a request that has been answered; `more` are the sender and the code of a refusal."""
     metrics.observe(method, route, status, seconds)
     tracing.end_request(status)
     _log.info(
@@ -78,9 +78,9 @@ def _finish(response: Response) -> Response:
     asked, state = request_ctx.request, app_ctx.g
     if state.get("is_suspended"):
         return response  # Not the answer yet; that is counted and logged when it is given.
-    more = {"user": state.caller.user_id} if "caller" in state else {}
+    more = state.caller.logged_as if "caller" in state else {}
     if "error_code" in state:
-        more["error_code"] = state.error_code
+        more |= {"error_code": state.error_code}
     metrics: RequestMetrics = app_ctx.app.extensions[EXTENSION]
     finish(metrics, asked.method, state.route, response.status_code, perf_counter() - state.started, **more)
     response.headers[REQUEST_ID] = state.request_id

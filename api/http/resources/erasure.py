@@ -77,7 +77,7 @@ def approve_erasure(user_id: int) -> dict[str, Any]:
 
 
 def _actor() -> str:
-    return f"user:{caller().user_id}"
+    return caller().actor
 
 
 def _show(plan: ErasurePlan) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def revoke_tokens(wanted: dict[str, Any], user_id: int) -> dict[str, Any]:
     """
     if not 1 <= user_id <= MAX_USER:
         raise InvalidValue(f"A user is a whole number from 1 to {MAX_USER}.")
-    revocations, by = current_services().revocations, f"user:{caller().user_id}"
+    revocations, by = current_services().revocations, caller().actor
     reason, token_id = parse_note(wanted["reason"], "reason"), wanted.get("token_id")
     if token_id is None:
         revocations.revoke_all(user_id, by=by, reason=reason)

@@ -61,12 +61,12 @@ def in_section(section: Section, *roles: Role) -> Callable[[View], View]:
                     redirect(url_for("console.show_dashboard"), 303) if _is_form() else staff.sign_in_form()
                 )
             if here.roles.isdisjoint(allowed):
-                record_refusal(here.user_id, here.roles, kwargs, is_staff=True)
+                record_refusal(here.actor, here.roles, kwargs, is_staff=True)
                 raise NotAllowed("ROLE_REQUIRED", f"This is for the role {' or '.join(sorted(allowed))}.")
             if _is_form():
                 staff.require_proof()
                 if Role.OPERATOR in here.roles:
-                    metadata.add(Cause.OPERATOR, actor=f"user:{here.user_id}")
+                    metadata.add(Cause.OPERATOR, actor=here.actor)
             return view(*args, **kwargs)
 
         checked.section = section  # type: ignore[attr-defined]  # functions take attributes; mypy has no type for it

@@ -21,6 +21,7 @@ from ledger.store.database import Database
 from ledger.store.positions import HorizonHolder
 from ledger.store.readiness import Readiness
 from ledger.store.vault import Vault
+from payments.api_keys.verification import ApiKeys
 from payments.exceptions.alarms import Alarm
 from payments.exceptions.figures import Watched
 from payments.idempotency.idempotency_store import IdempotencyStore
@@ -83,6 +84,7 @@ class ProbeServices:
     revocations: NothingRevoked = field(default_factory=NothingRevoked)
     database: Database | None = None
     request_leases: RequestLeases | None = None
+    api_keys: ApiKeys | None = None
     vault: Vault | None = None
     ledger: NoLog = field(default_factory=NoLog)
     audit_log: NothingRecorded = field(default_factory=NothingRecorded)

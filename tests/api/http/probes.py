@@ -64,6 +64,13 @@ def who() -> dict[str, Any]:
     return {"user": caller().user_id, "roles": sorted(caller().roles)}
 
 
+@blueprint.route("/actor/", methods=["GET", "POST"])
+@require_role(Role.SERVER, Role.AUDITOR, Role.ANALYST)
+def actor() -> dict[str, Any]:
+    """Tell how the audit log names who is asking."""
+    return {"actor": caller().actor}
+
+
 @blueprint.route("/things/<uuid:session_id>/")
 @blueprint.reports_unknown_names
 def thing(session_id: UUID) -> dict[str, Any]:

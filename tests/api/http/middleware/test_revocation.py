@@ -25,7 +25,8 @@ from ledger.errors import Unavailable
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.vault import Vault
-from payments.revocation.token_revocations import GOOD_FOR_SECONDS, READ_EVERY_SECONDS, TokenRevocations
+from payments.kept_copy import GOOD_FOR_SECONDS, READ_EVERY_SECONDS
+from payments.revocation.token_revocations import TokenRevocations
 from tests.api.http.conftest import SECRET, ProbeServices
 
 WHO = "/api/probes/who/"
@@ -152,8 +153,8 @@ def test_while_the_database_is_away_the_last_copy_counts_for_a_minute(
     clock.tick(GOOD_FOR_SECONDS - 1)
     assert revocations.is_revoked(7, ["a"], None)
     assert not revocations.is_revoked(7, ["b"], None)
-    assert revocations._read_at is not None
-    revocations._read_at -= 2 * GOOD_FOR_SECONDS
+    assert revocations._copy._read_at is not None
+    revocations._copy._read_at -= 2 * GOOD_FOR_SECONDS
     with pytest.raises(Unavailable):
         revocations.is_revoked(7, ["b"], None)
 
