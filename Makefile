@@ -24,7 +24,7 @@ MUTATION = build/mutation
 AUDIT    = build/audit
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-system test-setup node-tools check fuzz audit sbom bench bench-growth soak simulate torture mutate schema events analysts screenshot format lock clean
+.PHONY: help run test test-system test-setup node-tools check fuzz audit sbom bench bench-growth soak simulate torture mutate schema events analysts examples screenshot format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1@/' | awk -F@ '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -97,6 +97,9 @@ events: $(VENV)/.ready-to-test ## Write docs/events.md from the event classes an
 
 analysts: $(VENV)/.ready-to-test ## Write docs/analysts.md from the comments of the views and the cookbook
 	@$(BIN)/python -m tests.support.analysts_page
+
+examples: $(VENV)/.ready-to-test ## Write the answers of a purchase into the examples of /openapi.json
+	@$(BIN)/python -m tests.support.example_calls
 
 screenshot: test-setup ## Take the pictures of shop and console for README and docs
 	@$(BIN)/python -m tests.support.screenshot

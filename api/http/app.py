@@ -15,11 +15,12 @@ from api.http.middleware.auth import install_authentication
 from api.http.middleware.cross_origin import across_origins
 from api.http.middleware.headers import install_security_headers
 from api.http.middleware.lean_forms import install_lean_forms
-from api.http.middleware.proxies import behind_proxies
+from api.http.middleware.proxies import base_url, behind_proxies
 from api.http.middleware.rate_limit import install_rate_limit
 from api.http.middleware.request_log import install_request_log
 from api.http.middleware.request_metrics import install_metrics
 from api.http.middleware.slashes import OptionalSlash
+from api.http.schemas.named_enums import NAMED_ENUMS
 from api.http.streaming.notifier import ChangeNotifier, install_notifier
 from api.settings import Settings
 from payments.services import Services
@@ -80,7 +81,7 @@ def create_app(
     install_rate_limit(app, settings)
     install_security_headers(app)
     install_warnings(app)
-    api = install_openapi(app)
+    api = install_openapi(app, base_url, NAMED_ENUMS)
     blueprints = [import_module(name).blueprint for name in RESOURCES]
     for blueprint in blueprints:
         api.register_blueprint(blueprint)

@@ -5,6 +5,7 @@ from xdist.scheduler import LoadScopeScheduling
 SHARING = (
     "tests/api/http/framework/test_conformance.py",
     "tests/api/http/framework/test_every_identity.py",
+    "tests/api/http/framework/test_examples.py",
     "tests/api/local/test_postgres.py",
     "tests/api/pages/",
     "tests/api/server/",

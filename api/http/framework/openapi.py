@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, made from the views: security, roles and refusals included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from importlib.metadata import version
 from threading import Lock
@@ -12,7 +12,10 @@ from flask_smorest.spec.plugins import FlaskPlugin  # type: ignore[import-untype
 from marshmallow import Schema, fields, validate
 
 from api.http.framework import API_PREFIX, json
+from api.http.framework.document_parts import NamedEnum, add_example, name_enums, tell_defaults
+from api.http.framework.error_codes import ERROR_CODES
 from api.http.framework.error_responses import PLAIN_JSON
+from api.http.framework.operation_ids import operation_id
 from api.http.framework.refusals import refusals
 
 DESCRIPTION = """\
@@ -32,7 +35,11 @@ class Error(Schema):
 
     status = fields.String(required=True, validate=validate.Equal("error"))
     message = fields.String(required=True, metadata={"description": "A message for people."})
-    error_code = fields.String(required=True, metadata={"description": "A stable code for programs."})
+    error_code = fields.String(
+        required=True,
+        validate=validate.OneOf(list(ERROR_CODES)),
+        metadata={"description": "A stable code for programs."},
+    )
     errors = fields.Dict(
         fields.String(),
         fields.List(fields.String()),
@@ -50,7 +57,7 @@ class Problem(Schema):
     title = fields.String(required=True)
     status = fields.Integer(required=True)
     detail = fields.String(required=True)
-    error_code = fields.String(required=True)
+    error_code = fields.String(required=True, validate=validate.OneOf(list(ERROR_CODES)))
     errors = fields.Dict(fields.String(), fields.List(fields.String()))
     request_id = fields.String()
 
@@ -64,7 +71,11 @@ class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
 
     ERROR_SCHEMA = Error
 
-    def __init__(self, app: Flask, **kwargs: Any) -> None:
+    def __init__(
+        self, app: Flask, base_url: Callable[[], str], enums: Mapping[str, NamedEnum], **kwargs: Any
+    ) -> None:
+        self.base_url = base_url
+        self.enums = enums
         self.kept: dict[str, tuple[object, bytes]] = {}
         """What is made of the document once and served to all: making it takes as long as ten requests."""
         self._unwritten: list[Callable[[], None]] = []
@@ -91,10 +102,13 @@ class DocumentedApi(Api):  # type: ignore[misc]  # flask-smorest has no types
         return None
 
 
-def install_openapi(app: Flask) -> DocumentedApi:
-    """Create the document of an app and serve it at /openapi.json."""
+def install_openapi(app: Flask, base_url: Callable[[], str], enums: Mapping[str, NamedEnum]) -> DocumentedApi:
+    """Create the document of an app and serve it at /openapi.json.
+
+    `base_url` tells where clients reach the app that answers them; `enums` are those of its schemas, by their names.
+    """
     app.config.update(_CONFIG, API_VERSION=version("daftari"))
-    api = DocumentedApi(app, spec_kwargs={"info": {"description": DESCRIPTION}})
+    api = DocumentedApi(app, base_url, enums, spec_kwargs={"info": {"description": DESCRIPTION}})
     api.spec.components.schema("Problem", schema=Problem)
     api.spec.components.security_scheme(_SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     app.extensions[EXTENSION] = api
@@ -104,11 +118,17 @@ def install_openapi(app: Flask) -> DocumentedApi:
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI document of the current app, as JSON-ready dictionaries."""
-    made: dict[str, Any] = deepcopy(current_app.extensions[EXTENSION].document())
+    api: DocumentedApi = current_app.extensions[EXTENSION]
+    made: dict[str, Any] = deepcopy(api.document())
+    made["servers"] = [{"url": api.base_url()}]
     made["components"]["schemas"].pop("PaginationMetadata", None)
-    for path, method, view in _documented_views(made):
-        _finish(made["paths"][path][method], path, method, view)
-    return made
+    tell_defaults(made["components"]["schemas"])
+    for path, method, endpoint in _documented_endpoints(made):
+        operation = made["paths"][path][method]
+        operation["operationId"] = operation_id(endpoint)
+        _finish(operation, path, method, current_app.view_functions[endpoint])
+        add_example(operation)
+    return name_enums(made, api.enums)
 
 
 def kept(name: str, make: Callable[[], bytes], of: object = None) -> bytes:
@@ -128,12 +148,13 @@ _blueprint = Blueprint("openapi", __name__)
 @_blueprint.get("/openapi.json")
 def openapi_json() -> Response:
     """Serve the document."""
-    return Response(kept("openapi.json", lambda: json.encode(document())), mimetype=PLAIN_JSON)
+    address = current_app.extensions[EXTENSION].base_url()
+    return Response(kept("openapi.json", lambda: json.encode(document()), of=address), mimetype=PLAIN_JSON)
 
 
-def _documented_views(made: dict[str, Any]) -> list[tuple[str, str, Any]]:
+def _documented_endpoints(made: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
-        (path, method, current_app.view_functions[rule.endpoint])
+        (path, method, rule.endpoint)
         for rule in current_app.url_map.iter_rules()
         for path in [FlaskPlugin.flaskpath2openapi(rule.rule)]
         for method in made["paths"].get(path, {})

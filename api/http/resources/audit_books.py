@@ -12,6 +12,7 @@ from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import require_role
 from api.http.schemas.fields import AwareMoment, Choice, Day, Moment, RequestSchema, ResponseSchema, Text
+from api.http.schemas.named_enums import ACCOUNT_GROUPS
 from api.http.schemas.pagination import KeysetList, KeysetQuery, Ordinal, link_after
 from api.issued_tokens import Role
 from ledger import clock
@@ -20,8 +21,6 @@ from projections.books import JournalEntry, Period, TrialBalance, entries_of, pe
 from projections.postings import CHART, Account
 
 blueprint = ApiBlueprint("audit_books", __name__, description="The books, in double entry.")
-
-_GROUPS = sorted({facts.group for facts in CHART.values()})
 
 
 class DaysFields(RequestSchema):
@@ -76,7 +75,7 @@ class ShownAccount(ResponseSchema):
 
     account = fields.String(validate=validate.OneOf([str(account) for account in Account]))
     title = fields.String()
-    group = fields.String(validate=validate.OneOf(_GROUPS))
+    group = fields.String(validate=validate.OneOf(ACCOUNT_GROUPS))
     opening = fields.String(
         metadata={"description": "Debits less credits before the period.", "example": "-350.00"}
     )

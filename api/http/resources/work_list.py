@@ -6,12 +6,13 @@ from marshmallow import fields
 from marshmallow.validate import Length
 
 from api.http.framework.blueprint import ApiBlueprint
+from api.http.framework.error_codes import ERROR_CODES
 from api.http.framework.json import amount
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import reads_personal_data
 from api.http.middleware.auth import caller, require_role
 from api.http.middleware.idempotency import idempotent
-from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text
+from api.http.schemas.fields import Choice, Moment, RequestSchema, ResponseSchema, Text, one_of
 from api.http.schemas.pagination import Page, PagedList, PageQuery
 from api.http.schemas.proposal_schemas import NEEDS_ANOTHER, NOT_YOURS, PROPOSED, ShownProposal, show_proposal
 from api.issued_tokens import Role
@@ -66,7 +67,7 @@ class CaseAction(ResponseSchema):
 class ShownCase(ResponseSchema):
     """An open case."""
 
-    kind = fields.String()
+    kind = fields.String(validate=one_of(Kind))
     case_id = fields.String()
     session_id = fields.UUID(allow_none=True)
     since = Moment()
@@ -80,7 +81,7 @@ class ShownCase(ResponseSchema):
 class CaseTally(ResponseSchema):
     """How many cases of a kind are open, and the sum of the money that they name."""
 
-    kind = fields.String()
+    kind = fields.String(validate=one_of(Kind))
     count = fields.Integer()
     amount = fields.Decimal()
 
@@ -119,7 +120,7 @@ class CaseNotClosed(ResponseSchema):
     """A case that could not be closed, and why."""
 
     case_id = fields.String()
-    error_code = fields.String(metadata={"example": "OWN_PAYMENT"})
+    error_code = fields.String(validate=one_of(ERROR_CODES), metadata={"example": "OWN_PAYMENT"})
     message = fields.String()
 
 

@@ -17,6 +17,7 @@ from api.http.schemas.fields import (
     RequestSchema,
     ResponseSchema,
     Text,
+    one_of,
 )
 from api.http.schemas.pagination import MAX_PAGE_SIZE, CursorText, KeysetList, KeysetQuery, Ordinal
 from api.http.schemas.session_schemas import OrderSummary, Reason
@@ -24,7 +25,7 @@ from ledger.clock import DAY_YEARS, OUT_OF_CALENDAR
 from ledger.errors import InvalidValue
 from ledger.money import Money
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
-from ledger.session.values import Evidence, Status
+from ledger.session.values import AttemptState, Evidence, RefundStatus, Status
 
 MAX_USER = 2**63 - 1
 
@@ -168,14 +169,14 @@ class FoundPaymentFields(ResponseSchema):
 
     session_id = fields.UUID()
     user = fields.Integer()
-    session_status = fields.String()
+    session_status = fields.String(validate=one_of(Status))
     version = fields.Integer()
     total_amount = fields.String(metadata={"example": "350.00"})
     received = fields.String()
     refund_due = fields.String()
     refunded = fields.String()
     receipt = fields.String(allow_none=True)
-    evidence = fields.String(allow_none=True)
+    evidence = fields.String(allow_none=True, validate=one_of(Evidence))
     order = fields.Nested(OrderSummary, allow_none=True)
     failure_code = fields.String(allow_none=True)
     created_at = Moment()
@@ -221,7 +222,7 @@ class MoneyByReceipt(ResponseSchema):
     receipt = fields.String()
     attempt = fields.Integer()
     amount = fields.String()
-    evidence = fields.String()
+    evidence = fields.String(validate=one_of(Evidence))
     is_ = fields.String(data_key="is", attribute="is", metadata={"description": "payment or surplus"})
     refunded = fields.String()
 
@@ -235,7 +236,7 @@ class PaymentMoney(ResponseSchema):
     surplus = fields.String()
     refund_due = fields.String()
     refunded = fields.String()
-    refund_status = fields.String(allow_none=True)
+    refund_status = fields.String(allow_none=True, validate=one_of(RefundStatus))
     by_receipt = fields.List(fields.Nested(MoneyByReceipt))
 
 
@@ -245,7 +246,7 @@ class ShownAttempt(ResponseSchema):
     attempt = fields.Integer()
     transaction_id = fields.Integer()
     account_reference = fields.String(metadata={"example": "D456"})
-    state = fields.String()
+    state = fields.String(validate=one_of(AttemptState))
     requested_at = Moment()
     merchant_request_id = fields.String(allow_none=True)
     receipt = fields.String(allow_none=True)
@@ -270,9 +271,9 @@ class ShownPayment(ResponseSchema):
 
     session_id = fields.UUID()
     user = fields.Integer()
-    session_status = fields.String()
+    session_status = fields.String(validate=one_of(Status))
     version = fields.Integer()
-    evidence = fields.String(allow_none=True)
+    evidence = fields.String(allow_none=True, validate=one_of(Evidence))
     created_at = Moment()
     expires_at = Moment()
     paid_at = Moment(allow_none=True)

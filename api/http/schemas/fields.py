@@ -1,7 +1,7 @@
 """The fields of requests and responses: strict and bounded, with a clear error message for each field."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -105,6 +105,11 @@ class Text(fields.String):
         if _CONTROL.search(text):
             raise ValidationError("Remove the control characters.")
         return text
+
+
+def one_of(choices: Iterable[str]) -> validate.OneOf:
+    """Return what documents that a field of a response is one of these words."""
+    return validate.OneOf([str(choice) for choice in choices])
 
 
 class Choice(fields.String):

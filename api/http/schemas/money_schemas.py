@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from api.http.framework.json import amount_text
-from api.http.schemas.fields import ResponseSchema
+from api.http.schemas.fields import ResponseSchema, one_of
 from ledger.session.values import MoneyBack, RefundStatus
 
 
@@ -20,7 +20,7 @@ class MoneyFields(ResponseSchema):
     )
     refund_status = fields.String(
         allow_none=True,
-        validate=validate.OneOf([str(status) for status in RefundStatus]),
+        validate=one_of(RefundStatus),
         metadata={
             "description": "Null if nothing goes back; `due` while a sum is still to go back, `partly_refunded` once "
             "a part of what was received went back, `refunded` once all of it did."

@@ -5,12 +5,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from api.http.framework.json import amount
 from api.http.schemas.catalogue_schemas import Flag
 from api.http.schemas.decimals import DecimalField
-from api.http.schemas.fields import AwareMoment, Choice, Moment, RequestSchema, ResponseSchema, Text
+from api.http.schemas.fields import AwareMoment, Choice, Moment, RequestSchema, ResponseSchema, Text, one_of
 from api.http.schemas.pagination import RECORDED_AS_OF, CursorText, PagedList, PageQuery
 from api.http.schemas.proposal_schemas import ShownProposal
 from ledger.session.values import RefundState
@@ -52,7 +52,7 @@ class ShownRefund(ResponseSchema):
     session_id = fields.UUID()
     refund = fields.Integer(metadata={"description": "Its number within the session, from 1."})
     attempt = fields.Integer()
-    state = fields.String(validate=validate.OneOf([str(state) for state in RefundState]))
+    state = fields.String(validate=one_of(RefundState))
     amount = fields.Decimal(metadata={"example": 350.00})
     receipt = fields.String(allow_none=True, metadata={"description": "M-Pesa's receipt of the payment."})
     why = fields.String()

@@ -21,10 +21,12 @@ from api.http.schemas.fields import (
     Text,
     TimeSlot,
     WholeNumber,
+    one_of,
 )
 from api.http.schemas.line_items import CartItem, count_items, show_item
 from api.http.schemas.money_schemas import MoneyFields, show_money
 from api.http.schemas.pagination import RECORDED_AS_OF, CursorText, Ordinal, PagedList, PageQuery
+from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of
 from ledger.session.values import Status
@@ -35,6 +37,7 @@ MAX_NAME_CHARACTERS = 100
 MAX_ADDRESS_CHARACTERS = 500
 MAX_INSTRUCTION_CHARACTERS = 500
 MAX_WAIT_SECONDS = 30
+EVENT_NAMES = sorted(PUBLIC_NAMES[event] for event in EVENT_CLASSES)
 
 
 class TypedPhone(Phone):
@@ -221,7 +224,7 @@ class SessionFields(ResponseSchema):
     """The contract's keys of a session's status."""
 
     session_id = fields.UUID()
-    session_status = fields.String(validate=validate.OneOf([str(status) for status in Status]))
+    session_status = fields.String(validate=one_of(Status))
     order = fields.Nested(OrderSummary, allow_none=True)
     expires_at = Moment()
     created_at = Moment()
@@ -258,7 +261,7 @@ class ListEntry(ResponseSchema):
     """The contract's keys of a session in a list."""
 
     session_id = fields.UUID()
-    session_status = fields.String()
+    session_status = fields.String(validate=one_of(Status))
     total_amount = fields.String()
     created_at = Moment()
     order_details = fields.Nested(OrderName, allow_none=True)
@@ -297,7 +300,7 @@ class ShownEvent(ResponseSchema):
     """One event of a session, as its owner may see it."""
 
     version = fields.Integer()
-    event = fields.String(metadata={"example": "Paid"})
+    event = fields.String(validate=one_of(EVENT_NAMES), metadata={"example": "Paid"})
     happened_at = fields.String(metadata={"example": "2024-01-15T10:30:00.123456Z"})
     details = fields.Dict(metadata={"description": "The data of the event; amounts are text in shillings."})
 

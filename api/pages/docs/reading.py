@@ -133,9 +133,13 @@ class _Reader:
         return _UUID if schema.get("format") == "uuid" else _PLACEHOLDERS[_type(schema)]
 
     def _resolved(self, schema: Schema) -> Schema:
-        """Follow a reference; keys beside it, such as a description, override what it points to."""
-        if "allOf" in schema and len(schema["allOf"]) == 1:
-            schema = {**schema["allOf"][0], **{k: v for k, v in schema.items() if k != "allOf"}}
+        """Follow a reference, or one that may be null; keys beside it, such as a description, override its own."""
+        for kind in ("allOf", "anyOf"):
+            parts = [part for part in schema.get(kind, ()) if part != {"type": "null"}]
+            if len(parts) == 1:
+                whole = self._resolved(parts[0])
+                nullable = {"type": [_type(whole), "null"]} if len(schema[kind]) > 1 else {}
+                schema = {**whole, **nullable, **{k: v for k, v in schema.items() if k != kind}}
         if "$ref" not in schema:
             return schema
         found: Any = self._document

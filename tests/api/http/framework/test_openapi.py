@@ -1,6 +1,6 @@
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -11,6 +11,7 @@ from freezegun import freeze_time
 
 from api.http.framework.error_codes import ERROR_CODES
 from api.http.schemas.fields import DeliveryDay
+from tests.api.http.framework.test_conformance import document as whole_document
 
 Bearer = Callable[..., dict[str, str]]
 
@@ -64,7 +65,9 @@ def test_errors_are_documented_in_both_forms(document: dict[str, Any]) -> None:
 def test_an_operation_documents_what_it_can_refuse_and_nothing_else(document: dict[str, Any]) -> None:
     paths = document["paths"]
     assert set(paths["/healthz"]["get"]["responses"]) == {"200", "400", "429", "500", "503"}
-    assert set(paths["/api/cart/"]["get"]["responses"]) == {"200", "400", "401", "403", "429", "500", "503"}
+    assert set(paths["/api/orders/{order_id}/"]["get"]["responses"]) == {
+        "200", "400", "401", "403", "404", "429", "500", "503"
+    }  # fmt: skip
     prompt = paths["/api/payments/sessions/{session_id}/initiate_payment/"]["post"]
     assert "PHONE_BUSY" in prompt["responses"]["409"]["description"]
     assert prompt["requestBody"]["required"] is False
@@ -79,7 +82,8 @@ def test_every_key_of_an_answer_is_promised(document: dict[str, Any]) -> None:
 def test_bodies_are_documented_with_their_bounds(document: dict[str, Any]) -> None:
     order = document["components"]["schemas"]["Order"]
     assert order["properties"]["name"]["maxLength"] == 100
-    assert order["properties"]["slot"]["enum"] == ["morning", "afternoon", "evening"]
+    assert order["properties"]["slot"] == {"$ref": "#/components/schemas/TimeSlot"}
+    assert document["components"]["schemas"]["TimeSlot"]["enum"] == ["morning", "afternoon", "evening"]
     inner = document["components"]["schemas"]["Inner"]
     assert inner["properties"]["county_id"] == {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 
@@ -98,8 +102,72 @@ def test_every_documented_address_refuses_a_stranger_or_is_public(
 def test_the_day_in_a_printed_request_is_accepted_on_any_day(client: FlaskClient, moment: str) -> None:
     with freeze_time(moment):
         page = unescape(client.get("/docs/").text)
-        (day,) = set(re.findall(r'"estimated_delivery_date":"([^"]*)"', page))
+        (day,) = set(re.findall(r'"deliver_on":"([^"]*)"', page))
         assert DeliveryDay().deserialize(day).isoformat() == day
+
+
+def test_every_operation_has_an_id_of_its_own_that_never_changes() -> None:
+    ids = [operation["operationId"] for _, operation in operations(whole_document())]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z]+([A-Z0-9][a-z0-9]*)+", each) for each in ids)
+    assert set(ids) >= {
+        "createSession", "listSessions", "showSession", "initiatePayment", "showSessionStatus", "streamSessionStatus",
+        "extendSession", "showSessionEvents", "listCatalogue", "showListing", "showCart", "putCartItem",
+        "deleteCartItem", "listCounties", "listSubcounties", "showOrder", "listRefunds", "findPayments", "showMetrics",
+    }  # fmt: skip
+
+
+def test_the_document_names_the_server_that_clients_reach(client: FlaskClient) -> None:
+    for host in ("localhost:8000", "127.0.0.1:9000"):
+        answer = client.get("/openapi.json", headers={"Host": host})
+        assert answer.get_json()["servers"] == [{"url": f"http://{host}"}]
+
+
+def test_every_enum_has_a_name() -> None:
+    """A generator of clients makes a type of each enum without one, wherever it stands."""
+    made = whole_document()
+    named = {name for name, schema in made["components"]["schemas"].items() if "enum" in schema}
+    assert named >= {"SessionState", "RefundStatus", "Evidence", "ErrorCode", "TimeSlot", "CaseKind"}
+    for name in named:
+        assert json.dumps(made).count(f'"#/components/schemas/{name}"') > 0, name
+        del made["components"]["schemas"][name]
+    inline = [enum for enum in enums(made) if len(enum) > 1]
+    assert inline == [], "Name it in api/http/schemas/named_enums.py."
+
+
+def test_no_field_of_a_body_is_taken_for_one_that_is_always_there() -> None:
+    schemas = whole_document()["components"]["schemas"]
+    assert not [
+        (name, field)
+        for name, schema in schemas.items()
+        for field, part in schema.get("properties", {}).items()
+        if "default" in part
+    ]
+    assert schemas["NewSession"]["required"] == ["delivery_details"]
+    assert "required" not in schemas["InitiateRequest"]
+    assert schemas["OrderRefund"]["properties"]["restock"]["description"].endswith(
+        "false where it is left out."
+    )
+
+
+def operations(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (method, operation)
+        for item in made["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+
+
+def enums(node: Any) -> Iterator[list[Any]]:
+    """Yield the enums that stand in a document."""
+    if isinstance(node, dict):
+        if isinstance(node.get("enum"), list):
+            yield node["enum"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            yield from enums(part)
 
 
 class Page(HTMLParser):
