@@ -55,10 +55,17 @@ class Readings:
         self._next_try = 0.0
 
     def get(self, period: Period) -> Reading:
-        """Return a reading that is new enough; raises Unavailable if it cannot be read."""
+        """Return a reading to show; raises Unavailable if there is none and it cannot be read.
+
+        One that is no longer kept is shown for MAX_SECONDS more, while it is read anew: nobody waits for a large store.
+        """
         reading, good_until = self._kept.get(period.name, (None, 0.0))
-        if reading is not None and monotonic() < good_until:
-            return reading
+        if reading is not None and monotonic() < good_until + MAX_SECONDS:
+            return self.latest(period) or reading
+        return self._renewed(period)
+
+    def _renewed(self, period: Period) -> Reading:
+        """Return a reading that is still kept; the first who finds none reads it, and all who wait share it."""
         with self._one_at_a_time:
             reading, good_until = self._kept.get(period.name, (None, 0.0))
             began = monotonic()
@@ -78,7 +85,7 @@ class Readings:
 
     def _refresh(self, period: Period) -> None:
         try:
-            self.get(period)
+            self._renewed(period)
         except LedgerError as error:
             self._next_try = monotonic() + MIN_SECONDS
             _log.warning("dashboard_not_read", code=error.code)

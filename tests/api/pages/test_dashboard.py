@@ -11,7 +11,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from api.pages.console.dashboard import STEPS
-from api.pages.console.readings import KEPT_READINGS, Readings
+from api.pages.console.readings import KEPT_READINGS, MAX_SECONDS, MIN_SECONDS, Readings
 from ledger import clock
 from ledger.store.database import Database
 from projections import dashboard
@@ -23,6 +23,7 @@ from tests.security.world import World
 from tests.support.axe import violations
 from tests.support.checkouts import Checkout
 from tests.support.instance import Instance
+from tests.support.waiting import wait_until
 
 
 def value_of(page: Page, title: str) -> str:
@@ -183,4 +184,14 @@ def test_figures_are_kept_for_as_long_as_twenty_readings_take(
     seconds[0] = 0.5 + KEPT_READINGS * 0.5 - 0.01
     assert readings.get(PERIODS["day"]) is first
     seconds[0] += 0.02
+    assert readings.get(PERIODS["day"]) is first
+    wait_until(lambda: readings.get(PERIODS["day"]) is not first, "the figures are read anew")
+
+
+def test_old_figures_are_not_shown_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("api.pages.console.readings.monotonic", lambda: seconds[0])
+    readings = Readings(lambda: world.instance.services)
+    first = readings.get(PERIODS["day"])
+    seconds[0] = MIN_SECONDS + MAX_SECONDS
     assert readings.get(PERIODS["day"]) is not first
