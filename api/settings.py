@@ -180,6 +180,11 @@ class Settings(ShopSettings, WebSettings):
         "Who is notified of open cases: smtp(s)://user:password@host:port/?from=…&to=…, or addresses; by semicolons.",
         secret=True,
     )
+    daftari_webhook_allow_private: str = _setting(
+        values.choice("0", "1"),
+        "0",
+        "Whether webhooks may go to private addresses and by http: for development.",
+    )
     daftari_seal_seconds: int = _setting(
         values.whole(1, 24 * 3600), "5", "How many seconds between two signed blocks of the log."
     )

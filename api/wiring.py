@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.shop_wiring import build_builtin_shop, build_shops
 from api.statement_imports import build_import_process, build_reconciler, prompt_limits, shortcodes_of
 from api.tracing import configure_tracing
+from api.webhooks_wiring import build_webhook_endpoints, build_webhook_sender
 from daraja import DarajaClient, certificate_end
 from ledger import clock
 from ledger.application import Ledger
@@ -75,6 +76,8 @@ from payments.settlement.settlement import Settlement
 from payments.verification.head_publisher import HeadPublisher, destination_of
 from payments.verification.scheduled import ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
+from payments.webhooks.deliveries import WebhookDeliveries
+from payments.webhooks.delivery_queue import DeliveryQueue
 from payments.worker.processes import WorkerParts
 from payments.worker.rebuilds import RebuildsAfterUpgrade, rebuild_outdated
 from shop.builtin import BuiltinShop
@@ -174,6 +177,7 @@ def assemble(
         rebuild_outdated, settings.database_url, settings.daftari_app_role, settings.daftari_master_key
     )
     switches = Switches(database, AuditLog(database, vault.keys))
+    webhook_endpoints = build_webhook_endpoints(settings, database, vault)
     retention = build_retention(settings, database, vault)
     worker = WorkerParts(
         ledger=ledger,
@@ -213,6 +217,8 @@ def assemble(
         rebuilds=RebuildsAfterUpgrade(database, rebuild_apart),
         purge=retention.purge,
         notify=build_case_notifier(settings, database, vault).run,
+        delivery_queue=DeliveryQueue(database, webhook_endpoints),
+        webhook_sender=build_webhook_sender(database, vault, webhook_endpoints),
         signing_seconds=settings.daftari_seal_seconds,
         max_queries=max_queries,
         switched_off=_switched_off(settings),
@@ -250,6 +256,8 @@ def assemble(
         verifier=verifier,
         erasures=build_erasures(settings, database, vault),
         retention=retention,
+        webhook_endpoints=webhook_endpoints,
+        webhook_deliveries=WebhookDeliveries(database),
         blocks=Blocks(database),
         proofs=Proofs(database, lambda: vault.block_keys),
         audit_log=audit_log,

@@ -37,6 +37,8 @@ from payments.request_leases import RequestLeases
 from payments.revocation.token_revocations import TokenRevocations
 from payments.settlement.receiver import CallbackReceiver
 from payments.verification.verifier import Verifier
+from payments.webhooks.deliveries import WebhookDeliveries
+from payments.webhooks.endpoints import WebhookEndpoints
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
 from shop.shops import Shops
@@ -78,6 +80,8 @@ class Services:
     erasures: Erasures
     retention: Retention
     alarms: Alarms
+    webhook_endpoints: WebhookEndpoints
+    webhook_deliveries: WebhookDeliveries
     reconciler: Reconciler
     reconciliations: Reconciliations
     statement_uploads: StatementUploads

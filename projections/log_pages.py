@@ -60,6 +60,10 @@ SELECT count(*) AS walked, max(position) AS position, max(recorded_at) AS record
 NEXT_EVENT = """
 SELECT position, recorded_at FROM payment_events WHERE origin = %s AND position > %s ORDER BY position LIMIT 1
 """
+FIRST_SINCE = """
+SELECT position FROM payment_events WHERE origin = %s AND position > %s AND position < %s AND recorded_at >= %s
+ORDER BY position LIMIT 1
+"""
 # In the order of an index: without it a user who seems to have most sessions is looked for in all of them.
 SESSIONS_OF_USER = """
 SELECT session_id FROM payment_sessions WHERE user_id = %s ORDER BY created_at DESC, session_id DESC LIMIT %s
@@ -159,19 +163,32 @@ def _sessions(connection: Connection[Any], filters: LogFilters) -> tuple[list[UU
     return sorted(set.intersection(*found)) if found else None, filters
 
 
+def position_before(connection: Connection[Any], origin: int, moment: datetime) -> int:
+    """Return a position of an origin behind which is every event that was recorded from a moment on, few others too."""
+    _, horizon = read_horizon(connection)
+    after = _behind_all_before(connection, _Span(origin, 0, horizon), moment)
+    row = connection.execute(FIRST_SINCE, (origin, after, horizon, moment)).fetchone()
+    return int(row["position"] if row else horizon) - 1
+
+
 def _skipped(connection: Connection[Any], span: _Span, filters: LogFilters) -> _Span:
-    """Return the span without events that were all recorded before `since`: behind the last of them that is found."""
+    """Return the span without events that were all recorded before `since`."""
     if filters.since is None:
         return span
+    return replace(span, after=_behind_all_before(connection, span, filters.since))
+
+
+def _behind_all_before(connection: Connection[Any], span: _Span, moment: datetime) -> int:
+    """Return the position of the last event that is found before which all were recorded before a moment."""
     low, high = span.after, span.end
     while high - low > 1:
         middle = (low + high) // 2
         row = connection.execute(NEXT_EVENT, (span.origin, middle)).fetchone()
-        if row is None or row["position"] >= high or row["recorded_at"] >= filters.since - TAKES_AT_MOST:
+        if row is None or row["position"] >= high or row["recorded_at"] >= moment - TAKES_AT_MOST:
             high = middle
         else:
             low = row["position"]
-    return replace(span, after=low)
+    return low
 
 
 def _part(

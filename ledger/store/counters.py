@@ -80,6 +80,12 @@ MPESA_CALLS = Timing(
     "not_sent or answer_lost.",
     ("operation", "code"),
 )
+WEBHOOK_ATTEMPTS = Count(
+    "daftari_webhook_attempts",
+    "Attempts to deliver webhooks by what came of them: taken, refused (an HTTP status), unanswered; or not sent: "
+    "not_told (not its session, or tampered with), not_made (a fault of ours).",
+    ("outcome",),
+)
 JOB_FAILURES = Count(
     "daftari_job_failures", "Rounds of the worker's jobs that ended in an error.", ("process",)
 )

@@ -106,6 +106,14 @@ GRANT SELECT, INSERT, DELETE ON statement_pieces TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (pulled_until, next_at) ON pull_progress TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (closed_at, closed_by) ON pull_gaps TO daftari_app;
 
+-- Webhooks. Definitions of endpoints are encrypted for their rows.
+GRANT SELECT, INSERT (endpoint_id, sealed_definition, created_at, changed_at, origin, position),
+    UPDATE (sealed_definition, state, reason, changed_at, origin, position, failing_since, paused_until), DELETE
+    ON webhook_endpoints TO daftari_app;
+GRANT SELECT, INSERT (endpoint_id, session_id, version, type, queued_at, next_attempt_at),
+    UPDATE (queued_at, state, attempts, tried_since, next_attempt_at, last_attempt_at, last_status, last_error, settled_at)
+    ON webhook_deliveries TO daftari_app;
+
 -- Projections, which a rebuild makes anew from the log, and how far each has read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON payment_metrics, payment_metrics_rebuilt, payment_figures,
     payment_figures_rebuilt, payment_refunds, payment_cases, projection_rebuilds_under_way TO daftari_app;

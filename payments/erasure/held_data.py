@@ -1,6 +1,6 @@
 """What is held about a person, table by table: the one list for their account, for erasure, and for the tests of both.
 
-A table that a migration adds belongs here too, or in NOTHING_OF_A_PERSON; a test compares both with the schema.
+A table that a migration adds belongs here too, or in `impersonal_tables.py`; a test compares both with the schema.
 """
 
 from collections.abc import Callable, Mapping
@@ -281,6 +281,14 @@ HELD: tuple[HeldData, ...] = (
         "session_id, version, name",
     ),
     HeldData(
+        "webhook_deliveries",
+        "When a shop's own server was told of a step of a payment of yours; not what it was told.",
+        "{webhook_deliveries}",
+        "stays; what is still to be told is told without the texts of the shop's server",
+        BY_SESSION,
+        "delivery_id",
+    ),
+    HeldData(
         "decision_proposals",
         "Decisions about your payments that one person proposed and another has to approve.",
         _WITH_SESSION,
@@ -357,41 +365,3 @@ HELD: tuple[HeldData, ...] = (
         "stock_change_id",
     ),
 )
-
-NOTHING_OF_A_PERSON = frozenset(
-    {
-        "access_tokens",
-        "api_keys",
-        "event_mac_starts",
-        "event_topics",
-        "follower_positions",
-        "journal_days",
-        "journal_entries_rebuilt",
-        "key_ring",
-        "ledger_node",
-        "merkle_nodes",
-        "payment_figures_rebuilt",
-        "payment_metrics",
-        "payment_metrics_rebuilt",
-        "projection_rebuilds",
-        "projection_rebuilds_under_way",
-        "pull_gaps",
-        "pull_progress",
-        "question_budgets",
-        "retention_kinds",
-        "reconciliations",
-        "reencrypted_tables",
-        "schema_migrations",
-        "sealed_settings",
-        "shop_counties",
-        "shop_listings",
-        "shop_order_counters",
-        "shop_order_days",
-        "shop_subcounties",
-        "signed_blocks",
-        "switch_changes",
-        "verification_runs",
-        "write_probe",
-    }
-)
-"""The other tables: counts, progress, the catalogue, secrets of the shop. A rebuild's shadow repeats its table."""

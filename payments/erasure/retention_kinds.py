@@ -95,6 +95,13 @@ KINDS: tuple[RetentionKind, ...] = (
         timedelta(days=30),
         newest=10_000,
     ),
+    RetentionKind(
+        "webhook_deliveries",
+        "when shops' servers were told of events",
+        "operation, and claims about it",
+        timedelta(days=30),
+        timedelta(days=7),
+    ),
     RetentionKind("authenticated_messages", "texts of M-Pesa's messages", _TAX, LAW_AND_A_YEAR, LAW),
     RetentionKind("payers", "payers' digests and what they typed, of movements", _TAX, LAW_AND_A_YEAR, LAW),
     RetentionKind(

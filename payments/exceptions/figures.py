@@ -51,7 +51,10 @@ FROM (VALUES
                             ORDER BY paid_at LIMIT 1)),
     ('inbound_message', (SELECT min(received_at) FROM (
         SELECT received_at FROM daraja_inbox WHERE state = 'new' AND is_proven
-        ORDER BY next_try_at LIMIT {MAX_COUNTED}) AS unread))
+        ORDER BY next_try_at LIMIT {MAX_COUNTED}) AS unread)),
+    ('webhook_delivery', (SELECT min(queued_at) FROM (
+        SELECT queued_at FROM webhook_endpoints AS endpoint JOIN webhook_deliveries AS delivery USING (endpoint_id)
+        WHERE endpoint.state = 'enabled' AND delivery.state = 'pending' LIMIT {MAX_COUNTED}) AS untold))
 ) AS oldest (kind, since)
 """  # noqa: S608 - made of constants only
 _MONEY_HELD = f"""

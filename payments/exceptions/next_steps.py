@@ -32,6 +32,8 @@ class Kind(StrEnum):
     INITIATOR_PASSWORD = "initiator_password"  # noqa: S105 - a kind of case
     CERTIFICATE = "certificate"
     PULL_BEHIND = "pull_behind"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    WEBHOOK_FAILED = "webhook_failed"
     HORIZON_HELD = "horizon_held"
     FOLLOWERS_BEHIND = "followers_behind"
 
@@ -140,6 +142,15 @@ WHAT_CAN_BE_DONE = {
     Kind.PULL_BEHIND: Advice(
         "M-Pesa lists the last 48 hours only. See that a worker runs and that `daftari pull` succeeds; what is "
         "missed is in the statement."
+    ),
+    Kind.WEBHOOK_DISABLED: Advice(
+        "The shop's own server is not told of payments any more. See with its people why it took nothing, then enable "
+        "the endpoint again in the console or by `daftari webhooks enable`: it goes on where it stopped. What it took "
+        "and lost is delivered again since a time by `daftari webhooks redeliver`."
+    ),
+    Kind.WEBHOOK_FAILED: Advice(
+        "The endpoint takes others and refused this one for days. See with its people why, then deliver it again in "
+        "the console or by `daftari webhooks redeliver`."
     ),
     Kind.HORIZON_HELD: Advice(
         "Orders and refunds go on; figures, the list of refunds and signed blocks wait. Ask whose transaction it is, "

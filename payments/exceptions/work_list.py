@@ -100,6 +100,17 @@ alarms AS (
     SELECT kind, kind AS case_id, NULL::uuid AS session_id, since, NULL::bigint AS money_cents, detail
     FROM jsonb_to_recordset(%(alarms)s) AS alarm (kind text, since timestamptz, detail text)
 ),
+webhooks_disabled AS (
+    SELECT 'webhook_disabled' AS kind, endpoint_id::text AS case_id, NULL::uuid AS session_id, changed_at AS since,
+           NULL::bigint AS money_cents,
+           CASE reason WHEN 'gone' THEN 'it answered that it is gone' ELSE 'it took nothing for days' END AS detail
+    FROM webhook_endpoints WHERE reason IN ('gone', 'only_failures')
+),
+webhooks_failed AS (
+    SELECT 'webhook_failed' AS kind, delivery_id::text AS case_id, session_id, settled_at AS since,
+           NULL::bigint AS money_cents, type || ' to ' || endpoint_id || coalesce(': ' || last_error, '') AS detail
+    FROM webhook_deliveries WHERE state = 'failed'
+),
 recent_sessions AS (
     SELECT session_id, failure_code, last_attempt_state, ended_at FROM payment_sessions
     WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC LIMIT 1000
@@ -133,6 +144,8 @@ cases AS (
     UNION ALL TABLE open_proposals
     UNION ALL TABLE switched_off
     UNION ALL TABLE alarms
+    UNION ALL TABLE webhooks_disabled
+    UNION ALL TABLE webhooks_failed
     UNION ALL TABLE set_up_wrong
 )
 """  # noqa: S608 - made of constants only

@@ -26,6 +26,8 @@ from payments.refunds.reversals import RefundSender
 from payments.refunds.status_checks import RefundStatusChecks
 from payments.verification.head_publisher import HeadPublisher
 from payments.verification.scheduled import ScheduledVerification
+from payments.webhooks.delivery_queue import DeliveryQueue
+from payments.webhooks.sender import WebhookSender
 from payments.worker.event_processor import MAX_WORKERS, EventHandler, EventProcessor
 from payments.worker.jobs import Job
 from payments.worker.left_over import PAID_WITHOUT_ORDER, REFUND_NOT_DECIDED
@@ -70,6 +72,8 @@ class WorkerParts:
     rebuilds: RebuildsAfterUpgrade
     purge: Callable[[], int]
     notify: Callable[[], int]
+    delivery_queue: DeliveryQueue
+    webhook_sender: WebhookSender
     signing_seconds: float
     max_queries: int
     switched_off: frozenset[str] = frozenset()
@@ -130,6 +134,22 @@ class View:
 
 
 @dataclass(frozen=True)
+class OnLog:
+    """Work that follows the log from several positions of its own."""
+
+    name: str
+    every: tuple[float, float]
+    effect: str
+    work: Callable[[WorkerParts, LogReader], int]
+
+    def jobs(self, parts: WorkerParts, locks: LockConnection, _max_workers: int, log: LogReader) -> list[Job]:
+        """Return the job, which one of several workers does."""
+        lock = ActiveLock(locks, self.name)
+        work = partial(_work_alone, lock, lambda each: self.work(each, log), parts)
+        return [Job(self.name, work, *self.every, lock)]
+
+
+@dataclass(frozen=True)
 class OnTime:
     """Work that is looked for by the clock. `every` is None where a setting says it."""
 
@@ -151,7 +171,7 @@ class OnTime:
 
 # Names are keys of locks, of positions in the log and of failures: they stay as they are.
 # fmt: off
-PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
+PROCESSES: tuple[OnEvent | View | OnLog | OnTime, ...] = (
     # name, seconds, events, what follows: the command sent to the session and its event
     OnEvent("orders", (0.02, 0.2), (Paid,),
             "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
@@ -198,6 +218,10 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
            lambda parts: parts.head_publisher.run()),
     OnTime("notifying", (30, 30), "notify people of open cases where DAFTARI_NOTIFY says",
            lambda parts: parts.notify()),
+    OnLog("webhook_queue", (0.1, 0.5), "queue for each webhook endpoint what it is to be told of",
+          lambda parts, log: parts.delivery_queue.run(log)),
+    OnTime("webhook_sending", (0.1, 0.5), "deliver to webhook endpoints what is due",
+           lambda parts: parts.webhook_sender.run()),
     OnTime("tidying", (60, 60), "purge what was kept long enough, kind by kind",
            lambda parts: parts.purge()),
     OnTime("unproven_letters", (10, 10), "delete the oldest unauthenticated messages beyond a maximum",
@@ -213,8 +237,8 @@ PROCESSES: tuple[OnEvent | View | OnTime, ...] = (
 )
 # fmt: on
 
-FOLLOWERS = tuple(process.name for process in PROCESSES if not isinstance(process, OnTime))
-"""Those that follow the log, each from a position of its own."""
+FOLLOWERS = tuple(process.name for process in PROCESSES if isinstance(process, OnEvent | View))
+"""Those that follow the log, each from a position that is stored under its name."""
 
 
 def jobs(

@@ -151,6 +151,8 @@ COURSES = (
         waits=5,
         **{'daftari_dead_letters{kind="unauthenticated_messages"}': "500x100"},
     ),
+    gauge("DaftariWebhookFails", 'daftari_open_cases{kind="webhook_disabled"}', 0, 1, waits=5),
+    gauge("DaftariWebhookFails", f'{WAITING}{{kind="webhook_delivery"}}', 60, 4_000, waits=5),
     Course(
         "DaftariUnauthenticatedMessages",
         18,

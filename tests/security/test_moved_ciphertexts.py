@@ -13,6 +13,7 @@ from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from payments.reconciliation.typed_references import TYPED_REFERENCE
+from payments.webhooks.endpoints import WEBHOOK_DEFINITION
 from shop.builtin.ordering import ORDER_DELIVERY
 
 MASTER_KEY = bytes(range(32))
@@ -24,6 +25,7 @@ COLUMNS = {
     "mpesa_movements.sealed_reference": TYPED_REFERENCE,
     "statement_pieces.sealed_piece": STATEMENT_PIECE,
     "shop_orders.sealed_delivery_details": ORDER_DELIVERY,
+    "webhook_endpoints.sealed_definition": WEBHOOK_DEFINITION,
 }
 """Every encrypted column, and its purpose."""
 

@@ -42,6 +42,7 @@ MAY_DELETE = {
     "journal_entries": "folded from the log and the movement log",
     "journal_entries_rebuilt": "folded from the log and the movement log",
     "shop_cart_items": "carts",
+    "webhook_endpoints": "who is told of events; what was told stays in the log",
 }
 """What a process may delete: no fact about money, no key, no message, no decision. All else is for functions."""
 

@@ -43,8 +43,10 @@ WORKERS = ("worker 1", "worker 2")
 STARTS_WITHIN_SECONDS = (0.5, 20.0)
 ROUND_TAKES_SECONDS = 0.02
 SOON = (0.02, 0.5)
-NOT_SIMULATED = frozenset({"payment_search", "payment_figures", "statement_uploads"})
-"""What only auditors and analysts read, and what only operators upload."""
+NOT_SIMULATED = frozenset(
+    {"payment_search", "payment_figures", "statement_uploads", "webhook_queue", "webhook_sending"}
+)
+"""What only auditors and analysts read, what only operators upload, and what others are told."""
 
 REACTS_WITHIN_SECONDS = dict.fromkeys(
     ("payment_metrics", "payment_refunds", "payment_cases", "journal_entries", "journal_movements"),

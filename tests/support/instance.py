@@ -59,6 +59,7 @@ freezegun.configure(
     extend_ignore_list=[
         "psycopg",
         "psycopg_pool",
+        "asyncio",
         "urllib3",
         "requests",
         "http",

@@ -43,6 +43,8 @@ WRITERS = {
     "pull_progress": "payments/reconciliation",
     "pull_gaps": "payments/reconciliation",
     "refund_checks": "payments/refunds",
+    "webhook_endpoints": "payments/webhooks",
+    "webhook_deliveries": "payments/webhooks",
     "payment_figures": "projections",
     "payment_figures_rebuilt": "projections",
     "payment_metrics": "projections",

@@ -58,6 +58,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "CASE_NOT_FOUND": ErrorCode(404, "There is no such kind of case."),
     "RECONCILIATION_NOT_FOUND": ErrorCode(404, "There is no such statement import."),
+    "WEBHOOK_ENDPOINT_NOT_FOUND": ErrorCode(
+        404, "There is no such webhook endpoint, or it belongs to another key."
+    ),
+    "WEBHOOK_DELIVERY_NOT_FOUND": ErrorCode(
+        404,
+        "The webhook endpoint has no such delivery, or it was over long ago. Deliver again `since` a moment.",
+    ),
     "LISTING_NOT_FOUND": ErrorCode(404, "There is no such listing on sale. Choose one from the catalogue."),
     "NO_BUILTIN_SHOP": ErrorCode(
         404, "Daftari's own shop is not used here: products, carts and orders are another's."
@@ -95,6 +102,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "M-Pesa reverses whole payments only. Send a part yourself, then record it with `payout_receipt`.",
     ),
     "PAYOUT_KNOWN": ErrorCode(409, "The payout receipt is of another refund already."),
+    "TOO_MANY_WEBHOOK_ENDPOINTS": ErrorCode(
+        409, "There are as many webhook endpoints as may be. Delete one that is no longer needed."
+    ),
     "CASE_NOT_OPEN": ErrorCode(409, "There is no such case, or it is already closed."),
     "CASE_NEEDS_MORE": ErrorCode(409, "This action does not apply to this kind of case; see `message`."),
     "IDEMPOTENCY_KEY_IN_USE": ErrorCode(

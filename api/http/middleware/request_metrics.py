@@ -27,8 +27,8 @@ GAUGES = {
     "daftari_follower_seconds_behind": "Age of the oldest event that a follower of the log has not read.",
     "daftari_horizon_seconds": "For how long the oldest transaction with an id has held the log back.",
     "daftari_database_answers": "1 if the figures of this list could be read from the database, else 0.",
-    "daftari_oldest_waiting_seconds": "Age of the oldest payment or refund in doubt, payment without its order, and "
-    "authenticated message that nobody has acted on; 0 if there is none.",
+    "daftari_oldest_waiting_seconds": "Age of the oldest payment or refund in doubt, payment without its order, "
+    "authenticated message that nobody has acted on, and webhook that was not taken; 0 if there is none.",
     "daftari_money_held_cents": "Money held, in cents: paid and without an order, and due back; of 10,000 at most.",
     "daftari_dead_letters": "Dead-lettered messages and events; counted up to 10,000.",
     "daftari_verified_seconds": "Seconds since the last verification run of each form ended.",

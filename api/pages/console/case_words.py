@@ -25,6 +25,8 @@ KIND_NAMES = {
     Kind.INITIATOR_PASSWORD: "Initiator's password runs out",
     Kind.CERTIFICATE: "Certificate runs out",
     Kind.PULL_BEHIND: "Pull is behind",
+    Kind.WEBHOOK_DISABLED: "Webhook endpoint disabled",
+    Kind.WEBHOOK_FAILED: "Webhook given up",
     Kind.HORIZON_HELD: "A transaction holds the log back",
     Kind.FOLLOWERS_BEHIND: "The log is not followed",
 }

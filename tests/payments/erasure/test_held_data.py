@@ -5,7 +5,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from ledger.session.events import EVENT_CLASSES
-from payments.erasure.held_data import HELD, NOTHING_OF_A_PERSON, SEALED_FIELDS
+from payments.erasure.held_data import HELD, SEALED_FIELDS
+from payments.erasure.impersonal_tables import NOTHING_OF_A_PERSON
 from payments.erasure.reencryption import COLUMNS as REENCRYPTED
 from projections.history import ENCRYPTED_FIELDS
 from tests.support.schema_catalog import Row, read_tables

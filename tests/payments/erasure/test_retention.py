@@ -50,6 +50,8 @@ PLANT: dict[str, str] = {
         VALUES (gen_random_uuid(), gen_random_uuid(), 7, 1, 0, 0, 1, 'v2.x', {at})""",
     "access_log": """INSERT INTO audit_log VALUES (gen_random_uuid(), {at}, 'access', 'user:9', 'user:7', '', '{{}}', 0,
         sha256('x'))""",
+    "webhook_deliveries": """INSERT INTO webhook_deliveries (endpoint_id, session_id, version, type, queued_at, state,
+        settled_at) VALUES (gen_random_uuid(), gen_random_uuid(), 1, 'payment.paid', {at}, 'delivered', {at})""",
     "verification_runs": "INSERT INTO verification_runs VALUES (gen_random_uuid(), {at}, {at}, 0, '0', '[]')",
 }
 LEFT = "SELECT count(*) FROM retained_rows WHERE kind = %s"
@@ -60,6 +62,7 @@ OF_A_CUSTOMER = frozenset(PLANT) - {
     "statement_uploads",
     "unauthenticated_messages",
     "verification_runs",
+    "webhook_deliveries",
 }
 ACT = "SELECT purge_kind(%s, 'infinity', %s, 2147483647)"
 DAY = timedelta(days=1)

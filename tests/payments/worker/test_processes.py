@@ -34,6 +34,8 @@ NAMES = (
     "signing_blocks",
     "publishing_heads",
     "notifying",
+    "webhook_queue",
+    "webhook_sending",
     "tidying",
     "unproven_letters",
     "reencryption",

@@ -1,0 +1,40 @@
+"""The tables that hold nothing about a person; `held_data.py` lists the others."""
+
+NOTHING_OF_A_PERSON = frozenset(
+    {
+        "access_tokens",
+        "api_keys",
+        "event_mac_starts",
+        "event_topics",
+        "follower_positions",
+        "journal_days",
+        "journal_entries_rebuilt",
+        "key_ring",
+        "ledger_node",
+        "merkle_nodes",
+        "payment_figures_rebuilt",
+        "payment_metrics",
+        "payment_metrics_rebuilt",
+        "projection_rebuilds",
+        "projection_rebuilds_under_way",
+        "pull_gaps",
+        "pull_progress",
+        "question_budgets",
+        "retention_kinds",
+        "reconciliations",
+        "reencrypted_tables",
+        "schema_migrations",
+        "sealed_settings",
+        "shop_counties",
+        "shop_listings",
+        "shop_order_counters",
+        "shop_order_days",
+        "shop_subcounties",
+        "signed_blocks",
+        "switch_changes",
+        "verification_runs",
+        "webhook_endpoints",
+        "write_probe",
+    }
+)
+"""The other tables: counts, progress, the catalogue, secrets of the shop. A rebuild's shadow repeats its table."""
