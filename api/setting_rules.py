@@ -68,10 +68,21 @@ def missing(found: Mapping[str, Any]) -> Iterator[str]:
             "DAFTARI_MASTER_KEY must be given in production, and kept in a safe place: "
             f"type `export DAFTARI_MASTER_KEY=$({values.COMMAND_FOR_A_KEY})`."
         )
+    yield from _missing_of_shop(found)
     if not found["daftari_data_dir"]:
         yield "DAFTARI_DATA_DIR must name a folder for the data of this machine."
     if found["daftari_mode"] == "production":
         yield from _wrong_in_production(found)
+
+
+def _missing_of_shop(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["daftari_shop"] == "http" and not found["daftari_shop_url"]:
+        yield "DAFTARI_SHOP=http needs DAFTARI_SHOP_URL, the address of your shop."
+    if found["daftari_shop_url"] and not found["daftari_shop_secret"]:
+        yield (
+            "DAFTARI_SHOP_URL needs DAFTARI_SHOP_SECRET, which signs the requests to it: type "
+            f"`export DAFTARI_SHOP_SECRET=$({values.COMMAND_FOR_A_SIGNING_SECRET})`."
+        )
 
 
 def _wrong_in_production(found: Mapping[str, Any]) -> Iterator[str]:

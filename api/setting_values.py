@@ -25,10 +25,13 @@ COMMAND_FOR_A_SECRET = 'python3 -c "import secrets; print(secrets.token_hex(32))
 COMMAND_FOR_A_KEY = (
     'python3 -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())"'
 )
+COMMAND_FOR_A_SIGNING_SECRET = f"echo whsec_$({COMMAND_FOR_A_KEY})"
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable, prometheus-client's, of the folder through which processes of a machine add up what they count."""
 
+_SIGNING_PREFIX = "whsec_"
+_SIGNING_BYTES = (24, 64)
 _MIN_SECRET = 32
 _MIN_DISTINCT = 10
 _PLACEHOLDERS = (
@@ -129,6 +132,22 @@ def secret(given: str) -> str:
             f"is shorter than {_MIN_SECRET} characters: type `{COMMAND_FOR_A_SECRET}` to make one."
         )
     return given
+
+
+def signing_secrets(given: str) -> tuple[str, ...]:
+    """Parse secrets of Standard Webhooks, separated by commas: "whsec_" and the base64 of 24 to 64 bytes."""
+    found = tuple(part.strip() for part in given.split(","))
+    if not all(_is_signing_secret(part) for part in found):
+        raise ValueError(f"must be whsec_ and the base64 of 32 bytes: type `{COMMAND_FOR_A_SIGNING_SECRET}`.")
+    return found
+
+
+def _is_signing_secret(given: str) -> bool:
+    try:
+        key = base64.b64decode(given.removeprefix(_SIGNING_PREFIX), validate=True)
+    except binascii.Error:
+        return False
+    return given.startswith(_SIGNING_PREFIX) and _SIGNING_BYTES[0] <= len(key) <= _SIGNING_BYTES[1]
 
 
 def weakness_of(given: str) -> str | None:

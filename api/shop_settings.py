@@ -12,9 +12,19 @@ class ShopSettings:
     """The shop's part of the settings."""
 
     daftari_shop: str = _setting(
-        values.choice("builtin", "none"),
+        values.choice("builtin", "http", "none"),
         "builtin",
-        "Who makes the orders of carts: the built-in shop, or nobody, where a server creates all payments.",
+        "Who makes the orders of carts: the built-in shop, one of your own behind HTTP, or nobody, where a server "
+        "creates all payments.",
+    )
+    daftari_shop_url: str = _setting(
+        values.url, "", "Where your own shop answers Daftari's requests; needed for DAFTARI_SHOP=http."
+    )
+    daftari_shop_secret: tuple[str, ...] = _setting(
+        values.signing_secrets,
+        "",
+        "The secret that signs requests to your shop, as whsec_…; while you change it both, with a comma between.",
+        secret=True,
     )
     daftari_delivery_fee: Money = _setting(values.money, "50.00", "The delivery fee, in shillings.")
     daftari_free_delivery_from: Money = _setting(

@@ -4,7 +4,7 @@ Money is whole cents, quantities are whole thousandths of the unit of measure, t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ledger.errors import Rejected
 from ledger.session.cart import SnapshotLine, subtotal_cents
+from ledger.store.caller_texts import LineTexts
 from ledger.store.parts import Part
 
 OUT_OF_STOCK = "OUT_OF_STOCK"
@@ -88,9 +89,9 @@ class Cart:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """One listing with less stock than was asked; `withdrawn` if it is no longer on sale."""
+    """Less stock than was asked of one listing, whose id may be unknown here; `withdrawn` if it is not on sale."""
 
-    listing_id: int
+    listing_id: int | None
     product_name: str
     asked_thousandths: int
     available_thousandths: int
@@ -99,29 +100,41 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A user's cart, its delivery fee, and what prevents buying it now."""
+    """What is in a user's cart, its delivery fee, and what prevents buying it now.
 
-    cart: Cart
+    `reference` is the shop's own name of the cart as it is now, if it gives it one.
+    """
+
+    lines: tuple[SnapshotLine, ...]
     delivery_fee_cents: int
     unknown_place: UnknownPlace | None
     shortages: tuple[Shortage, ...]
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRequest:
-    """A request for the order of a paid session. `delivery_details` are personal data: JSON values only.
+class Sale:
+    """What a session sells, as its shop knows it.
 
-    `reference` is what the shop's server calls the session, None for a cart.
+    `reference` is what the shop, or its server, calls the session; `texts` are what its server calls each line. Both
+    are personal data.
     """
 
     session_id: UUID
     user_id: int
     lines: tuple[SnapshotLine, ...]
+    reference: str | None = field(default=None, kw_only=True)
+    texts: Sequence[LineTexts | None] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest(Sale):
+    """A request for the order of a paid session. `delivery_details` are personal data: JSON values only."""
+
     total_cents: int
     delivery_fee_cents: int
     delivery_details: Mapping[str, object]
     placed_at: datetime
-    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +215,8 @@ class Shop(Protocol):
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
         """Say what is wrong with a place, None if both exist and the subcounty is in the county."""
 
-    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
-        """Return the listings that could not be sold now in these quantities; no stock is reserved."""
+    def shortages(self, sale: Sale) -> tuple[Shortage, ...]:
+        """Return what could not be sold now in these quantities; no stock is reserved."""
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session and take its stock, all or nothing.

@@ -6,7 +6,7 @@ from uuid import UUID
 from ledger.errors import Rejected
 from ledger.phone import holds_phone
 from ledger.session.cart import SnapshotLine
-from shop.port import Order, OrderRequest, PlacedOrder, Quote, Shortage, UnknownPlace
+from shop.port import Order, OrderRequest, PlacedOrder, Quote, Sale, Shortage, UnknownPlace
 
 
 class NoShop:
@@ -22,7 +22,7 @@ class NoShop:
         """Return None: no place is wrong."""
         return None
 
-    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
+    def shortages(self, sale: Sale) -> tuple[Shortage, ...]:
         """Return none: what is sold is the server's affair."""
         return ()
 

@@ -26,6 +26,7 @@ from api.cli.retention import retention
 from api.cli.revoke_tokens import revoke_tokens
 from api.cli.running import serve, simulator, work
 from api.cli.set_mpesa_credentials import set_mpesa_credentials
+from api.cli.shop_check import shop_check
 from api.cli.switch import switch
 from api.cli.token import token
 from api.cli.up import up
@@ -71,6 +72,7 @@ for command in (
     api_keys,
     set_mpesa_credentials,
     check,
+    shop_check,
     replay,
     work_list,
     notify,

@@ -23,17 +23,18 @@ from ledger.errors import Conflict, Rejected, wrong_fields
 from ledger.identifiers import new_id
 from ledger.money import Money
 from ledger.phone import PhoneNumber
-from ledger.session.cart import SnapshotLine, Totals, add_up
+from ledger.session.cart import Totals, add_up
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from ledger.store.counters import timed
 from ledger.store.customer_keys import HasKey
 from ledger.store.parts import read_parts, together
-from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, Vault
+from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
 from payments.checkout.prompt_refusals import mpesa_unavailable, payments_paused, refusal_for_buyer
 from payments.checkout.push_slots import PushSlots
 from payments.checkout.terms import CheckoutTerms
+from payments.fulfilment.order_process import sale_of
 from payments.idempotency.keyed_request import WITHOUT_KEY, UnkeyedRequest
 from payments.inbox.callback_tokens import make_token
 from payments.operators.switches import Switch, Switches
@@ -137,18 +138,19 @@ class Checkout:
         self._refuse_one_session_more(*sessions.open_of(found["open"]), now)
         place = delivery["county_id"], delivery["subcounty_id"]
         quote = local.quote_of(found["cart"], *place) if local else self._quote(user_id, *place)
-        lines, totals = self._priced(quote)
+        totals = self._priced(quote)
         encrypt_by = self._vault.key_of_read(user_id, found)
         encrypt = partial(self._vault.encrypt, user_id, row=session_id, by=encrypt_by)
         session = PaymentSession.create(
             session_id,
             user_id=user_id,
-            lines=lines,
+            lines=quote.lines,
             totals=totals,
             phone_sealed=encrypt(phone.digits, purpose=PHONE),
             delivery_sealed=encrypt(json.dumps(delivery), purpose=DELIVERY),
             county_id=delivery["county_id"],
             subcounty_id=delivery["subcounty_id"],
+            reference_sealed=quote.reference and encrypt(quote.reference, purpose=REFERENCE),
             shop=self._shops.for_carts,
             expires_at=now + timedelta(minutes=self._terms.session_minutes),
             at=now,
@@ -170,17 +172,16 @@ class Checkout:
         if local is not None and session.shop == self._shops.for_carts:
             return local.shortages_of(stock, session.lines)
         with self._while_waiting():
-            return self._shops.named(session.shop).shortages(session.lines)
+            return self._shops.named(session.shop).shortages(sale_of(self._vault, session))
 
-    def _priced(self, quote: Quote) -> tuple[tuple[SnapshotLine, ...], Totals]:
-        """Return what a session keeps of a quote; raises what prevents buying the cart now."""
+    def _priced(self, quote: Quote) -> Totals:
+        """Return what a session asks for by a quote; raises what prevents buying the cart now."""
         if quote.unknown_place:
             field = f"delivery_details.{quote.unknown_place}"
             raise wrong_fields({field: [_NO_SUCH_PLACE[quote.unknown_place]]})
-        lines = tuple(line.snapshot for line in quote.cart.lines)
-        totals = add_up(lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
+        totals = add_up(quote.lines, quote.delivery_fee_cents, self._terms.max_amount_shillings)
         _refuse_shortages(quote.shortages)
-        return lines, totals
+        return totals
 
     def wrong_place(self, county_id: int, subcounty_id: int) -> dict[str, list[str]]:
         """Say what is wrong with a place, by the field of the details that names it; empty if it is right."""

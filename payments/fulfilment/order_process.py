@@ -1,6 +1,7 @@
 """The order process: Paid → the order in the shop → OrderCreated; if there can be none → Failed and RefundDue."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,14 +15,14 @@ from ledger.errors import Conflict, Rejected, Unavailable
 from ledger.session.events import Paid
 from ledger.session.session import PaymentSession
 from ledger.session.values import NO_SHOP, Status
-from ledger.store.caller_texts import reference_of
+from ledger.store.caller_texts import line_texts_of, reference_of
 from ledger.store.customer_keys import Erased
 from ledger.store.metadata import Cause, caused_by
 from ledger.store.parts import Part
 from ledger.store.vault import DELIVERY, Vault
 from payments.fulfilment.order_failures import OrderFailures
 from projections.follower import Recorded
-from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder
+from shop.port import ORDER_NOT_MADE, OrderRefused, OrderRequest, PlacedOrder, Sale
 from shop.shops import Shops
 
 _NOT_MADE = "Your order could not be made."
@@ -163,6 +164,7 @@ class OrderMaker:
         self._ledger.decide(session.id, command, known=session)
 
     def _request(self, session: PaymentSession, placed_at: datetime) -> OrderRequest:
+        sale = sale_of(self._vault, session)
         return OrderRequest(
             session_id=session.id,
             user_id=session.user_id,
@@ -171,17 +173,9 @@ class OrderMaker:
             delivery_fee_cents=session.totals.delivery_fee_cents,
             delivery_details=self._delivery_details(session) if session.shop != NO_SHOP else {},
             placed_at=placed_at,
-            reference=self._reference(session),
+            reference=sale.reference,
+            texts=sale.texts,
         )
-
-    def _reference(self, session: PaymentSession) -> str | None:
-        """Return what the caller calls the session. Raises Erased, unless nobody but the ledger makes its order."""
-        try:
-            return reference_of(self._vault, session)
-        except Erased:
-            if session.shop != NO_SHOP:
-                raise
-            return None
 
     def _delivery_details(self, session: PaymentSession) -> dict[str, Any]:
         if session.delivery_sealed is None:
@@ -190,3 +184,14 @@ class OrderMaker:
             self._vault.decrypt(session.user_id, session.delivery_sealed, purpose=DELIVERY, row=session.id)
         )
         return details
+
+
+def sale_of(vault: Vault, session: PaymentSession) -> Sale:
+    """Return what a session's shop is asked about. Raises Erased, unless nobody but the ledger makes its order."""
+    sale = Sale(session.id, session.user_id, session.lines)
+    try:
+        return replace(sale, reference=reference_of(vault, session), texts=line_texts_of(vault, session))
+    except Erased:
+        if session.shop != NO_SHOP:
+            raise
+        return sale

@@ -36,7 +36,8 @@ class BuiltinShop(Orders):
 
     def _quote(self, cart: Cart, shortages: tuple[Shortage, ...], county_id: int, subcounty_id: int) -> Quote:
         place = self.places.unknown(county_id, subcounty_id)
-        return Quote(cart, self._rates.fee_cents(cart), place, shortages)
+        lines = tuple(line.snapshot for line in cart.lines)
+        return Quote(lines, self._rates.fee_cents(cart), place, shortages)
 
     def cart_of(self, user_id: int) -> Cart:
         """Return the user's cart, empty if there is none."""

@@ -33,6 +33,7 @@ from shop.port import (
     OrderRefused,
     OrderRequest,
     PlacedOrder,
+    Sale,
     Shortage,
 )
 
@@ -101,11 +102,12 @@ class Orders:
         self._database = database
         self._vault = vault
 
-    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
+    def shortages(self, sale: Sale) -> tuple[Shortage, ...]:
         """Return the listings that could not be sold now in these quantities; no stock is reserved."""
+        asked = Part("%s", (list(_asked_by_listing(sale.lines)),))
         with self._database.connection() as connection:
-            asked = Part("%s", (list(_asked_by_listing(lines)),))
-            return self.shortages_of(run_parts(connection, {"stock": self.stock_part(asked)})["stock"], lines)
+            stock = run_parts(connection, {"stock": self.stock_part(asked)})["stock"]
+        return self.shortages_of(stock, sale.lines)
 
     def stock_part(self, listing_ids: Part) -> Part:
         """Return the part of a statement that reads the stock of listings; their ids are the bigint[] of a part."""

@@ -145,6 +145,10 @@ def test_all_problems_are_reported_at_once_and_each_names_its_variable() -> None
         ("MPESA_ENVIRONMENT", "live", "sandbox, production"),
         ("MPESA_CERTIFICATE_FILE", "/nowhere/cert.pem", "cannot be read"),
         ("DAFTARI_LOG_FORMAT", "xml", "json, console"),
+        ("DAFTARI_SHOP", "own", "builtin, http, none"),
+        ("DAFTARI_SHOP_URL", "http://shop.example/daftari", "must be an https address"),
+        ("DAFTARI_SHOP_SECRET", "whsec_c2hvcnQ=", "the base64 of 32 bytes"),
+        ("DAFTARI_SHOP_SECRET", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "must be whsec_"),
     ],
 )
 def test_an_unusable_value_is_refused_with_what_to_type(name: str, value: str, says: str) -> None:
@@ -372,3 +376,16 @@ def test_destinations_of_heads_are_files_addresses_and_commands() -> None:
     for text, said in wrong.items():
         with pytest.raises(ValueError, match=said):
             setting_values.destinations(text)
+
+
+def test_a_shop_of_ones_own_needs_its_address_and_that_a_secret(tmp_path: Path) -> None:
+    here = {"DAFTARI_DATA_DIR": str(tmp_path)}
+    with pytest.raises(ConfigurationError, match="DAFTARI_SHOP=http needs DAFTARI_SHOP_URL"):
+        local_settings(here | {"DAFTARI_SHOP": "http"})
+    url = {"DAFTARI_SHOP_URL": "https://shop.example/daftari"}
+    with pytest.raises(ConfigurationError, match="echo whsec_"):
+        local_settings(here | url)
+    secrets = [f"whsec_{base64.b64encode(bytes(number)).decode()}" for number in (24, 64)]
+    settings = local_settings(here | url | {"DAFTARI_SHOP_SECRET": ", ".join(secrets)})
+    assert (settings.daftari_shop, settings.daftari_shop_secret) == ("builtin", tuple(secrets))
+    assert secrets[0] not in repr(settings)

@@ -1,7 +1,9 @@
 from itertools import islice
+from uuid import uuid4
 
 from ledger.store.database import Database
 from shop.demo import LISTINGS, TOMATOES, Buyer, demo_data, make_buyers
+from shop.port import Sale
 from tests.shop.conftest import open_shop, request_for
 
 
@@ -13,7 +15,7 @@ def test_the_demo_has_farms_listings_and_a_buyer_with_a_cart(database: Database)
     assert len({listing.farm_name for listing in page.listings}) == 6
     lines = shop.cart_of(1).lines
     assert (lines[0].listing_id, lines[0].quantity_thousandths, len(lines)) == (TOMATOES, 2_000, 3)
-    assert shop.shortages([line.snapshot for line in lines]) == ()
+    assert shop.shortages(Sale(uuid4(), 1, tuple(line.snapshot for line in lines))) == ()
 
 
 def test_a_second_call_changes_nothing(database: Database) -> None:

@@ -282,10 +282,10 @@ def test_a_day_may_have_more_than_999_orders() -> None:
 
 def test_shortages_name_listings_that_are_short_missing_or_withdrawn(shop: BuiltinShop) -> None:
     request = order_request(shop, 1, tomatoes="10", eggs="3", potatoes="1")
-    assert shop.shortages(request.lines) == ()
+    assert shop.shortages(request) == ()
     set_stock(shop, EGGS, 2_000)
     change_listing(shop, POTATOES, withdrawn=True)
-    assert shop.shortages(request.lines) == (
+    assert shop.shortages(request) == (
         Shortage(EGGS, "Kienyeji Eggs", 3_000, 2_000),
         Shortage(POTATOES, "Irish Potatoes", 1_000, 0, withdrawn=True),
     )

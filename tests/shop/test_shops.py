@@ -15,7 +15,7 @@ from tests.support.checkouts import new_session
 
 
 def request(reference: str | None) -> OrderRequest:
-    return OrderRequest(uuid4(), 7, (), 350_00, 0, DETAILS, PLACED_AT, reference)
+    return OrderRequest(uuid4(), 7, (), 350_00, 0, DETAILS, PLACED_AT, reference=reference)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_where_there_is_no_shop_there_are_no_carts_and_no_goods() -> None:
     shop: Shop = NoShop()
     with pytest.raises(Rejected, match="NO_CARTS"):
         shop.quote(7, 1, 5)
-    assert shop.shortages(()) == ()
+    assert shop.shortages(request(None)) == ()
     assert shop.unknown_place(99, 1) is None
     assert shop.rule_out_order(uuid4(), ()) is None
     assert shop.return_goods(uuid4()) is False

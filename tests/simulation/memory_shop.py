@@ -25,6 +25,7 @@ from shop.port import (
     OrderRequest,
     PlacedOrder,
     Quote,
+    Sale,
     Shortage,
     UnknownPlace,
 )
@@ -163,7 +164,8 @@ class MemoryShop(BuiltinShop):
 
     def _quote(self, cart: Cart, shortages: tuple[Shortage, ...], county_id: int, subcounty_id: int) -> Quote:
         place = self.unknown_place(county_id, subcounty_id)
-        return Quote(cart, self._rates.fee_cents(cart), place, shortages)
+        lines = tuple(line.snapshot for line in cart.lines)
+        return Quote(lines, self._rates.fee_cents(cart), place, shortages)
 
     def unknown_place(self, county_id: int, subcounty_id: int) -> UnknownPlace | None:
         """Accept the one place where all buyers live."""
@@ -218,10 +220,10 @@ class OutsideShop(MemoryShop):
 
     allotment_part = allotted = order_part = None  # type: ignore[assignment]  # it is no LocalShop
 
-    def shortages(self, lines: Sequence[SnapshotLine]) -> tuple[Shortage, ...]:
+    def shortages(self, sale: Sale) -> tuple[Shortage, ...]:
         """Return the lines that could not be sold now."""
         self._ask("shortages")
-        return self._state.shortages(lines)
+        return self._state.shortages(sale.lines)
 
     def quote(self, user_id: int, county_id: int, subcounty_id: int) -> Quote:
         """Quote the user's cart to a place."""

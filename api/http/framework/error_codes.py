@@ -150,6 +150,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "MPESA_UNAVAILABLE": ErrorCode(
         503, "M-Pesa is temporarily unavailable and sent no prompt. Wait for Retry-After."
     ),
+    "SHOP_UNAVAILABLE": ErrorCode(
+        503, "The shop does not answer, and nothing was done. Wait for Retry-After."
+    ),
     "SHOP_NOT_CONFIGURED": ErrorCode(
         503, "The settings do not name the shop of this payment; `message` says which are missing."
     ),

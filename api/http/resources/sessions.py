@@ -73,6 +73,7 @@ NO_PROMPT = (
     "PAYMENTS_BUSY",
     "PAYMENTS_PAUSED",
     "SHOP_NOT_CONFIGURED",
+    "SHOP_UNAVAILABLE",
 )
 """Why a prompt was not sent."""
 
@@ -101,7 +102,13 @@ NO_SLOT = ("TOO_MANY_WAITING", "NO_ROOM_TO_WAIT")
 @idempotent_by_command
 @blueprint.arguments(NewSession)
 @blueprint.refuses(
-    "CART_EMPTY", "AMOUNT_OUT_OF_RANGE", "OUT_OF_STOCK", "ERASED", "TOO_MANY_SESSIONS", "NO_CARTS"
+    "CART_EMPTY",
+    "AMOUNT_OUT_OF_RANGE",
+    "OUT_OF_STOCK",
+    "ERASED",
+    "TOO_MANY_SESSIONS",
+    "NO_CARTS",
+    "SHOP_UNAVAILABLE",
 )
 @blueprint.response(201, Session)
 def create_session(wanted: dict[str, Any]) -> Any:

@@ -1,1 +1,0 @@
-"""Users by the text that the shop's tokens name them by."""
