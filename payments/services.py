@@ -39,6 +39,7 @@ from payments.settlement.receiver import CallbackReceiver
 from payments.verification.verifier import Verifier
 from payments.webhooks.deliveries import WebhookDeliveries
 from payments.webhooks.endpoints import WebhookEndpoints
+from payments.webhooks.feed import MessageFeed
 from payments.worker.processes import WorkerParts
 from shop.builtin import BuiltinShop
 from shop.shops import Shops
@@ -111,6 +112,11 @@ class Services:
         """Raise NotFound NO_BUILTIN_SHOP where the carts are another's."""
         if self.shops.for_carts != BUILTIN_SHOP:
             raise NotFound("The built-in shop is not used here.", code="NO_BUILTIN_SHOP")
+
+    @cached_property
+    def message_feed(self) -> MessageFeed:
+        """What servers of shops read of what happened."""
+        return MessageFeed(self.ledger, self.vault)
 
     def check_database(self, within_seconds: float) -> HorizonHolder | None:
         """Read one row and write one; return who holds the log back.

@@ -70,7 +70,7 @@ SELECT session_id FROM payment_sessions WHERE user_id = %s ORDER BY created_at D
 """
 
 CONDITIONS = {
-    "topic": "AND topic = %(topic)s",
+    "topics": "AND topic = ANY(%(topics)s::text[])",
     "actor": "AND metadata->>'actor' = %(actor)s",
     "since": "AND recorded_at >= %(since)s",
     "until": "AND recorded_at < %(until)s",
@@ -88,7 +88,7 @@ class LogFilters:
     refunded by it, and that the user owns.
     """
 
-    topic: str | None = None
+    topics: list[str] | None = None
     actor: str | None = None
     since: datetime | None = None
     until: datetime | None = None

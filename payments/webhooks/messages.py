@@ -5,7 +5,7 @@ made of one event and of its session as that event left it, so it is the same wh
 takes the caller's own texts away. It holds neither a phone nor a name, nor the name of a key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -55,9 +55,9 @@ def type_of(recorded: Recorded) -> str | None:
     return _TYPE_OF_TOPIC.get(recorded.topic)
 
 
-def topics_of(types: tuple[str, ...]) -> tuple[str, ...]:
+def topics_of(types: Collection[str]) -> list[str]:
     """Return the topics of the events that messages of these types are made of."""
-    return tuple(topic for topic, kind in _TYPE_OF_TOPIC.items() if kind in types)
+    return [topic for topic, kind in _TYPE_OF_TOPIC.items() if kind in types]
 
 
 def message_id(session_id: UUID, version: int) -> str:

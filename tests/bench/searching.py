@@ -105,7 +105,7 @@ def _measure(url: str, sessions: int, searches: int) -> None:
     macs = event_macs(database)
     for name, filters in (
         ("log", LogFilters()),
-        ("log: type", LogFilters(topic="payment_session.paid.v1")),
+        ("log: type", LogFilters(topics=["payment_session.paid.v1"])),
         ("log: an actor of nothing", LogFilters(actor="user:0")),
         ("log: from", LogFilters(since=NEWEST - timedelta(days=1))),
         ("log: user", LogFilters(user_id=7)),

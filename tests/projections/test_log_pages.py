@@ -64,7 +64,7 @@ def test_filters_leave_nothing_out_however_few_events_a_page_looks_at(
 ) -> None:
     monkeypatch.setattr(log_pages, "MAX_WALKED", walked)
     paid = f"topic = '{Paid.TOPIC}'"
-    assert names(pages(database, LogFilters(topic=Paid.TOPIC))) == stored(database, paid)
+    assert names(pages(database, LogFilters(topics=[Paid.TOPIC]))) == stored(database, paid)
     mine = f"session_id = '{checkouts[0].session_id}'"
     [receipt, *_] = checkouts[0].ledger.session(checkouts[0].session_id).receipts or ["NONE"]
     with database.connection() as connection:

@@ -50,7 +50,7 @@ LATE_USER, LATE_SESSIONS = 99, 400
 """A user all of whose events are at the end of the log."""
 
 OF_LOG: dict[str, Any] = {
-    "topic": "payment_session.paid.v1",
+    "topics": ["payment_session.paid.v1"],
     "actor": "user:42",
     "since": NEWEST - timedelta(days=1),
     "until": NEWEST - timedelta(days=3),
@@ -63,7 +63,7 @@ LOG_SEARCHES = [
     *(dict(pair) for pair in combinations(OF_LOG.items(), 2)),
     OF_LOG,
     {"user_id": LATE_USER},
-    {"user_id": LATE_USER, "topic": "payment_session.paid.v1"},
+    {"user_id": LATE_USER, "topics": ["payment_session.paid.v1"]},
 ]
 
 

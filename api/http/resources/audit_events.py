@@ -1,13 +1,12 @@
 """Auditors page through the whole log, and go on where they stopped, for ever."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.access_log import note_access, reads_personal_data
 from api.http.middleware.auth import require_role
-from api.http.schemas.audit_schemas import MAX_EVENTS, TOPICS, EventQuery, LogEvents
+from api.http.schemas.audit_schemas import MAX_EVENTS, TOPICS, EventQuery, LogEvents, log_cursor
 from api.http.schemas.pagination import link_after
 from api.issued_tokens import Role
 from projections.history import for_auditor
@@ -29,7 +28,7 @@ def list_events(query: dict[str, Any]) -> dict[str, Any]:
     """
     services = current_services()
     filters = LogFilters(
-        topic=TOPICS[query["type"]] if "type" in query else None,
+        topics=[TOPICS[query["type"]]] if "type" in query else None,
         actor=query.get("actor"),
         since=query.get("from_"),
         until=query.get("to"),
@@ -46,11 +45,7 @@ def list_events(query: dict[str, Any]) -> dict[str, Any]:
 
 def _show(page: LogPage) -> dict[str, Any]:
     return {
-        "next": None if page.is_over else link_after("after", _cursor(page.positions)),
+        "next": None if page.is_over else link_after("after", log_cursor(page.positions)),
         "has_more": page.has_more,
         "results": [for_auditor(entry) for entry in page.entries],
     }
-
-
-def _cursor(positions: Mapping[int, int]) -> str:
-    return ",".join(f"{origin}:{position}" for origin, position in sorted(positions.items()))

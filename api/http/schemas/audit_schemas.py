@@ -1,6 +1,7 @@
 """The queries of auditors, and how payments that they find are shown."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -129,6 +130,11 @@ class LogCursor(fields.String):
         if len(positions) != len(parts) or not positions or not is_possible:
             raise ValidationError("Follow `next` as it is.")
         return positions
+
+
+def log_cursor(positions: Mapping[int, int]) -> str:
+    """Return positions as a LogCursor loads them."""
+    return ",".join(f"{origin}:{position}" for origin, position in sorted(positions.items()))
 
 
 class EventQuery(RequestSchema):
