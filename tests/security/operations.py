@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from tests.security.world import World
+from tests.security.world import SERVER, World
 
 METHODS = ("get", "post", "put", "patch", "delete")
 CUSTOMER = ["customer"]
@@ -32,7 +32,12 @@ class Operation:
     @property
     def is_of_a_buyer(self) -> bool:
         """Whether it names something that belongs to one buyer."""
-        return self.roles == CUSTOMER and ("{session_id}" in self.path or "{order_id}" in self.path)
+        return "customer" in self.roles and ("{session_id}" in self.path or "{order_id}" in self.path)
+
+    @property
+    def is_of_staff(self) -> bool:
+        """Whether it is for others than those whose own it shows: buyers, and servers for them."""
+        return bool(set(self.roles) - {*CUSTOMER, *SERVER})
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
@@ -49,7 +54,7 @@ def operations(world: World) -> Iterator[Operation]:
 def call(world: World, operation: Operation, token: str | None, **request: Any) -> requests.Response:
     """Send a request to an operation: what OWNER has is named in its path, and the body is an empty object."""
     known = dict(world.known)
-    if operation.roles != CUSTOMER and "/refunds/" in operation.path:
+    if operation.is_of_staff and "/refunds/" in operation.path:
         known["session_id"] = known["refund_session_id"]
     path = operation.path
     for name, value in known.items():

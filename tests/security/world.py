@@ -10,23 +10,34 @@ from typing import Any
 from api.http.framework.openapi import document
 from ledger import clock
 from ledger.store.block_signer import BlockSigner
+from payments.api_keys.api_key import ROLES
 from shop.demo import make_buyers
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart
+from tests.support.api_keys import make_key
 from tests.support.checkouts import Checkout
 from tests.support.database import new_database, reachable_folder
 from tests.support.horizon import until_readable
 from tests.support.instance import Instance, running_instance
 
 OWNER, OTHER, OPERATOR, AUDITOR, ANALYST = 1, 2, 9, 10, 11
+SERVER = ["server"]
 
 
 @dataclass(frozen=True)
 class World:
-    """A running instance, the parameters that name something of OWNER's, and its OpenAPI document."""
+    """A running instance, the parameters that name something of OWNER's, and its OpenAPI document.
+
+    `keys` are API keys by their role.
+    """
 
     instance: Instance
     known: dict[str, str]
     document: dict[str, Any]
+    keys: dict[str, str]
+
+    def token(self, user: int, roles: list[str]) -> str:
+        """Return what opens an operation for who has these roles: a token, or the key of a server."""
+        return self.keys["server"] if roles == SERVER else self.instance.token(user, *roles)
 
 
 @contextmanager
@@ -54,9 +65,11 @@ def running_world(server_url: str, template_database: str) -> Iterator[World]:
             "reconciliation_id": "550e8400-e29b-41d4-a716-446655440000",
         }
         sign(instance)
-        with instance.app.app_context():
+        with instance.app.test_request_context():
             made = document()
-        yield World(instance, known, made)
+        services = instance.services
+        keys = {role: make_key(services.database, services.vault, f"a-{role}", role) for role in ROLES}
+        yield World(instance, known, made, keys)
     shutil.rmtree(folder)
 
 

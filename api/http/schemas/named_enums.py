@@ -7,6 +7,7 @@ from api.http.schemas.session_schemas import EVENT_NAMES
 from ledger.session.values import AttemptState, Evidence, RefundState, RefundStatus, Status
 from payments.exceptions.next_steps import Kind
 from payments.reconciliation.c2b import ValidationAnswer
+from payments.webhooks.messages import MESSAGE_TYPES
 from projections.booked_receipts import Missing
 from projections.figures import BYS, GROUPS
 from projections.postings import CHART, Account
@@ -22,6 +23,7 @@ NAMED_ENUMS = {
     "TimeSlot": NamedEnum("The part of the day to deliver in.", TIME_SLOTS),
     "ErrorCode": NamedEnum("Why a request was refused. Later versions may add codes.", list(ERROR_CODES)),
     "EventName": NamedEnum("The name of an event of a session.", EVENT_NAMES),
+    "MessageType": NamedEnum("What a message tells. Later versions may add types.", MESSAGE_TYPES),
     "CaseKind": NamedEnum("What kind of thing an operator has to look at.", list(Kind)),
     "MetricsBy": NamedEnum("What a row of the metrics is for.", BYS),
     "MetricsGroup": NamedEnum("By what the metrics are grouped.", GROUPS),
