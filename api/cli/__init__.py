@@ -16,6 +16,7 @@ from api.cli.export_customer import export_customer
 from api.cli.failures import FailureGroup
 from api.cli.generate import generate
 from api.cli.keys import reencrypt, roll_key, rotate_master_key
+from api.cli.listen import listen
 from api.cli.mpesa import pull, register_c2b
 from api.cli.notify import notify
 from api.cli.rebuild import rebuild
@@ -70,6 +71,7 @@ for command in (
     token,
     revoke_tokens,
     api_keys,
+    listen,
     set_mpesa_credentials,
     check,
     shop_check,

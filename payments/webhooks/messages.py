@@ -1,4 +1,4 @@
-"""The messages that servers of shops get, by webhook and in the feed alike.
+"""The messages that servers of shops get, by webhook, in the feed and by `daftari listen` alike.
 
 A message has the form of Standard Webhooks (https://www.standardwebhooks.com): `type`, `timestamp` and `data`. It is
 made of one event and of its session as that event left it, so it is the same whenever it is made; only an erasure
