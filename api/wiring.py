@@ -73,6 +73,7 @@ from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
 from payments.settlement.receiver import CallbackReceiver
 from payments.settlement.settlement import Settlement
+from payments.users.user_ids import UserIds
 from payments.verification.head_publisher import HeadPublisher, destination_of
 from payments.verification.scheduled import ScheduledVerification, run_if_due
 from payments.verification.verifier import Verifier
@@ -239,6 +240,7 @@ def assemble(
         idempotency=idempotency,
         request_leases=request_leases,
         revocations=TokenRevocations(database, audit_log),
+        user_ids=UserIds(database, vault),
         api_keys=ApiKeys(database, vault, prefix_of(is_production=settings.is_production)),
         stk_callbacks=stk_callbacks,
         reversal_results=reversal_results,

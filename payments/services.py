@@ -36,6 +36,7 @@ from payments.refunds.reversal_results import ReversalResults
 from payments.request_leases import RequestLeases
 from payments.revocation.token_revocations import TokenRevocations
 from payments.settlement.receiver import CallbackReceiver
+from payments.users.user_ids import UserIds
 from payments.verification.verifier import Verifier
 from payments.webhooks.deliveries import WebhookDeliveries
 from payments.webhooks.endpoints import WebhookEndpoints
@@ -66,6 +67,7 @@ class Services:
     request_leases: RequestLeases
     revocations: TokenRevocations
     api_keys: ApiKeys
+    user_ids: UserIds
 
     # M-Pesa, which calls back
     stk_callbacks: CallbackReceiver

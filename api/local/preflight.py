@@ -121,7 +121,7 @@ def _check_roles(settings: Settings) -> tuple[Level, str]:
 def _check_tokens(settings: Settings) -> tuple[Level, str]:
     from api.http.middleware.auth import TokenVerifier  # noqa: PLC0415 - Flask comes with it; the other commands do without
 
-    TokenVerifier(settings)
+    TokenVerifier(settings, int)
     url = settings.daftari_jwt_jwks_url
     if url:
         return _check_published_keys(url)

@@ -51,6 +51,7 @@ GRANT SELECT, INSERT (key_id, name, role, prefix, last_four, digest, allowed_add
     UPDATE (last_used_at)
     ON api_keys TO daftari_app;
 GRANT EXECUTE ON FUNCTION revoke_api_key TO daftari_app;
+GRANT SELECT, INSERT ON user_texts TO daftari_app;
 GRANT SELECT, INSERT (purpose, key_id, wrapped_key, created_at) ON key_ring TO daftari_app;
 GRANT SELECT, INSERT (user_id, wrapped_key, wrap_key_id, created_at) ON customer_keys TO daftari_app;
 GRANT EXECUTE ON FUNCTION add_customer_key TO daftari_app;

@@ -13,6 +13,7 @@ from ledger.store.vault import EVENT_PURPOSES, REFERENCE
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from payments.reconciliation.typed_references import TYPED_REFERENCE
+from payments.users.user_ids import USER_TEXT
 from shop.builtin.ordering import ORDER_DELIVERY
 
 BY_USER = "user_id = %(user)s"
@@ -346,6 +347,17 @@ HELD: tuple[HeldData, ...] = (
         BY_USER,
         "user_id",
         hidden=frozenset({"wrapped_key", "wrap_key_id"}),
+    ),
+    HeldData(
+        "user_texts",
+        "The text by which the shop names you to us.",
+        "until an erasure: your payments are found by it",
+        "deleted",
+        BY_USER,
+        "user_id",
+        {"sealed_text": USER_TEXT},
+        row=itemgetter("user_id"),
+        hidden=frozenset({"digest"}),
     ),
     HeldData(
         "customer_erasures",

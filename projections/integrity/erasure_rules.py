@@ -32,6 +32,7 @@ WITH erased AS (
 SELECT DISTINCT place, user_id FROM (
     SELECT 'prompt_counts' AS place, user_id FROM erased JOIN prompt_counts USING (user_id)
     UNION ALL SELECT 'payment_phones', user_id FROM erased JOIN payment_phones USING (user_id)
+    UNION ALL SELECT 'user_texts', user_id FROM erased JOIN user_texts USING (user_id)
     UNION ALL SELECT 'live_prompts', user_id FROM erased JOIN live_prompts USING (user_id)
     UNION ALL SELECT 'idempotency_keys', user_id FROM erased JOIN idempotency_keys USING (user_id)
               WHERE created_at <= erased_at

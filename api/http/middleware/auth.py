@@ -3,7 +3,6 @@
 Every path under /api/, existing or not, requires a token unless its view is marked `public`.
 """
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,13 +19,13 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from api.http.framework import API_PREFIX
 from api.http.framework.blueprint import check_names
-from api.http.framework.services import current_services
+from api.http.framework.services import SERVICES, LazyServices, current_services
 from api.http.middleware.refused_access import record_refusal
 from api.http.middleware.token_keys import key_source
 from api.issued_tokens import OUR_NAME, TOKEN_ROLES, Role
 from api.settings import Settings
 from ledger.clock import now
-from ledger.errors import NotAllowed, Unauthenticated
+from ledger.errors import InvalidValue, NotAllowed, Unauthenticated
 from ledger.store import metadata
 from ledger.store.metadata import Cause
 from ledger.store.vault import SYSTEM_USER_ID
@@ -45,8 +44,6 @@ MAX_TOKEN_ID = 200
 
 VERIFIER = "daftari_token_verifier"
 """The extension with the TokenVerifier."""
-
-_USER = re.compile(r"[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
@@ -102,22 +99,24 @@ class TokenVerifier:
     """Turns bearer tokens into callers. The configuration fixes the algorithms; a token never chooses.
 
     A verified token is accepted for KNOWN_FOR_SECONDS without checking its signature again, and never beyond its end.
+    `user_id_of` returns the number of the user whom a `sub` names, and raises InvalidValue for one that names nobody.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, user_id_of: Callable[[str], int]) -> None:
+        self._user_id_of = user_id_of
         self._key_for = key_source(settings)
         self._issuer = settings.daftari_jwt_issuer
         self._audience = settings.daftari_jwt_audience
         self._known: dict[str, tuple[Caller, float]] = {}
 
     def caller_of(self, token: str) -> Caller:
-        """Return the caller whom a token names; raise Unauthenticated if the token is not valid now."""
+        """Return the caller whom a token names; raise Unauthenticated if it is not valid now, and Unavailable."""
         seconds = now().timestamp()
         known = self._known.get(token)
         if known is not None and seconds < known[1]:
             return known[0]
         claims = self._claims_of(token)
-        caller = _caller(claims, token)
+        caller = self._caller(claims, token)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[token] = caller, min(int(claims["exp"]), seconds + KNOWN_FOR_SECONDS)
@@ -141,11 +140,35 @@ class TokenVerifier:
         if not _is_meant(self._audience, audiences):
             raise _invalid("its aud does not name us")
 
+    def _caller(self, claims: dict[str, Any], token: str) -> Caller:
+        roles, issued_at = claims.get("roles", []), claims.get("iat")
+        if not isinstance(roles, list):
+            raise _invalid("its roles must be a list")
+        signed, token_id = token.rpartition(".")[0], claims.get("jti")
+        if token_id is not None and not 1 <= len(token_id) <= MAX_TOKEN_ID:
+            raise _invalid(f"its jti must be 1 to {MAX_TOKEN_ID} characters long")
+        try:
+            user_id = self._user_id_of(claims["sub"])
+        except InvalidValue as error:
+            raise _invalid(f"its sub names no user: {error.message.rstrip('.')}") from error
+        return Caller(
+            user_id=user_id,
+            roles=frozenset(role for role in TOKEN_ROLES if role.value in roles),
+            ends_at=int(claims["exp"]),
+            token_ids=(signed,) if token_id is None else (token_id, signed),
+            issued_at=None if issued_at is None else float(issued_at),
+        )
+
 
 def install_authentication(app: Flask, settings: Settings) -> None:
     """Check the token of every request to a guarded path before its view, or its absence, is looked at."""
-    verifier = app.extensions[VERIFIER] = TokenVerifier(settings)
+    services: LazyServices = app.extensions[SERVICES]
     monitor = settings.daftari_metrics_token.encode()
+
+    def user_id_of(text: str) -> int:
+        return services.get().user_ids.user_id_of(text)
+
+    verifier = app.extensions[VERIFIER] = TokenVerifier(settings, user_id_of)
 
     def authenticate() -> None:
         asked = request_ctx.request
@@ -310,26 +333,6 @@ def _why(error: Exception) -> str:
         return f"its {error.claim} is missing"
     known = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
     return next(known, "it is not a JWT, or a claim of it cannot be read")
-
-
-def _caller(claims: dict[str, Any], token: str) -> Caller:
-    subject, roles, issued_at = claims["sub"], claims.get("roles", []), claims.get("iat")
-    if not isinstance(subject, str) or not _USER.fullmatch(subject) or int(subject) > MAX_USER:
-        raise _invalid(
-            f"its sub must be the text of a whole number from 1 to {MAX_USER}, without a leading zero"
-        )
-    if not isinstance(roles, list):
-        raise _invalid("its roles must be a list")
-    signed, token_id = token.rpartition(".")[0], claims.get("jti")
-    if token_id is not None and not 1 <= len(token_id) <= MAX_TOKEN_ID:
-        raise _invalid(f"its jti must be 1 to {MAX_TOKEN_ID} characters long")
-    return Caller(
-        user_id=int(subject),
-        roles=frozenset(role for role in TOKEN_ROLES if role.value in roles),
-        ends_at=int(claims["exp"]),
-        token_ids=(signed,) if token_id is None else (token_id, signed),
-        issued_at=None if issued_at is None else float(issued_at),
-    )
 
 
 def _is_meant(configured: str | None, claimed: list[Any]) -> bool:

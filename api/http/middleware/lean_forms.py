@@ -96,7 +96,7 @@ class LeanForms:
             found = self._routes.find(environ)
             if found is None or found[0].endpoint not in self._reads or environ.get("QUERY_STRING"):
                 continue
-            with suppress(Unauthenticated):
+            with suppress(Unauthenticated, Unavailable):
                 caller = self._verifier.caller_of(bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
                 wanted.setdefault(found[0].endpoint, []).append((environ, caller, found[1]["session_id"]))
         for endpoint, asked in wanted.items():

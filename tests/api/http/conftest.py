@@ -26,6 +26,7 @@ from payments.exceptions.alarms import Alarm
 from payments.exceptions.figures import Watched
 from payments.idempotency.idempotency_store import IdempotencyStore
 from payments.request_leases import RequestLeases
+from payments.users.user_ids import UserIds
 from tests.api.http.probes import blueprint
 
 SECRET = "a-secret-of-the-tests-long-enough-for-HS256"
@@ -84,6 +85,7 @@ class ProbeServices:
     revocations: NothingRevoked = field(default_factory=NothingRevoked)
     database: Database | None = None
     request_leases: RequestLeases | None = None
+    user_ids: UserIds = field(default_factory=lambda: UserIds(*2 * [None]))  # type: ignore[arg-type]  # numbers need neither
     api_keys: ApiKeys | None = None
     vault: Vault | None = None
     ledger: NoLog = field(default_factory=NoLog)

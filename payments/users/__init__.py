@@ -1,0 +1,1 @@
+"""Users by the text that the shop's tokens name them by."""
