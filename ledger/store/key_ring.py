@@ -31,6 +31,7 @@ AUDIT_LOG = "audit log"
 VERIFICATION_RUNS = "verification runs"
 MOVEMENTS = "movements"
 API_KEYS = "api keys"
+PAYMENT_LINKS = "payment links"
 
 PURPOSES = (CUSTOMER_KEYS, OWN_SECRETS, DIGESTS, CALLBACK_TOKENS, SIGNED_BLOCKS, EVENT_MAC, AUDIT_LOG)
 """What the first start on a database stores a key for; any other purpose gets its first key when it is first used."""
