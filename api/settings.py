@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from api import setting_rules
 from api import setting_values as values
+from api.checkout_settings import CheckoutSettings
 from api.setting_rules import CALLBACK_PATH, STORED_NAMES, ConfigurationError
 from api.setting_values import setting as _setting
 from api.shop_settings import ShopSettings
@@ -17,7 +18,7 @@ from ledger.store.role_names import Roles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ShopSettings, WebSettings):
+class Settings(CheckoutSettings, ShopSettings, WebSettings):
     """The settings of a process. Each field is the lower-case name of its environment variable.
 
     `daftari_delivery_...` are Money, `daftari_master_key` is 32 bytes, folders and files are paths. Text that was
@@ -124,10 +125,6 @@ class Settings(ShopSettings, WebSettings):
         "folder. Lose it, and personal data and stored credentials are lost.",
         secret=True,
     )
-    daftari_session_minutes: int = _setting(
-        values.whole(1, 24 * 60), "15", "How long a session can be paid, and by how much it is extended."
-    )
-    daftari_max_extensions: int = _setting(values.whole(0, 100), "3", "How often a session can be extended.")
     daftari_database_connections: int = _setting(
         values.whole(2, 256), "24", "How many connections to PostgreSQL each process may hold."
     )
@@ -138,22 +135,6 @@ class Settings(ShopSettings, WebSettings):
         values.whole(1, 1_000),
         "128",
         "How many requests of a process may wait for Daraja at once; more get a 503.",
-    )
-    daftari_max_open_sessions: int = _setting(
-        values.whole(1, 100_000), "100", "How many sessions of a user can be open at once."
-    )
-    daftari_prompts_per_hour: int = _setting(
-        values.whole(1, 100_000), "30", "How many prompts that are not paid a user may send in an hour."
-    )
-    daftari_numbers_per_day: int = _setting(
-        values.whole(1, 100_000),
-        "10",
-        "How many numbers that they have never paid from a user may send prompts to in a day.",
-    )
-    daftari_prompts_per_number: int = _setting(
-        values.whole(1, 100_000),
-        "10",
-        "How many prompts in an hour a number may be sent by users who have never paid from it.",
     )
     daftari_check_after_seconds: int = _setting(
         values.whole(1, 3600), "12", "How long after a prompt the worker sends the first status query."

@@ -30,6 +30,7 @@ from payments.api_keys.api_key import prefix_of
 from payments.api_keys.verification import ApiKeys
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
+from payments.checkout.server_checkouts import ServerCheckouts
 from payments.checkout.terms import CheckoutTerms
 from payments.confirmation.query_log import QueryLog
 from payments.confirmation.query_rate_limiter import QueryRateLimiter
@@ -138,7 +139,7 @@ def assemble(
     )
     query_log, refund_query_log = QueryLog(database), RefundQueryLog(database)
     idempotency, request_leases = IdempotencyStore(database, vault), RequestLeases(database)
-    audit_log = AuditLog(database, vault.keys)
+    audit_log, user_ids = AuditLog(database, vault.keys), UserIds(database, vault)
     checkout_terms, refund_terms, c2b_terms = (
         _checkout_terms(settings),
         _refund_terms(settings),
@@ -234,13 +235,14 @@ def assemble(
         daraja=daraja,
         daraja_url=base_url(settings),
         checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shops, daraja, switches, while_waiting),
+        server_checkouts=ServerCheckouts(checkout_terms, ledger, vault, user_ids, shops.for_checkouts),
         next_actions=NextActions(
             checkout_terms, vault, phone_locks, switches, first_query_seconds=first_query_seconds
         ),
         idempotency=idempotency,
         request_leases=request_leases,
         revocations=TokenRevocations(database, audit_log),
-        user_ids=UserIds(database, vault),
+        user_ids=user_ids,
         api_keys=ApiKeys(database, vault, prefix_of(is_production=settings.is_production)),
         stk_callbacks=stk_callbacks,
         reversal_results=reversal_results,
@@ -354,6 +356,7 @@ def _checkout_terms(settings: Settings) -> CheckoutTerms:
         max_amount_shillings=settings.daftari_max_amount_shillings,
         max_waiting_pushes=settings.daftari_max_waiting_pushes,
         max_open_sessions=settings.daftari_max_open_sessions,
+        max_unnamed_checkouts=settings.daftari_max_unnamed_checkouts,
         callback_url=settings.mpesa_callback_url,
     )
 

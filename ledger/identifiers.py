@@ -3,6 +3,9 @@
 from datetime import datetime
 from uuid import UUID, uuid4
 
+UNNAMED_USERS = range(2**53 - 2**51, 2**53)
+"""Ids of buyers whom nobody named, each of one session: they have a key to be erased by, and no account."""
+
 _RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 """Of the last 80 bits all but the version and the variant."""
 

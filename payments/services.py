@@ -17,6 +17,7 @@ from ledger.store.vault import Vault
 from payments.api_keys.verification import ApiKeys
 from payments.checkout.checkout import Checkout
 from payments.checkout.next_action import NextActions
+from payments.checkout.server_checkouts import ServerCheckouts
 from payments.erasure.erasures import Erasures
 from payments.erasure.retention import Retention
 from payments.exceptions.alarms import Alarms
@@ -62,6 +63,7 @@ class Services:
 
     # Buyers
     checkout: Checkout
+    server_checkouts: ServerCheckouts
     next_actions: NextActions
     idempotency: IdempotencyStore
     request_leases: RequestLeases

@@ -6,9 +6,7 @@ index, and keeps a blind index of phones. Both are seconds behind; what is shown
 
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -29,15 +27,14 @@ from ledger.session.events import (
     PaymentUncertain,
     ReceiptRecorded,
 )
-from ledger.session.session import PaymentSession
-from ledger.session.status_row import status_row
 from ledger.session.values import Evidence, Status
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.listing import Key
-from ledger.store.vault import PHONE, Vault
+from ledger.store.vault import CHECKOUT_REFERENCE, PHONE, Vault
 from projections.follower import Recorded
+from projections.payment_filters import Filters, FoundPayment
 from projections.sessions import STATUS_NOW
 
 TABLE = "payment_search"
@@ -92,6 +89,7 @@ _OF_RECEIPT = """
 SELECT session_id FROM payment_refs WHERE value = ANY(%(receipts)s)
 UNION SELECT session_id FROM payment_refunds WHERE reversal_receipt = ANY(%(receipts)s)
 """
+_OF_REFERENCE = "SELECT session_id FROM checkouts WHERE reference_digest = %(reference_digest)s"
 # So much of each key's digest as may be walked: the sessions of a phone that many share are not read whole.
 _OF_PHONES = """
 SELECT DISTINCT known.* FROM unnest(%(phone_digests)s::bytea[]) AS phone (digest) CROSS JOIN LATERAL (
@@ -109,6 +107,7 @@ SOURCES = {
     "receipts": _NAMED.format(ids=_OF_RECEIPT),
     "checkout_digest": _NAMED.format(ids=_OF_CHECKOUT),
     "transaction_id": _NAMED.format(ids=_OF_TRANSACTION),
+    "reference_digest": _NAMED.format(ids=_OF_REFERENCE),
     "order_number": _SEARCHED.format(condition="upper(order_number) = upper(%(order_number)s)"),
     "phone_digests": _OF_PHONES,
     "user_id": f"{_ALL} WHERE user_id = %(user_id)s",
@@ -122,6 +121,7 @@ CONDITIONS = {
     "receipts": f"AND held.session_id = ANY(ARRAY({_OF_RECEIPT}))",
     "checkout_digest": f"AND held.session_id = ANY(ARRAY({_OF_CHECKOUT}))",
     "transaction_id": f"AND held.session_id = ANY(ARRAY({_OF_TRANSACTION}))",
+    "reference_digest": f"AND held.session_id = ANY(ARRAY({_OF_REFERENCE}))",
     "order_number": "AND upper(held.order_number) = upper(%(order_number)s)",
     "phone_digests": """AND (held.created_at, held.session_id) IN (
         SELECT created_at, session_id FROM payment_phones WHERE phone_digest = ANY(%(phone_digests)s))""",
@@ -148,91 +148,6 @@ CHANGING = ("evidence", "status")
 
 _START, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What a payment is found by; what is None says nothing. Amounts are cents, the day is Nairobi's, of creation.
-
-    `phone` is twelve digits, `checkout_id` M-Pesa's CheckoutRequestID, `transaction_id` the number in an account
-    reference D123, `amount_cents` what was asked for. Receipts and order numbers are in any letter case.
-    """
-
-    receipt: str | None = None
-    phone: str | None = None
-    order_number: str | None = None
-    checkout_id: str | None = None
-    transaction_id: int | None = None
-    user_id: int | None = None
-    day: date | None = None
-    amount_cents: int | None = None
-    status: Status | None = None
-    evidence: Evidence | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundPayment:
-    """A session as it reads at a moment; amounts are cents."""
-
-    session_id: UUID
-    user_id: int
-    session_status: str
-    version: int
-    total_cents: int
-    received_cents: int
-    refund_due_cents: int
-    refunded_cents: int
-    receipt: str | None
-    evidence: str | None
-    order_id: int | None
-    order_number: str | None
-    failure_code: str | None
-    created_at: datetime
-    paid_at: datetime | None
-
-    @property
-    def key(self) -> Key:
-        """Its place in the list."""
-        return self.created_at, self.session_id
-
-    @classmethod
-    def of(cls, session: PaymentSession, moment: datetime) -> "FoundPayment":
-        """Return the payment of a session that was folded, with its status at a moment."""
-        row = status_row(session) | {"session_status": str(session.status_at(moment))}
-        return cls(**{name: row[name] for name in cls.__slots__})
-
-    def fits(self, filters: Filters) -> bool:
-        """Say whether it fits the filters by what it shows itself."""
-        wanted = (
-            (filters.user_id, self.user_id),
-            (filters.amount_cents, self.total_cents),
-            (filters.status, self.session_status),
-            (filters.evidence, self.evidence),
-            (filters.order_number and filters.order_number.upper(), (self.order_number or "").upper()),
-        )
-        return all(asked is None or asked == found for asked, found in wanted)
-
-
-def is_named(session: PaymentSession, filters: Filters, vault: Vault) -> bool:
-    """Say whether a session that was folded knew the receipt, attempt, checkout and phone of the filters by then."""
-    attempts = session.attempts.values()
-    receipts = {*session.credits, *(attempt.receipt or "" for attempt in attempts)}
-    receipts |= {refund.reversal_receipt or "" for refund in session.refunds.values()}
-    checkout = filters.checkout_id and vault.digest("checkout", filters.checkout_id)
-    return (
-        (filters.receipt is None or filters.receipt.upper() in map(str.upper, receipts))
-        and filters.transaction_id in {None, *(attempt.transaction_id for attempt in attempts)}
-        and checkout in {None, *(attempt.checkout_digest for attempt in attempts)}
-        and (filters.phone is None or filters.phone in _phones(session, vault))
-    )
-
-
-def _phones(session: PaymentSession, vault: Vault) -> Iterator[str]:
-    """Yield the phones of a session that can be read, as those that were indexed could."""
-    for sealed in {session.phone_sealed, *(attempt.phone_sealed for attempt in session.attempts.values())}:
-        with suppress(Erased, WrongKey):
-            if sealed is not None:
-                yield vault.decrypt(session.user_id, sealed, purpose=PHONE, row=session.id)
 
 
 class PaymentSearch:
@@ -378,10 +293,12 @@ def _span(filters: Filters, after: Key | None, limit: int, as_of: datetime) -> d
 
 def _values(filters: Filters, vault: Vault) -> dict[str, Any]:
     phone, checkout, number = filters.phone, filters.checkout_id, filters.transaction_id
+    reference = filters.checkout_reference
     given = {
         "receipts": filters.receipt and spellings(filters.receipt),
         "checkout_digest": checkout and vault.digest("checkout", checkout),
         "transaction_id": None if number is None else str(number),
+        "reference_digest": reference and vault.digest(CHECKOUT_REFERENCE, reference),
         "order_number": filters.order_number,
         "phone_digests": phone and [_digest(key.key, phone) for key in vault.keys.keys(PHONE_SEARCH)],
         "user_id": filters.user_id,

@@ -27,6 +27,7 @@ from payments.services import Services
 
 RESOURCES = (
     "api.http.resources.sessions",
+    "api.http.resources.checkouts",
     "api.http.resources.stk_callbacks",
     "api.http.resources.c2b_callbacks",
     "api.http.resources.result_callbacks",

@@ -65,6 +65,8 @@ GRANT SELECT, INSERT, UPDATE (sealed_value, expires_at) ON access_tokens TO daft
 GRANT USAGE ON SEQUENCE payment_transaction_ids TO daftari_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON live_prompts, prompt_counts TO daftari_app;
 GRANT EXECUTE ON FUNCTION prompt_refusal, lock_phone, acquire_phone_lock, release_phone_lock TO daftari_app;
+GRANT SELECT ON checkouts TO daftari_app;
+GRANT EXECUTE ON FUNCTION add_checkout TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (claimed_until, status, sealed_body), DELETE ON idempotency_keys TO daftari_app;
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, answer_idempotency_key TO daftari_app;
 GRANT SELECT, INSERT, UPDATE (asked_at, tries, next_check_at, last_answer), DELETE

@@ -45,6 +45,8 @@ REFERENCE = "reference"
 METADATA = "metadata"
 LINE = "line name"
 """What the caller told of a session, and of one of its lines, as JSON."""
+CHECKOUT_REFERENCE = "checkout reference"
+"""What a reference is digested for, to be found by."""
 
 EVENT_PURPOSES = {
     "phone_sealed": PHONE,

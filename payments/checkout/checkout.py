@@ -135,7 +135,8 @@ class Checkout:
         if earlier_id and found["earlier"]:
             return self._ledger.session_of(earlier_id, found["earlier"], user_id=user_id)
         session_id = new_id(now)
-        self._refuse_one_session_more(*sessions.open_of(found["open"]), now)
+        count, next_end = sessions.open_of(found["open"])
+        refuse_one_session_more(count, self._terms.max_open_sessions, next_end, now)
         place = delivery["county_id"], delivery["subcounty_id"]
         quote = local.quote_of(found["cart"], *place) if local else self._quote(user_id, *place)
         totals = self._priced(quote)
@@ -249,16 +250,6 @@ class Checkout:
                 raise mpesa_unavailable(wait)
             session, attempt = self._request(session, number, found["transaction_id"], keyed)
             return self._push(session, attempt, number, keyed)
-
-    def _refuse_one_session_more(self, count: int, next_end: datetime | None, now: datetime) -> None:
-        """Bound what a user has open. Requests at one moment may pass it, by as many as are handled at once."""
-        if count >= self._terms.max_open_sessions:
-            wait = max(1, math.ceil((next_end - now).total_seconds())) if next_end else 1
-            raise Conflict(
-                f"You have {count} open payment sessions; pay one, or wait until one expires.",
-                code="TOO_MANY_SESSIONS",
-                retry_after_seconds=wait,
-            )
 
     def _own_phone(self, session: PaymentSession) -> PhoneNumber:
         """Return the session's own number. Raises InvalidValue if it has none."""
@@ -378,6 +369,20 @@ class Checkout:
         session, _ = self._ledger.decide(session.id, command, known=session, beside=answer)
         keyed.written(session)
         return prompted
+
+
+def refuse_one_session_more(count: int, most: int, next_end: datetime | None, now: datetime) -> None:
+    """Raise Conflict TOO_MANY_SESSIONS if `most` sessions of a user are open, of which the first ends at `next_end`.
+
+    Requests at one moment may pass it, by as many as are handled at once.
+    """
+    if count >= most:
+        wait = max(1, math.ceil((next_end - now).total_seconds())) if next_end else 1
+        raise Conflict(
+            f"You have {count} open payment sessions; pay one, or wait until one expires.",
+            code="TOO_MANY_SESSIONS",
+            retry_after_seconds=wait,
+        )
 
 
 def _name_of(user_id: int, keyed: UnkeyedRequest) -> UUID | None:

@@ -12,7 +12,7 @@ class CheckoutTerms:
     """How long and how often a session may be paid. M-Pesa's callbacks arrive under `callback_url`.
 
     `max_waiting_pushes` bounds how many requests of one process wait for Daraja at once, `max_open_sessions` how many
-    sessions of a user can be paid at once.
+    sessions of a user can be paid at once, `max_unnamed_checkouts` how many without a buyer a server key may have open.
     """
 
     session_minutes: int
@@ -21,6 +21,7 @@ class CheckoutTerms:
     max_amount_shillings: int
     max_waiting_pushes: int
     max_open_sessions: int
+    max_unnamed_checkouts: int
     callback_url: str
     max_attempts: int = MAX_ATTEMPTS
 

@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 
 from ledger.store.message_bodies import INBOX_BODY, row_of
 from ledger.store.vault import EVENT_PURPOSES, REFERENCE
+from payments.checkout.checkout_rows import RETURN_URLS
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from payments.reconciliation.typed_references import TYPED_REFERENCE
@@ -93,6 +94,16 @@ HELD: tuple[HeldData, ...] = (
         "stays",
         "grain = 'late' AND " + BY_SESSION,
         "recorded_at, session_id, version",
+    ),
+    HeldData(
+        "checkouts",
+        "Payments that a shop's own server opened for you, and where its pages lead you back to.",
+        _LAW,
+        "which server opened it stays; the digest of its reference and the addresses are deleted",
+        BY_SESSION,
+        "created_at, session_id",
+        {"sealed_urls": RETURN_URLS},
+        hidden=frozenset({"reference_digest", "mac"}),
     ),
     HeldData(
         "payment_phones",

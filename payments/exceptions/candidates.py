@@ -26,7 +26,8 @@ from payments.reconciliation.matcher import MAX_EARLIER
 from payments.reconciliation.movements import Movement, Movements, OpenMovement
 from payments.reconciliation.transactions import MAX_REFERENCE
 from projections.history_steps import sessions_at
-from projections.payment_search import Filters, find_keys, sessions_named
+from projections.payment_filters import Filters
+from projections.payment_search import find_keys, sessions_named
 
 MAX_CANDIDATES = 10
 MAX_OF_AMOUNT = 50

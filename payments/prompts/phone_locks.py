@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 
 from ledger import clock
+from ledger.identifiers import UNNAMED_USERS
 from ledger.session.session import PaymentSession
 from ledger.session.values import Attempt, AttemptState
 from ledger.store.database import Database
@@ -36,6 +37,8 @@ FROM (SELECT session_id, transaction_id, outcome
            AS ended (session_id, transaction_id, outcome)
       JOIN live_prompts USING (session_id, transaction_id) ORDER BY phone_digest) AS locked
 """
+_DIGITS_OF_USER = 15
+"""Of a digest, in hex: they make a number that fits a user's."""
 COUNTS_KEPT = timedelta(days=1)
 """Of prompts that were not paid; the longest limit looks back so far."""
 
@@ -72,8 +75,9 @@ class PhoneLocks:
     ) -> dict[str, Part]:
         """Return the part of a statement that locks a phone for a session's prompt from now on: see `lock_part`."""
         now = clock.now()
+        prompter = _prompter(session.user_id, phone_digest)
         lock = self.lock_part(
-            phone_digest, session.id, session.user_id, transaction_id, now=now, until=now + live_for
+            phone_digest, session.id, prompter, transaction_id, now=now, until=now + live_for
         )
         return {"phone_lock": lock}
 
@@ -100,7 +104,8 @@ class PhoneLocks:
     ) -> dict[UUID, datetime]:
         """Return, of prompts by user id, phone digest and session, until when each would be refused; by session."""
         users, digests, session_ids = zip(*prompts, strict=True)
-        values: dict[str, Any] = {"user_ids": list(users), "phone_digests": list(digests), "now": now}
+        prompters = list(map(_prompter, users, digests))
+        values: dict[str, Any] = {"user_ids": prompters, "phone_digests": list(digests), "now": now}
         values |= {"session_ids": list(session_ids)} | self._limits
         with self._database.connection() as connection:
             rows = connection.execute(_REFUSALS, values).fetchall()
@@ -141,6 +146,14 @@ class PhoneLocks:
     def _run(self, part: Part) -> None:
         with self._database.connection() as connection:
             run_parts(connection, {"released": part})
+
+
+def _prompter(user_id: int, phone_digest: str) -> int:
+    """Return the user whom a prompt counts for.
+
+    A buyer whom the shop did not name is new with each session: all of them that prompt one number count as one.
+    """
+    return -int(phone_digest[:_DIGITS_OF_USER], 16) if user_id in UNNAMED_USERS else user_id
 
 
 def _refused(error: psycopg.Error) -> PromptRefused:

@@ -14,6 +14,7 @@ import structlog
 
 from ledger import clock
 from ledger.errors import InvalidValue, Unavailable
+from ledger.identifiers import UNNAMED_USERS
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import Vault
@@ -21,7 +22,7 @@ from ledger.store.vault import Vault
 MAX_CHARACTERS = 128
 MAX_NUMBER = 2**63 - 1
 FIRST, LAST = 2**52, 2**53 - 1
-"""Numbers of users by text. They are whole numbers for JavaScript too."""
+"""Numbers of users by text, and of unnamed buyers at their end. They are whole numbers for JavaScript too."""
 
 KNOWN_FOR = timedelta(seconds=30)
 """So long a process goes on with a number that another process has erased: what is encrypted for it is refused."""
@@ -37,6 +38,8 @@ _FIND = "SELECT user_id, sealed_text FROM user_texts WHERE digest = %s"
 _HAS_DATA = """
 SELECT FROM customer_keys WHERE user_id = %(user)s AND wrapped_key IS NOT NULL
   AND NOT EXISTS (SELECT FROM user_texts WHERE user_id = %(user)s)
+  AND NOT EXISTS (SELECT FROM payment_sessions JOIN checkouts USING (session_id)
+                  WHERE user_id = %(user)s AND NOT has_buyer)
 """
 _IS_TAKEN = "SELECT FROM customer_keys WHERE user_id = %s"
 _ADD = """
@@ -115,7 +118,7 @@ class UserIds:
         """Give a text its number; of two processes at once the first one's counts."""
         digest = self._vault.digest(USER_TEXT, text)
         for _ in range(_MAX_DRAWS):
-            drawn = FIRST + secrets.randbits(52)
+            drawn = FIRST + secrets.randbelow(UNNAMED_USERS.start - FIRST)
             if self._is_taken(drawn):
                 continue
             sealed_text = self._vault.encrypt(drawn, text, purpose=USER_TEXT, row=drawn)

@@ -106,6 +106,7 @@ INVARIANTS = (
         ("personal data", "erasures"),
     ),
     Invariant(13, "Stock is never negative, and is what was stocked minus what was sold.", ("shop",)),
+    Invariant(14, "Each checkout is the session of the key that opened it.", ("checkouts",)),
 )
 
 

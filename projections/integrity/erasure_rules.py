@@ -38,6 +38,8 @@ SELECT DISTINCT place, user_id FROM (
               WHERE created_at <= erased_at
     UNION ALL SELECT 'mpesa_movements', user_id FROM theirs JOIN mpesa_movements USING (session_id)
               WHERE payer_digest IS NOT NULL OR sealed_reference IS NOT NULL
+    UNION ALL SELECT 'checkouts', user_id FROM theirs JOIN checkouts USING (session_id)
+              WHERE reference_digest IS NOT NULL OR sealed_urls IS NOT NULL
     UNION ALL SELECT 'daraja_inbox', user_id FROM theirs JOIN daraja_inbox USING (session_id)
               WHERE key_owner = 0 AND state IN ('acted_on', 'closed') AND sealed_body <> 'erased'
     UNION ALL SELECT 'daraja_inbox', user_id FROM theirs CROSS JOIN LATERAL (

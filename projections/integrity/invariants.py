@@ -60,7 +60,8 @@ SESSIONS_AT_ONCE = 500
 
 ALL_SESSIONS = """
 SELECT session_id FROM payment_events UNION SELECT session_id FROM payment_sessions
-UNION SELECT session_id FROM payment_refunds UNION SELECT session_id FROM payment_cases ORDER BY session_id
+UNION SELECT session_id FROM payment_refunds UNION SELECT session_id FROM payment_cases
+UNION SELECT session_id FROM checkouts ORDER BY session_id
 """
 # Events of another origin came with a dump: those beyond its last block are new every time. No block covers a position
 # below the first, which is no append's.

@@ -35,6 +35,7 @@ TABLES_WITHOUT_PERSONS = (
     "payment_cases",
     "mpesa_movements",
     "reconciliations",
+    "checkouts",
     "daraja_inbox",
     "follower_failures",
     "attempt_checks",

@@ -8,6 +8,7 @@ from uuid import UUID
 from ledger.store.event_macs import COLUMNS
 from projections.integrity import (
     books_rules,
+    checkout_rules,
     erasure_rules,
     log_rules,
     money_rules,
@@ -57,6 +58,7 @@ def _check(session_ids: Sequence[UUID], reader: Reader) -> Tally:
     tally.findings.add(money_rules.reserved(logs, reader.connection))
     tally.findings.add(projection_rules.refunds_and_cases(logs, reader))
     tally.findings.add(projection_rules.search(logs, reader))
+    tally.findings.add(checkout_rules.owners(logs, reader))
     tally.findings.add(books_rules.entries_of_sessions(logs, reader))
     tally.findings.add(erasure_rules.unreadable(logs, reader))
     return tally

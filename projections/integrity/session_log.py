@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
@@ -57,6 +59,12 @@ class SessionLog:
     def is_readable(self) -> bool:
         """Whether it was folded, or there is nothing to fold."""
         return self.session is not None or not self.rows
+
+    @property
+    def maker(self) -> str:
+        """The actor of its first event, "" if that names none."""
+        metadata = self.rows and self.rows[0]["metadata"]
+        return str(msgspec.json.decode(metadata).get("actor", "")) if metadata else ""
 
     def cut(self, number: int) -> None:
         """Forget all but the first events."""

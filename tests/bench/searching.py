@@ -23,7 +23,8 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections.history_steps import sessions_at
 from projections.log_pages import LogFilters, read_log
-from projections.payment_search import Filters, FoundPayment, find_payments
+from projections.payment_filters import Filters, FoundPayment
+from projections.payment_search import find_payments
 from tests.support.checkouts import Checkout
 from tests.support.database import migrated_database
 from tests.support.keys import MASTER_KEY, event_macs, key_ring

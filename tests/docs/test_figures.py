@@ -17,11 +17,11 @@ from api.http.middleware.request_log import _SAFE as REQUEST_ID
 from api.http.middleware.safaricom_addresses import ADDRESSES
 from api.http.resources.health import READY_WITHIN_SECONDS
 from api.http.schemas.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from api.http.schemas.session_queries import MAX_WAIT_SECONDS
 from api.http.schemas.session_schemas import (
     MAX_ADDRESS_CHARACTERS,
     MAX_INSTRUCTION_CHARACTERS,
     MAX_NAME_CHARACTERS,
-    MAX_WAIT_SECONDS,
 )
 from api.http.streaming.long_poll import HEARTBEAT_SECONDS, RECONNECT_AFTER_MILLISECONDS
 from api.http.streaming.notifier import CHECK_EVERY_SECONDS

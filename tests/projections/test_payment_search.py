@@ -14,7 +14,8 @@ from projections import payment_search
 from projections.follower import Follower
 from projections.integrity import invariants
 from projections.log_pages import LogFilters, read_log
-from projections.payment_search import Filters, PaymentSearch, find_payments, sessions_named
+from projections.payment_filters import Filters
+from projections.payment_search import PaymentSearch, find_payments, sessions_named
 from projections.refunds import PaymentRefunds
 from tests.support.checkouts import HALF_PAST_TEN, Checkout, one_of_every_kind
 from tests.support.erasures import erase

@@ -13,7 +13,8 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
 from projections import log_pages, payment_search
 from projections.log_pages import LogFilters, read_log
-from projections.payment_search import PHONE_SEARCH, Filters, find_keys, find_payments, sessions_named
+from projections.payment_filters import Filters
+from projections.payment_search import PHONE_SEARCH, find_keys, find_payments, sessions_named
 from tests.bench.searching import NEWEST, fill
 from tests.support.database import new_database
 from tests.support.keys import MASTER_KEY, event_macs

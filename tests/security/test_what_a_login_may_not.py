@@ -66,6 +66,7 @@ READ_ONLY = {
         "shop_counties",
         "shop_subcounties",
         "payment_phones",
+        "checkouts",
     ),
 }
 FINAL_COLUMNS = {

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from api.http.framework.openapi import document
 from ledger import clock
 from ledger.store.block_signer import BlockSigner
 from payments.api_keys.api_key import ROLES
@@ -65,8 +64,7 @@ def running_world(server_url: str, template_database: str) -> Iterator[World]:
             "reconciliation_id": "550e8400-e29b-41d4-a716-446655440000",
         }
         sign(instance)
-        with instance.app.test_request_context():
-            made = document()
+        made = instance.anonymous().get("/openapi.json").json()
         services = instance.services
         keys = {role: make_key(services.database, services.vault, f"a-{role}", role) for role in ROLES}
         yield World(instance, known, made, keys)

@@ -83,6 +83,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "PAYMENT_IN_PROGRESS": ErrorCode(409, "A prompt of this session is still open. Answer it on the phone."),
     "PHONE_BUSY": ErrorCode(409, "Another prompt is open on this phone. Answer it, or wait for Retry-After."),
     "TOO_MANY_ATTEMPTS": ErrorCode(409, "The session has no payment attempts left. Start a new checkout."),
+    "REFERENCE_USED": ErrorCode(
+        409,
+        "This key has made a checkout with this reference before."
+        " `GET /api/payments/checkouts/?reference=` shows it.",
+    ),
     "OUT_OF_STOCK": ErrorCode(409, "There is not enough in stock for this cart. Change the cart."),
     "NO_CARTS": ErrorCode(409, "There are no carts here: a server creates the payments."),
     "SESSION_NOT_PAID": ErrorCode(409, "An order is created only for a paid session."),

@@ -5,6 +5,7 @@ _NAMES = {
     "sessions.show_status": "showSessionStatus",
     "sessions.stream_status": "streamSessionStatus",
     "sessions.show_events": "showSessionEvents",
+    "checkouts.show_one_checkout": "showCheckout",
     "callbacks.take_callback": "receiveTransactionCallback",
     "callbacks.take_callback_1": "receiveTransactionCallbackWithoutToken",
     "callbacks.take_callback_2": "receiveStkCallback",

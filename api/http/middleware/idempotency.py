@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, TypeVar
+from uuid import UUID
 
+import msgspec
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
@@ -16,7 +18,9 @@ from api.http.framework.error_responses import PLAIN_JSON, answer, refusal_of
 from api.http.framework.lean import Dump
 from api.http.framework.services import current_services
 from api.http.middleware.auth import caller
+from api.http.middleware.session_owner import owner_of
 from ledger.errors import InvalidValue, LedgerError
+from ledger.store.vault import SYSTEM_USER_ID
 from payments.idempotency.keyed_request import (
     WITHOUT_KEY,
     AnsweredBefore,
@@ -59,7 +63,17 @@ def idempotent_by_command(view: View) -> View:
     return _answering_once(view, claims_first=False)
 
 
-def _answering_once(view: View, *, claims_first: bool) -> View:
+def idempotent_by_session(show_again: Callable[[dict[str, Any]], Any]) -> Callable[[View], View]:
+    """As `idempotent_by_command`, for a command that keeps no more of its answer than it takes to `show_again` it.
+
+    So nothing personal is kept where the caller is a server, whose kept answers no erasure of a buyer finds.
+    """
+    return lambda view: _answering_once(view, claims_first=False, show_again=show_again)
+
+
+def _answering_once(
+    view: View, *, claims_first: bool, show_again: Callable[[dict[str, Any]], Any] | None = None
+) -> View:
     @wraps(view)
     def once(*args: Any, **kwargs: Any) -> Any:
         key = request.headers.get(IDEMPOTENCY_KEY)
@@ -70,10 +84,8 @@ def _answering_once(view: View, *, claims_first: bool) -> View:
                 "An Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID.",
                 code="INVALID_IDEMPOTENCY_KEY",
             )
-        store, here = current_services().idempotency, caller()
-        # A space is in no key: those of API keys, which share a user, are apart by it.
-        own_key = key if here.key is None else f"{here.key} {key}"
-        g.keyed_request = store.request(here.user_id, own_key, fingerprint())
+        store = current_services().idempotency
+        g.keyed_request = store.request(*_keeper(key, kwargs.get("session_id")), fingerprint())
         try:
             return store.answer_once(
                 g.keyed_request,
@@ -82,7 +94,11 @@ def _answering_once(view: View, *, claims_first: bool) -> View:
                 claims_first=claims_first,
             )
         except AnsweredBefore as before:
-            return _replayed(before)
+            if show_again is None or before.status >= HTTPStatus.BAD_REQUEST:
+                return _replayed(before)
+            response = make_response(show_again(msgspec.json.decode(before.body.partition("\n")[2])))
+            response.headers[IDEMPOTENCY_REPLAYED] = "true"
+            return response
 
     once.key_parameter = KEY_PARAMETER  # type: ignore[attr-defined]  # read by the OpenAPI document
     return once  # type: ignore[return-value]  # wraps keeps the signature
@@ -123,6 +139,20 @@ def fingerprint() -> str:
     """Return the SHA-256, in hex, of what the current request asks for: method, path and body."""
     asked = [request.method, request.path.rstrip("/"), json.json_object()]
     return hashlib.sha256(json.canonical(asked)).hexdigest()
+
+
+def _keeper(key: str, session_id: UUID | None) -> tuple[int, str]:
+    """Return whose the kept answer is, with whose key it is encrypted, and its name there.
+
+    What a server key does with a session is the buyer's. Anything else is ours, and API keys are kept apart by a space,
+    which is in no client's key.
+    """
+    here = caller()
+    if here.key is None:
+        return here.user_id, key
+    if session_id is not None:
+        return owner_of(session_id), key
+    return SYSTEM_USER_ID, f"{here.key} {key}"
 
 
 def _rendered(dump: Dump, show: Shows, returned: Any) -> tuple[int, str]:

@@ -26,7 +26,8 @@ from ledger.store.listing import Key
 from payments.verification.one_session import verify_session
 from projections.history import Entry, history
 from projections.history_steps import entries_until, folded, sessions_at, steps
-from projections.payment_search import Filters, FoundPayment, find_keys, find_payments, is_named
+from projections.payment_filters import Filters, FoundPayment, has_reference, is_named
+from projections.payment_search import find_keys, find_payments
 
 blueprint = ApiBlueprint("audit_payments", __name__, description="Find a payment, and see all of it.")
 
@@ -61,7 +62,11 @@ def found_by(personal: dict[str, Any], query: dict[str, Any]) -> tuple[list[Foun
             services.database, services.vault, filters, after=after, limit=size, now=now
         )
         # Rows carry no MAC: whoever can write them could make them say anything.
-        known = _folded([row.session_id for row in rows], None)
+        known = [
+            session
+            for session in _folded([row.session_id for row in rows], None)
+            if has_reference(session, filters, services.vault)
+        ]
         found = [FoundPayment.of(session, now) for session in known]
         found = [each for each in found if each.fits(filters)]
     _note_search(filters, [str(each.session_id) for each in found])
@@ -142,6 +147,7 @@ def _filters(personal: dict[str, Any], query: dict[str, Any]) -> Filters:
         receipt=query.get("receipt"),
         phone=phone.digits if phone else None,
         order_number=query.get("order_number"),
+        checkout_reference=query.get("checkout_reference"),
         checkout_id=personal.get("checkout_id"),
         transaction_id=query.get("reference"),
         user_id=query.get("user"),

@@ -13,6 +13,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.auth import Caller, caller, require_role
 from api.http.middleware.idempotency import idempotent_by_command, kept_answer, keyed_request
+from api.http.middleware.session_owner import owner_of
 from api.http.schemas.pagination import AsOfQuery, Page
 from api.http.schemas.session_answers import (
     DUMP_EXTENSION,
@@ -22,17 +23,15 @@ from api.http.schemas.session_answers import (
     show_extended,
     show_prompted,
 )
+from api.http.schemas.session_queries import LastEvent, LongPollQuery, SessionQuery
 from api.http.schemas.session_schemas import (
     Extension,
     History,
     InitiateRequest,
-    LastEvent,
-    LongPollQuery,
     NewSession,
     Prompt,
     Session,
     SessionList,
-    SessionQuery,
     SessionStatus,
     show_listed,
     show_session,
@@ -46,6 +45,7 @@ from ledger.application import no_such_session
 from ledger.errors import NotFound, wrong_fields
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
+from ledger.store.caller_texts import line_texts_of
 from ledger.store.vault import DELIVERY
 from payments.checkout.next_action import NEW, NextAction
 from payments.services import Services
@@ -156,7 +156,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
-@require_role(Role.CUSTOMER)
+@require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(AsOfQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", "ERASED")
 @blueprint.response(200, Session)
@@ -174,20 +174,20 @@ def show_one_session(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
         assert step.session_row is not None
         next_action = services.next_actions.as_recorded(step.session_row, now)
     else:
-        session = services.ledger.session(session_id, user_id=caller().user_id)
+        session = services.ledger.session(session_id, user_id=owner_of(session_id))
         next_action = _next_action(_own_row(session_id))
     details = (
         json.loads(services.vault.decrypt(session.user_id, sealed, purpose=DELIVERY, row=session.id))
         if (sealed := session.delivery_sealed)
-        else {}
+        else None
     )
-    return show_session(session, details, next_action, now)
+    return show_session(session, details, next_action, now, line_texts_of(services.vault, session))
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
 @blueprint.hot
 @blueprint.reports_unknown_names
-@require_role(Role.CUSTOMER)
+@require_role(Role.CUSTOMER, Role.SERVER)
 @idempotent_by_command
 @blueprint.arguments(InitiateRequest, required=False)
 @blueprint.refuses(*NO_PROMPT)
@@ -201,14 +201,14 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
     """
     keyed = keyed_request(DUMP_PROMPT, show_prompted)
     prompted = current_services().checkout.initiate(
-        caller().user_id, session_id, wanted["phone_number"], keyed
+        owner_of(session_id), session_id, wanted["phone_number"], keyed
     )
     return kept_answer(keyed) or show_prompted(prompted)[::-1]
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
 @blueprint.reports_unknown_names
-@require_role(Role.CUSTOMER)
+@require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(LongPollQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", *NO_SLOT)
 @blueprint.response(200, SessionStatus)
@@ -244,7 +244,7 @@ def read_statuses(
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
-@require_role(Role.CUSTOMER)
+@require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(LastEvent, location="headers")
 @blueprint.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_SLOT)
 @blueprint.response(200, STATUS_EVENT, content_type=EVENT_STREAM)
@@ -261,7 +261,7 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
 @blueprint.hot
 @blueprint.reports_unknown_names
-@require_role(Role.CUSTOMER)
+@require_role(Role.CUSTOMER, Role.SERVER)
 @idempotent_by_command
 @blueprint.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
 @blueprint.response(200, Extension)
@@ -271,12 +271,12 @@ def extend_session(session_id: UUID) -> Any:
     The new time counts from the present expiry; a session can be extended a few times only.
     """
     keyed = keyed_request(DUMP_EXTENSION, show_extended)
-    session = current_services().checkout.extend(caller().user_id, session_id, keyed)
+    session = current_services().checkout.extend(owner_of(session_id), session_id, keyed)
     return kept_answer(keyed) or show_extended(session)[::-1]
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/events/", methods=["GET"])
-@require_role(Role.CUSTOMER)
+@require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(AsOfQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND")
 @blueprint.response(200, History)
@@ -294,14 +294,14 @@ def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:
 
     Raises NotFound and Unavailable.
     """
-    row = _own_row(session_id, reader.user_id)
+    row = _own_row(session_id, reader)
     seconds = reader.seconds_left(current_settings().daftari_stream_seconds)
     return stream(current_notifier(), row, _next_action(row), seen, seconds, show_status_of)
 
 
 def _past(session_id: UUID, query: dict[str, Any]) -> tuple[list[history.Entry], PaymentSession]:
     """Return the events of the caller's own session until then, and the session that they come to."""
-    services, user_id = current_services(), caller().user_id
+    services, user_id = current_services(), owner_of(session_id)
     rows = history.rows_of_events(services.database, session_id)
     session = services.ledger.session_of_rows(session_id, rows, user_id)
     entries = entries_until(history.entries_of_genuine(rows), **query)
@@ -319,8 +319,8 @@ def _listed_as_of(session_ids: list[UUID], moment: datetime) -> list[dict[str, A
     return [show_listed(row, services.next_actions.as_recorded(row, moment)) for row in rows if row]
 
 
-def _own_row(session_id: UUID, user_id: int | None = None) -> sessions.SessionRow:
-    owner = caller().user_id if user_id is None else user_id
+def _own_row(session_id: UUID, reader: Caller | None = None) -> sessions.SessionRow:
+    owner = owner_of(session_id, reader)
     row = sessions.status_of(current_services().database, session_id, owner, clock.now())
     if row is None:
         raise no_such_session()

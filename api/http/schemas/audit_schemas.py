@@ -88,6 +88,10 @@ class PaymentQuery(KeysetQuery):
             "example": "D456",
         }
     )
+    checkout_reference = Text(
+        most=128,
+        metadata={"description": "What a shop's server called its checkout.", "example": "ORDER-1001"},
+    )
     user = UserNumber(metadata={"description": "The number of the buyer."})
     day = Day(
         validate=is_in_calendar,

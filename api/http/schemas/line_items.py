@@ -10,16 +10,17 @@ from api.http.framework.json import amount, quantity
 from api.http.schemas.fields import ResponseSchema
 from ledger.money import THOUSANDTHS_PER_UNIT
 from ledger.session.cart import SnapshotLine
+from ledger.store.caller_texts import LineTexts
 from shop.port import CartLine, OrderItem
 
 LineItem = CartLine | SnapshotLine | OrderItem
 
 
 class CartItem(ResponseSchema):
-    """A line of a cart."""
+    """A line of a cart, or of a checkout of a server, which has neither item nor listing."""
 
-    cart_item_id = fields.Integer()
-    listing_id = fields.Integer()
+    cart_item_id = fields.Integer(allow_none=True)
+    listing_id = fields.Integer(allow_none=True)
     product_name = fields.String()
     farm_name = fields.String()
     quantity = fields.Decimal()
@@ -28,9 +29,13 @@ class CartItem(ResponseSchema):
     unit_of_measure = fields.String()
 
 
-def show_item(line: CartLine | SnapshotLine) -> dict[str, Any]:
-    """Return a line of a cart in the contract's form."""
-    return {"cart_item_id": line.cart_item_id, **show_line_item(line)}
+def show_item(line: CartLine | SnapshotLine, texts: LineTexts | None = None) -> dict[str, Any]:
+    """Return a line of a cart in the contract's form, by its caller's `texts` if there are any."""
+    shown = {"cart_item_id": line.cart_item_id, **show_line_item(line)}
+    if texts is not None:
+        names = {"product_name": texts.name, "unit_of_measure": texts.unit or ""}
+        shown |= {**names, "product_id": texts.product_id}
+    return shown
 
 
 def show_line_item(line: LineItem) -> dict[str, Any]:

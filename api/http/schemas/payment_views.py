@@ -19,7 +19,7 @@ from payments.inbox.inbox import Inbox
 from payments.verification.one_session import SessionVerified
 from projections.history import Entry, for_auditor
 from projections.history_steps import Step
-from projections.payment_search import FoundPayment
+from projections.payment_filters import FoundPayment
 from projections.refunds import PaymentRefunds, RefundsOfSession
 
 _STATUS = SessionStatus()

@@ -1,22 +1,19 @@
 """The checkout contract's schemas of payment sessions: requests and responses, key by key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from itertools import chain, repeat
 from typing import Any
-from uuid import UUID
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields
 
 from api.http.framework.json import amount, amount_text
 from api.http.framework.services import current_services
 from api.http.schemas.fields import (
-    AwareMoment,
-    Choice,
     DeliveryDay,
     LenientSchema,
     Moment,
     Phone,
-    RequestSchema,
     ResponseSchema,
     Text,
     TimeSlot,
@@ -25,18 +22,18 @@ from api.http.schemas.fields import (
 )
 from api.http.schemas.line_items import CartItem, count_items, show_item
 from api.http.schemas.money_schemas import MoneyFields, show_money
-from api.http.schemas.pagination import RECORDED_AS_OF, CursorText, Ordinal, PagedList, PageQuery
+from api.http.schemas.pagination import PagedList
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of
 from ledger.session.values import Status
+from ledger.store.caller_texts import LineTexts
 from payments.checkout.next_action import NextAction
 from projections.sessions import SessionRow
 
 MAX_NAME_CHARACTERS = 100
 MAX_ADDRESS_CHARACTERS = 500
 MAX_INSTRUCTION_CHARACTERS = 500
-MAX_WAIT_SECONDS = 30
 EVENT_NAMES = sorted(PUBLIC_NAMES[event] for event in EVENT_CLASSES)
 
 
@@ -111,44 +108,6 @@ class InitiateRequest(LenientSchema):
     )
 
 
-class SessionQuery(PageQuery):
-    """The query of the list of sessions."""
-
-    class Meta(LenientSchema.Meta):
-        """Ignore unknown names: the list is the checkout contract's."""
-
-    status = Choice(
-        [str(status) for status in Status], metadata={"description": "Only sessions in this status."}
-    )
-    recorded_as_of = AwareMoment(metadata=RECORDED_AS_OF)
-    cursor = CursorText(UUID)
-
-
-class LongPollQuery(LenientSchema):
-    """How long a client waits for a change, and beyond which version."""
-
-    empty_is_constant = True
-    """An empty query is loaded once."""
-
-    wait = Ordinal(
-        load_default=0,
-        validate=validate.Range(0, MAX_WAIT_SECONDS),
-        metadata={"description": "Seconds to wait for a change; 0 returns the status as it is."},
-    )
-    after = Ordinal(
-        metadata={"description": "The version that the client knows; by default the current one."}
-    )
-
-
-class LastEvent(RequestSchema):
-    """The header with which a stream is resumed."""
-
-    last_event_id = Ordinal(
-        data_key="Last-Event-ID",
-        metadata={"description": "The id of the last event received, which is the session's version."},
-    )
-
-
 class CartSnapshot(ResponseSchema):
     """The cart when the session was created. `rounding` is what rounding to the shilling added."""
 
@@ -160,13 +119,13 @@ class CartSnapshot(ResponseSchema):
 
 
 class ShownDelivery(ResponseSchema):
-    """The delivery details of a session."""
+    """The delivery details of a session; those of a checkout of a server may be unknown."""
 
-    full_name = fields.String()
-    phone_number = fields.String()
-    county_id = fields.Integer()
-    subcounty_id = fields.Integer()
-    detailed_address = fields.String()
+    full_name = fields.String(allow_none=True)
+    phone_number = fields.String(allow_none=True)
+    county_id = fields.Integer(allow_none=True)
+    subcounty_id = fields.Integer(allow_none=True)
+    detailed_address = fields.String(allow_none=True)
     special_instructions = fields.String(allow_none=True)
     delivery_time_slot = fields.String(allow_none=True)
     estimated_delivery_date = fields.String(allow_none=True)
@@ -243,7 +202,7 @@ class SessionDetails(SessionFields):
     delivery_details = fields.Nested(ShownDelivery)
     total_amount = fields.String(metadata={"example": "350.00"})
     delivery_fee = fields.String(metadata={"example": "50.00"})
-    phone_number = fields.String()
+    phone_number = fields.String(allow_none=True)
 
 
 class Session(RetryAdvice, MoneyFields, SessionDetails):
@@ -312,14 +271,26 @@ class History(ResponseSchema):
     events = fields.List(fields.Nested(ShownEvent))
 
 
+UNKNOWN_DELIVERY: Mapping[str, Any] = dict.fromkeys(ShownDelivery().fields)
+"""The delivery details of a session that has none."""
+
+
 def show_session(
-    session: PaymentSession, details: Mapping[str, Any], next_action: NextAction, now: datetime
+    session: PaymentSession,
+    details: Mapping[str, Any] | None,
+    next_action: NextAction,
+    now: datetime,
+    texts: Iterable[LineTexts | None] = (),
 ) -> dict[str, Any]:
-    """Return a session in the contract's form; `details` are its delivery details in the clear."""
+    """Return a session in the contract's form.
+
+    `details` are its delivery details in the clear, `texts` those of its lines, if their names are its caller's.
+    """
+    details = details or UNKNOWN_DELIVERY
     return {
         "session_id": session.id,
         "user": session.user_id,
-        "cart_snapshot": _show_cart(session),
+        "cart_snapshot": _show_cart(session, texts),
         "delivery_details": details,
         "total_amount": amount_text(session.totals.total_cents),
         "delivery_fee": amount_text(session.totals.delivery_fee_cents),
@@ -390,9 +361,9 @@ def _failure(row: SessionRow) -> tuple[str, str] | None:
     return None if row.failure_code is None else (row.failure_code, row.failure_reason or "")
 
 
-def _show_cart(session: PaymentSession) -> dict[str, Any]:
+def _show_cart(session: PaymentSession, texts: Iterable[LineTexts | None]) -> dict[str, Any]:
     return {
-        "items": [show_item(line) for line in session.lines],
+        "items": list(map(show_item, session.lines, chain(texts, repeat(None)))),
         "total_items": count_items(session.lines),
         "total_cost": amount(session.totals.goods_cents),
         "rounding": amount(session.totals.rounding_cents),

@@ -36,6 +36,7 @@ IDENTITIES: dict[str, tuple[int, list[str]] | None] = {
     "operator": (9, ["operator"]),
     "auditor": (10, ["auditor"]),
     "analyst": (11, ["analyst"]),
+    "server": None,
     "all roles": (12, ["customer", "operator", "auditor", "analyst"]),
 }
 
@@ -50,5 +51,6 @@ def test_whoever_asks_causes_no_fault(
     name_something_known(case, known)
     be_impatient(case)
     caller = IDENTITIES[identity]
-    headers = {} if caller is None else {"Authorization": f"Bearer {instance.token(caller[0], *caller[1])}"}
+    token = known.server_key if identity == "server" else caller and instance.token(caller[0], *caller[1])
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     case.call_and_validate(base_url=instance.base_url, headers=headers, checks=ANSWERS)
