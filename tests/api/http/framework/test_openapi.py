@@ -195,7 +195,7 @@ def test_the_page_shows_every_operation_with_a_curl_command(
     text = client.get("/docs/").text
     for path in document["paths"]:
         assert path in text
-    assert text.count("<pre><code>curl") == sum(
+    assert text.count('<pre class="call" tabindex="0"><code>curl') == sum(
         len(set(item) - {"parameters"}) for item in document["paths"].values()
     )
     assert "Idempotency-Key (header)" in text
@@ -207,6 +207,9 @@ def test_the_page_loads_only_from_here_and_its_links_lead_somewhere(client: Flas
     assert page.loaded == {"data:,", "/docs/static/docs.css"}
     assert client.get("/docs/static/docs.css").mimetype == "text/css"
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= page.anchors
+    assert [
+        link for link in page.links if not link.startswith(("#", "/openapi.json", "http://", "https://"))
+    ] == []
     assert set(ERROR_CODES) <= page.anchors
 
 
