@@ -225,6 +225,16 @@ class Vault:
         counts: dict[str, int] = row["counts"]
         return counts
 
+    def is_erased(self, owner: int) -> bool:
+        """Say whether a customer's key was destroyed; False for one who has none yet. Raises Unavailable."""
+        try:
+            self._customers.of(owner, make=False)
+        except Erased:
+            return True
+        except WrongKey:
+            return False
+        return False
+
     def digest(self, purpose: str, text: str) -> str:
         """Return a keyed digest (64 hex digits): equal for equal texts, and useless without the key ring."""
         return hmac.digest(self.keys.key(DIGESTS, 0), f"{purpose}\0{text}".encode(), "sha256").hex()

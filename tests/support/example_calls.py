@@ -78,6 +78,7 @@ def purchase(instance: Instance) -> Iterator[Call]:
     yield (created := caller.call("createSession"))
     session = {"session_id": created[-1]["session_id"]}
     yield caller.call("extendSession", **session)
+    yield caller.call("showPaymentUrl", **session)
     yield caller.call("initiatePayment", **session)
     yield caller.call("showSessionStatus", **session)
     yield caller.call("streamSessionStatus", **session)

@@ -1,15 +1,16 @@
-"""Authentication by bearer token, a JWT or an API key, before anything else in a request is looked at.
+"""Authentication by bearer token, a JWT, an API key or a payment link, before anything else in a request is looked at.
 
 Every path under /api/, existing or not, requires a token unless its view is marked `public`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
 from hmac import compare_digest
 from typing import Any, TypeVar
+from uuid import UUID
 
 import jwt
 from flask import Flask, Request, current_app
@@ -24,12 +25,14 @@ from api.http.middleware.refused_access import record_refusal
 from api.http.middleware.token_keys import key_source
 from api.issued_tokens import OUR_NAME, TOKEN_ROLES, Role
 from api.settings import Settings
+from ledger.application import no_such_session
 from ledger.clock import now
 from ledger.errors import InvalidValue, NotAllowed, Unauthenticated
 from ledger.store import metadata
 from ledger.store.metadata import Cause
 from ledger.store.vault import SYSTEM_USER_ID
 from payments.api_keys.api_key import ApiKey, is_api_key
+from payments.checkout import payment_links
 from payments.revocation.token_revocations import TokenRevocations
 from payments.services import Services
 
@@ -51,7 +54,8 @@ class Caller:
     """The sender of a valid token, issued at `issued_at` and good until `ends_at`, in seconds since 1970, if known.
 
     `token_ids` name the token: by its `jti`, if it has one, and by the text that is signed. Who sends an API key is
-    nobody's user: they are `key`, the name of the key, and their user is SYSTEM_USER_ID.
+    nobody's user: they are `key`, the name of the key, and their user is SYSTEM_USER_ID. Who sends a payment link acts
+    as the buyer of `only_session`, there and nowhere else.
     """
 
     user_id: int
@@ -60,6 +64,7 @@ class Caller:
     token_ids: tuple[str, ...] = field(default=(), repr=False)
     issued_at: float | None = None
     key: str | None = None
+    only_session: UUID | None = None
 
     @property
     def actor(self) -> str:
@@ -177,17 +182,22 @@ def install_authentication(app: Flask, settings: Settings) -> None:
             if monitor and _admits_monitor(asked) and compare_digest(token.encode(), monitor):
                 app_ctx.g.caller = MONITOR
                 return
-            found = app_ctx.g.caller = authenticated(verifier, token, asked.remote_addr, current_services())
+            found = authenticated(verifier, token, asked.remote_addr, current_services())
+            keep_to_session(found, app.view_functions.get(asked.endpoint or ""), asked.view_args or {})
+            app_ctx.g.caller = found
             metadata.add(actor=found.actor)
 
     app.before_request(authenticate)
 
 
 def authenticated(verifier: TokenVerifier, token: str, address: str | None, services: Services) -> Caller:
-    """Return the sender of a bearer token, by a JWT or an API key, from a client's address.
+    """Return the sender of a bearer token, by a JWT, an API key or a payment link, from a client's address.
 
-    Raises Unauthenticated, or Unavailable if a revocation cannot be known.
+    Raises Unauthenticated, NotFound for the link of a buyer who was erased, or Unavailable if a revocation cannot be
+    known.
     """
+    if token.startswith(payment_links.PREFIX):
+        return _of_link(token, services)
     if is_api_key(token):
         return _of_key(services.api_keys.find(token, address))
     return accepted(verifier.caller_of(token), services)
@@ -217,6 +227,27 @@ def admits_monitor(view: View) -> View:
     """Mark a guarded view that the token of DAFTARI_METRICS_TOKEN opens too: nothing personal may be in it."""
     view.admits_monitor = True  # type: ignore[attr-defined]  # as above
     return view
+
+
+def admits_links(view: View) -> View:
+    """Mark a view of one session that the session's payment link opens too."""
+    view.admits_links = True  # type: ignore[attr-defined]  # as above
+    return view
+
+
+def keep_to_session(sender: Caller, view: Callable[..., Any] | None, names: Mapping[str, Any]) -> None:
+    """Keep who sends a payment link to what it is for; `names` are those in the path.
+
+    Raises NotFound for another session, and NotAllowed for a view without `admits_links`; a path without a view passes.
+    """
+    if sender.only_session is None or view is None:
+        return
+    if not getattr(view, "admits_links", False):
+        raise NotAllowed(
+            "ROLE_REQUIRED", "This needs a token; a payment link is for paying its own session alone."
+        )
+    if names.get("session_id") != sender.only_session:
+        raise no_such_session()
 
 
 def guarded(view: View) -> View:
@@ -278,6 +309,16 @@ def _is_wrong_method_of_public_path(asked: Request) -> bool:
 def _of_key(key: ApiKey) -> Caller:
     ends_at = None if key.ends_at is None else int(key.ends_at.timestamp())
     return Caller(SYSTEM_USER_ID, frozenset({Role(key.role)}), ends_at=ends_at, key=key.name)
+
+
+def _of_link(token: str, services: Services) -> Caller:
+    found = payment_links.read_link(services.vault, token)
+    if found is None:
+        raise _invalid("it is not a payment link of ours")
+    session_id, user_id = found
+    if services.vault.is_erased(user_id):
+        raise no_such_session()
+    return Caller(user_id, frozenset({Role.CUSTOMER}), only_session=session_id)
 
 
 def bearer_token(authorization: str) -> str:

@@ -22,7 +22,14 @@ from api.http.framework.blueprint import LeanRead, warnings
 from api.http.framework.json import write
 from api.http.framework.routes import Routes
 from api.http.framework.services import SERVICES, LazyServices
-from api.http.middleware.auth import VERIFIER, Caller, TokenVerifier, authenticated, bearer_token
+from api.http.middleware.auth import (
+    VERIFIER,
+    Caller,
+    TokenVerifier,
+    authenticated,
+    bearer_token,
+    keep_to_session,
+)
 from api.http.middleware.headers import OF_API
 from api.http.middleware.rate_limit import LIMITS, RequestLimits
 from api.http.middleware.request_log import REQUEST_ID, begin, finish
@@ -119,7 +126,9 @@ class LeanForms:
     def _admit(self, asked: Asked, services: Services) -> None:
         """Find out who sends a request, and count it. Raises as authentication and limits do."""
         token = bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
-        asked.caller = authenticated(self._verifier, token, asked.environ.get("REMOTE_ADDR"), services)
+        sender = authenticated(self._verifier, token, asked.environ.get("REMOTE_ADDR"), services)
+        keep_to_session(sender, self._app.view_functions[asked.rule.endpoint], asked.values)
+        asked.caller = sender
         self._limits.count(asked.environ["REQUEST_METHOD"], asked.caller, services)
 
     def _in_context(self, asked: Asked, run: Callable[..., Any]) -> Answer:

@@ -34,6 +34,11 @@ def base_url() -> str:
     return f"{request.scheme}://127.0.0.1:{settings.daftari_port}"
 
 
+def payment_url(link: str) -> str:
+    """Return the address of the payment page of a payment link."""
+    return f"{base_url()}/pay/{link}/"
+
+
 def requested_host() -> str:
     """Return the name or address in the request's Host, without the port; "" if it is not a valid one."""
     try:

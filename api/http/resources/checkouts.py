@@ -9,7 +9,7 @@ from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services
 from api.http.middleware.auth import caller, require_role
 from api.http.middleware.idempotency import idempotent_by_session, keyed_request
-from api.http.middleware.proxies import base_url
+from api.http.middleware.proxies import payment_url
 from api.http.middleware.session_owner import owner_of
 from api.http.schemas.checkout_schemas import (
     Checkout,
@@ -124,4 +124,4 @@ def _listed(found: list[CheckoutRow]) -> list[dict[str, Any]]:
 
 
 def _payment_url(session: PaymentSession) -> str:
-    return f"{base_url()}/pay/{make_link(current_services().vault, session.id, session.user_id)}/"
+    return payment_url(make_link(current_services().vault, session.id, session.user_id))

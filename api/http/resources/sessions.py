@@ -11,8 +11,9 @@ from flask import Response
 
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import current_services, current_settings
-from api.http.middleware.auth import Caller, caller, require_role
+from api.http.middleware.auth import Caller, admits_links, caller, require_role
 from api.http.middleware.idempotency import idempotent_by_command, kept_answer, keyed_request
+from api.http.middleware.proxies import payment_url
 from api.http.middleware.session_owner import owner_of
 from api.http.schemas.pagination import AsOfQuery, Page
 from api.http.schemas.session_answers import (
@@ -29,6 +30,7 @@ from api.http.schemas.session_schemas import (
     History,
     InitiateRequest,
     NewSession,
+    PaymentUrl,
     Prompt,
     Session,
     SessionList,
@@ -48,6 +50,7 @@ from ledger.session.values import Status
 from ledger.store.caller_texts import line_texts_of
 from ledger.store.vault import DELIVERY
 from payments.checkout.next_action import NEW, NextAction
+from payments.checkout.payment_links import make_link
 from payments.services import Services
 from projections import history, sessions
 from projections.history_steps import entries_until, step_at, steps_at
@@ -156,6 +159,7 @@ def list_sessions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/", methods=["GET"])
+@admits_links
 @require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(AsOfQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", "ERASED")
@@ -164,6 +168,7 @@ def show_one_session(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
     """Show a payment session.
 
     With `as_of` or `at_version` as it was; what only that moment knew, such as a limit of prompts, is left out then.
+    Who has only the payment link is not told the delivery details and the phone number.
     """
     services, now = current_services(), clock.now()
     if query:
@@ -178,7 +183,7 @@ def show_one_session(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
         next_action = _next_action(_own_row(session_id))
     details = (
         json.loads(services.vault.decrypt(session.user_id, sealed, purpose=DELIVERY, row=session.id))
-        if (sealed := session.delivery_sealed)
+        if (sealed := session.delivery_sealed) and caller().only_session is None
         else None
     )
     return show_session(session, details, next_action, now, line_texts_of(services.vault, session))
@@ -187,6 +192,7 @@ def show_one_session(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/initiate_payment/", methods=["POST"])
 @blueprint.hot
 @blueprint.reports_unknown_names
+@admits_links
 @require_role(Role.CUSTOMER, Role.SERVER)
 @idempotent_by_command
 @blueprint.arguments(InitiateRequest, required=False)
@@ -208,6 +214,7 @@ def initiate_payment(wanted: dict[str, Any], session_id: UUID) -> Any:
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/status/", methods=["GET"])
 @blueprint.reports_unknown_names
+@admits_links
 @require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(LongPollQuery, location="query")
 @blueprint.refuses("SESSION_NOT_FOUND", *NO_SLOT)
@@ -244,6 +251,7 @@ def read_statuses(
 
 
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/stream/", methods=["GET"])
+@admits_links
 @require_role(Role.CUSTOMER, Role.SERVER)
 @blueprint.arguments(LastEvent, location="headers")
 @blueprint.refuses("SESSION_NOT_FOUND", "INVALID_INPUT", *NO_SLOT)
@@ -261,6 +269,7 @@ def stream_status(last_event: dict[str, Any], session_id: UUID) -> Any:
 @blueprint.route("/api/payments/sessions/<uuid:session_id>/extend_session/", methods=["POST"])
 @blueprint.hot
 @blueprint.reports_unknown_names
+@admits_links
 @require_role(Role.CUSTOMER, Role.SERVER)
 @idempotent_by_command
 @blueprint.refuses("SESSION_NOT_FOUND", *SETTLED, "EXTENSION_LIMIT_REACHED", "CONFLICT")
@@ -287,6 +296,22 @@ def show_events(query: dict[str, Any], session_id: UUID) -> dict[str, Any]:
     """
     entries, _ = _past(session_id, query)
     return {"session_id": session_id, "events": history.for_owner(entries)}
+
+
+@blueprint.route("/api/payments/sessions/<uuid:session_id>/payment_url/", methods=["GET"])
+@require_role(Role.CUSTOMER, Role.SERVER)
+@blueprint.refuses("SESSION_NOT_FOUND")
+@blueprint.response(200, PaymentUrl)
+def show_payment_url(session_id: UUID) -> dict[str, Any]:
+    """Show the address of a session's payment page.
+
+    Whoever has it can pay there, and sees amount, lines and status: give it to nobody but the buyer. It is always the
+    same, and is a bearer token too, `pl_…`, for this session alone.
+    """
+    row, services = _own_row(session_id), current_services()
+    if services.vault.is_erased(row.user_id):
+        raise no_such_session()
+    return {"payment_url": payment_url(make_link(services.vault, session_id, row.user_id))}
 
 
 def stream_to(session_id: UUID, reader: Caller, seen: int | None) -> Response:

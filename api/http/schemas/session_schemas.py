@@ -247,6 +247,12 @@ class Prompt(ResponseSchema):
     customer_message = fields.String()
 
 
+class PaymentUrl(ResponseSchema):
+    """Where a session's payment page is."""
+
+    payment_url = fields.Url(metadata={"example": "https://pay.example.co.ke/pay/pl_AaIg0tcMfBOgTw…/"})
+
+
 class Extension(ResponseSchema):
     """A session that was extended."""
 
