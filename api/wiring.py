@@ -297,7 +297,12 @@ def build_refund_service(settings: Settings, database: Database, vault: Vault) -
 def build_order_refunds(settings: Settings, database: Database, vault: Vault) -> OrderRefundService:
     """Return what operators decide about refunds of orders."""
     stakes = Stakes(database, vault)
-    return OrderRefundService(Ledger(database, vault.keys), stakes, four_eyes(settings, database, vault))
+    return OrderRefundService(
+        Ledger(database, vault.keys),
+        stakes,
+        four_eyes(settings, database, vault),
+        is_automatic=_refund_terms(settings).is_automatic,
+    )
 
 
 def build_case_service(

@@ -63,9 +63,24 @@ class FourEyes:
         self._audit_log.record(None, "decision", actor=by.actor, **_entry_of(decision))
         return Decided(decision, by.name)
 
-    def propose_by_policy(self, decision: Decision) -> None:
-        """Propose in the policy's name; no change if the same is proposed already."""
-        self._propose(decision, AUTO_POLICY, AUTO_POLICY)
+    def propose(self, decision: Decision, by: str, actor: str) -> Proposal:
+        """Propose in the name of who may not decide, the policy or an API key; return the proposal.
+
+        No change if the same is proposed already. `by` is how events would name them, `actor` how the audit log does.
+        """
+        return self._propose(decision, by, actor)[1]
+
+    def decide_by_policy(self, decision: Decision, asked_by: str, asker: str) -> Decided:
+        """Take a decision that needs no person in the policy's name, as somebody asked; named as in `propose`."""
+        entry = _entry_of(decision)
+        entry["details"] |= {"asked_by": asker}
+        self._audit_log.record(None, "decision", actor=AUTO_POLICY, **entry)
+        return Decided(decision, f"{AUTO_POLICY}, asked by {asked_by}")
+
+    def waiting(self, action: str, subject: str) -> Proposal | None:
+        """Return the oldest open proposal of an action on a subject, None if there is none."""
+        with self._database.connection() as connection:
+            return proposals.open_about(connection, self._keys, action, subject, clock.now())
 
     def find(self, proposal_id: UUID) -> Proposal:
         """Return an open proposal. Raises Rejected CASE_NOT_OPEN."""

@@ -107,6 +107,14 @@ def open_like(
     return next((proposal for proposal in found if decision.is_same_as(proposal)), None)
 
 
+def open_about(
+    connection: Connection[Any], keys: KeyRing, action: str, subject: str, now: datetime
+) -> Proposal | None:
+    """Return the oldest open proposal of an action on a subject, None if there is none."""
+    about = {"action": action, "subject": subject, "now": now}
+    return next(_genuine(keys, connection.execute(OPEN_ABOUT, about).fetchall()), None)
+
+
 def add(connection: Connection[Any], keys: KeyRing, decision: Decision, by: str, now: datetime) -> Proposal:
     """Store a decision as proposed; return the proposal."""
     proposal = Proposal(

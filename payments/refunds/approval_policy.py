@@ -51,7 +51,7 @@ class RefundPolicy:
                 _approve(self._ledger, session.id, refund.number, AUTO_POLICY, failures=0)
             elif session.policy_may_approve(refund.number, failures=0):
                 decision = refund_decision(APPROVE, session.id, refund.number, refund.amount_cents)
-                self._four_eyes.propose_by_policy(decision)
+                self._four_eyes.propose(decision, AUTO_POLICY, AUTO_POLICY)
 
 
 def approve_again(ledger: Ledger) -> int:

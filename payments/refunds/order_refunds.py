@@ -44,10 +44,12 @@ class OrderRefundRequest:
 class OrderRefundService:
     """Decides about refunds of orders. Safe to share between threads."""
 
-    def __init__(self, ledger: Ledger, stakes: Stakes, four_eyes: FourEyes) -> None:
+    def __init__(self, ledger: Ledger, stakes: Stakes, four_eyes: FourEyes, *, is_automatic: bool) -> None:
+        """`is_automatic`: the approval policy decides about what needs no second person."""
         self._ledger = ledger
         self._stakes = stakes
         self._four_eyes = four_eyes
+        self._is_automatic = is_automatic
 
     def refund(
         self, wanted: OrderRefundRequest, *, by: Operator, request: str | None = None
@@ -63,6 +65,29 @@ class OrderRefundService:
         decided = self._four_eyes.submit(decision, by, beside_cents=beside)
         return decided if isinstance(decided, Proposal) else self._carry_out(decided)
 
+    def ask(
+        self, session_id: UUID, reason: str, *, key_name: str, request: str | None = None
+    ) -> Proposal | int:
+        """Ask in the name of an API key that all money of an order goes back by reversal.
+
+        A key decides nothing: the approval policy does, where it is automatic and no second person is needed, or it is
+        proposed and an operator approves. Returns as `refund` does, and raises it but for OWN_PAYMENT.
+        """
+        wanted = OrderRefundRequest(
+            session_id=session_id, amount_cents=None, payout_receipt=None, reason=reason, restock=False
+        )
+        decision, session = self._decision(wanted, request or str(uuid4())), self._ledger.session(session_id)
+        asked_by, asker = f"key {key_name}", f"key:{key_name}"
+        _command(decision, asked_by)(session)
+        together = decision.amount_cents + _decided_beside(session, decision)
+        if not self._is_automatic or self._four_eyes.needs_two(together):
+            return self._four_eyes.propose(decision, asked_by, asker)
+        return self._carry_out(self._four_eyes.decide_by_policy(decision, asked_by, asker))
+
+    def waiting(self, session_id: UUID) -> Proposal | None:
+        """Return the refund of a session's order that waits for a person, None if there is none."""
+        return self._four_eyes.waiting(REFUND_ORDER, _subject(session_id))
+
     def approve_proposal(self, proposal: Proposal, *, by: Operator) -> None:
         """Carry out a refund that another proposed. Raises as `refund` does."""
         self._check(proposal, by)
@@ -72,7 +97,7 @@ class OrderRefundService:
         session = self._ledger.session(wanted.session_id)
         return Decision(
             action=REFUND_ORDER,
-            subject=f"order of session {wanted.session_id}",
+            subject=_subject(wanted.session_id),
             session_id=wanted.session_id,
             amount_cents=session.totals.total_cents if wanted.amount_cents is None else wanted.amount_cents,
             arguments={
@@ -128,6 +153,10 @@ def parse_session_id(text: str) -> UUID:
     except ValueError:
         description = "Write the id of a session, such as 550e8400-e29b-41d4-a716-446655440000."
         raise wrong_fields({"session": [description]}) from None
+
+
+def _subject(session_id: UUID) -> str:
+    return f"order of session {session_id}"
 
 
 def _decided_beside(session: PaymentSession, decision: Decision) -> int:
