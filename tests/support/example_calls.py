@@ -1,6 +1,6 @@
-"""The calls of checkout clients that are examples in /openapi.json: a purchase on a running instance, call by call.
+"""The calls of checkout clients and servers that are examples in /openapi.json, on a running instance, call by call.
 
-`make examples` writes the answers of such a purchase into the examples, each beside its request.
+`make examples` writes their answers into the examples, each beside its request.
 """
 
 import json
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from api.http.framework.document_parts import EXAMPLES
 from shop.demo import make_buyers
 from tests.scenarios.steps import approve
 from tests.support.database import migrated_database, reachable_folder
-from tests.support.instance import Instance, running_instance
+from tests.support.instance import Client, Instance, running_instance
 
 BUYER = 1
 MAX_ENTRIES = 8
-TAGS = frozenset({"sessions", "catalogue", "cart", "places", "orders"})
-"""The groups of operations that are for checkout clients, but for those that are for operators."""
+PUBLIC_URL = "https://pay.example.com"
+TAGS = frozenset({"sessions", "catalogue", "cart", "places", "orders", "checkouts", "events"})
+"""The groups of operations that are for checkout clients and servers, but for those that are for operators."""
 
 Call = tuple[str, int, Any]
 """The id of an operation, and the status and content that it was answered with."""
@@ -34,11 +36,9 @@ Call = tuple[str, int, Any]
 class Caller:
     """Sends the request of an operation as the document shows it."""
 
-    def __init__(self, instance: Instance, token: str) -> None:
-        self._http = requests.Session()
-        self._http.trust_env = False
-        self._http.headers["Authorization"] = f"Bearer {token}"
-        self.document: dict[str, Any] = self._http.get(f"{instance.base_url}/openapi.json", timeout=30).json()
+    def __init__(self, client: Client) -> None:
+        self._http = client
+        self.document: dict[str, Any] = client.get("/openapi.json").json()
         self._operations = {
             operation["operationId"]: (method, path, operation)
             for path, item in self.document["paths"].items()
@@ -50,14 +50,8 @@ class Caller:
         """Send the request of the operation's example, with these values in its path and query."""
         method, path, operation = self._operations[operation_id]
         body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-        (server,) = self.document["servers"]
         answer = self._http.request(
-            method,
-            server["url"] + path.format(**names),
-            params=query,
-            json=body.get("example"),
-            timeout=30,
-            stream=True,
+            method, path.format(**names), params=query, json=body.get("example"), stream=True
         )
         with closing(answer):
             assert answer.status_code < 300, (operation_id, answer.text)
@@ -66,7 +60,7 @@ class Caller:
 
 def purchase(instance: Instance) -> Iterator[Call]:
     """Buy what is in the cart, by the calls of a checkout client, and yield each with its answer."""
-    caller = Caller(instance, instance.token(BUYER))
+    caller = Caller(instance.client(BUYER))
     yield caller.call("listCatalogue", query={"page_size": 1})
     yield caller.call("showListing", listing_id=123)
     yield caller.call("listCounties")
@@ -88,6 +82,19 @@ def purchase(instance: Instance) -> Iterator[Call]:
     yield (shown := caller.call("showSession", **session))
     yield caller.call("showSessionEvents", **session)
     yield caller.call("showOrder", order_id=shown[-1]["order"]["order_id"])
+
+
+def sale(instance: Instance) -> Iterator[Call]:
+    """Sell by the calls of a shop's own server, and yield each with its answer."""
+    caller = Caller(instance.server())
+    yield (created := caller.call("createCheckout"))
+    session = {"session_id": created[-1]["session_id"]}
+    caller.call("initiatePayment", **session)
+    approve(instance)
+    instance.work()
+    yield caller.call("listCheckouts")
+    yield caller.call("showCheckout", **session)
+    yield caller.call("listMessages")
 
 
 @contextmanager
@@ -112,8 +119,8 @@ def _content(answer: requests.Response) -> Any:
     return event
 
 
-def write(calls: Iterator[Call]) -> None:
-    """Write answers into the files of the examples."""
+def write(calls: Iterator[Call], base_url: str) -> None:
+    """Write answers into the files of the examples, with an address in place of the `base_url` of a test."""
     for operation_id, status, content in calls:
         file = EXAMPLES / f"{operation_id}.json"
         kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
@@ -121,7 +128,8 @@ def write(calls: Iterator[Call]) -> None:
             kept | {"status": status, "answer": _shortened(content)}, indent=2, default="@{}@".format
         )
         # Amounts keep both of their decimals, which only text does on the way into a file.
-        file.write_text(re.sub(r'"@([0-9.]+)@"', r"\1", made) + "\n", "utf-8")
+        made = re.sub(r'"@([0-9.]+)@"', r"\1", made).replace(base_url, PUBLIC_URL)
+        file.write_text(made + "\n", "utf-8")
 
 
 def _shortened(content: Any) -> Any:
@@ -132,12 +140,12 @@ def _shortened(content: Any) -> Any:
 
 
 def main() -> None:
-    """Write the examples from a purchase of the moment."""
+    """Write the examples from a purchase and a sale of the moment."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     folder = reachable_folder()
     try:
         with migrated_database() as database_url, shop_instance(database_url, folder) as instance:
-            write(purchase(instance))
+            write(chain(purchase(instance), sale(instance)), instance.base_url)
     finally:
         shutil.rmtree(folder)
 

@@ -11,7 +11,7 @@ from api.http.framework.document_parts import examples
 from api.issued_tokens import Role
 from tests.api.http.framework.test_conformance import document
 from tests.support.database import new_database, reachable_folder
-from tests.support.example_calls import BUYER, TAGS, Call, Caller, purchase, shop_instance
+from tests.support.example_calls import BUYER, TAGS, Call, Caller, purchase, sale, shop_instance
 from tests.support.instance import Instance
 
 Calls = dict[str, Call]
@@ -27,7 +27,7 @@ def instance(server_url: str, template_database: str) -> Iterator[Instance]:
 
 @pytest.fixture(scope="module")
 def calls(instance: Instance) -> Calls:
-    return {call[0]: call for call in purchase(instance)}
+    return {call[0]: call for call in (*purchase(instance), *sale(instance))}
 
 
 def shape(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ def test_the_answer_to_an_example_has_the_shape_of_its_example(operation_id: str
     assert set(shape(content)) == set(shape(example["answer"])), "See whether `make examples` is wanted."
 
 
-def test_every_operation_of_checkout_clients_has_an_example() -> None:
+def test_every_operation_of_checkout_clients_and_servers_has_an_example() -> None:
     operations = [
         operation
         for item in document()["paths"].values()
@@ -69,7 +69,7 @@ def test_every_operation_of_checkout_clients_has_an_example() -> None:
 
 
 def test_the_document_shows_the_examples_where_they_belong(instance: Instance) -> None:
-    operation = Caller(instance, instance.token(BUYER)).document["paths"]["/api/payments/sessions/"]["post"]
+    operation = Caller(instance.client(BUYER)).document["paths"]["/api/payments/sessions/"]["post"]
     wanted = examples()["createSession"]
     for carrier, part in ((operation["requestBody"], "request"), (operation["responses"]["201"], "answer")):
         assert carrier["content"]["application/json"]["example"] == wanted[part]
