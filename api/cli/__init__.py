@@ -30,6 +30,7 @@ from api.cli.set_mpesa_credentials import set_mpesa_credentials
 from api.cli.shop_check import shop_check
 from api.cli.switch import switch
 from api.cli.token import token
+from api.cli.trigger import trigger
 from api.cli.up import up
 from api.cli.verify import verify
 from api.cli.work_list import work_list
@@ -72,6 +73,7 @@ for command in (
     revoke_tokens,
     api_keys,
     listen,
+    trigger,
     set_mpesa_credentials,
     check,
     shop_check,

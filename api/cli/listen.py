@@ -54,9 +54,10 @@ def listen(target: str | None, types: str | None, server: str | None, *, print_s
     from api.cli.server_api import ServerApi
     from ledger import clock
 
+    since = clock.now()
     api = ServerApi(server or http_url(settings.daftari_host, settings.daftari_port))
     click.echo(f"Messages are signed by {secret} and go to {target}. Ctrl-C ends this.", err=True)
-    _follow(api.feed(clock.now(), types), Forwarder(target, secret, stopping), stopping)
+    _follow(api.feed(since, types), Forwarder(target, secret, stopping), stopping)
 
 
 class Forwarder:
