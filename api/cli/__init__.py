@@ -33,6 +33,7 @@ from api.cli.token import token
 from api.cli.trigger import trigger
 from api.cli.up import up
 from api.cli.verify import verify
+from api.cli.webhooks import webhooks
 from api.cli.work_list import work_list
 
 EPILOGUE = """\b
@@ -80,6 +81,7 @@ for command in (
     replay,
     work_list,
     notify,
+    webhooks,
     refunds,
     refund_order,
     switch,

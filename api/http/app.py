@@ -50,6 +50,7 @@ RESOURCES = (
     "api.http.resources.retention",
     "api.http.resources.refunds",
     "api.http.resources.session_refunds",
+    "api.http.resources.webhook_endpoints",
     "api.http.resources.reconciliations",
     "api.http.resources.message_feed",
     "api.http.resources.tokens",

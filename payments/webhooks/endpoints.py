@@ -16,7 +16,7 @@ import structlog
 from psycopg import Connection
 
 from ledger import clock
-from ledger.errors import NotFound, Rejected
+from ledger.errors import NotFound, Rejected, wrong_fields
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
@@ -31,6 +31,9 @@ MAX_OF_A_KEY = 10
 
 MAX_IN_ALL = 100
 """Each may hold a thread of the worker while it is slow."""
+
+MAX_KEY_NAME = 100
+"""Characters; longer than the name of any key."""
 
 ROTATED_FOR = timedelta(hours=24)
 """So long the secret before signs beside a new one."""
@@ -72,7 +75,7 @@ WHERE endpoint_id = %s AND state = 'pending' AND next_attempt_at IS NOT NULL
 _GO_BACK = "UPDATE webhook_endpoints SET position = least(position, %s) WHERE endpoint_id = %s"
 _DELETE = "DELETE FROM webhook_endpoints WHERE endpoint_id = %s"
 
-BY_HAND, GONE, ONLY_FAILURES = "by_hand", "gone", "only_failures"
+BY_HAND, GONE, ONLY_FAILURES = REASONS = ("by_hand", "gone", "only_failures")
 """Why an endpoint is disabled."""
 
 _log = structlog.get_logger(__name__)
@@ -144,6 +147,8 @@ class WebhookEndpoints:
         Raises InvalidValue for a URL that leads nowhere public, Rejected TOO_MANY_WEBHOOK_ENDPOINTS.
         """
         parse_target(url, allows_private=self.allows_private)
+        if key is not None and not 1 <= len(key) <= MAX_KEY_NAME:
+            raise wrong_fields({"key": [f"Write 1 to {MAX_KEY_NAME} characters."]})
         secret, now = new_secret(), clock.now()
         definition = Definition(url, tuple(sorted(events)), key, (Secret(secret),))
         endpoint_id = uuid4()

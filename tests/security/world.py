@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from ledger import clock
 from ledger.store.block_signer import BlockSigner
 from payments.api_keys.api_key import ROLES
+from payments.webhooks.messages import MESSAGE_TYPES
 from shop.demo import make_buyers
 from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart
 from tests.support.api_keys import make_key
@@ -61,6 +63,7 @@ def running_world(server_url: str, template_database: str) -> Iterator[World]:
             "refund": "1",
             "user_id": "12",
             "county_id": "1",
+            "endpoint_id": str(_disabled_endpoint(instance)),
             "reconciliation_id": "550e8400-e29b-41d4-a716-446655440000",
         }
         sign(instance)
@@ -76,6 +79,14 @@ def sign(instance: Instance) -> None:
     services = instance.services
     until_readable(services.database)
     BlockSigner(services.database, lambda: services.vault.block_key).run()
+
+
+def _disabled_endpoint(instance: Instance) -> UUID:
+    """Add a webhook endpoint that nothing is sent to."""
+    endpoints = instance.services.webhook_endpoints
+    added, _ = endpoints.add("https://shop.example/hook", MESSAGE_TYPES, key=None, by="cli")
+    endpoints.change(added.endpoint_id, enabled=False, by="cli")
+    return added.endpoint_id
 
 
 def _due_refund(instance: Instance) -> Checkout:

@@ -151,12 +151,12 @@ class DeliveryDay(Day):
 
 
 class AwareMoment(fields.String):
-    """A moment in a query: RFC 3339 with its zone."""
+    """A moment in a query or a body: RFC 3339 with its zone."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         try:
             moment = datetime.fromisoformat(value)
-        except ValueError:
+        except (TypeError, ValueError):
             moment = None
         if moment is None or moment.tzinfo is None:
             raise ValidationError("Write a moment with its zone, like 2024-01-15T10:30:00Z.")

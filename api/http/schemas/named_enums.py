@@ -7,6 +7,8 @@ from api.http.schemas.session_schemas import EVENT_NAMES
 from ledger.session.values import AttemptState, Evidence, RefundState, RefundStatus, Status
 from payments.exceptions.next_steps import Kind
 from payments.reconciliation.c2b import ValidationAnswer
+from payments.webhooks.deliveries import STATES
+from payments.webhooks.endpoints import REASONS
 from payments.webhooks.messages import MESSAGE_TYPES
 from projections.booked_receipts import Missing
 from projections.figures import BYS, GROUPS
@@ -15,6 +17,8 @@ from projections.postings import CHART, Account
 ACCOUNT_GROUPS = sorted({facts.group for facts in CHART.values()})
 
 NAMED_ENUMS = {
+    "DisabledReason": NamedEnum("Why a webhook endpoint is disabled.", REASONS),
+    "DeliveryState": NamedEnum("How far the delivery of a message is.", STATES),
     "SessionState": NamedEnum("The status of a payment session.", list(Status)),
     "RefundStatus": NamedEnum("How far what is due back of a session went back.", list(RefundStatus)),
     "RefundState": NamedEnum("The state of one refund.", list(RefundState)),

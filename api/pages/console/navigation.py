@@ -45,6 +45,12 @@ STATEMENTS = Section(
     frozenset({Role.OPERATOR, Role.AUDITOR}),
     "M-Pesa's statements against our books, and the differences. Operators upload, auditors read.",
 )
+WEBHOOKS = Section(
+    "Webhooks",
+    "console.show_webhooks",
+    frozenset({Role.OPERATOR, Role.AUDITOR}),
+    "Where shops' own servers are told of payments, and what came of each message. Operators change, auditors read.",
+)
 BLOCKS = Section(
     "Blocks",
     "console.show_blocks",
@@ -58,7 +64,7 @@ ACCESS_LOG = Section(
     "Who decided what, who read whose personal data, and who was refused.",
 )
 
-SECTIONS = (DASHBOARD, CASES, PAYMENTS, BOOKS, STATEMENTS, BLOCKS, ACCESS_LOG)
+SECTIONS = (DASHBOARD, CASES, PAYMENTS, BOOKS, STATEMENTS, WEBHOOKS, BLOCKS, ACCESS_LOG)
 """In the order of the navigation."""
 
 

@@ -1,8 +1,10 @@
 """A browser, and two running instances: a demo shop whose worker works, and one that the staff looks at."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
@@ -10,9 +12,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from ledger import clock
 from ledger.session.values import Evidence
 from payments.reconciliation.movements import Movement, MovementKind
+from projections.follower import LogReader
 from shop.demo import demo_data
 from tests.security.world import OWNER, World, running_world
 from tests.support.browser import FLAGS, find_browser
+from tests.support.horizon import until_readable
 from tests.support.instance import Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
 
@@ -80,6 +84,7 @@ def world(server_url: str, template_database: str) -> Iterator[World]:
             payer="254712345678",
         )
         running.instance.services.worker.matcher.ingest([unmatched])
+        _queue_webhooks(running)
         for job in running.instance.jobs:
             if job.name != "verifying":
                 job.work()
@@ -87,6 +92,18 @@ def world(server_url: str, template_database: str) -> Iterator[World]:
         paid = running.instance.client(OWNER).get("/api/payments/sessions/?status=order_created").json()
         running.known["paid_session_id"] = paid["results"][0]["session_id"]
         yield running
+
+
+def _queue_webhooks(running: World) -> None:
+    """Have something queued for the webhook endpoint, which nothing is sent to."""
+    services, endpoint_id = running.instance.services, UUID(running.known["endpoint_id"])
+    services.webhook_endpoints.deliver_since(endpoint_id, clock.now() - timedelta(hours=1), by="cli")
+    services.webhook_endpoints.change(endpoint_id, enabled=True, by="cli")
+    log = LogReader(services.database, services.ledger.macs)
+    until_readable(services.database)
+    while services.worker.delivery_queue.run(log):
+        pass
+    services.webhook_endpoints.change(endpoint_id, enabled=False, by="cli")
 
 
 @pytest.fixture

@@ -37,6 +37,9 @@ PAGES = {
     "/console/books/trial-balance.csv": {"auditor"},
     "/console/books/mpesa_clearing/": {"auditor"},
     "/console/statements/": {"operator", "auditor"},
+    "/console/webhooks/": {"operator", "auditor"},
+    "/console/webhooks/{endpoint_id}/": {"operator", "auditor"},
+    "/console/webhooks/{endpoint_id}/?page_size=1": {"operator", "auditor"},
     "/console/blocks/": {"auditor"},
     "/console/access-log/": {"auditor"},
 }
