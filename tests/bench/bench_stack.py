@@ -110,6 +110,7 @@ def environment(folder: Path) -> dict[str, str]:
         "DAFTARI_PORT": str(free_port()),
         "DAFTARI_SIMULATOR_PORT": str(free_port()),
         "DAFTARI_LOG_FORMAT": "json",
+        "DAFTARI_WEBHOOK_ALLOW_PRIVATE": "1",
     }
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import Connection
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
@@ -102,3 +103,12 @@ def test_an_event_that_was_altered_is_not_told(
     webhooks.work()
     assert receiver.received == []
     assert {each.last_error for each in webhooks.deliveries.page(endpoint.endpoint_id)} == {"EVENT_FORGED"}
+
+
+@pytest.mark.parametrize("column", ["created_at", "changed_at", "failing_since", "paused_until"])
+def test_no_login_stores_a_time_that_no_process_can_read(
+    attacker: Connection[TupleRow], webhooks: Webhooks, column: str
+) -> None:
+    webhooks.add("https://shop.example/hook")
+    with pytest.raises((CheckViolation, InsufficientPrivilege)):
+        attacker.execute(f"UPDATE webhook_endpoints SET {column} = '-infinity'".encode())

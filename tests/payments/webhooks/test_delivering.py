@@ -6,6 +6,8 @@ import pytest
 from freezegun import freeze_time
 
 from ledger.application import Ledger
+from ledger.store.database import Database
+from ledger.store.locks import ActiveLock, LockConnection
 from payments.webhooks import http_post
 from payments.webhooks.delivery_outcome import RETRIED_FOR, RETRY_SCHEDULE
 from tests.payments.webhooks.setting import BY, Webhooks, ordered
@@ -239,3 +241,21 @@ def test_an_expired_session_is_told(ledger: Ledger, webhooks: Webhooks, receiver
     session = Checkout(ledger).expire().session_id
     webhooks.work()
     assert receiver.sessions() == [(str(session), "payment.expired")]
+
+
+def test_of_two_workers_one_delivers_and_the_other_goes_on_once_it_has_ended(
+    ledger: Ledger, database: Database, receiver: WebhookReceiver
+) -> None:
+    first, second = (Webhooks(ledger, database) for _ in range(2))
+    endpoint = first.add(receiver.url)
+    locks = [ActiveLock(LockConnection(database.url), "webhook_sending") for _ in range(2)]
+    assert [lock.try_acquire() for lock in locks] == [True, False]
+    ordered(ledger, receipt="WORKER")
+    first.follow()
+    second.follow()
+    assert len(first.states(endpoint)) == 2
+    locks[0].release()
+    assert locks[1].try_acquire()
+    second.work()
+    assert [kind for _, kind in receiver.sessions()] == PAID_AND_ORDERED
+    locks[1].release()
