@@ -10,6 +10,7 @@ from ledger.session.values import BUILTIN_SHOP, HTTP_SHOP, NO_SHOP
 from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.checkout.circuit_breaker import CircuitBreaker
+from payments.users.user_ids import UserIds
 from payments.webhooks.signing import new_secret, signed_headers
 from shop.builtin import BuiltinShop
 from shop.delivery import DeliveryRates
@@ -28,17 +29,22 @@ MAX_ANSWER_BYTES = 256 * 1024
 MAX_CONNECTIONS = 16
 
 
-def build_shops(settings: Settings, builtin: BuiltinShop) -> Shops:
+def build_shops(settings: Settings, database: Database, vault: Vault, builtin: BuiltinShop) -> Shops:
     """Return the shops of the settings. The built-in one and none are always there, for sessions that they have."""
     shops: dict[str, Shop] = {BUILTIN_SHOP: builtin, NO_SHOP: NoShop()}
     if settings.daftari_shop_url:
-        calls = ShopCalls(poster(settings.daftari_shop_url, settings.daftari_shop_secret), CircuitBreaker())
-        shops[HTTP_SHOP] = HttpShop(calls, builtin.unknown_place, str)
+        user_ids = UserIds(database, vault)
+        shops[HTTP_SHOP] = HttpShop(shop_calls(settings), builtin.unknown_place, user_ids.text_of)
     return Shops(
         shops,
         for_carts=settings.daftari_shop,
         for_checkouts=HTTP_SHOP if settings.daftari_shop == HTTP_SHOP else NO_SHOP,
     )
+
+
+def shop_calls(settings: Settings) -> ShopCalls:
+    """Return what calls the shop behind HTTP of the settings."""
+    return ShopCalls(poster(settings.daftari_shop_url, settings.daftari_shop_secret), CircuitBreaker())
 
 
 def build_builtin_shop(settings: Settings, database: Database, vault: Vault) -> BuiltinShop:

@@ -148,7 +148,7 @@ def assemble(
     first_query_seconds = settings.daftari_check_after_seconds
     rate_limiter = QueryRateLimiter(database, app_name(settings), settings.daftari_queries_per_minute)
     status_queries = StatusQueries(ledger, vault, inbox, phone_locks, daraja, rate_limiter)
-    shops = build_shops(settings, shop)
+    shops = build_shops(settings, database, vault, shop)
     order_maker = build_order_maker(database, vault, shops)
     settlement = Settlement(ledger, vault, inbox, phone_locks, query_log, status_queries)
     stk_callbacks = CallbackReceiver(ledger, vault, inbox, phone_locks, order_maker, settlement)

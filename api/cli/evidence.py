@@ -54,7 +54,8 @@ def evidence(payment: str, path: Path | None, head: int | None, by: int, reason:
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         session_id = session_of(database, payment)
-        shops = build_shops(settings, build_builtin_shop(settings, database, vault))
+        builtin_shop = build_builtin_shop(settings, database, vault)
+        shops = build_shops(settings, database, vault, builtin_shop)
         pack = EvidencePacks(database, vault, shops.order_of).pack(session_id, head)
         path = path or Path(f"evidence-{session_id}.zip")
         with new_file(path) as file:

@@ -63,14 +63,17 @@ def _welcome(settings: "Settings", simulates: bool) -> None:
     """Print where everything is, and the first steps."""
     from api.cli.first_steps import first_steps
     from api.local.ports import http_url
+    from ledger.session.values import BUILTIN_SHOP
 
     api = http_url(settings.daftari_host, settings.daftari_port)
     lines = ["", "Daftari is running. Ctrl-C stops it.", "", f"  Start page    {api}/   (what runs where)"]
     if simulates:
         lines += [f"  Phones page   {settings.mpesa_base_url}/   (enter the PIN of a prompt here)"]
-    lines += [f"  Shop page     {api}/shop/"]
+    has_shop = settings.daftari_shop == BUILTIN_SHOP
+    if has_shop:
+        lines += [f"  Shop page     {api}/shop/"]
     lines += [f"  Console       {api}/console/   (sign in with `daftari token --user 9 --role operator`)"]
     lines += [f"  API           {api}/docs/", f"  Data          {settings.daftari_data_dir}", ""]
-    if not settings.is_production and settings.daftari_jwt_secret:
+    if has_shop and not settings.is_production and settings.daftari_jwt_secret:
         lines += first_steps(settings, api, simulates=simulates)
     click.echo("\n".join(lines))

@@ -227,7 +227,8 @@ def _case_service() -> Iterator["CaseService"]:
 
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
-        shops = build_shops(settings, build_builtin_shop(settings, database, vault))
+        builtin_shop = build_builtin_shop(settings, database, vault)
+        shops = build_shops(settings, database, vault, builtin_shop)
         order_maker = build_order_maker(database, vault, shops)
         matcher = build_matcher(settings, database, vault)
         yield build_case_service(settings, database, vault, matcher, order_maker)

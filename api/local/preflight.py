@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import uuid4
 
 import psycopg
 import requests
@@ -17,10 +18,12 @@ from api.safe_database import database_problems
 from api.setting_rules import STORED_NAMES, ConfigurationError, weak_secrets
 from api.setting_values import is_near
 from api.settings import Settings
+from api.shop_wiring import shop_calls
 from daraja import InvalidConfig, forbidden_words_in, security_credential
 from ledger.errors import LedgerError, Unavailable
 from ledger.store.logins import statements_lacking
 from ledger.store.migrate import all_names, pending
+from shop.http import HttpShop
 
 _DARAJA_ANSWERS_WITHIN_SECONDS = 5
 _NEEDED = ("mpesa_consumer_key", "mpesa_consumer_secret", "mpesa_business_shortcode", "mpesa_passkey")
@@ -75,6 +78,8 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _finding("operator", _check_initiator, settings)
     yield _finding("callback URL", _check_callback_url, settings)
     yield _finding("Daraja", _check_daraja, settings)
+    if settings.daftari_shop_url:
+        yield _finding("shop", _check_shop, settings)
 
 
 def _finding(part: str, check: Callable[[Settings], tuple[Level, str]], settings: Settings) -> Finding:
@@ -213,3 +218,16 @@ def _check_daraja(settings: Settings) -> tuple[Level, str]:
             f"{url} does not answer ({type(error).__name__}): check the network and MPESA_BASE_URL.",
         )
     return Level.OK, f"{url} answers."
+
+
+def _check_shop(settings: Settings) -> tuple[Level, str]:
+    shop = HttpShop(shop_calls(settings), lambda *_: None, str)
+    try:
+        shop.order_by_session(uuid4())
+    except Unavailable:
+        return (
+            Level.PROBLEM if settings.is_production else Level.WARNING,
+            f"{settings.daftari_shop_url} does not answer as docs/http-shop.md says: type `daftari shop-check` "
+            "for what is wrong.",
+        )
+    return Level.OK, f"{settings.daftari_shop_url} answers, and knows the secret."

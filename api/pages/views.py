@@ -25,6 +25,7 @@ from api.pages.phones import simulator_url
 from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
+from ledger.session.values import BUILTIN_SHOP
 from ledger.store.listing import Place
 from payments.worker.processes import FOLLOWERS
 from projections import history, sessions
@@ -83,6 +84,7 @@ def show_start() -> str:
     behind = max((lag.events for lag in lags(services.database, FOLLOWERS).values()), default=0)
     return render_template(
         "start.html",
+        has_shop=settings.daftari_shop == BUILTIN_SHOP,
         api=base_url(),
         simulator=simulator_url(services.daraja_url),
         database=f"{address.hostname or 'a local socket'}, {address.path.lstrip('/') or 'postgres'}",

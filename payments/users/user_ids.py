@@ -15,6 +15,7 @@ import structlog
 from ledger import clock
 from ledger.errors import InvalidValue, Unavailable
 from ledger.identifiers import UNNAMED_USERS
+from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import Vault
@@ -35,6 +36,7 @@ _MAX_DRAWS = 5
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _TEXT = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_CHARACTERS}}}")
 _FIND = "SELECT user_id, sealed_text FROM user_texts WHERE digest = %s"
+_TEXT_OF = "SELECT sealed_text FROM user_texts WHERE user_id = %s"
 _HAS_DATA = """
 SELECT FROM customer_keys WHERE user_id = %(user)s AND wrapped_key IS NOT NULL
   AND NOT EXISTS (SELECT FROM user_texts WHERE user_id = %(user)s)
@@ -75,6 +77,19 @@ class UserIds:
         self._known[text] = found, now
         return found
 
+    def text_of(self, user_id: int) -> str:
+        """Return the text that names a user: that of a number is the number. Raises Unavailable."""
+        if not FIRST <= user_id <= LAST:
+            return str(user_id)
+        with self._database.connection() as connection:
+            row = connection.execute(_TEXT_OF, (user_id,)).fetchone()
+        try:
+            return str(user_id) if row is None else self._opened(user_id, row["sealed_text"])
+        except WrongKey:
+            raise _forged(user_id) from None
+        except Erased:  # Since the row was read.
+            return str(user_id)
+
     def find(self, text: str) -> int | None:
         """Return the number of a user, None for a text that has none. Raises as `user_id_of` does."""
         number = self._number_in(text)
@@ -104,15 +119,17 @@ class UserIds:
             return None
         user_id: int = row["user_id"]
         if not self._is_genuine(user_id, row["sealed_text"], text):
-            _log.error("user_text_forged", user=user_id)
-            raise Unavailable("This user cannot be looked up. Please tell the shop.")
+            raise _forged(user_id)
         return user_id
 
     def _is_genuine(self, user_id: int, sealed_text: str, text: str) -> bool:
         try:
-            return self._vault.decrypt(user_id, sealed_text, purpose=USER_TEXT, row=user_id) == text
+            return self._opened(user_id, sealed_text) == text
         except WrongKey:
             return False
+
+    def _opened(self, user_id: int, sealed_text: str) -> str:
+        return self._vault.decrypt(user_id, sealed_text, purpose=USER_TEXT, row=user_id)
 
     def _add(self, text: str) -> int:
         """Give a text its number; of two processes at once the first one's counts."""
@@ -132,3 +149,9 @@ class UserIds:
     def _is_taken(self, number: int) -> bool:
         with self._database.connection() as connection:
             return connection.execute(_IS_TAKEN, (number,)).rowcount > 0
+
+
+def _forged(user_id: int) -> Unavailable:
+    """Return the refusal to go on with a row that is not ours, and log it."""
+    _log.error("user_text_forged", user=user_id)
+    return Unavailable("This user cannot be looked up. Please tell the shop.")

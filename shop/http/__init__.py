@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from ledger.identifiers import UNNAMED_USERS
 from ledger.session.cart import SnapshotLine
 from shop.http import messages
 from shop.http.calls import ShopCalls
@@ -47,7 +48,8 @@ class HttpShop:
 
     def create_order(self, request: OrderRequest) -> PlacedOrder:
         """Make the order of a paid session, once for each session. Raises OrderRefused."""
-        asked = messages.of_order(request, self._user_of(request.user_id))
+        user = None if request.user_id in UNNAMED_USERS else self._user_of(request.user_id)
+        asked = messages.of_order(request, user)
         outcome = self._calls.ask("order", asked, messages.OrderAnswer, lambda answer: answer.outcome)
         if isinstance(outcome, OrderRefused):
             raise outcome

@@ -75,7 +75,7 @@ class Line(msgspec.Struct, frozen=True):
             thousandths,
             price.cents,
             price.times_thousandths(thousandths).cents,
-            self.unit,
+            _in_the_clear(self.unit),
         )
 
 
@@ -184,8 +184,8 @@ def of_sale(sale: Sale) -> dict[str, Any]:
     }
 
 
-def of_order(order: OrderRequest, user: str) -> dict[str, Any]:
-    """Return what a request for an order says."""
+def of_order(order: OrderRequest, user: str | None) -> dict[str, Any]:
+    """Return what a request for an order says; `user` is None for a buyer whom nobody named."""
     return of_sale(order) | {
         "user": user,
         "delivery_fee": str(Money(order.delivery_fee_cents)),

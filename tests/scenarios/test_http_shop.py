@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from api import shop_wiring
+from api.local.preflight import Level, run_preflight_checks
 from ledger import clock as time
 from ledger.identifiers import new_id
 from ledger.session.cart import SnapshotLine, Totals
@@ -120,6 +122,29 @@ def test_a_cart_of_the_shop_is_paid_and_becomes_an_order_there(
         assert (answer.status_code, answer.json()["error_code"]) == (404, "NO_BUILTIN_SHOP")
     pack = instance.client(41, "auditor").get(f"/api/audit/payments/{session_id}/evidence/")
     assert pack.status_code == 200
+
+
+def test_a_user_is_called_by_the_text_of_their_token(instance: Instance, shop: ReferenceShop) -> None:
+    shop.put_in_cart("buyer-9f1c", "1")
+    claims = {"sub": "buyer-9f1c", "roles": ["customer"], "exp": time.now().timestamp() + 600}
+    buyer = Client(instance.base_url, jwt.encode(claims, instance.settings.daftari_jwt_secret))
+    session_id = instance.pay(buyer)
+    approve(instance)
+    instance.work()
+    assert buyer.status(session_id)["session_status"] == "order_created"
+    [order] = shop.orders()
+    assert order["user"] == "buyer-9f1c"
+
+
+def test_the_check_before_a_deployment_asks_the_shop(
+    shop: ReferenceShop, proxy: ShopProxy, database_url: str, data_folder: Path
+) -> None:
+    settings = {"DATABASE_URL": database_url, "DAFTARI_DATA_DIR": str(data_folder), "DAFTARI_SHOP": "http"}
+    for url, level in ((shop.url, Level.OK), (proxy.url, Level.WARNING)):
+        proxy.faults["find_order"] = "garbage"
+        environ = settings | {"DAFTARI_SHOP_URL": url, "DAFTARI_SHOP_SECRET": SECRET}
+        [found] = [each for each in run_preflight_checks(environ) if each.part == "shop"]
+        assert found.level is level
 
 
 def test_what_the_shop_has_not_got_is_not_sold(

@@ -154,6 +154,8 @@ def test_there_are_no_carts_and_no_shop(instance: Instance, buyer: Client) -> No
         answer = buyer.get(path)
         assert (answer.status_code, answer.json()["error_code"]) == (404, "NO_BUILTIN_SHOP"), path
     assert instance.anonymous().get("/shop/").status_code == 404
+    start = instance.anonymous().get("/")
+    assert (start.status_code, 'href="/shop/"' in start.text) == (200, False)
     assert buyer.get("/api/places/counties/").json()["count"] == 47
 
 

@@ -154,3 +154,27 @@ def stored(login: Connection[TupleRow], number: int) -> tuple[str, str]:
     row = login.execute("SELECT digest, sealed_text FROM user_texts WHERE user_id = %s", (number,)).fetchone()
     assert row is not None
     return row[0], row[1]
+
+
+def test_the_text_of_a_user_is_found_again_until_they_are_erased(
+    user_ids: UserIds, database: Database, vault: Vault
+) -> None:
+    user = user_ids.user_id_of("wanjiru@shop.example")
+    assert another_process(database).text_of(user) == "wanjiru@shop.example"
+    assert user_ids.text_of(7) == "7"
+    assert user_ids.text_of(LAST) == str(LAST)
+    vault.erase(user)
+    assert user_ids.text_of(user) == str(user)
+
+
+def test_a_forged_text_of_a_user_is_not_told(user_ids: UserIds, database: Database, vault: Vault) -> None:
+    user, other = user_ids.user_id_of("wanjiru@shop.example"), FIRST + 1
+    vault.encrypt(other, "x", purpose=PHONE, row=1)
+    with database.connection() as attacker:
+        attacker.execute(
+            "INSERT INTO user_texts SELECT %s, repeat('0', 64), sealed_text, created_at FROM user_texts"
+            " WHERE user_id = %s",
+            (other, user),
+        )
+    with pytest.raises(Unavailable):
+        user_ids.text_of(other)

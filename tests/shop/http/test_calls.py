@@ -1,6 +1,8 @@
 """Calls are signed, repeated once where that is safe and quick, and not made while the shop does not answer."""
 
+import json
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from freezegun import freeze_time
@@ -9,10 +11,13 @@ from structlog.testing import capture_logs
 
 from ledger import clock
 from ledger.errors import Unavailable
+from ledger.identifiers import UNNAMED_USERS
 from payments.checkout.circuit_breaker import MAX_FAILURES, MAX_OPEN, CircuitBreaker
 from payments.webhooks.signing import new_secret, signed_headers
+from shop.http import HttpShop
 from shop.http.calls import PAUSE_SECONDS, NoAnswer, ShopCalls
 from shop.http.messages import ReturnAnswer
+from shop.port import OrderRequest
 
 GOOD = (200, b'{"returned": true}')
 
@@ -104,3 +109,16 @@ def test_the_library_of_webhooks_verifies_a_request_by_each_secret_that_is_good_
     late = signed_headers("msg_1", clock.now() - timedelta(minutes=6), body, [new])
     with pytest.raises(WebhookVerificationError):
         Webhook(new).verify(body, late)
+
+
+@pytest.mark.parametrize(("user_id", "user"), [(7, "user 7"), (UNNAMED_USERS.start, None)])
+def test_a_buyer_whom_nobody_named_is_called_by_no_name(user_id: int, user: str | None) -> None:
+    bodies: list[bytes] = []
+
+    def post(_: str, __: datetime, body: bytes) -> tuple[int, bytes]:
+        bodies.append(body)
+        return 200, b'{"order": {"order_number": "A-1"}}'
+
+    shop = HttpShop(ShopCalls(post, CircuitBreaker()), lambda *_: None, lambda user_id: f"user {user_id}")
+    shop.create_order(OrderRequest(uuid4(), user_id, (), 350_00, 0, {}, clock.now()))
+    assert json.loads(bodies[0])["data"]["user"] == user
