@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,7 @@ from structlog.testing import capture_logs
 from api import shop_wiring
 from api.local.preflight import Level, run_preflight_checks
 from ledger import clock as time
-from ledger.identifiers import new_id
-from ledger.session.cart import SnapshotLine, Totals
-from ledger.session.session import PaymentSession
 from ledger.session.values import HTTP_SHOP
-from ledger.store.caller_texts import LineTexts, encrypt_line
-from ledger.store.vault import PHONE, REFERENCE
 from tests.scenarios.steps import PHONE as NUMBER
 from tests.scenarios.steps import Clock, approve, cases, count, event_names, refund_due_cents
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
@@ -322,45 +317,40 @@ def test_goods_of_a_refunded_order_go_back_on_the_shop_s_shelf_once(
     assert shop.stock() == 40_000
 
 
-def checkout(instance: Instance) -> str:
-    """Create a payment for 2 kg of tomatoes as the shop's server does; return its session's id."""
-    vault, now, session_id = instance.services.vault, time.now(), new_id(time.now())
+LINE = {"name": "Tomatoes, ripe", "quantity": "2", "unit_price": "150.00", "product_id": "1", "unit": "kg"}
 
-    def encrypt(text: str, purpose: str) -> str:
-        return vault.encrypt(1, text, purpose=purpose, row=session_id)
 
-    texts = encrypt_line(encrypt, LineTexts("Tomatoes, ripe", str(TOMATOES), "kg"))
-    session = PaymentSession.create(
-        session_id,
-        user_id=1,
-        lines=(SnapshotLine(None, None, "", "", 2_000, 150_00, 300_00, "", texts),),
-        totals=Totals(300_00, 0, 0, 300_00),
-        phone_sealed=encrypt(NUMBER, PHONE),
-        delivery_sealed=None,
-        reference_sealed=encrypt("INV-17", REFERENCE),
-        shop=HTTP_SHOP,
-        expires_at=now + timedelta(minutes=15),
-        at=now,
-    )
-    assert instance.services.ledger.add(session)
-    return str(session_id)
+def ordered(instance: Instance, server: Client, **wanted: Any) -> str:
+    """Create a payment as the shop's server does, and pay it; return the number of its order."""
+    buyer = {"phone_number": NUMBER} | wanted.pop("buyer", {})
+    answer = server.post("/api/payments/checkouts/", json=wanted | {"buyer": buyer})
+    assert answer.status_code == 201, answer.text
+    session_id = answer.json()["session_id"]
+    assert server.initiate(session_id).status_code == 200
+    approve(instance)
+    instance.work()
+    number: str = server.status(session_id)["order"]["order_number"]
+    return number
 
 
 def test_a_payment_that_its_server_created_is_ordered_by_reference_and_own_product_ids(
     instance: Instance, shop: ReferenceShop
 ) -> None:
-    buyer, session_id = instance.client(1), checkout(instance)
-    assert instance.services.shops.for_checkouts == HTTP_SHOP
-    assert buyer.initiate(session_id).status_code == 200
-    approve(instance)
-    instance.work()
-    assert buyer.status(session_id)["order"]["order_number"].startswith("WEB-")
+    server = instance.server("web-shop")
+    assert ordered(instance, server, reference="INV-17", lines=[LINE]).startswith("WEB-")
     [order] = shop.orders()
-    assert (order["reference"], order["delivery_details"]) == ("INV-17", {})
+    assert (order["reference"], order["user"], order["total"]) == ("INV-17", None, "300.00")
     [line] = order["lines"]
     wanted: dict[str, Any] = {"product_id": "1", "product_name": "Tomatoes, ripe", "unit": "kg"}
     assert line.items() >= wanted.items()
     assert shop.stock() == 38_000
+
+
+def test_a_plain_amount_of_a_named_buyer_is_ordered_too(instance: Instance, shop: ReferenceShop) -> None:
+    server = instance.server("web-shop")
+    ordered(instance, server, reference="INV-18", amount="500.00", buyer={"id": "buyer-9f1c"})
+    [order] = shop.orders()
+    assert (order["reference"], order["user"], order["total"]) == ("INV-18", "buyer-9f1c", "500.00")
 
 
 def test_a_shop_that_may_give_back_its_own_name_of_a_cart_is_asked_by_it(
