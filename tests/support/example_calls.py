@@ -26,7 +26,9 @@ from tests.support.instance import Client, Instance, running_instance
 BUYER = 1
 MAX_ENTRIES = 8
 PUBLIC_URL = "https://pay.example.com"
-TAGS = frozenset({"sessions", "catalogue", "cart", "places", "orders", "checkouts", "events"})
+TAGS = frozenset(
+    {"sessions", "catalogue", "cart", "places", "orders", "checkouts", "session_refunds", "events"}
+)
 """The groups of operations that are for checkout clients and servers, but for those that are for operators."""
 
 Call = tuple[str, int, Any]
@@ -95,6 +97,8 @@ def sale(instance: Instance) -> Iterator[Call]:
     yield caller.call("listCheckouts")
     yield caller.call("showCheckout", **session)
     yield caller.call("listMessages")
+    yield caller.call("askForRefund", **session)
+    yield caller.call("listSessionRefunds", **session)
 
 
 @contextmanager
