@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zipfile import ZipFile
 
 import pytest
@@ -14,8 +14,10 @@ from api.personal_data import build_customer_export
 from ledger import clock
 from ledger.identifiers import UNNAMED_USERS
 from ledger.store.block_signer import BlockSigner
+from payments.erasure.phones import phone_digests_of
+from projections.history import for_auditor, history, timeline
 from tests.api.pages.test_work import signed_in
-from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, put_in_cart, put_on_shelf
+from tests.scenarios.steps import PAYS_AT_ONCE, TOMATOES, approve, put_in_cart, put_on_shelf
 from tests.support.erasures import erase
 from tests.support.horizon import until_readable
 from tests.support.instance import Client, Instance, running_instance
@@ -208,6 +210,23 @@ def test_unnamed_buyers_on_one_phone_have_the_limits_of_one_user(instance: Insta
     assert codes == [200, 200, 429]
 
 
+def test_that_one_unnamed_buyer_paid_lets_no_other_prompt_that_phone_without_end(
+    instance: Instance, shop: Client
+) -> None:
+    phone, codes = "254712345678", []
+    paid = create(shop, amount="100")["session_id"]
+    assert shop.initiate(paid, phone_number=phone).status_code == 200
+    approve(instance, phone)
+    assert shop.status(paid)["session_status"] in ("paid", "order_created")
+    for _ in range(3):
+        answer = shop.initiate(create(shop, amount="100")["session_id"], phone_number=phone)
+        codes.append(answer.status_code)
+        if answer.status_code == 200:
+            instance.simulator.cancel(instance.simulator.wait_for_prompt(phone).checkout_request_id)
+            assert instance.simulator.wait_until_idle(20)
+    assert codes == [200, 200, 429]
+
+
 def test_a_buyer_named_by_the_server_uses_the_session_too(instance: Instance, shop: Client) -> None:
     session_id = create(shop, amount="100", buyer={"id": "7"})["session_id"]
     assert instance.client(7).status(session_id)["session_status"] == "pending"
@@ -335,3 +354,28 @@ def test_nobody_is_called_by_the_number_of_an_unnamed_buyer(instance: Instance, 
     refused = shop.post(CHECKOUTS, json={"amount": "100", "buyer": {"id": unnamed}})
     assert list(refused.json()["errors"]) == ["buyer.id"]
     assert instance.client(int(unnamed)).get(SESSIONS).status_code == 401
+
+
+def test_an_erasure_leaves_no_count_of_the_number_that_an_unnamed_buyer_paid_from(
+    instance: Instance, shop: Client
+) -> None:
+    created = create(shop, amount="100")
+    assert shop.initiate(created["session_id"], phone_number=PAYS_AT_ONCE).status_code == 200
+    instance.work()
+    services, user = instance.services, created["user"]
+    with services.database.connection() as connection:
+        digests = phone_digests_of(connection, services.vault, user)
+        held = "SELECT count(*) AS rows FROM prompt_counts WHERE phone_digest = ANY(%s)"
+        assert connection.execute(held, (digests,)).fetchone() == {"rows": 1}
+    erase(services.database, services.vault, user, digests)
+    with services.database.connection() as connection:
+        assert connection.execute(held, (digests,)).fetchone() == {"rows": 0}
+
+
+def test_a_replay_tells_nothing_that_the_caller_wrote(instance: Instance, shop: Client) -> None:
+    session_id = create(shop, reference="ADM-2041", lines=[FLOUR], metadata={"term": "first"})["session_id"]
+    services = instance.services
+    entries = history(services.database, services.ledger.macs, UUID(session_id))
+    told = "\n".join([*timeline(entries), *(str(for_auditor(entry)) for entry in entries)])
+    assert "key:web-shop" in told
+    assert not [text for text in ("ADM-2041", "Maize", "SKU-17", "first", "sealed") if text in told]
