@@ -22,7 +22,7 @@ from tests.support.proxy import proxy_before
 
 Answer = TypeVar("Answer")
 
-SESSIONS = "/api/payments/sessions/"
+SESSIONS, CHECKOUTS = "/api/payments/sessions/", "/api/payments/checkouts/"
 BUYERS = 12
 CONNECTIONS = "2"
 """So few that each has prepared every statement after some buyers, however many requests come at once."""
@@ -38,6 +38,7 @@ class Shopper:
         self._instance = instance
         self._meter = meter
         self._database = past_the_proxy
+        self._server = instance.server()
         one_thread = jobs(instance.services.worker, max_workers=1)
         self._orders = next(job for job in one_thread if job.name == "orders")
 
@@ -55,6 +56,19 @@ class Shopper:
         self._step("extend, with a key", lambda: client.post(extension, headers=_key()))
         self._initiate(user, session_id, "initiate, with a key", _key())
         self._pay(user, session_id)
+        self._check_out(user)
+
+    def _check_out(self, user: int) -> None:
+        """Open a session as the shop's server does, under a reference of its own, with a key."""
+        body = {
+            "reference": f"WEB-{user}",
+            "lines": [
+                {"name": "Maize flour", "quantity": "3", "unit_price": "189.50", "product_id": "SKU-17"}
+            ],
+            "buyer": {"id": str(user), "phone_number": "0712345678", "name": "John Doe"},
+        }
+        answer = self._step("checkout", lambda: self._server.post(CHECKOUTS, json=body, headers=_key()))
+        assert answer.status_code == 201, answer.text
 
     def _create(self, user: int, step: str, key: str | None) -> str:
         client = self._instance.client(user)
