@@ -85,11 +85,23 @@ export interface CartItem {
   cart_item_id: number | null;
   listing_id: number | null;
   product_name: string;
-  farm_name: string | null;
+  farm_name: string;
   quantity: number;
   price_at_addition: number;
   subtotal: number;
-  unit_of_measure: string | null;
+  unit_of_measure: string;
+}
+
+/** All null for who has a payment link alone, and where nothing is delivered. */
+export interface DeliveryDetails {
+  full_name: string | null;
+  phone_number: string | null;
+  county_id: number | null;
+  subcounty_id: number | null;
+  detailed_address: string | null;
+  special_instructions: string | null;
+  delivery_time_slot: string | null;
+  estimated_delivery_date: string | null;
 }
 
 export interface Session extends SessionStatus {
@@ -101,14 +113,14 @@ export interface Session extends SessionStatus {
     rounding: number;
     created_at: string;
   };
-  delivery_details: Partial<NewSession["delivery_details"]> & Omit<NewSession, "delivery_details">;
+  delivery_details: DeliveryDetails;
   total_amount: string;
   delivery_fee: string;
   phone_number: string | null;
 }
 
 export interface Prompt {
-  status: "success";
+  status: string;
   message: string;
   session_id: string;
   transaction_id: number;
@@ -118,7 +130,7 @@ export interface Prompt {
 }
 
 export interface Extension {
-  status: "success";
+  status: string;
   message: string;
   expires_at: string;
 }

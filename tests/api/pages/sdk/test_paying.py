@@ -1,10 +1,12 @@
 """daftari.js in a browser, on a page of another origin: from the cart to the order, whatever fails between."""
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import BrowserContext, Route
 
+from payments.checkout.payment_links import make_link
 from tests.api.pages.sdk.world import PayServer, ShopPage
 from tests.support.static_server import static_server
 
@@ -145,3 +147,18 @@ def test_a_page_of_an_origin_that_is_not_named_can_do_nothing(
 def test_more_time_is_given(shop: ShopPage) -> None:
     session = shop.run(CREATE, shop.server.delivery)
     assert shop.run("(id) => daftari.extend(id)", session["session_id"])["expires_at"] > session["expires_at"]
+
+
+def test_a_page_with_a_payment_link_pays_its_session_and_does_nothing_else(
+    shop: ShopPage, server: PayServer, shop_origin: str
+) -> None:
+    session_id = server.client().create(delivery_details=server.delivery).json()["session_id"]
+    link = make_link(server.server.services.vault, UUID(session_id), server.buyer)
+    shop.load(shop_origin, link)
+    assert shop.run(CREATE, server.delivery)["status"] == 403
+    assert shop.run("(id) => daftari.pay(id)", session_id)["status"] == "success"
+    shop.watch(session_id)
+    server.approve()
+    assert shop.outcome()["session_status"] == "order_created"
+    assert shop.paths() == [STREAM]
+    assert not [asked for asked in shop.asked if link in asked.url]

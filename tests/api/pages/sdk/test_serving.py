@@ -14,15 +14,16 @@ MAX_BYTES = 8 * 1024
 PATHS = ("/sdk/daftari.js", "/sdk/v1/daftari.js")
 
 
+def no_services() -> Services:
+    """Fail: nothing here may ask for them."""
+    raise AssertionError
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> FlaskClient:
     """A client of an application without services, which these files need none of."""
-
-    def build() -> Services:
-        raise AssertionError
-
     settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
-    return create_app(settings, build, install_pages).test_client()
+    return create_app(settings, no_services, install_pages).test_client()
 
 
 @pytest.mark.parametrize("path", PATHS)

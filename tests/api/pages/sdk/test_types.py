@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from api.http.app import create_app
+from api.local.local_settings import local_settings
 from api.pages import sdk
+from tests.api.pages.sdk.test_serving import no_services
 from tests.support.node import run_tool
 
 pytestmark = pytest.mark.system
@@ -89,6 +92,21 @@ export const names: Record<keyof typeof made, true> = { Daftari: true, DaftariEr
 """
 
 
+SERVED = """
+import type * as told from "./daftari.js";
+import type { components } from "./openapi.js";
+
+type Served = components["schemas"];
+export const answers = (session: Served["Session"], prompt: Served["Prompt"], extension: Served["Extension"]) => {
+  const shown: told.Session = session;
+  const sent: told.Prompt = prompt;
+  const extended: told.Extension = extension;
+  return [shown, sent, extended];
+};
+export const asked = (details: told.NewSession): Served["NewSession"] => details;
+"""
+
+
 def compile_strictly(folder: Path, files: dict[str, str]) -> str:
     """Return what tsc finds wrong with these files beside the types."""
     shutil.copy(FILES / "daftari.d.ts", folder)
@@ -112,3 +130,12 @@ def test_the_module_is_as_its_types_say(tmp_path: Path) -> None:
     assert compile_strictly(tmp_path, {"implementation.js": module, "conforms.ts": CONFORMS}) == ""
     broken = module.replace("this.status = status", "this.status = `${status}`")
     assert "conforms.ts" in compile_strictly(tmp_path, {"implementation.js": broken, "conforms.ts": CONFORMS})
+
+
+def test_the_types_agree_with_the_document(tmp_path: Path) -> None:
+    settings = local_settings({"DAFTARI_DATA_DIR": str(tmp_path)})
+    document = create_app(settings, no_services).test_client().get("/openapi.json").data
+    (tmp_path / "openapi.json").write_bytes(document)
+    run_tool("openapi-typescript", "openapi.json", "--output", "openapi.ts", folder=tmp_path)
+    openapi = (tmp_path / "openapi.ts").read_text("utf-8")
+    assert compile_strictly(tmp_path, {"openapi.ts": openapi, "served.ts": SERVED}) == ""
