@@ -8,11 +8,13 @@ from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.message_bodies import INBOX_BODY
 from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, SYSTEM_USER_ID, Vault
+from payments.checkout.checkout_rows import RETURN_URLS
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
 from payments.mpesa.credentials import SETTING
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from payments.reconciliation.typed_references import TYPED_REFERENCE
+from payments.users.user_ids import USER_TEXT
 from payments.webhooks.endpoints import WEBHOOK_DEFINITION
 from shop.builtin.ordering import ORDER_DELIVERY
 
@@ -26,6 +28,8 @@ COLUMNS = {
     "statement_pieces.sealed_piece": STATEMENT_PIECE,
     "shop_orders.sealed_delivery_details": ORDER_DELIVERY,
     "webhook_endpoints.sealed_definition": WEBHOOK_DEFINITION,
+    "checkouts.sealed_urls": RETURN_URLS,
+    "user_texts.sealed_text": USER_TEXT,
 }
 """Every encrypted column, and its purpose."""
 
