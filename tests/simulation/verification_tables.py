@@ -16,6 +16,7 @@ from ledger.store import api_key_macs, audit_log, block_faults, blocks
 from ledger.store.locks import SHARE_SCHEMA
 from projections import figure_sums, metrics
 from projections.integrity import (
+    checkout_rules,
     erasure_rules,
     inbox_rules,
     invariants,
@@ -69,6 +70,7 @@ class VerificationTables:
             api_key_macs._ALL: lambda _: [],
             audit_log._ALL: lambda _: [],
             audit_log.OF_KIND: lambda _: [],
+            checkout_rules.ROWS: lambda _: [],
             erasure_rules.ERASURES: lambda _: [],
             erasure_rules.ERASED_BEFORE: lambda _: [],
             tree_rules.PARTS: lambda _: [],
