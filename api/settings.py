@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from api import setting_rules
 from api import setting_values as values
+from api.brand_settings import BrandSettings
 from api.checkout_settings import CheckoutSettings
 from api.setting_rules import CALLBACK_PATH, STORED_NAMES, ConfigurationError
 from api.setting_values import setting as _setting
@@ -18,7 +19,7 @@ from ledger.store.role_names import Roles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(CheckoutSettings, ShopSettings, WebSettings):
+class Settings(BrandSettings, CheckoutSettings, ShopSettings, WebSettings):
     """The settings of a process. Each field is the lower-case name of its environment variable.
 
     `daftari_delivery_...` are Money, `daftari_master_key` is 32 bytes, folders and files are paths. Text that was
