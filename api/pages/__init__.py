@@ -1,4 +1,4 @@
-"""The web pages for people: the documentation, the shop in development, the console, the payment page and its SDK."""
+"""The web pages for people, the payment page among them, and the client for pages of others."""
 
 from flask import Flask
 

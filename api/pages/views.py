@@ -11,24 +11,21 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
-from api.http.middleware.auth import Caller
 from api.http.middleware.headers import PAGE_POLICY
-from api.http.middleware.proxies import base_url
-from api.http.resources.sessions import stream_to
+from api.http.middleware.proxies import base_url, payment_url
 from api.http.schemas.fields import MAX_DAYS, TIME_SLOTS
 from api.http.schemas.pagination import MAX_PAGE
-from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.buyers import buyer, buyer_token, is_demo_request, read_user, remember
-from api.pages.payments import payment_of
 from api.pages.phones import simulator_url
 from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
 from ledger.session.values import BUILTIN_SHOP
 from ledger.store.listing import Place
+from payments.checkout.payment_links import make_link
 from payments.worker.processes import FOLLOWERS
-from projections import history, sessions
+from projections import sessions
 from projections.lags import lags
 from shop.builtin.catalogue import MAX_PAGE_SIZE
 
@@ -152,27 +149,11 @@ def show_sessions() -> str:
 
 
 @pages.get("/shop/sessions/<uuid:session_id>/")
-def show_session(session_id: UUID) -> str:
-    """Show the status of a payment, what the buyer can do, and its history."""
+def pay_session(session_id: UUID) -> AnyResponse:
+    """Redirect to the payment page of a session of the buyer, as a shop of one's own does."""
     services = current_services()
-    payment = payment_of(services, buyer(), session_id)
-    return _page(
-        "session",
-        payment=payment,
-        notice=wording.notice_of(
-            payment.session, payment.status, payment.next_action, wording.grouped(payment.phone)
-        ),
-        events=history.history(services.database, services.ledger.macs, session_id),
-        event_names=wording.EVENT_NAMES,
-        refund_names=wording.REFUND_NAMES,
-    )
-
-
-@pages.get("/shop/sessions/<uuid:session_id>/stream/")
-def stream_session(session_id: UUID) -> AnyResponse:
-    """Stream the status of a payment to its page, as the API does: an EventSource cannot send a token."""
-    seen = request.headers.get("Last-Event-ID", type=int)
-    return stream_to(session_id, Caller(buyer(), frozenset({Role.CUSTOMER})), seen)
+    session = services.ledger.session(session_id, user_id=buyer())
+    return redirect(payment_url(make_link(services.vault, session.id, session.user_id)), 303)
 
 
 @pages.get("/shop/orders/<int:order_id>/")

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from ledger.clock import NAIROBI
 from ledger.money import THOUSANDTHS_PER_UNIT, Money
-from ledger.phone import PhoneNumber
 from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of, money_of_order
 from ledger.session.values import RefundState, RefundStatus, Status
@@ -19,7 +18,6 @@ UNIT_SYMBOLS = frozenset({"kg", "g", "l", "ml"})
 """Units that are symbols, which have no plural."""
 
 NOTHING = "\N{EN DASH}"
-NO_BREAK = "\N{NO-BREAK SPACE}"
 
 STATUS_NAMES = {
     Status.PENDING: "Not paid yet",
@@ -80,11 +78,10 @@ CASE_DETAILS = {
 
 @dataclass(frozen=True)
 class Notice:
-    """What the buyer sees of a payment: a heading, a sentence, and the action: `pay`, `again`, or none ("")."""
+    """What the buyer sees of a payment: a heading and a sentence."""
 
     heading: str
     description: str
-    action: str = ""
 
 
 def notice_of(session: PaymentSession, status: Status, next_action: NextAction, phone: str) -> Notice:
@@ -101,7 +98,7 @@ def notice_of(session: PaymentSession, status: Status, next_action: NextAction, 
     if status == Status.ORDER_CREATED:
         return ordered(session)
     if status == Status.EXPIRED:
-        return Notice("Time ran out", "Nothing was paid. Your cart is as you left it.", "again")
+        return Notice("Time ran out", "Nothing was paid. Your cart is as you left it.")
     return _failure(session)
 
 
@@ -141,12 +138,10 @@ def _before_payment(amount: str, next_action: NextAction) -> Notice:
             "Payments are paused", f"{next_action.paused} Nothing was sent to your phone; try again later."
         )
     if next_action.retry_after == 0:
-        return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.", "pay")
+        return Notice("Ready to pay", f"No payment request is on your phone. Send one for {amount}.")
     if next_action.can_retry:
         return Notice("One moment", "A payment request is on its way to this phone, or still open on it.")
-    return Notice(
-        "This session can no longer be paid", "Nothing was paid. Your cart is as you left it.", "again"
-    )
+    return Notice("This session can no longer be paid", "Nothing was paid. Your cart is as you left it.")
 
 
 def _doubt(amount: str, next_action: NextAction) -> Notice:
@@ -154,7 +149,7 @@ def _doubt(amount: str, next_action: NextAction) -> Notice:
         f"M-Pesa has not confirmed yet whether you paid {amount}. We keep checking; nothing you paid is lost."
     )
     if next_action.retry_after == 0:
-        return Notice("Waiting for M-Pesa", f"{known} If no request came, have it sent again.", "pay")
+        return Notice("Waiting for M-Pesa", f"{known} If no request came, have it sent again.")
     return Notice("Waiting for M-Pesa", f"{known} If the request is on your phone, answer it.")
 
 
@@ -165,7 +160,7 @@ def _failure(session: PaymentSession) -> Notice:
         return Notice("There is no order", f"{reason} We will refund {shillings(held)} to you.")
     if session.refunds:
         return Notice("There is no order", f"{reason} Your money has been refunded.")
-    return Notice("The payment did not go through", reason, "again")
+    return Notice("The payment did not go through", reason)
 
 
 def shillings(cents: int) -> str:
@@ -230,12 +225,6 @@ def moment_to_the_second(at: datetime) -> str:
 def time_of_day(at: datetime) -> str:
     """Return the time of day in Nairobi: `13:30:05`."""
     return f"{at.astimezone(NAIROBI):%H:%M:%S}"
-
-
-def grouped(phone: PhoneNumber) -> str:
-    """Return a phone number as people read it, `0712 345 678`, on one line."""
-    digits = phone.digits.removeprefix("254")
-    return NO_BREAK.join((f"0{digits[:3]}", digits[3:6], digits[6:]))
 
 
 def case_detail(detail: str) -> str:

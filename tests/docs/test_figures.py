@@ -105,8 +105,6 @@ RATES = DeliveryRates()
 PLACES = next(step.sql for step in migrations() if step.name == "0002_places.sql")
 COUNTIES, SUBCOUNTIES = (len(re.findall(start, PLACES)) for start in (r"\([0-9]+, '", r"\([0-9]+, [0-9]+, '"))
 TOKEN_DIGITS = len(make_token(lambda _: bytes(SIGNATURE_BYTES), UUID(int=0), 1))
-POLL_SCRIPT = (ROOT / "api" / "pages" / "static" / "session.js").read_text("utf-8")
-POLL_SECONDS = int(re.findall(r"POLL_MS = ([0-9_]+);", POLL_SCRIPT)[0].replace("_", "")) / 1_000
 FREE_TO_CHANGE = Lanes[Any](THREADS)._free[Lane.CHANGING]
 PLANTED_FAULTS = sum(
     len(mark.args[1])
@@ -237,7 +235,6 @@ HELD: list[tuple[str, str, Figures]] = [
         "one query an attempt every {} seconds",
         seconds(CALLBACK_QUERY_INTERVAL),
     ),
-    ("docs/shop-page.md", "the page asks every {} seconds", POLL_SECONDS),
     ("docs/shop-page.md", "good for {} hour", TOKEN_MINUTES / 60),
     ("docs/shop.md", "at most {} units", MAX_UNITS),
     ("docs/shop.md", "is free from {} of goods", RATES.free_from_cents / 100),

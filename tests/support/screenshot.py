@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ledger import clock
 from ledger.application import Ledger
 from shop.demo import demo_data
-from tests.api.pages.acts import check_out, expect_order, phone_of, press_on_phone
+from tests.api.pages.acts import check_out, phone_of, press_on_phone, return_to_order
 from tests.architecture.tracing import ROOT
 from tests.support.browser import FLAGS, install_browser
 from tests.support.checkouts import Checkout
@@ -44,7 +44,7 @@ def take_pictures(instance: Instance) -> None:
         expect(phone_of(page).get_by_role("button", name="Enter PIN and pay")).to_be_visible()
         page.screenshot(path=IMAGES / "shop-and-phone.png")
         press_on_phone(page, "Enter PIN and pay")
-        expect_order(page)
+        return_to_order(page)
         [paid] = instance.client(1).get("/api/payments/sessions/").json()["results"]
         wait_until(lambda: _is_signed(instance, paid["session_id"]), "its events are in blocks", 90)
         payment = f"/console/payments/{paid['session_id']}/"

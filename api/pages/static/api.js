@@ -1,4 +1,4 @@
-// The API as the pages use it: the checkout contract's three functions, the cart, and one Idempotency-Key an intention.
+// The API as the pages use it: the checkout contract's functions to create and pay, the cart, and one Idempotency-Key an intention.
 
 const TIMEOUT_MS = 30_000;
 const NO_ANSWER = "The shop did not answer. Check your connection and press again: you will not be charged twice.";
@@ -45,13 +45,6 @@ export const createSession = (deliveryDetails, optional = {}) =>
 /** Send the prompt to a phone; without a number, to the session's own. */
 export const initiatePayment = (sessionId, phoneNumber) =>
   sendOnce(`/api/payments/sessions/${sessionId}/initiate_payment/`, phoneNumber ? { phone_number: phoneNumber } : {});
-
-/** Read the status of a session, and open the order's page once there is one. */
-export const pollSessionStatus = async (sessionId) => {
-  const data = await send("GET", `/api/payments/sessions/${sessionId}/status/`);
-  if (data.session_status === "order_created") location.assign(`/shop/orders/${data.order.order_id}/`);
-  return data;
-};
 
 /** Set the quantity (decimal text) of a listing in the cart; "0" removes it. */
 export const putInCart = (listingId, quantity) => {

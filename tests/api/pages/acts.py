@@ -30,12 +30,19 @@ def check_out(page: Page, phone: str = PHONE) -> None:
 
 def phone_of(page: Page) -> FrameLocator:
     """Return the phone beside the payment."""
-    return page.frame_locator("#phone")
+    return page.frame_locator("#phone-of-buyer")
 
 
 def press_on_phone(page: Page, button: str) -> None:
     """Press a button of the prompt."""
     phone_of(page).get_by_role("button", name=button).click()
+
+
+def return_to_order(page: Page) -> str:
+    """Wait until the payment page says that it is paid, and go back to the shop; return the order's number."""
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible()
+    page.get_by_role("link", name="Back to the shop").click()
+    return expect_order(page)
 
 
 def expect_order(page: Page) -> str:

@@ -1,7 +1,6 @@
 """How the pages say things."""
 
 from api.pages import wording
-from ledger.phone import PhoneNumber
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.values import Status
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
@@ -18,10 +17,6 @@ def test_amounts_and_quantities_read_as_people_write_them() -> None:
     assert wording.measure(100_000, "piece") == "100 pieces"
     assert wording.measure(1_000, "bunch") == "1 bunch"
     assert wording.measure(3_000, "bunch") == "3 bunches"
-
-
-def test_a_phone_number_is_grouped_and_stays_on_one_line() -> None:
-    assert wording.grouped(PhoneNumber("254712345678")).split("\N{NO-BREAK SPACE}") == ["0712", "345", "678"]
 
 
 def test_a_case_is_described_in_sentences() -> None:
