@@ -20,6 +20,9 @@ IMPERSONAL = {
     "GET /api/audit/retention/": "kinds of data and how many rows there are",
     "GET /api/payments/reconciliations/": "counts and sums",
     "GET /api/switches/": "which kinds of payments are stopped, since when and why",
+    "GET /api/webhook-endpoints/": "addresses of the shop's servers",
+    "GET /api/webhook-endpoints/{endpoint_id}/": "the address of a shop's server",
+    "GET /api/webhook-endpoints/{endpoint_id}/deliveries/": "what was sent of which session, and the answers",
 }
 """What operators, auditors and analysts read without an entry, and what it holds."""
 
