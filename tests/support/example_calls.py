@@ -27,7 +27,16 @@ BUYER = 1
 MAX_ENTRIES = 8
 PUBLIC_URL = "https://pay.example.com"
 TAGS = frozenset(
-    {"sessions", "catalogue", "cart", "places", "orders", "checkouts", "session_refunds", "events"}
+    {
+        "sessions",
+        "catalogue",
+        "cart",
+        "places",
+        "orders",
+        "checkouts",
+        "session_refunds",
+        "events",
+    }
 )
 """The groups of operations that are for checkout clients and servers, but for those that are for operators."""
 
@@ -89,6 +98,8 @@ def purchase(instance: Instance) -> Iterator[Call]:
 def sale(instance: Instance) -> Iterator[Call]:
     """Sell by the calls of a shop's own server, and yield each with its answer."""
     caller = Caller(instance.server())
+    yield (added := caller.call("addWebhookEndpoint"))
+    endpoint = {"endpoint_id": added[-1]["id"]}
     yield (created := caller.call("createCheckout"))
     session = {"session_id": created[-1]["session_id"]}
     caller.call("initiatePayment", **session)
@@ -99,6 +110,11 @@ def sale(instance: Instance) -> Iterator[Call]:
     yield caller.call("listMessages")
     yield caller.call("askForRefund", **session)
     yield caller.call("listSessionRefunds", **session)
+    yield caller.call("listWebhookEndpoints")
+    yield caller.call("showWebhookEndpoint", **endpoint)
+    yield caller.call("changeWebhookEndpoint", **endpoint)
+    yield caller.call("rotateWebhookSecret", **endpoint)
+    yield caller.call("deleteWebhookEndpoint", **endpoint)
 
 
 @contextmanager
