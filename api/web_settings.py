@@ -21,6 +21,12 @@ class WebSettings:
         "6000",
         "How many writing requests a user may send in a minute, to all processes together.",
     )
+    daftari_key_rate_per_minute: int = setting(
+        values.whole(1, 1_000_000),
+        "60000",
+        "How many writing requests the API keys of a name may send in a minute, to all processes together: they act "
+        "for all buyers of a shop.",
+    )
     daftari_reads_per_minute: int = setting(
         values.whole(1, 10_000_000), "300000", "How many reads a user may send in a minute, per process."
     )

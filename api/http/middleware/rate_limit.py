@@ -68,23 +68,26 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """The limits on requests that change something, and on those that read."""
+    """The limits on requests that change something, by a user or by the keys of a name, and on those that read."""
 
     changes: RateLimit
+    changes_by_key: RateLimit
     reads: RateLimit
 
-    def of(self, method: str) -> RateLimit:
+    def of(self, method: str, *, by_key: bool = False) -> RateLimit:
         """Return the limit on the requests of a method."""
-        return self.reads if method in READING else self.changes
+        if method in READING:
+            return self.reads
+        return self.changes_by_key if by_key else self.changes
 
     def count(self, method: str, caller: Caller, services: Services) -> None:
-        """Count a user's request; raise TooManyRequests if it is beyond the limit, and Unavailable."""
+        """Count a caller's request; raise TooManyRequests if it is beyond the limit, and Unavailable."""
+        limit = self.of(method, by_key=caller.key is not None)
 
         def lease(minute: datetime, wanted: int) -> bool:
-            return services.request_leases.lease(_number_of(caller), minute, wanted, self.changes.most)
+            return services.request_leases.lease(_number_of(caller), minute, wanted, limit.most)
 
-        limit = self.of(method)
-        if not limit.count(caller.actor, clock.now(), lease if limit is self.changes else None):
+        if not limit.count(caller.actor, clock.now(), None if limit is self.reads else lease):
             raise TooManyRequests
 
 
@@ -96,11 +99,13 @@ def _number_of(caller: Caller) -> int:
 def install_rate_limit(app: Flask, settings: Settings) -> None:
     """Refuse a caller's requests beyond the limits of the settings; must come after authentication.
 
-    Users share the limit on changes between processes. Reads, and changes by an address without a token, are counted
-    in each process.
+    Users and keys share their limits on changes between processes. Reads, and changes by an address without a token,
+    are counted in each process.
     """
     limits = app.extensions[LIMITS] = RequestLimits(
-        RateLimit(settings.daftari_rate_per_minute), RateLimit(settings.daftari_reads_per_minute)
+        RateLimit(settings.daftari_rate_per_minute),
+        RateLimit(settings.daftari_key_rate_per_minute),
+        RateLimit(settings.daftari_reads_per_minute),
     )
 
     def refuse_too_many() -> None:

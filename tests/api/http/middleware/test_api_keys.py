@@ -252,7 +252,7 @@ def test_all_processes_count_the_requests_of_a_name_together(
     old, before = store.create(NewKey("web-shop", "server"), by="cli")
     _, after = store.rotate(old.key_id, grace=timedelta(hours=1), by="cli")
     _, other = store.create(NewKey("other", "server"), by="cli")
-    limited = replace(settings, daftari_rate_per_minute=20)
+    limited = replace(settings, daftari_key_rate_per_minute=20)
     clients = [make_app(limited).test_client() for _ in range(2)]
 
     def post(client: FlaskClient, text: str) -> int:
