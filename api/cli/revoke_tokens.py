@@ -39,7 +39,8 @@ def revoke_tokens(user: str, token_id: str | None, reason: str, by: int | None) 
         revocations = TokenRevocations(database, AuditLog(database, vault.keys))
         actor = "cli" if by is None else f"cli:user:{by}"
         note = parse_note(reason, "reason") if reason else ""
-        user_id = UserIds(database, vault).user_id_of(user)
+        user_ids = UserIds(database, vault)
+        user_id = user_ids.find(user) or user_ids.user_id_of(user)
         if token_id is None:
             revocations.revoke_all(user_id, by=actor, reason=note)
             click.echo(f"Every token of user {user} that was issued until now is refused.")

@@ -65,8 +65,9 @@ class UserIds:
         The first call with a text gives it its number. The text is taken as it is, without trimming. That of a number
         costs no statement, any other one in KNOWN_FOR. Raises InvalidValue for what names nobody, and Unavailable.
         """
-        number = self._number_in(text)
+        number = _number_in(text)
         if number is not None:
+            self._refuse_given_out(number)
             return number
         known, now = self._known.get(text), clock.now()
         if known is not None and timedelta(0) <= now - known[1] < KNOWN_FOR:
@@ -91,21 +92,18 @@ class UserIds:
             return str(user_id)
 
     def find(self, text: str) -> int | None:
-        """Return the number of a user, None for a text that has none. Raises as `user_id_of` does."""
-        number = self._number_in(text)
+        """Return the number of a user whom staff name, None for a text that has none.
+
+        Any number is that user's: staff see those of users by text, and of buyers whom the shop did not name, who have
+        no text. Raises InvalidValue for what names nobody, and Unavailable.
+        """
+        number = _number_in(text)
         return self._stored(text) if number is None else number
 
-    def _number_in(self, text: str) -> int | None:
-        """Return the number that a text is, None for any other text; raise InvalidValue for what names nobody."""
-        if not _NUMBER.fullmatch(text) or int(text) > MAX_NUMBER:
-            if not _TEXT.fullmatch(text):
-                problem = f"A user is named by 1 to {MAX_CHARACTERS} characters, without control characters."
-                raise InvalidValue(problem)
-            return None
-        number = int(text)
+    def _refuse_given_out(self, number: int) -> None:
+        """Raise InvalidValue for a number that no token and no checkout may claim."""
         if FIRST <= number <= LAST and not self._has_data(number):
             raise InvalidValue(f"The numbers from {FIRST} to {LAST} are given out to users by text.")
-        return number
 
     def _has_data(self, number: int) -> bool:
         """Whether a number among those of users by text is that of an older user, who keeps it."""
@@ -149,6 +147,16 @@ class UserIds:
     def _is_taken(self, number: int) -> bool:
         with self._database.connection() as connection:
             return connection.execute(_IS_TAKEN, (number,)).rowcount > 0
+
+
+def _number_in(text: str) -> int | None:
+    """Return the number that a text is, None for any other text; raise InvalidValue for what names nobody."""
+    if _NUMBER.fullmatch(text) and int(text) <= MAX_NUMBER:
+        return int(text)
+    if not _TEXT.fullmatch(text):
+        problem = f"A user is named by 1 to {MAX_CHARACTERS} characters, without control characters."
+        raise InvalidValue(problem)
+    return None
 
 
 def _forged(user_id: int) -> Unavailable:

@@ -98,3 +98,21 @@ def test_a_user_by_text_gets_their_account_and_is_erased(instance: Instance, tmp
     again = buyer(instance, WANJIRU, jti="after")
     assert again.get(f"/api/payments/sessions/{session_id}/").status_code == 404
     assert again.get("/api/payments/sessions/").json()["count"] == 0
+
+
+def test_a_buyer_whom_nobody_named_gets_their_account_and_is_erased_by_number(
+    instance: Instance, tmp_path: Any
+) -> None:
+    with freeze_time(clock.now() - timedelta(hours=2)):
+        shop = instance.server("web-shop")
+        body = {"amount": "100", "buyer": {"phone_number": "0712345678", "name": "John Doe"}}
+        created = shop.post("/api/payments/checkouts/", json=body).json()
+    number, by = str(created["user"]), ("--by", "41", "--reason", "By letter.")
+    assert "checkouts 1" in types(
+        instance, "export-customer", number, *by, "-o", str(tmp_path / "account.zip")
+    )
+    types(instance, "revoke-tokens", number, "--reason", "By mistake.", "--by", "9")
+    types(instance, "erase-customer", number, "--propose", *by)
+    types(instance, "erase-customer", number, "--approve", "--by", "42")
+    shown = shop.get(f"/api/payments/checkouts/{created['session_id']}/")
+    assert shown.json()["error_code"] == "ERASED"

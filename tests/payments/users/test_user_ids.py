@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 
 from api.local.database_logins import url_of_login
 from ledger.errors import InvalidValue, Unavailable
+from ledger.identifiers import UNNAMED_USERS
 from ledger.store.customer_keys import FORGOTTEN_WITHIN
 from ledger.store.database import APP_ROLE, Database
 from ledger.store.vault import PHONE, Vault
@@ -99,6 +100,12 @@ def test_nobody_becomes_a_user_by_text_by_claiming_their_number(user_ids: UserId
         with pytest.raises(InvalidValue):
             user_ids.user_id_of(str(number))
         vault.erase(number)
+
+
+def test_staff_name_anybody_by_number(user_ids: UserIds) -> None:
+    """A buyer whom the shop did not name has no text, and is erased and exported as well."""
+    for number in (user_ids.user_id_of("wanjiru"), UNNAMED_USERS[0], LAST):
+        assert user_ids.find(str(number)) == number
 
 
 def test_processes_that_meet_a_text_at_once_give_it_one_number(database: Database) -> None:
