@@ -130,7 +130,8 @@ class Services:
         return self.readiness.check(within_seconds)
 
     def close(self) -> None:
-        """Close the connections to PostgreSQL and M-Pesa, and end the threads of C2B."""
+        """Close the connections to PostgreSQL and M-Pesa, and end the threads of C2B and webhooks."""
+        self.worker.webhook_sender.close()
         self.c2b.close()
         self.daraja.close()
         self.readiness.close()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from functools import cached_property
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,7 @@ class WebhookSender:
         self._given_tls = tls
         self._threads = ThreadPoolExecutor(MAX_IN_ALL, thread_name_prefix="webhooks")
         self._busy: dict[UUID, Future[int]] = {}
+        self._closing = Event()
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -91,6 +93,11 @@ class WebhookSender:
         wait(self._busy.values())
         return self._take_ended()
 
+    def close(self) -> None:
+        """Wait for the attempts under way, which their bounds end, and begin with no more: the process is to end."""
+        self._closing.set()
+        self._threads.shutdown()
+
     def _take_ended(self) -> int:
         ended = [endpoint_id for endpoint_id, future in self._busy.items() if future.done()]
         return sum([self._busy.pop(endpoint_id).result() for endpoint_id in ended])
@@ -98,6 +105,8 @@ class WebhookSender:
     def _deliver_to(self, endpoint: Endpoint) -> int:
         total = 0
         for _ in range(BATCHES):
+            if self._closing.is_set():
+                break
             due = self._deliveries.due(endpoint.endpoint_id, clock.now(), AT_ONCE)
             outcomes = self._attempt(endpoint, due)
             if outcomes:

@@ -13,7 +13,7 @@ from payments.webhooks.delivery_outcome import RETRIED_FOR, RETRY_SCHEDULE
 from tests.payments.webhooks.setting import BY, Webhooks, ordered
 from tests.support.checkouts import Checkout
 from tests.support.waiting import wait_until
-from tests.support.webhook_receiver import WebhookReceiver, answering, reply
+from tests.support.webhook_receiver import WebhookHandler, WebhookReceiver, answering, reply
 
 START = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 PAID_AND_ORDERED = ["payment.paid", "order.created"]
@@ -234,6 +234,24 @@ def test_what_was_sent_and_not_marked_is_sent_once_more(
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.body == second.body
     assert webhooks.states(endpoint) == ["delivered"]
+
+
+def test_a_process_that_ends_waits_for_what_is_under_way_and_sends_no_more(
+    ledger: Ledger, webhooks: Webhooks, receiver: WebhookReceiver
+) -> None:
+    def wait_for_the_end(handler: WebhookHandler) -> None:
+        wait_until(webhooks.sender._closing.is_set, "the process is to end")
+        reply(handler, 204)
+
+    receiver.answer = wait_for_the_end
+    endpoint = webhooks.add(receiver.url)
+    ordered(ledger, receipt="ENDS01")
+    webhooks.follow()
+    webhooks.sender.run()
+    wait_until(lambda: bool(receiver.received), "the first is under way")
+    webhooks.sender.close()
+    assert [kind for _, kind in receiver.sessions()] == PAID_AND_ORDERED[:1]
+    assert webhooks.states(endpoint) == ["delivered", "pending"]
 
 
 def test_an_expired_session_is_told(ledger: Ledger, webhooks: Webhooks, receiver: WebhookReceiver) -> None:
