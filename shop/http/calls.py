@@ -105,6 +105,8 @@ class ShopCalls:
             return msgspec.json.decode(body, type=shape)
         except msgspec.MsgspecError as error:  # It names the place and what is due there, never a value.
             raise AnswerNotUnderstood(str(error)) from None
+        except RecursionError:  # Of what we do not know, too.
+            raise AnswerNotUnderstood("it is nested too deeply") from None
 
 
 def _unavailable(seconds: int) -> Unavailable:

@@ -69,7 +69,15 @@ def test_what_took_long_to_fail_is_not_repeated(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "answer", [(404, b""), (302, b""), (201, GOOD[1]), (200, b""), (200, b'{"returned": "John Doe"}')]
+    "answer",
+    [
+        (404, b""),
+        (302, b""),
+        (201, GOOD[1]),
+        (200, b""),
+        (200, b'{"returned": "John Doe"}'),
+        (200, b'{"returned": true, "more": ' + 100_000 * b"[" + 100_000 * b"]" + b"}"),
+    ],
 )
 def test_an_answer_that_breaks_the_contract_is_not_asked_for_again_and_not_logged(
     answer: tuple[int, bytes],
