@@ -41,6 +41,8 @@ _SECRET_VALUE = re.compile(
     r"|(?i:bearer|basic)\s+[0-9A-Za-z._~+/=-]{8,}"
     r"|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*"
     r"|dk_(?:live|test)_[0-9A-Za-z]{4,}"
+    r"|whsec_[0-9A-Za-z+/=]{8,}"
+    r"|(?<![0-9A-Za-z])pl_[0-9A-Za-z_-]{40,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 

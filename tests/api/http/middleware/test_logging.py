@@ -104,13 +104,15 @@ def test_one_request_does_not_inherit_the_session_of_another(
         "Authorization: Bearer abcdef0123456789",
         "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
         "postgresql://daftari:hunter22@db/daftari",
+        f"GET /pay/pl_{'Hunter22' * 7}/ failed",
+        "signed by whsec_hunter22+hunter22/hunter22=",
     ],
 )
 def test_what_looks_personal_or_secret_is_hidden_by_its_form(text: str) -> None:
     shown = redact(None, "info", {"event": text, "deep": {"list": [text]}})
     assert HIDDEN in shown["event"]
     assert shown["deep"]["list"] == [shown["event"]]
-    for secret in ("12345678", "ws_CO", "abcdef", "eyJ", "hunter22"):
+    for secret in ("12345678", "ws_CO", "abcdef", "eyJ", "hunter22", "Hunter22"):
         assert secret not in json.dumps(shown)
 
 
