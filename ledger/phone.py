@@ -11,6 +11,9 @@ _SEPARATORS = re.compile(r"[ \u00a0\u2007\u202f().\-\u2010\u2011]+")
 _TYPED = re.compile(r"(?:\+?0{0,3}254)?0?([17][0-9]{8})")
 _SHOWN = re.compile(r"(254[17])(?:[0-9]{4}|\*{2,8})([0-9]{3,4})")
 _SAID = re.compile(r"(?<![0-9A-Za-z_-])\+?(?:254|0)[17][0-9]{8}(?![0-9A-Za-z_-])")
+_WRITTEN = re.compile(
+    r"(?<![0-9A-Za-z])(?:\+?254[ .-]?|0)[17][0-9]{2}[ .-]?[0-9]{3}[ .-]?[0-9]{3}(?![0-9A-Za-z])"
+)
 _MAX_CHARACTERS = 40
 
 
@@ -44,6 +47,14 @@ class PhoneNumber:
 def holds_phone(text: str) -> bool:
     """Return whether a text holds what may be a number, so that it must not be kept in the clear."""
     return _SAID.search(text) is not None
+
+
+def may_hold_phone(text: str) -> bool:
+    """Return whether a text may hold a number as people write them: in groups, or behind a word and a hyphen.
+
+    Other numbers may look like one, so it is for where a mistake costs little.
+    """
+    return _WRITTEN.search(text) is not None
 
 
 def masked(phone: str) -> str | None:

@@ -41,12 +41,33 @@ def test_a_shop_that_the_settings_do_not_name_is_unavailable_and_says_what_is_mi
     assert caught.value.code == "SHOP_NOT_CONFIGURED"
 
 
-@pytest.mark.parametrize("reference", ["INV-2026-17", "invoice 17", "A0712345678", "0812345678"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "INV-2026-17",
+        "invoice 17",
+        "A0712345678",
+        "0812345678",
+        "01-2026-0001",
+        "6fa1b2c8-0712-4345-a678-0712345678ab",
+    ],
+)
 def test_an_order_without_a_shop_is_called_what_its_server_calls_it(reference: str) -> None:
     assert NoShop().create_order(request(reference)) == PlacedOrder(None, reference)
 
 
-@pytest.mark.parametrize("reference", [None, "0712345678", "of +254712345678", "254112345678"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        None,
+        "0712345678",
+        "of +254712345678",
+        "254112345678",
+        "0712 345 678",
+        "+254 712-345-678",
+        "fees-0712345678",
+    ],
+)
 def test_it_is_called_by_its_session_where_there_is_no_reference_or_one_with_a_phone(
     reference: str | None,
 ) -> None:
