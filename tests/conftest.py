@@ -14,6 +14,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from ledger.application import Ledger
+from ledger.store import metadata
 from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.keys import key_ring
@@ -69,6 +70,13 @@ def _log_as_before() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_acts_yet() -> Iterator[None]:
+    """Undo what a request in this thread said of who acts: the events of the next test are not its."""
+    with metadata.caused_by():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,8 @@ KINDS = (
     "pull_behind",
     "horizon_held",
     "followers_behind",
+    "webhook_disabled",
+    "webhook_failed",
 )
 
 

@@ -46,6 +46,7 @@ UNIT_TESTED_ONLY = {
     "DaftariSlow": "a slow database is slow for the test, too",
     "DaftariUnsigned": "five minutes without a block",
     "DaftariNotVerified": "two days without a verification",
+    "DaftariWebhookFails": "an endpoint that takes nothing for days, or an hour of what waits",
 }
 MONITOR = "f3Zq8Lw1Kx7Vb2Nc9Tm4Rh6Yd0Sg5PjQ8t"
 WITHIN_SECONDS = 150

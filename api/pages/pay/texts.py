@@ -114,7 +114,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "done_says": ("You have paid {amount}.", "Umelipa {amount}."),
     "refund_due": ("Your refund is on its way", "Pesa zako zinarudishwa"),
     "refund_due_says": ("{back} goes back to you.", "{back} zitarudishwa kwako."),
-    "refunded": ("Your money was refunded", "Pesa zako zimerudishwa"),
+    "refunded": ("Your money has been refunded", "Pesa zako zimerudishwa"),
     "refunded_says": ("{back} has gone back to you.", "{back} zimerudishwa kwako."),
     "failed": ("The payment did not go through", "Malipo hayakufaulu"),
     "no_order": ("There is no order", "Hakuna agizo"),

@@ -74,7 +74,7 @@ def test_an_auditor_sees_the_last_verification_run(instance: Instance) -> None:
     assert shown["all_hold"] is True
     assert shown["summary"] == f"All invariants held over {shown['events']} events."
     assert 0 <= shown["age_seconds"] < 60
-    assert [invariant["number"] for invariant in shown["invariants"]] == list(range(1, 14))
+    assert [invariant["number"] for invariant in shown["invariants"]] == list(range(1, 15))
     assert {invariant["holds"] for invariant in shown["invariants"]} == {True, None}
 
     with psycopg.connect(instance.settings.database_url) as connection:
