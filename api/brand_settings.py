@@ -1,4 +1,4 @@
-"""The settings of the payment page's look: whose page it is."""
+"""The settings of the look of payment page and demo shop: whose pages they are."""
 
 import re
 from dataclasses import dataclass
@@ -49,10 +49,12 @@ def _logo(given: str) -> Path:
 class BrandSettings:
     """The look's part of the settings."""
 
-    daftari_shop_name: str = _setting(_name, "", "The shop's name, at the head of the payment page.")
+    daftari_shop_name: str = _setting(
+        _name, "", "The shop's name, at the head of the payment page and of the demo shop."
+    )
     daftari_shop_logo: Path | None = _setting(
-        _logo, "", "A file with the shop's logo, for the payment page: .svg, .png or .webp."
+        _logo, "", "A file with the shop's logo, for both pages: .svg, .png or .webp."
     )
     daftari_shop_colour: str = _setting(
-        _colour, "#0f6b46", "The colour of the payment page's buttons; white text must be readable on it."
+        _colour, "#0f6b46", "The colour of both pages' buttons; white text must be readable on it."
     )

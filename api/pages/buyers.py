@@ -14,6 +14,9 @@ from api.setting_values import is_near
 from api.settings import Settings
 from ledger.errors import Unavailable
 
+DEMO_SHOP = "Soko"
+"""The demo shop's name, where the settings give none."""
+
 FIRST_BUYER = 1
 TOKEN_MINUTES = 60
 COOKIE = "daftari_buyer"

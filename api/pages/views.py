@@ -16,8 +16,9 @@ from api.http.middleware.proxies import base_url, payment_url
 from api.http.schemas.fields import MAX_DAYS, TIME_SLOTS
 from api.http.schemas.pagination import MAX_PAGE
 from api.pages import wording
-from api.pages.buyers import buyer, buyer_token, is_demo_request, read_user, remember
+from api.pages.buyers import DEMO_SHOP, buyer, buyer_token, is_demo_request, read_user, remember
 from api.pages.phones import simulator_url
+from api.pages.pictures import picture_of
 from ledger import clock
 from ledger.errors import NotFound
 from ledger.money import Money
@@ -36,6 +37,7 @@ pages = Blueprint(
 )
 for show in (wording.shillings, wording.quantity, wording.measure, wording.moment, wording.time_of_day):
     pages.add_app_template_filter(show)
+pages.add_app_template_filter(picture_of)
 
 
 @pages.before_request
@@ -43,6 +45,16 @@ def require_demo() -> None:
     """Raise NotFound where anyone else than the developer at this machine could be asking."""
     if not is_demo_request():
         raise NotFound("There is no such page: the shop is a demo, in development, on its own machine alone.")
+
+
+@pages.context_processor
+def brand() -> dict[str, Any]:
+    """Return whose shop it is, as its payment page shows it; the demo's own logo stands beside no other name."""
+    settings = current_settings()
+    logo = None if settings.daftari_shop_name else url_for("shop.static", filename="icon.svg")
+    if settings.daftari_shop_logo is not None:
+        logo = url_for("pay.show_logo")
+    return {"shop": settings.daftari_shop_name or DEMO_SHOP, "logo": logo}
 
 
 @pages.before_request

@@ -12,7 +12,7 @@ from api.brand_settings import LOGO_TYPES
 from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
 from api.http.middleware.proxies import base_url
-from api.pages.buyers import is_demo_request
+from api.pages.buyers import DEMO_SHOP, is_demo_request
 from api.pages.pay.texts import LANGUAGES, Words, words_for
 from api.pages.pay.view import PaymentView, refunds_of, shown_amounts, view_of
 from api.pages.phones import phone_url, simulator_url
@@ -163,7 +163,7 @@ def _show(session_id: UUID, user_id: int, link: str, refused: str = "") -> str:
 def _frame(words: Words) -> dict[str, object]:
     """Return what each page shows around its content."""
     settings = current_settings()
-    shop = settings.daftari_shop_name or ("Soko" if is_demo_request() else "")
+    shop = settings.daftari_shop_name or (DEMO_SHOP if is_demo_request() else "")
     return {
         "words": words,
         "languages": LANGUAGES,

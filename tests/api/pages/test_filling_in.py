@@ -95,7 +95,7 @@ def test_a_quantity_that_cannot_be_sold_is_shown_beside_its_line(page: Page, ins
 def test_an_emptied_cart_leads_back_to_the_shop(page: Page) -> None:
     page.goto("/shop/cart/")
     for product in ("Fresh Tomatoes", "Sukuma Wiki", "Hass Avocados"):
-        page.get_by_role("button", name=f"Take {product} out").click()
+        page.get_by_role("button", name=f"Remove {product}").click()
         expect(page.get_by_role("heading", name=product)).to_have_count(0)
     page.get_by_role("link", name="See what is fresh").click()
     expect(page.get_by_role("heading", name="Fresh from the farms")).to_be_visible()
@@ -211,7 +211,7 @@ def test_an_emptied_cart_has_nothing_to_sum_up(page: Page) -> None:
     page.goto("/shop/cart/")
     summary = page.get_by_role("complementary", name="Summary")
     expect(summary).to_be_visible()
-    while (removes := page.get_by_role("button", name="Take")).count():
+    while (removes := page.get_by_role("button", name="Remove")).count():
         left = removes.count()
         removes.first.click()
         expect(removes).to_have_count(left - 1)
