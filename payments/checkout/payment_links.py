@@ -25,7 +25,7 @@ def make_link(vault: Vault, session_id: UUID, user_id: int) -> str:
 
 
 def read_link(vault: Vault, text: str) -> tuple[UUID, int] | None:
-    """Return the session and the user whom a link names, None if we did not make it."""
+    """Return the session and the user whom a link names, None if we did not make it. Raises Unavailable."""
     if len(text) != _CHARACTERS or not text.startswith(PREFIX) or not text.isascii():
         return None
     try:
@@ -33,7 +33,7 @@ def read_link(vault: Vault, text: str) -> tuple[UUID, int] | None:
     except ValueError:
         return None
     named, mac = raw[:_NAMED_BYTES], raw[_NAMED_BYTES:]
-    key = vault.keys.find(PAYMENT_LINKS, int.from_bytes(named[-_KEY_BYTES:]))
+    key = vault.keys.known(PAYMENT_LINKS, int.from_bytes(named[-_KEY_BYTES:]))
     if key is None or not hmac.compare_digest(_mac(key, named), mac):
         return None
     return UUID(bytes=named[:_ID_BYTES]), int.from_bytes(named[_ID_BYTES:-_KEY_BYTES])
