@@ -96,11 +96,20 @@ def _number_of(caller: Caller) -> int:
     return caller.user_id if caller.key is None else number_of_name(caller.key)
 
 
+def count_as(sender: Caller) -> None:
+    """Count the current request as one of a sender whom its view found out itself, such as by a payment link.
+
+    Raises TooManyRequests if it is beyond their limit, and Unavailable.
+    """
+    limits: RequestLimits = app_ctx.app.extensions[LIMITS]
+    limits.count(request_ctx.request.method, sender, current_services())
+
+
 def install_rate_limit(app: Flask, settings: Settings) -> None:
     """Refuse a caller's requests beyond the limits of the settings; must come after authentication.
 
     Users and keys share their limits on changes between processes. Reads, and changes by an address without a token,
-    are counted in each process.
+    are counted in each process. Pages outside /api/ are counted by address, and where they know it by sender too.
     """
     limits = app.extensions[LIMITS] = RequestLimits(
         RateLimit(settings.daftari_rate_per_minute),

@@ -11,7 +11,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.brand_settings import LOGO_TYPES
 from api.http.framework.error_responses import refusal_of
 from api.http.framework.services import current_services, current_settings
+from api.http.middleware.auth import Caller
 from api.http.middleware.proxies import base_url
+from api.http.middleware.rate_limit import count_as
+from api.issued_tokens import Role
 from api.pages.buyers import DEMO_SHOP, is_demo_request
 from api.pages.pay.texts import LANGUAGES, Words, words_for
 from api.pages.pay.view import PaymentView, refunds_of, shown_amounts, view_of
@@ -64,8 +67,9 @@ def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
     """Show a refusal, or a fault, in the buyer's language; a payment of an erased buyer is as one that never was."""
     refusal = refusal_of(NotFound() if isinstance(error, Erased) else error)
     g.error_code = refusal.code
-    name = "not_found" if refusal.status == 404 else "trouble"
-    shown = render_template("pay/error.html", name=name, **_frame(_words()))
+    name, words = "not_found" if refusal.status == 404 else "trouble", _words()
+    says = words(f"{name}_says") if refusal.status == 404 else words.of_code(refusal.code, f"{name}_says")
+    shown = render_template("pay/error.html", heading=words(name), says=says, **_frame(words))
     return shown, refusal.status, refusal.headers
 
 
@@ -110,9 +114,16 @@ def show_logo() -> Response:
 
 
 def _named(link: str) -> tuple[UUID, int]:
-    """Return the session and the user whom a link names. Raises NotFound for a link that is none."""
+    """Return the session and the user whom a link names; count the request as theirs, as with the link as token.
+
+    Raises NotFound for a link that is none, TooManyRequests and Unavailable.
+    """
     found = read_link(current_services().vault, link)
-    if found is None or current_services().vault.is_erased(found[1]):
+    if found is None:
+        raise no_such_session()
+    session_id, user_id = found
+    count_as(Caller(user_id, frozenset({Role.CUSTOMER}), only_session=session_id))
+    if current_services().vault.is_erased(user_id):
         raise no_such_session()
     return found
 

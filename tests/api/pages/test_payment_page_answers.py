@@ -7,11 +7,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from freezegun import freeze_time
 
 from api.brand_settings import contrast_with_white
 from api.local.local_settings import local_settings
 from api.pages.pay.texts import LANGUAGES, TEXTS
 from api.setting_rules import ConfigurationError
+from ledger import clock
 from payments.checkout.payment_links import PREFIX
 from tests.support.instance import Client, Instance, running_instance
 
@@ -36,6 +38,11 @@ def client(instance: Instance) -> Client:
     client = instance.anonymous()
     client.headers["X-Forwarded-For"] = "203.0.113.9"
     return client
+
+
+def session_of(path: str) -> UUID:
+    """Return the session that the path of a page names."""
+    return UUID(bytes=urlsafe_b64decode(path.split("/")[2].removeprefix(PREFIX))[:16])
 
 
 def prompts(instance: Instance) -> int:
@@ -82,8 +89,9 @@ def test_a_token_of_somebody_else_neither_helps_nor_harms(
 ) -> None:
     token = {"Authorization": f"Bearer {instance.token(5)}"}
     assert client.get(path, headers=token).status_code == 200
-    session_id = UUID(bytes=urlsafe_b64decode(path.split("/")[2][3:])[:16])
-    assert instance.client(5).get(f"/api/payments/sessions/{session_id}/payment_url/").status_code == 404
+    assert (
+        instance.client(5).get(f"/api/payments/sessions/{session_of(path)}/payment_url/").status_code == 404
+    )
 
 
 def test_forms_of_other_sites_are_refused(instance: Instance, client: Client, path: str) -> None:
@@ -119,6 +127,39 @@ def test_a_link_sends_no_more_prompts_to_a_number_than_the_limit(
             instance.work()
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert TEXTS["PROMPTS_LIMITED"][1] in answers[-1].text
+
+
+def test_who_has_a_link_shares_the_limits_of_its_buyer_from_all_addresses(
+    database_url: str, data_folder: Path
+) -> None:
+    limits = {"DAFTARI_RATE_PER_MINUTE": "3", "DAFTARI_READS_PER_MINUTE": "4", "DAFTARI_TRUSTED_PROXIES": "1"}
+    with freeze_time(clock.now()), running_instance(database_url, data_folder, **limits) as instance:
+        client = instance.anonymous()
+
+        def sent(method: str, address: str, to: str) -> tuple[int, str]:
+            data = {"do": "pay", "phone": "12"} if method == "POST" else None
+            answer = client.request(method, to, data=data, headers={"X-Forwarded-For": address})
+            return answer.status_code, answer.text
+
+        server = instance.server()
+        made = [
+            server.post("/api/payments/checkouts/", json={"amount": "100.00"}).json()["payment_url"]
+            for _ in range(2)
+        ]
+        first, second = (url.removeprefix(instance.base_url) for url in made)
+        presses = [sent("POST", f"203.0.113.{number}", f"{first}?lang=sw") for number in range(5)]
+        assert [status for status, _ in presses] == [400, 400, 400, 429, 429]
+        assert TEXTS["RATE_LIMITED"][1] in presses[-1][1]
+        reads = [sent("GET", f"203.0.113.{number}", first)[0] for number in range(5)]
+        assert reads == [200, 200, 200, 200, 429]
+        assert sent("POST", "203.0.113.1", second)[0] == 400, "another buyer is not held back"
+
+        status = f"/api/payments/sessions/{session_of(second)}/status/"
+        headers = {"Authorization": f"Bearer {second.split('/')[2]}"}
+        tokens = [client.get(status, headers=headers).status_code for _ in range(5)]
+        assert tokens == [200, 200, 200, 200, 429]
+        forged = [sent("GET", "203.0.113.99", f"/pay/{PREFIX}{'A' * 56}/")[0] for _ in range(5)]
+        assert forged == [404, 404, 404, 404, 429], "who has no link is counted by their address"
 
 
 def test_a_refused_press_says_why_and_a_wrong_number_is_never_shown_again(client: Client, path: str) -> None:
