@@ -13,6 +13,8 @@ from ledger.store.database import Database
 from ledger.store.vault import Vault
 from payments.mpesa.shared_token_store import SharedTokenStore, consumer_name
 
+PAYBILL = "CustomerPayBillOnline"
+
 
 def daraja_client(
     settings: Settings, database: Database, vault: Vault, http: requests.Session | None = None
@@ -54,3 +56,10 @@ def base_url(settings: Settings) -> str:
 def app_name(settings: Settings) -> str:
     """Return the name of what M-Pesa counts and gives tokens to: one app of one environment."""
     return consumer_name(base_url(settings), settings.mpesa_consumer_key)
+
+
+def paybill(settings: Settings) -> str:
+    """Return where buyers can pay by hand and name an account, "" for a till, which takes money without a name."""
+    if settings.mpesa_transaction_type != PAYBILL:
+        return ""
+    return settings.mpesa_party_b or settings.mpesa_business_shortcode

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
 
-from api.daraja_wiring import app_name, base_url, daraja_client
+from api.daraja_wiring import app_name, base_url, daraja_client, paybill
 from api.http.middleware.logging import configure_logging
 from api.personal_data import build_erasures, build_retention
 from api.safe_database import require_safe_database
@@ -234,6 +234,7 @@ def assemble(
         builtin_shop=shop,
         daraja=daraja,
         daraja_url=base_url(settings),
+        paybill=paybill(settings),
         checkout=Checkout(checkout_terms, ledger, vault, phone_locks, shops, daraja, switches, while_waiting),
         server_checkouts=ServerCheckouts(checkout_terms, ledger, vault, user_ids, shops.for_checkouts),
         next_actions=NextActions(

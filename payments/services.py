@@ -51,7 +51,8 @@ from shop.shops import Shops
 class Services:
     """The use cases by whom they serve, and the store beneath them. Safe to share between threads."""
 
-    # The store, the shops and M-Pesa. `daraja_url` is where requests to M-Pesa go.
+    # The store, the shops and M-Pesa. `daraja_url` is where requests to M-Pesa go, `paybill` where
+    # buyers can pay by hand, "" where they cannot.
     database: Database
     readiness: Readiness
     vault: Vault
@@ -60,6 +61,7 @@ class Services:
     builtin_shop: BuiltinShop
     daraja: DarajaClient
     daraja_url: str
+    paybill: str
 
     # Buyers
     checkout: Checkout

@@ -39,7 +39,6 @@ BRAND_SECONDS = 300
 RELOAD_SECONDS = 5
 """How often the page reloads itself while something may change, where scripts do not run."""
 
-PAYBILL = "CustomerPayBillOnline"
 _UNDERWAY = frozenset({"PAYMENT_IN_PROGRESS", "SESSION_ALREADY_PAID", "SESSION_EXPIRED", "SESSION_FAILED"})
 """Refusals that the page, shown anew, explains by the state of the session."""
 
@@ -162,7 +161,7 @@ def _show(session_id: UUID, user_id: int, link: str, refused: str = "") -> str:
         amounts=shown_amounts(words, session),
         refunds=refunds_of(words, session),
         expires_at=words.moment(session.expires_at, clock.now()),
-        shortcode=_shortcode(),
+        paybill=services.paybill,
         phone_url=_simulated_phone(session),
         back=_back(view),
         reload_seconds=RELOAD_SECONDS,
@@ -182,12 +181,6 @@ def _frame(words: Words) -> dict[str, object]:
         "title": words("pay_to", shop=shop) if shop else words("title"),
         "has_logo": settings.daftari_shop_logo is not None,
     }
-
-
-def _shortcode() -> str:
-    """Return the paybill, "" where buyers name no account: a till takes money without a reference."""
-    settings = current_settings()
-    return settings.mpesa_business_shortcode if settings.mpesa_transaction_type == PAYBILL else ""
 
 
 def _back(view: PaymentView) -> str | None:
