@@ -91,14 +91,14 @@ class Checkout:
         """Extend the session by 15 minutes."""
         return self._do(lambda session: session.extend(minutes=15, max_extensions=3, at=self.at))
 
-    def request(self, phone_sealed: str = "v1.phone") -> "Checkout":
+    def request(self, phone_sealed: str = "v1.phone", *, max_attempts: int = 5) -> "Checkout":
         """Record an attempt."""
         return self._do(
             lambda session: session.request_payment(
                 transaction_id=next(_transaction_ids),
                 phone_sealed=phone_sealed,
                 prompt_seconds=90,
-                max_attempts=5,
+                max_attempts=max_attempts,
                 at=self.at,
             )
         )

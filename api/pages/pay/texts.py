@@ -91,8 +91,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "closed": ("This can no longer be paid", "Malipo haya hayawezi kuendelea"),
     "closed_says": (
-        "All attempts were used, and nothing was paid. Please start again.",
-        "Majaribio yote yametumika, na hakuna kilicholipwa. Tafadhali anza upya.",
+        "Nothing was paid, and no other request can be sent. Please start again.",
+        "Hakuna kilicholipwa, na ombi lingine haliwezi kutumwa. Tafadhali anza upya.",
     ),
     "phone": ("Check your phone", "Angalia simu yako"),
     "phone_says": (
@@ -115,6 +115,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "refund_due": ("Your refund is on its way", "Pesa zako zinarudishwa"),
     "refund_due_says": ("{back} goes back to you.", "{back} zitarudishwa kwako."),
     "refunded": ("Your money has been refunded", "Pesa zako zimerudishwa"),
+    "partly_refunded": ("Part of your money has been refunded", "Sehemu ya pesa zako imerudishwa"),
     "refunded_says": ("{back} has gone back to you.", "{back} zimerudishwa kwako."),
     "failed": ("The payment did not go through", "Malipo hayakufaulu"),
     "no_order": ("There is no order", "Hakuna agizo"),

@@ -10,7 +10,8 @@ from api.pages.wording import measure, quantity, shillings
 from ledger import clock
 from ledger.phone import masked
 from ledger.session.session import PaymentSession
-from ledger.session.values import Refund, RefundState, Status
+from ledger.session.status_row import money_of, money_of_order
+from ledger.session.values import MoneyBack, RefundStatus, Status
 from ledger.store.caller_texts import line_texts_of
 from ledger.store.vault import PHONE, Vault
 from payments.checkout.checkout_rows import ReturnUrls
@@ -102,9 +103,9 @@ def _state(
     if status == Status.EXPIRED:
         return ShownState("expired", words("expired"), words("expired_says"))
     if status == Status.ORDER_CREATED:  # What was paid beyond it goes back, and leaves it paid.
-        back = _refund_state(words, session.order_refunds)
+        back = _refund_state(words, money_of_order(session))
         return back or ShownState("done", words("done"), words("done_says", amount=amount))
-    back = _refund_state(words, list(session.refunds.values()))
+    back = _refund_state(words, money_of(session))
     if back is not None:
         return ShownState("no_order", words("no_order"), f"{words('no_order_says')} {back.says}")
     code = session.failure[0] if session.failure else ""
@@ -129,17 +130,20 @@ def _open_state(
         name = "again" if session.attempts else "ready"
     else:
         name = "moment" if next_action.can_retry else "closed"
-    return ShownState(name, words(name), words(f"{name}_says"), can_pay=can_pay)
+    says = words(f"{name}_says")
+    if next_action.paused:  # In the words of the operator who stopped the prompts.
+        says = f"{next_action.paused} {says}"
+    return ShownState(name, words(name), says, can_pay=can_pay)
 
 
-def _refund_state(words: Words, refunds: list[Refund]) -> ShownState | None:
-    """Return the state of money that goes back, None if none does."""
-    due = sum(refund.amount_cents for refund in refunds if refund.state != RefundState.REFUNDED)
-    if due:
-        return ShownState("refund_due", words("refund_due"), words("refund_due_says", back=shillings(due)))
-    gone = sum(refund.amount_cents for refund in refunds)
-    if gone:
-        return ShownState("refunded", words("refunded"), words("refunded_says", back=shillings(gone)))
+def _refund_state(words: Words, money: MoneyBack) -> ShownState | None:
+    """Return the state of money that goes back, or went, None if none does."""
+    if money.due_cents:
+        back = shillings(money.due_cents)
+        return ShownState("refund_due", words("refund_due"), words("refund_due_says", back=back))
+    if money.refunded_cents:
+        name = "refunded" if money.status == RefundStatus.REFUNDED else "partly_refunded"
+        return ShownState(name, words(name), words("refunded_says", back=shillings(money.refunded_cents)))
     return None
 
 
