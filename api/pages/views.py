@@ -70,10 +70,9 @@ def switch_buyer() -> AnyResponse | None:
 
 @pages.after_request
 def protect(response: Response) -> Response:
-    """Keep pages out of caches, because they hold a token, and let them frame only the simulator's phones."""
+    """Keep pages out of caches, because they hold a token, and let them frame nothing."""
     if response.mimetype == "text/html":
-        frames = simulator_url(current_services().daraja_url) or "'none'"
-        response.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; frame-src {frames}"
+        response.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; frame-src 'none'"
         response.headers["Cache-Control"] = "no-store"
     return response
 
