@@ -153,3 +153,19 @@ def test_who_paid_for_an_order_that_was_refused_reads_what_goes_back(
     heading(page, "no_order")
     gone = TEXTS["refunded_says"][0].format(back="KES 350.00")
     expect(page.locator(".says")).to_have_text(f"{TEXTS['no_order_says'][0]} {gone}")
+
+
+def test_a_page_that_the_server_refuses_for_a_while_goes_on_by_itself(
+    browser: Browser, instance: Instance
+) -> None:
+    checkout = begun(instance).prompt()
+    page, _ = visit(browser, url_of(instance, checkout))
+    page.route("**/stream/", lambda route: route.fulfill(status=503))
+    page.reload()
+    page.route("**/pay/pl_*/", lambda route: route.fulfill(status=503))
+    expect(page.get_by_role("alert")).to_have_text(TEXTS["offline"][0])
+    heading(page, "doubt")
+    checkout.pay("RCPTAFTER1")
+    page.unroute("**/pay/pl_*/")
+    heading(page, "paid")
+    expect(page.get_by_role("alert")).to_have_count(0)

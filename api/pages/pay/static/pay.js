@@ -1,7 +1,6 @@
 // The payment page, kept up to date: the API's stream by fetch, with the link as token, and a slow poll where that fails.
 // Forms are plain forms: all of the page works without this script.
 
-
 const RETRY_MS = 3_000;
 const STREAM_MS = 320_000;
 const OPEN = new Set(["pending", "payment_initiated", "paid"]);
@@ -9,15 +8,16 @@ const link = location.pathname.split("/")[2];
 const facts = () => document.querySelector("#live > [data-session]").dataset;
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-/** Fetch the page anew and replace what is live, but keep what the buyer is typing, and the focus. */
+/** Fetch the page anew and replace what is live, but keep what the buyer is typing, and the focus. Throws without an answer. */
 const refresh = async () => {
   const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(20_000) });
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const fresh = page.getElementById("live");
-  if (!response.ok || !fresh) {
+  if (response.status === 404) {
     location.reload();
     return;
   }
+  if (!response.ok) throw new Error(String(response.status));
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.getElementById("live");
   const typed = document.getElementById("phone")?.value;
   const focused = document.activeElement?.id;
   const isOpen = document.querySelector(".by-hand")?.open;
