@@ -162,7 +162,7 @@ class Instance:
         return Client(self.base_url, None)
 
     def work(self) -> None:
-        """Let the simulator deliver what is due, then run the worker's jobs until all are idle."""
+        """Let the simulator deliver what is due, then run the worker's jobs until all are idle and no webhook waits."""
         self.simulator.run_due()
         assert self.simulator.wait_until_idle(20)
         until_readable(self.services.database)
@@ -175,7 +175,9 @@ class Instance:
             else:
                 idle += 1
             if idle == len(jobs):
-                return
+                if not self.services.worker.webhook_sender.wait():
+                    return
+                idle = 0
         raise AssertionError("The worker's jobs do not become idle.")
 
     def work_without_the_log(self, rounds: int = 3) -> None:
