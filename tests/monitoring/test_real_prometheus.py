@@ -32,6 +32,7 @@ from projections.refunds import PaymentRefunds
 from tests.monitoring.test_rules_and_boards import RULES
 from tests.payments.exceptions.test_work_list import GIVEN_UP, MOVED
 from tests.support.checkouts import Checkout
+from tests.support.database import TestCluster, migrated_template
 from tests.support.horizon import until_readable
 from tests.support.instance import SIMULATED
 from tests.support.ports import LOCALHOST, free_port
@@ -104,6 +105,22 @@ class Watched:
 
     def switch(self, *, is_on: bool) -> None:
         self.server.services.switches.turn(Switch.REFUNDS, is_on=is_on, reason="A test.", by=Operator(9))
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """A server of this test alone: for minutes it holds the log of every database of its server back."""
+    cluster = TestCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def template_database(server_url: str) -> str:
+    """The migrated database on that server."""
+    return migrated_template(server_url)
 
 
 @pytest.fixture
