@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.cli.failures import Failure, is_text
+from api.cli.operators import actor_of
 
 if TYPE_CHECKING:
     from api.local.analyst_logins import Change, Record
@@ -85,7 +86,7 @@ def _recorded(kind: str, name: str, by: int | None) -> Iterator["Record"]:
     from ledger.store.audit_log import AuditLog
     from ledger.store.vault import Vault
 
-    actor, subject = "cli" if by is None else f"cli:user:{by}", f"login:{name}"
+    actor, subject = actor_of(by), f"login:{name}"
     with open_database() as (settings, database):
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()

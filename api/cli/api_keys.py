@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli.failures import is_text
+from api.cli.operators import actor_of, decider_option
 
 if TYPE_CHECKING:
     from payments.api_keys.api_key import ApiKey
@@ -17,9 +18,6 @@ ROLES = ("server", "auditor", "analyst")
 MAX_DAYS = 3650
 MAX_GRACE_HOURS = 720
 
-_by = click.option(
-    "--by", type=click.IntRange(1, 2**63 - 1), metavar="USER", help="The number of who decides it."
-)
 _key_id = click.argument("key_id", metavar="ID", callback=is_text)
 
 
@@ -54,7 +52,7 @@ def api_keys() -> None:
     help="Accept it from this address or network only; can be repeated.",
 )
 @click.option("--expires-days", type=click.IntRange(1, MAX_DAYS), help="Let it end after so many days.")
-@_by
+@decider_option
 def create(name: str, role: str, allowed: tuple[str, ...], expires_days: int | None, by: int | None) -> None:
     """Make a key and print it. It is shown this once: Daftari keeps a digest of it alone.
 
@@ -67,7 +65,7 @@ def create(name: str, role: str, allowed: tuple[str, ...], expires_days: int | N
     lasts = None if expires_days is None else timedelta(days=expires_days)
     wanted = NewKey(name, role, parse_addresses(allowed), lasts)
     with _opened() as store:
-        key, text = store.create(wanted, by=_actor(by))
+        key, text = store.create(wanted, by=actor_of(by))
     _print_made(key, text)
 
 
@@ -95,7 +93,7 @@ def list_keys() -> None:
 @click.option(
     "--reason", default="", help="Why; kept in the audit log for ever: give no phone number and no name."
 )
-@_by
+@decider_option
 def revoke(key_id: str, reason: str, by: int | None) -> None:
     """Refuse the key ID in every process within two seconds; it cannot be taken back.
 
@@ -105,7 +103,7 @@ def revoke(key_id: str, reason: str, by: int | None) -> None:
 
     with _opened() as store:
         note = parse_note(reason, "reason") if reason else ""
-        key = store.revoke(key_id, by=_actor(by), reason=note)
+        key = store.revoke(key_id, by=actor_of(by), reason=note)
     click.echo(f"The key {key.key_id} of {key.name} is refused.")
 
 
@@ -119,14 +117,14 @@ def revoke(key_id: str, reason: str, by: int | None) -> None:
     metavar="HOURS",
     help="How long both keys are good; 0 for a key that leaked.",
 )
-@_by
+@decider_option
 def rotate(key_id: str, grace: int, by: int | None) -> None:
     """Make the key that follows the key ID, under the same name, and print it once.
 
     Both are good until the grace is over: give the program the new one meanwhile.
     """
     with _opened() as store:
-        key, text = store.rotate(key_id, grace=timedelta(hours=grace), by=_actor(by))
+        key, text = store.rotate(key_id, grace=timedelta(hours=grace), by=actor_of(by))
     _print_made(key, text)
     click.echo(f"The key {key_id} is good for {grace} hours more, unless it ends before.")
 
@@ -154,10 +152,6 @@ def _last_use(key: "ApiKey") -> str:
     from ledger.clock import in_nairobi
 
     return f"last used {in_nairobi(key.last_used_at)}" if key.last_used_at else "never used"
-
-
-def _actor(by: int | None) -> str:
-    return "cli" if by is None else f"cli:user:{by}"
 
 
 @contextmanager

@@ -18,6 +18,16 @@ by_option = click.option(
     help="The operator who decides, by number.",
 )
 
+decider_option = click.option(
+    "--by", type=click.IntRange(1, 2**63 - 1), metavar="USER", help="The number of who decides it."
+)
+"""For what the owner of the command line may do without a name too."""
+
+
+def actor_of(user: int | None) -> str:
+    """Return who decides on the command line, as the audit log names them."""
+    return "cli" if user is None else f"cli:user:{user}"
+
 
 def operator(user: int) -> "Operator":
     """Return who decides on the command line; the events that follow name them as their actor."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from api.cli.failures import Failure
+from api.cli.operators import actor_of
 from api.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def reconcile(context: click.Context, statement: BinaryIO, by: int | None, *, as
     from payments.reconciliation.statements import StatementRefused
 
     gc.set_threshold(GARBAGE_AFTER)
-    actor = "cli" if by is None else f"cli:user:{by}"
+    actor = actor_of(by)
     content = statement.read(MAX_BYTES + 1)
     subject = f"statement:{sha256(content).hexdigest()}"
     with open_database() as (settings, database), caused_by(actor=actor):

@@ -2,6 +2,7 @@
 
 import click
 
+from api.cli.operators import actor_of
 from api.cli.users import user_argument
 
 
@@ -37,7 +38,7 @@ def revoke_tokens(user: str, token_id: str | None, reason: str, by: int | None) 
         vault = Vault(database, settings.daftari_master_key)
         vault.claim()
         revocations = TokenRevocations(database, AuditLog(database, vault.keys))
-        actor = "cli" if by is None else f"cli:user:{by}"
+        actor = actor_of(by)
         note = parse_note(reason, "reason") if reason else ""
         user_ids = UserIds(database, vault)
         user_id = user_ids.find(user) or user_ids.user_id_of(user)

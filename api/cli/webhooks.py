@@ -9,6 +9,7 @@ from uuid import UUID
 import click
 
 from api.cli.failures import is_text
+from api.cli.operators import actor_of, decider_option
 
 if TYPE_CHECKING:
     from payments.webhooks.deliveries import WebhookDeliveries
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 100
 
-_by = click.option(
-    "--by", type=click.IntRange(1, 2**63 - 1), metavar="USER", help="The number of who decides it."
-)
 _endpoint = click.argument("endpoint_id", metavar="ENDPOINT", type=click.UUID)
 
 
@@ -54,14 +52,14 @@ def webhooks() -> None:
     metavar="NAME",
     help="The name of the API key that it belongs to: it hears of that key's sessions, and of carts. Without, of all.",
 )
-@_by
+@decider_option
 def add(url: str, events: tuple[str, ...], key: str | None, by: int | None) -> None:
     """Add an endpoint, which is told of what is recorded from now on. Prints its id and its secret.
 
     The secret is shown this once. The URL is https and of a public host.
     """
     with _opened() as (endpoints, _):
-        added, secret = endpoints.add(url, events, key=key, by=_actor(by))
+        added, secret = endpoints.add(url, events, key=key, by=actor_of(by))
     _print_secret(added, secret)
 
 
@@ -81,41 +79,41 @@ def list_endpoints() -> None:
 
 @webhooks.command(short_help="Send an endpoint nothing more for now.")
 @_endpoint
-@_by
+@decider_option
 def disable(endpoint_id: UUID, by: int | None) -> None:
     """Send ENDPOINT nothing more until it is enabled."""
     with _opened() as (endpoints, _):
-        endpoints.change(endpoint_id, enabled=False, by=_actor(by))
+        endpoints.change(endpoint_id, enabled=False, by=actor_of(by))
     click.echo("It is sent nothing more.")
 
 
 @webhooks.command(short_help="Go on with an endpoint where it stopped.")
 @_endpoint
-@_by
+@decider_option
 def enable(endpoint_id: UUID, by: int | None) -> None:
     """Enable ENDPOINT again. It goes on where it stopped, up to 30 days ago, in order."""
     with _opened() as (endpoints, _):
-        endpoints.change(endpoint_id, enabled=True, by=_actor(by))
+        endpoints.change(endpoint_id, enabled=True, by=actor_of(by))
     click.echo("It goes on where it stopped.")
 
 
 @webhooks.command(short_help="Give an endpoint a new secret, and print it once.")
 @_endpoint
-@_by
+@decider_option
 def rotate(endpoint_id: UUID, by: int | None) -> None:
     """Give ENDPOINT a new secret and print it. For a day messages are signed by the one before, too."""
     with _opened() as (endpoints, _):
-        rotated, secret = endpoints.rotate(endpoint_id, by=_actor(by))
+        rotated, secret = endpoints.rotate(endpoint_id, by=actor_of(by))
     _print_secret(rotated, secret)
 
 
 @webhooks.command(short_help="Delete an endpoint with its deliveries.")
 @_endpoint
-@_by
+@decider_option
 def delete(endpoint_id: UUID, by: int | None) -> None:
     """Delete ENDPOINT with its deliveries. It is told of nothing more, whatever waited for it."""
     with _opened() as (endpoints, _):
-        endpoints.delete(endpoint_id, by=_actor(by))
+        endpoints.delete(endpoint_id, by=actor_of(by))
     click.echo("It is deleted.")
 
 
@@ -152,14 +150,14 @@ def deliveries(endpoint_id: UUID, limit: int, before: int | None) -> None:
     metavar="TIME",
     help="All that was recorded since then, up to 30 days ago, such as 2026-11-27T08:00:00Z.",
 )
-@_by
+@decider_option
 def redeliver(endpoint_id: UUID, delivery_id: int | None, since: datetime | None, by: int | None) -> None:
     """Deliver one DELIVERY to ENDPOINT again, or all since a time, under the same ids and in order."""
     if (delivery_id is None) == (since is None):
         raise click.UsageError("Name a DELIVERY, or a time by --since.")
     with _opened() as (endpoints, known):
         if since is not None:
-            endpoints.deliver_since(endpoint_id, since, by=_actor(by))
+            endpoints.deliver_since(endpoint_id, since, by=actor_of(by))
         elif delivery_id is not None:
             known.deliver_again(endpoint_id, delivery_id)
     click.echo("The worker delivers it again.")
@@ -218,7 +216,3 @@ def _moment(moment: datetime | None) -> str:
     from ledger.clock import in_nairobi
 
     return in_nairobi(moment) if moment else "never"
-
-
-def _actor(by: int | None) -> str:
-    return "cli" if by is None else f"cli:user:{by}"
