@@ -64,6 +64,8 @@ class Connection:
         self.reader = RequestReader()
         self.state = State.BUSY
         self.deadline = monotonic() + deadlines.request_seconds
+        self.watched_for = 0
+        """Of which event the selector tells, of `selectors`; 0 for none."""
         self.closes_after_writing = False
         self._deadlines = deadlines
         self._unsent = _NOTHING

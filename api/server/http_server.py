@@ -1,9 +1,9 @@
 """The web server of one process: one thread at a time leads, the others answer.
 
 The thread that leads waits for all sockets. It reads heads and bodies under deadlines, before a slot of work is taken,
-and then answers the first whole request itself, while another leads. So no request passes from thread to thread, and a
-client that sends or reads slowly holds nothing but its socket. One that long-polls or streams holds no thread either
-(api/server/suspended.py).
+and then answers the first whole request itself, while another leads (api/server/threads.py). So no request passes from
+thread to thread, and a client that sends or reads slowly holds nothing but its socket. One that long-polls or streams
+holds no thread either (api/server/suspended.py).
 """
 
 import socket
@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from threading import Event, Lock, Thread
+from threading import Lock
 from time import monotonic
 
 import structlog
@@ -25,6 +25,7 @@ from api.server.http1 import RefusedRequest, Request
 from api.server.lanes import Lane, Lanes, opens_checkout
 from api.server.open_connections import TIMED, ConnectionLimits, OpenConnections
 from api.server.suspended import SuspendedRequest, SuspendedRequests
+from api.server.threads import Threads
 from api.server.wsgi import Environ, Headers, Wsgi, call, environ_of, response, stream_head
 
 TICK_SECONDS = 0.25
@@ -47,8 +48,8 @@ class Task:
 class HttpServer:
     """Serves an application on a listening socket. `read_ahead` is given the environments of polls before it is called.
 
-    There have to be more threads than slots and requests that may have released theirs: one leads. `on_tick` is called
-    every TICK_SECONDS. `refusal_headers` gives what the server's own refusal of a request carries besides.
+    `on_tick` is called every TICK_SECONDS. `refusal_headers` gives what the server's own refusal of a request carries
+    besides.
     """
 
     def __init__(
@@ -72,19 +73,16 @@ class HttpServer:
         self._refusal_headers = refusal_headers
         self._lanes = lanes
         self._deadlines = deadlines
-        self._threads = threads
+        self._threads = Threads(lanes, self._lead, self._do, most=threads)
         self._grace_seconds = grace_seconds
         self._on_tick = on_tick
-        self._leading = Lock()
-        self._started = self._idle = 0
         self._selector = DefaultSelector()
+        self._watching = Lock()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._counting = Lock()
         self._connections = OpenConnections(limits)
         self._next_tick = self._next_log = 0.0
         self._stop_by: float | None = None
-        self._stopped = Event()
         self._suspended = SuspendedRequests(self)
         lanes.on_room = self._wake
 
@@ -94,8 +92,7 @@ class HttpServer:
             sock.setblocking(False)  # noqa: FBT003 - as sockets have it
         for sock in (self._listener, self._wake_reader):
             self._selector.register(sock, EVENT_READ, None)
-        self._start_thread()
-        self._stopped.wait()
+        self._threads.run()
 
     def stop(self) -> None:
         """Accept no more, and answer those who wait. A signal handler may call this."""
@@ -114,12 +111,18 @@ class HttpServer:
     def watch(self, connection: Connection, state: State) -> None:
         """Watch a connection for what its state awaits."""
         event = EVENT_WRITE if state is State.WRITING else EVENT_READ
-        self._selector.register(connection.sock, event, connection)
-        connection.state = state  # Last: from now on, the thread that leads may do anything with it.
+        with self._watching:
+            if not connection.watched_for:
+                self._selector.register(connection.sock, event, connection)
+            elif connection.watched_for != event:
+                self._selector.modify(connection.sock, event, connection)
+            connection.watched_for = event
+            connection.state = state  # Last: from now on, the thread that leads may do anything with it.
 
     def unwatch(self, connection: Connection) -> None:
-        """Watch a connection no more."""
-        self._selector.unregister(connection.sock)
+        """Watch a connection no more, if it is watched."""
+        with self._watching:
+            self._unwatch(connection)
 
     def answer_again(self, connection: Connection, request: Request) -> None:
         """Have the application answer a request that has waited."""
@@ -127,7 +130,7 @@ class HttpServer:
         self._lanes.put(Task(connection, request, Lane.RESUMED, was_suspended=True))
 
     def drain(self, connection: Connection) -> None:
-        """Close a connection, which is not watched, once its client has read everything."""
+        """Close a connection once its client has read everything."""
         try:
             connection.start_draining()
         except OSError:
@@ -136,47 +139,22 @@ class HttpServer:
             self.watch(connection, State.DRAINING)
 
     def close(self, connection: Connection) -> None:
-        """Close a connection, which is not watched."""
+        """Close a connection."""
+        self.unwatch(connection)
         connection.state = State.CLOSED
         connection.close()
         self._connections.discard(connection)
 
-    def _start_thread(self) -> None:
-        self._started += 1
-        self._idle += 1
-        Thread(target=self._work, name=f"web-{self._started}", daemon=True).start()
+    def _unwatch(self, connection: Connection) -> None:
+        if connection.watched_for:
+            self._selector.unregister(connection.sock)
+            connection.watched_for = 0
 
-    def _work(self) -> None:
-        while (task := self._next_task()) is not None:
-            with self._counting:
-                self._idle -= 1
-                if not self._idle and self._started < self._threads:
-                    self._start_thread()
-            try:
-                if task.lane is Lane.POLLS:
-                    self._answer_polls(task)
-                else:
-                    self._answer(task, self._environ_of(task))
-            finally:
-                self._lanes.finish()
-            with self._counting:
-                self._idle += 1
-
-    def _next_task(self) -> Task | None:
-        """Return a task to answer, in its slot; lead until there is one. None once the server has stopped."""
-        task = self._lanes.take()
-        if task is not None:
-            return task
-        with self._leading:
-            while not self._stopped.is_set():
-                task = self._lanes.take()
-                if task is not None:
-                    return task
-                try:
-                    self._lead()
-                except Exception:  # noqa: BLE001 - the next round goes on with the other connections
-                    _log.exception("web_server_fault")
-        return None
+    def _do(self, task: Task) -> None:
+        if task.lane is Lane.POLLS:
+            self._answer_polls(task)
+        else:
+            self._answer(task, self._environ_of(task))
 
     def _lead(self) -> None:
         for key, _ in self._selector.select(TICK_SECONDS):
@@ -196,30 +174,35 @@ class HttpServer:
 
     def _on_event(self, connection: Connection) -> None:
         state = connection.state
-        if state is State.SUSPENDED:
-            self._suspended.on_readable(connection)
-            return
         try:
             if state is State.READING:
                 self._read(connection)
+            elif state is State.BUSY:
+                self._leave(connection)
+            elif state is State.SUSPENDED:
+                self._suspended.on_readable(connection)
             elif state is State.WRITING and connection.go_on_writing():
-                self.unwatch(connection)
                 self._after_writing(connection)
             elif state is State.DRAINING and not connection.drain():
                 self._end(connection)
         except OSError:
-            self._hang_up(connection)
+            self.close(connection)
+
+    def _leave(self, connection: Connection) -> None:
+        """Leave what a client does until its request is answered. Few do anything, so only then it is not watched."""
+        with self._watching:
+            if connection.state is State.BUSY:
+                self._unwatch(connection)
 
     def _read(self, connection: Connection) -> None:
         if not connection.receive():
             connection.reader.end(RefusedRequest("BAD_REQUEST"))
         reader = connection.reader
         if reader.ready or reader.is_over:
-            self.unwatch(connection)
             self._proceed(connection)
 
     def _proceed(self, connection: Connection) -> None:
-        """Go on with a connection that is not watched: with its next request, or without one."""
+        """Go on with a connection: with its next request, or without one."""
         reader = connection.reader
         connection.state = State.BUSY
         if reader.ready:
@@ -307,11 +290,6 @@ class HttpServer:
         if not connection.unread_bytes():
             self.close(connection)
 
-    def _hang_up(self, connection: Connection) -> None:
-        if connection.state is not State.UNREAD:
-            self.unwatch(connection)
-        self.close(connection)
-
     def _accept(self) -> bool:
         """Accept a connection; return whether there was one."""
         try:
@@ -335,7 +313,7 @@ class HttpServer:
     def _make_room(self) -> None:
         for connection in self._connections.soonest_over():
             self._connections.ended_early["connections_of_the_process"] += 1
-            self._hang_up(connection)
+            self.close(connection)
 
     def _tick(self, now: float) -> None:
         self._on_tick()
@@ -346,11 +324,11 @@ class HttpServer:
                 self.close(connection)
         for connection in self._connections.beyond_unsent_bytes():
             self._connections.ended_early["unsent_bytes_of_the_process"] += 1
-            self._hang_up(connection)
+            self.close(connection)
         if self._stop_by is not None:
             has_open = any(connection.state not in _ANSWERED for connection in self._connections)
             if now >= self._stop_by or not has_open:
-                self._stopped.set()
+                self._threads.stop()
         if now >= self._next_log:
             self._next_log = now + LOG_EVERY_SECONDS
             self._connections.log_ended_early()
@@ -359,12 +337,11 @@ class HttpServer:
         reader = connection.reader
         if connection.state is State.READING and reader.current is not None:
             reader.end(RefusedRequest("REQUEST_TIMEOUT"))
-            self.unwatch(connection)
             self._proceed(connection)
             return
         if connection.unsent_bytes or connection.unread_bytes():
             self._connections.ended_early["answer_not_read"] += 1
-        self._hang_up(connection)
+        self.close(connection)
 
     def _begin_to_stop(self) -> None:
         if self._stop_by is not None:
@@ -378,7 +355,6 @@ class HttpServer:
         for connection in self._connections:
             self._on_event(connection)
             if connection.state is State.READING and connection.reader.current is None:
-                self.unwatch(connection)
                 self.drain(connection)
 
     def _wake(self) -> None:

@@ -114,15 +114,18 @@ class Lanes(Generic[T]):
     def take(self) -> T | None:
         """Return the task that has waited longest of those with a free slot, in its slot; None if there is none."""
         with self._condition:
-            heads = [
-                (queue[0][0], lane) for lane, queue in self._queues.items() if queue and self._has_room(lane)
-            ]
+            heads = self._heads()
             if not heads:
                 return None
             _, lane = min(heads)
             self._add(lane, -1)
             self._of_thread.lane = lane
             return self._queues[lane].popleft()[2]
+
+    def has_task(self) -> bool:
+        """Tell whether `take` would return a task."""
+        with self._condition:
+            return bool(self._heads())
 
     def take_polls(self) -> list[T]:
         """Return the other polls that are queued, for the thread that has taken one and is in its slot."""
@@ -169,6 +172,9 @@ class Lanes(Generic[T]):
             self._returning[lane] -= 1
             self._add(lane, -1)
             self._may_release += 1
+
+    def _heads(self) -> list[tuple[int, Lane]]:
+        return [(queue[0][0], lane) for lane, queue in self._queues.items() if queue and self._has_room(lane)]
 
     def _has_room(self, lane: Lane) -> bool:
         """Tell whether a new task may have a slot, beside those that return and can have one."""

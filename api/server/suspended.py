@@ -52,7 +52,6 @@ class SuspendedRequest:
     request: Request
     held: SuspendedAnswer
     opening: bytes
-    is_watched: bool = True
 
     def resume(self) -> None:
         """Answer the request now, as if it had just arrived."""
@@ -122,7 +121,6 @@ class SuspendedRequests:
             self._drop(suspended)
         else:
             self._server.unwatch(connection)
-            suspended.is_watched = False
 
     def release_all(self) -> None:
         """Answer every poll and end every stream, because the server stops."""
@@ -143,6 +141,4 @@ class SuspendedRequests:
         if self._of.pop(suspended.connection, None) is None:
             return False
         suspended.held.leave()
-        if suspended.is_watched:
-            self._server.unwatch(suspended.connection)
         return True

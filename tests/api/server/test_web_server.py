@@ -21,6 +21,7 @@ from tests.support.web_server import Server, answers, everything, serving
 CALLBACK = b"POST /api/payments/callbacks/secret-token/ HTTP/1.1\r\nHost: shop\r\n"
 CART = b"PUT /api/cart/items/1/ HTTP/1.1\r\nHost: shop\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n"
+POLL = b"GET /api/payments/sessions/a38d0889-82a5-42db-b32b-2746a2a26d6f/status/ HTTP/1.1\r\nHost: shop\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
@@ -90,16 +91,26 @@ def test_the_protocol_of_twenty_years_ago_is_spoken(client: socket) -> None:
 
 def test_polls_that_come_together_are_answered_each_for_itself(server: Server) -> None:
     token = make_token(server.settings, 1, ["customer"], 60).encode()
-    path = (
-        b"GET /api/payments/sessions/a38d0889-82a5-42db-b32b-2746a2a26d6f/status/ HTTP/1.1\r\nHost: shop\r\n"
-    )
-    polls = [path + b"Authorization: Bearer %s\r\n" % token + CLOSE, path + CLOSE] * 20
+    polls = [POLL + b"Authorization: Bearer %s\r\n" % token + CLOSE, POLL + CLOSE] * 20
     clients = [server.connect() for _ in polls]
     for client, poll in zip(clients, polls, strict=True):
         client.sendall(poll)
     for client, status in zip(clients, (404, 401) * 20, strict=True):
         with client:
             assert everything(client).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_others_are_answered_while_polls_wait_for_the_database(server: Server) -> None:
+    poll = POLL + b"Authorization: Bearer %s\r\n" % make_token(server.settings, 1, ["customer"], 60).encode()
+    with server.connect() as client:
+        with psycopg.connect(server.settings.database_url) as connection:
+            connection.execute("LOCK TABLE payment_sessions IN ACCESS EXCLUSIVE MODE")
+            client.sendall(poll + b"\r\n")
+            wait_until(lambda: server.waiting_for_locks() == 1, "the poll waits for the lock")
+            assert answers(server)
+            client.sendall(poll + CLOSE)
+            assert answers(server)
+        assert everything(client).count(b"HTTP/1.1 404 ") == 2
 
 
 def test_who_asks_before_sending_a_body_is_told_to_go_on(client: socket) -> None:
