@@ -4,6 +4,7 @@
 command. To import a command's parts takes several times as long as to run most of them.
 """
 
+import gc
 import json
 import os
 import sys
@@ -28,6 +29,8 @@ def serve() -> None:
     """Run one command after the other until the standard input ends."""
     for name in IMPORTED_ONCE:
         import_module(name)
+    # A child that ends would else walk all that was imported, page by page copied for it: 0.3 s of the processor.
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
