@@ -11,7 +11,7 @@ import pytest
 import structlog
 from werkzeug.routing import Rule
 
-from api.http.middleware.logging import configure_logging
+from api.http.middleware.logging import bind, configure_logging
 from api.local.clients import client_environment, find_client
 from api.local.databases import server_major
 from ledger.errors import LedgerError
@@ -56,7 +56,7 @@ def log() -> Iterator[StringIO]:
     configure_logging("json", stream, lowest_level=10)
     yield stream
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    bind()
 
 
 def dump(instance: Instance) -> bytes:

@@ -20,7 +20,7 @@ from werkzeug.routing import Rule
 from api.http.framework.application import Answer, Application, Shown, WholeResponse
 from api.http.framework.blueprint import LeanRead, warnings
 from api.http.framework.json import write
-from api.http.framework.routes import Routes
+from api.http.framework.routes import Route, Routes
 from api.http.framework.services import SERVICES, LazyServices
 from api.http.middleware.auth import (
     VERIFIER,
@@ -41,6 +41,9 @@ from payments.services import Services
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+_ROUTE = "daftari.route"
+"""The key in an environment of the route that was found for its request ahead."""
 
 _READ = "daftari.read"
 """The key in an environment of what was read ahead for its request, or of the refusal."""
@@ -74,7 +77,8 @@ class LeanForms:
     def __call__(self, environ: "WSGIEnvironment") -> Answer | None:
         """Return the answer; None for a request that goes Flask's way, of which nothing has been done yet."""
         started = perf_counter()
-        found, services = self._routes.find(environ), self._services.built
+        found: Route | None = environ.get(_ROUTE) or self._routes.find(environ)
+        services = self._services.built
         if found is None or services is None:
             return None
         asked = Asked(environ, *found, started)
@@ -103,6 +107,7 @@ class LeanForms:
             found = self._routes.find(environ)
             if found is None or found[0].endpoint not in self._reads or environ.get("QUERY_STRING"):
                 continue
+            environ[_ROUTE] = found
             with suppress(Unauthenticated, Unavailable):
                 caller = self._verifier.caller_of(bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
                 wanted.setdefault(found[0].endpoint, []).append((environ, caller, found[1]["session_id"]))

@@ -7,7 +7,8 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -47,6 +48,9 @@ _SECRET_VALUE = re.compile(
 )
 
 
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("what each line of this thread says", default={})  # noqa: B039 - never changed
+
+
 def configure_logging(
     log_format: str, stream: TextIO | None = None, *, lowest_level: int = logging.INFO
 ) -> None:
@@ -56,19 +60,19 @@ def configure_logging(
     """
     stream = stream or sys.stderr
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_bound,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         show_where,
         redact,
     ]
     render = _renderer(log_format, stream)
-    processors = (
-        [*shared, _without_reads, render] if log_format == "console" else [_write_hot, *shared, render]
-    )
+    wrapper = structlog.make_filtering_bound_logger(lowest_level)
+    if log_format == "json" and lowest_level <= logging.INFO:
+        wrapper = _writing_hot_lines(wrapper)
     structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(lowest_level),
+        processors=[*shared, _without_reads, render] if log_format == "console" else [*shared, render],
+        wrapper_class=wrapper,
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
@@ -90,23 +94,44 @@ def keep_loggers() -> None:
 def redact(_logger: object, _method: str, event: Event) -> Event:
     """Hide what looks personal or secret by its name or its form, at any depth."""
     for name, value in event.items():
-        event[name] = HIDDEN if _is_secret(name) else _without_secrets(value)
+        event[name] = _redacted(name, value)
     return event
 
 
-def _write_hot(logger: Any, method: str, event: Event) -> Event:
-    """Write a line of HOT at once, as the other processors would: most lines are such, and a request waits for them."""
-    harmless = HOT.get(event["event"])
-    if harmless is None or method != "info" or "exc_info" in event:
-        return event
-    line = structlog.contextvars.merge_contextvars(logger, method, event)
-    for name, value in line.items():
-        if name not in harmless:
-            line[name] = HIDDEN if _is_secret(name) else _without_secrets(value)
-    line["level"] = method
-    line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    logger.info(_serialize(line))
-    raise structlog.DropEvent
+def _redacted(name: str, value: Any) -> Any:
+    return HIDDEN if _is_secret(name) else _without_secrets(value)
+
+
+def bind(**values: str) -> None:
+    """Say these values, none of them personal or secret, in each line of this thread from now on, in place of all that
+    was bound before.
+    """
+    _bound.set(values)
+
+
+def _add_bound(_logger: object, _method: str, event: Event) -> Event:
+    return {**_bound.get(), **event}
+
+
+def _writing_hot_lines(wrapper: type[Any]) -> type[Any]:
+    """Return a class of loggers that write a line of HOT at once, as the processors would.
+
+    Most lines are such, and a request waits for them.
+    """
+
+    class HotLogger(wrapper):  # type: ignore[misc]  # structlog makes the class
+        def info(self, event: str, *args: Any, **values: Any) -> Any:
+            harmless = HOT.get(event)
+            if harmless is None or args or "exc_info" in values:
+                return super().info(event, *args, **values)
+            line = {**_bound.get(), **self._context}
+            for name, value in values.items():
+                line[name] = value if name in harmless else _redacted(name, value)
+            line["event"], line["level"] = event, "info"
+            line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            return self._logger.info(_serialize(line))  # Both are open to such classes, says structlog.
+
+    return HotLogger
 
 
 def _without_reads(_logger: object, _method: str, event: Event) -> Event:
@@ -114,6 +139,12 @@ def _without_reads(_logger: object, _method: str, event: Event) -> Event:
     if event["event"] == "request" and event["method"] in ("GET", "HEAD") and event["status"] < 400:
         raise structlog.DropEvent
     return event
+
+
+@lru_cache(maxsize=1_000)
+def shown(text: str) -> str:
+    """Return a text without what looks personal or secret in it; many requests in a row are about the same session."""
+    return _SECRET_VALUE.sub(HIDDEN, text[:MAX_CHARACTERS])
 
 
 @lru_cache(maxsize=1_000)
@@ -144,9 +175,7 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, str):
         return _SECRET_VALUE.sub(HIDDEN, value[:MAX_CHARACTERS])
     if isinstance(value, dict):
-        return {
-            name: HIDDEN if _is_secret(str(name)) else _without_secrets(part) for name, part in value.items()
-        }
+        return {name: _redacted(str(name), part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_without_secrets(part) for part in value]
     if value is None or isinstance(value, bool | float):

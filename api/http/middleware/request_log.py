@@ -11,6 +11,7 @@ from flask import Flask, Response
 from flask.globals import app_ctx, request_ctx
 
 from api import tracing
+from api.http.middleware import logging
 from api.http.middleware.request_metrics import EXTENSION, UNMATCHED, RequestMetrics
 from ledger.store import metadata
 from ledger.store.metadata import Cause
@@ -32,11 +33,15 @@ def install_request_log(app: Flask) -> None:
 
 def begin(environ: Mapping[str, Any], route: str, session_id: str | None) -> str:
     """Say to logs and events which request this thread answers; return its id, the client's own if that is safe."""
-    given_id = environ.get(ID_KEY, "")
-    request_id = given_id if _SAFE.fullmatch(given_id) else token_hex(16)
-    bound = {"request_id": request_id} | ({} if session_id is None else {"session_id": session_id})
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**bound)
+    given_id: str = environ.get(ID_KEY, "")
+    if _SAFE.fullmatch(given_id):
+        request_id, shown_id = given_id, logging.shown(given_id)
+    else:
+        request_id = shown_id = token_hex(16)
+    if session_id is None:
+        logging.bind(request_id=shown_id)
+    else:
+        logging.bind(request_id=shown_id, session_id=logging.shown(session_id))
     metadata.begin(
         Cause.REQUEST,
         request_id=None if given_id and _may_be_personal(request_id) else request_id,

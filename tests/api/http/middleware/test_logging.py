@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import structlog
 from flask.testing import FlaskClient
+from freezegun import freeze_time
 
-from api.http.middleware.logging import HIDDEN, configure_logging, keep_loggers, redact
+from api.http.middleware.logging import HIDDEN, HOT, bind, configure_logging, keep_loggers, redact
 
 Bearer = Callable[..., dict[str, str]]
 SESSION = "550e8400-e29b-41d4-a716-446655440000"
@@ -20,7 +21,7 @@ def restored() -> Iterator[None]:
     level, handlers = root.level, root.handlers[:]
     yield
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    bind()
     root.setLevel(level)
     root.handlers[:] = handlers
 
@@ -170,11 +171,48 @@ def test_the_console_form_leaves_out_requests_that_only_read() -> None:
     assert [line.split("status=")[1] for line in stream.getvalue().splitlines()] == ["500", "201"]
 
 
+@freeze_time("2026-11-28T09:00:00.5Z")
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"method": "GET", "route": "/healthz", "status": 200, "duration_ms": 0.1},
+        {"status": 404, "user": 7, "error_code": "SESSION_NOT_FOUND", "request_id": "given"},
+        {
+            "user": 254712345678,
+            "key_name": "of 0712345678",
+            "phone": 7,
+            "deep": {"token": "x", "list": [None]},
+        },
+        {"exc_info": ValueError("254712345678")},
+    ],
+)
+def test_a_line_that_is_written_at_once_reads_as_any_other(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    bind(request_id="chosen-by-a-client", session_id=SESSION)
+    written = []
+    for hot in (HOT, {}):
+        monkeypatch.setattr("api.http.middleware.logging.HOT", hot)
+        configure_logging("json", stream := StringIO())
+        structlog.get_logger().bind(of="this logger").info("request", **values)
+        written.append(stream.getvalue())
+    assert written[0] == written[1] != ""
+
+
+def test_a_request_id_or_a_session_that_looks_like_a_phone_number_is_hidden(
+    lines: Lines, client: FlaskClient, bearer: Bearer
+) -> None:
+    session = "00000000-0000-4000-8000-254712345678"
+    client.get(f"/api/probes/things/{session}/", headers=bearer() | {"X-Request-ID": "254712345678"})
+    (line,) = lines()
+    assert (line["request_id"], line["session_id"]) == (HIDDEN, session[:24] + HIDDEN)
+
+
 def test_a_logger_that_is_kept_writes_with_what_is_bound_later(lines: Lines) -> None:
     keep_loggers()
     log = structlog.get_logger("kept")
     for request_id in ("first", "second"):
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        bind(request_id=request_id)
         log.info("appended", version=1)
     assert [line["request_id"] for line in lines()] == ["first", "second"]
     assert log.bind() is log.bind()
