@@ -52,9 +52,12 @@ OF_USER, OF_USER_IN_STATUS = (
     Listing("payment_sessions", COLUMNS, ("created_at", "session_id"), rows)
     for rows in (ROWS_OF_USER, f"{ROWS_OF_USER} {IN_STATUS}")
 )
-# By SELECT, so that a plan is kept: PostgreSQL would make one anew for each array, which costs ten times the read.
+# One plan for each connection: the array comes by SELECT, as PostgreSQL would plan anew for each length that it knows,
+# and each row is looked up by itself, as a table that is small while the plan is made would be read whole ever after.
 OF_IDS = f"""
-SELECT {COLUMNS} FROM payment_sessions WHERE session_id = ANY((SELECT %(session_ids)s::uuid[])::uuid[])
+SELECT session.* FROM unnest((SELECT %(session_ids)s::uuid[])) AS wanted (session_id), LATERAL (
+    SELECT {COLUMNS} FROM payment_sessions WHERE session_id = wanted.session_id OFFSET 0
+) AS session
 """  # noqa: S608 - as above
 BEYOND = """
 SELECT session.session_id, session.version
