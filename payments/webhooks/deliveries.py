@@ -1,7 +1,7 @@
 """The deliveries of webhook endpoints: what is due, what came of it, and the log of it all.
 
-Of the events of a session that are pending for an endpoint only the first is ever due: a failing delivery holds back
-the later ones of its session, and no others.
+Of the events of a session that are pending for an endpoint only the first is ever due. The later ones are sent after
+it once it was taken: a failing delivery holds back those of its session, and no others.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,16 @@ WHERE endpoint_id = ANY(%(endpoints)s) AND state = 'enabled' AND (paused_until I
   AND EXISTS (SELECT FROM webhook_deliveries AS due WHERE due.endpoint_id = endpoint.endpoint_id
               AND due.state = 'pending' AND due.next_attempt_at <= %(now)s)
 """
+# What waits behind a delivery that is due goes with it. A session has but a few.
 _DUE = f"""
+WITH due AS (
+    SELECT session_id FROM webhook_deliveries
+    WHERE endpoint_id = %(endpoint_id)s AND state = 'pending' AND next_attempt_at <= %(now)s
+    ORDER BY next_attempt_at LIMIT %(limit)s
+)
 SELECT {_COLUMNS} FROM webhook_deliveries
-WHERE endpoint_id = %s AND state = 'pending' AND next_attempt_at <= %s ORDER BY next_attempt_at LIMIT %s
+WHERE endpoint_id = %(endpoint_id)s AND state = 'pending' AND session_id = ANY(ARRAY(SELECT session_id FROM due))
+ORDER BY version
 """  # noqa: S608 - made of constants
 _PAGE = f"""
 SELECT {_COLUMNS} FROM webhook_deliveries
@@ -44,7 +51,8 @@ WHERE endpoint_id = %(endpoint_id)s AND (%(before)s::bigint IS NULL OR delivery_
 ORDER BY delivery_id DESC LIMIT %(limit)s
 """  # noqa: S608 - as above
 LOCK_ENDPOINTS = """
-SELECT endpoint_id FROM webhook_endpoints WHERE endpoint_id = ANY(%s) ORDER BY endpoint_id FOR NO KEY UPDATE
+SELECT endpoint_id, failing_since, paused_until FROM webhook_endpoints
+WHERE endpoint_id = ANY(%s) ORDER BY endpoint_id FOR NO KEY UPDATE
 """
 # What was delivered anew meanwhile, or marked by another worker, stays as it is.
 _MARK = """
@@ -126,11 +134,17 @@ class WebhookDeliveries:
             rows = connection.execute(_ENDPOINTS_DUE, {"endpoints": list(endpoints), "now": now}).fetchall()
         return [row["endpoint_id"] for row in rows]
 
-    def due(self, endpoint_id: UUID, now: datetime, limit: int) -> list[Delivery]:
-        """Return what is due for an endpoint, the longest due first: of each session one at most."""
+    def due(self, endpoint_id: UUID, now: datetime, limit: int) -> list[list[Delivery]]:
+        """Return what is due for an endpoint by its sessions, `limit` of them at most.
+
+        Of each, what is pending behind the delivery that is due comes after it.
+        """
+        values = {"endpoint_id": endpoint_id, "now": now, "limit": limit}
+        sessions: dict[UUID, list[Delivery]] = {}
         with self._database.connection() as connection:
-            rows = connection.execute(_DUE.encode(), (endpoint_id, now, limit)).fetchall()
-        return [Delivery(**row) for row in rows]
+            for row in connection.execute(_DUE.encode(), values):
+                sessions.setdefault(row["session_id"], []).append(Delivery(**row))
+        return list(sessions.values())
 
     def page(self, endpoint_id: UUID, *, before: int | None = None, limit: int = 20) -> list[Delivery]:
         """Return deliveries of an endpoint, the latest first: those before a number, where that is given."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from payments.retry_schedule import RetrySchedule
+from payments.webhooks.connections import Reply
 from payments.webhooks.deliveries import DELIVERED, FAILED, PENDING, Delivery, Mark
-from payments.webhooks.http_post import Reply
 
 RETRY_SCHEDULE = RetrySchedule(
     (

@@ -21,29 +21,30 @@ from projections.follower import Batch, LogReader, Place, Recorded
 BATCH_SIZE = 500
 MAX_PENDING = 10_000
 """Of an endpoint so many deliveries are pending at most, give or take a batch; the rest waits in the log."""
+MAX_UNSTORED = 10_000 << 20
+"""By so much of the log, here the positions of 10,000 transactions, an endpoint goes on in memory alone."""
 
-# `reached` tells whether somebody moved the position meanwhile: then the deliveries are not queued.
+# Of an endpoint whose position somebody moved meanwhile, and of one that is full, nothing is queued.
 _ADVANCE = """
-UPDATE webhook_endpoints SET origin = %(origin)s, position = %(position)s
+UPDATE webhook_endpoints AS endpoint SET origin = %(origin)s, position = %(position)s
 WHERE endpoint_id = ANY(%(endpoints)s) AND state = 'enabled'
   AND (origin, position) = (%(from_origin)s, %(from_position)s)
+  AND NOT EXISTS (SELECT FROM webhook_deliveries AS pending
+                  WHERE pending.endpoint_id = endpoint.endpoint_id AND pending.state = 'pending' OFFSET %(most)s)
 RETURNING endpoint_id
 """
-# A row that is there is of an event that is to be delivered again.
+# Most have an event before them in the batch or none at all, so that the order is right from the start. A row that is
+# there is of an event that is to be delivered again.
 _QUEUE = """
 INSERT INTO webhook_deliveries (endpoint_id, session_id, version, type, queued_at, next_attempt_at)
-SELECT endpoint_id, session_id, version, type, %(now)s, %(now)s
+SELECT endpoint_id, session_id, version, type, %(now)s,
+       CASE WHEN row_number() OVER (PARTITION BY endpoint_id, session_id ORDER BY version) = 1 THEN %(now)s END
 FROM unnest(%(endpoints)s::uuid[], %(sessions)s::uuid[], %(versions)s::integer[], %(types)s::text[])
     AS queued (endpoint_id, session_id, version, type)
 ON CONFLICT (endpoint_id, session_id, version) DO UPDATE SET
     queued_at = excluded.queued_at, state = 'pending', attempts = 0, tried_since = NULL,
     next_attempt_at = excluded.next_attempt_at, settled_at = NULL
 WHERE webhook_deliveries.state <> 'pending'
-"""
-_FULL = """
-SELECT endpoint_id FROM unnest(%(endpoints)s::uuid[]) AS endpoint (endpoint_id)
-WHERE EXISTS (SELECT FROM webhook_deliveries AS pending
-              WHERE pending.endpoint_id = endpoint.endpoint_id AND state = 'pending' OFFSET %(most)s)
 """
 _MAKERS = """
 SELECT session_id, metadata->>'actor' AS actor FROM payment_events WHERE session_id = ANY(%s) AND version = 1
@@ -86,8 +87,12 @@ class DeliveryQueue:
             with self._database.connection() as connection:
                 batch = log.read(connection, place, end, MESSAGE_TOPICS, BATCH_SIZE)
         batch = batch.first(BATCH_SIZE)
-        wanted = [(event, kind) for event in batch.wanted if (kind := type_of(event)) is not None]
-        if wanted:
+        kinds = {kind for endpoint in together for kind in endpoint.definition.events}
+        wanted = [
+            (event, kind) for event in batch.wanted if (kind := type_of(event)) is not None and kind in kinds
+        ]
+        behind = batch.until.position - min(endpoint.position for endpoint in together)
+        if wanted or behind > MAX_UNSTORED:
             return batch.read if self._queue(together, wanted, batch) else 0
         for endpoint in together:
             self._read_until[_key_of(endpoint)] = batch.until
@@ -107,7 +112,9 @@ class DeliveryQueue:
                 moved |= _move(connection, group, stored, batch.until)
             makers = _makers(connection, together, wanted)
             _insert(connection, [each for each in together if each.endpoint_id in moved], wanted, makers)
-        self._endpoints.forget()
+        if len(moved) < len(together):
+            self._endpoints.forget()
+        self._endpoints.note_moved(moved, batch.until.origin, batch.until.position)
         return bool(moved)
 
 
@@ -115,10 +122,9 @@ def _move(
     connection: Connection[Any], group: Sequence[Endpoint], stored: tuple[int, int], until: Place
 ) -> set[UUID]:
     """Move endpoints on from the place that is stored, those that are not full; return which were moved."""
-    ids = [endpoint.endpoint_id for endpoint in group]
-    full = connection.execute(_FULL, {"endpoints": ids, "most": MAX_PENDING}).fetchall()
     values = {
-        "endpoints": list(set(ids) - {row["endpoint_id"] for row in full}),
+        "endpoints": [endpoint.endpoint_id for endpoint in group],
+        "most": MAX_PENDING,
         "origin": until.origin,
         "position": until.position,
         "from_origin": stored[0],

@@ -5,7 +5,7 @@ endpoint or stop it, and can neither read its secrets, nor add one, nor send one
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -181,6 +181,18 @@ class WebhookEndpoints:
     def forget(self) -> None:
         """Read the endpoints anew at the next use."""
         self._known = None
+
+    def note_moved(self, moved: Collection[UUID], origin: int, position: int) -> None:
+        """Know of some endpoints, without reading them, that they have followed the log up to a position."""
+        if self._known is not None:
+            read_at, known = self._known
+            self._known = (
+                read_at,
+                [
+                    replace(each, origin=origin, position=position) if each.endpoint_id in moved else each
+                    for each in known
+                ],
+            )
 
     def find(self, endpoint_id: UUID, *, key: str | None = None) -> Endpoint:
         """Return an endpoint."""

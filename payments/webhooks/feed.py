@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import structlog
 from eventsourcing.persistence import MapperDeserialisationError
 
 from ledger.application import Ledger
 from ledger.store.event_macs import EventForged
 from ledger.store.vault import Vault
-from payments.webhooks.messages import hears, maker_of, message_id, message_of, topics_of
+from payments.webhooks.messages import message_id, topics_of
+from payments.webhooks.session_messages import SessionMessages
 from projections.history import Entry
 from projections.log_pages import LogFilters, Positions, read_log
 
@@ -33,7 +33,7 @@ class MessageFeed:
 
     def __init__(self, ledger: Ledger, vault: Vault) -> None:
         self._ledger = ledger
-        self._vault = vault
+        self._messages = SessionMessages(ledger, vault)
 
     def page(
         self,
@@ -60,13 +60,9 @@ class MessageFeed:
         self, key_name: str | None, entry: Entry, rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any] | None:
         """Return the message of an event, None if the key does not hear of its session, or an event of it is forged."""
-        if not hears(key_name, maker_of(msgspec.json.decode(rows[0]["metadata"] or "{}"))):
-            return None
-        until = [row for row in rows if row["version"] <= entry.version]
         try:
-            session = self._ledger.session_of_rows(entry.session_id, until, None)
+            message = self._messages.told(key_name, entry.recorded, rows)
         except (EventForged, MapperDeserialisationError):
             _log.error("message_not_told", session_id=str(entry.session_id), version=entry.version)
             return None
-        message = message_of(entry.recorded, session, self._vault)
         return message and {"id": message_id(entry.session_id, entry.version), **message}

@@ -10,15 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Event
-from typing import Any
 from uuid import UUID
-
-from psycopg import Connection
 
 from ledger import clock
 from ledger.errors import InvalidValue, LedgerError
 from ledger.store.counters import WEBHOOK_ATTEMPTS
 from ledger.store.database import Database
+from payments.webhooks.connections import Connections, NotPosted, Reply
 from payments.webhooks.deliveries import (
     FAILED,
     LOCK_ENDPOINTS,
@@ -29,8 +27,9 @@ from payments.webhooks.deliveries import (
 )
 from payments.webhooks.delivery_outcome import Outcome, closed, not_made, outcome_of
 from payments.webhooks.endpoints import GONE, MAX_IN_ALL, ONLY_FAILURES, Endpoint, WebhookEndpoints
-from payments.webhooks.http_post import NotPosted, Reply, addresses_of, post
-from payments.webhooks.session_messages import SessionMessage, SessionMessages
+from payments.webhooks.event_loop import EventLoopThread
+from payments.webhooks.http_post import Route
+from payments.webhooks.session_messages import Made, SessionMessage, SessionMessages
 from payments.webhooks.signing import signed_headers
 from payments.webhooks.targets import parse_target
 
@@ -46,7 +45,6 @@ ROUND_SECONDS = 0.2
 AWAY = timedelta(minutes=5)
 """Whoever took nothing for so long was away: once it takes something, what failed meanwhile is due at once."""
 
-_FAILING_SINCE = "SELECT failing_since FROM webhook_endpoints WHERE endpoint_id = %s"
 _SET_STATE = "UPDATE webhook_endpoints SET failing_since = %s, paused_until = %s WHERE endpoint_id = %s"
 
 
@@ -69,6 +67,8 @@ class WebhookSender:
         self._threads = ThreadPoolExecutor(MAX_IN_ALL, thread_name_prefix="webhooks")
         self._busy: dict[UUID, Future[int]] = {}
         self._closing = Event()
+        self._loop = EventLoopThread("webhooks-loop", MAX_IN_ALL)
+        self._connections = Connections(lambda: self._tls)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -97,6 +97,7 @@ class WebhookSender:
         """Wait for the attempts under way, which their bounds end, and begin with no more: the process is to end."""
         self._closing.set()
         self._threads.shutdown()
+        self._loop.close()
 
     def _take_ended(self) -> int:
         ended = [endpoint_id for endpoint_id, future in self._busy.items() if future.done()]
@@ -112,78 +113,83 @@ class WebhookSender:
             if outcomes:
                 self._store(endpoint.endpoint_id, outcomes)
             total += len(outcomes)
-            if not outcomes or any(outcome.is_failure for outcome in outcomes):
+            if len(due) < AT_ONCE or any(outcome.is_failure for outcome in outcomes):
                 break
         return total
 
-    def _attempt(self, endpoint: Endpoint, due: Sequence[Delivery]) -> list[Outcome]:
-        """Attempt deliveries, all at once; return what came of each. Raises Unavailable."""
-        made = list(zip(due, self._messages.of(endpoint.definition, due), strict=True))
-        sent = [(delivery, message) for delivery, message in made if isinstance(message, SessionMessage)]
-        answers = asyncio.run(self._send(endpoint, [message for _, message in sent])) if sent else []
-        now = clock.now()
-        found = [
-            outcome_of(delivery, answer, now) for (delivery, _), answer in zip(sent, answers, strict=True)
-        ]
-        return found + [_unsent(each, why, now) for each, why in made if not isinstance(why, SessionMessage)]
+    def _attempt(self, endpoint: Endpoint, due: Sequence[Sequence[Delivery]]) -> list[Outcome]:
+        """Attempt deliveries, those of a session in order and all sessions at once; return what came of each.
 
-    async def _send(self, endpoint: Endpoint, messages: Sequence[SessionMessage]) -> list[Reply | str]:
-        """Send messages at once to the same addresses; return the answer to each, or why there was none."""
+        Raises Unavailable.
+        """
+        deliveries = [delivery for of_session in due for delivery in of_session]
+        made = iter(self._messages.of(endpoint.definition, deliveries))
+        messages = [[(delivery, next(made)) for delivery in of_session] for of_session in due]
+        return self._loop.run(self._send(endpoint, messages))
+
+    async def _send(
+        self, endpoint: Endpoint, due: Sequence[Sequence[tuple[Delivery, Made]]]
+    ) -> list[Outcome]:
+        allows_private = self._endpoints.allows_private
         try:
-            target = parse_target(endpoint.definition.url, allows_private=self._endpoints.allows_private)
-            addresses = await addresses_of(target, allows_private=self._endpoints.allows_private)
+            target = parse_target(endpoint.definition.url, allows_private=allows_private)
         except InvalidValue:  # What was allowed when it was added is so no longer.
-            return ["the address is not public"] * len(messages)
-        except NotPosted as failure:
-            return [failure.reason] * len(messages)
-        now = clock.now()
-        secrets = endpoint.definition.secrets_at(now)
+            route = None
+        else:
+            route = Route(target, self._connections, allows_private=allows_private)
+        secrets = endpoint.definition.secrets_at(clock.now())
+        each_session = [self._send_in_order(route, secrets, of_session) for of_session in due]
+        return [outcome for found in await asyncio.gather(*each_session) for outcome in found]
 
-        async def send(message: SessionMessage) -> Reply | str:
-            headers = signed_headers(message.message_id, now, message.body, secrets)
-            try:
-                return await post(target, addresses, headers, message.body, self._tls)
-            except NotPosted as failure:
-                return failure.reason
-
-        return list(await asyncio.gather(*map(send, messages)))
+    async def _send_in_order(
+        self, route: Route | None, secrets: Sequence[str], due: Sequence[tuple[Delivery, Made]]
+    ) -> list[Outcome]:
+        """Send the messages of a session one after the other, up to the first that is not taken."""
+        found: list[Outcome] = []
+        for delivery, message in due:
+            if isinstance(message, SessionMessage):
+                answer = await _answer(route, secrets, message)
+                outcome = outcome_of(delivery, answer, clock.now())
+            else:
+                outcome = _unsent(delivery, message, clock.now())
+            found.append(outcome)
+            if outcome.is_failure or self._closing.is_set():
+                break
+        return found
 
     def _store(self, endpoint_id: UUID, outcomes: Sequence[Outcome]) -> None:
         """Mark deliveries, and what their outcomes say of the endpoint, in one commit."""
         now = clock.now()
         with self._database.transaction() as connection:
-            connection.execute(LOCK_ENDPOINTS, ([endpoint_id],))
-            row = connection.execute(_FAILING_SINCE, (endpoint_id,)).fetchone()
-            failing_since = row["failing_since"] if row else None
+            row = connection.execute(LOCK_ENDPOINTS, ([endpoint_id],)).fetchone()
+            failing_since, paused_until = (row["failing_since"], row["paused_until"]) if row else (None, None)
             is_taken = any(outcome.is_taken for outcome in outcomes)
             reason = _reason_to_disable(outcomes, failing_since, is_taken=is_taken)
             ended = [each.given_up if each.is_last and reason != ONLY_FAILURES else each for each in outcomes]
             mark(connection, endpoint_id, [(each.delivery.session_id, each.mark) for each in ended], now)
             if is_taken and failing_since is not None and now - failing_since >= AWAY:
                 wake(connection, endpoint_id, now)
-            self._set_state(connection, endpoint_id, ended, failing_since, now)
+            state = _state_after(ended, failing_since, now)
+            if state != (failing_since, paused_until):
+                connection.execute(_SET_STATE, (*state, endpoint_id))
             if reason is not None:
                 self._endpoints.disable(connection, endpoint_id, reason)
         for outcome in outcomes:
             WEBHOOK_ATTEMPTS.add(outcome.name)
 
-    def _set_state(
-        self,
-        connection: Connection[Any],
-        endpoint_id: UUID,
-        outcomes: Sequence[Outcome],
-        failing_since: datetime | None,
-        now: datetime,
-    ) -> None:
-        """Note since when nothing is taken, and until when nothing is to be sent."""
-        pauses = [outcome.pause for outcome in outcomes if outcome.pause]
-        if any(outcome.is_taken for outcome in outcomes):
-            since = None
-        elif any(outcome.is_failure for outcome in outcomes):
-            since = failing_since or now
-        else:
-            since = failing_since
-        connection.execute(_SET_STATE, (since, now + max(pauses) if pauses else None, endpoint_id))
+
+def _state_after(
+    outcomes: Sequence[Outcome], failing_since: datetime | None, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """Return since when nothing is taken, and until when nothing is to be sent."""
+    pauses = [outcome.pause for outcome in outcomes if outcome.pause]
+    if any(outcome.is_taken for outcome in outcomes):
+        since = None
+    elif any(outcome.is_failure for outcome in outcomes):
+        since = failing_since or now
+    else:
+        since = failing_since
+    return since, now + max(pauses) if pauses else None
 
 
 def _reason_to_disable(
@@ -196,6 +202,17 @@ def _reason_to_disable(
         return None
     last = [outcome.delivery.tried_since for outcome in outcomes if outcome.is_last]
     return ONLY_FAILURES if any(since is not None and failing_since <= since for since in last) else None
+
+
+async def _answer(route: Route | None, secrets: Sequence[str], message: SessionMessage) -> Reply | str:
+    """Return the answer to a message, or why there was none."""
+    if route is None:
+        return "the address is not public"
+    headers = signed_headers(message.message_id, clock.now(), message.body, secrets)
+    try:
+        return await route.post(headers, message.body)
+    except NotPosted as failure:
+        return failure.reason
 
 
 def _unsent(delivery: Delivery, why: LedgerError | None, now: datetime) -> Outcome:

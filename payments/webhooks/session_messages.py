@@ -1,6 +1,6 @@
-"""What webhook deliveries tell: made of the log when they are sent, from events that all carry our MAC."""
+"""What is told of sessions: made of the log when it is told, from events that all carry our MAC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +26,21 @@ class SessionMessage:
     body: bytes
 
 
+Made = SessionMessage | LedgerError | None
+"""A message, or why it is not told; None is where a fault of ours is in the way."""
+
+
 class SessionMessages:
-    """Makes the messages of deliveries. Safe to share between threads."""
+    """Makes the messages of events. Safe to share between threads."""
 
     def __init__(self, ledger: Ledger, vault: Vault) -> None:
         self._ledger = ledger
         self._vault = vault
 
-    def of(
-        self, definition: Definition, deliveries: Sequence[Delivery]
-    ) -> list[SessionMessage | LedgerError | None]:
+    def of(self, definition: Definition, deliveries: Sequence[Delivery]) -> list[Made]:
         """Return the message of each delivery, or why it is not told: EventForged, NotFound.
 
-        None is where a fault of ours is in the way, which is logged. A row of a delivery only points, and anybody with
+        A fault of ours is logged. A row of a delivery only points, and anybody with
         a login of the database can write one: the log says whether the endpoint may hear of the session.
         Raises Unavailable.
         """
@@ -47,9 +49,20 @@ class SessionMessages:
             self._one(definition, delivery, histories.get(delivery.session_id, ())) for delivery in deliveries
         ]
 
-    def _one(
-        self, definition: Definition, delivery: Delivery, rows: Sequence[dict[str, Any]]
-    ) -> SessionMessage | LedgerError | None:
+    def told(
+        self, key_name: str | None, recorded: Recorded, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Return the message of an event, by the rows of its session; None where the key does not hear of it.
+
+        Raises EventForged and MapperDeserialisationError if an event up to it is not ours.
+        """
+        if not hears(key_name, maker_of(msgspec.json.decode(rows[0]["metadata"] or "{}"))):
+            return None
+        until = [row for row in rows if row["version"] <= recorded.version]
+        session = self._ledger.session_of_rows(recorded.session_id, until, None)
+        return message_of(recorded, session, self._vault)
+
+    def _one(self, definition: Definition, delivery: Delivery, rows: Sequence[Mapping[str, Any]]) -> Made:
         try:
             return self._made(definition, delivery, rows)
         except Unavailable:
@@ -61,20 +74,16 @@ class SessionMessages:
             return None
 
     def _made(
-        self, definition: Definition, delivery: Delivery, rows: Sequence[dict[str, Any]]
+        self, definition: Definition, delivery: Delivery, rows: Sequence[Mapping[str, Any]]
     ) -> SessionMessage:
-        until = [row for row in rows if row["version"] <= delivery.version]
-        session = self._ledger.session_of_rows(delivery.session_id, until, None)
-        maker = maker_of(msgspec.json.decode(until[0]["metadata"] or "{}"))
-        message = None
-        if session.version == delivery.version and hears(definition.key_name, maker):
-            message = message_of(_recorded(delivery, until[-1]), session, self._vault)
-        if message is None:
+        row = next((row for row in rows if row["version"] == delivery.version), None)
+        message = row and self.told(definition.key_name, _recorded(delivery, row), rows)
+        if not message:
             raise NotFound("The endpoint does not hear of this event.")
         return SessionMessage(message_id(delivery.session_id, delivery.version), body_of(message))
 
 
-def _recorded(delivery: Delivery, row: dict[str, Any]) -> Recorded:
+def _recorded(delivery: Delivery, row: Mapping[str, Any]) -> Recorded:
     state = msgspec.json.decode(row["state"])
     return Recorded(
         delivery.session_id, row["version"], row["topic"], state, row["position"], delivery.queued_at

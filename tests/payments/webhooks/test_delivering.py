@@ -8,7 +8,7 @@ from freezegun import freeze_time
 from ledger.application import Ledger
 from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
-from payments.webhooks import http_post
+from payments.webhooks import connections, delivery_queue, http_post
 from payments.webhooks.delivery_outcome import RETRIED_FOR, RETRY_SCHEDULE
 from tests.payments.webhooks.setting import BY, Webhooks, ordered
 from tests.support.checkouts import Checkout
@@ -46,6 +46,33 @@ def test_an_endpoint_hears_the_types_that_it_asked_for(
     session = ordered(ledger, receipt="TYPES1")
     webhooks.work()
     assert receiver.sessions() == [(str(session), "order.created")]
+
+
+def test_the_messages_of_a_session_go_in_one_round(
+    ledger: Ledger, webhooks: Webhooks, receiver: WebhookReceiver
+) -> None:
+    endpoint = webhooks.add(receiver.url)
+    sessions = [ordered(ledger, receipt=f"ROUND{number}") for number in range(3)]
+    webhooks.follow()
+    assert webhooks.sender.run() + webhooks.sender.wait() == 6
+    for session in sessions:
+        assert [kind for each, kind in receiver.sessions() if each == str(session)] == PAID_AND_ORDERED
+    assert webhooks.states(endpoint) == ["delivered"] * 6
+
+
+def test_an_endpoint_costs_no_commit_for_types_that_it_did_not_ask_for(
+    ledger: Ledger, webhooks: Webhooks, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = webhooks.add(receiver.url, events=("refund.done",))
+    ordered(ledger, receipt="OTHER1")
+    webhooks.work()
+    assert webhooks.endpoints.find(added.endpoint_id).position == added.position
+    # Far from what is stored, it is stored all the same: a worker that starts does not read it all anew.
+    monkeypatch.setattr(delivery_queue, "MAX_UNSTORED", 0)
+    ordered(ledger, receipt="OTHER2")
+    webhooks.work()
+    assert webhooks.endpoints.find(added.endpoint_id).position > added.position
+    assert receiver.received == []
 
 
 def test_a_failing_delivery_holds_back_its_session_alone(
@@ -187,7 +214,7 @@ def test_of_a_long_answer_the_status_counts_and_the_rest_is_not_read(
 
 
 def test_an_endless_head_is_cut(ledger: Ledger, webhooks: Webhooks, receiver: WebhookReceiver) -> None:
-    receiver.answer = lambda handler: reply(handler, 200, X_Long="x" * http_post.MAX_HEAD_BYTES)
+    receiver.answer = lambda handler: reply(handler, 200, X_Long="x" * connections.MAX_HEAD_BYTES)
     endpoint = webhooks.add(receiver.url)
     ordered(ledger, receipt="HEAD01")
     webhooks.work()
@@ -204,7 +231,7 @@ def test_a_slow_endpoint_is_left_after_its_time_and_delays_no_other(
     monkeypatch: pytest.MonkeyPatch,
     slow: str,
 ) -> None:
-    monkeypatch.setattr(http_post.post, "__defaults__", (3.0,))
+    monkeypatch.setattr(http_post.Route.post, "__defaults__", (3.0,))
     receiver.answer = getattr(receiver, slow)
     endpoint = webhooks.add(receiver.url)
     webhooks.add(other.url)
@@ -227,7 +254,7 @@ def test_what_was_sent_and_not_marked_is_sent_once_more(
     endpoint = webhooks.add(receiver.url, events=("order.created",))
     ordered(ledger, receipt="KILL01")
     webhooks.follow()
-    [due] = webhooks.deliveries.page(endpoint.endpoint_id)
+    due = webhooks.deliveries.page(endpoint.endpoint_id)
     webhooks.sender._attempt(webhooks.endpoints.enabled()[0], [due])
     webhooks.work()
     first, second = receiver.received

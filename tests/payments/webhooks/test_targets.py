@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from ledger.application import Ledger
 from ledger.errors import InvalidValue
 from ledger.store.database import Database
-from payments.webhooks.http_post import NotPosted, addresses_of, post
+from payments.webhooks.connections import Connections, NotPosted
+from payments.webhooks.http_post import Route, addresses_of
 from payments.webhooks.targets import is_public, parse_target
 from tests.payments.webhooks.setting import Webhooks, ordered
 from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
@@ -107,19 +108,13 @@ def test_a_name_is_looked_up_once_and_its_address_connected_to(monkeypatch: pyte
     asked = resolving(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
     connected: list[str] = []
 
-    async def open_connection(host: str, *_: Any, **__: Any) -> Any:
+    async def create_connection(_: Any, __: Any, host: str, *___: Any, **____: Any) -> Any:
         connected.append(host)
         raise OSError
 
-    monkeypatch.setattr(asyncio, "open_connection", open_connection)
-    target = parse_target("https://shop.example/", allows_private=False)
-
-    async def send() -> None:
-        addresses = await addresses_of(target, allows_private=False)
-        await post(target, addresses, {}, b"{}", ssl.create_default_context())
-
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", create_connection)
     with pytest.raises(NotPosted):
-        asyncio.run(send())
+        send_to("https://shop.example/", ssl.create_default_context(), allows_private=False)
     assert (asked, connected) == (["shop.example"], ["8.8.8.8"])
 
 
@@ -154,17 +149,19 @@ def encrypted(certificate: Path) -> Iterator[WebhookReceiver]:
         yield running
 
 
-def send_to(url: str, tls: ssl.SSLContext) -> int:
+def send_to(url: str, tls: ssl.SSLContext, *, allows_private: bool = True) -> int:
     async def send() -> int:
-        reply = await post(parse_target(url, allows_private=True), ["127.0.0.1"], {}, b"{}", tls)
+        target = parse_target(url, allows_private=allows_private)
+        reply = await Route(target, Connections(lambda: tls), allows_private=allows_private).post({}, b"{}")
         return reply.status
 
     return asyncio.run(send())
 
 
 def test_tls_is_verified_by_the_name_and_not_by_the_address(
-    encrypted: WebhookReceiver, certificate: Path
+    encrypted: WebhookReceiver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resolving(monkeypatch, ["127.0.0.1"])
     trusting = ssl.create_default_context(cafile=str(certificate))
     url = f"https://shop.example:{encrypted.port}/hook"
     assert send_to(url, trusting) == 204
