@@ -84,6 +84,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "A request is on its way to your phone, or still open on it. You can send another one soon.",
         "Ombi liko njiani kuja kwa simu yako, au bado liko wazi. Utaweza kutuma lingine baada ya muda mfupi.",
     ),
+    "another": ("Not to this number now", "Si kwa nambari hii sasa"),
+    "another_says": (
+        "Your number gets no request for a while. Pay from another number, or try again later.",
+        "Nambari yako haipokei ombi kwa muda. Lipa kwa nambari nyingine, au jaribu tena baadaye.",
+    ),
     "paused": ("Payments are paused", "Malipo yamesitishwa kwa muda"),
     "paused_says": (
         "Nothing was sent to your phone. Please try again later.",

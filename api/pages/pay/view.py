@@ -16,6 +16,7 @@ from ledger.store.caller_texts import line_texts_of
 from ledger.store.vault import PHONE, Vault
 from payments.checkout.checkout_rows import ReturnUrls
 from payments.checkout.next_action import NextAction
+from payments.checkout.terms import MAX_ATTEMPTS
 from payments.services import Services
 from projections import sessions
 
@@ -33,12 +34,16 @@ class ShownLine:
 
 @dataclass(frozen=True)
 class ShownState:
-    """The state in words; `name` is that of its texts."""
+    """The state in words; `name` is that of its texts.
+
+    Where only the session's own number gets no prompt now, the buyer `needs_another` to pay.
+    """
 
     name: str
     heading: str
     says: str
     can_pay: bool = False
+    needs_another: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class PaymentView:
     urls: ReturnUrls
     can_extend: bool
     by_hand: str | None
+
+    @property
+    def offers_own_phone(self) -> bool:
+        """Whether an empty field means the session's own number."""
+        return self.own_phone is not None and not self.state.needs_another
 
     @property
     def is_waiting(self) -> bool:
@@ -128,12 +138,15 @@ def _open_state(
         name = "paused"
     elif can_pay:
         name = "again" if session.attempts else "ready"
-    else:
-        name = "moment" if next_action.can_retry else "closed"
+    elif any(attempt.is_open for attempt in session.attempts.values()):
+        name = "moment"
+    else:  # Its own number gets no prompt for now, if it has not had all.
+        name = "another" if len(session.attempts) < MAX_ATTEMPTS else "closed"
     says = words(f"{name}_says")
     if next_action.paused:  # In the words of the operator who stopped the prompts.
         says = f"{next_action.paused} {says}"
-    return ShownState(name, words(name), says, can_pay=can_pay)
+    needs_another = name == "another"
+    return ShownState(name, words(name), says, can_pay=can_pay or needs_another, needs_another=needs_another)
 
 
 def _refund_state(words: Words, money: MoneyBack) -> ShownState | None:

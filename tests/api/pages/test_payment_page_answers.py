@@ -1,5 +1,6 @@
 """The payment page as answers: who gets it, who may post its forms, what it carries, and its two languages."""
 
+import re
 import string
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
@@ -127,6 +128,26 @@ def test_a_link_sends_no_more_prompts_to_a_number_than_the_limit(
             instance.work()
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert TEXTS["PROMPTS_LIMITED"][1] in answers[-1].text
+
+
+def test_a_buyer_whose_own_number_gets_no_prompt_now_gives_another(
+    database_url: str, data_folder: Path
+) -> None:
+    with running_instance(database_url, data_folder, DAFTARI_PROMPTS_PER_NUMBER="1") as instance:
+        server, client = instance.server(), instance.anonymous()
+        body = {"amount": "100.00", "buyer": {"id": "66", "phone_number": "0712345678"}}
+        first, second = (
+            str(server.post("/api/payments/checkouts/", json=body).json()["payment_url"]) for _ in range(2)
+        )
+        client.post(first.removeprefix(instance.base_url), data={"do": "pay"})
+        page = second.removeprefix(instance.base_url)
+        shown = client.get(page).text
+        assert TEXTS["another_says"][0] in shown
+        assert re.search(r'<input id="phone"[^>]* required', shown), (
+            "an empty field would mean the own number"
+        )
+        assert client.post(page, data={"do": "pay", "phone": "0722000001"}).status_code == 200
+        assert len(instance.simulator.prompts("254722000001")) == prompts(instance) == 1
 
 
 def test_who_has_a_link_shares_the_limits_of_its_buyer_from_all_addresses(
