@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,20 @@ def test_the_program_for_node_makes_a_token_that_buys(
     buys(instance, token)
 
 
+@pytest.mark.skipif(shutil.which("php") is None, reason="PHP is not installed; the page says so")
+def test_the_program_in_php_makes_a_token_that_buys(instance: Instance, tmp_path: Path) -> None:
+    secret = instance.settings.daftari_jwt_secret
+    (tmp_path / "token.php").write_text(program("php"), "utf-8")
+    environ = {**os.environ, "DAFTARI_JWT_SECRET": secret}
+    command = ["php", str(tmp_path / "token.php")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    token = done.stdout.strip()
+    assert claims_of(token, secret)["sub"] == USER
+    buys(instance, token)
+
+
 def test_the_program_in_php_names_the_same_user_and_claims() -> None:
-    """No PHP runs here; it is read against the one in Python."""
+    """Also where PHP is not installed; it is read against the one in Python."""
     text = program("php")
     assert f"token_for('{USER}')" in text
     assert re.findall(r"'(\w+)' =>", text) == ["sub", "roles", "iat", "exp", "jti", "alg", "typ"]
