@@ -57,6 +57,9 @@ def run_preflight_checks(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield from (Finding("settings", Level.PROBLEM, problem) for problem in error.problems)
         return
     yield Finding("settings", Level.OK, f"The settings are valid; the mode is {settings.daftari_mode}.")
+    if settings.is_production and settings.daftari_webhook_allow_private == "1":
+        told = "Unset DAFTARI_WEBHOOK_ALLOW_PRIVATE: it lets who has a server's key make Daftari call this network."
+        yield Finding("webhooks", Level.WARNING, told)
     database = _finding("database", _check_database, settings)
     yield database
     if settings.database_url and database.level is Level.OK:

@@ -47,6 +47,8 @@ LINE = "line name"
 """What the caller told of a session, and of one of its lines, as JSON."""
 CHECKOUT_REFERENCE = "checkout reference"
 """What a reference is digested for, to be found by."""
+WEBHOOK_DEFINITION = "webhook endpoint"
+"""What the definition of a webhook endpoint is encrypted for; its row is the endpoint's id."""
 
 EVENT_PURPOSES = {
     "phone_sealed": PHONE,

@@ -14,19 +14,17 @@ import structlog
 
 from ledger.errors import Conflict
 from ledger.session.session import PaymentSession
+from ledger.store.checkout_macs import checkout_mac, is_genuine
 from ledger.store.customer_keys import Erased
 from ledger.store.database import Database
-from ledger.store.key_ring import API_KEYS
 from ledger.store.listing import Key
 from ledger.store.parts import Part
-from ledger.store.row_macs import is_signed, sign
 from ledger.store.vault import CHECKOUT_REFERENCE, REFERENCE, Vault
 
 _REFERENCE_USED = "DF012"
 RETURN_URLS = "return urls"
 """The purpose of the encrypted addresses."""
 
-_FORMAT = "daftari checkout v1"
 _ADD = "add_checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _IS_USED = "EXISTS (SELECT FROM checkouts WHERE reference_digest = %s AND key_name = %s)"
 _WITHOUT_BUYER = """(
@@ -108,7 +106,7 @@ class CheckoutRows:
             has_buyer,
             session.created_on,
             session.expires_at,
-            sign(self._vault.keys, API_KEYS, _FORMAT, _facts(session.id, key_name)),
+            checkout_mac(self._vault.keys, session.id, key_name),
         )
         return Part(_ADD, values, refusals={_REFERENCE_USED: lambda _: reference_used()})
 
@@ -148,8 +146,7 @@ class CheckoutRows:
 
     def _genuine(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for row in rows:
-            facts = _facts(row["session_id"], row["key_name"])
-            if is_signed(self._vault.keys, API_KEYS, row["mac"], _FORMAT, facts):
+            if is_genuine(self._vault.keys, row["session_id"], row["key_name"], row["mac"]):
                 yield row
             else:
                 _log.error("checkout_forged", session_id=str(row["session_id"]))
@@ -175,7 +172,3 @@ def reference_used() -> Conflict:
         "This key has made a checkout with this reference before. `GET /api/payments/checkouts/?reference=` shows it.",
         code="REFERENCE_USED",
     )
-
-
-def _facts(session_id: UUID, key_name: str) -> list[str]:
-    return [str(session_id), key_name]

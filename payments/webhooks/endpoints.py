@@ -20,7 +20,7 @@ from ledger.errors import NotFound, Rejected, wrong_fields
 from ledger.store.audit_log import AuditLog
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
-from ledger.store.vault import SYSTEM_USER_ID, Vault
+from ledger.store.vault import SYSTEM_USER_ID, WEBHOOK_DEFINITION, Vault
 from payments.webhooks.signing import new_secret
 from payments.webhooks.targets import parse_target
 from projections.follower import read_end
@@ -43,9 +43,6 @@ MISSED_AT_MOST = timedelta(days=30)
 
 READ_AGAIN_AFTER = timedelta(seconds=1)
 """How old what a worker knows of the endpoints may be."""
-
-WEBHOOK_DEFINITION = "webhook endpoint"
-"""What a definition is encrypted for; its row is the endpoint's id."""
 
 _COLUMNS = """
     endpoint_id, sealed_definition, created_at, state, reason, changed_at, origin, position, failing_since, paused_until

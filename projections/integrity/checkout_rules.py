@@ -4,19 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ledger.store.caller_texts import reference_of
+from ledger.store.checkout_macs import is_genuine
 from ledger.store.customer_keys import Erased
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import CHECKOUT_REFERENCE, Vault
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation
 
-ROWS = "SELECT session_id, key_name, reference_digest FROM checkouts WHERE session_id = ANY(%s)"
+ROWS = "SELECT session_id, key_name, reference_digest, mac FROM checkouts WHERE session_id = ANY(%s)"
 KEY = "key:"
 """What the actor of an event begins with that a server key caused."""
 
 
 def owners(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
-    """The row of a session names the key that its first event names, and has the digest of its reference."""
+    """The row of a session names the key that its first event names, and has our MAC and its reference's digest."""
     found = reader.connection.execute(ROWS, ([log.session_id for log in logs],))
     rows = {row["session_id"]: row for row in found}
     for log in logs:
@@ -32,6 +33,8 @@ def _fault(log: SessionLog, row: Mapping[str, Any] | None, vault: Vault | None) 
         return "a server key made it, and it has no row in checkouts" if actor.startswith(KEY) else None
     if actor != f"{KEY}{row['key_name']}":
         return "its row in checkouts names a key that did not make it"
+    if vault is not None and not is_genuine(vault.keys, log.session_id, row["key_name"], row["mac"]):
+        return "its row in checkouts does not carry our MAC; its key cannot find it"
     if vault is not None and log.session is not None and not _is_its_digest(log, row, vault):
         return "the digest in checkouts is not that of its reference"
     return None

@@ -212,6 +212,7 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[tuple[str,
     yield "versions", log_rules.positions(connection, span.origin, span.after)
     yield "keys", log_rules.keys(connection, vault)
     yield "api keys", log_rules.api_keys(connection, vault)
+    yield "webhook endpoints", log_rules.webhook_endpoints(connection, vault)
     yield "audit log", log_rules.audit_entries(connection, vault)
     yield "receipts", money_rules.references(connection, span.since, settled_before)
     yield "money", money_rules.movements(connection, settled_before)

@@ -11,8 +11,8 @@ from psycopg import Connection
 from ledger.store import api_key_macs, audit_log, block_faults, blocks, published_heads
 from ledger.store.canonical import GENESIS, chained_hash, event_digest
 from ledger.store.event_macs import EventMacs
-from ledger.store.key_ring import AlteredKey
-from ledger.store.vault import Vault
+from ledger.store.key_ring import AlteredKey, WrongKey
+from ledger.store.vault import SYSTEM_USER_ID, WEBHOOK_DEFINITION, Vault
 from projections.integrity.guards import run_guarded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import MAX_PER_RULE, Reader, Tally, Task, Violation
@@ -21,6 +21,9 @@ SHARED_POSITIONS = """
 SELECT position FROM payment_events WHERE origin <> %s OR position > %s
 GROUP BY origin, position HAVING count(*) > 1 LIMIT %s
 """
+WEBHOOK_ENDPOINTS = (
+    "SELECT endpoint_id, sealed_definition FROM webhook_endpoints ORDER BY created_at, endpoint_id"
+)
 BLOCKS_AT_ONCE = 20
 
 
@@ -110,6 +113,21 @@ def api_keys(connection: Connection[Any], vault: Vault | None) -> Iterator[Viola
     for key_id in api_key_macs.forged(connection, vault.keys) if vault is not None else ():
         detail = f"API key {key_id} was not made by Daftari, or was altered; it is not accepted"
         yield Violation("api keys", detail)
+
+
+def webhook_endpoints(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:
+    """Each definition of a webhook endpoint opens for its row, as those that Daftari made do."""
+    if vault is None:
+        return
+    for row in connection.execute(WEBHOOK_ENDPOINTS):
+        endpoint_id, sealed = row["endpoint_id"], row["sealed_definition"]
+        try:
+            vault.decrypt(SYSTEM_USER_ID, sealed, purpose=WEBHOOK_DEFINITION, row=endpoint_id)
+        except WrongKey:
+            detail = (
+                f"webhook endpoint {endpoint_id} was not made by Daftari, or was altered; it is told nothing"
+            )
+            yield Violation("webhook endpoints", detail)
 
 
 def audit_entries(connection: Connection[Any], vault: Vault | None) -> Iterator[Violation]:

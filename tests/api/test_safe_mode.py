@@ -21,6 +21,7 @@ from payments.mpesa.credentials import CredentialStore
 from shop.demo import demo_data
 from tests.api.cli.support import daftari
 from tests.api.pages.test_work import proof_in
+from tests.security.test_database_roles import PRODUCTION
 from tests.support.instance import SIMULATED
 
 SAFARICOM = {
@@ -113,6 +114,18 @@ def test_stored_credentials_of_safaricom_start_nothing_in_development(
         build_services(settings)
     findings = list(run_preflight_checks({"DAFTARI_DATA_DIR": str(tmp_path), "DATABASE_URL": database_url}))
     assert ("stored credentials", Level.PROBLEM) in {(each.part, each.level) for each in findings}
+
+
+def test_check_warns_of_webhooks_to_private_addresses_in_production(tmp_path: Path) -> None:
+    environ = {**PRODUCTION, "DATABASE_URL": "postgresql://127.0.0.1:1/x", "DAFTARI_DATA_DIR": str(tmp_path)}
+    allowed = run_preflight_checks({**environ, "DAFTARI_WEBHOOK_ALLOW_PRIVATE": "1"})
+    found = [next(allowed), next(allowed)]
+    assert [(each.part, each.level) for each in found] == [
+        ("settings", Level.OK),
+        ("webhooks", Level.WARNING),
+    ]
+    safe = run_preflight_checks(environ)
+    assert [next(safe).part, next(safe).part] == ["settings", "database"]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from api.local.database_logins import url_of_login
 from ledger.application import Ledger
 from ledger.store.database import APP_ROLE, Database
+from projections.integrity.invariants import check
 from tests.payments.webhooks.setting import Webhooks, ordered
 from tests.support.database import APP_PASSWORD
 from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
@@ -62,6 +63,10 @@ def test_an_endpoint_that_was_copied_or_made_up_is_told_nothing_and_logged(
     assert len(receiver.received) == 2
     assert {"event": "webhook_endpoint_forged", "endpoint_id": str(copied), "log_level": "error"} in logs
     assert [each.endpoint_id for each in webhooks.endpoints.all()] == [endpoint.endpoint_id]
+    found = [each for each in check(webhooks.database, webhooks.vault) if each.rule == "webhook endpoints"]
+    assert [each.detail for each in found] == [
+        f"webhook endpoint {copied} was not made by Daftari, or was altered; it is told nothing"
+    ]
 
 
 def test_an_endpoint_that_was_given_anothers_definition_is_told_nothing(

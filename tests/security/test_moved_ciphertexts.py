@@ -7,7 +7,15 @@ import pytest
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.message_bodies import INBOX_BODY
-from ledger.store.vault import CHECKOUT_ID, DELIVERY, PHONE, REFERENCE, SYSTEM_USER_ID, Vault
+from ledger.store.vault import (
+    CHECKOUT_ID,
+    DELIVERY,
+    PHONE,
+    REFERENCE,
+    SYSTEM_USER_ID,
+    WEBHOOK_DEFINITION,
+    Vault,
+)
 from payments.checkout.checkout_rows import RETURN_URLS
 from payments.idempotency.keyed_request import KEPT_ANSWER
 from payments.mpesa.access_tokens import PURPOSE as ACCESS_TOKEN
@@ -15,7 +23,6 @@ from payments.mpesa.credentials import SETTING
 from payments.reconciliation.statement_uploads import STATEMENT_PIECE
 from payments.reconciliation.typed_references import TYPED_REFERENCE
 from payments.users.user_ids import USER_TEXT
-from payments.webhooks.endpoints import WEBHOOK_DEFINITION
 from shop.builtin.ordering import ORDER_DELIVERY
 
 MASTER_KEY = bytes(range(32))

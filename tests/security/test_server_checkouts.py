@@ -265,6 +265,18 @@ def test_a_forged_row_gives_a_session_to_nobody_and_is_found(
     assert len([each for each in check(database, vault) if each.rule == "checkouts"]) == 2
 
 
+@pytest.mark.usefixtures("session_id")
+def test_a_row_without_our_mac_is_found(
+    instance: Instance, shop: Client, superuser: Connection[TupleRow]
+) -> None:
+    superuser.execute("UPDATE checkouts SET mac = '0.' || repeat('0', 64)")
+    assert shop.get(CHECKOUTS).json()["results"] == []
+    found = check(instance.services.database, instance.services.vault)
+    assert [(each.rule, each.detail) for each in found] == [
+        ("checkouts", "its row in checkouts does not carry our MAC; its key cannot find it")
+    ]
+
+
 def test_a_forged_digest_is_found_and_leads_no_auditor_astray(
     instance: Instance, shop: Client, superuser: Connection[TupleRow]
 ) -> None:
