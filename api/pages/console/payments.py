@@ -39,6 +39,9 @@ PERSONAL = {"phone": "Daftari-Phone", "checkout_id": "Daftari-Checkout-Request"}
 _NOT_IN_A_URL = (
     "A phone and a CheckoutRequestID name a person and stand in no URL: search for them by the form."
 )
+UNWRITTEN = {*PERSONAL, "checkout_reference"}
+"""The fields whose search leads to no URL: a shop may have put a name into its reference."""
+
 SHOWN_FILTERS = ("receipt", "order_number", "reference", "user", "day", "amount", "status", "evidence")
 
 
@@ -57,7 +60,7 @@ def show_payments() -> tuple[str, int]:
 def search() -> AnyResponse | tuple[str, int]:
     """Search by what the form says. What names a person is searched by here, and all else by a URL that can be kept."""
     given = {name: text for name, text in request.form.items() if text.strip() and name != staff.PROOF}
-    if given.keys() & PERSONAL.keys():
+    if given.keys() & UNWRITTEN:
         return _found(given)
     return redirect(url_for("console.show_payments", **given), 303)  # type: ignore[arg-type]  # names of fields
 
@@ -88,8 +91,8 @@ def _page(given: Mapping[str, str], **shown: Any) -> str:
     return render_template(
         "console/payments.html",
         given=given,
-        is_personal=bool(given.keys() & PERSONAL.keys()),
-        is_searched=any(given.get(name, "").strip() for name in (*SHOWN_FILTERS, *PERSONAL)),
+        is_personal=bool(given.keys() & UNWRITTEN),
+        is_searched=any(given.get(name, "").strip() for name in (*SHOWN_FILTERS, *UNWRITTEN)),
         statuses=Status,
         evidences=Evidence,
         status_names=wording.STATUS_NAMES,

@@ -89,6 +89,19 @@ def test_what_names_a_person_is_refused_in_a_url(auditor: requests.Session, worl
     assert _accesses(world) == before
 
 
+def test_a_shops_reference_is_searched_by_and_leads_to_no_url(
+    auditor: requests.Session, world: World
+) -> None:
+    made = world.instance.server("web-shop").post(
+        "/api/payments/checkouts/", json={"amount": "100", "reference": "ADM 2041 Otieno"}
+    )
+    answer = _search(auditor, world, checkout_reference="ADM 2041 Otieno")
+    assert (answer.status_code, answer.history) == (200, [])
+    assert answer.text.count("<tbody>") == 1
+    assert made.json()["session_id"] in answer.text
+    assert not re.search(r'(href|action)="[^"]*Otieno', answer.text)
+
+
 def test_other_filters_lead_to_a_url_that_can_be_kept(auditor: requests.Session, world: World) -> None:
     day = f"{clock.now().astimezone(clock.NAIROBI):%Y-%m-%d}"
     answer = _search(auditor, world, amount="465.00", status="order_created", receipt=" ")
