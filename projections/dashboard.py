@@ -4,7 +4,7 @@ The queries run as they are shown. So a figure is what an analyst gets who runs 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,9 +35,6 @@ PERIODS = {
         Period("month", "Last 30 days", "the 30 days before", 30 * DAY, DAY),
     )
 }
-MIN_OF_WHOLE_HOURS = DAY
-"""Periods of this length or more are read from the sums of their whole hours, and session by session after these."""
-
 # What the sessions created in a period have come to: whole hours as they were summed up, then session by session.
 _PARTS = """
     SELECT hour AS created_at, sessions_created AS created, payments_initiated AS prompted,
@@ -49,9 +46,19 @@ _PARTS = """
            (order_created_at IS NOT NULL)::integer, CASE WHEN paid_at IS NOT NULL THEN total_cents ELSE 0 END
     FROM analytics.payment_sessions WHERE created_at >= '{whole_until}' AND created_at < '{until}'
 """
-_SECONDS = """
-    SELECT greatest(extract(epoch FROM paid_at - last_requested_at)::float8, 0) AS seconds
-    FROM analytics.payment_sessions WHERE paid_at IS NOT NULL AND created_at >= '{since}' AND created_at < '{until}'
+# How long payments took: whole days and hours by spans of time, then payment by payment.
+_TIMES = """
+    SELECT over_seconds, up_to_seconds, payments FROM analytics.times_to_pay_daily
+    WHERE day >= '{first_day}' AND day < '{day_until}'
+    UNION ALL
+    SELECT over_seconds, up_to_seconds, payments FROM analytics.times_to_pay_hourly
+    WHERE hour >= '{days_until}' AND hour < '{whole_until}'
+    UNION ALL
+    SELECT seconds, seconds, 1 FROM (
+        SELECT greatest(extract(epoch FROM paid_at - last_requested_at)::float8, 0) AS seconds
+        FROM analytics.payment_sessions
+        WHERE paid_at IS NOT NULL AND created_at >= '{whole_until}' AND created_at < '{until}'
+    ) AS payment
 """
 
 FUNNEL = f"""
@@ -72,25 +79,40 @@ SELECT extract(hour FROM created_at AT TIME ZONE 'Africa/Nairobi')::integer AS h
 FROM ({_PARTS}) AS part GROUP BY 1 ORDER BY 1;
 """  # noqa: S608 - made of this file's constants only
 FAILURES = """
-SELECT failure_code, count(*) AS sessions FROM analytics.payment_sessions
-WHERE session_status = 'failed' AND created_at >= '{since}' AND created_at < '{until}'
-GROUP BY failure_code ORDER BY sessions DESC, failure_code;
+SELECT failure_code, sum(sessions)::bigint AS sessions FROM (
+    SELECT failure_code, sessions FROM analytics.failure_reasons_hourly
+    WHERE hour >= '{since}' AND hour < '{whole_until}'
+    UNION ALL
+    SELECT failure_code, 1 FROM analytics.payment_sessions
+    WHERE session_status = 'failed' AND created_at >= '{whole_until}' AND created_at < '{until}'
+) AS failure GROUP BY failure_code ORDER BY sessions DESC, failure_code;
 """
 TIME_TO_PAY = f"""
-SELECT count(*) AS payments, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds)::numeric(12, 1) AS p50_seconds,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds)::numeric(12, 1) AS p95_seconds
-FROM ({_SECONDS}) AS payment;
+WITH span AS (
+    SELECT over_seconds, up_to_seconds, sum(payments) AS payments FROM ({_TIMES}) AS part GROUP BY 1, 2
+), running AS (
+    SELECT *, sum(payments) OVER (ORDER BY up_to_seconds, over_seconds) AS passed, sum(payments) OVER () AS in_all
+    FROM span
+), percentile AS (
+    SELECT share, over_seconds
+        + (up_to_seconds - over_seconds) * (share * in_all - passed + payments) / payments AS seconds
+    FROM running JOIN (VALUES (0.5), (0.95)) AS wanted (share)
+        ON passed >= share * in_all AND passed - payments < share * in_all
+)
+SELECT coalesce((SELECT sum(payments) FROM span), 0)::bigint AS payments,
+       (SELECT seconds FROM percentile WHERE share = 0.5)::numeric(12, 1) AS p50_seconds,
+       (SELECT seconds FROM percentile WHERE share = 0.95)::numeric(12, 1) AS p95_seconds;
 """  # noqa: S608 - made of this file's constants only
 SECONDS_TO_PAY = (5, 10, 20, 30, 60, 120)
 HOW_LONG = f"""
-SELECT width_bucket(seconds, ARRAY[{", ".join(map(str, SECONDS_TO_PAY))}]::float8[]) AS group_number,
-       count(*) AS payments
-FROM ({_SECONDS}) AS payment GROUP BY 1 ORDER BY 1;
+SELECT width_bucket(over_seconds, ARRAY[{", ".join(map(str, SECONDS_TO_PAY))}]::float8[]) AS group_number,
+       sum(payments)::bigint AS payments
+FROM ({_TIMES}) AS part GROUP BY 1 ORDER BY 1;
 """  # noqa: S608 - made of this file's constants only
 COUNTIES = """
-SELECT counties.name AS county, sum(buyers)::bigint AS buyers, sum(sessions)::bigint AS sessions,
-       sum(payments_received)::bigint AS paid, sum(paid_cents)::bigint AS paid_cents
-FROM analytics.county_groups('{month}') JOIN analytics.counties USING (county_id)
+SELECT counties.name AS county, sum(sessions)::bigint AS sessions, sum(payments_received)::bigint AS paid,
+       sum(paid_cents)::bigint AS paid_cents
+FROM analytics.county_figures('{month}') JOIN analytics.counties USING (county_id)
 GROUP BY county_id, counties.name ORDER BY sessions DESC, county;
 """
 MONEY = """
@@ -130,23 +152,29 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a period is at a moment: from `since` to before `until`, of the sessions created in it."""
+    """What a period is at a moment: from `since` to before `until`, of the sessions created in it.
+
+    Whole hours end at `whole_until`, whole days at `days_until`; each is `since` where none are summed up.
+    """
 
     since: datetime
     until: datetime
+    days_until: datetime
     whole_until: datetime
     step: timedelta
 
     def sql(self, query: str) -> str:
         """Return a query as it runs and is shown."""
-        month = self.until.astimezone(NAIROBI).replace(day=1)
         return query.strip().format(
             since=_literal(self.since),
             until=_literal(self.until),
+            first_day=_day(self.since),
+            day_until=_day(self.days_until),
+            days_until=_literal(self.days_until),
             whole_until=_literal(self.whole_until),
             in_doubt_until=_literal(self.until - ATTEMPT_MAY_TAKE),
             step=f"{self.step // timedelta(minutes=1)} minutes",
-            month=f"{month:%Y-%m-%d}",
+            month=_day(self.until.astimezone(NAIROBI).replace(day=1)),
         )
 
     @property
@@ -170,10 +198,10 @@ def windows(period: Period, until: datetime) -> tuple[Window, Window]:
     """Return a period until a moment, and the one before: as long, and up to the same time of its last step."""
     start = datetime(2000, 1, 1, tzinfo=NAIROBI)
     since = until - (until - start) % period.step + period.step - period.span
-    has_hours = period.span >= MIN_OF_WHOLE_HOURS
-    whole_until = until - (until - start) % HOUR if has_hours else since
+    whole_until = until - (until - start) % HOUR if period.span >= DAY else since
+    days_until = until - (until - start) % DAY if period.step == DAY else since
     now, before = (
-        Window(since - back, until - back, whole_until - back, period.step)
+        Window(since - back, until - back, days_until - back, whole_until - back, period.step)
         for back in (timedelta(), period.span)
     )
     return now, before
@@ -186,7 +214,7 @@ def read(database: Database, period: Period, until: datetime) -> Figures:
     sql = {name: now.sql(query) for name, query in (OF_PERIOD | OF_NOW).items()}
     earlier = {name: before.sql(query) for name, query in OF_PERIOD.items()}
     # A place is counted by the month, so that no two windows differ by one buyer.
-    earlier["counties"] = Window(month_before, month_before, month_before, DAY).sql(COUNTIES)
+    earlier["counties"] = replace(before, until=month_before).sql(COUNTIES)
     with database.connection() as connection:
         return Figures(
             now,
@@ -194,6 +222,10 @@ def read(database: Database, period: Period, until: datetime) -> Figures:
             {name: connection.execute(query.encode()).fetchall() for name, query in earlier.items()},
             sql,
         )
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(NAIROBI):%Y-%m-%d}"
 
 
 def _literal(moment: datetime) -> str:

@@ -1,10 +1,12 @@
 """Sums of the figures by hour, day and month, and what late events added to them: the table that `figures` reads."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,17 +19,20 @@ from projections.follower import Recorded
 from projections.metrics import FIGURES
 from projections.rebuild import BATCH_SIZE, rebuild_table
 from projections.rebuild_runs import Rebuilt, Run
-from projections.session_figures import NAMES, TOPICS, Change, Part, SessionFigures
+from projections.session_figures import ALL, NAMES, TOPICS, Change, Movement, Part, SessionFigures
 
 TABLE = "payment_figures"
-VERSION = 1
+VERSION = 2
 """Of what is made of an event: with another one, the worker rebuilds the table."""
 
 LATE_AFTER = timedelta(hours=1)
 """An event restates the past if it is recorded so long after the end of the hour of its session, or later."""
 
 KEPT_BUYERS = 5
+MAX_KNOWN_HOURS = 10_000
 HOUR = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 STATE = """
 CASE WHEN version = 1 THEN jsonb_build_object(
     'timestamp', state->'timestamp', 'user_id', state->'user_id', 'county_id', state->'county_id',
@@ -53,46 +58,151 @@ SET {", ".join(f"{name} = live.{name} + excluded.{name}" for name in NAMES)},
         WHERE buyer <> ALL (live.buyers) ORDER BY number))[:{KEPT_BUYERS}]
 """  # noqa: S608 - as above
 
+READ_SUMS = f"""
+SELECT grain, dimension, start, value, payments, {", ".join(NAMES)} FROM {TABLE} WHERE grain IN ('day', 'month')
+"""  # noqa: S608 - as above
+_SIGNED = "CASE grain WHEN 'hour' THEN 1 ELSE -1 END"
+# A difference of times to pay is told for all sessions: by group they are in days and months only.
+DAYS_UNLIKE_HOURS = f"""
+SELECT dimension, date_trunc('day', start, 'Africa/Nairobi') AS day, value FROM {TABLE}
+WHERE grain IN ('hour', 'day') AND dimension <> 'county' GROUP BY 1, 2, 3
+HAVING {" OR ".join(f"sum({_SIGNED} * {name}) <> 0" for name in NAMES)}
+UNION
+SELECT dimension, date_trunc('day', start, 'Africa/Nairobi'), value
+FROM {TABLE} CROSS JOIN LATERAL unnest(payments) WITH ORDINALITY AS payment (count, number)
+WHERE grain IN ('hour', 'day') AND dimension = 'all' GROUP BY 1, 2, 3, number HAVING sum({_SIGNED} * count) <> 0
+ORDER BY 1, 2, 3
+"""  # noqa: S608 - as above
 READ_HOURS = f"""
 SELECT start AS hour, {", ".join(FIGURES)} FROM {TABLE} WHERE grain = 'hour' AND dimension = 'all' ORDER BY hour
 """  # noqa: S608 - as above
 """The figures of all sessions, by hour: those of the projection `metrics`."""
 
-Key = tuple[str, str, datetime, str]
-"""Grain, dimension, start and value of a sum."""
+Place = tuple[str, datetime, str]
+"""Dimension, start and value of a sum: the start of the month of a county, and of the hour of all else."""
+
+NOT_AS_REPORTED = ("county", "failure_code")
+"""Dimensions of which there are figures as they stand only."""
+
+
+@lru_cache(MAX_KNOWN_HOURS)
+def day_of(moment: datetime) -> datetime:
+    """Return when the day in Nairobi begins in which a moment lies, in UTC."""
+    return start_of_day(moment.astimezone(NAIROBI).date())
+
+
+@lru_cache(MAX_KNOWN_HOURS)
+def month_of(moment: datetime) -> datetime:
+    """Return when the month in Nairobi begins in which a moment lies, in UTC."""
+    return start_of_day(moment.astimezone(NAIROBI).date().replace(day=1))
+
+
+GRAINS: dict[str, Callable[[datetime], datetime]] = {
+    "hour": lambda hour: hour,
+    "day": day_of,
+    "month": month_of,
+}
+"""When the sum of each grain begins in which an hour is counted."""
 
 
 @dataclass(slots=True)
 class Sum:
-    """A row of changes added up: figures in the order of NAMES, payments by interval, the first buyers of a county."""
+    """Changes added up: how often each movement, the money, and the first buyers of a county."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * len(NAMES))
-    payments: Counter[int] = field(default_factory=Counter)
+    movements: Counter[Movement] = field(default_factory=Counter)
+    cents: int = 0
     buyers: list[int] = field(default_factory=list)
 
-    def add(self, change: Change, buyer: int | None) -> None:
-        """Add what one event changes; `buyer` is given where buyers are counted."""
-        for place, count in enumerate(change.counts):
-            self.counts[place] += count
-        for interval, count in change.payments.items():
-            self.payments[interval] += count
-        if buyer is not None and len(self.buyers) < KEPT_BUYERS and buyer not in self.buyers:
+    def add(self, change: Change) -> None:
+        """Add what one event changes."""
+        self.movements[change.movement] += 1
+        self.cents += change.cents
+
+    def merge(self, other: "Sum") -> None:
+        """Add what others have changed."""
+        self.movements.update(other.movements)
+        self.cents += other.cents
+
+    def count_buyer(self, buyer: int) -> None:
+        """Keep a buyer, if they are one of the first."""
+        if len(self.buyers) < KEPT_BUYERS and buyer not in self.buyers:
             self.buyers.append(buyer)
 
-    def row(self, key: Key, position: int = 0) -> dict[str, Any]:
+    def figures(self) -> dict[str, int]:
+        """Return the figures by name."""
+        figures = dict.fromkeys(NAMES, 0)
+        for movement, times in self.movements.items():
+            for name, count in movement.figures.items():
+                figures[name] += count * times
+        return figures | {"paid_cents": self.cents}
+
+    def intervals(self) -> list[int]:
+        """Return the payments by interval, up to the last that was ever counted."""
+        payments = Counter[int]()
+        for movement, times in self.movements.items():
+            for interval, count in movement.payments.items():
+                payments[interval] += count * times
+        return [payments[interval] for interval in range(max(payments, default=-1) + 1)]
+
+    def row(self, grain: str, place: Place, position: int = 0) -> dict[str, Any]:
         """Return it as a row of the table."""
-        grain, dimension, start, value = key
-        intervals = range(max(self.payments, default=-1) + 1)
-        moment = start.isoformat()
+        dimension, start, value = place
         names = {
             "grain": grain,
             "dimension": dimension,
-            "start": moment,
+            "start": start.isoformat(),
             "value": value,
             "position": position,
         }
-        arrays = {"payments": [self.payments[place] for place in intervals], "buyers": self.buyers}
-        return names | arrays | dict(zip(NAMES, self.counts, strict=True))
+        return names | {"payments": self.intervals(), "buyers": self.buyers} | self.figures()
+
+
+class Sums:
+    """What events change, added up by the least grain of GRAINS that is wanted, and of counties by month."""
+
+    def __init__(self, least: str = "hour") -> None:
+        self.least = least
+        self.of_places: dict[Place, Sum] = {}
+
+    def add(self, moved: Iterable["Moved"]) -> None:
+        """Add changes."""
+        begin = GRAINS[self.least]
+        for each in moved:
+            dimension, value = each.part
+            is_county = dimension == "county"
+            place = dimension, month_of(each.hour) if is_county else begin(each.hour), value
+            total = self.of_places.get(place)
+            if total is None:
+                total = self.of_places[place] = Sum()
+            total.add(each.change)
+            if is_county:
+                total.count_buyer(each.buyer)
+
+    def follow(self, events: Iterable[Recorded], until: int) -> None:
+        """Add what the events of one session have changed up to a position."""
+        followed = (event for event in events if event.position <= until and event.topic in TOPICS)
+        self.add(changes_of({}, followed))
+
+    def merge(self, other: "Sums") -> None:
+        """Add what others have added up; not the buyers, whose order is lost."""
+        for place, total in other.of_places.items():
+            self.of_places.setdefault(place, Sum()).merge(total)
+
+    def by_grain(self) -> Iterator[tuple[str, Place, Sum]]:
+        """Yield the sums of the least grain and of the longer ones, in the order of their keys."""
+        names = list(GRAINS)
+        longer = names[names.index(self.least) + 1 :]
+        sums: dict[tuple[str, Place], Sum] = {}
+        for place, total in self.of_places.items():
+            dimension, start, value = place
+            if dimension == "county":
+                sums["month", place] = total
+                continue
+            sums[self.least, place] = total
+            for grain in longer:
+                sums.setdefault((grain, (dimension, GRAINS[grain](start), value)), Sum()).merge(total)
+        for grain, place in sorted(sums):
+            yield grain, place, sums[grain, place]
 
 
 class PaymentFigures:
@@ -106,8 +216,11 @@ class PaymentFigures:
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
         """Add what the batch changes: one row a sum, and one a part that a late event moves."""
-        sessions = _sessions_before(connection, batch)
-        rows = list(_rows(changes_of(sessions, batch)))
+        moved = list(changes_of(_sessions_before(connection, batch), batch))
+        sums = Sums()
+        sums.add(moved)
+        rows = [total.row(grain, place) for grain, place, total in sums.by_grain()]
+        rows += _late_rows(each for each in moved if each.is_late)
         if rows:
             connection.execute(self._add, (msgspec.json.encode(rows).decode(),))
 
@@ -118,8 +231,7 @@ def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
     return rebuild_table(run, macs, PaymentFigures, key=key, batch_size=batch_size)
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(NamedTuple):
     """What an event changes in one part; `buyer` is the session's."""
 
     event: Recorded
@@ -131,7 +243,7 @@ class Moved:
     @property
     def is_late(self) -> bool:
         """Whether it restates the past."""
-        return self.event.recorded_at >= self.hour + HOUR + LATE_AFTER
+        return self.event.recorded_at >= self.hour + HOUR + LATE_AFTER and self.part[0] not in NOT_AS_REPORTED
 
 
 def changes_of(sessions: dict[UUID, SessionFigures], events: Iterable[Recorded]) -> Iterator[Moved]:
@@ -148,52 +260,37 @@ def changes_of(sessions: dict[UUID, SessionFigures], events: Iterable[Recorded])
 
 def sums_by_hour(moved: Iterable[Moved]) -> list[dict[str, Any]]:
     """Return the rows of the hours that changes come to, without counties."""
-    sums: dict[Key, Sum] = {}
-    for each in moved:
-        dimension, value = each.part
-        if dimension != "county":
-            sums.setdefault(("hour", dimension, each.hour, value), Sum()).add(each.change, None)
-    return [total.row(key) for key, total in sums.items()]
+    sums = Sums()
+    sums.add(moved)
+    return [total.row(grain, place) for grain, place, total in sums.by_grain() if grain == "hour"]
 
 
-def day_of(moment: datetime) -> datetime:
-    """Return when the day in Nairobi begins in which a moment lies, in UTC."""
-    return start_of_day(moment.astimezone(NAIROBI).date())
+def _late_rows(late: Iterable[Moved]) -> list[dict[str, Any]]:
+    """Return a row for each event, which is the log of restatements, and one for each moment and group.
+
+    The position of the second kind is the moment in microseconds: batches of any size add up to the same rows.
+    """
+    of_events = []
+    groups: dict[tuple[Place, datetime], Sum] = {}
+    for each in late:
+        event, (dimension, value) = each.event, each.part
+        place = dimension, each.hour, value
+        if each.part == ALL:
+            total = Sum()
+            total.add(each.change)
+            names = {"session_id": event.session_id, "version": event.version, "topic": event.topic}
+            of_events.append(_late_row(total, place, event.position, event.recorded_at) | names)
+        else:
+            groups.setdefault((place, event.recorded_at), Sum()).add(each.change)
+    of_groups = (
+        _late_row(total, place, (recorded_at - _EPOCH) // _MICROSECOND, recorded_at)
+        for (place, recorded_at), total in sorted(groups.items(), key=itemgetter(0))
+    )
+    return [*of_events, *of_groups]
 
 
-def month_of(moment: datetime) -> datetime:
-    """Return when the month in Nairobi begins in which a moment lies, in UTC."""
-    return start_of_day(moment.astimezone(NAIROBI).date().replace(day=1))
-
-
-def _rows(moved: Iterable[Moved]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of sums in the order of their keys, then those of late events."""
-    sums: dict[Key, Sum] = {}
-    late = []
-    for each in moved:
-        (dimension, value), hour = each.part, each.hour
-        is_county = dimension == "county"
-        starts = {"month": month_of(hour)} if is_county else _starts(hour)
-        for grain, start in starts.items():
-            key = grain, dimension, start, value
-            sums.setdefault(key, Sum()).add(each.change, each.buyer if is_county else None)
-        if each.is_late and not is_county:
-            late.append(_late_row(each))
-    for key in sorted(sums):
-        yield sums[key].row(key)
-    yield from late
-
-
-def _starts(hour: datetime) -> dict[str, datetime]:
-    return {"hour": hour, "day": day_of(hour), "month": month_of(hour)}
-
-
-def _late_row(moved: Moved) -> dict[str, Any]:
-    total, event = Sum(), moved.event
-    total.add(moved.change, None)
-    names = {"session_id": event.session_id, "version": event.version, "topic": event.topic}
-    key = "late", moved.part[0], moved.hour, moved.part[1]
-    return total.row(key, event.position) | names | {"recorded_at": event.recorded_at.isoformat()}
+def _late_row(total: Sum, place: Place, position: int, recorded_at: datetime) -> dict[str, Any]:
+    return total.row("late", place, position) | {"recorded_at": recorded_at.isoformat()}
 
 
 def _sessions_before(connection: Connection[Any], batch: Sequence[Recorded]) -> dict[UUID, SessionFigures]:

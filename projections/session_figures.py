@@ -6,10 +6,12 @@ refunds, as its row of `payment_sessions` shows them.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from itertools import accumulate, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.session.events import (
     Created,
@@ -43,15 +45,19 @@ TOPICS = (
     *_GONE_BACK,
 )
 
-_MINUTE = 60
-_STEPS_BEYOND = 100
-SECONDS = (
-    tuple(range(1, _MINUTE + 1))
-    + tuple(accumulate(repeat(_MINUTE, _STEPS_BEYOND), lambda bound, _: bound * 11 // 10))[1:]
+_MINUTES = 60, 120
+_STEP = 6
+_STEPS_BEYOND = 93
+SECONDS: tuple[int, ...] = (
+    *range(1, _MINUTES[0] + 1),
+    *range(_MINUTES[0] + _STEP, _MINUTES[1], _STEP),
+    *accumulate(repeat(_MINUTES[1], _STEPS_BEYOND), lambda bound, _: bound * 11 // 10),
 )
-"""The upper bounds of the intervals in which times to pay are counted: seconds, and a tenth longer each beyond."""
+"""The upper bounds of the intervals in which times to pay are counted: seconds, and at most a tenth longer each beyond.
 
-_NO_COUNTS = (0,) * len(NAMES)
+One and two minutes are among them. `analytics.times_to_pay_hourly` has the same bounds.
+"""
+
 _STATUS_OF = {
     Created.TOPIC: Status.PENDING,
     Paid.TOPIC: Status.PAID,
@@ -65,18 +71,57 @@ _NEVER_PROMPTED = (Status.PENDING, Status.EXPIRED)
 Part = tuple[str, str]
 """A dimension and the value in it: where a session is counted. The value is empty where there is none.
 
-Of counties it is `county/subcounty`: a place of few buyers is shown with the rest of its county.
+Of counties it is `county/subcounty`: a place of few buyers is shown with the rest of its county. By failure code only
+sessions that have failed are counted.
 """
 
 ALL: Part = ("all", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """By how much an event changes one part: the figures in the order of NAMES, and payments by interval of SECONDS."""
+class _Standing(NamedTuple):
+    """What has become of a session, but for its money."""
 
-    counts: tuple[int, ...]
+    status: Status = Status.PENDING
+    is_paid: bool = False
+    is_ordered: bool = False
+    is_refunded: bool = False
+
+
+_NEW = _Standing()
+
+
+class _Counted(NamedTuple):
+    """What a session adds to one part; `interval` is that of its time to pay, None before a payment."""
+
+    standing: _Standing | None
+    cents: int
+    interval: int | None
+
+
+_NOTHING = _Counted(None, 0, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Movement:
+    """By how much events change a part, without its money: the figures by name, and payments by interval.
+
+    Few are different, and each is made once in a process, so that they are counted by what they are.
+    """
+
+    between: tuple[Any, ...]
+    figures: dict[str, int]
     payments: dict[int, int]
+
+    def __reduce__(self) -> tuple[Callable[..., "Movement"], tuple[Any, ...]]:
+        """Have another process take its own in place of this one."""
+        return _movement, self.between
+
+
+class Change(NamedTuple):
+    """By how much an event changes one part."""
+
+    movement: Movement
+    cents: int
 
 
 @dataclass(slots=True)
@@ -87,13 +132,13 @@ class SessionFigures:
     hour: datetime = field(init=False)
     _place: str | None = field(init=False)
     _products: dict[str, int] = field(init=False)
-    _status: Status = Status.PENDING
+    _standing: _Standing = _NEW
+    _code: str = ""
     _result: str = ""
     _requested: dict[int, str] = field(default_factory=dict)
-    _paid_cents: int | None = None
+    _cents: int = 0
     _interval: int | None = None
-    _is_ordered: bool = False
-    _is_refunded: bool = False
+    _counted: dict[Part, _Counted] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Read where it is counted for ever."""
@@ -108,65 +153,88 @@ class SessionFigures:
 
     def apply(self, event: Recorded) -> dict[Part, Change]:
         """Take one of its events in, the first included; return what that changes."""
-        before = {} if event.topic == Created.TOPIC else self._counted()
-        paid_before = self._interval
         self._take(event)
-        after = self._counted()
-        changes = {}
-        for part in before | after:
-            old, new = before.get(part, _NO_COUNTS), after.get(part, _NO_COUNTS)
-            counts = tuple(value - was for value, was in zip(new, old, strict=True))
-            if any(counts):
-                payments = Counter[int]()
-                if part in before and paid_before is not None:
-                    payments[paid_before] -= 1
-                if part in after and self._interval is not None:
-                    payments[self._interval] += 1
-                changes[part] = Change(counts, {place: moved for place, moved in payments.items() if moved})
-        return changes
+        before, after = self._counted, self._count()
+        self._counted = after
+        return {
+            part: _change(was, now)
+            for part in before | after
+            if (was := before.get(part, _NOTHING)) != (now := after.get(part, _NOTHING))
+        }
 
     def _take(self, event: Recorded) -> None:
         """Change what is known."""
-        state, topic = event.state, event.topic
+        state, topic, standing = event.state, event.topic, self._standing
         if topic == PaymentRequested.TOPIC:
             self._requested[state["attempt"]] = state["timestamp"]
         elif topic in _PROMPTED:
-            if self._status == Status.PENDING:
-                self._status = Status.PAYMENT_INITIATED
+            if standing.status == Status.PENDING:
+                self._standing = standing._replace(status=Status.PAYMENT_INITIATED)
         elif topic in _GONE_BACK:
-            self._is_refunded = True
+            self._standing = standing._replace(is_refunded=True)
         else:
-            self._status = _STATUS_OF[topic]
-            self._result = (state.get("result_code") or state["code"]) if topic == Failed.TOPIC else ""
-            self._is_ordered |= topic == OrderCreated.TOPIC
+            is_failed = topic == Failed.TOPIC
+            self._code = state["code"] if is_failed else ""
+            self._result = (state.get("result_code") or state["code"]) if is_failed else ""
+            self._standing = standing._replace(
+                status=_STATUS_OF[topic],
+                is_paid=standing.is_paid or topic == Paid.TOPIC,
+                is_ordered=standing.is_ordered or topic == OrderCreated.TOPIC,
+            )
         if topic == Paid.TOPIC:
-            self._paid_cents = state["amount_cents"]
+            self._cents = state["amount_cents"]
             requested = datetime.fromisoformat(self._requested[state["attempt"]])
             self._interval = interval_of(
                 (datetime.fromisoformat(state["paid_at"]) - requested).total_seconds()
             )
 
-    def _counted(self) -> dict[Part, tuple[int, ...]]:
-        whole = self._counts(self._paid_cents)
+    def _count(self) -> dict[Part, _Counted]:
+        standing, interval = self._standing, self._interval
+        whole = _Counted(standing, self._cents, interval)
         counted = {ALL: whole, ("result_code", self._result): whole}
+        if standing.status == Status.FAILED:
+            counted["failure_code", self._code] = whole
         if self._place is not None:
             counted["county", self._place] = whole
         for listing, cents in self._products.items():
-            counted["product", listing] = self._counts(None if self._paid_cents is None else cents)
+            counted["product", listing] = _Counted(standing, cents if standing.is_paid else 0, interval)
         return counted
 
-    def _counts(self, paid_cents: int | None) -> tuple[int, ...]:
-        is_paid = paid_cents is not None
-        figures: dict[str, int] = {
-            "sessions_created": 1,
-            str(self._status): 1,
-            "payments_initiated": self._status not in _NEVER_PROMPTED,
-            "payments_received": is_paid,
-            "orders_created": self._is_ordered,
-            "paid_cents": paid_cents or 0,
-            "refunds": is_paid and self._is_refunded,
-        }
-        return tuple(int(figures.get(name, 0)) for name in NAMES)
+
+def _change(before: _Counted, after: _Counted) -> Change:
+    movement = _movement(before.standing, before.interval, after.standing, after.interval)
+    return Change(movement, after.cents - before.cents)
+
+
+@cache
+def _movement(
+    before: _Standing | None, interval_before: int | None, after: _Standing | None, interval: int | None
+) -> Movement:
+    payments = Counter[int]()
+    if interval_before is not None:
+        payments[interval_before] -= 1
+    if interval is not None:
+        payments[interval] += 1
+    old, new = _figures(before), _figures(after)
+    return Movement(
+        (before, interval_before, after, interval),
+        {name: new[name] - old[name] for name in NAMES},
+        {place: moved for place, moved in payments.items() if moved},
+    )
+
+
+def _figures(standing: _Standing | None) -> dict[str, int]:
+    figures = dict.fromkeys(NAMES, 0)
+    if standing is None:
+        return figures
+    return figures | {
+        "sessions_created": 1,
+        str(standing.status): 1,
+        "payments_initiated": int(standing.status not in _NEVER_PROMPTED),
+        "payments_received": int(standing.is_paid),
+        "orders_created": int(standing.is_ordered),
+        "refunds": int(standing.is_paid and standing.is_refunded),
+    }
 
 
 def interval_of(seconds: float) -> int:

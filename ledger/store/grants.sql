@@ -139,9 +139,10 @@ GRANT EXECUTE ON FUNCTION purge_verification_runs TO daftari_app;
 REVOKE ALL ON ALL TABLES IN SCHEMA analytics FROM daftari_app;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA analytics FROM daftari_app;
 GRANT USAGE ON SCHEMA analytics TO daftari_app;
-GRANT SELECT ON analytics.payment_sessions, analytics.payment_metrics_hourly, analytics.projection_status,
-    analytics.counties TO daftari_app;
-GRANT EXECUTE ON FUNCTION analytics.county_groups(date) TO daftari_app;
+GRANT SELECT ON analytics.payment_sessions, analytics.payment_metrics_hourly, analytics.failure_reasons_hourly,
+    analytics.times_to_pay_hourly, analytics.times_to_pay_daily, analytics.projection_status, analytics.counties
+    TO daftari_app;
+GRANT EXECUTE ON FUNCTION analytics.county_figures(date) TO daftari_app;
 
 -- Whether the database takes writes.
 GRANT SELECT, UPDATE (written_at) ON write_probe TO daftari_app;

@@ -25,6 +25,7 @@ from ledger.store.locks import SHARE_SCHEMA
 from ledger.store.positions import read_horizon
 from ledger.store.vault import Vault
 from projections.cases import TABLE as CASES
+from projections.figure_sums import TABLE as FIGURE_SUMS
 from projections.follower import position_of
 from projections.integrity import (
     books_rules,
@@ -44,7 +45,7 @@ from projections.integrity.violations import Reader, Tally, Task, Terms, Violati
 from projections.journal import TABLE as JOURNAL
 from projections.payment_search import TABLE as SEARCH
 
-FOLLOWED = (JOURNAL, SEARCH, *(each.name for each in projection_rules.FOLLOWING))
+FOLLOWED = (JOURNAL, SEARCH, FIGURE_SUMS, *(each.name for each in projection_rules.FOLLOWING))
 """The projections whose rows are compared with the log up to where each has followed it."""
 
 SETTLING = timedelta(hours=1)
@@ -221,6 +222,8 @@ def _of_tables(reader: Reader, span: _Span, total: Tally) -> Iterator[tuple[str,
     yield "orders", money_rules.paid_sessions_end(connection, clock.now(), reader.terms.followed[CASES])
     yield "sums", money_rules.sums(connection)
     yield "metrics", projection_rules.metrics(connection, span.origin, reader.macs, moves)
+    if moves is not None:
+        yield "metrics", projection_rules.figures(connection, total.sums)
     yield "books", books_rules.movements(connection, vault, is_whole=not span.after)
     journal = reader.terms.followed[JOURNAL]
     yield "books", books_rules.posted_in_time(connection, span.origin, span.horizon, journal, clock.now())

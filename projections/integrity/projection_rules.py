@@ -13,8 +13,9 @@ from ledger.session.status_row import status_row
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.cases import TABLE as CASES
 from projections.cases import PaymentCases
-from projections.figure_sums import READ_HOURS
+from projections.figure_sums import DAYS_UNLIKE_HOURS, READ_HOURS, READ_SUMS, Place, Sum, Sums
 from projections.figure_sums import TABLE as FIGURE_SUMS
+from projections.figure_sums import VERSION as FIGURES_VERSION
 from projections.follower import genuine, position_of, recorded
 from projections.integrity.session_log import SessionLog
 from projections.integrity.violations import Reader, Violation, stream
@@ -24,6 +25,7 @@ from projections.payment_search import SEARCHED
 from projections.payment_search import TABLE as SEARCH
 from projections.refunds import TABLE as REFUNDS
 from projections.refunds import PaymentRefunds
+from projections.session_figures import NAMES
 from projections.session_rows import SessionRows
 
 FOLLOWING: tuple[SessionRows[Any], ...] = (PaymentRefunds(), PaymentCases())
@@ -33,6 +35,7 @@ RULES = {REFUNDS: "refunds", CASES: "cases"}
 
 SEARCHED_ROWS = f"SELECT {', '.join(SEARCHED)} FROM {SEARCH} WHERE session_id = ANY(%s)"  # noqa: S608 - as below
 
+BUILT = "SELECT coalesce(max(projection_version), 1) AS version FROM projection_rebuilds WHERE name = %s"
 METRICS_AHEAD = f"""
 SELECT session_id, version, topic, state::text AS state, recorded_at, {COLUMNS} FROM payment_events
 WHERE origin = %(origin)s AND position > %(after)s AND topic = ANY(%(topics)s)
@@ -101,6 +104,37 @@ def metrics(
             followed.setdefault(hour, Counter()).subtract(figures)
         detail = f"{table} is not what the events come to"
         yield from _differences(detail, _by_hour(connection, statement), followed)
+
+
+def figures(connection: Connection[Any], sums: Sums) -> Iterator[Violation]:
+    """The sums of figures by day and month, in all and by group, are what the followed events come to, and so by hour.
+
+    Not while a version of the code before has made them: the worker rebuilds them then.
+    """
+    [built] = connection.execute(BUILT, (FIGURE_SUMS,))
+    if built["version"] != FIGURES_VERSION:
+        return
+    expected = {(grain, place): _compared(total) for grain, place, total in sums.by_grain()}
+    for row in stream(connection, f"{FIGURE_SUMS}_sums", READ_SUMS):
+        key = row["grain"], (row["dimension"], row["start"], row["value"])
+        stored = [*row["payments"]], [row[name] for name in NAMES]
+        if expected.pop(key, None) != stored:
+            yield _wrong_sum(*key)
+    for grain, place in expected:
+        yield _wrong_sum(grain, place)
+    for row in connection.execute(DAYS_UNLIKE_HOURS.encode()):
+        yield _wrong_sum("hours of the day", (row["dimension"], row["day"], row["value"]))
+
+
+def _compared(total: Sum) -> tuple[list[int], list[int]]:
+    return total.intervals(), list(total.figures().values())
+
+
+def _wrong_sum(grain: str, place: Place) -> Violation:
+    dimension, start, value = place
+    of_group = f" of {dimension} {value or 'none'}" if dimension != "all" else ""
+    detail = f"{FIGURE_SUMS} is not what the events come to in the {grain} of {start.isoformat()}{of_group}"
+    return Violation("metrics", detail)
 
 
 def _by_hour(connection: Connection[Any], statement: str) -> dict[datetime, dict[str, int]]:

@@ -6,6 +6,7 @@ from operator import itemgetter
 from uuid import UUID
 
 from ledger.store.event_macs import COLUMNS
+from projections.figure_sums import TABLE as FIGURE_SUMS
 from projections.integrity import (
     books_rules,
     checkout_rules,
@@ -108,6 +109,7 @@ def _of_folded(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Violat
     session = log.session
     assert session is not None
     tally.moves.add(log.recorded)
+    tally.sums.follow(log.recorded, reader.terms.followed[FIGURE_SUMS])
     yield from money_rules.paid_once(log)
     yield from money_rules.balances(log, session)
     yield from projection_rules.status_row_is_fold(log, session)

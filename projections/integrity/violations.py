@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from ledger.store.event_macs import EventMacs
 from ledger.store.vault import Vault
+from projections.figure_sums import Sums
 from projections.metrics import Moves
 
 MAX_PER_RULE = 200
@@ -97,12 +98,13 @@ class Reader:
 
 @dataclass
 class Tally:
-    """What was found in some sessions, and of what the whole store is judged by: see `Moves` and `PhonePrompts`."""
+    """What was found in some sessions, and what the whole store is judged by: see `Moves`, `Sums`, `PhonePrompts`."""
 
     events: int = 0
     in_the_clear: int = 0
     findings: Findings = field(default_factory=Findings)
     moves: Moves = field(default_factory=Moves)
+    sums: Sums = field(default_factory=lambda: Sums(least="day"))
     prompts: bytearray = field(default_factory=bytearray)
 
     def add(self, other: "Tally") -> None:
@@ -111,6 +113,7 @@ class Tally:
         self.in_the_clear += other.in_the_clear
         self.findings.merge(other.findings)
         self.moves.merge(other.moves)
+        self.sums.merge(other.sums)
         self.prompts += other.prompts
 
 

@@ -36,6 +36,7 @@ that you need instead of `SELECT *`.
 - There are no names, phones, addresses or texts of callers. Places are in `by_county` alone, where groups of fewer than
   five buyers are left out; of older sessions, which do not record their place, it knows nothing. `FROM
   county_groups('2024-01-15')` in its place reads the same rows of that day's month, and no other month.
+  `county_figures` does so at once, without the number of buyers.
 - [The dashboard](console.md) shows figures with the query of each, on these views.
 - The log of events itself is not here: [export.md](export.md) says how to take it out as files.
 

@@ -15,7 +15,7 @@ from tests.support.keys import event_macs
 @pytest.fixture
 def checkout(ledger: Ledger, database: Database) -> Checkout:
     """One session that was paid and became order 789, with the metrics caught up."""
-    checkout = Checkout(ledger).prompt().pay("NLJ7RT61SV").order(789)
+    checkout = Checkout(ledger, county_id=1, subcounty_id=5).prompt().pay("NLJ7RT61SV").order(789)
     until_readable(database)
     for projection in (PaymentMetrics(), PaymentFigures()):
         Follower(database, event_macs(database), projection).catch_up()

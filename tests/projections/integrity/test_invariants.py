@@ -103,6 +103,20 @@ def test_metrics_that_lag_behind_are_not_wrong(ledger: Ledger, database: Databas
         ("DELETE FROM payment_metrics", "metrics", "payment_metrics is not"),
         ("UPDATE payment_figures SET refunds = 1, paid_cents = 1", "metrics", "payment_figures is not"),
         ("DELETE FROM payment_figures WHERE grain = 'hour'", "metrics", "payment_figures is not"),
+        ("UPDATE payment_figures SET refunds = 1 WHERE grain = 'month'", "metrics", "in the month of"),
+        ("UPDATE payment_figures SET refunds = 1 WHERE dimension = 'product'", "metrics", "of product 123"),
+        ("DELETE FROM payment_figures WHERE dimension = 'county'", "metrics", "of county 1/5"),
+        (
+            "UPDATE payment_figures SET failed = 1 WHERE grain = 'hour' AND dimension = 'result_code'",
+            "metrics",
+            "in the hours of the day of",
+        ),
+        (
+            "UPDATE payment_figures SET payments = '{1}' WHERE grain = 'hour'",
+            "metrics",
+            "the hours of the day",
+        ),
+        ("UPDATE payment_figures SET payments = '{1}' WHERE grain = 'day'", "metrics", "in the day of"),
         ("UPDATE payment_sessions SET session_status = 'paid'", "metrics", "do not count up"),
         ("DELETE FROM payment_refs", "receipts", "credited without being reserved"),
         (
