@@ -11,7 +11,9 @@ from ledger.store.event_macs import EventMacs
 from projections.follower import BE_ACTIVE, Follower, Place, Projection, read_end
 from projections.rebuild_runs import MAX_KEYS, Rebuilt, Run
 
-BATCH_SIZE = 5_000
+BATCH_SIZE = 500
+"""As of a follower, which takes ten times as many when it is far behind: what a commit writes holds the log back."""
+
 MAX_DELETED = 20_000
 """Rows of a shadow table that one commit deletes: a long one would hold the followers back."""
 
