@@ -26,6 +26,8 @@ from projections.session_figures import NAMES, TOPICS, percentile
 
 BYS = ("hour", "day", "week")
 GROUPS = ("county", "result_code", "product")
+EACH_IN_ONE = "result_code"
+"""Every session is in one group of it: late events of all have a row each, and a row together by moment and group."""
 OTHERS = "others"
 NONE = "none"
 """Names of groups: all beyond the largest, and sessions to which the group does not apply."""
@@ -80,8 +82,9 @@ READ = f"""
 WITH found AS MATERIALIZED (
     SELECT 1 AS sign, {_COLUMNS} FROM ({{sums}}) AS sums
     UNION ALL
-    SELECT -1, {_COLUMNS} FROM {TABLE}
-    WHERE grain = 'late' AND dimension = %(dimension)s AND recorded_at > %(reported_at)s
+    SELECT -1, start, CASE WHEN dimension = %(dimension)s THEN value ELSE '' END, payments, {", ".join(NAMES)}
+    FROM {TABLE}
+    WHERE grain = 'late' AND dimension = %(late_dimension)s AND recorded_at > %(reported_at)s
       AND start >= %(since)s AND start < %(closed)s
     UNION ALL
     SELECT 1, {_COLUMNS} FROM jsonb_populate_recordset(NULL::{TABLE}, %(open)s::jsonb)
@@ -196,6 +199,7 @@ def figures(database: Database, query: FiguresQuery, macs: EventMacs | None = No
         parts = list(_parts(_GRAINS[query.by], since, closed))
         values = {
             "dimension": query.group or "all",
+            "late_dimension": query.group or EACH_IN_ONE,
             "grains": [grain for grain, _, _ in parts],
             "starts": [start for _, start, _ in parts],
             "ends": [end for _, _, end in parts],

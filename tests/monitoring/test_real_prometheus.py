@@ -29,7 +29,7 @@ from payments.operators.operator import Operator
 from payments.operators.switches import Switch
 from projections.follower import Follower
 from projections.refunds import PaymentRefunds
-from tests.monitoring.test_rules_and_boards import RULES
+from tests.monitoring.test_rules_and_boards import RULES, of_boards
 from tests.payments.exceptions.test_work_list import GIVEN_UP, MOVED
 from tests.support.checkouts import Checkout
 from tests.support.database import TestCluster, migrated_template
@@ -59,6 +59,9 @@ VALUES (gen_random_uuid(), now() - interval '1 hour', NULL, 0, 'v1.x', 2, 'unrea
         true)
 """
 WRITE_FREELY = "SET session_replication_role = replica"
+SEEN = "last_over_time(({})[15m:5s])"
+"""What an expression of a board showed at any time of the test."""
+
 INITIATED = 'sum(daftari_events_appended_total{event="PaymentInitiated"})'
 
 
@@ -260,6 +263,7 @@ def test_alerts_fire_and_clear(
             see_clear(prometheus, cut_off)
             # The API's two processes count together, and the failures of jobs are counted by the worker.
             assert prometheus.value(INITIATED) == BUYERS + 1
+            assert [where for where, text in of_boards() if prometheus.value(SEEN.format(text)) is None] == []
     see("DaftariDown")
     renewed = variables | {"DAFTARI_INITIATOR_PASSWORD_SET": str(clock.now().date())}
     with serving(proxy.url, data_folder, **renewed):
@@ -300,6 +304,7 @@ def asked_by_many(watched: Watched, see: Callable[..., set[str]], prometheus: Pr
     for user in range(101, 101 + BUYERS):
         assert watched.initiate(user) == 200
     see("DaftariNobodyPays")
+    watched.simulator.approve(watched.simulator.prompts(open_only=True)[0].checkout_request_id)
     see("DaftariUnauthenticatedMessages", meanwhile=lambda: watched.post_what_nobody_asked_for(3))
     watched.simulator.faults.add("push", 3 * ["wrong-credentials"])
     for user in (121, 122, 123):

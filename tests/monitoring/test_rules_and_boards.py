@@ -60,6 +60,11 @@ def labels_of(shown: str) -> dict[str, set[str]]:
 def expressions() -> Iterator[tuple[str, str]]:
     """Yield every expression with where it is from."""
     yield from re.findall(r"- alert: (\w+)\n(.*?)(?=\n\s+(?:for|labels):)", RULES, re.DOTALL)
+    yield from of_boards()
+
+
+def of_boards() -> Iterator[tuple[str, str]]:
+    """Yield every expression of the boards with its panel."""
     for path in BOARDS:
         for panel in json.loads(path.read_text("utf-8"))["panels"]:
             for target in panel["targets"]:
