@@ -65,7 +65,7 @@ def moment_text(moment: datetime) -> str:
     """Return an aware datetime as RFC 3339 in UTC, whole seconds, rounded down: `2024-01-15T10:30:00Z`."""
     if moment.tzinfo is None:
         raise ValueError("A moment without a time zone cannot be shown; make it aware.")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:19]}Z"
 
 
 def whole_body(asked: Request) -> bytes | None:

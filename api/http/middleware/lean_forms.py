@@ -26,6 +26,7 @@ from api.http.middleware.auth import (
     VERIFIER,
     Caller,
     TokenVerifier,
+    accepted,
     authenticated,
     bearer_token,
     keep_to_session,
@@ -42,11 +43,10 @@ from payments.services import Services
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-_ROUTE = "daftari.route"
-"""The key in an environment of the route that was found for its request ahead."""
-
-_READ = "daftari.read"
-"""The key in an environment of what was read ahead for its request, or of the refusal."""
+_ROUTE, _CALLER, _READ = "daftari.route", "daftari.caller", "daftari.read"
+"""The keys in an environment of what was found ahead for its request: its route, whom its token names, and what was
+read for them, or the refusal.
+"""
 
 
 @dataclass(slots=True)
@@ -110,6 +110,7 @@ class LeanForms:
             environ[_ROUTE] = found
             with suppress(Unauthenticated, Unavailable):
                 caller = self._verifier.caller_of(bearer_token(environ.get("HTTP_AUTHORIZATION", "")))
+                environ[_CALLER] = caller
                 wanted.setdefault(found[0].endpoint, []).append((environ, caller, found[1]["session_id"]))
         for endpoint, asked in wanted.items():
             try:
@@ -130,8 +131,12 @@ class LeanForms:
 
     def _admit(self, asked: Asked, services: Services) -> None:
         """Find out who sends a request, and count it. Raises as authentication and limits do."""
-        token = bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
-        sender = authenticated(self._verifier, token, asked.environ.get("REMOTE_ADDR"), services)
+        known: Caller | None = asked.environ.get(_CALLER)
+        if known is not None:
+            sender = accepted(known, services)
+        else:
+            token = bearer_token(asked.environ.get("HTTP_AUTHORIZATION", ""))
+            sender = authenticated(self._verifier, token, asked.environ.get("REMOTE_ADDR"), services)
         keep_to_session(sender, self._app.view_functions[asked.rule.endpoint], asked.values)
         asked.caller = sender
         self._limits.count(asked.environ["REQUEST_METHOD"], asked.caller, services)

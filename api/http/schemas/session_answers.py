@@ -1,7 +1,6 @@
 """The answers of a buyer's commands, as status and content: a command keeps its own under an Idempotency-Key."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from api.http.framework.lean import lean_dump
@@ -21,7 +20,7 @@ def show_created(details: Mapping[str, Any], session: PaymentSession) -> tuple[i
 
 def show_prompted(prompted: Prompted) -> tuple[int, dict[str, Any]]:
     """Return the status and the content of the answer to a prompt: 202 if M-Pesa's answer was lost."""
-    return 200 if prompted.checkout_request_id else 202, {"status": "success", **asdict(prompted)}
+    return 200 if prompted.checkout_request_id else 202, {"status": "success", **vars(prompted)}
 
 
 def show_extended(session: PaymentSession) -> tuple[int, dict[str, Any]]:

@@ -69,6 +69,14 @@ def test_each_caller_is_shown_their_own_session_alone(
     assert [status for status, _ in shown] == [200, 200, 200, 404, 404, 401, 401, 403]
 
 
+def test_a_token_that_is_revoked_meanwhile_is_refused(instance: Instance) -> None:
+    asked = environ(session_of(instance, 1), instance.token(1))
+    instance.app.read_ahead([asked])
+    instance.services.revocations.revoke_all(1, by="cli:user:9", reason="Lost phone.")
+    _, status, _ = run_wsgi_app(instance.app, asked)
+    assert status.startswith("401 ")
+
+
 def test_a_session_that_cannot_be_read_fails_alone(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
