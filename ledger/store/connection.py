@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, cast
 
 import psycopg
-from psycopg import Cursor, Transaction, abc
+from psycopg import Cursor, Transaction
 from psycopg.abc import Params, QueryNoTemplate
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
@@ -31,7 +31,7 @@ READ_ONLY_SECONDS = 1.0
 MAX_PREPARED = 200
 """How many statements a connection remembers; the one that was not used for longest goes."""
 
-_SAYS_READ_ONLY = (b"default_transaction_read_only", b"in_hot_standby")
+_READ_ONLY, _STANDBY = b"default_transaction_read_only", b"in_hot_standby"
 """PostgreSQL reports these without being asked."""
 
 _DEALLOCATES = re.compile(rb"(?:DROP|ALTER|ROLLBACK|DISCARD ALL|DEALLOCATE ALL)\b")
@@ -83,12 +83,15 @@ class Connection(psycopg.Connection[DictRow]):
         self._known: OrderedDict[tuple[bytes, tuple[int, ...]], _Prepared | None] = OrderedDict()
         self._names = 0
         self._must_deallocate = False
+        self._transformer = Transformer(self)
+        """It keeps how to write and read each type, which psycopg looks up for each statement anew."""
 
     @property
     def is_read_only_of_old(self) -> bool:
         """Whether the server said that it takes no writes here, some time ago: a new connection may know better."""
-        return monotonic() - self._opened_at >= READ_ONLY_SECONDS and any(
-            self.pgconn.parameter_status(name) == b"on" for name in _SAYS_READ_ONLY
+        says = self.pgconn.parameter_status
+        return (says(_READ_ONLY) == b"on" or says(_STANDBY) == b"on") and (
+            monotonic() - self._opened_at >= READ_ONLY_SECONDS
         )
 
     def execute(  # type: ignore[override]  # templates are not used
@@ -139,8 +142,8 @@ class Connection(psycopg.Connection[DictRow]):
         text, values = _numbered(query, params) if prepare is not False else (None, ())
         if text is None or not self.autocommit or self.pgconn.pipeline_status != PipelineStatus.OFF:
             return self._run_unprepared(query, params, binary=binary)
-        transformer = Transformer(self)
-        dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values)) if values else ()
+        transformer = self._transformer
+        dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
         key = (text, transformer.types or ())
         if key not in self._known and not prepare:
             cursor = self._run_unprepared(query, params, binary=binary)
@@ -149,7 +152,7 @@ class Connection(psycopg.Connection[DictRow]):
         prepared = self._known.get(key) or self._prepare(key)
         self._known.move_to_end(key)
         result = self._run_prepared(query, prepared, dumped, transformer.formats, binary=binary)
-        return cast("Cursor[DictRow]", self._rows_of(result, prepared, transformer))
+        return cast("Cursor[DictRow]", self._rows_of(result, prepared))
 
     def _run_prepared(
         self,
@@ -186,13 +189,17 @@ class Connection(psycopg.Connection[DictRow]):
             if oldest is not None:
                 _raise_error_of(self.pgconn.exec_(b"DEALLOCATE " + oldest.name))
 
-    def _rows_of(self, result: PGresult, prepared: _Prepared, transformer: abc.Transformer) -> Rows:
-        _raise_error_of(result)
+    def _rows_of(self, result: PGresult, prepared: _Prepared) -> Rows:
         if result.status == ExecStatus.TUPLES_OK:
             if prepared.as_row is None:
                 prepared.as_row = _row_maker(result)
-            transformer.set_pgresult(result)
-            return Rows(transformer.load_rows(0, result.ntuples, prepared.as_row), result.ntuples)
+            count = result.ntuples
+            self._transformer.set_pgresult(result)
+            try:
+                return Rows(self._transformer.load_rows(0, count, prepared.as_row), count)
+            finally:
+                self._transformer.set_pgresult(None)
+        _raise_error_of(result)
         if _DEALLOCATES.match(result.command_status or b""):
             self._forget()
         changed = result.command_tuples
@@ -201,6 +208,7 @@ class Connection(psycopg.Connection[DictRow]):
     def _forget(self) -> None:
         """Forget all that was prepared, and have the server do so before the next statement."""
         self._known.clear()
+        self._transformer = Transformer(self)
         self._must_deallocate = True
 
 

@@ -64,6 +64,21 @@ def test_a_value_comes_back_as_from_psycopg(connection: Connection, value: objec
     assert list(row) == ["a", "b"]
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_value_means_the_same_after_any_other(connection: Connection, *, binary: bool) -> None:
+    """How to write and read a type is kept from one statement to the next."""
+
+    def read() -> list[Any]:
+        found = [
+            connection.execute("SELECT %s AS value", (value,), binary=binary).fetchall() for value in VALUES
+        ]
+        return [*found, connection.execute("SELECT ARRAY[1, 2] AS value", binary=binary).fetchall()]
+
+    by_psycopg = read()
+    assert read() == by_psycopg
+    assert read() == by_psycopg
+
+
 def test_placeholders_are_those_of_psycopg(connection: Connection) -> None:
     named = "SELECT %(b)s::int AS b, %(a)s::int AS a, %(b)s::int AS again, '%%' AS percent"
     [row] = three_times(connection, named, {"a": 1, "b": 2, "unused": 3})
