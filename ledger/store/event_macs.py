@@ -7,8 +7,6 @@ before there were MACs end at a position that is stored once, with a MAC of its 
 
 import hmac
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +16,7 @@ from ledger.errors import LedgerError
 from ledger.store.canonical import GENESIS, UNREADABLE, chained_hash, event_digest
 from ledger.store.database import Database
 from ledger.store.key_ring import EVENT_MAC, KeyRing
+from ledger.store.keyed_digests import keyed_digest
 
 COLUMNS = "origin, position, hash, key_id, mac"
 """What `is_genuine` looks at; to be read with each event that is acted upon or shown."""
@@ -148,15 +147,7 @@ def _computed_hash(session_id: UUID, row: Mapping[str, Any], previous: bytes) ->
 
 def _mac(key: bytes, kind: bytes, key_id: int, content: bytes) -> bytes:
     """Kinds are five bytes and contents of one length each, so no two messages are the same bytes."""
-    mac = _prepared(key).copy()
-    mac.update(kind + key_id.to_bytes(8) + content)
-    return mac.digest()
-
-
-@lru_cache(maxsize=16)
-def _prepared(key: bytes) -> hmac.HMAC:
-    """Return an HMAC that has taken its key, to be copied: to begin with the key takes as long as all the rest."""
-    return hmac.new(key, digestmod=sha256)
+    return keyed_digest(key, kind + key_id.to_bytes(8) + content)
 
 
 def _place(origin: int, position: int) -> bytes:

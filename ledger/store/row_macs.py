@@ -8,6 +8,7 @@ from typing import Any
 
 from ledger.store.canonical import canonical_json
 from ledger.store.key_ring import KeyRing
+from ledger.store.keyed_digests import keyed_digest
 
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 
@@ -38,4 +39,4 @@ def plain(value: object) -> str | None:
 
 
 def _mac(key_id: int, key: bytes, kind: str, facts: Sequence[Any]) -> str:
-    return f"{key_id}.{hmac.digest(key, canonical_json([kind, key_id, *facts]), 'sha256').hex()}"
+    return f"{key_id}.{keyed_digest(key, canonical_json([kind, key_id, *facts])).hex()}"

@@ -32,6 +32,7 @@ from ledger.store.key_ring import (
     unwrap,
     wrap,
 )
+from ledger.store.keyed_digests import keyed_digest
 from ledger.store.parts import Part
 
 SYSTEM_USER_ID = 0
@@ -239,7 +240,7 @@ class Vault:
 
     def digest(self, purpose: str, text: str) -> str:
         """Return a keyed digest (64 hex digits): equal for equal texts, and useless without the key ring."""
-        return hmac.digest(self.keys.key(DIGESTS, 0), f"{purpose}\0{text}".encode(), "sha256").hex()
+        return keyed_digest(self.keys.key(DIGESTS, 0), f"{purpose}\0{text}".encode()).hex()
 
     def sign(self, message: bytes) -> bytes:
         """Return the 16 bytes that only the holder of the key ring can compute for this message."""
@@ -293,7 +294,7 @@ def _own_key(key: bytes, purpose: str) -> AESGCM:
 
 
 def _signature(key: bytes, message: bytes) -> bytes:
-    return hmac.new(key, message, sha256).digest()[:16]
+    return keyed_digest(key, message)[:16]
 
 
 def _decoded(text: str) -> bytes:
