@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from eventsourcing.domain import Aggregate
+from eventsourcing.utils import resolve_topic
 
 from ledger.session.cart import SnapshotLine, Totals
 from ledger.session.event import Event
@@ -52,6 +53,14 @@ class Created(Event, Aggregate.Created):
         unknown = ("county_id", "subcounty_id", "reference_sealed", "metadata_sealed")
         state |= dict.fromkeys(unknown) | {"shop": BUILTIN_SHOP}
         state["lines"] = [line | {"name_sealed": None} for line in state["lines"]]
+
+    def mutate(self, aggregate: Any) -> Any:
+        """Make the session, without the library's search for what its initialisers take."""
+        assert aggregate is None
+        session = object.__new__(resolve_topic(self.originator_topic))
+        session.__base_init__(self.originator_id, self.originator_version, self.timestamp)
+        self.apply(session)
+        return session
 
     def apply(self, session: SessionState) -> None:
         session.user_id = self.user_id

@@ -85,7 +85,9 @@ class SessionState(Aggregate):
         return Status.EXPIRED if has_run_out else self.status
 
     def _write(self, event: type[SessionEvent], *, at: datetime, **fields: Any) -> None:
-        self.trigger_event(event, timestamp=at, **fields)
+        happened = event(originator_id=self.id, originator_version=self.version + 1, timestamp=at, **fields)
+        happened.mutate(self)
+        self.pending_events.append(happened)
 
     def _move(self, event: type[SessionEvent], *, at: datetime, **fields: Any) -> None:
         """Write an event that moves the public status."""
