@@ -1,6 +1,6 @@
 """The STK callback: untrusted bytes in, a typed value or MalformedCallback out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -77,21 +77,20 @@ class _Items:
     def __init__(self, callback: dict[str, Any]) -> None:
         items = untrusted.member(callback.get("CallbackMetadata"), "Item")
         listed = items if isinstance(items, list) else [items]
-        self._items = [item for item in listed[:_MAX_ITEMS] if isinstance(item, dict)]
+        self._values: dict[str, list[object]] = {}
+        for item in listed[:_MAX_ITEMS]:
+            name, value = untrusted.member(item, "Name"), untrusted.member(item, "Value")
+            if isinstance(name, str) and value is not None:
+                self._values.setdefault(name, []).append(value)
         self.unusable: list[str] = []
 
     def read(self, name: str, label: str, parse: Callable[[object], Value | None]) -> Value | None:
         """Return the one value that all items of this name agree on, or None."""
-        values = {parse(value) for value in self._values(name)}
+        values = {parse(value) for value in self._values.get(name, ())}
         if len(values) > 1 or None in values:
             self.unusable.append(label)
             return None
         return values.pop() if values else None
-
-    def _values(self, name: str) -> Iterator[object]:
-        for item in self._items:
-            if item.get("Name") == name and item.get("Value") is not None:
-                yield item["Value"]
 
 
 def _required(value: str | None, reason: str) -> str:

@@ -50,12 +50,7 @@ def read_json(body: bytes, max_bytes: int = MAX_BYTES) -> Any:
     if len(body) > max_bytes:
         raise Unreadable("too_large")
     try:
-        return json.loads(
-            body.decode("utf-8-sig"),
-            parse_float=Decimal,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unambiguous,
-        )
+        return _DECODER.decode(body.decode("utf-8-sig"))
     except RecursionError:
         raise Unreadable("too_deep") from None
     except (ValueError, ArithmeticError):
@@ -71,6 +66,11 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise Unreadable("repeated_key")
     return members
+
+
+_DECODER = json.JSONDecoder(
+    parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_unambiguous
+)
 
 
 def identifier(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """The event recorder: one SQL call appends events and moves the status row, without a lock and without a sequence."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -285,16 +285,18 @@ class SessionRecorder(PostgresApplicationRecorder):
         raise NotSupportedError("There is no subscription to this log; follow it with projections.follower.")
 
 
-@contextmanager
-def version_conflicts() -> Iterator[None]:
-    """Raise VersionConflict where an append meets another writer's."""
-    try:
-        yield
-    except psycopg.Error as error:
-        if error.sqlstate == VERSION_CONFLICT:
+class version_conflicts:  # noqa: N801 - reads as the statement that it is
+    """A context that raises VersionConflict where an append meets another writer's."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, psycopg.Error) and error.sqlstate == VERSION_CONFLICT:
             CONFLICTS.add("another_writer")
             raise VersionConflict(str(error)) from error
-        raise
 
 
 def rows_of_history(value: str | None) -> list[dict[str, Any]]:

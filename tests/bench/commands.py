@@ -206,7 +206,7 @@ def commands(against: Path | None, turns: int, buyers: int, *, profile: bool, ch
     if child:
         with _commands() as own:
             for line in sys.stdin:
-                print(json.dumps(own.turn(int(line))), file=sys.stderr, flush=True)
+                click.echo(json.dumps(own.turn(int(line))), err=True)
     elif profile:
         with _commands() as own:
             own.turn(buyers)
