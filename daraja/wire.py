@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from daraja.untrusted import MAX_BYTES
@@ -91,7 +90,7 @@ def exchange(
     request.body = body
     try:
         with adapter.send(request, stream=True, timeout=timeouts, verify=session.verify or True) as response:
-            return Reply(response.status_code, response.headers, _body(response.raw, max_bytes))
+            return Reply(response.status_code, response.raw.headers, _body(response.raw, max_bytes))
     except (http.client.HTTPException, OSError, ValueError) as error:
         raise AnswerLost(type(error).__name__) from None
 
@@ -207,7 +206,6 @@ class _Adapter(BaseAdapter):
             raise
         response = requests.Response()
         response.status_code, response.raw = raw.status, raw
-        response.headers = CaseInsensitiveDict(raw.headers.items())
         return response
 
     def keep(self, key: _Key, connection: http.client.HTTPConnection) -> None:
