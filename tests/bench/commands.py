@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +23,7 @@ from uuid import UUID
 
 import click
 
-from api.http.middleware.logging import configure_logging
+from api.http.middleware.logging import configure_logging, keep_loggers
 from api.local.local_settings import local_settings
 from api.local.postgres import EmbeddedPostgres
 from api.wiring import build_services
@@ -147,7 +147,9 @@ def _simulator() -> Iterator[str]:
 def _commands() -> Iterator[Commands]:
     folder = folder_on_disk()
     try:
-        with EmbeddedPostgres(folder) as server, _simulator() as simulator_url:
+        with ExitStack() as stack:
+            server = stack.enter_context(EmbeddedPostgres(folder))
+            simulator_url = stack.enter_context(_simulator())
             environ = {
                 "DATABASE_URL": server.database_url,
                 "DAFTARI_DATA_DIR": str(folder),
@@ -155,13 +157,11 @@ def _commands() -> Iterator[Commands]:
                 "MPESA_CALLBACK_URL": "http://127.0.0.1:9/api/payments/callbacks/",
                 **SIMULATED,
             }
-            configure_logging("json")
+            configure_logging("json", stack.enter_context((folder / "log").open("w", encoding="utf-8")))
+            keep_loggers()
             migrate(server.database_url)
-            services = build_services(local_settings(environ))
-            try:
-                yield Commands(services)
-            finally:
-                services.close()
+            services = stack.enter_context(closing(build_services(local_settings(environ))))
+            yield Commands(services)
     finally:
         shutil.rmtree(folder)
 
@@ -224,11 +224,15 @@ def commands(against: Path | None, turns: int, buyers: int, *, profile: bool, ch
 
 
 def _show(taken: Sequence[Sequence[dict[str, float]]]) -> None:
+    """Print median and least of each tree, and the ratio of the trees: in the median of all turns, and of the least."""
     for step in (*STEPS, "sum"):
         figures = [[sum(each.values()) if step == "sum" else each[step] for each in turn] for turn in taken]
-        shown = "  ".join(f"{median(column):7.0f} µs" for column in zip(*figures, strict=True))
-        ratio = f"  {median(turn[0] / turn[1] for turn in figures):.3f}" if len(figures[0]) > 1 else ""
-        click.echo(f"{step:9} {shown}{ratio}")
+        columns = list(zip(*figures, strict=True))
+        shown = "  ".join(f"{median(column):6.0f} (least {min(column):5.0f}) µs" for column in columns)
+        if len(columns) > 1:
+            least = min(columns[0]) / min(columns[1])
+            shown += f"  {median(turn[0] / turn[1] for turn in figures):.3f} (least {least:.3f})"
+        click.echo(f"{step:9} {shown}")
 
 
 if __name__ == "__main__":
