@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from uuid import UUID
 
 CONNECT_SECONDS = 5.0
 MAX_HEAD_BYTES = 32 << 10
@@ -53,8 +54,12 @@ class Reply:
 
 
 class Origin(NamedTuple):
-    """Where connections lead: to a host by its name, which TLS verifies, and a port."""
+    """Where connections lead: to a host by its name, which TLS verifies, and a port; and whose they are.
 
+    Endpoints share no connection: what one answers can never be taken for the answer of another.
+    """
+
+    owner: UUID
     is_encrypted: bool
     host: str
     port: int

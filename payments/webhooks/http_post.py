@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from uuid import UUID
 
 from payments.webhooks.connections import Connection, ConnectionEnded, Connections, NotPosted, Origin, Reply
 from payments.webhooks.targets import Target, is_public
@@ -21,11 +22,13 @@ MAX_ADDRESSES = 3
 
 
 class Route:
-    """The way to a host for several messages: it is looked up once, and not while connections to it are kept."""
+    """The way of an `owner`'s messages to a host: it is looked up once, and not while connections to it are kept."""
 
-    def __init__(self, target: Target, connections: Connections, *, allows_private: bool) -> None:
+    def __init__(
+        self, target: Target, connections: Connections, owner: UUID, *, allows_private: bool
+    ) -> None:
         self._target = target
-        self._origin = Origin(target.is_encrypted, target.host, target.port)
+        self._origin = Origin(owner, target.is_encrypted, target.host, target.port)
         self._connections = connections
         self._allows_private = allows_private
         self._addresses: asyncio.Task[list[str]] | None = None

@@ -136,7 +136,7 @@ class WebhookSender:
         except InvalidValue:  # What was allowed when it was added is so no longer.
             route = None
         else:
-            route = Route(target, self._connections, allows_private=allows_private)
+            route = Route(target, self._connections, endpoint.endpoint_id, allows_private=allows_private)
         secrets = endpoint.definition.secrets_at(clock.now())
         each_session = [self._send_in_order(route, secrets, of_session) for of_session in due]
         return [outcome for found in await asyncio.gather(*each_session) for outcome in found]

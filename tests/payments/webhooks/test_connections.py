@@ -1,8 +1,10 @@
 """Connections to endpoints are kept for the next message where nothing speaks against it, and for a moment only."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from itertools import cycle
+from uuid import UUID
 
 import pytest
 
@@ -37,24 +39,29 @@ class Host:
         self.ended.set()
 
 
-def post_to(host: Host, count: int, between: Callable[[Host], Awaitable[None]] | None = None) -> list[int]:
-    """Post one message after the other; return the statuses."""
+def post_to(
+    host: Host,
+    count: int,
+    between: Callable[[Host], Awaitable[None]] | None = None,
+    owners: Sequence[UUID] = (UUID(int=1),),
+) -> list[int]:
+    """Post one message after the other, of each owner in turn; return the statuses."""
 
     async def post() -> list[int]:
         async with await asyncio.start_server(host.serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             kept = Connections(lambda: pytest.fail("nothing is encrypted"))
-            route = Route(
-                parse_target(f"http://127.0.0.1:{port}/", allows_private=True), kept, allows_private=True
-            )
+            target = parse_target(f"http://127.0.0.1:{port}/", allows_private=True)
+            routes = cycle([Route(target, kept, owner, allows_private=True) for owner in owners])
             statuses = []
             for _ in range(count):
-                statuses.append((await route.post({}, b"{}")).status)
+                statuses.append((await next(routes).post({}, b"{}")).status)
                 if between is not None:
                     await between(host)
-            origin = Origin(is_encrypted=False, host="127.0.0.1", port=port)
-            if (last := kept.kept(origin)) is not None:
-                last.abort()
+            for owner in owners:
+                origin = Origin(owner, is_encrypted=False, host="127.0.0.1", port=port)
+                if (last := kept.kept(origin)) is not None:
+                    last.abort()
             return statuses
 
     return asyncio.run(post())
@@ -66,6 +73,12 @@ def test_a_connection_is_kept_for_the_next_message(answer: bytes) -> None:
     statuses = post_to(host, 5)
     assert len(statuses) == host.requests == 5
     assert host.connections == 1
+
+
+def test_endpoints_of_one_host_share_no_connection() -> None:
+    host = Host(NO_CONTENT)
+    post_to(host, 4, owners=(UUID(int=1), UUID(int=2)))
+    assert (host.connections, host.requests) == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cryptography import x509
@@ -152,8 +153,8 @@ def encrypted(certificate: Path) -> Iterator[WebhookReceiver]:
 def send_to(url: str, tls: ssl.SSLContext, *, allows_private: bool = True) -> int:
     async def send() -> int:
         target = parse_target(url, allows_private=allows_private)
-        reply = await Route(target, Connections(lambda: tls), allows_private=allows_private).post({}, b"{}")
-        return reply.status
+        route = Route(target, Connections(lambda: tls), uuid4(), allows_private=allows_private)
+        return (await route.post({}, b"{}")).status
 
     return asyncio.run(send())
 
