@@ -161,6 +161,7 @@ class WebhookEndpoints:
             values = {"endpoint_id": endpoint_id, "sealed": self._sealed(endpoint_id, definition), "now": now}
             connection.execute(_ADD, values | {"origin": end.origin, "position": end.position})
             self._record(connection, "webhook_added", endpoint_id, definition, by)
+        self._known = None
         return self.find(endpoint_id, key=key), secret
 
     def all(self, *, key: str | None = None) -> list[Endpoint]:

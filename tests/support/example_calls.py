@@ -36,6 +36,7 @@ TAGS = frozenset(
         "checkouts",
         "session_refunds",
         "events",
+        "webhook_endpoints",
     }
 )
 """The groups of operations that are for checkout clients and servers, but for those that are for operators."""
@@ -100,6 +101,10 @@ def sale(instance: Instance) -> Iterator[Call]:
     caller = Caller(instance.server())
     yield (added := caller.call("addWebhookEndpoint"))
     endpoint = {"endpoint_id": added[-1]["id"]}
+    yield caller.call("listWebhookEndpoints")
+    yield caller.call("showWebhookEndpoint", **endpoint)
+    yield caller.call("changeWebhookEndpoint", **endpoint)
+    yield caller.call("rotateWebhookSecret", **endpoint)
     yield (created := caller.call("createCheckout"))
     session = {"session_id": created[-1]["session_id"]}
     caller.call("initiatePayment", **session)
@@ -110,10 +115,8 @@ def sale(instance: Instance) -> Iterator[Call]:
     yield caller.call("listMessages")
     yield caller.call("askForRefund", **session)
     yield caller.call("listSessionRefunds", **session)
-    yield caller.call("listWebhookEndpoints")
-    yield caller.call("showWebhookEndpoint", **endpoint)
-    yield caller.call("changeWebhookEndpoint", **endpoint)
-    yield caller.call("rotateWebhookSecret", **endpoint)
+    yield caller.call("listWebhookDeliveries", **endpoint)
+    yield caller.call("redeliverWebhooks", **endpoint)
     yield caller.call("deleteWebhookEndpoint", **endpoint)
 
 
