@@ -369,14 +369,21 @@ def genuine(
 def _events(
     rows: Iterable[dict[str, Any]], macs: EventMacs | None, topics: Sequence[str] | None
 ) -> Iterator[Recorded]:
-    """Yield the events of rows as `genuine` does; one that cannot be decoded is passed over too, unless it is ours."""
-    for row in genuine(rows, macs, topics):
-        try:
-            yield recorded(row)
-        except UNREADABLE:
-            if macs is None or macs.is_genuine(row):
-                raise
-            _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
+    """Yield the events of rows as `genuine` does, which stay with them; a forged one may not even be decodable."""
+    for row in rows:
+        if (event := row.get("event")) is None:
+            if not any(genuine((row,), macs, topics)):
+                continue
+            try:
+                event = recorded(row)
+            except UNREADABLE:
+                if macs is None or macs.is_genuine(row):
+                    raise
+                _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
+                continue
+            if topics is None or row["topic"] in topics:
+                row["event"] = event
+        yield event
 
 
 def event_of(row: Mapping[str, Any]) -> Event:
@@ -386,11 +393,7 @@ def event_of(row: Mapping[str, Any]) -> Event:
 
 def recorded(row: dict[str, Any]) -> Recorded:
     """Return the event of one row of the log, whose `state` is JSON text."""
+    state = msgspec.json.decode(row["state"])
     return Recorded(
-        row["session_id"],
-        row["version"],
-        row["topic"],
-        msgspec.json.decode(row["state"]),
-        row["position"],
-        row["recorded_at"],
+        row["session_id"], row["version"], row["topic"], state, row["position"], row["recorded_at"]
     )

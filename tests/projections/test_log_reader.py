@@ -1,7 +1,9 @@
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg import Connection
 
 from ledger.application import Ledger
 from ledger.session.events import Created, OrderCreated, Paid
@@ -180,3 +182,46 @@ def test_a_forged_order_hides_no_payment(ledger: Ledger, database: Database) -> 
     until_readable(database)
     processor.run_once()
     assert handler.handled == [checkout.session_id]
+
+
+class Kept:
+    """Keeps the events that it is given."""
+
+    topics = (Created.TOPIC,)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.given: list[Recorded] = []
+
+    def apply(self, _: Connection[Any], batch: Sequence[Recorded]) -> None:
+        """Keep a batch."""
+        self.given.extend(batch)
+
+
+def test_followers_are_given_the_same_event_which_is_checked_and_decoded_once(
+    ledger: Ledger, database: Database, log: LogReader
+) -> None:
+    one, other = Kept("one"), Kept("other")
+    followers = [Follower(database, event_macs(database), each, log=log) for each in (one, other)]
+    for _ in range(3):  # What came before a follower's first position in memory is read from the log.
+        Checkout(ledger)
+        until_readable(database)
+        for follower in followers:
+            follower.catch_up()
+    assert one.given[-1] is other.given[-1]
+    assert len(one.given) == len(other.given) == 3
+
+
+def test_an_event_that_one_follower_takes_unchecked_is_checked_for_the_next(
+    ledger: Ledger, database: Database
+) -> None:
+    log = LogReader(database, Distrustful())  # type: ignore[arg-type]
+    start = log.look()
+    Checkout(ledger)
+    until_readable(database)
+    end = log.look()
+    unchecked = log.recent(start, end, (Created.TOPIC,), checked=())
+    checked = log.recent(start, end, (Created.TOPIC,))
+    assert unchecked is not None
+    assert checked is not None
+    assert (len(unchecked.wanted), len(checked.wanted)) == (1, 0)
