@@ -43,12 +43,15 @@ DAYS_TABLE = "journal_days"
 COLUMNS = tuple(column.name for column in fields(Entry))
 
 _NAMES = ", ".join(COLUMNS)
-# A command that wrote a later event had checked these, and that later one carries our MAC.
+# A command that wrote a later event had checked these, and that later one carries our MAC. Each session is looked up by
+# itself, and the arrays come by SELECT, so that one plan is kept, and it never reads the log whole.
 EARLIER = """
-SELECT session_id, version, topic, recorded_at, position,
-       (CASE WHEN version = 1 THEN jsonb_build_object('totals', state->'totals') ELSE state END)::text AS state
-FROM payment_events JOIN unnest(%b::uuid[], %b::integer[]) AS wanted (session_id, before) USING (session_id)
-WHERE version < before AND topic = ANY(%s) ORDER BY session_id, version
+SELECT event.*
+FROM unnest((SELECT %b::uuid[]), (SELECT %b::integer[])) AS wanted (session_id, before), LATERAL (
+    SELECT session_id, version, topic, recorded_at, position,
+           (CASE WHEN version = 1 THEN jsonb_build_object('totals', state->'totals') ELSE state END)::text AS state
+    FROM payment_events WHERE session_id = wanted.session_id AND version < wanted.before AND topic = ANY(%s) OFFSET 0
+) AS event ORDER BY session_id, version
 """
 LOGGED = """
 SELECT log.*, CASE WHEN log.origin = node.origin THEN log.after_position ELSE 0 END AS posted_after
