@@ -14,7 +14,8 @@ from ledger.store.locks import ActiveLock
 from payments.retry_schedule import RetrySchedule
 
 RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(seconds=1), timedelta(seconds=30))
-STAND_BY_SECONDS = 2.0
+STAND_BY_SECONDS = 1.0
+"""A worker that was killed is replaced within two seconds: by then its connection is gone, and another has asked."""
 ROUNDS_TO_DOUBLE = 50
 """After this many rounds without work the rest has doubled."""
 
