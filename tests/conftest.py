@@ -32,6 +32,9 @@ _KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
 _SYSTEM_ALONE = Path(__file__).parent / "api" / "http" / "framework" / "test_every_identity.py"
 """Only `make test-system` runs it, and to collect it takes each process seconds."""
 
+_SYSTEM = "mark.system"
+"""Stands in each module with a test that only `make test-system` runs; the others are not imported then."""
+
 _URL = pytest.StashKey[str]()
 _SERVER_URL = "daftari_server_url"
 
@@ -44,8 +47,16 @@ def pytest_configure() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Make no requests that are then deselected."""
-    return (collection_path == _SYSTEM_ALONE and config.option.markexpr == "not system") or None
+    """Import no module, and make no requests, whose tests are all deselected."""
+    marked = config.option.markexpr
+    if collection_path == _SYSTEM_ALONE:
+        return marked == "not system" or None
+    without = (
+        collection_path.suffix == ".py"
+        and marked == "system"
+        and _SYSTEM not in collection_path.read_text("utf-8")
+    )
+    return without or None
 
 
 def pytest_collection_finish() -> None:

@@ -15,6 +15,7 @@ NAMED = "DAFTARI_TEST_BROWSER"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--in-process-gpu",
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",

@@ -45,7 +45,9 @@ def _session(world: World, role: str, user: int | None = None) -> tuple[requests
     return session, proof_in(session.get(f"{world.instance.base_url}/console/", timeout=10).text)
 
 
-@pytest.mark.parametrize("viewport", [None, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(
+    "viewport", [None, pytest.param(NARROW, marks=pytest.mark.system)], ids=["wide", "narrow"]
+)
 def test_an_operator_uploads_a_statement_of_several_pieces_and_reads_its_differences(
     visit: Callable[..., Page], world: World, viewport: dict[str, int] | None
 ) -> None:

@@ -1,5 +1,6 @@
 """What a buyer types on the shop's pages, and what the pages say to it."""
 
+import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.api.pages.acts import PHONE, fill_in_delivery
@@ -53,6 +54,7 @@ def test_the_apis_field_errors_are_shown_and_disappear_once_corrected(page: Page
     expect(page.get_by_role("heading", name="Check your phone")).to_be_visible()
 
 
+@pytest.mark.system
 def test_subcounties_are_those_of_the_county(page: Page) -> None:
     page.goto("/shop/checkout/")
     page.get_by_label("County", exact=True).select_option("Mombasa")
@@ -92,6 +94,7 @@ def test_a_quantity_that_cannot_be_sold_is_shown_beside_its_line(page: Page, ins
     assert [item["quantity"] for item in items if item["product_name"] == "Fresh Tomatoes"] == [0.5]
 
 
+@pytest.mark.system
 def test_an_emptied_cart_leads_back_to_the_shop(page: Page) -> None:
     page.goto("/shop/cart/")
     for product in ("Fresh Tomatoes", "Sukuma Wiki", "Hass Avocados"):
@@ -101,6 +104,7 @@ def test_an_emptied_cart_leads_back_to_the_shop(page: Page) -> None:
     expect(page.get_by_role("heading", name="Fresh from the farms")).to_be_visible()
 
 
+@pytest.mark.system
 def test_another_buyer_has_another_cart(page: Page) -> None:
     page.goto("/shop/?user=2")
     assert page.url.endswith("/shop/")
@@ -127,6 +131,7 @@ def test_names_from_the_api_are_text_and_never_markup(page: Page, instance: Inst
     expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
+@pytest.mark.system
 def test_links_stay_in_place_while_the_page_refreshes(page: Page) -> None:
     page.goto("/shop/")
     links = page.get_by_role("link", name="Go to the cart"), page.get_by_role("link", name="Cart 3 products")
@@ -138,6 +143,7 @@ def test_links_stay_in_place_while_the_page_refreshes(page: Page) -> None:
         assert link.evaluate("link => link.isTheSame")
 
 
+@pytest.mark.system
 def test_a_pressed_button_is_not_replaced(page: Page) -> None:
     page.goto("/shop/")
     add = page.get_by_role("button", name="Add Carrots to the cart")
@@ -162,6 +168,7 @@ def test_a_change_during_a_fetch_is_fetched_too(page: Page) -> None:
     expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_change_is_made_before_a_link_is_followed(page: Page) -> None:
     page.goto("/shop/")
     held = hold(page, "**/api/cart/items/**")
@@ -175,6 +182,7 @@ def test_a_change_is_made_before_a_link_is_followed(page: Page) -> None:
     expect(page.get_by_role("heading", name="Carrots")).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_refused_change_is_shown_though_a_link_was_pressed(page: Page) -> None:
     page.goto("/shop/")
     held = hold(page, "**/api/cart/items/**")
@@ -207,6 +215,7 @@ def test_personal_details_never_reach_the_url_before_the_script_listens(page: Pa
     assert "?" not in page.url
 
 
+@pytest.mark.system
 def test_an_emptied_cart_has_nothing_to_sum_up(page: Page) -> None:
     page.goto("/shop/cart/")
     summary = page.get_by_role("complementary", name="Summary")

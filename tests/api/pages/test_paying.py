@@ -50,8 +50,12 @@ def test_a_buyer_goes_from_the_catalogue_to_the_order(page: Page, instance: Inst
     ("mistake", "reason"),
     [
         ("Cancel", "The payment request was cancelled on the phone."),
-        ("Wrong PIN", "The M-Pesa PIN was wrong."),
-        ("Ignore", "The phone did not answer. Switch it on, keep it at hand, and try again."),
+        pytest.param("Wrong PIN", "The M-Pesa PIN was wrong.", marks=pytest.mark.system),
+        pytest.param(
+            "Ignore",
+            "The phone did not answer. Switch it on, keep it at hand, and try again.",
+            marks=pytest.mark.system,
+        ),
     ],
 )
 def test_a_mistake_is_shown_and_the_buyer_pays_on_the_next_attempt(
@@ -78,6 +82,7 @@ def test_a_double_click_on_pay_sends_one_prompt(page: Page, instance: Instance) 
     assert len(instance.simulator.prompts(DIGITS)) == 1
 
 
+@pytest.mark.system
 def test_a_prompt_that_mpesa_refused_is_sent_again_for_the_same_session(
     page: Page, instance: Instance
 ) -> None:
@@ -90,6 +95,7 @@ def test_a_prompt_that_mpesa_refused_is_sent_again_for_the_same_session(
     assert sessions(instance) == ["payment_initiated"]
 
 
+@pytest.mark.system
 def test_pressing_again_after_a_lost_connection_opens_no_second_session(
     page: Page, instance: Instance
 ) -> None:
@@ -102,6 +108,7 @@ def test_pressing_again_after_a_lost_connection_opens_no_second_session(
     assert sessions(instance) == ["payment_initiated"]
 
 
+@pytest.mark.system
 def test_a_payment_that_waits_is_still_there_after_a_reload(page: Page) -> None:
     check_out(page)
     page.reload()
@@ -110,6 +117,7 @@ def test_a_payment_that_waits_is_still_there_after_a_reload(page: Page) -> None:
     return_to_order(page)
 
 
+@pytest.mark.system
 def test_an_expired_session_leads_back_to_the_checkout(page: Page, instance: Instance) -> None:
     with freeze_time(clock.now() - timedelta(hours=1)):
         session_id = instance.client(1).create().json()["session_id"]
@@ -122,6 +130,7 @@ def test_an_expired_session_leads_back_to_the_checkout(page: Page, instance: Ins
     assert sessions(instance) == ["payment_initiated", "expired"]
 
 
+@pytest.mark.system
 def test_a_session_without_a_prompt_gets_one_on_its_page(page: Page, instance: Instance) -> None:
     session_id = instance.client(1).create().json()["session_id"]
     page.goto(f"/shop/sessions/{session_id}/")
@@ -155,6 +164,7 @@ def test_the_payments_page_follows_changes_without_polling(page: Page) -> None:
     assert [url for url in asked if url.endswith("/status/")] == []
 
 
+@pytest.mark.system
 def test_without_a_stream_the_page_fetches_itself(page: Page) -> None:
     page.route("**/stream/", lambda route: route.fulfill(status=503))
     check_out(page)
@@ -162,6 +172,7 @@ def test_without_a_stream_the_page_fetches_itself(page: Page) -> None:
     return_to_order(page)
 
 
+@pytest.mark.system
 def test_a_broken_stream_is_resumed(page: Page) -> None:
     page.route("**/stream/", lambda route: route.abort("connectionreset"), times=1)
     check_out(page)
@@ -177,6 +188,7 @@ def test_a_payment_in_doubt_is_shown_without_a_button_to_send_again(page: Page, 
     expect(page.get_by_role("button", name="request")).to_have_count(0)
 
 
+@pytest.mark.system
 def test_anothers_payment_leads_to_no_payment_page(page: Page, instance: Instance) -> None:
     session_id = instance.client(2).create().json()["session_id"]
     page.goto("/shop/")
@@ -184,6 +196,7 @@ def test_anothers_payment_leads_to_no_payment_page(page: Page, instance: Instanc
     assert answer.status == 404
 
 
+@pytest.mark.system
 def test_a_payer_pays_by_hand_beside_the_phones(page: Page, instance: Instance) -> None:
     page.goto(instance.settings.mpesa_base_url)
     expect(page.locator("#balance")).to_have_text("Ksh0.00")

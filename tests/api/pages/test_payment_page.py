@@ -93,7 +93,7 @@ def every_state(instance: Instance, server: Client) -> dict[str, str]:
     return states
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.system)])
 def test_every_state_is_readable_in_both_languages_on_a_phone(
     browser: Browser, instance: Instance, server: Client, scheme: Any
 ) -> None:

@@ -125,6 +125,7 @@ def test_while_prompts_are_off_the_buyer_reads_why_and_can_press_nothing(
     assert instance.simulator.prompts() == []
 
 
+@pytest.mark.system
 def test_a_refunded_surplus_leaves_the_order_paid(browser: Browser, instance: Instance) -> None:
     checkout = with_surplus(instance)
     page, _ = visit(browser, url_of(instance, checkout))
@@ -155,6 +156,7 @@ def test_who_paid_for_an_order_that_was_refused_reads_what_goes_back(
     expect(page.locator(".says")).to_have_text(f"{TEXTS['no_order_says'][0]} {gone}")
 
 
+@pytest.mark.system
 def test_a_page_that_the_server_refuses_for_a_while_goes_on_by_itself(
     browser: Browser, instance: Instance
 ) -> None:

@@ -57,7 +57,7 @@ def test_the_catalogue_says_how_one_pays_and_the_keyboard_passes_the_pictures(pa
     expect(page.locator(".product button").first).to_be_focused()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.system)])
 def test_the_shop_has_the_payment_pages_look_and_can_be_read_in_any_colour(
     browser: Browser, database_url: str, data_folder: Path, scheme: Any
 ) -> None:

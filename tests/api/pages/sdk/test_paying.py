@@ -74,7 +74,9 @@ def test_a_stream_that_is_cut_goes_on_after_what_was_seen(shop: ShopPage, server
     assert int(again.all_headers()["last-event-id"]) >= 3
 
 
-@pytest.mark.parametrize("status", [404, 500, 200])
+@pytest.mark.parametrize(
+    "status", [404, *(pytest.param(status, marks=pytest.mark.system) for status in (500, 200))]
+)
 def test_a_stream_that_a_proxy_does_not_let_through_is_replaced_by_long_polls(
     shop: ShopPage, server: PayServer, status: int
 ) -> None:
