@@ -138,7 +138,7 @@ def test_an_operator_gives_the_money_back_while_the_shop_times_out(
     assert observe(instance, recorded, "payment_session.failed.v1") == [("operator 9", "The shop is closed.")]
 
 
-@pytest.mark.parametrize("_", range(5))
+@pytest.mark.parametrize("_", [0, *(pytest.param(turn, marks=pytest.mark.system) for turn in range(1, 5))])
 def test_of_an_order_and_an_operator_who_gives_it_up_at_the_same_moment_one_wins(
     instance: Instance, buyer: Client, _: int
 ) -> None:

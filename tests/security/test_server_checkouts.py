@@ -1,5 +1,6 @@
 """What a server key may not do: with what is another key's, with odd amounts, with too much of anything."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from psycopg.rows import TupleRow
 from ledger.store.vault import CHECKOUT_REFERENCE
 from projections.integrity.invariants import check
 from tests.scenarios.steps import TOMATOES, put_in_cart
+from tests.support.database import new_database, reachable_folder
 from tests.support.instance import Client, Instance, running_instance
 
 CHECKOUTS, SESSIONS = "/api/payments/checkouts/", "/api/payments/sessions/"
@@ -33,6 +35,21 @@ def instance(database_url: str, data_folder: Path) -> Iterator[Instance]:
 @pytest.fixture
 def shop(instance: Instance) -> Client:
     return instance.server("web-shop")
+
+
+@pytest.fixture(scope="module")
+def refused(server_url: str, template_database: str) -> Iterator[Client]:
+    """A key of an instance for all requests that are refused: they leave nothing behind."""
+    folder = reachable_folder()
+    many = {"DAFTARI_RATE_PER_MINUTE": "1000000"}
+    with (
+        new_database(server_url, template_database) as url,
+        running_instance(url, folder, DAFTARI_RETURN_ORIGINS=ORIGIN, **many) as running,
+    ):
+        client = running.server("web-shop")
+        yield client
+        assert client.get(CHECKOUTS).json()["results"] == []
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -143,20 +160,20 @@ ODD = [
 
 @pytest.mark.parametrize("text", [*ODD, ".5", 5, 5.5, True, None, ["5"], {"a": 1}])
 @pytest.mark.parametrize("field", ["amount", "unit_price", "fee"])
-def test_an_odd_amount_is_refused(shop: Client, text: Any, field: str) -> None:
+def test_an_odd_amount_is_refused(refused: Client, text: Any, field: str) -> None:
     body: dict[str, Any] = {
         "amount": {"amount": text},
         "unit_price": {"lines": [LINE | {"unit_price": text}]},
         "fee": {"amount": "100", "delivery": {"fee": text}},
     }[field]
-    answer = shop.post(CHECKOUTS, json=body)
+    answer = refused.post(CHECKOUTS, json=body)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_INPUT"), answer.text
     assert len(answer.json()["errors"]) == 1
 
 
 @pytest.mark.parametrize("text", ["1e3", "0.0001", " 5 ", "٣", "-5", "0", "0.000", "9" * 400, 5, True, None])
-def test_an_odd_quantity_is_refused(shop: Client, text: Any) -> None:
-    answer = shop.post(CHECKOUTS, json={"lines": [LINE | {"quantity": text}]})
+def test_an_odd_quantity_is_refused(refused: Client, text: Any) -> None:
+    answer = refused.post(CHECKOUTS, json={"lines": [LINE | {"quantity": text}]})
     assert (answer.status_code, list(answer.json()["errors"])) == (400, ["lines.0.quantity"])
 
 
@@ -172,10 +189,10 @@ def test_an_odd_quantity_is_refused(shop: Client, text: Any) -> None:
         {"amount": "249999", "delivery": {"fee": "2"}},
     ],
 )
-def test_a_sum_that_mpesa_does_not_move_is_refused(shop: Client, body: dict[str, Any]) -> None:
-    answer = shop.post(CHECKOUTS, json=body)
+def test_a_sum_that_mpesa_does_not_move_is_refused(refused: Client, body: dict[str, Any]) -> None:
+    answer = refused.post(CHECKOUTS, json=body)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "AMOUNT_OUT_OF_RANGE")
-    assert shop.get(CHECKOUTS).json()["results"] == []
+    assert refused.get(CHECKOUTS).json()["results"] == []
 
 
 BOMBS: dict[str, dict[str, Any]] = {
@@ -208,13 +225,13 @@ BOMBS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_too_much_of_anything_is_refused(shop: Client, name: str) -> None:
+def test_too_much_of_anything_is_refused(refused: Client, name: str) -> None:
     body = {
         key: value
         for key, value in ({"amount": "100"} | BOMBS[name]).items()
         if (key, value) != ("amount", None)
     }
-    answer = shop.post(CHECKOUTS, json=body)
+    answer = refused.post(CHECKOUTS, json=body)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_INPUT"), answer.text
 
 
@@ -240,9 +257,9 @@ def test_too_much_of_anything_is_refused(shop: Client, name: str) -> None:
         5,
     ],
 )
-def test_a_buyer_is_sent_back_to_the_shops_own_origins_only(shop: Client, url: Any) -> None:
+def test_a_buyer_is_sent_back_to_the_shops_own_origins_only(refused: Client, url: Any) -> None:
     for field in ("success_url", "cancel_url"):
-        answer = shop.post(CHECKOUTS, json={"amount": "100", field: url})
+        answer = refused.post(CHECKOUTS, json={"amount": "100", field: url})
         assert (answer.status_code, list(answer.json()["errors"])) == (400, [field])
 
 

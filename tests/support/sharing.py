@@ -11,13 +11,21 @@ SHARING = (
     "tests/api/server/",
     "tests/architecture/",
     "tests/monitoring/test_rules_and_boards.py",
+    "tests/payments/erasure/test_purge_plans.py",
+    "tests/payments/exceptions/test_case_plans.py",
     "tests/performance/",
+    "tests/projections/test_search_plans.py",
+    "tests/scenarios/test_flask_shop.py",
+    "tests/scenarios/test_http_shop.py",
     "tests/security/test_authorisation_matrix.py",
     "tests/security/test_cross_site.py",
+    "tests/security/test_payment_links.py",
     "tests/security/test_reads_of_personal_data.py",
+    "tests/security/test_server_checkouts.py",
+    "tests/security/test_slow_clients.py",
     "tests/upgrade/test_upgrade.py",
 )
-"""Folders and files whose modules make a browser, a server, an instance or a report once, in seconds."""
+"""Folders and files whose modules make a browser, a server, an instance, a store or a report once, in seconds."""
 
 
 class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
