@@ -170,7 +170,7 @@ def test_what_the_views_are_made_of_belongs_to_the_owner(superuser: Connection[T
         "SELECT proconfig, has_function_privilege('public', oid, 'EXECUTE') FROM pg_proc "
         "WHERE pronamespace = 'analytics'::regnamespace"
     ).fetchall()
-    assert functions == [(["search_path=pg_catalog, public, pg_temp"], False)] * 2
+    assert functions == [(["search_path=pg_catalog, public, pg_temp"], False)] * 3
 
 
 @pytest.mark.parametrize("name", ["Wanjiru", "1a", "pg_a", "daftari_app", "a b", 'a"b', "", "a" * 41])
