@@ -34,6 +34,7 @@ class _Body:
     length = None
 
     def __init__(self, body: bytes) -> None:
+        self.headers = _HTML if body[:1] == b"<" else _JSON
         self._body = body
 
     def read(self, most: int, **_: Any) -> bytes:
@@ -46,7 +47,6 @@ class _Response:
 
     def __init__(self, status: int, body: bytes) -> None:
         self.status_code = status
-        self.headers = _HTML if body[:1] == b"<" else _JSON
         self.raw = _Body(body)
 
     def __enter__(self) -> Self:

@@ -81,6 +81,7 @@ class VerificationTables:
             session_checks.ROWS: self._rows_of,
             projection_rules.SEARCHED_ROWS: lambda _: [],  # No follower of the simulation fills it.
             erasure_rules.LEFT_OF_ERASED: lambda _: [],
+            log_rules.WEBHOOK_ENDPOINTS: lambda _: [],
             log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),
             money_rules.HOLDERS: self._holders,
             money_rules.RESERVED_ONLY.encode(): self._reserved_only,
@@ -106,7 +107,10 @@ class VerificationTables:
             metrics.READ_ALL.encode(): lambda _: self._figures(),
             metrics.FROM_SESSIONS.encode(): lambda _: self._figures_of_rows(),
             # No follower of it runs here: it is empty, and its position the beginning of the log.
+            projection_rules.BUILT: lambda _: [{"version": figure_sums.VERSION}],
             figure_sums.READ_HOURS.encode(): lambda _: [],
+            figure_sums.READ_SUMS.encode(): lambda _: [],
+            figure_sums.DAYS_UNLIKE_HOURS.encode(): lambda _: [],
         }
         for table in personal_data_rules.TABLES_WITHOUT_PERSONS:
             statement = personal_data_rules.IN_THE_CLEAR.format(table=table).encode()

@@ -14,7 +14,7 @@ from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store, keyed_request
 from payments.inbox import inbox
 from payments.worker import event_processor, left_over
-from projections import follower, metrics, rebuild_runs
+from projections import figure_sums, follower, metrics, rebuild_runs
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 from tests.simulation.parts import Effects, PartDouble, putting_back
 
@@ -76,7 +76,9 @@ class WorkerTables:
     def handlers(self) -> dict[Any, Handler]:
         """Return the handler of each statement."""
         return {
-            rebuild_runs.VERSIONS: lambda _: [],
+            rebuild_runs.VERSIONS: lambda _: [
+                {"name": figure_sums.TABLE, "projection_version": figure_sums.VERSION}
+            ],
             inbox._STORE: self.keep,
             inbox._SETTLE: self.settle,
             inbox._MARK_OF_ERASED: lambda _: [],

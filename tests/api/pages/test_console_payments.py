@@ -115,14 +115,15 @@ def test_other_filters_lead_to_a_url_that_can_be_kept(auditor: requests.Session,
 
 def test_the_pages_of_a_search_follow_one_another(auditor: requests.Session, world: World) -> None:
     shown, link = [], _url(world, "?page_size=1")
-    for _ in range(4):
+    for _ in range(10):
         text = auditor.get(link, timeout=10).text
         shown += re.findall(r'href="/console/payments/([0-9a-f-]{36})/"', text)
         following = re.search(r'href="([^"]+)" rel="next"', text)
         if not following:
             break
         link = f"{world.instance.base_url}{following[1].replace('&amp;', '&')}"
-    assert len(shown) == len(set(shown)) == 3
+    assert not following
+    assert len(shown) == len(set(shown)) >= 3
 
 
 def test_what_is_wrong_with_a_field_is_said_beside_it_and_what_was_typed_is_escaped(

@@ -16,6 +16,7 @@ from payments.webhooks.endpoints import MAX_OF_A_KEY, MISSED_AT_MOST, ROTATED_FO
 from payments.webhooks.messages import MESSAGE_TYPES
 from tests.payments.webhooks.setting import BY, Webhooks, ordered
 from tests.support.checkouts import new_session
+from tests.support.horizon import until_readable
 from tests.support.webhook_receiver import WebhookReceiver, answering
 
 START = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
@@ -149,6 +150,7 @@ def test_an_endpoint_that_was_disabled_for_months_hears_from_a_month_before(
     endpoint = webhooks.add(receiver.url)
     webhooks.endpoints.change(endpoint.endpoint_id, enabled=False, by=BY)
     ordered(ledger, receipt="LONG02")
+    until_readable(ledger.database)
     with freeze_time(datetime.now(UTC) + MISSED_AT_MOST + timedelta(days=1)):
         webhooks.endpoints.change(endpoint.endpoint_id, enabled=True, by=BY)
         webhooks.work()
