@@ -36,7 +36,7 @@ SCENARIOS = {
     "payment.paid": Scenario("2547000100NN"),
     "payment.failed": Scenario("254700001032"),
     "payment.expired": Scenario(None, EXPIRES_SECONDS + WAITS_SECONDS),
-    "payment.in_doubt": Scenario("2547000105NN"),
+    "payment.in_doubt": Scenario("2547000106NN"),  # Of 0105NN the callback may be here before the doubt.
     "order.created": Scenario("2547000100NN"),
     "refund.due": Scenario("2547000109NN"),
 }
