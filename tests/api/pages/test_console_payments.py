@@ -114,15 +114,14 @@ def test_other_filters_lead_to_a_url_that_can_be_kept(auditor: requests.Session,
 
 
 def test_the_pages_of_a_search_follow_one_another(auditor: requests.Session, world: World) -> None:
-    shown, link = [], _url(world, "?page_size=1")
-    for _ in range(10):
+    shown: list[str] = []
+    link: str | None = _url(world, "?page_size=1")
+    while link and len(shown) < 10:
         text = auditor.get(link, timeout=10).text
         shown += re.findall(r'href="/console/payments/([0-9a-f-]{36})/"', text)
         following = re.search(r'href="([^"]+)" rel="next"', text)
-        if not following:
-            break
-        link = f"{world.instance.base_url}{following[1].replace('&amp;', '&')}"
-    assert not following
+        link = f"{world.instance.base_url}{following[1].replace('&amp;', '&')}" if following else None
+    assert link is None
     assert len(shown) == len(set(shown)) >= 3
 
 
