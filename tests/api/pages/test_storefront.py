@@ -95,6 +95,8 @@ def test_without_pictures_and_look_the_shop_works_as_before(page: Page) -> None:
     page.goto("/shop/")
     page.get_by_role("button", name="Add Carrots to the cart").click()
     page.get_by_role("link", name="Cart 4 products").click()
+    page.wait_for_url("**/shop/cart/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.get_by_role("heading", name="Carrots")).to_be_visible()
     assert violations(page) == []
 
