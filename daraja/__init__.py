@@ -24,12 +24,19 @@ from daraja.initiator import Acknowledged
 from daraja.memory_token_store import MemoryTokenStore
 from daraja.pull_api import PulledPage, PulledTransaction, PulledWindow
 from daraja.replies import Accepted, QueryVerdict
-from daraja.verdicts import ReversalVerdict, StatusVerdict, reversal_verdict, status_verdict
+from daraja.verdicts import (
+    REVERSAL_FAILURES,
+    ReversalVerdict,
+    StatusVerdict,
+    reversal_verdict,
+    status_verdict,
+)
 
 __all__ = [
     "BUY_GOODS",
     "PAYBILL",
     "RESULT_MEANINGS",
+    "REVERSAL_FAILURES",
     "Accepted",
     "AccessToken",
     "Acknowledged",

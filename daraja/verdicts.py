@@ -38,6 +38,8 @@ _REVERSAL_FAILURES = _REQUEST_FAULTS | {
     ),
     "R000002": ("original_invalid", "M-Pesa does not know a payment with this receipt that can be reversed."),
 }
+REVERSAL_FAILURES = dict(_REVERSAL_FAILURES.values())
+"""Why a reversal fails: a sentence for each reason."""
 
 _STATUS_FAILURES = _REQUEST_FAULTS | {
     "25": ("bad_request", "M-Pesa did not understand the request. Check the shop's M-Pesa settings."),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from daraja import REVERSAL_FAILURES
 from ledger.clock import NAIROBI
 from ledger.money import THOUSANDTHS_PER_UNIT, Money
 from ledger.session.session import PaymentSession
@@ -73,6 +74,15 @@ CASE_DETAILS = {
     "LISTING_WITHDRAWN": "Paid, but no longer on sale.",
     "CART_ALREADY_BOUGHT": "Paid, but another payment had already bought the same cart.",
     "ORDER_NOT_MADE": "Paid, but the shop could not make the order.",
+    "DARAJA_ANSWER_LOST": "M-Pesa's answer to the request was lost.",
+    "DARAJA_UNCERTAIN": "M-Pesa's answer does not say whether it took the request.",
+    "QUEUE_TIMEOUT": "M-Pesa reports that the request timed out, and not what came of it.",
+    "RESULT_LATE": "M-Pesa took the request, and its result has not come.",
+    "RESULT_UNCLEAR": "M-Pesa's result does not say whether the money went back.",
+    "SENDER_LOST": "The worker that sent the request ended before M-Pesa answered.",
+} | {
+    f"failed: {reason.upper()}": f"The last attempt failed. {sentence}"
+    for reason, sentence in REVERSAL_FAILURES.items()
 }
 
 

@@ -88,7 +88,7 @@ class Candidates:
             limit=MAX_OF_AMOUNT,
             until=movement.happened_at + OPENED_AFTER,
         )
-        named = self._named(movement.reference) | self._of_typed_phone(movement)
+        named = self._named(typed_of(movement)) | self._of_typed_phone(movement)
         found = [self._scored(session, case, named) for session in self._sessions([*named, *near])]
         likely = [each for each in found if each[0] and each[1].attempts]
         likely.sort(key=lambda each: (-each[0], abs(each[1].created_on - movement.happened_at)))
@@ -109,7 +109,7 @@ class Candidates:
     def one(self, session_id: UUID, case: OpenMovement, now: datetime) -> Candidate:
         """Return one session as a candidate. Raises NotFound SESSION_NOT_FOUND, and EventForged."""
         session, typed = self._ledger.session(session_id), case.movement
-        named = self._named(typed.reference) | self._of_typed_phone(typed)
+        named = self._named(typed_of(typed)) | self._of_typed_phone(typed)
         _, _, reasons = self._scored(session, case, named)
         return self._shown(session, reasons, case, now)
 
@@ -171,7 +171,7 @@ class Candidates:
             yield _SAME_PAYER, "paid from a phone of this session"
         elif movement.payer is not None and any(_ends_as(phone, movement.payer) for phone in phones):
             yield _ALIKE, "its phone begins and ends as the payer's"
-        alike = _likest(session, movement.reference)
+        alike = _likest(session, typed_of(movement))
         if alike is not None and session.id not in named:
             yield _ALIKE, f"its account reference D{alike} is like what was typed"
         is_near = -OPENED_AFTER <= movement.happened_at - session.created_on <= OPENED_BEFORE
@@ -186,6 +186,11 @@ class Candidates:
         refusal = _refusal(attempt, case)
         outcome = "" if attempt is None or refusal else _outcome(session, attempt, case, now)
         return Candidate(session, reasons, phone, outcome, refusal)
+
+
+def typed_of(movement: Movement) -> str:
+    """Return what the payer of a movement typed: where only the number was kept, the reference that names it."""
+    return movement.reference or (f"D{movement.transaction_id}" if movement.transaction_id else "")
 
 
 def shown_reference(typed: str) -> str:

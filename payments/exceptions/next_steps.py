@@ -193,10 +193,16 @@ OF_REFUND = {
 }
 """The next step about a refund by its state."""
 
+REFUND_IN_DOUBT = (
+    "M-Pesa's answer is missing, so the money may have gone back. M-Pesa is being asked; the case says what settles "
+    "it. Send no money by other means meanwhile."
+)
+"""The next step about a refund that was requested, where the result may have been missed."""
+
 
 def next_steps(session: PaymentSession, status: Status) -> Iterator[str]:
     """Yield what an operator does next about a payment that reads as `status` now, the whole first."""
     if status != Status.FAILED or not session.refunds:
         yield OF_STATUS[status]
     for refund in session.refunds.values():
-        yield f"Refund {refund.number}: {OF_REFUND[refund.state]}"
+        yield f"Refund {refund.number}: {REFUND_IN_DOUBT if refund.in_doubt else OF_REFUND[refund.state]}"

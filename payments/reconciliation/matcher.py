@@ -150,19 +150,23 @@ class Matcher:
         return result
 
     def _ingest(self, movements: Sequence[Movement]) -> list[MatchResult]:
-        known = self._movements.store(movements, clock.now())
+        attempts = self._attempts_named_by(movements)
+        known = self._movements.store(movements, clock.now(), attempts)
         repeated = [
             _posted_again(known[movement.key])
             for movement in movements
             if _changes_nothing(movement, known[movement.key])
         ]
         news = [movement for movement in movements if not _changes_nothing(movement, known[movement.key])]
-        return repeated + self._match(news)
+        return repeated + self._match(news, attempts)
 
-    def _match(self, movements: Sequence[Movement]) -> list[MatchResult]:
+    def _match(
+        self, movements: Sequence[Movement], attempts: dict[int, NamedAttempt] | None = None
+    ) -> list[MatchResult]:
+        """Match movements; `attempts` are those that they name, where the caller has looked them up."""
         if not movements:
             return []
-        results, failures = self._match_together(movements)
+        results, failures = self._match_together(movements, attempts)
         results += [self._match_alone(movement) for movement, _ in failures]
         self._movements.store_results(results, clock.now())
         open_results = Counter(str(result.verdict) for result in results if result.verdict not in FINAL)
@@ -171,13 +175,13 @@ class Matcher:
         return results
 
     def _match_together(
-        self, movements: Sequence[Movement]
+        self, movements: Sequence[Movement], attempts: dict[int, NamedAttempt] | None = None
     ) -> tuple[list[MatchResult], list[tuple[Movement, Exception]]]:
         """Match movements, and write their sessions in one commit; return the results, and what failed with why.
 
         A session that cannot be decided on or written must not hold up the others.
         """
-        batch = self._look_up(movements)
+        batch = self._look_up(movements, attempts)
         results, failed = {}, dict[UUID | None, Exception]()
         for movement in movements:
             try:
@@ -205,15 +209,18 @@ class Matcher:
         detail = "It could not be recorded now, and will be tried again."
         return MatchResult(movement, MatchVerdict.NEW, detail=detail)
 
-    def _look_up(self, movements: Sequence[Movement]) -> _Batch:
+    def _attempts_named_by(self, movements: Sequence[Movement]) -> dict[int, NamedAttempt]:
+        named = {m.transaction_id for m in movements if m.transaction_id is not None}
+        return lookups.attempts_named(self._ledger.database, named)
+
+    def _look_up(self, movements: Sequence[Movement], attempts: dict[int, NamedAttempt] | None) -> _Batch:
         database = self._ledger.database
         linked = [movement.linked_receipt for movement in movements if movement.linked_receipt]
-        named = {m.transaction_id for m in movements if m.transaction_id is not None}
         batch = _Batch(
             session_by_receipt=lookups.sessions_of_receipts(
                 database, [m.receipt for m in movements] + linked
             ),
-            attempt_by_transaction=lookups.attempts_named(database, named),
+            attempt_by_transaction=self._attempts_named_by(movements) if attempts is None else attempts,
             unmatched_receipts=self._movements.unmatched(linked) if linked else set(),
         )
         known = {batch.session_of(movement) for movement in movements}

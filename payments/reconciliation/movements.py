@@ -1,7 +1,7 @@
 """Movements of money as M-Pesa reported them through any channel, and what came of matching each."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -171,10 +171,9 @@ FINAL = frozenset(
 class Movement:
     """One movement as a source reports it: `amount_cents` at `happened_at`, aware UTC, into the account or out of it.
 
-    `transaction_id` is what the account reference names, if it is one of ours; else `reference` is what the payer
-    typed, which may be anything. `payer` is who paid, as M-Pesa names them. `linked_receipt` is the payment that a
-    reversal belongs to. `reason_type` is M-Pesa's wording, and part of the key of all but payments. `category` says
-    what another movement is for.
+    `transaction_id` is what `reference`, the account that was typed, names by its form, be it there or not. `payer` is
+    who paid, as M-Pesa names them. `linked_receipt` is the payment that a reversal belongs to. `reason_type` is
+    M-Pesa's wording, part of the key of all but payments. `category` says what another movement is for.
     """
 
     kind: MovementKind
@@ -235,13 +234,15 @@ class Movements:
         self._vault = vault
         self._is_signed = False
 
-    def store(self, movements: Sequence[Movement], now: datetime) -> dict[str, MatchResult]:
+    def store(
+        self, movements: Sequence[Movement], now: datetime, named: Collection[int] = ()
+    ) -> dict[str, MatchResult]:
         """Store movements with different keys before they are matched; return what is known of each by its key.
 
-        A known movement has the evidence and the amount that were acted on.
+        A known one has the evidence and amount that were acted on. Who paid is not kept of one whose number is `named`.
         """
         # In one order, so that two processes never deadlock.
-        rows = [self._row(movement) for movement in sorted(movements, key=attrgetter("key"))]
+        rows = [self._row(movement, named) for movement in sorted(movements, key=attrgetter("key"))]
         by_key = {movement.key: movement for movement in movements}
         with self._database.connection() as connection:
             connection.execute(_STORE, {"movements": Json(rows), "now": now})
@@ -351,8 +352,8 @@ class Movements:
             rows = connection.execute(statement, values).fetchall()
         return [self._movement(row) for row in self._genuine(rows)]
 
-    def _row(self, movement: Movement) -> dict[str, Any]:
-        told = (movement.reference, movement.payer) if movement.transaction_id is None else ("", None)
+    def _row(self, movement: Movement, named: Collection[int]) -> dict[str, Any]:
+        told = ("", None) if movement.transaction_id in named else (movement.reference, movement.payer)
         return self._signed(movement) | {
             "sealed_reference": typed_references.encrypt(self._vault, movement.key, *told),
             "payer_digest": payer_digest(self._vault, movement.payer),

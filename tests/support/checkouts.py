@@ -224,13 +224,13 @@ class Checkout:
             )
         )
 
-    def fail_refund(self, refund: int = 1) -> "Checkout":
+    def fail_refund(self, refund: int = 1, code: str = "R1") -> "Checkout":
         """The reversal fails."""
         return self._do(
             lambda session: session.record_refund_failure(
                 refund,
                 attempt_number=session.refunds[refund].attempt_number,
-                code="R1",
+                code=code,
                 text="No funds.",
                 at=self.at,
             )

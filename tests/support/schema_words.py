@@ -140,9 +140,9 @@ COLUMNS = {
     "mpesa_movements.evidence": "The best source that was matched.",
     "mpesa_movements.first_seen_at": "When a source first reported it.",
     "mpesa_movements.told": "Details of the verdict.",
-    "mpesa_movements.transaction_id": "What the account reference names, if it is one of ours.",
-    "mpesa_movements.sealed_reference": "What the payer typed as the account reference, if it is not ours, with the "
-    "masked phone and the digest of the payer, encrypted.",
+    "mpesa_movements.transaction_id": "What the account reference names, if it has the form of ours.",
+    "mpesa_movements.sealed_reference": "What the payer typed as the account reference, if it names no attempt of "
+    "ours, with the masked phone and the digest of the payer, encrypted.",
     "mpesa_movements.verdict": "What the matcher found; the glossary lists the stored names.",
     "payment_refunds.failures": "How many attempts failed, whether or not M-Pesa took the request.",
     "payment_refunds.unsent_in_a_row": "How many of the latest attempts M-Pesa did not take, since the last approval.",

@@ -59,6 +59,13 @@ DONE = {
     "proposed": "Proposed: another operator has to approve it.",
 }
 
+DISCREPANCY_NAMES = {
+    "outcome": "How the attempt ended",
+    "amount": "The amount of the payment",
+    "books": "A payment that a source does not have",
+}
+"""What two sources disagree about."""
+
 DECIDED = {
     "approve": "Refund approved",
     "refuse": "Refund held",

@@ -29,7 +29,7 @@ from ledger.session.session import PaymentSession
 from ledger.store.audit_log import AuditEntry
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
-from payments.exceptions.candidates import masked_phone, phones_of, shown_reference
+from payments.exceptions.candidates import masked_phone, phones_of, shown_reference, typed_of
 from payments.exceptions.closed_cases import Wanted, closed_cases, decided_about, kind_of
 from payments.exceptions.next_steps import Kind
 from payments.exceptions.work_list import Case
@@ -94,8 +94,11 @@ def show_case(kind: str, case_id: str) -> str:
         actions=actions_of(case) if case and Role.OPERATOR in caller().roles else [],
         payment=payment,
         trouble=trouble,
-        typed=shown_reference(payment.movement.reference) if payment else "",
+        typed=shown_reference(typed_of(payment.movement)) if payment else "",
         session=session,
+        refund=session.refunds.get(case.number or 0)
+        if case and session and case.subject == "refund"
+        else None,
         phone=masked_phone(current_services().vault, session) if session else None,
         status=session.status_at(now) if session else None,
         candidates=current_services().candidates.of(payment, now) if is_asked and payment else [],
@@ -124,7 +127,7 @@ def choose_session(kind: str, case_id: str, session_id: UUID) -> str:
         "console/allocate.html",
         case=case,
         payment=payment,
-        typed=shown_reference(payment.movement.reference),
+        typed=shown_reference(typed_of(payment.movement)),
         chosen=current_services().candidates.one(session_id, payment, now),
         now=now,
         **_words(),

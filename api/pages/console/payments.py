@@ -21,7 +21,7 @@ from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.console import staff
 from api.pages.console.blueprint import in_section, pages, read_query
-from api.pages.console.case_words import ACTION_NAMES, DONE, KIND_NAMES
+from api.pages.console.case_words import ACTION_NAMES, DISCREPANCY_NAMES, DONE, KIND_NAMES
 from api.pages.console.cases import decisions_about, open_cases_of, shown_decisions
 from api.pages.console.navigation import PAYMENTS
 from ledger import clock
@@ -116,6 +116,7 @@ def show_payment(session_id: UUID) -> str:
         status_names=wording.STATUS_NAMES,
         event_names=wording.EVENT_NAMES,
         kind_names=KIND_NAMES,
+        discrepancy_names=DISCREPANCY_NAMES,
         action_names=ACTION_NAMES,
     )
 

@@ -1,18 +1,22 @@
 """Operators solve cases where they stand: an unmatched payment finds its session, and what was decided is kept."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
 from api.pages.console.staff import COOKIE
+from ledger import clock
 from ledger.session.values import RefundStatus
+from ledger.store.vault import PHONE
 from tests.api.pages.test_work import proof_in, signed_in
 from tests.scenarios.steps import CANCELS, PAYS_AT_ONCE, TOMATOES, put_in_cart, put_on_shelf
 from tests.security.world import World
+from tests.support.checkouts import Checkout
 from tests.support.instance import Instance, running_instance, wait_for_status
 from tests.support.waiting import wait_until
 
@@ -198,3 +202,23 @@ def test_a_forged_payment_shows_none_of_what_it_claims(careful: Instance) -> Non
     assert "KES 350.00" not in shown
     assert "Sessions it may belong to" not in shown
     assert operator.get(f"{path}allocate/{UUID(int=1)}/", timeout=10).status_code == 404
+
+
+def test_a_refund_tells_which_receipt_it_gives_back_and_what_was_tried(careful: Instance) -> None:
+    vault, session_id = careful.services.vault, uuid4()
+    phone = vault.encrypt(7, PAYS_BY_HAND, purpose=PHONE, row=session_id)
+    at = clock.now() - timedelta(minutes=5)
+    checkout = Checkout(careful.services.ledger, at=at, session_id=session_id, phone_sealed=phone)
+    checkout.request(phone).initiate().pay("UKGFIRST01").order().cancel().pay("UKGSECOND1")
+    checkout.request_refund().fail_refund(code="INSUFFICIENT_FUNDS")
+    careful.work()
+    operator, _ = signed_in(careful, token=careful.token(9, "operator"))
+    path = f"{careful.base_url}/console/work/refund_due/{session_id}.refund.1/"
+    case = operator.get(path, timeout=10).text.partition("Its session")[0]
+    assert "The last attempt failed. The shop&#39;s M-Pesa account holds too little" in case
+    assert "UKGSECOND1" in case
+    assert "Attempts that failed</dt><dd>1</dd>" in case
+    payment = operator.get(f"{careful.base_url}/console/payments/{session_id}/", timeout=10).text
+    discrepancies = payment.partition("<h2>Discrepancies</h2>")[2].partition("</table>")[0]
+    assert "How the attempt ended" in discrepancies
+    assert "is_open" not in discrepancies

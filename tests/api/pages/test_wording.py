@@ -1,6 +1,7 @@
 """How the pages say things."""
 
 from api.pages import wording
+from daraja import REVERSAL_FAILURES
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.values import Status
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
@@ -31,3 +32,18 @@ def test_a_case_is_described_in_sentences() -> None:
     ):
         assert wording.case_detail(code).endswith(".")
     assert wording.case_detail("paid without an order") == "Paid without an order"
+
+
+def test_why_a_refund_failed_or_is_in_doubt_is_a_sentence() -> None:
+    reasons = [
+        "DARAJA_ANSWER_LOST",
+        "RESULT_LATE",
+        "RESULT_UNCLEAR",
+        "QUEUE_TIMEOUT",
+        "SENDER_LOST",
+        "DARAJA_UNCERTAIN",
+    ]
+    for detail in (*reasons, *(f"failed: {reason.upper()}" for reason in REVERSAL_FAILURES)):
+        assert wording.case_detail(detail) != detail
+        assert wording.case_detail(detail).endswith(".")
+    assert "holds too little" in wording.case_detail("failed: INSUFFICIENT_FUNDS")

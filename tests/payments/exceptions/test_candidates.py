@@ -12,13 +12,16 @@ from ledger.errors import InvalidValue, Rejected
 from ledger.session.values import Evidence, Status
 from ledger.store.database import Database
 from ledger.store.vault import DELIVERY, PHONE, Vault
-from payments.exceptions.candidates import MAX_CANDIDATES, Candidate, Candidates, shown_reference
+from payments.exceptions.candidates import MAX_CANDIDATES, Candidate, Candidates, shown_reference, typed_of
+from payments.prompts.phone_locks import PhoneLocks
+from payments.reconciliation.matcher import Matcher
 from payments.reconciliation.movements import MatchResult, MatchVerdict, Movement, MovementKind, Movements
 from projections.follower import Follower
 from projections.payment_search import PaymentSearch
 from tests.support.checkouts import HALF_PAST_TEN, TOTAL_CENTS, Checkout
 from tests.support.horizon import until_readable
 from tests.support.keys import MASTER_KEY, event_macs
+from tests.support.prompt_limits import AMPLE
 
 DIGITS = "254712345678"
 PAID_AT = HALF_PAST_TEN + timedelta(minutes=5)
@@ -127,6 +130,28 @@ def test_a_reference_that_is_nearly_ours_is_a_reason(
     typed = f"D{number}{number[-1]}"  # The other one has another last digit.
     first, _ = candidates(service, movements, database, vault, replace(PAYMENT, reference=typed))
     assert first.reasons[0] == f"its account reference D{number} is like what was typed"
+
+
+@pytest.mark.parametrize("channel", ["c2b", "a release that kept the number alone"])
+def test_a_number_of_no_attempt_is_shown_as_typed_with_its_payer_and_leads_to_the_one_that_was_meant(
+    ledger: Ledger, service: Candidates, movements: Movements, database: Database, vault: Vault, channel: str
+) -> None:
+    meant = bought(ledger, vault, phone=DIGITS, minutes=30)
+    number = meant.session.attempts[1].transaction_id
+    wrong = int(f"{number}{number % 10}")
+    payment = replace(PAYMENT, transaction_id=wrong, reference="")
+    if channel == "c2b":
+        payment = replace(payment, reference=f"d {wrong}", payer=DIGITS)
+    Matcher(ledger, PhoneLocks(database, AMPLE), movements).ingest([payment])
+    [found] = candidates(service, movements, database, vault, payment)
+    assert found.session.id == meant.session_id
+    assert f"its account reference D{number} is like what was typed" in found.reasons
+    told = service.payment(f"payment.{PAYMENT.receipt}").movement
+    if channel == "c2b":
+        assert (typed_of(told), told.payer) == (f"d {wrong}", "2547****5678")
+        assert "paid from a phone of this session" in found.reasons
+    else:
+        assert typed_of(told) == f"D{wrong}"
 
 
 def test_a_digest_that_somebody_wrote_into_the_row_is_no_reason(

@@ -4,7 +4,14 @@ import pytest
 
 from ledger.application import Ledger
 from ledger.session.values import RefundState, Status
-from payments.exceptions.next_steps import OF_REFUND, OF_STATUS, WHAT_CAN_BE_DONE, Kind, next_steps
+from payments.exceptions.next_steps import (
+    OF_REFUND,
+    OF_STATUS,
+    REFUND_IN_DOUBT,
+    WHAT_CAN_BE_DONE,
+    Kind,
+    next_steps,
+)
 from tests.support.checkouts import Checkout
 
 
@@ -36,3 +43,12 @@ def test_an_order_with_a_refund_tells_of_both(ledger: Ledger) -> None:
         OF_STATUS[Status.ORDER_CREATED],
         f"Refund 1: {OF_REFUND[RefundState.DUE]}",
     ]
+
+
+def test_a_refund_in_doubt_is_not_said_to_be_under_way(ledger: Ledger) -> None:
+    checkout = Checkout(ledger).prompt().pay().refuse_order().request_refund()
+    assert list(next_steps(checkout.session, Status.FAILED)) == [
+        f"Refund 1: {OF_REFUND[RefundState.REQUESTED]}"
+    ]
+    session = checkout.doubt_refund().session
+    assert list(next_steps(session, session.status)) == [f"Refund 1: {REFUND_IN_DOUBT}"]

@@ -145,7 +145,7 @@ def test_of_the_payers_phone_only_its_ends_are_kept(
 def test_a_reference_that_is_ours_is_kept_as_its_number_alone(
     movements: Movements, database: Database
 ) -> None:
-    movements.store([replace(PAYMENT, reference="D12")], NOW)
+    movements.store([replace(PAYMENT, reference="D12", payer="254712345678")], NOW, {12})
     assert rows(database)[0]["sealed_reference"] is None
     assert movements.unprocessed(NOW, 10) == [replace(PAYMENT, stored_key="payment OAF7Q2X9LM")]
 
