@@ -153,13 +153,15 @@ class DeliveryDay(Day):
 class AwareMoment(fields.String):
     """A moment in a query or a body: RFC 3339 with its zone."""
 
+    _HELP = "Write a moment with its zone, like 2024-01-15T10:30:00Z."
+
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         try:
             moment = datetime.fromisoformat(value)
         except (TypeError, ValueError):
             moment = None
         if moment is None or moment.tzinfo is None:
-            raise ValidationError("Write a moment with its zone, like 2024-01-15T10:30:00Z.")
+            raise ValidationError(self._HELP)
         if moment.year not in YEARS:
             raise ValidationError(f"Write a year from {YEARS[0]} to {YEARS[-1]}.")
         return moment.astimezone(UTC)

@@ -17,6 +17,8 @@ _DAY_LENGTH = len("2024-01-15")
 class MomentOrDay(AwareMoment):
     """A moment with its zone, or a day in Nairobi: its beginning, or with `is_end` its end."""
 
+    _HELP = "Write a day in Nairobi like 2024-01-15, or a moment with its zone, like 2024-01-15T10:30:00Z."
+
     def __init__(self, *, is_end: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._is_end = is_end

@@ -110,7 +110,9 @@ def test_the_figures_of_the_page_are_those_of_its_queries(world: World) -> None:
 
 def test_operators_and_auditors_are_led_to_the_cases_and_analysts_are_not(visit: Callable[..., Page]) -> None:
     for role, links in (("operator", 1), ("auditor", 1), ("analyst", 0)):
-        expect(visit(role).get_by_role("link", name="Go to the cases")).to_have_count(links)
+        page = visit(role)
+        expect(page.get_by_role("link", name="Go to the cases")).to_have_count(links)
+        expect(page.get_by_role("heading", name="Sections")).to_have_count(links)
 
 
 def test_a_period_that_is_none_is_refused(world: World) -> None:

@@ -165,6 +165,13 @@ def test_what_cannot_be_answered_is_refused_by_field(
     assert set(answer.json()["errors"]) == names
 
 
+def test_a_period_may_be_of_days_and_the_refusal_says_so(instance: Instance) -> None:
+    told = instance.client(9, "analyst").get(METRICS, params={"from": "yesterday"}).json()["errors"]["from"]
+    assert told == [
+        "Write a day in Nairobi like 2024-01-15, or a moment with its zone, like 2024-01-15T10:30:00Z."
+    ]
+
+
 def test_counties_are_of_whole_months_and_small_ones_suppressed(instance: Instance) -> None:
     for user_id in range(11, 17):
         deliver(instance.services.ledger, user_id, 1 if user_id < 16 else 2, None)
