@@ -1,6 +1,7 @@
 """The texts of the pages: amounts, quantities, times in Nairobi, and what the state of a payment means."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of, money_of_order
 from ledger.session.values import RefundState, RefundStatus, Status
 from payments.checkout.next_action import NextAction
+from payments.inbox.inbox import Channel
 from projections.sessions import SessionRow
 
 UNIT_SYMBOLS = frozenset({"kg", "g", "l", "ml"})
@@ -84,6 +86,22 @@ CASE_DETAILS = {
     f"failed: {reason.upper()}": f"The last attempt failed. {sentence}"
     for reason, sentence in REVERSAL_FAILURES.items()
 }
+
+
+MESSAGE_NAMES = {
+    Channel.STK: "Result of a prompt",
+    Channel.REVERSAL_RESULT: "Result of a reversal",
+    Channel.REVERSAL_TIMEOUT: "Time-out of a reversal",
+    Channel.STATUS_RESULT: "Result of a status request",
+    Channel.STATUS_TIMEOUT: "Time-out of a status request",
+    Channel.C2B_VALIDATION: "C2B validation",
+    Channel.C2B_CONFIRMATION: "C2B confirmation",
+    Channel.PULL: "Pulled payment",
+    Channel.STATUS_QUERY: "Answer to a status query",
+}
+"""What M-Pesa's messages are called."""
+
+_OF_MESSAGE = re.compile(f"({'|'.join(Channel)}): [a-z0-9_ ]+")
 
 
 @dataclass(frozen=True)
@@ -239,6 +257,9 @@ def time_of_day(at: datetime) -> str:
 
 def case_detail(detail: str) -> str:
     """Return the detail of an open case; one without words of its own here is a sentence already."""
+    if _OF_MESSAGE.fullmatch(detail):
+        channel, _, why = detail.partition(": ")
+        return f"{MESSAGE_NAMES[Channel(channel)]}: {words_of(why)}"
     return CASE_DETAILS.get(detail) or f"{detail[:1].upper()}{detail[1:]}"
 
 

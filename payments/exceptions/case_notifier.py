@@ -17,7 +17,7 @@ from ledger.store.database import Database
 from ledger.store.event_macs import EventMacs
 from payments.destinations import Destination
 from payments.exceptions.alarms import Alarm
-from payments.exceptions.next_steps import WHAT_CAN_BE_DONE, Kind
+from payments.exceptions.next_steps import KIND_NAMES, WHAT_CAN_BE_DONE, Kind
 from payments.exceptions.work_list import CASES, values_of
 
 MIN_INTERVAL = timedelta(minutes=5)
@@ -165,7 +165,7 @@ def _of_kind(kind: Kind, cases: Sequence[OpenCase]) -> dict[str, Any]:
 def _line(kind: dict[str, Any]) -> str:
     amount = f", KES {kind['amount']}" if kind["amount"] else ""
     oldest = in_nairobi(datetime.fromisoformat(kind["oldest_since"]))
-    return f"{kind['kind']}: {kind['cases']}{amount}, the oldest since {oldest}"
+    return f"{KIND_NAMES[Kind(kind['kind'])]}: {kind['cases']}{amount}, the oldest since {oldest}"
 
 
 def _subject(new: int, found: int) -> str:

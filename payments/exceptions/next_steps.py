@@ -38,6 +38,35 @@ class Kind(StrEnum):
     FOLLOWERS_BEHIND = "followers_behind"
 
 
+KIND_NAMES = {
+    Kind.REFUND_DUE: "Refund due",
+    Kind.REFUND_HELD: "Refund held",
+    Kind.REFUND_IN_DOUBT: "Refund in doubt",
+    Kind.REFUND_UNDER_WAY: "Refund overdue",
+    Kind.CONTRADICTION: "Discrepancy",
+    Kind.ATTEMPT_IN_DOUBT: "Payment in doubt",
+    Kind.RECEIPT_MISSING: "Receipt missing",
+    Kind.ORDER_MISSING: "Order missing",
+    Kind.MONEY_UNKNOWN: "Unmatched payment",
+    Kind.MONEY_CLAIMED_TWICE: "Payment claimed twice",
+    Kind.MONEY_WENT_BACK: "Payment reversed",
+    Kind.MESSAGE_DEAD_LETTERED: "Inbound message dead-lettered",
+    Kind.EVENT_DEAD_LETTERED: "Event dead-lettered",
+    Kind.PULL_GAP: "Pull gap",
+    Kind.MPESA_SET_UP: "M-Pesa setup rejected",
+    Kind.DECISION_PROPOSED: "Waits for a second person",
+    Kind.SWITCHED_OFF: "Switched off",
+    Kind.INITIATOR_PASSWORD: "Initiator's password runs out",
+    Kind.CERTIFICATE: "Certificate runs out",
+    Kind.PULL_BEHIND: "Pull is behind",
+    Kind.WEBHOOK_DISABLED: "Webhook endpoint disabled",
+    Kind.WEBHOOK_FAILED: "Webhook given up",
+    Kind.HORIZON_HELD: "A transaction holds the log back",
+    Kind.FOLLOWERS_BEHIND: "The log is not followed",
+}
+"""What people call each kind; its stored name is in URLs and commands."""
+
+
 class Means(StrEnum):
     """What an operator can do about a case: decide about the refund, close it with a note, have it tried again,
     allocate the payment to a session, give the order up so that the money is due back; and about what another

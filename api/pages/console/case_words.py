@@ -1,35 +1,9 @@
 """The words of the console for cases: what each kind is called, what a button says, and what came of it."""
 
 from payments.exceptions.closed_cases import REFUND
-from payments.exceptions.next_steps import Kind
+from payments.exceptions.next_steps import KIND_NAMES, Kind
 from payments.refunds.order_refunds import REFUND_ORDER
 
-KIND_NAMES = {
-    Kind.REFUND_DUE: "Refund due",
-    Kind.REFUND_HELD: "Refund held",
-    Kind.REFUND_IN_DOUBT: "Refund in doubt",
-    Kind.REFUND_UNDER_WAY: "Refund overdue",
-    Kind.CONTRADICTION: "Discrepancy",
-    Kind.ATTEMPT_IN_DOUBT: "Payment in doubt",
-    Kind.RECEIPT_MISSING: "Receipt missing",
-    Kind.ORDER_MISSING: "Order missing",
-    Kind.MONEY_UNKNOWN: "Unmatched payment",
-    Kind.MONEY_CLAIMED_TWICE: "Payment claimed twice",
-    Kind.MONEY_WENT_BACK: "Payment reversed",
-    Kind.MESSAGE_DEAD_LETTERED: "Inbound message dead-lettered",
-    Kind.EVENT_DEAD_LETTERED: "Event dead-lettered",
-    Kind.PULL_GAP: "Pull gap",
-    Kind.MPESA_SET_UP: "M-Pesa setup rejected",
-    Kind.DECISION_PROPOSED: "Waits for a second person",
-    Kind.SWITCHED_OFF: "Switched off",
-    Kind.INITIATOR_PASSWORD: "Initiator's password runs out",
-    Kind.CERTIFICATE: "Certificate runs out",
-    Kind.PULL_BEHIND: "Pull is behind",
-    Kind.WEBHOOK_DISABLED: "Webhook endpoint disabled",
-    Kind.WEBHOOK_FAILED: "Webhook given up",
-    Kind.HORIZON_HELD: "A transaction holds the log back",
-    Kind.FOLLOWERS_BEHIND: "The log is not followed",
-}
 ACTION_NAMES = {
     "approve": "Approve refund",
     "refuse": "Hold",

@@ -20,7 +20,6 @@ from api.pages.console.case_words import (
     DECIDED_KINDS,
     DECISIONS,
     DONE,
-    KIND_NAMES,
 )
 from api.pages.console.navigation import CASES
 from ledger import clock
@@ -31,7 +30,7 @@ from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
 from payments.exceptions.candidates import masked_phone, phones_of, shown_reference, typed_of
 from payments.exceptions.closed_cases import Wanted, closed_cases, decided_about, kind_of
-from payments.exceptions.next_steps import Kind
+from payments.exceptions.next_steps import KIND_NAMES, Kind
 from payments.exceptions.work_list import Case
 from payments.operators.stakes import digests_of_payer
 from payments.reconciliation.movements import OpenMovement

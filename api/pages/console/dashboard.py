@@ -18,12 +18,12 @@ from api.http.schemas.fields import RequestSchema
 from api.http.streaming.long_poll import EVENT_STREAM, begin_stream
 from api.http.streaming.notifier import current_notifier
 from api.pages.console.blueprint import in_section, pages, read_query
-from api.pages.console.case_words import KIND_NAMES
 from api.pages.console.charts import Change, Line, changed, columns_of, lines_of
 from api.pages.console.navigation import CASES, DASHBOARD
 from api.pages.console.readings import FiguresStream, Reading, current_readings
 from api.pages.wording import NOTHING, shillings
 from ledger.clock import NAIROBI
+from payments.exceptions.next_steps import KIND_NAMES
 from projections.dashboard import DAY, PERIODS, SECONDS_TO_PAY, Period, Rows
 
 FAILURE_NAMES = {

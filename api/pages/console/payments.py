@@ -21,7 +21,7 @@ from api.issued_tokens import Role
 from api.pages import wording
 from api.pages.console import staff
 from api.pages.console.blueprint import in_section, pages, read_query
-from api.pages.console.case_words import ACTION_NAMES, DISCREPANCY_NAMES, DONE, KIND_NAMES
+from api.pages.console.case_words import ACTION_NAMES, DISCREPANCY_NAMES, DONE
 from api.pages.console.cases import decisions_about, open_cases_of, shown_decisions
 from api.pages.console.navigation import PAYMENTS
 from ledger import clock
@@ -30,7 +30,7 @@ from ledger.session.status_row import money_of_order
 from ledger.session.values import Evidence, RefundStatus, Status
 from payments.exceptions.actions import actions_of
 from payments.exceptions.candidates import masked_phone
-from payments.exceptions.next_steps import next_steps
+from payments.exceptions.next_steps import KIND_NAMES, next_steps
 from projections.history_steps import Step, folded, sessions_at, steps
 
 PERSONAL = {"phone": "Daftari-Phone", "checkout_id": "Daftari-Checkout-Request"}

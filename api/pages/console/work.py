@@ -15,14 +15,14 @@ from api.http.middleware.auth import caller
 from api.http.schemas.pagination import MAX_PAGE
 from api.issued_tokens import Role
 from api.pages.console.blueprint import in_section, pages
-from api.pages.console.case_words import ACTION_NAMES, DONE, KIND_NAMES
+from api.pages.console.case_words import ACTION_NAMES, DONE
 from api.pages.console.navigation import CASES
 from ledger import clock
 from ledger.errors import LedgerError, NotFound
 from ledger.money import Money
 from payments.exceptions import work_list
 from payments.exceptions.actions import actions_of
-from payments.exceptions.next_steps import CLOSED_TOGETHER, Kind
+from payments.exceptions.next_steps import CLOSED_TOGETHER, KIND_NAMES, Kind
 from payments.operators.operator import Operator
 from payments.operators.proposals import Proposal
 from payments.refunds.notes import parse_note

@@ -4,6 +4,7 @@ from api.pages import wording
 from daraja import REVERSAL_FAILURES
 from ledger.session.events import PUBLIC_NAMES
 from ledger.session.values import Status
+from payments.inbox.inbox import Channel
 from shop.port import CART_ALREADY_BOUGHT, LISTING_WITHDRAWN, ORDER_NOT_MADE, OUT_OF_STOCK
 
 
@@ -32,6 +33,12 @@ def test_a_case_is_described_in_sentences() -> None:
     ):
         assert wording.case_detail(code).endswith(".")
     assert wording.case_detail("paid without an order") == "Paid without an order"
+    assert wording.case_detail("its account reference D446") == "Its account reference D446"
+
+
+def test_a_message_that_nothing_came_of_is_named_in_words() -> None:
+    assert wording.case_detail("stk: too_large") == "Result of a prompt: too large"
+    assert set(wording.MESSAGE_NAMES) == set(Channel)
 
 
 def test_why_a_refund_failed_or_is_in_doubt_is_a_sentence() -> None:

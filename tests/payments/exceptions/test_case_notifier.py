@@ -76,7 +76,7 @@ def test_a_case_is_told_once_with_its_kind_sum_and_age(
     assert (kind["kind"], kind["cases"], kind["amount"]) == ("refund_due", 1, "350.00")
     assert datetime.fromisoformat(kind["oldest_since"]) == checkout.at
     assert message["text"].endswith(CONSOLE)
-    assert "refund_due: 1, KES 350.00, the oldest since " in message["text"]
+    assert "Refund due: 1, KES 350.00, the oldest since " in message["text"]
 
 
 def test_new_cases_wait_for_the_interval_and_are_told_together(

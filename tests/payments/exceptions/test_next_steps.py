@@ -5,6 +5,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.session.values import RefundState, Status
 from payments.exceptions.next_steps import (
+    KIND_NAMES,
     OF_REFUND,
     OF_STATUS,
     REFUND_IN_DOUBT,
@@ -27,6 +28,11 @@ def test_every_state_has_a_next_step_of_its_own(states: type, words: dict[str, s
     assert set(words) == set(states)  # type: ignore[call-overload]  # an enumeration is iterable
     assert len(set(words.values())) == len(words)
     assert all(text.endswith(".") and text[0].isupper() for text in words.values())
+
+
+def test_every_kind_of_case_has_a_name_for_people() -> None:
+    assert set(KIND_NAMES) == set(Kind)
+    assert len(set(KIND_NAMES.values())) == len(KIND_NAMES)
 
 
 def test_a_payment_whose_money_goes_back_tells_of_the_refund_alone(ledger: Ledger) -> None:
