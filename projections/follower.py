@@ -21,13 +21,14 @@ from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.locks import LOCK_KEY
 from ledger.store.mapper import SessionMapper
+from projections.stored_positions import STORE_FREE_POSITIONS, STORE_POSITIONS
 
 BATCH_SIZE = 500
 CATCH_UP = 10
 """After a full batch the next is so many times larger: the follower is far behind."""
 MAX_RECENT = 2_000
 """How many events a process keeps in memory for its followers."""
-MAX_LOOKS_UNSAVED = 10
+MAX_LOOKS_UNSAVED = 20
 """After so many looks at the log those positions are stored that no other commit took along."""
 
 _log = structlog.get_logger(__name__)
@@ -38,26 +39,6 @@ LOOK = "SELECT origin, horizon, pg_postmaster_start_time() AS server FROM ledger
 TRY_TO_BE_ACTIVE = f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}) AS active"
 BE_ACTIVE = f"SELECT pg_advisory_xact_lock({LOCK_KEY})"
 READ_POSITION = "SELECT position FROM follower_positions WHERE name = %s AND origin = %s"
-STORE_POSITIONS = """
-INSERT INTO follower_positions (name, origin, position)
-SELECT name, %s::smallint, position FROM unnest(%s::text[], %s::bigint[]) AS reached (name, position) ORDER BY name
-ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
-"""
-# A position that somebody else holds stays: who holds it is active for its name, and stores how far that one got.
-# The arrays are read by SELECT so that a plan is kept: PostgreSQL would make one anew for each number of names.
-STORE_FREE_POSITIONS = """
-WITH passed AS (SELECT %s::smallint AS origin, name, position
-                FROM unnest((SELECT %s::text[]), (SELECT %s::bigint[])) AS passed (name, position)),
-     free AS (SELECT held.name FROM follower_positions AS held JOIN passed USING (name, origin)
-              ORDER BY held.name FOR UPDATE OF held SKIP LOCKED)
-INSERT INTO follower_positions (name, origin, position)
-SELECT name, origin, position FROM passed
-WHERE name IN (SELECT name FROM free) OR NOT EXISTS (
-    SELECT FROM follower_positions AS held WHERE held.name = passed.name AND held.origin = passed.origin)
-ORDER BY name
-ON CONFLICT (name, origin) DO UPDATE SET position = greatest(follower_positions.position, excluded.position)
-RETURNING name
-"""
 READ_BATCH = f"""
 SELECT session_id, version, topic, recorded_at, {COLUMNS}, number, CASE WHEN wanted THEN state::text END AS state
 FROM (SELECT *, %(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) AS wanted,
@@ -162,12 +143,12 @@ class LogReader:
         self._unsaved: dict[str, int] = {}
         self._looks_unsaved = 0
 
-    def look(self) -> Place:
+    def look(self, *, anew: bool = False) -> Place:
         """Return the last place below the horizon, and keep what came since the last look. Raises Unavailable."""
         with self._guard:
             known = self._end
             # A clock that was set back, as in tests, says nothing about the last look.
-            if known is not None and 0 <= monotonic() - self._looked_at < self._look_seconds:
+            if known is not None and not anew and 0 <= monotonic() - self._looked_at < self._look_seconds:
                 return known
             with self._database.connection() as connection:
                 end = read_end(connection)
@@ -254,7 +235,11 @@ class LogReader:
     def saved(self, positions: Mapping[str, int]) -> None:
         """Forget positions that were stored and committed."""
         with self._guard:
-            self._unsaved = dict(self._unsaved.items() - positions.items())
+            self._unsaved = {
+                name: position
+                for name, position in self._unsaved.items()
+                if position > positions.get(name, position - 1)
+            }
             self._looks_unsaved = 0
 
 
@@ -262,7 +247,7 @@ class Follower:
     """Feeds one projection. Several may run for a name; one is active in each round, the others stand by.
 
     An event without our MAC is passed over: a forgery must neither change a view nor stop it. What came lately is in
-    `log`, which the followers of a process share.
+    `log`, which the followers of a process share. It has read all up to the place `read_until`.
     """
 
     def __init__(
@@ -273,33 +258,42 @@ class Follower:
         batch_size: int = BATCH_SIZE,
         log: LogReader | None = None,
     ) -> None:
-        self.projection = projection
+        self.name, self.projection = projection.name, projection
         self._database = database
         self._log = log or LogReader(database, macs)
         self.batch_size = batch_size
         self._limit = batch_size
-        self._read_until: Place | None = None
+        self.read_until: Place | None = None
 
     def run_once(self) -> int:
         """Apply the next batch; return how many events were read: 0 when caught up, or standing by.
 
         Raises what the projection raises, after which nothing has happened, and Unavailable.
         """
-        end, name = self._log.look(), self.projection.name
-        if end == self._read_until:
+        end = self._log.look()
+        if end == self.read_until:
             return 0  # Nothing new can have appeared below it.
-        batch = self._log.recent(self._read_until, end, self.projection.topics)
+        batch = self.recent(end)
         if batch is not None and not batch.wanted:
-            self._log.pass_over(name, batch)
+            self.pass_over(batch)
         else:
             with self._database.transaction() as connection:
-                if not connection.execute(TRY_TO_BE_ACTIVE, (name,)).fetchone()["active"]:
+                if not connection.execute(TRY_TO_BE_ACTIVE, (self.name,)).fetchone()["active"]:
                     return 0
                 batch = self._apply_next(connection, end)
-                stored = self._log.store(connection, end, {name: batch.last} if batch.read else {})
+                stored = self._log.store(connection, end, {self.name: batch.last} if batch.read else {})
             self._log.saved(stored)
-        self._read_until = batch.until
+        self.read_until = batch.until
         return batch.read
+
+    def recent(self, end: Place) -> Batch | None:
+        """Return the next batch if all of it is in memory, None if not."""
+        return self._log.recent(self.read_until, end, self.projection.topics)
+
+    def pass_over(self, batch: Batch) -> None:
+        """Go on after a batch that holds nothing for this one."""
+        self._log.pass_over(self.name, batch)
+        self.read_until = batch.until
 
     def catch_up(self) -> int:
         """Apply batches until none is left below the horizon; return how many events were read."""
@@ -312,11 +306,11 @@ class Follower:
         """Apply the next batch up to a place, inside a transaction that holds the lock of this name."""
         batch = self._apply_next(connection, end)
         if batch.read:
-            self._log.store(connection, end, {self.projection.name: batch.last})
+            self._log.store(connection, end, {self.name: batch.last})
         return batch.read
 
     def _apply_next(self, connection: Connection[Any], end: Place) -> Batch:
-        after = end._replace(position=position_of(connection, self.projection.name, end.origin))
+        after = end._replace(position=position_of(connection, self.name, end.origin))
         batch = self._log.recent(after, end, self.projection.topics)
         if batch is None:
             batch = self._log.read(connection, after, end, self.projection.topics, self._limit)

@@ -17,7 +17,8 @@ from ledger.store.vault import Vault
 from payments.sample.chunks import MAX_SESSIONS, ChunkWriter, Sample
 from payments.sample.people import FIRST_BUYER, PAST_LAST_BUYER
 from payments.worker.processes import PROCESSES, OnEvent, View
-from projections.follower import STORE_POSITIONS, Follower, read_end
+from projections.follower import Follower, read_end
+from projections.stored_positions import STORE_POSITIONS
 from shop.demo import demo_data
 
 _PARENT_GONE = (BrokenPipeError, ConnectionResetError)

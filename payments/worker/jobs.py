@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from ledger import clock
 from ledger.errors import Unavailable
 from ledger.store.counters import JOB_FAILURES
 from ledger.store.locks import ActiveLock
@@ -17,7 +18,7 @@ RETRY_SCHEDULE = RetrySchedule.doubling(timedelta(seconds=1), timedelta(seconds=
 STAND_BY_SECONDS = 1.0
 """A worker that was killed is replaced within two seconds: by then its connection is gone, and another has asked."""
 ROUNDS_TO_DOUBLE = 50
-"""After this many rounds without work the rest has doubled."""
+"""After this many rounds without work the rest has doubled, unless the job says otherwise."""
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +28,8 @@ class Job:
     """Work to do again and again: `work` returns how much it did.
 
     After a round that did less than a `full_round` there is no more to do now: it rests `rest_seconds`, and ever longer
-    up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by.
+    up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by. One that
+    `yields` rests as long as its round took, if that is more: the busier the machine, the less it asks of it.
     """
 
     name: str
@@ -36,13 +38,15 @@ class Job:
     max_rest_seconds: float
     lock: ActiveLock | None = None
     full_round: int = 1
+    rounds_to_double: int = ROUNDS_TO_DOUBLE
+    yields: bool = False
 
-    def rest(self, idle_rounds: int) -> float:
-        """Return how many seconds to rest after so many rounds without work."""
+    def rest(self, idle_rounds: int, took: timedelta) -> float:
+        """Return how many seconds to rest after so many rounds without work, of which the last took so long."""
         if self.lock is not None and not self.lock.was_held:
             return STAND_BY_SECONDS
-        longer = self.rest_seconds * (1 + idle_rounds / ROUNDS_TO_DOUBLE)
-        return min(longer, self.max_rest_seconds)
+        longer = self.rest_seconds * (1 + idle_rounds / self.rounds_to_double)
+        return min(max(longer, took.total_seconds() if self.yields else 0), self.max_rest_seconds)
 
 
 class Stop(Protocol):
@@ -69,6 +73,7 @@ def run_job(job: Job, stop: Stop) -> None:
     idle_rounds = failures = 0
     said: str | None = None
     while not stop.is_set():
+        began_at = clock.now()
         try:
             done = job.work()
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others; it is logged and retried
@@ -82,7 +87,7 @@ def run_job(job: Job, stop: Stop) -> None:
         said, failures = None, 0
         idle_rounds = 0 if done else idle_rounds + 1
         if done < job.full_round:
-            stop.wait(job.rest(idle_rounds))
+            stop.wait(job.rest(idle_rounds, clock.now() - began_at))
     if job.lock is not None:
         job.lock.release()
 

@@ -36,14 +36,22 @@ from payments.worker.rebuilds import RebuildsAfterUpgrade
 from payments.worker.sweeps import act_on_messages, expire_sessions
 from projections.cases import PaymentCases
 from projections.figure_sums import PaymentFigures
-from projections.follower import Follower, LogReader, Projection
+from projections.follower import BATCH_SIZE, Follower, LogReader, Projection
 from projections.journal import Journal
 from projections.metrics import PaymentMetrics
 from projections.payment_search import PaymentSearch
 from projections.refunds import PaymentRefunds
+from projections.shared_rounds import SharedRounds
 
 LOOK_SECONDS = 0.015
 """For so long the followers of a worker share a look at the log: less than the order process rests between two."""
+
+VIEWS = "views"
+"""The name of the job in whose rounds all views share that are caught up, and of the lock of all of them."""
+
+VIEWS_EVERY = (0.005, 0.2)
+IDLE_ROUNDS_OF_VIEWS = 5
+"""After so many rounds without an event the views rest twice as long: a look costs more than such a rest is worth."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,16 @@ class WorkerParts:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """What the jobs of a worker share. An event handler works on `max_workers` sessions at once."""
+
+    locks: LockConnection
+    max_workers: int
+    log: LogReader
+    rounds: SharedRounds
+
+
+@dataclass(frozen=True)
 class OnEvent:
     """A handler that acts on the world once one of the events `on` is recorded; failures are retried every second.
 
@@ -97,14 +115,14 @@ class OnEvent:
     left_over: str | None = None
     settled_by: tuple[type[Event], ...] = ()
 
-    def jobs(self, parts: WorkerParts, locks: LockConnection, max_workers: int, log: LogReader) -> list[Job]:
+    def jobs(self, parts: WorkerParts, shared: Shared) -> list[Job]:
         """Return the jobs that follow the log, retry, and find what is left over; of several workers one does them."""
         processor = EventProcessor(
             parts.ledger.database,
             self.handler(parts),
-            locks=locks,
-            max_workers=max_workers,
-            log=log,
+            locks=shared.locks,
+            max_workers=shared.max_workers,
+            log=shared.log,
             settled_by=tuple(event.TOPIC for event in self.settled_by),
         )
         retry = partial(_retry_due, processor)
@@ -120,18 +138,18 @@ class OnEvent:
 
 @dataclass(frozen=True)
 class View:
-    """A table that events are folded into."""
+    """A table that events are folded into. `every` is for its own rounds, while it is behind or fails."""
 
     name: str
     every: tuple[float, float]
     projection: Callable[[Vault], Projection]
 
-    def jobs(
-        self, parts: WorkerParts, _locks: LockConnection, _max_workers: int, log: LogReader
-    ) -> list[Job]:
-        """Return the job that follows the log."""
-        follower = Follower(parts.ledger.database, parts.ledger.macs, self.projection(parts.vault), log=log)
-        return [Job(self.name, follower.run_once, *self.every, full_round=follower.batch_size)]
+    def jobs(self, parts: WorkerParts, shared: Shared) -> list[Job]:
+        """Return the job that has it catch up."""
+        projection = self.projection(parts.vault)
+        follower = Follower(parts.ledger.database, parts.ledger.macs, projection, log=shared.log)
+        work = partial(shared.rounds.run_own, follower)
+        return [Job(self.name, work, *self.every, shared.rounds.lock, follower.batch_size)]
 
 
 @dataclass(frozen=True)
@@ -144,10 +162,10 @@ class OnLog:
     work: Callable[[WorkerParts, LogReader], int]
     full_round: int
 
-    def jobs(self, parts: WorkerParts, locks: LockConnection, _max_workers: int, log: LogReader) -> list[Job]:
+    def jobs(self, parts: WorkerParts, shared: Shared) -> list[Job]:
         """Return the job, which one of several workers does."""
-        lock = ActiveLock(locks, self.name)
-        work = partial(_work_alone, lock, lambda each: self.work(each, log), parts)
+        lock = ActiveLock(shared.locks, self.name)
+        work = partial(_work_alone, lock, lambda each: self.work(each, shared.log), parts)
         return [Job(self.name, work, *self.every, lock, self.full_round)]
 
 
@@ -161,13 +179,11 @@ class OnTime:
     work: Callable[[WorkerParts], int]
     full_round: int = 1
 
-    def jobs(
-        self, parts: WorkerParts, locks: LockConnection, _max_workers: int, _log: LogReader
-    ) -> list[Job]:
+    def jobs(self, parts: WorkerParts, shared: Shared) -> list[Job]:
         """Return the job, which one of several workers does; none where a setting switches it off."""
         if self.name in parts.switched_off:
             return []
-        lock = ActiveLock(locks, self.name)
+        lock = ActiveLock(shared.locks, self.name)
         every = self.every or (parts.signing_seconds, parts.signing_seconds)
         work = partial(_work_alone, lock, self.work, parts)
         return [Job(self.name, work, *every, lock, self.full_round)]
@@ -258,8 +274,14 @@ def jobs(
     An event handler works on `max_workers` sessions at once. A look at the log serves all followers for `look_seconds`.
     """
     locks = locks or LockConnection(parts.ledger.database.url)
-    log = LogReader(parts.ledger.database, parts.ledger.macs, look_seconds)
-    return [job for process in PROCESSES for job in process.jobs(parts, locks, max_workers, log)]
+    database = parts.ledger.database
+    log = LogReader(database, parts.ledger.macs, look_seconds)
+    rounds = SharedRounds(database, log, ActiveLock(locks, VIEWS))
+    shared = Shared(locks, max_workers, log, rounds)
+    following = Job(
+        VIEWS, rounds.run_once, *VIEWS_EVERY, rounds.lock, BATCH_SIZE, IDLE_ROUNDS_OF_VIEWS, yields=True
+    )
+    return [following, *(job for process in PROCESSES for job in process.jobs(parts, shared))]
 
 
 def _retry_due(processor: EventProcessor) -> int:

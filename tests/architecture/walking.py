@@ -104,10 +104,10 @@ class Walker:
         self._approve()
         self._take_report("callback of a refund")
         self._work("order refused", "orders")
-        self._work("followed", "payment_refunds")
+        self._follow()
         path = f"/api/payments/refunds/{session_id}/1/approve/"
         self._post("approve", path, OPERATOR, "operator")
-        self._work("followed", "payment_refunds")
+        self._follow()
         self._work("send", "refund_sending")
         self.instance.simulator.advance(5)
         self._take_report("result")
@@ -149,6 +149,11 @@ class Walker:
     def _work(self, name: str, job: str) -> None:
         until_readable(self.instance.services.database)
         assert self._traced(name, self._jobs[job].work), f"{job} had nothing to do"
+
+    def _follow(self) -> None:
+        until_readable(self.instance.services.database)
+        read = [self._jobs[job].work() for job in ("payment_refunds", "views")]
+        assert any(read), "the refunds had nothing to follow"
 
     def _traced(self, name: str, run: Callable[[], Answer]) -> Answer:
         with self._tracer.recording() as recorded:

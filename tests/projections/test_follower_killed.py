@@ -12,9 +12,11 @@ from psycopg import Connection
 
 from ledger.application import Ledger
 from ledger.store.database import Database
-from projections.follower import Follower, Recorded
+from ledger.store.locks import ActiveLock, LockConnection
+from projections.follower import Follower, LogReader, Recorded
 from projections.metrics import FROM_SESSIONS, READ_ALL, PaymentMetrics
-from tests.support.checkouts import one_of_every_kind
+from projections.shared_rounds import SharedRounds
+from tests.support.checkouts import Checkout, one_of_every_kind
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
 from tests.support.waiting import wait_until
@@ -44,6 +46,21 @@ def follow(url: str, tell: Pipe) -> None:
     Follower(database, event_macs(database), Stalled(tell), batch_size=BATCH_SIZE).catch_up()
 
 
+def share_rounds(url: str, tell: Pipe) -> None:
+    database = Database(url)
+    rounds, follower = rounds_of(database, Stalled(tell))
+    rounds.run_own(follower)
+    tell.send("caught up")
+    while True:
+        rounds.run_once()
+
+
+def rounds_of(database: Database, projection: PaymentMetrics) -> tuple[SharedRounds, Follower]:
+    log = LogReader(database, event_macs(database))
+    rounds = SharedRounds(database, log, ActiveLock(LockConnection(database.url), "views"))
+    return rounds, Follower(database, event_macs(database), projection, log=log)
+
+
 def test_another_takes_over_from_one_that_was_killed_and_nothing_counts_twice(
     ledger: Ledger, database: Database
 ) -> None:
@@ -63,3 +80,29 @@ def test_another_takes_over_from_one_that_was_killed_and_nothing_counts_twice(
         figures = connection.execute(READ_ALL.encode()).fetchall()
         assert figures == connection.execute(FROM_SESSIONS).fetchall() != []
     active.join()
+
+
+def test_another_worker_takes_over_from_one_that_was_killed_in_a_round_of_its_views(
+    ledger: Ledger, database: Database
+) -> None:
+    one_of_every_kind(ledger)
+    until_readable(database)
+    told, tell = get_context("spawn").Pipe(duplex=False)
+    active = get_context("spawn").Process(target=share_rounds, args=(database.url, tell), daemon=True)
+    active.start()
+    assert told.poll(60)
+    assert told.recv() == "caught up"
+    Checkout(ledger).prompt()
+    assert told.poll(60)
+    rounds, follower = rounds_of(database, PaymentMetrics())
+    assert (rounds.run_own(follower), rounds.run_once()) == (0, 0)  # It stands by.
+    assert active.pid is not None
+    os.kill(active.pid, signal.SIGKILL)
+    wait_until(lambda: rounds.run_own(follower) > 0, "the other worker has taken over", within_seconds=2)
+    until_readable(database)
+    wait_until(lambda: not rounds.run_once() and not rounds.run_own(follower), "it is caught up")
+    with database.connection() as connection:
+        figures = connection.execute(READ_ALL.encode()).fetchall()
+        assert figures == connection.execute(FROM_SESSIONS).fetchall() != []
+    active.join()
+    rounds.lock.release()

@@ -28,7 +28,7 @@ from ledger.store.vault import Vault
 from payments.services import Services
 from payments.worker.jobs import Job, run_job
 from payments.worker.processes import jobs
-from tests.simulation.job_schedule import LEFT_OVER_JOBS, JobSchedule
+from tests.simulation.job_schedule import LEFT_OVER_JOBS, VIEWS, JobSchedule
 from tests.simulation.memory_database import MemoryDatabase, Tables
 from tests.simulation.memory_mpesa import MemoryMpesa
 from tests.simulation.memory_shop import MemoryShop, OutsideShop, ShopState
@@ -49,7 +49,7 @@ NOT_SIMULATED = frozenset(
 """What only auditors and analysts read, what only operators upload, and what others are told."""
 
 REACTS_WITHIN_SECONDS = dict.fromkeys(
-    ("payment_metrics", "payment_refunds", "payment_cases", "journal_entries", "journal_movements"),
+    ("views", *VIEWS, "journal_movements"),
     (1.0, 5.0),
 )
 """Seconds until a job notices new work; followers read in large batches."""
@@ -247,8 +247,9 @@ class Deployment:
     def free(self, lock: str) -> None:
         """Free a lock and wake the jobs that wait for it."""
         del self.holders[lock]
-        for job in (lock, f"{lock}_again"):
-            self.wake(job, self.scheduler.elapsed)
+        for job, idle in self._idle_jobs.items():
+            if any(each.lock is not None and each.lock.name == lock for each in idle):
+                self.wake(job, self.scheduler.elapsed)
 
     def idle(self, job: Job, seconds: float) -> None:
         """Suspend a job until it may have something to do."""

@@ -35,11 +35,14 @@ TOPICS_READ: dict[str, tuple[str, ...]] = {
         events.ReceiptRecorded.TOPIC,
         events.EvidenceUpgraded.TOPIC,
     ),
+}
+VIEWS: dict[str, tuple[str, ...]] = {
     "payment_metrics": metrics.PaymentMetrics.topics,
     "payment_refunds": refunds.PaymentRefunds.topics,
     "payment_cases": cases.PaymentCases.topics,
     "journal_entries": journal.Journal.topics,
 }
+TOPICS_READ |= VIEWS
 _READERS_OF = {
     topic: [name for name, topics in TOPICS_READ.items() if topic in topics]
     for topic in {topic for topics in TOPICS_READ.values() for topic in topics}
@@ -61,6 +64,7 @@ class JobSchedule:
         )
         tables.refunds.on_refund = self._refund_moved
         self._due: dict[str, Callable[[], float]] = {
+            "views": lambda: min(map(self.next, VIEWS)),
             "orders_again": lambda: self._retry("orders"),
             "orders_left_over": lambda: self._left_over("orders_left_over"),
             "refund_policy_left_over": lambda: self._left_over("refund_policy_left_over"),
@@ -104,6 +108,8 @@ class JobSchedule:
             for name in _READERS_OF.get(event["topic"], ()):
                 self._newest_wanted[name] = event["position"]
                 self._wake(name, 0.0)
+                if name in VIEWS:
+                    self._wake("views", 0.0)
         query_at = ledger.next_query_at.get(session_id)
         if query_at is not None:
             self._wake("ladder", seconds(query_at))

@@ -19,7 +19,7 @@ from ledger.store import audit_log, block_faults, block_signer, blocks, key_ring
 from payments.inbox import inbox
 from payments.reconciliation import movement_log
 from payments.worker import left_over
-from projections import follower
+from projections import follower, stored_positions
 from projections.integrity import personal_data_rules, projection_rules
 from projections.journal import ADD, COLUMNS, MOVEMENTS, TABLE
 from projections.refunds import PaymentRefunds
@@ -125,9 +125,12 @@ class Comparison:
             real = [real for double, real in self._real_of.items() if double <= values["after"]]
             newest = max(real for double, real in self._real_of.items() if double <= values["end"])
             return values | {"after": max(real), "end": newest}
-        if statement in (follower.STORE_POSITIONS, follower.STORE_FREE_POSITIONS):
+        if statement in (stored_positions.STORE_POSITIONS, stored_positions.STORE_FREE_POSITIONS):
             origin, names, reached = values
             return origin, names, [self._real_of[position] for position in reached]
+        if statement == stored_positions.MOVE_ON:
+            names, read_until, last, origin = values
+            return names, self._real_until(read_until), self._real_until(last), origin
         if statement == projection_rules.METRICS_AHEAD.encode():
             real = [real for double, real in self._real_of.items() if double <= values["after"]]
             return values | {"after": max(real)}
@@ -139,6 +142,10 @@ class Comparison:
             name = "until" if "until" in values else "after"
             return values | {name: values[name] and self._real_of[values[name]]}
         return values
+
+    def _real_until(self, places: Sequence[int]) -> list[int]:
+        """Return the last position up to each place."""
+        return [max(real for double, real in self._real_of.items() if double <= place) for place in places]
 
     @staticmethod
     def _plain(row: Mapping[str, Any], names: list[str], positions: dict[int, int] | None) -> str:

@@ -16,7 +16,7 @@ GROUPS = 20
 GROUPS_AT_ONCE = frozenset({0, 9})
 """What `make test` runs, the second with its checks of texts too; the others take minutes, by `make test-system`."""
 
-SEED_OF_A_LONG_HOLD = 3
+SEED_OF_A_LONG_HOLD = 2
 MADE_WITHIN_SECONDS = 60.0
 LOG_OF_A_SEED = """
 from tests.simulation.run import Plan, run

@@ -14,7 +14,7 @@ from payments.fulfilment import order_failures
 from payments.idempotency import idempotency_store, keyed_request
 from payments.inbox import inbox
 from payments.worker import event_processor, left_over
-from projections import figure_sums, follower, metrics, rebuild_runs
+from projections import figure_sums, follower, metrics, rebuild_runs, stored_positions
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 from tests.simulation.parts import Effects, PartDouble, putting_back
 
@@ -56,10 +56,7 @@ class KeyIsTaken(psycopg.Error):
 
 
 class WorkerTables:
-    """The tables; `on_message` and `on_failure` are called with the time of the next try.
-
-    `on_message` is told, too, whether the message is authenticated.
-    """
+    """The tables. `on_message`, told if the message is authenticated, and `on_failure` get the time of the next try."""
 
     def __init__(self, ledger: LedgerTables) -> None:
         self.messages: dict[UUID, Row] = {}
@@ -92,8 +89,9 @@ class WorkerTables:
             idempotency_store._RELEASE: self.release,
             follower.TRY_TO_BE_ACTIVE: lambda _: [{"active": True}],
             follower.READ_POSITION: self.read_position,
-            follower.STORE_POSITIONS: self.store_positions,
-            follower.STORE_FREE_POSITIONS: self.pass_positions,
+            stored_positions.STORE_POSITIONS: self.store_positions,
+            stored_positions.STORE_FREE_POSITIONS: self.pass_positions,
+            stored_positions.MOVE_ON: self.move_positions,
             order_failures._COUNT: self.count_order_failure,
             left_over.PAID_WITHOUT_ORDER.encode(): self.paid_without_order,
             left_over.REFUND_NOT_DECIDED.encode(): self.refund_not_decided,
@@ -288,6 +286,13 @@ class WorkerTables:
         """Do the same for followers that found nothing; nobody else holds their positions here."""
         _, undo = self.store_positions(values)
         return [{"name": name} for name in sorted(values[1])], undo
+
+    def move_positions(self, values: Any) -> Undoable:
+        """Move the positions of views that are where they were left, and return the names of those."""
+        names, read_until, last, origin = values
+        ends = zip(names, read_until, last, strict=True)
+        moved = {name: to for name, end, to in ends if self.positions.get((name, origin), end + 1) <= end}
+        return self.pass_positions((origin, list(moved), list(moved.values())))
 
     def paid_without_order(self, values: Any) -> list[Row]:
         """Return the payments without an order that the order process does not come to by the log."""

@@ -24,7 +24,9 @@ def _sent(till: Till, receipt: str) -> list[Request]:
 
 def _until_the_worker_sees_it(till: Till) -> None:
     until_readable(till.instance.services.database)
-    next(job for job in till.instance.jobs if job.name == "payment_refunds").work()
+    for job in till.instance.jobs:
+        if job.name in ("payment_refunds", "views"):
+            job.work()
 
 
 def test_a_sender_that_dies_at_any_statement_sends_no_money_twice(till: Till, proxy: DatabaseProxy) -> None:

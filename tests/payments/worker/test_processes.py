@@ -64,10 +64,12 @@ def test_the_names_are_keys_of_stored_positions_and_locks_and_stay() -> None:
     assert tuple(process.name for process in PROCESSES) == NAMES
 
 
-def test_each_process_has_a_job_and_an_event_handler_one_more_that_retries(parts: WorkerParts) -> None:
+def test_each_process_has_a_job_an_event_handler_one_more_that_retries_and_views_one_in_common(
+    parts: WorkerParts,
+) -> None:
     rests = {job.name: job.rest_seconds for job in jobs(parts)}
     again = {"orders_again", "refund_policy_again", "goods_returns_again"}
-    assert set(rests) == {*NAMES, *again, "orders_left_over", "refund_policy_left_over"}
+    assert set(rests) == {"views", *NAMES, *again, "orders_left_over", "refund_policy_left_over"}
     assert rests["signing_blocks"] == 7
 
 
