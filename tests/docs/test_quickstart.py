@@ -41,6 +41,7 @@ def running() -> Iterator[tuple[Instance, Path]]:
     subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
+@pytest.mark.system
 def test_every_line_can_be_pasted_and_the_first_webhook_arrives(running: tuple[Instance, Path]) -> None:
     instance, folder = running
     empty = folder / "mine"

@@ -79,6 +79,7 @@ def test_an_unmatched_payment_is_allocated_to_its_candidate_and_becomes_an_order
     expect(page.get_by_role("row").filter(has_text="Allocated")).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_session_is_searched_within_the_case(visit: Callable[..., Page], world: World) -> None:
     page = visit("operator", "/console/work/money_unknown/payment.UKGUNKNOWN/")
     expect(page.get_by_role("article", name="Unmatched payment")).to_contain_text("2547****5678")
@@ -98,6 +99,7 @@ def test_a_session_is_searched_within_the_case(visit: Callable[..., Page], world
     expect(page.get_by_role("status")).to_contain_text("No session is found by that.")
 
 
+@pytest.mark.system
 def test_a_search_by_phone_is_an_entry_of_the_access_log_and_in_no_url(
     visit: Callable[..., Page], world: World
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_search_by_phone_is_an_entry_of_the_access_log_and_in_no_url(
     assert PAYS_AT_ONCE not in str(searched)
 
 
+@pytest.mark.system
 def test_reading_a_case_is_an_entry_of_the_access_log(visit: Callable[..., Page], world: World) -> None:
     visit("auditor", "/console/work/refund_due/{refund_session_id}.refund.1/")
     [read] = world.instance.services.audit_log.entries(kind="access", actor="user:10")[1][:1]

@@ -50,7 +50,9 @@ def _session(world: World, role: str) -> requests.Session:
     return signed_in(world.instance, token=world.instance.token(USERS[role], role))[0]
 
 
-@pytest.mark.parametrize("role", sorted(USERS))
+@pytest.mark.parametrize(
+    "role", ["operator", *(pytest.param(role, marks=pytest.mark.system) for role in ("analyst", "auditor"))]
+)
 def test_the_navigation_holds_what_the_role_allows_and_nothing_else(
     visit: Callable[..., Page], role: str
 ) -> None:
@@ -100,7 +102,7 @@ def test_every_view_of_the_console_but_its_sign_in_belongs_to_a_section(world: W
     ("role", "scheme", "viewport"),
     [
         pytest.param("auditor", "light", None, id="auditor-wide"),
-        pytest.param("operator", "dark", NARROW, id="operator-narrow"),
+        pytest.param("operator", "dark", NARROW, id="operator-narrow", marks=pytest.mark.system),
         pytest.param("auditor", "dark", NARROW, id="auditor-narrow", marks=pytest.mark.system),
         pytest.param("operator", "light", None, id="operator-wide", marks=pytest.mark.system),
     ],
@@ -121,6 +123,7 @@ def test_axe_finds_nothing_and_no_page_scrolls_sideways(
     assert violations(page) == []
 
 
+@pytest.mark.system
 def test_the_keyboard_reaches_the_content_first_and_then_the_navigation_in_order(
     visit: Callable[..., Page],
 ) -> None:

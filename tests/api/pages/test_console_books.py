@@ -12,6 +12,7 @@ from tests.api.pages.test_work import signed_in
 from tests.security.world import World
 
 
+@pytest.mark.system
 def test_the_trial_balance_leads_to_the_statement_of_an_account_and_to_its_payment(
     visit: Callable[..., Page],
 ) -> None:
@@ -26,6 +27,7 @@ def test_the_trial_balance_leads_to_the_statement_of_an_account_and_to_its_payme
     expect(page.get_by_role("heading", level=1)).to_have_text("Paid, but no order")
 
 
+@pytest.mark.system
 def test_a_day_before_any_payment_closes_at_nothing_and_keeps_its_period(
     visit: Callable[..., Page],
 ) -> None:

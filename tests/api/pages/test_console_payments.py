@@ -196,6 +196,7 @@ def test_what_is_not_there_is_a_page_that_says_so(
     assert 'role="alert"' in answer.text
 
 
+@pytest.mark.system
 def test_a_payment_is_printed_on_one_page_or_two_without_navigation(
     visit: Callable[..., Page],
 ) -> None:

@@ -45,9 +45,8 @@ def _session(world: World, role: str, user: int | None = None) -> tuple[requests
     return session, proof_in(session.get(f"{world.instance.base_url}/console/", timeout=10).text)
 
 
-@pytest.mark.parametrize(
-    "viewport", [None, pytest.param(NARROW, marks=pytest.mark.system)], ids=["wide", "narrow"]
-)
+@pytest.mark.system
+@pytest.mark.parametrize("viewport", [None, NARROW], ids=["wide", "narrow"])
 def test_an_operator_uploads_a_statement_of_several_pieces_and_reads_its_differences(
     visit: Callable[..., Page], world: World, viewport: dict[str, int] | None
 ) -> None:
@@ -76,6 +75,7 @@ def _work_until_reported(page: Page, world: World, report: str) -> None:
     page.wait_for_url(report)
 
 
+@pytest.mark.system
 def test_a_file_that_is_none_is_refused_with_its_row_and_one_that_is_too_large_at_once(
     visit: Callable[..., Page], world: World
 ) -> None:
@@ -92,6 +92,7 @@ def test_a_file_that_is_none_is_refused_with_its_row_and_one_that_is_too_large_a
     expect(page.get_by_role("button", name="Upload and compare")).to_be_enabled()
 
 
+@pytest.mark.system
 def test_an_auditor_reads_reports_and_uploads_nothing(visit: Callable[..., Page], world: World) -> None:
     page = visit("auditor", "/console/statements/")
     expect(page.get_by_role("heading", name="M-Pesa's statements")).to_be_visible()

@@ -56,6 +56,7 @@ def test_the_printed_client_pays_and_ends_at_the_order(contract: Page, instance:
     assert end["seen"][-1] == "order_created"
 
 
+@pytest.mark.system
 def test_the_printed_client_ends_at_a_payment_that_was_cancelled(contract: Page, instance: Instance) -> None:
     contract.evaluate(BEGIN, [DELIVERY, PHONE])
     instance.simulator.cancel(instance.simulator.wait_for_prompt(DIGITS, 20).checkout_request_id)
@@ -63,6 +64,7 @@ def test_the_printed_client_ends_at_a_payment_that_was_cancelled(contract: Page,
     assert (end["session_status"], end["reason"]["code"]) == ("failed", "CANCELLED_BY_USER")
 
 
+@pytest.mark.system
 def test_the_printed_client_throws_a_refusal_with_its_fields(contract: Page) -> None:
     contract.evaluate(BEGIN, [DELIVERY | {"county_id": 99}, PHONE])
     end = outcome(contract)
@@ -70,6 +72,7 @@ def test_the_printed_client_throws_a_refusal_with_its_fields(contract: Page) -> 
     assert list(end["errors"]) == ["delivery_details.county_id"]
 
 
+@pytest.mark.system
 def test_the_printed_client_repeats_a_command_whose_answer_was_lost(
     contract: Page, instance: Instance
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_payment_shows_without_a_reload_and_what_is_open_stays_open(page: Page
     assert page.evaluate("window.isTheSamePage")
 
 
+@pytest.mark.system
 def test_without_a_script_the_page_is_whole(browser: Browser, world: World) -> None:
     context = browser.new_context(base_url=world.instance.base_url, java_script_enabled=False)
     page = context.new_page()
@@ -108,6 +109,7 @@ def test_the_figures_of_the_page_are_those_of_its_queries(world: World) -> None:
     assert row["paid"]
 
 
+@pytest.mark.system
 def test_operators_and_auditors_are_led_to_the_cases_and_analysts_are_not(visit: Callable[..., Page]) -> None:
     for role, links in (("operator", 1), ("auditor", 1), ("analyst", 0)):
         page = visit(role)
@@ -122,6 +124,7 @@ def test_a_period_that_is_none_is_refused(world: World) -> None:
         assert answer.status_code == 400
 
 
+@pytest.mark.system
 def test_a_reason_that_only_the_period_before_had_is_shown_with_none(
     world: World, visit: Callable[..., Page]
 ) -> None:

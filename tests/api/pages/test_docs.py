@@ -41,6 +41,7 @@ def test_the_page_opens_with_the_guide_and_goes_on_with_the_reference(docs: Page
     expect(docs.locator("#OUT_OF_STOCK")).to_contain_text("There is not enough in stock")
 
 
+@pytest.mark.system
 def test_the_page_fits_a_phone_and_keeps_nobody_from_using_it(browser: Browser, instance: Instance) -> None:
     context = browser.new_context(viewport=PHONE)
     page = context.new_page()

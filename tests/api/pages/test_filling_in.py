@@ -37,6 +37,7 @@ def test_every_missing_field_is_named_beside_it_and_the_first_has_the_cursor(pag
     assert wrong(page, "delivery_details.detailed_address") == "Write the delivery address."
 
 
+@pytest.mark.system
 def test_the_apis_field_errors_are_shown_and_disappear_once_corrected(page: Page) -> None:
     page.goto("/shop/checkout/")
     fill_in_delivery(page, phone="07abc")
@@ -64,6 +65,7 @@ def test_subcounties_are_those_of_the_county(page: Page) -> None:
     expect(page.get_by_label("Subcounty").get_by_role("option", name="Mvita")).to_have_count(0)
 
 
+@pytest.mark.system
 def test_the_catalogue_counts_what_is_in_the_cart(page: Page) -> None:
     page.goto("/shop/")
     in_cart = page.get_by_role("group", name="Carrots in the cart")
@@ -81,6 +83,7 @@ def test_the_catalogue_counts_what_is_in_the_cart(page: Page) -> None:
     expect(page.get_by_role("link", name="Cart 3 products")).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_quantity_that_cannot_be_sold_is_shown_beside_its_line(page: Page, instance: Instance) -> None:
     page.goto("/shop/cart/")
     page.get_by_label("Sukuma Wiki, bunch").fill("1.5")
@@ -155,6 +158,7 @@ def test_a_pressed_button_is_not_replaced(page: Page) -> None:
     expect(page.get_by_role("link", name="Cart 4 products")).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_change_during_a_fetch_is_fetched_too(page: Page) -> None:
     page.goto("/shop/")
     stale: list[tuple[Route, APIResponse]] = []
@@ -195,6 +199,7 @@ def test_a_refused_change_is_shown_though_a_link_was_pressed(page: Page) -> None
     assert page.url.endswith("/shop/")
 
 
+@pytest.mark.system
 def test_a_button_works_only_once_its_script_listens(page: Page) -> None:
     held = hold(page, "**/static/cart.js")
     page.goto("/shop/", wait_until="commit")

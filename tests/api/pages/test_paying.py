@@ -73,6 +73,7 @@ def test_a_mistake_is_shown_and_the_buyer_pays_on_the_next_attempt(
     assert sessions(instance) == ["order_created", "failed"]
 
 
+@pytest.mark.system
 def test_a_double_click_on_pay_sends_one_prompt(page: Page, instance: Instance) -> None:
     page.goto("/shop/checkout/")
     fill_in_delivery(page)
@@ -140,6 +141,7 @@ def test_a_session_without_a_prompt_gets_one_on_its_page(page: Page, instance: I
     return_to_order(page)
 
 
+@pytest.mark.system
 def test_a_payment_for_sold_out_goods_shows_its_refund(page: Page, instance: Instance) -> None:
     check_out(page)
     withdrawn = {"product_name": "Sukuma Wiki", "farm_name": "Green Valley Farm", "price": "30.00"}
@@ -154,6 +156,7 @@ def test_a_payment_for_sold_out_goods_shows_its_refund(page: Page, instance: Ins
     expect(page.get_by_role("term").filter(has_text="Goes back to you")).to_be_visible()
 
 
+@pytest.mark.system
 def test_the_payments_page_follows_changes_without_polling(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -180,6 +183,7 @@ def test_a_broken_stream_is_resumed(page: Page) -> None:
     return_to_order(page)
 
 
+@pytest.mark.system
 def test_a_payment_in_doubt_is_shown_without_a_button_to_send_again(page: Page, instance: Instance) -> None:
     session_id = instance.client(1).create().json()["session_id"]
     assert instance.client(1).initiate(session_id, phone_number=ANSWER_AND_CALLBACK_LOST).status_code == 202

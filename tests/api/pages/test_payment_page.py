@@ -93,7 +93,8 @@ def every_state(instance: Instance, server: Client) -> dict[str, str]:
     return states
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.system)])
+@pytest.mark.system
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_state_is_readable_in_both_languages_on_a_phone(
     browser: Browser, instance: Instance, server: Client, scheme: Any
 ) -> None:
@@ -136,9 +137,11 @@ def test_a_buyer_pays_by_the_link_and_goes_back_with_the_receipt(
     expect(page.get_by_role("button", name="Copy")).to_be_visible()
     back = page.get_by_role("link", name="Back to the shop")
     assert back.get_attribute("href") == f"{RETURNS}/asante"
+    assert violations(page) == []
     assert faults == []
 
 
+@pytest.mark.system
 def test_without_scripts_the_page_works_by_reloading(
     browser: Browser, instance: Instance, server: Client
 ) -> None:
@@ -154,6 +157,7 @@ def test_without_scripts_the_page_works_by_reloading(
     expect(page.get_by_role("heading", name="Asante, umelipa")).to_be_visible()
 
 
+@pytest.mark.system
 def test_more_time_another_number_and_one_prompt_for_two_presses(
     browser: Browser, instance: Instance, server: Client
 ) -> None:
@@ -169,6 +173,7 @@ def test_more_time_another_number_and_one_prompt_for_two_presses(
     assert instance.simulator.prompts(DIGITS) == []
 
 
+@pytest.mark.system
 def test_the_language_is_the_browsers_until_the_buyer_chooses(browser: Browser, server: Client) -> None:
     page, _ = visit(browser, opened(server)["payment_url"], locale="sw")
     expect(page.get_by_role("heading", name="Lipa kwa M-Pesa")).to_be_visible()
@@ -178,6 +183,7 @@ def test_the_language_is_the_browsers_until_the_buyer_chooses(browser: Browser, 
     expect(page.get_by_role("heading", name="Check your phone")).to_be_visible()
 
 
+@pytest.mark.system
 def test_all_that_the_page_loads_is_small(browser: Browser, server: Client) -> None:
     context = browser.new_context(extra_http_headers=THROUGH_PROXY)
     page, sizes = context.new_page(), dict[str, int]()
@@ -191,6 +197,7 @@ def test_all_that_the_page_loads_is_small(browser: Browser, server: Client) -> N
     assert sum(sizes.values()) < MAX_BYTES, sizes
 
 
+@pytest.mark.system
 def test_a_simulated_phone_is_shown_to_the_developer_alone(
     browser: Browser, instance: Instance, server: Client
 ) -> None:

@@ -1,11 +1,14 @@
 """The payment page in the states that staff and shop bring about: paused, closed, paid, and money that goes back."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, expect
 
 from api.pages.pay.texts import LANGUAGES, TEXTS
@@ -15,7 +18,7 @@ from payments.checkout.payment_links import make_link
 from payments.checkout.terms import MAX_ATTEMPTS
 from payments.operators.operator import Operator
 from payments.operators.switches import Switch
-from tests.api.pages.test_payment_page import visit
+from tests.api.pages.test_payment_page import THROUGH_PROXY, visit
 from tests.support.axe import violations
 from tests.support.checkouts import Checkout
 from tests.support.instance import Instance, running_instance
@@ -23,6 +26,7 @@ from tests.support.instance import Instance, running_instance
 BUYER = 7
 NUMBER = "254712345678"
 REASON = "M-Pesa charges twice."
+PAYS = 'name="do" value="pay"'
 
 
 @pytest.fixture
@@ -38,6 +42,17 @@ def begun(instance: Instance) -> Checkout:
     phone = vault.encrypt(BUYER, NUMBER, purpose=PHONE, row=session_id)
     at = clock.now() - timedelta(minutes=5)
     return Checkout(instance.services.ledger, user_id=BUYER, at=at, session_id=session_id, phone_sealed=phone)
+
+
+def requested(instance: Instance) -> Checkout:
+    """Return a session with an attempt of this moment, whose number is kept encrypted."""
+    checkout = begun(instance).wait(minutes=5)
+    phone = instance.services.vault.encrypt(BUYER, NUMBER, purpose=PHONE, row=checkout.session_id)
+    return checkout.request(phone)
+
+
+def prompted(instance: Instance) -> Checkout:
+    return requested(instance).initiate()
 
 
 def ordered(instance: Instance, receipt: str) -> Checkout:
@@ -79,10 +94,9 @@ def heading(page: Page, name: str, language: str = "en") -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(words)
 
 
-def test_states_that_others_bring_about_are_readable_in_both_languages(
-    browser: Browser, instance: Instance
-) -> None:
-    states = {
+def brought_about(instance: Instance) -> dict[str, Checkout]:
+    """Return a session in each state that others than its buyer bring about, by the name of the state."""
+    return {
         "closed": closed(instance),
         "paid": begun(instance).prompt().pay("RCPTPAID01"),
         "no_order": begun(instance).prompt().pay("RCPTNONE01").refuse_order(),
@@ -94,6 +108,42 @@ def test_states_that_others_bring_about_are_readable_in_both_languages(
         "done": with_surplus(instance),
         "paused": begun(instance),
     }
+
+
+def read(url: str) -> str:
+    """Return a page as a buyer gets it."""
+    return requests.get(url, headers=THROUGH_PROXY, timeout=10).text
+
+
+def test_every_state_has_its_heading_in_both_languages(instance: Instance) -> None:
+    states = {
+        "ready": begun(instance),
+        "phone": prompted(instance),
+        "doubt": requested(instance).lose_push_answer(),
+        "failed": prompted(instance).cancel(),
+        "expired": begun(instance).wait(minutes=30).expire(),
+        **brought_about(instance),
+    }
+    assert PAYS in read(url_of(instance, states["ready"]))
+    for name, checkout in states.items():
+        if name == "paused":
+            pause(instance)
+        for place, language in enumerate(LANGUAGES):
+            shown = read(f"{url_of(instance, checkout)}?lang={language}")
+            headings = re.findall(r"<h1[^>]*>(.*?)</h1>", shown, re.DOTALL)
+            assert [unescape(each).strip() for each in headings] == [TEXTS[name][place]], name
+            assert f'<html lang="{language}">' in shown
+            assert NUMBER[3:] not in shown
+    shown = read(url_of(instance, states["paused"]))
+    assert REASON in shown
+    assert PAYS not in shown
+
+
+@pytest.mark.system
+def test_states_that_others_bring_about_are_readable_in_both_languages(
+    browser: Browser, instance: Instance
+) -> None:
+    states = brought_about(instance)
     page, faults = visit(browser, url_of(instance, states["closed"]))
     for name, checkout in states.items():
         if name == "paused":
@@ -112,6 +162,7 @@ def test_states_that_others_bring_about_are_readable_in_both_languages(
     assert faults == []
 
 
+@pytest.mark.system
 def test_while_prompts_are_off_the_buyer_reads_why_and_can_press_nothing(
     browser: Browser, instance: Instance
 ) -> None:
@@ -142,6 +193,7 @@ def test_a_refunded_surplus_leaves_the_order_paid(browser: Browser, instance: In
     expect(page.locator(".says")).to_have_text(TEXTS["refunded_says"][0].format(back="KES 100.00"))
 
 
+@pytest.mark.system
 def test_who_paid_for_an_order_that_was_refused_reads_what_goes_back(
     browser: Browser, instance: Instance
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_plain_client_ends_at_the_order(client_page: Page, instance: Instance)
     assert expect_order(client_page) == shown["order"]["order_number"]
 
 
+@pytest.mark.system
 def test_a_plain_client_says_when_a_payment_failed(client_page: Page, instance: Instance) -> None:
     session_id, prompt = start_checkout(client_page, instance)
     instance.simulator.cancel(prompt)

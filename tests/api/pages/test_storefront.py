@@ -44,6 +44,7 @@ def test_a_product_without_a_picture_has_that_of_any_goods(name: str) -> None:
     assert picture_of(name) == "goods/basket.svg"
 
 
+@pytest.mark.system
 def test_the_catalogue_says_how_one_pays_and_the_keyboard_passes_the_pictures(page: Page) -> None:
     page.goto("/shop/")
     trust = page.get_by_role("region", name="Fresh from the farms").get_by_role("listitem")
@@ -57,7 +58,8 @@ def test_the_catalogue_says_how_one_pays_and_the_keyboard_passes_the_pictures(pa
     expect(page.locator(".product button").first).to_be_focused()
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.system)])
+@pytest.mark.system
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_shop_has_the_payment_pages_look_and_can_be_read_in_any_colour(
     browser: Browser, database_url: str, data_folder: Path, scheme: Any
 ) -> None:
@@ -89,6 +91,7 @@ def test_the_shop_has_the_payment_pages_look_and_can_be_read_in_any_colour(
         page.context.close()
 
 
+@pytest.mark.system
 def test_without_pictures_and_look_the_shop_works_as_before(page: Page) -> None:
     for pattern in ("**/goods/*", "**/storefront.css", "**/brand.css"):
         page.route(pattern, lambda route: route.abort())
@@ -101,6 +104,7 @@ def test_without_pictures_and_look_the_shop_works_as_before(page: Page) -> None:
     assert violations(page) == []
 
 
+@pytest.mark.system
 def test_what_the_page_loads_is_small(page: Page) -> None:
     sizes = dict[str, int]()
     page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))

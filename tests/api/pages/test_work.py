@@ -87,6 +87,7 @@ def test_an_operator_sees_a_refund_that_is_due_and_decides_about_it(
     expect(page.get_by_label("Token")).to_be_visible()
 
 
+@pytest.mark.system
 def test_an_operator_signs_in_with_a_token_filters_and_closes(page: Page, instance: Instance) -> None:
     report(instance, CALLBACKS, b"<script>alert(1)</script>")
     page.goto("/console/work/")

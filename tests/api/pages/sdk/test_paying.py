@@ -48,6 +48,7 @@ def test_a_page_creates_pays_and_watches_to_the_order(shop: ShopPage, server: Pa
     assert shop.run("(id) => daftari.session(id)", session_id)["receipt"] == end["receipt"]
 
 
+@pytest.mark.system
 def test_nothing_secret_is_in_a_url_and_no_cookie_is_sent(shop: ShopPage, server: PayServer) -> None:
     shop.page.context.add_cookies([{"name": "console", "value": "secret", "url": server.url}])
     session_id = begin(shop)
@@ -59,6 +60,7 @@ def test_nothing_secret_is_in_a_url_and_no_cookie_is_sent(shop: ShopPage, server
     assert session_id in sent[1].url
 
 
+@pytest.mark.system
 def test_a_stream_that_is_cut_goes_on_after_what_was_seen(shop: ShopPage, server: PayServer) -> None:
     shop.watch(begin(shop))
     shop.wait_for("seen.length > 0")
@@ -74,9 +76,8 @@ def test_a_stream_that_is_cut_goes_on_after_what_was_seen(shop: ShopPage, server
     assert int(again.all_headers()["last-event-id"]) >= 3
 
 
-@pytest.mark.parametrize(
-    "status", [404, *(pytest.param(status, marks=pytest.mark.system) for status in (500, 200))]
-)
+@pytest.mark.system
+@pytest.mark.parametrize("status", [404, 500, 200])
 def test_a_stream_that_a_proxy_does_not_let_through_is_replaced_by_long_polls(
     shop: ShopPage, server: PayServer, status: int
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_stream_that_a_proxy_does_not_let_through_is_replaced_by_long_polls(
     assert asked[1] == f"{LONG_POLL}0"
 
 
+@pytest.mark.system
 def test_who_finds_no_room_to_wait_polls(shop: ShopPage, server: PayServer) -> None:
     refuse(shop, "**/stream/", 503, NO_ROOM, **{"Retry-After": "30"})
     shop.watch(begin(shop))
@@ -102,6 +104,7 @@ def test_who_finds_no_room_to_wait_polls(shop: ShopPage, server: PayServer) -> N
     assert set(shop.paths()[1:]) == {POLL}
 
 
+@pytest.mark.system
 def test_a_watch_outlives_the_server(shop: ShopPage, server: PayServer) -> None:
     shop.watch(begin(shop))
     shop.wait_for("seen.length > 0")
@@ -112,6 +115,7 @@ def test_a_watch_outlives_the_server(shop: ShopPage, server: PayServer) -> None:
     assert shop.outcome()["session_status"] == "order_created"
 
 
+@pytest.mark.system
 def test_a_browser_that_was_offline_goes_on_at_once(shop: ShopPage, server: PayServer) -> None:
     context: BrowserContext = shop.page.context
     session_id = begin(shop)
@@ -124,6 +128,7 @@ def test_a_browser_that_was_offline_goes_on_at_once(shop: ShopPage, server: PayS
     assert shop.paths()[-1] == STREAM
 
 
+@pytest.mark.system
 def test_a_payment_that_is_cancelled_ends_the_watch(shop: ShopPage, server: PayServer) -> None:
     shop.watch(begin(shop))
     server.simulator.cancel(server.prompt())
@@ -131,6 +136,7 @@ def test_a_payment_that_is_cancelled_ends_the_watch(shop: ShopPage, server: PayS
     assert (end["session_status"], end["reason"]["code"]) == ("failed", "CANCELLED_BY_USER")
 
 
+@pytest.mark.system
 def test_a_page_of_an_origin_that_is_not_named_can_do_nothing(
     shop: ShopPage, server: PayServer, tmp_path: Path
 ) -> None:
@@ -146,11 +152,13 @@ def test_a_page_of_an_origin_that_is_not_named_can_do_nothing(
     assert server.client().get("/api/payments/sessions/").json()["count"] == 0
 
 
+@pytest.mark.system
 def test_more_time_is_given(shop: ShopPage) -> None:
     session = shop.run(CREATE, shop.server.delivery)
     assert shop.run("(id) => daftari.extend(id)", session["session_id"])["expires_at"] > session["expires_at"]
 
 
+@pytest.mark.system
 def test_a_page_with_a_payment_link_pays_its_session_and_does_nothing_else(
     shop: ShopPage, server: PayServer, shop_origin: str
 ) -> None:

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page
 from api.pages import sdk
 from tests.support.static_server import static_server
 
+pytestmark = pytest.mark.system
+
 LOAD = """async () => {
     Object.assign(globalThis, await import("/daftari.js"));
     globalThis.sent = [];

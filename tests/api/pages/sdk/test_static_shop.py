@@ -3,10 +3,13 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.api.pages.sdk.world import PayServer, pay_server
 from tests.support.static_server import static_server
+
+pytestmark = pytest.mark.system
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "static_shop"
 
