@@ -29,11 +29,13 @@ from tests.support.database import new_database
 from tests.support.instance import INITIATOR_PASSWORD, Client, Instance, running_instance
 from tests.support.invariants import assert_invariants_hold
 from tests.support.shop_faults import REFUSES_ORDERS, listings_held
+from tests.support.suites import others_in_system
 from tests.support.waiting import wait_until
 
 MORNING = "2026-11-16T07:30:00Z"
 CONSOLE = "a forgotten console"
 DUE_AFTER_SECONDS = 6
+PLACES = ("this database", "another of the cluster")
 
 
 @pytest.fixture
@@ -72,11 +74,11 @@ def held(database_url: str, application_name: str = CONSOLE) -> AbstractContextM
     return hold()
 
 
-@pytest.fixture(params=["this database", "another of the cluster"])
+@pytest.fixture(params=others_in_system(PLACES, PLACES[1]))
 def elsewhere(request: pytest.FixtureRequest, server_url: str, database_url: str) -> Iterator[str]:
     """The URL of this database, and of another one in the cluster."""
     with new_database(server_url) as other:
-        yield database_url if request.param == "this database" else other
+        yield database_url if request.param == PLACES[0] else other
 
 
 def test_orders_are_made_within_seconds_and_all_say_who_holds_the_log(
@@ -146,6 +148,7 @@ def test_money_that_is_due_back_is_sent(clock: Clock, instance: Instance, elsewh
         assert instance.simulator.balance(phone) == before
 
 
+@pytest.mark.system
 def test_a_refused_initiator_is_not_tried_again(clock: Clock, instance: Instance, database_url: str) -> None:
     """Its failures are seen although the log is not: more of them would lock it."""
     settings = replace(instance.simulator.settings, initiator_password="another")
@@ -170,6 +173,7 @@ def refused(instance: Instance, user: int) -> str:
     return session_id
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("policy", ["manual"], indirect=True)
 def test_the_work_list_shows_what_waits_for_a_person_and_what_is_over(
     clock: Clock, instance: Instance, database_url: str
@@ -215,6 +219,7 @@ def change(instance: Instance, statements: str) -> None:
         connection.execute(statements.encode())
 
 
+@pytest.mark.system
 def test_an_order_that_fails_is_tried_at_the_pace_of_any_other(
     clock: Clock, instance: Instance, database_url: str
 ) -> None:
@@ -238,6 +243,7 @@ def test_an_order_that_fails_is_tried_at_the_pace_of_any_other(
     assert event_names(instance, session_id).count("RefundDue") == 1
 
 
+@pytest.mark.system
 def test_a_second_worker_stands_by(clock: Clock, instance: Instance, database_url: str) -> None:
     locks = LockConnection(database_url)
     others = {job.name: job for job in jobs(instance.services.worker, locks=locks)}

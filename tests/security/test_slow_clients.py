@@ -21,6 +21,7 @@ from api.issued_tokens import make_token
 from api.server.web_server import slots_of, waiters_of
 from tests.support.database import new_database, reachable_folder
 from tests.support.ports import LOCALHOST
+from tests.support.suites import others_in_system
 from tests.support.waiting import wait_until
 from tests.support.web_server import Server, everything, read, serving
 
@@ -97,7 +98,7 @@ def assert_others_are_served(server: Server) -> None:
     assert answer_of(server, "POST", CALLBACK, b"{}") == 200
 
 
-@pytest.mark.parametrize("kind", UNFINISHED)
+@pytest.mark.parametrize("kind", others_in_system(UNFINISHED, "a callback without its body"))
 def test_clients_that_do_not_go_on_delay_nobody_and_are_ended_in_time(server: Server, kind: str) -> None:
     with sockets(server, 500 if kind in MANY else 64) as slow:
         for sock in slow:
@@ -117,7 +118,7 @@ def assert_timed_out(answer: bytes) -> None:
     assert json.loads(body)["error_code"] == "REQUEST_TIMEOUT"
 
 
-@pytest.mark.parametrize("kind", ["half a head", "a head without its body"])
+@pytest.mark.parametrize("kind", others_in_system(MANY, "half a head"))
 def test_a_byte_now_and_then_gains_no_time(server: Server, kind: str) -> None:
     with server.connect() as sock:
         sock.sendall(UNFINISHED[kind])
@@ -215,7 +216,7 @@ def held_for_clients(server: Server) -> int:
     )
 
 
-@pytest.mark.parametrize("kind", UNREAD)
+@pytest.mark.parametrize("kind", others_in_system(UNREAD, "many answers"))
 def test_who_reads_no_answer_holds_nothing_for_long(server: Server, kind: str) -> None:
     with slow_readers(server, 48, UNREAD[kind]) as readers:
         for sock in readers[::2]:
@@ -224,6 +225,7 @@ def test_who_reads_no_answer_holds_nothing_for_long(server: Server, kind: str) -
         wait_until(lambda: held_for_clients(server) == 0, "their connections are gone", 30)
 
 
+@pytest.mark.system
 def test_a_byte_read_now_and_then_gains_no_time(server: Server) -> None:
     with slow_readers(server, 8, PAGE) as readers:
 
@@ -240,6 +242,7 @@ def has_come(moment: float) -> bool:
     return monotonic() >= moment
 
 
+@pytest.mark.system
 def test_who_reads_slowly_but_steadily_gets_the_whole_answer(server: Server) -> None:
     """The least rate here is 64 KiB in two seconds."""
     bytes_a_second = 49_152
@@ -253,7 +256,7 @@ def test_who_reads_slowly_but_steadily_gets_the_whole_answer(server: Server) -> 
     assert monotonic() - started > 3 * REQUEST_SECONDS / 2
 
 
-@pytest.mark.parametrize("what", ["stream/", "status/?wait=1"])
+@pytest.mark.parametrize("what", others_in_system(["stream/", "status/?wait=1"], "stream/"))
 def test_who_does_not_read_what_they_waited_for_holds_nothing_for_long(server: Server, what: str) -> None:
     checkout = server.checkout(1)
     token = make_token(server.settings, 1, ["customer"], 60)
@@ -314,6 +317,7 @@ def test_a_thousand_waiting_clients_hold_no_thread_and_delay_nobody(
             assert read(poll)[1]["version"] == 2
 
 
+@pytest.mark.system
 def test_a_process_that_may_open_few_files_serves_fewer_waiting_clients(server: Server) -> None:
     assert waiters_of(server.settings, 1_024) == 384
     assert waiters_of(server.settings, 10_000) == server.settings.daftari_web_waiters

@@ -131,6 +131,7 @@ def shown_to_monitor(environ: dict[str, str]) -> str:
     return answer.text
 
 
+@pytest.mark.system
 def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_again(
     place: tuple[Path, dict[str, str]],
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_buyer_pays_on_one_machine_which_stops_cleanly_and_finds_its_data_agai
         assert again.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.system
 def test_a_ctrl_c_while_it_starts_stops_it_cleanly_too(place: tuple[Path, dict[str, str]]) -> None:
     folder, environ = place
     process = subprocess.Popen(

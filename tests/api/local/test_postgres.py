@@ -83,6 +83,7 @@ def test_a_folder_that_a_live_process_holds_is_refused(folder: Path) -> None:
         assert server.answers()
 
 
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's own")
 def test_the_server_ends_with_a_parent_that_is_killed(folder: Path) -> None:
     keeper, pid, _ = keep(folder)
@@ -90,6 +91,7 @@ def test_the_server_ends_with_a_parent_that_is_killed(folder: Path) -> None:
     wait_until(lambda: not is_alive(pid), "the orphaned server had ended")
 
 
+@pytest.mark.system
 def test_after_the_parent_was_killed_the_next_start_finds_every_committed_row(folder: Path) -> None:
     keeper, _, url = keep(folder)
     with psycopg.connect(url) as connection:
@@ -99,6 +101,7 @@ def test_after_the_parent_was_killed_the_next_start_finds_every_committed_row(fo
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
+@pytest.mark.system
 def test_after_the_server_was_killed_the_next_start_finds_every_committed_row(folder: Path) -> None:
     server = EmbeddedPostgres(folder)
     server.start()
@@ -112,6 +115,7 @@ def test_after_the_server_was_killed_the_next_start_finds_every_committed_row(fo
         assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
 
 
+@pytest.mark.system
 def test_a_server_that_outlived_its_parent_is_stopped_and_started_again(folder: Path) -> None:
     cluster = folder / "postgres"
     account = account_for(cluster)
@@ -150,6 +154,7 @@ def test_an_interrupted_initialisation_starts_over(data_folder: Path) -> None:
         assert server.answers()
 
 
+@pytest.mark.system
 def test_a_path_too_long_for_a_socket_gets_a_short_folder_for_it(folder: Path) -> None:
     long = folder / ("x" * 90)
     long.mkdir()

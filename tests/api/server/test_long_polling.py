@@ -209,6 +209,7 @@ def stop_while_clients_wait(server: Server) -> None:
     wait_until(server.has_gone, "the server has stopped")
 
 
+@pytest.mark.system
 def test_a_stream_that_lasts_long_enough_ends(database_url: str, data_folder: Path) -> None:
     with small_server(database_url, data_folder, DAFTARI_STREAM_SECONDS="1") as server:
         checkout = server.checkout(1)

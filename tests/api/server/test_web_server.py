@@ -166,6 +166,7 @@ def test_no_line_of_the_log_repeats_what_a_client_sent(server: Server) -> None:
     assert b"secret-token" not in server.log.read_bytes()
 
 
+@pytest.mark.system
 def test_a_process_that_is_killed_is_replaced(server: Server) -> None:
     [worker] = server.workers()
     worker.kill()
@@ -175,6 +176,7 @@ def test_a_process_that_is_killed_is_replaced(server: Server) -> None:
     wait_until(lambda: answers(server), "it answers")
 
 
+@pytest.mark.system
 def test_a_process_whose_parent_is_killed_ends(database_url: str, data_folder: Path) -> None:
     with serving(database_url, data_folder) as server:
         workers = server.workers()

@@ -286,6 +286,7 @@ def test_what_the_disk_does_not_take_has_not_happened(
     assert receiver.codes() == [1037]
 
 
+@pytest.mark.system
 def test_a_kill_of_the_process_loses_nothing_that_was_acknowledged(state_file: Path) -> None:
     def start() -> tuple["subprocess.Popen[str]", str]:
         process = subprocess.Popen(

@@ -29,6 +29,7 @@ def _until_the_worker_sees_it(till: Till) -> None:
             job.work()
 
 
+@pytest.mark.system
 def test_a_sender_that_dies_at_any_statement_sends_no_money_twice(till: Till, proxy: DatabaseProxy) -> None:
     till.script.at(REVERSAL, TAKEN)
     till.script.at(STATUS, TAKEN)
