@@ -84,6 +84,8 @@ SELECT start AS hour, {", ".join(FIGURES)} FROM {TABLE} WHERE grain = 'hour' AND
 Place = tuple[str, datetime, str]
 """Dimension, start and value of a sum: the start of the month of a county, and of the hour of all else."""
 
+_TOPICS = frozenset(TOPICS)
+
 NOT_AS_REPORTED = ("county", "failure_code")
 """Dimensions of which there are figures as they stand only."""
 
@@ -173,18 +175,39 @@ class Sums:
         for each in moved:
             dimension, value = each.part
             is_county = dimension == "county"
-            place = dimension, month_of(each.hour) if is_county else begin(each.hour), value
-            total = self.of_places.get(place)
-            if total is None:
-                total = self.of_places[place] = Sum()
+            total = self._of((dimension, month_of(each.hour) if is_county else begin(each.hour), value))
             total.add(each.change)
             if is_county:
                 total.count_buyer(each.buyer)
 
     def follow(self, events: Iterable[Recorded], until: int) -> None:
-        """Add what the events of one session have changed up to a position."""
-        followed = (event for event in events if event.position <= until and event.topic in TOPICS)
-        self.add(changes_of({}, followed))
+        """Add what the events of one session have changed up to a position; not its buyer.
+
+        What a session adds in the end is counted once, and before only where it left a part.
+        """
+        session = None
+        for event in events:
+            if event.position > until or event.topic not in _TOPICS:
+                continue
+            if event.topic == Created.TOPIC:
+                session = SessionFigures(event.state)
+            elif session is not None and session.is_moved_by(event):
+                self._settle(session)
+            if session is not None:
+                session.take(event)
+        if session is not None:
+            self._settle(session)
+
+    def _settle(self, session: SessionFigures) -> None:
+        begin, month = GRAINS[self.least](session.hour), month_of(session.hour)
+        for (dimension, value), change in session.settle().items():
+            self._of((dimension, month if dimension == "county" else begin, value)).add(change)
+
+    def _of(self, place: Place) -> Sum:
+        total = self.of_places.get(place)
+        if total is None:
+            total = self.of_places[place] = Sum()
+        return total
 
     def merge(self, other: "Sums") -> None:
         """Add what others have added up; not the buyers, whose order is lost."""

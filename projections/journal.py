@@ -127,7 +127,8 @@ class Journal:
         sessions = _sessions_before(connection, batch)
         known = (receipt for books in sessions.values() for receipt in books.receipts)
         posted = self._posted(connection, {*known, *_receipts(batch), *_receipts_of_rows(movements)})
-        entries = [_VALUES_OF(entry) for entry in in_order(batch, movements, sessions, posted)]
+        posting = in_order(batch, movements, lambda event: sessions[event.session_id], posted)
+        entries = [_VALUES_OF(entry) for entry in posting]
         if entries:
             columns = [list(column) for column in zip(*entries, strict=True)]
             added = connection.execute(self._add, columns).fetchall()

@@ -230,7 +230,7 @@ def _met_again(name: str, otherwise: Account) -> Account:
 def in_order(
     events: Iterable[Recorded],
     movements: Iterable[Mapping[str, Any]],
-    sessions: Mapping[UUID, SessionBooks],
+    books_of: Callable[[Recorded], SessionBooks],
     posted: Posted,
 ) -> Iterator[Entry]:
     """Yield the entries of events, and of rows of the movement log, each before the events that came after it."""
@@ -240,7 +240,7 @@ def in_order(
         while movement is not None and movement["posted_after"] < event.position:
             yield of_movement(movement, posted)
             movement = next(left, None)
-        yield from sessions[event.session_id].post(event, posted)
+        yield from books_of(event).post(event, posted)
     while movement is not None:
         yield of_movement(movement, posted)
         movement = next(left, None)

@@ -91,14 +91,18 @@ _NEW = _Standing()
 
 
 class _Counted(NamedTuple):
-    """What a session adds to one part; `interval` is that of its time to pay, None before a payment."""
+    """What a session adds to each of `parts`, whole; `interval` is that of its time to pay, None before a payment.
+
+    To the part of a product it adds no more than the cents of that.
+    """
 
     standing: _Standing | None
-    cents: int
     interval: int | None
+    cents: int
+    parts: tuple[Part, ...]
 
 
-_NOTHING = _Counted(None, 0, None)
+_NOTHING = _Counted(None, None, 0, ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +142,7 @@ class SessionFigures:
     _requested: dict[int, str] = field(default_factory=dict)
     _cents: int = 0
     _interval: int | None = None
-    _counted: dict[Part, _Counted] = field(default_factory=dict)
+    _counted: _Counted = _NOTHING
 
     def __post_init__(self) -> None:
         """Read where it is counted for ever."""
@@ -153,17 +157,33 @@ class SessionFigures:
 
     def apply(self, event: Recorded) -> dict[Part, Change]:
         """Take one of its events in, the first included; return what that changes."""
-        self._take(event)
+        self.take(event)
+        return self.settle()
+
+    def settle(self) -> dict[Part, Change]:
+        """Return by how much what it adds has changed since the last call, in each part."""
         before, after = self._counted, self._count()
         self._counted = after
-        return {
-            part: _change(was, now)
-            for part in before | after
-            if (was := before.get(part, _NOTHING)) != (now := after.get(part, _NOTHING))
-        }
+        changes: dict[Part, Change] = {}
+        if before[:3] != after[:3]:
+            change = _change(before, after)
+            changes |= dict.fromkeys(after.parts, change)
+            if before[:2] != after[:2]:
+                times = _is_paid(after) - _is_paid(before)
+                for listing, cents in self._products.items():
+                    changes["product", listing] = Change(change.movement, cents * times)
+        if before.parts != after.parts:
+            changes |= {part: _change(_NOTHING, after) for part in after.parts if part not in before.parts}
+            changes |= {part: _change(before, _NOTHING) for part in before.parts if part not in after.parts}
+        return changes
 
-    def _take(self, event: Recorded) -> None:
-        """Change what is known."""
+    def is_moved_by(self, event: Recorded) -> bool:
+        """Say whether it is counted in other parts, or another interval, once `event` is taken in."""
+        topic, is_failed = event.topic, self._standing.status == Status.FAILED
+        return is_failed or topic == Failed.TOPIC or (topic == Paid.TOPIC and self._interval is not None)
+
+    def take(self, event: Recorded) -> None:
+        """Change what is known by one of its events."""
         state, topic, standing = event.state, event.topic, self._standing
         if topic == PaymentRequested.TOPIC:
             self._requested[state["attempt"]] = state["timestamp"]
@@ -188,17 +208,18 @@ class SessionFigures:
                 (datetime.fromisoformat(state["paid_at"]) - requested).total_seconds()
             )
 
-    def _count(self) -> dict[Part, _Counted]:
-        standing, interval = self._standing, self._interval
-        whole = _Counted(standing, self._cents, interval)
-        counted = {ALL: whole, ("result_code", self._result): whole}
+    def _count(self) -> _Counted:
+        standing = self._standing
+        parts = [ALL, ("result_code", self._result)]
         if standing.status == Status.FAILED:
-            counted["failure_code", self._code] = whole
+            parts.append(("failure_code", self._code))
         if self._place is not None:
-            counted["county", self._place] = whole
-        for listing, cents in self._products.items():
-            counted["product", listing] = _Counted(standing, cents if standing.is_paid else 0, interval)
-        return counted
+            parts.append(("county", self._place))
+        return _Counted(standing, self._interval, self._cents, tuple(parts))
+
+
+def _is_paid(counted: _Counted) -> bool:
+    return counted.standing is not None and counted.standing.is_paid
 
 
 def _change(before: _Counted, after: _Counted) -> Change:

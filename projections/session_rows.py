@@ -1,13 +1,13 @@
 """Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
+import msgspec
 from psycopg import Connection
 
 from ledger.store.database import Database
@@ -68,9 +68,7 @@ class Ahead:
     @property
     def values(self) -> dict[str, Any]:
         """The values of `rows_now`."""
-        rows = json.dumps(
-            [asdict(row) for row in self.rows], default=str
-        )  # Ids and moments read back from text.
+        rows = msgspec.json.encode(self.rows).decode()  # Ids and moments read back from text.
         return {"sessions_ahead": list(self.sessions), "rows_ahead": rows}
 
 
@@ -92,6 +90,7 @@ class SessionRows(Generic[Row]):
 
     def __init__(self, table: str | None = None) -> None:
         self.name = table or self.table
+        self._topics = frozenset(self.topics)
         self.columns = tuple(column.name for column in fields(self.row))  # type: ignore[arg-type]
         key = ("session_id", *self.key)
         self._key_of, self._full_key_of = attrgetter(*self.key), attrgetter(*key)
@@ -143,7 +142,8 @@ class SessionRows(Generic[Row]):
         """Return the rows, by key, that follow from a session's events."""
         rows: dict[Any, Row] = {}
         for event in events:
-            self.fold(rows, event)
+            if event.topic in self._topics:
+                self.fold(rows, event)
         return rows
 
     def ahead(self, database: Database, macs: EventMacs) -> Ahead:

@@ -67,11 +67,15 @@ class SessionMapper(Mapper[UUID]):
 
 
 def _decode(cls: type[Event], text: bytes) -> dict[str, Any]:
-    version = getattr(cls, "class_version", 1)
+    version: int = getattr(cls, "class_version", 1)
     decoder, defaults = _reader(cls)
-    if version == 1 or _VERSION.decode(text).class_version == version:
+    try:
         typed: dict[str, Any] = decoder.decode(text)
-        return defaults | typed
+        if version == 1 or typed.pop("class_version", 1) == version:
+            return defaults | typed
+    except msgspec.ValidationError:
+        if version == 1 or _VERSION.decode(text).class_version == version:
+            raise
     state = msgspec.json.decode(text)
     for stored in range(state.pop("class_version", 1), version):
         getattr(cls, f"upcast_v{stored}_v{stored + 1}")(state)
@@ -88,6 +92,8 @@ def _reader(cls: type[Event]) -> tuple[msgspec.json.Decoder[Any], dict[str, Any]
     }
     defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
     schema = {name: NotRequired[hint] if name in defaults else hint for name, hint in types.items()}
+    if getattr(cls, "class_version", 1) > 1:
+        schema["class_version"] = NotRequired[int]
     typed: Any = TypedDict(cls.__name__, schema)  # type: ignore[misc]
     return msgspec.json.Decoder(typed), defaults
 

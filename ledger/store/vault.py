@@ -4,8 +4,9 @@ Destroying a customer's key erases their data from every event, row and body; co
 """
 
 import base64
+import binascii
 import hmac
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from hashlib import sha256
@@ -76,6 +77,7 @@ _HEAD_CHARACTERS = 20
 """Of an encrypted value behind its version: they hold the number of the key and the nonce."""
 _ONE_STEP, _SALTS = (1).to_bytes(4), b"daftari salt v1"
 """What the one-step key derivation of NIST SP 800-56C, which is one SHA-256, puts around a key."""
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _ERASE = "SELECT erase_customer(%s, %s::text[]) AS counts"
 _IS_REENCRYPTED = "SELECT FROM reencrypted_tables WHERE name = %s"
 EVERYTHING = "everything"
@@ -160,18 +162,31 @@ class Vault:
         Raises Erased; and WrongKey if it was altered, moved from another owner, purpose or row, or made under another
         master key, and for one of version 1 outside of events, once all of those are encrypted anew.
         """
-        if encrypted == ERASED_VALUE:
-            raise Erased
-        version, raw = encrypted[: len(_V2)], _decoded(encrypted[len(_V2) :])
-        if version == _V1 and (purpose in _FORMAT_OF_EVENTS_BEFORE or not self._is_v1_refused()):
-            key = self._customers_key(owner) if owner != SYSTEM_USER_ID else self._first_own_key()
-            return unwrap(key, raw, bound_to(owner)).decode()
-        if version != _V2:
-            raise WrongKey
-        key_id, wrapped = int.from_bytes(raw[:_KEY_ID_BYTES]), raw[_KEY_ID_BYTES:]
-        ours = owner == SYSTEM_USER_ID
-        key = _own_key(self._key_of_ours(key_id), purpose) if ours else self._customers_key(owner)
-        return unwrap(key, wrapped, _bound_to(owner, purpose, row)).decode()
+        return next(self.decrypt_each(owner, ((purpose, encrypted),), row=row))
+
+    def decrypt_each(self, owner: int, values: Iterable[tuple[str, str]], *, row: object) -> Iterator[str]:
+        """Yield the text of each purpose and encrypted value of one row of an owner, whose key is looked up once.
+
+        Raises at a value what `decrypt` raises.
+        """
+        customers_key: AESGCM | None = None
+        for purpose, encrypted in values:
+            if encrypted == ERASED_VALUE:
+                raise Erased
+            version, raw = encrypted[: len(_V2)], _decoded(encrypted[len(_V2) :])
+            is_v1 = version == _V1 and (purpose in _FORMAT_OF_EVENTS_BEFORE or not self._is_v1_refused())
+            if not is_v1 and version != _V2:
+                raise WrongKey
+            if owner != SYSTEM_USER_ID:
+                key = customers_key = customers_key or self._customers_key(owner)
+            elif is_v1:
+                key = self._first_own_key()
+            else:
+                key = _own_key(self._key_of_ours(int.from_bytes(raw[:_KEY_ID_BYTES])), purpose)
+            if is_v1:
+                yield unwrap(key, raw, bound_to(owner)).decode()
+            else:
+                yield unwrap(key, raw[_KEY_ID_BYTES:], _bound_to(owner, purpose, row)).decode()
 
     def salt(self, owner: int, encrypted: str) -> bytes | None:
         """Return the 32 bytes by which a commitment to the text of an encrypted value hides it; none for version 1.
@@ -299,6 +314,6 @@ def _signature(key: bytes, message: bytes) -> bytes:
 
 def _decoded(text: str) -> bytes:
     try:
-        return base64.urlsafe_b64decode(text)
+        return binascii.a2b_base64(text.encode("ascii").translate(_URL_SAFE))
     except ValueError:
         raise WrongKey from None

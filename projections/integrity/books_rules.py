@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 from psycopg import Connection
 
 from ledger.session.events import PaymentReversed, Refunded
 from ledger.store.movement_macs import is_logged
 from ledger.store.vault import Vault
-from projections.integrity.session_log import SessionLog
+from projections.integrity.session_log import SessionIds, SessionLog
 from projections.integrity.violations import Reader, Violation, stream
 from projections.journal import COLUMNS, COUNTERPARTS, CUSTOMERS_PAYMENT, DAILY_SUMS, LOGGED, TABLE
 from projections.postings import (
@@ -86,25 +86,28 @@ WHERE journal_ordinal IS NULL AND (kind = 'payment' AND verdict = 'unknown' OR k
   AND coalesce(settled_at, first_seen_at) < %(before)s AND {_BOOKS_WERE_THERE}
 """  # noqa: S608 - as above
 
+_VALUES_OF = attrgetter(*COLUMNS)
+_STATE_TOPICS = frozenset(STATE_TOPICS)
+
 MOVEMENTS_AT_ONCE = 1_000
 
 POSTING_MAY_TAKE = timedelta(minutes=15)
 """What moves money is in the books by then."""
 
 
-def entries_of_sessions(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
+def entries_of_sessions(ids: SessionIds, logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """The entries of a session are what its followed events come to, in their order."""
     until = reader.terms.followed[TABLE]
-    stored = defaultdict[UUID, list[Entry]](list)
-    for row in reader.connection.execute(ENTRIES.encode(), ([log.session_id for log in logs],)):
-        stored[row["session_id"]].append(Entry(**row))
+    stored = defaultdict[int, list[tuple[Any, ...]]](list)
+    for row in reader.connection.execute(ENTRIES.encode(), (ids,), binary=True):
+        stored[row["session_id"].int].append(tuple(row.values()))
     receipts = [_receipts(log) for log in logs]
     movements_of_all = _movements(receipts, reader)
     for log, of_log in zip(logs, receipts, strict=True):
         if log.is_readable:
-            named = {row["ordinal"]: row for receipt in of_log for row in movements_of_all[receipt]}
+            named = {row["ordinal"]: row for receipt in of_log for row in movements_of_all.get(receipt, ())}
             of_session = [named[ordinal] for ordinal in sorted(named)]
-            if list(_expected(log, until, of_session)) != stored[log.session_id]:
+            if list(_expected(log, until, of_session)) != stored[log.session_id.int]:
                 yield log.violation("books", "its entries in the journal are not what its events come to")
 
 
@@ -125,16 +128,20 @@ def _is_ours(vault: Vault | None, row: Mapping[str, Any]) -> bool:
 
 
 def _receipts(log: SessionLog) -> set[str]:
-    names = ("receipt", "reversal_receipt")
-    of_events = (event.state.get(name) for event in log.recorded for name in names)
-    return {receipt for receipt in of_events if receipt is not None}
+    states = (event.state for event in log.recorded)
+    return {
+        receipt
+        for state in states
+        for receipt in (state.get("receipt"), state.get("reversal_receipt"))
+        if receipt is not None
+    }
 
 
-def _expected(log: SessionLog, until: int, movements: Sequence[dict[str, Any]]) -> Iterator[Entry]:
-    events = [event for event in log.recorded if event.topic in STATE_TOPICS and event.position <= until]
-    books = defaultdict[UUID, SessionBooks](SessionBooks)
-    entries = in_order(events, movements, books, {})
-    return (entry for entry in entries if entry.position is not None)
+def _expected(log: SessionLog, until: int, movements: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    events = [event for event in log.followed(until) if event.topic in _STATE_TOPICS]
+    books = SessionBooks()
+    entries = in_order(events, movements, lambda _: books, {})
+    return (_VALUES_OF(entry) for entry in entries if entry.position is not None)
 
 
 def posted_in_time(

@@ -8,7 +8,7 @@ from ledger.store.checkout_macs import is_genuine
 from ledger.store.customer_keys import Erased
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import CHECKOUT_REFERENCE, Vault
-from projections.integrity.session_log import SessionLog
+from projections.integrity.session_log import SessionIds, SessionLog
 from projections.integrity.violations import Reader, Violation
 
 ROWS = "SELECT session_id, key_name, reference_digest, mac FROM checkouts WHERE session_id = ANY(%s)"
@@ -16,13 +16,12 @@ KEY = "key:"
 """What the actor of an event begins with that a server key caused."""
 
 
-def owners(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
+def owners(ids: SessionIds, logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """The row of a session names the key that its first event names, and has our MAC and its reference's digest."""
-    found = reader.connection.execute(ROWS, ([log.session_id for log in logs],))
-    rows = {row["session_id"]: row for row in found}
+    rows = {row["session_id"].int: row for row in reader.connection.execute(ROWS, (ids,))}
     for log in logs:
         if log.is_readable:
-            fault = _fault(log, rows.get(log.session_id), reader.vault)
+            fault = _fault(log, rows.get(log.session_id.int), reader.vault)
             if fault:
                 yield log.violation("checkouts", fault)
 

@@ -1,6 +1,7 @@
 """Invariants of personal data: what is encrypted can be decrypted, and nothing is in the clear."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from string import ascii_letters, digits
 from typing import Any
 
@@ -12,22 +13,19 @@ from ledger.store.key_ring import WrongKey
 from ledger.store.vault import DELIVERY, LINE, METADATA, PHONE, REFERENCE, Vault
 from projections.integrity import prompt_rules
 from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import PromptWindow, Tally, Violation
+from projections.integrity.violations import PromptWindow, Tally, Violation, stream
 
 # Encrypted values and hashes are long runs of letters and digits, so a number counts only if it stands by itself.
-PERSONAL = r"(^|[^0-9A-Za-z_-])\+?(254[17][0-9]{8}|0[17][0-9]{8})($|[^0-9A-Za-z_-])|ws_CO_"
 _SHAPE = bytes(
     ord("0" if chr(code) in digits else "a" if chr(code) in ascii_letters + "_-" else " ")
     for code in range(256)
 )
 _PHONES = ((b" 0000000000 ", (b"07", b"01")), (b" 000000000000 ", (b"2547", b"2541")))
-"""PERSONAL by the shape of a text, which costs 2 µs an event where the pattern costs 40."""
+"""Phone numbers by the shape of a text, which costs a twentieth of what a pattern does, here or in PostgreSQL."""
 
-IN_THE_CLEAR = """
-SELECT count(*) AS rows FROM {table} AS t
-WHERE t::text ~ %(pattern)s
-   OR EXISTS (SELECT FROM unnest(%(texts)s::text[]) AS known WHERE strpos(t::text, known) > 0)
-"""
+TEXTS = "SELECT ' ' || t::text || ' ' AS text FROM {table} AS t"
+TEXTS_AT_ONCE = 200
+"""A message may have 64 KiB."""
 # Events are searched on the walk through them: in state and metadata, as a position may happen to look like a phone.
 TABLES_WITHOUT_PERSONS = (
     "payment_sessions",
@@ -57,13 +55,13 @@ def decryptable(
             (METADATA, session.metadata_sealed),
             *((LINE, line.name_sealed) for line in session.lines),
         ]
-        for purpose, value in sealed:
-            if value is not None:
-                vault.decrypt(session.user_id, value, purpose=purpose, row=session.id)
-                opened += 1
-        for prompt in prompts:
-            phone = vault.decrypt(session.user_id, prompt.phone_sealed, purpose=PHONE, row=session.id)
-            prompt_rules.note(tally, vault.digest("one prompt a phone", phone), prompt)
+        values = [(purpose, value) for purpose, value in sealed if value is not None]
+        values += [(PHONE, prompt.phone_sealed) for prompt in prompts]
+        first_prompt = len(values) - len(prompts)
+        for text in vault.decrypt_each(session.user_id, values, row=session.id):
+            if opened >= first_prompt:
+                digest = vault.digest("one prompt a phone", text)
+                prompt_rules.note(tally, digest, prompts[opened - first_prompt])
             opened += 1
     except Erased:
         pass
@@ -72,8 +70,17 @@ def decryptable(
     log.opens = opened > 0
 
 
-def is_in_the_clear(text: str, known_texts: Sequence[str]) -> bool:
-    """Say whether a text holds a phone number, a checkout id or one of `known_texts`."""
+def count_in_the_clear(texts: Sequence[str], known_texts: Sequence[str]) -> int:
+    """Return how many texts hold a phone number, a checkout id or one of `known_texts`; a blank is at each end of each.
+
+    All together are looked through first, which is quick.
+    """
+    if not _is_in_the_clear("".join(texts), known_texts):
+        return 0
+    return sum(_is_in_the_clear(text, known_texts) for text in texts)
+
+
+def _is_in_the_clear(text: str, known_texts: Sequence[str]) -> bool:
     if _has_phone(text.encode()):
         return True
     return "ws_CO_" in text or any(known in text for known in known_texts)
@@ -102,7 +109,11 @@ def none_in_the_clear(connection: Connection[Any], texts: Sequence[str]) -> Iter
         there = connection.execute(EXISTS, (table,)).fetchone()
         if there is None or not there["there"]:
             continue
-        statement = IN_THE_CLEAR.format(table=table).encode()
-        row = connection.execute(statement, {"pattern": PERSONAL, "texts": texts}).fetchone()
-        if row is not None and row["rows"]:
-            yield Violation("personal data", f"{row['rows']} rows of {table} hold personal data in the clear")
+        found, rows = (
+            0,
+            stream(connection, f"texts of {table}", TEXTS.format(table=table), None, TEXTS_AT_ONCE),
+        )
+        while some := [row["text"] for row in islice(rows, TEXTS_AT_ONCE)]:
+            found += count_in_the_clear(some, texts)
+        if found:
+            yield Violation("personal data", f"{found} rows of {table} hold personal data in the clear")

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from projections.figure_sums import DAYS_UNLIKE_HOURS, READ_HOURS, READ_SUMS, Pl
 from projections.figure_sums import TABLE as FIGURE_SUMS
 from projections.figure_sums import VERSION as FIGURES_VERSION
 from projections.follower import genuine, position_of, recorded
-from projections.integrity.session_log import SessionLog
+from projections.integrity.session_log import SessionIds, SessionLog
 from projections.integrity.violations import Reader, Violation, stream
 from projections.metrics import FIGURES, FROM_SESSIONS, READ_ALL, Moves, PaymentMetrics, fold
 from projections.metrics import TABLE as METRICS
@@ -34,6 +35,8 @@ FOLLOWING: tuple[SessionRows[Any], ...] = (PaymentRefunds(), PaymentCases())
 RULES = {REFUNDS: "refunds", CASES: "cases"}
 
 SEARCHED_ROWS = f"SELECT {', '.join(SEARCHED)} FROM {SEARCH} WHERE session_id = ANY(%s)"  # noqa: S608 - as below
+
+_SEARCHED_OF = itemgetter(*SEARCHED)
 
 BUILT = "SELECT coalesce(max(projection_version), 1) AS version FROM projection_rebuilds WHERE name = %s"
 METRICS_AHEAD = f"""
@@ -53,30 +56,30 @@ def status_row_is_fold(log: SessionLog, session: PaymentSession) -> Iterator[Vio
                 yield log.violation("rows", f"{name} in payment_sessions is not what its events say")
 
 
-def refunds_and_cases(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
+def refunds_and_cases(ids: SessionIds, logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """The rows of refunds and cases equal a fold of the followed events."""
-    session_ids = [log.session_id for log in logs]
     for projection in FOLLOWING:
         until, stored = reader.terms.followed[projection.name], defaultdict[UUID, list[dict[str, Any]]](list)
-        for row in reader.connection.execute(projection.select.encode(), (session_ids,)):
+        for row in reader.connection.execute(projection.select.encode(), (ids,)):
             stored[row["session_id"]].append(row)
         for log in logs:
             if log.is_readable:
-                followed = (event for event in log.recorded if event.position <= until)
-                fault = projection.fault(followed, stored[log.session_id])
+                fault = projection.fault(log.followed(until), stored[log.session_id] if stored else ())
                 if fault:
                     yield log.violation(RULES[projection.name], f"{projection.name} {fault}")
 
 
-def search(logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
+def search(ids: SessionIds, logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """What auditors find a session by is what its status row says, once its last event is followed."""
-    until, ids = reader.terms.followed[SEARCH], [log.session_id for log in logs]
-    stored = {row["session_id"]: row for row in reader.connection.execute(SEARCHED_ROWS, (ids,))}
+    until, found = (
+        reader.terms.followed[SEARCH],
+        reader.connection.execute(SEARCHED_ROWS, (ids,), binary=True),
+    )
+    stored = {row["session_id"].int: tuple(row.values()) for row in found}
     for log in logs:
         if log.status_row is None or not log.recorded or log.recorded[-1].position > until:
             continue
-        expected = {name: log.status_row[name] for name in SEARCHED}
-        if stored.get(log.session_id) != expected:
+        if stored.get(log.session_id.int) != _SEARCHED_OF(log.status_row):
             yield log.violation("search", f"its row in {SEARCH} is not what payment_sessions says")
 
 

@@ -3,7 +3,6 @@
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from operator import itemgetter
@@ -38,16 +37,17 @@ def prompts_of(log: SessionLog, prompt_seconds: int) -> list[PromptWindow]:
     lasts = timedelta(seconds=prompt_seconds) - CLOCKS_MAY_DIFFER
     live: dict[int, PromptWindow] = {}
     for event, row in zip(log.events, log.rows, strict=True):
-        written = row["origin"], row["position"]
         if isinstance(event, events.PaymentRequested):
-            began = event.timestamp
+            began, written = event.timestamp, (row["origin"], row["position"])
             live[event.attempt] = PromptWindow(began, began + lasts, event.phone_sealed, written)
         elif isinstance(event, events.SurplusReceived) and not event.answers_attempt:
             continue
         elif isinstance(event, _CLOSES_AN_ATTEMPT) and event.attempt in live:
-            prompt = live[event.attempt]
+            prompt, closed = live[event.attempt], (row["origin"], row["position"])
             ended = min(prompt.ended, event.timestamp - CLOCKS_MAY_DIFFER)
-            live[event.attempt] = replace(prompt, ended=ended, closed=written)
+            live[event.attempt] = PromptWindow(
+                prompt.began, ended, prompt.phone_sealed, prompt.requested, closed
+            )
     return list(live.values())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from ledger.store.event_macs import COLUMNS
@@ -18,7 +18,7 @@ from projections.integrity import (
     prompt_rules,
 )
 from projections.integrity.guards import raise_outage, savepoint, unchecked
-from projections.integrity.session_log import SessionLog
+from projections.integrity.session_log import SessionIds, SessionLog
 from projections.integrity.violations import Reader, Tally, Violation
 
 LOG = f"""
@@ -27,8 +27,6 @@ SELECT session_id, version, topic, state::text AS state, metadata::text AS metad
 FROM payment_events WHERE session_id = ANY(%s) ORDER BY session_id, version
 """  # noqa: S608 - made of names of our own
 ROWS = "SELECT * FROM payment_sessions WHERE session_id = ANY(%s)"
-
-_BY_SESSION = itemgetter("session_id")
 
 
 def check_sessions(session_ids: Sequence[UUID], reader: Reader) -> Tally:
@@ -49,36 +47,35 @@ def check_sessions(session_ids: Sequence[UUID], reader: Reader) -> Tally:
 
 
 def _check(session_ids: Sequence[UUID], reader: Reader) -> Tally:
-    logs, tally = _read(session_ids, reader), Tally()
+    ids, tally = SessionIds(session_ids), Tally()
+    logs = _read(ids, reader)
     if reader.vault is not None:
         reader.vault.read_ahead({log.status_row["user_id"] for log in logs if log.status_row is not None})
-    tally.in_the_clear = _count_in_the_clear(logs, reader.terms.known_texts)
+    texts = [f" {row['state']} {row['metadata']} " for log in logs for row in log.rows]
+    tally.in_the_clear = personal_data_rules.count_in_the_clear(texts, reader.terms.known_texts)
     for log in logs:
         tally.events += len(log.rows)
         tally.findings.add(_violations(log, reader, tally))
     tally.findings.add(money_rules.reserved(logs, reader.connection))
-    tally.findings.add(projection_rules.refunds_and_cases(logs, reader))
-    tally.findings.add(projection_rules.search(logs, reader))
-    tally.findings.add(checkout_rules.owners(logs, reader))
-    tally.findings.add(books_rules.entries_of_sessions(logs, reader))
+    tally.findings.add(projection_rules.refunds_and_cases(ids, logs, reader))
+    tally.findings.add(projection_rules.search(ids, logs, reader))
+    tally.findings.add(checkout_rules.owners(ids, logs, reader))
+    tally.findings.add(books_rules.entries_of_sessions(ids, logs, reader))
     tally.findings.add(erasure_rules.unreadable(logs, reader))
     return tally
 
 
-def _count_in_the_clear(logs: Sequence[SessionLog], known_texts: Sequence[str]) -> int:
-    """Return how many events hold personal data in the clear; all together are looked through first, which is quick."""
-    texts = [f" {row['state']} {row['metadata']} " for log in logs for row in log.rows]
-    if not personal_data_rules.is_in_the_clear("".join(texts), known_texts):
-        return 0
-    return sum(personal_data_rules.is_in_the_clear(text, known_texts) for text in texts)
+def _read(ids: SessionIds, reader: Reader) -> list[SessionLog]:
+    events = reader.connection.execute(LOG, (ids,), binary=True)
+    by_session = {number: list(group) for number, group in groupby(events, key=_number)}
+    rows = {_number(row): row for row in reader.connection.execute(ROWS, (ids,), binary=True)}
+    return [SessionLog(each, by_session.get(each.int, []), rows.get(each.int)) for each in ids]
 
 
-def _read(session_ids: Sequence[UUID], reader: Reader) -> list[SessionLog]:
-    values = (list(session_ids),)
-    events = reader.connection.execute(LOG, values, binary=True)
-    by_session = {session_id: list(group) for session_id, group in groupby(events, key=_BY_SESSION)}
-    rows = {row["session_id"]: row for row in reader.connection.execute(ROWS, values, binary=True)}
-    return [SessionLog(each, by_session.get(each, []), rows.get(each)) for each in session_ids]
+def _number(row: dict[str, Any]) -> int:
+    """Return the id of its session as a number, which is compared in a tenth of the time."""
+    number: int = row["session_id"].int
+    return number
 
 
 def _violations(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Violation]:

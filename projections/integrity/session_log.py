@@ -1,18 +1,20 @@
 """One session as it is stored, and the transitions that its events may make."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
+from psycopg.adapt import Dumper
 
 from ledger.session import events
 from ledger.session.events import Event
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.canonical import UNREADABLE
-from projections.follower import Recorded, recorded
+from projections.follower import Recorded
 from projections.integrity.violations import Violation
 
 LEGAL_MOVES: dict[Status | None, set[Status]] = {
@@ -26,10 +28,33 @@ LEGAL_MOVES: dict[Status | None, set[Status]] = {
 }
 """From where to where a session may go. Money that arrives late makes even a failed or expired session paid."""
 
+_UUIDS = psycopg.postgres.types["uuid"].array_oid
+
 CREDITS = (events.Paid.TOPIC, events.SurplusReceived.TOPIC, events.ReceiptRecorded.TOPIC)
 
+_decoded = msgspec.json.Decoder().decode
 
-@dataclass
+
+class SessionIds(list[UUID]):
+    """The sessions that are checked together; they are written for PostgreSQL once, and asked for in each table."""
+
+    def __init__(self, session_ids: Sequence[UUID]) -> None:
+        super().__init__(session_ids)
+        self.text = f"{{{','.join(map(str, self))}}}".encode()
+
+
+class _IdsDumper(Dumper):
+    oid = _UUIDS
+
+    def dump(self, obj: SessionIds) -> bytes:
+        """Return the text that was made of them."""
+        return obj.text
+
+
+psycopg.adapters.register_dumper(SessionIds, _IdsDumper)
+
+
+@dataclass(slots=True)
 class SessionLog:
     """All that is stored of one session: its rows of the log, oldest first, and its status row, if there is one.
 
@@ -40,13 +65,25 @@ class SessionLog:
     rows: list[dict[str, Any]]
     status_row: Mapping[str, Any] | None
     recorded: list[Recorded] = field(init=False)
+    receipts: list[str] = field(init=False, default_factory=list)
+    """The M-Pesa receipts of its credits, one for each event that names one; there once it is folded."""
     events: list[Event] = field(init=False, default_factory=list)
     session: PaymentSession | None = None
     opens: bool = False
 
     def __post_init__(self) -> None:
         try:
-            self.recorded = [recorded(row) for row in self.rows]
+            self.recorded = [
+                Recorded(
+                    self.session_id,
+                    row["version"],
+                    row["topic"],
+                    _decoded(row["state"]),
+                    row["position"],
+                    row["recorded_at"],
+                )
+                for row in self.rows
+            ]
         except UNREADABLE:
             self.recorded = []
 
@@ -70,10 +107,11 @@ class SessionLog:
         """Forget all but the first events."""
         self.rows, self.recorded = self.rows[:number], self.recorded[:number]
 
-    def receipts(self) -> list[str]:
-        """Return the M-Pesa receipts of its credits, one for each event that names one."""
-        receipts = [event.state["receipt"] for event in self.recorded if event.topic in CREDITS]
-        return [receipt for receipt in receipts if receipt is not None]
+    def followed(self, until: int) -> list[Recorded]:
+        """Return the events up to a position, in the order of which they are."""
+        if not self.recorded or self.recorded[-1].position <= until:
+            return self.recorded
+        return [event for event in self.recorded if event.position <= until]
 
     def violation(self, rule: str, detail: str) -> Violation:
         """Return a violation of this session."""
@@ -88,6 +126,8 @@ class SessionLog:
             session = event.mutate(session)
             assert session is not None
             self.events.append(event)
+            if entry.topic in CREDITS and entry.state["receipt"] is not None:
+                self.receipts.append(entry.state["receipt"])
             if session.status != status and session.status not in LEGAL_MOVES[status]:
                 detail = f"version {entry.version} moves it from {status} to {session.status}"
                 yield self.violation("transitions", detail)

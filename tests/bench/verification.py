@@ -16,6 +16,7 @@ from ledger.store.event_macs import EventMacs
 from ledger.store.proofs import Proofs
 from ledger.store.vault import Vault
 from payments.verification.verifier import GARBAGE_AFTER, examine_all
+from projections.figure_sums import PaymentFigures
 from projections.follower import Follower, Projection
 from projections.integrity.chain import check_chain
 from projections.integrity.projection_rules import FOLLOWING
@@ -50,6 +51,7 @@ def _catch_up(database: Database, vault: Vault) -> None:
     macs = EventMacs(database, vault.keys)
     projections: tuple[Projection, ...] = (
         PaymentMetrics(),
+        PaymentFigures(),
         Journal(vault.keys),
         PaymentSearch(vault),
         *FOLLOWING,

@@ -325,3 +325,13 @@ def test_a_callback_token_is_good_for_a_month_after_its_key_was_followed_by_anot
         assert not vault.is_signed(b"b", signature)
         time.tick(timedelta(days=2))
         assert not vault.is_signed(b"a", signature)
+
+
+def test_the_values_of_a_row_are_decrypted_one_by_one_up_to_the_first_that_cannot_be(vault: Vault) -> None:
+    phone, other_row = (vault.encrypt(7, NUMBER, purpose=PHONE, row=row) for row in (1, 2))
+    body = vault.encrypt(7, "{}", purpose="inbox body", row=1)
+    for last, refusal in ((ERASED_VALUE, Erased), (other_row, WrongKey)):
+        texts = vault.decrypt_each(7, [(PHONE, phone), ("inbox body", body), (PHONE, last)], row=1)
+        assert [next(texts), next(texts)] == [NUMBER, "{}"]
+        with pytest.raises(refusal):
+            next(texts)

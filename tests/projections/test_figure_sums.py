@@ -1,0 +1,37 @@
+"""What verification adds up of sessions at once is what the follower adds event by event."""
+
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from ledger.application import Ledger
+from ledger.store.database import Database
+from projections.figure_sums import Sums, changes_of
+from projections.follower import recorded
+from projections.session_figures import TOPICS
+from tests.support.checkouts import one_of_every_kind
+
+LOG = """
+SELECT session_id, version, topic, state::text AS state, position, recorded_at FROM payment_events
+ORDER BY session_id, version
+"""
+
+
+def test_what_a_session_adds_in_the_end_is_the_sum_of_what_its_events_changed(
+    ledger: Ledger, database: Database
+) -> None:
+    one_of_every_kind(ledger)
+    with database.connection() as connection:
+        events = [recorded(row) for row in connection.execute(LOG)]
+    for _, group in groupby(events, key=attrgetter("session_id")):
+        of_session = list(group)
+        for last in of_session:
+            in_the_end, one_by_one = Sums("day"), Sums("day")
+            in_the_end.follow(of_session, last.position)
+            followed = [e for e in of_session if e.position <= last.position and e.topic in TOPICS]
+            one_by_one.add(changes_of({}, followed))
+            assert _added_up(in_the_end) == _added_up(one_by_one) != {}
+
+
+def _added_up(sums: Sums) -> dict[Any, Any]:
+    return {(grain, place): (total.figures(), total.intervals()) for grain, place, total in sums.by_grain()}
