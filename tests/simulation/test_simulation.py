@@ -10,11 +10,12 @@ import pytest
 
 from tests.simulation.fault_odds import NO_FAULTS
 from tests.simulation.run import Plan, run
+from tests.support.suites import others_in_system
 
 SEEDS = 200
 GROUPS = 20
-GROUPS_AT_ONCE = frozenset({0, 9})
-"""What `make test` runs, the second with its checks of texts too; the others take minutes, by `make test-system`."""
+GROUP_AT_ONCE = 9
+"""What `make test` runs, with its checks of texts; the others take minutes, by `make test-system`."""
 
 SEED_OF_A_LONG_HOLD = 2
 MADE_WITHIN_SECONDS = 60.0
@@ -25,13 +26,7 @@ sys.stdout.write(run(Plan(7, 30)).log_text())
 """
 
 
-@pytest.mark.parametrize(
-    "group",
-    [
-        pytest.param(group, marks=() if group in GROUPS_AT_ONCE else pytest.mark.system)
-        for group in range(GROUPS)
-    ],
-)
+@pytest.mark.parametrize("group", others_in_system(range(GROUPS), GROUP_AT_ONCE))
 def test_no_seed_finds_a_violation(group: int) -> None:
     failed = {}
     for seed in range(1 + group, 1 + SEEDS, GROUPS):

@@ -95,32 +95,30 @@ def test_a_decision_repeated_with_its_key_is_taken_once(till: Till) -> None:
     assert till.facts(checkout).count("RefundApproved") == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "   ",
-        "x" * 201,
-        "Call 0712345678.",
-        "Call +254 712 345 678 first",
-        "Call 0712-345-678",
-        "ws_CO_16112026103000708374149",
-        "two\nlines",
-        "bell\x07",
-        "hidden \u202e text",
-        5,
-        None,
-    ],
+REFUSED_TEXTS = (
+    "",
+    "   ",
+    "x" * 201,
+    "Call 0712345678.",
+    "Call +254 712 345 678 first",
+    "Call 0712-345-678",
+    "ws_CO_16112026103000708374149",
+    "two\nlines",
+    "bell\x07",
+    "hidden \u202e text",
+    5,
+    None,
 )
+
+
 @pytest.mark.parametrize(("what", "field"), [("refuse", "reason"), ("returned", "note")])
-def test_a_text_that_must_not_stay_in_the_log_is_refused(
-    till: Till, what: str, field: str, text: object
-) -> None:
+def test_a_text_that_must_not_stay_in_the_log_is_refused(till: Till, what: str, field: str) -> None:
     checkout = till.due()
-    answer = till.operator.post(f"{PATH}{checkout.session_id}/1/{what}/", json={field: text})
-    assert answer.status_code == 400, answer.text
-    assert field in answer.json()["errors"]
-    assert till.facts(checkout) == ["RefundDue"]
+    for text in REFUSED_TEXTS:
+        answer = till.operator.post(f"{PATH}{checkout.session_id}/1/{what}/", json={field: text})
+        assert answer.status_code == 400, text
+        assert field in answer.json()["errors"], text
+        assert till.facts(checkout) == ["RefundDue"], text
 
 
 def test_an_unknown_refund_is_not_found(till: Till) -> None:

@@ -11,6 +11,7 @@ from schemathesis.specs.openapi import checks
 from tests.api.http.framework.test_conformance import (
     EXAMPLES,
     Known,
+    assert_answered_as_documented,
     be_impatient,
     instance,
     known,
@@ -54,3 +55,12 @@ def test_whoever_asks_causes_no_fault(
     token = known.server_key if identity == "server" else caller and instance.token(caller[0], *caller[1])
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     case.call_and_validate(base_url=instance.base_url, headers=headers, checks=ANSWERS)
+
+
+@pytest.mark.system
+@schema.parametrize()
+@hypothesis_settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+def test_every_answer_to_more_requests_is_as_documented(
+    case: schemathesis.Case[Any], instance: Instance, known: Known
+) -> None:
+    assert_answered_as_documented(case, instance, known)
