@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import settings as hypothesis_settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
+from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi import checks
 
 from api.http.app import create_app
@@ -30,7 +31,7 @@ from tests.support.database import new_database, reachable_folder
 from tests.support.instance import Instance, running_instance
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
-"""For each operation and identity in `make test-system`; half as many, by one identity, in `make test`."""
+"""For each operation, and again for each identity; `make fuzz` asks for many more."""
 
 BUYER = 1
 _numbers = count(1)
@@ -45,11 +46,6 @@ CHECKS = [
     checks.unsupported_method,
 ]
 """Not `positive_data_acceptance`: what is well-formed may still be refused by the history, and is documented to be."""
-
-CONFIG = SchemathesisConfig.from_dict(
-    # Whether tokens are asked for is the business of `ignored_auth`, which needs no broken tokens beside broken fields.
-    {"generation": {"with-security-parameters": False}}
-)
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,20 @@ def document() -> dict[str, Any]:
     return made
 
 
-schema = schemathesis.openapi.from_dict(document(), config=CONFIG)
+def requests_of(document: dict[str, Any], *, with_bounds: bool) -> BaseSchema:
+    """Return what makes up the requests; `with_bounds` adds some forty to each operation, one for each bound.
+
+    They take seconds of each process that collects the tests, and five times as long to send as the others.
+    """
+    config = {
+        # Whether tokens are asked for is the business of `ignored_auth`: no broken token stands beside broken fields.
+        "generation": {"with-security-parameters": False},
+        "phases": {"coverage": {"enabled": with_bounds}},
+    }
+    return schemathesis.openapi.from_dict(document, config=SchemathesisConfig.from_dict(config))
+
+
+schema = requests_of(document(), with_bounds=False)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +116,7 @@ def known(instance: Instance) -> Known:
 
 
 @schema.parametrize()
-@hypothesis_settings(max_examples=(1 + EXAMPLES) // 2, derandomize=True, deadline=None)
+@hypothesis_settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
 def test_every_answer_is_as_documented(
     case: schemathesis.Case[Any], instance: Instance, known: Known
 ) -> None:

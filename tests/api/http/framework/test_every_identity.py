@@ -13,14 +13,17 @@ from tests.api.http.framework.test_conformance import (
     Known,
     assert_answered_as_documented,
     be_impatient,
+    document,
     instance,
     known,
     name_something_known,
-    schema,
+    requests_of,
 )
 from tests.support.instance import Instance
 
 __all__ = ["instance", "known"]
+
+schema = requests_of(document(), with_bounds=True)
 
 ANSWERS = [
     not_a_server_error,
@@ -60,7 +63,7 @@ def test_whoever_asks_causes_no_fault(
 @pytest.mark.system
 @schema.parametrize()
 @hypothesis_settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
-def test_every_answer_to_more_requests_is_as_documented(
+def test_every_answer_at_a_bound_is_as_documented(
     case: schemathesis.Case[Any], instance: Instance, known: Known
 ) -> None:
     assert_answered_as_documented(case, instance, known)
