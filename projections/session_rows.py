@@ -1,5 +1,6 @@
 """Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -7,7 +8,6 @@ from operator import attrgetter, itemgetter
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
-import msgspec
 from psycopg import Connection
 
 from ledger.store.database import Database
@@ -68,8 +68,9 @@ class Ahead:
     @property
     def values(self) -> dict[str, Any]:
         """The values of `rows_now`."""
-        rows = msgspec.json.encode(self.rows).decode()  # Ids and moments read back from text.
-        return {"sessions_ahead": list(self.sessions), "rows_ahead": rows}
+        rows = [{column.name: getattr(row, column.name) for column in fields(row)} for row in self.rows]
+        # Ids and moments read back from text.
+        return {"sessions_ahead": list(self.sessions), "rows_ahead": json.dumps(rows, default=str)}
 
 
 class SessionRows(Generic[Row]):
