@@ -19,6 +19,10 @@ from tests.support.ports import LOCALHOST, free_port
 from tests.support.waiting import wait_until
 
 UNPACKED = Path(__file__).resolve().parents[2] / "build" / "prometheus"
+CALM_SECONDS = 8
+"""The time of some scrapes, and of more evaluations of each rule."""
+
+_SCRAPED = f"sum_over_time(up[{CALM_SECONDS}s]) >= 3 and min_over_time(up[{CALM_SECONDS}s]) == 1"
 _APT_WITHIN_SECONDS = 600
 
 
@@ -79,6 +83,15 @@ class Prometheus:
         """Return the names of the alerts that fire."""
         alerts = self._data("alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    def is_calm(self, alerts: set[str]) -> bool:
+        """Whether every scrape of the last seconds succeeded, and none of these alerts was pending or fired meanwhile.
+
+        A scrape that fails takes the figures away: for a moment nothing fires then, whatever there is to tell.
+        """
+        names = "|".join(sorted(alerts))
+        stirred = self.value(f'count(count_over_time(ALERTS{{alertname=~"{names}"}}[{CALM_SECONDS}s]))')
+        return self.value(_SCRAPED) is not None and stirred is None
 
     def value(self, expression: str) -> float | None:
         """Return the one value of an expression, None if it has none."""
