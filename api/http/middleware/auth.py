@@ -113,19 +113,25 @@ class TokenVerifier:
         self._issuer = settings.daftari_jwt_issuer
         self._audience = settings.daftari_jwt_audience
         self._known: dict[str, tuple[Caller, float]] = {}
+        self._known_before: dict[str, tuple[Caller, float]] = {}
+        self._kept_since = 0.0
 
     def caller_of(self, token: str) -> Caller:
         """Return the caller whom a token names; raise Unauthenticated if it is not valid now, and Unavailable."""
         seconds = now().timestamp()
-        known = self._known.get(token)
+        known = self._known.get(token) or self._known_before.get(token)
         if known is not None and seconds < known[1]:
             return known[0]
         claims = self._claims_of(token)
         caller = self._caller(claims, token)
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
+        self._forget(seconds)
         self._known[token] = caller, min(int(claims["exp"]), seconds + KNOWN_FOR_SECONDS)
         return caller
+
+    def _forget(self, seconds: float) -> None:
+        """Let go of what is no longer good, and of the older half where there is too much: each takes a kilobyte."""
+        if len(self._known) >= MAX_KNOWN // 2 or abs(seconds - self._kept_since) >= KNOWN_FOR_SECONDS:
+            self._known_before, self._known, self._kept_since = self._known, {}, seconds
 
     def _claims_of(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARACTERS:
