@@ -1,5 +1,6 @@
 """The processes of a web server: one that watches, and the workers that serve."""
 
+import gc
 import os
 import select
 import signal
@@ -76,6 +77,7 @@ class WorkerProcesses:
         for number in (*_STOPPING, signal.SIGCHLD):
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._waker.fileno())
+        gc.freeze()  # A worker's collector writes to what it looks at, and would have a copy of all that was imported.
         while self._stop_by is None:
             self._start_missing()
             self._wait()
