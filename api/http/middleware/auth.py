@@ -44,12 +44,13 @@ KNOWN_FOR_SECONDS = 30
 MAX_KNOWN = 10_000
 MAX_USER = 2**63 - 1
 MAX_TOKEN_ID = 200
+_ROLE_SETS: dict[frozenset[Role], frozenset[Role]] = {}  # Few: one object for all tokens with the same roles.
 
 VERIFIER = "daftari_token_verifier"
 """The extension with the TokenVerifier."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caller:
     """The sender of a valid token, issued at `issued_at` and good until `ends_at`, in seconds since 1970, if known.
 
@@ -162,9 +163,10 @@ class TokenVerifier:
             user_id = self._user_id_of(claims["sub"])
         except InvalidValue as error:
             raise _invalid(f"its sub names no user: {error.message.rstrip('.')}") from error
+        named = frozenset(role for role in TOKEN_ROLES if role.value in roles)
         return Caller(
             user_id=user_id,
-            roles=frozenset(role for role in TOKEN_ROLES if role.value in roles),
+            roles=_ROLE_SETS.setdefault(named, named),
             ends_at=int(claims["exp"]),
             token_ids=(signed,) if token_id is None else (token_id, signed),
             issued_at=None if issued_at is None else float(issued_at),

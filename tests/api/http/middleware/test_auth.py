@@ -1,5 +1,5 @@
+import gc
 import json
-import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from freezegun import freeze_time
 
-from api.http.middleware.auth import KNOWN_FOR_SECONDS, TokenVerifier
+from api.http.middleware.auth import KNOWN_FOR_SECONDS, Caller, TokenVerifier
 from api.issued_tokens import make_token
 from api.local.local_settings import local_settings
 from api.setting_rules import ConfigurationError
@@ -317,14 +317,17 @@ def test_a_token_that_was_good_is_refused_once_it_has_ended(client: FlaskClient)
 def test_a_good_token_is_known_for_a_while_and_takes_no_memory_afterwards(settings: Settings) -> None:
     verifier = TokenVerifier(settings, int)
     with freeze_time("2024-01-15T10:30:00Z") as time:
-        token = make_token(settings, 7, ["customer"], 600)
-        known = weakref.ref(verifier.caller_of(token))
+        user = 7_000_007
+        token = make_token(settings, user, ["customer"], 600)
+        known = verifier.caller_of(token)
         time.tick(KNOWN_FOR_SECONDS - 1)
-        assert verifier.caller_of(token) is known()
+        assert verifier.caller_of(token) is known
+        del known
         for other in (8, 9):
             time.tick(KNOWN_FOR_SECONDS)
             verifier.caller_of(make_token(settings, other, ["customer"], 600))
-        assert known() is None
+        kept = [each.user_id for each in gc.get_objects() if isinstance(each, Caller)]
+        assert (9 in kept, user in kept) == (True, False)
 
 
 @pytest.mark.parametrize("end", [10**11, 10**17, 10**30])
