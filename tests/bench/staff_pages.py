@@ -1,20 +1,25 @@
 """`python -m tests.bench.staff_pages FOLDER`: how long auditors and operators wait for a page of a running instance.
 
 FOLDER is the data folder of a `daftari up` that was filled by `daftari generate`. One client asks over HTTP, for other
-payments each time.
+payments each time. Beside the time on the clock stands the processor's, of the API and of PostgreSQL together: on a
+machine that does other work that alone says something. What a worker does meanwhile counts too, so stop it
+(`kill -STOP`) while this runs.
 """
 
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from time import perf_counter
 
 import click
+import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from api.local.instances import running_instance
 from tests.bench.bench_stack import DAFTARI
+from tests.bench.processes import API, POSTGRES, ProcessorTimes
 from tests.support.ports import LOCALHOST
 
 SOME_PAYMENTS = """
@@ -35,10 +40,14 @@ OF_A_PAYMENT = {
     "one payment": f"{SEARCH}{{0}}/",
 }
 CONSOLE = {
+    "dashboard, hour": "/console/?period=hour",
     "dashboard, day": "/console/?period=day",
+    "dashboard, week": "/console/?period=week",
     "dashboard, month": "/console/?period=month",
     "list of payments": "/console/payments/",
+    "list of failed payments": "/console/payments/?status=failed",
     "work list": "/console/work/",
+    "closed cases": "/console/work/closed/",
 }
 TIMEOUT_SECONDS = 60
 
@@ -47,16 +56,17 @@ TIMEOUT_SECONDS = 60
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--requests", type=click.IntRange(10), default=200, show_default=True, help="Of each kind.")
 def staff_pages(folder: Path, requests: int) -> None:
-    """Print the median and the 99th percentile of each kind of page, in milliseconds."""
+    """Print the median and the 99th percentile of each kind of page, in milliseconds of the clock and the processor."""
+    processes = _processes(folder)
     port = int(running_instance(folder)["DAFTARI_PORT"])
     payments = [line.split("|") for line in _run(folder, "psql", "--", "-Atc", SOME_PAYMENTS % requests)]
     [auditor] = _run(folder, "token", "--user", "9", "--role", "auditor")
     [operator] = _run(folder, "token", "--user", "9", "--role", "operator")
     bearer, cookie = {"Authorization": f"Bearer {auditor}"}, {"Cookie": f"daftari_operator={operator}"}
     for name, path in OF_A_PAYMENT.items():
-        _print(name, _times(port, [path.format(*payment) for payment in payments], bearer))
+        _print(name, *_times(port, [path.format(*payment) for payment in payments], bearer, processes))
     for name, path in CONSOLE.items():
-        _print(name, _times(port, [path] * requests, cookie))
+        _print(name, *_times(port, [path] * requests, cookie, processes))
 
 
 def _run(folder: Path, *arguments: str) -> list[str]:
@@ -65,24 +75,47 @@ def _run(folder: Path, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _times(port: int, paths: Sequence[str], headers: dict[str, str]) -> list[float]:
-    """Return the milliseconds of each request, in rising order."""
-    times = []
+def _processes(folder: Path) -> list[psutil.Process]:
+    """Return the first process of the API and of PostgreSQL."""
+    postmaster = psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text("utf-8").split()[0]))
+    daftari = ProcessorTimes.of_daftari(postmaster.ppid())
+    return [daftari.root(API), daftari.root(POSTGRES)]
+
+
+def _processor_ms(pids: Sequence[int]) -> dict[Path, float]:
+    """Return what each thread of these processes has used of the processor, which the kernel counts in nanoseconds."""
+    used = {}
+    for thread in (thread for pid in pids for thread in Path(f"/proc/{pid}/task").glob("*/schedstat")):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+            used[thread] = int(thread.read_text("ascii").split()[0]) / 1e6
+    return used
+
+
+def _times(
+    port: int, paths: Sequence[str], headers: dict[str, str], processes: Sequence[psutil.Process]
+) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of each request, by the clock and of the processor, each in rising order."""
+    times, used = [], []
     connection = HTTPConnection(LOCALHOST, port, timeout=TIMEOUT_SECONDS)
+    pids = [child.pid for each in processes for child in (each, *each.children(recursive=True))]
     for path in paths:
-        started = perf_counter()
+        before, started = _processor_ms(pids), perf_counter()
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         content = answer.read()
         times.append(1_000 * (perf_counter() - started))
+        used.append(sum(now - before.get(thread, 0) for thread, now in _processor_ms(pids).items()))
         assert answer.status == 200, content
     connection.close()
-    return sorted(times)
+    return sorted(times), sorted(used)
 
 
-def _print(name: str, times: Sequence[float]) -> None:
-    middle, last = times[len(times) // 2], times[len(times) * 99 // 100]
-    click.echo(f"{name:28} median {middle:6.1f} ms   p99 {last:6.1f} ms")
+def _print(name: str, times: Sequence[float], used: Sequence[float]) -> None:
+    middle, last = len(times) // 2, len(times) * 99 // 100
+    click.echo(
+        f"{name:28} median {times[middle]:6.1f} ms   p99 {times[last]:6.1f} ms"
+        f"   processor {used[middle]:6.1f}, {used[last]:6.1f} ms"
+    )
 
 
 if __name__ == "__main__":
