@@ -124,6 +124,16 @@ def test_axe_finds_nothing_and_no_page_scrolls_sideways(
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_second_button_has_the_green_of_the_shop(
+    visit: Callable[..., Page], world: World, scheme: str
+) -> None:
+    page = visit("operator", color_scheme=scheme)
+    page.goto("/console/work/refund_due/{refund_session_id}.refund.1/".format(**world.known))
+    expect(page.get_by_role("button", name="Hold")).to_have_css("background-color", "rgb(74, 90, 81)")
+
+
+@pytest.mark.system
 def test_the_keyboard_reaches_the_content_first_and_then_the_navigation_in_order(
     visit: Callable[..., Page],
 ) -> None:
