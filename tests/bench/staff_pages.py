@@ -8,8 +8,9 @@ machine that does other work that alone says something. What a worker does meanw
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +19,9 @@ import click
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from api.local.instances import running_instance
+from ledger import clock
+from ledger.store.database import Database
+from projections.dashboard import PERIODS, read
 from tests.bench.bench_stack import DAFTARI
 from tests.bench.processes import API, POSTGRES, ProcessorTimes
 from tests.support.ports import LOCALHOST
@@ -50,6 +54,8 @@ CONSOLE = {
     "closed cases": "/console/work/closed/",
 }
 TIMEOUT_SECONDS = 60
+READS = 20
+"""How often the figures of a dashboard are read that no process has kept, as for the first page after a pause."""
 
 
 @click.command()
@@ -64,9 +70,16 @@ def staff_pages(folder: Path, requests: int) -> None:
     [operator] = _run(folder, "token", "--user", "9", "--role", "operator")
     bearer, cookie = {"Authorization": f"Bearer {auditor}"}, {"Cookie": f"daftari_operator={operator}"}
     for name, path in OF_A_PAYMENT.items():
-        _print(name, *_times(port, [path.format(*payment) for payment in payments], bearer, processes))
+        _print(name, *_times(_pages(port, [path.format(*each) for each in payments], bearer), processes))
     for name, path in CONSOLE.items():
-        _print(name, *_times(port, [path] * requests, cookie, processes))
+        _print(name, *_times(_pages(port, [path] * requests, cookie), processes))
+    database = Database(running_instance(folder)["DATABASE_URL"])
+    processes[0] = psutil.Process()
+    for period in PERIODS.values():
+        read(database, period, clock.now())
+        reads = [partial(read, database, period, clock.now()) for _ in range(READS)]
+        _print(f"figures of the {period.name}, unkept", *_times(reads, processes))
+    database.close()
 
 
 def _run(folder: Path, *arguments: str) -> list[str]:
@@ -91,22 +104,31 @@ def _processor_ms(pids: Sequence[int]) -> dict[Path, float]:
     return used
 
 
+def _pages(port: int, paths: Sequence[str], headers: dict[str, str]) -> Iterator[Callable[[], None]]:
+    connection = HTTPConnection(LOCALHOST, port, timeout=TIMEOUT_SECONDS)
+    for path in paths:
+
+        def ask(path: str = path) -> None:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status == 200, content
+
+        yield ask
+    connection.close()
+
+
 def _times(
-    port: int, paths: Sequence[str], headers: dict[str, str], processes: Sequence[psutil.Process]
+    asks: Iterable[Callable[[], object]], processes: Sequence[psutil.Process]
 ) -> tuple[list[float], list[float]]:
     """Return the milliseconds of each request, by the clock and of the processor, each in rising order."""
     times, used = [], []
-    connection = HTTPConnection(LOCALHOST, port, timeout=TIMEOUT_SECONDS)
     pids = [child.pid for each in processes for child in (each, *each.children(recursive=True))]
-    for path in paths:
+    for ask in asks:
         before, started = _processor_ms(pids), perf_counter()
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        content = answer.read()
+        ask()
         times.append(1_000 * (perf_counter() - started))
         used.append(sum(now - before.get(thread, 0) for thread, now in _processor_ms(pids).items()))
-        assert answer.status == 200, content
-    connection.close()
     return sorted(times), sorted(used)
 
 

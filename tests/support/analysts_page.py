@@ -63,8 +63,8 @@ written does: the work list has the case `horizon_held`, which names who it is (
 are made all the same. A person who must hold back nothing at all reads a replica.
 
 `payment_attempts`, `payments` and `order_lines` are read from the events of each session: over 100,000 sessions that
-takes seconds, and over a million more than `statement_timeout` allows. A condition on `session_created_at` bounds
-it in the first two.
+takes seconds, over a million half a minute, and on a busy server more than `statement_timeout` allows. A condition on
+`session_created_at` bounds it in the first two.
 
 ## The contract's two queries
 
