@@ -27,6 +27,7 @@ from tests.scenarios.steps import (
 )
 from tests.support.erasures import erase
 from tests.support.instance import Client, Instance, running_instance
+from tests.support.suites import others_in_system
 
 OTHER_PHONE = "254722000001"
 LATE = "254700010301"
@@ -143,7 +144,11 @@ def test_an_attempt_is_not_sent_without_an_access_token(instance: Instance, buye
 
 @pytest.mark.parametrize(
     "fault",
-    ["empty-message", "server-error", "html-503", "empty-504", "lose-answer", "no-checkout-id", "reset"],
+    others_in_system(
+        ["empty-message", "server-error", "html-503", "empty-504", "lose-answer", "no-checkout-id", "reset"],
+        "server-error",
+        "lose-answer",
+    ),
 )
 def test_an_attempt_that_may_have_been_sent_is_never_resent(
     clock: Clock, instance: Instance, buyer: Client, fault: str

@@ -23,6 +23,7 @@ from tests.scenarios.steps import (
 )
 from tests.support.instance import Client, Instance
 from tests.support.shop_faults import REFUSES_ORDERS, listings_held
+from tests.support.suites import others_in_system
 
 WORK_LIST = "/api/work-list/"
 NOTE = {"note": "The shop is closed."}
@@ -73,7 +74,7 @@ def mended(instance: Instance) -> Callable[[], None]:
     )
 
 
-@pytest.mark.parametrize("fault", PERMANENT)
+@pytest.mark.parametrize("fault", others_in_system(PERMANENT, *list(PERMANENT)[:2]))
 def test_an_order_that_keeps_failing_is_given_up_and_the_money_is_due_back(
     clock: Clock, instance: Instance, buyer: Client, mended: Callable[[], None], fault: str
 ) -> None:

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.scenarios.steps import (
     HONEY,
     PAYS_AT_ONCE,
@@ -23,10 +25,14 @@ from tests.scenarios.steps import (
     report,
 )
 from tests.support.instance import Client, Instance
+from tests.support.suites import others_in_system
 
 
-def test_of_two_buyers_of_the_last_units_one_has_an_order_and_one_a_refund_due(instance: Instance) -> None:
-    for number in range(20):
+@pytest.mark.parametrize("times", others_in_system([5, 20], 5))
+def test_of_two_buyers_of_the_last_units_one_has_an_order_and_one_a_refund_due(
+    instance: Instance, times: int
+) -> None:
+    for number in range(times):
         put_on_shelf(instance, TOMATOES, stock="2")
         buyers = [instance.client(100 + 2 * number + side) for side in range(2)]
         sessions, reports = [], []
@@ -45,7 +51,7 @@ def test_of_two_buyers_of_the_last_units_one_has_an_order_and_one_a_refund_due(i
         assert [end["reason"]["code"] for end in ends if end["reason"]] == ["OUT_OF_STOCK"]
         assert sorted(refund_due_cents(instance, session_id) for session_id in sessions) == [0, 350_00]
         assert on_shelf(buyers[0]) == 0
-    assert count(instance, "shop_orders") == 20
+    assert count(instance, "shop_orders") == times
 
 
 def test_many_buyers_at_once_never_take_stock_below_zero(instance: Instance) -> None:
