@@ -46,6 +46,7 @@ LISTINGS = (123, 124)
 PRICE_CENTS = 50_00
 STOCK_THOUSANDTHS = 1_000_000_000
 STEPS = ("create", "initiate", "callback", "status")
+PROFILE = Path("build/commands.prof")
 
 
 class Commands:
@@ -213,7 +214,8 @@ def commands(against: Path | None, turns: int, buyers: int, *, profile: bool, ch
             own.profile = cProfile.Profile(thread_time)
             own.turn(buyers)
             pstats.Stats(own.profile).sort_stats("tottime").print_stats(60)
-            own.profile.dump_stats("build/commands.prof")
+            PROFILE.parent.mkdir(exist_ok=True)
+            own.profile.dump_stats(PROFILE)
     else:
         with ExitStack() as stack:
             trees = [Tree(folder) for folder in (Path.cwd(), against) if folder]
