@@ -47,7 +47,8 @@ class SharedRounds:
             return 0
         end = self._log.look(anew=True)
         steps: dict[Follower, Batch] = {}
-        for follower in sorted(self._sharing, key=lambda each: each.name):
+        # A copy: the jobs of views add theirs in threads of their own.
+        for follower in sorted(self._sharing.copy(), key=lambda each: each.name):
             batch = follower.recent(end)
             if batch is None:
                 self._sharing.discard(follower)  # It is behind, by more than is in memory.
