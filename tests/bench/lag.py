@@ -5,6 +5,7 @@ connection reads the positions of the followers over and over, so that a lag is 
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
 from statistics import median
@@ -20,6 +21,7 @@ from api.local.local_settings import local_settings
 from ledger import clock
 from ledger.store.database import Database
 from ledger.store.vault import Vault
+from payments.sample.calendar import Calendar
 from payments.sample.chunks import ChunkWriter, Sample
 from payments.worker.processes import PROCESSES, View
 from tests.bench.bench_stack import BenchStack
@@ -28,6 +30,10 @@ from tests.bench.processes import POSTGRES, WORKER
 from tests.bench.subjects import running_daftari_alone
 
 EVENTS_A_SESSION = 4.6
+SHARE_OF_A_DAY = 400
+"""The sample's day has so many times the sessions that are written, so that these begin within some minutes."""
+
+HOUR = timedelta(hours=1)
 LOOK_SECONDS = 0.002
 CAUGHT_UP_WITHIN_SECONDS = 10
 POSITIONS = "SELECT name, position, clock_timestamp() AS at FROM follower_positions WHERE name = ANY(%s)"
@@ -72,16 +78,18 @@ def _master_key(stack: BenchStack) -> bytes:
 
 
 def _write(stack: BenchStack, sessions: int, seconds: float) -> None:
-    """Write sessions of today, one a commit, each when it is due."""
-    today = clock.now().astimezone(clock.NAIROBI).date()
+    """Write sessions that began within the last hour, as those of buyers do, one a commit, each when it is due."""
+    now = clock.now().astimezone(clock.NAIROBI)
+    day, of_day = Calendar(now.date(), now.date()), SHARE_OF_A_DAY * sessions
+    first = bisect_left(range(of_day), now - HOUR, key=lambda number: day.moment(number / of_day))
     database = Database(superuser_url(stack), max_connections=2, role="")
     writer = ChunkWriter(
-        Sample(sessions, 1, today, today, at_once=1), database, Vault(database, _master_key(stack))
+        Sample(of_day, 1, now.date(), now.date(), at_once=1), database, Vault(database, _master_key(stack))
     )
     started = perf_counter()
     for number in range(sessions):
         sleep(max(0.0, started + number * seconds / sessions - perf_counter()))
-        writer.write(number)
+        writer.write(first + number)
     database.close()
     late = perf_counter() - started - seconds
     if late > 1:
