@@ -28,16 +28,15 @@ class SharedRounds:
         self._log = log
         self._sharing: set[Follower] = set()
 
-    def run_own(self, follower: Follower, *, shares: bool = True) -> int:
+    def run_own(self, follower: Follower) -> int:
         """Have a view apply its next batch unless it shares rounds; return how many events were read.
 
-        It shares them as soon as it is caught up, if it ever `shares` them. Raises what its projection raises, and
-        Unavailable.
+        It shares them as soon as it is caught up. Raises what its projection raises, and Unavailable.
         """
         if follower in self._sharing or not self.lock.try_acquire():
             return 0
         read = follower.run_once()
-        if shares and read < follower.batch_size:
+        if read < follower.batch_size:
             self._sharing.add(follower)
         return read
 

@@ -138,21 +138,17 @@ class OnEvent:
 
 @dataclass(frozen=True)
 class View:
-    """A table that events are folded into. `every` is for its own rounds, while it is behind or fails.
-
-    One that never `shares` rounds has its own always.
-    """
+    """A table that events are folded into. `every` is for its own rounds, while it is behind or fails."""
 
     name: str
     every: tuple[float, float]
     projection: Callable[[Vault], Projection]
-    shares: bool = True
 
     def jobs(self, parts: WorkerParts, shared: Shared) -> list[Job]:
         """Return the job that has it catch up."""
         projection = self.projection(parts.vault)
         follower = Follower(parts.ledger.database, parts.ledger.macs, projection, log=shared.log)
-        work = partial(shared.rounds.run_own, follower, shares=self.shares)
+        work = partial(shared.rounds.run_own, follower)
         return [Job(self.name, work, *self.every, shared.rounds.lock, follower.batch_size)]
 
 
@@ -201,8 +197,7 @@ PROCESSES: tuple[OnEvent | View | OnLog | OnTime, ...] = (
             "create the order in the shop: record_order; if it refuses or keeps failing, refuse_order: RefundDue",
             lambda parts: parts.order_maker, PAID_WITHOUT_ORDER, settled_by=(OrderCreated,)),
     View("payment_metrics", (0.1, 0.5), lambda _: PaymentMetrics()),
-    # Few rows, which nearly every event changes: each version of one stays for as long as a verification reads.
-    View("payment_figures", (1, 1), lambda _: PaymentFigures(), shares=False),
+    View("payment_figures", (0.1, 0.5), lambda _: PaymentFigures()),
     View("payment_refunds", (0.1, 0.5), lambda _: PaymentRefunds()),
     View("payment_cases", (0.1, 0.5), lambda _: PaymentCases()),
     View("payment_search", (0.1, 0.5), PaymentSearch),

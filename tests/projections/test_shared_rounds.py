@@ -116,23 +116,6 @@ def test_views_that_are_caught_up_change_in_one_commit(
     assert worker.rounds.run_once() == 0
 
 
-def test_a_view_that_never_shares_rounds_changes_in_its_own(
-    ledger: Ledger, database: Database, notebook: Notebook
-) -> None:
-    log = LogReader(database, event_macs(database))
-    rounds = SharedRounds(database, log, ActiveLock(LockConnection(database.url), "views"))
-    apart = Follower(database, event_macs(database), notebook, log=log)
-    Checkout(ledger)
-    until_readable(database)
-    assert rounds.run_own(apart, shares=False) == 1
-    prompt(ledger, database)
-    assert rounds.run_once() == 0
-    assert not in_order(database, notebook)
-    assert rounds.run_own(apart, shares=False) == 3
-    assert in_order(database, notebook)
-    rounds.lock.release()
-
-
 def test_a_view_without_an_event_of_its_own_moves_along(
     ledger: Ledger, database: Database, notebook: Notebook, caught_up: Callable[..., Worker]
 ) -> None:

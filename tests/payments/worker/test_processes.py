@@ -7,7 +7,7 @@ import pytest
 
 from api.local.local_settings import local_settings
 from api.wiring import build_services
-from payments.worker.processes import PROCESSES, OnEvent, View, WorkerParts, jobs
+from payments.worker.processes import PROCESSES, OnEvent, WorkerParts, jobs
 from tests.support.instance import SIMULATED
 
 NAMES = (
@@ -71,12 +71,6 @@ def test_each_process_has_a_job_an_event_handler_one_more_that_retries_and_views
     again = {"orders_again", "refund_policy_again", "goods_returns_again"}
     assert set(rests) == {"views", *NAMES, *again, "orders_left_over", "refund_policy_left_over"}
     assert rests["signing_blocks"] == 7
-
-
-def test_the_sums_of_figures_alone_are_written_once_a_second_at_most() -> None:
-    views = {process.name: process for process in PROCESSES if isinstance(process, View)}
-    assert [name for name, view in views.items() if not view.shares] == ["payment_figures"]
-    assert min(views["payment_figures"].every) >= 1
 
 
 def test_the_table_names_the_events_that_a_handler_follows(parts: WorkerParts) -> None:
