@@ -80,6 +80,12 @@ def approve(instance: Instance, phone: str = PHONE) -> None:
     assert instance.simulator.wait_until_idle(20)
 
 
+def let_phones_answer(instance: Instance) -> None:
+    """Let those answer that answer at once, before the clock is moved."""
+    assert instance.simulator.wait_until_idle(20)
+    instance.simulator.run_due()
+
+
 def callback(prompt: StkPrompt, code: object = 0, **items: object) -> dict[str, Any]:
     """Return a callback of a prompt; `items` replaces metadata of a success, None leaves an item out."""
     body = written_callback(code, amount=prompt.amount_shillings, **items)

@@ -17,6 +17,7 @@ from tests.scenarios.steps import (
     cases,
     count,
     event_names,
+    let_phones_answer,
     observe,
     own_path,
     prompt_of,
@@ -183,6 +184,7 @@ def test_an_attempt_in_doubt_can_be_followed_by_another_after_its_prompt(
 
 def _two_prompts(clock: Clock, instance: Instance, buyer: Client, first_phone: str) -> str:
     session_id = instance.pay(buyer, phone_number=first_phone)
+    let_phones_answer(instance)
     clock.tick(121)
     assert buyer.initiate(session_id).status_code == 200
     return session_id

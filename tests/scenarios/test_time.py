@@ -17,6 +17,7 @@ from tests.scenarios.steps import (
     callback,
     count,
     event_names,
+    let_phones_answer,
     observe,
     own_path,
     prompt_of,
@@ -43,6 +44,7 @@ def test_a_payment_after_the_expiry_becomes_an_order(clock: Clock, instance: Ins
     session_id = buyer.create().json()["session_id"]
     clock.tick(QUARTER_OF_AN_HOUR - 60)
     assert buyer.initiate(session_id, phone_number=LATE).status_code == 200
+    let_phones_answer(instance)
     clock.tick(61)
     assert buyer.status(session_id)["session_status"] == "payment_initiated"
     clock.tick(70)
