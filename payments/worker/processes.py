@@ -49,7 +49,7 @@ LOOK_SECONDS = 0.015
 VIEWS = "views"
 """The name of the job in whose rounds all views share that are caught up, and of the lock of all of them."""
 
-VIEWS_EVERY = (0.005, 0.1)
+VIEWS_EVERY = (0.03, 0.1)
 IDLE_ROUNDS_OF_VIEWS = 5
 """After so many rounds without an event the views rest twice as long: a look costs more than such a rest is worth."""
 
