@@ -91,7 +91,7 @@ def paid_once(log: SessionLog) -> Iterator[Violation]:
     """The money that was asked for arrives once; what comes after it is surplus."""
     if sum(event.topic == events.Paid.TOPIC for event in log.recorded) > 1:
         yield log.violation("receipts", "it is Paid more than once")
-    receipts = log.receipts
+    receipts = log.receipts()
     if len(receipts) != len(set(receipts)):
         yield log.violation("receipts", "one receipt is credited more than once")
 
@@ -121,7 +121,7 @@ def _gone_of_kept(session: PaymentSession) -> int:
 
 def reserved(logs: Iterable[SessionLog], connection: Connection[Any]) -> Iterator[Violation]:
     """Every receipt that is credited is reserved for its session, so that it is of one session only."""
-    credited = [(receipt, log) for log in logs if log.session is not None for receipt in set(log.receipts)]
+    credited = [(receipt, log) for log in logs if log.session is not None for receipt in set(log.receipts())]
     rows = connection.execute(HOLDERS, (RECEIPT, [receipt for receipt, _ in credited]))
     holders = {row["value"]: row["session_id"] for row in rows}
     for receipt, log in credited:

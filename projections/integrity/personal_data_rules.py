@@ -109,10 +109,8 @@ def none_in_the_clear(connection: Connection[Any], texts: Sequence[str]) -> Iter
         there = connection.execute(EXISTS, (table,)).fetchone()
         if there is None or not there["there"]:
             continue
-        found, rows = (
-            0,
-            stream(connection, f"texts of {table}", TEXTS.format(table=table), None, TEXTS_AT_ONCE),
-        )
+        rows = stream(connection, f"texts of {table}", TEXTS.format(table=table), None, TEXTS_AT_ONCE)
+        found = 0
         while some := [row["text"] for row in islice(rows, TEXTS_AT_ONCE)]:
             found += count_in_the_clear(some, texts)
         if found:

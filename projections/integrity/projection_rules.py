@@ -71,10 +71,8 @@ def refunds_and_cases(ids: SessionIds, logs: Sequence[SessionLog], reader: Reade
 
 def search(ids: SessionIds, logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """What auditors find a session by is what its status row says, once its last event is followed."""
-    until, found = (
-        reader.terms.followed[SEARCH],
-        reader.connection.execute(SEARCHED_ROWS, (ids,), binary=True),
-    )
+    until = reader.terms.followed[SEARCH]
+    found = reader.connection.execute(SEARCHED_ROWS, (ids,), binary=True)
     stored = {row["session_id"].int: tuple(row.values()) for row in found}
     for log in logs:
         if log.status_row is None or not log.recorded or log.recorded[-1].position > until:

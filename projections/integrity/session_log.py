@@ -14,7 +14,7 @@ from ledger.session.events import Event
 from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.canonical import UNREADABLE
-from projections.follower import Recorded
+from projections.follower import Recorded, recorded
 from projections.integrity.violations import Violation
 
 LEGAL_MOVES: dict[Status | None, set[Status]] = {
@@ -31,8 +31,6 @@ LEGAL_MOVES: dict[Status | None, set[Status]] = {
 _UUIDS = psycopg.postgres.types["uuid"].array_oid
 
 CREDITS = (events.Paid.TOPIC, events.SurplusReceived.TOPIC, events.ReceiptRecorded.TOPIC)
-
-_decoded = msgspec.json.Decoder().decode
 
 
 class SessionIds(list[UUID]):
@@ -65,25 +63,13 @@ class SessionLog:
     rows: list[dict[str, Any]]
     status_row: Mapping[str, Any] | None
     recorded: list[Recorded] = field(init=False)
-    receipts: list[str] = field(init=False, default_factory=list)
-    """The M-Pesa receipts of its credits, one for each event that names one; there once it is folded."""
     events: list[Event] = field(init=False, default_factory=list)
     session: PaymentSession | None = None
     opens: bool = False
 
     def __post_init__(self) -> None:
         try:
-            self.recorded = [
-                Recorded(
-                    self.session_id,
-                    row["version"],
-                    row["topic"],
-                    _decoded(row["state"]),
-                    row["position"],
-                    row["recorded_at"],
-                )
-                for row in self.rows
-            ]
+            self.recorded = [recorded(row) for row in self.rows]
         except UNREADABLE:
             self.recorded = []
 
@@ -107,8 +93,13 @@ class SessionLog:
         """Forget all but the first events."""
         self.rows, self.recorded = self.rows[:number], self.recorded[:number]
 
+    def receipts(self) -> list[str]:
+        """Return the M-Pesa receipts of its credits, one for each event that names one."""
+        receipts = [event.state["receipt"] for event in self.recorded if event.topic in CREDITS]
+        return [receipt for receipt in receipts if receipt is not None]
+
     def followed(self, until: int) -> list[Recorded]:
-        """Return the events up to a position, in the order of which they are."""
+        """Return the events up to a position, in their order."""
         if not self.recorded or self.recorded[-1].position <= until:
             return self.recorded
         return [event for event in self.recorded if event.position <= until]
@@ -126,8 +117,6 @@ class SessionLog:
             session = event.mutate(session)
             assert session is not None
             self.events.append(event)
-            if entry.topic in CREDITS and entry.state["receipt"] is not None:
-                self.receipts.append(entry.state["receipt"])
             if session.status != status and session.status not in LEGAL_MOVES[status]:
                 detail = f"version {entry.version} moves it from {status} to {session.status}"
                 yield self.violation("transitions", detail)
