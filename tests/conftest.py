@@ -20,6 +20,7 @@ from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
 from tests.support.keys import key_ring
 from tests.support.ports import free_port as find_free_port
+from tests.support.proxy import DatabaseProxy, proxy_before
 from tests.support.sharing import SharingScheduler
 from tests.support.url_builders import compile_url_builders_once
 
@@ -136,6 +137,13 @@ def empty_database_url(server_url: str) -> Iterator[str]:
     """The URL of a database without any table of ours."""
     with new_database(server_url) as url:
         yield url
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[DatabaseProxy]:
+    """A proxy before that database."""
+    with proxy_before(database_url) as between:
+        yield between
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Connections that the server ends: while they are idle, and at the worst moment of a write."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -24,7 +24,7 @@ from tests.scenarios.steps import (
 from tests.support.checkouts import new_session
 from tests.support.instance import Instance, running_instance
 from tests.support.keys import key_ring
-from tests.support.proxy import DatabaseProxy, proxy_before
+from tests.support.proxy import DatabaseProxy
 from tests.support.waiting import wait_until
 
 
@@ -79,12 +79,6 @@ def test_a_whole_pool_of_dead_connections_costs_no_request_and_little_time(
             connection.execute("SELECT 1")
     assert monotonic() - began < 2
     database.close()
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[DatabaseProxy]:
-    with proxy_before(database_url) as between:
-        yield between
 
 
 @pytest.mark.parametrize("answer_is_lost", [True, False])

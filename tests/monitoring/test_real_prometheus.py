@@ -39,7 +39,7 @@ from tests.support.horizon import until_readable
 from tests.support.instance import DELIVERY, SIMULATED
 from tests.support.ports import LOCALHOST, free_port
 from tests.support.prometheus import Prometheus, running_prometheus
-from tests.support.proxy import DatabaseProxy, proxy_before
+from tests.support.proxy import DatabaseProxy
 from tests.support.waiting import wait_until
 from tests.support.web_server import Server, serving
 
@@ -153,12 +153,6 @@ def simulator() -> Iterator[Simulator]:
     made = create_simulator(settings, clock=clock.now)
     yield made
     made.stop()
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[DatabaseProxy]:
-    with proxy_before(database_url) as made:
-        yield made
 
 
 @pytest.fixture

@@ -50,6 +50,17 @@ class Notebook:
         return [(row["session_id"], row["version"]) for row in rows]
 
 
+class Clumsy(Notebook):
+    """Writes its notes, and then fails where it should."""
+
+    falls = True
+
+    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
+        super().apply(connection, batch)
+        if self.falls:
+            raise ArithmeticError
+
+
 def log_of(database: Database) -> set[tuple[UUID, int]]:
     """Return (session, version) of every committed event."""
     with database.connection() as connection:

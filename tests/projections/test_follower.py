@@ -1,35 +1,15 @@
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
-from psycopg import Connection
 
 from ledger.application import Ledger
 from ledger.session.events import Created, Paid
 from ledger.store.database import Database
-from projections.follower import BE_ACTIVE, Follower, LogReader, Recorded, read_end
+from projections.follower import BE_ACTIVE, Follower, LogReader, read_end
 from projections.lags import Lag, lags
-from tests.projections.recording import Notebook, log_of
+from tests.projections.recording import Clumsy, Notebook, log_of
 from tests.support.appending import append
 from tests.support.checkouts import Checkout, new_session, one_of_every_kind
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
-
-
-class Clumsy(Notebook):
-    """Writes its notes, and then fails where it should."""
-
-    falls = True
-
-    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
-        super().apply(connection, batch)
-        if self.falls:
-            raise ArithmeticError
-
-
-@pytest.fixture
-def notebook(database: Database) -> Notebook:
-    return Notebook.opened(database)
 
 
 def test_events_come_once_and_in_the_order_of_a_session(

@@ -3,9 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from psycopg import Connection
@@ -55,6 +56,14 @@ def share_rounds(url: str, tell: Pipe) -> None:
         rounds.run_once()
 
 
+def started(target: Callable[[str, Pipe], None], url: str) -> tuple[SpawnProcess, Pipe]:
+    """Start a process that follows the log; return it, and where it tells how far it is."""
+    told, tell = get_context("spawn").Pipe(duplex=False)
+    process = get_context("spawn").Process(target=target, args=(url, tell), daemon=True)
+    process.start()
+    return process, told
+
+
 def rounds_of(database: Database, projection: PaymentMetrics) -> tuple[SharedRounds, Follower]:
     log = LogReader(database, event_macs(database))
     rounds = SharedRounds(database, log, ActiveLock(LockConnection(database.url), "views"))
@@ -66,9 +75,7 @@ def test_another_takes_over_from_one_that_was_killed_and_nothing_counts_twice(
 ) -> None:
     one_of_every_kind(ledger)
     until_readable(database)
-    told, tell = get_context("spawn").Pipe(duplex=False)
-    active = get_context("spawn").Process(target=follow, args=(database.url, tell), daemon=True)
-    active.start()
+    active, told = started(follow, database.url)
     assert told.poll(60)
     follower = Follower(database, event_macs(database), PaymentMetrics(), batch_size=BATCH_SIZE)
     assert follower.run_once() == 0  # It stands by.
@@ -87,9 +94,7 @@ def test_another_worker_takes_over_from_one_that_was_killed_in_a_round_of_its_vi
 ) -> None:
     one_of_every_kind(ledger)
     until_readable(database)
-    told, tell = get_context("spawn").Pipe(duplex=False)
-    active = get_context("spawn").Process(target=share_rounds, args=(database.url, tell), daemon=True)
-    active.start()
+    active, told = started(share_rounds, database.url)
     assert told.poll(60)
     assert told.recv() == "caught up"
     Checkout(ledger).prompt()

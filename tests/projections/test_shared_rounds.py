@@ -1,11 +1,9 @@
 """Views that are caught up share one commit a round; one that fails or is held up by another goes its own way."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from ledger.application import Ledger
 from ledger.errors import Unavailable
@@ -13,13 +11,13 @@ from ledger.session.events import Created, Paid
 from ledger.store.database import Database
 from ledger.store.locks import ActiveLock, LockConnection
 from projections import follower as following
-from projections.follower import BE_ACTIVE, Follower, LogReader, Projection, Recorded, position_of, read_end
+from projections.follower import BE_ACTIVE, Follower, LogReader, Projection, position_of, read_end
 from projections.shared_rounds import SharedRounds
-from tests.projections.recording import Notebook, log_of
+from tests.projections.recording import Clumsy, Notebook, log_of
 from tests.support.checkouts import Checkout
 from tests.support.horizon import until_readable
 from tests.support.keys import event_macs
-from tests.support.proxy import DatabaseProxy, proxy_before
+from tests.support.proxy import DatabaseProxy
 from tests.support.waiting import wait_until
 
 MIN_STATEMENTS, MAX_STATEMENTS = 6, 30
@@ -45,25 +43,11 @@ class Worker:
         self.rounds.lock.release()
 
 
-class Clumsy(Notebook):
-    """Writes its notes, and then fails where it should."""
-
-    falls = False
-
-    def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
-        super().apply(connection, batch)
-        if self.falls:
-            raise ArithmeticError
-
-
-@pytest.fixture
-def notebook(database: Database) -> Notebook:
-    return Notebook.opened(database)
-
-
 @pytest.fixture
 def clumsy() -> Clumsy:
-    return Clumsy("clumsy")
+    made = Clumsy("clumsy")
+    made.falls = False
+    return made
 
 
 @pytest.fixture
@@ -228,12 +212,6 @@ def test_of_two_workers_one_follows(
     assert standing_by.run_own() == [3]
     assert in_order(database, notebook)
     standing_by.release()
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[DatabaseProxy]:
-    with proxy_before(database_url) as between:
-        yield between
 
 
 @pytest.mark.parametrize("answer_is_lost", [False, True])

@@ -38,17 +38,11 @@ from tests.scenarios.steps import (
 from tests.support.crashes import each_crash_point
 from tests.support.horizon import until_readable
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
-from tests.support.proxy import DatabaseProxy, proxy_before
+from tests.support.proxy import DatabaseProxy
 from tests.support.shop_faults import listings_held
 from tests.support.waiting import wait_until
 
 A_FEW_SECONDS = 10
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[DatabaseProxy]:
-    with proxy_before(database_url) as between:
-        yield between
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A process dies at any moment of a refund: the money goes back once, never by a second request after silence."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from ledger.session.values import RefundState
@@ -9,13 +7,7 @@ from tests.daraja.client.scripted import Request
 from tests.payments.refunds.steps import REVERSAL, STATUS, TAKEN, Till, reversed_in_full, status_of
 from tests.support.crashes import each_crash_point
 from tests.support.horizon import until_readable
-from tests.support.proxy import DatabaseProxy, proxy_before
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[DatabaseProxy]:
-    with proxy_before(database_url) as between:
-        yield between
+from tests.support.proxy import DatabaseProxy
 
 
 def _sent(till: Till, receipt: str) -> list[Request]:
