@@ -1,8 +1,10 @@
 # Two commands matter: `make run` and `make test`. Both set everything up that they need; `make help` lists the rest.
 
-# python3, or else a newer one that runs: a shim of pyenv runs only if its version is active.
-PYTHON ?= $(or $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
-	if $$name -c "" 2> /dev/null; then echo $$name; break; fi; done),python3)
+# The system's python3 if it is new enough: distributions build it with profiles, and it takes a tenth to a fifth less
+# processor time than one that pyenv compiles. Else python3, or a newer one that runs: a shim of pyenv only runs if its version is active.
+PYTHON ?= $(or $(shell for name in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do \
+	wanted=""; if [ $$name = /usr/bin/python3 ]; then wanted="import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"; fi; \
+	if $$name -c "$$wanted" 2> /dev/null; then echo $$name; break; fi; done),python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 # How many processes run the tests: two more than there are cores, because a test often waits for a process of its own.

@@ -27,7 +27,7 @@ def make_run(folder: Path, python: str) -> str:
     fake.write_text(python)
     fake.chmod(0o755)
     result = subprocess.run(
-        [shutil.which("make") or "make", f"VENV={folder}/venv", "run"],
+        [shutil.which("make") or "make", "PYTHON=python3", f"VENV={folder}/venv", "run"],
         cwd=CHECKOUT,
         env={"PATH": str(folder)},
         capture_output=True,
@@ -45,6 +45,21 @@ def test_a_python_that_is_too_old_says_what_to_type(tmp_path: Path) -> None:
 
 def test_a_shim_without_an_active_version_says_what_to_type(tmp_path: Path) -> None:
     assert "Error: python3 does not run: install Python 3.11" in make_run(tmp_path, INACTIVE_SHIM)
+
+
+def test_the_python_of_the_system_is_used_if_it_is_new_enough(tmp_path: Path) -> None:
+    (tmp_path / "python3").symlink_to(sys.executable)
+    usable = "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"
+    has_own = shutil.which("/usr/bin/python3") and not subprocess.call(["/usr/bin/python3", "-c", usable])
+    chosen = subprocess.run(
+        [shutil.which("make") or "make", "--eval=chosen: ; @echo $(PYTHON)", "chosen"],
+        cwd=CHECKOUT,
+        env={"PATH": f"{tmp_path}:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert chosen == ("/usr/bin/python3" if has_own else "python3")
 
 
 def test_an_old_python_can_read_the_bootstrap() -> None:
