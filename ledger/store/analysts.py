@@ -28,6 +28,8 @@ LIMITS = {
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _RESERVED = ("pg_", "daftari")
+_WORDS = ("public", "none")
+"""What PostgreSQL takes for no name of a role."""
 _IS_ANALYST = """
 SELECT FROM pg_auth_members WHERE member = (SELECT oid FROM pg_roles WHERE rolname = %s)
     AND roleid = (SELECT oid FROM pg_roles WHERE rolname = %s)
@@ -63,10 +65,10 @@ MAX_TEMPORARY = "1GB"
 
 def parse_name(name: str) -> str:
     """Return the name of a login. Raises InvalidValue."""
-    if not _NAME.fullmatch(name) or name.startswith(_RESERVED):
+    if not _NAME.fullmatch(name) or name.startswith(_RESERVED) or name in _WORDS:
         raise InvalidValue(
             "Choose a name of small letters, digits and underscores, such as wanjiru: at most 40, the first a letter, "
-            "and not one that begins with pg_ or daftari."
+            "and not public, none, or one that begins with pg_ or daftari."
         )
     return name
 

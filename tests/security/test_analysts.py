@@ -173,7 +173,9 @@ def test_what_the_views_are_made_of_belongs_to_the_owner(superuser: Connection[T
     assert functions == [(["search_path=pg_catalog, public, pg_temp"], False)] * 3
 
 
-@pytest.mark.parametrize("name", ["Wanjiru", "1a", "pg_a", "daftari_app", "a b", 'a"b', "", "a" * 41])
+@pytest.mark.parametrize(
+    "name", ["Wanjiru", "1a", "pg_a", "daftari_app", "a b", 'a"b', "", "a" * 41, "public", "none"]
+)
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(InvalidValue, match="small letters"):
         analysts.parse_name(name)
