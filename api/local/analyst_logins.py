@@ -90,7 +90,8 @@ def _change(settings: Settings, statements_for: Statements, record: Record) -> C
             is_done = analysts.execute(connection, statements, record)
         except psycopg.errors.DependentObjectsStillExist:
             raise DatabaseProblem(
-                "The login has rights in another database of this server: take them away there first (REVOKE)."
+                "The login owns something, or has rights, in another database of this server: "
+                "type DROP OWNED BY and its name there, as a superuser, then try again."
             ) from None
     return Change(is_done, [] if is_done else statements)
 

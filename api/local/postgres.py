@@ -60,7 +60,9 @@ log_parameter_max_length_on_error = 0
 """
 _HBA = f"""\
 # Rewritten at each start. The account that runs Daftari is the superuser; other logins have a password.
+# The databases that every login could enter, and where nothing is closed to analysts, are for the superuser alone.
 local all {OWNER} peer map={OWNER}
+local postgres,template1 all reject
 local all all scram-sha-256
 """
 _NOT_DURABLE = """\

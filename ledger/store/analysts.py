@@ -121,11 +121,13 @@ def rotate_statements(connection: Connection[Any], roles: Roles, name: str, pass
 def drop_statements(connection: Connection[Any], roles: Roles, name: str) -> list[str]:
     """Return the SQL that ends an analyst's sessions and removes the login. Raises InvalidValue if there is none."""
     _require_analyst(connection, roles, name)
-    login, database = (sql.Identifier(part).as_string() for part in (name, connection.info.dbname))
+    login = sql.Identifier(name).as_string()
     return [
         f"ALTER ROLE {login} NOLOGIN;",
+        # Who is no superuser ends a session, and drops what a login has set about itself, as its member.
+        f"GRANT {login} TO CURRENT_USER;",
         _end_sessions(name),
-        f"REVOKE ALL ON DATABASE {database} FROM {login};",
+        f"DROP OWNED BY {login};",
         f"DROP ROLE {login};",
     ]
 

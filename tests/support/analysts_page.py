@@ -57,7 +57,9 @@ The number of connections and `temp_file_limit` are walls. The others are what a
 any login set them anew for itself. Where a superuser makes the login, as on the embedded database, PostgreSQL's
 functions for advisory locks, ids of transactions and large objects are closed in this database to all logins but
 Daftari's own, so that an analyst stops no job. On a server without such a superuser, `create-analyst` prints what is
-left to do. A query that runs for long holds back vacuum and migrations, and no payment. A login can still change its
+left to do. The embedded server lets them into this database alone. On another server they enter each database that
+PUBLIC may connect to, and there nothing is closed: take that right from PUBLIC (`REVOKE CONNECT ON DATABASE postgres
+FROM PUBLIC`). A query that runs for long holds back vacuum and migrations, and no payment. A login can still change its
 own password and settings, and a transaction that it leaves open after that holds followers back, as any that has
 written does: the work list has the case `horizon_held`, which names who it is ([running.md](running.md)), and orders
 are made all the same. A person who must hold back nothing at all reads a replica.

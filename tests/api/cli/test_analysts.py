@@ -51,7 +51,12 @@ def test_an_analyst_of_the_embedded_database_comes_and_goes(embedded: str, data_
     other, _ = printed(daftari("create-analyst", "wanjiru", "--rotate", **environ))
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         reads(url, "wanjiru", password)
-    with psycopg.connect(url_of_login(url, "wanjiru", other)) as session:
+    for database in ("postgres", "template1"):
+        with pytest.raises(psycopg.OperationalError, match="rejects connection"):
+            psycopg.connect(url_of_login(url, "wanjiru", other), dbname=database)
+    with psycopg.connect(url_of_login(url, "wanjiru", other), autocommit=True) as session:
+        session.execute("SET default_transaction_read_only = off")
+        session.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC")
         assert daftari("drop-analyst", "wanjiru", "--by", "9", **environ).stdout == "wanjiru is removed.\n"
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
