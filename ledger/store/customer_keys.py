@@ -23,7 +23,7 @@ FORGOTTEN_WITHIN = timedelta(seconds=3)
 """How long a process may go on with the key of a customer whom another one has erased."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_MAX_KEYS_IN_MEMORY = 10_000
+_MAX_KEYS_IN_MEMORY = 4_000
 _OVERLAP = timedelta(minutes=1)
 """Longer than the transaction of an erasure may take to commit."""
 
