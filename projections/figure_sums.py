@@ -1,36 +1,31 @@
 """Sums of the figures by hour, day and month, and what late events added to them: the table that `figures` reads."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from operator import itemgetter
-from typing import Any, NamedTuple
-from uuid import UUID
+from itertools import groupby
+from math import inf
+from operator import attrgetter, itemgetter
+from typing import Any
 
-import msgspec
 from psycopg import Connection
 
 from ledger.clock import NAIROBI, start_of_day
 from ledger.session.events import Created
 from ledger.store.event_macs import EventMacs
-from projections.follower import Recorded
+from projections.figure_rows import ADD, COLUMNS, KEPT_BUYERS, OF_NONE, OfEvent, Row, columns_of
+from projections.follower import Recorded, recorded
 from projections.metrics import FIGURES
 from projections.rebuild import BATCH_SIZE, rebuild_table
 from projections.rebuild_runs import Rebuilt, Run
-from projections.session_figures import ALL, NAMES, TOPICS, Change, Movement, Part, SessionFigures
+from projections.session_figures import ALL, NAMES, TOPICS, Change, Part, SessionFigures, figures_of
 
 TABLE = "payment_figures"
 VERSION = 2
 """Of what is made of an event: with another one, the worker rebuilds the table."""
 
-LATE_AFTER = timedelta(hours=1)
-"""An event restates the past if it is recorded so long after the end of the hour of its session, or later."""
-
-KEPT_BUYERS = 5
 MAX_KNOWN_HOURS = 10_000
-HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 STATE = """
@@ -48,19 +43,6 @@ FROM unnest((SELECT %s::uuid[]), (SELECT %s::integer[])) AS wanted (session_id, 
     WHERE session_id = wanted.session_id AND version < wanted.before AND topic = ANY(%s) OFFSET 0
 ) AS event ORDER BY session_id, version
 """  # noqa: S608 - made of names of our own
-ADD = f"""
-INSERT INTO {{table}} AS live SELECT * FROM jsonb_populate_recordset(NULL::{{table}}, %s::jsonb)
-ON CONFLICT (grain, dimension, start, value, position) DO UPDATE
-SET {", ".join(f"{name} = live.{name} + excluded.{name}" for name in NAMES)},
-    payments = CASE WHEN excluded.payments = '{{{{}}}}' THEN live.payments ELSE ARRAY(
-        SELECT coalesce(old, 0) + coalesce(new, 0)
-        FROM unnest(live.payments, excluded.payments) WITH ORDINALITY AS payment (old, new, number)
-        ORDER BY number) END,
-    buyers = (live.buyers || ARRAY(
-        SELECT buyer FROM unnest(excluded.buyers) WITH ORDINALITY AS new (buyer, number)
-        WHERE buyer <> ALL (live.buyers) ORDER BY number))[:{KEPT_BUYERS}]
-"""  # noqa: S608 - as above
-
 READ_SUMS = f"""
 SELECT grain, dimension, start, value, payments, {", ".join(NAMES)} FROM {TABLE} WHERE grain IN ('day', 'month')
 """  # noqa: S608 - as above
@@ -112,21 +94,28 @@ GRAINS: dict[str, Callable[[datetime], datetime]] = {
 
 @dataclass(slots=True)
 class Sum:
-    """Changes added up: how often each movement, the money, and the first buyers of a county."""
+    """Changes added up: the figures as one number, payments by interval, and the first buyers of a county."""
 
-    movements: Counter[Movement] = field(default_factory=Counter)
-    cents: int = 0
+    number: int = 0
+    payments: dict[int, int] = field(default_factory=dict)
     buyers: list[int] = field(default_factory=list)
 
-    def add(self, change: Change) -> None:
-        """Add what one event changes."""
-        self.movements[change.movement] += 1
-        self.cents += change.cents
+    def add(self, number: int, left: int | None, interval: int | None) -> None:
+        """Add a change of one session."""
+        self.number += number
+        if left != interval:
+            payments = self.payments
+            if left is not None:
+                payments[left] = payments.get(left, 0) - 1
+            if interval is not None:
+                payments[interval] = payments.get(interval, 0) + 1
 
     def merge(self, other: "Sum") -> None:
         """Add what others have changed."""
-        self.movements.update(other.movements)
-        self.cents += other.cents
+        self.number += other.number
+        payments = self.payments
+        for interval, count in other.payments.items():
+            payments[interval] = payments.get(interval, 0) + count
 
     def count_buyer(self, buyer: int) -> None:
         """Keep a buyer, if they are one of the first."""
@@ -135,31 +124,25 @@ class Sum:
 
     def figures(self) -> dict[str, int]:
         """Return the figures by name."""
-        figures = dict.fromkeys(NAMES, 0)
-        for movement, times in self.movements.items():
-            for name, count in movement.figures.items():
-                figures[name] += count * times
-        return figures | {"paid_cents": self.cents}
+        return dict(zip(NAMES, figures_of(self.number), strict=True))
 
     def intervals(self) -> list[int]:
         """Return the payments by interval, up to the last that was ever counted."""
-        payments = Counter[int]()
-        for movement, times in self.movements.items():
-            for interval, count in movement.payments.items():
-                payments[interval] += count * times
-        return [payments[interval] for interval in range(max(payments, default=-1) + 1)]
+        payments = self.payments
+        return [payments.get(interval, 0) for interval in range(max(payments) + 1)] if payments else []
 
-    def row(self, grain: str, place: Place, position: int = 0) -> dict[str, Any]:
-        """Return it as a row of the table."""
-        dimension, start, value = place
-        names = {
-            "grain": grain,
-            "dimension": dimension,
-            "start": start.isoformat(),
-            "value": value,
-            "position": position,
-        }
-        return names | {"payments": self.intervals(), "buyers": self.buyers} | self.figures()
+    def row(
+        self, grain: str, part: Part, start: datetime, position: int = 0, of_event: OfEvent = OF_NONE
+    ) -> Row:
+        """Return it as a row of the table: the values of COLUMNS."""
+        dimension, value = part
+        figures = figures_of(self.number)
+        payments = f"{{{','.join(map(str, self.intervals()))}}}" if self.payments else "{}"
+        buyers = f"{{{','.join(map(str, self.buyers))}}}" if self.buyers else "{}"
+        return grain, dimension, start, value, position, *figures, payments, buyers, *of_event
+
+
+OfStarts = dict[datetime, dict[Part, Sum]]
 
 
 class Sums:
@@ -167,20 +150,10 @@ class Sums:
 
     def __init__(self, least: str = "hour") -> None:
         self.least = least
-        self.of_places: dict[Place, Sum] = {}
+        self.of_starts: OfStarts = {}
+        self.of_counties: OfStarts = {}
 
-    def add(self, moved: Iterable["Moved"]) -> None:
-        """Add changes."""
-        begin = GRAINS[self.least]
-        for each in moved:
-            dimension, value = each.part
-            is_county = dimension == "county"
-            total = self._of((dimension, month_of(each.hour) if is_county else begin(each.hour), value))
-            total.add(each.change)
-            if is_county:
-                total.count_buyer(each.buyer)
-
-    def follow(self, events: Iterable[Recorded], until: int) -> None:
+    def follow(self, events: Iterable[Recorded], until: float = inf) -> None:
         """Add what the events of one session have changed up to a position; not its buyer.
 
         What a session adds in the end is counted once, and before only where it left a part.
@@ -191,44 +164,117 @@ class Sums:
                 continue
             if event.topic == Created.TOPIC:
                 session = SessionFigures(event.state)
-            elif session is not None and session.is_moved_by(event):
-                self._settle(session)
             if session is not None:
-                session.take(event)
+                self.take(session, event)
         if session is not None:
-            self._settle(session)
+            self.settle(session)
 
-    def _settle(self, session: SessionFigures) -> None:
-        begin, month = GRAINS[self.least](session.hour), month_of(session.hour)
-        for (dimension, value), change in session.settle().items():
-            self._of((dimension, month if dimension == "county" else begin, value)).add(change)
+    def take(self, session: SessionFigures, event: Recorded) -> None:
+        """Have a session take an event in, and add what it has changed before if it leaves a part by it."""
+        if session.is_moved_by(event):
+            self.settle(session)
+        session.take(event)
 
-    def _of(self, place: Place) -> Sum:
-        total = self.of_places.get(place)
-        if total is None:
-            total = self.of_places[place] = Sum()
-        return total
+    def settle(self, session: SessionFigures) -> list[Change]:
+        """Add what a session has changed since the last time, and return it."""
+        changes = session.settle()
+        if changes:
+            of_start = _of(self.of_starts, GRAINS[self.least](session.hour))
+            for part, number, left, interval in changes:
+                totals = of_start if part[0] != "county" else _of(self.of_counties, month_of(session.hour))
+                total = totals.get(part)
+                if total is None:
+                    total = totals[part] = Sum()
+                total.add(number, left, interval)
+        return changes
+
+    def count_buyer(self, session: SessionFigures) -> None:
+        """Count the buyer of a session where it is counted by county."""
+        if session.place is not None:
+            of_month = _of(self.of_counties, month_of(session.hour))
+            of_month.setdefault(session.place, Sum()).count_buyer(session.user_id)
 
     def merge(self, other: "Sums") -> None:
         """Add what others have added up; not the buyers, whose order is lost."""
-        for place, total in other.of_places.items():
-            self.of_places.setdefault(place, Sum()).merge(total)
+        _merge(self.of_starts, other.of_starts, lambda start: start)
+        _merge(self.of_counties, other.of_counties, lambda start: start)
 
     def by_grain(self) -> Iterator[tuple[str, Place, Sum]]:
         """Yield the sums of the least grain and of the longer ones, in the order of their keys."""
+        sums = [
+            (grain, (part[0], start, part[1]), total)
+            for grain, of_starts in self._grains()
+            for start, totals in of_starts.items()
+            for part, total in totals.items()
+        ]
+        return iter(sorted(sums, key=itemgetter(0, 1)))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield them as rows of the table."""
+        for grain, of_starts in self._grains():
+            for start, totals in of_starts.items():
+                for part, total in totals.items():
+                    yield total.row(grain, part, start)
+
+    def _grains(self) -> Iterator[tuple[str, OfStarts]]:
         names = list(GRAINS)
-        longer = names[names.index(self.least) + 1 :]
-        sums: dict[tuple[str, Place], Sum] = {}
-        for place, total in self.of_places.items():
-            dimension, start, value = place
-            if dimension == "county":
-                sums["month", place] = total
+        of_starts = self.of_starts
+        yield self.least, of_starts
+        for grain in names[names.index(self.least) + 1 :]:
+            shorter, of_starts = of_starts, {}
+            _merge(of_starts, shorter, GRAINS[grain])
+            yield grain, of_starts
+        yield "month", self.of_counties
+
+
+def _of(of_starts: OfStarts, start: datetime) -> dict[Part, Sum]:
+    totals = of_starts.get(start)
+    if totals is None:
+        totals = of_starts[start] = {}
+    return totals
+
+
+def _merge(into: OfStarts, others: OfStarts, begin: Callable[[datetime], datetime]) -> None:
+    for start, totals in others.items():
+        of_start = _of(into, begin(start))
+        for part, total in totals.items():
+            known = of_start.get(part)
+            if known is None:
+                known = of_start[part] = Sum()
+            known.merge(total)
+
+
+class LateRows:
+    """What late events change: a row for each event, the log of restatements, and one for each moment and group.
+
+    The position of the second kind is the moment in microseconds: batches of any size add up to the same rows.
+    """
+
+    def __init__(self) -> None:
+        self._of_events: list[Row] = []
+        self._of_groups: dict[tuple[Part, datetime, datetime], Sum] = {}
+
+    def add(self, event: Recorded, hour: datetime, changes: Iterable[Change]) -> None:
+        """Keep what an event changes in the figures of an hour."""
+        recorded_at = event.recorded_at
+        for part, number, left, interval in changes:
+            if part[0] in NOT_AS_REPORTED:
                 continue
-            sums[self.least, place] = total
-            for grain in longer:
-                sums.setdefault((grain, (dimension, GRAINS[grain](start), value)), Sum()).merge(total)
-        for grain, place in sorted(sums):
-            yield grain, place, sums[grain, place]
+            total = Sum()
+            if part == ALL:
+                total.add(number, left, interval)
+                of_event = event.session_id, event.version, event.topic, recorded_at
+                self._of_events.append(total.row("late", part, hour, event.position, of_event))
+            else:
+                self._of_groups.setdefault((part, hour, recorded_at), total).add(number, left, interval)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield them as rows of the table."""
+        yield from self._of_events
+        for (part, hour, recorded_at), total in self._of_groups.items():
+            position = (recorded_at - _EPOCH) // _MICROSECOND
+            of_moment = None, None, None, recorded_at
+            yield total.row("late", part, hour, position, of_moment)
 
 
 class PaymentFigures:
@@ -242,13 +288,11 @@ class PaymentFigures:
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
         """Add what the batch changes: one row a sum, and one a part that a late event moves."""
-        moved = list(changes_of(_sessions_before(connection, batch), batch))
-        sums = Sums()
-        sums.add(moved)
-        rows = [total.row(grain, place) for grain, place, total in sums.by_grain()]
-        rows += _late_rows(each for each in moved if each.is_late)
+        sums, late = Sums(), LateRows()
+        add_up(_sessions_before(connection, batch), batch, sums, late)
+        rows = [*sums.rows(), *late.rows()]
         if rows:
-            connection.execute(self._add, (msgspec.json.encode(rows).decode(),))
+            connection.execute(self._add, columns_of(rows))
 
 
 def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
@@ -257,79 +301,55 @@ def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
     return rebuild_table(run, macs, PaymentFigures, key=key, batch_size=batch_size)
 
 
-class Moved(NamedTuple):
-    """What an event changes in one part; `buyer` is the session's."""
+def add_up(
+    sessions: dict[int, SessionFigures], events: Iterable[Recorded], sums: Sums, late: LateRows
+) -> None:
+    """Add up what events change, in the order of the log; `sessions` are those known before, by the number of their id.
 
-    event: Recorded
-    hour: datetime
-    part: Part
-    change: Change
-    buyer: int
-
-    @property
-    def is_late(self) -> bool:
-        """Whether it restates the past."""
-        return self.event.recorded_at >= self.hour + HOUR + LATE_AFTER and self.part[0] not in NOT_AS_REPORTED
-
-
-def changes_of(sessions: dict[UUID, SessionFigures], events: Iterable[Recorded]) -> Iterator[Moved]:
-    """Yield what events change, in their order; `sessions` are those known before, and are moved on."""
+    What a late event changes is told at once. What others change is added up by session, once it leaves a part and in
+    the end. The buyer of a session is counted with its first event.
+    """
     for event in events:
-        if event.topic == Created.TOPIC:
-            sessions[event.session_id] = SessionFigures(event.state)
-        session = sessions.get(event.session_id)
+        key, is_first = event.session_id.int, event.topic == Created.TOPIC
+        if is_first:
+            sessions[key] = SessionFigures(event.state)
+            sums.count_buyer(sessions[key])
+        session = sessions.get(key)
         if session is None:
             continue  # Its first event was forged, so that no command of ours added to it.
-        for part, change in session.apply(event).items():
-            yield Moved(event, session.hour, part, change, session.created["user_id"])
+        if event.recorded_at < session.late_from:
+            sums.take(session, event)
+            continue
+        if not is_first:
+            sums.settle(session)
+        session.take(event)
+        late.add(event, session.hour, sums.settle(session))
+    for session in sessions.values():
+        sums.settle(session)
 
 
-def sums_by_hour(moved: Iterable[Moved]) -> list[dict[str, Any]]:
-    """Return the rows of the hours that changes come to, without counties."""
+def rows_by_hour(events: Iterable[Recorded]) -> list[dict[str, Any]]:
+    """Return the rows of the hours that events come to, each session's in a row, without counties."""
     sums = Sums()
-    sums.add(moved)
-    return [total.row(grain, place) for grain, place, total in sums.by_grain() if grain == "hour"]
+    for _, of_session in groupby(events, key=attrgetter("session_id")):
+        sums.follow(of_session)
+    return [dict(zip(COLUMNS, row, strict=True)) for row in sums.rows() if row[0] == "hour"]
 
 
-def _late_rows(late: Iterable[Moved]) -> list[dict[str, Any]]:
-    """Return a row for each event, which is the log of restatements, and one for each moment and group.
-
-    The position of the second kind is the moment in microseconds: batches of any size add up to the same rows.
-    """
-    of_events = []
-    groups: dict[tuple[Place, datetime], Sum] = {}
-    for each in late:
-        event, (dimension, value) = each.event, each.part
-        place = dimension, each.hour, value
-        if each.part == ALL:
-            total = Sum()
-            total.add(each.change)
-            names = {"session_id": event.session_id, "version": event.version, "topic": event.topic}
-            of_events.append(_late_row(total, place, event.position, event.recorded_at) | names)
-        else:
-            groups.setdefault((place, event.recorded_at), Sum()).add(each.change)
-    of_groups = (
-        _late_row(total, place, (recorded_at - _EPOCH) // _MICROSECOND, recorded_at)
-        for (place, recorded_at), total in sorted(groups.items(), key=itemgetter(0))
-    )
-    return [*of_events, *of_groups]
-
-
-def _late_row(total: Sum, place: Place, position: int, recorded_at: datetime) -> dict[str, Any]:
-    return total.row("late", place, position) | {"recorded_at": recorded_at.isoformat()}
-
-
-def _sessions_before(connection: Connection[Any], batch: Sequence[Recorded]) -> dict[UUID, SessionFigures]:
-    """Return what the sessions of a batch were before it."""
-    first: dict[UUID, int] = {}
+def _sessions_before(connection: Connection[Any], batch: Sequence[Recorded]) -> dict[int, SessionFigures]:
+    """Return what the sessions of a batch were before it, by the number of their id."""
+    first: dict[int, Recorded] = {}
     for event in batch:
-        first.setdefault(event.session_id, event.version)
-    begun = {session_id: version for session_id, version in first.items() if version > 1}
-    sessions: dict[UUID, SessionFigures] = {}
+        first.setdefault(event.session_id.int, event)
+    begun = [event for event in first.values() if event.version > 1]
+    sessions: dict[int, SessionFigures] = {}
     if begun:
-        values = list(begun), list(begun.values()), list(TOPICS)
-        rows = connection.execute(EARLIER, values)
-        earlier = (Recorded(**row | {"state": msgspec.json.decode(row["state"])}) for row in rows)
-        for _ in changes_of(sessions, earlier):
-            pass
+        values = [event.session_id for event in begun], [event.version for event in begun], list(TOPICS)
+        for event in map(recorded, connection.execute(EARLIER, values)):
+            if event.topic == Created.TOPIC:
+                sessions[event.session_id.int] = SessionFigures(event.state)
+            if event.session_id.int in sessions:
+                sessions[event.session_id.int].take(event)
+        for session in sessions.values():
+            session.settle()
     return sessions

@@ -19,10 +19,10 @@ from ledger.errors import InvalidValue
 from ledger.store.database import Database
 from ledger.store.event_macs import COLUMNS, EventMacs
 from ledger.store.listing import Key
-from projections.figure_sums import LATE_AFTER, TABLE, changes_of, day_of, month_of, sums_by_hour
+from projections.figure_sums import TABLE, day_of, month_of, rows_by_hour
 from projections.follower import genuine, recorded
 from projections.metrics import Rate, rates_of, start_of_hour
-from projections.session_figures import NAMES, TOPICS, percentile
+from projections.session_figures import HOUR, LATE_AFTER, NAMES, TOPICS, percentile
 
 BYS = ("hour", "day", "week")
 GROUPS = ("county", "result_code", "product")
@@ -42,7 +42,6 @@ MAX_GROUPS_OF_BUCKETS = 10
 MIN_BUYERS = 5
 """Figures of a month and place with fewer buyers are suppressed, as in the analysts' view by county."""
 
-HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 _BUCKETS = {
     None: "%(since)s::timestamptz",
@@ -268,7 +267,7 @@ def _open_rows(
         )
     ids = [row["session_id"] for row in found]
     rows = connection.execute(OPEN_EVENTS, (ids, list(TOPICS), moment))
-    return sums_by_hour(changes_of({}, map(recorded, genuine(rows, macs))))
+    return rows_by_hour(map(recorded, genuine(rows, macs)))
 
 
 def _is_any_suppressed(connection: Connection[Any], values: dict[str, Any]) -> bool:

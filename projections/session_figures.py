@@ -5,13 +5,13 @@ refunds, as its row of `payment_sessions` shows them.
 """
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections import defaultdict
+from dataclasses import InitVar, dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate, repeat
-from typing import Any, NamedTuple
+from struct import Struct
+from typing import Any
 
 from ledger.session.events import (
     Created,
@@ -31,6 +31,15 @@ from projections.metrics import FIGURES, hour_of
 
 NAMES = (*FIGURES, "refunds")
 """The figures of a row; `refunds` are sessions that were paid and of whose money some has gone back."""
+
+_DIGITS = Struct(f"<{len(NAMES)}q")
+_UNIT = {name: 1 << 64 * place for place, name in enumerate(NAMES)}
+_SIGNS = sum(unit << 63 for unit in _UNIT.values())
+_CENT = _UNIT["paid_cents"]
+
+HOUR = timedelta(hours=1)
+LATE_AFTER = timedelta(hours=1)
+"""An event restates the past if it is recorded so long after the end of the hour of its session, or later."""
 
 _GONE_BACK = (Refunded.TOPIC, PaymentReversed.TOPIC)
 TOPICS = (
@@ -76,186 +85,161 @@ sessions that have failed are counted.
 """
 
 ALL: Part = ("all", "")
-
-
-class _Standing(NamedTuple):
-    """What has become of a session, but for its money."""
-
-    status: Status = Status.PENDING
-    is_paid: bool = False
-    is_ordered: bool = False
-    is_refunded: bool = False
-
-
-_NEW = _Standing()
-
-
-class _Counted(NamedTuple):
-    """What a session adds to each of `parts`, whole; `interval` is that of its time to pay, None before a payment.
-
-    To the part of a product it adds no more than the cents of that.
-    """
-
-    standing: _Standing | None
-    interval: int | None
-    cents: int
-    parts: tuple[Part, ...]
-
-
-_NOTHING = _Counted(None, None, 0, ())
+_WITHOUT_RESULT: Part = ("result_code", "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Movement:
-    """By how much events change a part, without its money: the figures by name, and payments by interval.
+class _Standing:
+    """What has become of a session, but for its money. There is one of each kind in a process."""
 
-    Few are different, and each is made once in a process, so that they are counted by what they are.
-    """
-
-    between: tuple[Any, ...]
-    figures: dict[str, int]
-    payments: dict[int, int]
-
-    def __reduce__(self) -> tuple[Callable[..., "Movement"], tuple[Any, ...]]:
-        """Have another process take its own in place of this one."""
-        return _movement, self.between
+    status: Status
+    is_paid: bool
+    is_ordered: bool
+    is_refunded: bool
+    figures: int
 
 
-class Change(NamedTuple):
-    """By how much an event changes one part."""
+@cache
+def _standing(status: Status, *, is_paid: bool, is_ordered: bool, is_refunded: bool) -> _Standing:
+    counted = {
+        "sessions_created": True,
+        str(status): True,
+        "payments_initiated": status not in _NEVER_PROMPTED,
+        "payments_received": is_paid,
+        "orders_created": is_ordered,
+        "refunds": is_paid and is_refunded,
+    }
+    figures = sum(_UNIT[name] for name, is_counted in counted.items() if is_counted)
+    return _Standing(status, is_paid, is_ordered, is_refunded, figures)
 
-    movement: Movement
-    cents: int
+
+_NEW = _standing(Status.PENDING, is_paid=False, is_ordered=False, is_refunded=False)
 
 
-@dataclass(slots=True)
+@cache
+def _after(standing: _Standing, topic: str) -> _Standing:
+    """Return what becomes of a session of some standing by an event of a topic."""
+    status = _STATUS_OF.get(topic, standing.status)
+    if topic in _PROMPTED and status == Status.PENDING:
+        status = Status.PAYMENT_INITIATED
+    return _standing(
+        status,
+        is_paid=standing.is_paid or topic == Paid.TOPIC,
+        is_ordered=standing.is_ordered or topic == OrderCreated.TOPIC,
+        is_refunded=standing.is_refunded or topic in _GONE_BACK,
+    )
+
+
+Change = tuple[Part, int, int | None, int | None]
+"""By how much a part changes: its figures as one number, and the intervals that a payment leaves and comes into."""
+
+
+_Counted = tuple[_Standing | None, int | None, int, tuple[Part, ...]]
+"""What a session adds to each of its parts, whole: its standing, the interval of its time to pay, and its money.
+
+The interval is None before a payment. To the part of a product it adds no more than the cents of that.
+"""
+
+_NOTHING: _Counted = (None, None, 0, ())
+
+
+@dataclass(slots=True, eq=False)
 class SessionFigures:
     """A session as far as it is counted. `created` is the state of its first event."""
 
-    created: dict[str, Any]
+    created: InitVar[dict[str, Any]]
     hour: datetime = field(init=False)
-    _place: str | None = field(init=False)
-    _products: dict[str, int] = field(init=False)
+    late_from: datetime = field(init=False)
+    """An event that is recorded then or later restates the past."""
+
+    user_id: int = field(init=False)
+    place: Part | None = field(init=False)
+    """The part of its county and subcounty."""
+    _products: list[tuple[Part, int]] = field(init=False)
+    _parts: tuple[Part, ...] = field(init=False)
     _standing: _Standing = _NEW
-    _code: str = ""
-    _result: str = ""
     _requested: dict[int, str] = field(default_factory=dict)
     _cents: int = 0
     _interval: int | None = None
     _counted: _Counted = _NOTHING
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, created: dict[str, Any]) -> None:
         """Read where it is counted for ever."""
-        self.hour = hour_of(self.created["timestamp"])
-        county, subcounty = self.created.get("county_id"), self.created.get("subcounty_id")
-        self._place = None if county is None else f"{county}/{'' if subcounty is None else subcounty}"
-        products = defaultdict[str, int](int)
-        for line in self.created["lines"]:
+        self.hour = hour_of(created["timestamp"])
+        self.late_from = self.hour + HOUR + LATE_AFTER
+        self.user_id = created["user_id"]
+        county, subcounty = created.get("county_id"), created.get("subcounty_id")
+        self.place = None
+        if county is not None:
+            self.place = ("county", f"{county}/{'' if subcounty is None else subcounty}")
+        products = defaultdict[Part, int](int)
+        for line in created["lines"]:
             listing = line["listing_id"]
-            products["" if listing is None else str(listing)] += line["subtotal_cents"]
-        self._products = dict(products)
+            products["product", "" if listing is None else str(listing)] += line["subtotal_cents"]
+        self._products = list(products.items())
+        self._parts = self._parts_with(_WITHOUT_RESULT)
 
-    def apply(self, event: Recorded) -> dict[Part, Change]:
-        """Take one of its events in, the first included; return what that changes."""
-        self.take(event)
-        return self.settle()
-
-    def settle(self) -> dict[Part, Change]:
-        """Return by how much what it adds has changed since the last call, in each part."""
-        before, after = self._counted, self._count()
-        self._counted = after
-        changes: dict[Part, Change] = {}
-        if before[:3] != after[:3]:
-            change = _change(before, after)
-            changes |= dict.fromkeys(after.parts, change)
-            if before[:2] != after[:2]:
-                times = _is_paid(after) - _is_paid(before)
-                for listing, cents in self._products.items():
-                    changes["product", listing] = Change(change.movement, cents * times)
-        if before.parts != after.parts:
-            changes |= {part: _change(_NOTHING, after) for part in after.parts if part not in before.parts}
-            changes |= {part: _change(before, _NOTHING) for part in before.parts if part not in after.parts}
-        return changes
+    def _parts_with(self, *outcome: Part) -> tuple[Part, ...]:
+        return (ALL, *outcome) if self.place is None else (ALL, *outcome, self.place)
 
     def is_moved_by(self, event: Recorded) -> bool:
         """Say whether it is counted in other parts, or another interval, once `event` is taken in."""
-        topic, is_failed = event.topic, self._standing.status == Status.FAILED
-        return is_failed or topic == Failed.TOPIC or (topic == Paid.TOPIC and self._interval is not None)
+        topic = event.topic
+        if topic == Paid.TOPIC and self._interval is not None:
+            return True
+        return topic == Failed.TOPIC or self._standing.status is Status.FAILED
 
     def take(self, event: Recorded) -> None:
         """Change what is known by one of its events."""
-        state, topic, standing = event.state, event.topic, self._standing
+        state, topic, before = event.state, event.topic, self._standing
+        self._standing = standing = _after(before, topic)
+        if topic == Failed.TOPIC:
+            code = state["code"]
+            self._parts = self._parts_with(
+                ("result_code", state.get("result_code") or code), ("failure_code", code)
+            )
+        elif before.status is Status.FAILED and standing.status is not Status.FAILED:
+            self._parts = self._parts_with(_WITHOUT_RESULT)
         if topic == PaymentRequested.TOPIC:
             self._requested[state["attempt"]] = state["timestamp"]
-        elif topic in _PROMPTED:
-            if standing.status == Status.PENDING:
-                self._standing = standing._replace(status=Status.PAYMENT_INITIATED)
-        elif topic in _GONE_BACK:
-            self._standing = standing._replace(is_refunded=True)
-        else:
-            is_failed = topic == Failed.TOPIC
-            self._code = state["code"] if is_failed else ""
-            self._result = (state.get("result_code") or state["code"]) if is_failed else ""
-            self._standing = standing._replace(
-                status=_STATUS_OF[topic],
-                is_paid=standing.is_paid or topic == Paid.TOPIC,
-                is_ordered=standing.is_ordered or topic == OrderCreated.TOPIC,
-            )
-        if topic == Paid.TOPIC:
+        elif topic == Paid.TOPIC:
             self._cents = state["amount_cents"]
             requested = datetime.fromisoformat(self._requested[state["attempt"]])
             self._interval = interval_of(
                 (datetime.fromisoformat(state["paid_at"]) - requested).total_seconds()
             )
 
-    def _count(self) -> _Counted:
-        standing = self._standing
-        parts = [ALL, ("result_code", self._result)]
-        if standing.status == Status.FAILED:
-            parts.append(("failure_code", self._code))
-        if self._place is not None:
-            parts.append(("county", self._place))
-        return _Counted(standing, self._interval, self._cents, tuple(parts))
+    def settle(self) -> list[Change]:
+        """Return by how much what it adds has changed since the last call, in each part."""
+        before, after = self._counted, (self._standing, self._interval, self._cents, self._parts)
+        if before == after:
+            return []
+        self._counted = after
+        (then, left, cents_then, parts_then), (now, interval, cents, parts) = before, after
+        figures_then = 0 if then is None else then.figures + _CENT * cents_then
+        figures = now.figures + _CENT * cents
+        if parts == parts_then:
+            changes = [(part, figures - figures_then, left, interval) for part in parts]
+        else:
+            changes = [(part, -figures_then, left, None) for part in parts_then if part not in parts]
+            for part in parts:
+                if part not in parts_then:
+                    changes.append((part, figures, None, interval))
+                elif before[:3] != after[:3]:
+                    changes.append((part, figures - figures_then, left, interval))
+        if then is not now or left != interval:
+            moved = now.figures - (0 if then is None else then.figures)
+            paid = _CENT * (now.is_paid - (then is not None and then.is_paid))
+            changes += [(part, moved + paid * cents, left, interval) for part, cents in self._products]
+        return changes
 
 
-def _is_paid(counted: _Counted) -> bool:
-    return counted.standing is not None and counted.standing.is_paid
+def figures_of(number: int) -> tuple[int, ...]:
+    """Return the figures, in the order of NAMES, that a number stands for: a digit of 64 bits each, with its sign.
 
-
-def _change(before: _Counted, after: _Counted) -> Change:
-    movement = _movement(before.standing, before.interval, after.standing, after.interval)
-    return Change(movement, after.cents - before.cents)
-
-
-@cache
-def _movement(
-    before: _Standing | None, interval_before: int | None, after: _Standing | None, interval: int | None
-) -> Movement:
-    payments = Counter[int]()
-    if interval_before is not None:
-        payments[interval_before] -= 1
-    if interval is not None:
-        payments[interval] += 1
-    old, new = _figures(before), _figures(after)
-    return Movement(
-        (before, interval_before, after, interval),
-        {name: new[name] - old[name] for name in NAMES},
-        {place: moved for place, moved in payments.items() if moved},
-    )
-
-
-def _figures(standing: _Standing | None) -> dict[str, int]:
-    figures = dict.fromkeys(NAMES, 0)
-    if standing is None:
-        return figures
-    return figures | {
-        "sessions_created": 1,
-        str(standing.status): 1,
-        "payments_initiated": int(standing.status not in _NEVER_PROMPTED),
-        "payments_received": int(standing.is_paid),
-        "orders_created": int(standing.is_ordered),
-        "refunds": int(standing.is_paid and standing.is_refunded),
-    }
+    So figures are added up by one addition, whatever their number.
+    """
+    return _DIGITS.unpack(((number + _SIGNS) ^ _SIGNS).to_bytes(_DIGITS.size, "little"))
 
 
 def interval_of(seconds: float) -> int:

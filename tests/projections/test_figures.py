@@ -261,6 +261,24 @@ def as_it_happened(database_url: str) -> Callable[[], object]:
     return lambda: run(database_url, "SET session_replication_role = replica", AS_IT_HAPPENED)
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 500])
+def test_batches_of_any_size_come_to_the_same_rows(
+    ledger: Ledger, database: Database, as_it_happened: Callable[[], object], follow: Follow, batch_size: int
+) -> None:
+    """What a session changes in a batch is added up first, but for late events, and buyers are told in order."""
+    payments_of_a_few_days(ledger)
+    for user_id in range(11, 18):
+        deliver(ledger, user_id, 47, user_id % 2)
+    Checkout(ledger).prompt().cancel(code='a "b" \\ c, {d}\n\u00e9').pay("RCPTODD01A")
+    as_it_happened()
+    follow()
+    macs, shadow = event_macs(database), PaymentFigures("payment_figures_rebuilt")
+    Follower(database, macs, shadow, batch_size).catch_up()
+    found = rows(database, ALL_ROWS)
+    assert rows(database, ALL_ROWS.replace("payment_figures", shadow.name)) == found
+    assert 'a "b" \\ c, {d}\n\u00e9' in {row["value"] for row in found}
+
+
 def expected_at(database: Database, moment: datetime) -> dict[datetime, dict[str, int]]:
     """Return the figures by hour of all sessions as folded from what was recorded until a moment."""
     ids = [row["session_id"] for row in rows(database, "SELECT session_id FROM payment_sessions")]

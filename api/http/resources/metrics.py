@@ -17,7 +17,8 @@ from ledger.errors import InvalidValue
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
 from ledger.session.values import Status
 from projections import metrics
-from projections.figures import HOUR, MAX_DAYS, FiguresQuery, FiguresRow, figures, period_of, restatements
+from projections.figures import MAX_DAYS, FiguresQuery, FiguresRow, figures, period_of, restatements
+from projections.session_figures import HOUR
 
 DEFAULT_PERIOD = timedelta(hours=24)
 MAX_PERIOD = timedelta(days=MAX_DAYS)
