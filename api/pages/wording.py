@@ -14,6 +14,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.status_row import money_of, money_of_order
 from ledger.session.values import RefundState, RefundStatus, Status
 from payments.checkout.next_action import NextAction
+from payments.exceptions.next_steps import KIND_NAMES, Kind
 from payments.inbox.inbox import Channel
 from projections.sessions import SessionRow
 
@@ -102,6 +103,8 @@ MESSAGE_NAMES = {
 """What M-Pesa's messages are called."""
 
 _OF_MESSAGE = re.compile(f"({'|'.join(Channel)}): [a-z0-9_ ]+")
+_OF_PROPOSAL = re.compile(r"(assign|close) (money_[a-z_]+) [a-z]+\.(\w+)(.*)", re.DOTALL)
+_PROPOSED = {"assign": "Allocate", "close": "Close"}
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,10 @@ def case_detail(detail: str) -> str:
     if _OF_MESSAGE.fullmatch(detail):
         channel, _, why = detail.partition(": ")
         return f"{MESSAGE_NAMES[Channel(channel)]}: {words_of(why)}"
+    proposed = _OF_PROPOSAL.fullmatch(detail)
+    if proposed:
+        action, kind, receipt, rest = proposed.groups()
+        return f"{_PROPOSED[action]} {KIND_NAMES[Kind(kind)].lower()} {receipt}{rest}"
     return CASE_DETAILS.get(detail) or f"{detail[:1].upper()}{detail[1:]}"
 
 

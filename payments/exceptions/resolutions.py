@@ -170,17 +170,21 @@ class CaseService:
     def approve(self, kind: Kind, case_id: str, *, by: Operator) -> None:
         """Carry out what another proposed, as its second person. Raises what the decision raises now."""
         _require(kind, Means.APPROVE)
-        proposal = self._four_eyes.find(_uuid(case_id))
+        proposal = self.proposal(case_id)
         try:
             self._approve(proposal, by)
         except Rejected as refusal:
             self._four_eyes.end_if_moot(proposal, refusal, by)
             raise
 
+    def proposal(self, case_id: str) -> Proposal:
+        """Return what waits for a second person. Raises Rejected CASE_NOT_OPEN."""
+        return self._four_eyes.find(_uuid(case_id))
+
     def withdraw(self, kind: Kind, case_id: str, *, by: Operator) -> None:
         """End a proposal without effect."""
         _require(kind, Means.WITHDRAW)
-        self._four_eyes.withdraw(self._four_eyes.find(_uuid(case_id)), by)
+        self._four_eyes.withdraw(self.proposal(case_id), by)
 
     def _approve(self, proposal: Proposal, by: Operator) -> None:
         if proposal.action in (APPROVE, RETURNED):

@@ -1,5 +1,7 @@
 """One case with the facts to solve it, the choice of a session for an unmatched payment, and the closed cases."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -92,6 +94,7 @@ def show_case(kind: str, case_id: str) -> str:
         case=case,
         actions=actions_of(case) if case and Role.OPERATOR in caller().roles else [],
         payment=payment,
+        proposed=_proposed(case),
         trouble=trouble,
         typed=shown_reference(typed_of(payment.movement)) if payment else "",
         session=session,
@@ -210,6 +213,16 @@ def _payment(case: Case | None) -> tuple[OpenMovement | None, str]:
         return current_services().candidates.payment(case.case_id), ""
     except Rejected as refusal:
         return None, refusal.message
+
+
+def _proposed(case: Case | None) -> Mapping[str, Any]:
+    """Return the arguments of the decision that a case proposes, if it proposes one about another case."""
+    if case is None or case.kind != Kind.DECISION_PROPOSED:
+        return {}
+    with suppress(Rejected):
+        proposal = current_services().cases.proposal(case.case_id)
+        return proposal.arguments if "case_id" in proposal.arguments else {}
+    return {}
 
 
 def _session(session_id: UUID | None) -> PaymentSession | None:

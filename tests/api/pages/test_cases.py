@@ -195,6 +195,31 @@ def test_the_refund_of_an_order_on_its_payment_takes_two_operators(careful: Inst
     assert "Refund 1: " in shown
 
 
+def test_who_is_asked_to_approve_an_allocation_sees_the_payment_beside_the_session(careful: Instance) -> None:
+    register(careful)
+    buyer = careful.client(1)
+    put_in_cart(buyer, TOMATOES, "2")
+    session_id = careful.pay(buyer, phone_number=CANCELS)
+    wait_for_status(buyer, session_id, "failed")
+    receipt = str(careful.simulator.pay_by_hand(PAYS_BY_HAND, 350, "tomatoes").receipt)
+    careful.work()
+    path = f"/api/work-list/money_unknown/payment.{receipt}/"
+    assert careful.client(9, "operator").post(f"{path}assign/", json={"session": session_id}).ok
+    second, _ = signed_in(careful, token=careful.token(8, "operator"))
+    shown = second.get(f"{careful.base_url}/console/work/", timeout=10).text
+    assert f"Allocate unmatched payment {receipt} to session {session_id}, proposed by operator 9" in shown
+    assert "Approve refund" not in shown
+    case_id = shown.split("/console/work/decision_proposed/")[1].split("/")[0]
+    path = f"{careful.base_url}/console/work/decision_proposed/{case_id}/"
+    side_by_side = f"/console/work/money_unknown/payment.{receipt}/allocate/{session_id}/"
+    assert side_by_side in second.get(path, timeout=10).text
+    assert second.get(f"{careful.base_url}{side_by_side}", timeout=10).status_code == 200
+    auditor, _ = signed_in(careful, token=careful.token(10, "auditor"))
+    shown = auditor.get(path, timeout=10).text
+    assert side_by_side not in shown
+    assert f'/console/work/money_unknown/payment.{receipt}/"' in shown
+
+
 def test_a_forged_payment_shows_none_of_what_it_claims(careful: Instance) -> None:
     with psycopg.connect(careful.settings.database_url, autocommit=True) as attacker:
         attacker.execute(FORGE)
