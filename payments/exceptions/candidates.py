@@ -91,7 +91,9 @@ class Candidates:
         named = self._named(typed_of(movement)) | self._of_typed_phone(movement)
         found = [self._scored(session, case, named) for session in self._sessions([*named, *near])]
         likely = [each for each in found if each[0] and each[1].attempts]
-        likely.sort(key=lambda each: (-each[0], abs(each[1].created_on - movement.happened_at)))
+        likely.sort(
+            key=lambda each: (-each[0], bool(each[1].paid), abs(each[1].created_on - movement.happened_at))
+        )
         return [self._shown(session, reasons, case, now) for _, session, reasons in likely[:MAX_CANDIDATES]]
 
     def found_by(self, text: str, case: OpenMovement, now: datetime) -> list[Candidate]:

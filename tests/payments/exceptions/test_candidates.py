@@ -89,6 +89,15 @@ def test_sessions_of_the_amount_are_candidates_the_nearest_first_and_no_more_tha
     )
 
 
+def test_of_sessions_alike_one_that_nobody_paid_is_likelier_than_one_that_is_paid(
+    ledger: Ledger, service: Candidates, movements: Movements, database: Database, vault: Vault
+) -> None:
+    paid = bought(ledger, vault).initiate().pay("UKGPAID001")
+    unpaid = bought(ledger, vault, minutes=30)
+    found = candidates(service, movements, database, vault)
+    assert ids(found) == [unpaid.session_id, paid.session_id]
+
+
 @pytest.mark.parametrize("payer", ["2547 ***** 678", DIGITS])
 def test_the_payers_phone_makes_a_session_likelier_than_time_does(
     ledger: Ledger, service: Candidates, movements: Movements, database: Database, vault: Vault, payer: str
