@@ -126,6 +126,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "no_order": ("There is no order", "Hakuna agizo"),
     "expired": ("Time ran out", "Muda umeisha"),
     "expired_says": ("Nothing was paid. You can start again.", "Hakuna kilicholipwa. Unaweza kuanza upya."),
+    "other_amount_says": (
+        "The amount that was paid is not the one asked for.",
+        "Kiasi kilicholipwa si kile kilichoombwa.",
+    ),
     "not_found": ("There is no such payment", "Hakuna malipo kama haya"),
     "not_found_says": (
         "The link is incomplete, or the payment no longer exists. Ask the shop for a new one.",

@@ -110,16 +110,19 @@ def _state(
         return _open_state(words, session, status, next_action, now)
     if status == Status.PAID:
         return ShownState("paid", words("paid"), words("paid_says"))
-    if status == Status.EXPIRED:
-        return ShownState("expired", words("expired"), words("expired_says"))
     if status == Status.ORDER_CREATED:  # What was paid beyond it goes back, and leaves it paid.
         back = _refund_state(words, money_of_order(session))
         return back or ShownState("done", words("done"), words("done_says", amount=amount))
     back = _refund_state(words, money_of(session))
-    if back is not None:
+    if session.paid and back:
         return ShownState("no_order", words("no_order"), f"{words('no_order_says')} {back.says}")
+    name = "expired" if status == Status.EXPIRED else "failed"
+    if back is not None:
+        return ShownState(name, words(name), f"{words('other_amount_says')} {back.says}")
+    if status == Status.EXPIRED:
+        return ShownState(name, words(name), words("expired_says"))
     code = session.failure[0] if session.failure else ""
-    return ShownState("failed", words("failed"), words.of_code(code, "other_failure"))
+    return ShownState(name, words(name), words.of_code(code, "other_failure"))
 
 
 def _open_state(

@@ -208,6 +208,22 @@ def test_who_paid_for_an_order_that_was_refused_reads_what_goes_back(
     expect(page.locator(".says")).to_have_text(f"{TEXTS['no_order_says'][0]} {gone}")
 
 
+@pytest.mark.parametrize("ended", ["failed", "expired"])
+def test_who_paid_another_amount_reads_that_it_goes_back_and_can_start_again(
+    instance: Instance, ended: str
+) -> None:
+    checkout = prompted(instance).cancel() if ended == "failed" else requested(instance).refuse()
+    if ended == "expired":
+        checkout.wait(minutes=16).expire()
+    checkout.pay("RCPTSHORT1", amount_cents=201_00)
+    shown = requests.get(url_of(instance, checkout), timeout=10).text
+    assert f"{TEXTS['other_amount_says'][0]} {TEXTS['refund_due_says'][0].format(back='KES 201.00')}" in shown
+    for name in (ended, "start_again"):
+        assert TEXTS[name][0] in shown
+    for name in ("no_order", "no_order_says", "expired_says"):
+        assert TEXTS[name][0] not in shown
+
+
 @pytest.mark.system
 def test_a_page_that_the_server_refuses_for_a_while_goes_on_by_itself(
     browser: Browser, instance: Instance
