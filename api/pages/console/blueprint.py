@@ -45,6 +45,10 @@ for show in (
     pages.add_app_template_filter(show)
 
 
+class _LacksRole(NotAllowed):
+    """The page is for another role, which a token can give."""
+
+
 def in_section(section: Section, *roles: Role) -> Callable[[View], View]:
     """Let only the section's roles use a view, or fewer if `roles` are given; goes beneath the route.
 
@@ -62,7 +66,7 @@ def in_section(section: Section, *roles: Role) -> Callable[[View], View]:
                 )
             if here.roles.isdisjoint(allowed):
                 record_refusal(here.actor, here.roles, kwargs, is_staff=True)
-                raise NotAllowed("ROLE_REQUIRED", f"This is for the role {' or '.join(sorted(allowed))}.")
+                raise _LacksRole("ROLE_REQUIRED", f"This is for the role {' or '.join(sorted(allowed))}.")
             if _is_form():
                 staff.require_proof()
                 if Role.OPERATOR in here.roles:
@@ -120,7 +124,8 @@ def show_error(error: Exception) -> tuple[str, int, Mapping[str, str]]:
     messages = [refusal.message]
     if isinstance(error, InvalidValue):
         messages = [message for found in error.errors.values() for message in found] or messages
-    shown = render_template("console/error.html", messages=messages, status=refusal.status)
+    lacks_role = isinstance(error, _LacksRole)
+    shown = render_template("console/error.html", messages=messages, lacks_role=lacks_role)
     return shown, refusal.status, refusal.headers
 
 

@@ -205,6 +205,7 @@ def test_who_is_asked_to_approve_an_allocation_sees_the_payment_beside_the_sessi
     careful.work()
     path = f"/api/work-list/money_unknown/payment.{receipt}/"
     assert careful.client(9, "operator").post(f"{path}assign/", json={"session": session_id}).ok
+    first, _ = signed_in(careful, token=careful.token(9, "operator"))
     second, _ = signed_in(careful, token=careful.token(8, "operator"))
     shown = second.get(f"{careful.base_url}/console/work/", timeout=10).text
     assert f"Allocate unmatched payment {receipt} to session {session_id}, proposed by operator 9" in shown
@@ -214,6 +215,12 @@ def test_who_is_asked_to_approve_an_allocation_sees_the_payment_beside_the_sessi
     side_by_side = f"/console/work/money_unknown/payment.{receipt}/allocate/{session_id}/"
     assert side_by_side in second.get(path, timeout=10).text
     assert second.get(f"{careful.base_url}{side_by_side}", timeout=10).status_code == 200
+    form = {"kind": "decision_proposed", "case_id": case_id, "action": "approve"}
+    form["proof"] = proof_in(first.get(path, timeout=10).text)
+    refused = first.post(f"{careful.base_url}/console/work/act/", data=form, timeout=10)
+    assert refused.status_code == 403
+    assert "You proposed this; another operator has to approve it" in refused.text
+    assert "ask for a token" not in refused.text
     auditor, _ = signed_in(careful, token=careful.token(10, "auditor"))
     shown = auditor.get(path, timeout=10).text
     assert side_by_side not in shown
